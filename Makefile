@@ -1,0 +1,59 @@
+# Two commands matter: `make run` and `make test`. The rest are for people who change the code.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: install run test demo bench lint types check package lock chaos soak clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt requirements-build.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements-build.txt -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: install
+	@$(BIN)/connector serve
+
+demo: install
+	@$(BIN)/connector demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+package: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m package -n 0
+
+check: lint types test package
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+chaos: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m chaos -n 0 --timeout 3600
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m soak -n 0 --timeout 7200
+
+lock: $(VENV)/.installed-dev
+	$(UV_COMPILE) requirements-build.in -o requirements-build.txt
+	$(UV_COMPILE) --all-extras pyproject.toml -o requirements.txt
+	$(UV_COMPILE) -c requirements.txt -c requirements-build.txt --group dev -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,132 @@
+"""What happened and what is known: the two values that every sink reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+Value: TypeAlias = str | int | float | bool | None
+"""One normalised field: text, a number, epoch milliseconds, a flag, or an explicit null."""
+
+
+class Stage(StrEnum):
+    """Where an interview stands; derived from its fields, never sent by Hireflix as such."""
+
+    PENDING = "pending"
+    TO_EVALUATE = "to_evaluate"
+    SHORTLISTED = "shortlisted"
+    DISCARDED = "discarded"
+    DELETED = "deleted"
+    UNKNOWN = "unknown"
+
+
+FIELDS = (
+    "position_id",
+    "position_name",
+    "external_id",
+    "status",
+    "hash",
+    "created_at",
+    "candidate_name",
+    "candidate_first_name",
+    "candidate_last_name",
+    "candidate_email",
+    "candidate_phone",
+    "score",
+    "completed",
+    "deleted",
+    "archived",
+    "finalist",
+    "answered",
+    "thumbnail_url",
+    "short_url",
+    "review_url",
+    "candidate_url",
+    "finished_at",
+    "last_event",
+)
+"""Names of the stored fields. Times are epoch milliseconds; `archived` and `finalist` may be a time or `True`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to an interview; immutable.
+
+    `occurred_at` is the event's own date and `received_at` ours, both epoch milliseconds. `fields` holds only
+    what the payload carried: a missing name means unknown, `None` means an explicit null.
+    """
+
+    id: str
+    name: str
+    interview_id: str
+    occurred_at: int
+    received_at: int
+    fields: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Interview:
+    """Everything known now about one interview, merged from its events.
+
+    `values` maps a name of `FIELDS` to its newest value and `dates` to the date (epoch milliseconds) of the event
+    it came from. `updated_at` is the date of the newest event. Times are
+    epoch milliseconds.
+    """
+
+    id: str
+    stage: Stage
+    updated_at: int
+    values: Mapping[str, Value] = field(default_factory=dict)
+    dates: Mapping[str, int] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """The field as text, `""` when it is unknown or null."""
+        value = self.values.get(name)
+        return "" if value is None else str(value)
+
+    def time(self, name: str) -> int | None:
+        """The field as epoch milliseconds, `None` when it is unknown, null or no number."""
+        value = self.values.get(name)
+        return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    @property
+    def candidate_name(self) -> str:
+        """The full name, else first and last name, else `""`."""
+        return self.text("candidate_name") or " ".join(
+            part for part in (self.text("candidate_first_name"), self.text("candidate_last_name")) if part
+        )
+
+    @property
+    def position_id(self) -> str:
+        return self.text("position_id")
+
+    @property
+    def position_name(self) -> str:
+        return self.text("position_name")
+
+    @property
+    def score(self) -> float | None:
+        """The team's score (0.5 to 5 in half steps), `None` when there is none."""
+        value = self.values.get("score")
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    @property
+    def completed_at(self) -> int | None:
+        """When the candidate completed, epoch milliseconds: `completed`, else the date of the finish event."""
+        return self.time("completed") or self.time("finished_at")
+
+    @property
+    def stage_word(self) -> str:
+        """The stage as people read it: Invited, To evaluate, …, or the unknown status verbatim."""
+        return STAGE_WORDS.get(self.stage) or self.text("status")
+
+
+STAGE_WORDS: Mapping[Stage, str] = {
+    Stage.PENDING: "Invited",
+    Stage.TO_EVALUATE: "To evaluate",
+    Stage.SHORTLISTED: "Shortlisted",
+    Stage.DISCARDED: "Discarded",
+    Stage.DELETED: "Deleted",
+}

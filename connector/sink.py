@@ -1,0 +1,281 @@
+"""The sink contract: everything that the author of a sink needs to know, and nothing else.
+
+A sink is one class with one method, `deliver`. It never sleeps, retries, schedules, logs secrets or touches the
+store: it says what happened to each delivery, and the dispatcher does the rest.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+from connector.errors import LeaseLost, SinkBroken, Wait
+from connector.interview import FIELDS, STAGE_WORDS, Event, Interview, Stage, Value
+
+__all__ = [
+    "FIELDS",
+    "STAGE_WORDS",
+    "Batch",
+    "Context",
+    "Delivered",
+    "Delivery",
+    "Event",
+    "Finding",
+    "Gather",
+    "Interview",
+    "LeaseLost",
+    "LocalPath",
+    "Note",
+    "Outcome",
+    "Previews",
+    "Rejected",
+    "Result",
+    "RetryLater",
+    "Sink",
+    "SinkBroken",
+    "SinkConfig",
+    "Stage",
+    "Token",
+    "Value",
+    "Wait",
+]
+
+Note: TypeAlias = Mapping[str, Any]
+"""A small JSON object that a sink remembers about its destination (an intent, a message's id, last applied values)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One piece of work for one sink.
+
+    `id` is the idempotency key, the same on every attempt and never used for anything else. `key` is the interview's
+    id, or a key that the sink named in `Result.again`. `event` is what happened; it is `None` for a state sink and
+    for a call asked for by `again`. `interview` is everything known now. `attempt` counts from 1. `late` is set when
+    the delivery is older than the sink's `max_age`, by receipt: tell nobody loudly.
+    """
+
+    id: str
+    key: str
+    event: Event | None
+    interview: Interview | None
+    attempt: int = 1
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Deliveries handed over in one call.
+
+    `id` is stored before the call; for a message sink the same rows come back under it, alone, after a crash or an
+    unclear failure. `started_at` (epoch milliseconds) is the first call under this id. `notes` are those that `keys`
+    asked for, as last committed. `maybe_sent` says that an earlier call may have been applied; it stays until the
+    batch settles.
+    """
+
+    id: str
+    started_at: int
+    deliveries: Sequence[Delivery]
+    notes: Mapping[str, Note] = field(default_factory=dict)
+    maybe_sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Done. `reference` is the destination's own name for it (a message id), kept on the delivery."""
+
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """Not done; try again.
+
+    `reason` is a short, stable word or phrase without personal data: it becomes a metric label. `after` (seconds) is
+    a delay the destination asked for; without one the backoff decides. `counts` says whether this was an attempt (a
+    429 is none). `unclear` means it may have been applied. `lane` rests the whole sink until then: the destination
+    is down, not this delivery.
+    """
+
+    reason: str
+    after: float | None = None
+    counts: bool = True
+    unclear: bool = False
+    lane: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Never try again by itself: this delivery becomes a dead letter with this reason."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Delivered | RetryLater | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What `deliver` answers.
+
+    `outcomes` has one entry per delivery, in the same order. `notes` are committed in the same transaction as the
+    outcomes, whatever they are; `None` deletes one. `again` asks for another call for a key after a delay; at most
+    one such call waits per key. That call sees the interview whose id the key is, else the interview of the delivery
+    that asked.
+    """
+
+    outcomes: Sequence[Outcome]
+    notes: Mapping[str, Note | None] = field(default_factory=dict)
+    again: Mapping[str, timedelta] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """The lane waits for company when more than `above` deliveries are due: until none came for `quiet` seconds, at
+    most `at_most` seconds. Fewer are delivered at once.
+    """
+
+    above: int = 100
+    quiet: float = 0.5
+    at_most: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One unit of a rate limit, shared by all sinks and processes that name the same `bucket`.
+
+    `rate` is tokens per second in the long run and `burst` how many may go at once.
+    """
+
+    bucket: str
+    rate: float
+    burst: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `connector check --online`. `fix` says what a person has to do, for a warning or a problem."""
+
+    level: Literal["ok", "warning", "problem"]
+    message: str
+    fix: str = ""
+
+
+class Context(Protocol):
+    """What the dispatcher lends to a sink for one call."""
+
+    def now(self) -> int:
+        """The only clock a sink reads: epoch milliseconds."""
+        ...
+
+    async def take(self, *tokens: Token) -> None:
+        """Takes one token of each bucket, all or nothing. Raises `Wait` when one has none, `LeaseLost` when the
+        lease is gone. Take before the first call of a batch: what was sent before a `Wait` would be sent again.
+        """
+        ...
+
+    async def close(self, bucket: str, seconds: float) -> None:
+        """Shuts a bucket for `seconds`, for everybody: the destination said 429."""
+        ...
+
+    async def remember(self, notes: Mapping[str, Note | None]) -> None:
+        """Commits notes now: what must survive a crash between here and the outcome. Raises `LeaseLost`."""
+        ...
+
+    def count_call(self, kind: str) -> None:
+        """Counts one call to the destination for the metrics; `kind` is a fixed word such as `"read"`."""
+        ...
+
+
+def _beside_config(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    path = path.expanduser()
+    return path if path.is_absolute() or folder is None else Path(folder) / path
+
+
+LocalPath = Annotated[Path, AfterValidator(_beside_config)]
+"""A path in a sink's settings; a relative one counts from the folder of the config file."""
+
+
+class SinkConfig(BaseModel):
+    """Settings of one sink. Unknown keys are refused; secrets are `SecretStr`; every field has a description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    timezone: str = "UTC"
+    """IANA name; the top-level `timezone` is its default."""
+
+
+ConfigT = TypeVar("ConfigT", bound=SinkConfig)
+
+
+class Sink(ABC, Generic[ConfigT]):
+    """A named, configured destination.
+
+    A *state sink* (`state = True`) shows the newest state of each interview: it gets one delivery per interview,
+    the newest, without an event. A *message sink* tells what happened: it gets every event, in order per interview.
+    One worker at a time calls a sink, and one call at a time.
+    """
+
+    Config: ClassVar[type[SinkConfig]]
+    """The pydantic model of the settings."""
+    state: ClassVar[bool] = False
+    max_batch: ClassVar[int] = 1
+    """Most deliveries in one call."""
+    timeout: ClassVar[float] = 60
+    """Seconds for one call; after that it counts as unclear."""
+    gather: ClassVar[Gather | None] = None
+    priority: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """Event name -> rank, smaller first; 100 for the others."""
+
+    def __init__(self, name: str, config: ConfigT) -> None:
+        """Keeps the settings; makes no connection and reads no file."""
+        self.name = name
+        self.config = config
+
+    @property
+    def destination(self) -> str:
+        """What the notes belong to: spreadsheet id, channel, path. Stable, and without secrets."""
+        return self.name
+
+    @property
+    def max_age(self) -> float | None:
+        """Seconds after which a delivery counts as `late`; `None` = never."""
+        return None
+
+    def keys(self, delivery: Delivery) -> Iterable[str]:  # noqa: ARG002 - the simple sink remembers nothing
+        """Names of the notes that `deliver` needs for this delivery."""
+        return ()
+
+    @abstractmethod
+    async def deliver(self, batch: Batch, context: Context) -> Result:
+        """Delivers the batch and says what became of each delivery.
+
+        Raise `SinkBroken` when nothing was applied and a person must act. Any other exception, a timeout or a wrong
+        number of outcomes means: it may have been applied, try again later.
+        """
+
+    async def open(self) -> None:
+        """Called once before the first `deliver`, in the loop that will call it. Must not need the network."""
+
+    async def close(self) -> None:
+        """Called once at the end, also when `open` failed."""
+
+    async def check(self) -> list[Finding]:
+        """Can it work? Asks the destination, writes nothing, and never raises for an answer."""
+        return []
+
+
+@runtime_checkable
+class Previews(Protocol):
+    """A sink that can show what it would write, for `connector explain`."""
+
+    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
+        """One text per delivery, as a person would read it. Writes nothing."""
+        ...

@@ -1,0 +1,1 @@
+"""The sinks that ship with the connector; `type = "slack"` loads `sinks.slack`."""

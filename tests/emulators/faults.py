@@ -1,0 +1,155 @@
+"""Fault scripts: what may go wrong with a call, before or after it was applied."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from aiohttp import web
+
+
+class Kind(StrEnum):
+    REFUSE = "refuse"  # the connection is cut before anything was applied
+    DROP = "drop"  # applied, then the connection is cut without an answer
+    HANG = "hang"  # never answers, nothing applied
+    APPLY_HANG = "apply-hang"  # applied, never answers
+    STATUS = "status"  # answers `status` with `body`, nothing applied
+    APPLY_STATUS = "apply-status"  # applied, then answers `status` with `body`
+    TRUNCATE = "truncate"  # applied, half of the answer, then the connection is cut
+    BROKEN_JSON = "broken-json"  # applied, status 200, half of the JSON, properly ended
+    LATE = "late"  # the connection is cut at once, applied when `release` is called
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault. `match` is the kind of call it waits for (`None` = any); `times` how often it strikes."""
+
+    kind: Kind
+    match: str | None = None
+    times: int = 1
+    status: int = 503
+    body: str = "<html><body>503 Service Unavailable</body></html>"
+    content_type: str = "text/html"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Faults:
+    """The script: faults strike in the order they were added. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._script: deque[list[object]] = deque()
+        self._choose: Callable[[str], Fault | None] | None = None
+        self._released: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def add(self, *faults: Fault) -> None:
+        with self._lock:
+            self._script.extend([fault, fault.times] for fault in faults)
+
+    def choose(self, chooser: Callable[[str], Fault | None] | None) -> None:
+        """Asks `chooser` for each call that no scripted fault takes: for random faults with a seed."""
+        self._choose = chooser
+
+    def clear(self) -> None:
+        with self._lock:
+            self._script.clear()
+            self._choose = None
+
+    @property
+    def pending(self) -> int:
+        with self._lock:
+            return len(self._script)
+
+    def next_for(self, call: str) -> Fault | None:
+        with self._lock:
+            for entry in self._script:
+                fault, left = entry
+                assert isinstance(fault, Fault)
+                assert isinstance(left, int)
+                if fault.match in {None, call}:
+                    entry[1] = left - 1
+                    if left <= 1:
+                        self._script.remove(entry)
+                    return fault
+        return self._choose(call) if self._choose is not None else None
+
+    def release(self) -> None:
+        """Lets everything that hangs go on."""
+        with self._lock:
+            waiting, self._released = self._released, []
+        for loop, event in waiting:
+            loop.call_soon_threadsafe(event.set)
+
+    async def wait_released(self) -> None:
+        event = asyncio.Event()
+        with self._lock:
+            self._released.append((asyncio.get_running_loop(), event))
+        await event.wait()
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def apply_fault(fault: Fault, request: web.Request, handler: Handler, faults: Faults) -> web.StreamResponse:
+    if fault.kind in {Kind.REFUSE, Kind.HANG, Kind.STATUS, Kind.LATE}:
+        await request.read()
+        return await _before(fault, request, handler, faults)
+    answer = await handler(request)
+    return await _after(fault, request, answer, faults)
+
+
+async def _before(fault: Fault, request: web.Request, handler: Handler, faults: Faults) -> web.StreamResponse:
+    if fault.kind is Kind.STATUS:
+        return _answer(fault)
+    if fault.kind in {Kind.REFUSE, Kind.LATE}:
+        _cut(request)
+    if fault.kind in {Kind.HANG, Kind.LATE}:
+        await faults.wait_released()
+    if fault.kind is Kind.LATE:
+        return await handler(request)
+    return web.Response(status=500)
+
+
+async def _after(fault: Fault, request: web.Request, answer: web.StreamResponse, faults: Faults) -> web.StreamResponse:
+    assert isinstance(answer, web.Response)
+    if fault.kind is Kind.APPLY_STATUS:
+        return _answer(fault)
+    if fault.kind is Kind.APPLY_HANG:
+        await faults.wait_released()
+        return answer
+    if fault.kind is Kind.DROP:
+        _cut(request)
+        return answer
+    body = answer.body if isinstance(answer.body, bytes) else b""
+    half = body[: len(body) // 2]
+    if fault.kind is Kind.BROKEN_JSON:
+        return web.Response(status=200, body=half, content_type="application/json")
+    cut = web.StreamResponse(status=200, headers={"Content-Length": str(len(body)), "Content-Type": "application/json"})
+    await cut.prepare(request)
+    await cut.write(half)
+    _cut(request)
+    return cut
+
+
+def _answer(fault: Fault) -> web.Response:
+    return web.Response(status=fault.status, text=fault.body, content_type=fault.content_type, headers=fault.headers)
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+REFUSE = Fault(Kind.REFUSE)
+DROP = Fault(Kind.DROP)
+HANG = Fault(Kind.HANG)
+APPLY_HANG = Fault(Kind.APPLY_HANG)
+TRUNCATE = Fault(Kind.TRUNCATE)
+BROKEN_JSON = Fault(Kind.BROKEN_JSON)
+LATE = Fault(Kind.LATE)
+HTML_503 = Fault(Kind.STATUS)
+APPLY_503 = Fault(Kind.APPLY_STATUS)
