@@ -1,0 +1,24 @@
+"""The public testing kit for authors of sinks: a clock, a context, values, a little dispatcher.
+
+`connector.testing.contract` holds `SinkContract`, the conformance suite; it needs pytest, the rest does not.
+"""
+
+from connector.testing.clock import START, ManualClock
+from connector.testing.context import FakeContext
+from connector.testing.make import interview_id, make_batch, make_delivery, make_event, make_interview, make_values
+from connector.testing.run import notes_for, run_all, run_batch
+
+__all__ = [
+    "START",
+    "FakeContext",
+    "ManualClock",
+    "interview_id",
+    "make_batch",
+    "make_delivery",
+    "make_event",
+    "make_interview",
+    "make_values",
+    "notes_for",
+    "run_all",
+    "run_batch",
+]

@@ -1,0 +1,76 @@
+"""What the dispatcher lends to a sink, for tests: real rate limits on a manual clock, notes in a dictionary."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Mapping
+
+from connector.errors import LeaseLost, Wait
+from connector.sink import Note, Token
+from connector.testing.buckets import Buckets
+from connector.testing.clock import ManualClock
+
+
+class FakeContext:
+    """A `connector.sink.Context` without a store.
+
+    `notes` is what is committed, `remembered` the calls of `remember` in order, `taken` the tokens in order, `closed`
+    the buckets that the sink shut with their seconds, and `calls` counts `count_call` by kind.
+    """
+
+    def __init__(self, clock: ManualClock | None = None, notes: Mapping[str, Note] | None = None) -> None:
+        self.clock = clock or ManualClock()
+        self.notes: dict[str, Note] = dict(notes or {})
+        self.remembered: list[dict[str, Note | None]] = []
+        self.taken: list[Token] = []
+        self.closed: list[tuple[str, float]] = []
+        self.calls: Counter[str] = Counter()
+        self._buckets = Buckets()
+        self._refusals: deque[Wait] = deque()
+        self._lost_after: int | None = None
+
+    def refuse(self, bucket: str, seconds: float = 1.0) -> None:
+        """Scripts one `take` that raises `Wait`; several calls script several."""
+        self._refusals.append(Wait(bucket, seconds))
+
+    def lose_lease(self, after: int = 0) -> None:
+        """The lease is gone once `after` more calls of `take` or `remember` went well."""
+        self._lost_after = after
+
+    def now(self) -> int:
+        return self.clock.now()
+
+    async def take(self, *tokens: Token) -> None:
+        self._check_lease()
+        if self._refusals:
+            raise self._refusals.popleft()
+        self._buckets.take(tokens, self.now())
+        self.taken.extend(tokens)
+
+    async def close(self, bucket: str, seconds: float) -> None:
+        self.closed.append((bucket, seconds))
+        self._buckets.close(bucket, seconds, self.now())
+
+    async def remember(self, notes: Mapping[str, Note | None]) -> None:
+        self._check_lease()
+        self.remembered.append(dict(notes))
+        self.apply(notes)
+
+    def count_call(self, kind: str) -> None:
+        self.calls[kind] += 1
+
+    def apply(self, notes: Mapping[str, Note | None]) -> None:
+        """Commits notes as the store does: through JSON, `None` deletes."""
+        for key, note in notes.items():
+            if note is None:
+                self.notes.pop(key, None)
+            else:
+                self.notes[key] = json.loads(json.dumps(note, allow_nan=False))
+
+    def _check_lease(self) -> None:
+        if self._lost_after is None:
+            return
+        if self._lost_after == 0:
+            raise LeaseLost("another worker writes to this sink")
+        self._lost_after -= 1

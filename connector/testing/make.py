@@ -1,0 +1,129 @@
+"""Events, interviews, deliveries and batches with sensible values, so that a test names only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from connector.interview import Event, Interview, Stage, Value
+from connector.sink import Batch, Delivery, Note
+from connector.testing.clock import START
+
+CREATED = START - 86_400_000
+
+
+def make_values(number: int = 1) -> dict[str, Value]:
+    """The stored fields of a completed interview; another `number` is another person in the same position."""
+    return {
+        "position_id": "68b43e38b19cf131a17c543f",
+        "position_name": "Graduate Program",
+        "external_id": f"EXT-{number}",
+        "status": "completed",
+        "created_at": CREATED,
+        "candidate_name": f"Wayne Knight {number}",
+        "candidate_email": f"wayne.knight.{number}@example.com",
+        "completed": START,
+        "short_url": f"https://hflx.io/c/{number}",
+        "review_url": f"https://admin.hireflix.com/interview/{interview_id(number)}",
+    }
+
+
+def interview_id(number: int = 1) -> str:
+    """The id of the interview that `number` stands for."""
+    return f"643e972db7d39e63cf{number:06x}"
+
+
+def make_event(
+    name: str = "interview.finish",
+    *,
+    number: int = 1,
+    id: str | None = None,  # noqa: A002 - named as the field it fills
+    interview: str | None = None,
+    occurred_at: int = START,
+    received_at: int | None = None,
+    **fields: Value,
+) -> Event:
+    """An event of interview `number`; keyword arguments beyond the named ones replace or add fields."""
+    about = interview or interview_id(number)
+    return Event(
+        id=id or f"{name}|{about}|{occurred_at}",
+        name=name,
+        interview_id=about,
+        occurred_at=occurred_at,
+        received_at=occurred_at + 500 if received_at is None else received_at,
+        fields={**make_values(number), **fields},
+    )
+
+
+def make_interview(
+    *,
+    number: int = 1,
+    id: str | None = None,  # noqa: A002 - named as the field it fills
+    stage: Stage = Stage.TO_EVALUATE,
+    updated_at: int = START,
+    dates: Mapping[str, int] | None = None,
+    **values: Value,
+) -> Interview:
+    """An interview; keyword arguments beyond the named ones replace or add values. All dates are `updated_at`."""
+    merged = {**make_values(number), **values}
+    return Interview(
+        id=id or interview_id(number),
+        stage=stage,
+        updated_at=updated_at,
+        values=merged,
+        dates={**dict.fromkeys(merged, updated_at), **(dates or {})},
+    )
+
+
+def make_delivery(
+    event: Event | None = None,
+    interview: Interview | None = None,
+    *,
+    number: int = 1,
+    state: bool = False,
+    **overrides: Any,
+) -> Delivery:
+    """A delivery about interview `number`, or about the given event or interview.
+
+    With `state` it carries no event: what a state sink gets, and a call asked for by `again`. `overrides` are the
+    other fields of `Delivery`.
+    """
+    if event is None:
+        event = make_event(number=number) if interview is None else _last_event(interview)
+    if interview is None:
+        interview = _after(event)
+    values = {
+        "id": f"delivery-{event.interview_id if state else event.id}",
+        "key": event.interview_id,
+        "event": None if state else event,
+        "interview": interview,
+    }
+    return Delivery(**{**values, **overrides})
+
+
+def _last_event(interview: Interview) -> Event:
+    event = make_event(interview=interview.id, occurred_at=interview.updated_at)
+    return replace(event, fields=interview.values)
+
+
+def _after(event: Event) -> Interview:
+    interview = make_interview(id=event.interview_id, updated_at=event.occurred_at)
+    return replace(interview, values=event.fields, dates=dict.fromkeys(event.fields, event.occurred_at))
+
+
+def make_batch(
+    *deliveries: Delivery,
+    id: str = "batch-1",  # noqa: A002 - named as the field it fills
+    started_at: int = START,
+    notes: Mapping[str, Note] | None = None,
+    maybe_sent: bool = False,
+) -> Batch:
+    """A batch of the deliveries, or of one when none is given."""
+    return Batch(
+        id=id,
+        started_at=started_at,
+        deliveries=deliveries or (make_delivery(),),
+        notes=dict(notes or {}),
+        maybe_sent=maybe_sent,
+    )
