@@ -1,0 +1,197 @@
+"""Which events and interviews go to which sinks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from hashlib import sha256
+from typing import NamedTuple
+from unicodedata import normalize
+
+import msgspec
+
+from connector.hireflix import FINISH
+from connector.interview import Stage
+
+MEMO_MAX = 4096
+"""Looks at a position that are remembered; beyond it all are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One rule. An empty condition is always met.
+
+    `positions` holds position ids, matched exactly, or patterns of names: `*` stands for any text and `?` for one
+    character, case is ignored, everything else is literal. A route with `otherwise` takes only what no other route
+    to a message sink took.
+    """
+
+    sinks: tuple[str, ...]
+    positions: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    min_score: float | None = None
+    otherwise: bool = False
+
+    def meets(self, stage: Stage, score: float | None) -> bool:
+        """Whether the conditions on the merged interview are met; no score never meets `min_score`."""
+        if self.stages and stage not in self.stages:
+            return False
+        return self.min_score is None or (score is not None and score >= self.min_score)
+
+
+class Verdict(NamedTuple):
+    """Whether one route takes an event, and why. `route` is its place among the routes, from 0."""
+
+    route: int
+    matched: bool
+    reason: str
+
+
+class _Positions:
+    """The position conditions of one route, ready to be asked."""
+
+    def __init__(self, wanted: Sequence[str]) -> None:
+        folded = [_fold(text) for text in wanted]
+        self._any = not wanted
+        self._ids = frozenset(wanted)
+        self._names = frozenset(folded)
+        # a bracket would begin a character class; `[[]` is the class of just the bracket
+        patterns = [translate(text.replace("[", "[[]")) for text in folded if "*" in text or "?" in text]
+        self._patterns = tuple(re.compile(pattern) for pattern in patterns)
+
+    def take(self, position_id: str, position_name: str) -> bool:
+        if self._any or position_id in self._ids:
+            return True
+        name = _fold(position_name)
+        return name in self._names or any(pattern.match(name) for pattern in self._patterns)
+
+
+def _fold(text: str) -> str:
+    """Equal for names that look equal: case and the way accents are composed do not count."""
+    return normalize("NFC", text.casefold())
+
+
+class _Candidates(NamedTuple):
+    """The routes that can match at a position, once stage and score are known."""
+
+    plain: tuple[Route, ...]
+    otherwise: tuple[Route, ...]
+
+
+class Routes:
+    """All routes. `sinks` maps every configured sink, in order, to whether it is a state sink.
+
+    Without any route every sink gets everything. No route with `otherwise` leads to a state sink, and none to a sink
+    that is not configured: the configuration refuses both.
+    """
+
+    def __init__(self, routes: Sequence[Route], sinks: Mapping[str, bool]) -> None:
+        self._sinks = tuple(sinks)
+        self._messages = frozenset(name for name, is_state in sinks.items() if not is_state)
+        self._routes = tuple(routes) or (Route(self._sinks),)
+        for route in self._routes:
+            assert all(name in sinks for name in route.sinks)
+            assert not route.otherwise or self._messages.issuperset(route.sinks)
+        self._positions = tuple(_Positions(route.positions) for route in self._routes)
+        self._memo: dict[tuple[str | None, str, str], _Candidates] = {}
+
+    def match(
+        self, event_name: str, position_id: str, position_name: str, stage: Stage, score: float | None
+    ) -> tuple[str, ...]:
+        """The sinks that get this event, in configured order, each once. The rest describes the merged interview."""
+        candidates = self._candidates(event_name, position_id, position_name)
+        counted = _counted(event_name, stage)
+        taken = _sinks_of(candidates.plain, counted, score)
+        if candidates.otherwise and taken.isdisjoint(self._messages):
+            taken |= _sinks_of(candidates.otherwise, counted, score)
+        return tuple([name for name in self._sinks if name in taken])
+
+    def entry(self, sink: str, position_id: str, position_name: str, stage: Stage, score: float | None) -> bool:
+        """Whether an interview, as it is now, enters a state sink that is being filled: `events` count as met."""
+        plain = self._candidates(None, position_id, position_name).plain
+        return any(sink in route.sinks and route.meets(stage, score) for route in plain)
+
+    def digest(self, sink: str) -> str:
+        """A short text that changes when the routes to this sink change, and only then."""
+        rules = {_conditions(route) for route in self._routes if sink in route.sinks}
+        return sha256(msgspec.json.encode(sorted(rules, key=repr))).hexdigest()[:16]
+
+    def explain(
+        self, event_name: str, position_id: str, position_name: str, stage: Stage, score: float | None
+    ) -> list[Verdict]:
+        """What each route says about this event, in configured order."""
+        return list(self._verdicts(event_name, position_id, position_name, _counted(event_name, stage), score))
+
+    def _candidates(self, event_name: str | None, position_id: str, position_name: str) -> _Candidates:
+        key = (event_name, position_id, position_name)
+        found = self._memo.get(key)
+        if found is None:
+            if len(self._memo) >= MEMO_MAX:
+                self._memo.clear()
+            found = self._memo[key] = self._look(*key)
+        return found
+
+    def _look(self, event_name: str | None, position_id: str, position_name: str) -> _Candidates:
+        met = [
+            route
+            for route, positions in zip(self._routes, self._positions, strict=True)
+            if (event_name is None or not route.events or event_name in route.events)
+            and positions.take(position_id, position_name)
+        ]
+        return _Candidates(
+            tuple(route for route in met if not route.otherwise), tuple(route for route in met if route.otherwise)
+        )
+
+    def _verdicts(
+        self, event_name: str, position_id: str, position_name: str, stage: Stage, score: float | None
+    ) -> Iterator[Verdict]:
+        plain = self._candidates(event_name, position_id, position_name).plain
+        takers = sorted(_sinks_of(plain, stage, score) & self._messages)
+        for index, (route, positions) in enumerate(zip(self._routes, self._positions, strict=True)):
+            against = _against_event(route, event_name)
+            if not against and not positions.take(position_id, position_name):
+                against = f"position {position_name!r} ({position_id}) is none of: {', '.join(route.positions)}"
+            against = against or _against_interview(route, stage, score)
+            if not against and route.otherwise and takers:
+                against = f"taken already, for {', '.join(takers)}"
+            yield Verdict(index, not against, against or f"goes to {', '.join(route.sinks)}")
+
+
+def _counted(event_name: str, stage: Stage) -> Stage:
+    """A finish tells of the completion, whatever people decided since."""
+    return Stage.TO_EVALUATE if event_name == FINISH else stage
+
+
+def _sinks_of(routes: Sequence[Route], stage: Stage, score: float | None) -> set[str]:
+    taken: set[str] = set()
+    for route in routes:
+        if route.meets(stage, score):
+            taken.update(route.sinks)
+    return taken
+
+
+def _conditions(route: Route) -> tuple[object, ...]:
+    return (
+        tuple(sorted(set(route.positions))),
+        tuple(sorted(set(route.events))),
+        tuple(sorted(set(route.stages))),
+        None if route.min_score is None else float(route.min_score),
+        route.otherwise,
+    )
+
+
+def _against_event(route: Route, event_name: str) -> str:
+    if route.events and event_name not in route.events:
+        return f"{event_name} is none of: {', '.join(route.events)}"
+    return ""
+
+
+def _against_interview(route: Route, stage: Stage, score: float | None) -> str:
+    if route.meets(stage, score):
+        return ""
+    if route.stages and stage not in route.stages:
+        return f"stage {stage} is none of: {', '.join(route.stages)}"
+    return "there is no score yet" if score is None else f"score {score:g} is below {route.min_score:g}"
