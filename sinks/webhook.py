@@ -1,0 +1,256 @@
+"""The webhook: forwards each event as signed JSON, in the form of the Standard Webhooks specification 1.0.0."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import ssl
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import httpx
+from pydantic import AfterValidator, Field, SecretStr
+
+from connector.http import Answer, classify, host_of, is_loopback, retry_after, safe_url, utc
+from connector.sink import (
+    Batch,
+    Context,
+    Delivered,
+    Delivery,
+    Event,
+    Finding,
+    Interview,
+    Outcome,
+    Rejected,
+    Result,
+    RetryLater,
+    Sink,
+    SinkBroken,
+    SinkConfig,
+)
+
+THROTTLED_SECONDS = 30.0
+"""The wait after a 429 that does not say how long."""
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+_FIXES = {
+    401: "the receiver asks for credentials: check the address and the secret",
+    403: "the receiver forbids it: check the address, and that its firewall lets this machine in",
+    404: "nothing listens at that path: check the address",
+    407: "the proxy asks for credentials: set them in HTTPS_PROXY",
+    410: "the receiver wants no more events: give a new address, or take this sink out",
+}
+
+
+def signing_key(secret: str) -> bytes:
+    """The key inside `whsec_<base64>`: 24 to 64 bytes (Standard Webhooks, Signature scheme). Else `ValueError`."""
+    hint = "must be whsec_ and the base64 of 24 to 64 random bytes, as `openssl rand -base64 32` makes them"
+    if not secret.startswith("whsec_"):
+        raise ValueError(hint)
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(hint) from None
+    if not 24 <= len(key) <= 64:  # noqa: PLR2004 - the figures of the specification
+        raise ValueError(hint)
+    return key
+
+
+def _checked_secret(secret: SecretStr) -> SecretStr:
+    signing_key(secret.get_secret_value())
+    return secret
+
+
+def _checked_url(url: SecretStr) -> SecretStr:
+    address = safe_url(url.get_secret_value())
+    try:
+        httpx.URL(address)
+    except httpx.InvalidURL:
+        raise ValueError("must be an address such as https://example.org/hook") from None
+    return url
+
+
+class WebhookConfig(SinkConfig):
+    """Settings of a webhook."""
+
+    url: Annotated[SecretStr, AfterValidator(_checked_url)] = Field(
+        description="Where events are posted: https, or http on this machine. Counts as a secret."
+    )
+    secret: Annotated[SecretStr, AfterValidator(_checked_secret)] = Field(
+        description="Signs every request: `whsec_` and the base64 of 24 to 64 random bytes."
+    )
+    previous_secret: Annotated[SecretStr, AfterValidator(_checked_secret)] | None = Field(
+        default=None, description="Signs as well while the receiver changes from this secret to `secret`."
+    )
+    timeout: float = Field(default=15, gt=0, le=30, description="Seconds that the receiver may take for one request.")
+
+
+class Webhook(Sink[WebhookConfig]):
+    """Posts one event per request; the delivery's id is `webhook-id` on every attempt, so a receiver can drop repeats.
+
+    Requests go out one after the other: a receiver sees the events of an interview in the order they arrived.
+    """
+
+    Config = WebhookConfig
+    timeout = 60
+
+    def __init__(self, name: str, config: WebhookConfig) -> None:
+        super().__init__(name, config)
+        self._url = config.url.get_secret_value()
+        self._keys = [signing_key(secret.get_secret_value()) for secret in _secrets(config)]
+        self._client: httpx.AsyncClient | None = None
+
+    @property
+    def destination(self) -> str:
+        return f"{host_of(self._url)} {hashlib.sha256(self._url.encode()).hexdigest()[:12]}"
+
+    async def open(self) -> None:
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(self.config.timeout, connect=min(5.0, self.config.timeout)),
+            follow_redirects=False,
+            trust_env=not is_loopback(host_of(self._url)),
+            headers={"Content-Type": "application/json", "User-Agent": "hireflix-connector"},
+        )
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def deliver(self, batch: Batch, context: Context) -> Result:
+        return Result([await self._send(delivery, context) for delivery in batch.deliveries])
+
+    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - nothing is sent
+        return [f"POST to {host_of(self._url)}\n{_readable(delivery)}" for delivery in batch.deliveries]
+
+    async def check(self) -> list[Finding]:
+        """Whether the name resolves; posts nothing, because the receiver would take it for an event."""
+        host = host_of(self._url)
+        try:
+            await asyncio.get_running_loop().getaddrinfo(host, None)
+        except (OSError, UnicodeError):
+            return [Finding("problem", f"{host} is not known to the name service", "check the host in `url`")]
+        return [Finding("ok", f"{host} resolves; whether it takes events shows with the first one")]
+
+    async def _send(self, delivery: Delivery, context: Context) -> Outcome:
+        if delivery.event is None:
+            return Rejected("no event to forward")
+        body = json.dumps(payload(delivery, delivery.event), separators=(",", ":")).encode()
+        context.count_call("post")
+        try:
+            async with asyncio.timeout(self.config.timeout):
+                response = await self._post(body, signature_headers(self._keys, delivery.id, context.now(), body))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            return _not_reached(error)
+        except (httpx.TimeoutException, TimeoutError):
+            return RetryLater("timeout", unclear=True)
+        except httpx.TransportError:
+            return RetryLater("connection lost", unclear=True)
+        return read_answer(response.status_code, response.headers, context.now())
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        assert self._client is not None, "open() comes first"
+        async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
+            return response  # the body is of no use here and might be endless
+
+
+def payload(delivery: Delivery, event: Event) -> dict[str, Any]:
+    """What is posted: `type`, `timestamp` and `data` (Standard Webhooks, Payload structure)."""
+    return {
+        "type": event.name,
+        "timestamp": utc(event.occurred_at).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "data": {
+            "delivery_id": delivery.id,
+            "event": {
+                "id": event.id,
+                "name": event.name,
+                "interview_id": event.interview_id,
+                "occurred_at": event.occurred_at,
+                "received_at": event.received_at,
+                "fields": dict(event.fields),
+            },
+            "interview": None if delivery.interview is None else _merged(delivery.interview),
+        },
+    }
+
+
+def _readable(delivery: Delivery) -> str:
+    return "nothing" if delivery.event is None else json.dumps(payload(delivery, delivery.event), indent=2)
+
+
+def _merged(interview: Interview) -> dict[str, Any]:
+    return {
+        "id": interview.id,
+        "stage": interview.stage.value,
+        "updated_at": interview.updated_at,
+        "completed_at": interview.completed_at,
+        "fields": dict(interview.values),
+    }
+
+
+def signature_headers(keys: Sequence[bytes], delivery_id: str, now: int, body: bytes) -> dict[str, str]:
+    """The three headers (Standard Webhooks, Webhook headers); one signature per key. `now` is epoch milliseconds."""
+    message_id, seconds = _message_id(delivery_id), now // 1000
+    content = f"{message_id}.{seconds}.".encode() + body
+    signatures = [base64.b64encode(hmac.digest(key, content, "sha256")).decode() for key in keys]
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(seconds),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+    }
+
+
+def _message_id(delivery_id: str) -> str:
+    # The signed content is joined with full stops, so the id must hold none; and it is the value of a header.
+    if _PLAIN_ID.fullmatch(delivery_id):
+        return delivery_id
+    return f"msg_{hashlib.sha256(delivery_id.encode()).hexdigest()[:32]}"
+
+
+def read_answer(status: int, headers: httpx.Headers, now: int) -> Outcome:
+    """What a status means for the delivery; raises `SinkBroken` where a person must act. `now` is epoch ms."""
+    if httpx.codes.is_redirect(status):
+        raise SinkBroken(f"the receiver redirects (status {status})", "set `url` to the address it redirects to")
+    reason = f"status {status}"
+    match classify(status):
+        case Answer.OK:
+            return Delivered()
+        case Answer.THROTTLED:
+            after = retry_after(headers, now)
+            return RetryLater(reason, after=THROTTLED_SECONDS if after is None else after, counts=False, lane=True)
+        case Answer.UNCLEAR:
+            return RetryLater(reason, after=retry_after(headers, now), unclear=True)
+        case Answer.DENIED:
+            raise SinkBroken(f"the receiver answered with status {status}", _FIXES[status])
+        case Answer.REFUSED:
+            return Rejected(reason)
+
+
+def _not_reached(error: httpx.TransportError) -> Outcome:
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+        raise SinkBroken(
+            "the receiver's certificate is not trusted",
+            "renew or complete its certificate, or name your own authority's file in SSL_CERT_FILE",
+        ) from None
+    return RetryLater("not reachable", lane=True)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _secrets(config: WebhookConfig) -> Iterator[SecretStr]:
+    yield config.secret
+    if config.previous_secret is not None:
+        yield config.previous_secret
+
+
+SINK = Webhook

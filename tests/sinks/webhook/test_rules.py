@@ -1,0 +1,180 @@
+"""The pure rules of the webhook: settings, signatures, statuses."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+
+import httpx
+import pytest
+import respx
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from connector.sink import Delivered, Delivery, Rejected, RetryLater, SinkBroken
+from connector.testing import START, make_batch, make_delivery, run_batch
+from sinks.webhook import SINK, WebhookConfig, payload, read_answer, signature_headers, signing_key
+from tests.sinks.webhook.conftest import SECRET
+from tests.sinks.webhook.receiver import whsec
+
+URL = "https://hooks.example.com/services/T0/secret-part"
+
+
+def test_a_known_vector_is_signed_as_computed_elsewhere():
+    """`printf 'msg_1.1757500000.{}' | openssl dgst -sha256 -mac HMAC -macopt hexkey:000102…1f -binary | base64`."""
+    headers = signature_headers([bytes(range(32))], "msg_1", START, b"{}")
+    assert headers == {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": "1757500000",
+        "webhook-signature": "v1,G32Gfb3vBt2vju1nb3ZcFCNeOjJi/kje2NsP+SdGsEM=",
+    }
+
+
+@given(st.text(max_size=300))
+def test_any_delivery_id_becomes_a_header_without_full_stop(delivery_id):
+    made = signature_headers([b"k" * 32], delivery_id, START, b"")["webhook-id"]
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,200}", made)
+    assert made == signature_headers([b"k" * 32], delivery_id, START + 60_000, b"")["webhook-id"]
+
+
+@given(st.text(), st.text())
+def test_hostile_text_comes_back_from_the_body_unchanged(name, email):
+    delivery = make_delivery(number=1)
+    values = {"candidate_name": name, "candidate_email": email}
+    hostile = Delivery("d", "k", type(delivery.event)("e", "n", "i", 0, 0, values), None)
+    body = json.dumps(payload(hostile, hostile.event)).encode("ascii")
+    assert json.loads(body)["data"]["event"]["fields"] == values
+
+
+@pytest.mark.parametrize("secret", [SECRET, "whsec_" + base64.b64encode(b"x" * 24).decode(), whsec("z")])
+def test_a_legal_secret_gives_its_key(secret):
+    assert 24 <= len(signing_key(secret)) <= 64
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "whsec_",
+        "abc",
+        "whsec_!!!",
+        "whsec_YWJj",
+        "whsec_" + base64.b64encode(b"x" * 65).decode(),
+        "WHSEC_" + "A" * 44,
+    ],
+)
+def test_an_unusable_secret_is_refused_with_the_way_to_make_one_and_not_repeated(secret):
+    with pytest.raises(ValidationError, match="openssl rand -base64 32") as refused:
+        WebhookConfig(url=URL, secret=secret)
+    assert secret in {"", "abc", "whsec_"} or secret not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://hooks.example.com/x", "ftp://a.example/x", "hooks.example.com", "", "https://"]
+)
+def test_an_address_without_tls_is_refused(url):
+    with pytest.raises(ValidationError, match="https"):
+        WebhookConfig(url=url, secret=SECRET)
+
+
+def test_settings_and_destination_show_neither_address_nor_secret():
+    config = WebhookConfig(url=URL, secret=SECRET)
+    sink = SINK("forward", config)
+    digest = hashlib.sha256(URL.encode()).hexdigest()
+    assert sink.destination == f"hooks.example.com {digest[:12]}"
+    assert "secret-part" not in repr(config) + str(config) + sink.destination
+    assert SECRET not in repr(config) + str(config)
+
+
+def test_another_path_is_another_destination():
+    one, other = (SINK("f", WebhookConfig(url=URL + end, secret=SECRET)).destination for end in ("", "/2"))
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "outcome"),
+    [
+        (200, {}, Delivered()),
+        (204, {}, Delivered()),
+        (429, {"Retry-After": "7"}, RetryLater("status 429", after=7, counts=False, lane=True)),
+        (429, {"Retry-After": "0"}, RetryLater("status 429", after=0, counts=False, lane=True)),
+        (429, {}, RetryLater("status 429", after=30, counts=False, lane=True)),
+        (500, {}, RetryLater("status 500", unclear=True)),
+        (503, {"Retry-After": "120"}, RetryLater("status 503", after=120, unclear=True)),
+        (400, {}, Rejected("status 400")),
+        (413, {}, Rejected("status 413")),
+    ],
+)
+def test_a_status_has_its_outcome(status, headers, outcome):
+    assert read_answer(status, httpx.Headers(headers), START) == outcome
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403, 404, 407, 410])
+def test_a_status_that_asks_for_a_person_breaks_the_sink_with_a_fix(status):
+    with pytest.raises(SinkBroken, match=str(status)) as broken:
+        read_answer(status, httpx.Headers(), START)
+    assert broken.value.fix
+
+
+@given(st.integers(200, 599))
+def test_every_status_has_an_outcome(status):
+    try:
+        outcome = read_answer(status, httpx.Headers(), START)
+    except SinkBroken as broken:
+        outcome = broken
+    assert isinstance(outcome, Delivered) == (status < 300)
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout])
+@respx.mock
+async def test_what_was_never_sent_is_clear(context, make_sink, error):
+    respx.post(URL).mock(side_effect=error("no route"))
+    sink = await make_sink(URL)
+    assert (await run_batch(sink, [make_delivery()], context)).outcomes == [RetryLater("not reachable", lane=True)]
+
+
+@pytest.mark.parametrize("error", [httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError])
+@respx.mock
+async def test_what_may_have_arrived_is_unclear(context, make_sink, error):
+    respx.post(URL).mock(side_effect=error("gone"))
+    sink = await make_sink(URL)
+    assert (await run_batch(sink, [make_delivery()], context)).outcomes == [RetryLater("connection lost", unclear=True)]
+
+
+@respx.mock
+async def test_a_delivery_without_an_event_is_rejected_and_not_sent(context, make_sink):
+    sink = await make_sink(URL)
+    result = await run_batch(sink, [make_delivery(state=True)], context)
+    assert result.outcomes == [Rejected("no event to forward")]
+    assert respx.calls.call_count == 0
+
+
+async def test_the_check_asks_the_name_service_and_posts_nothing(receiver, make_sink):
+    sink = await make_sink(receiver.url)
+    [finding] = await sink.check()
+    assert finding.level == "ok"
+    assert receiver.requests == []
+
+
+async def test_a_name_that_cannot_resolve_is_a_problem_with_a_fix(make_sink):
+    sink = await make_sink(f"https://{'a' * 64}.test/")
+    [finding] = await sink.check()
+    assert finding.level == "problem"
+    assert finding.fix
+
+
+async def test_the_preview_shows_the_body_and_hides_the_address(context, make_sink):
+    sink = await make_sink(URL)
+    [text] = await sink.preview(make_batch(), context)
+    assert text.startswith("POST to hooks.example.com\n")
+    assert "secret-part" not in text
+    assert json.loads(text.split("\n", 1)[1])["type"] == "interview.finish"
+
+
+async def test_closing_what_was_never_opened_is_harmless():
+    sink = SINK("forward", WebhookConfig(url=URL, secret=SECRET))
+    await sink.close()
+    assert sink.state is False
