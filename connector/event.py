@@ -64,7 +64,7 @@ def _told(reading: Reading) -> dict[str, Value]:
 
 def _newer(state: State, stamp: Stamp, told: dict[str, Value]) -> State:
     base, earlier = state.base, state.exceptions
-    exceptions = {name: earlier.get(name, base) for name in state.values if name not in told}
+    exceptions = {name: earlier.get(name, base) for name in state.values.keys() - told.keys()}
     return State(stamp, state.values | told, exceptions)
 
 
@@ -114,23 +114,25 @@ _DECIDED = {stage.value: stage for stage in (Stage.TO_EVALUATE, Stage.SHORTLISTE
 
 
 def _stage_by_status(values: Mapping[str, Value]) -> Stage:
-    status = str(values.get("status") or Stage.PENDING).lower()
+    status = str(values.get("status") or "pending").lower()
     if status in _DECIDED:
         return _DECIDED[status]
     if status == "completed" or values.get("completed") or values.get("answered") or values.get("finished_at"):
         return Stage.TO_EVALUATE
-    return Stage.PENDING if status == Stage.PENDING else Stage.UNKNOWN
+    return Stage.PENDING if status == "pending" else Stage.UNKNOWN
 
 
 def interview_of(interview_id: str, state: State) -> Interview:
     """The interview as sinks see it."""
-    base, exceptions = state.base, state.exceptions
+    dates = dict.fromkeys(state.values, state.base[0])
+    for name, stamp in state.exceptions.items():
+        dates[name] = stamp[0]
     return Interview(
         id=interview_id,
         stage=stage_of(state.values),
-        updated_at=base[0],
+        updated_at=state.base[0],
         values=state.values,
-        dates={name: exceptions.get(name, base)[0] for name in state.values},
+        dates=dates,
     )
 
 

@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from connector.hireflix import EVENT_NAMES
+from connector.hireflix.fields import as_text, epoch_ms, fields_of
 from connector.interview import Value
 
 LENGTH_MAX = 200
 """Characters of an interview id and of an event name."""
 AHEAD_MAX = 24 * 3600 * 1000
 """Milliseconds that an event's date may lie ahead of its receipt and still be believed."""
-
-_SECONDS_BELOW = 10**11
-_DATE_END = 2**63
-_TIME_END = 253_402_300_800_000  # the year 10000: no library behind us tells such a time
-_SCORE_MAX = 1000
 
 
 class Kind(StrEnum):
@@ -73,14 +66,14 @@ def read(body: bytes, received_at: int) -> Reading:
     try:
         envelope = _decode(body)
         source = _interview(envelope)
-        interview_id = _short(_as_text(source.get("id")), "interview id")
+        interview_id = _short(as_text(source.get("id")), "interview id")
         name = _short(envelope.get("event"), "event name")
     except _UnreadableError as error:
         return _unreadable(digest, received_at, str(error))
     folded = name.lower()
     known = folded in EVENT_NAMES
     name = folded if known else name
-    sent = _epoch_ms(envelope.get("date"))
+    sent = epoch_ms(envelope.get("date"))
     mark = "undated" if sent is None else "future" if sent > received_at + AHEAD_MAX else ""
     return Reading(
         Kind.EVENT if known else Kind.UNKNOWN,
@@ -91,7 +84,7 @@ def read(body: bytes, received_at: int) -> Reading:
         received_at if mark or sent is None else sent,
         received_at,
         mark,
-        _fields(envelope, source),
+        fields_of(envelope, source),
         _count(source),
         "",
     )
@@ -154,138 +147,8 @@ def _short(value: Any, what: str) -> str:
 
 
 def _count(source: dict[str, Any]) -> int:
-    return len(source) + sum([len(value) for value in source.values() if type(value) is dict])
-
-
-def _fields(envelope: dict[str, Any], source: dict[str, Any]) -> dict[str, Value]:
-    fields: dict[str, Value] = {}
-    _collect(source, _PLAIN, fields)
-    for key, readers in _GROUPS:
-        group = source.get(key)
-        if type(group) is dict:
-            _collect(group, readers, fields)
-    if "external_id" not in fields and ("external_id" in source or "external_id" in envelope):
-        _collect({**envelope, **source}, _OLD_EXTERNAL_ID, fields)
-    if "completed_at" in source and "completed" not in fields:
-        _collect(source, _OLD_COMPLETED, fields)
-    return fields
-
-
-def _collect(source: Mapping[str, Any], readers: _Readers, fields: dict[str, Value]) -> None:
-    for key, value in source.items():
-        found = readers.get(key)
-        if found is not None:
-            name, reader = found
-            read_value = reader(value)
-            if read_value is not UNSET:
-                fields[name] = read_value
-
-
-_Reader: TypeAlias = Callable[[Any], Value | UnsetType]
-"""One value as we keep it; `UNSET` when it is no news: of a wrong type, or a null that says nothing."""
-_Readers: TypeAlias = Mapping[str, tuple[str, _Reader]]
-
-
-def _text(value: Any) -> Value | UnsetType:
-    if type(value) is str:
-        # PostgreSQL keeps no NUL in text
-        return value.replace("\0", "") if "\0" in value else value
-    return None if value is None else UNSET
-
-
-def _as_text(value: Any) -> Any:
-    """An id that came as a number, as text."""
-    return str(value) if type(value) is int else value
-
-
-def _identifier(value: Any) -> Value | UnsetType:
-    return _text(_as_text(value))
-
-
-def _text_only(value: Any) -> Value | UnsetType:
-    return UNSET if value is None else _text(value)
-
-
-def _flag(value: Any) -> Value | UnsetType:
-    return value if value is None or type(value) is bool else UNSET
-
-
-def _score(value: Any) -> Value | UnsetType:
-    if type(value) is dict:
-        value = value.get("value", UNSET)
-    if value is None:
-        return None
-    return value if type(value) in _NUMBERS and 0 <= value <= _SCORE_MAX else UNSET
-
-
-def _time(value: Any) -> Value | UnsetType:
-    if value is None:
-        return None
-    at = _epoch_ms(value)
-    return UNSET if at is None or at >= _TIME_END else at
-
-
-def _time_or_true(value: Any) -> Value | UnsetType:
-    if value is True:
-        return True
-    return None if not value else _time(value)
-
-
-def _deleted(value: Any) -> Value | UnsetType:
-    found = _time_or_true(value)
-    return UNSET if found is None else found
-
-
-_NUMBERS = frozenset({int, float})
-
-
-def _epoch_ms(value: Any) -> int | None:
-    """A time as epoch milliseconds; a number too small for them is seconds, text is ISO 8601 (UTC without a zone)."""
-    if type(value) is str:
-        return _from_iso(value)
-    if type(value) not in _NUMBERS or not 0 < value < _DATE_END:
-        return None
-    return round(value * 1000) if value < _SECONDS_BELOW else int(value)
-
-
-def _from_iso(text: str) -> int | None:
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-    return round(seconds * 1000) if seconds > 0 else None
-
-
-_PLAIN: _Readers = {
-    "externalId": ("external_id", _identifier),
-    "status": ("status", _text),
-    "hash": ("hash", _text),
-    "createdAt": ("created_at", _time),
-    "score": ("score", _score),
-    "completed": ("completed", _time_or_true),
-    "deleted": ("deleted", _deleted),
-    "archived": ("archived", _time_or_true),
-    "finalist": ("finalist", _time_or_true),
-    "answered": ("answered", _flag),
-    "thumbnail": ("thumbnail_url", _text_only),
-}
-_GROUPS: tuple[tuple[str, _Readers], ...] = (
-    ("position", {"id": ("position_id", _identifier), "name": ("position_name", _text)}),
-    (
-        "candidate",
-        {
-            "name": ("candidate_name", _text),
-            "firstName": ("candidate_first_name", _text),
-            "lastName": ("candidate_last_name", _text),
-            "email": ("candidate_email", _text),
-            "phone": ("candidate_phone", _text),
-        },
-    ),
-    (
-        "url",
-        {"short": ("short_url", _text), "private": ("review_url", _text), "public": ("candidate_url", _text)},
-    ),
-)
-_OLD_EXTERNAL_ID: _Readers = {"external_id": ("external_id", _identifier)}
-_OLD_COMPLETED: _Readers = {"completed_at": ("completed", _time_or_true)}
+    keys = len(source)
+    for value in source.values():
+        if type(value) is dict:
+            keys += len(value)
+    return keys
