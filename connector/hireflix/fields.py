@@ -102,18 +102,20 @@ def epoch_ms(value: Any) -> int | None:
     A number too small for milliseconds is seconds; text is ISO 8601, in UTC when it names no zone.
     """
     if type(value) is str:
-        value = _seconds(value)
+        return _from_iso(value)
     if type(value) not in _NUMBERS or not 0 < value < _DATE_END:
         return None
-    return round(value * 1000 if value < _SECONDS_BELOW else value) or None
+    milliseconds = value * 1000 if value < _SECONDS_BELOW else value
+    return round(milliseconds) or None
 
 
-def _seconds(text: str) -> float | None:
+def _from_iso(text: str) -> int | None:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    return round(seconds * 1000) if seconds > 0 else None
 
 
 _PLAIN: _Readers = (

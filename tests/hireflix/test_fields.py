@@ -1,0 +1,174 @@
+"""The fields of an interview object: known types are normalised, others are no news."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.hireflix.fields import epoch_ms, fields_of
+
+AT = 1761566424331
+AFTER_1970 = datetime(1971, 1, 1)  # noqa: DTZ001 - hypothesis wants the bound without a zone
+
+
+def read(**data):
+    return fields_of({}, {"id": "i1", **data})
+
+
+def test_every_documented_field_gets_our_name():
+    data = {
+        "id": "i1",
+        "position": {"id": "p1", "name": "Cook"},
+        "externalId": "x1",
+        "status": "pending",
+        "hash": "h",
+        "createdAt": AT,
+        "candidate": {"name": "Ann B", "firstName": "Ann", "lastName": "B", "email": "a@b.c", "phone": "+1"},
+        "score": {"value": 4.5, "type": "stars"},
+        "completed": AT + 1,
+        "deleted": AT + 2,
+        "archived": AT + 3,
+        "finalist": AT + 4,
+        "answered": True,
+        "thumbnail": "https://t",
+        "url": {"short": "https://s", "private": "https://r", "public": "https://c"},
+    }
+    assert fields_of({}, data) == {
+        "position_id": "p1",
+        "position_name": "Cook",
+        "external_id": "x1",
+        "status": "pending",
+        "hash": "h",
+        "created_at": AT,
+        "candidate_name": "Ann B",
+        "candidate_first_name": "Ann",
+        "candidate_last_name": "B",
+        "candidate_email": "a@b.c",
+        "candidate_phone": "+1",
+        "score": 4.5,
+        "completed": AT + 1,
+        "deleted": AT + 2,
+        "archived": AT + 3,
+        "finalist": AT + 4,
+        "answered": True,
+        "thumbnail_url": "https://t",
+        "short_url": "https://s",
+        "review_url": "https://r",
+        "candidate_url": "https://c",
+    }
+
+
+def test_an_absent_key_is_unknown():
+    assert read() == {}
+
+
+@pytest.mark.parametrize("key", ["candidate", "position", "url", "thumbnail", "deleted"])
+def test_a_null_that_takes_nothing_away_is_no_news(key):
+    assert read(**{key: None}) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("externalId", "external_id"),
+        ("status", "status"),
+        ("createdAt", "created_at"),
+        ("score", "score"),
+        ("completed", "completed"),
+        ("archived", "archived"),
+        ("finalist", "finalist"),
+        ("answered", "answered"),
+    ],
+)
+def test_any_other_null_is_told(key, name):
+    assert read(**{key: None}) == {name: None}
+
+
+def test_a_null_in_a_group_is_told():
+    assert read(candidate={"phone": None}, url={"private": None}) == {"candidate_phone": None, "review_url": None}
+
+
+@pytest.mark.parametrize(("score", "told"), [(4, 4), (4.5, 4.5), ({"value": 0.5}, 0.5), ({"value": None}, None)])
+def test_a_score_is_a_number_bare_or_in_an_object(score, told):
+    assert read(score=score) == {"score": told}
+
+
+@pytest.mark.parametrize("score", [{}, {"value": "4"}, "4", True, [4], -1, 10**400, float("inf"), {"value": {}}])
+def test_anything_else_is_no_score(score):
+    assert read(score=score) == {}
+
+
+@pytest.mark.parametrize("key", ["completed", "archived", "finalist"])
+@pytest.mark.parametrize(
+    ("value", "told"), [(AT, AT), (1761566424, 1761566424000), (True, True), (False, None), (0, None)]
+)
+def test_a_mark_is_a_time_true_or_not_set(key, value, told):
+    assert read(**{key: value}) == {key: told}
+
+
+@pytest.mark.parametrize(("value", "told"), [(AT, {"deleted": AT}), (True, {"deleted": True}), (False, {}), (0, {})])
+def test_a_deletion_is_told_only_when_it_happened(value, told):
+    assert read(deleted=value) == told
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("status", 7),
+        ("hash", ["h"]),
+        ("answered", "yes"),
+        ("createdAt", "yesterday"),
+        ("createdAt", 253_402_300_800_000),
+        ("archived", ""),
+        ("archived", []),
+        ("completed", {"at": 1}),
+        ("candidate", "Ann"),
+        ("position", ["p1"]),
+        ("externalId", True),
+        ("thumbnail", 1),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_no_news(key, value):
+    assert read(**{key: value}) == {}
+
+
+def test_text_is_kept_verbatim_but_for_nul():
+    assert read(candidate={"name": " =1+1\0\n<!channel> "}) == {"candidate_name": " =1+1\n<!channel> "}
+
+
+@pytest.mark.parametrize(
+    ("envelope", "data", "told"),
+    [
+        ({"external_id": "out"}, {}, "out"),
+        ({"external_id": "out"}, {"external_id": "in"}, "in"),
+        ({"external_id": "out"}, {"externalId": "new"}, "new"),
+        ({"external_id": "out"}, {"externalId": None}, "out"),
+    ],
+)
+def test_the_nearest_external_id_is_taken(envelope, data, told):
+    assert fields_of(envelope, data) == {"external_id": told}
+
+
+def test_an_old_completion_time_fills_a_missing_one_only():
+    old = "2025-10-27T12:00:24.331Z"
+    assert read(completed_at=old) == read(completed=None, completed_at=old) == {"completed": AT}
+    assert read(completed=AT + 9, completed_at=old) == {"completed": AT + 9}
+
+
+@given(st.integers(1, 10**11 - 1))
+def test_seconds_and_their_milliseconds_are_the_same_time(seconds):
+    assert epoch_ms(seconds) == epoch_ms(float(seconds)) == seconds * 1000
+
+
+@given(st.datetimes(timezones=st.timezones(), min_value=AFTER_1970))
+def test_iso_text_is_read_with_its_zone(when):
+    assert epoch_ms(when.isoformat()) == pytest.approx(when.timestamp() * 1000, abs=1)
+
+
+@given(st.integers() | st.floats() | st.text() | st.none() | st.booleans())
+def test_a_time_is_whole_and_fits_in_a_database(value):
+    at = epoch_ms(value)
+    assert at is None or (type(at) is int and 0 < at < 2**63)
