@@ -1,0 +1,77 @@
+"""Warnings: what is legal, but probably not what was meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from connector.config.model import Config, SinkEntry
+from connector.errors import Problem
+from connector.hireflix import EVENT_NAMES
+from connector.interview import Stage
+from connector.route import Routes
+
+_ID = re.compile(r"[0-9a-f]{24}")
+
+
+def warnings_for(config: Config, unreached: Sequence[str]) -> Iterator[Problem]:
+    """Everything odd about a configuration; `unreached` are the sinks that no route names."""
+    if config.hireflix.allow_unsigned:
+        yield Problem(
+            "hireflix.allow_unsigned",
+            "webhooks without a signature are accepted: whoever knows the address can make up interviews",
+            "set webhook_secrets, and allow_unsigned = false",
+        )
+    if not config.sinks:
+        yield Problem("sinks", "no sink is configured: events are stored and go nowhere", "add a [sinks.NAME]")
+    for name in unreached:
+        yield Problem(f"sinks.{name}", "no route leads to this sink: it is not started", "name it in a route")
+    yield from _same_target(list(config.sinks.values()))
+    yield from _routes(config)
+
+
+def position_warnings(config: Config, positions: Iterable[tuple[str, str]]) -> list[Problem]:
+    """One warning for each position, given as id and name, that no route takes whatever happens there."""
+    open_routes = [replace(route, events=(), stages=(), min_score=None, otherwise=False) for route in config.routes]
+    routes = Routes(open_routes, {name: entry.cls.state for name, entry in config.sinks.items()})
+    return [
+        Problem("routes", f"no route takes the position {name!r} ({place})", "add a route, or one without positions")
+        for place, name in positions
+        if not routes.match("", place, name, Stage.PENDING, None)
+    ]
+
+
+def _routes(config: Config) -> Iterator[Problem]:
+    falls_through = any(route.otherwise for route in config.routes)
+    for index, route in enumerate(config.routes):
+        if route.min_score is not None and not route.events:
+            yield Problem(
+                f"routes[{index}].min_score",
+                "without `events` every later event of an interview with that score is sent too",
+                'add events = ["interview.score-updated"]',
+            )
+        for event in route.events:
+            if event not in EVENT_NAMES:
+                yield Problem(f"routes[{index}].events", f"Hireflix sends no event {event!r}: it never matches")
+        for position in route.positions:
+            if falls_through and not route.otherwise and _is_plain_name(position):
+                yield Problem(
+                    f"routes[{index}].positions",
+                    f"once {position!r} is renamed, its events go to the route with `otherwise`",
+                    "use the id of the position",
+                )
+
+
+def _is_plain_name(position: str) -> bool:
+    return not _ID.fullmatch(position) and "*" not in position and "?" not in position
+
+
+def _same_target(entries: Sequence[SinkEntry]) -> Iterator[Problem]:
+    first: dict[tuple[str, str], str] = {}
+    for entry in entries:
+        sink = entry.cls(entry.name, entry.config)
+        target = (entry.type, str(getattr(sink, "target", sink.destination)))
+        other = first.setdefault(target, entry.name)
+        if other != entry.name:
+            yield Problem(f"sinks.{entry.name}", f"writes the same destination as {other}", "remove one of them")

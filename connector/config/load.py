@@ -1,0 +1,158 @@
+"""From files and variables to a `Config`, or to all that is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from connector.config.layers import Layers, Tree
+from connector.config.lint import warnings_for
+from connector.config.model import Config, HireflixSettings, Settings
+from connector.config.problems import as_problem, problems_of
+from connector.config.routes import as_route, otherwise_to_state, reached, unknown_sinks
+from connector.config.sinks import SinkReader, decode, tables
+from connector.errors import ConfigError, Problem
+from connector.secretsfile import WEBHOOK_SECRET, read_secret
+
+EMBEDDED: Tree = {
+    "sinks": {
+        "workbook": {"type": "workbook", "path": "data/interviews.xlsx"},
+        "console": {"type": "console"},
+    }
+}
+"""What runs with no config file at all; variables lie over it as over a file."""
+
+_RUN_SECRETS = Path("/run/secrets")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the configuration lies: the file, if there is one, and the folder that relative paths count from."""
+
+    file: Path | None
+    folder: Path
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Config:
+    """Reads the configuration; makes no file, opens no connection.
+
+    `path` is the config file; without one `CONNECTOR_CONFIG` says it, else it is `config.toml` in `cwd` if that
+    exists, else the embedded default runs. `environ` and `cwd` are those of the process unless given. Precedence:
+    `environ`, `.env` beside the file, the secrets directory, the file, the defaults. Raises `ConfigError` with all
+    problems at once.
+    """
+    environ = os.environ if environ is None else environ
+    place = _find(path, environ, (cwd or Path.cwd()).absolute())
+    layers = _read(place, environ)
+    settings = _settings(layers, place.folder)
+    config = None if layers.broken else _complete(settings, layers, place)
+    if layers.problems or config is None:
+        raise ConfigError(_one_per_place(layers.problems))
+    return config
+
+
+def _one_per_place(problems: Iterable[Problem]) -> list[Problem]:
+    """The first for each place: what came after follows from it."""
+    first: dict[str, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.place, problem)
+    return list(first.values())
+
+
+def _find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> _Place:
+    named = path or (Path(environ["CONNECTOR_CONFIG"]) if environ.get("CONNECTOR_CONFIG") else None)
+    if named is None:
+        usual = cwd / "config.toml"
+        return _Place(usual, cwd) if usual.is_file() else _Place(None, cwd)
+    file = cwd / named.expanduser()
+    if not file.is_file():
+        hint = "see --config and CONNECTOR_CONFIG; config.example.toml is one to start from"
+        raise ConfigError([Problem(str(named), "there is no such config file", hint)])
+    return _Place(file, file.parent)
+
+
+def _read(place: _Place, environ: Mapping[str, str]) -> Layers:
+    layers = Layers({"store": {}})
+    if place.file is not None:
+        layers.add_file(place.file)
+    else:
+        layers.tree |= EMBEDDED
+    dotenv = layers.read_dotenv(place.folder / ".env")
+    _add_secrets(layers, place, environ.get("CONNECTOR_SECRETS_DIR") or dotenv.get("CONNECTOR_SECRETS_DIR"))
+    layers.add_variables(dotenv, "in .env")
+    layers.add_variables(environ)
+    return layers
+
+
+def _add_secrets(layers: Layers, place: _Place, named: str | None) -> None:
+    folder = place.folder / named if named else _RUN_SECRETS
+    if folder.is_dir():
+        layers.add_secrets(folder)
+    elif named:
+        layers.problems.append(Problem("CONNECTOR_SECRETS_DIR", "there is no such folder"))
+
+
+def _settings(layers: Layers, folder: Path) -> Settings | None:
+    tree, wrong = decode(layers.tree, (), Settings, layers.origins)
+    for keys in wrong:
+        layers.problems.append(as_problem(keys, "must be a JSON list", 'such as ["a", "b"]', layers.origins))
+    try:
+        return Settings.model_validate(tree, context={"folder": folder})
+    except ValidationError as error:
+        for keys, message, hint in problems_of(error, Settings, tree):
+            layers.problems.append(as_problem(keys, message, hint, layers.origins))
+        return None
+    finally:
+        layers.tree = tree
+
+
+def _complete(settings: Settings | None, layers: Layers, place: _Place) -> Config | None:
+    """The second pass: sinks, and what must hold between the parts. `None` when something is wrong."""
+    timezone = settings.timezone if settings else "UTC"
+    reader = SinkReader(layers, place.folder, timezone, layers.problems)
+    reader.check_names()
+    names = list(tables(layers.tree))
+    active = reached(layers.tree, names)
+    sinks = reader.read(active)
+    wrong = [*unknown_sinks(layers.tree, names)]
+    if settings is not None:
+        wrong += otherwise_to_state(settings.routes, sinks)
+    layers.problems += [as_problem(keys, message, hint, layers.origins) for keys, message, hint in wrong]
+    if settings is None:
+        return None
+    parts: dict[str, Any] = {
+        name: getattr(settings, name) for name in ("server", "store", "dashboard", "delivery", "logs")
+    }
+    config = Config(
+        timezone=timezone,
+        hireflix=_with_secret(settings.hireflix, place, layers),
+        sinks=sinks,
+        routes=tuple(as_route(route) for route in settings.routes),
+        folder=place.folder,
+        path=place.file,
+        **parts,
+    )
+    if layers.problems:
+        return None
+    return replace(config, warnings=tuple(warnings_for(config, [name for name in names if name not in active])))
+
+
+def _with_secret(hireflix: HireflixSettings, place: _Place, layers: Layers) -> HireflixSettings:
+    if hireflix.webhook_secrets:
+        return hireflix
+    if place.file is None:
+        secret = read_secret(place.folder / "data" / WEBHOOK_SECRET)
+        return hireflix.model_copy(update={"webhook_secrets": [secret] if secret else []})
+    if not hireflix.allow_unsigned:
+        hint = (
+            "set CONNECTOR_HIREFLIX__WEBHOOK_SECRETS='[\"…\"]' to the key that Hireflix shows under Profile, Webhooks, "
+            "Reveal key; to try without signatures set allow_unsigned = true"
+        )
+        message = "there is none, so that no webhook could be trusted"
+        layers.problems.append(Problem("hireflix.webhook_secrets", message, hint))
+    return hireflix
