@@ -116,8 +116,8 @@ class Routes:
 
     def digest(self, sink: str) -> str:
         """A short text that changes when the routes to this sink change, and only then."""
-        rules = {_conditions(route) for route in self._routes if sink in route.sinks}
-        return sha256(msgspec.json.encode(sorted(rules, key=repr))).hexdigest()[:16]
+        rules = {msgspec.json.encode(_conditions(route)) for route in self._routes if sink in route.sinks}
+        return sha256(b"\n".join(sorted(rules))).hexdigest()[:16]
 
     def explain(
         self, event_name: str, position_id: str, position_name: str, stage: Stage, score: float | None

@@ -1,0 +1,230 @@
+"""What sinks that speak HTTP share: statuses, `Retry-After`, safe addresses, reads tried again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from connector.http import (
+    RETRY_AFTER_MAX,
+    Answer,
+    SafeUrl,
+    classify,
+    host_of,
+    is_loopback,
+    reading,
+    reading_async,
+    retry_after,
+    safe_url,
+    utc,
+)
+
+NOW = 1761566424000
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (200, Answer.OK),
+        (204, Answer.OK),
+        (299, Answer.OK),
+        (301, Answer.UNCLEAR),
+        (400, Answer.REFUSED),
+        (401, Answer.DENIED),
+        (403, Answer.DENIED),
+        (404, Answer.DENIED),
+        (407, Answer.DENIED),
+        (408, Answer.THROTTLED),
+        (410, Answer.DENIED),
+        (413, Answer.REFUSED),
+        (422, Answer.REFUSED),
+        (425, Answer.THROTTLED),
+        (429, Answer.THROTTLED),
+        (500, Answer.UNCLEAR),
+        (503, Answer.UNCLEAR),
+        (599, Answer.UNCLEAR),
+    ],
+)
+def test_a_status_says_whether_the_request_was_applied(status, answer):
+    assert classify(status) is answer
+
+
+@given(st.integers())
+def test_only_a_2xx_is_a_success(status):
+    assert (classify(status) is Answer.OK) == (200 <= status < 300)
+
+
+# --- Retry-After
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("30", 30),
+        (" 1.5 ", 1.5),
+        ("900", 900),
+        ("86400", RETRY_AFTER_MAX),
+        ("", None),
+        ("-1", None),
+        ("nan", None),
+        ("inf", None),
+        ("soon", None),
+        ("Mon, 99 Foo 2025", None),
+    ],
+)
+def test_the_seconds_asked_for_are_read(text, seconds):
+    assert retry_after({"Retry-After": text}, NOW) == seconds
+
+
+@pytest.mark.parametrize("name", ["retry-after", "RETRY-AFTER", "Retry-After"])
+def test_the_header_is_found_in_any_case(name):
+    assert retry_after({"date": "x", name: "7"}, NOW) == 7
+
+
+def test_without_the_header_nothing_is_asked_for():
+    assert retry_after({}, NOW) is None
+
+
+@pytest.mark.parametrize(("ahead", "seconds"), [(0, 0), (90, 90), (-90, 0), (86400, RETRY_AFTER_MAX)])
+def test_a_date_asks_for_the_time_until_then(ahead, seconds):
+    date = format_datetime(utc(NOW) + timedelta(seconds=ahead), usegmt=True)
+    assert retry_after({"Retry-After": date}, NOW) == seconds
+
+
+def test_a_date_without_a_zone_is_utc():
+    assert retry_after({"Retry-After": "Mon, 27 Oct 2025 12:01:24 -0000"}, NOW) == 60
+
+
+@given(st.text())
+def test_no_header_raises_or_asks_for_more_than_a_quarter_of_an_hour(text):
+    seconds = retry_after({"Retry-After": text}, NOW)
+    assert seconds is None or 0 <= seconds <= RETRY_AFTER_MAX
+
+
+# --- addresses
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1"])
+def test_these_hosts_are_this_machine(host):
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "example.com", "10.0.0.1", "0.0.0.0", "localhost.example.com", "127.0.0.1.nip.io"]
+)
+def test_these_hosts_are_not(host):
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://slack.com/api/", "http://127.0.0.1:8000", "http://localhost/x", "http://[::1]:80/", "HTTPS://a.b"]
+)
+def test_credentials_may_be_sent_to_https_and_to_this_machine(url):
+    assert safe_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "slack.com",
+        "http://slack.com",
+        "http://localhost.evil.example",
+        "http://127.0.0.1@evil.example/",
+        "ftp://localhost",
+        "https://",
+        "//localhost",
+        "file:///etc/passwd",
+        "http://[::1",
+    ],
+)
+def test_credentials_are_sent_nowhere_else(url):
+    with pytest.raises(ValueError):  # noqa: PT011 - urlsplit has its own words for a broken address
+        safe_url(url)
+
+
+def test_a_refused_address_is_not_repeated_in_the_reason():
+    with pytest.raises(ValueError, match="must be an https:// address") as refusal:
+        safe_url("http://user:hunter2@example.com/T0K3N")
+    assert "T0K3N" not in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_setting_of_this_type_is_checked():
+    adapter = TypeAdapter(SafeUrl)
+    assert adapter.validate_python("https://a.b") == "https://a.b"
+    with pytest.raises(ValidationError):
+        adapter.validate_python("http://a.b")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"), [("https://user:pw@hooks.slack.com:1/services/T/B/X?k=v", "hooks.slack.com"), ("nothing", "?")]
+)
+def test_only_the_host_is_shown(url, host):
+    assert host_of(url) == host
+
+
+def test_epoch_milliseconds_become_an_aware_time():
+    assert utc(NOW + 5) == datetime(2025, 10, 27, 12, 0, 24, 5000, tzinfo=UTC)
+
+
+# --- reads tried again
+
+
+class Flaky:
+    """Fails so many times, then answers."""
+
+    def __init__(self, failures, error):
+        self.calls = 0
+        self._failures = failures
+        self._error = error
+
+    def __call__(self):
+        self.calls += 1
+        if self.calls <= self._failures:
+            raise self._error
+        return "read"
+
+    async def again(self):
+        return self()
+
+
+def sleepless(naps):
+    async def nap(seconds):
+        naps.append(seconds)
+
+    return nap
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+async def test_a_read_is_tried_three_times_with_a_short_nap_between(failures):
+    naps, flaky = [], Flaky(failures, OSError())
+    blocking = Flaky(failures, OSError())
+    assert reading(OSError).copy(sleep=naps.append)(blocking) == "read"
+    assert await reading_async(OSError).copy(sleep=sleepless(naps))(flaky.again) == "read"
+    assert (blocking.calls, flaky.calls, len(naps)) == (failures + 1, failures + 1, 2 * failures)
+    assert all(0.1 <= nap <= 0.5 for nap in naps)
+
+
+async def test_the_third_failure_is_told_as_it_is():
+    flaky, blocking = Flaky(9, OSError("gone")), Flaky(9, OSError("gone"))
+    with pytest.raises(OSError, match="gone"):
+        reading(OSError).copy(sleep=lambda _: None)(blocking)
+    with pytest.raises(OSError, match="gone"):
+        await reading_async(OSError).copy(sleep=sleepless([]))(flaky.again)
+    assert (blocking.calls, flaky.calls) == (3, 3)
+
+
+async def test_another_error_is_not_tried_again():
+    flaky, blocking = Flaky(1, KeyError()), Flaky(1, KeyError())
+    with pytest.raises(KeyError):
+        reading(OSError)(blocking)
+    with pytest.raises(KeyError):
+        await reading_async(OSError)(flaky.again)
+    assert (blocking.calls, flaky.calls) == (1, 1)
