@@ -1,0 +1,1 @@
+"""The dispatcher: one lane per sink, from claim to settled outcome."""

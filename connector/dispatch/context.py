@@ -1,0 +1,49 @@
+"""What a lane lends to its sink for one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Connection
+
+from connector.dispatch.clock import Clock
+from connector.sink import Note, Token
+from connector.store import leases, notes, tokens
+from connector.store.leases import Lease
+from connector.store.store import SqliteStore
+
+
+class LaneContext:
+    """The `connector.sink.Context` of a running service."""
+
+    def __init__(
+        self, store: SqliteStore, clock: Clock, lease: Lease, destination: str, on_call: Callable[[str, str], None]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._lease = lease
+        self._destination = destination
+        self._on_call = on_call
+
+    def now(self) -> int:
+        return self._clock.now()
+
+    async def take(self, *wanted: Token) -> None:
+        def job(connection: Connection) -> None:
+            leases.require(connection, self._lease)
+            tokens.take(connection, wanted, self._clock.now())
+
+        await self._store.write(job)
+
+    async def close(self, bucket: str, seconds: float) -> None:
+        await self._store.write(lambda connection: tokens.close(connection, bucket, seconds, self._clock.now()))
+
+    async def remember(self, remembered: Mapping[str, Note | None]) -> None:
+        def job(connection: Connection) -> None:
+            leases.require(connection, self._lease)
+            notes.write(connection, self._lease.sink, self._destination, remembered)
+
+        await self._store.write(job)
+
+    def count_call(self, kind: str) -> None:
+        self._on_call(self._lease.sink, kind)

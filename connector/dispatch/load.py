@@ -1,0 +1,87 @@
+"""From claimed rows to the batch a sink gets: events decoded, interviews merged, notes at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, select
+
+from connector.event import decode, event_of, interview_of
+from connector.hireflix.payload import read
+from connector.interview import Event, Interview
+from connector.sink import Delivery
+from connector.store import claim
+from connector.store.claim import Claim, Work
+from connector.store.portable import among
+from connector.store.schema import event, interview
+
+
+def claim_messages(connection: Connection, sink: str, now: int, limit: int) -> Claim | None:
+    """The next batch of a message sink: an unclear one comes back alone, else the best rows, one per key."""
+    rows = claim.due(connection, sink, now, limit)
+    if not rows:
+        return None
+    if rows[0].batch is not None:
+        return _unclear(claim.rows_of_batch(connection, sink, rows[0].batch), now)
+    fresh = {row.key: row for row in reversed(rows) if row.batch is None}
+    picked = [row for row in rows if row.batch is None and fresh[row.key] is row]
+    return Claim(uuid4().hex, now, tuple(_work(row) for row in picked), maybe_sent=False)
+
+
+def _unclear(rows: Sequence[Any], now: int) -> Claim:
+    return Claim(rows[0].batch, rows[0].batch_started_at or now, tuple(_work(row) for row in rows), maybe_sent=True)
+
+
+def _work(row: Any) -> Work:
+    return Work(row.id, row.key, row.interview_id, row.event_seq, row.attempts, row.since)
+
+
+def claim_states(connection: Connection, sink: Any, now: int, limit: int) -> Claim | None:
+    """The next batch of a state sink: the newest row of every key that is due. `sink` is its row."""
+    works = claim.newest(connection, sink.name, claim.due_keys(connection, sink.name, now, limit))
+    if not works:
+        return None
+    maybe_sent = sink.batch is not None
+    return Claim(uuid4().hex, sink.batch_started_at if maybe_sent else now, works, maybe_sent=maybe_sent)
+
+
+def deliveries_of(
+    connection: Connection, works: Sequence[Work], instance: str, *, events: bool, late_before: int | None
+) -> tuple[Delivery, ...]:
+    """The deliveries of claimed rows. `late_before` (epoch milliseconds): what is older counts as late."""
+    seqs = [work.event_seq for work in works if work.event_seq is not None] if events else []
+    happened = _events(connection, seqs)
+    known = _interviews(connection, {work.interview_id for work in works})
+    return tuple(
+        Delivery(
+            id=f"{instance}-{work.id}",
+            key=work.key,
+            event=None if work.event_seq is None else happened.get(work.event_seq),
+            interview=known.get(work.interview_id),
+            attempt=work.attempts + 1,
+            late=late_before is not None and work.event_seq is not None and work.since < late_before,
+        )
+        for work in works
+    )
+
+
+def _events(connection: Connection, seqs: Sequence[int]) -> dict[int, Event]:
+    if not seqs:
+        return {}
+    rows = connection.execute(select(event).where(among(connection, event.c.seq, seqs)))
+    return {row.seq: _event(row) for row in rows}
+
+
+def _event(row: Any) -> Event:
+    event_id = str(row.seq)
+    if row.body is None:
+        return Event(event_id, row.name, row.interview_id, row.occurred_at, row.received_at)
+    return event_of(event_id, read(row.body, row.received_at))
+
+
+def _interviews(connection: Connection, ids: Iterable[str]) -> dict[str, Interview]:
+    chosen = among(connection, interview.c.id, sorted(ids))
+    rows = connection.execute(select(interview.c.id, interview.c.state).where(chosen))
+    return {row.id: interview_of(row.id, decode(row.state)) for row in rows}

@@ -1,0 +1,160 @@
+"""What becomes of each delivery after a call: pure rules, no clock, no store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from random import uniform
+
+from connector.backoff import WINDOW_SECONDS, delay, lane_rest
+from connector.errors import SinkBroken, Wait
+from connector.sink import Delivered, Outcome, Rejected, Result, RetryLater
+from connector.store.claim import Claim, Work
+from connector.store.leases import Pause
+from connector.store.settle import Again, Attempt, Retry, Settlement
+
+REASON_LENGTH = 100
+PROBE_SECONDS = 300.0
+
+
+class Health(StrEnum):
+    """What a call says about the destination."""
+
+    UP = "up"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+    """A refused token, or a delay the destination asked for: neither success nor failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The call raised, timed out or answered nonsense: it may have been applied."""
+
+    reason: str
+
+
+Answer = Result | Failure | Wait | SinkBroken
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long things last, in seconds; `random(low, high)` draws the jitter."""
+
+    window: float = WINDOW_SECONDS
+    probe: float = PROBE_SECONDS
+    random: Callable[[float, float], float] = uniform
+
+
+def settlement_of(claim: Claim, answer: Answer, started_at: int, ended_at: int, policy: Policy) -> Settlement:
+    """Everything that the call changes in the store, except how long the lane rests."""
+    settlement = Settlement(claim.batch, started_at, ended_at)
+    if isinstance(answer, Wait | SinkBroken):
+        settlement.waiting = [work.id for work in claim.works]
+        settlement.maybe_sent = claim.maybe_sent
+        if isinstance(answer, Wait):
+            settlement.bucket = answer.bucket
+        else:
+            settlement.pause = pause_of(answer, ended_at, policy)
+        return settlement
+    outcomes = _outcomes(claim, answer)
+    settlement.superseded = [id_ for work in claim.works for id_ in work.older]
+    for work, outcome in zip(claim.works, outcomes, strict=True):
+        _settle_one(settlement, claim, work, outcome, policy)
+    settlement.maybe_sent = any(retry.keeps_batch for retry in settlement.retries)
+    settlement.attempts = _attempts(claim, outcomes)
+    if isinstance(answer, Result):
+        settlement.notes = answer.notes
+        settlement.again = _agains(claim, answer, ended_at)
+    return settlement
+
+
+def pause_of(broken: SinkBroken, now: int, policy: Policy) -> Pause:
+    """The pause that a broken destination puts its sink into."""
+    if broken.until_person:
+        return Pause("until_person", broken.reason, broken.fix)
+    return Pause("broken", broken.reason, broken.fix, now + int(policy.probe * 1000))
+
+
+def health_of(answer: Answer) -> Health:
+    """Whether the destination worked, as far as this call tells."""
+    if isinstance(answer, Failure):
+        return Health.DOWN
+    if isinstance(answer, Wait | SinkBroken):
+        return Health.UNKNOWN
+    if any(not isinstance(outcome, RetryLater) for outcome in answer.outcomes):
+        return Health.UP
+    counted = any(isinstance(outcome, RetryLater) and outcome.counts for outcome in answer.outcomes)
+    return Health.DOWN if counted else Health.UNKNOWN
+
+
+def rest_after(answer: Answer, failures: int) -> float:
+    """Seconds that the lane rests after a call, given the failures in a row so far (this one included)."""
+    rest = lane_rest(failures)
+    if isinstance(answer, Result):
+        for outcome in answer.outcomes:
+            if isinstance(outcome, RetryLater) and outcome.lane:
+                rest = max(rest, lane_rest(2) if outcome.after is None else outcome.after)
+    return rest
+
+
+def _outcomes(claim: Claim, answer: Result | Failure) -> Sequence[Outcome]:
+    if isinstance(answer, Failure):
+        return [RetryLater(answer.reason, unclear=True)] * len(claim.works)
+    return answer.outcomes
+
+
+def _settle_one(settlement: Settlement, claim: Claim, work: Work, outcome: Outcome, policy: Policy) -> None:
+    if isinstance(outcome, Delivered):
+        settlement.delivered.append((work.id, outcome.reference))
+    elif isinstance(outcome, Rejected):
+        settlement.dead.append((work.id, short(outcome.reason)))
+    elif settlement.ended_at - work.since > policy.window * 1000:
+        settlement.dead.append((work.id, short(f"retry window ended: {outcome.reason}")))
+    else:
+        settlement.retries.append(_retry(claim, work, outcome, settlement.ended_at, policy))
+
+
+def _retry(claim: Claim, work: Work, outcome: RetryLater, now: int, policy: Policy) -> Retry:
+    seconds = outcome.after if outcome.after is not None else delay(work.attempts + 1, policy.random)
+    return Retry(
+        id=work.id,
+        counted=int(outcome.counts),
+        not_before=now + int(seconds * 1000),
+        reason=short(outcome.reason),
+        keeps_batch=outcome.unclear or claim.maybe_sent,
+    )
+
+
+def _agains(claim: Claim, result: Result, now: int) -> list[Again]:
+    by_key = {work.key: work.interview_id for work in claim.works}
+    first = claim.works[0].interview_id
+    return [
+        Again(key, by_key.get(key, first), now + int(after.total_seconds() * 1000))
+        for key, after in result.again.items()
+    ]
+
+
+def _attempts(claim: Claim, outcomes: Sequence[Outcome]) -> list[Attempt]:
+    """First-try successes are only counted; everything else is recorded, by outcome and reason."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for work, outcome in zip(claim.works, outcomes, strict=True):
+        if isinstance(outcome, Delivered) and work.attempts == 0 and not claim.maybe_sent:
+            continue
+        counts[label_of(outcome)] += 1
+    return [Attempt(name, reason, count) for (name, reason), count in counts.items()]
+
+
+def label_of(outcome: Outcome) -> tuple[str, str]:
+    """Outcome and reason as words for the record and the metrics."""
+    if isinstance(outcome, Delivered):
+        return "delivered", ""
+    if isinstance(outcome, Rejected):
+        return "rejected", short(outcome.reason)
+    return ("unclear" if outcome.unclear else "retry later"), short(outcome.reason)
+
+
+def short(reason: str) -> str:
+    """A reason that fits a label."""
+    return reason if len(reason) <= REASON_LENGTH else reason[: REASON_LENGTH - 1] + "…"

@@ -1,0 +1,116 @@
+"""Logs for people or machines, on standard error, without secrets and personal data.
+
+What other libraries log passes here too. An exception is told by type and place: its text may hold what a candidate
+wrote, and so may a traceback's.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alembic", "gspread", "hpack", "uvicorn")
+"""Libraries that log addresses, headers or whole messages below WARNING."""
+
+SECRET_NAMES = re.compile(
+    r"secret|token|password|authorization|credential|api_key|signature|private_key", re.IGNORECASE
+)
+SECRET_TEXTS = re.compile(
+    r"[\w.+-]+@[\w-]+(\.[\w-]+)+"  # an e-mail address
+    r"|xox[a-z]-[\w-]+|whsec_[\w+/=]+|ya29\.[\w.-]+"  # Slack, Standard Webhooks, Google
+    r"|Bearer\s+\S+|-----BEGIN[^-]+-----"
+    r"|(?<=://)[^/\s@]+:[^/\s@]+(?=@)"  # credentials in an address
+    r"|hooks\.slack\.com/services/\S+"
+)
+HIDDEN = "[hidden]"
+
+
+def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None) -> None:
+    """Configures all logging of the process. `auto` is for people on a terminal, JSON lines elsewhere."""
+    stream = stream or sys.stderr
+    for_people = form == "console" or (form == "auto" and stream.isatty())
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        without_exception_text,
+        masked,
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty()) if for_people else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            keep_exc_info=False,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def without_exception_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Puts type and place where an exception's text and traceback would be, and keeps the first line of a message."""
+    info = event.pop("exc_info", None)
+    record = event.get("_record")
+    if info is None and record is not None:
+        info, record.exc_info, record.exc_text = record.exc_info, None, None
+    error = _error_of(info)
+    if error is not None:
+        event["error"] = place_of(error)
+    event["event"] = str(event.get("event", "")).partition("\n")[0]
+    return event
+
+
+def _error_of(info: object) -> BaseException | None:
+    if info is True:
+        return sys.exc_info()[1]
+    if isinstance(info, tuple):
+        info = info[1]
+    return info if isinstance(info, BaseException) else None
+
+
+def place_of(error: BaseException) -> str:
+    """Type and innermost place of an exception, without its text."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f" at {trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"
+    return f"{type(error).__name__}{place}"
+
+
+def masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The last net: hides what looks like a secret or an e-mail address, by name and by shape."""
+    for name, value in event.items():
+        if name not in {"_record", "_from_structlog"}:
+            event[name] = _hide(name, value)
+    return event
+
+
+def _hide(name: str, value: Any) -> Any:
+    if SECRET_NAMES.search(name):
+        return HIDDEN
+    if isinstance(value, str):
+        return SECRET_TEXTS.sub(HIDDEN, value)
+    if isinstance(value, Mapping):
+        return {key: _hide(str(key), entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hide(name, entry) for entry in value]
+    return value

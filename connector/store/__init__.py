@@ -1,0 +1,1 @@
+"""The durable side: events, interviews, deliveries, notes, leases and rate tokens."""

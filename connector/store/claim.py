@@ -1,0 +1,151 @@
+"""Which deliveries are due, and which go out together. Functions on an open connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy.sql.functions import coalesce
+
+from connector.errors import ConnectorError
+from connector.store import leases
+from connector.store.leases import Lease
+from connector.store.portable import among
+from connector.store.schema import DeliveryState, bucket, delivery, sink
+
+PENDING = delivery.c.state == int(DeliveryState.PENDING)
+OF_SINK = and_(delivery.c.sink == bindparam("sink"), PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One claimed row; `older` are the rows of a state sink that it supersedes."""
+
+    id: int
+    key: str
+    interview_id: str
+    event_seq: int | None
+    attempts: int
+    since: int
+    older: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Rows that go to a sink in one call. `maybe_sent`: an earlier call with them may have been applied."""
+
+    batch: str
+    started_at: int
+    works: tuple[Work, ...]
+    maybe_sent: bool
+
+
+class ClaimMoved(ConnectorError):
+    """A claimed row was changed by somebody else before the call; claim again."""
+
+
+def _is_open(now: int) -> ColumnElement[bool]:
+    return or_(delivery.c.bucket.is_(None), bucket.c.name.is_(None), bucket.c.full_at - bucket.c.burst_ms <= now)
+
+
+def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any]:
+    """Rows of a sink that may be called now, best first: by priority, then by order of arrival.
+
+    A row that is in flight, failed or unclear holds back all others of its key, and nothing else.
+    """
+    other = delivery.alias()
+    held = exists().where(
+        other.c.sink == delivery.c.sink, other.c.key == delivery.c.key, other.c.state == 0, other.c.held == 1
+    )
+    statement = (
+        select(delivery)
+        .outerjoin(bucket, bucket.c.name == delivery.c.bucket)
+        .where(OF_SINK, delivery.c.not_before <= now, _is_open(now), or_(delivery.c.held == 1, ~held))
+        .order_by(delivery.c.priority, delivery.c.id)
+        .limit(limit)
+    )
+    return connection.execute(statement, {"sink": name}).all()
+
+
+def due_keys(connection: Connection, name: str, now: int, limit: int) -> list[str]:
+    """Keys of a state sink with something due, in order of arrival; a key in backoff is not due."""
+    other = delivery.alias()
+    backing_off = exists().where(
+        other.c.sink == delivery.c.sink,
+        other.c.key == delivery.c.key,
+        other.c.state == 0,
+        other.c.not_before > now,
+        other.c.held == 1,
+    )
+    statement = (
+        select(delivery.c.key)
+        .where(OF_SINK, delivery.c.not_before <= now, ~backing_off)
+        .order_by(delivery.c.priority, delivery.c.id)
+        .limit(limit)
+    )
+    return list(dict.fromkeys(connection.execute(statement, {"sink": name}).scalars()))
+
+
+def newest(connection: Connection, name: str, keys: Sequence[str]) -> tuple[Work, ...]:
+    """The newest row of each key with the older ones it supersedes, in the order of `keys`."""
+    statement = select(delivery).where(OF_SINK, among(connection, delivery.c.key, keys)).order_by(delivery.c.id)
+    by_key: dict[str, list[Any]] = {key: [] for key in keys}
+    for row in connection.execute(statement, {"sink": name}):
+        by_key[row.key].append(row)
+    return tuple(_newest(rows) for rows in by_key.values() if rows)
+
+
+def _newest(rows: Sequence[Any]) -> Work:
+    last = rows[-1]
+    attempts = max(row.attempts for row in rows)
+    since = min(row.since for row in rows if row.attempts == attempts)
+    older = tuple(row.id for row in rows[:-1])
+    return Work(last.id, last.key, last.interview_id, last.event_seq, attempts, since, older)
+
+
+def rows_of_batch(connection: Connection, name: str, batch: str) -> Sequence[Any]:
+    """The rows that went out under one batch id and are not settled."""
+    statement = select(delivery).where(OF_SINK, delivery.c.batch == batch).order_by(delivery.c.priority, delivery.c.id)
+    return connection.execute(statement, {"sink": name}).all()
+
+
+def count_due(connection: Connection, name: str, limit: int) -> int:
+    """How many rows of a sink are pending, counted up to `limit`."""
+    rows = select(delivery.c.id).where(OF_SINK).limit(limit).subquery()
+    return int(connection.execute(select(func.count()).select_from(rows), {"sink": name}).scalar_one())
+
+
+def next_due(connection: Connection, name: str) -> int | None:
+    """When the first pending row of a sink is due by time or by its bucket; `None` when nothing is pending."""
+    opens = coalesce(bucket.c.full_at - bucket.c.burst_ms, 0)
+    at = case(
+        (delivery.c.bucket.is_(None), delivery.c.not_before),
+        (opens > delivery.c.not_before, opens),
+        else_=delivery.c.not_before,
+    )
+    pending = delivery.outerjoin(bucket, bucket.c.name == delivery.c.bucket)
+    statement = select(func.min(at)).select_from(pending).where(OF_SINK)
+    found = connection.execute(statement, {"sink": name}).scalar()
+    return None if found is None else int(found)
+
+
+def mark(connection: Connection, lease: Lease, claim: Claim, *, state_sink: bool) -> None:
+    """Stores the batch id before the call. Raises `LeaseLost`, or `ClaimMoved` when a row is no longer to be had."""
+    leases.require(connection, lease)
+    if state_sink:
+        here = sink.c.name == lease.sink
+        connection.execute(
+            update(sink).where(here).values(batch=claim.batch, batch_started_at=claim.started_at, rest_until=0)
+        )
+        return
+    ids = [work.id for work in claim.works]
+    free = or_(delivery.c.batch.is_(None), delivery.c.batch == claim.batch)
+    changed = connection.execute(
+        update(delivery)
+        .where(among(connection, delivery.c.id, ids), PENDING, free)
+        .values(batch=claim.batch, batch_started_at=claim.started_at, held=1, bucket=None)
+    )
+    if changed.rowcount != len(ids):
+        raise ClaimMoved(f"a delivery of {lease.sink} was changed meanwhile")

@@ -1,0 +1,108 @@
+"""One writer per sink: a lease with a fence number, and the pauses of a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, or_, select, update
+
+from connector.errors import LeaseLost
+from connector.store.portable import insert_new
+from connector.store.schema import sink
+
+LEASE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write to one sink until `until` (epoch milliseconds), if the fence still stands."""
+
+    sink: str
+    owner: str
+    fence: int
+    until: int
+
+
+def register(connection: Connection, sinks: Mapping[str, str]) -> None:
+    """Adds rows for sinks (name -> type) that have none yet; an empty destination means: never filled."""
+    rows = [{"name": name, "type": kind, "destination": "", "routes": ""} for name, kind in sinks.items()]
+    insert_new(connection, sink, rows, ["name"])
+
+
+def acquire(connection: Connection, name: str, owner: str, now: int, *, by_force: bool = False) -> Lease | None:
+    """Takes or renews the lease; `None` when another owner holds it. A new owner gets a higher fence."""
+    row = connection.execute(
+        select(sink.c.lease_owner, sink.c.lease_until, sink.c.fence).where(sink.c.name == name)
+    ).one()
+    if row.lease_owner not in {None, owner} and row.lease_until >= now and not by_force:
+        return None
+    fence = row.fence if row.lease_owner == owner else row.fence + 1
+    until = now + int(LEASE_SECONDS * 1000)
+    changed = connection.execute(
+        update(sink)
+        .where(sink.c.name == name, sink.c.fence == row.fence)
+        .values(lease_owner=owner, lease_until=until, fence=fence)
+    )
+    return Lease(name, owner, fence, until) if changed.rowcount == 1 else None
+
+
+def release(connection: Connection, lease: Lease) -> None:
+    """Gives the lease back, if it is still ours."""
+    connection.execute(
+        update(sink)
+        .where(sink.c.name == lease.sink, sink.c.lease_owner == lease.owner, sink.c.fence == lease.fence)
+        .values(lease_owner=None, lease_until=0)
+    )
+
+
+def require(connection: Connection, lease: Lease) -> None:
+    """Raises `LeaseLost` unless this lease still stands; call it first in a transaction that writes for a sink."""
+    row = connection.execute(select(sink.c.lease_owner, sink.c.fence).where(sink.c.name == lease.sink)).first()
+    if row is None or row.lease_owner != lease.owner or row.fence != lease.fence:
+        raise LeaseLost(f"the lease on {lease.sink} went to another worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why a sink stops: `kind` is `person`, `broken` (tried again at `probe_at`, epoch milliseconds) or
+    `until_person`.
+    """
+
+    kind: str
+    reason: str
+    fix: str = ""
+    probe_at: int | None = None
+
+
+def pause(connection: Connection, name: str, why: Pause) -> None:
+    """Stops a sink; a person's pause is not replaced by one of its own making."""
+    kept = sink.c.name == name
+    if why.kind != "person":
+        kept &= or_(sink.c.paused.is_(None), sink.c.paused != "person")
+    connection.execute(
+        update(sink).where(kept).values(paused=why.kind, reason=why.reason, fix=why.fix, probe_at=why.probe_at)
+    )
+
+
+def resume(connection: Connection, name: str) -> None:
+    """Lets a sink go on, at once."""
+    connection.execute(
+        update(sink).where(sink.c.name == name).values(paused=None, reason=None, fix=None, probe_at=None, rest_until=0)
+    )
+
+
+def probe_all(connection: Connection, names: Sequence[str]) -> None:
+    """Broken sinks try again at once: their configuration may have been mended meanwhile."""
+    connection.execute(update(sink).where(sink.c.name.in_(names), sink.c.paused == "broken").values(probe_at=0))
+
+
+def rows(connection: Connection) -> Sequence[Any]:
+    """All sinks ever configured."""
+    return connection.execute(select(sink).order_by(sink.c.name)).all()
+
+
+def row(connection: Connection, name: str) -> Any:
+    """One sink."""
+    return connection.execute(select(sink).where(sink.c.name == name)).one()

@@ -1,0 +1,209 @@
+"""What one group of events does to the store, as a pure function: rows in, rows out, the same for every database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from connector.event import State, decode, encode, merge, stage_of
+from connector.hireflix.payload import Kind, Reading
+from connector.interview import Value
+from connector.route import Routes
+
+DEFAULT_PRIORITY = 100
+AGAIN_PRIORITY = 1000
+"""A call asked for by `again` comes after all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What planning needs to know of a sink."""
+
+    state: bool
+    priority: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The routes and the sinks they lead to. A sink outside `targets` gets nothing."""
+
+    routes: Routes
+    targets: Mapping[str, Target]
+
+
+class Arrival(NamedTuple):
+    """One request: what was read from its body, and the body as it came."""
+
+    reading: Reading
+    body: bytes
+
+
+class Stored(NamedTuple):
+    """An interview's row as read: the encoded state, its version, the state sinks it entered (by comma)."""
+
+    state: str
+    version: int
+    entered: str
+
+
+class Answer(NamedTuple):
+    """What the sender is told: the event's number, and whether it was known before."""
+
+    seq: int
+    duplicate: bool
+
+
+@dataclass(slots=True)
+class GroupPlan:
+    """Rows to write, in the column order of `statements`, and what to tell whom."""
+
+    answers: list[Answer] = field(default_factory=list)
+    events: list[tuple[object, ...]] = field(default_factory=list)
+    interviews: list[tuple[object, ...]] = field(default_factory=list)
+    deliveries: list[tuple[object, ...]] = field(default_factory=list)
+    woken: set[str] = field(default_factory=set)
+    received: dict[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    older: int = 0
+
+
+@dataclass(slots=True)
+class _Merged:
+    state: State | None
+    version: int
+    entered: tuple[str, ...]
+
+
+def plan_group(
+    arrivals: Sequence[Arrival],
+    known: Mapping[str, int],
+    stored: Mapping[str, Stored],
+    directory: Directory,
+    next_seq: int,
+) -> GroupPlan:
+    """Plans one transaction: new events numbered from `next_seq`, each interview written once, deliveries by route.
+
+    `known` maps the identities that are stored already to their numbers and `stored` the interviews that exist.
+    """
+    plan = GroupPlan()
+    seen = dict(known)
+    merged: dict[str, _Merged] = {}
+    for reading, body in arrivals:
+        seq = seen.get(reading.identity)
+        if seq is not None:
+            plan.answers.append(Answer(seq, duplicate=True))
+            plan.duplicates += 1
+            continue
+        seq = seen[reading.identity] = next_seq
+        next_seq += 1
+        plan.answers.append(Answer(seq, duplicate=False))
+        _add_event(plan, reading, body, seq)
+        if reading.kind is Kind.EVENT:
+            apply_event(plan, reading, seq, _current(merged, stored, reading.interview_id), directory)
+    plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
+    return plan
+
+
+def plan_one(reading: Reading, seq: int, stored: Stored | None, directory: Directory) -> GroupPlan:
+    """Plans the late application of an event that is stored already: merged and routed, no new event row."""
+    plan = GroupPlan()
+    merged: dict[str, _Merged] = {}
+    existing = {} if stored is None else {reading.interview_id: stored}
+    apply_event(plan, reading, seq, _current(merged, existing, reading.interview_id), directory)
+    plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
+    return plan
+
+
+def apply_event(plan: GroupPlan, reading: Reading, seq: int, entry: _Merged, directory: Directory) -> None:
+    """Merges one event into its interview and adds the deliveries that its routes ask for."""
+    before = entry.state
+    if before is not None and reading.occurred_at < before.base[0]:
+        plan.older += 1
+    state = entry.state = merge(before, reading)
+    sinks = _matching(directory.routes, reading.name, state.values)
+    joined = [name for name in sinks if _is_state(directory, name) and name not in entry.entered]
+    if joined:
+        entry.entered = (*entry.entered, *joined)
+    for name in _receivers(sinks, entry.entered, directory):
+        target = directory.targets[name]
+        plan.woken.add(name)
+        priority = target.priority.get(reading.name, DEFAULT_PRIORITY)
+        plan.deliveries.append((name, reading.interview_id, reading.interview_id, seq, priority, reading.received_at))
+
+
+def _matching(routes: Routes, name: str, values: Mapping[str, Value]) -> tuple[str, ...]:
+    return routes.match(
+        name, text_of(values, "position_id"), text_of(values, "position_name"), stage_of(values), score_of(values)
+    )
+
+
+def _receivers(sinks: Iterable[str], entered: Sequence[str], directory: Directory) -> list[str]:
+    messages = [name for name in sinks if not _is_state(directory, name) and name in directory.targets]
+    return messages + [name for name in entered if name in directory.targets]
+
+
+def _is_state(directory: Directory, name: str) -> bool:
+    target = directory.targets.get(name)
+    return target is not None and target.state
+
+
+def _current(merged: dict[str, _Merged], stored: Mapping[str, Stored], interview_id: str) -> _Merged:
+    entry = merged.get(interview_id)
+    if entry is None:
+        row = stored.get(interview_id)
+        entry = (
+            _Merged(None, 0, ())
+            if row is None
+            else _Merged(decode(row.state), row.version, tuple(name for name in row.entered.split(",") if name))
+        )
+        merged[interview_id] = entry
+    return entry
+
+
+def _add_event(plan: GroupPlan, reading: Reading, body: bytes, seq: int) -> None:
+    label = reading.name if reading.kind is Kind.EVENT else str(reading.kind)
+    plan.received[label] = plan.received.get(label, 0) + 1
+    plan.events.append(
+        (
+            seq,
+            reading.identity,
+            reading.sha256,
+            str(reading.kind),
+            reading.name,
+            reading.interview_id,
+            reading.occurred_at,
+            reading.received_at,
+            reading.mark,
+            reading.reason,
+            body,
+        )
+    )
+
+
+def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:
+    state = entry.state
+    assert state is not None
+    values = state.values
+    return (
+        interview_id,
+        encode(state),
+        entry.version + 1,
+        text_of(values, "position_id"),
+        text_of(values, "position_name"),
+        str(stage_of(values)),
+        state.base[0],
+        ",".join(entry.entered),
+    )
+
+
+def text_of(values: Mapping[str, Value], name: str) -> str:
+    """A field as text, `""` when unknown or null."""
+    value = values.get(name)
+    return "" if value is None else str(value)
+
+
+def score_of(values: Mapping[str, Value]) -> float | None:
+    """The score, or `None`."""
+    value = values.get("score")
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,172 @@
+"""The tables, the same on SQLite and PostgreSQL. Times are epoch milliseconds."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+REVISION = "0001"
+"""The Alembic revision this version works with; a test holds it against the newest migration."""
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class DeliveryState(IntEnum):
+    """What became of a delivery; as stored in `delivery.state`."""
+
+    PENDING = 0
+    DELIVERED = 1
+    SUPERSEDED = 2
+    DEAD = 3
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""`instance`: random name of this store, so that delivery ids are unique in the world; `written`: for readiness."""
+
+event = Table(
+    "event",
+    metadata,
+    Column("seq", BigId, primary_key=True),
+    Column("identity", Text, nullable=False, unique=True),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("interview_id", Text, nullable=False),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("mark", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("body", LargeBinary),
+)
+"""Append only. `kind` is event, unknown or unreadable; `mark` says when the date was not the sender's; the raw body
+may be dropped by retention, the identity never.
+"""
+
+interview = Table(
+    "interview",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("position_id", Text, nullable=False),
+    Column("position_name", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("entered", Text, nullable=False),
+    Column("erased_at", BigInteger),
+)
+"""The merged state as one JSON document; `entered` lists the state sinks this interview entered, by comma."""
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("sink", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("interview_id", Text, nullable=False),
+    Column("event_seq", BigInteger),
+    Column("priority", SmallInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False, server_default=text("0")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("not_before", BigInteger, nullable=False, server_default=text("0")),
+    Column("held", SmallInteger, nullable=False, server_default=text("0")),
+    Column("batch", Text),
+    Column("batch_started_at", BigInteger),
+    Column("bucket", Text),
+    Column("reason", Text),
+    Column("reference", Text),
+    Column("done_at", BigInteger),
+    Index(
+        "ix_delivery_due", "sink", "priority", "id", sqlite_where=text("state = 0"), postgresql_where=text("state = 0")
+    ),
+    Index("ix_delivery_key", "sink", "key", sqlite_where=text("state = 0"), postgresql_where=text("state = 0")),
+    Index("ix_delivery_dead", "sink", "id", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
+    sqlite_autoincrement=True,
+)
+"""The outbox. `since` starts the retry window (receipt, or a replay). `held`: in flight, failed or unclear, so it holds
+back the others of its key. `batch`: in flight or unclear, so it may have been sent. `bucket`: it waits for a token
+there. `event_seq` is null for a call asked for by `again` and for the filling of a state sink.
+"""
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("sink", Text, nullable=False),
+    Column("batch", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+)
+"""One per batch and kind of outcome; first-try successes are only counted, in `sink.delivered`."""
+
+sink = Table(
+    "sink",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("routes", Text, nullable=False),
+    Column("filled_to", Text),
+    Column("lease_owner", Text),
+    Column("lease_until", BigInteger, nullable=False, server_default=text("0")),
+    Column("fence", BigInteger, nullable=False, server_default=text("0")),
+    Column("paused", Text),
+    Column("reason", Text),
+    Column("fix", Text),
+    Column("probe_at", BigInteger),
+    Column("rest_until", BigInteger, nullable=False, server_default=text("0")),
+    Column("batch", Text),
+    Column("batch_started_at", BigInteger),
+    Column("delivered", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_delivered_at", BigInteger),
+)
+"""One per configured sink, ever. `paused` is null, `person`, `broken` (probed) or `until_person`. `filled_to` is the
+last interview id of a fill that is under way. `batch`: a state sink's call in flight.
+"""
+
+note = Table(
+    "note",
+    metadata,
+    Column("sink", Text, primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+bucket = Table(
+    "bucket",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("full_at", BigInteger, nullable=False),
+    Column("burst_ms", BigInteger, nullable=False),
+)
+"""Rate tokens by GCRA: a token is there when `full_at - burst_ms <= now`; taking one moves `full_at` on."""

@@ -1,0 +1,169 @@
+"""What one call to a sink came to, written in one transaction. Functions on an open connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, case, insert, select, update
+
+from connector.sink import Note
+from connector.store import leases, notes
+from connector.store.claim import OF_SINK, PENDING
+from connector.store.leases import Lease, Pause
+from connector.store.plan import AGAIN_PRIORITY
+from connector.store.portable import among
+from connector.store.schema import DeliveryState, attempt, delivery, interview, sink
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A row that stays pending."""
+
+    id: int
+    counted: int
+    not_before: int
+    reason: str
+    keeps_batch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A call that the sink asked for."""
+
+    key: str
+    asked_by: str
+    not_before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One line of the record of attempts."""
+
+    outcome: str
+    reason: str
+    count: int
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What one call comes to, ready to be written in one transaction."""
+
+    batch: str
+    started_at: int
+    ended_at: int
+    delivered: list[tuple[int, str | None]] = field(default_factory=list)
+    superseded: list[int] = field(default_factory=list)
+    dead: list[tuple[int, str]] = field(default_factory=list)
+    retries: list[Retry] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)
+    bucket: str | None = None
+    notes: Mapping[str, Note | None] = field(default_factory=dict)
+    again: list[Again] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    maybe_sent: bool = False
+    rest_until: int = 0
+    resumed: bool = False
+    pause: Pause | None = None
+
+
+def settle(connection: Connection, lease: Lease, destination: str, settlement: Settlement) -> None:
+    """Writes what one call came to: outcomes, notes, follow-up calls, the record. Raises `LeaseLost`."""
+    leases.require(connection, lease)
+    _settle_done(connection, settlement)
+    _settle_open(connection, settlement)
+    notes.write(connection, lease.sink, destination, settlement.notes)
+    for again in settlement.again:
+        _ask_again(connection, lease.sink, again, settlement.ended_at)
+    _record(connection, lease.sink, settlement)
+    _settle_sink(connection, lease.sink, settlement)
+
+
+def _settle_done(connection: Connection, settlement: Settlement) -> None:
+    plain = [id_ for id_, reference in settlement.delivered if reference is None]
+    _finish(connection, plain, DeliveryState.DELIVERED, settlement.ended_at)
+    _finish(connection, settlement.superseded, DeliveryState.SUPERSEDED, settlement.ended_at)
+    for id_, reference in settlement.delivered:
+        if reference is not None:
+            _finish(connection, [id_], DeliveryState.DELIVERED, settlement.ended_at, reference=reference)
+    for id_, reason in settlement.dead:
+        _finish(connection, [id_], DeliveryState.DEAD, settlement.ended_at, reason=reason)
+
+
+def _finish(connection: Connection, ids: Sequence[int], state: DeliveryState, at: int, **more: str) -> None:
+    if ids:
+        connection.execute(
+            update(delivery)
+            .where(among(connection, delivery.c.id, ids), PENDING)
+            .values(state=int(state), done_at=at, held=0, bucket=None, **more)
+        )
+
+
+def _settle_open(connection: Connection, settlement: Settlement) -> None:
+    if settlement.retries:
+        connection.execute(
+            update(delivery)
+            .where(delivery.c.id == bindparam("row"), PENDING)
+            .values(
+                attempts=delivery.c.attempts + bindparam("counted"),
+                not_before=bindparam("at"),
+                held=1,
+                bucket=None,
+                reason=bindparam("why"),
+                batch=case((bindparam("keeps") == 1, delivery.c.batch), else_=None),
+            ),
+            [
+                {"row": retry.id, "counted": retry.counted, "at": retry.not_before, "why": retry.reason,
+                 "keeps": int(retry.keeps_batch)}
+                for retry in settlement.retries
+            ],
+        )  # fmt: skip
+    if settlement.waiting:
+        values: dict[str, Any] = {"bucket": settlement.bucket}
+        if not settlement.maybe_sent:
+            # what has not failed holds nothing back while it waits for a token
+            values |= {"batch": None, "held": case((delivery.c.attempts > 0, delivery.c.held), else_=0)}
+        connection.execute(
+            update(delivery).where(among(connection, delivery.c.id, settlement.waiting), PENDING).values(**values)
+        )
+
+
+def _ask_again(connection: Connection, name: str, again: Again, now: int) -> None:
+    """One pending call per sink and key: an untried one moves to the earlier time, a tried one keeps its own."""
+    mine = and_(OF_SINK, delivery.c.key == again.key, delivery.c.event_seq.is_(None))
+    row = connection.execute(
+        select(delivery.c.id, delivery.c.attempts, delivery.c.not_before).where(mine), {"sink": name}
+    ).first()
+    if row is None:
+        known = connection.execute(select(interview.c.id).where(interview.c.id == again.key)).first()
+        values = {"sink": name, "key": again.key, "interview_id": again.key if known else again.asked_by,
+                  "priority": AGAIN_PRIORITY, "since": now, "not_before": again.not_before}  # fmt: skip
+        connection.execute(insert(delivery).values(**values))
+    elif row.attempts == 0 and again.not_before < row.not_before:
+        connection.execute(update(delivery).where(delivery.c.id == row.id).values(not_before=again.not_before))
+
+
+def _record(connection: Connection, name: str, settlement: Settlement) -> None:
+    duration = max(0, settlement.ended_at - settlement.started_at)
+    rows = [
+        {"sink": name, "batch": settlement.batch, "started_at": settlement.started_at, "duration_ms": duration,
+         "outcome": entry.outcome, "reason": entry.reason, "count": entry.count}
+        for entry in settlement.attempts
+    ]  # fmt: skip
+    if rows:
+        connection.execute(insert(attempt), rows)
+
+
+def _settle_sink(connection: Connection, name: str, settlement: Settlement) -> None:
+    values: dict[str, Any] = {"rest_until": settlement.rest_until}
+    if settlement.delivered:
+        count = len(settlement.delivered)
+        values |= {"delivered": sink.c.delivered + count, "last_delivered_at": settlement.ended_at}
+    if not settlement.maybe_sent:
+        values |= {"batch": None, "batch_started_at": None}
+    if settlement.resumed:
+        values |= {"paused": None, "reason": None, "fix": None, "probe_at": None}
+    connection.execute(update(sink).where(sink.c.name == name).values(**values))
+    if settlement.pause is not None:
+        leases.pause(connection, name, settlement.pause)

@@ -1,0 +1,118 @@
+"""How things stand: the source and every sink, as one look at the store shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Connection, func, select
+
+from connector.store import leases
+from connector.store.schema import DeliveryState, delivery, event, interview
+
+
+class SinkStatus(msgspec.Struct, frozen=True):
+    """One sink. Times are epoch milliseconds; `oldest_age_seconds` is the age of the oldest pending delivery."""
+
+    name: str
+    type: str
+    state: Literal["ok", "waiting", "paused", "orphaned"]
+    reason: str
+    fix: str
+    pending: int
+    oldest_age_seconds: float
+    dead: int
+    delivered: int
+    last_delivered_at: int | None
+    filling: bool
+
+
+class SourceStatus(msgspec.Struct, frozen=True):
+    """What came in. `unreadable` and `unknown` events are kept and wait for a version that understands them."""
+
+    events: int
+    interviews: int
+    unreadable: int
+    unknown: int
+    last_received_at: int | None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Everything that `connector status` shows."""
+
+    source: SourceStatus
+    sinks: list[SinkStatus]
+
+
+def status(connection: Connection, now: int, configured: Collection[str] | None) -> Status:
+    """The status at `now` (epoch milliseconds). Sinks outside `configured` are orphaned; `None` = all are there."""
+    return Status(_source(connection), sinks(connection, now, configured))
+
+
+def _source(connection: Connection) -> SourceStatus:
+    kinds: dict[str, int] = dict(
+        connection.execute(select(event.c.kind, func.count()).group_by(event.c.kind)).tuples().all()
+    )
+    last = connection.execute(select(event.c.received_at).order_by(event.c.seq.desc()).limit(1)).scalar()
+    interviews = connection.execute(select(func.count()).select_from(interview)).scalar_one()
+    return SourceStatus(
+        events=sum(kinds.values()),
+        interviews=interviews,
+        unreadable=kinds.get("unreadable", 0),
+        unknown=kinds.get("unknown", 0),
+        last_received_at=last,
+    )
+
+
+def sinks(connection: Connection, now: int, configured: Collection[str] | None) -> list[SinkStatus]:
+    """The status of every sink that was ever configured and has something to say."""
+    waiting = _count(connection, DeliveryState.PENDING)
+    dead = _count(connection, DeliveryState.DEAD)
+    found = []
+    for row in leases.rows(connection):
+        pending, oldest = waiting.get(row.name, (0, None))
+        is_configured = configured is None or row.name in configured
+        if not is_configured and not pending and row.name not in dead:
+            continue
+        found.append(
+            SinkStatus(
+                name=row.name,
+                type=row.type,
+                state=_state(row, pending, is_configured=is_configured),
+                reason=_reason(row, now, is_configured=is_configured),
+                fix=row.fix or "",
+                pending=pending,
+                oldest_age_seconds=0.0 if oldest is None else max(0, now - oldest) / 1000,
+                dead=dead.get(row.name, (0, None))[0],
+                delivered=row.delivered,
+                last_delivered_at=row.last_delivered_at,
+                filling=row.filled_to is not None,
+            )
+        )
+    return found
+
+
+def _count(connection: Connection, state: DeliveryState) -> dict[str, tuple[int, int | None]]:
+    rows = connection.execute(
+        select(delivery.c.sink, func.count(), func.min(delivery.c.since))
+        .where(delivery.c.state == int(state))
+        .group_by(delivery.c.sink)
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def _state(row: Any, pending: int, *, is_configured: bool) -> Literal["ok", "waiting", "paused", "orphaned"]:
+    if not is_configured:
+        return "orphaned"
+    if row.paused is not None:
+        return "paused"
+    return "waiting" if pending else "ok"
+
+
+def _reason(row: Any, now: int, *, is_configured: bool) -> str:
+    if not is_configured:
+        return "no longer configured; its deliveries are kept"
+    if row.paused is not None:
+        return row.reason or "paused"
+    return "the destination fails, resting" if row.rest_until > now else ""

@@ -1,0 +1,104 @@
+"""The store as the rest of the service sees it: offer events, run jobs, read."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import DBAPIError
+
+from connector.errors import StoreUnavailable
+from connector.hireflix.payload import Reading
+from connector.store import database
+from connector.store.ingest import Ingest
+from connector.store.plan import Answer, Directory, GroupPlan
+from connector.store.portable import insert_new
+from connector.store.schema import meta
+from connector.store.writer import Load, Writer
+
+T = TypeVar("T")
+
+
+class Reader:
+    """A read-only connection in a thread of its own; each query sees the latest commit."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._raw = database.connect(path, read_only=True)
+        self._connection = database.through_sqlalchemy(self._raw)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def run(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query. Raises `StoreUnavailable`."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, query, self._connection)
+        except (sqlite3.Error, DBAPIError) as error:
+            raise StoreUnavailable(f"the store cannot be read: {type(error).__name__}") from error
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+        self._connection.close()
+        self._raw.close()
+
+
+class SqliteStore:
+    """A SQLite file with one writer and two readers, one for the lanes and one for whoever looks."""
+
+    def __init__(self, path: Path, directory: Directory, on_group: Callable[[GroupPlan], None], *, intake: int) -> None:
+        connection = database.connect(path)
+        database.require_current(database.revision(connection))
+        self.path = path
+        self.instance = _instance(connection)
+        self._writer = Writer(connection, Ingest(connection, directory), on_group, limit=intake)
+        self._lanes = Reader(path, "store-lanes")
+        self._looks = Reader(path, "store-looks")
+
+    @property
+    def load(self) -> Load:
+        """How busy the intake is."""
+        return self._writer.load
+
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+        """Takes an event; the future is done after its commit. Raises `StoreUnavailable`, at once or there."""
+        return self._writer.offer(reading, body)
+
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        """Runs a job in the next transaction; returns after the commit. Raises what the job raises, its changes
+        undone, or `StoreUnavailable`.
+        """
+        return await self._writer.run(job)
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query for a lane."""
+        return await self._lanes.run(query)
+
+    async def look(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query for people and metrics, which may take long without holding up a lane."""
+        return await self._looks.run(query)
+
+    async def probe(self, now: int) -> None:
+        """Writes something, to know that it can. Raises `StoreUnavailable`."""
+        await self.write(lambda connection: _touch(connection, now))
+
+    async def close(self) -> None:
+        """Finishes what waits and closes the file."""
+        await self._writer.close()
+        self._lanes.close()
+        self._looks.close()
+
+
+def _touch(connection: Connection, now: int) -> None:
+    connection.execute(update(meta).where(meta.c.key == "written").values(value=str(now)))
+
+
+def _instance(raw: sqlite3.Connection) -> str:
+    connection = database.through_sqlalchemy(raw)
+    rows = [{"key": "instance", "value": secrets.token_hex(4)}, {"key": "written", "value": "0"}]
+    insert_new(connection, meta, rows, ["key"])
+    return str(connection.execute(select(meta.c.value).where(meta.c.key == "instance")).scalar_one())

@@ -1,0 +1,73 @@
+"""Health and metrics over HTTP. No annotations from `__future__` here: Litestar reads them at run time."""
+
+from collections.abc import Collection
+
+import msgspec
+from litestar import MediaType, Response, Router, get
+
+from connector.dispatch.clock import Clock
+from connector.errors import StoreUnavailable
+from connector.store.status import sinks
+from connector.store.store import SqliteStore
+from connector.web.metrics import Metrics
+
+PROBE_MS = 1000
+"""A probe of the store serves for this long, so that readiness checks cost no write each."""
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The body of `/health/ready`: `sinks` maps each to ok, waiting or paused."""
+
+    ready: bool
+    reason: str
+    sinks: dict[str, str]
+
+
+class Health:
+    """Knows whether the store takes a write."""
+
+    def __init__(self, store: SqliteStore, clock: Clock, configured: Collection[str]) -> None:
+        self._store = store
+        self._clock = clock
+        self._configured = configured
+        self._probed_at = 0
+
+    async def ready(self) -> Ready:
+        """Ready when the store takes a write, whatever the sinks do."""
+        now = self._clock.now()
+        try:
+            if now - self._probed_at >= PROBE_MS:
+                await self._store.probe(now)
+                self._probed_at = now
+            states = await self._store.look(lambda connection: sinks(connection, now, self._configured))
+        except StoreUnavailable as error:
+            return Ready(ready=False, reason=str(error), sinks={})
+        return Ready(ready=True, reason="", sinks={entry.name: entry.state for entry in states})
+
+    async def measure(self, metrics: Metrics) -> bytes:
+        """The metrics with the queues as of now."""
+        now = self._clock.now()
+        for entry in await self._store.look(lambda connection: sinks(connection, now, self._configured)):
+            metrics.queue(
+                entry.name, entry.pending, entry.oldest_age_seconds, entry.dead, paused=entry.state == "paused"
+            )
+        return metrics.text()
+
+
+def health_routes(health: Health, metrics: Metrics) -> Router:
+    """`/health/live`, `/health/ready` and `/metrics`."""
+
+    @get("/health/live", media_type=MediaType.TEXT, include_in_schema=False)
+    async def live() -> str:
+        return "alive\n"
+
+    @get("/health/ready", include_in_schema=False)
+    async def ready() -> Response[Ready]:
+        found = await health.ready()
+        return Response(found, status_code=200 if found.ready else 503)
+
+    @get("/metrics", media_type=MediaType.TEXT, include_in_schema=False)
+    async def measure() -> Response[bytes]:
+        return Response(await health.measure(metrics), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return Router("/", route_handlers=[live, ready, measure])

@@ -1,0 +1,113 @@
+"""What the service counts, for Prometheus. Labels are names from the configuration and fixed words, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from connector.dispatch.rules import Answer, Failure, label_of
+from connector.errors import SinkBroken, Wait
+from connector.store.claim import Work
+from connector.store.plan import GroupPlan
+from connector.store.settle import Settlement
+
+LAG_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
+REASONS_MAX = 200
+"""Reasons are short fixed phrases by contract; a sink that breaks it must not fill the memory."""
+
+
+class Metrics:
+    """One registry; told by the receiver once per group and by the lanes once per call."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        self._received = self._counter("events_received", "Events stored, by name.", "event")
+        self._refused = self._counter("requests_refused", "Requests answered with an error, by reason.", "reason")
+        self._duplicates = self._counter("events_duplicate", "Repeats of events stored before.")
+        self._older = self._counter("events_older", "Events older than what was known of their interview.")
+        self._outcomes = self._counter(
+            "deliveries", "Outcomes of deliveries, by sink, outcome and reason.", "sink", "outcome", "reason"
+        )
+        self._calls = self._counter("destination_calls", "Calls to destinations, by sink and kind.", "sink", "kind")
+        self._broken = self._counter("sink_broken", "Times that a sink found its destination broken.", "sink")
+        self._lag = Histogram(
+            "connector_delivery_lag_seconds",
+            "From receipt to delivery.",
+            ["sink"],
+            buckets=LAG_BUCKETS,
+            registry=self.registry,
+        )
+        self._pending = self._gauge("deliveries_pending", "Deliveries that wait, by sink.", "sink")
+        self._oldest = self._gauge("delivery_oldest_age_seconds", "Age of the oldest delivery that waits.", "sink")
+        self._dead = self._gauge("deliveries_dead", "Dead letters, by sink.", "sink")
+        self._paused = self._gauge("sink_paused", "1 while the sink is paused.", "sink")
+        self._reasons: set[str] = set()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"connector_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"connector_{name}", text, labels, registry=self.registry)
+
+    def group(self, plan: GroupPlan) -> None:
+        """A group of events was committed."""
+        for name, count in plan.received.items():
+            self._received.labels(name).inc(count)
+        if plan.duplicates:
+            self._duplicates.inc(plan.duplicates)
+        if plan.older:
+            self._older.inc(plan.older)
+
+    def refused(self, reason: str) -> None:
+        """A request was answered with an error; `reason` is a fixed word."""
+        self._refused.labels(reason).inc()
+
+    def settled(self, sink: str, works: Sequence[Work], answer: Answer, settlement: Settlement) -> None:
+        """A call to a sink came to this."""
+        if isinstance(answer, Failure):
+            self._outcome(sink, "unclear", answer.reason, len(works))
+            return
+        if isinstance(answer, Wait | SinkBroken):
+            self._outcome(sink, "waiting" if isinstance(answer, Wait) else "broken", "", len(works))
+            return
+        for outcome in answer.outcomes:
+            self._outcome(sink, *label_of(outcome), 1)
+        done = {id_ for id_, _ in settlement.delivered}
+        for work in works:
+            if work.id in done:
+                self._lag.labels(sink).observe(max(0, settlement.ended_at - work.since) / 1000)
+
+    def _outcome(self, sink: str, outcome: str, reason: str, count: int) -> None:
+        if reason not in self._reasons:
+            if len(self._reasons) >= REASONS_MAX:
+                reason = "other"
+            self._reasons.add(reason)
+        self._outcomes.labels(sink, outcome, reason).inc(count)
+
+    def broken(self, sink: str) -> None:
+        """A sink found its destination broken."""
+        self._broken.labels(sink).inc()
+
+    def called(self, sink: str, kind: str) -> None:
+        """A sink called its destination."""
+        self._calls.labels(sink, kind).inc()
+
+    def queue(self, sink: str, pending: int, oldest_age_seconds: float, dead: int, *, paused: bool) -> None:
+        """What waits for a sink, as of now."""
+        self._pending.labels(sink).set(pending)
+        self._oldest.labels(sink).set(oldest_age_seconds)
+        self._dead.labels(sink).set(dead)
+        self._paused.labels(sink).set(int(paused))
+
+    def text(self) -> bytes:
+        """The exposition in Prometheus' text format."""
+        return generate_latest(self.registry)
