@@ -39,8 +39,8 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     """What a body says.
 
     `identity` is the same for every repeat of one event: its date as sent (epoch milliseconds), interview id and
-    name, parted by tabs, which none but the name could hold; without a usable date it is `sha256:` and the hash of
-    the body. `sha256` is the raw hash. `occurred_at` is the date as it counts and `received_at` ours, both epoch
+    name in lower case, parted by tabs, which none of them holds; without a usable date it is `sha256:` and the hash
+    of the body. `sha256` is the raw hash. `occurred_at` is the date as it counts and `received_at` ours, both epoch
     milliseconds; `mark` is `"undated"` or `"future"` when receipt stands in for the date. `fields` has the names of
     `connector.interview.FIELDS` that the payload carried: absent means unknown, `None` an explicit null. `keys` is
     the number of keys of the interview object and of the objects in it. `reason` says, without personal data, why
@@ -77,7 +77,7 @@ def read(body: bytes, received_at: int) -> Reading:
     mark = "undated" if sent is None else "future" if sent > received_at + AHEAD_MAX else ""
     return Reading(
         Kind.EVENT if known else Kind.UNKNOWN,
-        f"sha256:{digest.hex()}" if sent is None else f"{sent}\t{interview_id}\t{name}",
+        f"sha256:{digest.hex()}" if sent is None else f"{sent}\t{interview_id}\t{folded}",
         digest,
         name,
         interview_id,

@@ -63,6 +63,10 @@ def test_an_unknown_name_is_kept_verbatim():
     assert (reading.kind, reading.name, reading.interview_id) == (Kind.UNKNOWN, "Interview.Opened", "i1")
 
 
+def test_an_event_keeps_its_identity_when_a_later_version_knows_its_name():
+    assert read(body("Interview.Opened"), NOW).identity == f"{NOW}\ti1\tinterview.opened"
+
+
 def test_unknown_keys_are_ignored_but_counted():
     plain = read(body(), NOW)
     more = read(body(data={"id": "i1", "new": {"a": 1, "b": [1, {"c": 2}]}}, version=7), NOW)
@@ -271,7 +275,7 @@ events = st.tuples(st.integers(10**11, NOW), texts, texts | names)
 
 @given(events, events)
 def test_different_events_have_different_identities(one, other):
-    assume(one != other)
+    assume([one[:2], one[2].lower()] != [other[:2], other[2].lower()])
     identities = [read(body(event, {"id": iid}, date=date), NOW).identity for date, iid, event in (one, other)]
     assert identities[0] != identities[1]
 
