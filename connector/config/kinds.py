@@ -24,7 +24,7 @@ def known_timezone(name: str) -> str:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # OSError: the name of a folder of zones, such as America
         folded = {zone.casefold(): zone for zone in available_timezones()}
-        close = get_close_matches(name.casefold(), folded, n=1)
+        close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.8)
         hint = f"; did you mean {folded[close[0]]}?" if close else ""
         raise ValueError(f"must be an IANA time zone such as Europe/Madrid{hint}") from None
     return name

@@ -115,6 +115,7 @@ def _complete(settings: Settings | None, layers: Layers, place: _Place) -> Confi
     """The second pass: sinks, and what must hold between the parts. `None` when something is wrong."""
     timezone = settings.timezone if settings else "UTC"
     reader = SinkReader(layers, place.folder, timezone, layers.problems)
+    _check_secret(layers, place)
     reader.check_names()
     names = list(tables(layers.tree))
     active = reached(layers.tree, names)
@@ -130,7 +131,7 @@ def _complete(settings: Settings | None, layers: Layers, place: _Place) -> Confi
     }
     config = Config(
         timezone=timezone,
-        hireflix=_with_secret(settings.hireflix, place, layers),
+        hireflix=_with_secret(settings.hireflix, place),
         sinks=sinks,
         routes=tuple(as_route(route) for route in settings.routes),
         folder=place.folder,
@@ -142,17 +143,24 @@ def _complete(settings: Settings | None, layers: Layers, place: _Place) -> Confi
     return replace(config, warnings=tuple(warnings_for(config, [name for name in names if name not in active])))
 
 
-def _with_secret(hireflix: HireflixSettings, place: _Place, layers: Layers) -> HireflixSettings:
-    if hireflix.webhook_secrets:
-        return hireflix
-    if place.file is None:
-        secret = read_secret(place.folder / "data" / WEBHOOK_SECRET)
-        return hireflix.model_copy(update={"webhook_secrets": [secret] if secret else []})
-    if not hireflix.allow_unsigned:
+def _check_secret(layers: Layers, place: _Place) -> None:
+    """Without a secret and without `allow_unsigned` every webhook would be refused."""
+    try:
+        hireflix = HireflixSettings.model_validate(layers.tree.get("hireflix", {}))
+    except ValidationError:  # told already
+        return
+    if place.file is not None and not hireflix.webhook_secrets and not hireflix.allow_unsigned:
         hint = (
             "set CONNECTOR_HIREFLIX__WEBHOOK_SECRETS='[\"…\"]' to the key that Hireflix shows under Profile, Webhooks, "
             "Reveal key; to try without signatures set allow_unsigned = true"
         )
         message = "there is none, so that no webhook could be trusted"
         layers.problems.append(Problem("hireflix.webhook_secrets", message, hint))
-    return hireflix
+
+
+def _with_secret(hireflix: HireflixSettings, place: _Place) -> HireflixSettings:
+    """The embedded default knows the secret that it made at an earlier start."""
+    if place.file is not None or hireflix.webhook_secrets:
+        return hireflix
+    secret = read_secret(place.folder / "data" / WEBHOOK_SECRET)
+    return hireflix.model_copy(update={"webhook_secrets": [secret]}) if secret else hireflix

@@ -57,12 +57,22 @@ def origin_of(keys: Keys, origins: Mapping[Keys, str]) -> str:
 
 
 def problems_of(
-    error: ValidationError, model: type[BaseModel], tree: Mapping[str, Any]
+    error: ValidationError, model: type[BaseModel], tree: Mapping[str, Any], *, foreign: bool = False
 ) -> Iterator[tuple[Keys, str, str]]:
-    """For each thing wrong: the keys to it, the message and a hint."""
+    """For each thing wrong: the keys to it, the message and a hint.
+
+    Our own validators never repeat a value; those of a `foreign` model may, and then it is taken out.
+    """
     for details in error.errors(include_url=False):
         keys = _real_keys(details["loc"], tree)
-        yield keys, *_told(details, fields_at(model, keys[:-1]))
+        message, hint = _told(details, fields_at(model, keys[:-1]))
+        yield keys, _without(details["input"], message) if foreign else message, hint
+
+
+def parted(text: str) -> tuple[str, str]:
+    """The text of a `ValueError` as message and hint, which a semicolon parts."""
+    message, _, hint = text.partition("; ")
+    return message, hint
 
 
 def as_problem(keys: Keys, message: str, hint: str, origins: Mapping[Keys, str]) -> Problem:
@@ -88,8 +98,7 @@ def _told(details: ErrorDetails, fields: list[str]) -> tuple[str, str]:
         return f"must be one of {', '.join(words)}", did_you_mean(str(value), words)
     wrong = _WRONG_KIND.fullmatch(kind)
     if wrong is None:
-        message, _, hint = _without(value, _reworded(details)).partition("; ")
-        return message, hint
+        return parted(_reworded(details))
     wanted, got = _MUST_BE[wrong[1]], kind_of(value)
     return f"must be {wanted}" + (f", not {got}" if kind != "int_from_float" else ""), ""
 

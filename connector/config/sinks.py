@@ -13,7 +13,7 @@ from connector.config.fields import NoList, from_text, table_at, takes_list
 from connector.config.kinds import SINK_NAME, known_timezone
 from connector.config.layers import Keys, Layers, Tree, merged
 from connector.config.model import SinkEntry
-from connector.config.problems import as_problem, did_you_mean, problems_of
+from connector.config.problems import as_problem, did_you_mean, parted, problems_of
 from connector.errors import ConfigError, Problem
 from connector.registry import SinkClass, known_types, load_sink_class
 from connector.sink import SinkConfig
@@ -97,13 +97,13 @@ class SinkReader:
             config = cls.Config.model_validate(table, context={"folder": self.folder})
             known_timezone(config.timezone)
         except ValidationError as error:
-            for keys, message, hint in problems_of(error, cls.Config, table):
+            for keys, message, hint in problems_of(error, cls.Config, table, foreign=True):
                 place: Keys = (
                     ("defaults", kind) if keys and keys[0] in shared and keys[0] not in own else ("sinks", name)
                 )
                 self._add(place + keys, message, hint)
         except ValueError as error:
-            self._add(("sinks", name, "timezone"), str(error))
+            self._add(("sinks", name, "timezone"), *parted(str(error)))
         else:
             return config
         return None

@@ -1,0 +1,45 @@
+"""A sink of somebody else's, with every kind of setting."""
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from connector.sink import LocalPath, Sink, SinkConfig
+
+
+class Loft(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    floors: list[int] = []
+    keeper: str = ""
+
+
+class PigeonConfig(SinkConfig):
+    birds: list[str] = Field(default=[])
+    rings: list[SecretStr] = Field(default=[])
+    loft: Loft = Loft()
+    map: LocalPath | None = None
+    speed: float = Field(default=1.0, gt=0)
+    route: str | list[str] = ""
+    token: SecretStr = SecretStr("")
+    grain: str = "corn"
+
+    @field_validator("grain")
+    @classmethod
+    def _grain(cls, grain):
+        if grain == "poison":
+            raise ValueError(f"{grain} kills")
+        return grain
+
+
+class Pigeon(Sink[PigeonConfig]):
+    Config = PigeonConfig
+
+    @property
+    def destination(self):
+        return self.config.loft.keeper
+
+    async def deliver(self, batch, context):
+        raise NotImplementedError
+
+
+class Blackboard(Pigeon):
+    state = True
