@@ -1,0 +1,55 @@
+"""`connector check --online` for Slack: asks, writes nothing."""
+
+from __future__ import annotations
+
+from connector.sink import Finding
+from sinks.slack.answers import Kind, Reply
+from sinks.slack.calls import WebApi
+from sinks.slack.fixes import explain
+from sinks.slack.scopes import judge
+
+
+async def examine(gateway: WebApi) -> list[Finding]:
+    """Token, scopes and channel, each with what to do about it."""
+    identity = await gateway.whoami()
+    if identity.kind is not Kind.OK:
+        return [_failed("the token cannot be used", identity)]
+    granted = _scopes(identity)
+    who = f"signed in to {identity.data.get('team', '?')} as @{identity.data.get('user', '?')}"
+    return [Finding("ok", who), *judge(granted), await _channel(gateway, granted)]
+
+
+async def _channel(gateway: WebApi, granted: frozenset[str]) -> Finding:
+    reply = await gateway.look()
+    if reply.error == "missing_scope":
+        return Finding("warning", f"channel {gateway.channel} was not looked at: {reply.error}", explain(reply)[1])
+    if reply.kind is not Kind.OK:
+        return _failed(f"channel {gateway.channel} cannot be used", reply)
+    channel = reply.data.get("channel")
+    return _judge(gateway.channel, channel if isinstance(channel, dict) else {}, granted)
+
+
+def _judge(place: str, channel: dict[str, object], granted: frozenset[str]) -> Finding:
+    name = f"channel {place} (#{channel.get('name', '?')})"
+    if channel.get("is_archived"):
+        return Finding("problem", f"{name} is archived", "unarchive it in Slack, or set another `channel`")
+    if channel.get("is_member"):
+        return Finding("ok", f"{name} is there and the app is in it")
+    invite = "type /invite @ and the app's name in the channel"
+    if "chat:write.public" not in granted or channel.get("is_private"):
+        return Finding("problem", f"the app is not in {name}", invite)
+    return Finding("warning", f"the app may post to {name}, but is not in it and cannot look for lost messages", invite)
+
+
+def _failed(what: str, reply: Reply) -> Finding:
+    if reply.kind is Kind.BROKEN:
+        why, fix = explain(reply)
+        return Finding("problem", f"{what}: {why} ({reply.error})", fix)
+    if reply.kind is Kind.THROTTLED:
+        return Finding("warning", f"{what}: Slack asks to come back later", "try again in a minute")
+    return Finding("problem", f"{what}: no usable answer ({reply.error})", "check `api_url`, network and proxy")
+
+
+def _scopes(reply: Reply) -> frozenset[str]:
+    text = next((value for name, value in reply.headers.items() if name.lower() == "x-oauth-scopes"), "")
+    return frozenset(one.strip() for one in text.split(",") if one.strip())
