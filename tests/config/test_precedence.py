@@ -1,0 +1,191 @@
+"""Which of several values counts, and how the text of a variable becomes a value."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.config import load
+from connector.config.layers import merged
+from connector.errors import ConfigError
+
+from .conftest import SECRET
+
+LAYERS = ["file", "secrets", "dotenv", "environ"]
+PORTS = st.dictionaries(st.sampled_from(LAYERS), st.integers(1, 65535))
+LEAVES = st.integers() | st.lists(st.integers(), max_size=2)
+TREES = st.recursive(LEAVES, lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=8)
+TYPED = st.recursive(
+    st.dictionaries(st.sampled_from(["port", "host"]), LEAVES),
+    lambda inner: st.builds(
+        dict.__or__,
+        st.dictionaries(st.sampled_from(["port", "host"]), LEAVES),
+        st.dictionaries(st.sampled_from(["server", "sinks"]), inner),
+    ),
+    max_leaves=6,
+)
+"""Trees in which a name is always a table, or always a value, as in one that a model accepts."""
+TABLES = st.dictionaries(st.sampled_from("abc"), TREES, max_size=3)
+
+
+def write_layers(folder, ports):
+    """Writes the port at each of the layers and gives the environment."""
+    (folder / "secrets").mkdir()
+    (folder / "config.toml").write_text(f"[server]\nport = {ports['file']}\n" if "file" in ports else "")
+    if "secrets" in ports:
+        (folder / "secrets" / "connector_server__port").write_text(f"{ports['secrets']}\n")
+    if "dotenv" in ports:
+        (folder / ".env").write_text(f"CONNECTOR_SERVER__PORT={ports['dotenv']}\n")
+    environ = {**SECRET, "CONNECTOR_SECRETS_DIR": "secrets"}
+    return environ | ({"CONNECTOR_SERVER__PORT": str(ports["environ"])} if "environ" in ports else {})
+
+
+@given(ports=PORTS)
+def test_the_highest_layer_that_says_something_counts(ports):
+    """Environment, `.env`, secrets directory, file, default: in every combination."""
+    with tempfile.TemporaryDirectory() as name:
+        environ = write_layers(Path(name), ports)
+        config = load(environ=environ, cwd=Path(name))
+    said = [ports[layer] for layer in LAYERS if layer in ports]
+    assert config.server.port == (said[-1] if said else 8000)
+
+
+@given(low=TABLES, high=TABLES)
+def test_merging_keeps_all_of_the_high_tree(low, high):
+    """And what the low one says where the high one is silent."""
+    both = merged(low, high)
+    assert both.keys() == low.keys() | high.keys()
+    assert merged(both, high) == both
+    assert {key: both[key] for key in low.keys() - high.keys()} == {key: low[key] for key in low.keys() - high.keys()}
+
+
+@given(low=TYPED, middle=TYPED, high=TYPED)
+def test_merging_is_associative_where_kinds_agree(low, middle, high):
+    """So it does not matter in which order layers are laid over each other, only which is above."""
+    assert merged(merged(low, middle), high) == merged(low, merged(middle, high))
+
+
+def test_the_layers_add_up(folder):
+    """Values of one table may come from all of them."""
+    folder.write("secrets/connector_sinks__post__token", "from-secrets\n")
+    folder.write(".env", "CONNECTOR_SINKS__POST__SPEED=2.5\n")
+    config = folder.load(
+        '[sinks.post]\ntype = "pigeon"\ngrain = "rye"',
+        CONNECTOR_SECRETS_DIR="secrets",
+        CONNECTOR_SINKS__POST__BIRDS='["Berta"]',
+    )
+    settings = config.sinks["post"].config
+    assert (settings.grain, settings.speed, settings.birds) == ("rye", 2.5, ["Berta"])
+    assert settings.token.get_secret_value() == "from-secrets"
+
+
+def test_a_sink_says_more_than_the_defaults_of_its_type(folder):
+    """Whatever layer they come from."""
+    config = folder.load(
+        '[defaults.pigeon]\ngrain = "rye"\nspeed = 3\n[sinks.post]\ntype = "pigeon"\nspeed = 4',
+        CONNECTOR_DEFAULTS__PIGEON__SPEED="9",
+        CONNECTOR_DEFAULTS__PIGEON__TOKEN="shared",
+    )
+    settings = config.sinks["post"].config
+    assert (settings.grain, settings.speed, settings.token.get_secret_value()) == ("rye", 4, "shared")
+
+
+def test_tables_of_defaults_merge_key_by_key(folder):
+    config = folder.load(
+        '[defaults.pigeon.loft]\nkeeper = "Ada"\nfloors = [1]\n[sinks.post]\ntype = "pigeon"\nloft.floors = [2]'
+    )
+    assert config.sinks["post"].config.loft.model_dump() == {"floors": [2], "keeper": "Ada"}
+
+
+@given(birds=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=4))
+def test_a_list_in_a_variable_is_json(birds):
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "config.toml").write_text('[sinks.post]\ntype = "pigeon"')
+        environ = {**SECRET, "CONNECTOR_SINKS__POST__BIRDS": json.dumps(birds)}
+        config = load(environ=environ, cwd=Path(name))
+    assert config.sinks["post"].config.birds == birds
+
+
+def test_a_list_deep_in_a_sink_is_json_too(folder):
+    config = folder.load('[sinks.post]\ntype = "pigeon"', CONNECTOR_SINKS__POST__LOFT__FLOORS="[1, 2]")
+    assert config.sinks["post"].config.loft.floors == [1, 2]
+
+
+def test_a_number_in_a_variable_stays_text_where_text_is_wanted(folder):
+    config = folder.load('[sinks.post]\ntype = "pigeon"', CONNECTOR_SINKS__POST__GRAIN="007")
+    assert config.sinks["post"].config.grain == "007"
+
+
+def test_text_for_a_setting_that_takes_both_is_text(folder):
+    config = folder.load('[sinks.post]\ntype = "pigeon"', CONNECTOR_SINKS__POST__ROUTE="north")
+    assert config.sinks["post"].config.route == "north"
+
+
+def test_routes_can_come_from_a_variable(folder):
+    config = folder.load('[sinks.out]\ntype = "console"', CONNECTOR_ROUTES='[{"sinks": ["out"], "min_score": 4}]')
+    assert config.routes[0].min_score == 4
+
+
+def test_a_sink_can_come_from_variables_alone(folder):
+    config = folder.load("", CONNECTOR_SINKS__OUT__TYPE="console", CONNECTOR_SINKS__OUT__MAX_AGE="60")
+    assert config.sinks["out"].config.max_age == 60
+
+
+def test_an_empty_variable_says_nothing(folder):
+    assert folder.load("[server]\nport = 81", CONNECTOR_SERVER__PORT="").server.port == 81
+
+
+def test_the_case_of_a_variable_does_not_count(folder):
+    assert folder.load("", connector_server__port="81").server.port == 81
+
+
+def test_foreign_variables_in_dotenv_are_ignored(folder):
+    folder.write(".env", "# ours and theirs\nOTHER_APP_KEY=x\nexport CONNECTOR_SERVER__PORT='81'\nEMPTY\n")
+    assert folder.load("").server.port == 81
+
+
+def test_nothing_in_dotenv_is_expanded(folder):
+    """A secret may hold a dollar sign."""
+    folder.write(".env", 'CONNECTOR_HIREFLIX__API_KEY="a${HOME}$b"\n')
+    assert folder.load("").hireflix.api_key.get_secret_value() == "a${HOME}$b"
+
+
+def test_a_broken_line_in_dotenv_is_told_without_the_line(folder):
+    folder.write(".env", "A=1\nCONNECTOR_HIREFLIX__API_KEY='hunter22\n")
+    with pytest.raises(ConfigError) as caught:
+        folder.load("")
+    assert str(caught.value) == ".env, line 2: is no NAME=value (put values with spaces or # in quotes)"
+
+
+def test_dotenv_may_name_the_secrets_directory(folder):
+    folder.write(".env", "CONNECTOR_SECRETS_DIR=run/secrets\n")
+    folder.write("run/secrets/CONNECTOR_SERVER__PORT", "81\n")
+    folder.write("run/secrets/postgres_password", "theirs\n")
+    assert folder.load("").server.port == 81
+
+
+def test_a_named_secrets_directory_must_be_there(folder):
+    with pytest.raises(ConfigError, match="CONNECTOR_SECRETS_DIR: there is no such folder"):
+        folder.load("", CONNECTOR_SECRETS_DIR="nowhere")
+
+
+def test_a_secret_that_is_no_text_is_told(folder):
+    (folder.path / "secrets").mkdir()
+    (folder.path / "secrets" / "connector_server__host").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError) as caught:
+        folder.load("", CONNECTOR_SECRETS_DIR="secrets")
+    assert str(caught.value) == "connector_server__host: cannot be read (UnicodeDecodeError)"
+
+
+def test_a_problem_names_the_layer_it_comes_from(folder):
+    folder.write(".env", "CONNECTOR_SERVER__PORT=x\n")
+    folder.write("secrets/connector_logs__level", "loud")
+    with pytest.raises(ConfigError) as caught:
+        folder.load("", CONNECTOR_SECRETS_DIR="secrets")
+    assert [problem.hint for problem in caught.value.problems] == [
+        "set by CONNECTOR_SERVER__PORT in .env",
+        "set by connector_logs__level in the secrets directory",
+    ]
