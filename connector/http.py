@@ -64,7 +64,7 @@ def retry_after(headers: Mapping[str, str], now: int) -> float | None:
 def _seconds_until(text: str, now: int) -> float:
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return -1.0
     return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now / 1000)
 

@@ -76,6 +76,7 @@ def test_only_a_2xx_is_a_success(status):
         ("inf", None),
         ("soon", None),
         ("Mon, 99 Foo 2025", None),
+        ("0 Jan 0 0:0:3000000000", None),
     ],
 )
 def test_the_seconds_asked_for_are_read(text, seconds):

@@ -49,7 +49,10 @@ def _quoted(path: Path) -> str:
 
 def through_sqlalchemy(connection: sqlite3.Connection) -> Connection:
     """The same driver connection behind SQLAlchemy; who uses it opens and ends transactions by hand."""
-    engine: Engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    # no reset: a rollback by the pool would end a transaction that somebody else has open on this connection
+    engine: Engine = create_engine(
+        "sqlite://", creator=lambda: connection, poolclass=StaticPool, pool_reset_on_return=None
+    )
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 

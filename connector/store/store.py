@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import StoreUnavailable
@@ -18,7 +18,6 @@ from connector.hireflix.payload import Reading
 from connector.store import database
 from connector.store.ingest import Ingest
 from connector.store.plan import Answer, Directory, GroupPlan
-from connector.store.portable import insert_new
 from connector.store.schema import meta
 from connector.store.writer import Load, Writer
 
@@ -97,8 +96,7 @@ def _touch(connection: Connection, now: int) -> None:
     connection.execute(update(meta).where(meta.c.key == "written").values(value=str(now)))
 
 
-def _instance(raw: sqlite3.Connection) -> str:
-    connection = database.through_sqlalchemy(raw)
-    rows = [{"key": "instance", "value": secrets.token_hex(4)}, {"key": "written", "value": "0"}]
-    insert_new(connection, meta, rows, ["key"])
-    return str(connection.execute(select(meta.c.value).where(meta.c.key == "instance")).scalar_one())
+def _instance(connection: sqlite3.Connection) -> str:
+    connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('written', '0')")
+    connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('instance', ?)", (secrets.token_hex(4),))
+    return str(connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()[0])

@@ -1,0 +1,686 @@
+"""What a lane does with the answers of its sink, on a real store."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
+from connector.sink import Delivered, Rejected, Result, RetryLater, Token
+from connector.store import leases
+from tests.dispatch.rig import Gathering, One, Scripted, State
+
+PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)
+
+
+def all_of(outcome):
+    return lambda batch, context: Result([outcome for _ in batch.deliveries])
+
+
+def raising(error):
+    def act(batch, context):
+        raise error
+
+    return act
+
+
+async def until(condition):
+    """Lets the loop go round until a fact holds; the test's own time limit is the end of patience."""
+    while not (await condition() if asyncio.iscoroutinefunction(condition) else condition()):  # noqa: ASYNC110 - the fact is not ours to signal
+        await asyncio.sleep(0)
+
+
+async def test_nothing_due_makes_no_call(rig_of):
+    """An idle lane asks the sink nothing and knows no time to come back."""
+    rig = await rig_of()
+    assert await rig.lane.step() is None
+    assert rig.sinks[0].batches == []
+
+
+async def test_an_event_reaches_its_sink_once(rig_of):
+    """A delivered event is settled and never called again."""
+    rig = await rig_of()
+    await rig.event(candidate={"name": "Zoë"})
+    await rig.lane.step()
+    await rig.lane.step()
+    (batch,) = rig.sinks[0].batches
+    (delivery,) = batch.deliveries
+    assert delivery.event.name == "interview.finish"
+    assert delivery.interview.candidate_name == "Zoë"
+    assert delivery.attempt == 1
+    assert not batch.maybe_sent
+    assert await rig.states() == [DELIVERED]
+
+
+async def test_first_try_success_is_counted_but_not_recorded(rig_of):
+    """The record of attempts holds what did not go well at once."""
+    rig = await rig_of()
+    await rig.event()
+    await rig.lane.step()
+    assert await rig.attempts() == []
+    row = await rig.sink_row()
+    assert (row.delivered, row.last_delivered_at) == (1, rig.clock.now())
+
+
+async def test_deliveries_come_by_priority_then_arrival(rig_of):
+    """A finish goes before earlier events of other interviews."""
+    rig = await rig_of(One())
+    await rig.event("interview.create", "i1")
+    await rig.event("interview.create", "i2")
+    await rig.event("interview.finish", "i3")
+    for _ in range(3):
+        await rig.lane.step()
+    assert rig.sinks[0].told == [["interview.finish"], ["interview.create"], ["interview.create"]]
+    assert [batch.deliveries[0].key for batch in rig.sinks[0].batches] == ["i3", "i1", "i2"]
+
+
+async def test_one_delivery_per_key_in_a_batch(rig_of):
+    """Two events of an interview never go out in the same call of a message sink."""
+    rig = await rig_of()
+    await rig.event("interview.create", "i1")
+    await rig.event("interview.create", "i2")
+    await rig.event("interview.score-updated", "i1", score={"value": 3})
+    await rig.lane.step()
+    await rig.lane.step()
+    assert rig.sinks[0].told == [["interview.create", "interview.create"], ["interview.score-updated"]]
+
+
+async def test_a_failed_delivery_holds_back_its_key_only(rig_of):
+    """Later and earlier events of the interview wait; other interviews go on."""
+    rig = await rig_of(One())
+    rig.sinks[0].script = [all_of(RetryLater("busy"))]
+    await rig.event("interview.finish", "i1")
+    await rig.lane.step()
+    await rig.event("interview.finish", "i1")
+    await rig.event("interview.create", "i2")
+    await rig.lane.step()
+    assert rig.sinks[0].batches[-1].deliveries[0].key == "i2"
+    at = await rig.lane.step()
+    assert len(rig.sinks[0].batches) == 2
+    assert at == rig.clock.now() + 1000
+
+
+async def test_a_retry_keeps_its_id_and_counts(rig_of):
+    """The idempotency key stays the same; the attempt number grows."""
+    rig = await rig_of()
+    rig.sinks[0].script = [all_of(RetryLater("busy"))]
+    await rig.event()
+    await rig.lane.step()
+    rig.clock.advance(2)
+    await rig.lane.step()
+    first, second = (batch.deliveries[0] for batch in rig.sinks[0].batches)
+    assert first.id == second.id
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert not rig.sinks[0].batches[1].maybe_sent
+    assert rig.sinks[0].batches[0].id != rig.sinks[0].batches[1].id
+    assert await rig.attempts() == [("retry later", "busy", 1), ("delivered", "", 1)]
+
+
+async def test_an_asked_for_delay_is_obeyed_and_not_counted(rig_of):
+    """A 429 with Retry-After is no attempt."""
+    rig = await rig_of()
+    rig.sinks[0].script = [all_of(RetryLater("throttled", after=30, counts=False))]
+    await rig.event()
+    await rig.lane.step()
+    assert await rig.lane.step() == rig.clock.now() + 30_000
+    rig.clock.advance(30)
+    await rig.lane.step()
+    assert rig.sinks[0].batches[1].deliveries[0].attempt == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(raising(ValueError("Wayne")), id="an exception"),
+        pytest.param(lambda batch, context: Result([]), id="too few outcomes"),
+        pytest.param(lambda batch, context: "nonsense", id="no result"),
+        pytest.param(all_of(RetryLater("lost", unclear=True)), id="unclear"),
+        pytest.param(raising(TimeoutError()), id="a timeout"),
+    ],
+)
+async def test_what_may_have_been_sent_comes_back_under_its_batch_id_alone(rig_of, answer):
+    """The same rows, the same id and start, marked, without company."""
+    rig = await rig_of()
+    rig.sinks[0].script = [answer]
+    await rig.event(interview="i1")
+    await rig.event(interview="i2")
+    await rig.lane.step()
+    started_at = rig.clock.now()
+    await rig.event(interview="i3")
+    await rig.lane.step()
+    rig.clock.advance(5)
+    await rig.lane.step()
+    first, other, again = rig.sinks[0].batches
+    assert [one.key for one in other.deliveries] == ["i3"]
+    assert again.id == first.id
+    assert again.maybe_sent
+    assert again.started_at == started_at
+    assert [one.id for one in again.deliveries] == [one.id for one in first.deliveries]
+    assert await rig.states() == [DELIVERED] * 3
+
+
+async def test_maybe_sent_stays_until_the_batch_settles(rig_of):
+    """A definite refusal after an unclear one does not make it clear."""
+    rig = await rig_of()
+    rig.sinks[0].script = [
+        all_of(RetryLater("lost", unclear=True)),
+        all_of(RetryLater("throttled", after=1, counts=False)),
+        raising(Wait("b", 1)),
+    ]
+    await rig.event()
+    for _ in range(4):
+        await rig.lane.step()
+        rig.clock.advance(5)
+    assert [batch.maybe_sent for batch in rig.sinks[0].batches] == [False, True, True, True]
+    assert len({batch.id for batch in rig.sinks[0].batches}) == 1
+
+
+async def test_a_crash_between_call_and_settling_marks_the_batch(rig_of):
+    """The next process gets the same rows under the same id, with `maybe_sent`."""
+    rig = await rig_of()
+
+    async def crash(batch, context):
+        raise asyncio.CancelledError
+
+    rig.sinks[0].script = [crash]
+    await rig.event()
+    with pytest.raises(asyncio.CancelledError):
+        await rig.lane.step()
+    await rig.restarted()
+    await rig.lane.step()
+    first, second = rig.sinks[0].batches
+    assert second.id == first.id
+    assert second.maybe_sent
+
+
+async def test_partly_delivered_batches_keep_only_the_rest(rig_of):
+    """Each delivery has its own outcome."""
+    rig = await rig_of()
+    rig.sinks[0].script = [
+        lambda batch, context: Result([Delivered("ts1"), RetryLater("busy"), Rejected("payload bad")])
+    ]
+    for interview in ("i1", "i2", "i3"):
+        await rig.event(interview=interview)
+    await rig.lane.step()
+    assert await rig.states() == [DELIVERED, PENDING, DEAD]
+    assert [row.reference for row in await rig.rows()] == ["ts1", None, None]
+    assert [row.reason for row in await rig.rows()] == [None, "busy", "payload bad"]
+
+
+async def test_a_dead_letter_lets_its_key_go_on(rig_of):
+    """A rejected delivery holds nothing back."""
+    rig = await rig_of(One())
+    rig.sinks[0].script = [all_of(Rejected("no"))]
+    await rig.event("interview.finish", "i1")
+    await rig.event("interview.finish", "i1", score={"value": 1})
+    await rig.lane.step()
+    rig.clock.advance(1)
+    await rig.event("interview.delete", "i1")
+    await rig.lane.step()
+    assert await rig.states() == [DEAD, DELIVERED] or await rig.states() == [DEAD, PENDING, DELIVERED]
+
+
+async def test_the_retry_window_ends_in_a_dead_letter(rig_of):
+    """What fails for longer than the window is not tried again by itself."""
+    rig = await rig_of()
+    rig.sinks[0].always = all_of(RetryLater("busy"))
+    await rig.event()
+    await rig.lane.step()
+    rig.clock.advance(15 * 86400)
+    await rig.lane.step()
+    (row,) = await rig.rows()
+    assert row.state == DEAD
+    assert row.reason == "retry window ended: busy"
+
+
+async def test_state_sinks_get_the_newest_state_once(rig_of):
+    """Older deliveries of the interview are superseded by the newest."""
+    rig = await rig_of(State())
+    await rig.event("interview.create", "i1")
+    rig.clock.advance(1)
+    await rig.event("interview.score-updated", "i1", score={"value": 4})
+    await rig.event("interview.create", "i2")
+    await rig.lane.step()
+    (batch,) = rig.sinks[0].batches
+    assert [one.key for one in batch.deliveries] == ["i1", "i2"]
+    assert batch.deliveries[0].event is None
+    assert batch.deliveries[0].interview.score == 4
+    assert await rig.states() == [SUPERSEDED, DELIVERED, DELIVERED]
+
+
+async def test_after_an_unclear_call_a_state_sink_gets_everything_due_marked(rig_of):
+    """The rows return to the pool; the next batch takes what came meanwhile, too."""
+    rig = await rig_of(State())
+    rig.sinks[0].script = [raising(OSError("cut"))]
+    await rig.event(interview="i1")
+    await rig.lane.step()
+    started_at = rig.clock.now()
+    await rig.event(interview="i2")
+    rig.clock.advance(5)
+    await rig.lane.step()
+    _, second = rig.sinks[0].batches
+    assert [one.key for one in second.deliveries] == ["i1", "i2"]
+    assert second.maybe_sent
+    assert second.started_at == started_at
+    rig.clock.advance(5)
+    await rig.event(interview="i3")
+    await rig.lane.step()
+    assert not rig.sinks[0].batches[2].maybe_sent
+
+
+async def test_notes_are_committed_with_the_outcomes_and_come_back(rig_of):
+    """What a sink notes is there at the next call that asks for it; `None` deletes."""
+    rig = await rig_of()
+    rig.sinks[0].script = [
+        lambda batch, context: Result([RetryLater("busy")], notes={"row:i1": {"n": 1}, "other": {"x": "ü"}}),
+        lambda batch, context: Result([Delivered()], notes={"row:i1": None}),
+    ]
+    await rig.event()
+    await rig.lane.step()
+    rig.clock.advance(5)
+    await rig.lane.step()
+    assert rig.sinks[0].batches[1].notes == {"row:i1": {"n": 1}}
+    assert await rig.notes() == {"other": {"x": "ü"}}
+
+
+async def test_remembered_notes_survive_a_crash(rig_of):
+    """An intent is committed before the call it is about."""
+    rig = await rig_of()
+
+    async def remember_and_die(batch, context):
+        await context.remember({"row:i1": {"intent": 7}})
+        raise asyncio.CancelledError
+
+    rig.sinks[0].script = [remember_and_die]
+    await rig.event()
+    with pytest.raises(asyncio.CancelledError):
+        await rig.lane.step()
+    await rig.restarted()
+    await rig.lane.step()
+    assert rig.sinks[0].batches[1].notes == {"row:i1": {"intent": 7}}
+
+
+async def test_a_refused_token_waits_for_the_bucket_and_holds_nothing_back(rig_of):
+    """Waiting is neither an attempt nor a failure, and the row goes when the bucket opens."""
+    rig = await rig_of(One())
+
+    async def limited(batch, context):
+        await context.take(Token("channel", rate=0.1))
+        return Result([Delivered()])
+
+    rig.sinks[0].always = limited
+    await rig.event("interview.create", "i1")
+    await rig.event("interview.create", "i2")
+    await rig.lane.step()
+    await rig.lane.step()
+    at = await rig.lane.step()
+    assert at == rig.clock.now() + 10_000
+    assert len(rig.sinks[0].batches) == 2
+    await rig.event("interview.finish", "i2")
+    await rig.lane.step()
+    rig.clock.advance(10)
+    await rig.lane.step()
+    assert rig.sinks[0].batches[-1].deliveries[0].event.name == "interview.finish"
+    rig.clock.advance(10)
+    await rig.lane.step()
+    assert await rig.states() == [DELIVERED, DELIVERED, DELIVERED]
+    assert [row.attempts for row in await rig.rows()] == [0, 0, 0]
+
+
+async def test_a_closed_bucket_stops_all_who_ask(rig_of):
+    """After a 429 nobody takes from the bucket until its time is over."""
+    rig = await rig_of(One())
+
+    async def throttled(batch, context):
+        await context.close("channel", 60)
+        return Result([RetryLater("throttled", after=0, counts=False)])
+
+    async def limited(batch, context):
+        await context.take(Token("channel", rate=10, burst=5))
+        return Result([Delivered()])
+
+    rig.sinks[0].script = [throttled]
+    rig.sinks[0].always = limited
+    await rig.event()
+    await rig.lane.step()
+    await rig.lane.step()
+    assert await rig.lane.step() == rig.clock.now() + 60_000
+    rig.clock.advance(60)
+    await rig.lane.step()
+    assert await rig.states() == [DELIVERED]
+
+
+async def test_a_state_sink_without_a_token_waits_as_a_lane(rig_of):
+    """Thousands of rows are not rewritten to wait; the lane does."""
+    rig = await rig_of(State())
+
+    async def limited(batch, context):
+        await context.take(Token("writes", rate=0.1))
+        return Result([Delivered() for _ in batch.deliveries])
+
+    rig.sinks[0].always = limited
+    await rig.event(interview="i1")
+    await rig.lane.step()
+    await rig.event(interview="i2")
+    await rig.lane.step()
+    at = await rig.lane.step()
+    assert at == rig.clock.now() + 10_000
+    assert len(rig.sinks[0].batches) == 2
+    rig.clock.advance(10)
+    await rig.lane.step()
+    assert await rig.states() == [DELIVERED, DELIVERED]
+
+
+async def test_a_broken_sink_pauses_itself_and_keeps_its_queue(rig_of):
+    """No attempt is counted; the reason and the fix are there to read."""
+    rig = await rig_of()
+    rig.sinks[0].script = [raising(SinkBroken("channel gone", "invite the bot"))]
+    await rig.event()
+    await rig.lane.step()
+    row = await rig.sink_row()
+    assert (row.paused, row.reason, row.fix) == ("broken", "channel gone", "invite the bot")
+    assert [(row.attempts, row.held, row.batch) for row in await rig.rows()] == [(0, 0, None)]
+    assert await rig.lane.step() == rig.clock.now() + 300_000
+    assert len(rig.sinks[0].batches) == 1
+    assert rig.meters.broke == ["scripted"]
+
+
+async def test_a_broken_sink_probes_and_resumes_by_itself(rig_of):
+    """The probe is the head delivery itself."""
+    rig = await rig_of()
+    broken = raising(SinkBroken("channel gone", "invite the bot"))
+    rig.sinks[0].script = [broken, broken]
+    await rig.event()
+    await rig.lane.step()
+    rig.clock.advance(300)
+    await rig.lane.step()
+    assert (await rig.sink_row()).paused == "broken"
+    rig.clock.advance(300)
+    await rig.lane.step()
+    assert (await rig.sink_row()).paused is None
+    assert await rig.states() == [DELIVERED]
+
+
+async def test_until_person_is_not_probed(rig_of):
+    """Only a person resumes it."""
+    rig = await rig_of()
+    rig.sinks[0].script = [raising(SinkBroken("the tab was wiped", "resume", until_person=True))]
+    await rig.event()
+    await rig.lane.step()
+    rig.clock.advance(86400)
+    assert await rig.lane.step() is None
+    await rig.store.write(lambda c: leases.resume(c, "scripted"))
+    await rig.lane.step()
+    assert await rig.states() == [DELIVERED]
+
+
+async def test_a_paused_sink_queues_and_goes_on_where_it_was(rig_of):
+    """A person's pause stops the calls, not the intake."""
+    rig = await rig_of()
+    await rig.store.write(lambda c: leases.pause(c, "scripted", leases.Pause("person", "holiday")))
+    await rig.event(interview="i1")
+    await rig.event(interview="i2")
+    assert await rig.lane.step() is None
+    await rig.store.write(lambda c: leases.resume(c, "scripted"))
+    await rig.lane.step()
+    assert [one.key for one in rig.sinks[0].batches[0].deliveries] == ["i1", "i2"]
+
+
+async def test_a_lane_rests_after_two_failures_in_a_row(rig_of):
+    """2, 4, … seconds with one call each; another event does not shorten it."""
+    rig = await rig_of(One())
+    rig.sinks[0].always = all_of(RetryLater("down"))
+    for number in range(6):
+        await rig.event(interview=f"i{number}")
+    await rig.lane.step()
+    await rig.lane.step()
+    await rig.event(interview="i9")
+    assert await rig.lane.step() == rig.clock.now() + 2000
+    assert len(rig.sinks[0].batches) == 2
+    rig.clock.advance(2)
+    await rig.lane.step()
+    assert await rig.lane.step() == rig.clock.now() + 4000
+    assert len(rig.sinks[0].batches) == 3
+    rig.clock.advance(4)
+    rig.sinks[0].always = None
+    await rig.lane.step()
+    await rig.lane.step()
+    assert len(rig.sinks[0].batches) == 5
+
+
+async def test_a_refused_token_is_no_failure_of_the_lane(rig_of):
+    """Waiting for tokens never makes the lane rest."""
+    rig = await rig_of(One())
+    rig.sinks[0].always = raising(Wait("channel", 1))
+    for number in range(5):
+        await rig.event(interview=f"i{number}")
+        await rig.lane.step()
+    assert len(rig.sinks[0].batches) == 5
+
+
+async def test_a_destination_that_is_down_rests_the_lane(rig_of):
+    """`lane=True` claims nothing for the sink until then."""
+    rig = await rig_of(One())
+    rig.sinks[0].script = [all_of(RetryLater("file open elsewhere", after=10, counts=False, lane=True))]
+    await rig.event(interview="i1")
+    await rig.event(interview="i2")
+    await rig.lane.step()
+    assert await rig.lane.step() == rig.clock.now() + 10_000
+    assert (await rig.sink_row()).rest_until == rig.clock.now() + 10_000
+
+
+async def test_again_calls_later_with_the_interview_of_the_asker(rig_of):
+    """The follow-up sees the newest interview, no event, and comes after all events."""
+    rig = await rig_of(One())
+    ask = lambda batch, context: Result([Delivered()], again={"parent:i1": timedelta(seconds=3)})  # noqa: E731
+    rig.sinks[0].script = [ask]
+    await rig.event("interview.create", "i1")
+    await rig.lane.step()
+    assert await rig.lane.step() == rig.clock.now() + 3000
+    rig.clock.advance(3)
+    await rig.event("interview.finish", "i1", score={"value": 2})
+    await rig.lane.step()
+    await rig.lane.step()
+    follow_up = rig.sinks[0].batches[-1].deliveries[0]
+    assert follow_up.key == "parent:i1"
+    assert follow_up.event is None
+    assert follow_up.interview.score == 2
+    assert not follow_up.late
+
+
+async def test_again_keeps_one_row_per_key_at_the_earlier_time(rig_of):
+    """Asking twice does not call twice."""
+    rig = await rig_of(One())
+    rig.sinks[0].script = [
+        lambda batch, context: Result([Delivered()], again={"digest": timedelta(seconds=25)}),
+        lambda batch, context: Result([Delivered()], again={"digest": timedelta(seconds=5)}),
+        lambda batch, context: Result([Delivered()], again={"digest": timedelta(seconds=50)}),
+    ]
+    for interview in ("i1", "i2", "i3"):
+        await rig.event("interview.create", interview)
+        await rig.lane.step()
+    assert await rig.lane.step() == rig.clock.now() + 5000
+    assert sum(row.key == "digest" for row in await rig.rows()) == 1
+
+
+async def test_a_follow_up_may_ask_for_itself(rig_of):
+    """The outcome is settled first, then the next call is stored."""
+    rig = await rig_of(One())
+    rig.sinks[0].always = lambda batch, context: Result([Delivered()], again={"tick": timedelta(seconds=1)})
+    await rig.event()
+    for _ in range(4):
+        await rig.lane.step()
+        rig.clock.advance(1)
+    assert [batch.deliveries[0].key for batch in rig.sinks[0].batches] == ["i1", "tick", "tick", "tick"]
+
+
+async def test_again_for_another_interview_sees_that_interview(rig_of):
+    """A state sink may ask for a row it has hurt."""
+    rig = await rig_of(State())
+    await rig.event(interview="other", candidate={"name": "Other"})
+    await rig.lane.step()
+    rig.sinks[0].script = [lambda batch, context: Result([Delivered()], again={"other": timedelta(0)})]
+    await rig.event(interview="i1")
+    await rig.lane.step()
+    await rig.lane.step()
+    (delivery,) = rig.sinks[0].batches[-1].deliveries
+    assert delivery.key == "other"
+    assert delivery.interview.candidate_name == "Other"
+
+
+async def test_old_deliveries_are_late_by_receipt(rig_of):
+    """The event's own date does not count."""
+    rig = await rig_of(Scripted(max_age=3600))
+    await rig.event(interview="i1", at=1_600_000_000_000)
+    rig.clock.advance(3601)
+    await rig.event(interview="i2", at=1_600_000_000_000)
+    await rig.lane.step()
+    assert {one.key: one.late for one in rig.sinks[0].batches[0].deliveries} == {"i1": True, "i2": False}
+
+
+async def test_a_lost_lease_drops_the_batch_without_outcomes(rig_of):
+    """What another worker settles is not settled here."""
+    rig = await rig_of()
+
+    async def lose(batch, context):
+        await rig.store.write(lambda c: leases.acquire(c, "scripted", "thief", rig.clock.now(), by_force=True))
+        return Result([Delivered()], notes={"row:i1": {"mine": 1}})
+
+    rig.sinks[0].script = [lose]
+    await rig.event()
+    await rig.lane.step()
+    assert await rig.states() == [PENDING]
+    assert await rig.notes() == {}
+    assert await rig.attempts() == []
+
+
+@pytest.mark.parametrize("act", ["take", "remember"])
+async def test_the_context_checks_the_fence(rig_of, act):
+    """A worker that lost its lease can neither take tokens nor remember."""
+    rig = await rig_of()
+    caught = []
+
+    async def lose(batch, context):
+        await rig.store.write(lambda c: leases.acquire(c, "scripted", "thief", rig.clock.now(), by_force=True))
+        try:
+            await (context.take(Token("b", 1)) if act == "take" else context.remember({"a": {}}))
+        except LeaseLost as error:
+            caught.append(error)
+            raise
+        return Result([Delivered()])
+
+    rig.sinks[0].script = [lose]
+    await rig.event()
+    await rig.lane.step()
+    assert len(caught) == 1
+    assert await rig.states() == [PENDING]
+
+
+async def test_a_lease_held_by_another_is_waited_for(rig_of):
+    """No call is made while somebody else may be writing."""
+    rig = await rig_of()
+    await rig.store.write(lambda c: leases.acquire(c, "scripted", "other", rig.clock.now()))
+    await rig.event()
+    assert await rig.lane.step() == rig.clock.now() + 1000
+    assert rig.sinks[0].batches == []
+    rig.clock.advance(16)
+    await rig.lane.step()
+    assert await rig.states() == [DELIVERED]
+
+
+async def test_the_lease_is_renewed_during_a_long_call(rig_of):
+    """A call longer than the lease does not lose it."""
+    rig = await rig_of()
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(batch, context):
+        started.set()
+        await go_on.wait()
+        return Result([Delivered()])
+
+    rig.sinks[0].script = [slow]
+    await rig.event()
+    step = asyncio.create_task(rig.lane.step())
+    await started.wait()
+    before = (await rig.sink_row()).lease_until
+    rig.clock.advance(5)
+
+    async def renewed():
+        return (await rig.sink_row()).lease_until != before
+
+    await until(renewed)
+    assert (await rig.sink_row()).lease_until == rig.clock.now() + 15_000
+    go_on.set()
+    await step
+    assert await rig.states() == [DELIVERED]
+
+
+async def test_a_burst_is_gathered_until_it_is_quiet(rig_of):
+    """More than `above` wait for company; the call comes when none came for a while."""
+    rig = await rig_of(Gathering())
+    for number in range(4):
+        await rig.event(interview=f"i{number}")
+    step = asyncio.create_task(rig.lane.step())
+    await until(lambda: rig.clock.waiting)
+    await rig.event(interview="i9")
+    rig.lane.wake()
+    await asyncio.sleep(0)
+    await until(lambda: rig.clock.waiting >= 2)
+    rig.clock.advance(0.5)
+    await step
+    assert [len(batch.deliveries) for batch in rig.sinks[0].batches] == [5]
+
+
+async def test_few_deliveries_are_not_gathered(rig_of):
+    """When idle, a flush comes at once."""
+    rig = await rig_of(Gathering())
+    for number in range(3):
+        await rig.event(interview=f"i{number}")
+    await rig.lane.step()
+    assert [len(batch.deliveries) for batch in rig.sinks[0].batches] == [3]
+
+
+async def test_one_sink_that_fails_delays_no_other(rig_of):
+    """Each lane has its own rest, queue and pause."""
+    rig = await rig_of(One("bad"), One("good"))
+    rig.sinks[0].always = raising(OSError())
+    for number in range(5):
+        await rig.event(interview=f"i{number}")
+    for _ in range(5):
+        await rig.lanes["bad"].step()
+        await rig.lanes["good"].step()
+    assert len(rig.sinks[1].batches) == 5
+
+
+async def test_outcomes_wait_for_a_store_that_takes_no_writes(rig_of):
+    """What was delivered is settled when the store is back, not delivered again."""
+    rig = await rig_of()
+    await rig.event()
+    real, failures = rig.store.write, [True]
+
+    async def failing(job):
+        if rig.sinks[0].batches and failures:
+            failures.pop()
+            raise StoreUnavailable("disk full")
+        return await real(job)
+
+    rig.store.write = failing
+    step = asyncio.create_task(rig.lane.step())
+    await until(lambda: rig.clock.waiting and rig.sinks[0].batches and not failures)
+    rig.clock.advance(1)
+    await step
+    assert len(rig.sinks[0].batches) == 1
+    assert await rig.states() == [DELIVERED]
+
+
+async def test_delivery_ids_are_unique_to_the_store(rig_of):
+    """Two stores never share an idempotency key."""
+    ids = set()
+    for _ in range(2):
+        rig = await rig_of()
+        await rig.event()
+        await rig.lane.step()
+        ids.add(rig.sinks[0].batches[0].deliveries[0].id)
+    assert len(ids) == 2
