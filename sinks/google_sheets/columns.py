@@ -1,0 +1,144 @@
+"""Where the owned columns are: by their tag, then by their header's text; what is missing is added at the right. Pure.
+
+A column with a tag is held by it, whatever people call it and wherever they move it. Everything without a tag and
+without a text of ours belongs to people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from sinks.google_sheets import requests
+from sinks.google_sheets.reading import HEADER_ROW, View
+from sinks.google_sheets.requests import Request
+from sinks.table import KEY, Column, Kind, header_key
+
+_PIXELS: Mapping[Kind, int] = {Kind.TEXT: 180, Kind.NUMBER: 80, Kind.DATETIME: 140, Kind.LINK: 80}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The owned columns of a tab.
+
+    `at` says where a field's column is and `tags` the tag that holds it; a field in `at` without a tag was found by
+    its header. `missing` have no column yet. `gone` had one that people deleted. `wrong` are tags to take off.
+    """
+
+    at: Mapping[str, int] = field(default_factory=dict)
+    tags: Mapping[str, int] = field(default_factory=dict)
+    missing: Sequence[Column] = ()
+    gone: Sequence[str] = ()
+    wrong: Sequence[int] = ()
+
+    @property
+    def untagged(self) -> Sequence[str]:
+        return [name for name in self.at if name not in self.tags]
+
+    @property
+    def settled(self) -> bool:
+        """Whether every column is held by a tag, so that rows may be written."""
+        return not self.untagged and not self.wrong
+
+
+def find_columns(
+    view: View, columns: Sequence[Column], known: Collection[str] = (), doubtful: Collection[str] = ()
+) -> Layout:
+    """The layout of a tab. `known` are the fields that had a tag before; without one now, people deleted the column.
+
+    The tag of a `doubtful` field was put on a column that may have moved meanwhile; it is wrong unless the header is
+    ours.
+    """
+    tagged, wrong = _by_tag(view, columns, doubtful)
+    at = {name: index for name, (index, _) in tagged.items()}
+    at |= _by_header(view, [column for column in columns if column.field not in at])
+    left = [column for column in columns if column.field not in at]
+    return Layout(
+        at=at,
+        tags={name: tag for name, (_, tag) in tagged.items()},
+        missing=[column for column in left if column.field not in known],
+        gone=[column.field for column in left if column.field in known],
+        wrong=wrong,
+    )
+
+
+def _by_tag(
+    view: View, columns: Sequence[Column], doubtful: Collection[str]
+) -> tuple[Mapping[str, tuple[int, int]], Sequence[int]]:
+    titles = {column.field: header_key(column.title) for column in columns}
+    found: dict[str, tuple[int, int]] = {}
+    wrong = []
+    for index, tags in sorted(view.tags.items()):
+        ours = [tag for tag in tags if tag.field in titles and tag.field not in found]
+        for tag in ours[:1]:
+            if tag.field not in doubtful or header_key(view.header[index]) == titles[tag.field]:
+                found[tag.field] = (index, tag.id)
+            else:
+                wrong.append(tag.id)
+    return found, wrong
+
+
+def _by_header(view: View, columns: Sequence[Column]) -> Mapping[str, int]:
+    """The leftmost column with the right text that carries no tag of ours."""
+    places = {
+        header_key(text): index
+        for index, text in reversed(list(enumerate(view.header)))
+        if text.strip() and index not in view.tags
+    }
+    return {column.field: places[header_key(column.title)] for column in columns if header_key(column.title) in places}
+
+
+def tag_requests(view: View, layout: Layout) -> list[Request]:
+    """Puts tags on columns found by their header, and takes wrong ones off."""
+    put = [requests.tag_column(view.sheet_id, layout.at[name], name) for name in layout.untagged]
+    return [requests.prune(tag) for tag in layout.wrong] + put
+
+
+def hold_requests(view: View, layout: Layout, width_tag: int) -> list[Request]:
+    """Makes the batch fail unless every owned column still is where the view shows it."""
+    held = [
+        request
+        for name, tag in layout.tags.items()
+        for request in requests.hold_column(view.sheet_id, layout.at[name], name, tag)
+    ]
+    return held + requests.prove_width(view.sheet_id, view.width, width_tag) if held else []
+
+
+def add_columns(view: View, layout: Layout) -> tuple[Layout, list[Request]]:
+    """Adds the missing columns in new ones right of everything with a header, so that nothing is overwritten.
+
+    Gives the layout as it will be.
+    """
+    if not layout.missing:
+        return layout, []
+    start = _right_of_headers(view, layout)
+    end = start + len(layout.missing)
+    made = []
+    if view.exists:
+        made.append(requests.insert_columns(view.sheet_id, start, end, inherit=start == view.width))
+    made += _dress(view, layout.missing, start)
+    places = {column.field: index for index, column in enumerate(layout.missing, start)}
+    return replace(layout, at={**layout.at, **places}, missing=()), made
+
+
+def _right_of_headers(view: View, layout: Layout) -> int:
+    filled = [index for index, text in enumerate(view.header) if text.strip()]
+    return max([*filled, *layout.at.values()], default=-1) + 1
+
+
+def _dress(view: View, columns: Sequence[Column], start: int) -> list[Request]:
+    sheet_id = view.sheet_id
+    made = [
+        requests.header_cells(sheet_id, HEADER_ROW, start, [column.title for column in columns]),
+        requests.bold_header(sheet_id, HEADER_ROW, start, start + len(columns)),
+    ]
+    for index, column in enumerate(columns, start):
+        made.append(requests.tag_column(sheet_id, index, column.field))
+        made.append(requests.column_width(sheet_id, index, _PIXELS[column.kind]))
+        if column.kind is Kind.DATETIME and not view.exists:
+            made.append(requests.date_format(sheet_id, HEADER_ROW + 1, None, index))
+    return made
+
+
+def key_column(layout: Layout) -> int | None:
+    return layout.at.get(KEY)

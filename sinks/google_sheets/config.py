@@ -1,0 +1,66 @@
+"""Settings of a google_sheets sink."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from connector.http import SafeUrl
+from connector.sink import LocalPath, SinkConfig
+from sinks.table import DEFAULT_COLUMNS, Columns, clean_text
+
+TITLE_MAX = 100
+"""Characters that a tab's title may have."""
+_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_URL = re.compile(r"https?://[^/\s]+/spreadsheets/(?:u/\d+/)?d/([A-Za-z0-9_-]{1,200})(?:[/?#].*)?")
+
+
+def _spreadsheet_id(text: str) -> str:
+    text = text.strip()
+    match = _URL.fullmatch(text)
+    if match:
+        return match[1]
+    if _ID.fullmatch(text):
+        return text
+    raise ValueError("must be the address of a Google spreadsheet (https://docs.google.com/spreadsheets/d/…) or its id")
+
+
+def _tab_title(title: str) -> str:
+    title = clean_text(title).strip()
+    if "{position}" in title:
+        raise ValueError('a tab per position ("{position}") comes in a later version; name one tab for now')
+    if not 1 <= len(title) <= TITLE_MAX:
+        raise ValueError(f"must have 1 to {TITLE_MAX} characters")
+    return title
+
+
+class GoogleSheetsConfig(SinkConfig):
+    """Where the sheet is, who we are to Google, and what its columns show."""
+
+    spreadsheet: Annotated[str, AfterValidator(_spreadsheet_id)] = Field(
+        description="Address or id of the spreadsheet; only the id is taken, the address is never fetched."
+    )
+    worksheet: Annotated[str, AfterValidator(_tab_title)] = Field(
+        default="Interviews", description="Title of the tab; it is made when it is missing."
+    )
+    credentials_file: LocalPath | None = Field(
+        default=None, description="The service account's JSON key, a file; a relative path counts from the config file."
+    )
+    credentials: SecretStr | None = Field(
+        default=None, description="The JSON key itself, for the environment; used instead of `credentials_file`."
+    )
+    api_url: SafeUrl = Field(default="https://sheets.googleapis.com", description="Where the Sheets API is.")
+    columns: Columns = Field(
+        default=DEFAULT_COLUMNS, description="The owned columns: a list of { field, title }; replaces the usual list."
+    )
+    on_delete: Literal["mark"] = Field(
+        default="mark", description="What happens to the row of a deleted interview: its stage says so, nothing else."
+    )
+
+    @model_validator(mode="after")
+    def _some_key(self) -> GoogleSheetsConfig:
+        if self.credentials_file is None and self.credentials is None:
+            raise ValueError("set credentials_file to the path of the service account's JSON key")
+        return self

@@ -1,0 +1,156 @@
+"""What an answer of Google that is no parsed 200 means, and what a person has to do about it. Pure.
+
+(Google Sheets API, Usage limits and Troubleshoot; google.rpc.Code; google.rpc.ErrorInfo.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from connector.http import Answer, classify
+from sinks.google_sheets.replies import ErrorReply, ErrorStatus
+
+
+class Trouble(StrEnum):
+    """What to do after a call that failed."""
+
+    THROTTLED = "throttled"
+    """Not applied; the quota comes back with the next minute."""
+    BROKEN = "broken"
+    """Not applied; a person must act."""
+    REFUSED = "refused"
+    """Said to be not applied: something in it is wrong, or what it relied on has changed."""
+    CONFLICT = "conflict"
+    """As `REFUSED`, and it is known that something it relied on has changed."""
+    UNCLEAR = "unclear"
+    """May have been applied; the guard tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """`reason` has no personal data and no secret; `fix` is what a person does; `retry_after` is that header, raw."""
+
+    trouble: Trouble
+    reason: str
+    fix: str = ""
+    retry_after: str = ""
+
+
+class CallFailed(Exception):
+    """A call to Google did not end in a parsed 200."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
+class Passing(CallFailed):
+    """As `CallFailed`, and the same read may go well at once."""
+
+
+def answer_failure(status: int, body: bytes, *, email: str, retry_after: str = "") -> Failure:
+    """The meaning of a status that is no success; `email` is the service account that asked."""
+    error = _decode(body)
+    answer = classify(status)
+    if answer is Answer.THROTTLED:
+        return Failure(Trouble.THROTTLED, "rate limited", retry_after=retry_after)
+    if answer is Answer.DENIED:
+        return _denied(status, error, email)
+    if answer is Answer.REFUSED:
+        return _refused(status, error, email)
+    return Failure(Trouble.UNCLEAR, f"Google answered {status}", retry_after=retry_after)
+
+
+def _decode(body: bytes) -> ErrorStatus:
+    try:
+        return msgspec.json.decode(body, type=ErrorReply).error
+    except msgspec.MsgspecError:
+        return ErrorStatus()
+
+
+def _denied(status: int, error: ErrorStatus, email: str) -> Failure:
+    if _disabled(error):
+        fix = "open console.cloud.google.com, APIs & Services, Library, Google Sheets API and press Enable"
+        return Failure(Trouble.BROKEN, "the Google Sheets API is switched off in the service account's project", fix)
+    for matches, reason, fix in _DENIED:
+        if matches(status, error):
+            return Failure(Trouble.BROKEN, reason, fix.format(email=email))
+    return Failure(Trouble.BROKEN, f"Google answered {status}", "see docs/google-sheets.md, Troubleshooting")
+
+
+def _disabled(error: ErrorStatus) -> bool:
+    reasons = {detail.get("reason") for detail in error.details}
+    return "SERVICE_DISABLED" in reasons or "has not been used in project" in error.message
+
+
+_DENIED: tuple[tuple[Callable[[int, ErrorStatus], bool], str, str], ...] = (
+    (
+        lambda status, _: status == 404,  # noqa: PLR2004 - as Google answers for a file that is not there
+        "there is no spreadsheet with this id",
+        "set `spreadsheet` to the address of an existing one, and share it with {email} as editor",
+    ),
+    (
+        lambda status, _: status == 401,  # noqa: PLR2004 - a token that Google does not take
+        "Google does not accept the service account's credentials",
+        "make a new JSON key for {email} and set `credentials_file`",
+    ),
+    (
+        lambda _, error: "protected" in error.message.lower(),
+        "the tab has protected cells that the service account may not edit",
+        "in the sheet, Data, Protect sheets and ranges: add {email} to those who may edit",
+    ),
+    (
+        lambda _, error: "scope" in error.message.lower(),
+        "the token lacks the right to edit spreadsheets",
+        "use a service account key; other kinds of credentials are not supported",
+    ),
+    (
+        lambda status, _: status == 403,  # noqa: PLR2004 - PERMISSION_DENIED
+        "the spreadsheet is not shared with the service account",
+        "share the sheet with {email} as editor",
+    ),
+)
+
+_CONFLICTS = ("already exists", "already in use", "in use", "duplicate", "unable to parse range")
+
+
+def _refused(status: int, error: ErrorStatus, email: str) -> Failure:
+    text = error.message.lower()
+    if "protected" in text:
+        return _denied(status, error, email)
+    if "cells in the workbook" in text:
+        fix = "delete rows, columns or tabs nobody needs, or start a new spreadsheet"
+        return Failure(Trouble.BROKEN, "the spreadsheet has reached Google's limit of 10 million cells", fix)
+    if any(words in text for words in _CONFLICTS):
+        return Failure(Trouble.CONFLICT, "the sheet changed meanwhile")
+    return Failure(Trouble.REFUSED, f"Google refused the request ({error.status or status})")
+
+
+def unreachable(error: Exception) -> Failure:
+    """A connection that failed or ended early; only the kind of the error is told, its text may hold addresses."""
+    return Failure(Trouble.UNCLEAR, f"no answer from Google ({type(error).__name__})")
+
+
+def unreadable() -> Failure:
+    """A success whose body says nothing that can be relied on."""
+    return Failure(Trouble.UNCLEAR, "an answer of Google could not be read")
+
+
+def bad_credentials(reason: str, email: str = "") -> Failure:
+    whose = f" for {email}" if email else ""
+    fix = f"download a new JSON key{whose} (docs/google-sheets.md, step 3) and set `credentials_file`"
+    return Failure(Trouble.BROKEN, reason, fix)
+
+
+def tab_gone(title: str) -> Failure:
+    fix = "bring the tab back with Version history, or name another one in `worksheet`"
+    return Failure(Trouble.BROKEN, f'the tab "{title}" was deleted', fix)
+
+
+def key_gone(title: str) -> Failure:
+    fix = f'undo the deletion of the column "{title}", or bring it back with Version history'
+    return Failure(Trouble.BROKEN, f'the column "{title}" was deleted; without it no row can be found', fix)

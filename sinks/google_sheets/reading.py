@@ -1,0 +1,154 @@
+"""What a reply says about the tab: header, tags, key column and guards. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
+
+from sinks.google_sheets.replies import Book, Cell, Grid, Metadata, Tab, UserValue
+from sinks.google_sheets.requests import COLUMN_TAG, GUARD_TAG
+
+HEADER_ROW = 0
+NOT_TEXT = "\0"
+"""Begins what stands for a key cell that holds no text; no interview's id has it."""
+
+
+class Tag(NamedTuple):
+    """The mark of an owned column."""
+
+    id: int
+    field: str
+
+
+class Guard(NamedTuple):
+    """The mark of one write: its number in the tab's sequence, and a word only its sender knows."""
+
+    number: int
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A tab as one reply showed it.
+
+    `header` has one text per column of the grid, `tags` the marks by column. `keys` is the key column by row of the
+    grid, `""` for a blank cell and for the header, without trailing blanks; `None` when the reply did not hold it.
+    """
+
+    sheet_id: int
+    title: str
+    zone: str
+    rows: int
+    width: int
+    header: Sequence[str]
+    tags: Mapping[int, Sequence[Tag]]
+    guards: Sequence[Guard]
+    keys: Sequence[str] | None
+    exists: bool = True
+
+    @property
+    def newest_guard(self) -> int:
+        """The highest number any write to this tab had, 0 before the first."""
+        return max((guard.number for guard in self.guards), default=0)
+
+    @property
+    def end(self) -> int:
+        """The row below the last one with a key: where new rows go."""
+        return max(len(self.keys or ()), HEADER_ROW + 1)
+
+    def same_ground(self, other: View) -> bool:
+        """Whether nothing that a write relies on differs: then a refusal has another cause."""
+        return (
+            (self.sheet_id, self.title, self.width, self.rows) == (other.sheet_id, other.title, other.width, other.rows)
+            and self.tags == other.tags
+            and self.newest_guard == other.newest_guard
+        )
+
+
+def absent(sheet_id: int, title: str, zone: str) -> View:
+    """The tab that is still to be made."""
+    return View(sheet_id, title, zone, 0, 0, (), {}, (), (), exists=False)
+
+
+def read_view(book: Book, sheet_id: int, key_column: int | None = None) -> View | None:
+    """The tab in a reply, `None` when it is not there.
+
+    `key_column` says where the key column was asked for when it has no tag yet.
+    """
+    tab = next((tab for tab in book.sheets if tab.properties.sheet_id == sheet_id), None)
+    if tab is None:
+        return None
+    size = tab.properties.grid_properties
+    header, narrow = _blocks(tab, size.column_count)
+    return View(
+        sheet_id=sheet_id,
+        title=tab.properties.title,
+        zone=book.properties.time_zone,
+        rows=size.row_count,
+        width=size.column_count,
+        header=_header(header, size.column_count),
+        tags=_tags(header),
+        guards=_guards(tab.developer_metadata),
+        keys=_keys(narrow, key_column),
+    )
+
+
+def _blocks(tab: Tab, width: int) -> tuple[Grid, Sequence[Grid]]:
+    """The header's block and those of single columns: both may lack coordinates, but not the number of columns."""
+    if width > 1:
+        wide = [block for block in tab.data if len(block.column_metadata) > 1]
+        narrow = [block for block in tab.data if len(block.column_metadata) == 1]
+        return wide[0] if wide else Grid(), narrow
+    return tab.data[0] if tab.data else Grid(), tab.data[1:]
+
+
+def _header(block: Grid, width: int) -> Sequence[str]:
+    cells = block.row_data[0].values if block.row_data else []
+    texts = [""] * block.start_column + [_text(cell) for cell in cells]
+    return texts + [""] * (width - len(texts))
+
+
+def _tags(block: Grid) -> Mapping[int, Sequence[Tag]]:
+    tags = {}
+    for index, column in enumerate(block.column_metadata, block.start_column):
+        ours = _column_tags(column.developer_metadata)
+        if ours:
+            tags[index] = ours
+    return tags
+
+
+def _column_tags(metadata: Iterable[Metadata]) -> Sequence[Tag]:
+    return tuple(Tag(each.metadata_id, each.metadata_value) for each in metadata if each.metadata_key == COLUMN_TAG)
+
+
+def _guards(metadata: Iterable[Metadata]) -> Sequence[Guard]:
+    guards = (Guard(each.metadata_id, each.metadata_value) for each in metadata if each.metadata_key == GUARD_TAG)
+    return tuple(sorted(guards))
+
+
+def _keys(blocks: Sequence[Grid], column: int | None) -> Sequence[str] | None:
+    """The leftmost key column, or the one asked for by its place."""
+    blocks = [block for block in blocks if column is None or block.start_column == column]
+    if not blocks:
+        return None
+    block = min(blocks, key=lambda each: each.start_column)
+    texts = chain([""] * block.start_row, (_text(row.values[0]) if row.values else "" for row in block.row_data))
+    keys = [text if row > HEADER_ROW else "" for row, text in enumerate(texts)]
+    while keys and not keys[-1].strip():
+        keys.pop()
+    return keys
+
+
+def _text(cell: Cell) -> str:
+    value = cell.user_entered_value
+    if value is None:
+        return ""
+    return value.string_value if value.string_value is not None else _other(value)
+
+
+def _other(value: UserValue) -> str:
+    """A cell that people filled with something else: never blank, and never an id."""
+    held = next((x for x in (value.formula_value, value.number_value, value.bool_value) if x is not None), None)
+    return "" if held is None else f"{NOT_TEXT}{held}"

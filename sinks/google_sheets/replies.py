@@ -1,0 +1,107 @@
+"""Google's replies, as far as they are read: msgspec Structs, because a key column may have 100,000 cells.
+
+(Google Sheets API v4, Spreadsheet, GridData, DeveloperMetadata; zero defaults are left out of replies.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class UserValue(msgspec.Struct, rename="camel", gc=False):
+    """What stands in a cell, as entered (ExtendedValue)."""
+
+    string_value: str | None = None
+    number_value: float | None = None
+    bool_value: bool | None = None
+    formula_value: str | None = None
+
+
+class Cell(msgspec.Struct, rename="camel", gc=False):
+    user_entered_value: UserValue | None = None
+
+
+class Row(msgspec.Struct, rename="camel"):
+    values: list[Cell] = []
+
+
+class Metadata(msgspec.Struct, rename="camel", gc=False):
+    """One piece of developer metadata: a tag of a column, or a guard of a tab."""
+
+    metadata_id: int = 0
+    metadata_key: str = ""
+    metadata_value: str = ""
+
+
+class Dimension(msgspec.Struct, rename="camel"):
+    developer_metadata: list[Metadata] = []
+
+
+class Grid(msgspec.Struct, rename="camel"):
+    """One block of cells (GridData), without trailing empty rows and cells."""
+
+    start_row: int = 0
+    start_column: int = 0
+    row_data: list[Row] = []
+    column_metadata: list[Dimension] = []
+
+
+class GridSize(msgspec.Struct, rename="camel"):
+    row_count: int = 0
+    column_count: int = 0
+
+
+class TabProperties(msgspec.Struct, rename="camel"):
+    sheet_id: int = 0
+    title: str = ""
+    grid_properties: GridSize = msgspec.field(default_factory=GridSize)
+
+
+class Tab(msgspec.Struct, rename="camel"):
+    properties: TabProperties = msgspec.field(default_factory=TabProperties)
+    data: list[Grid] = []
+    developer_metadata: list[Metadata] = []
+
+
+class BookProperties(msgspec.Struct, rename="camel"):
+    title: str = ""
+    time_zone: str = ""
+
+
+class Book(msgspec.Struct, rename="camel"):
+    """A spreadsheet, or the part of it that was asked for."""
+
+    properties: BookProperties = msgspec.field(default_factory=BookProperties)
+    sheets: list[Tab] = []
+
+
+class Written(msgspec.Struct, rename="camel"):
+    """The reply of `spreadsheets.batchUpdate`; a reply without the spreadsheet proves nothing and does not decode."""
+
+    updated_spreadsheet: Book
+
+
+class ErrorStatus(msgspec.Struct):
+    message: str = ""
+    status: str = ""
+    details: list[dict[str, Any]] = []
+
+
+class ErrorReply(msgspec.Struct):
+    error: ErrorStatus = msgspec.field(default_factory=ErrorStatus)
+
+
+TABS_FIELDS = "properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)))"
+"""Field mask of the first look: which tabs there are."""
+
+_METADATA = "developerMetadata(metadataId,metadataKey,metadataValue)"
+READ_FIELDS = (
+    "properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),"
+    f"{_METADATA},data(startRow,startColumn,rowData(values(userEnteredValue)),columnMetadata({_METADATA})))"
+)
+"""Field mask of a read: header, key column, tags and guards."""
+
+WRITE_FIELDS = f"updatedSpreadsheet({READ_FIELDS})"
+"""Field mask of a write: its reply is a full read of what it left behind."""

@@ -1,0 +1,99 @@
+"""One spreadsheet for the event loop: the blocking client lives in one thread, which keeps calls in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from connector.http import reading
+from sinks.google_sheets.account import Account, load_account
+from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.errors import CallFailed, Passing, Trouble, unreadable
+from sinks.google_sheets.replies import READ_FIELDS, TABS_FIELDS, WRITE_FIELDS, Book, Written
+from sinks.google_sheets.requests import Request
+
+if TYPE_CHECKING:
+    from sinks.google_sheets.client import Client
+
+T = TypeVar("T")
+_BOOK = msgspec.json.Decoder(Book)
+_WRITTEN = msgspec.json.Decoder(Written)
+
+
+class Sheets:
+    """The calls that the sink makes. Each raises `CallFailed` and nothing else of the libraries below.
+
+    A read is repeated at once when that may help; a write never is. `timeout` (seconds) holds for each wait on the
+    network. A call that is cancelled goes on in its thread: the guard tells later what became of it.
+    """
+
+    def __init__(self, config: GoogleSheetsConfig, timeout: float) -> None:
+        self._config = config
+        self._timeout = timeout
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="google-sheets")
+        self._client: Client | None = None
+
+    async def load(self) -> None:
+        """Imports the libraries, so that the first call does not have to."""
+        await self._run(lambda: import_module("sinks.google_sheets.client"))
+
+    async def account(self) -> Account:
+        """Who we are to Google; needs no network."""
+        return await self._run(lambda: self._connected().account)
+
+    async def tabs(self) -> Book:
+        """Which tabs there are, without cells."""
+        return await self._run(lambda: self._reading(lambda client: client.tabs(TABS_FIELDS)))
+
+    async def read(self, filters: Sequence[Request]) -> Book:
+        """The parts that the filters select."""
+        body = msgspec.json.encode({"dataFilters": filters})
+        return await self._run(lambda: self._reading(lambda client: client.read(READ_FIELDS, body)))
+
+    async def write(self, body: Mapping[str, Any]) -> Book:
+        """One atomic batch; gives the spreadsheet as it left it."""
+        return await self._run(lambda: self._writing(body))
+
+    async def close(self) -> None:
+        """Ends the thread once the call it is in is over, without waiting for that."""
+        self._thread.submit(self._disconnect)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            from sinks.google_sheets.client import Client
+
+            config = self._config
+            self._client = Client(load_account(config), config.spreadsheet, config.api_url, self._timeout)
+        return self._client
+
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _reading(self, call: Callable[[Client], bytes]) -> Book:
+        book: Book = reading(Passing)(self._once, call, _BOOK)
+        return book
+
+    def _writing(self, body: Mapping[str, Any]) -> Book:
+        encoded = msgspec.json.encode(body)
+        return self._once(lambda client: client.write(WRITE_FIELDS, encoded), _WRITTEN).updated_spreadsheet
+
+    def _once(self, call: Callable[[Client], bytes], decoder: msgspec.json.Decoder[T]) -> T:
+        try:
+            return decoder.decode(call(self._connected()))
+        except msgspec.MsgspecError as error:
+            raise Passing(unreadable()) from error
+        except CallFailed as error:
+            if error.failure.trouble is Trouble.BROKEN:
+                self._disconnect()  # the next call reads the key again: a person may have replaced it
+            raise

@@ -1,0 +1,81 @@
+"""The google_sheets sink: keeps one row per interview right in a tab that people edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from connector.sink import Batch, Context, Delivery, Finding, Gather, Result, Sink, SinkBroken
+from sinks.google_sheets.account import Account
+from sinks.google_sheets.calls import Calls
+from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.errors import CallFailed
+from sinks.google_sheets.flush import Flush, Memory
+from sinks.google_sheets.ledger import Ledger
+from sinks.google_sheets.notes import INTENT, TAB, row_name
+from sinks.google_sheets.preview import describe
+from sinks.google_sheets.replies import Book
+from sinks.google_sheets.sheets import Sheets
+
+
+class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
+    """One read and one atomic write per call, whatever the number of interviews; split only by size."""
+
+    Config = GoogleSheetsConfig
+    state = True
+    max_batch = 10_000
+    timeout = 300
+    gather = Gather(above=100, quiet=0.5, at_most=5.0)
+    call_timeout: ClassVar[float] = 30
+    """Seconds to wait for Google in one call; what takes longer is unclear, and the guard tells."""
+
+    def __init__(self, name: str, config: GoogleSheetsConfig) -> None:
+        super().__init__(name, config)
+        self._sheets = Sheets(config, self.call_timeout)
+        self._memory = Memory()
+
+    @property
+    def destination(self) -> str:
+        """The spreadsheet's id and the tab's title."""
+        return f"{self.config.spreadsheet}/{self.config.worksheet}"
+
+    def keys(self, delivery: Delivery) -> Iterable[str]:
+        return TAB, INTENT, row_name(delivery.key)
+
+    async def open(self) -> None:
+        await self._sheets.load()
+
+    async def close(self) -> None:
+        await self._sheets.close()
+
+    async def deliver(self, batch: Batch, context: Context) -> Result:
+        account = await self._account()
+        ledger = Ledger(batch, self.config.columns)
+        calls = Calls(self._sheets, account.bucket, context)
+        rest = await Flush(self.config, ledger, calls, context, self._memory).run()
+        return ledger.result(rest)
+
+    async def _account(self) -> Account:
+        try:
+            return await self._sheets.account()
+        except CallFailed as error:
+            raise SinkBroken(error.failure.reason, error.failure.fix) from error
+
+    async def check(self) -> list[Finding]:
+        """Opens the spreadsheet to read. Whether it may be edited shows with the first row."""
+        try:
+            email = (await self._sheets.account()).email
+            book = await self._sheets.tabs()
+        except CallFailed as error:
+            return [Finding("problem", error.failure.reason, error.failure.fix)]
+        return [self._found(book, email)]
+
+    def _found(self, book: Book, email: str) -> Finding:
+        titles = {tab.properties.title.casefold() for tab in book.sheets}
+        there = "is there" if self.config.worksheet.casefold() in titles else "will be made with the first row"
+        message = f'{email} can open the spreadsheet "{book.properties.title}"; the tab {self.config.worksheet} {there}'
+        return Finding("ok", message)
+
+    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - asks nobody
+        """The row of each interview, with its cells as the sheet will show them."""
+        return [describe(delivery.interview, self.config) for delivery in batch.deliveries]
