@@ -1,0 +1,139 @@
+"""The sink: gathers what is due, lets one thread rewrite the file, remembers what was written."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from connector.sink import (
+    Batch,
+    Context,
+    Delivered,
+    Delivery,
+    Finding,
+    Gather,
+    Interview,
+    Note,
+    Outcome,
+    Rejected,
+    Result,
+    RetryLater,
+    Sink,
+    Token,
+)
+from sinks.workbook.config import WorkbookConfig
+from sinks.workbook.files import InUseError
+from sinks.workbook.memory import TABLE_NOTE, Flushed, Memory, Order, Row, Written, row_note, wanted_values
+
+REWRITES_PER_SECOND = 0.5
+IN_USE_SECONDS = 5.0
+"""The wait while somebody else is at the file."""
+
+
+class Workbook(Sink[WorkbookConfig]):
+    """Keeps one row per interview in an `.xlsx` file: owned cells right, everything else as people left it."""
+
+    Config = WorkbookConfig
+    state = True
+    max_batch = 2_000
+    timeout = 180  # 10,000 rows take some seconds, on a busy machine many
+    gather = Gather(above=20, quiet=0.5, at_most=5.0)
+
+    def __init__(self, name: str, config: WorkbookConfig) -> None:
+        super().__init__(name, config)
+        # One thread: a call that timed out goes on in it, and the next one waits for its end.
+        self._thread: ThreadPoolExecutor | None = None
+
+    @property
+    def destination(self) -> str:
+        return f"{os.path.abspath(self.config.path)}#{self.config.worksheet}"  # noqa: PTH100 - resolve() would read
+
+    def keys(self, delivery: Delivery) -> Iterable[str]:
+        return TABLE_NOTE, row_note(delivery.key)
+
+    async def open(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="workbook")
+
+    async def close(self) -> None:
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.shutdown)
+            self._thread = None
+
+    async def deliver(self, batch: Batch, context: Context) -> Result:
+        await context.take(Token(self._bucket, REWRITES_PER_SECOND))
+        rows = self._rows(batch)
+        context.count_call("rewrite")
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(self._thread, _flush, self._order(batch, rows))
+        except InUseError as error:
+            waiting = RetryLater(str(error), after=IN_USE_SECONDS, counts=False, lane=True)
+            return Result([waiting for _ in batch.deliveries])
+        return Result(
+            [_outcome(delivery) for delivery in batch.deliveries],
+            notes=_notes(done, rows),
+            again=dict.fromkeys(done.again, timedelta()),
+        )
+
+    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - reads no clock
+        return [self._readable(delivery) for delivery in batch.deliveries]
+
+    async def check(self) -> list[Finding]:
+        """Whether the folder can be written and the file be read and rewritten without loss; writes nothing."""
+        from sinks.workbook.check import check_file
+
+        return await asyncio.to_thread(check_file, self.config.path)
+
+    @property
+    def _bucket(self) -> str:
+        return f"workbook:{hashlib.sha256(self.destination.encode()).hexdigest()[:12]}"
+
+    def _rows(self, batch: Batch) -> dict[str, Row]:
+        return {
+            delivery.key: Row(
+                self._values(delivery.interview), batch.notes.get(row_note(delivery.key), {}).get("values")
+            )
+            for delivery in batch.deliveries
+            if delivery.interview is not None
+        }
+
+    def _values(self, interview: Interview) -> dict[str, Written]:
+        config = self.config
+        zone = ZoneInfo(config.timezone)
+        return wanted_values(interview, config.columns, zone, clear_deleted=config.on_delete == "clear")
+
+    def _order(self, batch: Batch, rows: dict[str, Row]) -> Order:
+        config = self.config
+        memory = Memory.from_note(batch.notes.get(TABLE_NOTE))
+        return Order(config.path, config.worksheet, config.columns, config.timezone, memory, rows)
+
+    def _readable(self, delivery: Delivery) -> str:
+        if delivery.interview is None:
+            return "nothing"
+        values = self._values(delivery.interview)
+        return "\n".join(f"{column.title}: {_shown(values[column.field])}" for column in self.config.columns)
+
+
+def _flush(order: Order) -> Flushed:
+    from sinks.workbook.flush import flush  # openpyxl is loaded by the first rewrite, not by every command
+
+    return flush(order)
+
+
+def _notes(done: Flushed, rows: dict[str, Row]) -> dict[str, Note | None]:
+    notes: dict[str, Note | None] = {TABLE_NOTE: done.memory.to_note()}
+    for key, row in rows.items():
+        notes[row_note(key)] = {"values": {name: row.values[name] for name in done.placed}}
+    return notes
+
+
+def _outcome(delivery: Delivery) -> Outcome:
+    return Rejected("no interview to show") if delivery.interview is None else Delivered()
+
+
+def _shown(value: Written) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import contextlib
+
+import openpyxl
+import pytest
+
+from connector.sink import Delivered, Interview
+from connector.testing import FakeContext, make_delivery, run_batch
+from sinks.workbook import Workbook, WorkbookConfig
+
+
+class Desk:
+    """A workbook sink, its file, and the people who edit the file."""
+
+    def __init__(self, path, **settings):
+        self.path = path
+        self.context = FakeContext()
+        self.sink = Workbook("hiring", WorkbookConfig(path=path, **settings))
+
+    async def deliver(self, *interviews: Interview):
+        """One batch, after the pause that the sink keeps between rewrites."""
+        self.context.clock.advance(2)
+        return await run_batch(self.sink, [make_delivery(interview=i, state=True) for i in interviews], self.context)
+
+    async def show(self, *interviews: Interview):
+        result = await self.deliver(*interviews)
+        assert result.outcomes == [Delivered()] * len(interviews)
+        return result
+
+    @contextlib.contextmanager
+    def edit(self):
+        """A person opens the file, changes it, saves it."""
+        book = openpyxl.load_workbook(self.path, rich_text=True)
+        yield book.worksheets[0]
+        for cell in (cell for sheet in book for cell in sheet._cells.values()):
+            if cell.hyperlink:
+                cell.hyperlink.ref = cell.coordinate  # an office program moves links along with their rows
+        book.save(self.path)
+
+    def sheet(self, name=None):
+        book = openpyxl.load_workbook(self.path)
+        return book[name] if name else book.worksheets[0]
+
+    def grid(self):
+        """All cells' values."""
+        return [list(row) for row in self.sheet().iter_rows(values_only=True)]
+
+    def column(self, title):
+        """The cells below a title."""
+        sheet = self.sheet()
+        header = next(row for row in sheet.iter_rows() if any(cell.value == "Interview ID" for cell in row))
+        at = next(cell.column for cell in header if cell.value == title)
+        return [sheet.cell(row, at).value for row in range(header[0].row + 1, sheet.max_row + 1)]
+
+    def cell(self, row, title):
+        sheet = self.sheet()
+        at = next(cell.column for cell in sheet[1] if cell.value == title)
+        return sheet.cell(row, at)
+
+    def use(self, **settings):
+        """The same file and memory with other settings."""
+        self.sink = Workbook("hiring", WorkbookConfig(path=self.path, **settings))
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path / "interviews.xlsx")
+
+
+@pytest.fixture
+def make_desk(tmp_path):
+    return lambda **settings: Desk(tmp_path / "interviews.xlsx", **settings)

@@ -1,0 +1,274 @@
+"""What people may do to the file, and what becomes of it."""
+
+from __future__ import annotations
+
+import openpyxl
+import pytest
+from openpyxl.comments import Comment
+from openpyxl.worksheet.table import Table
+
+from connector.sink import SinkBroken, Stage
+from connector.testing import START, interview_id, make_interview
+
+LATER = START + 60_000
+
+
+async def test_columns_and_cells_of_people_stay(desk):
+    await desk.show(make_interview())
+    with desk.edit() as sheet:
+        sheet["M1"], sheet["M2"] = "Notes", "call back"
+        sheet["N2"] = "=F2*2"
+        sheet["B2"].comment = Comment("checked", "Ana")
+    await desk.show(make_interview(stage=Stage.SHORTLISTED), make_interview(number=2))
+    sheet = desk.sheet()
+    assert (sheet["M1"].value, sheet["M2"].value, sheet["N2"].value) == ("Notes", "call back", "=F2*2")
+    assert sheet["B2"].comment.text == "checked"
+    assert desk.column("Stage") == ["Shortlisted", "To evaluate"]
+
+
+async def test_moved_columns_are_followed(desk):
+    await desk.show(make_interview())
+    with desk.edit() as sheet:
+        sheet.insert_cols(1)
+        sheet["A1"] = "Mine"
+        sheet["F1"] = "  sTaGe "
+    await desk.show(make_interview(stage=Stage.DISCARDED))
+    assert desk.sheet()["F2"].value == "Discarded"
+    assert desk.sheet()["A1"].value == "Mine"
+
+
+async def test_a_column_that_people_deleted_or_renamed_stays_away(desk):
+    await desk.show(make_interview())
+    with desk.edit() as sheet:
+        sheet["C1"] = "Mobile"
+        sheet["C2"] = "known"
+    await desk.show(make_interview(candidate_phone="+1", stage=Stage.SHORTLISTED))
+    header, row = desk.grid()
+    assert "Phone" not in header
+    assert row[2] == "known"
+    assert row[4] == "Shortlisted"
+
+
+async def test_without_its_key_column_the_table_is_left_alone(desk):
+    await desk.show(make_interview())
+    with desk.edit() as sheet:
+        sheet.delete_cols(12)
+    before = desk.grid()
+    with pytest.raises(SinkBroken, match="column") as broken:
+        await desk.deliver(make_interview(stage=Stage.SHORTLISTED))
+    assert "Interview ID" in broken.value.fix
+    assert desk.grid() == before
+
+
+async def test_a_column_configured_later_is_added_at_the_right_and_filled(make_desk):
+    desk = make_desk(columns=[{"field": "candidate_name"}])
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    with desk.edit() as sheet:
+        sheet["D1"] = "Notes"
+    desk.use(columns=[{"field": "candidate_name"}, {"field": "stage"}])
+    result = await desk.show(make_interview(number=1))
+    assert set(result.again) == {interview_id(2)}
+    await desk.show(make_interview(number=2))
+    assert [row[4] for row in desk.grid()] == ["Stage", "To evaluate", "To evaluate"]
+
+
+async def test_the_order_of_rows_is_peoples(desk):
+    await desk.show(*(make_interview(number=number) for number in (1, 2, 3)))
+    with desk.edit() as sheet:
+        rows = [[cell.value for cell in row] for row in sheet.iter_rows(min_row=2)]
+        for place, row in enumerate(reversed(rows), start=2):
+            for column, value in enumerate(row, start=1):
+                sheet.cell(place, column).value = value
+    await desk.show(make_interview(number=1, score=5), make_interview(number=4))
+    assert desk.column("Interview ID") == [interview_id(number) for number in (3, 2, 1, 4)]
+    assert desk.column("Score") == [None, None, 5, None]
+
+
+async def test_a_correction_stays_until_that_very_field_changes(desk):
+    await desk.show(make_interview())
+    with desk.edit() as sheet:
+        sheet["A2"] = "Wayne W. Knight"
+    await desk.show(make_interview(stage=Stage.SHORTLISTED, updated_at=LATER))
+    assert desk.column("Candidate") == ["Wayne W. Knight"]
+    await desk.show(make_interview(candidate_name="Wayne Xavier Knight", updated_at=LATER))
+    assert desk.column("Candidate") == ["Wayne Xavier Knight"]
+
+
+async def test_new_rows_come_below_the_table_and_notes_below_move_down(desk):
+    await desk.show(make_interview(number=1))
+    with desk.edit() as sheet:
+        sheet["A4"] = "Ask Ana before inviting"
+        sheet["A4"].hyperlink = "https://wiki.example.com/"
+        sheet.row_dimensions[4].height = 40
+    await desk.show(make_interview(number=2), make_interview(number=3))
+    sheet = desk.sheet()
+    assert [cell.value for cell in sheet["A"]][3:] == ["Wayne Knight 3", None, "Ask Ana before inviting"]
+    assert sheet["A6"].hyperlink.target == "https://wiki.example.com/"
+    assert sheet["A4"].hyperlink is None
+    assert sheet.row_dimensions[6].height == 40
+
+
+async def test_notes_below_stay_where_they_are_when_a_formula_could_refer_to_them(desk):
+    await desk.show(make_interview(number=1))
+    with desk.edit() as sheet:
+        sheet["A4"] = "=COUNTA(A2:A2)"
+    await desk.show(make_interview(number=2))
+    sheet = desk.sheet()
+    assert sheet["A4"].value == "=COUNTA(A2:A2)"
+    assert sheet["A5"].value == "Wayne Knight 2"
+
+
+async def test_merged_cells_below_stay_where_they_are(desk):
+    await desk.show(make_interview(number=1))
+    with desk.edit() as sheet:
+        sheet["A4"] = "Legend"
+        sheet.merge_cells("A4:C4")
+    await desk.show(make_interview(number=2))
+    assert str(next(iter(desk.sheet().merged_cells.ranges))) == "A4:C4"
+    assert desk.sheet()["A5"].value == "Wayne Knight 2"
+
+
+async def test_a_note_in_the_very_last_row_costs_no_memory_and_is_kept(desk):
+    await desk.show(make_interview(number=1))
+    with desk.edit() as sheet:
+        sheet["A1048576"] = "the end"
+    with pytest.raises(SinkBroken, match="room"):
+        await desk.deliver(make_interview(number=2))
+    await desk.show(make_interview(number=1, score=1))
+    assert desk.sheet()["A1048576"].value == "the end"
+
+
+async def test_filters_and_tables_of_the_office_program_take_in_new_rows(desk):
+    await desk.show(make_interview(number=1))
+    with desk.edit() as sheet:
+        sheet.auto_filter.ref = None
+        sheet.add_table(Table(displayName="Interviews", ref="A1:L2"))
+    await desk.show(make_interview(number=2))
+    table = desk.sheet().tables["Interviews"]
+    assert (table.ref, table.autoFilter.ref) == ("A1:L3", "A1:L3")
+
+
+async def test_a_header_may_stand_below_a_heading(desk):
+    await desk.show(make_interview(number=1))
+    with desk.edit() as sheet:
+        sheet.insert_rows(1, 2)
+        sheet["A1"] = "Hiring 2025"
+    await desk.show(make_interview(number=1, score=2), make_interview(number=2))
+    assert desk.column("Score") == [2, None]
+
+
+async def test_of_a_copied_row_the_first_is_kept_right(desk):
+    await desk.show(make_interview())
+    with desk.edit() as sheet:
+        sheet.append([cell.value for cell in sheet[2]])
+    await desk.show(make_interview(score=3))
+    assert desk.column("Score") == [3, None]
+
+
+async def test_a_vanished_row_is_written_again_with_its_next_event(desk):
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    with desk.edit() as sheet:
+        sheet.delete_rows(2)
+    await desk.show(make_interview(number=1))
+    assert desk.column("Interview ID") == [interview_id(2), interview_id(1)]
+
+
+async def test_every_other_vanished_row_is_asked_for_at_once(desk):
+    await desk.show(*(make_interview(number=number) for number in (1, 2, 3)))
+    with desk.edit() as sheet:
+        sheet.delete_rows(2, 2)
+    result = await desk.show(make_interview(number=3, score=1))
+    assert set(result.again) == {interview_id(1), interview_id(2)}
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    assert sorted(desk.column("Interview ID")) == [interview_id(number) for number in (1, 2, 3)]
+
+
+async def test_an_older_copy_saved_over_ours_is_brought_up_to_date(desk):
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    older = desk.path.read_bytes()
+    await desk.show(make_interview(number=1, stage=Stage.SHORTLISTED), make_interview(number=3))
+    desk.path.write_bytes(older)
+    result = await desk.show(make_interview(number=2, score=4))
+    assert set(result.again) == {interview_id(1), interview_id(3)}
+    # another rewrite comes first: what was lost is not forgotten
+    result = await desk.show(make_interview(number=2, score=5))
+    assert set(result.again) == {interview_id(1), interview_id(3)}
+    result = await desk.show(make_interview(number=1, stage=Stage.SHORTLISTED), make_interview(number=3))
+    assert result.again == {}
+    assert desk.column("Stage") == ["Shortlisted", "To evaluate", "To evaluate"]
+    assert len(desk.column("Interview ID")) == 3
+
+
+async def test_a_file_moved_away_is_made_and_filled_again(desk):
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    desk.path.unlink()
+    result = await desk.show(make_interview(number=2))
+    assert set(result.again) == {interview_id(1)}
+    await desk.show(make_interview(number=1))
+    assert desk.column("Interview ID") == [interview_id(2), interview_id(1)]
+
+
+async def test_a_renamed_tab_is_followed(desk):
+    await desk.show(make_interview())
+    with desk.edit() as sheet:
+        sheet.title = "Hiring"
+    await desk.show(make_interview(score=1))
+    assert desk.column("Score") == [1]
+    assert openpyxl.load_workbook(desk.path).sheetnames == ["Hiring"]
+
+
+async def test_a_deleted_tab_is_not_made_again_behind_peoples_backs(desk):
+    await desk.show(make_interview())
+    with desk.edit() as sheet:
+        sheet.parent.create_sheet("Other")
+        sheet.parent.remove(sheet)
+    with pytest.raises(SinkBroken, match="tab"):
+        await desk.deliver(make_interview(score=1))
+    assert openpyxl.load_workbook(desk.path).sheetnames == ["Other"]
+
+
+async def test_a_file_of_people_gets_a_tab_of_its_own(desk):
+    book = openpyxl.Workbook()
+    book.active.title = "Budget"
+    book.active["A1"] = "ours"
+    book.save(desk.path)
+    await desk.show(make_interview())
+    assert desk.sheet("Budget")["A1"].value == "ours"
+    assert desk.sheet("Interviews")["A2"].value == "Wayne Knight 1"
+
+
+async def test_a_table_of_people_is_joined_by_its_titles(desk):
+    book = openpyxl.Workbook()
+    book.active.title = "Interviews"
+    book.active.append(["All of 2025"])
+    book.active.append(["Candidate", "Salary", "Stage"])
+    book.active.append(["Typed by hand", 100, "?"])
+    book.save(desk.path)
+    await desk.show(make_interview())
+    grid = desk.grid()
+    assert grid[1][:3] == ["Candidate", "Salary", "Stage"]
+    assert grid[2][:3] == ["Typed by hand", 100, "?"]
+    assert grid[3][:3] == ["Wayne Knight 1", None, "To evaluate"]
+    assert "Interview ID" in grid[1][3:]
+
+
+async def test_rich_text_of_people_stays_rich(desk):
+    from openpyxl.cell.rich_text import CellRichText, TextBlock
+    from openpyxl.cell.text import InlineFont
+
+    await desk.show(make_interview())
+    with desk.edit() as sheet:
+        sheet["M2"] = CellRichText("very ", TextBlock(InlineFont(b=True), "good"))
+    await desk.show(make_interview(score=1))
+    cell = openpyxl.load_workbook(desk.path, rich_text=True).worksheets[0]["M2"].value
+    assert isinstance(cell, CellRichText)
+    assert str(cell) == "very good"
+
+
+async def test_a_merged_owned_cell_belongs_to_people(desk):
+    await desk.show(make_interview())
+    with desk.edit() as sheet:
+        sheet.merge_cells("E2:F2")
+    await desk.show(make_interview(stage=Stage.SHORTLISTED, score=3))
+    assert desk.cell(2, "Stage").value == "Shortlisted"
+    assert desk.cell(2, "Score").value is None

@@ -1,0 +1,170 @@
+"""Rows and typed cells of the workbook."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from connector.sink import Delivered, Stage
+from connector.testing import START, interview_id, make_batch, make_delivery, make_interview
+from sinks.table import DEFAULT_COLUMNS
+from sinks.workbook import SINK
+
+
+def wall(*parts):
+    """A time as a cell holds it, without a zone."""
+    return datetime(*parts, tzinfo=UTC).replace(tzinfo=None)
+
+
+TITLES = [column.title for column in DEFAULT_COLUMNS]
+
+
+async def test_a_new_file_has_a_header_and_one_row_per_interview(desk):
+    await desk.show(make_interview(number=1, score=4.5, candidate_phone="+44 020"), make_interview(number=2))
+    header, first, second = desk.grid()
+    assert header == TITLES
+    assert first == [
+        "Wayne Knight 1",
+        "wayne.knight.1@example.com",
+        "+44 020",
+        "Graduate Program",
+        "To evaluate",
+        4.5,
+        wall(2025, 9, 9, 10, 26, 40),
+        wall(2025, 9, 10, 10, 26, 40),
+        wall(2025, 9, 10, 10, 26, 40),
+        "Open",
+        "EXT-1",
+        interview_id(1),
+    ]
+    assert second[-1] == interview_id(2)
+
+
+async def test_dates_are_wall_time_in_the_configured_zone(make_desk):
+    desk = make_desk(timezone="Europe/Madrid")
+    await desk.show(make_interview())
+    cell = desk.cell(2, "Completed")
+    assert cell.value == wall(2025, 9, 10, 12, 26, 40)
+    assert cell.number_format == "yyyy-mm-dd hh:mm"
+
+
+async def test_another_zone_rewrites_every_date(make_desk):
+    desk = make_desk(timezone="UTC")
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    desk.use(timezone="Asia/Tokyo")
+    result = await desk.show(make_interview(number=1))
+    assert set(result.again) == {interview_id(2)}
+    await desk.show(make_interview(number=2))
+    assert desk.column("Completed") == [wall(2025, 9, 10, 19, 26, 40)] * 2
+
+
+async def test_an_update_changes_its_row_and_adds_none(desk):
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    await desk.show(make_interview(number=1, stage=Stage.SHORTLISTED, updated_at=START + 60_000))
+    assert desk.column("Stage") == ["Shortlisted", "To evaluate"]
+    assert len(desk.grid()) == 3
+
+
+async def test_a_value_that_became_null_empties_its_cell(desk):
+    await desk.show(make_interview(score=3))
+    await desk.show(make_interview(score=None, review_url=None))
+    assert desk.cell(2, "Score").value is None
+    assert desk.cell(2, "Review").value is None
+    assert desk.cell(2, "Review").hyperlink is None
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["=1+1", '=HYPERLINK("http://evil.example")', "+1", "-1", "@SUM(A1)", "#N/A", "0012", "1e5", "TRUE", "2025-01-01"],
+)
+async def test_text_stays_text_whatever_it_looks_like(desk, hostile):
+    await desk.show(make_interview(candidate_name=hostile, external_id=hostile))
+    for title in ("Candidate", "External ID"):
+        cell = desk.cell(2, title)
+        assert (cell.value, cell.data_type, cell.number_format) == (hostile, "s", "@")
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [("a\x00b\x1bc", "abc"), ("a\r\nb", "a b"), ("_x000D_", "_x005F_x000D_"), ("\ud800x\uffff", "x")],
+)
+async def test_characters_that_a_file_cannot_hold_are_removed_or_escaped(desk, hostile, shown):
+    await desk.show(make_interview(candidate_name=hostile))
+    assert desk.cell(2, "Candidate").value == shown
+
+
+async def test_a_text_longer_than_a_cell_is_cut_with_a_mark(desk):
+    await desk.show(make_interview(candidate_name="𝒳" * 40_000))
+    value = desk.cell(2, "Candidate").value
+    assert len(value.encode("utf-16-le")) // 2 <= 32_767
+    assert value.endswith("… [cut]")
+
+
+async def test_the_review_link_opens_the_reviewers_page(desk):
+    await desk.show(make_interview(review_url="https://admin.hireflix.com/x?a=1&b=2"))
+    cell = desk.cell(2, "Review")
+    assert (cell.value, cell.hyperlink.target) == ("Open", "https://admin.hireflix.com/x?a=1&b=2")
+
+
+async def test_a_link_that_is_no_web_address_is_not_written(desk):
+    await desk.show(make_interview(review_url="javascript:alert(1)"))
+    assert desk.cell(2, "Review").value is None
+
+
+async def test_a_deleted_interview_is_marked_and_its_row_stays(desk):
+    await desk.show(make_interview())
+    await desk.show(make_interview(stage=Stage.DELETED, deleted=START))
+    assert desk.cell(2, "Stage").value == "Deleted"
+    assert desk.cell(2, "Email").value == "wayne.knight.1@example.com"
+
+
+async def test_a_deleted_interview_keeps_only_id_and_stage_when_so_configured(make_desk):
+    desk = make_desk(on_delete="clear")
+    await desk.show(make_interview())
+    await desk.show(make_interview(stage=Stage.DELETED, deleted=START))
+    kept = {title: value for title, value in zip(*desk.grid(), strict=True) if value is not None}
+    assert kept == {"Stage": "Deleted", "Interview ID": interview_id()}
+
+
+async def test_the_configured_columns_are_shown_with_their_titles(make_desk):
+    desk = make_desk(columns=[{"field": "candidate_name", "title": "Who"}, {"field": "hash"}])
+    await desk.show(make_interview(hash="00ab"))
+    assert desk.grid() == [["Who", "Hash", "Interview ID"], ["Wayne Knight 1", "00ab", interview_id()]]
+
+
+async def test_a_new_file_is_made_readable_for_people(desk):
+    await desk.show(make_interview())
+    sheet = desk.sheet("Interviews")
+    assert sheet.freeze_panes == "B2"
+    assert sheet["A1"].font.bold
+    assert sheet.auto_filter.ref == "A1:L2"
+    assert sheet.column_dimensions["B"].width == 30
+    [colours] = sheet.conditional_formatting
+    assert str(colours.sqref) == "E2:E20000"
+    assert {rule.formula[0] for rule in colours.rules} >= {'"Shortlisted"', '"Deleted"'}
+
+
+async def test_nothing_new_means_no_rewrite(desk):
+    await desk.show(make_interview())
+    before = desk.path.stat().st_ino
+    await desk.show(make_interview())
+    assert desk.path.stat().st_ino == before
+
+
+async def test_an_interview_twice_in_a_batch_is_one_row(desk):
+    result = await desk.deliver(make_interview(), make_interview(score=2))
+    assert result.outcomes == [Delivered(), Delivered()]
+    assert desk.column("Score") == [2]
+
+
+async def test_the_preview_is_the_row_as_text(desk):
+    [text] = await desk.sink.preview(make_batch(make_delivery(interview=make_interview(score=4))), desk.context)
+    assert "Candidate: Wayne Knight 1\n" in text
+    assert "Score: 4" in text
+    assert not desk.path.exists()
+
+
+def test_it_is_a_state_sink_named_by_its_file_and_tab(desk):
+    assert SINK.state
+    assert desk.sink.destination == f"{desk.path}#Interviews"
