@@ -132,6 +132,10 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._on_started = on_started
 
+    async def exit_after(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self.should_exit = True
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """The server's own way raises the signal again at the end, which would kill us before the lanes have ended."""
@@ -151,8 +155,13 @@ class _Server(uvicorn.Server):
             await self._on_started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
-async def serve(config: Config, secrets: Sequence[str], on_started: Callable[[str], Awaitable[None]]) -> None:
-    """Serves until SIGINT or SIGTERM, then stops intake, lets calls under way end, and returns.
+async def serve(
+    config: Config,
+    secrets: Sequence[str],
+    on_started: Callable[[str], Awaitable[None]],
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serves until SIGINT, SIGTERM or `stop`, then stops intake, lets calls under way end, and returns.
 
     `on_started` is told the base address. Raises as `running`; `UsageError` when the address cannot be had.
     """
@@ -174,6 +183,7 @@ async def serve(config: Config, secrets: Sequence[str], on_started: Callable[[st
             ),
             on_started,
         )
+        stopper = asyncio.create_task(server.exit_after(stop or asyncio.Event()))
         try:
             await server.serve()
         except SystemExit:
@@ -181,6 +191,8 @@ async def serve(config: Config, secrets: Sequence[str], on_started: Callable[[st
                 f"cannot listen on {config.server.host}:{config.server.port}; is another program using the port? "
                 "([server] port)"
             ) from None
+        finally:
+            stopper.cancel()
 
 
 def run(main: Callable[[], Awaitable[None]]) -> None:
