@@ -13,10 +13,11 @@ import google.auth.exceptions
 import google.auth.transport
 import gspread
 import httpx
+import msgspec
 from google.oauth2.service_account import Credentials
 from gspread.urls import SPREADSHEET_BATCH_UPDATE_URL, SPREADSHEET_URL
 
-from connector.http import host_of, is_loopback
+from connector.http import Answer, classify, host_of, is_loopback
 from sinks.google_sheets.account import Account
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble, answer_failure, bad_credentials, unreachable
 
@@ -49,6 +50,8 @@ class TokenRequest(google.auth.transport.Request):
 
     def __init__(self, session: httpx.Client) -> None:
         self._session = session
+        self.refused = False
+        """Whether the last answer was a no: then trying again helps nobody."""
 
     def __call__(
         self,
@@ -59,16 +62,29 @@ class TokenRequest(google.auth.transport.Request):
         timeout: float | None = None,  # noqa: ARG002 - the client's own time limit holds
         **_: Any,
     ) -> TokenAnswer:
+        self.refused = False
         try:
-            return TokenAnswer(self._session.request(method, url, content=body, headers=headers))
+            answer = self._session.request(method, url, content=body, headers=headers)
         except httpx.HTTPError as error:
-            raise _no_token_server(error) from error
+            raise _token_error(type(error).__name__) from error
+        if answer.is_success and not _is_object(answer.content):
+            raise _token_error("no JSON object")  # google-auth would stumble over it
+        self.refused = classify(answer.status_code) in {Answer.DENIED, Answer.REFUSED}
+        return TokenAnswer(answer)
 
 
-def _no_token_server(error: httpx.HTTPError) -> Exception:
+def _token_error(reason: str) -> Exception:
     transport_error: Any = google.auth.exceptions.TransportError
-    failed: Exception = transport_error(type(error).__name__)
+    failed: Exception = transport_error(reason)
     return failed
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return False
+    return True
 
 
 class Transport(gspread.HTTPClient):
@@ -80,6 +96,7 @@ class Transport(gspread.HTTPClient):
         super().__init__(auth, session)
         self._auth = auth
         self._httpx: httpx.Client = session
+        self.tokens = TokenRequest(session)
 
     def request(  # type: ignore[override]  # gspread names the classes of requests; any answer with their names will do
         self, method: str, endpoint: str, params: Any = None, data: Any = None, **_: Any
@@ -88,13 +105,13 @@ class Transport(gspread.HTTPClient):
         url = endpoint.replace(DEFAULT_URL, self.base_url, 1)
         answer = self._send(method, url, params, data)
         if answer.status_code == _UNAUTHORIZED:
-            self._auth.refresh(TokenRequest(self._httpx))
+            self._auth.refresh(self.tokens)
             answer = self._send(method, url, params, data)
         return answer
 
     def _send(self, method: str, url: str, params: Any, data: Any) -> httpx.Response:
         headers = {"Content-Type": "application/json"}
-        self._auth.before_request(TokenRequest(self._httpx), method, url, headers)
+        self._auth.before_request(self.tokens, method, url, headers)
         params = {name: value for name, value in (params or {}).items() if value is not None}
         return self._httpx.request(method, url, params=params, content=data, headers=headers)
 
@@ -144,9 +161,9 @@ class Client:
         return Passing(failure) if failure.trouble is Trouble.UNCLEAR and not asked else CallFailed(failure)
 
     def _no_token(self, error: google.auth.exceptions.GoogleAuthError) -> CallFailed:
-        if isinstance(error, google.auth.exceptions.TransportError) or error.retryable:
-            return CallFailed(unreachable(error))
-        return CallFailed(bad_credentials("Google gives the service account no token", self.account.email))
+        if self._http.tokens.refused:
+            return CallFailed(bad_credentials("Google gives the service account no token", self.account.email))
+        return CallFailed(unreachable(error))
 
 
 def _credentials(account: Account) -> Any:

@@ -84,14 +84,15 @@ async def _read(calls: Calls, sheet_id: int, title: str, place: int | None) -> V
     """`place`: where the key column is when it has no tag yet."""
     key = requests.tagged_filter(sheet_id, KEY) if place is None else requests.column_filter(sheet_id, place)
     try:
-        book = await calls.read([requests.header_filter(sheet_id, HEADER_ROW), key])
+        view = read_view(await calls.read([requests.header_filter(sheet_id, HEADER_ROW), key]), sheet_id, place)
     except CallFailed as error:
-        if error.failure.trouble not in {Trouble.REFUSED, Trouble.CONFLICT} or _holds(await calls.tabs(), sheet_id):
+        if error.failure.trouble not in {Trouble.REFUSED, Trouble.CONFLICT}:
             raise
-        raise CallFailed(tab_gone(title)) from error
-    view = read_view(book, sheet_id, place)
+        view, why = None, error.failure
+    else:
+        why = Failure(Trouble.UNCLEAR, "an answer of Google lacks the tab")
     if view is None:
-        raise CallFailed(tab_gone(title))
+        raise CallFailed(why if _holds(await calls.tabs(), sheet_id) else tab_gone(title))
     return view
 
 

@@ -71,9 +71,9 @@ class BookProperties(msgspec.Struct, rename="camel"):
 
 
 class Book(msgspec.Struct, rename="camel"):
-    """A spreadsheet, or the part of it that was asked for."""
+    """A spreadsheet, or the part of it that was asked for. An answer without the first part is none of Google's."""
 
-    properties: BookProperties = msgspec.field(default_factory=BookProperties)
+    properties: BookProperties
     sheets: list[Tab] = []
 
 

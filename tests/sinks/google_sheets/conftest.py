@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from connector.errors import SinkBroken, Wait
+from connector.interview import Interview, Stage
+from connector.sink import Delivered, Delivery, RetryLater
+from connector.testing import FakeContext, make_interview, run_batch
+from sinks.google_sheets import SINK
+from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.table import DEFAULT_COLUMNS
+from tests.emulators.google import GoogleEmulator
+
+TAB = "Interviews"
+TITLES = [column.title for column in DEFAULT_COLUMNS]
+
+
+class QuickSink(SINK):
+    """Gives up on a silent Google before the test's patience ends."""
+
+    call_timeout = 0.5
+
+
+class Desk:
+    """A google_sheets sink on an emulated spreadsheet, the newest state of each interview, and a little dispatcher."""
+
+    def __init__(self, google, key_file, tabs=(), sink=SINK, timezone="Europe/Madrid", **settings):
+        self.google = google
+        self.id = google.add_spreadsheet(tabs=tabs, timezone=timezone)
+        self.person = google.person(self.id)
+        self.context = FakeContext()
+        self.config = GoogleSheetsConfig(spreadsheet=self.id, credentials_file=key_file, api_url=google.url, **settings)
+        self.sink_class = sink
+        self.sink = sink("hiring", self.config)
+        self.truth: dict[str, Interview] = {}
+        self.outcomes = []
+
+    async def restart(self):
+        """The same notes, a new process: nothing that was only in memory is left."""
+        await self.sink.close()
+        self.sink = self.sink_class("hiring", self.config)
+
+    async def deliver(self, *interviews):
+        """One call; what is remembered and answered is committed."""
+        self.truth |= {each.id: each for each in interviews}
+        deliveries = [_delivery(each.id, each) for each in interviews]
+        return await run_batch(self.sink, deliveries, self.context)
+
+    async def show(self, *interviews):
+        """One call that must do everything."""
+        result = await self.deliver(*interviews)
+        assert result.outcomes == [Delivered()] * len(interviews)
+        return result
+
+    async def settle(self, *interviews, rounds=60):
+        """Calls until nothing is left, as the dispatcher does: all that is due at once, and every `again`."""
+        self.truth |= {each.id: each for each in interviews}
+        due = [each.id for each in interviews]
+        for _ in range(rounds):
+            if not due:
+                return
+            due = await self._round(due)
+        raise AssertionError(f"still due after {rounds} calls: {due}")
+
+    async def _round(self, due):
+        deliveries = [_delivery(key, self.truth.get(key)) for key in due]
+        try:
+            result = await run_batch(self.sink, deliveries, self.context)
+        except Wait as wait:
+            self.context.clock.advance(wait.seconds + 0.001)
+            return due
+        self.outcomes += result.outcomes
+        later = [outcome for outcome in result.outcomes if isinstance(outcome, RetryLater)]
+        self.context.clock.advance(max((outcome.after or 1 for outcome in later), default=0))
+        left = [key for key, outcome in zip(due, result.outcomes, strict=True) if isinstance(outcome, RetryLater)]
+        return list(dict.fromkeys([*left, *result.again]))
+
+    async def broken(self, *interviews):
+        """The error of a call that a person has to look at."""
+        with pytest.raises(SinkBroken) as caught:
+            await self.deliver(*interviews)
+        return caught.value
+
+    def rows(self, title=TAB):
+        return self.google.rows(self.id, title)
+
+    def records(self, title=TAB):
+        """Rows with an id, by id; fails when one appears twice."""
+        found = {}
+        for record in self.google.records(self.id, title):
+            if (key := record.get("Interview ID")) is not None:
+                assert key not in found, f"{key} has two rows"
+                found[key] = record
+        return found
+
+    def column(self, title, tab=TAB):
+        return [record.get(title) for record in self.google.records(self.id, tab)]
+
+    def place(self, header, tab=TAB):
+        return self.google.header(self.id, tab).index(header)
+
+    def counts(self):
+        return dict(self.google.counts)
+
+
+def _delivery(key, interview):
+    return Delivery(id=f"delivery-{key}", key=key, event=None, interview=interview)
+
+
+def person_of(number, **values):
+    """An interview; another number is another person."""
+    return make_interview(number=number, **values)
+
+
+def scored(interview, score, seconds=60):
+    """The same interview after a score."""
+    at = interview.updated_at + seconds * 1000
+    return replace(interview, updated_at=at, values={**interview.values, "score": score})
+
+
+def discarded(interview, seconds=60):
+    return replace(interview, stage=Stage.DISCARDED, updated_at=interview.updated_at + seconds * 1000)
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory):
+    with GoogleEmulator() as google:
+        yield google
+
+
+@pytest.fixture(scope="module")
+def key_file(emulator, tmp_path_factory):
+    return emulator.service_account_file(tmp_path_factory.mktemp("key") / "key.json")
+
+
+@pytest.fixture
+def google(emulator):
+    yield emulator
+    emulator.faults.release()
+    emulator.faults.clear()
+    emulator.tokens.accept()
+    emulator.before_write = emulator.after_read = None
+    emulator.api_disabled = emulator.quotas.enabled = False
+    emulator.latency = 0.0
+    emulator.forget_calls()
+
+
+@pytest.fixture
+async def make_desk(google, key_file):
+    desks = []
+
+    def make(tabs=(), **settings):
+        desks.append(Desk(google, key_file, tabs, **settings))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        await desk.sink.close()
+
+
+@pytest.fixture
+def desk(make_desk):
+    """An empty spreadsheet without the tab."""
+    return make_desk()
