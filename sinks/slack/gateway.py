@@ -23,10 +23,10 @@ _ALWAYS: Mapping[str, Any] = {"unfurl_links": False, "unfurl_media": False, "lin
 class BotGateway:
     """The Web API with a bot token. One session, no retry by the SDK: a hidden second post would double a message."""
 
-    def __init__(self, token: str, channel: str, api_url: str) -> None:
+    def __init__(self, token: str, channel: str, api_url: str, timeout: aiohttp.ClientTimeout = TIMEOUT) -> None:
         """Must be made inside the loop that calls it; makes no connection."""
         self.channel = channel
-        self._session = _session(api_url)
+        self._session = _session(api_url, timeout)
         self._client = AsyncWebClient(token, base_url=api_url, session=self._session, retry_handlers=[])
         self._client.proxy = None  # the SDK reads HTTPS_PROXY but not NO_PROXY; the session reads both
 
@@ -104,10 +104,10 @@ async def _follow_nothing(request: aiohttp.ClientRequest, handler: aiohttp.Clien
     return response
 
 
-def _session(url: str) -> aiohttp.ClientSession:
+def _session(url: str, timeout: aiohttp.ClientTimeout = TIMEOUT) -> aiohttp.ClientSession:
     """A proxy named in the environment is used, except for an address on this machine."""
     return aiohttp.ClientSession(
-        timeout=TIMEOUT,
+        timeout=timeout,
         connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE),
         trust_env=not is_loopback(host_of(url)),
         middlewares=(_follow_nothing,),

@@ -54,13 +54,13 @@ def find_news(event: Event, interview: Interview, told: Told, *, speaking: Colle
     what = _first_change(event, interview, told)
     if what is None:
         return None
-    return News(what, _time_of(what, event, interview), everything(interview))
+    return News(what, _time_of(what, event, interview), everything(interview, told))
 
 
-def everything(interview: Interview) -> Told:
-    """All that a message about this interview tells."""
+def everything(interview: Interview, told: Told) -> Told:
+    """All that people know after a message about this interview. That it was finished is never untold."""
     return {
-        "announced": is_finished(interview),
+        "announced": bool(told.get("announced")) or is_finished(interview),
         "score": interview.score,
         "score_at": interview.dates.get("score", 0),
         "stage": interview.stage_word,

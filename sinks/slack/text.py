@@ -12,8 +12,8 @@ _DATE = re.compile(r"<!date\^\d+\^[^|>]*\|([^>]*)>")
 _MARKERS = re.compile(r"[*_~`]")
 _JOINERS = "\u200c\u200d"
 """Format characters that scripts and emoji need."""
-_LAST_DATE = 253_402_300_799_000
-"""The last second of the year 9999, epoch milliseconds."""
+_LAST_DATE = 9_999_999_999_999
+"""Epoch milliseconds; in the year 2286 the seconds get an eleventh digit."""
 
 
 def clean(text: str, most: int) -> str:

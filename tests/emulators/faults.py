@@ -32,7 +32,7 @@ class Fault:
     match: str | None = None
     times: int = 1
     status: int = 503
-    body: str = "<html><body>503 Service Unavailable</body></html>"
+    body: str | bytes = "<html><body>503 Service Unavailable</body></html>"
     content_type: str = "text/html"
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -136,7 +136,9 @@ async def _after(fault: Fault, request: web.Request, answer: web.StreamResponse,
 
 
 def _answer(fault: Fault) -> web.Response:
-    return web.Response(status=fault.status, text=fault.body, content_type=fault.content_type, headers=fault.headers)
+    body = fault.body.encode() if isinstance(fault.body, str) else fault.body
+    kind = f"{fault.content_type}; charset=utf-8"
+    return web.Response(status=fault.status, body=body, headers={"Content-Type": kind, **fault.headers})
 
 
 def _cut(request: web.Request) -> None:

@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from tests.emulators.slack.workspace import Channel, Message, strings_of
+from tests.emulators.slack.workspace import Channel, strings_of
 
 TOKEN = re.compile(r"<[^>]*>?")
-DATE = re.compile(r"<!date\^(\d{9,10})\^[^<>|^]+(?:\^https://[^<>|^]+)?\|[^<>]+>\Z")
+DATE = re.compile(r"<!date\^\d{1,10}\^[^<>|^]+(?:\^https://[^<>|^]+)?\|[^<>]+>\Z")
 
 
 def problems(channels: Iterable[Channel], allowed: frozenset[str] = frozenset()) -> list[str]:
@@ -24,10 +24,13 @@ def _channel(channel: Channel, allowed: frozenset[str]) -> list[str]:
     keys = Counter(message.key for message in messages if message.key)
     doubled = [f"{channel.name}: key {key} stands {count} times" for key, count in keys.items() if count > 1]
     return doubled + [
-        f"{channel.name}: {message.ts} holds {token!r}" for message in messages for token in _foreign(message, allowed)
+        f"{channel.name}: {message.ts} holds {token!r}"
+        for message in messages
+        for token in foreign_tokens(message.text, message.blocks, allowed)
     ]
 
 
-def _foreign(message: Message, allowed: frozenset[str]) -> list[str]:
-    texts = (message.text, *strings_of(message.blocks))
-    return [token for text in texts for token in TOKEN.findall(text) if token not in allowed and not DATE.match(token)]
+def foreign_tokens(text: str, blocks: object, allowed: frozenset[str] = frozenset()) -> list[str]:
+    """Every `<…>` in a message's text and blocks that is no date in seconds and not allowed."""
+    tokens = (token for string in (text, *strings_of(blocks)) for token in TOKEN.findall(string))
+    return [token for token in tokens if token not in allowed and not DATE.match(token)]

@@ -53,7 +53,8 @@ class Call:
 class SlackEmulator(EmulatorServer):
     """One workspace with one installed app (`token`, all scopes); tests add channels.
 
-    `requests` names every call that arrived, faults included; `calls` those that were carried out. `limits` switches
+    `requests` names every call that arrived, faults included; `calls` those that were carried out;
+    `connections` holds one entry per TCP connection. `limits` switches
     the rate limits of `rates` on. `clock` (epoch seconds) stamps messages, limits and the `Date` header.
     """
 
@@ -64,6 +65,7 @@ class SlackEmulator(EmulatorServer):
         self.rates = Limits()
         self.calls: list[Call] = []
         self.requests: list[str] = []
+        self.connections: set[object] = set()
         self.token = TOKEN
         self.bot = self.workspace.add_bot(TOKEN, ALL_SCOPES)
 
@@ -136,6 +138,7 @@ class SlackEmulator(EmulatorServer):
     async def _log(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         with self.lock:
             self.requests.append(self.kind_of(request))
+            self.connections.add(request.transport and request.transport.get_extra_info("peername"))
         return await handler(request)
 
     async def _api(self, request: web.Request) -> web.Response:

@@ -1,0 +1,126 @@
+"""Every error string in its class, and what each class of answer means."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sinks.slack.answers import KINDS, Kind, read_answer, read_webhook
+from sinks.slack.fixes import broken, explain
+
+WORDS_OF = {
+    Kind.THROTTLED: ["ratelimited", "rate_limited", "message_limit_exceeded"],
+    Kind.TRANSIENT: ["service_unavailable", "request_timeout", "team_added_to_org", "org_login_required"],
+    Kind.UNCLEAR: ["internal_error", "fatal_error", "duplicate_message_not_found"],
+    Kind.BROKEN: [
+        "invalid_auth",
+        "token_revoked",
+        "missing_scope",
+        "channel_not_found",
+        "is_archived",
+        "accesslimited",
+    ],
+    Kind.BAD: ["invalid_blocks", "msg_too_long", "no_text", "metadata_too_large", "invalid_arguments"],
+    Kind.STRANGE: ["brand_new_error"],
+}
+
+
+@pytest.mark.parametrize(("kind", "word"), [(kind, word) for kind, words in WORDS_OF.items() for word in words])
+def test_an_error_string_has_its_class(kind: Kind, word: str) -> None:
+    reply = read_answer(200, {"ok": False, "error": word}, {})
+    assert (reply.kind, reply.error) == (kind, word)
+
+
+def test_every_class_of_the_table_is_tested_and_no_success_is_in_it() -> None:
+    assert set(KINDS.values()) == WORDS_OF.keys() - {Kind.STRANGE}
+
+
+@pytest.mark.parametrize("word", sorted(KINDS))
+def test_a_5xx_is_unclear_whatever_its_body_says(word: str) -> None:
+    assert read_answer(503, {"ok": False, "error": word}, {}).kind is Kind.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    ("status", "data", "kind", "error"),
+    [
+        (200, {"ok": True, "ts": "1.2"}, Kind.OK, ""),
+        (200, {"ok": "true"}, Kind.UNCLEAR, "unreadable answer"),
+        (200, {}, Kind.UNCLEAR, "unreadable answer"),
+        (200, [], Kind.UNCLEAR, "unreadable answer"),
+        (200, None, Kind.UNCLEAR, "unreadable answer"),
+        (200, {"ok": False, "error": "Some sentence with a name in it"}, Kind.UNCLEAR, "unreadable answer"),
+        (429, None, Kind.THROTTLED, "http 429"),
+        (429, {"ok": False, "error": "ratelimited"}, Kind.THROTTLED, "ratelimited"),
+        (500, "<html>", Kind.UNCLEAR, "http 500"),
+        (0, None, Kind.UNCLEAR, "http 0"),
+        (404, "<html>", Kind.BROKEN, "http 404"),
+        (407, None, Kind.BROKEN, "http 407"),
+        (400, None, Kind.BROKEN, "http 400"),
+        (403, {"ok": False, "error": "invalid_auth"}, Kind.BROKEN, "invalid_auth"),
+    ],
+)
+def test_answers_of_the_web_api(status: int, data: object, kind: Kind, error: str) -> None:
+    reply = read_answer(status, data, {})
+    assert (reply.kind, reply.error) == (kind, error)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind", "error"),
+    [
+        (200, "ok", Kind.OK, ""),
+        (200, "<html>welcome</html>", Kind.UNCLEAR, "unreadable answer"),
+        (400, "invalid_payload", Kind.BAD, "invalid_payload"),
+        (400, "something else", Kind.BAD, "http 400"),
+        (403, "action_prohibited", Kind.BROKEN, "action_prohibited"),
+        (404, "no_service", Kind.BROKEN, "no_service"),
+        (404, "<html>", Kind.BROKEN, "http 404"),
+        (410, "channel_is_archived", Kind.BROKEN, "channel_is_archived"),
+        (429, '{"retry_after":1,"ok":false,"error":"rate_limited"}', Kind.THROTTLED, "http 429"),
+        (500, "rollup_error", Kind.UNCLEAR, "http 500"),
+    ],
+)
+def test_answers_of_a_webhook(status: int, text: str, kind: Kind, error: str) -> None:
+    reply = read_webhook(status, text, {})
+    assert (reply.kind, reply.error) == (kind, error)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["ok", "error", "errors"]), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 600), json_values)
+def test_any_answer_has_a_class_and_a_short_label(status: int, data: object) -> None:
+    reply = read_answer(status, data, {})
+    assert (reply.kind is Kind.OK) == (reply.error == "")
+    assert len(reply.error) <= 61
+    assert len(reply.detail) <= 300
+
+
+def test_the_detail_keeps_slacks_pointers() -> None:
+    data = {"ok": False, "error": "invalid_blocks", "errors": ["too long [json-pointer:/blocks/0]"]}
+    assert read_answer(200, data, {}).detail == "invalid_blocks; too long [json-pointer:/blocks/0]"
+
+
+@pytest.mark.parametrize("word", sorted(word for word, kind in KINDS.items() if kind is Kind.BROKEN))
+def test_everything_broken_comes_with_a_fix(word: str) -> None:
+    error = broken(read_answer(200, {"ok": False, "error": word}, {}), "C0123456789")
+    assert word in error.reason
+    assert "C0123456789" in error.reason
+    assert len(error.fix) > 20
+
+
+def test_a_missing_scope_is_named_in_the_fix() -> None:
+    data = {"ok": False, "error": "missing_scope", "needed": "chat:write", "provided": "channels:read"}
+    what, fix = explain(read_answer(200, data, {}))
+    assert "channels:read" in what
+    assert fix == "add the bot scope chat:write under OAuth & Permissions, then reinstall the app"
+
+
+def test_a_channel_that_is_not_found_says_how_to_invite() -> None:
+    _, fix = explain(read_answer(200, {"ok": False, "error": "channel_not_found"}, {}))
+    assert "/invite @" in fix

@@ -1,0 +1,49 @@
+"""The app manifests and the guide say what the code says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sinks.slack.config import SlackConfig
+from sinks.slack.scopes import RECOMMENDED, REQUIRED
+
+ROOT = Path(__file__).parents[3]
+
+
+def manifest(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "deploy" / f"slack-manifest-{name}.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("name", "scopes"), [("minimal", [*REQUIRED]), ("full", [*REQUIRED, *RECOMMENDED])])
+def test_a_manifest_asks_for_the_scopes_that_the_code_uses(name: str, scopes: list[str]) -> None:
+    assert manifest(name)["oauth_config"]["scopes"]["bot"] == scopes
+
+
+@pytest.mark.parametrize("name", ["minimal", "full"])
+def test_a_manifest_needs_no_public_address_and_no_rotation(name: str) -> None:
+    settings = manifest(name)["settings"]
+    assert not settings["interactivity"]["is_enabled"]
+    assert not settings["token_rotation_enabled"]
+    assert not settings["socket_mode_enabled"]
+
+
+def test_the_manifests_differ_in_scopes_only() -> None:
+    minimal, full = manifest("minimal"), manifest("full")
+    minimal["oauth_config"] = full["oauth_config"] = {}
+    assert minimal == full
+
+
+@pytest.mark.parametrize("name", ["minimal", "full"])
+def test_names_keep_to_slacks_limits(name: str) -> None:
+    shown = manifest(name)["display_information"]
+    assert len(shown["name"]) <= 35
+    assert len(shown["description"]) <= 140
+
+
+@pytest.mark.parametrize("setting", sorted(SlackConfig.model_fields.keys() - {"timezone"}))
+def test_the_guide_explains_every_setting(setting: str) -> None:
+    assert f"| `{setting}` |" in (ROOT / "docs" / "slack.md").read_text(encoding="utf-8")

@@ -1,0 +1,53 @@
+"""Which addresses a button may lead to."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+
+from sinks.slack.link import link
+from tests.sinks.slack.hostile import hostile_text
+
+HOSTS = ("hireflix.com", "hflx.io")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://admin.hireflix.com/jobs/1/interview/2", "https://hflx.io/c/x?y=1&z=%20", "https://HIREFLIX.com/"]
+)
+def test_hireflix_addresses_pass_unchanged(url: str) -> None:
+    assert link(url, HOSTS) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://admin.hireflix.com/",
+        "javascript:alert(1)//hireflix.com",
+        "https://evil.example/hireflix.com",
+        "https://evilhireflix.com/",
+        "https://hireflix.com.evil.example/",
+        "https://hireflix.com@evil.example/",
+        "https://evil.example\\@hireflix.com/",
+        "https://user@hireflix.com/",
+        "https://hireflix.com:8443/",
+        "https://hireflix.com/\n",
+        "https://hireflix.com/a b",
+        "https://[::1",
+        "//hireflix.com/",
+        "https://hireflix.com/" + "x" * 3000,
+        "",
+    ],
+)
+def test_anything_else_is_no_link(url: str) -> None:
+    assert link(url, HOSTS) is None
+
+
+def test_what_could_end_a_slack_link_is_encoded() -> None:
+    assert link('https://hireflix.com/a|b<c>d"e', HOSTS) == "https://hireflix.com/a%7Cb%3Cc%3Ed%22e"
+
+
+@settings(max_examples=100, deadline=None)
+@given(hostile_text)
+def test_no_path_can_smuggle_a_control_sequence(text: str) -> None:
+    url = link(f"https://hireflix.com/{text}", HOSTS)
+    assert url is None or (url.isascii() and not set(' <>|"\n') & set(url))

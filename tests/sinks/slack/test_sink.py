@@ -1,0 +1,383 @@
+"""The sink's turns, over real HTTP: what is posted, what is remembered, what each answer becomes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from connector.sink import Delivered, Rejected, RetryLater, SinkBroken, Stage, Wait
+from connector.testing import (
+    START,
+    FakeContext,
+    ManualClock,
+    make_batch,
+    make_delivery,
+    make_event,
+    make_interview,
+    run_batch,
+)
+from sinks.slack import SINK
+from sinks.slack.sink import SlackSink
+from tests.emulators import faults
+from tests.emulators.faults import Fault
+from tests.emulators.slack import SlackEmulator
+
+NOTE = "parent:643e972db7d39e63cf000001"
+
+
+def delivery(name: str = "interview.finish", stage: Stage = Stage.TO_EVALUATE, **overrides: Any) -> Any:
+    values = overrides.pop("values", {})
+    event = make_event(name, **values)
+    return make_delivery(event, make_interview(stage=stage, **values), id=overrides.pop("id", name), **overrides)
+
+
+async def turn(sink: SlackSink, context: FakeContext, one: Any, **batch: Any) -> Any:
+    result = await run_batch(sink, [one], context, **batch)
+    return result.outcomes[0]
+
+
+def says(status: int, body: str, **headers: str) -> Fault:
+    return Fault(
+        faults.Kind.STATUS,
+        "chat.postMessage",
+        status=status,
+        body=body,
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def error(word: str) -> Fault:
+    return says(200, f'{{"ok":false,"error":"{word}"}}')
+
+
+async def test_a_finish_becomes_one_message(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+) -> None:
+    outcome = await turn(sink, context, delivery())
+    (message,) = slack.messages(channel)
+    assert outcome == Delivered(reference=message.ts)
+    assert message.key == "interview.finish"
+    assert f"<!date^{START // 1000}^" in message.text
+    assert message.pings == []
+    assert slack.problems() == []
+
+
+async def test_the_note_tells_what_people_know(sink: SlackSink, context: FakeContext, slack, channel: str) -> None:
+    await turn(sink, context, delivery(values={"score": 4}))
+    assert context.notes[NOTE] == {
+        "ts": slack.messages(channel)[0].ts,
+        "told": {"announced": True, "score": 4, "score_at": START, "stage": "To evaluate", "stage_at": START},
+    }
+
+
+async def test_later_messages_are_remembered_beside_the_first(
+    sink: SlackSink, context: FakeContext, slack, channel: str
+) -> None:
+    await turn(sink, context, delivery())
+    await turn(sink, context, delivery("interview.status-change", Stage.SHORTLISTED))
+    first, second = (message.ts for message in slack.messages(channel))
+    assert (context.notes[NOTE]["ts"], context.notes[NOTE]["extra"]) == (first, [second])
+
+
+async def test_what_was_told_is_not_told_again(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+) -> None:
+    for name in ("interview.finish", "interview.status-change", "interview.score-updated"):
+        assert isinstance(await turn(sink, context, delivery(name)), Delivered)
+    assert len(slack.messages(channel)) == 1
+
+
+async def test_an_invitation_makes_no_call(slack: SlackEmulator, sink: SlackSink, context: FakeContext) -> None:
+    one = delivery("interview.create", Stage.PENDING, values={"completed": None})
+    assert await turn(sink, context, one) == Delivered()
+    assert slack.requests == []
+    assert context.notes == {}
+
+
+async def test_a_late_delivery_is_silent_and_counts_as_told(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext
+) -> None:
+    assert await turn(sink, context, delivery(late=True)) == Delivered()
+    assert await turn(sink, context, delivery("interview.status-change")) == Delivered()
+    assert slack.requests == []
+
+
+async def test_a_call_without_an_event_does_nothing(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext
+) -> None:
+    assert await turn(sink, context, make_delivery(state=True)) == Delivered()
+    assert slack.requests == []
+
+
+async def test_a_deletion_is_told_only_after_a_message(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+) -> None:
+    deleted = delivery("interview.delete", Stage.DELETED)
+    await turn(sink, context, deleted)
+    assert slack.messages(channel) == []
+    await turn(sink, context, delivery())
+    await turn(sink, context, deleted)
+    assert len(slack.messages(channel)) == 2
+
+
+async def test_the_intent_is_committed_before_the_call(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext
+) -> None:
+    slack.faults.add(faults.DROP)
+    await turn(sink, context, delivery())
+    assert context.remembered[0][NOTE]["intent"]["k"] == "interview.finish"
+
+
+async def test_tokens_are_taken_before_anything_is_remembered_or_sent(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+) -> None:
+    context.refuse(f"slack:{channel}")
+    with pytest.raises(Wait):
+        await turn(sink, context, delivery())
+    assert (slack.requests, context.remembered) == ([], [])
+
+
+async def test_a_post_takes_a_token_of_the_channel_and_of_the_workspace(
+    sink: SlackSink, context: FakeContext, channel: str
+) -> None:
+    await turn(sink, context, delivery())
+    assert [token.bucket.split(":")[0] for token in context.taken] == ["slack", "slack-workspace"]
+    assert (context.taken[0].bucket, context.taken[0].rate) == (f"slack:{channel}", 1.0)
+    assert "xoxb" not in str(context.taken)
+
+
+async def test_a_429_shuts_the_channel_for_everybody_and_counts_no_attempt(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+) -> None:
+    slack.faults.add(says(429, '{"ok":false,"error":"ratelimited"}', **{"Retry-After": "7"}))
+    assert await turn(sink, context, delivery()) == RetryLater("ratelimited", after=7.0, counts=False)
+    assert context.closed == [(f"slack:{channel}", 7.0)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "after"),
+    [
+        (says(429, ""), 3.0),
+        (says(429, "", **{"Retry-After": "0"}), 3.0),
+        (says(429, "", **{"Retry-After": "0.2"}), 1.0),
+        (says(429, "", **{"Retry-After": "99999"}), 900.0),
+        (error("message_limit_exceeded"), 600.0),
+    ],
+)
+async def test_the_wait_after_a_429_is_reasonable(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, fault: Fault, after: float
+) -> None:
+    slack.faults.add(fault)
+    outcome = await turn(sink, context, delivery())
+    assert (outcome.after, outcome.counts, outcome.unclear) == (after, False, False)
+
+
+@pytest.mark.parametrize("word", ["service_unavailable", "request_timeout"])
+async def test_a_transient_error_is_tried_again(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, word: str
+) -> None:
+    slack.faults.add(error(word))
+    assert await turn(sink, context, delivery()) == RetryLater(word)
+
+
+@pytest.mark.parametrize("fault", [faults.DROP, faults.APPLY_503, faults.BROKEN_JSON, error("fatal_error")])
+async def test_a_lost_answer_is_unclear(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, fault: Fault
+) -> None:
+    slack.faults.add(fault)
+    outcome = await turn(sink, context, delivery())
+    assert (outcome.unclear, outcome.counts, outcome.after) == (True, True, None)
+
+
+@pytest.mark.parametrize("word", ["channel_not_found", "is_archived", "token_revoked", "missing_scope"])
+async def test_a_broken_destination_pauses_the_sink_with_a_fix(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str, word: str
+) -> None:
+    slack.faults.add(error(word))
+    with pytest.raises(SinkBroken) as broken:
+        await turn(sink, context, delivery())
+    assert word in broken.value.reason
+    assert channel in broken.value.reason
+    assert broken.value.fix
+    assert not broken.value.until_person
+
+
+async def test_a_refused_message_goes_out_once_more_as_text(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+) -> None:
+    slack.faults.add(error("invalid_blocks"))
+    assert await turn(sink, context, delivery()) == RetryLater("invalid_blocks", after=1.0)
+    assert isinstance(await turn(sink, context, delivery(attempt=2)), Delivered)
+    (message,) = slack.messages(channel)
+    assert (message.blocks, message.key) == ([], "interview.finish")
+    assert "intent" not in context.notes[NOTE]
+
+
+async def test_a_message_refused_as_text_too_is_dead_with_slacks_reason(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext
+) -> None:
+    body = '{"ok":false,"error":"invalid_blocks","errors":["too long [json-pointer:/blocks/0]"]}'
+    slack.faults.add(says(200, body), says(200, body))
+    await turn(sink, context, delivery())
+    outcome = await turn(sink, context, delivery(attempt=2))
+    assert outcome == Rejected("invalid_blocks; too long [json-pointer:/blocks/0]")
+    assert context.notes == {}
+
+
+async def test_an_unknown_error_string_is_tried_five_times_before_the_payload_is_blamed(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext
+) -> None:
+    slack.faults.add(*[error("brand_new")] * 6)
+    outcomes = []
+    for attempt in range(1, 7):
+        outcomes.append(await turn(sink, context, delivery(attempt=attempt)))
+        context.clock.advance(1)
+    assert outcomes == [RetryLater("brand_new")] * 4 + [RetryLater("brand_new", after=1.0), Rejected("brand_new")]
+
+
+class TestLookUp:
+    """An answer was lost; the same delivery comes back with `maybe_sent`."""
+
+    async def lose(self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, fault: Fault) -> int:
+        slack.faults.add(fault)
+        started = context.now()
+        await turn(sink, context, delivery())
+        context.clock.advance(5)
+        return started
+
+    async def again(self, sink: SlackSink, context: FakeContext, started: int, one: Any = None) -> Any:
+        return await turn(sink, context, one or delivery(attempt=2), started_at=started, maybe_sent=True)
+
+    async def test_a_message_that_arrived_is_adopted(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        slack.say(channel, "somebody talks")
+        outcome = await self.again(sink, context, started)
+        assert outcome == Delivered(reference=slack.messages(channel)[0].ts)
+        assert context.notes[NOTE]["told"]["announced"]
+        assert slack.problems() == []
+
+    async def test_a_message_that_did_not_arrive_is_posted(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.REFUSE)
+        assert isinstance(await self.again(sink, context, started), Delivered)
+        assert [message.key for message in slack.messages(channel)] == ["interview.finish"]
+
+    async def test_a_deletion_in_between_does_not_hide_an_adopted_message(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        await self.again(sink, context, started, delivery(stage=Stage.DELETED))
+        assert context.notes[NOTE]["ts"]
+        assert "intent" not in context.notes[NOTE]
+
+    async def test_a_change_in_between_is_told_after_an_adopted_message(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        await self.again(sink, context, started, delivery(stage=Stage.SHORTLISTED))
+        await turn(sink, context, delivery("interview.status-change", Stage.SHORTLISTED))
+        assert len(slack.messages(channel)) == 2
+
+    async def test_without_an_intent_nothing_was_sent_and_nothing_is_looked_for(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        await turn(sink, context, delivery(), maybe_sent=True)
+        assert slack.requests == ["chat.postMessage"]
+
+    async def test_a_look_waits_until_the_message_must_show(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        context.clock = ManualClock(started + 1000)
+        outcome = await self.again(sink, context, started)
+        assert outcome == RetryLater("settling", after=2.0, counts=False, unclear=True)
+        assert slack.requests == ["chat.postMessage"]
+
+    @pytest.mark.parametrize("skew", [-120, 0, 120])
+    async def test_the_clock_that_counts_is_slacks(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str, skew: int
+    ) -> None:
+        slack.clock = lambda: context.now() / 1000 + skew
+        started = await self.lose(slack, sink, context, faults.DROP)
+        await self.again(sink, context, started)
+        assert len(slack.messages(channel)) == 1
+        assert slack.requests == ["chat.postMessage", "auth.test", "conversations.history"]
+
+    async def test_a_busy_channel_is_searched_page_by_page(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        for _ in range(450):
+            slack.say(channel, "chatter")
+        await self.again(sink, context, started)
+        assert slack.requests.count("conversations.history") == 3
+        assert slack.problems() == []
+
+    @pytest.mark.parametrize("scopes", [("chat:write",), ("chat:write", "groups:history")])
+    async def test_where_slack_does_not_let_us_look_the_message_is_sent_again(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, scopes: tuple[str, ...]
+    ) -> None:
+        slack.bot.scopes = scopes
+        started = await self.lose(slack, sink, context, faults.REFUSE)
+        assert isinstance(await self.again(sink, context, started), Delivered)
+
+    async def test_a_429_on_the_look_keeps_the_doubt(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        slack.faults.add(replace(says(429, "", **{"Retry-After": "9"}), match="conversations.history"))
+        outcome = await self.again(sink, context, started)
+        assert outcome == RetryLater("look-up: http 429", after=9.0, counts=False, unclear=True)
+        assert [bucket.split(":")[0] for bucket, _ in context.closed] == ["slack-history"]
+
+    async def test_a_failed_look_keeps_the_doubt(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        slack.faults.add(replace(faults.HTML_503, match="conversations.history"))
+        outcome = await self.again(sink, context, started)
+        assert outcome == RetryLater("look-up: http 503", unclear=True)
+
+
+async def test_a_webhook_posts_and_never_looks(slack: SlackEmulator, context: FakeContext, channel: str) -> None:
+    sink = SINK("hook", SINK.Config(webhook_url=slack.add_webhook(channel)))
+    await sink.open()
+    slack.faults.add(faults.REFUSE)
+    assert (await turn(sink, context, delivery())).unclear
+    assert await turn(sink, context, delivery(attempt=2), maybe_sent=True) == Delivered()
+    assert await turn(sink, context, delivery("interview.status-change")) == Delivered()
+    await sink.close()
+    assert slack.requests == ["webhook", "webhook"]
+    assert len(slack.messages(channel)) == 1
+
+
+async def test_a_preview_reads_like_the_message_and_sends_nothing(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext
+) -> None:
+    batch = make_batch(delivery(), delivery("interview.create", Stage.PENDING, values={"completed": None}))
+    texts = await sink.preview(batch, context)
+    assert texts[0].startswith("✅ Wayne Knight 1 finished the interview\nPosition: Graduate Program")
+    assert texts[1] == "No message: it brings nothing that may be told, or nothing new."
+    assert (await sink.preview(make_batch(delivery(late=True)), context))[0].startswith("No message: it was received")
+    assert slack.requests == []
+
+
+async def test_closing_without_opening_is_harmless(slack: SlackEmulator, channel: str) -> None:
+    sink = SINK("one", SINK.Config(token=slack.token, channel=channel))
+    await sink.close()
+    assert sink.max_age == 86_400
+
+
+async def test_calls_are_counted_by_kind(slack: SlackEmulator, sink: SlackSink, context: FakeContext) -> None:
+    slack.faults.add(faults.DROP)
+    started = context.now()
+    await turn(sink, context, delivery())
+    context.clock.advance(5)
+    await turn(sink, context, delivery(attempt=2), started_at=started, maybe_sent=True)
+    assert context.calls == {"post": 1, "auth": 1, "look-up": 1}
