@@ -6,7 +6,7 @@
 from connector.testing.clock import START, ManualClock
 from connector.testing.context import FakeContext
 from connector.testing.make import interview_id, make_batch, make_delivery, make_event, make_interview, make_values
-from connector.testing.run import notes_for, run_all, run_batch
+from connector.testing.run import notes_for, run_all, run_batch, run_until_settled
 
 __all__ = [
     "START",
@@ -21,4 +21,5 @@ __all__ = [
     "notes_for",
     "run_all",
     "run_batch",
+    "run_until_settled",
 ]

@@ -16,7 +16,8 @@ class FakeContext:
     """A `connector.sink.Context` without a store.
 
     `notes` is what is committed, `remembered` the calls of `remember` in order, `taken` the tokens in order, `closed`
-    the buckets that the sink shut with their seconds, and `calls` counts `count_call` by kind.
+    the buckets that the sink shut with their seconds, `calls` counts `count_call` by kind, and `leases_lost` how often
+    the sink was told that its lease is gone.
     """
 
     def __init__(self, clock: ManualClock | None = None, notes: Mapping[str, Note] | None = None) -> None:
@@ -26,6 +27,7 @@ class FakeContext:
         self.taken: list[Token] = []
         self.closed: list[tuple[str, float]] = []
         self.calls: Counter[str] = Counter()
+        self.leases_lost = 0
         self._buckets = Buckets()
         self._refusals: deque[Wait] = deque()
         self._lost_after: int | None = None
@@ -72,5 +74,6 @@ class FakeContext:
         if self._lost_after is None:
             return
         if self._lost_after == 0:
+            self.leases_lost += 1
             raise LeaseLost("another worker writes to this sink")
         self._lost_after -= 1

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from connector.sink import Batch, Delivery, Note, Outcome, Result, Sink
+from connector.errors import Wait
+from connector.sink import Batch, Delivery, Note, Outcome, Result, RetryLater, Sink
 from connector.testing.context import FakeContext
+
+ROUNDS = 200
+"""Calls after which `run_until_settled` gives up."""
 
 
 def notes_for(sink: Sink[Any], deliveries: Sequence[Delivery], context: FakeContext) -> dict[str, Note]:
@@ -50,3 +56,62 @@ async def run_all(sink: Sink[Any], deliveries: Sequence[Delivery], context: Fake
         part = deliveries[start : start + sink.max_batch]
         outcomes += (await run_batch(sink, part, context, id=f"batch-{start}")).outcomes
     return outcomes
+
+
+async def run_until_settled(
+    sink: Sink[Any], deliveries: Sequence[Delivery], context: FakeContext
+) -> dict[str, Outcome]:
+    """Calls the sink until nothing is left to do, and moves the manual clock on instead of waiting.
+
+    Batches hold at most `max_batch` deliveries; what asks for another try gets one, what has no token waits for it,
+    and the calls that `again` asked for come last, when they are due. Gives the last outcome per delivery id, those
+    calls included (`again-<key>-<due>`). What the sink raises goes through; `AssertionError` after `ROUNDS` calls.
+    """
+    outcomes: dict[str, Outcome] = {}
+    pending = list(deliveries)
+    asked: dict[str, tuple[int, Delivery]] = {}
+    for number in range(ROUNDS):
+        if not pending and not asked:
+            return outcomes
+        batch = pending[: sink.max_batch] or [_due(asked, context)]
+        try:
+            result = await run_batch(sink, batch, context, id=f"batch-{number}")
+        except Wait as wait:
+            context.clock.advance(wait.seconds + 0.001)
+            pending = pending or batch
+            continue
+        pending = _unsettled(batch, result.outcomes, context) + pending[len(batch) :]
+        outcomes |= {delivery.id: outcome for delivery, outcome in zip(batch, result.outcomes, strict=True)}
+        _ask(asked, result.again, batch, context)
+    raise AssertionError(f"not settled after {ROUNDS} calls: {len(pending)} deliveries, {sorted(asked)}")
+
+
+def _unsettled(batch: Sequence[Delivery], outcomes: Sequence[Outcome], context: FakeContext) -> list[Delivery]:
+    later = [(delivery, outcome) for delivery, outcome in zip(batch, outcomes, strict=True)]
+    waits = [outcome.after or 1.0 for _, outcome in later if isinstance(outcome, RetryLater)]
+    context.clock.advance(max(waits, default=0))
+    return [
+        replace(delivery, attempt=delivery.attempt + 1)
+        for delivery, outcome in later
+        if isinstance(outcome, RetryLater)
+    ]
+
+
+def _due(asked: dict[str, tuple[int, Delivery]], context: FakeContext) -> Delivery:
+    """The call that is due first, at its time."""
+    key = min(asked, key=lambda name: asked[name][0])
+    at, delivery = asked.pop(key)
+    context.clock.advance(max(0, at - context.now()) / 1000)
+    return delivery
+
+
+def _ask(
+    asked: dict[str, tuple[int, Delivery]],
+    again: Mapping[str, timedelta],
+    batch: Sequence[Delivery],
+    context: FakeContext,
+) -> None:
+    for key, delay in again.items():
+        due = context.now() + round(delay.total_seconds() * 1000)
+        asker = next((delivery for delivery in batch if delivery.key == key), batch[-1])
+        asked.setdefault(key, (due, Delivery(f"again-{key}-{due}", key, None, asker.interview)))

@@ -1,0 +1,80 @@
+"""What docs/writing-a-sink.md shows works as it stands there: one file, one test, one section."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "writing-a-sink.md").read_text(encoding="utf-8")
+BLOCKS = dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+LOAD = """
+from connector.config import load
+config = load(environ={"CONNECTOR_HIREFLIX__WEBHOOK_SECRETS": '["s"]',
+                       "CONNECTOR_SINKS__HIRING_CHAT__URL": "https://chat.example.org/hooks/s3cr3t-t0ken"})
+entry = config.sinks["hiring_chat"]
+print(entry.cls.__name__, entry.cls(entry.name, entry.config).destination, config.warnings)
+"""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of both packages, with the example dropped in."""
+    folder = tmp_path_factory.mktemp("tree")
+    for package in ("connector", "sinks"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for name in ("sinks/mattermost.py", "tests/sinks/test_mattermost.py", "config.toml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(BLOCKS[name], encoding="utf-8")
+    return folder
+
+
+def run(tree, *arguments):
+    environ = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, check=False, cwd=tree, env=environ, capture_output=True, text=True)
+
+
+def test_the_example_keeps_the_contract(tree):
+    """With nothing skipped but what is for others: repeats, state sinks, previews."""
+    done = run(tree, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-q", "tests/sinks/test_mattermost.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed, skipped = re.search(r"(\d+) passed, (\d+) skipped", done.stdout).groups()
+    assert int(passed) >= 40
+    assert int(skipped) == 3
+
+
+def test_the_example_can_be_configured(tree):
+    done = run(tree, "-W", "error", "-c", LOAD)
+    assert done.stdout == "Mattermost chat.example.org ()\n", done.stderr
+
+
+def test_the_example_is_as_clean_as_our_own_sinks(tree):
+    checked = run(tree, "-m", "ruff", "check", "--no-cache", "sinks/mattermost.py", "tests")
+    formatted = run(tree, "-m", "ruff", "format", "--check", "--no-cache", "sinks/mattermost.py", "tests")
+    assert (checked.returncode, formatted.returncode) == (0, 0), checked.stdout + formatted.stdout
+
+
+def test_the_example_is_short():
+    """About forty lines say it all, beside its imports."""
+    code = BLOCKS["sinks/mattermost.py"].partition("\nclass ")[2]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 40
+
+
+def test_the_entry_point_is_in_the_group_that_is_looked_at():
+    from connector.registry import GROUP
+
+    assert list(tomllib.loads(BLOCKS["pyproject.toml"])["project"]["entry-points"]) == [GROUP]
+
+
+def test_every_hook_is_explained():
+    from connector.testing.harness import SinkHarness
+
+    hooks = [name for name in vars(SinkHarness) if not name.startswith("_")]
+    assert [name for name in hooks if f"`{name}" not in PAGE] == []
