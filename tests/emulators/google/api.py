@@ -19,7 +19,7 @@ from aiohttp.typedefs import Handler
 
 from tests.emulators.google import errors
 from tests.emulators.google.calls import READS, ROUTES, Action, Call
-from tests.emulators.google.cells import Value
+from tests.emulators.google.cells import Value, trimmed
 from tests.emulators.google.errors import GoogleError
 from tests.emulators.google.model import Book, Tab
 from tests.emulators.google.oauth import TokenRefused, Tokens
@@ -97,7 +97,7 @@ class GoogleEmulator(Judge, EmulatorServer):
 
     def fill(self, spreadsheet_id: str, title: str, rows: Iterable[Sequence[Value]]) -> None:
         """Replaces the content of a tab in one go, growing the grid where needed: for large starting points."""
-        filled = [tuple(row) for row in rows]
+        filled = [trimmed([None if value == "" else value for value in row]) for row in rows]
         with self.lock:
             tab = self.tab(spreadsheet_id, title)
             tab.insert("ROWS", tab.row_count, max(0, len(filled) - tab.row_count))
@@ -224,7 +224,7 @@ def _no_collection() -> Iterator[None]:
 
 def _checked(request: web.Request, method: Method, raw: bytes) -> Call:
     """The call after Google's front end has looked at it."""
-    names = list(request.query.keys())
+    names = [name for name, _ in request.query.items()]
     check_query(method, names)
     fields = request.query.get("fields") or None
     mask = read_mask(method, fields)

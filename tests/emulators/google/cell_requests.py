@@ -10,7 +10,7 @@ from tests.emulators.google.cells import Row, Stored, Value, cell, rest_of, trim
 from tests.emulators.google.errors import Refusal
 from tests.emulators.google.masks import Mask, parse
 from tests.emulators.google.model import Area, Book, Tab
-from tests.emulators.google.ranges import Bounds, grid_range, tab_of
+from tests.emulators.google.ranges import Bounds, grid_range, index, tab_of
 from tests.emulators.google.schema import discovery, lost_path
 
 Body = Mapping[str, Any]
@@ -54,7 +54,7 @@ def update_cells(book: Book, body: Body) -> None:
 def _from_start(book: Book, start: Body, rows: Rows) -> tuple[Tab, Area]:
     """The grid from the start on: what does not fit into it is refused row by row."""
     tab = tab_of(book, start)
-    top, left = int(start.get("rowIndex") or 0), int(start.get("columnIndex") or 0)
+    top, left = index(start, "rowIndex"), index(start, "columnIndex")
     width = max((len(_values(row)) for row in rows), default=1)
     Bounds(top, top + max(len(rows), 1), left, left + max(width, 1)).clamp(tab)
     return tab, Area(top, tab.row_count, left, tab.column_count)
@@ -68,7 +68,7 @@ def _write_rows(tab: Tab, area: Area, rows: Rows, mask: Mask) -> None:
     if len(rows) > area.bottom - area.top:
         raise Refusal(f"Attempting to write row: {area.bottom}, beyond the last requested row of: {area.bottom - 1}")
     put = writer(mask)
-    for index, row in enumerate(rows, area.top):
+    for number, row in enumerate(rows, area.top):
         values = _values(row)
         if not values:
             continue
@@ -78,9 +78,9 @@ def _write_rows(tab: Tab, area: Area, rows: Rows, mask: Mask) -> None:
             raise Refusal(f"Attempting to write column: {area.right}, {beyond}")
         if tab.protected:
             refuse_protected(tab, area.left, right)
-        old = tab.rows[index][area.left : right]
+        old = tab.rows[number][area.left : right]
         padded = (*old, *(None,) * (len(values) - len(old)))
-        tab.put(index, area.left, [put(stored, value or {}) for stored, value in zip(padded, values, strict=True)])
+        tab.put(number, area.left, [put(stored, value or {}) for stored, value in zip(padded, values, strict=True)])
 
 
 def append_cells(book: Book, body: Body) -> None:
@@ -106,9 +106,9 @@ def repeat_cell(book: Book, body: Body) -> None:
     mask, area, data = write_mask(body, "CellData"), bounds.clamp(tab), body.get("cell") or {}
     refuse_protected(tab, area.left, area.right)
     put = writer(mask)
-    for index in range(area.top, area.bottom):
-        row = tab.rows[index]
-        tab.put(index, area.left, [put(_at(row, column), data) for column in range(area.left, area.right)])
+    for number in range(area.top, area.bottom):
+        row = tab.rows[number]
+        tab.put(number, area.left, [put(_at(row, column), data) for column in range(area.left, area.right)])
 
 
 def _at(row: Row, column: int) -> Stored:
@@ -124,8 +124,8 @@ def find_replace(book: Book, body: Body) -> Body:
     counts = {"valuesChanged": 0, "rowsChanged": 0, "sheetsChanged": 0, "occurrencesChanged": 0}
     for tab, area in _searched(book, body):
         before = counts["valuesChanged"]
-        for index in range(area.top, area.bottom):
-            _replace_in_row(tab, index, area, body, counts)
+        for number in range(area.top, area.bottom):
+            _replace_in_row(tab, number, area, body, counts)
         counts["sheetsChanged"] += counts["valuesChanged"] > before
     return {name: count for name, count in counts.items() if count}
 
@@ -140,17 +140,17 @@ def _searched(book: Book, body: Body) -> list[tuple[Tab, Area]]:
     return [(tab, tab.area)]
 
 
-def _replace_in_row(tab: Tab, index: int, area: Area, body: Body, counts: dict[str, int]) -> None:
+def _replace_in_row(tab: Tab, number: int, area: Area, body: Body, counts: dict[str, int]) -> None:
     changed = []
-    for column in range(area.left, min(area.right, len(tab.rows[index]))):
-        stored = tab.rows[index][column]
+    for column in range(area.left, min(area.right, len(tab.rows[number]))):
+        stored = tab.rows[number][column]
         text, times = _replaced(value_of(stored), body)
         if times:
             changed.append((column, cell(text or None, rest_of(stored))))
             counts["occurrencesChanged"] += times
     for column, stored in changed:
         refuse_protected(tab, column, column + 1)
-        tab.put(index, column, [stored])
+        tab.put(number, column, [stored])
     counts["valuesChanged"] += len(changed)
     counts["rowsChanged"] += bool(changed)
 
@@ -192,8 +192,8 @@ def sort_rows(tab: Tab, area: Area, keys: Sequence[tuple[int, bool]]) -> None:
 def reorder(tab: Tab, area: Area, order: Sequence[int]) -> None:
     """Puts the cells that stand in the rows of `order` one below the other from the top of the block on."""
     blocks = [tab.rows[row][area.left : area.right] for row in order]
-    for index, block in enumerate(blocks, area.top):
-        tab.put(index, area.left, [*block, *(None,) * (area.right - area.left - len(block))])
+    for number, block in enumerate(blocks, area.top):
+        tab.put(number, area.left, [*block, *(None,) * (area.right - area.left - len(block))])
 
 
 def _rank(value: Value) -> tuple[int, float, str]:
@@ -204,10 +204,10 @@ def _rank(value: Value) -> tuple[int, float, str]:
 
 def clear(tab: Tab, area: Area) -> None:
     """Empties values and keeps the look, as a person's Delete key does."""
-    for index in range(area.top, area.bottom):
-        row = tab.rows[index]
+    for number in range(area.top, area.bottom):
+        row = tab.rows[number]
         kept = [cell(None, rest_of(stored)) for stored in row[area.left : area.right]]
-        tab.rows[index] = trimmed([*row[: area.left], *kept, *row[area.right :]])
+        tab.rows[number] = trimmed([*row[: area.left], *kept, *row[area.right :]])
 
 
 HANDLERS: dict[str, Callable[[Book, Body], Body | None]] = {

@@ -82,7 +82,10 @@ def entered(data: Mapping[str, Any] | None) -> Value:
 
 
 def _checked(text: str) -> str:
-    if len(text) > CELL_CHARACTERS and len(text.encode("utf-16-le")) // 2 > CELL_CHARACTERS:
+    units = len(text)
+    if units * 2 > CELL_CHARACTERS:
+        units += sum(letter > "\uffff" for letter in text)  # Google counts UTF-16 units
+    if units > CELL_CHARACTERS:
         raise Refusal(f"Your input contains more than the maximum of {CELL_CHARACTERS} characters in a single cell.")
     return text
 

@@ -59,7 +59,7 @@ class Tokens:
         self._refusal: TokenRefused | None = None
 
     def refuse(self, error: str = "invalid_grant", description: str = "Invalid JWT Signature.") -> None:
-        """Every grant is refused from now on; `None`-like behaviour comes back with `accept`."""
+        """Refuses every grant until `accept`."""
         self._refusal = TokenRefused(error, description)
 
     def accept(self) -> None:

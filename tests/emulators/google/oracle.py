@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import RLock
 from typing import Any
 
-from tests.emulators.google.cells import Value, data_of, value_of
+from tests.emulators.google.cells import Cell, Value, data_of
 from tests.emulators.google.model import Book, Tab, Tag
 
 
@@ -32,7 +32,10 @@ class Judge:
     def rows(self, spreadsheet_id: str, title: str) -> list[list[Value]]:
         """All values down to the last row with one, every row as wide as the widest; `None` is an empty cell."""
         with self.lock:
-            rows = [[value_of(stored) for stored in row] for row in self.tab(spreadsheet_id, title).rows]
+            rows: list[list[Value]] = [
+                [stored.value if isinstance(stored, Cell) else stored for stored in row]
+                for row in self.tab(spreadsheet_id, title).rows
+            ]
         while rows and all(value is None for value in rows[-1]):
             rows.pop()
         width = max((_width(row) for row in rows), default=0)

@@ -125,10 +125,10 @@ def tab_of(book: Book, body: Mapping[str, Any], thing: str = "grid") -> Tab:
 def grid_range(book: Book, body: Mapping[str, Any]) -> tuple[Tab, Bounds]:
     """A `GridRange`."""
     return tab_of(book, body), Bounds(
-        int(body.get("startRowIndex") or 0),
-        _optional(body, "endRowIndex"),
-        int(body.get("startColumnIndex") or 0),
-        _optional(body, "endColumnIndex"),
+        index(body, "startRowIndex"),
+        open_index(body, "endRowIndex"),
+        index(body, "startColumnIndex"),
+        open_index(body, "endColumnIndex"),
     )
 
 
@@ -138,16 +138,23 @@ def dimension_range(book: Book, body: Mapping[str, Any]) -> tuple[Tab, Dimension
     dimension = body.get("dimension")
     if dimension not in {"ROWS", "COLUMNS"}:
         raise Refusal("No dimension specified.")
-    start = int(body.get("startIndex") or 0)
-    end = _optional(body, "endIndex")
-    if start < 0 or (end is not None and end <= start):
+    start, end = index(body, "startIndex"), open_index(body, "endIndex")
+    if end is not None and end <= start:
         raise Refusal(f"range.endIndex[{end}] must be greater than range.startIndex[{start}].")
     return tab, dimension, start, end
 
 
-def _optional(body: Mapping[str, Any], name: str) -> int | None:
-    value = body.get(name)
-    return None if value is None else int(value)
+def index(body: Mapping[str, Any], name: str) -> int:
+    """A position, 0 where it is left out; refuses a negative one."""
+    value = int(body.get(name) or 0)
+    if value < 0:
+        raise Refusal(f"{name}[{value}] must not be negative.")
+    return value
+
+
+def open_index(body: Mapping[str, Any], name: str) -> int | None:
+    """An exclusive end, `None` where it is left out."""
+    return None if body.get(name) is None else index(body, name)
 
 
 def matching_tags(book: Book, lookup: Mapping[str, Any]) -> list[Tag]:
@@ -197,8 +204,8 @@ def _touches(book: Book, tag: Tag, location: Mapping[str, Any]) -> bool:
     tab, dimension, start, end = dimension_range(book, location["dimensionRange"])
     if tag.sheet_id != tab.id or tag.dimension is None or tag.line is None:
         return tag.sheet_id == tab.id
-    index = tab.index_of(tag.dimension, tag.line)
-    return tag.dimension != dimension or start <= index < (len(tab.lines(dimension)) if end is None else end)
+    place = tab.index_of(tag.dimension, tag.line)
+    return tag.dimension != dimension or start <= place < (len(tab.lines(dimension)) if end is None else end)
 
 
 Found = list[tuple[Tab, Area]]
@@ -223,11 +230,11 @@ def tagged_area(book: Book, tag: Tag) -> tuple[Tab, Area] | None:
         return None
     area = tab.area
     if tag.dimension is not None and tag.line is not None:
-        index = tab.index_of(tag.dimension, tag.line)
+        place = tab.index_of(tag.dimension, tag.line)
         if tag.dimension == "ROWS":
-            area = Area(index, index + 1, area.left, area.right)
+            area = Area(place, place + 1, area.left, area.right)
         else:
-            area = Area(area.top, area.bottom, index, index + 1)
+            area = Area(area.top, area.bottom, place, place + 1)
     return tab, area
 
 
@@ -251,13 +258,13 @@ def clamped(tab: Tab, bounds: Bounds) -> Area:
 def filter_areas(book: Book, filters: list[dict[str, Any]]) -> list[Found]:
     """The blocks of each data filter, with Google's answer for one that names nothing."""
     found = []
-    for index, body in enumerate(filters):
+    for number, body in enumerate(filters):
         try:
             found.append(filtered(book, body))
         except Refusal as refusal:
-            raise _bad_filter(index, str(refusal)) from None
+            raise _bad_filter(number, str(refusal)) from None
     return found
 
 
-def _bad_filter(index: int, reason: str) -> GoogleError:
-    return invalid(f"Invalid dataFilters[{index}]: {reason}")
+def _bad_filter(number: int, reason: str) -> GoogleError:
+    return invalid(f"Invalid dataFilters[{number}]: {reason}")
