@@ -1,0 +1,260 @@
+"""Imports point inward, sinks know only the contract, and pure modules stay pure: read from the source, run nothing."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = (
+    {"errors", "interview", "http", "sink"},
+    {"route", "event", "hireflix", "backoff"},
+    {"store", "config", "registry", "secretsfile", "logs", "samples"},
+    {"web", "dispatch"},
+    {"cli", "app"},
+)
+"""From the inside out. A part may import its own layer and those before it."""
+PURE = ("connector.interview", "connector.route", "connector.event", "connector.hireflix", "connector.backoff")
+IMPURE_MODULES = {
+    "asyncio",
+    "httpx",
+    "io",
+    "logging",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "secrets",
+    "shutil",
+    "socket",
+    "sqlalchemy",
+    "sqlite3",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib.request",
+    "uuid",
+}
+CLOCKS = {
+    "asyncio.sleep",
+    "date.today",
+    "datetime.now",
+    "datetime.today",
+    "datetime.utcnow",
+    "time.monotonic",
+    "time.perf_counter",
+    "time.sleep",
+    "time.time",
+    "time.time_ns",
+}
+
+
+def modules_below(root):
+    """Dotted name -> syntax tree of every module of both packages."""
+    files = [file for package in ("connector", "sinks") for file in (root / package).rglob("*.py")]
+    return {name_of(file, root): ast.parse(file.read_text(encoding="utf-8")) for file in files}
+
+
+def name_of(file, root):
+    parts = file.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree, known=()):
+    """Absolute names of all that a module imports, wherever in it; a submodule by its own name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in known else node.module
+
+
+def at_import(tree):
+    """The tree without what runs only when called."""
+    body = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return ast.Module(body, [])
+
+
+def calls(tree):
+    """Dotted names of what a module calls: `datetime.now`."""
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def layer_of(module):
+    """How far out a module of `connector` lies; `None` for what stands beside the layers."""
+    part = module.split(".")[1] if "." in module else ""
+    return next((depth for depth, parts in enumerate(LAYERS) if part in parts), None)
+
+
+def outward(modules):
+    """Imports from an inner layer to an outer one."""
+    for module, tree in modules.items():
+        depth = layer_of(module) if module.startswith("connector.") else None
+        for name in imports(tree):
+            target = layer_of(name) if name.startswith("connector.") else None
+            if depth is not None and target is not None and target > depth:
+                yield f"{module} imports {name}"
+
+
+def too_curious_sinks(modules):
+    """What sinks import from us beyond the contract, and from each other beyond shared helpers."""
+    types = {name.split(".")[1] for name, tree in modules.items() if name.startswith("sinks.") and has_sink(tree)}
+    for module, tree in modules.items():
+        if not module.startswith("sinks"):
+            continue
+        own = module.split(".")[1] if "." in module else ""
+        for name in imports(tree, modules):
+            top, _, rest = name.partition(".")
+            other = rest.split(".")[0]
+            ours = top == "connector" and name not in {"connector.sink", "connector.http"}
+            if ours or (top == "sinks" and other in types and other != own):
+                yield f"{module} imports {name}"
+
+
+def has_sink(tree):
+    return any(isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SINK" for node in tree.body)
+
+
+def impure(module, tree):
+    """What a pure module must not do: I/O, a clock, chance that nobody passed in."""
+    found = {name for name in imports(tree) if name in IMPURE_MODULES or name.split(".")[0] in IMPURE_MODULES}
+    chance = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "random"
+        for alias in node.names
+    }
+    called = calls(tree)
+    wrong = found | (called & (CLOCKS | chance | {"open", "print", "input"}))
+    wrong |= {name for name in called if name.startswith("random.")}
+    return {f"{module}: {name}" for name in wrong}
+
+
+MODULES = modules_below(ROOT)
+
+
+def test_every_part_has_a_layer():
+    """A new part of the connector is placed in `LAYERS` on purpose."""
+    parts = {name.split(".")[1] for name in MODULES if name.startswith("connector.")}
+    assert parts - {"testing"} <= set().union(*LAYERS)
+
+
+def test_imports_point_inward():
+    assert list(outward(MODULES)) == []
+
+
+def test_nothing_imports_in_a_circle():
+    """Neither among our modules nor between the packages, when they are imported."""
+    graph = {
+        module: {name for name in imports(at_import(tree), MODULES) if name in MODULES}
+        for module, tree in MODULES.items()
+    }
+    order = list(TopologicalSorter(graph).static_order())
+    assert set(order) == set(MODULES)
+
+
+def test_sinks_know_only_the_contract():
+    assert list(too_curious_sinks(MODULES)) == []
+
+
+def test_the_connector_names_no_sink():
+    """Types are found by name at run time; only the registry knows how."""
+    named = [
+        (module, name)
+        for module, tree in MODULES.items()
+        if module.startswith("connector")
+        for name in imports(tree)
+        if name.split(".")[0] == "sinks"
+    ]
+    assert named == []
+
+
+def test_the_testing_kit_needs_only_the_contract():
+    """So that it stays usable for authors whatever happens inside."""
+    allowed = {f"connector.{part}" for part in LAYERS[0]}
+    used = {
+        name
+        for module, tree in MODULES.items()
+        if module.startswith("connector.testing")
+        for name in imports(tree, MODULES)
+        if name.startswith("connector") and not name.startswith("connector.testing")
+    }
+    assert used <= allowed
+
+
+def test_what_runs_never_needs_the_testing_kit():
+    users = [
+        module
+        for module, tree in MODULES.items()
+        if not module.startswith("connector.testing")
+        and any(name.startswith("connector.testing") for name in imports(tree))
+    ]
+    assert users == []
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith(PURE)))
+def test_pure_modules_stay_pure(module):
+    assert impure(module, MODULES[module]) == set()
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("sinks")))
+def test_a_sink_reads_no_clock_and_never_sleeps(module):
+    assert calls(MODULES[module]) & CLOCKS == set()
+
+
+class TestTheseChecks:
+    """Each of them fails on a tree that breaks its rule."""
+
+    def tree(self, folder, **files):
+        for name, text in files.items():
+            file = folder / f"{name.replace('__', '/')}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return modules_below(folder)
+
+    def test_an_import_outward_is_seen(self, tmp_path):
+        """Even inside a function."""
+        modules = self.tree(tmp_path, connector__route="def f():\n    from connector.store.plan import Answer")
+        assert list(outward(modules)) == ["connector.route imports connector.store.plan"]
+
+    def test_a_curious_sink_is_seen(self, tmp_path):
+        modules = self.tree(
+            tmp_path,
+            sinks__fax="from connector.store import x\nimport sinks.post\nfrom sinks import table",
+            sinks__post="SINK = 1",
+            sinks__table="",
+        )
+        assert sorted(too_curious_sinks(modules)) == [
+            "sinks.fax imports connector.store",
+            "sinks.fax imports sinks.post",
+        ]
+
+    def test_a_circle_is_seen(self, tmp_path):
+        modules = self.tree(tmp_path, connector__a="import connector.b", connector__b="from connector import a")
+        graph = {name: set(imports(at_import(tree), modules)) for name, tree in modules.items()}
+        with pytest.raises(CycleError):
+            TopologicalSorter(graph).prepare()
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "import time",
+            "from os import environ",
+            "from datetime import datetime\nx = datetime.now()",
+            "from random import uniform\ndef f():\n    return uniform(0, 1)",
+            "import random\nx = random.random()",
+            "open('x')",
+        ],
+    )
+    def test_impurity_is_seen(self, code):
+        assert impure("m", ast.parse(code)) != set()
+
+    def test_chance_as_a_default_is_pure(self):
+        """The caller may pass another."""
+        code = "from random import uniform\ndef f(random=uniform):\n    return random(0, 1)"
+        assert impure("m", ast.parse(code)) == set()
