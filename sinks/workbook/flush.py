@@ -13,12 +13,12 @@ from openpyxl.workbook import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
 from connector.sink import SinkBroken
-from sinks.table import KEY
+from sinks.table import KEY, clean_text
 from sinks.workbook import files
 from sinks.workbook.look import dress
 from sinks.workbook.memory import Flushed, Order
 from sinks.workbook.parts import refuse_what_would_be_lost
-from sinks.workbook.tab import Tab, find_header, likely_header, place_columns
+from sinks.workbook.tab import Tab, cell_text, find_header, likely_header, place_columns
 
 ROWS_MAX = 10_000
 """Most rows of a workbook; beyond it a rewrite takes too long."""
@@ -73,7 +73,7 @@ def _rewrite(order: Order, path: Path, before: files.Identity | None, book: Work
     memory, found = order.memory, _flush_number(book)
     known = memory.columns if before else ()
     tab = open_tab(book, order, known)
-    lost = memory.lost(tab.rows, found)
+    lost = memory.lost({key for key in memory.rows if _place(tab, key)}, found)
     written = _update(tab, order, lost) | _append(tab, order)
     lost -= order.rows.keys()
     number = max(memory.flush, found or 0) + 1
@@ -129,17 +129,18 @@ def _update(tab: Tab, order: Order, lost: Collection[str]) -> set[str]:
     columns = {column.field: column for column in order.columns}
     written: set[str] = set()
     for key, row in order.rows.items():
-        if key in tab.rows:
+        place = _place(tab, key)
+        if place:
             due = (replace(row, applied=None) if key in lost else row).due(tab.columns)
             for name in due:
-                tab.write(tab.rows[key], columns[name], row.values[name])
+                tab.write(place, columns[name], row.values[name])
             written |= {key} if due else set()
     return written
 
 
 def _append(tab: Tab, order: Order) -> set[str]:
     """Adds a row for each interview that has none; those interviews."""
-    missing = [key for key in order.rows if key not in tab.rows]
+    missing = [key for key in order.rows if not _place(tab, key)]
     if len(tab.rows) + len(missing) > ROWS_MAX:
         raise SinkBroken(
             f"a workbook holds at most {ROWS_MAX} interviews",
@@ -151,6 +152,10 @@ def _append(tab: Tab, order: Order) -> set[str]:
             if column.field in tab.columns:
                 tab.write(place, column, order.rows[key].values[column.field])
     return set(missing)
+
+
+def _place(tab: Tab, key: str) -> int | None:
+    return tab.rows.get(cell_text(clean_text(key)))
 
 
 def _flush_number(book: Workbook) -> int | None:

@@ -47,6 +47,10 @@ class Memory:
     def to_note(self) -> Note:
         return {"flush": self.flush, "zone": self.zone, "columns": list(self.columns), "rows": dict(self.rows)}
 
+    def size_with(self, keys: Iterable[str]) -> int:
+        """About how many rows the table has with these."""
+        return len(self.rows.keys() | set(keys))
+
     def lost(self, present: Collection[str], file_flush: int | None) -> set[str]:
         """Interviews whose rows vanished, or fell back to what an older copy of the file held: `file_flush` is the
         number found in the file, `None` when it has none.

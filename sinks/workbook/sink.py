@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -26,11 +26,17 @@ from connector.sink import (
     Sink,
     Token,
 )
+from sinks.workbook.child import flush_in_child
 from sinks.workbook.config import WorkbookConfig
 from sinks.workbook.files import InUseError
 from sinks.workbook.memory import TABLE_NOTE, Flushed, Memory, Order, Row, Written, row_note, wanted_values
 
-REWRITES_PER_SECOND = 0.5
+PAUSE_SECONDS = 2.0
+"""Least time between two rewrites."""
+ROWS_PER_SECOND = 1_000
+"""Beyond 2,000 rows the pause grows with the table, so that rewriting never takes a processor for itself."""
+CHILD_ROWS = 500
+"""From so many rows on a child process rewrites: openpyxl would hold up the receiver for tenths of a second."""
 IN_USE_SECONDS = 5.0
 """The wait while somebody else is at the file."""
 
@@ -40,7 +46,7 @@ class Workbook(Sink[WorkbookConfig]):
 
     Config = WorkbookConfig
     state = True
-    max_batch = 2_000
+    max_batch = 5_000
     timeout = 180  # 10,000 rows take some seconds, on a busy machine many
     gather = Gather(above=20, quiet=0.5, at_most=5.0)
 
@@ -65,19 +71,16 @@ class Workbook(Sink[WorkbookConfig]):
             self._thread = None
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
-        await context.take(Token(self._bucket, REWRITES_PER_SECOND))
-        rows = self._rows(batch)
+        memory = Memory.from_note(batch.notes.get(TABLE_NOTE))
+        size = memory.size_with(delivery.key for delivery in batch.deliveries)
+        await context.take(Token(self._bucket, 1 / max(PAUSE_SECONDS, size / ROWS_PER_SECOND)))
         context.count_call("rewrite")
+        flush = flush_in_child if size > CHILD_ROWS else _flush_here
         try:
-            done = await asyncio.get_running_loop().run_in_executor(self._thread, _flush, self._order(batch, rows))
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch, memory, flush)
         except InUseError as error:
             waiting = RetryLater(str(error), after=IN_USE_SECONDS, counts=False, lane=True)
             return Result([waiting for _ in batch.deliveries])
-        return Result(
-            [_outcome(delivery) for delivery in batch.deliveries],
-            notes=_notes(done, rows),
-            again=dict.fromkeys(done.again, timedelta()),
-        )
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - reads no clock
         return [self._readable(delivery) for delivery in batch.deliveries]
@@ -92,24 +95,24 @@ class Workbook(Sink[WorkbookConfig]):
     def _bucket(self) -> str:
         return f"workbook:{hashlib.sha256(self.destination.encode()).hexdigest()[:12]}"
 
-    def _rows(self, batch: Batch) -> dict[str, Row]:
-        return {
+    def _write(self, batch: Batch, memory: Memory, flush: Callable[[Order], Flushed]) -> Result:
+        """The blocking part; thousands of rows take their time to compare, too."""
+        rows = {
             delivery.key: Row(
                 self._values(delivery.interview), batch.notes.get(row_note(delivery.key), {}).get("values")
             )
             for delivery in batch.deliveries
             if delivery.interview is not None
         }
+        config = self.config
+        done = flush(Order(config.path, config.worksheet, config.columns, config.timezone, memory, rows))
+        outcomes = [_outcome(delivery) for delivery in batch.deliveries]
+        return Result(outcomes, notes=_notes(done, rows), again=dict.fromkeys(done.again, timedelta()))
 
     def _values(self, interview: Interview) -> dict[str, Written]:
         config = self.config
         zone = ZoneInfo(config.timezone)
         return wanted_values(interview, config.columns, zone, clear_deleted=config.on_delete == "clear")
-
-    def _order(self, batch: Batch, rows: dict[str, Row]) -> Order:
-        config = self.config
-        memory = Memory.from_note(batch.notes.get(TABLE_NOTE))
-        return Order(config.path, config.worksheet, config.columns, config.timezone, memory, rows)
 
     def _readable(self, delivery: Delivery) -> str:
         if delivery.interview is None:
@@ -118,7 +121,7 @@ class Workbook(Sink[WorkbookConfig]):
         return "\n".join(f"{column.title}: {_shown(values[column.field])}" for column in self.config.columns)
 
 
-def _flush(order: Order) -> Flushed:
+def _flush_here(order: Order) -> Flushed:
     from sinks.workbook.flush import flush  # openpyxl is loaded by the first rewrite, not by every command
 
     return flush(order)

@@ -32,7 +32,7 @@ DATE_FORMAT = "yyyy-mm-dd hh:mm"
 TEXT_FORMAT = "@"  # a text that a person edits stays text: no lost zeros, no formula out of a name
 _LINK_FONT = Font(color="0563C1", underline="single")
 _ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
-_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+_LOOKS_LIKE_UNDERSCORE = "\N{FULLWIDTH LOW LINE}"
 
 
 def _cells(sheet: Worksheet) -> dict[tuple[int, int], Cell | MergedCell]:
@@ -41,7 +41,9 @@ def _cells(sheet: Worksheet) -> dict[tuple[int, int], Cell | MergedCell]:
 
 
 class Tab:
-    """A worksheet with its header found: `columns` maps a field to its column, `rows` an interview's id to its row."""
+    """A worksheet with its header found: `columns` maps a field to its column, `rows` the text of a
+    key cell to its row.
+    """
 
     def __init__(self, sheet: Worksheet, header: int, columns: Mapping[str, int]) -> None:
         self.sheet = sheet
@@ -155,8 +157,8 @@ def place_columns(sheet: Worksheet, header: int, columns: Sequence[Column], know
 
     A column among the `known` that cannot be found was deleted or renamed by people: it stays away.
     """
-    used = {place: cell for place, cell in _cells(sheet).items() if _is_used(cell)}
-    titles = {header_key(text_of(used[row, at])): at for row, at in sorted(used, reverse=True) if row == header}
+    heads = sorted(((at, cell) for (row, at), cell in _cells(sheet).items() if row == header), reverse=True, key=_first)
+    titles = {header_key(text_of(cell)): at for at, cell in heads if _is_used(cell)}  # of equal titles the first
     placed = {
         column.field: titles[header_key(column.title)] for column in columns if header_key(column.title) in titles
     }
@@ -166,6 +168,10 @@ def place_columns(sheet: Worksheet, header: int, columns: Sequence[Column], know
         placed[column.field] = at
         _write_title(sheet, header, at, column.title)
     return placed
+
+
+def _first(pair: tuple[int, object]) -> int:
+    return pair[0]
 
 
 def _write_title(sheet: Worksheet, header: int, column: int, title: str) -> None:
@@ -181,7 +187,7 @@ def text_of(cell: Cell | MergedCell) -> str:
     """What the cell says as text; `""` for anything that is no text or whole number."""
     value: Any = cell.value
     if isinstance(value, str | CellRichText) and cell.data_type != "f":
-        return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), str(value)).strip()
+        return str(value)
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
@@ -193,10 +199,17 @@ def _write_text(cell: Cell, value: Written) -> None:
     if value is None:
         cell.value = None
         return
-    cell.value = _ESCAPE.sub("_x005F_", _cut(str(value)))
+    cell.value = cell_text(str(value))
     cell.data_type = "s"  # after the value: openpyxl takes `=1+1` for a formula and `#N/A` for an error
     if cell.number_format == "General":
         cell.number_format = TEXT_FORMAT
+
+
+def cell_text(text: str) -> str:
+    """The text as a cell can hold it: cut, and without what office programs read as an escape (`_x0041_` is an A to
+    them: ECMA-376 part 1, section 22.9.2.19). openpyxl drops the escape of that escape, so it is no way out.
+    """
+    return _ESCAPE.sub(_LOOKS_LIKE_UNDERSCORE, _cut(text))
 
 
 def _cut(text: str) -> str:

@@ -15,7 +15,7 @@ from openpyxl.chart import BarChart
 
 from connector.sink import Delivered, RetryLater, SinkBroken, Stage, Wait
 from connector.testing import interview_id, make_delivery, make_interview, run_batch
-from sinks.workbook import files
+from sinks.workbook import child, files
 
 WAITING = RetryLater("open in an office program", after=5.0, counts=False, lane=True)
 
@@ -73,10 +73,34 @@ async def test_rewrites_are_two_seconds_apart_and_the_first_comes_at_once(desk):
     assert desk.context.calls == {"rewrite": 2}
 
 
-async def test_a_thousand_interviews_are_one_rewrite(desk):
+async def test_a_thousand_interviews_are_one_rewrite(desk, capfd):
     await desk.show(*(make_interview(number=number) for number in range(1, 1001)))
     assert desk.context.calls == {"rewrite": 1}
     assert desk.column("Interview ID") == [interview_id(number) for number in range(1, 1001)]
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_the_pause_between_rewrites_grows_with_a_large_table(desk):
+    rows = {interview_id(number): 1 for number in range(1, 6_001)}
+    desk.context.notes["table"] = {"flush": 1, "zone": "UTC", "columns": [], "rows": rows}
+    await desk.deliver(make_interview())
+    assert [1 / token.rate for token in desk.context.taken] == [6.0]
+
+
+async def test_what_stops_a_rewrite_in_a_child_process_is_told_all_the_same(desk):
+    many = [make_interview(number=number) for number in range(1, 601)]
+    desk.path.write_bytes(b"broken")
+    with pytest.raises(SinkBroken, match="cannot be read") as broken:
+        await desk.deliver(*many)
+    assert "move it away" in broken.value.fix
+    desk.path.unlink()
+    (desk.path.parent / "~$interviews.xlsx").touch()
+    assert (await desk.deliver(*many)).outcomes == [WAITING] * 600
+
+
+def test_a_child_process_is_not_told_the_secrets_of_the_service(monkeypatch):
+    monkeypatch.setenv("CONNECTOR_DEFAULTS__SLACK__TOKEN", "xoxb-secret")
+    assert "xoxb-secret" not in str(child._environment())
 
 
 async def test_beyond_its_limit_it_says_what_to_do_and_changes_nothing(desk):

@@ -87,7 +87,7 @@ async def test_text_stays_text_whatever_it_looks_like(desk, hostile):
 
 @pytest.mark.parametrize(
     ("hostile", "shown"),
-    [("a\x00b\x1bc", "abc"), ("a\r\nb", "a b"), ("_x000D_", "_x005F_x000D_"), ("\ud800x\uffff", "x")],
+    [("a\x00b\x1bc", "abc"), ("a\r\nb", "a b"), ("_x000D_", "＿x000D_"), ("\ud800x\uffff", "x")],
 )
 async def test_characters_that_a_file_cannot_hold_are_removed_or_escaped(desk, hostile, shown):
     await desk.show(make_interview(candidate_name=hostile))
@@ -168,3 +168,11 @@ async def test_the_preview_is_the_row_as_text(desk):
 def test_it_is_a_state_sink_named_by_its_file_and_tab(desk):
     assert SINK.state
     assert desk.sink.destination == f"{desk.path}#Interviews"
+
+
+@pytest.mark.parametrize("key", ["a_x0041_b", " spaces around ", "=1+1", "0012", "#N/A", "x" * 200])
+async def test_a_row_is_found_again_whatever_its_id_looks_like(desk, key):
+    await desk.show(make_interview(id=key))
+    result = await desk.show(make_interview(id=key, score=1), make_interview(number=2))
+    assert result.again == {}
+    assert desk.column("Score") == [1, None]
