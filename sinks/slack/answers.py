@@ -45,10 +45,10 @@ class Reply:
 
     @property
     def detail(self) -> str:
-        """Slack's own explanation, such as which block is wrong; at most 300 characters."""
+        """Slack's own explanation, such as which block is wrong; at most 120 characters."""
         errors = self.data.get("errors")
         words = [str(error) for error in errors] if isinstance(errors, list) else []
-        return "; ".join([self.error, *words])[:300]
+        return "; ".join([self.error, *words])[:120]
 
 
 def read_answer(status: int, data: object, headers: Mapping[str, str]) -> Reply:

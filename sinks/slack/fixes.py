@@ -26,7 +26,10 @@ _BY_WORD: Mapping[str, tuple[str, str]] = {
     "not_authed": ("Slack got no token", _REINSTALL),
     "account_inactive": ("the app was removed from the workspace", _REINSTALL),
     "token_revoked": ("the token was revoked", _REINSTALL),
-    "token_expired": ("the token has expired", f"switch token rotation off in the app's settings, then {_REINSTALL}"),
+    "token_expired": (
+        "the token has expired, because token rotation is on",
+        "create the app again from the manifest, which leaves rotation off, and copy its Bot User OAuth Token",
+    ),
     "not_allowed_token_type": ("this is not a bot token", _REINSTALL),
     "messages_tab_disabled": (
         "the app takes no direct messages",
@@ -63,7 +66,7 @@ def explain(reply: Reply) -> tuple[str, str]:
 
 
 def _missing_scope(reply: Reply) -> tuple[str, str]:
-    needed = str(reply.data.get("needed", "chat:write"))[:200]
-    provided = str(reply.data.get("provided", "none"))[:500]
-    what = f"the app lacks the scope {needed} (it has: {provided})"
-    return what, f"add the bot scope {needed} under OAuth & Permissions, then reinstall the app"
+    needed = str(reply.data.get("needed", "chat:write"))[:40]
+    provided = str(reply.data.get("provided", "none"))[:400]
+    fix = f"add the bot scope {needed} under OAuth & Permissions, then reinstall the app (it has: {provided})"
+    return f"the app lacks the scope {needed}", fix

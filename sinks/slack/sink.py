@@ -131,8 +131,7 @@ class SlackSink(Sink[SlackConfig]):
         if too_early > 0:
             return Result([RetryLater("settling", after=too_early / 1000, counts=False, unclear=True)])
         await context.take(*self._rates.to_look())
-        found = await lookup.find(web, delivery.id, batch.started_at + await self._ahead(web, context))
-        context.count_call("look-up")
+        found = await self._find(web, batch, context)
         if found.ts is not None:
             return _result(delivery, Delivered(found.ts), record.posted(found.ts, record.intent["told"]))
         if found.trouble is None or found.trouble.kind not in {Kind.THROTTLED, Kind.TRANSIENT, Kind.UNCLEAR}:
@@ -140,12 +139,16 @@ class SlackSink(Sink[SlackConfig]):
         after = await self._rates.after_look(found.trouble, context)
         return Result([RetryLater(f"look-up: {found.trouble.error}", after, counts=after is None, unclear=True)])
 
-    async def _ahead(self, web: WebApi, context: Context) -> int:
-        """How far Slack's clock is ahead of ours, milliseconds; asks when no answer has told yet."""
+    async def _find(self, web: WebApi, batch: Batch, context: Context) -> lookup.Found:
+        """Searches from the first attempt on, by Slack's clock; asks for that when no answer has told it yet."""
         if self._offset is None:
             context.count_call("auth")
-            self._learn(await web.whoami(), context)
-        return self._offset or 0
+            reply = await web.whoami()
+            self._learn(reply, context)
+            if reply.kind is not Kind.OK:
+                return lookup.Found(trouble=reply)
+        context.count_call("look-up")
+        return await lookup.find(web, batch.deliveries[0].id, batch.started_at + (self._offset or 0))
 
     async def _tell(self, delivery: Delivery, record: Record, news: News, context: Context) -> Result:
         plain = record.plain(delivery.id)
@@ -176,7 +179,8 @@ class SlackSink(Sink[SlackConfig]):
 
     def _learn(self, reply: Reply, context: Context) -> None:
         seen = lookup.offset(reply.headers, context.now())
-        self._offset = self._offset if seen is None else seen
+        if seen is not None and reply.data:  # without data it may be the clock of a proxy
+            self._offset = seen
 
     def _news(self, delivery: Delivery, record: Record) -> News | None:
         if delivery.event is None or delivery.interview is None:

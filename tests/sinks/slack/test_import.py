@@ -1,0 +1,26 @@
+"""What naming the type costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from connector.sink import Previews
+from sinks.slack import SINK
+
+
+def test_the_heavy_libraries_are_loaded_by_open_alone() -> None:
+    """A fresh process is needed: in this one other tests have loaded them."""
+    code = "import sys, sinks.slack; print(sorted({'aiohttp', 'slack_sdk'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_sink_can_preview() -> None:
+    config = SINK.Config(token="xoxb-1-2-3", channel="C0123456789")
+    assert isinstance(SINK("one", config), Previews)
+
+
+def test_a_finish_goes_before_everything_else() -> None:
+    assert min(SINK.priority, key=SINK.priority.__getitem__) == "interview.finish"
+    assert max(SINK.priority, key=SINK.priority.__getitem__) == "interview.create"
