@@ -150,7 +150,7 @@ class Lane:
     def _is_burst(self, connection: Connection, above: int) -> bool:
         if leases.row(connection, self.name).paused is not None:
             return False
-        return claim.count_due(connection, self.name, above + 1) > above
+        return claim.count_due(connection, self.name, self._clock.now(), above + 1) > above
 
     def _look(self, connection: Connection, now: int) -> _Look:
         row = leases.row(connection, self.name)

@@ -40,7 +40,7 @@ def _work(row: Any) -> Work:
 
 def claim_states(connection: Connection, sink: Any, now: int, limit: int) -> Claim | None:
     """The next batch of a state sink: the newest row of every key that is due. `sink` is its row."""
-    works = claim.newest(connection, sink.name, claim.due_keys(connection, sink.name, now, limit))
+    works = claim.newest(connection, sink.name, claim.due_keys(connection, sink.name, now, limit), now)
     if not works:
         return None
     maybe_sent = sink.batch is not None

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, or_, select, update
-from sqlalchemy.sql.functions import coalesce
 
 from connector.errors import ConnectorError
 from connector.store import leases
 from connector.store.leases import Lease
 from connector.store.portable import among
-from connector.store.schema import DeliveryState, bucket, delivery, sink
+from connector.store.schema import DeliveryState, bucket, delivery, in_state, is_held, sink
 
-PENDING = delivery.c.state == int(DeliveryState.PENDING)
+PENDING = in_state(DeliveryState.PENDING)
 OF_SINK = and_(delivery.c.sink == bindparam("sink"), PENDING)
 
 
@@ -46,8 +45,16 @@ class ClaimMoved(ConnectorError):
     """A claimed row was changed by somebody else before the call; claim again."""
 
 
-def _is_open(now: int) -> ColumnElement[bool]:
-    return or_(delivery.c.bucket.is_(None), bucket.c.name.is_(None), bucket.c.full_at - bucket.c.burst_ms <= now)
+def _opens_at() -> ColumnElement[int]:
+    """When the bucket that a delivery waits for has a token; at once for one that waits for none."""
+    return func.coalesce(bucket.c.full_at - bucket.c.burst_ms, 0)
+
+
+def _held_back() -> ColumnElement[bool]:
+    """That another delivery of the same sink and key is in flight, failed or unclear."""
+    other = delivery.alias()
+    same = and_(other.c.sink == delivery.c.sink, other.c.key == delivery.c.key)
+    return and_(~is_held(), exists().where(same, in_state(DeliveryState.PENDING, other), is_held(other)))
 
 
 def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any]:
@@ -55,14 +62,10 @@ def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any
 
     A row that is in flight, failed or unclear holds back all others of its key, and nothing else.
     """
-    other = delivery.alias()
-    held = exists().where(
-        other.c.sink == delivery.c.sink, other.c.key == delivery.c.key, other.c.state == 0, other.c.held == 1
-    )
     statement = (
         select(delivery)
         .outerjoin(bucket, bucket.c.name == delivery.c.bucket)
-        .where(OF_SINK, delivery.c.not_before <= now, _is_open(now), or_(delivery.c.held == 1, ~held))
+        .where(OF_SINK, delivery.c.not_before <= now, _opens_at() <= now, ~_held_back())
         .order_by(delivery.c.priority, delivery.c.id)
         .limit(limit)
     )
@@ -70,27 +73,26 @@ def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any
 
 
 def due_keys(connection: Connection, name: str, now: int, limit: int) -> list[str]:
-    """Keys of a state sink with something due, in order of arrival; a key in backoff is not due."""
-    other = delivery.alias()
-    backing_off = exists().where(
-        other.c.sink == delivery.c.sink,
-        other.c.key == delivery.c.key,
-        other.c.state == 0,
-        other.c.not_before > now,
-        other.c.held == 1,
-    )
+    """Keys of a state sink with something due, best first; a key in backoff is not due.
+
+    Looks at the first `limit` rows, so that a key with many rows makes the list shorter, not the look longer.
+    """
     statement = (
         select(delivery.c.key)
-        .where(OF_SINK, delivery.c.not_before <= now, ~backing_off)
+        .where(OF_SINK, delivery.c.not_before <= now, ~_held_back())
         .order_by(delivery.c.priority, delivery.c.id)
         .limit(limit)
     )
     return list(dict.fromkeys(connection.execute(statement, {"sink": name}).scalars()))
 
 
-def newest(connection: Connection, name: str, keys: Sequence[str]) -> tuple[Work, ...]:
-    """The newest row of each key with the older ones it supersedes, in the order of `keys`."""
-    statement = select(delivery).where(OF_SINK, among(connection, delivery.c.key, keys)).order_by(delivery.c.id)
+def newest(connection: Connection, name: str, keys: Sequence[str], now: int) -> tuple[Work, ...]:
+    """The newest row of each key with the older ones it supersedes, in the order of `keys`.
+
+    A row whose time has not come (a call asked for by `again`) neither supersedes nor is superseded.
+    """
+    chosen = (OF_SINK, among(connection, delivery.c.key, keys), delivery.c.not_before <= now)
+    statement = select(delivery).where(*chosen).order_by(delivery.c.id)
     by_key: dict[str, list[Any]] = {key: [] for key in keys}
     for row in connection.execute(statement, {"sink": name}):
         by_key[row.key].append(row)
@@ -107,26 +109,25 @@ def _newest(rows: Sequence[Any]) -> Work:
 
 def rows_of_batch(connection: Connection, name: str, batch: str) -> Sequence[Any]:
     """The rows that went out under one batch id and are not settled."""
-    statement = select(delivery).where(OF_SINK, delivery.c.batch == batch).order_by(delivery.c.priority, delivery.c.id)
+    here = (OF_SINK, is_held(), delivery.c.batch == batch)
+    statement = select(delivery).where(*here).order_by(delivery.c.priority, delivery.c.id)
     return connection.execute(statement, {"sink": name}).all()
 
 
-def count_due(connection: Connection, name: str, limit: int) -> int:
-    """How many rows of a sink are pending, counted up to `limit`."""
-    rows = select(delivery.c.id).where(OF_SINK).limit(limit).subquery()
+def count_due(connection: Connection, name: str, now: int, limit: int) -> int:
+    """How many rows of a sink have come to their time, counted up to `limit`."""
+    rows = select(delivery.c.id).where(OF_SINK, delivery.c.not_before <= now).limit(limit).subquery()
     return int(connection.execute(select(func.count()).select_from(rows), {"sink": name}).scalar_one())
 
 
 def next_due(connection: Connection, name: str) -> int | None:
-    """When the first pending row of a sink is due by time or by its bucket; `None` when nothing is pending."""
-    opens = coalesce(bucket.c.full_at - bucket.c.burst_ms, 0)
-    at = case(
-        (delivery.c.bucket.is_(None), delivery.c.not_before),
-        (opens > delivery.c.not_before, opens),
-        else_=delivery.c.not_before,
-    )
+    """When the first row of a sink is due by time or by its bucket; `None` when nothing is pending.
+
+    What is held back is not due before the row that holds it, so it does not count.
+    """
+    at = case((_opens_at() > delivery.c.not_before, _opens_at()), else_=delivery.c.not_before)
     pending = delivery.outerjoin(bucket, bucket.c.name == delivery.c.bucket)
-    statement = select(func.min(at)).select_from(pending).where(OF_SINK)
+    statement = select(func.min(at)).select_from(pending).where(OF_SINK, ~_held_back())
     found = connection.execute(statement, {"sink": name}).scalar()
     return None if found is None else int(found)
 

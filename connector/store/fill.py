@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from connector.event import decode, stage_of
 from connector.route import Routes
-from connector.store.plan import DEFAULT_PRIORITY, score_of
-from connector.store.schema import delivery, interview, note, sink
+from connector.store.plan import DEFAULT_PRIORITY, entered_by, entered_text, score_of
+from connector.store.schema import attempt, delivery, interview, note, sink
 
 CHUNK = 500
 """Interviews per transaction: short enough not to hold up the receiver."""
@@ -27,6 +28,20 @@ def restart(connection: Connection) -> None:
 
 def fill_chunk(connection: Connection, name: str, routes: Routes, now: int) -> bool:
     """Lets the next interviews enter and be delivered. `False` when there are none left."""
+    rows = _next_interviews(connection, name)
+    if not rows:
+        return False
+    there = [row.id for row in rows if name in entered_by(row.entered)]
+    joining = [row for row in rows if name not in entered_by(row.entered) and _enters(row, name, routes)]
+    chosen = [*there, *(row.id for row in joining)]
+    if chosen:
+        connection.execute(insert(delivery), [_delivery(id_, name, now) for id_ in chosen])
+    _put_entered(connection, [(row.id, [*entered_by(row.entered), name]) for row in joining])
+    connection.execute(update(sink).where(sink.c.name == name).values(filled_to=rows[-1].id))
+    return True
+
+
+def _next_interviews(connection: Connection, name: str) -> Sequence[Any]:
     after = connection.execute(select(sink.c.filled_to).where(sink.c.name == name)).scalar_one()
     columns = (
         interview.c.id,
@@ -35,21 +50,19 @@ def fill_chunk(connection: Connection, name: str, routes: Routes, now: int) -> b
         interview.c.position_name,
         interview.c.entered,
     )
-    rows = connection.execute(
-        select(*columns).where(interview.c.id > (after or "")).order_by(interview.c.id).limit(CHUNK)
-    ).all()
-    if not rows:
-        return False
-    chosen = [row for row in rows if name in row.entered.split(",") or _enters(row, name, routes)]
-    if chosen:
-        connection.execute(insert(delivery), [_delivery(row.id, name, now) for row in chosen])
-    for row in chosen:
-        entered = [entry for entry in row.entered.split(",") if entry]
-        if name not in entered:
-            joined = ",".join([*entered, name])
-            connection.execute(update(interview).where(interview.c.id == row.id).values(entered=joined))
-    connection.execute(update(sink).where(sink.c.name == name).values(filled_to=rows[-1].id))
-    return True
+    following = select(*columns).where(interview.c.id > (after or "")).order_by(interview.c.id).limit(CHUNK)
+    return connection.execute(following).all()
+
+
+def _put_entered(connection: Connection, changes: Sequence[tuple[str, Iterable[str]]]) -> None:
+    """Writes which state sinks interviews entered; a new version each, as for every change of their rows."""
+    if changes:
+        connection.execute(
+            update(interview)
+            .where(interview.c.id == bindparam("which"))
+            .values(entered=bindparam("names"), version=interview.c.version + 1),
+            [{"which": id_, "names": entered_text(names)} for id_, names in changes],
+        )
 
 
 def _enters(row: Any, name: str, routes: Routes) -> bool:
@@ -69,15 +82,20 @@ def filled(connection: Connection, name: str, destination: str, digest: str) -> 
 
 
 def rename(connection: Connection, formerly: str, name: str) -> None:
-    """Takes queue, notes and entries of a renamed sink along. Does nothing when there is no such sink any more."""
-    if connection.execute(select(sink.c.name).where(sink.c.name == formerly)).first() is None:
-        return
-    if connection.execute(select(sink.c.name).where(sink.c.name == name)).first() is not None:
+    """Takes queue, notes, record and entries of a renamed sink along.
+
+    Does nothing when there is no such sink any more, or when the new name has a history of its own.
+    """
+    known = set(connection.execute(select(sink.c.name).where(sink.c.name.in_([formerly, name]))).scalars())
+    if known != {formerly}:
         return
     connection.execute(update(sink).where(sink.c.name == formerly).values(name=name, lease_owner=None))
-    connection.execute(update(note).where(note.c.sink == formerly).values(sink=name))
-    connection.execute(update(delivery).where(delivery.c.sink == formerly).values(sink=name))
-    rows = connection.execute(select(interview.c.id, interview.c.entered).where(interview.c.entered.contains(formerly)))
-    for row in rows.all():
-        entered = ",".join(name if entry == formerly else entry for entry in row.entered.split(","))
-        connection.execute(update(interview).where(interview.c.id == row.id).values(entered=entered))
+    for table in (note, delivery, attempt):
+        connection.execute(update(table).where(table.c.sink == formerly).values(sink=name))
+    listed = interview.c.entered.contains(formerly, autoescape=True)
+    rows = connection.execute(select(interview.c.id, interview.c.entered).where(listed)).all()
+    _put_entered(connection, [(row.id, _renamed(entered_by(row.entered), formerly, name)) for row in rows])
+
+
+def _renamed(entries: Iterable[str], formerly: str, name: str) -> list[str]:
+    return [name if entry == formerly else entry for entry in entries]

@@ -32,13 +32,16 @@ def register(connection: Connection, sinks: Mapping[str, str]) -> None:
 
 
 def acquire(connection: Connection, name: str, owner: str, now: int, *, by_force: bool = False) -> Lease | None:
-    """Takes or renews the lease; `None` when another owner holds it. A new owner gets a higher fence."""
+    """Takes or renews the lease; `None` when another owner holds it. A new owner gets a higher fence.
+
+    `by_force` takes it from whoever holds it, the same name included: that may be an earlier process.
+    """
     row = connection.execute(
         select(sink.c.lease_owner, sink.c.lease_until, sink.c.fence).where(sink.c.name == name)
     ).one()
     if row.lease_owner not in {None, owner} and row.lease_until >= now and not by_force:
         return None
-    fence = row.fence if row.lease_owner == owner else row.fence + 1
+    fence = row.fence if row.lease_owner == owner and not by_force else row.fence + 1
     until = now + int(LEASE_SECONDS * 1000)
     changed = connection.execute(
         update(sink)
@@ -59,7 +62,9 @@ def release(connection: Connection, lease: Lease) -> None:
 
 def require(connection: Connection, lease: Lease) -> None:
     """Raises `LeaseLost` unless this lease still stands; call it first in a transaction that writes for a sink."""
-    row = connection.execute(select(sink.c.lease_owner, sink.c.fence).where(sink.c.name == lease.sink)).first()
+    # locked where the database has row locks, so that nobody takes the lease before this transaction ends
+    statement = select(sink.c.lease_owner, sink.c.fence).where(sink.c.name == lease.sink).with_for_update()
+    row = connection.execute(statement).first()
     if row is None or row.lease_owner != lease.owner or row.fence != lease.fence:
         raise LeaseLost(f"the lease on {lease.sink} went to another worker")
 
@@ -90,6 +95,15 @@ def resume(connection: Connection, name: str) -> None:
     """Lets a sink go on, at once."""
     connection.execute(
         update(sink).where(sink.c.name == name).values(paused=None, reason=None, fix=None, probe_at=None, rest_until=0)
+    )
+
+
+def mend(connection: Connection, name: str) -> None:
+    """Ends the pause of a broken sink whose probe worked; one by a person stays."""
+    connection.execute(
+        update(sink)
+        .where(sink.c.name == name, sink.c.paused == "broken")
+        .values(paused=None, reason=None, fix=None, probe_at=None)
     )
 
 

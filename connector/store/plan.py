@@ -122,9 +122,9 @@ def apply_event(plan: GroupPlan, reading: Reading, seq: int, entry: _Merged, dir
         plan.older += 1
     state = entry.state = merge(before, reading)
     sinks = _matching(directory.routes, reading.name, state.values)
-    joined = [name for name in sinks if _is_state(directory, name) and name not in entry.entered]
+    joined = {name for name in sinks if _is_state(directory, name)}.difference(entry.entered)
     if joined:
-        entry.entered = (*entry.entered, *joined)
+        entry.entered = tuple(sorted(joined.union(entry.entered)))
     for name in _receivers(sinks, entry.entered, directory):
         target = directory.targets[name]
         plan.woken.add(name)
@@ -153,9 +153,7 @@ def _current(merged: dict[str, _Merged], stored: Mapping[str, Stored], interview
     if entry is None:
         row = stored.get(interview_id)
         entry = (
-            _Merged(None, 0, ())
-            if row is None
-            else _Merged(decode(row.state), row.version, tuple(name for name in row.entered.split(",") if name))
+            _Merged(None, 0, ()) if row is None else _Merged(decode(row.state), row.version, entered_by(row.entered))
         )
         merged[interview_id] = entry
     return entry
@@ -193,8 +191,18 @@ def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:
         text_of(values, "position_name"),
         str(stage_of(values)),
         state.base[0],
-        ",".join(entry.entered),
+        entered_text(entry.entered),
     )
+
+
+def entered_by(text: str) -> tuple[str, ...]:
+    """The state sinks that an interview entered, from `interview.entered`."""
+    return tuple(text.split(",")) if text else ()
+
+
+def entered_text(names: Iterable[str]) -> str:
+    """What `interview.entered` holds: the names in one order, so that equal sets are equal texts."""
+    return ",".join(sorted(set(names)))
 
 
 def text_of(values: Mapping[str, Value], name: str) -> str:

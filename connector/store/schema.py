@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -14,6 +17,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    literal_column,
     text,
 )
 
@@ -30,6 +34,11 @@ class DeliveryState(IntEnum):
     DELIVERED = 1
     SUPERSEDED = 2
     DEAD = 3
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """What makes an index partial, in both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 metadata = MetaData(
@@ -62,6 +71,7 @@ event = Table(
     Column("mark", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("body", LargeBinary),
+    Index("ix_event_kind", "kind", **_where("kind <> 'event'")),
 )
 """Append only. `kind` is event, unknown or unreadable; `mark` says when the date was not the sender's; the raw body
 may be dropped by retention, the identity never.
@@ -102,17 +112,33 @@ delivery = Table(
     Column("reason", Text),
     Column("reference", Text),
     Column("done_at", BigInteger),
-    Index(
-        "ix_delivery_due", "sink", "priority", "id", sqlite_where=text("state = 0"), postgresql_where=text("state = 0")
-    ),
-    Index("ix_delivery_key", "sink", "key", sqlite_where=text("state = 0"), postgresql_where=text("state = 0")),
-    Index("ix_delivery_dead", "sink", "id", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
+    Index("ix_delivery_due", "sink", "priority", "id", "since", **_where("state = 0")),
+    Index("ix_delivery_key", "sink", "key", **_where("state = 0")),
+    Index("ix_delivery_held", "sink", "key", **_where("state = 0 AND held = 1")),
+    Index("ix_delivery_dead", "sink", "id", **_where("state = 3")),
     sqlite_autoincrement=True,
 )
 """The outbox. `since` starts the retry window (receipt, or a replay). `held`: in flight, failed or unclear, so it holds
 back the others of its key. `batch`: in flight or unclear, so it may have been sent. `bucket`: it waits for a token
-there. `event_seq` is null for a call asked for by `again` and for the filling of a state sink.
+there. `event_seq` is null for a call asked for by `again` and for the filling of a state sink. `since` stands in the
+first index so that counting what is pending reads no rows.
 """
+
+
+def in_state(state: DeliveryState, rows: FromClause = delivery) -> ColumnElement[bool]:
+    """That a delivery is in a state, as a literal: a planner uses no partial index for a parameter."""
+    return rows.c.state == literal_column(str(int(state)))
+
+
+def is_held(rows: FromClause = delivery) -> ColumnElement[bool]:
+    """That a pending delivery holds back the others of its key, as a literal."""
+    return rows.c.held == literal_column("1")
+
+
+def not_understood() -> ColumnElement[bool]:
+    """That an event is unknown or unreadable, as a literal."""
+    return event.c.kind != literal_column("'event'")
+
 
 attempt = Table(
     "attempt",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, insert, select, update
+from sqlalchemy import Column, Connection, and_, bindparam, case, insert, select, update
 
 from connector.sink import Note
 from connector.store import leases, notes
@@ -82,75 +82,108 @@ def settle(connection: Connection, lease: Lease, destination: str, settlement: S
 
 def _settle_done(connection: Connection, settlement: Settlement) -> None:
     plain = [id_ for id_, reference in settlement.delivered if reference is None]
+    referred = [(id_, reference) for id_, reference in settlement.delivered if reference is not None]
     _finish(connection, plain, DeliveryState.DELIVERED, settlement.ended_at)
     _finish(connection, settlement.superseded, DeliveryState.SUPERSEDED, settlement.ended_at)
-    for id_, reference in settlement.delivered:
-        if reference is not None:
-            _finish(connection, [id_], DeliveryState.DELIVERED, settlement.ended_at, reference=reference)
-    for id_, reason in settlement.dead:
-        _finish(connection, [id_], DeliveryState.DEAD, settlement.ended_at, reason=reason)
+    _finish_each(connection, referred, DeliveryState.DELIVERED, settlement.ended_at, delivery.c.reference)
+    _finish_each(connection, settlement.dead, DeliveryState.DEAD, settlement.ended_at, delivery.c.reason)
 
 
-def _finish(connection: Connection, ids: Sequence[int], state: DeliveryState, at: int, **more: str) -> None:
+def _ending(state: DeliveryState, at: int) -> dict[str, Any]:
+    return {"state": int(state), "done_at": at, "held": 0, "bucket": None}
+
+
+def _finish(connection: Connection, ids: Sequence[int], state: DeliveryState, at: int) -> None:
     if ids:
-        connection.execute(
-            update(delivery)
-            .where(among(connection, delivery.c.id, ids), PENDING)
-            .values(state=int(state), done_at=at, held=0, bucket=None, **more)
-        )
+        mine = among(connection, delivery.c.id, ids)
+        connection.execute(update(delivery).where(mine, PENDING).values(_ending(state, at)))
+
+
+def _finish_each(
+    connection: Connection, rows: Sequence[tuple[int, str]], state: DeliveryState, at: int, column: Column[Any]
+) -> None:
+    """As `_finish`, with a text of its own for each row."""
+    if rows:
+        mine = delivery.c.id == bindparam("row")
+        statement = update(delivery).where(mine, PENDING).values({**_ending(state, at), column.name: bindparam("text")})
+        connection.execute(statement, [{"row": id_, "text": text} for id_, text in rows])
 
 
 def _settle_open(connection: Connection, settlement: Settlement) -> None:
     if settlement.retries:
-        connection.execute(
-            update(delivery)
-            .where(delivery.c.id == bindparam("row"), PENDING)
-            .values(
-                attempts=delivery.c.attempts + bindparam("counted"),
-                not_before=bindparam("at"),
-                held=1,
-                bucket=None,
-                reason=bindparam("why"),
-                batch=case((bindparam("keeps") == 1, delivery.c.batch), else_=None),
-            ),
-            [
-                {"row": retry.id, "counted": retry.counted, "at": retry.not_before, "why": retry.reason,
-                 "keeps": int(retry.keeps_batch)}
-                for retry in settlement.retries
-            ],
-        )  # fmt: skip
+        _put_off(connection, settlement.retries)
     if settlement.waiting:
+        mine = among(connection, delivery.c.id, settlement.waiting)
         values: dict[str, Any] = {"bucket": settlement.bucket}
         if not settlement.maybe_sent:
             # what has not failed holds nothing back while it waits for a token
             values |= {"batch": None, "held": case((delivery.c.attempts > 0, delivery.c.held), else_=0)}
-        connection.execute(
-            update(delivery).where(among(connection, delivery.c.id, settlement.waiting), PENDING).values(**values)
-        )
+        connection.execute(update(delivery).where(mine, PENDING).values(values))
+
+
+def _put_off(connection: Connection, retries: Sequence[Retry]) -> None:
+    values = {
+        "attempts": delivery.c.attempts + bindparam("counted"),
+        "not_before": bindparam("at"),
+        "held": 1,
+        "bucket": None,
+        "reason": bindparam("why"),
+        "batch": case((bindparam("keeps") == 1, delivery.c.batch), else_=None),
+    }
+    connection.execute(
+        update(delivery).where(delivery.c.id == bindparam("row"), PENDING).values(values),
+        [
+            {
+                "row": retry.id,
+                "counted": retry.counted,
+                "at": retry.not_before,
+                "why": retry.reason,
+                "keeps": int(retry.keeps_batch),
+            }
+            for retry in retries
+        ],
+    )
 
 
 def _ask_again(connection: Connection, name: str, again: Again, now: int) -> None:
     """One pending call per sink and key: an untried one moves to the earlier time, a tried one keeps its own."""
     mine = and_(OF_SINK, delivery.c.key == again.key, delivery.c.event_seq.is_(None))
-    row = connection.execute(
-        select(delivery.c.id, delivery.c.attempts, delivery.c.not_before).where(mine), {"sink": name}
-    ).first()
+    columns = (delivery.c.id, delivery.c.attempts, delivery.c.held, delivery.c.not_before)
+    row = connection.execute(select(*columns).where(mine), {"sink": name}).first()
     if row is None:
-        known = connection.execute(select(interview.c.id).where(interview.c.id == again.key)).first()
-        values = {"sink": name, "key": again.key, "interview_id": again.key if known else again.asked_by,
-                  "priority": AGAIN_PRIORITY, "since": now, "not_before": again.not_before}  # fmt: skip
-        connection.execute(insert(delivery).values(**values))
-    elif row.attempts == 0 and again.not_before < row.not_before:
+        _add_again(connection, name, again, now)
+    elif not row.attempts and not row.held and again.not_before < row.not_before:
         connection.execute(update(delivery).where(delivery.c.id == row.id).values(not_before=again.not_before))
+
+
+def _add_again(connection: Connection, name: str, again: Again, now: int) -> None:
+    known = connection.execute(select(interview.c.id).where(interview.c.id == again.key)).first()
+    connection.execute(
+        insert(delivery).values(
+            sink=name,
+            key=again.key,
+            interview_id=again.asked_by if known is None else again.key,
+            priority=AGAIN_PRIORITY,
+            since=now,
+            not_before=again.not_before,
+        )
+    )
 
 
 def _record(connection: Connection, name: str, settlement: Settlement) -> None:
     duration = max(0, settlement.ended_at - settlement.started_at)
     rows = [
-        {"sink": name, "batch": settlement.batch, "started_at": settlement.started_at, "duration_ms": duration,
-         "outcome": entry.outcome, "reason": entry.reason, "count": entry.count}
+        {
+            "sink": name,
+            "batch": settlement.batch,
+            "started_at": settlement.started_at,
+            "duration_ms": duration,
+            "outcome": entry.outcome,
+            "reason": entry.reason,
+            "count": entry.count,
+        }
         for entry in settlement.attempts
-    ]  # fmt: skip
+    ]
     if rows:
         connection.execute(insert(attempt), rows)
 
@@ -162,8 +195,8 @@ def _settle_sink(connection: Connection, name: str, settlement: Settlement) -> N
         values |= {"delivered": sink.c.delivered + count, "last_delivered_at": settlement.ended_at}
     if not settlement.maybe_sent:
         values |= {"batch": None, "batch_started_at": None}
+    connection.execute(update(sink).where(sink.c.name == name).values(values))
     if settlement.resumed:
-        values |= {"paused": None, "reason": None, "fix": None, "probe_at": None}
-    connection.execute(update(sink).where(sink.c.name == name).values(**values))
+        leases.mend(connection, name)
     if settlement.pause is not None:
         leases.pause(connection, name, settlement.pause)

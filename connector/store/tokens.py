@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -13,39 +14,59 @@ from connector.store.portable import among, upsert
 from connector.store.schema import bucket
 
 
+class _Bucket(NamedTuple):
+    """A row of `bucket`: when all tokens are back, and how long before that the first one is."""
+
+    full_at: int = 0
+    burst_ms: int = 0
+
+
+_UNUSED = _Bucket()
+
+
 def take(connection: Connection, tokens: Sequence[Token], now: int) -> None:
     """Takes one token of each bucket or none at all. Raises `Wait` for the bucket that opens last."""
-    full_at = _full_at(connection, [token.bucket for token in tokens])
-    rows: dict[str, dict[str, object]] = {}
-    worst: Wait | None = None
+    buckets = _buckets(connection, [token.bucket for token in tokens])
+    waits = []
     for token in tokens:
+        before = buckets.get(token.bucket, _UNUSED)
         step = math.ceil(1000 / token.rate)
         burst_ms = step * (token.burst - 1)
-        at = max(full_at.get(token.bucket, 0), now)
-        if at - burst_ms > now and (worst is None or (at - burst_ms - now) / 1000 > worst.seconds):
-            worst = Wait(token.bucket, (at - burst_ms - now) / 1000)
-        full_at[token.bucket] = at + step
-        rows[token.bucket] = {"name": token.bucket, "full_at": at + step, "burst_ms": burst_ms}
-    if worst is not None:
-        raise worst
-    upsert(connection, bucket, list(rows.values()), ["name"])
+        # the stored burst counts too: a bucket may be shut before its burst is known
+        opens_at = before.full_at - min(burst_ms, before.burst_ms)
+        if opens_at > now:
+            waits.append(Wait(token.bucket, (opens_at - now) / 1000))
+        buckets[token.bucket] = _Bucket(max(before.full_at, now) + step, burst_ms)
+    if waits:
+        raise max(waits, key=lambda wait: wait.seconds)
+    rows = [{"name": token.bucket, **buckets[token.bucket]._asdict()} for token in tokens]
+    upsert(connection, bucket, rows, ["name"])
 
 
 def close(connection: Connection, name: str, seconds: float, now: int) -> None:
     """No token from this bucket for `seconds`, for anybody; a bucket that is shut for longer stays so."""
-    row = connection.execute(select(bucket.c.full_at, bucket.c.burst_ms).where(bucket.c.name == name)).first()
-    burst_ms = 0 if row is None else row.burst_ms
-    opens_at = now + math.ceil(seconds * 1000)
-    full_at = max(opens_at + burst_ms, 0 if row is None else row.full_at)
-    upsert(connection, bucket, [{"name": name, "full_at": full_at, "burst_ms": burst_ms}], ["name"])
+    before = _buckets(connection, [name]).get(name, _UNUSED)
+    full_at = now + math.ceil(seconds * 1000) + before.burst_ms
+    upsert(
+        connection,
+        bucket,
+        [{"name": name, "full_at": max(full_at, before.full_at), "burst_ms": before.burst_ms}],
+        ["name"],
+    )
 
 
 def opens_at(connection: Connection, name: str) -> int:
     """When the bucket has a token again, epoch milliseconds; 0 when nobody has used it."""
-    row = connection.execute(select(bucket.c.full_at, bucket.c.burst_ms).where(bucket.c.name == name)).first()
-    return 0 if row is None else int(row.full_at - row.burst_ms)
+    statement = select(bucket.c.full_at - bucket.c.burst_ms).where(bucket.c.name == name)
+    return int(connection.execute(statement).scalar() or 0)
 
 
-def _full_at(connection: Connection, names: Sequence[str]) -> dict[str, int]:
-    rows = connection.execute(select(bucket.c.name, bucket.c.full_at).where(among(connection, bucket.c.name, names)))
-    return {row.name: row.full_at for row in rows}
+def _buckets(connection: Connection, names: Sequence[str]) -> dict[str, _Bucket]:
+    # locked where the database has row locks, in one order, so that two takers can neither meet nor block each other
+    statement = (
+        select(bucket.c.name, bucket.c.full_at, bucket.c.burst_ms)
+        .where(among(connection, bucket.c.name, names))
+        .order_by(bucket.c.name)
+        .with_for_update()
+    )
+    return {row.name: _Bucket(row.full_at, row.burst_ms) for row in connection.execute(statement)}

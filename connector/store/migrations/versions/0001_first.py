@@ -60,10 +60,18 @@ def upgrade() -> None:
     op.create_index(
         "ix_delivery_due",
         "delivery",
-        ["sink", "priority", "id"],
+        ["sink", "priority", "id", "since"],
         unique=False,
         sqlite_where=sa.text("state = 0"),
         postgresql_where=sa.text("state = 0"),
+    )
+    op.create_index(
+        "ix_delivery_held",
+        "delivery",
+        ["sink", "key"],
+        unique=False,
+        sqlite_where=sa.text("state = 0 AND held = 1"),
+        postgresql_where=sa.text("state = 0 AND held = 1"),
     )
     op.create_index(
         "ix_delivery_key",
@@ -89,6 +97,14 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_event")),
         sa.UniqueConstraint("identity", name=op.f("uq_event_identity")),
+    )
+    op.create_index(
+        "ix_event_kind",
+        "event",
+        ["kind"],
+        unique=False,
+        sqlite_where=sa.text("kind <> 'event'"),
+        postgresql_where=sa.text("kind <> 'event'"),
     )
     op.create_table(
         "interview",
