@@ -21,7 +21,8 @@ class Record:
 
     `ts` is the first message about the interview, `""` for one whose timestamp nobody knows, `None` when there is
     none; `extra` the later ones: all that must be found again to take a name back. `intent` is what the call under
-    way says: its delivery's id `k`, what is `told` by it, and `plain`, the error that made us leave out the blocks.
+    way says: its delivery's id `k`, when it was made `at` (epoch milliseconds), what is `told` by it, and `plain`, the
+    error that made us leave out the blocks.
     """
 
     told: Told = field(default_factory=dict)
@@ -48,9 +49,9 @@ class Record:
         """The error for which Slack refused this delivery's blocks, `""` when it did not."""
         return str(self.intent.get("plain", "")) if self.intends(key) else ""
 
-    def intending(self, key: str, told: Told, plain: str) -> Note:
+    def intending(self, key: str, told: Told, at: int, plain: str) -> Note:
         """The note while a call is under way."""
-        return {**self._lasting(self.told), "intent": {"k": key, "told": dict(told), "plain": plain}}
+        return {**self._lasting(self.told), "intent": {"k": key, "at": at, "told": dict(told), "plain": plain}}
 
     def posted(self, ts: str, told: Told) -> Note:
         """The note once a message with this timestamp stands in the channel."""

@@ -127,7 +127,7 @@ class SlackSink(Sink[SlackConfig]):
     async def _look(self, web: WebApi, batch: Batch, record: Record, context: Context) -> Result | None:
         """What an earlier call left in the channel; `None` when it left nothing or Slack does not let us look."""
         (delivery,) = batch.deliveries
-        too_early = batch.started_at + SETTLING - context.now()
+        too_early = record.intent["at"] + SETTLING - context.now()
         if too_early > 0:
             return Result([RetryLater("settling", after=too_early / 1000, counts=False, unclear=True)])
         await context.take(*self._rates.to_look())
@@ -155,13 +155,13 @@ class SlackSink(Sink[SlackConfig]):
         message = self._message(delivery, news)
         await context.take(*self._rates.to_post())
         if self._web is not None:
-            await context.remember({_key(delivery): record.intending(delivery.id, news.told, plain)})
+            await context.remember({_key(delivery): record.intending(delivery.id, news.told, context.now(), plain)})
         reply = await self._post(plainly(message, plain) if plain else message, context)
         if reply.kind is Kind.OK:
             ts = str(reply.data.get("ts", ""))
             return _result(delivery, Delivered(ts or None), record.posted(ts, news.told))
         if reply.kind is Kind.BAD or (reply.kind is Kind.STRANGE and delivery.attempt >= STRANGE_TRIES):
-            return _refused(delivery, record, news, reply)
+            return _refused(delivery, record, news, reply, context.now())
         return Result([await self._not_now(reply, context)])
 
     async def _post(self, message: Message, context: Context) -> Reply:
@@ -213,11 +213,11 @@ class SlackSink(Sink[SlackConfig]):
         return self._web
 
 
-def _refused(delivery: Delivery, record: Record, news: News, reply: Reply) -> Result:
+def _refused(delivery: Delivery, record: Record, news: News, reply: Reply, at: int) -> Result:
     """Once more without blocks, by the note and a turn of its own; a plain message that is refused is dead."""
     if record.plain(delivery.id):
         return _result(delivery, Rejected(reply.detail), record.silent(record.told))
-    note = record.intending(delivery.id, news.told, reply.error)
+    note = record.intending(delivery.id, news.told, at, reply.error)
     return _result(delivery, RetryLater(reply.error, after=1.0), note)
 
 

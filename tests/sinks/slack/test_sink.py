@@ -299,6 +299,15 @@ class TestLookUp:
         assert outcome == RetryLater("settling", after=2.0, counts=False, unclear=True)
         assert slack.requests == ["chat.postMessage"]
 
+    async def test_after_a_second_lost_answer_the_look_waits_again(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.REFUSE)
+        slack.faults.add(replace(faults.DROP, match="chat.postMessage"))
+        await self.again(sink, context, started)
+        outcome = await self.again(sink, context, started)
+        assert outcome == RetryLater("settling", after=3.0, counts=False, unclear=True)
+
     @pytest.mark.parametrize("skew", [-120, 0, 120])
     async def test_the_clock_that_counts_is_slacks(
         self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str, skew: int
