@@ -1,0 +1,29 @@
+"""The webhook keeps what every sink promises."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.testing.contract import SinkContract
+from sinks.webhook import Webhook, WebhookConfig
+from tests.sinks.webhook.conftest import SECRET
+from tests.sinks.webhook.receiver import Reply
+
+
+class TestWebhook(SinkContract):
+    @pytest.fixture(autouse=True)
+    def _receiver(self, receiver):
+        self.receiver = receiver
+
+    def make_sink(self):
+        return Webhook("forward", WebhookConfig(url=f"{self.receiver.url}/very-secret-path", secret=SECRET))
+
+    def delivered(self):
+        """What a receiver that drops repeats keeps."""
+        return sorted({request.headers["webhook-id"] for request in self.receiver.requests})
+
+    def break_destination(self):
+        self.receiver.reply = Reply(500, body="Wayne Knight broke it")
+
+    def mend_destination(self):
+        self.receiver.reply = Reply(200)
