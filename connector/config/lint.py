@@ -71,7 +71,7 @@ def _same_target(entries: Sequence[SinkEntry]) -> Iterator[Problem]:
     first: dict[tuple[str, str], str] = {}
     for entry in entries:
         sink = entry.cls(entry.name, entry.config)
-        target = (entry.type, str(getattr(sink, "target", sink.destination)))
+        target = (entry.type, sink.destination)
         other = first.setdefault(target, entry.name)
         if other != entry.name:
             yield Problem(f"sinks.{entry.name}", f"writes the same destination as {other}", "remove one of them")
