@@ -1,0 +1,94 @@
+"""docs/sinks.md tells the truth: every sink, every setting with its default, every column, examples that load."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from connector.registry import BUILT_IN, load_sink_class
+from connector.testing import make_batch, make_delivery
+from sinks.table import SPECS
+from sinks.webhook import signature_headers, signing_key
+from tests.sinks.webhook.receiver import whsec
+
+PAGE = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text("utf-8")
+SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+SECRETS = {"slack": {"token": "xoxb-1"}, "webhook": {"url": "https://hooks.example.org/", "secret": whsec("a")}}
+TOLD_FOR_ALL = {"timezone"}
+
+
+def table(kind):
+    """Setting -> default, as the page has them."""
+    return dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", SECTIONS[kind].split("\n###")[0], re.MULTILINE))
+
+
+def test_every_shipped_sink_has_its_section():
+    assert set(BUILT_IN) <= SECTIONS.keys()
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_every_setting_is_told(kind):
+    assert table(kind).keys() == load_sink_class(kind).Config.model_fields.keys() - TOLD_FOR_ALL
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_every_default_is_the_one_told(kind):
+    told = table(kind)
+    for name, field in load_sink_class(kind).Config.model_fields.items():
+        if name in TOLD_FOR_ALL or not told[name].startswith("`"):
+            continue
+        default = field.default if isinstance(field.default, tuple) else (field.default,)
+        shown = [value.strip("`") for value in told[name].split(", ")]
+        assert shown == [f"{value:g}" if isinstance(value, float | int) else value for value in default]
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_what_is_called_required_is(kind):
+    required = {name for name, default in table(kind).items() if default == "required"}
+    fields = load_sink_class(kind).Config.model_fields
+    assert required == {name for name, field in fields.items() if field.is_required()}
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_the_examples_are_accepted(kind):
+    [example] = re.findall(r"```toml\n(.*?)```", SECTIONS[kind], re.DOTALL)
+    [settings] = tomllib.loads(example)["sinks"].values()
+    assert settings.pop("type") == kind
+    config = load_sink_class(kind).Config.model_validate({**SECRETS.get(kind, {}), **settings})
+    assert settings.keys() <= config.model_fields_set
+
+
+def test_every_column_is_told_with_its_title():
+    told = dict(re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", SECTIONS["Columns"], re.MULTILINE))
+    assert told == {field: spec.title for field, spec in SPECS.items()}
+
+
+async def test_the_example_of_a_request_has_the_keys_of_a_real_one():
+    import json
+
+    config = load_sink_class("webhook").Config(**SECRETS["webhook"])
+    [text] = await load_sink_class("webhook")("forward", config).preview(make_batch(make_delivery()), None)
+    [example] = re.findall(r"```json\n(.*?)```", SECTIONS["webhook"], re.DOTALL)
+    assert _keys(json.loads(example)) == _keys(json.loads(text.split("\n", 1)[1]))
+
+
+def test_the_verification_shown_accepts_what_we_sign_and_nothing_else():
+    [code] = re.findall(r"```python\n(.*?)```", SECTIONS["webhook"], re.DOTALL)
+    shown = {}
+    exec(compile(code, "docs/sinks.md", "exec"), shown)
+    headers = signature_headers([signing_key(whsec("old")), signing_key(whsec("new"))], "d-1", 1_757_500_000_000, b"{}")
+    assert shown["is_genuine"](whsec("new"), headers, b"{}")
+    assert not shown["is_genuine"](whsec("new"), headers, b"{} ")
+    assert not shown["is_genuine"](whsec("other"), headers, b"{}")
+
+
+def _keys(value):
+    """The shape of a document; what interviews carry differs."""
+    return (
+        {key: None if key == "fields" else _keys(inner) for key, inner in value.items()}
+        if isinstance(value, dict)
+        else 0
+    )
