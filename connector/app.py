@@ -25,11 +25,9 @@ from connector.dispatch.rules import Policy
 from connector.errors import UsageError
 from connector.hireflix.signature import Verifier
 from connector.sink import Sink
-from connector.store import database
 from connector.store.lock import StoreLock
-from connector.store.migrate_apart import migrate_apart
+from connector.store.migrate_apart import prepare
 from connector.store.plan import Directory, GroupPlan, Target
-from connector.store.schema import REVISION
 from connector.store.store import SqliteStore
 from connector.web.health import Health, health_routes
 from connector.web.metrics import Metrics
@@ -51,37 +49,26 @@ class Service:
     metrics: Metrics
 
 
-async def prepare_store(config: Config) -> Path:
-    """Makes the folder and the file of a SQLite store, or brings its schema up to date after copying it.
-
-    Returns its path. Raises `UsageError` for a store that this version cannot serve, `StoreUnavailable` when the
-    file cannot be used.
-    """
-    path = config.store.file
-    if path is None:
+def store_path(config: Config) -> Path:
+    """The file of the store. Raises `UsageError` for a store that this version cannot serve."""
+    if config.store.file is None:
         raise UsageError("store.url: this version serves SQLite stores only; use sqlite:///data/connector.db")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found = database.revision_of(path)
-    if found == REVISION:
-        return path
-    if found is not None:
-        database.require_older(found)
-        copy = database.backup(path, found)
-        log.info("store copied before its schema changes", copy=copy.name)
-    await migrate_apart(f"sqlite:///{path}")
-    path.chmod(0o600)
-    return path
+    return config.store.file
 
 
 @asynccontextmanager
 async def running(config: Config, secrets: Sequence[str], *, clock: Clock | None = None) -> AsyncIterator[Service]:
     """A service from start to graceful stop. `secrets` are the webhook secrets, generated ones included.
 
-    Holds the store for itself: raises `UsageError` when another process serves it.
+    Holds the store for itself, and makes it or brings its schema up to date first. Raises `UsageError` when another
+    process serves it, `StoreUnavailable` and `SchemaMismatch` when the file cannot be used.
     """
     clock = clock or SystemClock()
-    path = await prepare_store(config)
+    path = store_path(config)
     with StoreLock(path):
+        copy = await prepare(path)
+        if copy is not None:
+            log.info("store copied before its schema changed", copy=copy.name)
         sinks = [entry.cls(entry.name, entry.config) for entry in config.sinks.values()]
         service = _wire(config, secrets, path, sinks, clock)
         try:

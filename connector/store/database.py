@@ -1,9 +1,10 @@
-"""Opening a SQLite store: its file, its pragmas, its schema version."""
+"""Opening a SQLite store: its file, its pragmas, its schema version, and what its errors mean."""
 
 from __future__ import annotations
 
-import shutil
+import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine
@@ -14,6 +15,26 @@ from connector.errors import SchemaMismatch, StoreUnavailable
 from connector.store.schema import REVISION
 
 PAGE_CACHE_KIB = 8192
+OPEN_SECONDS = 5
+"""How long opening waits for another process that is just opening or closing the file."""
+
+_TROUBLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+_OTHER_TABLES = (
+    "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT IN ('alembic_version', 'sqlite_sequence')"
+)
 
 
 def sqlite_path(url: str) -> Path:
@@ -22,48 +43,76 @@ def sqlite_path(url: str) -> Path:
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A driver connection in autocommit mode that never waits for a lock. Raises `StoreUnavailable`.
+    """A driver connection in autocommit mode to a file that exists. Raises `StoreUnavailable`.
 
-    Write-ahead log with `synchronous=FULL`: a commit that returned is on the disk (SQLite, PRAGMA synchronous).
+    A writer never waits for a lock, so that the event loop does not. Write-ahead log with `synchronous=FULL`: a
+    commit that returned is on the disk (SQLite, PRAGMA synchronous).
     """
     try:
         connection = sqlite3.connect(
-            f"file:{_quoted(path)}?mode={'ro' if read_only else 'rwc'}",
+            f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
-            timeout=5 if read_only else 0,
+            timeout=OPEN_SECONDS,
         )
-        if not read_only:
-            connection.execute("PRAGMA journal_mode=WAL")
-        for pragma in ("synchronous=FULL", "temp_store=MEMORY", f"cache_size=-{PAGE_CACHE_KIB}"):
-            connection.execute(f"PRAGMA {pragma}")
+        try:
+            _set_up(connection, read_only=read_only)
+        except sqlite3.Error:
+            connection.close()
+            raise
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"the store {path.name} cannot be opened: {error}") from error
+        raise StoreUnavailable(f"the store {path.name} cannot be opened: {error}; see [store] url") from error
     return connection
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+def _set_up(connection: sqlite3.Connection, *, read_only: bool) -> None:
+    if not read_only:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA busy_timeout=0")
+    for pragma in ("synchronous=FULL", "temp_store=MEMORY", f"cache_size=-{PAGE_CACHE_KIB}"):
+        connection.execute(f"PRAGMA {pragma}")
 
 
 def through_sqlalchemy(connection: sqlite3.Connection) -> Connection:
     """The same driver connection behind SQLAlchemy; who uses it opens and ends transactions by hand."""
     # no reset: a rollback by the pool would end a transaction that somebody else has open on this connection
     engine: Engine = create_engine(
-        "sqlite://", creator=lambda: connection, poolclass=StaticPool, pool_reset_on_return=None
+        "sqlite://", creator=lambda: connection, poolclass=StaticPool, pool_reset_on_return=None, hide_parameters=True
     )
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
+def cause_of(error: BaseException) -> BaseException:
+    """The driver's error, whether or not SQLAlchemy stands around it."""
+    inner = getattr(error, "orig", None)
+    return inner if isinstance(inner, BaseException) else error
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Whether an error speaks of the store (disk, lock, file), not of one statement or its values."""
+    return getattr(cause_of(error), "sqlite_errorcode", 0) & 0xFF in _TROUBLE
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether another connection writes just now."""
+    code = getattr(cause_of(error), "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
 def revision(connection: sqlite3.Connection) -> str | None:
-    """The schema's revision, `None` in an empty file. Raises `StoreUnavailable` when the file is no store."""
+    """The schema's revision, `None` in an empty file.
+
+    Raises `StoreUnavailable` when the file is no SQLite database, `SchemaMismatch` when it is one of something else.
+    """
     try:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.OperationalError:
-        return None
+        tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        row = tables and connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        is_foreign = row is None and connection.execute(_OTHER_TABLES).fetchone() is not None
     except sqlite3.DatabaseError as error:
-        raise StoreUnavailable(f"the store is no SQLite database: {error}") from error
+        raise StoreUnavailable(f"the store cannot be read: {error}; see [store] url") from error
+    if is_foreign:
+        raise SchemaMismatch("the file is a database of something else: name another one ([store] url)")
     return None if row is None else str(row[0])
 
 
@@ -71,11 +120,8 @@ def revision_of(path: Path) -> str | None:
     """As `revision`, for a file that need not exist."""
     if not path.exists():
         return None
-    connection = connect(path, read_only=True)
-    try:
+    with closing(connect(path, read_only=True)) as connection:
         return revision(connection)
-    finally:
-        connection.close()
 
 
 def require_current(found: str | None) -> None:
@@ -84,29 +130,38 @@ def require_current(found: str | None) -> None:
         return
     if found is None:
         raise SchemaMismatch("the store is empty: start `connector serve` once, it makes the store")
+    require_older(found)
     raise SchemaMismatch(
         f"the store's schema is {found}, this version works with {REVISION}: "
-        "run the newest connector, or let `connector serve` bring the store up to date"
+        "start `connector serve` once, it brings the store up to date"
     )
 
 
-def require_older(found: str) -> None:
-    """Raises `SchemaMismatch` for a schema that a newer version made."""
-    if found > REVISION:
+def require_older(found: str, newest: str = REVISION) -> None:
+    """Raises `SchemaMismatch` for a schema that a newer version made; revisions sort as texts."""
+    if found > newest:
         raise SchemaMismatch(
-            f"the store's schema is {found}, this version knows {REVISION} at most: run the newest connector"
+            f"the store's schema is {found}, this version knows {newest} at most: run the newest connector"
         )
 
 
-def backup(path: Path, found: str) -> Path:
-    """Copies the store beside itself before its schema changes; returns the copy."""
-    copy = path.with_name(f"{path.name}.before-{REVISION}-from-{found}")
-    source = connect(path)
+def make_empty(path: Path) -> None:
+    """Makes the file that the schema will go into, for its owner's eyes only. Raises `StoreUnavailable`."""
     try:
-        with sqlite3.connect(copy) as target:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
+    except OSError as error:
+        raise StoreUnavailable(f"the store {path} cannot be made: {error.strerror}; see [store] url") from error
+
+
+def backup(path: Path, found: str, newest: str = REVISION) -> Path:
+    """Copies the store beside itself before its schema changes; returns the copy. Raises `StoreUnavailable`."""
+    copy = path.with_name(f"{path.name}.before-{newest}-from-{found}")
+    try:
+        os.close(os.open(copy, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+        with closing(connect(path, read_only=True)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
-        target.close()
-    finally:
-        source.close()
-    shutil.copymode(path, copy)
+    except (OSError, sqlite3.Error) as error:
+        copy.unlink(missing_ok=True)
+        raise StoreUnavailable(f"the store could not be copied before its schema changes: {error}") from error
     return copy

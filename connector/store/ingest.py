@@ -17,35 +17,29 @@ _encode = msgspec.json.Encoder().encode
 class Ingest:
     """Reads what a group needs, plans it and writes it. Numbers events itself: it is the only writer of events."""
 
-    def __init__(self, connection: sqlite3.Connection, directory: Directory) -> None:
+    def __init__(self, directory: Directory) -> None:
         self._statements: IngestStatements = sqlite_statements()
         self._directory = directory
-        self._next = int(connection.execute("SELECT coalesce(max(seq), 0) + 1 FROM event").fetchone()[0])
-        self._given = 0
+        self._next: int | None = None
 
     def write(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> GroupPlan:
         """Writes one group and returns its plan; the transaction stays open."""
-        self._given = 0
         identities = [arrival.reading.identity for arrival in arrivals]
-        known: dict[str, int] = dict(self._rows(connection, self._statements.known.sql, identities))
+        known: dict[str, int] = dict(_rows(connection, self._statements.known.sql, identities))
         interviews = {arrival.reading.interview_id for arrival in arrivals if arrival.reading.interview_id}
         stored = {
             row[0]: Stored(row[1], row[2], row[3])
-            for row in self._rows(connection, self._statements.states.sql, sorted(interviews))
+            for row in _rows(connection, self._statements.states.sql, sorted(interviews))
         }
-        plan = plan_group(arrivals, known, stored, self._directory, self._next)
+        first = _first_number(connection) if self._next is None else self._next
+        plan = plan_group(arrivals, known, stored, self._directory, first)
         self._put(connection, plan)
-        self._given = len(plan.events)
-        self._next += self._given
+        self._next = first + len(plan.events)
         return plan
 
     def take_back(self) -> None:
-        """Gives back the numbers of the last group: its transaction was rolled back."""
-        self._next -= self._given
-        self._given = 0
-
-    def _rows(self, connection: sqlite3.Connection, sql: str, listed: Sequence[str]) -> list[tuple[Any, ...]]:
-        return connection.execute(sql, (_encode(listed).decode(),)).fetchall()
+        """The transaction was rolled back: its numbers were never given, so the store is asked for the next one."""
+        self._next = None
 
     def _put(self, connection: sqlite3.Connection, plan: GroupPlan) -> None:
         if plan.events:
@@ -54,3 +48,11 @@ class Ingest:
             connection.executemany(self._statements.put_interview.sql, plan.interviews)
         if plan.deliveries:
             connection.executemany(self._statements.add_delivery.sql, plan.deliveries)
+
+
+def _rows(connection: sqlite3.Connection, sql: str, listed: Sequence[str]) -> list[tuple[Any, ...]]:
+    return connection.execute(sql, (_encode(listed).decode(),)).fetchall()
+
+
+def _first_number(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(seq), 0) + 1 FROM event").fetchone()[0])

@@ -8,25 +8,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from connector.errors import UsageError
+from connector.errors import StoreUnavailable, UsageError
 
 
 class StoreLock:
-    """Holds `<store>.lock` while open. Raises `UsageError` when another process holds it."""
+    """Holds `<store>.lock` while open.
+
+    Raises `UsageError` when another process holds it, `StoreUnavailable` when the file cannot be made.
+    """
 
     def __init__(self, store: Path) -> None:
-        self._path = store.with_name(f"{store.name}.lock")
+        self._store = store
         self._file = -1
 
     def __enter__(self) -> Self:
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = self._store.with_name(f"{self._store.name}.lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"{path} cannot be made: {error.strerror}; see [store] url") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             os.close(self._file)
             raise UsageError(
-                f"another connector serves {self._path.with_suffix('').name} already; stop it first, or give this one "
-                "a store of its own ([store] url)"
+                f"another connector serves {self._store.name} already; stop it first, or give this one a store of its "
+                "own ([store] url)"
+                if isinstance(error, BlockingIOError)
+                else f"{path} cannot be locked: {error.strerror}; the store must lie on a local disk ([store] url)"
             ) from None
         return self
 

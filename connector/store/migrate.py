@@ -7,34 +7,61 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+from connector.store.migrate_apart import SCRIPTS
 
 
-def alembic_config() -> Config:
+def alembic_config(scripts: Path = SCRIPTS) -> Config:
     """Alembic's settings without a file."""
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
 
-def migrate(url: str) -> None:
-    """Upgrades the store at a SQLAlchemy URL to the newest revision, in this process."""
-    engine = create_engine(url)
+def migrate(url: str, scripts: Path = SCRIPTS, to: str = "head") -> None:
+    """Upgrades the store at a SQLAlchemy URL, in this process. Each migration is applied whole or not at all."""
+    engine = create_engine(url, hide_parameters=True)
+    if engine.dialect.name == "sqlite":
+        _with_transactions(engine)
     try:
         with engine.connect() as connection:
-            config = alembic_config()
+            config = alembic_config(scripts)
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            connection.commit()
+            command.upgrade(config, to)
     finally:
         engine.dispose()
 
 
+def _with_transactions(engine: Engine) -> None:
+    """The driver opens none before it changes a schema (Python, sqlite3, transaction control), so we do."""
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def _began(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def main() -> None:
+    """The child process: reads the URL, tells a failure in one line."""
+    scripts = Path(sys.argv[1]) if len(sys.argv) > 1 else SCRIPTS
+    try:
+        migrate(sys.stdin.read(), scripts)
+    except SQLAlchemyError as error:
+        sys.exit(f"{getattr(error, 'orig', None) or error}")
+    except CommandError as error:
+        sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    migrate(sys.stdin.read())
+    main()

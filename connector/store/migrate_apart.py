@@ -1,14 +1,37 @@
-"""Runs the migrations in a child process, so that the service never loads Alembic."""
+"""Makes a SQLite store ready to be served. Migrations run in a child process: the service never loads Alembic."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
 from connector.errors import StoreUnavailable
+from connector.store import database
+from connector.store.schema import REVISION
+
+SCRIPTS = Path(__file__).parent / "migrations"
 
 
-async def migrate_apart(url: str) -> None:
+async def prepare(path: Path, newest: str = REVISION, scripts: Path = SCRIPTS) -> Path | None:
+    """Makes the store at a path, or brings its schema up to date after copying it; the caller holds its lock.
+
+    Returns the copy, if one was made. Raises `StoreUnavailable` and `SchemaMismatch`.
+    """
+    found = database.revision_of(path)
+    if found == newest:
+        return None
+    copy = None
+    if found is None:
+        database.make_empty(path)
+    else:
+        database.require_older(found, newest)
+        copy = await asyncio.to_thread(database.backup, path, found, newest)
+    await migrate_apart(f"sqlite:///{path}", scripts)
+    return copy
+
+
+async def migrate_apart(url: str, scripts: Path = SCRIPTS) -> None:
     """Brings the store at a SQLAlchemy URL to the newest revision.
 
     Raises `StoreUnavailable` with the last line of what the child said.
@@ -17,6 +40,7 @@ async def migrate_apart(url: str) -> None:
         sys.executable,
         "-m",
         "connector.store.migrate",
+        str(scripts),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

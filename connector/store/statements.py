@@ -8,11 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Dialect, bindparam, func, select
+from sqlalchemy import Dialect, Table, bindparam, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
 
 from connector.store.schema import delivery, event, interview
+
+EVENT_COLUMNS = (
+    "seq",
+    "identity",
+    "sha256",
+    "kind",
+    "name",
+    "interview_id",
+    "occurred_at",
+    "received_at",
+    "mark",
+    "reason",
+    "body",
+)
+INTERVIEW_COLUMNS = ("id", "state", "version", "position_id", "position_name", "stage", "updated_at", "entered")
+DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "since")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +48,15 @@ def compiled(statement: ClauseElement, dialect: Dialect) -> Compiled:
 
 @dataclass(frozen=True, slots=True)
 class IngestStatements:
-    """What one group of events needs: two reads, three writes."""
+    """What one group of events needs: two reads, three writes.
+
+    A read takes one parameter, a JSON list. The parameters of a write are its columns, in the order named above.
+    """
 
     known: Compiled
-    """Parameter: a JSON list of identities. Rows: identity, seq."""
+    """Of identities; rows: identity, seq."""
     states: Compiled
-    """Parameter: a JSON list of interview ids. Rows: id, state, version, entered."""
+    """Of interview ids; rows: id, state, version, entered."""
     add_event: Compiled
     put_interview: Compiled
     add_delivery: Compiled
@@ -47,40 +66,31 @@ def sqlite_statements() -> IngestStatements:
     """For SQLite, whose lists travel as one JSON parameter."""
     dialect = sqlite.dialect(paramstyle="qmark")
     listed = select(func.json_each(bindparam("list")).table_valued("value").c.value)
-    insert = sqlite.insert(interview)
+    known = select(event.c.identity, event.c.seq).where(event.c.identity.in_(listed))
+    states = select(interview.c.id, interview.c.state, interview.c.version, interview.c.entered)
+    insert = sqlite.insert(interview).values(_parameters(INTERVIEW_COLUMNS))
     put = insert.on_conflict_do_update(
         index_elements=[interview.c.id],
-        set_={
-            name: insert.excluded[name]
-            for name in ("state", "version", "position_id", "position_name", "stage", "updated_at", "entered")
-        },
+        set_={name: insert.excluded[name] for name in INTERVIEW_COLUMNS if name != "id"},
     )
     return IngestStatements(
-        known=compiled(select(event.c.identity, event.c.seq).where(event.c.identity.in_(listed)), dialect),
-        states=compiled(
-            select(interview.c.id, interview.c.state, interview.c.version, interview.c.entered).where(
-                interview.c.id.in_(listed)
-            ),
-            dialect,
-        ),
-        add_event=compiled(event.insert().values({name: bindparam(name) for name in EVENT_COLUMNS}), dialect),
-        put_interview=compiled(put.values({name: bindparam(name) for name in INTERVIEW_COLUMNS}), dialect),
-        add_delivery=compiled(delivery.insert().values({name: bindparam(name) for name in DELIVERY_COLUMNS}), dialect),
+        known=compiled(known, dialect),
+        states=compiled(states.where(interview.c.id.in_(listed)), dialect),
+        add_event=_adding(event, EVENT_COLUMNS, dialect),
+        put_interview=_ordered(compiled(put, dialect), INTERVIEW_COLUMNS),
+        add_delivery=_adding(delivery, DELIVERY_COLUMNS, dialect),
     )
 
 
-EVENT_COLUMNS = (
-    "seq",
-    "identity",
-    "sha256",
-    "kind",
-    "name",
-    "interview_id",
-    "occurred_at",
-    "received_at",
-    "mark",
-    "reason",
-    "body",
-)
-INTERVIEW_COLUMNS = ("id", "state", "version", "position_id", "position_name", "stage", "updated_at", "entered")
-DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "since")
+def _parameters(columns: Sequence[str]) -> dict[str, object]:
+    return {name: bindparam(name) for name in columns}
+
+
+def _adding(table: Table, columns: Sequence[str], dialect: Dialect) -> Compiled:
+    return _ordered(compiled(table.insert().values(_parameters(columns)), dialect), columns)
+
+
+def _ordered(statement: Compiled, columns: Sequence[str]) -> Compiled:
+    # SQLAlchemy takes the order of the table's columns; the rows of a plan must be in the same
+    assert statement.names == tuple(columns)
+    return statement

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Reader:
-    """A read-only connection in a thread of its own; each query sees the latest commit."""
+    """A read-only connection in a thread of its own; each query sees the newest commit, and one only."""
 
     def __init__(self, path: Path, name: str) -> None:
         self._raw = database.connect(path, read_only=True)
@@ -34,27 +34,43 @@ class Reader:
 
     async def run(self, query: Callable[[Connection], T]) -> T:
         """Runs a query. Raises `StoreUnavailable`."""
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._thread, query, self._connection)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._look, query)
         except (sqlite3.Error, DBAPIError) as error:
-            raise StoreUnavailable(f"the store cannot be read: {type(error).__name__}") from error
+            if not database.is_trouble(error):
+                raise
+            raise StoreUnavailable(f"the store cannot be read: {database.cause_of(error)}") from error
+
+    def _look(self, query: Callable[[Connection], T]) -> T:
+        self._raw.execute("BEGIN")
+        try:
+            return query(self._connection)
+        finally:
+            self._raw.execute("ROLLBACK")
 
     def close(self) -> None:
+        """Lets the running query end, then closes the connection."""
         self._thread.shutdown(wait=True)
         self._connection.close()
         self._raw.close()
 
 
 class SqliteStore:
-    """A SQLite file with one writer and two readers, one for the lanes and one for whoever looks."""
+    """A SQLite file with one writer and two readers, one for the lanes and one for whoever looks.
+
+    Raises `StoreUnavailable`, or `SchemaMismatch` for a schema that is not this version's.
+    """
 
     def __init__(self, path: Path, directory: Directory, on_group: Callable[[GroupPlan], None], *, intake: int) -> None:
         connection = database.connect(path)
-        database.require_current(database.revision(connection))
+        try:
+            database.require_current(database.revision(connection))
+            self.instance = _instance(connection)
+        except BaseException:
+            connection.close()
+            raise
         self.path = path
-        self.instance = _instance(connection)
-        self._writer = Writer(connection, Ingest(connection, directory), on_group, limit=intake)
+        self._writer = Writer(connection, Ingest(directory), on_group, limit=intake)
         self._lanes = Reader(path, "store-lanes")
         self._looks = Reader(path, "store-looks")
 
@@ -86,10 +102,10 @@ class SqliteStore:
         await self.write(lambda connection: _touch(connection, now))
 
     async def close(self) -> None:
-        """Finishes what waits and closes the file."""
+        """Finishes what waits and closes the file, whole without its log: the writer goes last."""
+        for reader in (self._lanes, self._looks):
+            await asyncio.to_thread(reader.close)
         await self._writer.close()
-        self._lanes.close()
-        self._looks.close()
 
 
 def _touch(connection: Connection, now: int) -> None:
@@ -97,6 +113,12 @@ def _touch(connection: Connection, now: int) -> None:
 
 
 def _instance(connection: sqlite3.Connection) -> str:
-    connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('written', '0')")
-    connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('instance', ?)", (secrets.token_hex(4),))
-    return str(connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()[0])
+    """The store's name for itself, made when it is first opened. Raises `StoreUnavailable`."""
+    try:
+        connection.execute(f"PRAGMA busy_timeout={database.OPEN_SECONDS * 1000}")
+        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('written', '0')")
+        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('instance', ?)", (secrets.token_hex(4),))
+        connection.execute("PRAGMA busy_timeout=0")
+        return str(connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()[0])
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"the store takes no writes: {error}") from error
