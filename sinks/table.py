@@ -126,7 +126,7 @@ class Column(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _usual_title(cls, data: object) -> object:
-        if isinstance(data, Mapping) and not data.get("title") and data.get("field") in SPECS:
+        if isinstance(data, Mapping) and not str(data.get("title") or "").strip() and data.get("field") in SPECS:
             return {**data, "title": SPECS[data["field"]].title}
         return data
 

@@ -26,7 +26,7 @@ class Settled:
 def settle(write: Write, after: View) -> Settled:
     """Compares the whole key column with what it must be; where that fails, looks row by row."""
     part = write.part
-    if after.keys is not None and list(after.keys) == list(write.keys):
+    if list(after.keys or ()) == list(write.keys):
         return Settled(clean=True, proven=part.everybody)
     hit = frozenset(key for change in part.changes if (key := _hit(change, after)))
     there = key_rows(after)

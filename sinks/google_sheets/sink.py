@@ -17,6 +17,10 @@ from sinks.google_sheets.preview import describe
 from sinks.google_sheets.replies import Book
 from sinks.google_sheets.sheets import Sheets
 
+UNREACHED_FIX = (
+    "try again in a minute; if it stays so, see that this machine reaches the hosts of api_url and token_uri"
+)
+
 
 class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     """One read and one atomic write per call, whatever the number of interviews; split only by size."""
@@ -67,7 +71,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
             email = (await self._sheets.account()).email
             book = await self._sheets.tabs()
         except CallFailed as error:
-            return [Finding("problem", error.failure.reason, error.failure.fix)]
+            return [Finding("problem", error.failure.reason, error.failure.fix or UNREACHED_FIX)]
         return [self._found(book, email)]
 
     def _found(self, book: Book, email: str) -> Finding:

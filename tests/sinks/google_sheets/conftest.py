@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -143,7 +144,7 @@ def google(emulator):
     emulator.tokens.accept()
     emulator.before_write = emulator.after_read = None
     emulator.api_disabled = emulator.quotas.enabled = False
-    emulator.latency = 0.0
+    emulator.latency, emulator.clock = 0.0, time.monotonic
     emulator.forget_calls()
 
 

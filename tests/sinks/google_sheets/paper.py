@@ -1,0 +1,51 @@
+"""A tab in memory: the emulator's own cells without HTTP, so that rules can be tried thousands of times."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sinks.google_sheets import requests
+from sinks.google_sheets.reading import HEADER_ROW, read_view
+from sinks.google_sheets.replies import READ_FIELDS
+from sinks.google_sheets.replies import Book as Reply
+from sinks.table import KEY
+from tests.emulators.google.calls import Call, get_by_data_filter
+from tests.emulators.google.cells import value_of
+from tests.emulators.google.model import Book, Tab
+from tests.emulators.google.requests import apply_all
+from tests.emulators.google.schema import discovery, read_body, read_mask
+
+SHEET = 7
+READ = discovery().method("sheets.spreadsheets.getByDataFilter")
+WRITE = discovery().method("sheets.spreadsheets.batchUpdate")
+
+
+class Paper:
+    """One tab; `apply` takes a body as it goes over the wire, all or nothing."""
+
+    def __init__(self, rows=30, columns=3):
+        self.book = Book("paper", "Paper", "Europe/Madrid", set(), tabs=[Tab.blank(SHEET, "It's", rows, columns)])
+
+    @property
+    def tab(self):
+        return self.book.tabs[0]
+
+    def view(self):
+        filters = [requests.header_filter(SHEET, HEADER_ROW), requests.tagged_filter(SHEET, KEY)]
+        call = Call({}, {}, {"dataFilters": filters}, read_mask(READ, READ_FIELDS), fields=True)
+        reply = msgspec.json.encode(get_by_data_filter(self.book, call))
+        return read_view(msgspec.json.decode(reply, type=Reply), SHEET)
+
+    def apply(self, body):
+        checked = read_body(WRITE, msgspec.json.encode(body))
+        draft = self.book.copy()
+        apply_all(draft, checked["requests"])
+        self.book = draft
+
+    def cells(self):
+        width = self.tab.column_count
+        return [[value_of(each) for each in row] + [None] * (width - len(row)) for row in self.tab.rows]
+
+    def records(self):
+        header, *rows = self.cells()
+        return [dict(zip(header, row, strict=True)) for row in rows]

@@ -1,0 +1,178 @@
+"""Owned columns are held by their tag: moved, renamed and deleted by people, and never mistaken for theirs."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.testing import interview_id
+from sinks.table import Column
+from tests.emulators.google import once
+from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
+
+PEOPLE = [person_of(number) for number in range(1, 5)]
+
+
+@pytest.fixture
+async def busy(desk):
+    """Four interviews, and a column of people's own at either side of the scores and at the right."""
+    await desk.show(*PEOPLE)
+    for at, title in ((5, "Before"), (7, "After"), (14, "Last")):
+        desk.person.insert_columns(TAB, at)
+        desk.person.write(TAB, [[title], *[[f"{title} {row}"] for row in range(1, 5)]], 0, at)
+    desk.context.clock.advance(60)
+    return desk
+
+
+def untouched(desk, *titles):
+    return all(desk.column(title) == [f"{title} {row}" for row in range(1, 5)] for title in titles)
+
+
+def scores(desk):
+    return [desk.records()[interview_id(number)]["Score"] for number in range(1, 5)]
+
+
+async def test_people_s_columns_between_ours_are_never_written(busy):
+    await busy.show(*[scored(each, 4) for each in PEOPLE])
+    assert scores(busy) == [4] * 4
+    assert untouched(busy, "Before", "After", "Last")
+
+
+MOVES = {
+    "insert left": lambda p: p.insert_columns(TAB, 0),
+    "insert before the scores": lambda p: p.insert_columns(TAB, 6),
+    "move the scores to the left": lambda p: p.move_columns(TAB, 6, 0),
+    "move the key to the left": lambda p: p.move_columns(TAB, 13, 0),
+    "delete a column of people's": lambda p: p.delete_columns(TAB, 5),
+    "delete an owned column": lambda p: p.delete_columns(TAB, 1),
+    "rename a header": lambda p: p.rename_header(TAB, "Candidate", "Who"),
+    "delete the last column": lambda p: p.delete_columns(TAB, 14),
+}
+
+
+@pytest.mark.parametrize("moment", ["after_read", "before_write"])
+@pytest.mark.parametrize("name", MOVES)
+async def test_columns_that_move_between_read_and_write_take_no_value_of_ours_elsewhere(busy, name, moment):
+    setattr(busy.google, moment, once(lambda: MOVES[name](busy.person)))
+    await busy.settle(*[scored(each, 4) for each in PEOPLE])
+    assert scores(busy) == [4] * 4
+    kept = {"Before", "After", "Last"} & set(busy.google.header(busy.id, TAB))
+    assert len(kept) >= 2
+    assert untouched(busy, *kept)
+
+
+async def test_the_rightmost_owned_column_deleted_in_between_does_not_pass_its_values_on(desk):
+    await desk.show(*PEOPLE)
+    desk.person.move_columns(TAB, desk.place("Score"), len(TITLES))
+    desk.context.clock.advance(60)
+    desk.google.before_write = once(lambda: desk.person.delete_columns(TAB, len(TITLES) - 1))
+    await desk.settle(*[scored(each, 4) for each in PEOPLE])
+    assert desk.google.header(desk.id, TAB) == [title for title in TITLES if title != "Score"]
+    assert set(desk.column("Interview ID")) == {each.id for each in PEOPLE}
+
+
+async def test_a_renamed_column_is_still_ours(busy):
+    busy.person.rename_header(TAB, "Score", "Punkte")
+    await busy.show(scored(PEOPLE[0], 4))
+    assert busy.records()[interview_id(1)]["Punkte"] == 4
+    assert "Score" not in busy.google.header(busy.id, TAB)
+
+
+async def test_a_deleted_column_stays_deleted_and_the_others_go_on(busy):
+    busy.person.delete_columns(TAB, busy.place("Phone"))
+    await busy.show(scored(PEOPLE[0], 4), person_of(5))
+    assert "Phone" not in busy.google.header(busy.id, TAB)
+    assert busy.records()[interview_id(5)]["Candidate"] == "Wayne Knight 5"
+
+
+async def test_a_deleted_key_column_stops_the_sink_and_says_what_to_do(busy):
+    busy.person.delete_columns(TAB, busy.place("Interview ID"))
+    error = await busy.broken(scored(PEOPLE[0], 4))
+    assert error.reason == 'the column "Interview ID" was deleted; without it no row can be found'
+    assert "undo the deletion" in error.fix
+
+
+async def test_a_deleted_column_whose_title_people_write_again_is_ours_again(busy):
+    at = busy.place("Phone")
+    busy.person.delete_columns(TAB, at)
+    await busy.show(scored(PEOPLE[0], 4))
+    busy.person.insert_columns(TAB, at)
+    busy.person.edit(TAB, 0, at, "phone ")
+    await busy.show(person_of(5, candidate_phone="+34 600"))
+    assert busy.records()[interview_id(5)]["phone "] == "+34 600"
+    assert busy.column("Before") == [*[f"Before {row}" for row in range(1, 5)], None]
+
+
+async def test_lost_tags_are_put_back_by_the_headers(busy):
+    with busy.google.lock:
+        book = busy.google.book(busy.id)
+        for tag in [tag for tag in book.tags.values() if tag.key == "hf.col"]:
+            del book.tags[tag.id]
+    await busy.show(*[scored(each, 4) for each in PEOPLE])
+    assert scores(busy) == [4] * 4
+    assert len(busy.google.column_tags(busy.id, TAB)) == len(TITLES)
+
+
+async def test_a_column_that_moves_while_it_gets_its_tag_is_found_again(make_desk):
+    desk = make_desk(tabs=[TAB])
+    header = ["Mine", "Candidate", "Interview ID"]
+    desk.person.write(TAB, [header, *[[f"mine {n}", "Old", interview_id(n)] for n in (1, 2)]])
+    desk.google.before_write = once(lambda: desk.person.insert_columns(TAB, 0))
+    await desk.settle(person_of(1), person_of(2))
+    assert desk.column("Mine") == ["mine 1", "mine 2"]
+    assert desk.column("Candidate") == ["Wayne Knight 1", "Wayne Knight 2"]
+    assert [row[0] for row in desk.rows()] == [None] * 3
+
+
+async def test_configured_columns_have_their_titles_and_order(make_desk):
+    columns = [{"field": "interview_id", "title": "Id"}, {"field": "candidate_last_name"}, {"field": "score"}]
+    desk = make_desk(columns=columns)
+    await desk.show(person_of(1, candidate_last_name="Knight", score=4))
+    assert desk.rows() == [["Id", "Last name", "Score"], [interview_id(1), "Knight", 4]]
+
+
+async def test_the_key_alone_makes_a_table(make_desk):
+    desk = make_desk(columns=[{"field": "interview_id"}])
+    await desk.show(person_of(1))
+    await desk.show(person_of(2))
+    assert desk.rows() == [["Interview ID"], [interview_id(1)], [interview_id(2)]]
+
+
+async def test_a_column_added_to_the_configuration_is_added_at_the_right(make_desk):
+    desk = make_desk(columns=[{"field": "candidate_name"}])
+    await desk.show(person_of(1))
+    desk.person.insert_columns(TAB, 2)
+    desk.person.write(TAB, [["Mine"], ["my note"]], 0, 2)
+    desk.config = desk.config.model_copy(update={"columns": (*desk.config.columns, Column(field="score"))})
+    await desk.restart()
+    await desk.show(scored(person_of(1), 4))
+    assert desk.google.header(desk.id, TAB) == ["Candidate", "Interview ID", "Mine", "Score"]
+    assert desk.rows()[1] == ["Wayne Knight 1", interview_id(1), "my note", 4]
+
+
+async def test_two_tabs_of_one_spreadsheet_keep_apart(make_desk):
+    one = make_desk()
+    await one.show(person_of(1))
+    two = make_desk(worksheet="Second")
+    two.id = one.id
+    two.config = two.config.model_copy(update={"spreadsheet": one.id})
+    await two.restart()
+    await two.show(person_of(1), person_of(2))
+    await one.show(scored(person_of(1), 4))
+    assert len(one.records(TAB)) == 1
+    assert len(one.records("Second")) == 2
+    assert one.records("Second")[interview_id(1)]["Score"] is None
+
+
+async def test_of_two_processes_that_read_the_same_only_one_lands_and_the_other_looks_again(make_desk):
+    one = make_desk()
+    await one.show(person_of(1))
+    two = make_desk()
+    two.id, two.config, two.context.notes = one.id, one.config, dict(one.context.notes)
+    await two.restart()
+    await two.show(scored(person_of(1), 4))  # and now its reply serves as the read of what comes within 5 seconds
+    people = [person_of(number) for number in range(2, 8)]
+    await one.settle(*people)
+    one.google.forget_calls()
+    await two.settle(*people)
+    assert [call.status for call in one.google.calls] == [400, 200, 200]
+    assert len(one.records()) == 7

@@ -1,0 +1,108 @@
+"""What a person may write into the settings, and what they are told about the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from connector.sink import Delivery
+from connector.testing import make_batch, make_delivery, make_interview
+from sinks.google_sheets import SINK
+from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.table import DEFAULT_COLUMNS
+
+ID = "1AbC-_xyz"
+
+
+def config(**settings):
+    return GoogleSheetsConfig(**{"spreadsheet": ID, "credentials_file": "key.json", **settings})
+
+
+def message(**settings):
+    with pytest.raises(ValidationError) as caught:
+        config(**settings)
+    [error] = caught.value.errors()
+    return error["msg"].removeprefix("Value error, ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ID,
+        f"  {ID}\n",
+        f"https://docs.google.com/spreadsheets/d/{ID}",
+        f"https://docs.google.com/spreadsheets/d/{ID}/edit#gid=0",
+        f"https://docs.google.com/spreadsheets/u/1/d/{ID}/edit?usp=sharing",
+    ],
+)
+def test_a_spreadsheet_is_named_by_its_address_or_id(text):
+    assert config(spreadsheet=text).spreadsheet == ID
+
+
+@pytest.mark.parametrize("text", ["", "my sheet", "https://example.com/x", "https://docs.google.com/document/d/abc"])
+def test_anything_else_is_refused_with_an_example(text):
+    assert "https://docs.google.com/spreadsheets/d/" in message(spreadsheet=text)
+
+
+def test_a_tab_per_position_is_refused_for_now():
+    assert message(worksheet="{position}") == (
+        'a tab per position ("{position}") comes in a later version; name one tab for now'
+    )
+
+
+@pytest.mark.parametrize("title", ["", "   ", "x" * 101])
+def test_a_tab_needs_a_title_that_google_takes(title):
+    assert message(worksheet=title) == "must have 1 to 100 characters"
+
+
+def test_a_key_is_needed():
+    assert "credentials_file" in message(credentials_file=None)
+
+
+def test_the_key_file_counts_from_the_config_file():
+    settings = {"spreadsheet": ID, "credentials_file": "key.json"}
+    found = GoogleSheetsConfig.model_validate(settings, context={"folder": Path("/etc/connector")})
+    assert found.credentials_file == Path("/etc/connector/key.json")
+
+
+def test_the_key_itself_is_a_secret():
+    assert isinstance(config(credentials="{}").credentials, SecretStr)
+    assert "very-private" not in repr(config(credentials="very-private"))
+
+
+@pytest.mark.parametrize("url", ["http://sheets.example.com", "ftp://127.0.0.1", "sheets.googleapis.com"])
+def test_the_token_goes_nowhere_without_tls(url):
+    assert "https://" in message(api_url=url)
+
+
+def test_the_usual_columns_are_those_of_the_guide():
+    assert config().columns == DEFAULT_COLUMNS
+
+
+def test_an_unknown_column_gets_a_hint():
+    assert message(columns=[{"field": "candidate_nmae"}]) == 'no such field; did you mean "candidate_name"?'
+
+
+def test_the_destination_is_the_spreadsheet_and_the_tab():
+    assert SINK("hiring", config(worksheet="Interviews")).destination == f"{ID}/Interviews"
+
+
+async def test_a_preview_shows_the_row_as_a_person_reads_it():
+    sink = SINK("hiring", config())
+    interview = make_interview(candidate_name="Ada\x1b[31m", score=4.5, created_at=1_761_566_424_331)
+    delivery = make_delivery(interview=interview, state=True)
+    [text] = await sink.preview(make_batch(delivery), None)
+    assert text.splitlines()[:2] == [f"row {interview.id} in the tab Interviews", "  Candidate: Ada[31m"]
+    assert "  Score: 4.5" in text
+    assert "  Invited: 2025-10-27 12:00 UTC" in text
+    assert "  Review: Open (https://" in text
+    await sink.close()
+
+
+async def test_a_preview_of_nothing_says_so():
+    sink = SINK("hiring", config())
+    [text] = await sink.preview(make_batch(Delivery(id="d", key="x", event=None, interview=None)), None)
+    assert text == "no row: nothing is known of this interview"
+    await sink.close()

@@ -1,0 +1,244 @@
+"""What a person is told when only a person can help, and what the sink does about the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.sink import Delivered, Finding, Rejected, RetryLater, SinkBroken
+from connector.testing import interview_id
+from sinks.google_sheets.errors import Trouble, answer_failure
+from tests.emulators.faults import Fault, Kind
+from tests.emulators.google import EMAIL, GoogleEmulator
+from tests.emulators.google.errors import invalid
+from tests.sinks.google_sheets.conftest import TAB, Desk, person_of, scored
+
+
+async def test_a_sheet_that_is_not_shared_says_with_whom_to_share_it(desk):
+    desk.person.unshare(EMAIL)
+    error = await desk.broken(person_of(1))
+    assert error.reason == "the spreadsheet is not shared with the service account"
+    assert error.fix == f"share the sheet with {EMAIL} as editor"
+
+
+async def test_it_goes_on_once_it_is_shared(desk):
+    desk.person.unshare(EMAIL)
+    await desk.broken(person_of(1))
+    desk.person.share(EMAIL)
+    await desk.show(person_of(1))
+    assert len(desk.records()) == 1
+
+
+async def test_an_unknown_spreadsheet_says_what_to_set(desk):
+    desk.config = desk.config.model_copy(update={"spreadsheet": "nothere"})
+    await desk.restart()
+    error = await desk.broken(person_of(1))
+    assert error.reason == "there is no spreadsheet with this id"
+
+
+async def test_an_api_that_is_switched_off_says_where_to_switch_it_on(desk):
+    desk.google.api_disabled = True
+    error = await desk.broken(person_of(1))
+    assert "switched off" in error.reason
+    assert "Google Sheets API and press Enable" in error.fix
+
+
+async def test_a_refused_key_says_to_make_a_new_one(desk):
+    desk.google.tokens.refuse()
+    error = await desk.broken(person_of(1))
+    assert error.reason == "Google gives the service account no token"
+    assert EMAIL in error.fix
+
+
+async def test_a_revoked_token_is_renewed_in_the_same_call(desk):
+    await desk.show(person_of(1))
+    desk.google.tokens.revoke()
+    await desk.show(scored(person_of(1), 4))
+    assert desk.records()[interview_id(1)]["Score"] == 4
+
+
+async def test_a_token_that_is_never_taken_is_for_a_person(desk):
+    desk.google.faults.add(Fault(Kind.STATUS, "read", 2, 401, "{}"))
+    error = await desk.broken(person_of(1))
+    assert error.reason == "Google does not accept the service account's credentials"
+
+
+async def test_a_key_file_that_is_not_there_is_named_without_its_folder(desk, tmp_path):
+    desk.config = desk.config.model_copy(update={"credentials_file": tmp_path / "absent.json"})
+    await desk.restart()
+    error = await desk.broken(person_of(1))
+    assert error.reason == "the file absent.json cannot be read (No such file or directory)"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("no json", "the service account's key is no JSON"),
+        ("[]", "the service account's key is no JSON"),
+        ('{"client_email": "a@b"}', "the service account's key lacks private_key, token_uri"),
+        (
+            '{"client_email": "a@b", "private_key": "x", "token_uri": "http://elsewhere.example/"}',
+            "the token_uri of the service account's key is not safe",
+        ),
+        (
+            '{"client_email": "a@b", "private_key": "x", "token_uri": "https://oauth2.googleapis.com/token"}',
+            "the private key of the service account cannot be read",
+        ),
+    ],
+)
+async def test_a_key_that_is_none_says_so_without_showing_it(desk, tmp_path, text, reason):
+    file = tmp_path / "key.json"
+    file.write_text(text)
+    desk.config = desk.config.model_copy(update={"credentials_file": file})
+    await desk.restart()
+    error = await desk.broken(person_of(1))
+    assert error.reason == reason
+
+
+async def test_a_mended_key_file_is_read_without_a_restart(desk, tmp_path, key_file):
+    file = tmp_path / "key.json"
+    file.write_text("no json")
+    desk.config = desk.config.model_copy(update={"credentials_file": file})
+    await desk.restart()
+    await desk.broken(person_of(1))
+    file.write_bytes(key_file.read_bytes())
+    await desk.show(person_of(1))
+    assert len(desk.records()) == 1
+
+
+async def test_a_deleted_tab_is_not_made_again_behind_people_s_backs(desk):
+    await desk.show(person_of(1))
+    desk.person.delete_tab(TAB)
+    desk.context.clock.advance(60)
+    error = await desk.broken(scored(person_of(1), 4))
+    assert error.reason == 'the tab "Interviews" was deleted'
+    assert desk.google.titles(desk.id) == ["Sheet1"]
+
+
+async def test_a_tab_deleted_between_read_and_write_is_not_made_again_either(desk):
+    await desk.show(person_of(1))
+    desk.context.clock.advance(60)
+    desk.google.before_write = lambda: TAB in desk.google.titles(desk.id) and desk.person.delete_tab(TAB)
+    error = await desk.broken(scored(person_of(1), 4))
+    assert error.reason == 'the tab "Interviews" was deleted'
+
+
+async def test_a_protected_column_says_who_must_be_allowed(desk):
+    await desk.show(person_of(1))
+    desk.person.protect_columns(TAB, desk.place("Score"))
+    desk.context.clock.advance(60)
+    error = await desk.broken(scored(person_of(1), 4))
+    assert "protected" in error.reason
+    assert EMAIL in error.fix
+
+
+async def test_what_was_written_before_the_break_is_told_as_delivered(desk):
+    people = [person_of(number, candidate_name="x" * 40_000) for number in range(1, 81)]
+    writes = []
+
+    def second_fails():
+        writes.append(1)
+        if len(writes) == 2:
+            desk.person.unshare(EMAIL)
+
+    desk.google.before_write = second_fails
+    result = await desk.deliver(*people)
+    done = [outcome for outcome in result.outcomes if outcome == Delivered()]
+    rest = [outcome for outcome in result.outcomes if outcome != Delivered()]
+    assert len(done) == len(desk.records()) == 44
+    assert set(rest) == {RetryLater("the spreadsheet is not shared with the service account", counts=False)}
+
+
+class Picky(GoogleEmulator):
+    """Takes no batch that holds the word, for a reason that nobody foresaw."""
+
+    def __init__(self):
+        super().__init__()
+        self.word = b"poison"
+
+    def _perform(self, request, method, action, raw):
+        if self.word in raw:
+            raise invalid("Invalid requests[7].updateCells: This is not what we like.")
+        return super()._perform(request, method, action, raw)
+
+
+@pytest.fixture
+async def picky(tmp_path):
+    with Picky() as google:
+        desk = Desk(google, google.service_account_file(tmp_path / "key.json"))
+        yield desk
+        await desk.sink.close()
+
+
+@pytest.mark.parametrize("place", [0, 5, 12])
+async def test_a_row_that_google_does_not_take_is_singled_out_and_the_others_are_written(picky, place):
+    people = [person_of(number) for number in range(1, 14)]
+    people[place] = person_of(place + 1, candidate_name="poison")
+    await picky.settle(*people)
+    rejected = [outcome for outcome in picky.outcomes if isinstance(outcome, Rejected)]
+    assert rejected == [Rejected("Google refused the request (INVALID_ARGUMENT)")]
+    assert set(picky.records()) == {each.id for each in people} - {people[place].id}
+
+
+async def test_an_update_that_google_does_not_take_is_singled_out_as_well(picky):
+    people = [person_of(number) for number in range(1, 6)]
+    await picky.show(*people)
+    await picky.settle(
+        person_of(3, candidate_name="poison"), *[scored(each, 4) for each in people if each != people[2]]
+    )
+    assert [outcome for outcome in picky.outcomes if isinstance(outcome, Rejected)] == [
+        Rejected("Google refused the request (INVALID_ARGUMENT)")
+    ]
+    assert [record["Score"] for record in picky.records().values()] == [4, 4, None, 4, 4]
+
+
+async def test_when_google_takes_nothing_at_all_no_row_is_given_up(picky):
+    await picky.show(person_of(1))
+    picky.google.word = b"hf.guard"
+    with pytest.raises(SinkBroken) as caught:
+        await picky.settle(person_of(2), person_of(3), rounds=20)
+    picky.google.word = b"poison"
+    assert caught.value.fix.startswith("look at the tab")
+    await picky.settle(person_of(2), person_of(3))
+    assert len(picky.records()) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "trouble"),
+    [
+        (429, "", Trouble.THROTTLED),
+        (400, "Invalid requests[0]: metadata id already in use", Trouble.CONFLICT),
+        (400, "Unable to parse range: 'X'!1:1", Trouble.CONFLICT),
+        (400, "Invalid requests[3].updateCells: Range exceeds grid limits.", Trouble.REFUSED),
+        (400, "You are trying to edit a protected cell or object.", Trouble.BROKEN),
+        (400, "This action would increase the number of cells in the workbook above the limit", Trouble.BROKEN),
+        (403, "Request had insufficient authentication scopes.", Trouble.BROKEN),
+        (404, "Requested entity was not found.", Trouble.BROKEN),
+        (500, "Internal error encountered.", Trouble.UNCLEAR),
+        (302, "", Trouble.UNCLEAR),
+    ],
+)
+def test_every_answer_has_a_meaning(status, message, trouble):
+    body = f'{{"error": {{"message": "{message}"}}}}'.encode()
+    failure = answer_failure(status, body, email=EMAIL)
+    assert failure.trouble is trouble
+    assert bool(failure.fix) == (trouble is Trouble.BROKEN)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "x"}', b'{"error": {"details": 1}}'])
+def test_an_answer_that_is_no_json_of_google_is_judged_by_its_status(body):
+    assert answer_failure(503, body, email=EMAIL).trouble is Trouble.UNCLEAR
+    assert answer_failure(403, body, email=EMAIL).trouble is Trouble.BROKEN
+
+
+async def test_check_says_who_can_open_what(desk):
+    [finding] = await desk.sink.check()
+    assert finding == Finding(
+        "ok", f'{EMAIL} can open the spreadsheet "Hiring"; the tab Interviews will be made with the first row'
+    )
+    assert desk.counts().get("write") is None
+
+
+async def test_check_says_what_to_do(desk):
+    desk.person.unshare(EMAIL)
+    [finding] = await desk.sink.check()
+    assert (finding.level, finding.fix) == ("problem", f"share the sheet with {EMAIL} as editor")

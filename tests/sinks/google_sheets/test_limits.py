@@ -1,0 +1,150 @@
+"""Quotas, sizes, and what a cell can hold."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.sink import Delivered, RetryLater, Wait
+from connector.testing import interview_id
+from sinks.google_sheets.calls import BURST, RATE
+from sinks.google_sheets.requests import column_letters
+from sinks.google_sheets.sink import GoogleSheetsSink
+from tests.emulators.faults import Fault, Kind
+from tests.sinks.google_sheets.conftest import TAB, person_of, scored
+
+HOSTILE = ["=1+1", "+34 600 000 000", "-2", "@here", "00123", "1e5", "TRUE", "2025-01-01", "'quoted", "\t=1", "🙂" * 9]
+
+
+async def test_five_thousand_new_rows_need_at_most_eight_calls_with_the_real_quotas_on(desk):
+    desk.google.clock = lambda: desk.context.now() / 1000
+    desk.google.quotas.enabled = True
+    await desk.show(*[person_of(number) for number in range(5_000)])
+    assert desk.counts()["read"] + desk.counts()["write"] <= 8
+    assert all(call.bytes_in < 2_000_000 for call in desk.google.calls)
+    assert len(desk.records()) == 5_000
+    assert desk.column("Candidate") == [f"Wayne Knight {number}" for number in range(5_000)]
+
+
+async def test_many_changed_rows_in_one_column_make_one_request(desk):
+    people = [person_of(number) for number in range(400)]
+    await desk.show(*people)
+    desk.google.forget_calls()
+    await desk.show(*[scored(each, 3) for each in people])
+    assert desk.counts() == {"read": 1, "write": 1}
+    assert desk.google.calls[-1].bytes_in < 60_000
+
+
+async def test_no_quota_left_is_said_before_anything_is_sent(desk):
+    desk.context.refuse("sheets:read", 3)
+    with pytest.raises(Wait):
+        await desk.deliver(person_of(1))
+    assert desk.counts() == {}
+
+
+async def test_read_and_write_are_taken_together_before_the_first_call(desk):
+    await desk.show(person_of(1))
+    taken = [token.bucket.rsplit(":", 1)[1] for token in desk.context.taken]
+    assert taken == ["read", "write"]
+    assert {(token.rate, token.burst) for token in desk.context.taken} == {(RATE, BURST)}
+
+
+def test_never_more_than_fifty_calls_of_a_kind_in_a_minute():
+    assert BURST + 60 * RATE == 50
+
+
+async def test_the_buckets_go_by_the_account_and_do_not_name_it(desk):
+    await desk.show(person_of(1))
+    [bucket] = {token.bucket.rsplit(":", 1)[0] for token in desk.context.taken}
+    assert bucket.startswith("sheets:")
+    assert "connector" not in bucket
+
+
+async def test_quota_that_ends_in_the_middle_keeps_what_was_written(desk):
+    desk.google.before_write = lambda: desk.context.refuse("sheets:write", 4)
+    people = [person_of(number, candidate_name="x" * 40_000) for number in range(1, 81)]
+    result = await desk.deliver(*people)
+    done = [outcome for outcome in result.outcomes if outcome == Delivered()]
+    assert 1 < len(done) == len(desk.records()) < 80
+    assert RetryLater("no quota left", after=4, counts=False) in result.outcomes
+    await desk.settle(*people)
+    assert len(desk.records()) == 80
+
+
+@pytest.mark.parametrize("call", ["read", "write"])
+async def test_a_429_closes_the_bucket_to_the_next_minute_for_everybody(desk, call):
+    await desk.show(person_of(1))
+    desk.context.clock.advance(60)
+    desk.google.faults.add(Fault(Kind.STATUS, call, status=429, body="{}"))
+    result = await desk.deliver(scored(person_of(1), 4))
+    [(bucket, seconds)] = desk.context.closed
+    assert bucket.endswith(call)
+    assert (desk.context.now() / 1000 + seconds) % 60 == 0
+    assert result.outcomes == [RetryLater("rate limited", after=seconds, counts=False)]
+
+
+async def test_a_429_that_names_a_time_is_obeyed(desk):
+    desk.google.faults.add(Fault(Kind.STATUS, "write", status=429, headers={"Retry-After": "7"}))
+    result = await desk.deliver(person_of(1))
+    assert result.outcomes == [RetryLater("rate limited", after=7, counts=False)]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_text_stays_text_whatever_it_looks_like(make_desk, text):
+    desk = make_desk(columns=[{"field": "candidate_name"}, {"field": "candidate_phone"}, {"field": "external_id"}])
+    await desk.show(person_of(1, candidate_name=text, candidate_phone=text, external_id=text))
+    for column in range(3):
+        stored = desk.google.cell(desk.id, TAB, 1, column)["userEnteredValue"]
+        assert stored == {"stringValue": text.replace("\t", " ")}
+
+
+@pytest.mark.parametrize("key", ["000123", "1e5", "=A1", "  x  ", "id with ü 🙂", "'", "TRUE"])
+async def test_an_odd_id_is_found_again_and_has_one_row(desk, key):
+    await desk.show(person_of(1, id=key))
+    desk.context.clock.advance(60)
+    await desk.show(scored(person_of(1, id=key), 4))
+    assert [(row["Interview ID"], row["Score"]) for row in desk.google.records(desk.id, TAB)] == [(key.strip(), 4)]
+
+
+async def test_a_text_longer_than_a_cell_is_cut_with_a_mark(desk):
+    await desk.show(person_of(1, candidate_name="🙂" * 60_000))
+    shown = desk.records()[interview_id(1)]["Candidate"]
+    assert shown.endswith("… [cut]")
+    assert len(shown.encode("utf-16-le")) // 2 <= 50_000
+
+
+@pytest.mark.parametrize("title", ["Data 'Science' Lead", "=cmd|' /C calc'!A0", "مقابلات 🙂", "A1", "1:1", "Sheet!1"])
+async def test_a_tab_may_have_any_title(make_desk, title):
+    desk = make_desk(worksheet=title)
+    await desk.show(person_of(1))
+    await desk.show(scored(person_of(1), 4))
+    assert desk.records(title)[interview_id(1)]["Score"] == 4
+
+
+async def test_old_guards_are_pruned(desk):
+    await desk.show(person_of(1))
+    for number in range(60):
+        desk.context.clock.advance(5)
+        await desk.show(scored(person_of(1), number))
+    guards = [tag.id for tag in desk.google.tags(desk.id) if tag.key == "hf.guard"]
+    assert len(guards) == 50
+    assert sorted(guards) == list(range(min(guards), min(guards) + 50))
+
+
+async def test_only_guards_and_columns_are_tagged(desk):
+    await desk.show(person_of(1))
+    await desk.show(scored(person_of(1), 4))
+    assert {tag.key for tag in desk.google.tags(desk.id)} == {"hf.col", "hf.guard"}
+
+
+def test_the_class_says_how_much_it_takes():
+    assert (GoogleSheetsSink.state, GoogleSheetsSink.max_batch, GoogleSheetsSink.timeout) == (True, 10_000, 300)
+
+
+@given(st.integers(min_value=0, max_value=20_000))
+def test_column_letters_count_as_google_s(index):
+    number = 0
+    for letter in column_letters(index):
+        number = number * 26 + ord(letter) - ord("A") + 1
+    assert number == index + 1

@@ -1,0 +1,214 @@
+"""People at work in the sheet: their rows, columns and cells stay theirs, and ours stay right."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from connector.sink import RetryLater
+from connector.testing import interview_id
+from tests.emulators import faults
+from tests.emulators.google import Tab, once
+from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
+
+PEOPLE = [person_of(number) for number in range(1, 7)]
+
+
+@pytest.fixture
+async def busy(desk):
+    """Six interviews, and a column of people's own with a text per row."""
+    await desk.show(*PEOPLE)
+    desk.person.insert_columns(TAB, 2)
+    desk.person.edit(TAB, 0, 2, "Notes")
+    for row in range(1, 7):
+        desk.person.edit(TAB, row, 2, f"about {desk.rows()[row][0]}")
+    desk.context.clock.advance(60)
+    return desk
+
+
+def right(desk, scores):
+    """Each interview has one row with its own name and score, and people's note stands beside it."""
+    records = desk.records()
+    for number, score in scores.items():
+        record = records[interview_id(number)]
+        assert (record["Candidate"], record["Score"]) == (f"Wayne Knight {number}", score)
+        assert record["Notes"] == f"about Wayne Knight {number}"
+    return True
+
+
+SHIFTS = {
+    "sort": lambda p: p.sort(TAB, 0, descending=True),
+    "insert above": lambda p: p.insert_rows(TAB, 1, 2),
+    "delete a row above": lambda p: p.delete_rows(TAB, 1),
+    "move": lambda p: p.move_rows(TAB, 1, 5),
+    "shuffle": lambda p: p.shuffle(TAB, random.Random(3), 6),
+}
+
+
+@pytest.mark.parametrize("moment", ["after_read", "before_write"])
+@pytest.mark.parametrize("name", SHIFTS)
+async def test_rows_that_move_between_read_and_write_are_right_in_the_end(busy, name, moment):
+    setattr(busy.google, moment, once(lambda: SHIFTS[name](busy.person)))
+    await busy.settle(*[scored(each, 4) for each in PEOPLE[2:4]], person_of(7))
+    gone = {1} if name == "delete a row above" else set()
+    scores = {1: None, 2: None, 3: 4, 4: 4, 5: None, 6: None}
+    assert right(busy, {number: score for number, score in scores.items() if number not in gone})
+    assert interview_id(7) in busy.records()
+
+
+async def test_a_row_that_was_hit_by_mistake_asks_for_its_interview_again(busy):
+    busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
+    result = await busy.deliver(scored(PEOPLE[0], 4))
+    assert result.outcomes == [RetryLater("rows moved", after=1.0, counts=False)]
+    assert list(result.again) == [interview_id(6)]
+    assert busy.context.notes[f"row:{interview_id(6)}"]["force"] is True
+    assert busy.context.notes["tab"]["moving"] is True
+
+
+async def test_while_rows_move_one_is_updated_at_a_time_and_then_all(busy):
+    busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
+    await busy.deliver(scored(PEOPLE[0], 4))
+    busy.google.forget_calls()
+    await busy.show(*[scored(each, 5) for each in PEOPLE])
+    assert busy.counts() == {"read": 1, "write": 2}
+    assert right(busy, dict.fromkeys(range(1, 7), 5))
+
+
+async def test_a_new_row_needs_no_repair_when_rows_move(busy):
+    busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
+    await busy.settle(person_of(7))
+    assert busy.outcomes[-1:] == busy.outcomes
+    assert right(busy, dict.fromkeys(range(1, 7)))
+
+
+async def test_a_crash_after_a_shifted_write_leaves_no_wrong_row(busy):
+    busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
+    kept = dict(busy.context.notes)
+    await busy.deliver(scored(PEOPLE[0], 4))
+    busy.context.notes = {**kept, "intent": busy.context.remembered[-1]["intent"]}
+    await busy.restart()
+    await busy.settle(scored(PEOPLE[0], 4))
+    assert right(busy, {1: 4, 2: None, 3: None, 4: None, 5: None, 6: None})
+
+
+async def test_a_row_that_people_deleted_stays_deleted(busy):
+    busy.person.delete_rows(TAB, 3)
+    await busy.show(scored(PEOPLE[2], 4))
+    assert interview_id(3) not in busy.records()
+    assert busy.context.notes[f"row:{interview_id(3)}"]["gone"] is True
+    await busy.show(scored(PEOPLE[2], 5))
+    assert interview_id(3) not in busy.records()
+
+
+async def test_a_row_that_comes_back_is_brought_up_to_date(busy):
+    row = busy.rows()[3]
+    busy.person.delete_rows(TAB, 3)
+    await busy.show(scored(PEOPLE[2], 4))
+    busy.person.insert_rows(TAB, 3)
+    busy.person.write(TAB, [row], 3)
+    await busy.show(scored(PEOPLE[2], 5))
+    assert right(busy, {3: 5})
+
+
+async def test_a_new_row_that_people_deleted_before_its_lost_answer_was_made_up_stays_deleted(busy):
+    busy.google.faults.add(replace(faults.APPLY_503, match="write"))
+    await busy.deliver(person_of(7))
+    busy.person.delete_rows(TAB, busy.column("Interview ID").index(interview_id(7)) + 1)
+    await busy.settle(person_of(7))
+    assert interview_id(7) not in busy.records()
+
+
+async def test_of_a_copied_row_the_first_is_updated(busy):
+    busy.person.copy_row(TAB, 2, 5)
+    await busy.show(scored(PEOPLE[1], 4))
+    scores = [r["Score"] for r in busy.google.records(busy.id, TAB) if r["Interview ID"] == interview_id(2)]
+    assert scores == [4, None]
+
+
+async def test_an_id_with_spaces_around_it_is_still_found(busy):
+    busy.person.edit(TAB, 2, busy.place("Interview ID"), f" {interview_id(2)} ")
+    await busy.show(scored(PEOPLE[1], 4))
+    assert [record["Score"] for record in busy.google.records(busy.id, TAB)] == [None, 4, None, None, None, None]
+
+
+@pytest.mark.parametrize("value", ["zzz", 17, "=A1", True])
+async def test_a_spoilt_id_is_neither_written_to_nor_doubled(busy, value):
+    busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
+    await busy.show(scored(PEOPLE[1], 4))
+    assert len(busy.rows()) == 7
+    assert busy.column("Score") == [None] * 6
+
+
+async def test_notes_and_totals_below_stay_below(busy):
+    busy.person.edit(TAB, 9, 0, "Total")
+    await busy.show(person_of(7), person_of(8))
+    names = busy.column("Candidate")
+    assert names[6:8] == ["Wayne Knight 7", "Wayne Knight 8"]
+    assert names[-1] == "Total"
+
+
+async def test_blank_rows_between_ours_stay_where_people_put_them(busy):
+    busy.person.insert_rows(TAB, 4)
+    await busy.show(scored(PEOPLE[5], 4), person_of(7))
+    assert busy.rows()[4] == [None] * len(busy.rows()[4])
+    assert right(busy, {6: 4})
+
+
+async def test_a_renamed_tab_is_followed_after_a_restart_too(busy):
+    busy.person.rename_tab(TAB, "Ada's list")
+    await busy.restart()
+    await busy.show(scored(PEOPLE[0], 4), person_of(7))
+    assert len(busy.records("Ada's list")) == 7
+    assert busy.google.titles(busy.id) == ["Sheet1", "Ada's list"]
+
+
+async def test_a_tab_renamed_between_read_and_write_is_followed_in_the_same_call(busy):
+    busy.google.before_write = once(lambda: busy.person.rename_tab(TAB, "Renamed"))
+    await busy.show(scored(PEOPLE[0], 4))
+    assert busy.records("Renamed")[interview_id(1)]["Score"] == 4
+
+
+async def test_an_existing_tab_with_other_columns_gets_ours_at_the_right(make_desk):
+    desk = make_desk(tabs=["Interviews"])
+    desk.person.write(TAB, [["Owner", "email", "Deadline"], ["Ada", "x@example.com", "soon"]])
+    await desk.show(person_of(1), person_of(2))
+    added = [title for title in TITLES if title != "Email"]
+    assert desk.google.header(desk.id, TAB) == ["Owner", "email", "Deadline", *added]
+    assert desk.records()[interview_id(2)]["email"] == "wayne.knight.2@example.com"
+    assert [record["Owner"] for record in desk.google.records(desk.id, TAB)] == [None, None, "Ada"]
+
+
+async def test_an_empty_tab_with_the_right_name_gets_the_header(make_desk):
+    desk = make_desk(tabs=["Interviews"])
+    await desk.show(person_of(1))
+    assert desk.google.header(desk.id, TAB) == TITLES
+    assert len(desk.records()) == 1
+
+
+async def test_rows_with_our_ids_that_were_there_before_are_taken_over(make_desk):
+    desk = make_desk(tabs=["Interviews"])
+    desk.person.write(TAB, [["Candidate", "Interview ID", "Notes"], ["Old", interview_id(1), "mine"]])
+    await desk.show(person_of(1), person_of(2))
+    record = desk.records()[interview_id(1)]
+    assert (record["Candidate"], record["Notes"]) == ("Wayne Knight 1", "mine")
+    assert len(desk.records()) == 2
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+async def test_the_first_rows_do_not_look_like_the_header_in_the_smallest_grids(make_desk, rows):
+    desk = make_desk(tabs=[Tab.blank(0, TAB, rows, 3)])
+    await desk.show(person_of(1), person_of(2))
+    look = desk.google.cell(desk.id, TAB, 1, 0).get("userEnteredFormat", {})
+    assert "bold" not in look.get("textFormat", {})
+    assert len(desk.records()) == 2
+
+
+async def test_people_between_a_lost_answer_and_the_next_flush_do_no_harm(busy):
+    busy.google.faults.add(replace(faults.APPLY_503, match="write"))
+    await busy.deliver(scored(PEOPLE[0], 4), person_of(7))
+    busy.person.sort(TAB, 0, descending=True)
+    await busy.settle(scored(PEOPLE[0], 4), person_of(7))
+    assert right(busy, {1: 4, 2: None, 3: None, 4: None, 5: None, 6: None})
+    assert len(busy.records()) == 7
