@@ -90,7 +90,7 @@ class SinkContract(SinkHarness):
         assert len(found) == 1
         assert "" not in found
 
-    def test_it_can_be_closed_without_having_beenopened(self) -> None:
+    def test_it_can_be_closed_without_having_been_opened(self) -> None:
         sink = self.make_sink()
         asyncio.run(sink.close())
         assert sink.destination == self.make_sink().destination

@@ -1,0 +1,386 @@
+"""The conformance suite passes for sinks that keep the contract and fails, at the right test, for those that do not."""
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from pydantic import Field, SecretStr
+
+from connector.sink import (
+    Delivered,
+    Finding,
+    LeaseLost,
+    Rejected,
+    Result,
+    RetryLater,
+    Sink,
+    SinkBroken,
+    SinkConfig,
+    Token,
+)
+from connector.testing.contract import SinkContract
+
+PASSWORD = "hunter22-and-more"
+
+
+class PostConfig(SinkConfig):
+    password: SecretStr = Field(default=SecretStr(PASSWORD), description="Opens the box.")
+
+
+class Box:
+    """A destination: what it holds, and whether it works."""
+
+    def __init__(self):
+        self.entries = {}
+        self.works = True
+
+
+class Post(Sink[PostConfig]):
+    """A message sink that keeps the contract: the delivery's id makes repeats harmless."""
+
+    Config = PostConfig
+    max_batch = 10
+
+    def __init__(self, box, config=None):
+        super().__init__("post", config or PostConfig())
+        self.box = box
+
+    @property
+    def destination(self):
+        return "box 7"
+
+    def keys(self, delivery):
+        return [f"told:{delivery.key}"]
+
+    async def deliver(self, batch, context):
+        await context.take(Token("post", rate=1, burst=2))
+        if not self.box.works:
+            return Result([RetryLater("no answer", unclear=True)] * len(batch.deliveries))
+        for delivery in batch.deliveries:
+            self.put(delivery, context)
+        notes = {key: {"at": context.now()} for delivery in batch.deliveries for key in self.keys(delivery)}
+        return Result([Delivered()] * len(batch.deliveries), notes=notes)
+
+    def put(self, delivery, context):
+        self.box.entries[delivery.id] = delivery.interview.candidate_name
+
+    async def preview(self, batch, context):
+        return [delivery.interview.candidate_name for delivery in batch.deliveries]
+
+    async def check(self):
+        return [Finding("ok", "the box is there") if self.box.works else Finding("problem", "no box", "buy one")]
+
+
+class Board(Post):
+    """A state sink that keeps the contract: one entry per interview."""
+
+    state = True
+
+    def put(self, delivery, context):
+        self.box.entries[delivery.interview.id] = (delivery.interview.candidate_name, delivery.interview.score)
+
+
+class PostContract(SinkContract):
+    """All hooks, for a sink of this class."""
+
+    sink_class = Post
+
+    @pytest.fixture(autouse=True)
+    def fresh_box(self):
+        self.box = Box()
+
+    def make_sink(self):
+        return self.sink_class(self.box)
+
+    def delivered(self):
+        return sorted(self.box.entries.items())
+
+    def break_destination(self):
+        self.box.works = False
+
+    def mend_destination(self):
+        self.box.works = True
+
+
+class TestPost(PostContract):
+    pass
+
+
+class TestBoard(PostContract):
+    sink_class = Board
+
+
+class Open(Post):
+    """Takes any setting."""
+
+    class Config(PostConfig):
+        model_config = PostConfig.model_config | {"extra": "allow"}
+
+    def __init__(self, box):
+        super().__init__(box, self.Config())
+
+
+class Undescribed(Post):
+    class Config(PostConfig):
+        colour: str = "red"
+
+    def __init__(self, box):
+        super().__init__(box, self.Config())
+
+
+class Impatient(Post):
+    timeout = 0
+
+
+class Wandering(Post):
+    """Another destination after each look."""
+
+    looks = iter(range(10_000))
+
+    @property
+    def destination(self):
+        return f"box {next(self.looks)}"
+
+
+class NeedsOpening(Post):
+    async def close(self):
+        self.client.close()
+
+
+class Silent(Post):
+    """Forgets the outcomes."""
+
+    async def deliver(self, batch, context):
+        return Result([])
+
+
+class Boolean(Post):
+    async def deliver(self, batch, context):
+        return Result([True] * len(batch.deliveries))
+
+
+class Pastward(Post):
+    async def deliver(self, batch, context):
+        return Result([Delivered()] * len(batch.deliveries), again={"x": timedelta(seconds=-1)})
+
+
+class Unstorable(Post):
+    async def deliver(self, batch, context):
+        return Result([Delivered()] * len(batch.deliveries), notes={"a": {"box": self.box}})
+
+
+class Forgetful(Post):
+    """Cannot do without its notes."""
+
+    async def deliver(self, batch, context):
+        return Result([Delivered() for delivery in batch.deliveries if batch.notes[f"told:{delivery.key}"]])
+
+
+class Fickle(Post):
+    def __init__(self, box):
+        super().__init__(box)
+        self.count = 0
+
+    def keys(self, delivery):
+        self.count += 1
+        return [f"key:{self.count}"]
+
+
+class Ascii(Post):
+    def put(self, delivery, context):
+        self.box.entries[delivery.id] = delivery.interview.text("candidate_name").encode("ascii")
+
+
+class Choosy(Post):
+    """Rejects a whole batch for one strange name."""
+
+    async def deliver(self, batch, context):
+        if any(not delivery.interview.candidate_name.isprintable() for delivery in batch.deliveries):
+            return Result([Rejected("strange name")] * len(batch.deliveries))
+        return await super().deliver(batch, context)
+
+
+class Trusting(Post):
+    """Takes for granted what Hireflix may leave out."""
+
+    def put(self, delivery, context):
+        self.box.entries[delivery.id] = delivery.interview.values["candidate_name"].upper()
+
+
+class Hopeful(Post):
+    """Tries for ever what can never work."""
+
+    async def deliver(self, batch, context):
+        return Result([RetryLater("not today")] * len(batch.deliveries))
+
+
+class Doubling(Post):
+    def put(self, delivery, context):
+        self.box.entries[f"{delivery.id} {len(self.box.entries)}"] = ""
+
+
+class Appending(Board):
+    """Adds a row for each change."""
+
+    def put(self, delivery, context):
+        self.box.entries[len(self.box.entries)] = delivery.interview.id
+
+
+class Stubborn(Post):
+    """Writes beside another worker."""
+
+    async def deliver(self, batch, context):
+        with suppress(LeaseLost):
+            await context.take(Token("post", rate=1))
+        return Result([Delivered()] * len(batch.deliveries))
+
+
+class WritingCheck(Post):
+    async def check(self):
+        self.box.entries["test"] = "hello"
+        return []
+
+
+class Helpless(Post):
+    async def check(self):
+        return [Finding("problem", "something is wrong")]
+
+
+class WritingPreview(Post):
+    async def preview(self, batch, context):
+        await self.deliver(batch, context)
+        return [""] * len(batch.deliveries)
+
+
+class Raising(Post):
+    async def deliver(self, batch, context):
+        if not self.box.works:
+            raise ConnectionError("no box")
+        return await super().deliver(batch, context)
+
+
+class Gossip(Post):
+    """Puts a name into a reason."""
+
+    async def deliver(self, batch, context):
+        if not self.box.works:
+            return Result([RetryLater(f"no answer for {d.interview.candidate_name}") for d in batch.deliveries])
+        return await super().deliver(batch, context)
+
+
+class Sulking(Post):
+    """Never sends again after a failure."""
+
+    async def deliver(self, batch, context):
+        if not self.box.works or self.box.entries:
+            self.box.entries["sulk"] = ""
+            return Result([Rejected("no")] * len(batch.deliveries))
+        return await super().deliver(batch, context)
+
+
+class Shouting(Post):
+    """Shows its password."""
+
+    @property
+    def destination(self):
+        return f"box {self.config.password.get_secret_value()}"
+
+
+class Logging(Post):
+    """Logs its password."""
+
+    async def deliver(self, batch, context):
+        logging.getLogger("post").warning("opened with %s", self.config.password.get_secret_value())
+        return await super().deliver(batch, context)
+
+
+class Accusing(Post):
+    async def deliver(self, batch, context):
+        if not self.box.works:
+            raise SinkBroken(f"wrong password {self.config.password.get_secret_value()}", "take another")
+        return await super().deliver(batch, context)
+
+
+WRONG = [
+    (Open, "test_the_settings_refuse_an_unknown_key", ()),
+    (Undescribed, "test_every_setting_is_described", ()),
+    (Impatient, "test_the_class_says_how_it_wants_to_be_called", ()),
+    (Wandering, "test_the_destination_is_stable", ()),
+    (NeedsOpening, "test_it_can_be_closed_without_having_been_opened", ()),
+    (Silent, "test_each_delivery_has_one_outcome", ()),
+    (Boolean, "test_each_delivery_has_one_outcome", ()),
+    (Pastward, "test_each_delivery_has_one_outcome", ()),
+    (Unstorable, "test_each_delivery_has_one_outcome", ()),
+    (Hopeful, "test_deliveries_settle", ()),
+    (Choosy, "test_hostile_text_harms_nobody", ("ansi",)),
+    (Ascii, "test_hostile_text_harms_nobody", ("emoji",)),
+    (Forgetful, "test_a_first_call_finds_no_notes", ()),
+    (Fickle, "test_the_keys_are_the_same_whenever_asked", ()),
+    (Silent, "test_late_deliveries_settle", ()),
+    (Trusting, "test_an_interview_of_which_little_is_known", ("pending",)),
+    (Doubling, "test_a_batch_that_comes_back_doubles_nothing", ()),
+    (Appending, "test_a_state_sink_shows_one_entry_per_interview", ()),
+    (Stubborn, "test_a_lost_lease_ends_the_call", ()),
+    (WritingCheck, "test_a_check_finds_and_writes_nothing", ()),
+    (Helpless, "test_a_check_finds_and_writes_nothing", ()),
+    (Helpless, "test_a_check_of_a_broken_destination_says_what_to_do", ()),
+    (WritingPreview, "test_a_preview_writes_nothing", ()),
+    (Raising, "test_a_broken_destination_is_no_exception", ()),
+    (Gossip, "test_a_broken_destination_is_no_exception", ()),
+    (Sulking, "test_what_failed_arrives_later", ()),
+    (Shouting, "test_secrets_are_not_shown", ()),
+]
+
+
+def contract_of(sink_class):
+    contract = PostContract()
+    contract.sink_class = sink_class
+    contract.box = Box()
+    return contract
+
+
+def failure_of(test, *arguments):
+    """What a test raised; `None` when it passed."""
+    try:
+        test(*arguments)
+    except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - whatever fails a test
+        return error
+    return None
+
+
+@pytest.mark.parametrize(
+    ("sink_class", "test", "arguments"), WRONG, ids=[f"{kind.__name__}-{name}" for kind, name, _ in WRONG]
+)
+def test_a_sink_that_breaks_a_promise_fails_its_test(sink_class, test, arguments):
+    assert failure_of(getattr(contract_of(Post), test), *arguments) is None
+    assert failure_of(getattr(contract_of(sink_class), test), *arguments) is not None
+
+
+@pytest.mark.parametrize("sink_class", [Logging, Accusing])
+def test_a_secret_in_a_log_or_a_reason_is_found(sink_class, caplog):
+    test = "test_secrets_are_in_no_reason_and_no_log"
+    assert failure_of(getattr(contract_of(Post), test), caplog) is None
+    assert failure_of(getattr(contract_of(sink_class), test), caplog) is not None
+
+
+def test_every_test_of_the_suite_has_a_sink_that_fails_it():
+    """A promise without such a sink might be a check that cannot fail."""
+    named = {name for name in vars(SinkContract) if name.startswith("test_")}
+    assert named - {name for _, name, _ in WRONG} == {"test_secrets_are_in_no_reason_and_no_log"}
+
+
+def test_a_hook_that_is_not_defined_skips_what_needs_it():
+    class Bare(SinkContract):
+        def make_sink(self):
+            return Post(Box())
+
+    with pytest.raises(pytest.skip.Exception, match=r"delivered\(\) is not defined"):
+        Bare().test_a_batch_that_comes_back_doubles_nothing()
+
+
+def test_a_destination_that_cannot_tell_repeats_says_so():
+    contract = contract_of(Doubling)
+    contract.may_double = True
+    with pytest.raises(pytest.skip.Exception, match="cannot tell a repeat"):
+        contract.test_a_batch_that_comes_back_doubles_nothing()
