@@ -1,0 +1,8 @@
+"""`python -m connector.cli` is `connector`, for places where the script is not installed."""
+
+from __future__ import annotations
+
+from connector.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Commands that stop a sink and let it go on. A running service notices within two seconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from connector.cli import options as o
+from connector.errors import UsageError
+
+if TYPE_CHECKING:
+    from connector.config import Config
+
+SinkArgument = Annotated[str, typer.Argument(metavar="SINK", help="Name of the sink in the configuration.")]
+
+FLAGS = {
+    "refill": "The destination was emptied on purpose: write everything again.",
+    "accept": "What people removed there stays removed.",
+}
+
+
+def pause(sink: SinkArgument, config: o.ConfigOption = None) -> None:
+    """Stop a sink; it keeps queueing until it is resumed.
+
+    The call under way ends first.
+    """
+    from connector.cli.opened import changing, transaction
+    from connector.config import load
+    from connector.store import leases
+
+    settings = load(config)
+    _require_sink(settings, sink)
+    with changing(settings) as connection, transaction(connection):
+        leases.register(connection, {sink: settings.sinks[sink].type})
+        leases.pause(connection, sink, leases.Pause("person", "paused by a person", f"connector resume {sink}"))
+    print(f"{sink} is paused and keeps queueing; connector resume {sink} lets it go on")
+
+
+def resume(
+    sink: SinkArgument,
+    config: o.ConfigOption = None,
+    refill: Annotated[bool, typer.Option("--refill", help=FLAGS["refill"])] = False,
+    accept: Annotated[bool, typer.Option("--accept", help=FLAGS["accept"])] = False,
+) -> None:
+    """Let a paused sink go on at once.
+
+    It does not matter whether a person paused it or it paused itself. A sheet that paused because many rows vanished
+    asks for a word: --refill or --accept.
+    """
+    from connector.cli.opened import changing, transaction
+    from connector.cli.terminal import counted
+    from connector.config import load
+    from connector.store import leases, notes
+    from connector.store.schema import DeliveryState
+    from connector.store.views import Wanted, count_deliveries
+
+    if refill and accept:
+        raise UsageError("--refill and --accept are opposites; give one of them")
+    settings = load(config)
+    _require_sink(settings, sink)
+    word = "refill" if refill else "accept" if accept else None
+    with changing(settings) as connection, transaction(connection):
+        leases.register(connection, {sink: settings.sinks[sink].type})
+        leases.resume(connection, sink)
+        if word is not None:
+            entry = settings.sinks[sink]
+            destination = entry.cls(entry.name, entry.config).destination
+            notes.write(connection, sink, destination, {"resume": {"word": word}})
+        waiting = count_deliveries(connection, Wanted(sink=sink, states=(DeliveryState.PENDING,)))
+    print(f"{sink} goes on; waiting for it: {counted(waiting, 'delivery', 'deliveries')}")
+
+
+def _require_sink(settings: Config, sink: str) -> None:
+    from connector.cli.opened import require_known
+
+    require_known(sink, settings.sinks)

@@ -1,0 +1,97 @@
+"""What a service says when it starts: where it listens, where everything lies, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from connector import __version__
+from connector.cli.send import receiver_url
+from connector.config import Config, SinkEntry
+from connector.secretsfile import WEBHOOK_SECRET
+
+log = structlog.get_logger("connector")
+
+
+def warn(settings: Config) -> None:
+    """Logs what is legal but odd; what is dangerous stands out on standard error too."""
+    for warning in settings.warnings:
+        log.warning("configuration", place=warning.place, problem=warning.message, hint=warning.hint)
+    if settings.hireflix.allow_unsigned:
+        bar = "!" * 78
+        text = "hireflix.allow_unsigned is on: anyone who knows the address can make up interviews."
+        print(
+            f"{bar}\n{text}\nSet webhook_secrets and turn it off before candidates depend on it.\n{bar}",
+            file=sys.stderr,
+        )
+
+
+def secrets_of(settings: Config) -> list[str]:
+    """The webhook secrets in the clear, for those who verify and sign."""
+    return [secret.get_secret_value() for secret in settings.hireflix.webhook_secrets]
+
+
+def banner(settings: Config, base: str, *, named: Path | None = None, new_secret: bool = False) -> str:
+    """The lines a person reads at the start. `base` is the address as it is, `named` the file given by `--config`."""
+    source = "the embedded default, no config file" if settings.path is None else str(settings.path)
+    receiver = base + settings.hireflix.webhook_path
+    lines = [
+        f"hireflix-connector {__version__} runs on {source}",
+        f"  Receiver  {receiver}",
+        f"  Secret    {_secret(settings, new_secret=new_secret)}",
+        f"  Health    {base}/health/ready and {base}/metrics",
+        f"  Store     {settings.store.file}",
+        *_sinks(settings),
+        f"  Try it    {try_it(settings, receiver, named)}",
+    ]
+    return "\n".join(lines)
+
+
+def _secret(settings: Config, *, new_secret: bool) -> str:
+    kept = settings.data_folder / WEBHOOK_SECRET
+    if not settings.hireflix.webhook_secrets:
+        return "none: unsigned webhooks are accepted"
+    if new_secret:
+        return f"{secrets_of(settings)[0]} (made now, shown once, kept in {kept})"
+    if settings.embedded and kept.exists():
+        return f"kept in {kept}"
+    return f"from the configuration ({len(settings.hireflix.webhook_secrets)})"
+
+
+def _sinks(settings: Config) -> Iterator[str]:
+    title = "Sinks"
+    for entry in settings.sinks.values():
+        yield f"  {title:<9} {entry.name} ({entry.type}): {place_of(entry)}"
+        title = ""
+
+
+def place_of(entry: SinkEntry) -> str:
+    """Where a sink writes, as people find it: a file by its path, anything else by the destination's name."""
+    path = getattr(entry.config, "path", None)
+    return str(path) if isinstance(path, Path) else entry.cls(entry.name, entry.config).destination
+
+
+def try_it(settings: Config, receiver: str, named: Path | None) -> str:
+    """A command to paste that sends a sample to this very service."""
+    words = [*executable(), "send", "--sample", "interview.finish"]
+    if named is not None:
+        words += ["--config", str(named)]
+    if settings.server.port == 0 or receiver_url(settings) != receiver:
+        words += ["--url", receiver]
+    return shlex.join(words)
+
+
+def executable() -> list[str]:
+    """How to call this program from here: by its name if the shell finds it, else by its path."""
+    called = Path(sys.argv[0])
+    if called.name != "connector":
+        return [sys.executable, "-m", "connector.cli"]
+    found = shutil.which("connector")
+    if found is not None and Path(found).resolve() == called.resolve():
+        return ["connector"]
+    return [str(called)]

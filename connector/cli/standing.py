@@ -1,0 +1,59 @@
+"""What `connector status` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from connector.cli.opened import looking, now
+from connector.cli.terminal import safe, show_json, show_table
+from connector.cli.times import lasting, shown
+from connector.config import load
+from connector.store.status import SinkStatus, SourceStatus, status
+
+
+def show_status(path: Path | None, *, as_json: bool) -> None:
+    """Prints the status. Raises `StoreError` when the store cannot be read, and for nothing else."""
+    config = load(path)
+    with looking(config) as connection:
+        found = status(connection, now(), list(config.sinks))
+    if as_json:
+        show_json(found)
+        return
+    zone = ZoneInfo(config.timezone)
+    for line in _source_lines(found.source, zone):
+        print(line)
+    show_table([_cells(sink, zone) for sink in found.sinks], empty="No sink yet.")
+    for sink in found.sinks:
+        for advice in _advice(sink):
+            print(safe(f"{sink.name}: {advice}"))
+
+
+def _source_lines(source: SourceStatus, zone: ZoneInfo) -> Iterator[str]:
+    last = f", the last at {shown(source.last_received_at, zone)} {zone}" if source.last_received_at else ""
+    yield f"Source: {source.events} events of {source.interviews} interviews{last}"
+    for count, kind in ((source.unreadable, "unreadable"), (source.unknown, "unknown")):
+        if count:
+            yield f"  {count} {kind}: connector events --kind {kind}; after an upgrade: connector replay --state {kind}"
+
+
+def _cells(sink: SinkStatus, zone: ZoneInfo) -> dict[str, object]:
+    return {
+        "SINK": sink.name,
+        "TYPE": sink.type,
+        "STATE": sink.state + (", filling" if sink.filling else ""),
+        "PENDING": sink.pending,
+        "OLDEST": lasting(sink.oldest_age_seconds) if sink.pending else "",
+        "DEAD": sink.dead,
+        "DELIVERED": sink.delivered,
+        "LAST DELIVERED": shown(sink.last_delivered_at, zone),
+        "WHY": sink.reason,
+    }
+
+
+def _advice(sink: SinkStatus) -> Iterator[str]:
+    if sink.fix:
+        yield sink.fix
+    if sink.dead:
+        yield f"dead letters: connector deliveries --sink {sink.name} --state dead"

@@ -1,0 +1,191 @@
+"""Putting dead letters and old events back on purpose. Functions on an open connection; the caller has transactions.
+
+A dead letter keeps its id, so that the destination still knows it; what was delivered gets a new one. Nothing here
+adds an event: that is the receiver's alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, insert, literal, or_, select, update
+
+from connector.hireflix.payload import Kind, Reading, read
+from connector.store.plan import Directory, GroupPlan, Stored, plan_one
+from connector.store.portable import among, upsert
+from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood
+from connector.store.statements import DELIVERY_COLUMNS, INTERVIEW_COLUMNS
+from connector.store.views import Wanted, delivery_conditions, event_conditions, of_interview
+
+CHUNK = 200
+"""Rows per transaction: short enough not to hold up the receiver."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a replay would send: ids of dead letters, ids of deliveries to repeat, and the counts by sink and state."""
+
+    dead: list[int] = field(default_factory=list)
+    repeat: list[int] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> Found:
+    """The deliveries to send again. `sinks` maps each configured sink to whether it is a state sink.
+
+    Of a state sink one delivery per interview is repeated, because each shows the newest state anyway; a follow-up
+    call that was delivered tells nothing again.
+    """
+    columns = (delivery.c.id, delivery.c.sink, delivery.c.key, delivery.c.state, delivery.c.event_seq)
+    order = (delivery.c.state.desc(), delivery.c.id)  # dead letters first: what they send again is not repeated
+    found = Found()
+    seen: set[tuple[object, ...]] = set()
+    for row in connection.execute(select(*columns).where(*delivery_conditions(connection, wanted)).order_by(*order)):
+        is_state = sinks.get(row.sink)
+        if is_state is None:
+            continue
+        says = (row.sink, row.key) if is_state else (row.sink, row.key, row.event_seq)
+        if row.state == DeliveryState.DEAD:
+            found.dead.append(row.id)
+        elif row.state == DeliveryState.DELIVERED and says not in seen and (is_state or row.event_seq is not None):
+            found.repeat.append(row.id)
+        else:
+            continue
+        seen.add(says)
+        found.counts[row.sink, DeliveryState(row.state).name.lower()] += 1
+    return found
+
+
+def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
+    """Dead letters become pending again under their ids, as if they had come at `now`. Returns how many did.
+
+    A call without an event stays dead while another one waits for its key: that one says the same.
+    """
+    other = delivery.alias()
+    waiting = exists().where(
+        other.c.sink == delivery.c.sink,
+        other.c.key == delivery.c.key,
+        in_state(DeliveryState.PENDING, other),
+        other.c.event_seq.is_(None),
+    )
+    changed = connection.execute(
+        update(delivery)
+        .where(
+            among(connection, delivery.c.id, ids),
+            in_state(DeliveryState.DEAD),
+            or_(delivery.c.event_seq.is_not(None), ~waiting),
+        )
+        .values(
+            state=int(DeliveryState.PENDING),
+            attempts=0,
+            since=now,
+            not_before=0,
+            held=0,
+            batch=None,
+            batch_started_at=None,
+            bucket=None,
+            reason=None,
+            done_at=None,
+        )
+    )
+    return changed.rowcount
+
+
+def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
+    """New deliveries of what was delivered under these ids, in the old order. Returns how many were added.
+
+    None is added where the same event waits for that sink already.
+    """
+    other = delivery.alias()
+    waiting = exists().where(
+        other.c.sink == delivery.c.sink,
+        other.c.key == delivery.c.key,
+        in_state(DeliveryState.PENDING, other),
+        other.c.event_seq.is_not_distinct_from(delivery.c.event_seq),
+    )
+    columns = [delivery.c[name] for name in DELIVERY_COLUMNS if name != "since"]
+    chosen = (
+        select(*columns, literal(now))
+        .where(among(connection, delivery.c.id, ids), in_state(DeliveryState.DELIVERED), ~waiting)
+        .order_by(delivery.c.id)
+    )
+    return connection.execute(insert(delivery).from_select([*(c.name for c in columns), "since"], chosen)).rowcount
+
+
+@dataclass(slots=True)
+class ReadAgain:
+    """What became of events that an earlier version could not use."""
+
+    applied: int = 0
+    repeats: int = 0
+    still: int = 0
+
+
+def find_events(connection: Connection, wanted: Wanted) -> list[int]:
+    """Numbers of the events of a kind that was not applied, in order of arrival, as far as their bodies are kept."""
+    statement = (
+        select(event.c.seq)
+        .outerjoin(interview, interview.c.id == event.c.interview_id)
+        .where(
+            not_understood(), event.c.body.is_not(None), *event_conditions(wanted), *of_interview(connection, wanted)
+        )
+        .order_by(event.c.seq)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def read_again(connection: Connection, seqs: Sequence[int], directory: Directory, now: int, result: ReadAgain) -> None:
+    """Reads events with this version; what it understands now is merged and routed as if it had come at `now`."""
+    rows = connection.execute(
+        select(event).where(among(connection, event.c.seq, seqs), not_understood()).order_by(event.c.seq)
+    ).all()
+    for row in rows:
+        reading = read(row.body, row.received_at)
+        if reading.kind is not Kind.EVENT:
+            result.still += 1
+        elif (twin := _twin(connection, reading, row.seq)) is not None:
+            result.repeats += 1
+            _update_event(connection, row.seq, kind=str(Kind.EVENT), reason=f"repeats event {twin}")
+        else:
+            result.applied += 1
+            _apply(connection, reading, row.seq, directory, now)
+
+
+def _twin(connection: Connection, reading: Reading, seq: int) -> int | None:
+    """The event that said the same before, or after, this one was readable."""
+    same = and_(event.c.identity == reading.identity, event.c.seq != seq)
+    found: int | None = connection.execute(select(event.c.seq).where(same)).scalar()
+    return found
+
+
+def _apply(connection: Connection, reading: Reading, seq: int, directory: Directory, now: int) -> None:
+    _update_event(
+        connection,
+        seq,
+        kind=str(reading.kind),
+        identity=reading.identity,
+        name=reading.name,
+        interview_id=reading.interview_id,
+        occurred_at=reading.occurred_at,
+        mark=reading.mark,
+        reason="",
+    )
+    columns = (interview.c.state, interview.c.version, interview.c.entered)
+    row = connection.execute(select(*columns).where(interview.c.id == reading.interview_id)).first()
+    stored = None if row is None else Stored(row.state, row.version, row.entered)
+    _put(connection, plan_one(reading, seq, stored, directory), now)
+
+
+def _put(connection: Connection, plan: GroupPlan, now: int) -> None:
+    rows = [dict(zip(INTERVIEW_COLUMNS, row, strict=True)) for row in plan.interviews]
+    upsert(connection, interview, rows, ["id"])
+    deliveries = [dict(zip(DELIVERY_COLUMNS, row, strict=True)) | {"since": now} for row in plan.deliveries]
+    if deliveries:
+        connection.execute(insert(delivery), deliveries)
+
+
+def _update_event(connection: Connection, seq: int, **values: Any) -> None:
+    connection.execute(update(event).where(event.c.seq == seq).values(**values))

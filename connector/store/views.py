@@ -1,0 +1,308 @@
+"""Looks at what the store holds, newest first, filtered: for the command line and whatever else shows lists.
+
+Every row is one JSON object; times are epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+
+from connector.event import decode, interview_of
+from connector.interview import Interview, Stage
+from connector.route import Route, Routes
+from connector.store.portable import among
+from connector.store.schema import DeliveryState, attempt, delivery, event, in_state, interview, sink
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to look for; `None` and empty mean any.
+
+    `position` is an id or a pattern of names, as in a route. `name` and `kind` are an event's. `since` (inclusive)
+    and `until` (exclusive) are epoch milliseconds: of receipt for events, of receipt or replay for deliveries, of the
+    newest event for interviews, of the start for attempts.
+    """
+
+    ids: tuple[int, ...] = ()
+    sink: str | None = None
+    states: tuple[DeliveryState, ...] = ()
+    position: str | None = None
+    interview: str | None = None
+    event: int | None = None
+    name: str | None = None
+    kind: str | None = None
+    stage: Stage | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """One event. `reason` says why it is unreadable, `mark` when its date was not the sender's."""
+
+    id: int
+    name: str
+    kind: str
+    interview_id: str
+    candidate_name: str
+    position_id: str
+    position_name: str
+    occurred_at: int
+    received_at: int
+    mark: str
+    reason: str
+
+
+class InterviewRow(msgspec.Struct, frozen=True):
+    """One interview as it is now. `sinks` are the state sinks it entered."""
+
+    id: str
+    candidate_name: str
+    position_id: str
+    position_name: str
+    stage: str
+    stage_word: str
+    score: float | None
+    completed_at: int | None
+    updated_at: int
+    last_event: str
+    sinks: list[str]
+
+
+class DeliveryRow(msgspec.Struct, frozen=True):
+    """One delivery. `event_id` and `event_name` are null and empty for a follow-up call and for a fill."""
+
+    id: int
+    sink: str
+    state: str
+    key: str
+    interview_id: str
+    candidate_name: str
+    position_id: str
+    position_name: str
+    event_id: int | None
+    event_name: str
+    attempts: int
+    since: int
+    not_before: int
+    done_at: int | None
+    reason: str
+    reference: str
+
+
+class AttemptRow(msgspec.Struct, frozen=True):
+    """One try of a batch: `count` deliveries had this outcome for this reason."""
+
+    id: int
+    sink: str
+    batch: str
+    started_at: int
+    duration_ms: int
+    outcome: str
+    reason: str
+    count: int
+
+
+def events(connection: Connection, wanted: Wanted, limit: int) -> list[EventRow]:
+    """The newest events that are wanted."""
+    statement = (
+        select(event, interview.c.state, interview.c.position_id, interview.c.position_name)
+        .outerjoin(interview, interview.c.id == event.c.interview_id)
+        .where(*event_conditions(wanted), *of_interview(connection, wanted))
+        .order_by(event.c.seq.desc())
+        .limit(limit)
+    )
+    return [
+        EventRow(
+            id=row.seq,
+            name=row.name,
+            kind=row.kind,
+            interview_id=row.interview_id,
+            candidate_name=_candidate(row.interview_id, row.state),
+            position_id=row.position_id or "",
+            position_name=row.position_name or "",
+            occurred_at=row.occurred_at,
+            received_at=row.received_at,
+            mark=row.mark,
+            reason=row.reason,
+        )
+        for row in connection.execute(statement)
+    ]
+
+
+def interviews(connection: Connection, wanted: Wanted, limit: int) -> list[InterviewRow]:
+    """The wanted interviews, those with the newest event first."""
+    conditions = [*of_interview(connection, wanted), *_between(interview.c.updated_at, wanted)]
+    if wanted.interview is not None:
+        conditions.append(interview.c.id == wanted.interview)
+    if wanted.sink is not None:
+        conditions.append((("," + interview.c.entered) + ",").contains(f",{wanted.sink},", autoescape=True))
+    statement = select(interview).where(*conditions).order_by(interview.c.updated_at.desc(), interview.c.id)
+    return [_interview_row(row) for row in connection.execute(statement.limit(limit))]
+
+
+def deliveries(connection: Connection, wanted: Wanted, limit: int) -> list[DeliveryRow]:
+    """The newest deliveries that are wanted."""
+    people = interview.alias()
+    statement: Select[Any] = (
+        select(
+            delivery,
+            event.c.name.label("event_name"),
+            people.c.state.label("document"),
+            people.c.position_id,
+            people.c.position_name,
+        )
+        .outerjoin(event, event.c.seq == delivery.c.event_seq)
+        .outerjoin(people, people.c.id == delivery.c.interview_id)
+        .where(*delivery_conditions(connection, wanted))
+        .order_by(delivery.c.id.desc())
+        .limit(limit)
+    )
+    return [_delivery_row(row) for row in connection.execute(statement)]
+
+
+def attempts(connection: Connection, wanted: Wanted, limit: int) -> list[AttemptRow]:
+    """The newest attempts that are wanted."""
+    conditions = _between(attempt.c.started_at, wanted)
+    if wanted.sink is not None:
+        conditions.append(attempt.c.sink == wanted.sink)
+    statement = select(attempt).where(*conditions).order_by(attempt.c.id.desc()).limit(limit)
+    return [AttemptRow(**row) for row in connection.execute(statement).mappings()]
+
+
+def count_deliveries(connection: Connection, wanted: Wanted) -> int:
+    """How many deliveries are wanted."""
+    statement = select(func.count()).select_from(delivery).where(*delivery_conditions(connection, wanted))
+    return int(connection.execute(statement).scalar_one())
+
+
+def sink_names(connection: Connection) -> list[str]:
+    """Every sink that was ever configured."""
+    return list(connection.execute(select(sink.c.name).order_by(sink.c.name)).scalars())
+
+
+def positions(connection: Connection) -> list[tuple[str, str]]:
+    """Ids and names of all positions seen, each pair once."""
+    rows = connection.execute(select(interview.c.position_id, interview.c.position_name).distinct())
+    return sorted(rows.tuples())
+
+
+def interview_by_id(connection: Connection, interview_id: str) -> Interview | None:
+    """One interview as it is now."""
+    row = connection.execute(select(interview.c.state).where(interview.c.id == interview_id)).first()
+    return None if row is None else interview_of(interview_id, decode(row.state))
+
+
+def event_conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """What of `wanted` concerns the event itself."""
+    conditions = _between(event.c.received_at, wanted)
+    for column, value in (
+        (event.c.seq, wanted.event),
+        (event.c.name, wanted.name),
+        (event.c.kind, wanted.kind),
+        (event.c.interview_id, wanted.interview),
+    ):
+        if value is not None:
+            conditions.append(column == value)
+    return conditions
+
+
+def delivery_conditions(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+    """What of `wanted` concerns a delivery, for a statement on the delivery table alone."""
+    conditions = _between(delivery.c.since, wanted)
+    if wanted.ids:
+        conditions.append(among(connection, delivery.c.id, wanted.ids))
+    if wanted.states:
+        conditions.append(or_(*(in_state(state) for state in wanted.states)))
+    for column, value in (
+        (delivery.c.sink, wanted.sink),
+        (delivery.c.interview_id, wanted.interview),
+        (delivery.c.event_seq, wanted.event),
+    ):
+        if value is not None:
+            conditions.append(column == value)
+    about = of_interview(connection, wanted)
+    if about:
+        conditions.append(delivery.c.interview_id.in_(select(interview.c.id).where(*about)))
+    if wanted.name is not None:
+        conditions.append(delivery.c.event_seq.in_(select(event.c.seq).where(event.c.name == wanted.name)))
+    return conditions
+
+
+def of_interview(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+    """What of `wanted` concerns the position and the stage of an interview."""
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.stage is not None:
+        conditions.append(interview.c.stage == wanted.stage.value)
+    if wanted.position is not None:
+        conditions.append(_at(wanted.position, positions(connection)))
+    return conditions
+
+
+def _at(wanted: str, known: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
+    """The rule for names is that of the routes, which no database has: so the few positions are matched here."""
+    rule = Routes([Route(sinks=("found",), positions=(wanted,))], {"found": False})
+    met = [pair for pair in known if rule.match("", *pair, Stage.PENDING, None)]
+    return or_(
+        interview.c.position_id == wanted,
+        *(and_(interview.c.position_id == id_, interview.c.position_name == name) for id_, name in met),
+    )
+
+
+def _between(column: ColumnElement[Any], wanted: Wanted) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.since is not None:
+        conditions.append(column >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(column < wanted.until)
+    return conditions
+
+
+def _candidate(interview_id: str, document: str | None) -> str:
+    return "" if document is None else interview_of(interview_id, decode(document)).candidate_name
+
+
+def _interview_row(row: Any) -> InterviewRow:
+    found = interview_of(row.id, decode(row.state))
+    return InterviewRow(
+        id=row.id,
+        candidate_name=found.candidate_name,
+        position_id=row.position_id,
+        position_name=row.position_name,
+        stage=str(found.stage),
+        stage_word=found.stage_word,
+        score=found.score,
+        completed_at=found.completed_at,
+        updated_at=row.updated_at,
+        last_event=found.text("last_event"),
+        sinks=_names(row.entered),
+    )
+
+
+def _delivery_row(row: Any) -> DeliveryRow:
+    return DeliveryRow(
+        id=row.id,
+        sink=row.sink,
+        state=DeliveryState(row.state).name.lower(),
+        key=row.key,
+        interview_id=row.interview_id,
+        candidate_name=_candidate(row.interview_id, row.document),
+        position_id=row.position_id or "",
+        position_name=row.position_name or "",
+        event_id=row.event_seq,
+        event_name=row.event_name or "",
+        attempts=row.attempts,
+        since=row.since,
+        not_before=row.not_before,
+        done_at=row.done_at,
+        reason=row.reason or "",
+        reference=row.reference or "",
+    )
+
+
+def _names(entered: str) -> list[str]:
+    return [name for name in entered.split(",") if name]
