@@ -1,0 +1,190 @@
+"""All lanes together: taking over, filling, renaming, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+
+from connector.dispatch.dispatcher import Dispatcher
+from connector.dispatch.lane import Shared
+from connector.route import Route, Routes
+from connector.sink import Delivered, Result
+from connector.store import leases
+from tests.dispatch.rig import One, Scripted, State
+
+DELIVERED = 1
+
+
+def dispatcher_of(rig, *sinks, routes=None, formerly=None):
+    routing = routes or Routes((), {sink.name: sink.state for sink in sinks})
+    shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
+    return Dispatcher(sinks, routing, shared, types={sink.name: "scripted" for sink in sinks}, formerly=formerly or {})
+
+
+async def until(condition):
+    """Lets the loop go round until a fact holds; the test's own time limit is the end of patience."""
+    while not condition():  # noqa: ASYNC110 - the fact is not ours to signal
+        await asyncio.sleep(0)
+
+
+async def run_until(dispatcher, clock, condition):
+    """Runs the lanes, moving the clock on whenever everything waits, until a fact holds."""
+    await dispatcher.start()
+    while not condition():
+        clock.advance(0.01)
+        await asyncio.sleep(0)
+    await dispatcher.stop(5)
+
+
+async def test_a_new_state_sink_is_filled_from_the_store(rig_of):
+    """Interviews that came before the sink was configured get their row."""
+    rig = await rig_of(One("chat"))
+    for number in range(3):
+        await rig.event(interview=f"i{number}")
+    sheet = State("sheet")
+    await run_until(dispatcher_of(rig, sheet), rig.clock, lambda: sum(len(b.deliveries) for b in sheet.batches) >= 3)
+    assert {one.key for batch in sheet.batches for one in batch.deliveries} == {"i0", "i1", "i2"}
+
+
+async def test_a_new_message_sink_is_not_filled(rig_of):
+    """Nobody is told about last month because a channel was added."""
+    rig = await rig_of(State("sheet"))
+    await rig.event()
+    chat, sheet = One("chat"), State("sheet")
+    await run_until(dispatcher_of(rig, chat, sheet), rig.clock, lambda: sheet.batches)
+    assert chat.batches == []
+
+
+async def test_only_interviews_whose_state_meets_a_route_are_filled_in(rig_of):
+    """`events` conditions count as met, the others are asked."""
+    rig = await rig_of(One("chat"))
+    await rig.event("interview.score-updated", "high", score={"value": 5})
+    await rig.event("interview.score-updated", "low", score={"value": 1})
+    sheet = State("sheet")
+    routes = Routes((Route(("sheet",), events=("interview.finish",), min_score=4),), {"sheet": True})
+    await run_until(dispatcher_of(rig, sheet, routes=routes), rig.clock, lambda: sheet.batches)
+    assert [one.key for batch in sheet.batches for one in batch.deliveries] == ["high"]
+
+
+async def test_a_filled_sink_is_not_filled_again_at_the_next_start(rig_of):
+    """Only a new destination or other routes fill it anew."""
+    rig = await rig_of(State("sheet"))
+    await rig.event()
+    first, second = State("sheet"), State("sheet")
+    done = dispatcher_of(rig, first)
+    await run_until(done, rig.clock, lambda: first.batches)
+    await done.fill()
+    before = len(await rig.rows())
+    other = dispatcher_of(rig, second)
+    await other.fill()
+    assert len(await rig.rows()) == before
+
+
+async def test_a_moved_sink_is_filled_anew_with_empty_notes(rig_of):
+    """The notes of the old destination stay with it."""
+
+    class Moved(State):
+        @property
+        def destination(self):
+            return "elsewhere"
+
+    rig = await rig_of(State("sheet"))
+    await rig.event()
+    first, second = State("sheet"), Moved("sheet")
+    first.always = lambda batch, context: Result([Delivered()], notes={"row:i1": {"at": 7}})
+    await run_until(dispatcher_of(rig, first), rig.clock, lambda: first.batches)
+    await run_until(dispatcher_of(rig, second), rig.clock, lambda: second.batches)
+    assert second.batches[0].notes == {}
+    assert [one.key for one in second.batches[0].deliveries] == ["i1"]
+
+
+async def test_a_renamed_sink_takes_queue_and_notes_along(rig_of):
+    """`formerly` says where they are."""
+    rig = await rig_of(Scripted("old"))
+    rig.sinks[0].always = lambda batch, context: Result(
+        [Delivered()], notes={f"row:{batch.deliveries[0].key}": {"n": 1}}
+    )
+    await rig.event(interview="i1")
+    await rig.lane.step()
+    await rig.event(interview="i2")
+
+    class SamePlace(Scripted):
+        @property
+        def destination(self):
+            return "old"
+
+    new = SamePlace("new")
+    new.wanted_keys = ["row:i1"]
+    await run_until(dispatcher_of(rig, new, formerly={"new": "old"}), rig.clock, lambda: new.batches)
+    assert [one.key for one in new.batches[0].deliveries] == ["i2"]
+    assert new.batches[0].notes == {"row:i1": {"n": 1}}
+
+
+async def test_a_start_takes_over_leases_and_probes_broken_sinks_at_once(rig_of):
+    """What another process held, or what was broken before a mended configuration, is tried now."""
+    rig = await rig_of(Scripted("chat"))
+    pause = leases.Pause("broken", "channel gone", "invite", rig.clock.now() + 300_000)
+    await rig.store.write(lambda c: leases.acquire(c, "chat", "dead process", rig.clock.now()))
+    await rig.store.write(lambda c: leases.pause(c, "chat", pause))
+    await rig.event()
+    chat = Scripted("chat")
+    await run_until(dispatcher_of(rig, chat), rig.clock, lambda: chat.batches)
+    assert (await rig.sink_row()).paused is None
+
+
+async def test_a_stop_lets_the_call_under_way_end_and_settles_it(rig_of):
+    """Nothing that was delivered is delivered again after a graceful stop; the leases are free."""
+    rig = await rig_of(Scripted("chat"))
+    chat = Scripted("chat")
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(batch, context):
+        started.set()
+        await go_on.wait()
+        return Result([Delivered()])
+
+    chat.script = [slow]
+    await rig.event()
+    dispatcher = dispatcher_of(rig, chat)
+    await dispatcher.start()
+    await started.wait()
+    stopping = asyncio.create_task(dispatcher.stop(30))
+    await asyncio.sleep(0)
+    go_on.set()
+    await stopping
+    assert await rig.states() == [DELIVERED]
+    assert chat.closed
+    assert (await rig.sink_row()).lease_owner is None
+
+
+async def test_a_stop_does_not_wait_for_ever(rig_of):
+    """A call that hangs is given up; its batch comes back marked."""
+    rig = await rig_of(Scripted("chat"))
+    chat = Scripted("chat")
+    started = asyncio.Event()
+
+    async def hangs(batch, context):
+        started.set()
+        await asyncio.Event().wait()
+
+    chat.script = [hangs]
+    await rig.event()
+    dispatcher = dispatcher_of(rig, chat)
+    await dispatcher.start()
+    await started.wait()
+    await dispatcher.stop(0)
+    (row,) = await rig.rows()
+    assert row.state == 0
+    assert row.batch is not None
+
+
+async def test_a_wake_delivers_at_once(rig_of):
+    """No sweep is needed when the receiver tells the lane."""
+    rig = await rig_of(Scripted("chat"))
+    chat = Scripted("chat")
+    dispatcher = dispatcher_of(rig, chat)
+    await dispatcher.start()
+    await rig.event()
+    dispatcher.wake({"chat", "unknown"})
+    await until(lambda: chat.batches)
+    await dispatcher.stop(5)
+    assert await rig.states() == [DELIVERED]

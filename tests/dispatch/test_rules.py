@@ -1,0 +1,180 @@
+"""What an answer comes to, as a pure rule: nothing is lost, nothing is settled twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.backoff import WINDOW_SECONDS
+from connector.dispatch.rules import (
+    Failure,
+    Health,
+    Policy,
+    health_of,
+    label_of,
+    rest_after,
+    settlement_of,
+    short,
+)
+from connector.errors import SinkBroken, Wait
+from connector.sink import Delivered, Rejected, Result, RetryLater
+from connector.store.claim import Claim, Work
+
+NOW = 1_761_566_424_000
+POLICY = Policy(random=lambda low, high: high)
+
+reasons = st.text(max_size=300)
+outcomes = st.one_of(
+    st.builds(Delivered, st.none() | st.text(max_size=20)),
+    st.builds(Rejected, reasons),
+    st.builds(
+        RetryLater,
+        reasons,
+        after=st.none() | st.floats(0, 900),
+        counts=st.booleans(),
+        unclear=st.booleans(),
+        lane=st.booleans(),
+    ),
+)
+
+
+@st.composite
+def claims_and_outcomes(draw):
+    given_outcomes = draw(st.lists(outcomes, min_size=1, max_size=8))
+    works = tuple(
+        Work(
+            id=10 * number,
+            key=f"i{number}",
+            interview_id=f"i{number}",
+            event_seq=number,
+            attempts=draw(st.integers(0, 50)),
+            since=NOW - draw(st.integers(0, 20 * 86400)) * 1000,
+            older=tuple(range(10 * number + 1, 10 * number + 1 + draw(st.integers(0, 3)))),
+        )
+        for number in range(len(given_outcomes))
+    )
+    return Claim("batch", NOW - 1000, works, draw(st.booleans())), given_outcomes
+
+
+answers = st.sampled_from([Failure("timeout"), Wait("bucket", 3), SinkBroken("gone", "fix it")])
+
+
+@given(claims_and_outcomes())
+def test_every_claimed_row_gets_exactly_one_fate(drawn):
+    """Delivered, dead or pending again; older rows of a state sink are superseded."""
+    claim, given_outcomes = drawn
+    settlement = settlement_of(claim, Result(given_outcomes), NOW - 1000, NOW, POLICY)
+    fates = [
+        *(id_ for id_, _ in settlement.delivered),
+        *(id_ for id_, _ in settlement.dead),
+        *(retry.id for retry in settlement.retries),
+    ]
+    assert sorted(fates) == [work.id for work in claim.works]
+    assert sorted(settlement.superseded) == sorted(id_ for work in claim.works for id_ in work.older)
+    assert settlement.waiting == []
+
+
+@given(claims_and_outcomes(), answers)
+def test_a_call_without_outcomes_settles_nothing(drawn, answer):
+    """A failure, a refused token and a broken destination leave every row pending."""
+    claim, _ = drawn
+    young = Claim(
+        claim.batch,
+        claim.started_at,
+        tuple(Work(w.id, w.key, w.interview_id, w.event_seq, w.attempts, NOW, w.older) for w in claim.works),
+        claim.maybe_sent,
+    )
+    settlement = settlement_of(young, answer, NOW - 1000, NOW, POLICY)
+    assert settlement.delivered == []
+    assert settlement.dead == []
+    assert {*settlement.waiting, *(retry.id for retry in settlement.retries)} == {work.id for work in young.works}
+
+
+@given(claims_and_outcomes())
+def test_what_was_unclear_stays_unclear_until_it_settles(drawn):
+    """A row keeps its batch when this call was unclear or an earlier one was."""
+    claim, given_outcomes = drawn
+    settlement = settlement_of(claim, Result(given_outcomes), NOW - 1000, NOW, POLICY)
+    by_id = {work.id: outcome for work, outcome in zip(claim.works, given_outcomes, strict=True)}
+    for retry in settlement.retries:
+        assert retry.keeps_batch == (claim.maybe_sent or by_id[retry.id].unclear)
+    assert settlement.maybe_sent == any(retry.keeps_batch for retry in settlement.retries)
+
+
+@given(claims_and_outcomes())
+def test_an_asked_for_delay_is_obeyed_to_the_millisecond(drawn):
+    """Otherwise the backoff decides, at most 15 minutes."""
+    claim, given_outcomes = drawn
+    settlement = settlement_of(claim, Result(given_outcomes), NOW - 1000, NOW, POLICY)
+    by_id = {work.id: outcome for work, outcome in zip(claim.works, given_outcomes, strict=True)}
+    for retry in settlement.retries:
+        after = by_id[retry.id].after
+        assert 0 <= retry.not_before - NOW <= 900_000
+        if after is not None:
+            assert retry.not_before == NOW + int(after * 1000)
+        assert retry.counted == int(by_id[retry.id].counts)
+
+
+@given(claims_and_outcomes())
+def test_only_the_window_or_a_rejection_makes_a_dead_letter(drawn):
+    """No number of attempts does."""
+    claim, given_outcomes = drawn
+    settlement = settlement_of(claim, Result(given_outcomes), NOW - 1000, NOW, POLICY)
+    dead = {id_ for id_, _ in settlement.dead}
+    for work, outcome in zip(claim.works, given_outcomes, strict=True):
+        over = NOW - work.since > WINDOW_SECONDS * 1000
+        expected = isinstance(outcome, Rejected) or (isinstance(outcome, RetryLater) and over)
+        assert (work.id in dead) == expected
+
+
+@given(claims_and_outcomes())
+def test_the_record_counts_all_but_first_try_successes(drawn):
+    """Nothing is recorded twice."""
+    claim, given_outcomes = drawn
+    settlement = settlement_of(claim, Result(given_outcomes), NOW - 1000, NOW, POLICY)
+    first_tries = sum(
+        isinstance(outcome, Delivered) and work.attempts == 0 and not claim.maybe_sent
+        for work, outcome in zip(claim.works, given_outcomes, strict=True)
+    )
+    assert sum(entry.count for entry in settlement.attempts) == len(given_outcomes) - first_tries
+    assert len({(entry.outcome, entry.reason) for entry in settlement.attempts}) == len(settlement.attempts)
+
+
+@given(st.lists(outcomes, min_size=1, max_size=5))
+def test_a_destination_is_up_as_soon_as_one_delivery_was_decided(given_outcomes):
+    """A delay it asked for is neither up nor down."""
+    health = health_of(Result(given_outcomes))
+    if any(not isinstance(outcome, RetryLater) for outcome in given_outcomes):
+        assert health is Health.UP
+    elif any(outcome.counts for outcome in given_outcomes):
+        assert health is Health.DOWN
+    else:
+        assert health is Health.UNKNOWN
+
+
+@given(st.integers(0, 100))
+def test_the_rest_of_a_lane_grows_to_half_a_minute(failures):
+    """None after one failure, then 2, 4, … 30 seconds."""
+    rest = rest_after(Failure("timeout"), failures)
+    assert rest == (0 if failures < 2 else min(30, 2 ** min(failures - 1, 10)))
+
+
+def test_again_inherits_the_interview_of_the_delivery_that_asked():
+    """A key that was delivered speaks for its own interview, any other for the first."""
+    works = (Work(1, "i1", "i1", 1, 0, NOW), Work(2, "i2", "i2", 2, 0, NOW))
+    again = {"i2": timedelta(seconds=1), "digest": timedelta(0)}
+    result = Result([Delivered(), Delivered()], again=again)
+    settlement = settlement_of(Claim("b", NOW, works, maybe_sent=False), result, NOW, NOW, POLICY)
+    assert [(one.key, one.asked_by, one.not_before) for one in settlement.again] == [
+        ("i2", "i2", NOW + 1000),
+        ("digest", "i1", NOW),
+    ]
+
+
+@given(reasons)
+def test_a_reason_fits_a_label(reason):
+    """Whatever a sink says, a label stays short."""
+    assert len(short(reason)) <= 100
+    assert label_of(RetryLater(reason, unclear=True))[0] == "unclear"

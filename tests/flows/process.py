@@ -1,0 +1,139 @@
+"""The real service as a process of its own: started, fed, killed, started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from connector.hireflix.signature import sign
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRET = "hfx_test_secret_9f2c"
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+
+
+class Service:
+    """`connector serve` in a folder of its own. `output` collects what it prints, `logs` what it logs."""
+
+    def __init__(self, folder: Path, toml: str = "", **environ: str) -> None:
+        self.folder = folder
+        self.config = folder / "config.toml"
+        self.config.write_text(
+            f'{toml}\n[hireflix]\nwebhook_secrets = ["{SECRET}"]\n[server]\nport = 0\n[logs]\nformat = "json"\n'
+        )
+        self.environ = environ
+        self.url = ""
+        self.output: list[str] = []
+        self.logs: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Self:
+        """Starts and waits until it tells its address."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "connector.cli", "serve", "--config", str(self.config)],
+            cwd=ROOT,
+            env={**environ, "PYTHONUNBUFFERED": "1", **self.environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        told = threading.Event()
+        for stream, lines in ((self.process.stdout, self.output), (self.process.stderr, self.logs)):
+            threading.Thread(target=self._read, args=(stream, lines, told), daemon=True).start()
+        if not told.wait(60) or not self.url:
+            raise AssertionError(f"the service did not start: {self.output[-5:]} {self.logs[-10:]}")
+        return self
+
+    def _read(self, stream: Any, lines: list[str], told: threading.Event) -> None:
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+            found = ADDRESS.search(line)
+            if lines is self.output and found and not told.is_set():
+                self.url = found.group()
+                told.set()
+        told.set()
+
+    def kill(self) -> None:
+        """As a power cut for the process: nothing is flushed or told."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self._close()
+
+    def stop(self) -> int:
+        """SIGTERM, and waits for the graceful end; returns the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self._close()
+        return code
+
+    def _close(self) -> None:
+        assert self.process is not None
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+
+    @property
+    def hook(self) -> str:
+        return f"{self.url}/webhooks/hireflix"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "data" / "connector.db"
+
+    def query(self, sql: str) -> list[Any]:
+        connection = sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=30)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+    def settled(self, seconds: float = 60) -> None:
+        """Waits until no delivery is pending."""
+        try:
+            self.until(lambda: not self.query("SELECT 1 FROM delivery WHERE state = 0 LIMIT 1"), seconds)
+        except AssertionError:
+            left = self.query("SELECT sink, key, attempts, reason, bucket, held FROM delivery WHERE state = 0 LIMIT 5")
+            paused = self.query("SELECT name, paused, reason, fix, rest_until FROM sink")
+            raise AssertionError(f"still pending: {left}; sinks: {paused}; logs: {self.logs[-10:]}") from None
+
+    @staticmethod
+    def until(condition: Any, seconds: float = 60) -> None:
+        """Waits for a fact about another process, which cannot signal it."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError("it did not come to pass in time")
+            threading.Event().wait(0.02)
+
+
+def signed(payload: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """A payload's bytes and headers."""
+    body = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
+    return body, {"x-hireflix-signature": sign(SECRET, body), "content-type": "application/json"}
+
+
+def post(client: httpx.Client, hook: str, payload: dict[str, Any]) -> int:
+    """Posts a signed payload and returns the status."""
+    body, headers = signed(payload)
+    return client.post(hook, content=body, headers=headers).status_code
