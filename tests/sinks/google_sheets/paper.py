@@ -16,8 +16,8 @@ from tests.emulators.google.requests import apply_all
 from tests.emulators.google.schema import discovery, read_body, read_mask
 
 SHEET = 7
-READ = discovery().method("sheets.spreadsheets.getByDataFilter")
-WRITE = discovery().method("sheets.spreadsheets.batchUpdate")
+READ = discovery().method("spreadsheets.getByDataFilter")
+WRITE = discovery().method("spreadsheets.batchUpdate")
 
 
 class Paper:
