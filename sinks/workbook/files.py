@@ -5,15 +5,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO, TypeAlias
 
 from connector.sink import SinkBroken
 
 Identity: TypeAlias = tuple[int, int, int]
 """Inode, size and time of change (ns): differs after any save by anybody."""
+
+
+_TEMPORARY = ".new"
+_locks: defaultdict[str, Lock] = defaultdict(Lock)
+
+
+def alone_at(path: Path) -> Lock:
+    """Held while a file is rewritten: two sinks may keep two tabs of one file."""
+    return _locks[os.path.realpath(path)]
 
 
 class InUseError(Exception):
@@ -46,9 +58,10 @@ def replace(path: Path, before: Identity | None, write: Callable[[BinaryIO], obj
     `InUseError` when somebody opened or saved the file since `before` was read. The file's mode is kept. Whatever
     happens, the old version stays whole and no temporary file is left behind.
     """
-    temporary = path.with_name(f".{path.name}.new")  # one writer, so one name: a crash leaves one file at most
+    _clear_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -61,6 +74,16 @@ def replace(path: Path, before: Identity | None, write: Callable[[BinaryIO], obj
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Removes what a crash left behind. A version begun before the present one was saved can only be refused."""
+    saved = path.stat().st_mtime_ns if path.exists() else 0
+    for other in path.parent.iterdir():
+        if other.name.startswith(f".{path.name}.") and other.name.endswith(_TEMPORARY):
+            with contextlib.suppress(FileNotFoundError):
+                if other.stat().st_mtime_ns < saved:
+                    other.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

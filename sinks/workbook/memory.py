@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import TypeAlias
@@ -50,6 +50,10 @@ class Memory:
     def size_with(self, keys: Iterable[str]) -> int:
         """About how many rows the table has with these."""
         return len(self.rows.keys() | set(keys))
+
+    def without(self, keys: Collection[str]) -> Memory:
+        """The same, not knowing these rows any more."""
+        return replace(self, rows={key: flush for key, flush in self.rows.items() if key not in keys})
 
     def lost(self, present: Collection[str], file_flush: int | None) -> set[str]:
         """Interviews whose rows vanished, or fell back to what an older copy of the file held: `file_flush` is the

@@ -19,8 +19,6 @@ from connector.sink import (
     Gather,
     Interview,
     Note,
-    Outcome,
-    Rejected,
     Result,
     RetryLater,
     Sink,
@@ -28,7 +26,7 @@ from connector.sink import (
 )
 from sinks.workbook.child import flush_in_child
 from sinks.workbook.config import WorkbookConfig
-from sinks.workbook.files import InUseError
+from sinks.workbook.files import InUseError, alone_at
 from sinks.workbook.memory import TABLE_NOTE, Flushed, Memory, Order, Row, Written, row_note, wanted_values
 
 PAUSE_SECONDS = 2.0
@@ -93,21 +91,30 @@ class Workbook(Sink[WorkbookConfig]):
 
     @property
     def _bucket(self) -> str:
-        return f"workbook:{hashlib.sha256(self.destination.encode()).hexdigest()[:12]}"
+        """Of the file, not of the tab: each rewrite writes the whole of it."""
+        return f"workbook:{hashlib.sha256(os.path.abspath(self.config.path).encode()).hexdigest()[:12]}"  # noqa: PTH100 - as above
 
     def _write(self, batch: Batch, memory: Memory, flush: Callable[[Order], Flushed]) -> Result:
         """The blocking part; thousands of rows take their time to compare, too."""
-        rows = {
+        config, rows = self.config, self._rows(batch)
+        gone = {delivery.key for delivery in batch.deliveries} - rows.keys()
+        order = Order(config.path, config.worksheet, config.columns, config.timezone, memory.without(gone), rows)
+        with alone_at(config.path):
+            done = flush(order)
+        notes = {**_notes(done, rows), **dict.fromkeys(map(row_note, gone))}
+        return Result([Delivered() for _ in batch.deliveries], notes, dict.fromkeys(done.again, timedelta()))
+
+    def _rows(self, batch: Batch) -> dict[str, Row]:
+        """What has to be shown, without interviews that exist no more: a call asked for by `again` has none then, or
+        that of whoever asked.
+        """
+        return {
             delivery.key: Row(
                 self._values(delivery.interview), batch.notes.get(row_note(delivery.key), {}).get("values")
             )
             for delivery in batch.deliveries
-            if delivery.interview is not None
+            if delivery.interview is not None and delivery.interview.id == delivery.key
         }
-        config = self.config
-        done = flush(Order(config.path, config.worksheet, config.columns, config.timezone, memory, rows))
-        outcomes = [_outcome(delivery) for delivery in batch.deliveries]
-        return Result(outcomes, notes=_notes(done, rows), again=dict.fromkeys(done.again, timedelta()))
 
     def _values(self, interview: Interview) -> dict[str, Written]:
         config = self.config
@@ -132,10 +139,6 @@ def _notes(done: Flushed, rows: dict[str, Row]) -> dict[str, Note | None]:
     for key, row in rows.items():
         notes[row_note(key)] = {"values": {name: row.values[name] for name in done.placed}}
     return notes
-
-
-def _outcome(delivery: Delivery) -> Outcome:
-    return Rejected("no interview to show") if delivery.interview is None else Delivered()
 
 
 def _shown(value: Written) -> str:

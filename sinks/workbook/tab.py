@@ -41,9 +41,7 @@ def _cells(sheet: Worksheet) -> dict[tuple[int, int], Cell | MergedCell]:
 
 
 class Tab:
-    """A worksheet with its header found: `columns` maps a field to its column, `rows` the text of a
-    key cell to its row.
-    """
+    """A worksheet with its header found: `columns` maps a field to its column, `rows` a key cell's text to its row."""
 
     def __init__(self, sheet: Worksheet, header: int, columns: Mapping[str, int]) -> None:
         self.sheet = sheet

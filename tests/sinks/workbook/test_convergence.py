@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,9 +122,16 @@ class Office:
             assert sheet.cell(rows[key], self.at(sheet, "Interview ID") + 1).value == note
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(acts)
 def test_the_file_comes_to_show_the_truth_and_keeps_what_people_wrote(acts):
+    asyncio.run(_play(acts))
+
+
+@pytest.mark.chaos
+@settings(max_examples=2_000, deadline=None)
+@given(acts)
+def test_the_same_for_long(acts):
     asyncio.run(_play(acts))
 
 

@@ -159,11 +159,42 @@ def test_a_failed_write_leaves_the_old_version_and_no_temporary_file(tmp_path):
     assert names(tmp_path) == ["a.xlsx"]
 
 
-def test_what_a_crash_left_behind_is_used_up_by_the_next_rewrite(tmp_path):
-    (tmp_path / ".a.xlsx.new").write_bytes(b"half of something")
-    files.replace(tmp_path / "a.xlsx", None, lambda file: file.write(b"whole"))
-    assert names(tmp_path) == ["a.xlsx"]
-    assert (tmp_path / "a.xlsx").read_bytes() == b"whole"
+def test_what_a_crash_left_behind_is_removed_by_the_next_rewrite(tmp_path):
+    path = tmp_path / "a.xlsx"
+    (tmp_path / ".a.xlsx.0123.new").write_bytes(b"half of something")
+    (tmp_path / ".other.xlsx.0123.new").write_bytes(b"not ours")
+    path.write_bytes(b"old")
+    os.utime(tmp_path / ".a.xlsx.0123.new", (1, 1))
+    files.replace(path, files.identity(path), lambda file: file.write(b"whole"))
+    assert names(tmp_path) == [".other.xlsx.0123.new", "a.xlsx"]
+    assert path.read_bytes() == b"whole"
+
+
+def test_of_two_rewrites_at_once_one_wins_whole_and_the_other_is_told(tmp_path):
+    path = tmp_path / "a.xlsx"
+    path.write_bytes(b"old")
+    before = files.identity(path)
+
+    def slow(file):
+        file.write(b"first half,")
+        files.replace(path, before, lambda other: other.write(b"the other's"))
+        file.write(b"second half")
+
+    with pytest.raises(files.InUseError):
+        files.replace(path, before, slow)
+    assert path.read_bytes() == b"the other's"
+
+
+async def test_two_sinks_keep_two_tabs_of_one_file(make_desk):
+    one, two = make_desk(worksheet="Sales"), make_desk(worksheet="Support")
+    await asyncio.gather(one.sink.open(), two.sink.open())
+    for number in range(1, 6):
+        await asyncio.gather(one.show(make_interview(number=number)), two.show(make_interview(number=number + 10)))
+    await asyncio.gather(one.sink.close(), two.sink.close())
+    for tab, first in (("Sales", 1), ("Support", 11)):
+        keys = [row[-1] for row in one.sheet(tab).iter_rows(min_row=2, values_only=True)]
+        assert keys == [interview_id(number) for number in range(first, first + 5)]
+    assert one.sink.destination != two.sink.destination
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from openpyxl.comments import Comment
 from openpyxl.worksheet.table import Table
 
-from connector.sink import SinkBroken, Stage
-from connector.testing import START, interview_id, make_interview
+from connector.sink import Delivered, SinkBroken, Stage
+from connector.testing import START, interview_id, make_delivery, make_interview, run_batch
 
 LATER = START + 60_000
 
@@ -272,3 +272,17 @@ async def test_a_merged_owned_cell_belongs_to_people(desk):
     await desk.show(make_interview(stage=Stage.SHORTLISTED, score=3))
     assert desk.cell(2, "Stage").value == "Shortlisted"
     assert desk.cell(2, "Score").value is None
+
+
+async def test_a_lost_row_of_an_interview_that_exists_no_more_is_forgotten(desk):
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    with desk.edit() as sheet:
+        sheet.delete_rows(2)
+    result = await desk.show(make_interview(number=2, score=1))
+    assert set(result.again) == {interview_id(1)}
+    asked = make_delivery(interview=make_interview(number=2, score=1), state=True, key=interview_id(1))
+    desk.context.clock.advance(2)
+    result = await run_batch(desk.sink, [asked], desk.context)
+    assert (result.outcomes, result.again) == ([Delivered()], {})
+    assert desk.column("Interview ID") == [interview_id(2)]
+    assert f"row:{interview_id(1)}" not in desk.context.notes
