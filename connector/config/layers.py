@@ -60,7 +60,7 @@ class Layers:
         self.add_variables(dict(self._read_secrets(folder)), "in the secrets directory")
 
     def read_dotenv(self, path: Path) -> dict[str, str]:
-        """The variables of an `.env` file; nothing in them is expanded. Lines that are none are problems if ours."""
+        """The variables of an `.env` file; nothing in them is expanded. A line that is none is a problem."""
         if not path.is_file():
             return {}
         try:
@@ -74,6 +74,23 @@ class Layers:
                 place = f"{path.name}, line {binding.original.line}"
                 self.problems.append(Problem(place, "is no NAME=value", "put values with spaces or # in quotes"))
         return {binding.key: binding.value or "" for binding in bindings if binding.key}
+
+    def origin(self, keys: Keys) -> str:
+        """Which variable set the value at these keys, or everything below them; `""` when the file had a part in it."""
+        for end in range(len(keys), 0, -1):
+            if keys[:end] in self.origins:
+                return self.origins[keys[:end]]
+        node: Any = self.tree
+        for key in keys:
+            node = node.get(key) if isinstance(node, dict) else None
+        origins = self._origins_below(keys, node)
+        return origins[0] if origins and all(origins) else ""
+
+    def _origins_below(self, keys: Keys, node: object) -> list[str]:
+        """For each value below a table the variable that set it, `""` for the file."""
+        if not isinstance(node, dict):
+            return [self.origins.get(keys, "")]
+        return [origin for key, below in node.items() for origin in self._origins_below((*keys, key), below)]
 
     def _read_secrets(self, folder: Path) -> Iterator[tuple[str, str]]:
         for file in sorted(folder.iterdir()):

@@ -15,7 +15,7 @@ from connector.config.lint import warnings_for
 from connector.config.model import Config, HireflixSettings, Settings
 from connector.config.problems import as_problem, problems_of
 from connector.config.routes import as_route, otherwise_to_state, reached, unknown_sinks
-from connector.config.sinks import SinkReader, decode, tables
+from connector.config.sinks import NO_LIST, SinkReader, decode, tables
 from connector.errors import ConfigError, Problem
 from connector.secretsfile import WEBHOOK_SECRET, read_secret
 
@@ -83,6 +83,9 @@ def _read(place: _Place, environ: Mapping[str, str]) -> Layers:
     else:
         layers.tree |= EMBEDDED
     dotenv = layers.read_dotenv(place.folder / ".env")
+    if dotenv.get("CONNECTOR_CONFIG") and not environ.get("CONNECTOR_CONFIG"):
+        hint = "set it in the environment, or use --config"
+        layers.problems.append(Problem(".env", "CONNECTOR_CONFIG has no effect here", hint))
     _add_secrets(layers, place, environ.get("CONNECTOR_SECRETS_DIR") or dotenv.get("CONNECTOR_SECRETS_DIR"))
     layers.add_variables(dotenv, "in .env")
     layers.add_variables(environ)
@@ -100,12 +103,12 @@ def _add_secrets(layers: Layers, place: _Place, named: str | None) -> None:
 def _settings(layers: Layers, folder: Path) -> Settings | None:
     tree, wrong = decode(layers.tree, (), Settings, layers.origins)
     for keys in wrong:
-        layers.problems.append(as_problem(keys, "must be a JSON list", 'such as ["a", "b"]', layers.origins))
+        layers.problems.append(as_problem(layers, keys, *NO_LIST))
     try:
         return Settings.model_validate(tree, context={"folder": folder})
     except ValidationError as error:
         for keys, message, hint in problems_of(error, Settings, tree):
-            layers.problems.append(as_problem(keys, message, hint, layers.origins))
+            layers.problems.append(as_problem(layers, keys, message, hint))
         return None
     finally:
         layers.tree = tree
@@ -123,7 +126,7 @@ def _complete(settings: Settings | None, layers: Layers, place: _Place) -> Confi
     wrong = [*unknown_sinks(layers.tree, names)]
     if settings is not None:
         wrong += otherwise_to_state(settings.routes, sinks)
-    layers.problems += [as_problem(keys, message, hint, layers.origins) for keys, message, hint in wrong]
+    layers.problems += [as_problem(layers, keys, message, hint) for keys, message, hint in wrong]
     if settings is None:
         return None
     parts: dict[str, Any] = {

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from connector.config.fields import fields_at
-from connector.config.layers import Keys
+from connector.config.layers import Keys, Layers
 from connector.errors import Problem
 
 _MUST_BE = {
@@ -42,20 +42,6 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return f"did you mean {close[0]}?" if close else ""
 
 
-def hints(*parts: str) -> str:
-    """One hint of several, empty ones left out."""
-    return "; ".join(part for part in parts if part)
-
-
-def origin_of(keys: Keys, origins: Mapping[Keys, str]) -> str:
-    """A hint that names the variable which set this value, or all that is below it."""
-    for end in range(len(keys), 0, -1):
-        if keys[:end] in origins:
-            return f"set by {origins[keys[:end]]}"
-    below = [origin for path, origin in origins.items() if path[: len(keys)] == keys]
-    return f"set by {below[0]}" if below else ""
-
-
 def problems_of(
     error: ValidationError, model: type[BaseModel], tree: Mapping[str, Any], *, foreign: bool = False
 ) -> Iterator[tuple[Keys, str, str]]:
@@ -75,8 +61,11 @@ def parted(text: str) -> tuple[str, str]:
     return message, hint
 
 
-def as_problem(keys: Keys, message: str, hint: str, origins: Mapping[Keys, str]) -> Problem:
-    return Problem(place_of(keys), message, hints(hint, origin_of(keys, origins)))
+def as_problem(layers: Layers, keys: Keys, message: str, hint: str = "") -> Problem:
+    """What is wrong at these keys; a value that a variable set is told with the name of that variable."""
+    origin = layers.origin(keys)
+    hints = [hint, f"set by {origin}" if origin else ""]
+    return Problem(place_of(keys), message, "; ".join(part for part in hints if part))
 
 
 def kind_of(value: object) -> str:

@@ -18,7 +18,7 @@ from connector.errors import ConfigError, Problem
 from connector.registry import SinkClass, known_types, load_sink_class
 from connector.sink import SinkConfig
 
-_NO_LIST = "must be a JSON list", 'such as ["a", "b"]'
+NO_LIST = "must be a JSON list", 'such as ["a", "b"]'
 _OURS = ("type", "formerly")
 
 
@@ -41,6 +41,8 @@ class SinkReader:
         for name, table in self._tables().items():
             if not SINK_NAME.fullmatch(name):
                 self._add(("sinks", name), "no such name is possible", "use a-z, 0-9 and single _, first a letter")
+            if not isinstance(table.get("type"), str):
+                self._no_type(name, table)
             self._check_formerly(name, table)
         for kind in table_at(self.layers.tree, ("defaults",)) or {}:
             if kind not in known_types():
@@ -61,21 +63,17 @@ class SinkReader:
 
     def _entry(self, name: str, table: Tree) -> SinkEntry | None:
         kind = table.get("type")
-        if not isinstance(kind, str):
-            self._no_type(name, table)
+        if not isinstance(kind, str):  # told by `check_names`
             return None
         cls = self._class(name, kind)
         config = self._config(name, kind, cls) if cls else None
-        if cls is None or config is None:
-            return None
-        return SinkEntry(name, kind, cls, config, table.get("formerly"))
+        return SinkEntry(name, kind, cls, config, table.get("formerly")) if cls and config else None
 
     def _no_type(self, name: str, table: Tree) -> None:
         """A misspelt variable makes a table without a type: say that, not what would have to be added to it."""
-        origins = self.layers.origins
         if "type" in table:
             self._add(("sinks", name, "type"), "must be text")
-        elif table and all(("sinks", name, key) in origins for key in table):
+        elif self.layers.origin(("sinks", name)):
             named = [other for other, table in self._tables().items() if "type" in table]
             self._add(("sinks", name), "no sink of that name", did_you_mean(name, named))
         else:
@@ -98,12 +96,12 @@ class SinkReader:
             known_timezone(config.timezone)
         except ValidationError as error:
             for keys, message, hint in problems_of(error, cls.Config, table, foreign=True):
-                place: Keys = (
-                    ("defaults", kind) if keys and keys[0] in shared and keys[0] not in own else ("sinks", name)
-                )
+                place: Keys = ("defaults", kind) if _has(shared, keys) and not _has(own, keys) else ("sinks", name)
                 self._add(place + keys, message, hint)
         except ValueError as error:
             self._add(("sinks", name, "timezone"), *parted(str(error)))
+        except Exception as error:  # noqa: BLE001 - a validator of somebody else's may fail in any way
+            self._add(("sinks", name), f"cannot be checked: {kind} fails with {type(error).__name__}")
         else:
             return config
         return None
@@ -113,14 +111,14 @@ class SinkReader:
         own = {key: value for key, value in table.items() if keys[0] == "defaults" or key not in _OURS}
         decoded, wrong = decode(own, keys, model, self.layers.origins)
         for place in wrong:
-            self._add(place, *_NO_LIST)
+            self._add(place, *NO_LIST)
         return decoded
 
     def _tables(self) -> dict[str, Tree]:
         return tables(self.layers.tree)
 
     def _add(self, keys: Keys, message: str, hint: str = "") -> None:
-        self.problems.append(as_problem(keys, message, hint, self.layers.origins))
+        self.problems.append(as_problem(self.layers, keys, message, hint))
 
 
 def tables(tree: Mapping[str, Any]) -> dict[str, Tree]:
@@ -145,6 +143,18 @@ def decode(table: Tree, above: Keys, model: type[BaseModel], origins: Mapping[Ke
         except NoList:
             wrong.append(keys)
     return decoded, wrong
+
+
+def _has(tree: Tree, keys: Keys) -> bool:
+    """Whether a table says something at these keys, or at a list among them."""
+    node: Any = tree
+    for key in keys:
+        if not isinstance(node, dict):
+            return isinstance(node, list)
+        if key not in node:
+            return False
+        node = node[key]
+    return bool(keys)
 
 
 def _nested(keys: Keys, value: object) -> Tree:

@@ -160,6 +160,18 @@ def test_a_broken_line_in_dotenv_is_told_without_the_line(folder):
     assert str(caught.value) == ".env, line 2: is no NAME=value (put values with spaces or # in quotes)"
 
 
+def test_dotenv_cannot_name_the_config_file(folder):
+    """It is found beside that file."""
+    folder.write(".env", "CONNECTOR_CONFIG=other.toml\n")
+    with pytest.raises(ConfigError, match=r"\.env: CONNECTOR_CONFIG has no effect here \(set it in the environment"):
+        folder.load("")
+
+
+def test_a_container_may_be_given_dotenv_as_its_environment(folder):
+    folder.write(".env", "CONNECTOR_CONFIG=config.toml\n")
+    assert folder.load("", CONNECTOR_CONFIG="config.toml").path == folder.path / "config.toml"
+
+
 def test_dotenv_may_name_the_secrets_directory(folder):
     folder.write(".env", "CONNECTOR_SECRETS_DIR=run/secrets\n")
     folder.write("run/secrets/CONNECTOR_SERVER__PORT", "81\n")

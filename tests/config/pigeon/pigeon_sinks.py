@@ -1,6 +1,6 @@
 """A sink of somebody else's, with every kind of setting."""
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from connector.sink import LocalPath, Sink, SinkConfig
 
@@ -27,7 +27,15 @@ class PigeonConfig(SinkConfig):
     def _grain(cls, grain):
         if grain == "poison":
             raise ValueError(f"{grain} kills")
+        if grain == "surprise":
+            raise KeyError(grain)
         return grain
+
+    @model_validator(mode="after")
+    def _fast_enough(self):
+        if self.speed < 0.5 and self.grain != "corn":
+            raise ValueError('a slow bird needs corn; set grain = "corn"')
+        return self
 
 
 class Pigeon(Sink[PigeonConfig]):
