@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from connector.config.layers import Layers, Tree
 from connector.config.lint import warnings_for
-from connector.config.model import Config, HireflixSettings, Settings
+from connector.config.model import Config, HireflixSettings, Settings, SinkEntry
 from connector.config.problems import as_problem, problems_of
 from connector.config.routes import as_route, otherwise_to_state, reached, unknown_sinks
 from connector.config.sinks import NO_LIST, SinkReader, decode, tables
@@ -50,10 +49,15 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, cwd
     place = _find(path, environ, (cwd or Path.cwd()).absolute())
     layers = _read(place, environ)
     settings = _settings(layers, place.folder)
-    config = None if layers.broken else _complete(settings, layers, place)
-    if layers.problems or config is None:
+    sinks: dict[str, SinkEntry] = {}
+    unreached: list[str] = []
+    if not layers.broken:
+        _check_secret(layers, place)
+        sinks, unreached = _sinks(settings, layers, place)
+    if layers.problems or settings is None:
         raise ConfigError(_one_per_place(layers.problems))
-    return config
+    config = _config(settings, sinks, place)
+    return replace(config, warnings=tuple(warnings_for(config, unreached)))
 
 
 def _one_per_place(problems: Iterable[Problem]) -> list[Problem]:
@@ -114,36 +118,32 @@ def _settings(layers: Layers, folder: Path) -> Settings | None:
         layers.tree = tree
 
 
-def _complete(settings: Settings | None, layers: Layers, place: _Place) -> Config | None:
-    """The second pass: sinks, and what must hold between the parts. `None` when something is wrong."""
-    timezone = settings.timezone if settings else "UTC"
-    reader = SinkReader(layers, place.folder, timezone, layers.problems)
-    _check_secret(layers, place)
+def _sinks(settings: Settings | None, layers: Layers, place: _Place) -> tuple[dict[str, SinkEntry], list[str]]:
+    """The second pass: the sinks that a route reaches, the names of the others, and what must hold between the parts."""
+    reader = SinkReader(layers, place.folder, settings.timezone if settings else "UTC", layers.problems)
     reader.check_names()
     names = list(tables(layers.tree))
     active = reached(layers.tree, names)
     sinks = reader.read(active)
-    wrong = [*unknown_sinks(layers.tree, names)]
-    if settings is not None:
-        wrong += otherwise_to_state(settings.routes, sinks)
+    wrong = [*unknown_sinks(layers.tree, names), *otherwise_to_state(settings.routes if settings else (), sinks)]
     layers.problems += [as_problem(layers, keys, message, hint) for keys, message, hint in wrong]
-    if settings is None:
-        return None
-    parts: dict[str, Any] = {
-        name: getattr(settings, name) for name in ("server", "store", "dashboard", "delivery", "logs")
-    }
-    config = Config(
-        timezone=timezone,
+    return sinks, [name for name in names if name not in active]
+
+
+def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place) -> Config:
+    return Config(
+        timezone=settings.timezone,
+        server=settings.server,
+        store=settings.store,
         hireflix=_with_secret(settings.hireflix, place),
+        dashboard=settings.dashboard,
+        delivery=settings.delivery,
+        logs=settings.logs,
         sinks=sinks,
         routes=tuple(as_route(route) for route in settings.routes),
         folder=place.folder,
         path=place.file,
-        **parts,
     )
-    if layers.problems:
-        return None
-    return replace(config, warnings=tuple(warnings_for(config, [name for name in names if name not in active])))
 
 
 def _check_secret(layers: Layers, place: _Place) -> None:
