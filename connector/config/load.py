@@ -119,7 +119,7 @@ def _settings(layers: Layers, folder: Path) -> Settings | None:
 
 
 def _sinks(settings: Settings | None, layers: Layers, place: _Place) -> tuple[dict[str, SinkEntry], list[str]]:
-    """The second pass: the sinks that a route reaches, the names of the others, and what must hold between the parts."""
+    """The second pass: the sinks that a route reaches, the names of the others, what must hold between the parts."""
     reader = SinkReader(layers, place.folder, settings.timezone if settings else "UTC", layers.problems)
     reader.check_names()
     names = list(tables(layers.tree))
