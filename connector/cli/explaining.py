@@ -163,11 +163,7 @@ def _about(shown: Interview) -> tuple[Any, ...]:
 
 def _changes(before: State | None, after: State) -> list[Change]:
     old: Mapping[str, Value] = {} if before is None else before.values
-    return [
-        Change(name, old.get(name), value)
-        for name, value in after.values.items()
-        if name not in old or old[name] != value
-    ]
+    return [Change(name, old.get(name), value) for name, value in after.values.items() if old.get(name) != value]
 
 
 def _effects(settings: Config, case: Case, shown: Interview, connection: Connection | None, at: int) -> list[Effect]:

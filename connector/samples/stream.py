@@ -65,7 +65,7 @@ def _in_order(count: int, until: int, random: Random) -> Iterator[bytes]:
     lives: list[_Life] = []
     number = 0
     while True:
-        at += random.randrange(MINUTE // 4, MINUTE)
+        at += random.randrange(MINUTE // 2, MINUTE * 3 // 2)
         if not lives or random.random() < 0.35:  # noqa: PLR2004 - about one event in three is an invitation
             number += 1
             lives.append(_born(number, at, random))

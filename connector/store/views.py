@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from connector.event import decode, interview_of
-from connector.interview import Interview, Stage
+from connector.interview import Stage
 from connector.route import Route, Routes
 from connector.store.portable import among
 from connector.store.schema import DeliveryState, attempt, delivery, event, in_state, interview, sink
@@ -188,13 +188,7 @@ def sink_names(connection: Connection) -> list[str]:
 def positions(connection: Connection) -> list[tuple[str, str]]:
     """Ids and names of all positions seen, each pair once."""
     rows = connection.execute(select(interview.c.position_id, interview.c.position_name).distinct())
-    return sorted(rows.tuples())
-
-
-def interview_by_id(connection: Connection, interview_id: str) -> Interview | None:
-    """One interview as it is now."""
-    row = connection.execute(select(interview.c.state).where(interview.c.id == interview_id)).first()
-    return None if row is None else interview_of(interview_id, decode(row.state))
+    return sorted((row.position_id, row.position_name) for row in rows)
 
 
 def event_conditions(wanted: Wanted) -> list[ColumnElement[bool]]:

@@ -1,0 +1,131 @@
+"""A folder with a configuration and a filled store, for commands that look and act."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from connector.hireflix.payload import read
+from connector.route import Route, Routes
+from connector.store import database, leases
+from connector.store.ingest import Ingest
+from connector.store.plan import Arrival, Directory, GroupPlan, Target
+from connector.store.schema import DeliveryState, attempt, delivery, event
+from tests.stores import make_store_file
+
+DAY = 86_400_000
+NOON = 1_785_585_600_000
+"""2026-08-01 12:00 UTC."""
+
+CONFIG = """
+[hireflix]
+webhook_secrets = ["hush-hush"]
+
+[sinks.sheet]
+type = "workbook"
+path = "sheet.xlsx"
+
+[sinks.chat]
+type = "console"
+
+[sinks.graduates]
+type = "console"
+
+[[routes]]
+sinks = ["sheet", "chat"]
+
+[[routes]]
+positions = ["Graduate*"]
+events = ["interview.finish"]
+sinks = ["graduates"]
+"""
+SINKS = {"sheet": True, "chat": False, "graduates": False}
+ROUTES = (Route(("sheet", "chat")), Route(("graduates",), ("Graduate*",), ("interview.finish",)))
+
+
+def body(name: str = "interview.finish", number: int = 1, at: int = NOON, **data: Any) -> bytes:
+    """A webhook of interview `number`; keyword arguments replace or add fields of its interview object."""
+    interview = {
+        "id": f"interview-{number}",
+        "position": {"id": "p-1", "name": "Baker"},
+        "candidate": {"name": f"Candidate {number}", "email": f"candidate{number}@example.com"},
+        "status": "pending",
+    }
+    return json.dumps({"event": name, "data": interview | data, "date": at}).encode()
+
+
+class World:
+    """A store at `file`. Everything is written at once and without a service; `rows` reads it back."""
+
+    def __init__(self, folder: Path, sinks: Mapping[str, bool] = SINKS, routes: Iterable[Route] = ROUTES) -> None:
+        self.folder = folder
+        self.sinks = sinks
+        self.file = make_store_file(folder / "connector.db")
+        self.directory = Directory(Routes(tuple(routes), sinks), {name: Target(state) for name, state in sinks.items()})
+        self.raw = database.connect(self.file)
+        self.connection: Connection = database.through_sqlalchemy(self.raw)
+        leases.register(self.connection, dict.fromkeys(sinks, "console"))
+
+    def close(self) -> None:
+        self.connection.close()
+        self.raw.close()
+
+    def receive(self, *bodies: bytes, at: int = NOON) -> GroupPlan:
+        """What the receiver would store for these bodies, received at `at`."""
+        self.raw.execute("BEGIN")
+        plan = Ingest(self.directory).write(self.raw, [Arrival(read(one, at), one) for one in bodies])
+        self.raw.execute("COMMIT")
+        return plan
+
+    def keep(self, kind: str, content: bytes, seq: int, at: int = NOON, **values: Any) -> None:
+        """An event that an older version stored without understanding it."""
+        reading = read(content, at)
+        row = {
+            "seq": seq,
+            "identity": f"sha256:{reading.sha256.hex()}",
+            "sha256": reading.sha256,
+            "kind": kind,
+            "name": "",
+            "interview_id": "",
+            "occurred_at": at,
+            "received_at": at,
+            "mark": "",
+            "reason": "an older version",
+            "body": content,
+        }
+        self.connection.execute(insert(event).values(row | values))
+
+    def settle(self, state: DeliveryState, *ids: int, **values: Any) -> None:
+        """What a lane would have written for these deliveries."""
+        done = {"state": int(state), "attempts": 2, "not_before": NOON + DAY, "done_at": NOON + 1000}
+        self.connection.execute(update(delivery).where(delivery.c.id.in_(ids)).values(done | values))
+
+    def settle_all(self, state: DeliveryState = DeliveryState.DELIVERED) -> None:
+        self.settle(state, *(row.id for row in self.rows(delivery)))
+
+    def try_once(self, sink: str, at: int = NOON, **values: Any) -> None:
+        """A recorded attempt."""
+        row = {"sink": sink, "batch": "b-1", "started_at": at, "duration_ms": 40, "outcome": "retry later"}
+        self.connection.execute(insert(attempt).values(row | {"reason": "http 503", "count": 1} | values))
+
+    def rows(self, table: Any, **where: Any) -> list[Any]:
+        conditions = [table.c[name] == value for name, value in where.items()]
+        return list(self.connection.execute(select(table).where(*conditions).order_by(*table.primary_key)))
+
+    def ids(self, sink: str) -> list[int]:
+        return [row.id for row in self.rows(delivery, sink=sink)]
+
+
+def is_locked(file: Path) -> bool:
+    """Whether somebody else writes just now."""
+    with sqlite3.connect(file, timeout=0) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False
