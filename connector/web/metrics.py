@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from prometheus_client import (
@@ -28,7 +29,7 @@ class Metrics:
     """One registry; told by the receiver once per group and by the lanes once per call."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._received = self._counter("events_received", "Events stored, by name.", "event")
         self._refused = self._counter("requests_refused", "Requests answered with an error, by reason.", "reason")
@@ -87,6 +88,7 @@ class Metrics:
                 self._lag.labels(sink).observe(max(0, settlement.ended_at - work.since) / 1000)
 
     def _outcome(self, sink: str, outcome: str, reason: str, count: int) -> None:
+        reason = re.split("[:;]", reason, maxsplit=1)[0]  # what follows is detail for people
         if reason not in self._reasons:
             if len(self._reasons) >= REASONS_MAX:
                 reason = "other"

@@ -37,6 +37,7 @@ class Service:
         self.output: list[str] = []
         self.logs: list[str] = []
         self.process: subprocess.Popen[str] | None = None
+        self._readers: list[threading.Thread] = []
 
     def start(self) -> Self:
         """Starts and waits until it tells its address."""
@@ -51,8 +52,10 @@ class Service:
         )
         told = threading.Event()
         for stream, lines in ((self.process.stdout, self.output), (self.process.stderr, self.logs)):
-            threading.Thread(target=self._read, args=(stream, lines, told), daemon=True).start()
+            self._readers.append(threading.Thread(target=self._read, args=(stream, lines, told), daemon=True))
+            self._readers[-1].start()
         if not told.wait(60) or not self.url:
+            self.kill()
             raise AssertionError(f"the service did not start: {self.output[-5:]} {self.logs[-10:]}")
         return self
 
@@ -82,6 +85,8 @@ class Service:
 
     def _close(self) -> None:
         assert self.process is not None
+        for reader in self._readers:
+            reader.join()
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
