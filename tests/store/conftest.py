@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from connector.store import database
+from tests.store.bench import Bench
+from tests.store.kit import memory
+from tests.stores import make_store_file
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
+    """An empty store in memory."""
+    opened = memory()
+    raw = opened.connection.driver_connection
+    assert raw is not None
+    yield opened
+    opened.close()
+    raw.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """An empty store in a file."""
+    return make_store_file(tmp_path / "store.db")
+
+
+@pytest.fixture
+async def bench_of(path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Makes a writer on the file, by default with one message sink `chat`; `schema` is SQL that runs before."""
+    made: list[Bench] = []
+
+    def make(schema: str = "", **options: Any) -> Bench:
+        connection = database.connect(path)
+        connection.executescript(f"INSERT INTO meta VALUES ('written', '0'); {schema}")
+        made.append(Bench(path, connection, **options))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        await bench.writer.close()

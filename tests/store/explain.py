@@ -1,0 +1,37 @@
+"""What SQLite says about how it would run a statement."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, event
+
+
+def steps_of(raw: sqlite3.Connection, sql: str, parameters: Any) -> list[str]:
+    """The steps of the plan; parameters stay parameters, as in the real run."""
+    return [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()]
+
+
+def scans(steps: Sequence[str]) -> list[str]:
+    """Steps that read a whole table; the list that a parameter holds is none."""
+    return [step for step in steps if step.startswith("SCAN") and "VIRTUAL TABLE" not in step]
+
+
+@contextmanager
+def explained(connection: Connection) -> Iterator[list[str]]:
+    """Collects the steps of every statement that runs within."""
+    steps: list[str] = []
+    raw: Any = connection.connection.driver_connection
+
+    def look(*seen: Any) -> None:
+        statement, parameters = seen[2:4]
+        steps.extend(steps_of(raw, statement, parameters[0] if isinstance(parameters, list) else parameters))
+
+    event.listen(connection.engine, "before_cursor_execute", look)
+    try:
+        yield steps
+    finally:
+        event.remove(connection.engine, "before_cursor_execute", look)

@@ -1,0 +1,90 @@
+"""Events, rows and connections for the tests of the store."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from connector.hireflix.payload import Reading, read
+from connector.route import Route, Routes
+from connector.store import database, leases
+from connector.store.leases import Lease
+from connector.store.plan import Arrival, Directory, Target
+from connector.store.schema import delivery, metadata
+from connector.testing import START
+
+PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)
+CREATE, FINISH, SCORE = "interview.create", "interview.finish", "interview.score-updated"
+
+
+def body(name: str = FINISH, interview: str = "i1", at: int | None = START, **data: Any) -> bytes:
+    """A webhook's body; `at` None leaves the date out."""
+    payload: dict[str, Any] = {"event": name, "data": {"id": interview, **data}}
+    return json.dumps(payload if at is None else {**payload, "date": at}).encode()
+
+
+def arrival(raw: bytes | None = None, now: int = START, **of_body: Any) -> Arrival:
+    raw = body(**of_body) if raw is None else raw
+    return Arrival(read(raw, now), raw)
+
+
+def reading(**of_body: Any) -> Reading:
+    return arrival(**of_body).reading
+
+
+def directory(routes: Sequence[Route] = (), *, priority: dict[str, int] | None = None, **sinks: bool) -> Directory:
+    """Sinks by name and whether they show state; without routes each gets everything."""
+    targets = {name: Target(is_state, priority or {}) for name, is_state in sinks.items()}
+    return Directory(Routes(routes, sinks), targets)
+
+
+def memory() -> Connection:
+    """An empty store in memory, in autocommit mode."""
+    connection = database.through_sqlalchemy(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
+    metadata.create_all(connection)
+    return connection
+
+
+def add(connection: Connection, key: str = "i1", **columns: Any) -> int:
+    """Adds a pending delivery of sink `chat`; returns its id."""
+    row = {"sink": "chat", "key": key, "interview_id": key, "event_seq": 1, "priority": 100, "since": START, **columns}
+    return connection.execute(insert(delivery).values(row).returning(delivery.c.id)).scalar_one()
+
+
+def row_of(connection: Connection, id_: int) -> Any:
+    return connection.execute(select(delivery).where(delivery.c.id == id_)).one()
+
+
+def lease_of(connection: Connection, name: str = "chat", owner: str = "me", now: int = START) -> Lease:
+    """A lease that stands, on a sink that is registered."""
+    leases.register(connection, {name: "console"})
+    lease = leases.acquire(connection, name, owner, now, by_force=True)
+    assert lease is not None
+    return lease
+
+
+def rows(path: Path, sql: str, *parameters: Any) -> list[Any]:
+    """What another process sees in a store file."""
+    other = sqlite3.connect(path)
+    try:
+        return other.execute(sql, parameters).fetchall()
+    finally:
+        other.close()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another connection writes and has not committed yet; its changes are kept."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield other
+    finally:
+        other.execute("COMMIT")
+        other.close()

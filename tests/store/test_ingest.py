@@ -1,0 +1,126 @@
+"""The statements of a group: what stands in which column, by which index it is found."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from connector.hireflix.payload import read
+from connector.route import Route
+from connector.store import database
+from connector.store.ingest import Ingest
+from connector.store.statements import sqlite_statements
+from connector.testing import START
+from tests.store.explain import scans, steps_of
+from tests.store.kit import CREATE, FINISH, arrival, body, directory, rows
+
+
+@pytest.fixture
+def raw(path):
+    connection = database.connect(path)
+    yield connection
+    connection.close()
+
+
+def ingest(raw, *arrivals, of=None):
+    """Writes one group in a transaction of its own."""
+    raw.execute("BEGIN IMMEDIATE")
+    plan = Ingest(of or directory(chat=False, sheet=True)).write(raw, arrivals)
+    raw.execute("COMMIT")
+    return plan
+
+
+def test_an_event_is_stored_as_it_came(raw, path):
+    """The raw bytes, the identity and what was read from them stand in one row."""
+    sent = body(FINISH, "i1", extra="größe")
+    ingest(raw, arrival(sent, START + 5))
+    reading = read(sent, START + 5)
+    columns = "seq, identity, sha256, kind, name, interview_id, occurred_at, received_at, mark, reason, body"
+    assert rows(path, f"SELECT {columns} FROM event") == [
+        (1, reading.identity, reading.sha256, "event", FINISH, "i1", START, START + 5, "", "", sent)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind", "reason"),
+    [
+        (body("interview.vanished", "i1"), "unknown", ""),
+        (b"\xff\xfe not json", "unreadable", "the body is not JSON in UTF-8"),
+        (b"{}", "unreadable", "there is no interview id"),
+    ],
+)
+def test_what_is_not_understood_is_kept_and_goes_nowhere(raw, path, sent, kind, reason):
+    """Stored with its reason, neither merged nor routed."""
+    plan = ingest(raw, arrival(sent))
+    assert rows(path, "SELECT kind, reason, body FROM event") == [(kind, reason, sent)]
+    assert rows(path, "SELECT count(*) FROM interview") == [(0,)]
+    assert rows(path, "SELECT count(*) FROM delivery") == [(0,)]
+    assert plan.received == {kind: 1}
+
+
+def test_an_interview_is_one_row(raw, path):
+    """Two groups of events about one interview: one row, its version counted, its columns those of the newest state."""
+    ingest(raw, arrival(name=CREATE, position={"id": "p1", "name": "Cook"}))
+    ingest(raw, arrival(name=FINISH, at=START + 10, position={"id": "p1", "name": "Chef"}))
+    columns = "id, version, position_id, position_name, stage, updated_at, entered, erased_at"
+    assert rows(path, f"SELECT {columns} FROM interview") == [
+        ("i1", 2, "p1", "Chef", "to_evaluate", START + 10, "sheet", None)
+    ]
+
+
+def test_a_delivery_begins_untried(raw, path):
+    """Its retry window runs from receipt; nothing holds it back."""
+    ingest(raw, arrival(body(), START + 7), of=directory(chat=False, priority={FINISH: 3}))
+    columns = "sink, key, interview_id, event_seq, priority, since, state, attempts, not_before, held, batch, bucket"
+    assert rows(path, f"SELECT {columns} FROM delivery") == [
+        ("chat", "i1", "i1", 1, 3, START + 7, 0, 0, 0, 0, None, None)
+    ]
+
+
+def test_a_known_identity_is_answered_with_its_number(raw, path):
+    """A repeat in a later group adds nothing."""
+    ingest(raw, arrival(), arrival(interview="i2"))
+    plan = ingest(raw, arrival(interview="i2", thumbnail="other bytes"), arrival(interview="i3"))
+    assert plan.answers == [(2, True), (3, False)]
+    assert rows(path, "SELECT count(*) FROM event") == [(3,)]
+
+
+def test_numbers_are_taken_back_after_a_rollback(raw):
+    """A group that was rolled back leaves no gap."""
+    group = Ingest(directory(chat=False))
+    for end, expected in (("ROLLBACK", 1), ("COMMIT", 1), ("ROLLBACK", 2), ("COMMIT", 2)):
+        raw.execute("BEGIN IMMEDIATE")
+        plan = group.write(raw, [arrival(interview=f"{end}{expected}")])
+        raw.execute(end)
+        assert plan.answers == [(expected, False)]
+        if end == "ROLLBACK":
+            group.take_back()
+
+
+@pytest.mark.parametrize("hostile", ["i'; DROP TABLE event; --", '"]}', "\u202e☃\U0001f600", "%s ? :id", "1e3"])
+def test_ids_are_values_never_statements(raw, path, hostile):
+    """Whatever an id looks like, it is found again as it is."""
+    for _ in range(2):
+        ingest(raw, arrival(interview=hostile))
+        ingest(raw, arrival(interview=hostile, at=START + 1, name=CREATE))
+    assert rows(path, "SELECT id, version FROM interview") == [(hostile, 2)]
+    assert rows(path, "SELECT count(*) FROM event") == [(2,)]
+
+
+def test_routes_decide_who_gets_it(raw, path):
+    """Deliveries follow the routes as they see the merged interview."""
+    of = directory([Route(("chat",), ("Cook",)), Route(("sheet",), ("Baker",))], chat=False, sheet=True)
+    ingest(raw, arrival(interview="i1", position={"id": "1", "name": "cook"}), of=of)
+    ingest(raw, arrival(interview="i2", position={"id": "2", "name": "Baker"}), of=of)
+    ingest(raw, arrival(interview="i3", position={"id": "3", "name": "Poet"}), of=of)
+    assert rows(path, "SELECT sink, key FROM delivery") == [("chat", "i1"), ("sheet", "i2")]
+
+
+@pytest.mark.parametrize("name", ["known", "states"])
+def test_a_group_is_looked_up_by_index(raw, name):
+    """Neither read of a group scans a table, however large it is."""
+    statement = getattr(sqlite_statements(), name)
+    steps = steps_of(raw, statement.sql, (json.dumps(["a", "b"]),))
+    assert any(step.startswith("SEARCH") for step in steps)
+    assert scans(steps) == []

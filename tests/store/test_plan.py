@@ -1,0 +1,314 @@
+"""What one group of events does: the same whatever the grouping, and as the routes say."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector.event import decode, merge
+from connector.hireflix import EVENT_NAMES
+from connector.interview import Stage
+from connector.route import Route
+from connector.store.plan import DEFAULT_PRIORITY, Stored, entered_by, entered_text, plan_group, plan_one
+from connector.store.statements import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
+from connector.testing import START
+from tests.store.kit import CREATE, FINISH, SCORE, arrival, body, directory, reading
+
+# --- a store made of dictionaries
+
+
+@dataclass
+class Fake:
+    """Applies plans the way the tables do."""
+
+    directory: object
+    known: dict = field(default_factory=dict)
+    events: list = field(default_factory=list)
+    interviews: dict = field(default_factory=dict)
+    deliveries: list = field(default_factory=list)
+    answers: list = field(default_factory=list)
+
+    def group(self, arrivals):
+        stored = {id_: Stored(row["state"], row["version"], row["entered"]) for id_, row in self.interviews.items()}
+        plan = plan_group(arrivals, dict(self.known), stored, self.directory, len(self.events) + 1)
+        for values in plan.events:
+            row = dict(zip(EVENT_COLUMNS, values, strict=True))
+            assert row["identity"] not in self.known
+            self.known[row["identity"]] = row["seq"]
+            self.events.append(row)
+        for values in plan.interviews:
+            row = dict(zip(INTERVIEW_COLUMNS, values, strict=True))
+            self.interviews[row["id"]] = row
+        self.deliveries += [dict(zip(DELIVERY_COLUMNS, values, strict=True)) for values in plan.deliveries]
+        self.answers += plan.answers
+        return plan
+
+    def shown(self, *columns):
+        return {id_: tuple(row[name] for name in columns) for id_, row in self.interviews.items()}
+
+    def sent(self, sink):
+        return [row["event_seq"] for row in self.deliveries if row["sink"] == sink]
+
+
+def run(arrivals, cuts, of):
+    """Applies the arrivals, a new group at each cut."""
+    fake = Fake(of)
+    places = [0, *sorted({min(cut, len(arrivals)) for cut in cuts}), len(arrivals)]
+    for begin, end in pairwise(places):
+        if begin < end:
+            fake.group(arrivals[begin:end])
+    return fake
+
+
+def all_kinds():
+    """Every condition a route can have, on both kinds of sinks."""
+    routes = [
+        Route(("sheet",), events=(FINISH,)),
+        Route(("talents",), stages=(Stage.SHORTLISTED,)),
+        Route(("chat",), ("Cook*",)),
+        Route(("chat", "sheet"), min_score=4),
+        Route(("rest",), otherwise=True),
+    ]
+    return directory(routes, sheet=True, talents=True, chat=False, rest=False, priority={FINISH: 1})
+
+
+positions = st.sampled_from(
+    [{"id": "p1", "name": "Cook"}, {"id": "p1", "name": "Cook (night)"}, {"id": "p2", "name": "Poet"}]
+)
+marks = st.none() | st.integers(START, START + 3)
+event_bodies = st.builds(
+    body,
+    st.sampled_from(sorted(EVENT_NAMES)),
+    st.sampled_from(["i1", "i2", "i3"]),
+    st.integers(START, START + 5),
+    position=positions,
+    score=st.none() | st.fixed_dictionaries({"value": st.sampled_from([1, 4, 5])}),
+    finalist=marks,
+    archived=marks,
+)
+strange_bodies = st.sampled_from([b"not json", b"{}", body("interview.vanished", "i1")])
+sequences = st.lists(st.one_of(event_bodies, event_bodies, event_bodies, strange_bodies), max_size=14)
+cuts = st.lists(st.integers(0, 14), max_size=6)
+
+
+def one_body_per_identity(bodies):
+    """Of several bodies with one identity the first counts, so their order would matter."""
+    return list({one.reading.identity: one for one in map(arrival, bodies)}.values())
+
+
+@settings(max_examples=120, deadline=None)
+@given(sequences, cuts)
+def test_the_grouping_does_not_matter(bodies, places):
+    """Any split of the same arrivals into transactions gives the same rows in every table and the same answers."""
+    arrivals = [arrival(raw) for raw in bodies]
+    at_once, parts = run(arrivals, [], all_kinds()), run(arrivals, places, all_kinds())
+    assert parts.events == at_once.events
+    assert parts.deliveries == at_once.deliveries
+    assert parts.answers == at_once.answers
+    shown = [name for name in INTERVIEW_COLUMNS if name != "version"]
+    assert parts.shown(*shown) == at_once.shown(*shown)
+
+
+@settings(max_examples=120, deadline=None)
+@given(sequences, cuts, st.randoms(use_true_random=False))
+def test_the_order_does_not_matter(bodies, places, randomness):
+    """Any order, any grouping and any repetition gives the same interviews, and each event to each sink once."""
+    arrivals = one_body_per_identity(bodies)
+    shuffled = arrivals + randomness.sample(arrivals, len(arrivals) // 2)
+    randomness.shuffle(shuffled)
+    of = directory(
+        [Route(("sheet", "chat")), Route(("finishes",), events=(FINISH,))], sheet=True, chat=False, finishes=True
+    )
+    one, other = run(arrivals, [], of), run(shuffled, places, of)
+    shown = ("state", "stage", "entered", "position_id", "position_name", "updated_at")
+    assert other.shown(*shown) == one.shown(*shown)
+    assert {row["identity"] for row in other.events} == {row["identity"] for row in one.events}
+    understood = [row["seq"] for row in other.events if row["kind"] == "event"]
+    for sink in ("sheet", "chat"):
+        assert sorted(other.sent(sink)) == understood
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(event_bodies, min_size=1, max_size=8))
+def test_the_row_is_the_merge_of_its_events(bodies):
+    """What is stored is what the merging rules make of the events, no more."""
+    fake = run([arrival(raw) for raw in bodies], [3], all_kinds())
+    for id_, row in fake.interviews.items():
+        state = None
+        for raw in (event["body"] for event in fake.events if event["interview_id"] == id_):
+            state = merge(state, arrival(raw).reading)
+        assert decode(row["state"]) == state
+
+
+# --- identities
+
+
+def test_repeats_inside_a_group_and_across_groups():
+    """The first of an identity is stored, the others are told its number."""
+    fake = Fake(directory(chat=False))
+    fake.group([arrival(), arrival(), arrival(interview="i2")])
+    plan = fake.group([arrival(interview="i2"), arrival(interview="i3"), arrival(interview="i3")])
+    assert fake.answers == [(1, False), (1, True), (2, False), (2, True), (3, False), (3, True)]
+    assert plan.duplicates == 2
+    assert fake.sent("chat") == [1, 2, 3]
+
+
+def test_of_several_bodies_with_one_identity_the_first_counts():
+    """A later body with the same date, interview and name changes nothing."""
+    fake = Fake(directory(chat=False))
+    fake.group([arrival(candidate={"name": "First"}), arrival(candidate={"name": "Second"})])
+    assert decode(fake.interviews["i1"]["state"]).values["candidate_name"] == "First"
+    assert len(fake.events) == 1
+
+
+# --- what is not understood
+
+
+@pytest.mark.parametrize(("raw", "kind"), [(b"\xff", "unreadable"), (body("interview.vanished"), "unknown")])
+def test_what_is_not_understood_is_stored_only(raw, kind):
+    """An event row with its kind; nothing merged, nobody told, nobody woken."""
+    plan = Fake(directory(chat=False, sheet=True)).group([arrival(raw)])
+    assert [event[EVENT_COLUMNS.index("kind")] for event in plan.events] == [kind]
+    assert (plan.interviews, plan.deliveries, plan.woken) == ([], [], set())
+    assert plan.received == {kind: 1}
+
+
+def test_an_unreadable_body_beside_a_readable_one():
+    """It costs the others of its group nothing."""
+    fake = Fake(directory(chat=False))
+    fake.group([arrival(b"{"), arrival(), arrival(b"["), arrival(interview="i2")])
+    assert fake.sent("chat") == [2, 4]
+
+
+# --- state sinks
+
+
+def test_entry_is_remembered_and_later_events_follow():
+    """Once in, every event of the interview goes there, whatever the routes say by then."""
+    fake = Fake(directory([Route(("sheet",), events=(FINISH,))], sheet=True))
+    fake.group([arrival(name=CREATE)])
+    assert fake.sent("sheet") == []
+    fake.group([arrival(name=FINISH, at=START + 1), arrival(name=SCORE, at=START + 2)])
+    fake.group([arrival(name=CREATE, at=START - 5)])
+    assert fake.sent("sheet") == [2, 3, 4]
+    assert fake.interviews["i1"]["entered"] == "sheet"
+
+
+def test_entry_is_of_one_interview():
+    """Another interview enters by its own events."""
+    fake = Fake(directory([Route(("sheet",), events=(FINISH,))], sheet=True))
+    fake.group([arrival(name=FINISH), arrival(name=SCORE, interview="i2")])
+    assert fake.shown("entered") == {"i1": ("sheet",), "i2": ("",)}
+
+
+def test_an_event_that_leads_into_a_sheet_twice_goes_there_once():
+    """Entering and following are one delivery."""
+    fake = Fake(directory([Route(("sheet",)), Route(("sheet",), events=(FINISH,))], sheet=True))
+    fake.group([arrival(), arrival(at=START + 1)])
+    assert fake.sent("sheet") == [1, 2]
+
+
+def test_a_sink_that_is_not_there_gets_nothing_and_keeps_its_entries():
+    """An orphaned sheet's entry survives the events that come meanwhile."""
+    fake = Fake(directory(chat=False))
+    fake.interviews["i1"] = {
+        "state": Fake(directory()).group([arrival()]).interviews[0][1],
+        "version": 7,
+        "entered": "old",
+    }
+    fake.group([arrival(name=SCORE, at=START + 1)])
+    assert fake.interviews["i1"]["entered"] == "old"
+    assert fake.interviews["i1"]["version"] == 8
+    assert {row["sink"] for row in fake.deliveries} == {"chat"}
+
+
+@given(st.lists(st.sampled_from(["a", "b_2", "sheet"])))
+def test_entries_are_one_text_per_set(names):
+    """Equal sets of sinks are equal texts, and come back."""
+    text = entered_text(names)
+    assert text == entered_text(random.sample(names, len(names)))
+    assert set(entered_by(text)) == set(names)
+    assert entered_text(entered_by(text)) == text
+
+
+# --- message sinks, priorities, counts
+
+
+def test_message_sinks_follow_the_routes_event_by_event():
+    """Nothing is remembered for a chat: what matches goes there, what does not does not."""
+    fake = Fake(directory([Route(("chat",), events=(FINISH,))], chat=False))
+    fake.group([arrival(name=FINISH), arrival(name=SCORE, at=START + 1), arrival(name=FINISH, interview="i2")])
+    assert fake.sent("chat") == [1, 3]
+    assert fake.shown("entered") == {"i1": ("",), "i2": ("",)}
+
+
+def test_routes_look_at_the_merged_interview():
+    """A score that came earlier counts for an event that does not carry it."""
+    fake = Fake(directory([Route(("chat",), events=(FINISH,), min_score=4)], chat=False))
+    fake.group([arrival(name=SCORE, score={"value": 5}), arrival(name=FINISH, at=START + 1)])
+    assert fake.sent("chat") == [2]
+
+
+def test_a_delivery_has_the_priority_of_its_event():
+    """By the sink's own ranks; what it does not rank comes in the middle."""
+    fake = Fake(directory(chat=False, priority={FINISH: 1}))
+    fake.group([arrival(name=FINISH), arrival(name=SCORE)])
+    assert [row["priority"] for row in fake.deliveries] == [1, DEFAULT_PRIORITY]
+
+
+def test_the_window_runs_from_receipt():
+    """The event's own date says nothing about when we can first try."""
+    fake = Fake(directory(chat=False))
+    fake.group([arrival(body(at=START - 90 * 86_400_000), START + 3)])
+    assert [row["since"] for row in fake.deliveries] == [START + 3]
+
+
+def test_older_events_are_counted():
+    """An event older than what is stored is merged and counted; a repeat is not counted as one."""
+    fake = Fake(directory(chat=False))
+    fake.group([arrival(at=START + 10)])
+    plan = fake.group([arrival(at=START), arrival(at=START + 20), arrival(at=START + 15), arrival(at=START)])
+    assert plan.older == 2
+
+
+def test_the_woken_are_those_with_new_work():
+    """A repeat wakes nobody."""
+    fake = Fake(directory([Route(("chat",), events=(FINISH,)), Route(("sheet",))], chat=False, sheet=True))
+    assert fake.group([arrival(name=FINISH)]).woken == {"chat", "sheet"}
+    assert fake.group([arrival(name=SCORE)]).woken == {"sheet"}
+    assert fake.group([arrival(name=SCORE)]).woken == set()
+
+
+def test_events_are_counted_by_their_name():
+    """Names that senders make up do not become labels."""
+    plan = Fake(directory()).group(
+        [arrival(), arrival(name=SCORE), arrival(body("made.up.1")), arrival(body("made.up.2"))]
+    )
+    assert plan.received == {FINISH: 1, SCORE: 1, "unknown": 2}
+
+
+# --- late application
+
+
+def test_an_event_that_is_stored_already_is_applied_late():
+    """Merged and routed under its old number, with no new event row."""
+    plan = plan_one(reading(), 5, None, directory(chat=False, sheet=True))
+    assert plan.events == []
+    assert sorted(row[:2] + row[3:4] for row in plan.deliveries) == [("chat", "i1", 5), ("sheet", "i1", 5)]
+    assert plan.interviews[0][INTERVIEW_COLUMNS.index("entered")] == "sheet"
+
+
+def test_late_application_respects_what_is_known():
+    """The stored interview is merged with, not replaced."""
+    fake = Fake(directory(sheet=True))
+    fake.group([arrival(at=START + 10, candidate={"name": "Newer"})])
+    row = fake.interviews["i1"]
+    late = reading(name=SCORE, at=START, candidate={"name": "Older"}, score={"value": 3})
+    plan = plan_one(late, 9, Stored(row["state"], row["version"], row["entered"]), fake.directory)
+    values = decode(plan.interviews[0][1]).values
+    assert (values["candidate_name"], values["score"]) == ("Newer", 3)

@@ -1,0 +1,547 @@
+"""The writer: what was answered is on the disk, and whatever fails, the writer goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import msgspec
+import pytest
+
+from connector.errors import StoreUnavailable
+from connector.store import database, writer
+from connector.store.ingest import Ingest
+from connector.store.plan import Answer
+from connector.store.writer import Overloaded, Writer
+from tests.store.bench import Bench, marked, queued, rounds, writes
+from tests.store.kit import arrival, body, directory, locked, rows
+from tests.stores import make_store_file
+
+REFUSES_BAD = """
+CREATE TRIGGER refuse BEFORE INSERT ON event WHEN NEW.interview_id = 'bad'
+BEGIN SELECT RAISE(ABORT, 'refused by the test'); END;
+"""
+ENDS_ALL = """
+CREATE TRIGGER refuse BEFORE INSERT ON event WHEN NEW.interview_id = 'bad'
+BEGIN SELECT RAISE(ROLLBACK, 'refused by the test'); END;
+"""
+FAILS_AT_COMMIT = """
+PRAGMA foreign_keys = ON;
+CREATE TABLE parent (id INTEGER PRIMARY KEY);
+CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+CREATE TRIGGER orphan AFTER INSERT ON event WHEN NEW.interview_id = 'orphan'
+BEGIN INSERT INTO child VALUES (99); END;
+"""
+
+
+# --- what an answer promises
+
+
+async def test_an_answer_comes_after_the_commit(bench_of):
+    """Whoever was answered finds the event in the file, seen from another connection."""
+    bench = bench_of()
+    for number in range(30):
+        answer = await bench.offer(f"i{number}")
+        assert (answer.seq, f"i{number}") in bench.stored()
+
+
+async def test_no_answer_while_the_commit_is_under_way(bench_of):
+    """When COMMIT begins, nobody of the group has been answered."""
+    bench = bench_of()
+    answered_at_commit = []
+
+    def watch(statement):
+        if statement == "COMMIT":
+            answered_at_commit.append(any(answer.done() for answer in answers))
+
+    with locked(bench.path):
+        answers = [bench.offer(f"i{number}") for number in range(5)]
+        bench.connection.set_trace_callback(watch)
+    await asyncio.gather(*answers)
+    assert answered_at_commit == [False]
+
+
+async def test_a_group_is_one_transaction(bench_of):
+    """All that wait are committed together, and jobs ride along."""
+    bench = bench_of()
+    with locked(bench.path):
+        answers = [bench.offer(f"i{number}") for number in range(20)]
+        job = await queued(bench, writes("rode along"))
+    seqs = [answer.seq for answer in await asyncio.gather(*answers)]
+    await job
+    assert seqs == list(range(1, 21))
+    assert marked(bench) == "rode along"
+    assert bench.statements.count("COMMIT") == 1
+
+
+async def test_the_first_event_waits_for_no_company(bench_of):
+    """An event that comes alone is in a transaction before anything else happens."""
+    bench = bench_of()
+    answer = bench.offer()
+    assert bench.begins == 1
+    assert await answer == Answer(1, duplicate=False)
+
+
+async def test_the_next_transaction_is_handed_over_before_answers(bench_of):
+    """While the first group is being answered, the second is already begun."""
+    bench = bench_of()
+    first = bench.offer("i1")
+    second = bench.offer("i2")
+    await asyncio.gather(first, second)
+    assert bench.begins_at_plan == [2, 2]
+
+
+async def test_repeats_are_answered_with_the_first_number(bench_of):
+    """Within a group and across groups an identity is stored once."""
+    bench = bench_of()
+    first = await bench.offer()
+    with locked(bench.path):
+        answers = [bench.offer(), bench.offer("i2"), bench.offer("i2", thumbnail="another body")]
+    assert await asyncio.gather(*answers) == [Answer(1, True), Answer(2, False), Answer(2, True)]
+    assert first == Answer(1, duplicate=False)
+    assert bench.stored() == [(1, "i1"), (2, "i2")]
+
+
+async def test_a_group_has_a_limit(bench_of):
+    """A burst is cut into transactions of 512 events."""
+    bench = bench_of()
+    with locked(bench.path):
+        answers = [bench.offer(f"i{number}") for number in range(600)]
+    await asyncio.gather(*answers)
+    assert [len(plan.events) for plan in bench.plans] == [512, 88]
+
+
+async def test_a_group_of_large_bodies_is_cut_by_size(bench_of):
+    """Bodies of a mebibyte go four to a transaction, so that the loop is not held up."""
+    bench = bench_of()
+    with locked(bench.path):
+        answers = [bench.offer(f"i{number}", filler="x" * 2**20) for number in range(5)]
+    await asyncio.gather(*answers)
+    assert [len(plan.events) for plan in bench.plans] == [4, 1]
+
+
+async def test_somebody_who_went_away_disturbs_nobody(bench_of):
+    """A cancelled wait leaves its event stored and the others answered."""
+    bench = bench_of()
+    with locked(bench.path):
+        gone, waits = bench.offer("i1"), bench.offer("i2")
+        job = await queued(bench, writes("done"))
+        gone.cancel()
+        job.cancel()
+        await rounds()
+    assert (await waits).seq == 2
+    assert bench.stored() == [(1, "i1"), (2, "i2")]
+
+
+async def test_the_load_tells_the_last_group(bench_of):
+    """Lanes see how many events the last commit held, and when it was."""
+    bench = bench_of()
+    assert bench.writer.load.group == 0
+    with locked(bench.path):
+        answers = [bench.offer(f"i{number}") for number in range(7)]
+    await asyncio.gather(*answers)
+    assert bench.writer.load.group == 7
+    assert bench.writer.load.at <= asyncio.get_running_loop().time()
+
+
+# --- another process writes
+
+
+async def test_the_loop_never_sleeps_for_a_lock(bench_of):
+    """SQLite's own waiting, which would stop the loop, is off on the writer's connection."""
+    bench = bench_of()
+    assert bench.connection.execute("PRAGMA busy_timeout").fetchone() == (0,)
+
+
+async def test_another_writer_delays_and_nothing_fails(bench_of):
+    """While another connection writes, events wait, the loop goes round, and then they are stored."""
+    bench = bench_of()
+    with locked(bench.path) as other:
+        other.execute("UPDATE meta SET value = 'by the other' WHERE key = 'written'")
+        answer = bench.offer()
+        await rounds()
+        assert not answer.done()
+    assert (await answer).seq == 1
+    assert marked(bench) == "by the other"
+
+
+OTHER_PROCESS = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE meta SET value = 'by a process' WHERE key = 'written'")
+print("locked", flush=True)
+sys.stdin.readline()
+connection.execute("COMMIT")
+"""
+
+
+async def test_another_process_delays_and_nothing_fails(bench_of):
+    """A command that writes into the file of a running service holds events back, no more."""
+    bench = bench_of()
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OTHER_PROCESS, bench.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert await child.stdout.readline() == b"locked\n"
+    answers = [bench.offer(f"i{number}") for number in range(20)]
+    await rounds()
+    assert not any(answer.done() for answer in answers)
+    await child.communicate(b"go on\n")
+    assert [answer.seq for answer in await asyncio.gather(*answers)] == list(range(1, 21))
+    assert marked(bench) == "by a process"
+
+
+async def test_patience_with_another_writer_ends(bench_of):
+    """Past the limit everything that waits is refused; when the other has gone, the store works."""
+    bench = bench_of(busy_limit=0.02)
+    with locked(bench.path):
+        answer = bench.offer()
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await bench.writer.run(writes("too late"))
+        with pytest.raises(StoreUnavailable):
+            await answer
+    assert (await bench.offer()).seq == 1
+    assert marked(bench) == "0"
+
+
+async def test_the_patience_is_a_few_seconds():
+    """Long enough for any command, short enough for a sender to see that the store is gone."""
+    assert 2 <= writer.BUSY_LIMIT <= 10
+
+
+# --- a statement fails
+
+
+@pytest.mark.parametrize("place", [0, 2, 4])
+async def test_a_bad_event_fails_alone(bench_of, place):
+    """One event that the store refuses costs the others of its group nothing, and no number."""
+    bench = bench_of(REFUSES_BAD)
+    names = [f"i{number}" for number in range(4)]
+    names.insert(place, "bad")
+    with locked(bench.path):
+        answers = [bench.offer(name) for name in names]
+        job = await queued(bench, writes("settled"))
+    results = await asyncio.gather(*answers, return_exceptions=True)
+    await job
+    assert isinstance(results.pop(place), StoreUnavailable)
+    assert results == [Answer(number, duplicate=False) for number in range(1, 5)]
+    assert [seq for seq, _ in bench.stored()] == [1, 2, 3, 4]
+    assert marked(bench) == "settled"
+
+
+async def test_a_bad_event_that_comes_alone_is_refused(bench_of):
+    """With nobody to share a transaction with, it is refused all the same, and the next has its number."""
+    bench = bench_of(REFUSES_BAD)
+    with pytest.raises(StoreUnavailable, match="refused by the test"):
+        await bench.offer("bad")
+    assert (await bench.offer("good")).seq == 1
+
+
+async def test_a_value_the_driver_refuses_fails_alone(bench_of):
+    """Not only SQLite can refuse: a number beyond 64 bits never reaches it."""
+    bench = bench_of()
+    odd = arrival(interview="odd")
+    reading = msgspec.structs.replace(odd.reading, received_at=2**70)
+    with locked(bench.path):
+        good, bad = bench.offer(), bench.writer.offer(reading, odd.body)
+    with pytest.raises(StoreUnavailable, match="OverflowError"):
+        await bad
+    assert (await good).seq == 1
+
+
+async def test_a_bad_event_that_ends_the_transaction_does_not_stop_the_writer(bench_of):
+    """Even when one event rolls back all of its group, the group is refused and the next is taken."""
+    bench = bench_of(ENDS_ALL)
+    with locked(bench.path):
+        answers = [bench.offer("good"), bench.offer("bad")]
+        job = await queued(bench, writes("settled"))
+    results = await asyncio.gather(*answers, return_exceptions=True)
+    assert [type(result) for result in results] == [StoreUnavailable, StoreUnavailable]
+    await job
+    assert (await bench.offer("good")).seq == 1
+
+
+# --- COMMIT fails
+
+
+async def test_a_failed_commit_refuses_the_whole_group(bench_of):
+    """Nobody is told 2xx, nothing is stored, and no number is lost or given twice."""
+    bench = bench_of(FAILS_AT_COMMIT)
+    await bench.offer("before")
+    with locked(bench.path):
+        answers = [bench.offer(name) for name in ("i1", "orphan", "i2")]
+    results = await asyncio.gather(*answers, return_exceptions=True)
+    assert [type(result) for result in results] == [StoreUnavailable] * 3
+    assert (await bench.offer("after")).seq == 2
+    assert bench.stored() == [(1, "before"), (2, "after")]
+
+
+async def test_a_job_in_a_failed_transaction_is_repeated_alone(bench_of):
+    """Settling does not suffer from the events it rode with."""
+    bench = bench_of(FAILS_AT_COMMIT)
+    runs = []
+
+    def job(connection):
+        runs.append(1)
+        return writes("settled")(connection) and "result"
+
+    with locked(bench.path):
+        answer = bench.offer("orphan")
+        task = await queued(bench, job)
+    with pytest.raises(StoreUnavailable):
+        await answer
+    assert await task == "result"
+    assert marked(bench) == "settled"
+    assert len(runs) == 2
+
+
+async def test_a_job_whose_commit_fails_is_told(bench_of):
+    """A job alone in its transaction gets the failure, once."""
+    bench = bench_of(FAILS_AT_COMMIT)
+    with pytest.raises(StoreUnavailable, match="FOREIGN KEY"):
+        await bench.writer.run(lambda connection: connection.exec_driver_sql("INSERT INTO child VALUES (5)").rowcount)
+    await bench.writer.run(writes("goes on"))
+    assert marked(bench) == "goes on"
+    assert rows(bench.path, "SELECT * FROM child") == []
+
+
+# --- a full disk
+
+
+@contextmanager
+def full_disk(path):
+    """No file of this process may grow beyond the log of the store."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_name(f"{path.name}-wal").stat().st_size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_disk_that_is_full_at_commit(bench_of):
+    """The write of the log fails for real: refused, then, with space again, stored with the next number."""
+    bench = bench_of()
+    await bench.offer("before")
+    with locked(bench.path):
+        answers = [bench.offer(f"i{number}") for number in range(5)]
+        job = await queued(bench, writes("settled"))
+    with full_disk(bench.path):
+        results = await asyncio.gather(*answers, job, return_exceptions=True)
+    assert [type(result) for result in results] == [StoreUnavailable] * 6
+    assert (await bench.offer("after")).seq == 2
+    assert bench.stored() == [(1, "before"), (2, "after")]
+    assert rows(bench.path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def grow(bench, pages):
+    """Lets the file grow by so many pages from its present size."""
+    present = bench.connection.execute("PRAGMA page_count").fetchone()[0]
+    bench.connection.execute(f"PRAGMA max_page_count = {present + pages}")
+
+
+async def test_a_file_that_may_not_grow(bench_of):
+    """A statement that finds no space refuses its group at once; jobs that need none are done."""
+    bench = bench_of()
+    grow(bench, 0)
+    with locked(bench.path):
+        answers = [bench.offer(f"i{number}", filler="x" * 9000) for number in range(3)]
+        job = await queued(bench, writes("settled"))
+    results = await asyncio.gather(*answers, return_exceptions=True)
+    assert [type(result) for result in results] == [StoreUnavailable] * 3
+    assert "full" in str(results[0])
+    await job
+    assert marked(bench) == "settled"
+    grow(bench, 1000)
+    assert (await bench.offer("after")).seq == 1
+
+
+async def test_a_job_that_fills_the_disk_takes_only_its_transaction_with_it(bench_of):
+    """SQLite ends the transaction by itself then; the writer notices and goes on."""
+    bench = bench_of()
+    grow(bench, 0)
+    large = "x" * 200_000
+    with pytest.raises(StoreUnavailable, match="full"):
+        await bench.writer.run(writes(large))
+    grow(bench, 1000)
+    await bench.writer.run(writes(large))
+    assert marked(bench) == large
+
+
+# --- jobs
+
+
+async def test_a_job_that_raises_undoes_only_its_own_changes(bench_of):
+    """Its caller gets the very exception; the events and the other jobs of the transaction are committed."""
+    bench = bench_of()
+
+    def failing(connection):
+        connection.exec_driver_sql("INSERT INTO meta VALUES ('mine', '1')")
+        raise LookupError("no such thing")
+
+    with locked(bench.path):
+        answer = bench.offer()
+        bad, good = await queued(bench, failing), await queued(bench, writes("kept"))
+    with pytest.raises(LookupError, match="no such thing"):
+        await bad
+    await good
+    assert (await answer).seq == 1
+    assert marked(bench) == "kept"
+    assert rows(bench.path, "SELECT * FROM meta WHERE key = 'mine'") == []
+    assert bench.statements.count("COMMIT") == 1
+
+
+async def test_a_mistake_in_a_job_is_not_taken_for_a_lack_of_the_store(bench_of):
+    """A wrong statement would be tried again for ever if it looked like a full disk."""
+    bench = bench_of()
+    with pytest.raises(Exception, match="no such table") as caught:
+        await bench.writer.run(lambda connection: connection.exec_driver_sql("SELECT * FROM strangers"))
+    assert not isinstance(caught.value, StoreUnavailable)
+
+
+async def test_a_job_sees_the_jobs_before_it(bench_of):
+    """Jobs run in the order of their asking."""
+    bench = bench_of()
+    tasks = [await queued(bench, writes(str(number))) for number in range(5)]
+    await asyncio.gather(*tasks)
+    assert marked(bench) == "4"
+
+
+# --- limits and the end
+
+
+async def test_beyond_the_limit_events_are_refused_at_once(bench_of):
+    """What waits is bounded; what was taken is answered."""
+    bench = bench_of(limit=3)
+    with locked(bench.path):
+        answers = [bench.offer(f"i{number}") for number in range(3)]
+        with pytest.raises(Overloaded):
+            bench.offer("too many")
+    assert [answer.seq for answer in await asyncio.gather(*answers)] == [1, 2, 3]
+
+
+async def test_the_bytes_that_wait_are_bounded(bench_of):
+    """Large bodies fill the intake before their number does, and make room again."""
+    bench = bench_of(busy_limit=0.01)
+    large = arrival(body(filler="x" * 2**20))
+    with locked(bench.path):
+        answers = []
+        with pytest.raises(Overloaded):
+            answers.extend(bench.writer.offer(*large) for _ in range(100))
+        results = await asyncio.gather(*answers, return_exceptions=True)
+    assert len(results) in {64, 65}
+    assert {type(result) for result in results} == {StoreUnavailable}
+    assert (await bench.offer()).seq == 1
+
+
+async def test_close_finishes_what_waits(bench_of):
+    """Everything that was taken is answered, then the file is closed and nothing more is taken."""
+    bench = bench_of()
+    answers = [bench.offer(f"i{number}") for number in range(5)]
+    job = await queued(bench, writes("settled"))
+    await bench.writer.close()
+    assert [answer.result().seq for answer in answers] == [1, 2, 3, 4, 5]
+    assert job.done()
+    assert marked(bench) == "settled"
+    with pytest.raises(Overloaded):
+        bench.offer()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await bench.writer.run(writes("too late"))
+    with pytest.raises(sqlite3.ProgrammingError):
+        bench.connection.execute("SELECT 1")
+
+
+async def test_close_ends_even_if_the_store_is_gone(bench_of):
+    """A file that stays locked refuses what waits and lets the service stop."""
+    bench = bench_of(busy_limit=0.02)
+    with locked(bench.path):
+        answer = bench.offer()
+        await bench.writer.close()
+    assert isinstance(answer.exception(), StoreUnavailable)
+
+
+# --- one connection, two threads, never both
+
+
+class Watched(sqlite3.Connection):
+    """Counts who uses it while somebody else does."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.turn = threading.Lock()
+        self.threads = set()
+        self.clashes = 0
+
+    def execute(self, *args):
+        return self.watched(super().execute, *args)
+
+    def executemany(self, *args):
+        return self.watched(super().executemany, *args)
+
+    def cursor(self, *args):
+        return super().cursor(WatchedCursor)
+
+    def watched(self, call, *args):
+        self.threads.add(threading.current_thread().name)
+        free = self.turn.acquire(blocking=False)
+        self.clashes += not free
+        try:
+            return call(*args)
+        finally:
+            if free:
+                self.turn.release()
+
+
+class WatchedCursor(sqlite3.Cursor):
+    def execute(self, *args):
+        return self.connection.watched(super().execute, *args)
+
+
+async def test_the_connection_is_never_used_by_two_threads_at_once(path):
+    """Under a load of events and jobs each statement runs while nobody else is at the connection."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0, factory=Watched)
+    connection.execute("PRAGMA journal_mode=WAL")
+    busy = Writer(connection, Ingest(directory(chat=False, sheet=True)), lambda plan: None)
+
+    async def client(number):
+        for event in range(20):
+            await busy.offer(*arrival(interview=f"i{number}", at=1_700_000_000_000 + event))
+            if event % 4 == 0:
+                await busy.run(writes(str(number)))
+
+    await asyncio.gather(*(client(number) for number in range(30)))
+    await busy.close()
+    assert connection.clashes == 0
+    assert len(connection.threads) == 2
+    assert rows(path, "SELECT count(*), max(seq) FROM event") == [(600, 600)]
+
+
+async def test_a_turn_that_is_not_ours_is_noticed(bench_of):
+    """The rule is in the code, too: the wrong thread stops before it touches the connection."""
+    bench = bench_of()
+    with pytest.raises(AssertionError, match="another thread"):
+        await asyncio.to_thread(bench.writer._own)
+
+
+# --- the file
+
+
+async def test_commits_are_synced(bench_of):
+    """Write-ahead log and full synchronous mode, so that an answered event survives a power loss."""
+    bench = bench_of()
+    assert bench.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert bench.connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+async def test_numbers_go_on_after_a_restart(tmp_path):
+    """A new writer on an old file continues where the file ends."""
+    path = make_store_file(tmp_path / "again.db")
+    for expected in (1, 2):
+        bench = Bench(path, database.connect(path))
+        assert (await bench.offer(f"i{expected}")).seq == expected
+        await bench.writer.close()
