@@ -8,6 +8,58 @@ down_revision = None
 
 
 def upgrade() -> None:
+    _intake()
+    _outbox()
+    _sinks()
+
+
+def _intake() -> None:
+    op.create_table(
+        "event",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("interview_id", sa.Text(), nullable=False),
+        sa.Column("occurred_at", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("mark", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_event")),
+        sa.UniqueConstraint("identity", name=op.f("uq_event_identity")),
+    )
+    op.create_table(
+        "interview",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("position_id", sa.Text(), nullable=False),
+        sa.Column("position_name", sa.Text(), nullable=False),
+        sa.Column("stage", sa.Text(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("entered", sa.Text(), nullable=False),
+        sa.Column("erased_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_interview")),
+    )
+    op.create_table(
+        "meta",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_meta")),
+    )
+    op.create_index(
+        "ix_event_kind",
+        "event",
+        ["kind"],
+        unique=False,
+        sqlite_where=sa.text("kind <> 'event'"),
+        postgresql_where=sa.text("kind <> 'event'"),
+    )
+
+
+def _outbox() -> None:
     op.create_table(
         "attempt",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -19,13 +71,6 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempt")),
-    )
-    op.create_table(
-        "bucket",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("full_at", sa.BigInteger(), nullable=False),
-        sa.Column("burst_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_bucket")),
     )
     op.create_table(
         "delivery",
@@ -82,48 +127,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 0"),
     )
 
+
+def _sinks() -> None:
     op.create_table(
-        "event",
-        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("identity", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.LargeBinary(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
+        "bucket",
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("interview_id", sa.Text(), nullable=False),
-        sa.Column("occurred_at", sa.BigInteger(), nullable=False),
-        sa.Column("received_at", sa.BigInteger(), nullable=False),
-        sa.Column("mark", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=True),
-        sa.PrimaryKeyConstraint("seq", name=op.f("pk_event")),
-        sa.UniqueConstraint("identity", name=op.f("uq_event_identity")),
-    )
-    op.create_index(
-        "ix_event_kind",
-        "event",
-        ["kind"],
-        unique=False,
-        sqlite_where=sa.text("kind <> 'event'"),
-        postgresql_where=sa.text("kind <> 'event'"),
-    )
-    op.create_table(
-        "interview",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("position_id", sa.Text(), nullable=False),
-        sa.Column("position_name", sa.Text(), nullable=False),
-        sa.Column("stage", sa.Text(), nullable=False),
-        sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        sa.Column("entered", sa.Text(), nullable=False),
-        sa.Column("erased_at", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_interview")),
-    )
-    op.create_table(
-        "meta",
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_meta")),
+        sa.Column("full_at", sa.BigInteger(), nullable=False),
+        sa.Column("burst_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_bucket")),
     )
     op.create_table(
         "note",
