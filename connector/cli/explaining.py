@@ -19,9 +19,8 @@ from connector.config import Config
 from connector.errors import SinkBroken, UsageError
 from connector.event import State, decode, event_of, interview_of, merge
 from connector.hireflix.payload import Kind, Reading, read
-from connector.interview import Interview, Value
+from connector.interview import FIELDS, Interview, Value
 from connector.logs import place_of
-from connector.route import Verdict
 from connector.sink import Batch, Delivery, Note, Previews, Sink, Token
 from connector.store import notes
 from connector.store.schema import event, interview
@@ -36,6 +35,14 @@ class Change(msgspec.Struct, frozen=True):
     field: str
     before: Value
     after: Value
+
+
+class RouteWord(msgspec.Struct, frozen=True):
+    """What one route says; `route` is its place among the routes, from 0."""
+
+    route: int
+    matched: bool
+    reason: str
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -60,7 +67,7 @@ class Explanation(msgspec.Struct, frozen=True):
     stored_as: int | None
     stage: str
     changes: list[Change]
-    routes: list[Verdict]
+    routes: list[RouteWord]
     effects: list[Effect]
 
 
@@ -152,9 +159,13 @@ def explain_case(settings: Config, case: Case, connection: Connection | None, at
         stored_as=case.event_id,
         stage=str(shown.stage) if is_routed else "",
         changes=_changes(case.before, case.after) if is_routed else [],
-        routes=settings.routing().explain(reading.name, *_about(shown)) if is_routed else [],
+        routes=_routes(settings, reading.name, shown) if is_routed else [],
         effects=_effects(settings, case, shown, connection, at) if is_routed else [],
     )
+
+
+def _routes(settings: Config, name: str, shown: Interview) -> list[RouteWord]:
+    return [RouteWord(*verdict) for verdict in settings.routing().explain(name, *_about(shown))]
 
 
 def _about(shown: Interview) -> tuple[Any, ...]:
@@ -163,7 +174,8 @@ def _about(shown: Interview) -> tuple[Any, ...]:
 
 def _changes(before: State | None, after: State) -> list[Change]:
     old: Mapping[str, Value] = {} if before is None else before.values
-    return [Change(name, old.get(name), value) for name, value in after.values.items() if old.get(name) != value]
+    names = [name for name in FIELDS if old.get(name) != after.values.get(name, old.get(name))]
+    return [Change(name, old.get(name), after.values[name]) for name in names]
 
 
 def _effects(settings: Config, case: Case, shown: Interview, connection: Connection | None, at: int) -> list[Effect]:

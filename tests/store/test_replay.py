@@ -134,7 +134,7 @@ def test_an_event_this_version_understands_is_merged_and_routed_as_of_now(world)
     world.keep("unknown", body("interview.finish", 7, position={"id": "p", "name": "Graduate"}), 3, name="Finish")
     assert read_again(world) == ReadAgain(applied=1)
     assert world.rows(interview, id="interview-7")[0].stage == "to_evaluate"
-    sent = [row for row in world.rows(delivery, event_seq=3)]
+    sent = world.rows(delivery, event_seq=3)
     assert sorted(row.sink for row in sent) == ["chat", "graduates", "sheet"]
     assert {row.since for row in sent} == {LATER}
 

@@ -1,0 +1,77 @@
+"""`pause` and `resume`: what they write, and what they refuse."""
+
+import json
+
+import pytest
+
+from connector.store import leases
+from connector.store.schema import note, sink
+from tests.cli.world import body
+
+
+def row(world, name):
+    return world.rows(sink, name=name)[0]
+
+
+def test_a_paused_sink_says_who_paused_it(run, world):
+    result = run("pause", "chat")
+    assert result.exit_code == 0
+    assert "connector resume chat" in result.stdout
+    assert (row(world, "chat").paused, row(world, "sheet").paused) == ("person", None)
+
+
+def test_a_resumed_sink_goes_on_at_once(run, world):
+    """Whoever paused it: neither reason nor rest is left."""
+    world.receive(body())
+    broken = leases.Pause("until_person", "rows vanished", "resume it", probe_at=5)
+    leases.pause(world.connection, "sheet", broken)
+    world.connection.exec_driver_sql("UPDATE sink SET rest_until = 99")
+    result = run("resume", "sheet")
+    assert result.stdout == "sheet goes on; waiting for it: 1 delivery\n"
+    found = row(world, "sheet")
+    assert (found.paused, found.reason, found.fix, found.probe_at, found.rest_until) == (None, None, None, None, 0)
+
+
+def test_a_sink_that_never_ran_can_be_paused(run, world):
+    """So that it does not begin before somebody looked."""
+    world.connection.exec_driver_sql("DELETE FROM sink WHERE name = 'graduates'")
+    assert run("pause", "graduates").exit_code == 0
+    assert (row(world, "graduates").paused, row(world, "graduates").type) == ("person", "console")
+
+
+@pytest.mark.parametrize("word", ["refill", "accept"])
+def test_the_word_reaches_the_sink_as_a_note_of_its_destination(run, world, config, word):
+    assert run("resume", "sheet", f"--{word}").exit_code == 0
+    found = world.rows(note, sink="sheet")
+    assert [(one.key, json.loads(one.value)) for one in found] == [("resume", {"word": word})]
+    assert str(config.parent / "sheet.xlsx") in found[0].destination
+
+
+def test_without_a_word_no_note_is_written(run, world):
+    run("resume", "sheet")
+    assert world.rows(note) == []
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_a_misspelt_sink_is_bad_usage(run, world, command):
+    result = run(command, "shet")
+    assert result.exit_code == 2
+    assert "no sink 'shet'; did you mean sheet?" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_without_a_store_nothing_is_made(run, config, command):
+    result = run(command, "chat")
+    assert result.exit_code == 1
+    assert "start `connector serve` once" in result.stderr
+    assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
+
+
+def test_a_store_that_stays_busy_is_told_without_a_traceback(run, world, monkeypatch):
+    """The service's own transactions are short; this one never ends."""
+    monkeypatch.setattr("connector.cli.opened.BUSY_MS", 1)
+    world.raw.execute("BEGIN IMMEDIATE")
+    result = run("pause", "chat")
+    world.raw.execute("ROLLBACK")
+    assert result.exit_code == 1
+    assert "database is locked" in result.stderr

@@ -1,0 +1,158 @@
+"""`check`: what is wrong, what is odd, and with --online what each destination says."""
+
+import sys
+
+import pytest
+
+from tests.cli.world import body
+
+FRIENDS = """
+from connector.errors import SinkBroken
+from connector.sink import Finding, Sink, SinkConfig
+
+
+class Friend(Sink[SinkConfig]):
+    Config = SinkConfig
+    timeout = 0.05
+    log = []
+
+    async def deliver(self, batch, context):
+        raise NotImplementedError
+
+    async def open(self):
+        self.log.append(f"open {self.name}")
+
+    async def close(self):
+        self.log.append(f"close {self.name}")
+
+
+class Kind(Friend):
+    async def check(self):
+        return [Finding("ok", "may write"), Finding("warning", "is slow", "ask for more")]
+
+
+class Strict(Friend):
+    async def check(self):
+        return [Finding("problem", "may not write\\x1b[2J", "share the sheet with bot@example.com")]
+
+
+class Broken(Friend):
+    async def check(self):
+        raise SinkBroken("the token is revoked", "make a new token")
+
+
+class Silent(Friend):
+    async def check(self):
+        import asyncio
+
+        await asyncio.Event().wait()
+
+
+class Faulty(Friend):
+    async def check(self):
+        raise KeyError("personal@example.com")
+"""
+TYPES = ("Friend", "Kind", "Strict", "Broken", "Silent", "Faulty")
+
+
+@pytest.fixture
+def friends(tmp_path):
+    """Types of sinks of somebody else's: `kind`, `strict` and so on. Returns the calls they got."""
+    folder = tmp_path / "site"
+    info = folder / "friends-1.0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "friends_sinks.py").write_text(FRIENDS)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: friends\nVersion: 1.0\n")
+    points = "".join(f"{name.lower()} = friends_sinks:{name}\n" for name in TYPES)
+    (info / "entry_points.txt").write_text(f"[connector.sinks]\n{points}")
+    before = list(sys.path)
+    sys.path.insert(0, str(folder))
+    yield lambda: sys.modules["friends_sinks"].Friend.log
+    sys.path[:] = before
+    sys.modules.pop("friends_sinks", None)
+
+
+@pytest.fixture
+def with_sinks(config, friends):
+    """Configures one sink of each of these types, named as its type."""
+
+    def write(*kinds):
+        sinks = "".join(f'[sinks.{kind}]\ntype = "{kind}"\n' for kind in kinds)
+        config.write_text(
+            f'[hireflix]\nwebhook_secrets = ["hush-hush"]\n{sinks}\n[store]\nurl = "sqlite:///connector.db"'
+        )
+
+    return write
+
+
+def test_a_good_configuration_says_what_it_is(run, config):
+    result = run("check")
+    assert result.exit_code == 0
+    assert f"ok        {config}" in result.stdout
+    assert f"ok        sinks.sheet: workbook, {config.parent / 'sheet.xlsx'}" in result.stdout
+    assert "hush-hush" not in result.output
+
+
+def test_it_makes_no_store(run, config):
+    run("check")
+    assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
+
+
+def test_the_danger_of_unsigned_webhooks_is_told(run, config):
+    config.write_text(config.read_text().replace('webhook_secrets = ["hush-hush"]', "allow_unsigned = true"))
+    result = run("check")
+    assert result.exit_code == 0
+    assert "warning   hireflix.allow_unsigned: " in result.stdout
+    assert "→ set webhook_secrets" in result.stdout
+
+
+def test_a_position_that_no_route_takes_is_told_once_it_was_seen(run, world, config):
+    """A warning is no failure: perhaps nobody wants to hear of it."""
+    config.write_text(
+        config.read_text().replace('sinks = ["sheet", "chat"]', 'positions = ["Cook"]\nsinks = ["sheet", "chat"]')
+    )
+    world.receive(body(position={"id": "p-9", "name": "Baker"}))
+    result = run("check")
+    assert result.exit_code == 0
+    assert "no route takes the position 'Baker' (p-9)" in result.stdout
+
+
+def test_without_online_no_destination_is_asked(run, with_sinks, friends):
+    with_sinks("strict")
+    assert run("check").exit_code == 0
+    assert friends() == []
+
+
+def test_what_every_destination_says_is_told_in_order(run, with_sinks):
+    with_sinks("kind", "friend")
+    result = run("check", "--online")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[-4:] == [
+        "ok        kind: may write",
+        "warning   kind: is slow",
+        "          → ask for more",
+        "ok        friend: nothing to ask",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("strict", ["may not write\ufffd[2J", "share the sheet with bot@example.com"]),
+        ("broken", ["the token is revoked", "make a new token"]),
+        ("silent", ["no answer within 0.05 s", "see whether this machine reaches it"]),
+        ("faulty", ["the check failed: KeyError at friends_sinks", "tell the author of the sink"]),
+    ],
+)
+def test_a_problem_is_told_with_its_fix_and_fails(run, with_sinks, friends, kind, says):
+    """However the sink tells it; the other sinks are asked all the same, and every sink is closed."""
+    with_sinks(kind, "kind")
+    result = run("check", "--online")
+    assert result.exit_code == 1
+    problem, fix = says
+    assert f"problem   {kind}: {problem}" in result.stdout
+    assert f"→ {fix}" in result.stdout
+    assert "ok        kind: may write" in result.stdout
+    assert "personal@example.com" not in result.output
+    assert sorted(friends()) == sorted(f"{act} {name}" for act in ("open", "close") for name in (kind, "kind"))

@@ -1,0 +1,172 @@
+"""`explain`: which routes take an event, what changes, and what each sink would write, without doing any of it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from connector.cli.commands import app
+from connector.store.schema import DeliveryState
+from tests.cli.world import NOON, body
+
+GRADUATE = {"id": "p-1", "name": "Graduate Program"}
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes a body to a file and returns its path as text."""
+
+    def write(content):
+        path = tmp_path / "event.json"
+        path.write_bytes(content)
+        return str(path)
+
+    return write
+
+
+def test_a_file_needs_no_store_and_makes_none(run, file, config):
+    result = run("explain", file(body()))
+    assert result.exit_code == 0
+    assert sorted(entry.name for entry in config.parent.iterdir()) == ["config.toml", "event.json"]
+
+
+def test_it_says_why_a_route_takes_an_event_and_why_not(run, file):
+    shown = run("explain", file(body("interview.finish"))).stdout
+    assert "yes  routes[0]: goes to sheet, chat" in shown
+    assert "no   routes[1]: position 'Baker' (p-1) is none of: Graduate*" in shown
+
+
+def test_each_sink_shows_what_it_would_write(run, file):
+    """A sheet its cells, a chat its message."""
+    shown = run("explain", file(body("interview.finish", position=GRADUATE))).stdout
+    assert "sheet (workbook): a route matches" in shown
+    assert "| Candidate: Candidate 1" in shown
+    assert "| 2026-08-01 12:00 UTC  Candidate 1 finished the interview for Graduate Program" in shown
+    assert "graduates (console): a route matches" in shown
+
+
+def test_the_explanation_as_json(json_of, file, world):
+    world.receive(body("interview.create", 1))
+    found = json_of("explain", file(body("interview.score-updated", 1, NOON + 1, score=4)))
+    assert [(one["field"], one["before"], one["after"]) for one in found["changes"]] == [
+        ("score", None, 4),
+        ("last_event", "interview.create", "interview.score-updated"),
+    ]
+    assert [verdict["matched"] for verdict in found["routes"]] == [True, False]
+    assert [effect["sink"] for effect in found["effects"]] == ["sheet", "chat"]
+    assert (found["kind"], found["interview_id"], found["stored_as"]) == ("event", "interview-1", None)
+
+
+def test_an_older_event_changes_nothing(run, file, world):
+    world.receive(body("interview.score-updated", 1))
+    shown = run("explain", file(body("interview.create", 1, NOON - 1))).stdout
+    assert "Changes nothing" in shown
+
+
+def test_a_stored_event_is_told_with_its_deliveries(run, world):
+    world.receive(body("interview.create", 1))
+    world.settle(DeliveryState.DEAD, world.ids("chat")[0], reason="channel is gone")
+    shown = run("explain", "1").stdout
+    assert "interview.create, stored as event 1" in shown
+    assert "dead, attempts that failed: 2, channel is gone" in shown
+
+
+def test_a_stored_event_is_explained_as_it_came(json_of, world):
+    """By what was known before it, not by what is known now."""
+    world.receive(body("interview.create", 1), body("interview.score-updated", 1, NOON + 1, score=4))
+    fields = {one["field"] for one in json_of("explain", "1")["changes"]}
+    assert "candidate_name" in fields
+    assert "score" not in fields
+
+
+def test_a_body_that_is_stored_already_says_so(run, file, world):
+    world.receive(body())
+    assert "stored as event 1" in run("explain", file(body())).stdout
+
+
+def test_a_state_sink_that_was_entered_earlier_gets_it_by_that(json_of, file, world, config):
+    """Its route no longer matches, but its row goes on showing the truth."""
+    world.receive(body("interview.create", 1))
+    config.write_text(
+        config.read_text().replace('sinks = ["sheet", "chat"]', 'stages = ["deleted"]\nsinks = ["sheet", "chat"]')
+    )
+    [effect] = json_of("explain", file(body("interview.score-updated", 1, NOON + 1)))["effects"]
+    assert (effect["sink"], effect["why"]) == ("sheet", "the interview entered it earlier")
+
+
+def test_an_event_that_no_sink_gets(run, file, config):
+    config.write_text(
+        config.read_text().replace('sinks = ["sheet", "chat"]', 'stages = ["deleted"]\nsinks = ["sheet", "chat"]')
+    )
+    shown = run("explain", file(body("interview.create"))).stdout
+    assert "stage pending is none of: deleted" in shown
+    assert "No sink gets it." in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"no json", "Unreadable: the body is not JSON in UTF-8."),
+        (b'{"event":"interview.create","data":{}}', "Unreadable: there is no interview id."),
+        (body("interview.paused"), "knows no event of that name"),
+    ],
+)
+def test_what_is_not_understood_is_explained_too(run, file, content, says):
+    result = run("explain", file(content))
+    assert result.exit_code == 0
+    assert says in result.stdout
+    assert "connector replay" in result.stdout
+
+
+def test_a_date_that_does_not_count_is_told(run, file):
+    assert "undated: the time of receipt counts" in run("explain", file(body(at=None))).stdout
+
+
+def test_standard_input_is_a_file(run):
+    assert "interview-1" in run("explain", "-", stdin=body()).stdout
+
+
+def test_a_hostile_payload_is_shown_harmless(run, file):
+    shown = run("explain", file(body(candidate={"name": "\x1b[2J\u202eBob"}))).stdout
+    assert "Bob" in shown
+    assert not {"\x1b", "\u202e"} & set(shown)
+
+
+def test_an_event_that_is_not_there(run, world):
+    result = run("explain", "77")
+    assert result.exit_code == 2
+    assert "no event 77; `connector events` lists them" in result.stderr
+
+
+def test_an_event_id_needs_a_store(run, config):
+    result = run("explain", "77")
+    assert result.exit_code == 1
+    assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
+
+
+def test_an_event_whose_body_is_gone(run, world):
+    world.receive(body())
+    world.connection.exec_driver_sql("UPDATE event SET body = NULL")
+    result = run("explain", "1")
+    assert result.exit_code == 2
+    assert "no longer kept" in result.stderr
+
+
+def test_explaining_writes_nothing(run, world, config):
+    world.receive(body())
+    world.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = world.file.read_bytes()
+    run("explain", "1")
+    assert world.file.read_bytes() == before
+    assert not (config.parent / "sheet.xlsx").exists()
+
+
+def test_every_documented_payload_is_explained(run, tmp_path):
+    from connector import samples
+
+    for name in samples.names():
+        (tmp_path / "s.json").write_bytes(samples.sample(name))
+        result = CliRunner().invoke(
+            app, ["explain", "--json", "--config", str(tmp_path / "config.toml"), str(tmp_path / "s.json")]
+        )
+        assert json.loads(result.stdout)["name"] == name

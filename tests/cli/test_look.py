@@ -1,0 +1,260 @@
+"""Commands that look: what they show, as tables and as JSON, and that they make nothing."""
+
+import json
+
+import pytest
+
+from connector.store.schema import DeliveryState
+from tests.cli.world import NOON, body
+
+LISTINGS = ["events", "interviews", "deliveries", "attempts"]
+HOSTILE = "[red]Bob\x1b[2J\u202e"
+
+
+@pytest.fixture
+def filled(world):
+    """A finish of a graduate and an invitation, the first delivery of the chat dead."""
+    world.receive(
+        body("interview.finish", 1, position={"id": "p-1", "name": "Graduate Program"}),
+        body("interview.create", 2, position={"id": "p-2", "name": "Baker"}),
+    )
+    world.settle(DeliveryState.DEAD, world.ids("chat")[0], reason="channel is gone")
+    world.try_once("chat")
+    return world
+
+
+@pytest.mark.parametrize("command", [*LISTINGS, "status"])
+def test_a_store_that_is_not_there_is_not_made(run, config, command):
+    result = run(command)
+    assert result.exit_code == 1
+    assert "start `connector serve` once" in result.stderr
+    assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize("command", LISTINGS)
+def test_an_empty_store_has_nothing_to_list(run, world, command):
+    result = run(command)
+    assert (result.exit_code, result.stdout) == (0, f"No such {command}.\n")
+
+
+@pytest.mark.parametrize("command", LISTINGS)
+def test_an_empty_list_is_json_too(json_of, world, command):
+    assert json_of(command) == []
+
+
+def test_events_as_json(json_of, filled):
+    assert json_of("events", "--name", "interview.finish") == [
+        {
+            "id": 1,
+            "name": "interview.finish",
+            "kind": "event",
+            "interview_id": "interview-1",
+            "candidate_name": "Candidate 1",
+            "position_id": "p-1",
+            "position_name": "Graduate Program",
+            "occurred_at": NOON,
+            "received_at": NOON,
+            "mark": "",
+            "reason": "",
+        }
+    ]
+
+
+def test_interviews_as_json(json_of, filled):
+    assert json_of("interviews", "--interview", "interview-1") == [
+        {
+            "id": "interview-1",
+            "candidate_name": "Candidate 1",
+            "position_id": "p-1",
+            "position_name": "Graduate Program",
+            "stage": "to_evaluate",
+            "stage_word": "To evaluate",
+            "score": None,
+            "completed_at": NOON,
+            "updated_at": NOON,
+            "last_event": "interview.finish",
+            "sinks": ["sheet"],
+        }
+    ]
+
+
+def test_deliveries_as_json(json_of, filled):
+    assert json_of("deliveries", "--state", "dead") == [
+        {
+            "id": filled.ids("chat")[0],
+            "sink": "chat",
+            "state": "dead",
+            "key": "interview-1",
+            "interview_id": "interview-1",
+            "candidate_name": "Candidate 1",
+            "position_id": "p-1",
+            "position_name": "Graduate Program",
+            "event_id": 1,
+            "event_name": "interview.finish",
+            "attempts": 2,
+            "since": NOON,
+            "not_before": NOON + 86_400_000,
+            "done_at": NOON + 1000,
+            "reason": "channel is gone",
+            "reference": "",
+        }
+    ]
+
+
+def test_attempts_as_json(json_of, filled):
+    assert json_of("attempts") == [
+        {
+            "id": 1,
+            "sink": "chat",
+            "batch": "b-1",
+            "started_at": NOON,
+            "duration_ms": 40,
+            "outcome": "retry later",
+            "reason": "http 503",
+            "count": 1,
+        }
+    ]
+
+
+def test_status_as_json(json_of, filled):
+    """The shape that programs rely on."""
+    found = json_of("status")
+    assert found["source"] == {
+        "events": 2,
+        "interviews": 2,
+        "unreadable": 0,
+        "unknown": 0,
+        "last_received_at": NOON,
+    }
+    chat = next(sink for sink in found["sinks"] if sink["name"] == "chat")
+    assert {name: chat[name] for name in ("type", "state", "reason", "pending", "dead", "last_delivered_at")} == {
+        "type": "console",
+        "state": "waiting",
+        "reason": "",
+        "pending": 1,
+        "dead": 1,
+        "last_delivered_at": None,
+    }
+    assert chat["oldest_age_seconds"] > 0
+
+
+def test_status_tells_people_what_to_do(run, filled):
+    filled.keep("unknown", b"{}", 3)
+    filled.connection.exec_driver_sql(
+        "UPDATE sink SET paused = 'broken', reason = 'not shared', fix = 'share it' WHERE name = 'sheet'"
+    )
+    shown = run("status").stdout
+    assert "3 events of 2 interviews, the last at 2026-08-01 12:00:00 UTC" in shown
+    assert "1 unknown: connector events --kind unknown" in shown
+    assert "sheet: share it" in shown
+    assert "chat: dead letters: connector deliveries --sink chat --state dead" in shown
+
+
+def test_status_shows_a_sink_that_is_configured_no_more(json_of, filled, config):
+    config.write_text(config.read_text().replace("graduates", "alumni"))
+    assert [sink["state"] for sink in json_of("status")["sinks"] if sink["name"] == "graduates"] == ["orphaned"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "expected"),
+    [
+        ("events", ["--position", "graduate*"], 1),
+        ("events", ["--kind", "unreadable"], 0),
+        ("events", ["--interview", "interview-2"], 1),
+        ("events", ["--stage", "to_evaluate"], 1),
+        ("events", ["--since", "2026-08-02"], 0),
+        ("events", ["--since", "2026-08-01T12:00", "--until", "2026-08-01T12:01"], 2),
+        ("events", ["--limit", "1"], 1),
+        ("interviews", ["--sink", "sheet"], 2),
+        ("interviews", ["--stage", "pending"], 1),
+        ("interviews", ["--position", "p-1"], 1),
+        ("interviews", ["--until", "2026-08-01"], 0),
+        ("deliveries", ["--sink", "graduates"], 1),
+        ("deliveries", ["--sink", "chat", "--state", "pending"], 1),
+        ("deliveries", ["--event", "1"], 3),
+        ("deliveries", ["--event", "1", "--name", "interview.create"], 0),
+        ("deliveries", ["--interview", "interview-2"], 2),
+        ("deliveries", ["--position", "baker", "--sink", "sheet"], 1),
+        ("deliveries", ["--stage", "pending", "--sink", "chat"], 1),
+        ("attempts", ["--sink", "sheet"], 0),
+        ("attempts", ["--since", "2026-08-01"], 1),
+    ],
+)
+def test_every_filter_reaches_the_store(json_of, filled, command, words, expected):
+    assert len(json_of(command, *words)) == expected
+
+
+@pytest.mark.parametrize("command", ["interviews", "deliveries", "attempts"])
+def test_a_misspelt_sink_is_no_empty_list(run, filled, command):
+    result = run(command, "--sink", "sheeet")
+    assert result.exit_code == 2
+    assert "no sink 'sheeet'; did you mean sheet?" in result.stderr
+
+
+def test_a_time_that_is_none_is_bad_usage(run, filled):
+    result = run("events", "--since", "teatime")
+    assert result.exit_code == 2
+    assert "write 30m, 2h" in result.stderr
+
+
+def test_a_table_says_when_there_is_more(run, filled):
+    assert "There is more" in run("events", "--limit", "1").stdout
+    assert "There is more" not in run("events", "--limit", "2").stdout
+
+
+def test_times_are_shown_in_the_configured_zone(run, filled, config):
+    config.write_text(f'timezone = "Europe/Madrid"\n{config.read_text()}')
+    assert "2026-08-01 14:00:00" in run("events").stdout
+
+
+@pytest.mark.parametrize("command", ["events", "interviews", "deliveries"])
+def test_a_hostile_name_is_shown_harmless(run, world, command):
+    world.receive(body(candidate={"name": HOSTILE}, position={"id": "p", "name": HOSTILE}))
+    shown = run(command).stdout
+    assert "[red]Bob\ufffd[2J\ufffd" in shown
+    assert not {"\x1b", "\u202e"} & set(shown)
+
+
+def test_json_keeps_a_hostile_name_as_it_is_but_escaped(run, world):
+    """A program gets what was sent; a terminal that shows the document gets no control character."""
+    world.receive(body(candidate={"name": HOSTILE}))
+    shown = run("interviews", "--json").stdout
+    assert json.loads(shown)[0]["candidate_name"] == HOSTILE
+    assert "\x1b" not in shown
+
+
+def test_looking_changes_nothing(run, filled):
+    before = filled.file.read_bytes()
+    for command in (*LISTINGS, "status"):
+        assert run(command).exit_code == 0
+    assert filled.file.read_bytes() == before
+
+
+def test_looking_does_not_wait_for_a_writer(run, filled):
+    """A long transaction of somebody else holds up no look."""
+    filled.raw.execute("BEGIN IMMEDIATE")
+    assert run("events").exit_code == 0
+    filled.raw.execute("ROLLBACK")
+
+
+def test_a_file_that_is_no_store_is_told(run, config):
+    (config.parent / "connector.db").write_bytes(b"not a database at all, but long enough to be read as one" * 40)
+    result = run("status")
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert "not a database" in result.stderr
+
+
+def test_an_empty_file_is_no_store_yet(run, config):
+    (config.parent / "connector.db").touch()
+    result = run("status")
+    assert result.exit_code == 1
+    assert "connector serve" in result.stderr
+
+
+def test_a_postgresql_store_is_refused_with_the_reason(run, config):
+    config.write_text(config.read_text().replace("sqlite:///connector.db", "postgresql://u:hidden@h/n"))
+    result = run("status")
+    assert result.exit_code == 2
+    assert "SQLite" in result.stderr
+    assert "hidden" not in result.output

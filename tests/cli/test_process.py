@@ -1,0 +1,203 @@
+"""The real program: what it prints when it starts, that it works with the other commands, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.flows.process import Service
+
+CONNECTOR = [sys.executable, "-m", "connector.cli"]
+ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
+TOML = """
+[sinks.sheet]
+type = "workbook"
+path = "sheet.xlsx"
+
+[sinks.chat]
+type = "console"
+"""
+
+
+def call(*words, cwd, **environ):
+    """Runs a command to its end."""
+    return subprocess.run(
+        [*CONNECTOR, *words],
+        cwd=cwd,
+        env={**ENVIRON, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def status(service):
+    return json.loads(call("status", "--json", "--config", str(service.config), cwd=service.folder).stdout)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """One service for all tests of this module that leave it running."""
+    with Service(tmp_path_factory.mktemp("service"), TOML) as running:
+        yield running
+
+
+def test_it_prints_where_everything_is(service):
+    said = "\n".join(service.output)
+    assert f"Receiver  {service.hook}" in said
+    assert "Secret    from the configuration (1)" in said
+    assert f"sheet (workbook): {service.folder / 'sheet.xlsx'}" in said
+    assert "chat (console): stdout" in said
+    assert "hfx_test_secret" not in said
+
+
+def test_the_command_it_prints_works_as_it_is(service):
+    """Whoever pastes it sees a message, and a row in the workbook."""
+    line = next(line for line in service.output if line.strip().startswith("Try it"))
+    done = subprocess.run(
+        line.split("Try it", 1)[1], shell=True, env=ENVIRON, cwd=service.folder, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("202 ")
+    service.settled()
+    assert (service.folder / "sheet.xlsx").exists()
+    assert any("Wayne Knight finished the interview" in line for line in service.output)
+    assert {sink["state"] for sink in status(service)["sinks"]} == {"ok"}
+
+
+def test_a_pause_holds_and_a_resume_releases_a_running_service(service):
+    """Nobody tells it: it sees both in its store."""
+    here = {"cwd": service.folder}
+    config = ("--config", str(service.config))
+    assert call("pause", "chat", *config, **here).returncode == 0
+    sent = call("send", "--sample", "interview.create", "--url", service.url, *config, **here)
+    assert sent.returncode == 0
+    service.until(lambda: [sink["pending"] for sink in status(service)["sinks"] if sink["name"] == "sheet"] == [0])
+    chat = next(sink for sink in status(service)["sinks"] if sink["name"] == "chat")
+    assert (chat["state"], chat["pending"]) == ("paused", 1)
+    assert call("resume", "chat", *config, **here).returncode == 0
+    service.settled()
+    assert next(sink for sink in status(service)["sinks"] if sink["name"] == "chat")["state"] == "ok"
+
+
+def test_a_replay_reaches_a_running_service(service):
+    config = ("--config", str(service.config))
+    call("send", "--sample", "interview.score-updated", "--url", service.url, *config, cwd=service.folder)
+    service.settled()
+    before = len(service.query("SELECT 1 FROM delivery WHERE sink = 'chat' AND state = 1"))
+    done = call("replay", "--state", "delivered", "--sink", "chat", "--yes", *config, cwd=service.folder)
+    assert done.returncode == 0, done.stderr
+    service.settled()
+    assert len(service.query("SELECT 1 FROM delivery WHERE sink = 'chat' AND state = 1")) == 2 * before
+
+
+def test_a_second_service_on_the_same_store_is_refused(service):
+    done = call("serve", "--config", str(service.config), cwd=service.folder)
+    assert done.returncode == 2
+    assert "another connector serves connector.db already" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_quietly(tmp_path, number):
+    with Service(tmp_path, TOML) as running:
+        running.process.send_signal(number)
+        assert running.process.wait(60) == 0
+        running._close()
+        assert not [line for line in running.logs if "Traceback" in line or "KeyboardInterrupt" in line]
+
+
+@pytest.mark.parametrize("role", ["receiver", "worker"])
+def test_a_part_of_a_service_needs_a_store_that_can_be_shared(tmp_path, role):
+    done = call("serve", "--role", role, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a SQLite store belongs to one process" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_told(service, tmp_path):
+    done = call("serve", cwd=tmp_path, CONNECTOR_SERVER__PORT=service.url.rsplit(":", 1)[1])
+    assert done.returncode == 2
+    assert "is another program using the port?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_embedded_default_makes_a_secret_and_shows_it_once(tmp_path):
+    """The second start only says where it lies; the commands beside it find it there."""
+    first = embedded(tmp_path)
+    secret = (tmp_path / "data" / "webhook-secret").read_text().strip()
+    assert secret in first
+    assert "shown once" in first
+    second = embedded(tmp_path)
+    assert secret not in second
+    assert f"kept in {tmp_path / 'data' / 'webhook-secret'}" in second
+
+
+def embedded(folder):
+    """Starts the embedded default, sends a sample to it with no further word, stops it; what it printed."""
+    process = subprocess.Popen(
+        [*CONNECTOR, "serve"],
+        cwd=folder,
+        env={**ENVIRON, "CONNECTOR_SERVER__PORT": "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "Try it" in line:
+            break
+    url = next(line.split()[1] for line in lines if "Receiver" in line)
+    sent = call("send", "--sample", "interview.finish", "--url", url, cwd=folder)
+    process.send_signal(signal.SIGTERM)
+    lines += process.stdout.readlines()
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert sent.stdout.startswith("202 ")
+    return "".join(lines)
+
+
+def test_open_receivers_are_warned_of_loudly(tmp_path):
+    (tmp_path / "config.toml").write_text(f"{TOML}\n[hireflix]\nallow_unsigned = true\n[server]\nport = 0\n")
+    process = subprocess.Popen([*CONNECTOR, "serve"], cwd=tmp_path, env=ENVIRON, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+    for line in process.stdout:
+        if "Try it" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert "anyone who knows the address can make up interviews" in said
+
+
+def test_a_demo_delivers_everything_and_can_be_looked_at(tmp_path):
+    done = call("demo", "--folder", str(tmp_path / "demo"), "--events", "60", "--rate", "200", "--once", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "All is delivered: " in done.stdout
+    assert ", 0 refused." in done.stdout
+    assert (tmp_path / "demo" / "data" / "interviews.xlsx").exists()
+    found = json.loads(call("status", "--json", cwd=tmp_path / "demo").stdout)
+    assert {sink["state"] for sink in found["sinks"]} == {"ok"}
+    assert found["source"]["interviews"] > 5
+
+
+def test_a_demo_does_not_touch_a_folder_that_is_configured(tmp_path):
+    (tmp_path / "config.toml").write_text(TOML)
+    done = call("demo", "--folder", str(tmp_path), "--once", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "the demo wants a folder of its own" in done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_a_closed_pipe_is_no_traceback(service):
+    """`connector events | head -1` ends like any other program."""
+    command = f"{' '.join(CONNECTOR)} events --json --config {service.config} | true"
+    done = subprocess.run(
+        command, shell=True, cwd=service.folder, env=ENVIRON, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0

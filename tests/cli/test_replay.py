@@ -1,0 +1,135 @@
+"""`replay`: what it takes, that it counts and asks first, and that it works beside a running service."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from connector.store import replay
+from connector.store.schema import DeliveryState, delivery, event
+from tests.cli.world import NOON, body
+
+
+@pytest.fixture
+def filled(world):
+    """Two interviews: of the first the chat's delivery is dead, everything else is delivered."""
+    world.receive(body("interview.finish", 1), body("interview.create", 2, position={"id": "p-2", "name": "Cook"}))
+    world.settle_all()
+    world.settle(DeliveryState.DEAD, world.ids("chat")[0], reason="gone")
+    return world
+
+
+def pending(world):
+    return [(row.sink, row.event_seq) for row in world.rows(delivery, state=int(DeliveryState.PENDING))]
+
+
+def test_dead_letters_of_a_sink_go_back(run, filled):
+    result = run("replay", "--sink", "chat", "--yes")
+    assert result.exit_code == 0
+    assert "chat: 1 dead" in result.stdout
+    assert "1 delivery waits again" in result.stdout
+    assert pending(filled) == [("chat", 1)]
+
+
+def test_without_a_terminal_and_without_yes_nothing_happens(run, filled):
+    result = run("replay", "--sink", "chat")
+    assert result.exit_code == 2
+    assert "this would replay 1 delivery; add --yes to do it" in result.stderr
+    assert pending(filled) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--state", "dead"], [("chat", 1)]),
+        (["--state", "delivered", "--sink", "chat"], [("chat", 2)]),
+        (["--state", "delivered", "--sink", "sheet"], [("sheet", 1), ("sheet", 2)]),
+        (["--event", "1"], [("chat", 1), ("sheet", 1)]),
+        (["--interview", "interview-1"], [("chat", 1)]),
+        (["--position", "bak*"], [("chat", 1)]),
+        (["--position", "cook", "--state", "delivered"], [("chat", 2), ("sheet", 2)]),
+        (["--since", "2026-08-01"], [("chat", 1)]),
+        (["--until", "2026-08-01"], []),
+        (["--position", "cook"], []),
+    ],
+)
+def test_what_each_choice_takes(run, filled, words, expected):
+    assert run("replay", *words, "--yes").exit_code == 0
+    assert sorted(pending(filled)) == expected
+
+
+def test_ids_take_what_was_delivered_too(run, filled):
+    ids = filled.ids("chat")
+    assert run("replay", *map(str, ids), "--yes").exit_code == 0
+    assert sorted(pending(filled)) == [("chat", 1), ("chat", 2)]
+
+
+def test_nothing_to_do_is_no_failure(run, filled):
+    result = run("replay", "--sink", "sheet")
+    assert (result.exit_code, result.stdout) == (0, "no such deliveries; nothing to do\n")
+
+
+def test_many_go_back_in_short_transactions_under_a_bar(run, world):
+    """A running service gets its turn between them, and a person sees that it goes on."""
+    world.receive(*(body("interview.create", number, NOON + number) for number in range(2 * replay.CHUNK + 1)))
+    world.settle_all(DeliveryState.DEAD)
+    result = run("replay", "--state", "dead", "--sink", "chat", "--yes")
+    assert f"{2 * replay.CHUNK + 1} deliveries wait again" in result.stdout
+    assert "replaying" in result.stderr
+    assert len(pending(world)) == 2 * replay.CHUNK + 1
+
+
+def test_a_misspelt_sink_is_bad_usage(run, filled):
+    result = run("replay", "--sink", "chatt", "--yes")
+    assert result.exit_code == 2
+    assert "did you mean chat?" in result.stderr
+
+
+def test_events_of_an_older_version_are_applied(run, world):
+    world.keep("unknown", body("interview.finish", 7), 1)
+    world.keep("unknown", b'{"event":"interview.odd","data":{"id":"x"}}', 2)
+    world.keep("unreadable", body("interview.finish", 8), 3)
+    result = run("replay", "--state", "unknown", "--yes")
+    assert "1 event applied, 0 repeated one that was known, 1 still not understood" in result.stdout
+    assert sorted(pending(world)) == [("chat", 1), ("sheet", 1)]
+    assert [row.kind for row in world.rows(event)] == ["event", "unknown", "unreadable"]
+
+
+def test_unreadable_events_are_applied(run, world):
+    world.keep("unreadable", body("interview.finish", 8), 3)
+    run("replay", "--state", "unreadable", "--yes")
+    assert sorted(pending(world)) == [("chat", 3), ("sheet", 3)]
+
+
+@pytest.mark.parametrize("words", [["5"], ["--sink", "chat"]])
+def test_events_are_not_chosen_by_delivery_or_sink(run, world, words):
+    result = run("replay", "--state", "unknown", *words)
+    assert result.exit_code == 2
+    assert "it goes with --event, --interview" in result.stderr
+
+
+def test_without_a_store_nothing_is_made(run, config):
+    assert run("replay", "--state", "dead", "--yes").exit_code == 1
+    assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
+
+
+def on_a_terminal(config, answer):
+    """Runs the command with a terminal as its input, on which a person types `answer`."""
+    person, terminal = pty.openpty()
+    os.write(person, answer)
+    command = [sys.executable, "-m", "connector.cli", "replay", "--sink", "chat", "--config", str(config)]
+    try:
+        return subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=False, timeout=60)
+    finally:
+        os.close(person)
+        os.close(terminal)
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(b"y\n", [("chat", 1)]), (b"n\n", []), (b"\n", [])])
+def test_on_a_terminal_a_person_is_asked(config, filled, answer, expected):
+    done = on_a_terminal(config, answer)
+    assert "Replay 1 delivery? [y/N]" in done.stdout
+    assert done.returncode == 0
+    assert pending(filled) == expected

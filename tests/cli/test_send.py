@@ -1,0 +1,155 @@
+"""`send`: what goes over the wire, where it goes, and what a person is told about the answer."""
+
+import json
+import socket
+
+import pytest
+from aiohttp import web
+
+from connector import samples
+from connector.hireflix.signature import Verifier
+from tests.emulators.server import EmulatorServer
+
+SECRET = Verifier(["hush-hush"])
+
+
+class Receiver(EmulatorServer):
+    """Answers as told and keeps what it got."""
+
+    def __init__(self):
+        super().__init__()
+        self.status, self.text = 202, '{"status":"accepted","event_id":"7"}'
+        self.got = []
+
+    def build(self, app):
+        app.router.add_post("/{path:.*}", self._post)
+
+    async def _post(self, request):
+        self.got.append((request.path, dict(request.headers), await request.read()))
+        return web.Response(status=self.status, text=self.text, content_type="application/json")
+
+
+@pytest.fixture
+def receiver():
+    with Receiver() as running:
+        yield running
+
+
+def sent(receiver):
+    [(path, headers, body)] = receiver.got
+    return path, headers, body
+
+
+def test_a_file_goes_byte_for_byte_and_signed(run, receiver, tmp_path):
+    """Not even odd white space changes: the signature is on the bytes."""
+    raw = b'{ "event":"interview.finish" ,\n"data":{"id":"Zo\xc3\xab"}}'
+    (tmp_path / "body.json").write_bytes(raw)
+    result = run("send", str(tmp_path / "body.json"), "--url", receiver.url)
+    path, headers, body = sent(receiver)
+    assert (result.exit_code, path, body) == (0, "/webhooks/hireflix", raw)
+    assert SECRET.accepts(body, headers["x-hireflix-signature"].encode())
+    assert result.stdout == '202 {"status":"accepted","event_id":"7"}\n'
+
+
+def test_standard_input_is_a_file_too(run, receiver):
+    assert run("send", "-", "--url", receiver.url, stdin=b"\xff\x00").exit_code == 0
+    assert sent(receiver)[2] == b"\xff\x00"
+
+
+def test_a_sample_happens_now(run, receiver):
+    run("send", "--sample", "interview.finish", "--url", receiver.url)
+    was = json.loads(samples.sample("interview.finish"))
+    now = json.loads(sent(receiver)[2])
+    assert now["date"] > was["date"] + 86_400_000
+    assert now["data"] == was["data"]
+
+
+def test_a_sample_can_keep_its_date(run, receiver):
+    run("send", "--sample", "interview.finish", "--as-is", "--url", receiver.url)
+    assert sent(receiver)[2] == samples.sample("interview.finish")
+
+
+def test_the_address_comes_from_the_configuration(run, receiver, config):
+    """Host, port and path of the service that runs with the same file."""
+    host, port = receiver.url.removeprefix("http://").split(":")
+    extra = f'[server]\nhost = "{host}"\nport = {port}\n'
+    config.write_text(config.read_text().replace("[hireflix]", '[hireflix]\nwebhook_path = "/in"') + extra)
+    assert run("send", "--sample", "interview.finish").exit_code == 0
+    assert sent(receiver)[0] == "/in"
+
+
+def test_an_address_with_a_path_is_taken_as_it_is(run, receiver):
+    run("send", "--sample", "interview.finish", "--url", f"{receiver.url}/elsewhere")
+    assert sent(receiver)[0] == "/elsewhere"
+
+
+def test_without_a_secret_an_open_service_gets_it_unsigned(run, receiver, config):
+    config.write_text(config.read_text().replace('webhook_secrets = ["hush-hush"]', "allow_unsigned = true"))
+    assert run("send", "--sample", "interview.finish", "--url", receiver.url).exit_code == 0
+    assert "x-hireflix-signature" not in {name.lower() for name in sent(receiver)[1]}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "advice"),
+    [(200, 0, ""), (401, 1, "another secret"), (404, 1, "another path"), (413, 1, "1 MiB"), (500, 1, ""),
+     (503, 1, "try again")],
+)  # fmt: skip
+def test_only_a_2xx_is_success_and_the_rest_is_explained(run, receiver, status, code, advice):
+    receiver.status = status
+    result = run("send", "--sample", "interview.finish", "--url", receiver.url)
+    assert result.exit_code == code
+    assert result.stdout.startswith(f"{status} ")
+    assert advice in result.stderr
+
+
+def test_an_answer_cannot_act_on_the_terminal(run, receiver):
+    receiver.text = "\x1b[2J" + "x" * 5000
+    shown = run("send", "--sample", "interview.finish", "--url", receiver.url).stdout
+    assert "\x1b" not in shown
+    assert len(shown) < 600
+
+
+def test_nobody_listens(run):
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        result = run("send", "--sample", "interview.finish", "--url", f"http://127.0.0.1:{bound.getsockname()[1]}")
+    assert result.exit_code == 1
+    assert "is `connector serve` running?" in result.stderr
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "127.0.0.1:8000", "http://", "nonsense"])
+def test_what_is_no_address_is_bad_usage(run, url):
+    result = run("send", "--sample", "interview.finish", "--url", url)
+    assert result.exit_code == 2
+    assert "--url must be an address" in result.stderr
+
+
+def test_a_service_on_any_port_must_be_named(run, config):
+    config.write_text(config.read_text() + "[server]\nport = 0\n")
+    result = run("send", "--sample", "interview.finish")
+    assert result.exit_code == 2
+    assert "--url" in result.stderr
+
+
+def test_the_embedded_default_has_no_secret_before_its_first_start(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from connector.cli.commands import app
+
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["send", "--sample", "interview.finish"])
+    assert result.exit_code == 2
+    assert "start `connector serve` once" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
+def test_a_service_on_every_address_is_reached_on_this_machine(host, config):
+    from connector.cli.send import receiver_url
+    from connector.config import load
+
+    config.write_text(config.read_text() + f'[server]\nhost = "{host}"\n')
+    assert receiver_url(load(config, {}, config.parent)) in {
+        "http://127.0.0.1:8000/webhooks/hireflix",
+        "http://[::1]:8000/webhooks/hireflix",
+    }

@@ -1,0 +1,62 @@
+"""What is printed can do nothing to a terminal, whatever it was made of."""
+
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.cli.terminal import counted, safe, show_json, show_table
+
+
+@given(st.text())
+def test_no_character_that_acts_is_printed(text):
+    """Control, format, surrogate and separator characters never pass, but the two joiners of names do."""
+    acting = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert not [char for char in safe(text) if unicodedata.category(char) in acting and char not in "\u200c\u200d"]
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"])))
+def test_every_other_character_stays(text):
+    assert safe(text) == text
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\rb", "\u202eevil", "line\nbreak", "\x9b31m", "bell\a"])
+def test_what_moves_the_cursor_or_turns_the_text_is_replaced(text):
+    assert "\ufffd" in safe(text)
+
+
+def test_a_table_shows_markup_as_it_is(capsys):
+    """Square brackets are colours to the library that draws tables."""
+    show_table([{"NAME": "[bold]Bob[/bold] [link=http://x]", "WHY": ":smile:"}], empty="none")
+    assert "[bold]Bob[/bold] [link=http://x]   :smile:" in capsys.readouterr().out
+
+
+def test_a_cell_is_one_line(capsys):
+    show_table([{"NAME": "two\nlines", "WHY": None}], empty="none")
+    assert "two\ufffdlines" in capsys.readouterr().out
+
+
+def test_a_pipe_gets_cells_uncut(capsys):
+    show_table([{"NAME": "n" * 300, "WHY": "w" * 100}], empty="none")
+    assert f"{'n' * 300}   {'w' * 100}" in capsys.readouterr().out
+
+
+def test_a_table_without_rows_is_a_sentence(capsys):
+    show_table([], empty="No such thing.")
+    assert capsys.readouterr().out == "No such thing.\n"
+
+
+def test_json_is_one_document_with_its_letters(capsys):
+    show_json({"name": "Zoë\n"})
+    out = capsys.readouterr().out
+    assert "Zoë" in out
+    assert json.loads(out) == {"name": "Zoë\n"}
+
+
+def test_counts_have_their_number():
+    assert (counted(1, "delivery", "deliveries"), counted(0, "delivery", "deliveries")) == (
+        "1 delivery",
+        "0 deliveries",
+    )

@@ -1,0 +1,131 @@
+"""Every command: its help, what it says to wrong usage and configuration, and how little it imports for that."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from connector import __version__
+from connector.cli.commands import COMMANDS, app
+
+NAMES = [command.__name__ for command in COMMANDS]
+WITH_CONFIG = [name for name in NAMES if name != "demo"]
+NEEDED = {"explain": ["1"], "pause": ["chat"], "resume": ["chat"], "send": ["--sample", "interview.finish"]}
+HEAVY = {"sqlalchemy", "litestar", "uvicorn", "httpx", "openpyxl", "structlog", "connector.config", "connector.sink"}
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+def test_the_commands_are_those_of_the_design():
+    assert set(NAMES) == {
+        *("serve", "check", "demo", "send", "explain", "status", "events", "interviews", "deliveries", "attempts"),
+        *("replay", "pause", "resume"),
+    }
+
+
+def test_the_version_is_told():
+    result = invoke("--version")
+    assert (result.exit_code, result.stdout) == (0, f"hireflix-connector {__version__}\n")
+
+
+def test_without_a_command_the_help_comes_and_that_is_bad_usage():
+    result = invoke()
+    assert result.exit_code == 2
+    assert "Commands:" in result.output
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_a_line_in_the_help_that_is_not_cut(name):
+    line = next(line for line in invoke("--help").stdout.splitlines() if line.split()[:1] == [name])
+    assert line.endswith(".")
+    assert not line.endswith("...")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_of_every_command_is_explained(name):
+    result = invoke(name, "--help")
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
+    command = next(command for command in COMMANDS if command.__name__ == name)
+    assert command.__doc__.split(".")[0] in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_option_is_bad_usage(name):
+    result = invoke(name, *NEEDED.get(name, []), "--colour", "red")
+    assert result.exit_code == 2
+    assert "No such option: --colour" in result.stderr
+
+
+@pytest.mark.parametrize("name", WITH_CONFIG)
+def test_a_config_file_that_is_not_there_is_bad_usage(name, tmp_path):
+    result = invoke(name, *NEEDED.get(name, []), *(["--sink", "chat"] if name == "replay" else []),
+                    "--config", str(tmp_path / "none.toml"))  # fmt: skip
+    assert result.exit_code == 2
+    assert "there is no such config file" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("name", WITH_CONFIG)
+def test_all_problems_of_a_config_file_are_told_at_once_and_nothing_is_made(name, tmp_path):
+    """Each with its place and a hint, without the values."""
+    file = tmp_path / "config.toml"
+    file.write_text('[hireflix]\nwebhook_secrets = "top-secret"\n[server]\nprot = 1\n')
+    result = invoke(
+        name, *NEEDED.get(name, []), *(["--sink", "chat"] if name == "replay" else []), "--config", str(file)
+    )
+    assert result.exit_code == 2
+    assert "hireflix.webhook_secrets: must be a list" in result.stderr
+    assert "server.prot: no such setting\n    → did you mean port?" in result.stderr
+    assert "top-secret" not in result.output
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["serve", "--role", "boss"], "boss"),
+        (["demo", "--events", "0"], "--events"),
+        (["demo", "--rate", "0"], "--rate"),
+        (["send"], "give a FILE, or --sample with one of: interview.create,"),
+        (["send", "x.json", "--sample", "interview.finish"], "give a FILE, or --sample"),
+        (["send", "--sample", "interview.finnish"], "did you mean interview.finish?"),
+        (["send", "no-such-file.json"], "no-such-file.json cannot be read: No such file"),
+        (["explain"], "FILE|EVENT_ID"),
+        (["explain", "no-such-file.json"], "no-such-file.json cannot be read: No such file"),
+        (["events", "--limit", "0"], "--limit"),
+        (["events", "--kind", "odd"], "odd"),
+        (["interviews", "--stage", "hired"], "hired"),
+        (["deliveries", "--state", "lost"], "lost"),
+        (["deliveries", "--event", "one"], "valid integer"),
+        (["replay", "one"], "DELIVERY"),
+        (["replay"], "say what to replay"),
+        (["pause"], "SINK"),
+        (["resume", "chat", "--refill", "--accept"], "are opposites"),
+        (["statsu"], "statsu"),
+    ],
+)
+def test_bad_usage_says_what_is_wrong(words, says, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["send", "--help"], ["replay", "--help"]])
+def test_a_trivial_command_imports_nothing_heavy(words):
+    """That is what makes it start at once."""
+    code = f"""
+import sys
+from connector.cli.commands import app
+app({words!r}, standalone_mode=False)
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "connector.cli.commands" in done.stdout.split()
+    assert not HEAVY & set(done.stdout.split())
