@@ -75,12 +75,20 @@ def _set_up(connection: sqlite3.Connection, *, read_only: bool) -> None:
 
 
 def through_sqlalchemy(connection: sqlite3.Connection) -> Connection:
-    """The same driver connection behind SQLAlchemy; who uses it opens and ends transactions by hand."""
-    # no reset: a rollback by the pool would end a transaction that somebody else has open on this connection
+    """The same driver connection behind SQLAlchemy; who uses it opens and ends transactions by hand.
+
+    Closing it, or forgetting it, leaves the driver connection and its transaction as they are.
+    """
     engine: Engine = create_engine(
-        "sqlite://", creator=lambda: connection, poolclass=StaticPool, pool_reset_on_return=None, hide_parameters=True
+        "sqlite://",
+        creator=lambda: connection,
+        poolclass=StaticPool,
+        pool_reset_on_return=None,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        hide_parameters=True,
     )
-    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    return engine.connect()
 
 
 def cause_of(error: BaseException) -> BaseException:

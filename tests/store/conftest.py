@@ -16,12 +16,8 @@ from tests.stores import make_store_file
 @pytest.fixture
 def connection() -> Iterator[Connection]:
     """An empty store in memory."""
-    opened = memory()
-    raw = opened.connection.driver_connection
-    assert raw is not None
-    yield opened
-    opened.close()
-    raw.close()
+    with memory() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,22 @@ def directory(routes: Sequence[Route] = (), *, priority: dict[str, int] | None =
     return Directory(Routes(routes, sinks), targets)
 
 
-def memory() -> Connection:
+@cache
+def _schema() -> bytes:
+    """The schema as the bytes of a database, because making it anew costs more than most tests."""
+    raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    with closing(raw), database.through_sqlalchemy(raw) as connection:
+        metadata.create_all(connection)
+        return raw.serialize()
+
+
+@contextmanager
+def memory() -> Iterator[Connection]:
     """An empty store in memory, in autocommit mode."""
-    connection = database.through_sqlalchemy(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
-    metadata.create_all(connection)
-    return connection
+    raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    raw.deserialize(_schema())
+    with closing(raw), database.through_sqlalchemy(raw) as connection:
+        yield connection
 
 
 def add(connection: Connection, key: str = "i1", **columns: Any) -> int:

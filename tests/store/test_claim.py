@@ -1,0 +1,312 @@
+"""Which deliveries are due, which go together, and when to look again."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select, update
+
+from connector.dispatch.load import claim_messages, claim_states
+from connector.errors import LeaseLost
+from connector.store import claim, leases, tokens
+from connector.store.claim import ClaimMoved
+from connector.store.schema import delivery, sink
+from connector.testing import START
+from tests.store.kit import DEAD, DELIVERED, SUPERSEDED, add, lease_of, row_of
+
+LATER = START + 60_000
+
+
+def due(connection, now=START, limit=100):
+    return [row.id for row in claim.due(connection, "chat", now, limit)]
+
+
+def claimed(connection, now=START, limit=100):
+    """The ids of the next batch of the message sink, and whether it may have been sent."""
+    found = claim_messages(connection, "chat", now, limit)
+    return None if found is None else ([work.id for work in found.works], found.maybe_sent)
+
+
+def claimed_states(connection, now=START, limit=100):
+    """Per claimed key of the state sink: the newest row and those it supersedes."""
+    row = leases.row(connection, "chat")
+    found = claim_states(connection, row, now, limit)
+    return [] if found is None else [(work.id, list(work.older)) for work in found.works]
+
+
+def change(connection, id_, **values):
+    connection.execute(update(delivery).where(delivery.c.id == id_).values(values))
+
+
+# --- what is due
+
+
+def test_best_first_by_priority_then_arrival(connection):
+    """Priority decides between keys, arrival between equals."""
+    low, first, second, high = (
+        add(connection, f"i{number}", priority=priority) for number, priority in enumerate([200, 100, 100, 1])
+    )
+    assert due(connection) == [high, first, second, low]
+
+
+def test_only_pending_rows_of_this_sink(connection):
+    """What is done, dead or another sink's is not due."""
+    for state in (DELIVERED, SUPERSEDED, DEAD):
+        add(connection, state=state)
+    add(connection, sink="other")
+    mine = add(connection)
+    assert due(connection) == [mine]
+
+
+def test_a_row_is_due_at_its_time(connection):
+    """Not a millisecond before `not_before`, and then at once."""
+    id_ = add(connection, not_before=LATER)
+    assert due(connection, LATER - 1) == []
+    assert due(connection, LATER) == [id_]
+
+
+def test_a_held_row_holds_back_its_key_and_nothing_else(connection):
+    """Earlier and later rows of the key wait; another key and another sink do not."""
+    add(connection, "i1")
+    held = add(connection, "i1", held=1, not_before=LATER)
+    add(connection, "i1", priority=1)
+    other = add(connection, "i2")
+    add(connection, "i1", sink="elsewhere")
+    assert due(connection) == [other]
+    assert due(connection, LATER) == [held, other]
+
+
+def test_a_done_row_holds_nothing_back(connection):
+    """Only what is pending holds."""
+    add(connection, held=1, state=DEAD, not_before=LATER)
+    add(connection, held=1, state=DELIVERED)
+    free = add(connection)
+    assert due(connection) == [free]
+
+
+def test_a_row_that_waits_for_a_bucket_holds_nothing_back(connection):
+    """It is due when the bucket opens; others of its key go on meanwhile."""
+    tokens.close(connection, "channel", 60, START)
+    waiting = add(connection, bucket="channel")
+    other = add(connection)
+    assert due(connection) == [other]
+    assert due(connection, LATER) == [waiting, other]
+
+
+def test_a_bucket_that_nobody_knows_is_open(connection):
+    """A row does not wait for what is not there."""
+    id_ = add(connection, bucket="unheard of")
+    assert due(connection) == [id_]
+
+
+# --- batches of a message sink
+
+
+def test_one_delivery_per_key(connection):
+    """A batch never holds two of a key; the better one goes first."""
+    second, first, other = add(connection), add(connection, priority=1), add(connection, "i2")
+    assert claimed(connection) == ([first, other], False)
+    assert second not in claimed(connection)[0]
+
+
+def test_nothing_due_is_no_claim(connection):
+    """Neither kind of sink is called with an empty batch."""
+    lease_of(connection)
+    add(connection, not_before=LATER)
+    assert claimed(connection) is None
+    assert claimed_states(connection) == []
+
+
+def test_a_batch_has_a_limit(connection):
+    """No more rows than the sink takes in one call."""
+    ids = [add(connection, f"i{number}") for number in range(5)]
+    assert claimed(connection, limit=3) == (ids[:3], False)
+
+
+def test_an_unclear_batch_comes_back_alone_under_its_id(connection):
+    """All its rows and nothing else, with the time of its first call, before newer rows of its rank."""
+    ids = [add(connection, f"i{number}") for number in range(3)]
+    for id_ in ids[:2]:
+        change(connection, id_, batch="b1", batch_started_at=START - 5000, held=1)
+    found = claim_messages(connection, "chat", START, 100)
+    assert (found.batch, found.started_at, found.maybe_sent) == ("b1", START - 5000, True)
+    assert [work.id for work in found.works] == ids[:2]
+
+
+def test_an_unclear_batch_does_not_join_others(connection):
+    """What comes before it in rank goes without it."""
+    unclear = add(connection, "i1", batch="b1", held=1)
+    urgent = add(connection, "i2", priority=1)
+    assert claimed(connection) == ([urgent], False)
+    change(connection, urgent, state=DELIVERED)
+    assert claimed(connection) == ([unclear], True)
+
+
+def test_what_is_done_of_an_unclear_batch_does_not_come_back(connection):
+    """Only the rows that are still pending are called again."""
+    add(connection, "i1", batch="b1", state=DELIVERED)
+    rest = add(connection, "i2", batch="b1", held=1)
+    assert claimed(connection) == ([rest], True)
+
+
+def test_rows_of_another_sink_with_the_same_batch_stay(connection):
+    """A batch belongs to one sink."""
+    mine = add(connection, "i1", batch="b1", held=1)
+    add(connection, "i1", sink="other", batch="b1", held=1)
+    assert claimed(connection) == ([mine], True)
+
+
+# --- batches of a state sink
+
+
+def test_the_newest_row_stands_for_its_interview(connection):
+    """The older ones go with it as superseded; each interview once."""
+    lease_of(connection)
+    first, other, second, third = add(connection), add(connection, "i2"), add(connection), add(connection)
+    assert claimed_states(connection) == [(third, [first, second]), (other, [])]
+
+
+def test_a_key_in_backoff_is_not_due(connection):
+    """New events of an interview whose row failed wait with it, and go together afterwards."""
+    lease_of(connection)
+    failed = add(connection, held=1, attempts=2, not_before=LATER)
+    newer = add(connection)
+    other = add(connection, "i2")
+    assert claimed_states(connection) == [(other, [])]
+    assert claimed_states(connection, LATER) == [(newer, [failed]), (other, [])]
+
+
+def test_attempts_go_over_to_the_newer_row(connection):
+    """A row that supersedes a failed one is no first try, and its window is the failed one's."""
+    lease_of(connection)
+    add(connection, held=1, attempts=3, since=START - 9000)
+    add(connection, since=START)
+    (work,) = claim.newest(connection, "chat", ["i1"], START)
+    assert (work.attempts, work.since) == (3, START - 9000)
+
+
+def test_a_call_asked_for_later_neither_supersedes_nor_is_superseded(connection):
+    """Its time has not come, so the events before and after it go without it."""
+    lease_of(connection)
+    before = add(connection)
+    asked = add(connection, event_seq=None, not_before=LATER)
+    after = add(connection)
+    assert claimed_states(connection) == [(after, [before])]
+    for id_ in (before, after):
+        change(connection, id_, state=DELIVERED)
+    assert claimed_states(connection, LATER) == [(asked, [])]
+
+
+def test_a_call_in_flight_marks_the_next_one(connection):
+    """After a crash the pool is the same, but something may have landed."""
+    lease = lease_of(connection)
+    add(connection)
+    found = claim_states(connection, leases.row(connection, "chat"), START, 10)
+    assert not found.maybe_sent
+    claim.mark(connection, lease, found, state_sink=True)
+    again = claim_states(connection, leases.row(connection, "chat"), START + 10, 10)
+    assert (again.maybe_sent, again.started_at) == (True, START)
+
+
+# --- when to look again
+
+
+def test_nothing_pending_is_nothing_to_wait_for(connection):
+    """`None`, not a time."""
+    add(connection, state=DEAD)
+    assert claim.next_due(connection, "chat") is None
+
+
+def test_the_next_look_is_at_the_first_due_row(connection):
+    """By time, or by the bucket it waits for, whichever is later."""
+    tokens.close(connection, "channel", 30, START)
+    add(connection, "i1", not_before=LATER)
+    assert claim.next_due(connection, "chat") == LATER
+    waiting = add(connection, "i2", bucket="channel")
+    assert claim.next_due(connection, "chat") == START + 30_000
+    change(connection, waiting, not_before=START + 40_000)
+    assert claim.next_due(connection, "chat") == START + 40_000
+
+
+def test_a_held_back_row_is_no_reason_to_look(connection):
+    """Its time is that of the row that holds it: a lane that looked at once would look for ever."""
+    add(connection, held=1, not_before=LATER)
+    add(connection)
+    assert due(connection) == []
+    assert claim.next_due(connection, "chat") == LATER
+
+
+@pytest.mark.parametrize("held", [0, 1])
+def test_at_the_next_look_something_is_due(connection, held):
+    """The time that `next_due` tells is one at which `due` finds a row."""
+    tokens.close(connection, "channel", 45, START)
+    add(connection, "i1", held=held, not_before=LATER)
+    add(connection, "i1", bucket="channel")
+    add(connection, "i2", held=1, not_before=LATER + 5, bucket="channel")
+    at = claim.next_due(connection, "chat")
+    assert due(connection, at - 1) == []
+    assert due(connection, at) != []
+
+
+# --- counting
+
+
+def test_counting_ends_at_the_limit(connection):
+    """Enough to know whether a burst has begun."""
+    for number in range(5):
+        add(connection, f"i{number}")
+    assert claim.count_due(connection, "chat", START, 3) == 3
+    assert claim.count_due(connection, "chat", START, 10) == 5
+
+
+def test_what_is_not_due_yet_is_no_burst(connection):
+    """Rows in backoff do not make the lane wait for company."""
+    add(connection, not_before=LATER)
+    assert claim.count_due(connection, "chat", START, 10) == 0
+
+
+# --- marking
+
+
+def test_marking_stores_the_batch_before_the_call(connection):
+    """Batch id, its time, in flight; what they waited for is forgotten."""
+    lease = lease_of(connection)
+    ids = [add(connection, f"i{number}", bucket="channel") for number in range(2)]
+    found = claim_messages(connection, "chat", START, 10)
+    claim.mark(connection, lease, found, state_sink=False)
+    for id_ in ids:
+        row = row_of(connection, id_)
+        assert (row.batch, row.batch_started_at, row.held, row.bucket) == (found.batch, START, 1, None)
+
+
+def test_marking_again_is_harmless(connection):
+    """An unclear batch is marked with the id it has."""
+    lease = lease_of(connection)
+    id_ = add(connection)
+    claim.mark(connection, lease, claim_messages(connection, "chat", START, 10), state_sink=False)
+    again = claim_messages(connection, "chat", LATER, 10)
+    claim.mark(connection, lease, again, state_sink=False)
+    assert (row_of(connection, id_).batch, row_of(connection, id_).batch_started_at) == (again.batch, START)
+
+
+@pytest.mark.parametrize("changed", [{"state": DELIVERED}, {"state": DEAD}, {"batch": "another"}])
+def test_a_row_that_was_changed_meanwhile_is_not_called(connection, changed):
+    """Between look and mark somebody else settled it or took it: claim again."""
+    lease = lease_of(connection)
+    id_ = add(connection)
+    found = claim_messages(connection, "chat", START, 10)
+    change(connection, id_, **changed)
+    with pytest.raises(ClaimMoved):
+        claim.mark(connection, lease, found, state_sink=False)
+
+
+@pytest.mark.parametrize("state_sink", [False, True])
+def test_marking_needs_the_lease(connection, state_sink):
+    """Whoever lost the lease marks nothing."""
+    lost = lease_of(connection)
+    id_ = add(connection)
+    found = claim_messages(connection, "chat", START, 10)
+    lease_of(connection, owner="other")
+    with pytest.raises(LeaseLost):
+        claim.mark(connection, lost, found, state_sink=state_sink)
+    assert row_of(connection, id_).batch is None
+    assert connection.execute(select(sink.c.batch)).scalar_one() is None

@@ -1,0 +1,60 @@
+"""What sinks remember about their destinations."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector.store import notes
+from tests.store.kit import memory
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+# no key of a sink holds a NUL: PostgreSQL would not take it, and no id has one
+keys = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=20)
+written = st.dictionaries(keys, st.none() | st.dictionaries(st.text(), json_values, max_size=3), max_size=5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(written, max_size=4))
+def test_notes_come_back_as_written(writes):
+    """A store of notes is a dictionary: the last value of a key counts, `None` takes it away."""
+    with memory() as connection:
+        expected = {}
+        for one in writes:
+            notes.write(connection, "chat", "place", one)
+            expected |= one
+            expected = {key: value for key, value in expected.items() if value is not None}
+        assert notes.read(connection, "chat", "place", [key for one in writes for key in one]) == expected
+
+
+@pytest.mark.parametrize("other", [("sheet", "place"), ("chat", "elsewhere")])
+def test_notes_belong_to_a_sink_and_a_destination(connection, other):
+    """A sink that moved begins with empty notes; the old ones are kept."""
+    notes.write(connection, "chat", "place", {"k": {"a": 1}})
+    notes.write(connection, *other, {"k": {"a": 2}})
+    notes.write(connection, *other, {"k": None})
+    assert notes.read(connection, "chat", "place", ["k"]) == {"k": {"a": 1}}
+    assert notes.read(connection, *other, ["k"]) == {}
+
+
+def test_only_the_notes_asked_for(connection):
+    """No keys, no notes; unknown keys are left out."""
+    notes.write(connection, "chat", "place", {"a": {"x": 1}, "b": {"x": 2}})
+    assert notes.read(connection, "chat", "place", []) == {}
+    assert notes.read(connection, "chat", "place", ["b", "c"]) == {"b": {"x": 2}}
+
+
+def test_many_keys_in_one_read(connection):
+    """More keys than a statement has parameters."""
+    many = {f"row:{number}": {"n": number} for number in range(5000)}
+    notes.write(connection, "sheet", "place", many)
+    assert notes.read(connection, "sheet", "place", list(many)) == many

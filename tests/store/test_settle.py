@@ -1,0 +1,315 @@
+"""What one call comes to, written in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import insert, select
+
+from connector.errors import LeaseLost
+from connector.store import claim, leases, notes
+from connector.store.leases import Pause
+from connector.store.plan import AGAIN_PRIORITY
+from connector.store.schema import attempt, delivery, interview, sink
+from connector.store.settle import Again, Attempt, Retry, Settlement, settle
+from connector.testing import START
+from tests.store.kit import DEAD, DELIVERED, PENDING, SUPERSEDED, add, lease_of, row_of
+
+END = START + 250
+LATER = START + 60_000
+
+
+@pytest.fixture
+def settled(connection):
+    """Settles with a lease that stands; keyword arguments are what the call came to."""
+    lease = lease_of(connection)
+
+    def run(**what):
+        settle(connection, lease, "place", replace(Settlement("b1", START, END), **what))
+
+    return run
+
+
+def sink_row(connection):
+    return connection.execute(select(sink).where(sink.c.name == "chat")).one()
+
+
+def in_flight(connection, key="i1", **columns):
+    """A delivery as `mark` leaves it before the call."""
+    return add(connection, key, **{"batch": "b1", "batch_started_at": START, "held": 1, **columns})
+
+
+# --- done
+
+
+def test_delivered(connection, settled):
+    """Done, with its time; it holds nothing back and waits for nothing."""
+    id_ = in_flight(connection, bucket="channel")
+    settled(delivered=[(id_, None)])
+    row = row_of(connection, id_)
+    assert (row.state, row.done_at, row.held, row.bucket, row.reference) == (DELIVERED, END, 0, None, None)
+
+
+def test_references_are_kept_row_by_row(connection, settled):
+    """The destination's own name for a message, beside others that have none."""
+    ids = [in_flight(connection, f"i{number}") for number in range(3)]
+    settled(delivered=[(ids[0], "ts-1"), (ids[1], None), (ids[2], "ts-3")])
+    assert [row_of(connection, id_).reference for id_ in ids] == ["ts-1", None, "ts-3"]
+    assert [row_of(connection, id_).state for id_ in ids] == [DELIVERED] * 3
+
+
+def test_rejected_rows_are_dead_letters_with_their_reasons(connection, settled):
+    """Each keeps its own reason, and is pending no more."""
+    ids = [in_flight(connection, f"i{number}") for number in range(2)]
+    settled(dead=[(ids[0], "channel gone"), (ids[1], "too long")])
+    assert [(row_of(connection, id_).state, row_of(connection, id_).reason) for id_ in ids] == [
+        (DEAD, "channel gone"),
+        (DEAD, "too long"),
+    ]
+    assert claim.next_due(connection, "chat") is None
+
+
+def test_superseded_rows_settle_with_the_newest(connection, settled):
+    """They are done, but not counted as delivered."""
+    older, newest = add(connection), add(connection)
+    settled(delivered=[(newest, None)], superseded=[older])
+    assert row_of(connection, older).state == SUPERSEDED
+    assert sink_row(connection).delivered == 1
+
+
+def test_what_is_done_stays_as_it_is(connection, settled):
+    """A row that a person replayed or another call settled is not settled again."""
+    id_ = add(connection, state=DEAD, reason="by another")
+    settled(delivered=[(id_, "late")], retries=[Retry(id_, 1, LATER, "late", keeps_batch=False)], waiting=[id_])
+    row = row_of(connection, id_)
+    assert (row.state, row.reason, row.reference, row.attempts) == (DEAD, "by another", None, 0)
+
+
+def test_deliveries_are_counted(connection, settled):
+    """The sink knows how many it delivered, and when last; a call without success changes neither."""
+    settled(delivered=[(in_flight(connection, "i1"), None), (in_flight(connection, "i2"), "ts")])
+    assert (sink_row(connection).delivered, sink_row(connection).last_delivered_at) == (2, END)
+    settled(ended_at=LATER, dead=[(in_flight(connection, "i3"), "no")])
+    assert (sink_row(connection).delivered, sink_row(connection).last_delivered_at) == (2, END)
+
+
+# --- open
+
+
+def test_a_retry_waits_and_holds_back_its_key(connection, settled):
+    """Attempts, time, reason; without an unclear outcome it leaves its batch."""
+    id_ = in_flight(connection, attempts=2)
+    settled(retries=[Retry(id_, 1, LATER, "rate limited", keeps_batch=False)])
+    row = row_of(connection, id_)
+    assert (row.state, row.attempts, row.not_before, row.reason) == (PENDING, 3, LATER, "rate limited")
+    assert (row.held, row.batch) == (1, None)
+
+
+def test_an_unclear_retry_keeps_its_batch(connection, settled):
+    """It comes back under the id it went out with; its neighbour does not."""
+    unclear, clear = in_flight(connection, "i1"), in_flight(connection, "i2")
+    settled(
+        retries=[
+            Retry(unclear, 1, LATER, "timeout", keeps_batch=True),
+            Retry(clear, 0, LATER, "429", keeps_batch=False),
+        ],
+        maybe_sent=True,
+    )
+    assert (row_of(connection, unclear).batch, row_of(connection, unclear).batch_started_at) == ("b1", START)
+    assert (row_of(connection, clear).batch, row_of(connection, clear).attempts) == (None, 0)
+
+
+def test_waiting_for_a_token_holds_nothing_back(connection, settled):
+    """What was never tried waits for the bucket as if it had never been claimed."""
+    id_, other = in_flight(connection), add(connection)
+    settled(waiting=[id_], bucket="channel")
+    row = row_of(connection, id_)
+    assert (row.state, row.bucket, row.batch, row.held, row.attempts) == (PENDING, "channel", None, 0, 0)
+    assert other in [row.id for row in claim.due(connection, "chat", START, 10)]
+
+
+def test_a_failed_row_that_waits_for_a_token_goes_on_holding(connection, settled):
+    """It was tried, so its order still counts."""
+    id_ = in_flight(connection, attempts=1)
+    settled(waiting=[id_], bucket="channel")
+    assert (row_of(connection, id_).held, row_of(connection, id_).batch) == (1, None)
+
+
+def test_an_unclear_batch_that_waits_for_a_token_stays_one(connection, settled):
+    """Nothing was sent this time, but something may have been before."""
+    id_ = in_flight(connection)
+    settled(waiting=[id_], bucket="channel", maybe_sent=True)
+    row = row_of(connection, id_)
+    assert (row.bucket, row.batch, row.held) == ("channel", "b1", 1)
+
+
+# --- notes
+
+
+def test_notes_come_with_the_outcomes(connection, settled):
+    """Whatever the outcomes are; `None` deletes one."""
+    notes.write(connection, "chat", "place", {"old": {"a": 1}})
+    settled(
+        retries=[Retry(in_flight(connection), 1, LATER, "no", keeps_batch=False)],
+        notes={"new": {"b": [2]}, "old": None},
+    )
+    assert notes.read(connection, "chat", "place", ["old", "new"]) == {"new": {"b": [2]}}
+
+
+# --- follow-up calls
+
+
+def asked(connection):
+    rows = connection.execute(select(delivery).where(delivery.c.event_seq.is_(None)).order_by(delivery.c.id)).all()
+    return [(row.key, row.interview_id, row.not_before) for row in rows if row.state == PENDING]
+
+
+def test_a_follow_up_comes_after_all_events(connection, settled):
+    """Untried, at its time, in the last rank, about the interview of the delivery that asked."""
+    settled(again=[Again("parent:i1", "i1", LATER)])
+    (row,) = connection.execute(select(delivery)).all()
+    assert (row.key, row.interview_id, row.event_seq, row.priority) == ("parent:i1", "i1", None, AGAIN_PRIORITY)
+    assert (row.not_before, row.since, row.attempts, row.held) == (LATER, END, 0, 0)
+
+
+def test_a_follow_up_for_another_interview_is_about_that_one(connection, settled):
+    """A key that is an interview's id brings that interview."""
+    columns = {
+        "state": "{}",
+        "version": 1,
+        "position_id": "",
+        "position_name": "",
+        "stage": "",
+        "updated_at": 0,
+        "entered": "",
+    }
+    connection.execute(insert(interview).values(id="i2", **columns))
+    settled(again=[Again("i2", "i1", LATER), Again("i3", "i1", LATER)])
+    assert asked(connection) == [("i2", "i2", LATER), ("i3", "i1", LATER)]
+
+
+@pytest.mark.parametrize(("first", "second", "kept"), [(LATER, LATER - 1, LATER - 1), (LATER, LATER + 1, LATER)])
+def test_one_follow_up_per_key_at_the_earlier_time(connection, settled, first, second, kept):
+    """While it was never tried, the earlier of two times counts; it keeps the interview of the first who asked."""
+    settled(again=[Again("digest", "i1", first)])
+    settled(again=[Again("digest", "i2", second)])
+    assert asked(connection) == [("digest", "i1", kept)]
+
+
+@pytest.mark.parametrize("tried", [{"attempts": 1}, {"held": 1}])
+def test_a_follow_up_that_was_tried_keeps_its_own_time(connection, settled, tried):
+    """Its backoff is not shortened, also when the try was not counted."""
+    add(connection, "digest", event_seq=None, not_before=LATER, **tried)
+    settled(again=[Again("digest", "i1", START)])
+    assert [time for _, _, time in asked(connection)] == [LATER]
+
+
+def test_a_follow_up_may_ask_for_itself(connection, settled):
+    """It is settled before the next one is looked for, so the next one is a new row with a new id."""
+    id_ = in_flight(connection, "digest", event_seq=None)
+    settled(delivered=[(id_, None)], again=[Again("digest", "i1", LATER)])
+    assert row_of(connection, id_).state == DELIVERED
+    assert asked(connection) == [("digest", "i1", LATER)]
+
+
+def test_a_pending_event_of_the_key_is_no_follow_up(connection, settled):
+    """An event's delivery and a follow-up for the same key are two rows."""
+    add(connection, "i1")
+    settled(again=[Again("i1", "i1", LATER)])
+    assert len(asked(connection)) == 1
+
+
+def test_follow_ups_of_another_sink_are_not_ours(connection, settled):
+    """One per sink and key."""
+    add(connection, "digest", sink="other", event_seq=None, not_before=START)
+    settled(again=[Again("digest", "i1", LATER)])
+    assert sorted(time for _, _, time in asked(connection)) == [START, LATER]
+
+
+# --- the record
+
+
+def test_attempts_are_recorded(connection, settled):
+    """One line per kind of outcome, with time, duration and how many."""
+    settled(attempts=[Attempt("rejected", "too long", 2), Attempt("delivered", "", 1)])
+    rows = connection.execute(select(attempt).order_by(attempt.c.id)).all()
+    assert [row[1:] for row in rows] == [
+        ("chat", "b1", START, 250, "rejected", "too long", 2),
+        ("chat", "b1", START, 250, "delivered", "", 1),
+    ]
+
+
+def test_first_try_successes_leave_no_line(connection, settled):
+    """They are only counted, in the sink's row."""
+    settled(delivered=[(in_flight(connection), None)])
+    assert connection.execute(select(attempt)).all() == []
+
+
+def test_a_clock_that_went_back_gives_no_negative_duration(connection, settled):
+    """The record stays sane."""
+    settled(ended_at=START - 10, attempts=[Attempt("unclear", "timeout", 1)])
+    assert connection.execute(select(attempt.c.duration_ms)).scalar_one() == 0
+
+
+# --- the sink itself
+
+
+def test_a_state_sinks_call_ends(connection, settled):
+    """Its batch is over, unless something may have landed."""
+    connection.execute(sink.update().values(batch="b1", batch_started_at=START))
+    settled(maybe_sent=True)
+    assert sink_row(connection).batch == "b1"
+    settled()
+    assert (sink_row(connection).batch, sink_row(connection).batch_started_at) == (None, None)
+
+
+def test_the_rest_of_the_lane_is_shown(connection, settled):
+    """`status` tells that the destination fails."""
+    settled(rest_until=LATER)
+    assert sink_row(connection).rest_until == LATER
+    settled()
+    assert sink_row(connection).rest_until == 0
+
+
+def test_a_broken_destination_pauses_its_sink(connection, settled):
+    """With reason, fix and the time of the next probe; the rows keep everything."""
+    id_ = add(connection)
+    settled(waiting=[id_], pause=Pause("broken", "no access", "share the sheet", LATER))
+    row = sink_row(connection)
+    assert (row.paused, row.reason, row.fix, row.probe_at) == ("broken", "no access", "share the sheet", LATER)
+    assert (row_of(connection, id_).attempts, row_of(connection, id_).held) == (0, 0)
+
+
+def test_a_probe_that_works_ends_the_pause(connection, settled):
+    """Reason and fix are gone with it."""
+    leases.pause(connection, "chat", Pause("broken", "no access", "share", LATER))
+    settled(resumed=True)
+    row = sink_row(connection)
+    assert (row.paused, row.reason, row.fix, row.probe_at) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("what", [{"resumed": True}, {"pause": Pause("broken", "no access", "share", LATER)}])
+def test_a_persons_pause_outlasts_the_call(connection, settled, what):
+    """Whoever paused the sink during the call finds it paused, for the reason given."""
+    leases.pause(connection, "chat", Pause("person", "holidays"))
+    settled(**what)
+    assert (sink_row(connection).paused, sink_row(connection).reason) == ("person", "holidays")
+
+
+# --- the fence
+
+
+def test_without_the_lease_nothing_is_written(connection):
+    """Outcomes, notes, follow-ups and record of a worker that lost its lease are dropped."""
+    lost = lease_of(connection)
+    id_ = in_flight(connection)
+    lease_of(connection, owner="other")
+    what = Settlement("b1", START, END, delivered=[(id_, "ts")], again=[Again("k", "i1", LATER)])
+    what.notes, what.attempts = {"n": {"a": 1}}, [Attempt("rejected", "x", 1)]
+    with pytest.raises(LeaseLost):
+        settle(connection, lost, "place", what)
+    assert row_of(connection, id_).state == PENDING
+    assert asked(connection) == []
+    assert notes.read(connection, "chat", "place", ["n"]) == {}
+    assert connection.execute(select(attempt)).all() == []
