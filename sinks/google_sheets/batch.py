@@ -28,7 +28,7 @@ GUARDS_KEPT = 50
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write: its body, the layout and the key column it leaves behind, and what it aims at."""
+    """One write: its body, what it is made of, and the layout and key column that it leaves behind."""
 
     body: Mapping[str, Any]
     guard: Guard
@@ -36,11 +36,7 @@ class Write:
     layout: Layout
     part: Part
     keys: Sequence[str]
-
-    @property
-    def intent(self) -> Intent:
-        aims = tuple(Aim(change.row, change.wanted.key, change.cells) for change in self.part.changes)
-        return Intent(self.guard, digest(self.keys), aims, tuple(wanted.key for wanted in self.part.inserts))
+    intent: Intent
 
 
 def first_number(sheet_id: int) -> int:
@@ -70,7 +66,13 @@ def _write(view: View, layout: Layout, part: Part, nonce: str, work: Sequence[Re
     hold = columns.hold_requests(view, layout, first_number(view.sheet_id) - 1)
     batch = [*made, requests.guard(view.sheet_id, *guard), *hold, *work, *_prunes(view)]
     keys = [*_padded(view), *(wanted.key for wanted in part.inserts)] if part.inserts else list(view.keys or ())
-    return Write(requests.batch_body(batch, _ranges(view, layout)), guard, view, layout, part, keys)
+    body = requests.batch_body(batch, _ranges(view, layout))
+    return Write(body, guard, view, layout, part, keys, _intent(guard, part, keys))
+
+
+def _intent(guard: Guard, part: Part, keys: Sequence[str]) -> Intent:
+    aims = tuple(Aim(change.row, change.wanted.key, change.cells) for change in part.changes)
+    return Intent(guard, digest(keys), aims, tuple(wanted.key for wanted in part.inserts))
 
 
 def _new_tab(view: View, layout: Layout) -> Request:

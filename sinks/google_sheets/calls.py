@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from connector.http import retry_after
 from connector.sink import Context, Token
@@ -13,6 +13,7 @@ from sinks.google_sheets.replies import Book
 from sinks.google_sheets.requests import Request
 from sinks.google_sheets.sheets import Sheets
 
+T = TypeVar("T")
 READ = "read"
 WRITE = "write"
 RATE = 40 / 60
@@ -50,6 +51,10 @@ class Calls:
         self._held[WRITE] -= 1
         self.sent = True
         return await self._counted(WRITE, self._sheets.write(body))
+
+    async def think(self, work: Callable[[], T]) -> T:
+        """As `Sheets.think`."""
+        return await self._sheets.think(work)
 
     async def ready_to_write(self) -> None:
         """Makes sure of a token for the next write."""

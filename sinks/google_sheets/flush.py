@@ -20,6 +20,7 @@ from sinks.google_sheets.ledger import MOVED, Ledger
 from sinks.google_sheets.look import Look, look, understand
 from sinks.google_sheets.plan import Limits, Part, key_rows, sort_out, take_part, zone_of
 from sinks.google_sheets.reading import View, read_view
+from sinks.google_sheets.replies import Book
 from sinks.table import KEY
 
 FRESH = 5_000
@@ -63,7 +64,7 @@ class Flush:
         """Does all that can be done; gives the outcome of what is left."""
         try:
             self._seen = await self._begin()
-            while (write := self._next_write()) is not None:
+            while (write := await self._calls.think(self._next_write)) is not None:
                 if (rest := await self._send(write)) is not None:
                     return rest
         except CallFailed as error:
@@ -134,10 +135,7 @@ class Flush:
             book = await self._calls.write(write.body)
         except CallFailed as error:
             return await self._failed(write, error)
-        view = read_view(book, write.view.sheet_id, write.layout.at.get(KEY))
-        if view is None or (view.keys is None and KEY in write.layout.at):
-            return await self._failed(write, CallFailed(unreadable()))
-        return self._settle(write, view)
+        return await self._calls.think(lambda: self._settle(write, book))
 
     async def _note(self, write: Write) -> None:
         """What must survive a crash between here and the outcome."""
@@ -147,8 +145,11 @@ class Flush:
         self._ledger.intent = write.intent
         await self._context.remember(self._ledger.new_notes())
 
-    def _settle(self, write: Write, view: View) -> RetryLater | None:
+    def _settle(self, write: Write, book: Book) -> RetryLater | None:
         """Takes from the reply what is proven. Goes on with it as the next read only if nothing moved."""
+        view = read_view(book, write.view.sheet_id, write.layout.at.get(KEY))
+        if view is None or (view.keys is None and KEY in write.layout.at):
+            return self._unclear(write, CallFailed(unreadable()))
         self._landed = True
         settled = settle.settle(write, view)
         unproven = [wanted.key for wanted in settled.unproven]
@@ -185,10 +186,14 @@ class Flush:
         if failure.trouble is not Trouble.UNCLEAR:
             self._ledger.intent = None
             raise error
-        after = self._calls.asked(error)
+        return self._unclear(write, error)
+
+    def _unclear(self, write: Write, error: CallFailed) -> RetryLater:
+        """The intent stays: the next flush reads from the guard whether it landed."""
+        reason, after = error.failure.reason, self._calls.asked(error)
         sent = [wanted.key for wanted in write.part.everybody]
-        self._ledger.retry(sent, RetryLater(failure.reason, after=after, unclear=True))
-        return RetryLater(failure.reason, after=after)
+        self._ledger.retry(sent, RetryLater(reason, after=after, unclear=True))
+        return RetryLater(reason, after=after)
 
     async def _refused(self, write: Write, failure: Failure) -> RetryLater | None:
         """Looks again: did it land all the same, did the sheet change, or does Google not take what is in it?"""

@@ -84,7 +84,8 @@ async def _read(calls: Calls, sheet_id: int, title: str, place: int | None) -> V
     """`place`: where the key column is when it has no tag yet."""
     key = requests.tagged_filter(sheet_id, KEY) if place is None else requests.column_filter(sheet_id, place)
     try:
-        view = read_view(await calls.read([requests.header_filter(sheet_id, HEADER_ROW), key]), sheet_id, place)
+        book = await calls.read([requests.header_filter(sheet_id, HEADER_ROW), key])
+        view = await calls.think(lambda: read_view(book, sheet_id, place))
     except CallFailed as error:
         if error.failure.trouble not in {Trouble.REFUSED, Trouble.CONFLICT}:
             raise

@@ -63,6 +63,12 @@ def prune(number: int) -> Request:
     return {"deleteDeveloperMetadata": {"dataFilter": tag_filter(number)}}
 
 
+def change_nothing() -> Request:
+    """Needs the right to edit and finds nothing to delete: nothing of ours or of anybody has this tag."""
+    lookup = {"metadataKey": "hf.nothing", "metadataValue": "nothing"}
+    return {"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": lookup}}}
+
+
 def tag_column(sheet_id: int, index: int, field: str) -> Request:
     return _create(COLUMN_TAG, field, _column(sheet_id, index), None)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from connector.http import reading
+from sinks.google_sheets import requests
 from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble, unreadable
@@ -58,6 +59,15 @@ class Sheets:
     async def write(self, body: Mapping[str, Any]) -> Book:
         """One atomic batch; gives the spreadsheet as it left it."""
         return await self._run(lambda: self._writing(body))
+
+    async def try_to_write(self) -> None:
+        """A write that changes nothing. Raises `CallFailed` with `BROKEN` when we may only read."""
+        body = msgspec.json.encode({"requests": [requests.change_nothing()]})
+        await self._run(lambda: self._connected().write("spreadsheetId", body))
+
+    async def think(self, work: Callable[[], T]) -> T:
+        """Does work for thousands of rows in the thread, so that the loop can go on answering."""
+        return await self._run(work)
 
     async def close(self) -> None:
         """Ends the thread once the call it is in is over, without waiting for that."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from connector.sink import Batch, Context, Delivery, Finding, Gather, Result, Sink, SinkBroken
+from connector.sink import Batch, Context, Delivered, Delivery, Finding, Gather, Result, Sink, SinkBroken
 from sinks.google_sheets.account import Account
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import CallFailed
+from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.flush import Flush, Memory
 from sinks.google_sheets.ledger import Ledger
 from sinks.google_sheets.notes import INTENT, TAB, row_name
@@ -20,6 +20,10 @@ from sinks.google_sheets.sheets import Sheets
 UNREACHED_FIX = (
     "try again in a minute; if it stays so, see that this machine reaches the hosts of api_url and token_uri"
 )
+
+
+def _problem(error: CallFailed) -> Finding:
+    return Finding("problem", error.failure.reason, error.failure.fix or UNREACHED_FIX)
 
 
 class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
@@ -55,6 +59,8 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     async def deliver(self, batch: Batch, context: Context) -> Result:
         account = await self._account()
         ledger = Ledger(batch, self.config.columns)
+        if not ledger.open_keys:
+            return ledger.result(Delivered())
         calls = Calls(self._sheets, account.bucket, context)
         rest = await Flush(self.config, ledger, calls, context, self._memory).run()
         return ledger.result(rest)
@@ -66,12 +72,17 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
             raise SinkBroken(error.failure.reason, error.failure.fix) from error
 
     async def check(self) -> list[Finding]:
-        """Opens the spreadsheet to read. Whether it may be edited shows with the first row."""
+        """Opens the spreadsheet, and tries whether it may be edited by a write that changes nothing."""
         try:
             email = (await self._sheets.account()).email
             book = await self._sheets.tabs()
         except CallFailed as error:
-            return [Finding("problem", error.failure.reason, error.failure.fix or UNREACHED_FIX)]
+            return [_problem(error)]
+        try:
+            await self._sheets.try_to_write()
+        except CallFailed as error:
+            if error.failure.trouble not in {Trouble.REFUSED, Trouble.CONFLICT}:
+                return [self._found(book, email), _problem(error)]
         return [self._found(book, email)]
 
     def _found(self, book: Book, email: str) -> Finding:

@@ -235,7 +235,22 @@ async def test_check_says_who_can_open_what(desk):
     assert finding == Finding(
         "ok", f'{EMAIL} can open the spreadsheet "Hiring"; the tab Interviews will be made with the first row'
     )
-    assert desk.counts().get("write") is None
+    assert desk.google.titles(desk.id) == ["Sheet1"]
+    assert desk.google.tags(desk.id) == []
+
+
+async def test_check_notices_that_we_may_only_read(desk):
+    desk.google.faults.add(Fault(Kind.STATUS, "write", status=403, body='{"error": {"message": "The caller"}}'))
+    findings = await desk.sink.check()
+    assert [finding.level for finding in findings] == ["ok", "problem"]
+    assert findings[1].fix == f"share the sheet with {EMAIL} as editor"
+
+
+async def test_check_of_an_unreachable_google_says_what_to_look_at(desk):
+    desk.google.faults.add(Fault(Kind.REFUSE, "read", times=3))
+    [finding] = await desk.sink.check()
+    assert finding.level == "problem"
+    assert "api_url" in finding.fix
 
 
 async def test_check_says_what_to_do(desk):
