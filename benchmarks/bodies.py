@@ -1,0 +1,114 @@
+"""A realistic, endless stream of webhooks: signed, each unique, one third of them about interviews seen before."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from connector.hireflix.signature import sign
+
+SECRET = "hfx_benchmark_secret"
+PATH = "/webhooks/hireflix"
+POSITIONS = 19
+UPDATES = ("interview.finish", "interview.status-change", "interview.score-updated")
+FIRST = ("Ana", "Björn", "Chidi", "Dilnoza", "Eero", "Fatima", "Grace", "Hiroshi", "Ines", "João")
+LAST = ("Almeida", "Berg", "Castellanos-Ruiz", "Dubois", "Eriksen", "Fischer", "Gupta", "Haddad", "Ito", "Jensen")
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One request: whose interview, what it is, its body and the body's signature."""
+
+    interview_id: str
+    event: str
+    body: bytes
+    signature: str
+
+    def as_request(self) -> bytes:
+        """The whole HTTP/1.1 request; keeps the connection open."""
+        return (
+            f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"X-Hireflix-Signature: {self.signature}\r\nContent-Length: {len(self.body)}\r\n\r\n"
+        ).encode() + self.body
+
+
+def stream(*, updates: bool = True, seed: int = 1) -> Iterator[Webhook]:
+    """Invites, and with `updates` after every second one an update of any interview invited earlier."""
+    source = random.Random(seed)
+    started = time.time_ns() // 1_000_000 - 3_600_000
+    known: list[tuple[str, int]] = []
+    number = 0
+    while True:
+        for _ in range(2):
+            known.append((f"{source.getrandbits(96):024x}", source.randrange(POSITIONS)))
+            yield _webhook("interview.create", *known[-1], started + number)
+            number += 1
+        if updates:
+            yield _webhook(source.choice(UPDATES), *source.choice(known), started + number)
+            number += 1
+
+
+def _webhook(event: str, interview_id: str, position: int, date: int) -> Webhook:
+    body = msgspec.json.encode({"event": event, "data": _interview(event, interview_id, position, date), "date": date})
+    return Webhook(interview_id, event, body, sign(SECRET, body))
+
+
+def _interview(event: str, interview_id: str, position: int, date: int) -> dict[str, object]:
+    digits = int(interview_id[:8], 16)
+    first, last = FIRST[digits % 10], LAST[digits // 10 % 10]
+    position_id = f"{position:024x}"
+    done = event != "interview.create"
+    return {
+        "id": interview_id,
+        "position": {"id": position_id, "name": f"Position {position}"},
+        "externalId": None,
+        "status": "completed" if done else "pending",
+        "hash": interview_id[:8],
+        "createdAt": date - 1000,
+        "candidate": {
+            "name": f"{first} {last}",
+            "firstName": first,
+            "lastName": last,
+            "email": f"{interview_id[:8]}@example.com",
+            "phone": None,
+        },
+        "score": {"value": 4} if event == "interview.score-updated" else None,
+        "completed": date if done else None,
+        "deleted": None,
+        "archived": None,
+        "finalist": None,
+        "answered": done,
+        "thumbnail": None,
+        "url": {
+            "short": f"https://hflx.io/c/{interview_id[:8]}",
+            "private": f"https://admin.hireflix.com/jobs/{position_id}/interview/{interview_id}",
+            "public": f"https://app.hireflix.com/{interview_id[:8]}",
+        },
+    }
+
+
+class BodyFile:
+    """The stream as a file for the load generator: each request after a line with its length in bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ends: list[int] = []
+        self._stream = stream()
+        self._size = 0
+
+    def ensure(self, count: int) -> None:
+        """Makes the file hold at least `count` requests."""
+        with self.path.open("ab") as file:
+            while len(self.ends) < count:
+                request = next(self._stream).as_request()
+                self._size += file.write(b"%d\n%s" % (len(request), request))
+                self.ends.append(self._size)
+
+    def offset(self, number: int) -> int:
+        """Where the request of this number begins, in bytes; the first is 0."""
+        return self.ends[number - 1] if number else 0

@@ -1,0 +1,165 @@
+"""(a) Ingest: webhooks acknowledged per second, against a plain Litestar handler that stores nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import tempfile
+import time
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from benchmarks import processes, tables, wrk
+from benchmarks.bodies import POSITIONS, BodyFile
+from benchmarks.processes import Running
+from benchmarks.wrk import Load
+
+CLIENTS = (1, 16, 64)
+RATE_MAX = {1: 6_000, 16: 20_000, 64: 25_000}
+"""Webhooks per second that are prepared for a run with so many clients."""
+SETTLED_WITHIN = 120.0
+EVENTS = "SELECT count(*) FROM event"
+PENDING = "SELECT count(*) FROM delivery WHERE state = 0"
+CEILING, QUEUEING, DRAINING = "plain handler, stores nothing", "service, sinks paused", "service, sinks draining"
+
+
+@dataclass(slots=True)
+class Subject:
+    """One of the processes that are compared. `first` is the number of the next request it gets."""
+
+    name: str
+    running: Running
+    stores: bool
+    first: int = 0
+    answered: int = 0
+    stored: int = 0
+    cpu: dict[int, list[float]] = field(default_factory=dict)
+    loads: dict[int, list[Load]] = field(default_factory=dict)
+    backlog: list[float] = field(default_factory=list)
+
+
+async def run(*, quick: bool = False) -> None:
+    """Measures and prints. Raises `Missing` without wrk."""
+    if not wrk.is_installed():
+        raise wrk.Missing(wrk.MISSING)
+    rounds, seconds = (1, 1) if quick else (5, 4)
+    clients = (16,) if quick else CLIENTS
+    with tempfile.TemporaryDirectory(prefix="ingest-") as folder:
+        async with AsyncExitStack() as stack:
+            subjects = await _start(stack, Path(folder))
+            bodies = BodyFile(Path(folder) / "requests")
+            for count in clients:
+                for index in range(rounds):
+                    tables.progress(f"{count} clients, round {index + 1} of {rounds}")
+                    for subject in subjects:
+                        await _measure(subject, bodies, count, seconds)
+        disk = tables.disk(Path(folder))
+        proofs = [_verify(subject) for subject in subjects if subject.stores]
+    _show(subjects, clients, rounds, seconds, [*proofs, disk])
+
+
+async def _start(stack: AsyncExitStack, folder: Path) -> list[Subject]:
+    subjects = []
+    for name, off in ((QUEUEING, True), (DRAINING, False)):
+        place = folder / ("off" if off else "on")
+        running = await stack.enter_async_context(processes.service(place, config(off=off)))
+        subjects.append(Subject(name, running, stores=True))
+    plain = await stack.enter_async_context(processes.ceiling(folder))
+    return [Subject(CEILING, plain, stores=False), *subjects]
+
+
+def config(*, off: bool) -> str:
+    """Two sinks and 20 routes, so that each event makes two deliveries: one for everything, one per position."""
+    switch = f"off = {str(off).lower()}"
+    sinks = f'[sinks.sheet]\ntype = "noop_state"\n{switch}\n[sinks.chat]\ntype = "noop_messages"\n{switch}\n'
+    routes = ['[[routes]]\nsinks = ["sheet"]\n']
+    routes += [
+        f'[[routes]]\npositions = ["Position {number}", "Other {number} *"]\nsinks = ["chat"]\n'
+        for number in range(POSITIONS)
+    ]
+    return sinks + "".join(routes)
+
+
+async def _measure(subject: Subject, bodies: BodyFile, clients: int, seconds: int) -> None:
+    bodies.ensure(subject.first + RATE_MAX[clients] * seconds)
+    before = subject.running.cpu()
+    load = await wrk.load(subject.running.url, bodies, subject.first, clients=clients, seconds=seconds)
+    subject.cpu.setdefault(clients, []).append((subject.running.cpu() - before) / load.answered * 1e6)
+    subject.loads.setdefault(clients, []).append(load)
+    subject.first += load.sent
+    subject.answered += load.answered
+    if subject.stores:
+        await _settled(subject, load)
+
+
+async def _settled(subject: Subject, load: Load) -> None:
+    """Checks what the run left in the store, and waits for the sinks so that they do not disturb the next one."""
+    with closing(subject.running.store()) as connection:
+        if subject.name == DRAINING:
+            subject.backlog.append(_count(connection, PENDING) / (2 * load.answered))
+            until = time.monotonic() + SETTLED_WITHIN
+            while _count(connection, PENDING):
+                if time.monotonic() > until:
+                    raise RuntimeError(f"deliveries were still pending after {SETTLED_WITHIN:.0f} s")
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)  # what was under way when the load ended is stored by now
+        events = _count(connection, EVENTS)
+    new, subject.stored = events - subject.stored, events
+    if not load.answered <= new <= load.sent:
+        raise RuntimeError(f"{load.answered} events were acknowledged, {load.sent} sent, but {new} were stored")
+
+
+def _count(connection: sqlite3.Connection, sql: str) -> int:
+    return int(connection.execute(sql).fetchone()[0])
+
+
+def _check(connection: sqlite3.Connection) -> str:
+    return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+
+
+def _verify(subject: Subject) -> str:
+    """After the service has stopped: nothing acknowledged is missing, nothing doubled, every delivery is there."""
+    with closing(subject.running.store()) as connection:
+        events, identities = (
+            _count(connection, EVENTS),
+            _count(connection, "SELECT count(DISTINCT identity) FROM event"),
+        )
+        deliveries, verdict = _count(connection, "SELECT count(*) FROM delivery"), _check(connection)
+    if events != identities or deliveries != 2 * events or events < subject.answered or verdict != "ok":
+        raise RuntimeError(
+            f"{subject.name}: {subject.answered} acknowledged, {events} stored, {identities} different, "
+            f"{deliveries} deliveries, integrity_check {verdict}"
+        )
+    unread = events - subject.answered
+    return (
+        f"{subject.name}: {subject.answered:,} acknowledged, all stored ({unread} more were under way when a run "
+        f"ended), {deliveries:,} deliveries, integrity_check {verdict}"
+    )
+
+
+def _show(subjects: list[Subject], clients: tuple[int, ...], rounds: int, seconds: int, notes: list[str]) -> None:
+    rows = []
+    for count in clients:
+        for subject in subjects:
+            loads = subject.loads[count]
+            ratios = [load.rate / base.rate for load, base in zip(loads, subjects[0].loads[count], strict=True)]
+            rows.append(
+                (
+                    f"{count} clients: {subject.name}",
+                    tables.span([load.rate for load in loads]),
+                    f"{median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})",
+                    f"{tables.number(median(load.p50 for load in loads))}",
+                    f"{tables.span([load.p99 for load in loads])}",
+                    f"{median(subject.cpu[count]):.0f}",
+                )
+            )
+    backlog = max(subjects[-1].backlog)
+    tables.show(
+        f"Ingest: median of {rounds} alternating rounds of {seconds} s (range in brackets)",
+        ("", "events/s", "ratio", "p50 ms", "p99 ms", "CPU µs/event"),
+        rows,
+        *notes,
+        f"deliveries still pending when a draining run ended: at most {backlog:.0%}",
+    )

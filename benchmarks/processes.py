@@ -1,0 +1,136 @@
+"""The service, and what it is compared with, as processes of their own; what Linux says about them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.bodies import SECRET
+
+ROOT = Path(__file__).resolve().parents[1]
+PLUGIN = Path(__file__).parent / "plugin"
+READY_WITHIN = 30.0
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process that answers at `url`; `started` is when it was started, by the monotonic clock in seconds."""
+
+    url: str
+    pid: int
+    folder: Path
+    started: float
+    ready: float
+
+    def cpu(self) -> float:
+        """Seconds of CPU time used so far, of all its threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory(self) -> float:
+        """Resident set, in MB of 10^6 bytes."""
+        return self._status("VmRSS")
+
+    def memory_peak(self) -> float:
+        """Greatest resident set since the start or the last `forget_peak`, in MB."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Starts the measurement of the peak anew (Linux, proc(5), clear_refs)."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def _status(self, name: str) -> float:
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024 / 1e6
+        raise RuntimeError(f"/proc tells no {name}")
+
+    def store(self) -> sqlite3.Connection:
+        """A read-only look at its store."""
+        return sqlite3.connect(f"file:{self.folder / 'data' / 'connector.db'}?mode=ro", uri=True)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@asynccontextmanager
+async def service(folder: Path, toml: str) -> AsyncIterator[Running]:
+    """The real service on a configuration, from a folder of its own; `data/` there survives."""
+    port = free_port()
+    config = _write_config(folder, toml, port)
+    command = ["-m", "connector.cli", "serve", "--config", str(config)]
+    async with _process(command, folder, port, "/health/ready") as running:
+        yield running
+
+
+def _write_config(folder: Path, toml: str, port: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "config.toml"
+    own = f'[logs]\nlevel = "warning"\n[server]\nport = {port}\n[hireflix]\nwebhook_secrets = ["{SECRET}"]\n'
+    file.write_text(f"{toml}\n{own}")
+    return file
+
+
+@asynccontextmanager
+async def ceiling(folder: Path) -> AsyncIterator[Running]:
+    """The plain handler."""
+    port = free_port()
+    async with _process(["-m", "benchmarks.ceiling", str(port)], folder, port, "/") as running:
+        yield running
+
+
+@asynccontextmanager
+async def _process(command: Sequence[str], folder: Path, port: int, probe: str) -> AsyncIterator[Running]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
+    environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{PLUGIN}"
+    with (folder / "output.log").open("ab") as output:
+        started = time.monotonic()
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, *command, stdout=output, stderr=output, env=environ, cwd=folder
+        )
+    try:
+        await _until_ready(child, port, probe, folder)
+        yield Running(f"http://127.0.0.1:{port}", child.pid, folder, started, time.monotonic())
+    finally:
+        if child.returncode is None:
+            child.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(child.wait(), READY_WITHIN)
+
+
+async def _until_ready(child: asyncio.subprocess.Process, port: int, probe: str, folder: Path) -> None:
+    until = time.monotonic() + READY_WITHIN
+    while time.monotonic() < until and child.returncode is None:
+        status = await _status_of(port, probe)
+        if status and status < 500:
+            return
+        await asyncio.sleep(0.005)
+    if child.returncode is None:
+        child.kill()
+        await child.wait()
+    raise RuntimeError(f"it did not start:\n{(folder / 'output.log').read_text()[-2000:]}")
+
+
+async def _status_of(port: int, path: str) -> int:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return 0
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        line = await reader.readline()
+        return int(line.split()[1]) if line else 0
+    finally:
+        writer.close()
