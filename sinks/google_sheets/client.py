@@ -6,7 +6,9 @@ fetch the whole spreadsheet, and its retries, which repeat writes, stay out of t
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import google.auth.exceptions
@@ -122,7 +124,8 @@ class Client:
     def __init__(self, account: Account, spreadsheet: str, api_url: str, timeout: float) -> None:
         self.account = account
         self._spreadsheet = spreadsheet
-        self._session = httpx.Client(timeout=timeout, trust_env=not is_loopback(host_of(api_url)))
+        direct = is_loopback(host_of(api_url))
+        self._session = httpx.Client(timeout=timeout, trust_env=not direct, verify=_tls())
         self._http = Transport(_credentials(account), self._session)
         self._http.base_url = api_url.rstrip("/")
 
@@ -164,6 +167,12 @@ class Client:
         if self._http.tokens.refused:
             return CallFailed(bad_credentials("Google gives the service account no token", self.account.email))
         return CallFailed(unreachable(error))
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all sinks: the list of authorities takes time and memory."""
+    return httpx.create_ssl_context()
 
 
 def _credentials(account: Account) -> Any:
