@@ -20,11 +20,17 @@ BUSY_MS = 5000
 """How long a command waits for the writer of a running service."""
 
 
-def store_file(config: Config) -> Path:
-    """The file of the store. Raises `UsageError` for another kind, `StoreUnavailable` when there is none yet."""
+def sqlite_file(config: Config) -> Path:
+    """Where the SQLite store lies or will lie. Raises `UsageError` for a store of another kind."""
     path = config.store.file
     if path is None:
         raise UsageError("store.url: this version works with SQLite stores only; use sqlite:///data/connector.db")
+    return path
+
+
+def store_file(config: Config) -> Path:
+    """The file of the store. Raises as `sqlite_file`, and `StoreUnavailable` when there is none yet."""
+    path = sqlite_file(config)
     if not path.exists():
         raise StoreUnavailable(f"no store yet at {path}: start `connector serve` once, it makes the store")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,26 +28,33 @@ RoleOption = Annotated[Role, typer.Option("--role", help="receiver and worker sh
 
 def serve(config: o.ConfigOption = None, role: RoleOption = Role.ALL) -> None:
     """Run the service: receive, store, deliver. Ctrl-C or SIGTERM stops it after the calls under way."""
-    from connector import app, logs
-    from connector.cli import banner
     from connector.config import ensure_secret, load
 
     loaded = load(config)
-    _require_role(loaded, role)
+    _require_servable(loaded, role)
     settings = ensure_secret(loaded)
-    logs.set_up(settings.logs.format, settings.logs.level)
-    banner.warn(settings)
-    is_new = not loaded.hireflix.webhook_secrets
-
-    async def tell(base: str) -> None:
-        print(banner.banner(settings, base, named=config, new_secret=is_new), flush=True)
-
-    app.run(lambda: app.serve(settings, banner.secrets_of(settings), tell))
+    _run(settings, config, new_secret=not loaded.hireflix.webhook_secrets)
 
 
-def _require_role(settings: Config, role: Role) -> None:
-    if role is not Role.ALL and settings.store.file is not None:
+def _require_servable(settings: Config, role: Role) -> None:
+    from connector.cli.opened import sqlite_file
+
+    sqlite_file(settings)
+    if role is not Role.ALL:
         raise UsageError(
             f"--role {role} needs a store that several processes share; a SQLite store belongs to one process: "
             "leave --role away"
         )
+
+
+def _run(settings: Config, named: Path | None, *, new_secret: bool) -> None:
+    from connector import app, logs
+    from connector.cli.banner import banner, secrets_of, warn
+
+    logs.set_up(settings.logs.format, settings.logs.level)
+    warn(settings)
+
+    async def tell(base: str) -> None:
+        print(banner(settings, base, named=named, new_secret=new_secret), flush=True)
+
+    app.run(lambda: app.serve(settings, secrets_of(settings), tell))

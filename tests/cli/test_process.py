@@ -103,13 +103,13 @@ def test_a_second_service_on_the_same_store_is_refused(service):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_quietly(tmp_path, number):
-    with Service(tmp_path, TOML) as running:
-        running.process.send_signal(number)
+def test_ctrl_c_ends_it_quietly_and_an_open_receiver_was_warned_of_loudly(tmp_path):
+    with Service(tmp_path, TOML, CONNECTOR_HIREFLIX__ALLOW_UNSIGNED="true") as running:
+        running.process.send_signal(signal.SIGINT)
         assert running.process.wait(60) == 0
         running._close()
-        assert not [line for line in running.logs if "Traceback" in line or "KeyboardInterrupt" in line]
+    assert not [line for line in running.logs if "Traceback" in line or "KeyboardInterrupt" in line]
+    assert any("anyone who knows the address can make up interviews" in line for line in running.logs)
 
 
 @pytest.mark.parametrize("role", ["receiver", "worker"])
@@ -117,6 +117,14 @@ def test_a_part_of_a_service_needs_a_store_that_can_be_shared(tmp_path, role):
     done = call("serve", "--role", role, cwd=tmp_path)
     assert done.returncode == 2
     assert "a SQLite store belongs to one process" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_postgresql_store_is_refused_before_anything_is_made(tmp_path):
+    done = call("serve", cwd=tmp_path, CONNECTOR_STORE__URL="postgresql://u:hidden@127.0.0.1/n")
+    assert done.returncode == 2
+    assert "SQLite stores only" in done.stderr
+    assert "hidden" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,18 +168,6 @@ def embedded(folder):
     assert process.wait(60) == 0
     assert sent.stdout.startswith("202 ")
     return "".join(lines)
-
-
-def test_open_receivers_are_warned_of_loudly(tmp_path):
-    (tmp_path / "config.toml").write_text(f"{TOML}\n[hireflix]\nallow_unsigned = true\n[server]\nport = 0\n")
-    process = subprocess.Popen([*CONNECTOR, "serve"], cwd=tmp_path, env=ENVIRON, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)  # fmt: skip
-    for line in process.stdout:
-        if "Try it" in line:
-            break
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert "anyone who knows the address can make up interviews" in said
 
 
 def test_a_demo_delivers_everything_and_can_be_looked_at(tmp_path):

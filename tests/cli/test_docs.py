@@ -1,0 +1,75 @@
+"""docs/operating.md tells every command, option, metric and exit code there is, and none that there is not."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from typer.main import get_command
+
+from connector.cli.commands import app
+from connector.cli.errors import BAD_USAGE, FAILED
+from connector.web.metrics import Metrics
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+COMMANDS = get_command(app).commands
+
+
+def section(name):
+    """What the page says about one command."""
+    found = re.search(rf"^### `connector {name}`\n(.*?)(?=^### |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    return found.group(1) if found else ""
+
+
+def options(name):
+    return {flag for option in COMMANDS[name].params for flag in option.opts if flag.startswith("-")} - {"--help"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_a_command_stands_in_its_table(name):
+    told = {flag for line in section(name).splitlines() if line.startswith("| `-")
+            for flag in re.findall(r"`(--?[a-z][a-z-]*)", line.split("|")[1])}  # fmt: skip
+    assert told == options(name)
+
+
+def test_no_command_is_told_that_there_is_not():
+    assert set(re.findall(r"^### `connector (\w+)`", PAGE, re.MULTILINE)) == set(COMMANDS)
+
+
+def test_every_line_to_type_is_a_command_with_its_options():
+    """What stands in a code block or in backquotes can be typed."""
+    typed = re.findall(r"^connector (\w+)([^#\n]*)", PAGE, re.MULTILINE)
+    typed += re.findall(r"`connector (\w+)([^`]*)`", PAGE)
+    assert len(typed) > 20
+    for name, words in typed:
+        assert name in COMMANDS
+        assert set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", words)) <= options(name) | {"--help"}
+
+
+def metric_names():
+    registry: CollectorRegistry = Metrics().registry
+    return [f"{family.name}_total" if family.type == "counter" else family.name for family in registry.collect()]
+
+
+@pytest.mark.parametrize("name", metric_names())
+def test_every_metric_stands_in_the_table(name):
+    assert f"\n| `{name}` |" in PAGE
+
+
+def test_every_metric_that_is_told_exists():
+    assert set(re.findall(r"connector_[a-z_]+", PAGE)) == set(metric_names())
+
+
+def test_the_exit_codes_are_told():
+    assert {f"\n| {code} | " in PAGE for code in (0, FAILED, BAD_USAGE)} == {True}
+
+
+def test_every_link_inside_the_page_leads_somewhere():
+    headings = re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]*)\)", PAGE)) <= anchors
+
+
+def test_every_other_page_that_is_named_exists():
+    folder = Path(__file__).parents[2] / "docs"
+    assert all((folder / name).exists() for name in re.findall(r"\]\(([\w-]+\.md)", PAGE))
