@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.engine import make_url
 from sqlalchemy.pool import StaticPool
 
 from connector.errors import SchemaMismatch, StoreUnavailable
@@ -35,11 +34,6 @@ _TROUBLE = frozenset(
 _OTHER_TABLES = (
     "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT IN ('alembic_version', 'sqlite_sequence')"
 )
-
-
-def sqlite_path(url: str) -> Path:
-    """The file of a `sqlite:///…` URL."""
-    return Path(make_url(url).database or "")
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -77,7 +71,8 @@ def _set_up(connection: sqlite3.Connection, *, read_only: bool) -> None:
 def through_sqlalchemy(connection: sqlite3.Connection) -> Connection:
     """The same driver connection behind SQLAlchemy; who uses it opens and ends transactions by hand.
 
-    Closing it, or forgetting it, leaves the driver connection and its transaction as they are.
+    Made while none is open: SQLAlchemy's first look at a connection ends one. Closing or forgetting it later leaves
+    the driver connection and its transaction as they are.
     """
     engine: Engine = create_engine(
         "sqlite://",
@@ -170,6 +165,7 @@ def backup(path: Path, found: str, newest: str = REVISION) -> Path:
         with closing(connect(path, read_only=True)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
     except (OSError, sqlite3.Error) as error:
-        copy.unlink(missing_ok=True)
+        with suppress(OSError):
+            copy.unlink()
         raise StoreUnavailable(f"the store could not be copied before its schema changes: {error}") from error
     return copy

@@ -6,6 +6,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from connector.errors import StoreUnavailable
 from connector.store import database
 from connector.store.schema import REVISION
@@ -27,7 +29,7 @@ async def prepare(path: Path, newest: str = REVISION, scripts: Path = SCRIPTS) -
     else:
         database.require_older(found, newest)
         copy = await asyncio.to_thread(database.backup, path, found, newest)
-    await migrate_apart(f"sqlite:///{path}", scripts)
+    await migrate_apart(URL.create("sqlite", database=str(path)).render_as_string(hide_password=False), scripts)
     return copy
 
 

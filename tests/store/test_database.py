@@ -1,0 +1,321 @@
+"""Opening a store: its file, its pragmas, its schema's version, the store as the service sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, StatementError
+
+from connector.errors import SchemaMismatch, StoreUnavailable
+from connector.store import database
+from connector.store.database import is_busy, is_trouble
+from connector.store.schema import REVISION, meta
+from connector.store.store import Reader, SqliteStore
+from connector.testing import START
+from tests.store.bench import writes
+from tests.store.kit import arrival, directory, locked, rows
+from tests.stores import make_store_file
+
+
+@pytest.fixture
+async def store(path):
+    opened = SqliteStore(path, directory(chat=False), lambda plan: None, intake=100)
+    yield opened
+    await opened.close()
+
+
+def pragma(connection, name):
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+# --- opening
+
+
+def test_a_writer_is_durable_and_never_waits(path):
+    """Write-ahead log, full sync, no waiting inside SQLite, no transaction of the driver's own."""
+    with closing(database.connect(path)) as connection:
+        assert pragma(connection, "journal_mode") == "wal"
+        assert pragma(connection, "synchronous") == 2
+        assert pragma(connection, "busy_timeout") == 0
+        assert connection.isolation_level is None
+
+
+def test_a_reader_cannot_write(path):
+    """Whoever looks can do no harm."""
+    with (
+        closing(database.connect(path, read_only=True)) as connection,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        connection.execute("DELETE FROM meta")
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_opening_makes_no_file(tmp_path, read_only):
+    """Commands that look never make a store."""
+    missing = tmp_path / "missing.db"
+    with pytest.raises(StoreUnavailable, match=r"missing\.db cannot be opened.*\[store\] url"):
+        database.connect(missing, read_only=read_only)
+    assert not missing.exists()
+
+
+@pytest.mark.parametrize("name", ["a b.db", "50%.db", "50%41.db", "why?.db", "a#b.db", "größe.db", "a&mode=ro.db"])
+def test_any_file_name_is_a_file_name(tmp_path, name):
+    """Characters that mean something in a URI are taken as they are."""
+    path = tmp_path / name
+    path.touch()
+    with closing(database.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+    assert path.stat().st_size > 0
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_what_is_no_database_is_refused(tmp_path, read_only):
+    """With its name and what to look at; the file stays as it is."""
+    path = tmp_path / "letter.db"
+    path.write_text("Dear Sir or Madam, this is no database at all, " * 100)
+    before = path.read_bytes()
+    with pytest.raises(StoreUnavailable, match=r"not a database.*\[store\] url"):
+        database.revision(database.connect(path, read_only=read_only))
+    assert path.read_bytes() == before
+
+
+def test_a_view_of_a_connection_leaves_its_transaction_alone(path):
+    """Closing or forgetting SQLAlchemy's side of it neither commits nor rolls back."""
+    with closing(database.connect(path)) as raw:
+        view = database.through_sqlalchemy(raw)
+        raw.execute("BEGIN IMMEDIATE")
+        view.execute(meta.insert().values(key="k", value="v"))
+        view.close()
+        del view
+        assert raw.in_transaction
+        assert raw.isolation_level is None
+        raw.execute("COMMIT")
+    assert rows(path, "SELECT * FROM meta") == [("k", "v")]
+
+
+def test_an_error_shows_no_values(path):
+    """What goes wrong with a person's data does not tell it."""
+    with closing(database.connect(path)) as raw:
+        view = database.through_sqlalchemy(raw)
+        with pytest.raises(DBAPIError) as caught:
+            view.execute(meta.insert(), [{"key": "Zoë Secret", "value": "a"}, {"key": "Zoë Secret", "value": "b"}])
+    assert "Zoë" not in str(caught.value)
+
+
+# --- what errors mean
+
+
+def failure(path, sql):
+    with closing(database.connect(path)) as connection, pytest.raises(sqlite3.Error) as caught:
+        connection.execute(sql)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT * FROM strangers", "INSERT INTO meta VALUES (NULL, NULL)", "SELEKT", "INSERT INTO meta VALUES (1)"]
+)
+def test_a_wrong_statement_is_no_trouble_of_the_store(path, sql):
+    """Trying again would not help."""
+    assert not is_trouble(failure(path, sql))
+
+
+def test_a_lock_is_trouble_and_busy(path):
+    """Also through SQLAlchemy, whose error stands around the driver's."""
+    with closing(database.connect(path)) as raw, database.through_sqlalchemy(raw) as connection, locked(path):
+        with pytest.raises(sqlite3.OperationalError) as plain:
+            raw.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DBAPIError) as wrapped:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    for error in (plain.value, wrapped.value):
+        assert is_trouble(error)
+        assert is_busy(error)
+
+
+def test_other_errors_are_neither():
+    """A mistake of ours is told as such."""
+    for error in (ValueError("x"), StatementError("x", None, None, ValueError("y"))):
+        assert not is_trouble(error)
+        assert not is_busy(error)
+
+
+# --- the schema's version
+
+
+def test_the_revision_of_a_store(path, tmp_path):
+    """This version's, none for an empty file and for none at all."""
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    assert database.revision_of(path) == REVISION
+    assert database.revision_of(empty) is None
+    assert database.revision_of(tmp_path / "missing.db") is None
+    assert not (tmp_path / "missing.db").exists()
+
+
+def test_a_database_of_something_else_is_refused(tmp_path):
+    """We do not make our tables beside somebody's own."""
+    path = tmp_path / "accounts.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE accounts (id)")
+    with pytest.raises(SchemaMismatch, match="something else"):
+        database.revision_of(path)
+
+
+def test_a_damaged_store_is_not_taken_for_an_empty_one(path):
+    """A file that cannot be read is told, never made anew."""
+    damaged = bytearray(path.read_bytes())
+    damaged[100:4096] = b"\xff" * 3996
+    path.write_bytes(damaged)
+    with pytest.raises(StoreUnavailable, match="malformed"):
+        database.revision_of(path)
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [(None, "connector serve"), ("0000", "brings the store up to date"), ("9999", "newest connector")],
+)
+def test_another_schema_is_refused_with_what_to_do(found, says):
+    """Empty, older, newer: each has its own way out."""
+    with pytest.raises(SchemaMismatch, match=says):
+        database.require_current(found)
+
+
+def test_this_versions_schema_is_accepted():
+    """Nothing is raised, nothing returned."""
+    assert database.require_current(REVISION) is None
+    assert database.require_older("0000") is None
+
+
+# --- the copy before a change of schema
+
+
+def test_a_copy_holds_everything_and_is_the_owners(path):
+    """What stands in the log only is copied too; others may not read it."""
+    with closing(database.connect(path)) as connection:
+        connection.execute("INSERT INTO meta VALUES ('k', 'v')")
+        copy = database.backup(path, "0000", "0001")
+    assert copy.name == "store.db.before-0001-from-0000"
+    assert rows(copy, "SELECT * FROM meta") == [("k", "v")]
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+def test_a_copy_replaces_an_earlier_one(path):
+    """An interrupted upgrade is copied again."""
+    first = database.backup(path, "0000")
+    with closing(database.connect(path)) as connection:
+        connection.execute("INSERT INTO meta VALUES ('k', 'v')")
+    assert database.backup(path, "0000") == first
+    assert rows(first, "SELECT * FROM meta") == [("k", "v")]
+
+
+def test_a_copy_that_cannot_be_made_stops_the_upgrade(path):
+    """Better no new version than no way back; half a copy is not left behind."""
+    (path.parent / "store.db.before-0002-from-0001").mkdir()
+    with pytest.raises(StoreUnavailable, match="could not be copied"):
+        database.backup(path, "0001", "0002")
+
+
+def test_a_new_file_is_its_owners(tmp_path):
+    """Its folders are made, and nobody else may read it from the first byte on."""
+    path = tmp_path / "data" / "deep" / "store.db"
+    database.make_empty(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    """With the setting to look at."""
+    (tmp_path / "data").touch()
+    with pytest.raises(StoreUnavailable, match=r"cannot be made.*\[store\] url"):
+        database.make_empty(tmp_path / "data" / "store.db")
+
+
+# --- the store as the service sees it
+
+
+async def test_what_was_answered_is_seen_by_both_readers(store):
+    """A query after an answer sees the event."""
+    answer = await store.offer(*arrival())
+    for look in (store.read, store.look):
+        assert await look(lambda c: c.exec_driver_sql("SELECT seq FROM event").scalars().all()) == [answer.seq]
+
+
+async def test_one_look_is_one_moment(store):
+    """Whatever is committed between two statements of a query, the query does not see it."""
+    begun, written = threading.Event(), threading.Event()
+
+    def query(connection):
+        count = "SELECT count(*) FROM event"
+        first = connection.exec_driver_sql(count).scalar_one()
+        begun.set()
+        assert written.wait(60)
+        return first, connection.exec_driver_sql(count).scalar_one()
+
+    look = asyncio.create_task(store.look(query))
+    await asyncio.to_thread(begun.wait)
+    await store.offer(*arrival())
+    written.set()
+    assert await look == (0, 0)
+    assert await store.look(lambda c: c.exec_driver_sql("SELECT count(*) FROM event").scalar_one()) == 1
+
+
+async def test_a_query_that_fails_leaves_the_reader_usable(store):
+    """A mistake is told as it is, and the next look works."""
+    with pytest.raises(DBAPIError, match="no such table"):
+        await store.read(lambda c: c.exec_driver_sql("SELECT * FROM strangers"))
+    assert await store.read(lambda c: c.execute(select(meta.c.key)).scalars().all()) != []
+
+
+async def test_a_reader_tells_trouble(path):
+    """A file that was damaged under a running service is no mistake of the query."""
+    reader = Reader(path, "look")
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
+        await reader.run(lambda c: c.exec_driver_sql("SELECT * FROM event").all())
+    reader.close()
+
+
+async def test_a_probe_writes(store, path):
+    """Readiness is a real write."""
+    await store.probe(START)
+    assert rows(path, "SELECT value FROM meta WHERE key = 'written'") == [(str(START),)]
+
+
+async def test_a_store_keeps_its_name(path):
+    """Ids of deliveries stay unique in the world, over restarts and between stores."""
+    names = []
+    for file in (path, path, make_store_file(path.with_name("other.db"))):
+        store = SqliteStore(file, directory(chat=False), lambda plan: None, intake=10)
+        names.append(store.instance)
+        await store.close()
+    assert names[0] == names[1] != names[2]
+    assert len(names[0]) == 8
+
+
+async def test_a_job_is_committed_when_it_returns(store, path):
+    """The result comes after the commit."""
+    await store.write(writes("by a job"))
+    assert rows(path, "SELECT value FROM meta WHERE key = 'written'") == [("by a job",)]
+
+
+async def test_a_closed_store_is_one_file(path):
+    """Nothing is left in the log, so that copying the file is a backup."""
+    store = SqliteStore(path, directory(chat=False), lambda plan: None, intake=10)
+    await store.offer(*arrival())
+    await store.close()
+    assert [file.name for file in path.parent.iterdir()] == ["store.db"]
+
+
+async def test_another_schema_is_not_opened(path):
+    """And the file is let go."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    with pytest.raises(SchemaMismatch):
+        SqliteStore(path, directory(chat=False), lambda plan: None, intake=10)
+    path.unlink()
+    assert not path.exists()

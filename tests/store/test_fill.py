@@ -1,0 +1,230 @@
+"""Filling a state sink from what the store knows, and taking a renamed sink along."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from connector.event import decode, encode, merge
+from connector.interview import Stage
+from connector.route import Route, Routes
+from connector.store import fill, leases, notes
+from connector.store.leases import Pause
+from connector.store.plan import entered_by
+from connector.store.schema import attempt, delivery, interview, sink
+from connector.testing import START
+from tests.store.kit import CREATE, FINISH, PENDING, add, reading
+
+ALL = Routes((), {"sheet": True})
+
+
+@pytest.fixture
+def store(connection):
+    leases.register(connection, {"sheet": "workbook"})
+    return connection
+
+
+def knows(store, id_, entered="", **data):
+    """An interview that is stored already."""
+    read = reading(name=data.pop("name", CREATE), interview=id_, **data)
+    state = merge(None, read)
+    position_id, position_name = (str(state.values.get(name) or "") for name in ("position_id", "position_name"))
+    row = {"state": encode(state), "version": 1, "position_id": position_id, "position_name": position_name}
+    store.execute(insert(interview).values(id=id_, stage="", updated_at=START, entered=entered, **row))
+
+
+def filled(store, routes=ALL, name="sheet"):
+    """Fills to the end; returns the keys that were delivered, and how many chunks had something."""
+    chunks = 0
+    while fill.fill_chunk(store, name, routes, START):
+        chunks += 1
+    keys = store.execute(select(delivery.c.key).where(delivery.c.sink == name).order_by(delivery.c.id)).scalars().all()
+    return keys, chunks
+
+
+def entered(store):
+    return {row.id: row.entered for row in store.execute(select(interview.c.id, interview.c.entered))}
+
+
+# --- whether
+
+
+def test_a_sink_needs_filling_when_it_is_new_moved_or_routed_differently(store):
+    """And not when it was filled for just that."""
+    row = leases.row(store, "sheet")
+    assert fill.needs_filling(row, "file.xlsx", "digest")
+    fill.filled(store, "sheet", "file.xlsx", "digest")
+    row = leases.row(store, "sheet")
+    assert not fill.needs_filling(row, "file.xlsx", "digest")
+    assert fill.needs_filling(row, "other.xlsx", "digest")
+    assert fill.needs_filling(row, "file.xlsx", "other")
+
+
+# --- what
+
+
+def test_every_interview_enters_and_is_delivered(store):
+    """One delivery each, without an event, at once; the entry is remembered."""
+    for id_ in ("i1", "i2"):
+        knows(store, id_)
+    assert filled(store) == (["i1", "i2"], 1)
+    row = store.execute(select(delivery)).first()
+    assert (row.interview_id, row.event_seq, row.since, row.not_before, row.state) == ("i1", None, START, 0, PENDING)
+    assert entered(store) == {"i1": "sheet", "i2": "sheet"}
+
+
+def test_only_what_its_routes_take_enters(store):
+    """The present state decides: position, stage, score."""
+    knows(store, "cook", position={"id": "1", "name": "Cook"}, score={"value": 5})
+    knows(store, "poet", position={"id": "2", "name": "Poet"}, score={"value": 5})
+    knows(store, "weak", position={"id": "1", "name": "Cook"}, score={"value": 1})
+    knows(store, "gone", position={"id": "1", "name": "Cook"}, score={"value": 5}, deleted=START)
+    routes = Routes([Route(("sheet",), ("Cook",), stages=(Stage.PENDING,), min_score=4)], {"sheet": True})
+    assert filled(store, routes) == (["cook"], 1)
+    assert entered(store) == {"cook": "sheet", "poet": "", "weak": "", "gone": ""}
+
+
+def test_conditions_on_events_count_as_met(store):
+    """What happened before the sink was there cannot happen again for it."""
+    knows(store, "i1", name=FINISH)
+    routes = Routes([Route(("sheet",), events=(CREATE,))], {"sheet": True})
+    assert filled(store, routes) == (["i1"], 1)
+
+
+def test_who_entered_before_is_delivered_whatever_the_routes_say(store):
+    """Entry is for good; a moved sheet shows those rows, too."""
+    knows(store, "i1", entered="sheet", position={"id": "1", "name": "Poet"})
+    routes = Routes([Route(("sheet",), ("Cook",))], {"sheet": True})
+    assert filled(store, routes) == (["i1"], 1)
+    assert entered(store) == {"i1": "sheet"}
+
+
+def test_entries_to_other_sinks_stay(store):
+    """A name that contains ours is another sink."""
+    knows(store, "i1", entered="a,sheet_2")
+    filled(store)
+    assert entered_by(entered(store)["i1"]) == ("a", "sheet", "sheet_2")
+
+
+def test_the_state_itself_is_not_touched(store):
+    """Only the entry changes, and the version that tells others of a change."""
+    knows(store, "i1", candidate={"name": "Zoë"})
+    filled(store)
+    row = store.execute(select(interview)).one()
+    assert decode(row.state).values["candidate_name"] == "Zoë"
+    assert row.version == 2
+
+
+# --- how
+
+
+def test_it_goes_in_chunks_and_remembers_where_it_is(store):
+    """Each chunk is a short transaction of its own; in the end everything came once."""
+    ids = [f"i{number:05d}" for number in range(fill.CHUNK + 3)]
+    for id_ in ids:
+        knows(store, id_)
+    assert fill.fill_chunk(store, "sheet", ALL, START)
+    assert leases.row(store, "sheet").filled_to == ids[fill.CHUNK - 1]
+    assert filled(store) == (ids, 1)
+
+
+def test_the_end_is_remembered(store):
+    """A filled sink is not filling any more."""
+    knows(store, "i1")
+    filled(store)
+    fill.filled(store, "sheet", "file.xlsx", "digest")
+    row = leases.row(store, "sheet")
+    assert (row.filled_to, row.destination, row.routes) == (None, "file.xlsx", "digest")
+
+
+def test_an_empty_store_has_nothing_to_fill_with(store):
+    """No chunk, no delivery."""
+    assert filled(store) == ([], 0)
+
+
+def test_a_fill_that_was_interrupted_begins_again(store):
+    """The routes may have changed meanwhile; a row delivered twice is the same row."""
+    knows(store, "i1")
+    fill.fill_chunk(store, "sheet", ALL, START)
+    fill.restart(store)
+    assert filled(store) == (["i1", "i1"], 1)
+
+
+# --- a renamed sink
+
+
+@pytest.fixture
+def renamed(store):
+    """A sink `sheet` with a history, renamed to `graduates`."""
+    add(store, sink="sheet")
+    add(store, sink="sheet", state=1)
+    add(store, sink="sheet_2")
+    notes.write(store, "sheet", "place", {"row": {"a": 1}})
+    store.execute(
+        insert(attempt).values(sink="sheet", batch="b", started_at=1, duration_ms=1, outcome="x", reason="", count=1)
+    )
+    knows(store, "i1", entered="sheet")
+    knows(store, "i2", entered="a,sheet,sheet_2")
+    knows(store, "i3", entered="sheet_2")
+    leases.pause(store, "sheet", Pause("person", "holidays"))
+    fill.filled(store, "sheet", "file.xlsx", "digest")
+    leases.acquire(store, "sheet", "me", START)
+    fill.rename(store, "sheet", "graduates")
+    return store
+
+
+def test_the_queue_goes_along(renamed):
+    """Pending and done deliveries of the sink, and of no other."""
+    assert renamed.execute(select(delivery.c.sink).order_by(delivery.c.id)).scalars().all() == [
+        "graduates",
+        "graduates",
+        "sheet_2",
+    ]
+
+
+def test_notes_and_record_go_along(renamed):
+    """What it knows of its destination, and what was tried."""
+    assert notes.read(renamed, "graduates", "place", ["row"]) == {"row": {"a": 1}}
+    assert renamed.execute(select(attempt.c.sink)).scalars().all() == ["graduates"]
+
+
+def test_entries_go_along(renamed):
+    """Later events follow under the new name; a similar name is untouched."""
+    assert entered(renamed) == {"i1": "graduates", "i2": "a,graduates,sheet_2", "i3": "sheet_2"}
+
+
+def test_its_state_goes_along_without_the_lease(renamed):
+    """Pause and destination stay; nobody holds the new name."""
+    row = leases.row(renamed, "graduates")
+    assert (row.paused, row.destination, row.lease_owner) == ("person", "file.xlsx", None)
+    assert [row.name for row in leases.rows(renamed)] == ["graduates"]
+
+
+def test_renaming_again_does_nothing(renamed):
+    """`formerly` may stay in the configuration for ever."""
+    before = [tuple(row) for row in renamed.execute(select(sink))]
+    fill.rename(renamed, "sheet", "graduates")
+    assert [tuple(row) for row in renamed.execute(select(sink))] == before
+
+
+def test_a_name_with_a_history_of_its_own_is_not_taken_over(store):
+    """Two queues are never mixed up."""
+    leases.register(store, {"graduates": "workbook"})
+    add(store, sink="sheet")
+    fill.rename(store, "sheet", "graduates")
+    assert store.execute(select(delivery.c.sink)).scalars().all() == ["sheet"]
+    assert [row.name for row in leases.rows(store)] == ["graduates", "sheet"]
+
+
+def test_an_unknown_old_name_is_no_mistake(store):
+    """A new installation with `formerly` in its configuration starts."""
+    fill.rename(store, "never_seen", "graduates")
+    assert [row.name for row in leases.rows(store)] == ["sheet"]
+
+
+def test_a_fill_under_way_goes_along(store):
+    """It begins again at the next start in any case."""
+    store.execute(update(sink).values(filled_to="i5"))
+    fill.rename(store, "sheet", "graduates")
+    fill.restart(store)
+    assert leases.row(store, "graduates").filled_to is None

@@ -1,0 +1,135 @@
+"""How things stand, as one look at the store shows it."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import insert, update
+
+from connector.store import leases
+from connector.store.leases import Pause
+from connector.store.schema import event, interview, sink
+from connector.store.status import SourceStatus, sinks, status
+from connector.testing import START
+from tests.store.kit import DEAD, DELIVERED, SUPERSEDED, add
+
+NOW = START + 90_000
+
+
+@pytest.fixture
+def store(connection):
+    leases.register(connection, {"chat": "slack"})
+    return connection
+
+
+def the_sink(store, configured=("chat",)):
+    (found,) = sinks(store, NOW, configured)
+    return found
+
+
+def add_event(store, seq, kind="event", received_at=START):
+    values = {"name": "", "interview_id": "", "occurred_at": 1, "mark": "", "reason": "", "sha256": b""}
+    store.execute(insert(event).values(seq=seq, identity=str(seq), kind=kind, received_at=received_at, **values))
+
+
+def test_an_empty_store(store):
+    """Nothing came, nothing waits."""
+    found = status(store, NOW, ["chat"])
+    assert found.source == SourceStatus(events=0, interviews=0, unreadable=0, unknown=0, last_received_at=None)
+    (chat,) = found.sinks
+    assert (chat.name, chat.type, chat.state, chat.reason, chat.pending, chat.dead) == ("chat", "slack", "ok", "", 0, 0)
+    assert (chat.oldest_age_seconds, chat.delivered, chat.last_delivered_at, chat.filling) == (0.0, 0, None, False)
+
+
+def test_the_source(store):
+    """Events by what they turned out to be, interviews, the last receipt."""
+    for seq, kind in enumerate(["event", "unknown", "event", "unreadable", "unknown"], start=1):
+        add_event(store, seq, kind, received_at=START + seq)
+    columns = {
+        "state": "{}",
+        "version": 1,
+        "position_id": "",
+        "position_name": "",
+        "stage": "",
+        "updated_at": 0,
+        "entered": "",
+    }
+    store.execute(insert(interview).values(id="i1", **columns))
+    assert status(store, NOW, None).source == SourceStatus(
+        events=5, interviews=1, unreadable=1, unknown=2, last_received_at=START + 5
+    )
+
+
+def test_pending_rows_and_their_age(store):
+    """Held and follow-up work counts too; what is done does not."""
+    add(store, since=START)
+    add(store, since=START - 10_000, held=1, not_before=NOW + 1)
+    add(store, since=START + 5, event_seq=None)
+    for state in (DELIVERED, SUPERSEDED):
+        add(store, since=START - 99_000, state=state)
+    found = the_sink(store)
+    assert (found.state, found.pending, found.oldest_age_seconds) == ("waiting", 3, 100.0)
+
+
+def test_a_clock_behind_the_rows_gives_no_negative_age(store):
+    """Age is at least nothing."""
+    add(store, since=NOW + 5000)
+    assert the_sink(store).oldest_age_seconds == 0.0
+
+
+def test_dead_letters_are_counted(store):
+    """They wait for a person, so they are not pending."""
+    add(store, state=DEAD)
+    found = the_sink(store)
+    assert (found.state, found.dead, found.pending) == ("ok", 1, 0)
+
+
+@pytest.mark.parametrize("kind", ["person", "broken", "until_person"])
+def test_a_paused_sink_says_why_and_what_to_do(store, kind):
+    """Paused goes before waiting."""
+    add(store)
+    leases.pause(store, "chat", Pause(kind, "channel gone", "invite the bot", START))
+    found = the_sink(store)
+    assert (found.state, found.reason, found.fix, found.pending) == ("paused", "channel gone", "invite the bot", 1)
+
+
+def test_a_resting_sink_says_so(store):
+    """Its destination fails just now; when the rest is over, nothing is said."""
+    store.execute(update(sink).values(rest_until=NOW + 1))
+    assert the_sink(store).reason == "the destination fails, resting"
+    store.execute(update(sink).values(rest_until=NOW))
+    assert the_sink(store).reason == ""
+
+
+def test_what_was_delivered(store):
+    """Count and time come from the sink's row."""
+    store.execute(update(sink).values(delivered=7, last_delivered_at=START, filled_to="i3"))
+    found = the_sink(store)
+    assert (found.delivered, found.last_delivered_at, found.filling) == (7, START, True)
+
+
+@pytest.mark.parametrize("state", [0, DEAD])
+def test_a_sink_that_is_no_longer_configured_is_orphaned(store, state):
+    """Its deliveries are kept and shown."""
+    add(store, state=state)
+    found = the_sink(store, configured=())
+    assert found.state == "orphaned"
+    assert "no longer configured" in found.reason
+
+
+def test_an_orphan_with_nothing_to_say_is_left_out(store):
+    """History alone is not shown for ever."""
+    add(store, state=DELIVERED)
+    assert sinks(store, NOW, configured=()) == []
+
+
+def test_without_a_configuration_all_sinks_are_there(store):
+    """A look at the store alone calls nobody orphaned."""
+    assert the_sink(store, configured=None).state == "ok"
+
+
+def test_sinks_do_not_mix(store):
+    """Each has its own numbers, in order of names."""
+    leases.register(store, {"alpha": "console"})
+    add(store, sink="alpha")
+    add(store, state=DEAD)
+    assert [(one.name, one.pending, one.dead) for one in sinks(store, NOW, None)] == [("alpha", 1, 0), ("chat", 0, 1)]
