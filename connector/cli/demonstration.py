@@ -70,6 +70,8 @@ class Demonstration:
             await self._send_all(base + settings.hireflix.webhook_path, secrets_of(settings)[0])
             await _all_delivered(settings)
             print(self._summary(settings), flush=True)
+        except httpx.TransportError:  # nobody listens any more: a signal stops the service
+            stop.set()
         except Exception as error:  # noqa: BLE001 - told when the service has stopped
             self.failure = error
         if self.once or self.failure is not None:

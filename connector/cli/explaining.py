@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +12,18 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
-from connector.cli.online import opened
 from connector.cli.opened import has_store, looking, now
+from connector.cli.previews import preview
 from connector.cli.send import read_body
 from connector.config import Config
-from connector.errors import SinkBroken, UsageError
+from connector.errors import UsageError
 from connector.event import State, decode, event_of, interview_of, merge
 from connector.hireflix.payload import Kind, Reading, read
 from connector.interview import FIELDS, Interview, Value
-from connector.logs import place_of
-from connector.sink import Batch, Delivery, Note, Previews, Sink, Token
+from connector.sink import Delivery, Sink
 from connector.store import notes
 from connector.store.schema import event, interview
 from connector.store.views import DeliveryRow, Wanted, deliveries
-
-PREVIEW_SECONDS = 30.0
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -189,51 +186,21 @@ def _effects(settings: Config, case: Case, shown: Interview, connection: Connect
             continue
         sink = entry.cls(entry.name, entry.config)
         why = "a route matches" if name in matched else "the interview entered it earlier"
-        preview = asyncio.run(_preview(sink, case, connection, at))
-        effects.append(Effect(name, entry.type, why, preview, [row for row in done if row.sink == name]))
+        effects.append(
+            Effect(
+                name, entry.type, why, _preview(sink, case, connection, at), [row for row in done if row.sink == name]
+            )
+        )
     return effects
 
 
-async def _preview(sink: Sink[Any], case: Case, connection: Connection | None, at: int) -> str:
-    if not isinstance(sink, Previews):
-        return "(this type of sink shows no preview)"
+def _preview(sink: Sink[Any], case: Case, connection: Connection | None, at: int) -> str:
     delivery = Delivery(
         id="explain",
         key=case.reading.interview_id,
         event=None if sink.state else event_of(str(case.event_id or "new"), case.reading),
         interview=case.now,
     )
-    batch = Batch("explain", at, [delivery], _notes(connection, sink, list(sink.keys(delivery))))
-    try:
-        async with asyncio.timeout(PREVIEW_SECONDS), opened(sink):
-            return "\n".join(await sink.preview(batch, _Idle(at)))
-    except SinkBroken as error:
-        return f"(no preview: {error.reason}; {error.fix})"
-    except Exception as error:  # noqa: BLE001 - a sink of anybody's; the others are explained all the same
-        return f"(no preview: {place_of(error)})"
-
-
-def _notes(connection: Connection | None, sink: Sink[Any], keys: Sequence[str]) -> dict[str, Note]:
-    return {} if connection is None else notes.read(connection, sink.name, sink.destination, keys)
-
-
-class _Idle:
-    """The context of a preview: tells the time, and nothing that is done here lasts."""
-
-    def __init__(self, at: int) -> None:
-        self._at = at
-
-    def now(self) -> int:
-        return self._at
-
-    async def take(self, *tokens: Token) -> None:
-        """Every token is there: nothing is sent."""
-
-    async def close(self, bucket: str, seconds: float) -> None:
-        """Nobody else is told."""
-
-    async def remember(self, remembered: Mapping[str, Note | None]) -> None:
-        """Nothing is written."""
-
-    def count_call(self, kind: str) -> None:
-        """Nothing is counted."""
+    keys = list(sink.keys(delivery))
+    remembered = {} if connection is None else notes.read(connection, sink.name, sink.destination, keys)
+    return asyncio.run(preview(sink, delivery, remembered, at))

@@ -19,7 +19,6 @@ from connector.errors import UsageError
 from connector.store import replay
 from connector.store.plan import Directory, Target
 from connector.store.schema import DeliveryState
-from connector.store.views import Wanted
 
 PAUSE = 0.02
 """Seconds between chunks, so that a running service gets its turn."""
@@ -57,7 +56,7 @@ class Request:
 
 
 def run(path: Path | None, request: Request, *, yes: bool) -> None:
-    """Replays what is asked for. Raises `UsageError`, `StoreError`; `typer.Exit` when the person says no."""
+    """Replays what is asked for. Raises `UsageError`, `ConfigError`, `StoreError`."""
     if request.is_empty:
         raise UsageError("say what to replay: ids of deliveries, or --sink, --position, --event, --state, --since …")
     config = load(path)
@@ -97,9 +96,9 @@ def _replay_deliveries(connection: Connection, config: Config, request: Request,
 def _replay_events(connection: Connection, config: Config, request: Request, *, yes: bool) -> None:
     if request.ids or request.sink is not None:
         raise UsageError(
-            f"--state {request.state} is about events; it goes with --event, --interview, --since, --until"
+            f"--state {request.state} is about events; it goes with --event, --interview, --position, --since, --until"
         )
-    wanted: Wanted = wanted_of(
+    wanted = wanted_of(
         config,
         request.since,
         request.until,

@@ -60,6 +60,14 @@ def test_every_metric_that_is_told_exists():
     assert set(re.findall(r"connector_[a-z_]+", PAGE)) == set(metric_names())
 
 
+def test_every_log_message_that_is_told_is_logged():
+    table = re.search(r"\| message \| means \|\n\|---\|---\|\n(.*?)\n\n", PAGE, re.DOTALL).group(1)
+    told = [row.split("`")[1].removesuffix("…").strip() for row in table.splitlines()]
+    source = "".join(file.read_text() for file in (Path(__file__).parents[2] / "connector").rglob("*.py"))
+    assert len(told) > 5
+    assert [message for message in told if f'"{message}' not in source] == []
+
+
 def test_the_exit_codes_are_told():
     assert {f"\n| {code} | " in PAGE for code in (0, FAILED, BAD_USAGE)} == {True}
 

@@ -181,6 +181,17 @@ def test_a_demo_delivers_everything_and_can_be_looked_at(tmp_path):
     assert found["source"]["interviews"] > 5
 
 
+def test_ctrl_c_ends_a_demo_in_the_middle_quietly(tmp_path):
+    command = [*CONNECTOR, "demo", "--folder", "demo", "--rate", "50"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        next(line for line in demo.stdout if " was invited to " in line)
+        demo.send_signal(signal.SIGINT)
+        _, said = demo.communicate(timeout=60)
+    assert (demo.returncode, said) == (0, "")
+
+
 def test_a_demo_does_not_touch_a_folder_that_is_configured(tmp_path):
     (tmp_path / "config.toml").write_text(TOML)
     done = call("demo", "--folder", str(tmp_path), "--once", cwd=tmp_path)

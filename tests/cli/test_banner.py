@@ -1,0 +1,72 @@
+"""What a service says when it starts."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from connector.cli.banner import banner, executable
+from connector.config import load
+
+BASE = "http://127.0.0.1:8000"
+
+
+def line(text, title):
+    return next(row.split(title, 1)[1].strip() for row in text.splitlines() if row.strip().startswith(title))
+
+
+@pytest.fixture
+def settings(config):
+    return load(config, {}, config.parent)
+
+
+def test_a_file_is_told_by_its_path_and_anything_else_by_its_destination(settings, config):
+    said = banner(settings, BASE)
+    assert f"sheet (workbook): {config.parent / 'sheet.xlsx'}\n" in said
+    assert "chat (console): stdout\n" in said
+
+
+def test_a_configured_secret_is_counted_and_not_shown(settings):
+    said = banner(settings, BASE)
+    assert line(said, "Secret") == "from the configuration (1)"
+    assert "hush-hush" not in said
+
+
+def test_the_command_to_paste_names_the_config_file_that_was_named(settings, config):
+    assert line(banner(settings, BASE, named=config), "Try it").endswith(f"--sample interview.finish --config {config}")
+
+
+def test_the_command_to_paste_has_no_more_words_than_it_needs(settings):
+    assert line(banner(settings, BASE), "Try it").endswith("send --sample interview.finish")
+
+
+def test_the_command_to_paste_names_an_address_that_is_not_in_the_configuration(settings):
+    said = banner(settings, "http://127.0.0.1:49152")
+    assert line(said, "Try it").endswith("--url http://127.0.0.1:49152/webhooks/hireflix")
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """An executable named `connector`, and this process as if it had been started by it."""
+    file = tmp_path / "bin dir" / "connector"
+    file.parent.mkdir()
+    file.write_text("#!/bin/sh\n")
+    file.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(file)])
+    return file
+
+
+def test_a_program_on_the_path_is_called_by_its_name(script, monkeypatch):
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert executable() == ["connector"]
+
+
+def test_a_program_elsewhere_is_called_by_its_path_and_quoted(script, monkeypatch, settings):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert executable() == [str(script)]
+    assert line(banner(settings, BASE), "Try it").startswith(f"'{script}' send")
+
+
+def test_a_module_is_called_as_one(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(Path("connector/cli/__main__.py"))])
+    assert executable() == [sys.executable, "-m", "connector.cli"]
