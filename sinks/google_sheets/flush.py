@@ -7,7 +7,7 @@ Whatever else comes back, the guard tells with the next read whether it landed.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from connector.sink import Context, RetryLater, SinkBroken, Wait
 from sinks.google_sheets import batch, settle
@@ -18,6 +18,7 @@ from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Failure, Trouble, unreadable
 from sinks.google_sheets.ledger import MOVED, Ledger
 from sinks.google_sheets.look import Look, look, understand
+from sinks.google_sheets.narrowing import Narrowing, Verdict
 from sinks.google_sheets.plan import Limits, Part, key_rows, sort_out, take_part, zone_of
 from sinks.google_sheets.reading import View, read_view
 from sinks.google_sheets.replies import Book
@@ -28,22 +29,16 @@ FRESH = 5_000
 CONFLICTS = 4
 """Refusals because the sheet changed meanwhile, in one flush, before it waits a little."""
 CHANGING = RetryLater("the sheet is being changed", after=1.0, counts=False)
-EVERYTHING = Limits()
 REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sheets.md, Troubleshooting"
 
 
 @dataclass(slots=True)
 class Memory:
-    """What a sink knows between two flushes without having to: lost in a restart, and nothing is wrong.
-
-    `rows` is how many one write may hold: halved by each refusal to single out the row that Google does not take.
-    `probed`: a write without rows went through, so that the next refusal is that row's fault.
-    """
+    """What a sink knows between two flushes without having to: lost in a restart, and nothing is wrong."""
 
     recent: Look | None = None
     recent_at: int = 0
-    rows: int = EVERYTHING.rows
-    probed: bool = False
+    narrowing: Narrowing = field(default_factory=Narrowing)
 
 
 class Flush:
@@ -59,6 +54,7 @@ class Flush:
         self._memory = memory
         self._conflicts = 0
         self._landed = False
+        self._seen: Look
 
     async def run(self) -> RetryLater:
         """Does all that can be done; gives the outcome of what is left."""
@@ -88,25 +84,27 @@ class Flush:
     def _serves(self, recent: Look) -> bool:
         """Whether a reply of a moment ago is good enough: new rows can be put below others without harm."""
         fresh = self._context.now() - self._memory.recent_at <= FRESH
-        settled = recent.tab == self._ledger.tab and self._ledger.intent is None and self._ledger.all_new
+        settled = recent.tab == self._ledger.tab and not self._ledger.intents and self._ledger.all_new
         return fresh and settled and key_rows(recent.view).keys().isdisjoint(self._ledger.open_keys)
 
     async def _look(self) -> Look:
         seen = await look(self._calls, self._config.worksheet, self._config.columns, self._ledger.tab)
         self._ledger.tab = seen.tab
-        self._close_intent(seen.view)
+        self._close_intents(seen.view)
         return seen
 
-    def _close_intent(self, view: View) -> None:
-        """Reads from the guard what became of the write that is noted as under way, and whom it may have hit."""
-        if self._ledger.intent is None:
-            return
-        closed = settle.close_intent(self._ledger.intent, view)
-        self._ledger.force(closed.force)
-        self._ledger.mark_deleted(closed.deleted)
-        self._ledger.intent = None
-        if closed.moved:
-            self._ledger.tab = replace(self._ledger.tab, moving=True)
+    def _close_intents(self, view: View) -> None:
+        """Reads from the guards what became of the writes that are noted as under way, and whom they may have hit."""
+        still_open = []
+        for intent in self._ledger.intents:
+            closed = settle.close_intent(intent, view, self._context.now())
+            self._ledger.force(closed.force)
+            self._ledger.mark_deleted(closed.deleted)
+            if closed.moved:
+                self._ledger.tab = replace(self._ledger.tab, moving=True)
+            if closed.pending:
+                still_open.append(intent)
+        self._ledger.intents = tuple(still_open)
 
     def _next_write(self) -> Write | None:
         """The next batch, or `None` when nothing is left to write."""
@@ -120,12 +118,12 @@ class Flush:
         self._ledger.leave_deleted(due.deleted)
         if not due.changes and not due.inserts:
             return None
-        part = take_part(due, after, self._limits()) if self._memory.rows else Part()
+        part = take_part(due, after, self._limits()) if self._memory.narrowing.rows else Part()
         return batch.row_write(view, layout, part, nonce)
 
     def _limits(self) -> Limits:
-        updates = 1 if self._ledger.tab.moving else EVERYTHING.updates
-        return replace(EVERYTHING, rows=self._memory.rows, updates=updates)
+        limits = replace(Limits(), rows=self._memory.narrowing.rows)
+        return replace(limits, updates=1) if self._ledger.tab.moving else limits
 
     async def _send(self, write: Write) -> RetryLater | None:
         """Sends one write and settles it; gives what to say of the rest when the flush has to end here."""
@@ -142,7 +140,7 @@ class Flush:
         tab = self._ledger.tab
         tagged = () if write.part.rows else write.layout.untagged
         self._ledger.tab = replace(tab, doubtful=tab.doubtful.union(tagged))
-        self._ledger.intent = write.intent
+        self._ledger.intents += (replace(write.intent, sent_at=self._context.now()),)
         await self._context.remember(self._ledger.new_notes())
 
     def _settle(self, write: Write, book: Book) -> RetryLater | None:
@@ -153,7 +151,7 @@ class Flush:
         self._landed = True
         settled = settle.settle(write, view)
         unproven = [wanted.key for wanted in settled.unproven]
-        self._ledger.intent = None
+        self._ledger.intents = ()  # those before it had the same number, and are refused from now on
         self._ledger.deliver(settled.proven, write.layout)
         self._ledger.retry(unproven, MOVED)
         self._ledger.force({*unproven, *settled.hit})
@@ -162,7 +160,7 @@ class Flush:
             return MOVED
         self._seen = understand(view, self._config.columns, self._ledger.tab)
         self._ledger.tab = self._seen.tab
-        self._grow(write)
+        self._memory.narrowing.taken(write.part.rows)
         return None if self._seen.layout.settled else self._changed()
 
     def _changed(self) -> RetryLater | None:
@@ -170,26 +168,18 @@ class Flush:
         self._conflicts += 1
         return CHANGING if self._conflicts >= CONFLICTS else None
 
-    def _grow(self, write: Write) -> None:
-        memory = self._memory
-        if not memory.rows:
-            memory.probed = True
-        elif write.part.rows:
-            memory.probed = False
-        memory.rows = min(max(1, memory.rows * 2), EVERYTHING.rows)
-
     async def _failed(self, write: Write, error: CallFailed) -> RetryLater | None:
         """After anything but a parsed 200: was it applied, and what next?"""
         failure = error.failure
         if failure.trouble in {Trouble.REFUSED, Trouble.CONFLICT}:
             return await self._refused(write, failure)
         if failure.trouble is not Trouble.UNCLEAR:
-            self._ledger.intent = None
+            self._ledger.intents = self._ledger.intents[:-1]
             raise error
         return self._unclear(write, error)
 
     def _unclear(self, write: Write, error: CallFailed) -> RetryLater:
-        """The intent stays: the next flush reads from the guard whether it landed."""
+        """Its intent stays: the next flush reads from the guard whether it landed."""
         reason, after = error.failure.reason, self._calls.asked(error)
         sent = [wanted.key for wanted in write.part.everybody]
         self._ledger.retry(sent, RetryLater(reason, after=after, unclear=True))
@@ -203,19 +193,12 @@ class Flush:
             return None
         if failure.trouble is Trouble.CONFLICT or not write.view.same_ground(view):
             return self._changed()
-        self._narrow(write, failure)
-        return None
-
-    def _narrow(self, write: Write, failure: Failure) -> None:
-        """Halves the next write, down to one row, then to none: only if that is taken, the row is what is refused."""
-        rows = write.part.rows
-        if not rows:
+        verdict = self._memory.narrowing.refused(write.part.rows)
+        if verdict is Verdict.EVERYTHING:
             raise CallFailed(replace(failure, trouble=Trouble.BROKEN, fix=REFUSED_FIX))
-        if rows == 1 and self._memory.probed:
-            self._memory.probed = False
+        if verdict is Verdict.POISON:
             self._ledger.reject(write.part.everybody[0], failure.reason)
-        else:
-            self._memory.rows = rows // 2
+        return None
 
     def _give_up(self, error: CallFailed) -> RetryLater:
         """The outcome of what is left; raises `SinkBroken` when a person must act and nothing was applied."""

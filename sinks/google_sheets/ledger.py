@@ -14,10 +14,11 @@ from sinks.google_sheets.notes import (
     Intent,
     RowNote,
     TabNote,
-    read_intent,
+    read_intents,
     read_row_note,
     read_tab_note,
     row_name,
+    write_intents,
 )
 from sinks.google_sheets.plan import Wanted, row_key, sheet_cells
 from sinks.table import KEY, CellValue, Column
@@ -37,7 +38,7 @@ class Entry:
 
 
 class Ledger:
-    """Keeps every delivery open until a reply proves its row. `tab` and `intent` may be set; they are kept as notes."""
+    """Keeps every delivery open until a reply proves its row. `tab` and `intents` may be set and are kept as notes."""
 
     def __init__(self, batch: Batch, columns: Sequence[Column]) -> None:
         self._columns = columns
@@ -47,8 +48,8 @@ class Ledger:
         self._again: dict[str, timedelta] = {}
         self._zone: tzinfo | None = None
         self.tab: TabNote = read_tab_note(batch.notes.get(TAB))
-        self.intent: Intent | None = read_intent(batch.notes.get(INTENT))
-        self._kept = (self.tab, self.intent)
+        self.intents: tuple[Intent, ...] = read_intents(batch.notes.get(INTENT))
+        self._kept = (self.tab, self.intents)
         for delivery in batch.deliveries:
             self._enter(delivery, batch.notes)
 
@@ -130,12 +131,12 @@ class Ledger:
     def new_notes(self) -> Mapping[str, Note | None]:
         """The notes that changed since they were last asked for."""
         notes, self._notes = self._notes, {}
-        tab, intent = self._kept
+        tab, intents = self._kept
         if self.tab != tab:
             notes[TAB] = self.tab.encode()
-        if self.intent is not intent:
-            notes[INTENT] = None if self.intent is None else self.intent.encode()
-        self._kept = (self.tab, self.intent)
+        if self.intents != intents:
+            notes[INTENT] = write_intents(self.intents)
+        self._kept = (self.tab, self.intents)
         return notes
 
     def result(self, otherwise: Outcome) -> Result:

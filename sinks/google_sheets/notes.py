@@ -3,16 +3,15 @@
 | note | holds |
 |---|---|
 | `tab` | the tab's id, the fields that have a tag, whether rows were seen to move |
-| `intent` | the write that is under way: its guard, and what it aims at which row |
+| `intent` | the writes that are under way: their guards, and what they aim at which row |
 | `row:<interview>` | the values last applied to the row; marks for a row to rewrite, and for one that people deleted |
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 from connector.sink import Note
 from sinks.google_sheets.reading import Guard, View
@@ -87,13 +86,14 @@ class Aim:
 class Intent:
     """One write, noted before it is sent.
 
-    `keys` is the digest of the key column as it must be afterwards, if nothing moved.
+    `keys` is the digest of the key column as it must be afterwards, if nothing moved. `sent_at` is epoch milliseconds.
     """
 
     guard: Guard
     keys: str
-    aims: Sequence[Aim] = field(default_factory=tuple)
+    aims: Sequence[Aim] = ()
     inserts: Sequence[str] = ()
+    sent_at: int = 0
 
     def landed(self, view: View) -> bool:
         """Whether the write was applied: only it knew its nonce."""
@@ -101,19 +101,21 @@ class Intent:
 
     def encode(self) -> Note:
         aims = [[aim.row, aim.key, dict(aim.cells)] for aim in self.aims]
-        return {"guard": list(self.guard), "keys": self.keys, "aims": aims, "inserts": list(self.inserts)}
+        inserts = list(self.inserts)
+        return {"guard": list(self.guard), "keys": self.keys, "aims": aims, "inserts": inserts, "sent_at": self.sent_at}
 
 
-def read_intent(note: Note | None) -> Intent | None:
-    if note is None:
-        return None
-    aims = tuple(Aim(*_three(aim)) for aim in note["aims"])
-    return Intent(Guard(*note["guard"]), note["keys"], aims, tuple(note["inserts"]))
+def write_intents(intents: Sequence[Intent]) -> Note | None:
+    return {"open": [intent.encode() for intent in intents]} if intents else None
 
 
-def _three(aim: Any) -> tuple[int, str, Mapping[str, CellValue]]:
-    row, key, cells = aim
-    return row, key, cells
+def read_intents(note: Note | None) -> tuple[Intent, ...]:
+    return tuple(_intent(each) for each in note["open"]) if note is not None else ()
+
+
+def _intent(note: Note) -> Intent:
+    aims = tuple(Aim(row, key, cells) for row, key, cells in note["aims"])
+    return Intent(Guard(*note["guard"]), note["keys"], aims, tuple(note["inserts"]), note["sent_at"])
 
 
 def digest(keys: Sequence[str]) -> str:

@@ -10,6 +10,9 @@ from sinks.google_sheets.notes import Intent, digest
 from sinks.google_sheets.plan import Change, Wanted, key_rows
 from sinks.google_sheets.reading import NOT_TEXT, View
 
+LATEST = 600_000
+"""Milliseconds after which nobody executes a request any longer; Google gives up after 180 seconds (Usage limits)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -53,23 +56,29 @@ def _key_at(view: View, row: int) -> str:
 class Closed:
     """What a look at the sheet makes of an open intent.
 
-    `force`: rows to write again in full. `deleted`: new rows that landed and that people took out since.
+    `pending`: it has not landed and still may. `force`: rows to write again in full. `deleted`: new rows that landed
+    and that people took out since.
     """
 
     landed: bool
+    pending: bool = False
     moved: bool = False
     force: frozenset[str] = frozenset()
     deleted: frozenset[str] = frozenset()
 
 
-def close_intent(intent: Intent, now: View) -> Closed:
-    """Whether the write that was under way landed, read from its guard, and whom it may have hit."""
-    if not intent.landed(now):
-        return Closed(landed=False)
-    there = key_rows(now)
+def close_intent(intent: Intent, view: View, now: int) -> Closed:
+    """Whether the write that was under way landed, read from its guard, and whom it may have hit.
+
+    One that has not landed is refused for ever once another write used its number; `now` is epoch milliseconds.
+    """
+    if not intent.landed(view):
+        young = now - intent.sent_at < LATEST
+        return Closed(landed=False, pending=young and view.newest_guard < intent.guard.number)
+    there = key_rows(view)
     deleted = frozenset(key for key in intent.inserts if key not in there)
-    if digest(now.keys or ()) == intent.keys:
+    if digest(view.keys or ()) == intent.keys:
         return Closed(landed=True)
-    at = {_key_at(now, aim.row) for aim in intent.aims} | {aim.key for aim in intent.aims}
+    at = {_key_at(view, aim.row) for aim in intent.aims} | {aim.key for aim in intent.aims}
     force = frozenset(key for key in at if key and not key.startswith(NOT_TEXT))
     return Closed(landed=True, moved=True, force=force, deleted=deleted)

@@ -10,6 +10,7 @@ from connector.sink import Delivered, LeaseLost, RetryLater
 from connector.testing import interview_id
 from tests.emulators import faults
 from tests.emulators.faults import Fault, Kind
+from tests.emulators.google import once
 from tests.sinks.google_sheets.conftest import QuickSink, person_of, scored
 
 EVERY = {
@@ -118,6 +119,23 @@ async def test_a_late_request_that_lands_first_is_noticed_by_its_guard(make_desk
     await desk.settle(scored(person_of(1), 4), person_of(2))
     assert desk.records()[interview_id(1)]["Score"] == 4
     assert len(desk.records()) == 2
+
+
+async def test_a_late_request_that_hits_moved_rows_is_made_good(make_desk):
+    desk = make_desk(sink=QuickSink)
+    people = [person_of(number) for number in range(1, 6)]
+    await desk.show(*people)
+    desk.google.faults.add(Fault(Kind.LATE, "write"))
+    await desk.deliver(scored(people[0], 2))
+    await desk.restart()
+    desk.google.after_read = once(lambda: _sorted_then_late(desk))
+    await desk.settle(scored(people[0], 4))
+    assert [desk.records()[each.id]["Score"] for each in people] == [4, None, None, None, None]
+
+
+def _sorted_then_late(desk):
+    desk.person.sort("Interviews", 0, descending=True)
+    desk.google.faults.release()
 
 
 async def test_a_crash_between_the_call_and_the_commit_doubles_nothing(desk):

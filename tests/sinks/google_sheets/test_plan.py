@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sinks.google_sheets import batch
 from sinks.google_sheets.columns import add_columns, find_columns
-from sinks.google_sheets.notes import RowNote, read_intent
+from sinks.google_sheets.notes import RowNote, read_intents, write_intents
 from sinks.google_sheets.plan import Limits, Wanted, sort_out, take_part
 from sinks.google_sheets.settle import close_intent, settle
 from sinks.table import KEY, Column
@@ -237,14 +237,14 @@ def test_an_intent_tells_from_the_sheet_alone_whether_it_landed(first, people):
     paper, notes = Paper(), {}
     flush(paper, {"id-0": {"score": 1.0}}, notes)
     write, due = write_of(paper.view(), wanted_of(first, notes))
-    intent = read_intent(write.intent.encode())
-    assert not close_intent(intent, paper.view()).landed
+    [intent] = read_intents(write_intents([write.intent]))
+    assert close_intent(intent, paper.view(), 0).pending
     paper.apply(write.body)
-    closed = close_intent(intent, paper.view())
+    closed = close_intent(intent, paper.view(), 0)
     assert (closed.landed, closed.moved, closed.force, closed.deleted) == (True, False, frozenset(), frozenset())
     for number, habit in enumerate(people):
         act(paper, habit, number)
-    closed = close_intent(intent, paper.view())
+    closed = close_intent(intent, paper.view(), 0)
     there = {record["Interview ID"] for record in paper.records()}
     assert closed.landed
     assert closed.deleted <= {each.key for each in due.inserts} - there
