@@ -12,7 +12,7 @@ from connector.errors import ConnectorError
 from connector.store import leases
 from connector.store.leases import Lease
 from connector.store.portable import among
-from connector.store.schema import DeliveryState, bucket, delivery, in_state, is_held, sink
+from connector.store.schema import DeliveryState, bucket, delivery, in_state, sink
 
 PENDING = in_state(DeliveryState.PENDING)
 OF_SINK = and_(delivery.c.sink == bindparam("sink"), PENDING)
@@ -54,7 +54,8 @@ def _held_back() -> ColumnElement[bool]:
     """That another delivery of the same sink and key is in flight, failed or unclear."""
     other = delivery.alias()
     same = and_(other.c.sink == delivery.c.sink, other.c.key == delivery.c.key)
-    return and_(~is_held(), exists().where(same, in_state(DeliveryState.PENDING, other), is_held(other)))
+    holder = exists().where(same, in_state(DeliveryState.PENDING, other), other.c.held == 1)
+    return and_(delivery.c.held == 0, holder)
 
 
 def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any]:
@@ -109,9 +110,8 @@ def _newest(rows: Sequence[Any]) -> Work:
 
 def rows_of_batch(connection: Connection, name: str, batch: str) -> Sequence[Any]:
     """The rows that went out under one batch id and are not settled."""
-    here = (OF_SINK, is_held(), delivery.c.batch == batch)
-    statement = select(delivery).where(*here).order_by(delivery.c.priority, delivery.c.id)
-    return connection.execute(statement, {"sink": name}).all()
+    rows = connection.execute(select(delivery).where(OF_SINK, delivery.c.batch == batch), {"sink": name}).all()
+    return sorted(rows, key=lambda row: (row.priority, row.id))  # an order in SQL would keep it from the batch's index
 
 
 def count_due(connection: Connection, name: str, now: int, limit: int) -> int:

@@ -112,27 +112,22 @@ delivery = Table(
     Column("reason", Text),
     Column("reference", Text),
     Column("done_at", BigInteger),
-    Index("ix_delivery_due", "sink", "priority", "id", "since", **_where("state = 0")),
+    Index("ix_delivery_due", "sink", "priority", "id", "since", "state", **_where("state = 0")),
     Index("ix_delivery_key", "sink", "key", **_where("state = 0")),
-    Index("ix_delivery_held", "sink", "key", **_where("state = 0 AND held = 1")),
-    Index("ix_delivery_dead", "sink", "id", **_where("state = 3")),
+    Index("ix_delivery_batch", "sink", "batch", **_where("state = 0 AND batch IS NOT NULL")),
+    Index("ix_delivery_dead", "sink", "state", **_where("state = 3")),
     sqlite_autoincrement=True,
 )
 """The outbox. `since` starts the retry window (receipt, or a replay). `held`: in flight, failed or unclear, so it holds
 back the others of its key. `batch`: in flight or unclear, so it may have been sent. `bucket`: it waits for a token
-there. `event_seq` is null for a call asked for by `again` and for the filling of a state sink. `since` stands in the
-first index so that counting what is pending reads no rows.
+there. `event_seq` is null for a call asked for by `again` and for the filling of a state sink. `since` and `state`
+stand in indexes so that counting what is pending or dead reads no rows.
 """
 
 
 def in_state(state: DeliveryState, rows: FromClause = delivery) -> ColumnElement[bool]:
     """That a delivery is in a state, as a literal: a planner uses no partial index for a parameter."""
     return rows.c.state == literal_column(str(int(state)))
-
-
-def is_held(rows: FromClause = delivery) -> ColumnElement[bool]:
-    """That a pending delivery holds back the others of its key, as a literal."""
-    return rows.c.held == literal_column("1")
 
 
 def not_understood() -> ColumnElement[bool]:

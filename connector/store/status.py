@@ -53,7 +53,8 @@ def status(connection: Connection, now: int, configured: Collection[str] | None)
 def _source(connection: Connection) -> SourceStatus:
     strange = select(event.c.kind, func.count()).where(not_understood()).group_by(event.c.kind)
     kinds: dict[str, int] = {kind: count for kind, count in connection.execute(strange)}  # noqa: C416 - rows are no pairs to the type checker
-    last = connection.execute(select(event.c.seq, event.c.received_at).order_by(event.c.seq.desc()).limit(1)).first()
+    newest = select(func.max(event.c.seq)).scalar_subquery()
+    last = connection.execute(select(event.c.seq, event.c.received_at).where(event.c.seq == newest)).first()
     interviews = connection.execute(select(func.count()).select_from(interview)).scalar_one()
     return SourceStatus(
         events=0 if last is None else last.seq,  # numbered without gaps; counting them would read the whole file

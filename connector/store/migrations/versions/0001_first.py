@@ -95,9 +95,17 @@ def _outbox() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(
+        "ix_delivery_batch",
+        "delivery",
+        ["sink", "batch"],
+        unique=False,
+        sqlite_where=sa.text("state = 0 AND batch IS NOT NULL"),
+        postgresql_where=sa.text("state = 0 AND batch IS NOT NULL"),
+    )
+    op.create_index(
         "ix_delivery_dead",
         "delivery",
-        ["sink", "id"],
+        ["sink", "state"],
         unique=False,
         sqlite_where=sa.text("state = 3"),
         postgresql_where=sa.text("state = 3"),
@@ -105,18 +113,10 @@ def _outbox() -> None:
     op.create_index(
         "ix_delivery_due",
         "delivery",
-        ["sink", "priority", "id", "since"],
+        ["sink", "priority", "id", "since", "state"],
         unique=False,
         sqlite_where=sa.text("state = 0"),
         postgresql_where=sa.text("state = 0"),
-    )
-    op.create_index(
-        "ix_delivery_held",
-        "delivery",
-        ["sink", "key"],
-        unique=False,
-        sqlite_where=sa.text("state = 0 AND held = 1"),
-        postgresql_where=sa.text("state = 0 AND held = 1"),
     )
     op.create_index(
         "ix_delivery_key",

@@ -1,0 +1,93 @@
+"""Every statement that runs while events are delivered, as functions on a connection."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from connector.dispatch import load
+from connector.route import Routes
+from connector.sink import Token
+from connector.store import claim, fill, leases, notes, settle, tokens
+from connector.store.claim import Claim, Work
+from connector.store.leases import Lease, Pause
+from connector.store.settle import Again, Attempt, Retry, Settlement
+from connector.testing import START
+
+LEASE = Lease("chat", "me", 1, START)
+WORKS = (Work(1, "i1", "i1", 1, 0, START), Work(2, "i2", "i2", 2, 0, START))
+SETTLEMENT = Settlement(
+    "b1",
+    START,
+    START + 100,
+    delivered=[(1, None), (2, "ts")],
+    superseded=[3],
+    dead=[(4, "no")],
+    retries=[Retry(5, 1, START, "later", keeps_batch=True)],
+    waiting=[6],
+    bucket="b",
+    notes={"a": {"x": 1}, "b": None},
+    again=[Again("k", "i1", START)],
+    attempts=[Attempt("rejected", "no", 1)],
+    resumed=True,
+    pause=Pause("broken", "no access", "share it", START),
+)
+
+
+def register(connection: Connection) -> None:
+    leases.register(connection, {"chat": "console"})
+
+
+def acquire(connection: Connection) -> None:
+    leases.acquire(connection, "chat", "me", START)
+
+
+def look(connection: Connection) -> None:
+    leases.row(connection, "chat")
+    claim.due(connection, "chat", START, 10)
+    claim.due_keys(connection, "chat", START, 10)
+    claim.newest(connection, "chat", ["i1", "i2"], START)
+    claim.rows_of_batch(connection, "chat", "b1")
+    claim.next_due(connection, "chat")
+    claim.count_due(connection, "chat", START, 10)
+
+
+def deliveries(connection: Connection) -> None:
+    load.deliveries_of(connection, WORKS, "store", events=True, late_before=None)
+
+
+def mark(connection: Connection) -> None:
+    claim.mark(connection, LEASE, Claim("b1", START, (), maybe_sent=False), state_sink=False)
+    claim.mark(connection, LEASE, Claim("b1", START, WORKS, maybe_sent=False), state_sink=True)
+
+
+def settling(connection: Connection) -> None:
+    settle.settle(connection, LEASE, "place", SETTLEMENT)
+
+
+def pauses(connection: Connection) -> None:
+    leases.pause(connection, "chat", Pause("person", "holidays"))
+    leases.resume(connection, "chat")
+    leases.probe_all(connection, ["chat"])
+    leases.release(connection, LEASE)
+    leases.rows(connection)
+
+
+def rates(connection: Connection) -> None:
+    tokens.take(connection, [Token("a", 1000, 1000), Token("b", 1000, 1000)], START)
+    tokens.close(connection, "a", 1, START)
+    tokens.opens_at(connection, "a")
+
+
+def remembering(connection: Connection) -> None:
+    notes.write(connection, "chat", "place", {"a": {"x": 1}, "b": None})
+    notes.read(connection, "chat", "place", ["a", "b"])
+
+
+def filling(connection: Connection) -> None:
+    fill.restart(connection)
+    fill.fill_chunk(connection, "chat", Routes((), {"chat": True}), START)
+    fill.filled(connection, "chat", "place", "digest")
+
+
+HOT = (look, deliveries, mark, settling, rates, remembering, filling)
+ALL = (register, acquire, *HOT, pauses)
