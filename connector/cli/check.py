@@ -41,10 +41,11 @@ def _tell_warnings(settings: Config) -> None:
     from connector.cli.opened import has_store, looking
     from connector.cli.terminal import safe
     from connector.config import position_warnings
-    from connector.store.views import positions
 
     warnings = list(settings.warnings)
     if has_store(settings):
+        from connector.store.views import positions
+
         with looking(settings) as connection:
             warnings += position_warnings(settings, positions(connection))
     for warning in warnings:

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-_WIDE = 500
-"""Columns of a table that goes into a pipe, where nothing may be cut."""
-_ELASTIC = {"NAME", "CANDIDATE", "POSITION", "INTERVIEW", "REMARK", "WHY", "REASON", "SHOWN BY"}
-"""Columns that give way on a narrow terminal."""
+_LONGEST = 500
+"""Characters of a cell; a name may have a million."""
+_WIDE = 20 * _LONGEST
+"""Columns of a table that goes into a pipe, where nothing has to be shortened."""
+_ELASTIC = {"NAME", "CANDIDATE", "POSITION", "REMARK", "WHY", "REASON", "SHOWN BY"}
+"""Columns that give way on a narrow terminal, down to `_ELASTIC_LEAST` characters."""
+_ELASTIC_LEAST = 12
+_GAP = 3
+"""Characters between two columns."""
 _JOINERS = "\u200c\u200d"  # part of how names are written in Persian and Hindi, and harmless to a terminal
 
 
@@ -38,22 +44,61 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def show_table(rows: Sequence[Mapping[str, object]], *, empty: str) -> None:
-    """Prints rows of cells by title, or the sentence `empty` when there are none. A cell is text from anywhere."""
+    """Prints rows of cells by title, or the sentence `empty` when there are none. A cell is text from anywhere.
+
+    On a terminal too narrow for the table each row becomes a block of lines, so that nothing is cut off.
+    """
+    if not rows:
+        print(empty)
+        return
+    where = console()
+    texts = [{title: _cell(cell) for title, cell in row.items()} for row in rows]
+    widths = _widths(texts, where.width)
+    if widths is None:
+        _print_blocks(texts)
+    else:
+        where.print(_table(texts, widths))
+
+
+def _cell(cell: object) -> str:
+    text = safe("" if cell is None else str(cell)[: _LONGEST + 1])
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _widths(texts: Sequence[Mapping[str, str]], room: int) -> dict[str, int] | None:
+    """A width for each column, the elastic ones shortened until all fit; `None` when they cannot."""
+    from rich.cells import cell_len
+
+    widths = {title: max(len(title), *(cell_len(row[title]) for row in texts)) for title in texts[0]}
+    room -= _GAP * (len(widths) - 1)
+    while sum(widths.values()) > room:
+        title = max((title for title in widths if title in _ELASTIC), key=widths.__getitem__, default=None)
+        if title is None or widths[title] <= _ELASTIC_LEAST:
+            return None
+        widths[title] -= 1
+    return widths
+
+
+def _table(texts: Sequence[Mapping[str, str]], widths: Mapping[str, int]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    if not rows:
-        print(empty)
-        return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    texts = [[safe("" if cell is None else str(cell)) for cell in row.values()] for row in rows]
-    for title, *column in zip(rows[0], *texts, strict=True):
-        widest = max(len(title), *map(len, column))
-        table.add_column(title, overflow="ellipsis", no_wrap=True, min_width=None if title in _ELASTIC else widest)
-    for cells in texts:
-        table.add_row(*map(Text, cells))
-    console().print(table)
+    for title, width in widths.items():
+        table.add_column(title, overflow="ellipsis", no_wrap=True, width=width)
+    for row in texts:
+        table.add_row(*map(Text, row.values()))
+    return table
+
+
+def _print_blocks(texts: Sequence[Mapping[str, str]]) -> None:
+    for number, row in enumerate(texts):
+        if number:
+            print()
+        for title, cell in row.items():
+            if cell:
+                print(f"{title:<14} {cell}")
 
 
 def show_json(value: Any) -> None:

@@ -1,11 +1,16 @@
 """What is printed can do nothing to a terminal, whatever it was made of."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from connector.cli.terminal import counted, safe, show_json, show_table
 
@@ -43,6 +48,11 @@ def test_a_pipe_gets_cells_uncut(capsys):
     assert f"{'n' * 300}   {'w' * 100}" in capsys.readouterr().out
 
 
+def test_a_cell_of_a_million_characters_is_shortened(capsys):
+    show_table([{"NAME": "n" * 10**6}], empty="none")
+    assert capsys.readouterr().out.splitlines()[-1] == "n" * 499 + "…"
+
+
 def test_a_table_without_rows_is_a_sentence(capsys):
     show_table([], empty="No such thing.")
     assert capsys.readouterr().out == "No such thing.\n"
@@ -60,3 +70,33 @@ def test_counts_have_their_number():
         "1 delivery",
         "0 deliveries",
     )
+
+
+ROW = {"DELIVERY": 12, "SINK": "recruiting", "CANDIDATE": "李 " * 20, "TRIES": 0, "WHY": "the channel is gone"}
+
+
+def on_a_terminal(columns):
+    """What a terminal of that width shows of two rows."""
+    code = f"from connector.cli.terminal import show_table; show_table([{ROW!r}] * 2, empty='')"
+    environ = {**os.environ, "COLUMNS": str(columns), "FORCE_COLOR": "1", "TERM": "xterm", "PYTHONUTF8": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    return re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+
+
+def test_a_narrower_terminal_shortens_the_long_cells_only():
+    shown = on_a_terminal(75)
+    assert "12         recruiting   李 李" in shown
+    assert "…" in shown
+    assert max(cell_len(line) for line in shown.splitlines()) <= 75
+
+
+def test_a_terminal_too_narrow_for_the_table_gets_blocks_with_everything_in_them():
+    """The reason stands in the last column, where a cut would take it away."""
+    block = [
+        "DELIVERY       12",
+        "SINK           recruiting",
+        f"CANDIDATE      {'李 ' * 20}",
+        "TRIES          0",
+        "WHY            the channel is gone",
+    ]
+    assert on_a_terminal(40).splitlines() == [*block, "", *block]
