@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from sinks.google_sheets import requests
 from sinks.google_sheets.reading import HEADER_ROW, View
 from sinks.google_sheets.requests import Request
-from sinks.table import KEY, Column, Kind, header_key
+from sinks.table import Column, Kind, header_key
 
 _PIXELS: Mapping[Kind, int] = {Kind.TEXT: 180, Kind.NUMBER: 80, Kind.DATETIME: 140, Kind.LINK: 80}
 
@@ -138,7 +138,3 @@ def _dress(view: View, columns: Sequence[Column], start: int) -> list[Request]:
         if column.kind is Kind.DATETIME and not view.exists:
             made.append(requests.date_format(sheet_id, HEADER_ROW + 1, None, index))
     return made
-
-
-def key_column(layout: Layout) -> int | None:
-    return layout.at.get(KEY)
