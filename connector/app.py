@@ -176,7 +176,7 @@ async def serve(
         except SystemExit:
             raise UsageError(
                 f"cannot listen on {config.server.host}:{config.server.port}; is another program using the port? "
-                "([server] port)"
+                "Or does the address belong to another machine? ([server] port and host)"
             ) from None
         finally:
             stopper.cancel()

@@ -63,8 +63,10 @@ def _from_module(type_name: str) -> SinkClass:
         module = import_module(f"sinks.{type_name}")
     except ModuleNotFoundError as error:
         raise _missing(type_name, error.name or "?") from error
+    except Exception as error:  # a sink that somebody is just writing may fail in any way
+        raise _not_imported(f"sinks.{type_name}", error, "mend that module") from error
     if not hasattr(module, "SINK"):  # a helper that several sinks share
-        raise _unknown(type_name)
+        raise _error("no such type of sink", f"the module sinks.{type_name} names no class SINK")
     return _checked(module.SINK, f"sinks.{type_name}.SINK")
 
 
@@ -86,9 +88,7 @@ def _from_entry_point(points: tuple[EntryPoint, ...]) -> SinkClass:
     try:
         found = points[0].load()
     except Exception as error:  # foreign code may fail in any way while it is imported
-        raise _error(
-            f"{points[0].value} cannot be imported: {type(error).__name__}: {error}", "ask the author of that package"
-        ) from error
+        raise _not_imported(points[0].value, error, "ask the author of that package") from error
     return _checked(found, points[0].value)
 
 
@@ -99,6 +99,10 @@ def _checked(found: object, place: str) -> SinkClass:
     if not (isinstance(settings, type) and issubclass(settings, SinkConfig)):
         raise _error(f"{place} has no settings", "set its `Config` to a subclass of connector.sink.SinkConfig")
     return found
+
+
+def _not_imported(what: str, error: Exception, fix: str) -> ConfigError:
+    return _error(f"{what} cannot be imported: {type(error).__name__}: {error}", fix)
 
 
 def _missing(type_name: str, module: str) -> ConfigError:

@@ -1,5 +1,6 @@
 """Types of sinks are found by name, imported only when asked for, and refused with what to do."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from connector.errors import ConfigError
 from connector.registry import BUILT_IN, known_types, load_sink_class
 
+ROOT = Path(__file__).parent.parent
 ENTRY_POINT = "[connector.sinks]\n{name} = {value}\n"
 GOOD = """
 from connector.sink import Sink, SinkConfig
@@ -75,7 +77,17 @@ def test_the_built_in_types_are_those_with_a_class():
 
 
 def test_a_helper_among_the_sinks_is_no_type():
-    assert problem_of("table").message == "no such type of sink"
+    problem = problem_of("table")
+    assert (problem.message, problem.hint) == ("no such type of sink", "the module sinks.table names no class SINK")
+
+
+def test_a_sink_that_is_just_being_written_is_told_without_a_traceback(tmp_path):
+    """By a copy of both packages with a module that is no Python."""
+    for package in ("connector", "sinks"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "sinks" / "fresh.py").write_text("def deliver(:\n")
+    said = run("load_sink_class('fresh')", cwd=tmp_path)
+    assert said[0].startswith("type: sinks.fresh cannot be imported: SyntaxError: invalid syntax")
 
 
 def test_an_unknown_type_is_told_with_the_nearest_one():
@@ -139,10 +151,11 @@ print(sorted(name for name in sys.modules if name.startswith("sinks")))
 """
 
 
-def run(call, before=""):
+def run(call, before="", cwd=ROOT):
     """What a fresh interpreter prints: nothing is imported yet there."""
     program = PROGRAM.format(call=call, before=before)
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
