@@ -219,6 +219,8 @@ class Lane:
         rest = Rest.of(settlement.ended_at, rules.rest_after(answer, failures))
         settlement.rest_until = rest.until
         settlement.resumed = look.paused is not None and rules.is_mended(answer)
+        if self.sink.state:
+            settlement.cured = [work.key for work in look.claim.works if work.id in dict(settlement.delivered)]
         if self.sink.state and isinstance(answer, Wait | SinkBroken):
             settlement.waiting = []
         if not await self._settle(lease, settlement):

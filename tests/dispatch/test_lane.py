@@ -269,6 +269,30 @@ async def test_state_sinks_get_the_newest_state_once(rig_of):
     assert await rig.states() == [SUPERSEDED, DELIVERED, DELIVERED]
 
 
+async def test_a_newer_delivery_cures_a_dead_letter_of_a_state_sink(rig_of):
+    """The row shows the newest state, so the older failure is superseded; other interviews' dead letters stay."""
+    rig = await rig_of(State())
+    rig.sinks[0].script = [all_of(Rejected("bad"))]
+    await rig.event("interview.create", "i1")
+    await rig.event("interview.create", "i2")
+    await rig.lane.step()
+    assert await rig.states() == [DEAD, DEAD]
+    await rig.event("interview.finish", "i1")
+    await rig.lane.step()
+    assert await rig.states() == [SUPERSEDED, DEAD, DELIVERED]
+
+
+async def test_a_message_that_died_stays_dead(rig_of):
+    """A later message does not say what the earlier one would have said."""
+    rig = await rig_of()
+    rig.sinks[0].script = [all_of(Rejected("bad"))]
+    await rig.event("interview.create", "i1")
+    await rig.lane.step()
+    await rig.event("interview.finish", "i1")
+    await rig.lane.step()
+    assert await rig.states() == [DEAD, DELIVERED]
+
+
 async def test_after_an_unclear_call_a_state_sink_gets_everything_due_marked(rig_of):
     """The rows return to the pool; the next batch takes what came meanwhile, too."""
     rig = await rig_of(State())
