@@ -14,6 +14,8 @@ from connector.route import Routes
 DEFAULT_PRIORITY = 100
 AGAIN_PRIORITY = 1000
 """A call asked for by `again` comes after all events."""
+VERIFY_PRIORITY = 2000
+"""A verification comes after everything else, and does not count as pending."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,16 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble, unreadable
-from sinks.google_sheets.replies import READ_FIELDS, TABS_FIELDS, WRITE_FIELDS, Book, Written
+from sinks.google_sheets.replies import (
+    PROTECTED_FIELDS,
+    READ_FIELDS,
+    TABS_FIELDS,
+    VALUES_FIELDS,
+    WRITE_FIELDS,
+    Book,
+    Columns,
+    Written,
+)
 from sinks.google_sheets.requests import Request
 
 if TYPE_CHECKING:
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BOOK = msgspec.json.Decoder(Book)
+_COLUMNS = msgspec.json.Decoder(Columns)
 _WRITTEN = msgspec.json.Decoder(Written)
 
 
@@ -49,12 +59,23 @@ class Sheets:
 
     async def tabs(self) -> Book:
         """Which tabs there are, without cells."""
-        return await self._run(lambda: self._reading(lambda client: client.tabs(TABS_FIELDS)))
+        return await self._run(lambda: self._reading(lambda client: client.tabs(TABS_FIELDS), _BOOK))
+
+    async def protection(self) -> Book:
+        """Which parts of the tabs are protected, without cells."""
+        return await self._run(lambda: self._reading(lambda client: client.tabs(PROTECTED_FIELDS), _BOOK))
 
     async def read(self, filters: Sequence[Request]) -> Book:
         """The parts that the filters select."""
         body = msgspec.json.encode({"dataFilters": filters})
-        return await self._run(lambda: self._reading(lambda client: client.read(READ_FIELDS, body)))
+        return await self._run(lambda: self._reading(lambda client: client.read(READ_FIELDS, body), _BOOK))
+
+    async def values(self, filters: Sequence[Request]) -> Columns:
+        """The columns that the filters select, as plain values; dates are serial numbers."""
+        wanted = {"dataFilters": filters, "majorDimension": "COLUMNS"}
+        options = {"valueRenderOption": "UNFORMATTED_VALUE", "dateTimeRenderOption": "SERIAL_NUMBER"}
+        body = msgspec.json.encode({**wanted, **options})
+        return await self._run(lambda: self._reading(lambda client: client.values(VALUES_FIELDS, body), _COLUMNS))
 
     async def write(self, body: Mapping[str, Any]) -> Book:
         """One atomic batch; gives the spreadsheet as it left it."""
@@ -90,9 +111,9 @@ class Sheets:
             self._client.close()
             self._client = None
 
-    def _reading(self, call: Callable[[Client], bytes]) -> Book:
-        book: Book = reading(Passing)(self._once, call, _BOOK)
-        return book
+    def _reading(self, call: Callable[[Client], bytes], decoder: msgspec.json.Decoder[T]) -> T:
+        answer: T = reading(Passing)(self._once, call, decoder)
+        return answer
 
     def _writing(self, body: Mapping[str, Any]) -> Book:
         encoded = msgspec.json.encode(body)
