@@ -17,7 +17,8 @@ LATEST = 600_000
 @dataclass(frozen=True, slots=True)
 class Settled:
     """`clean`: nothing moved, so everything landed where it was aimed. `hit` are the keys whose rows may hold values
-    of another interview, `suspects` those values, and `undo` ids that may have been put into a wrong row.
+    of another interview, `suspects` those values, and `undo` ids that may have been put into a wrong row. Of those
+    `removed` nothing is left.
     """
 
     clean: bool
@@ -26,13 +27,14 @@ class Settled:
     hit: frozenset[str] = frozenset()
     suspects: frozenset[Suspect] = frozenset()
     undo: frozenset[str] = frozenset()
+    removed: Sequence[Wanted] = ()
 
 
 def settle(share: Share, after: View) -> Settled:
     """Compares the whole key column with what it must be; where that fails, looks row by row."""
     part = share.part
     if list(after.keys or ()) == list(share.keys):
-        return Settled(clean=True, proven=part.everybody)
+        return Settled(clean=True, proven=part.written, removed=part.removals)
     astray = [change for change in part.changes if _key_at(after, change.row) != change.key]
     hit = frozenset(key for change in astray if is_text(key := _key_at(after, change.row)))
     there = key_rows(after)
@@ -40,10 +42,13 @@ def settle(share: Share, after: View) -> Settled:
     safe |= {wanted.key for wanted in part.inserts if wanted.key in there}
     proven: list[Wanted] = []
     unproven: list[Wanted] = []
-    for wanted in part.everybody:
+    for wanted in part.written:
         (proven if wanted.key in safe and wanted.key not in hit else unproven).append(wanted)
     undo = frozenset(restore.key for restore in part.restores)
-    return Settled(clean=False, proven=proven, unproven=unproven, hit=hit, suspects=_cells(astray), undo=undo)
+    removed = [wanted for wanted in part.removals if wanted.key not in there]
+    return Settled(
+        clean=False, proven=proven, unproven=unproven, hit=hit, suspects=_cells(astray), undo=undo, removed=removed
+    )
 
 
 def _cells(astray: Iterable[Change | Aim]) -> frozenset[Suspect]:
