@@ -27,12 +27,13 @@ class QuickSink(SINK):
 class Desk:
     """A google_sheets sink on an emulated spreadsheet, the newest state of each interview, and a little dispatcher."""
 
-    def __init__(self, google, key_file, tabs=(), sink=SINK, timezone="Europe/Madrid", **settings):
+    def __init__(self, google, key_file, tabs=(), sink=SINK, timezone="Europe/Madrid", style=False, **settings):
         self.google = google
         self.id = google.add_spreadsheet(tabs=tabs, timezone=timezone)
         self.person = google.person(self.id)
         self.context = FakeContext()
-        self.config = GoogleSheetsConfig(spreadsheet=self.id, credentials_file=key_file, api_url=google.url, **settings)
+        settings |= {"credentials_file": key_file, "api_url": google.url, "style": style}
+        self.config = GoogleSheetsConfig(spreadsheet=self.id, **settings)
         self.sink_class = sink
         self.sink = sink("hiring", self.config)
         self.truth: dict[str, Interview] = {}
