@@ -11,7 +11,7 @@ from typing import Any
 from connector.sink import STAGE_WORDS, Stage
 from sinks.google_sheets import requests
 from sinks.google_sheets.columns import Layout
-from sinks.google_sheets.ground import Ids
+from sinks.google_sheets.ground import Free
 from sinks.google_sheets.reading import HEADER_ROW, View
 from sinks.google_sheets.requests import Request
 from sinks.palette import HEADER_COLOUR, STAGE_COLOURS
@@ -75,17 +75,17 @@ def warn(sheet_id: int, protected_id: int, span: tuple[int, int] | None) -> Requ
     return {"addProtectedRange": {"protectedRange": {**protected, "warningOnly": True}}}
 
 
-def dress(view: View, layout: Layout, ids: Ids) -> list[Request]:
+def dress(view: View, layout: Layout, free: Free) -> list[Request]:
     """Everything that a tab gets once."""
     sheet_id = view.sheet_id
-    runs = [warn(sheet_id, ids.new(f"{sheet_id}:owned:{start}"), (start, end)) for start, end in _runs(layout)]
+    runs = [warn(sheet_id, free.id(f"{sheet_id}:owned:{start}"), (start, end)) for start, end in _runs(layout)]
     return [
         freeze(sheet_id, HEADER_ROW + 1, _frozen(view, layout)),
         header_look(sheet_id, HEADER_ROW),
         *_formats(sheet_id, layout),
         *_widths(sheet_id, layout),
         *_colours(sheet_id, layout),
-        *_filters(sheet_id, layout, ids),
+        *_filters(sheet_id, layout, free),
         *runs,
     ]
 
@@ -129,14 +129,14 @@ def _is(stage: Stage) -> Request:
     return {"type": "TEXT_EQ", "values": [{"userEnteredValue": STAGE_WORDS[stage]}]}
 
 
-def _filters(sheet_id: int, layout: Layout, ids: Ids) -> Iterator[Request]:
+def _filters(sheet_id: int, layout: Layout, free: Free) -> Iterator[Request]:
     """Filter views: each person sorts and filters for themselves, and the rows stay where they are."""
     if (column := layout.at.get("stage")) is None:
         return
     for title, stage, order in FILTERS:
         spec = {"columnIndex": column, "filterCriteria": {"condition": _is(stage)}}
         view: Request = {
-            "filterViewId": ids.new(f"{sheet_id}:filter:{title}"),
+            "filterViewId": free.id(f"{sheet_id}:filter:{title}"),
             "title": title,
             "range": {"sheetId": sheet_id, "startRowIndex": HEADER_ROW},
             "filterSpecs": [spec],

@@ -51,15 +51,6 @@ class Ground(msgspec.Struct, rename="camel"):
     def holds(self, sheet_id: int) -> bool:
         return any(tab.properties.sheet_id == sheet_id for tab in self.sheets)
 
-    def free_title(self, wish: str) -> str:
-        """The title itself, or with a number when a tab has it; Google tells titles apart without letter case."""
-        used = {tab.properties.title.casefold() for tab in self.sheets}
-        title, number = wish, 1
-        while title.casefold() in used:
-            number += 1
-            title = f"{wish} ({number})"
-        return title
-
 
 GROUND_FIELDS = (
     "properties(title),developerMetadata(metadataId,metadataKey,metadataValue),"
@@ -68,15 +59,26 @@ GROUND_FIELDS = (
 """Field mask of the look at the whole spreadsheet."""
 
 
-class Ids:
-    """Ids for new objects: none that is in use, for whatever, and the same for whoever looks at the same ground."""
+class Free:
+    """Ids and titles for new objects: none that is in use, and the same for whoever looks at the same ground."""
 
     def __init__(self, ground: Ground) -> None:
-        self._used = {number for tab in ground.sheets for number in tab.ids()}
+        self._ids = {number for tab in ground.sheets for number in tab.ids()}
+        self._titles = {tab.properties.title.casefold() for tab in ground.sheets}
 
-    def new(self, name: str) -> int:
+    def id(self, name: str) -> int:
+        """One for an object of whatever kind; `name` says which."""
         wish = crc32(name.encode()) & _MOST or 1
-        while wish in self._used:
+        while wish in self._ids:
             wish = wish % _MOST + 1
-        self._used.add(wish)
+        self._ids.add(wish)
         return wish
+
+    def title(self, wish: str) -> str:
+        """The title itself, or with a number when a tab has it; Google tells titles apart without letter case."""
+        title, number = wish, 1
+        while title.casefold() in self._titles:
+            number += 1
+            title = f"{wish} ({number})"
+        self._titles.add(title.casefold())
+        return title

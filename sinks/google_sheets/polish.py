@@ -19,7 +19,7 @@ from sinks.google_sheets.columns import Layout, hold_requests
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.dress import dress
 from sinks.google_sheets.errors import CallFailed, Trouble
-from sinks.google_sheets.ground import Ground, Ids
+from sinks.google_sheets.ground import Free, Ground
 from sinks.google_sheets.reading import HEADER_ROW, View
 from sinks.google_sheets.requests import Request
 from sinks.google_sheets.summary import Source, summarize
@@ -70,13 +70,13 @@ async def polish(calls: Calls, seen: Sequence[Seen], config: GoogleSheetsConfig,
 
 def dressing(due: Sequence[Seen], ground: Ground, *, per_position: bool, summary: bool = True) -> Mapping[str, Any]:
     """The body of the one write. It is refused when a tab was dressed already, or when a column was moved since."""
-    ids = Ids(ground)
+    free = Free(ground)
     batch: list[Request] = []
     for view, layout in due:
         number = first_number(view.sheet_id)
         batch += [requests.mark_dressed(view.sheet_id, number - 2), *hold_requests(view, layout, number - 1)]
-        batch += dress(view, layout, ids)
+        batch += dress(view, layout, free)
     if summary:
         sources = [Source(view, layout) for view, layout in due]
-        batch += summarize(sources, ground, ids, per_position=per_position)
+        batch += summarize(sources, ground, free, per_position=per_position)
     return requests.batch_body(batch, [requests.row_range(due[0][0].title, HEADER_ROW)])

@@ -15,7 +15,7 @@ from connector.sink import STAGE_WORDS
 from sinks.google_sheets import requests
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.dress import colour, freeze, header_look, warn
-from sinks.google_sheets.ground import Ground, Ids
+from sinks.google_sheets.ground import Free, Ground
 from sinks.google_sheets.reading import HEADER_ROW, View
 from sinks.google_sheets.requests import Request, column_letters
 from sinks.palette import HEADER_COLOUR, STAGE_COLOURS
@@ -60,21 +60,21 @@ class Source:
         return f'{key};"?*";{key};{_differs(self.header(KEY))}'
 
 
-def summarize(sources: Sequence[Source], ground: Ground, ids: Ids, *, per_position: bool) -> list[Request]:
+def summarize(sources: Sequence[Source], ground: Ground, free: Free, *, per_position: bool) -> list[Request]:
     """What adds the tabs to a Summary: to one of their own each, or to that of all positions, which is made first.
 
     When people deleted the Summary of all positions, it stays deleted.
     """
     sources = [source for source in sources if source.counts]
     if not per_position:
-        return [request for source in sources for request in _of_one_tab(source, ground, ids)]
+        return [request for source in sources for request in _of_one_tab(source, free)]
     if not sources:
         return []
     made: list[Request] = []
     if (sheet_id := _known(ground)) is None:
-        sheet_id = ids.new(f"{TITLE}:positions")
+        sheet_id = free.id(f"{TITLE}:positions")
         totals = [f"=SUM({letters}{_FIRST + 1}:{letters})" for letters in _count_letters()]
-        made = [*_blank(sheet_id, ground, ids, totals), requests.tag_spreadsheet(SUMMARY_TAG, str(sheet_id))]
+        made = [*_blank(sheet_id, free, totals), requests.tag_spreadsheet(SUMMARY_TAG, str(sheet_id))]
     elif not ground.holds(sheet_id):
         return []
     rows = [{"values": [_text(source.view.title), *map(_formula, _counts(source, ""))]} for source in sources]
@@ -86,10 +86,10 @@ def _known(ground: Ground) -> int | None:
     return int(found[0]) if found and found[0].isdecimal() else None
 
 
-def _of_one_tab(source: Source, ground: Ground, ids: Ids) -> list[Request]:
+def _of_one_tab(source: Source, free: Free) -> list[Request]:
     """The positions in the tab are listed by a formula, so that new ones come by themselves."""
-    sheet_id = ids.new(f"{TITLE}:{source.view.sheet_id}")
-    made = _blank(sheet_id, ground, ids, _counts(source, ""))
+    sheet_id = free.id(f"{TITLE}:{source.view.sheet_id}")
+    made = _blank(sheet_id, free, _counts(source, ""))
     if "position_name" in source.layout.at:
         position, key = source.column("position_name"), source.column(KEY)
         listed = f'{position};{position}<>"";{key}<>"";{key}<>{source.header(KEY)}'
@@ -130,12 +130,12 @@ def _differs(cell: str) -> str:
     return f'"<>"&{_exact(cell)}'
 
 
-def _blank(sheet_id: int, ground: Ground, ids: Ids, totals: Sequence[str]) -> list[Request]:
+def _blank(sheet_id: int, free: Free, totals: Sequence[str]) -> list[Request]:
     """The tab with its header, the line of all positions and the chart."""
     words = [_text(STAGE_WORDS[stage], STAGE_COLOURS[stage]) for stage in STAGES]
     header = [_text("Position", HEADER_COLOUR), *words, _text("All", HEADER_COLOUR)]
     grid = {"rowCount": ROWS, "columnCount": WIDTH, "hideGridlines": True}
-    properties = {"sheetId": sheet_id, "title": ground.free_title(TITLE), "gridProperties": grid}
+    properties = {"sheetId": sheet_id, "title": free.title(TITLE), "gridProperties": grid}
     return [
         {"addSheet": {"properties": properties}},
         header_look(sheet_id, HEADER_ROW),
@@ -143,8 +143,8 @@ def _blank(sheet_id: int, ground: Ground, ids: Ids, totals: Sequence[str]) -> li
         requests.column_width(sheet_id, 0, 240),
         _write(sheet_id, HEADER_ROW, header, _FIELDS),
         _write(sheet_id, _TOTAL, [_bold(_text(ALL)), *(_bold(_formula(each)) for each in totals)], _FIELDS),
-        warn(sheet_id, ids.new(f"{sheet_id}:owned"), None),
-        _chart(sheet_id, ids.new(f"{sheet_id}:chart")),
+        warn(sheet_id, free.id(f"{sheet_id}:owned"), None),
+        _chart(sheet_id, free.id(f"{sheet_id}:chart")),
     ]
 
 

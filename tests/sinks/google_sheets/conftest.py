@@ -27,12 +27,12 @@ class QuickSink(SINK):
 class Desk:
     """A google_sheets sink on an emulated spreadsheet, the newest state of each interview, and a little dispatcher."""
 
-    def __init__(self, google, key_file, tabs=(), sink=SINK, timezone="Europe/Madrid", style=False, **settings):
+    def __init__(self, google, key_file, tabs=(), sink=SINK, timezone="Europe/Madrid", **settings):
         self.google = google
         self.id = google.add_spreadsheet(tabs=tabs, timezone=timezone)
         self.person = google.person(self.id)
         self.context = FakeContext()
-        settings |= {"credentials_file": key_file, "api_url": google.url, "style": style}
+        settings = {"credentials_file": key_file, "api_url": google.url, "style": False, **settings}
         self.config = GoogleSheetsConfig(spreadsheet=self.id, **settings)
         self.sink_class = sink
         self.sink = sink("hiring", self.config)

@@ -157,7 +157,9 @@ async def test_columns_of_people_are_neither_formatted_nor_protected(styled):
     assert "userEnteredFormat" not in styled.google.cell(styled.id, TAB, 1, 2)
 
 
-@pytest.mark.parametrize("fault", [faults.APPLY_503, faults.REFUSE, faults.DROP, faults.TRUNCATE], ids=lambda fault: fault.kind)
+@pytest.mark.parametrize(
+    "fault", [faults.APPLY_503, faults.REFUSE, faults.DROP, faults.TRUNCATE], ids=lambda fault: fault.kind
+)
 async def test_a_lost_answer_neither_fails_a_delivery_nor_doubles_a_rule(styled, fault):
     def refuse_the_second():
         styled.google.faults.add(replace(fault, match="write"))
