@@ -23,7 +23,7 @@ def page(book: Book) -> str:
 
 def _table(tab: Tab) -> str:
     rows = tab.rows[:_ROWS]
-    while rows and not rows[-1]:
+    while rows and all(value_of(stored) is None for stored in rows[-1]):
         rows = rows[:-1]
     width = max(map(len, rows), default=0)
     head = "<th></th>" + "".join(f"<th>{letters(column)}</th>" for column in range(width))
