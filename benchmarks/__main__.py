@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 from benchmarks import tables
@@ -13,11 +14,11 @@ from benchmarks.wrk import Missing
 NAMES = ("ingest", "burst", "memory", "startup")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(NAMES)}; none = all")
     parser.add_argument("--quick", action="store_true", help="a second or two each, for trying out; no figures to keep")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in NAMES]
     if unknown:
         parser.error(f"no measurement {unknown[0]!r}; there are: {', '.join(NAMES)}")

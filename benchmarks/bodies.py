@@ -53,6 +53,13 @@ def stream(*, updates: bool = True, seed: int = 1) -> Iterator[Webhook]:
             number += 1
 
 
+def invited_and_finished(number: int = 0) -> tuple[Webhook, Webhook]:
+    """The two events of one interview that no stream has, dated now; another number is another interview."""
+    now = time.time_ns() // 1_000_000
+    interview_id = f"{2**95 + number:024x}"
+    return _webhook("interview.create", interview_id, 0, now), _webhook("interview.finish", interview_id, 0, now + 1)
+
+
 def _webhook(event: str, interview_id: str, position: int, date: int) -> Webhook:
     body = msgspec.json.encode({"event": event, "data": _interview(event, interview_id, position, date), "date": date})
     return Webhook(interview_id, event, body, sign(SECRET, body))

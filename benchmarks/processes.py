@@ -32,14 +32,18 @@ class Running:
     started: float
     ready: float
 
-    def cpu(self) -> float:
-        """Seconds of CPU time used so far, of all its threads."""
+    def cpu(self, *, children: bool = False) -> float:
+        """Seconds of CPU time used so far, of all its threads, with `children` of processes it waited for too."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return sum(map(int, fields[11 : 15 if children else 13])) / TICKS
 
     def memory(self) -> float:
         """Resident set, in MB of 10^6 bytes."""
         return self._status("VmRSS")
+
+    def memory_own(self) -> float:
+        """The part of the resident set that is no page of a file, in MB."""
+        return self._status("RssAnon")
 
     def memory_peak(self) -> float:
         """Greatest resident set since the start or the last `forget_peak`, in MB."""

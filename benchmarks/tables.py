@@ -73,7 +73,8 @@ def disk(folder: Path, times: int = 100) -> str:
             started = time.perf_counter()
             os.fdatasync(file.fileno())
             taken.append((time.perf_counter() - started) * 1000)
-    return f"a write of 8 KiB is durable (fdatasync) after {number(median(taken))} ms, p99 {percentile(taken, 0.99):.1f} ms"
+    slow = percentile(taken, 0.99)
+    return f"a write of 8 KiB is durable (fdatasync) after {number(median(taken))} ms, p99 {number(slow)} ms"
 
 
 def _model() -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
-import uvicorn
 from litestar import Litestar
 from litestar.config.allowed_hosts import AllowedHostsConfig
 
@@ -32,6 +30,7 @@ from connector.store.store import SqliteStore
 from connector.web.health import Health, health_routes
 from connector.web.metrics import Metrics
 from connector.web.receiver import Receiver, route_handler
+from connector.web.server import listen, signals
 
 INTAKE_LIMIT = 4096
 """Requests that may wait for the store at once; a body has at most 1 MiB, usually one or two KiB."""
@@ -57,8 +56,11 @@ def store_path(config: Config) -> Path:
 
 
 @asynccontextmanager
-async def running(config: Config, secrets: Sequence[str], *, clock: Clock | None = None) -> AsyncIterator[Service]:
-    """A service from start to graceful stop. `secrets` are the webhook secrets, generated ones included.
+async def running(
+    config: Config, secrets: Sequence[str], *, clock: Clock | None = None, hurry: asyncio.Event | None = None
+) -> AsyncIterator[Service]:
+    """A service from start to graceful stop. `secrets` are the webhook secrets, generated ones included; `hurry` cuts
+    calls off that a stop still waits for.
 
     Holds the store for itself, and makes it or brings its schema up to date first. Raises `UsageError` when another
     process serves it, `StoreUnavailable` and `SchemaMismatch` when the file cannot be used.
@@ -75,8 +77,10 @@ async def running(config: Config, secrets: Sequence[str], *, clock: Clock | None
             await service.dispatcher.start()
             yield service
         finally:
-            await service.dispatcher.stop(config.delivery.stop_timeout)
-            await service.store.close()
+            try:
+                await service.dispatcher.stop(config.delivery.stop_timeout, hurry)
+            finally:
+                await service.store.close()
 
 
 def _wire(config: Config, secrets: Sequence[str], path: Path, sinks: Sequence[Sink[Any]], clock: Clock) -> Service:
@@ -106,40 +110,10 @@ def _wire(config: Config, secrets: Sequence[str], path: Path, sinks: Sequence[Si
     app = Litestar(
         [route_handler(config.hireflix.webhook_path, receiver), health],
         openapi_config=None,
-        allowed_hosts=AllowedHostsConfig(allowed_hosts=hosts) if hosts else None,
+        allowed_hosts=AllowedHostsConfig(allowed_hosts=hosts, www_redirect=False) if hosts else None,
         logging_config=None,
     )
     return Service(app, store, dispatcher, metrics)
-
-
-class _Server(uvicorn.Server):
-    """Tells its address once it listens."""
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[str], Awaitable[None]]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    async def exit_after(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self.should_exit = True
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """The server's own way raises the signal again at the end, which would kill us before the lanes have ended."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            await self._on_started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
 async def serve(
@@ -150,36 +124,13 @@ async def serve(
 ) -> None:
     """Serves until SIGINT, SIGTERM or `stop`, then stops intake, lets calls under way end, and returns.
 
-    `on_started` is told the base address. Raises as `running`; `UsageError` when the address cannot be had.
+    `on_started` is told the base address. A second signal cuts calls off: they come back at the next start, marked.
+    Raises as `running`; `UsageError` when the address cannot be had.
     """
-    async with running(config, secrets) as service:
-        server = _Server(
-            uvicorn.Config(
-                service.app,
-                host=config.server.host,
-                port=config.server.port,
-                loop="none",
-                http="httptools",
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=10,
-            ),
-            on_started,
-        )
-        stopper = asyncio.create_task(server.exit_after(stop or asyncio.Event()))
-        try:
-            await server.serve()
-        except SystemExit:
-            raise UsageError(
-                f"cannot listen on {config.server.host}:{config.server.port}; is another program using the port? "
-                "([server] port)"
-            ) from None
-        finally:
-            stopper.cancel()
+    stop, hurry = stop or asyncio.Event(), asyncio.Event()
+    with signals(stop, hurry):
+        async with running(config, secrets, hurry=hurry) as service:
+            await listen(service.app, config.server.host, config.server.port, on_started, stop=stop, hurry=hurry)
 
 
 def run(main: Callable[[], Awaitable[None]]) -> None:

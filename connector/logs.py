@@ -21,14 +21,18 @@ QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alem
 SECRET_NAMES = re.compile(
     r"secret|token|password|authorization|credential|api_key|signature|private_key", re.IGNORECASE
 )
-SECRET_TEXTS = re.compile(
-    r"[\w.+-]+@[\w-]+(\.[\w-]+)+"  # an e-mail address
+SECRET_TEXTS = re.compile(  # each part is linear in the text: what is logged may be long and hostile
+    r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)+"  # an e-mail address
     r"|xox[a-z]-[\w-]+|whsec_[\w+/=]+|ya29\.[\w.-]+"  # Slack, Standard Webhooks, Google
-    r"|Bearer\s+\S+|-----BEGIN[^-]+-----"
-    r"|(?<=://)[^/\s@]+:[^/\s@]+(?=@)"  # credentials in an address
+    r"|Bearer\s++\S+|-----BEGIN[\s\S]*+"  # what follows a key's first line is the key
+    r"|(?<=://)[^/\s@:]*+:[^/\s@]*+(?=@)"  # credentials in an address
     r"|hooks\.slack\.com/services/\S+"
 )
 HIDDEN = "[hidden]"
+TEXT_MAX = 2000
+"""Characters of one text; no line of ours is longer, but a library's may be."""
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What could move a terminal's cursor, or make two lines of one."""
 
 
 def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None) -> None:
@@ -107,10 +111,12 @@ def masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 def _hide(name: str, value: Any) -> Any:
     if SECRET_NAMES.search(name):
         return HIDDEN
-    if isinstance(value, str):
-        return SECRET_TEXTS.sub(HIDDEN, value)
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, BaseException):
+        return place_of(value)
     if isinstance(value, Mapping):
         return {key: _hide(str(key), entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_hide(name, entry) for entry in value]
-    return value
+    return CONTROL.sub("\ufffd", SECRET_TEXTS.sub(HIDDEN, str(value))[:TEXT_MAX])

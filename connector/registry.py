@@ -20,13 +20,13 @@ from connector.errors import ConfigError, Problem
 from connector.sink import Sink, SinkConfig
 
 GROUP = "connector.sinks"
-BUILT_IN = ("console", "google_sheets", "slack", "webhook", "workbook")
 EXTRAS = {"google_sheets": "sheets", "slack": "slack"}
 """Type -> the extra of this distribution that brings what the type needs."""
 
 SinkClass: TypeAlias = type[Sink[Any]]
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]*")
+_NAMES_A_CLASS = re.compile(r"^SINK\s*[:=]", re.MULTILINE)
 
 
 def load_sink_class(type_name: str) -> SinkClass:
@@ -46,7 +46,17 @@ def load_sink_class(type_name: str) -> SinkClass:
 
 def known_types() -> tuple[str, ...]:
     """Names that `type` may have, sorted; nothing is imported to find them."""
-    return tuple(sorted({*BUILT_IN, *entry_points(group=GROUP).names}))
+    return tuple(sorted({*built_in_types(), *entry_points(group=GROUP).names}))
+
+
+def built_in_types() -> tuple[str, ...]:
+    """The modules of our own that name a class `SINK`, sorted; they are read and not imported."""
+    return tuple(sorted(module.name for module in iter_modules([str(_sinks_folder())]) if _names_a_class(module.name)))
+
+
+def _names_a_class(module: str) -> bool:
+    places = (_sinks_folder() / f"{module}.py", _sinks_folder() / module / "__init__.py")
+    return any(_NAMES_A_CLASS.search(place.read_text(encoding="utf-8")) for place in places if place.is_file())
 
 
 def _sinks_folder() -> Path:
@@ -63,8 +73,10 @@ def _from_module(type_name: str) -> SinkClass:
         module = import_module(f"sinks.{type_name}")
     except ModuleNotFoundError as error:
         raise _missing(type_name, error.name or "?") from error
+    except Exception as error:  # a sink that somebody is just writing may fail in any way
+        raise _not_imported(f"sinks.{type_name}", error, "mend that module") from error
     if not hasattr(module, "SINK"):  # a helper that several sinks share
-        raise _unknown(type_name)
+        raise _error("no such type of sink", f"the module sinks.{type_name} names no class SINK")
     return _checked(module.SINK, f"sinks.{type_name}.SINK")
 
 
@@ -86,9 +98,7 @@ def _from_entry_point(points: tuple[EntryPoint, ...]) -> SinkClass:
     try:
         found = points[0].load()
     except Exception as error:  # foreign code may fail in any way while it is imported
-        raise _error(
-            f"{points[0].value} cannot be imported: {type(error).__name__}: {error}", "ask the author of that package"
-        ) from error
+        raise _not_imported(points[0].value, error, "ask the author of that package") from error
     return _checked(found, points[0].value)
 
 
@@ -101,9 +111,15 @@ def _checked(found: object, place: str) -> SinkClass:
     return found
 
 
+def _not_imported(what: str, error: Exception, fix: str) -> ConfigError:
+    return _error(f"{what} cannot be imported: {type(error).__name__}: {error}", fix)
+
+
 def _missing(type_name: str, module: str) -> ConfigError:
     extra = EXTRAS.get(type_name)
-    fix = f"pip install 'hireflix-connector[{extra}]'" if extra else f"install the package that brings {module}"
+    fix = f"install the package that brings {module}"
+    if extra:
+        fix = f"pip install 'hireflix-connector[{extra}]', or `make install` in a checkout"
     return _error(f"{type_name} needs the Python module {module}, which is not installed", fix)
 
 

@@ -40,11 +40,11 @@ THROTTLED_SECONDS = 30.0
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 _FIXES = {
-    401: "the receiver asks for credentials: check the address and the secret",
-    403: "the receiver forbids it: check the address, and that its firewall lets this machine in",
+    401: "the destination asks for credentials: check the address and the secret",
+    403: "the destination forbids it: check the address, and that its firewall lets this machine in",
     404: "nothing listens at that path: check the address",
     407: "the proxy asks for credentials: set them in HTTPS_PROXY",
-    410: "the receiver wants no more events: give a new address, or take this sink out",
+    410: "the destination wants no more events: give a new address, or take this sink out",
 }
 
 
@@ -86,15 +86,17 @@ class WebhookConfig(SinkConfig):
         description="Signs every request: `whsec_` and the base64 of 24 to 64 random bytes."
     )
     previous_secret: Annotated[SecretStr, AfterValidator(_checked_secret)] | None = Field(
-        default=None, description="Signs as well while the receiver changes from this secret to `secret`."
+        default=None, description="Signs as well while the destination changes from this secret to `secret`."
     )
-    timeout: float = Field(default=15, gt=0, le=30, description="Seconds that the receiver may take for one request.")
+    timeout: float = Field(
+        default=15, gt=0, le=30, description="Seconds that the destination may take for one request."
+    )
 
 
 class Webhook(Sink[WebhookConfig]):
-    """Posts one event per request; the delivery's id is `webhook-id` on every attempt, so a receiver can drop repeats.
+    """Posts one event per request; the delivery's id is `webhook-id` on every attempt, so that repeats can be dropped.
 
-    Requests go out one after the other: a receiver sees the events of an interview in the order they arrived.
+    Requests go out one after the other: a destination sees the events of an interview in the order they arrived.
     """
 
     Config = WebhookConfig
@@ -130,7 +132,7 @@ class Webhook(Sink[WebhookConfig]):
         return [f"POST to {host_of(self._url)}\n{_readable(delivery)}" for delivery in batch.deliveries]
 
     async def check(self) -> list[Finding]:
-        """Whether the name resolves; posts nothing, because the receiver would take it for an event."""
+        """Whether the name resolves; posts nothing, because the destination would take it for an event."""
         host = host_of(self._url)
         try:
             await asyncio.get_running_loop().getaddrinfo(host, None)
@@ -216,7 +218,7 @@ def _message_id(delivery_id: str) -> str:
 def read_answer(status: int, headers: httpx.Headers, now: int) -> Outcome:
     """What a status means for the delivery; raises `SinkBroken` where a person must act. `now` is epoch ms."""
     if httpx.codes.is_redirect(status):
-        raise SinkBroken(f"the receiver redirects (status {status})", "set `url` to the address it redirects to")
+        raise SinkBroken(f"the destination redirects (status {status})", "set `url` to the address it redirects to")
     reason = f"status {status}"
     match classify(status):
         case Answer.OK:
@@ -227,7 +229,7 @@ def read_answer(status: int, headers: httpx.Headers, now: int) -> Outcome:
         case Answer.UNCLEAR:
             return RetryLater(reason, after=retry_after(headers, now), unclear=True)
         case Answer.DENIED:
-            raise SinkBroken(f"the receiver answered with status {status}", _FIXES[status])
+            raise SinkBroken(f"the destination answered with status {status}", _FIXES[status])
         case Answer.REFUSED:
             return Rejected(reason)
 
@@ -235,7 +237,7 @@ def read_answer(status: int, headers: httpx.Headers, now: int) -> Outcome:
 def _not_reached(error: httpx.TransportError) -> Outcome:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         raise SinkBroken(
-            "the receiver's certificate is not trusted",
+            "the destination's certificate is not trusted",
             "renew or complete its certificate, or name your own authority's file in SSL_CERT_FILE",
         ) from None
     return RetryLater("not reachable", lane=True)

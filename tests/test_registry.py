@@ -1,14 +1,19 @@
 """Types of sinks are found by name, imported only when asked for, and refused with what to do."""
 
+import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
+import sinks
 from connector.errors import ConfigError
-from connector.registry import BUILT_IN, known_types, load_sink_class
+from connector.registry import built_in_types, known_types, load_sink_class
 
+ROOT = Path(__file__).parent.parent
 ENTRY_POINT = "[connector.sinks]\n{name} = {value}\n"
 GOOD = """
 from connector.sink import Sink, SinkConfig
@@ -59,23 +64,28 @@ def test_a_built_in_type_is_the_module_of_that_name():
 
 
 def test_the_built_in_types_are_known():
-    assert set(BUILT_IN) <= set(known_types())
+    assert set(built_in_types()) <= set(known_types())
 
 
 def test_the_built_in_types_are_those_with_a_class():
-    """A helper that several sinks share is no type."""
-    folder = Path(__file__).parent.parent / "sinks"
-    places = [*folder.glob("*.py"), *folder.glob("*/__init__.py")]
-    have = {
-        place.parent.name if place.stem == "__init__" else place.stem
-        for place in places
-        if "\nSINK = " in place.read_text()
-    }
-    assert have == set(BUILT_IN)
+    """As importing them tells; a helper that several sinks share is no type."""
+    modules = {module.name: import_module(f"sinks.{module.name}") for module in iter_modules(sinks.__path__)}
+    assert set(built_in_types()) == {name for name, module in modules.items() if hasattr(module, "SINK")}
+    assert "table" in modules
 
 
 def test_a_helper_among_the_sinks_is_no_type():
-    assert problem_of("table").message == "no such type of sink"
+    problem = problem_of("table")
+    assert (problem.message, problem.hint) == ("no such type of sink", "the module sinks.table names no class SINK")
+
+
+def test_a_sink_that_is_just_being_written_is_told_without_a_traceback(tmp_path):
+    """By a copy of both packages with a module that is no Python."""
+    for package in ("connector", "sinks"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "sinks" / "fresh.py").write_text("def deliver(:\n")
+    said = run("load_sink_class('fresh')", cwd=tmp_path)
+    assert said[0].startswith("type: sinks.fresh cannot be imported: SyntaxError: invalid syntax")
 
 
 def test_an_unknown_type_is_told_with_the_nearest_one():
@@ -130,7 +140,7 @@ PROGRAM = """
 import sys
 {before}
 from connector.errors import ConfigError
-from connector.registry import BUILT_IN, known_types, load_sink_class
+from connector.registry import built_in_types, known_types, load_sink_class
 try:
     {call}
 except ConfigError as error:
@@ -139,10 +149,11 @@ print(sorted(name for name in sys.modules if name.startswith("sinks")))
 """
 
 
-def run(call, before=""):
+def run(call, before="", cwd=ROOT):
     """What a fresh interpreter prints: nothing is imported yet there."""
     program = PROGRAM.format(call=call, before=before)
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
@@ -154,9 +165,14 @@ def test_only_the_type_asked_for_is_imported():
     assert run("load_sink_class('console')") == ["['sinks', 'sinks.console']"]
 
 
-def test_a_missing_dependency_names_the_extra():
+def test_a_missing_dependency_is_named():
     lines = run("load_sink_class('webhook')", before="sys.modules['httpx'] = None")
     assert lines[0].startswith("type: webhook needs the Python module httpx, which is not installed")
+
+
+def test_a_missing_extra_is_named_for_those_who_installed_and_for_those_with_a_checkout():
+    lines = run("load_sink_class('slack')", before="sys.modules['slack_sdk'] = None")
+    assert lines[0].endswith("(pip install 'hireflix-connector[slack]', or `make install` in a checkout)")
 
 
 def test_another_top_level_package_named_sinks_is_refused(tmp_path):

@@ -19,10 +19,10 @@ log = structlog.get_logger("connector")
 
 
 def warn(settings: Config) -> None:
-    """Logs what is legal but odd; what is dangerous stands out on standard error too."""
+    """Logs what is legal but odd; what is dangerous stands out too where people read."""
     for warning in settings.warnings:
         log.warning("configuration", place=warning.place, problem=warning.message, hint=warning.hint)
-    if settings.hireflix.allow_unsigned:
+    if settings.hireflix.allow_unsigned and sys.stderr.isatty() and settings.logs.format != "json":
         bar = "!" * 78
         text = "hireflix.allow_unsigned is on: anyone who knows the address can make up interviews."
         print(
@@ -36,8 +36,8 @@ def secrets_of(settings: Config) -> list[str]:
     return [secret.get_secret_value() for secret in settings.hireflix.webhook_secrets]
 
 
-def banner(settings: Config, base: str, *, named: Path | None = None, new_secret: bool = False) -> str:
-    """The lines a person reads at the start. `base` is the address as it is, `named` the file given by `--config`."""
+def banner(settings: Config, base: str, *, new_secret: bool = False) -> str:
+    """The lines a person reads at the start. `base` is the address as it is."""
     source = "the embedded default, no config file" if settings.path is None else str(settings.path)
     receiver = base + settings.hireflix.webhook_path
     lines = [
@@ -47,7 +47,7 @@ def banner(settings: Config, base: str, *, named: Path | None = None, new_secret
         f"  Health    {base}/health/ready and {base}/metrics",
         f"  Store     {settings.store.file}",
         *_sinks(settings),
-        f"  Try it    {try_it(settings, receiver, named)}",
+        f"  Try it    {try_it(settings, receiver)}",
     ]
     return "\n".join(lines)
 
@@ -76,22 +76,27 @@ def place_of(entry: SinkEntry) -> str:
     return str(path) if isinstance(path, Path) else entry.cls(entry.name, entry.config).destination
 
 
-def try_it(settings: Config, receiver: str, named: Path | None) -> str:
+def try_it(settings: Config, receiver: str) -> str:
     """A command to paste that sends a sample to this very service."""
-    words = [*executable(), "send", "--sample", "interview.finish"]
-    if named is not None:
-        words += ["--config", str(named)]
+    words = ["send", "--sample", "interview.finish"]
     if settings.server.port == 0 or receiver_url(settings) != receiver:
         words += ["--url", receiver]
-    return shlex.join(words)
+    return to_paste(settings, *words)
+
+
+def to_paste(settings: Config, *words: str) -> str:
+    """A command that works in any terminal, wherever that stands: with this configuration, by the program's path."""
+    if settings.path is None:
+        return f"cd {shlex.quote(str(settings.folder))} && {shlex.join([*executable(), *words])}"
+    return shlex.join([*executable(), *words, "--config", str(settings.path)])
 
 
 def executable() -> list[str]:
-    """How to call this program from here: by its name if the shell finds it, else by its path."""
+    """How to call this program from anywhere: by its name if the shell finds it, else by its path."""
     called = Path(sys.argv[0])
     if called.name != "connector":
         return [sys.executable, "-m", "connector.cli"]
     found = shutil.which("connector")
     if found is not None and Path(found).resolve() == called.resolve():
         return ["connector"]
-    return [str(called)]
+    return [str(called.absolute())]

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from connector import app, logs
-from connector.cli.banner import banner, secrets_of
+from connector.cli.banner import banner, secrets_of, to_paste
 from connector.cli.opened import looking, now
 from connector.cli.send import TIMEOUT, headers
 from connector.config import Config, ensure_secret, load
@@ -91,7 +91,7 @@ class Demonstration:
         other = sum(self.answers.values()) - accepted - repeats
         lines = [f"\nAll is delivered: {accepted} events accepted, {repeats} repeats recognised, {other} refused."]
         if not self.once:
-            lines.append(f"Look around with `cd {settings.folder}` and `connector status`; Ctrl-C ends the demo.")
+            lines.append(f"Look around: {to_paste(settings, 'status')}\nCtrl-C ends the demo.")
         return "\n".join(lines)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,7 +32,7 @@ def serve(config: o.ConfigOption = None, role: RoleOption = Role.ALL) -> None:
     loaded = load(config)
     _require_servable(loaded, role)
     settings = ensure_secret(loaded)
-    _run(settings, config, new_secret=not loaded.hireflix.webhook_secrets)
+    _run(settings, new_secret=not loaded.hireflix.webhook_secrets)
 
 
 def _require_servable(settings: Config, role: Role) -> None:
@@ -47,7 +46,7 @@ def _require_servable(settings: Config, role: Role) -> None:
         )
 
 
-def _run(settings: Config, named: Path | None, *, new_secret: bool) -> None:
+def _run(settings: Config, *, new_secret: bool) -> None:
     from connector import app, logs
     from connector.cli.banner import banner, secrets_of, warn
 
@@ -55,6 +54,6 @@ def _run(settings: Config, named: Path | None, *, new_secret: bool) -> None:
     warn(settings)
 
     async def tell(base: str) -> None:
-        print(banner(settings, base, named=named, new_secret=new_secret), flush=True)
+        print(banner(settings, base, new_secret=new_secret), flush=True)
 
     app.run(lambda: app.serve(settings, secrets_of(settings), tell))

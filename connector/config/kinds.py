@@ -39,10 +39,16 @@ def _secret(secret: SecretStr) -> SecretStr:
 
 def _url_path(path: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
-        raise ValueError("must be a path such as /webhooks/hireflix")
+        raise ValueError("must be a path such as /webhooks/hireflix, with no / at its end")
     if any(path == ours or path.startswith(f"{ours}/") for ours in _OURS):
         raise ValueError(f"must not begin with one of our own paths: {', '.join(_OURS)}")
     return path
+
+
+def _trusted_host(host: str) -> str:
+    if not re.fullmatch(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?", host):
+        raise ValueError("must be a host name such as hooks.example.org or *.example.org, without https:// and path")
+    return host
 
 
 def _store_url(secret: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -67,4 +73,5 @@ Timezone = Annotated[str, AfterValidator(known_timezone)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 UrlPath = Annotated[str, AfterValidator(_url_path)]
 StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
+TrustedHost = Annotated[str, AfterValidator(_trusted_host)]
 EventName = Annotated[str, AfterValidator(_event_name)]

@@ -127,9 +127,17 @@ def merged(low: Tree, high: Tree) -> Tree:
     return both
 
 
+def _as_header(keys: re.Match[str]) -> str:
+    """`('server',)`, as the parser names a table, as people write it."""
+    names = re.findall("'([^']*)'", keys[0])
+    return f"[{'.'.join(names)}]"
+
+
 def _broken_toml(path: Path, text: str, message: str) -> Problem:
     found = re.search(r" \(at line (\d+), column (\d+)\)$", message)
     line = int(found[1]) if found else text.count("\n") + 1
     told = re.sub(r" \(at .*\)$", "", message)
-    hint = 'text stands in double quotes: name = "value"' if "Invalid value" in told else ""
+    told = re.sub(r"\('.*',?\)", _as_header, told)
+    quotes = "Invalid value" in told or "Illegal character '\\n'" in told
+    hint = 'text stands in double quotes: name = "value"' if quotes else ""
     return Problem(f"{path.name}, line {line}", f"is no TOML: {told[:1].lower()}{told[1:]}", hint)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from connector.config.kinds import EventName, Secret, StoreUrl, Timezone, UrlPath
+from connector.config.kinds import EventName, Secret, StoreUrl, Timezone, TrustedHost, UrlPath
 from connector.errors import Problem
 from connector.http import SafeUrl
 from connector.registry import SinkClass
@@ -26,7 +26,9 @@ class Section(BaseModel):
 class ServerSettings(Section):
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 = every address of this machine.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 = any free one.")
-    trusted_hosts: list[str] = Field(default=[], description="Host names that requests may name; none = any.")
+    trusted_hosts: list[TrustedHost] = Field(
+        default=[], description="What the Host header of requests may say; none = anything."
+    )
 
 
 class StoreSettings(Section):

@@ -51,7 +51,10 @@ def problems_of(
     """
     for details in error.errors(include_url=False):
         keys = _real_keys(details["loc"], tree)
-        message, hint = _told(details, fields_at(model, keys[:-1]))
+        fields = fields_at(model, keys[:-1])
+        message, hint = _told(details, fields)
+        if len(keys) == 1 and not foreign:
+            hint = _two_underscores(str(keys[0]), fields) or hint
         yield keys, _without(details["input"], message) if foreign else message, hint
 
 
@@ -89,7 +92,16 @@ def _told(details: ErrorDetails, fields: list[str]) -> tuple[str, str]:
     if wrong is None:
         return parted(_reworded(details))
     wanted, got = _MUST_BE[wrong[1]], kind_of(value)
-    return f"must be {wanted}" + (f", not {got}" if kind != "int_from_float" else ""), ""
+    hint = "a list of tables begins with two brackets: [[…]]" if (wanted, got) == ("a list", "a table") else ""
+    return f"must be {wanted}" + (f", not {got}" if kind != "int_from_float" else ""), hint
+
+
+def _two_underscores(word: str, tables: list[str]) -> str:
+    """A hint for `CONNECTOR_SERVER_PORT`, which is one word where table and setting were meant."""
+    table = word.partition("_")[0]
+    if table == word or table not in tables:
+        return ""
+    return f"a setting of {table}? a variable parts them by two underscores: CONNECTOR_{table.upper()}__…"
 
 
 def _reworded(details: ErrorDetails) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection
 
 from connector.dispatch.clock import Clock
+from connector.errors import Wait
 from connector.sink import Note, Token
 from connector.store import leases, notes, tokens
 from connector.store.leases import Lease
@@ -24,6 +25,7 @@ class LaneContext:
         self._lease = lease
         self._destination = destination
         self._on_call = on_call
+        self._refused = False
 
     def now(self) -> int:
         return self._clock.now()
@@ -33,7 +35,16 @@ class LaneContext:
             leases.require(connection, self._lease)
             tokens.take(connection, wanted, self._clock.now())
 
-        await self._store.write(job)
+        try:
+            await self._store.write(job)
+        except Wait:
+            self._refused = True
+            raise
+
+    async def honour(self, wait: Wait) -> None:
+        """Shuts the bucket of a `Wait` that came from the sink and not from `take`: else it would be due at once."""
+        if not self._refused:
+            await self.close(wait.bucket, wait.seconds)
 
     async def close(self, bucket: str, seconds: float) -> None:
         await self._store.write(lambda connection: tokens.close(connection, bucket, seconds, self._clock.now()))

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from connector.dispatch.lane import Lane, Shared
 from connector.errors import StoreUnavailable
+from connector.logs import place_of
 from connector.route import Routes
 from connector.sink import Sink
 from connector.store import fill, leases
@@ -19,6 +20,11 @@ SWEEP_SECONDS = 1.0
 """What another process did (a replay, a resume) is noticed within this time."""
 STOP_SECONDS = 20.0
 """A call that is under way at a stop has this long to end."""
+
+CANCEL_SECONDS = 5.0
+"""A call that is cut off has this long to notice."""
+FILL_PAUSE = 0.05
+"""Seconds between two portions of a fill, so that the receiver gets its turn."""
 
 log = structlog.get_logger("connector.dispatch")
 
@@ -58,23 +64,22 @@ class Dispatcher:
             if lane is not None:
                 lane.wake()
 
-    async def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Lets calls under way end within the time, settles them, closes the sinks and gives the leases back."""
+    async def stop(self, seconds: float = STOP_SECONDS, hurry: asyncio.Event | None = None) -> None:
+        """Lets calls under way end within the time, or until `hurry`, settles them, closes the sinks and gives the
+        leases back. A call that is cut off counts as unclear and comes back at the next start.
+        """
         self._stopping.set()
         for lane in self.lanes.values():
             lane.stop()
         for helper in self._helpers:
             helper.cancel()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=seconds)
-            for task in late:
-                task.cancel()
-        await asyncio.gather(*self._tasks, *self._helpers, return_exceptions=True)
-        for lane in self.lanes.values():
-            try:
-                await lane.close()
-            except Exception as error:  # noqa: BLE001 - one sink that cannot close must not keep the others open
-                log.warning("sink did not close", sink=lane.name, error=type(error).__name__)
+        await _ended(self._tasks, seconds, hurry)
+        for task in self._tasks:
+            task.cancel()
+        for deaf in await _ended(self._tasks, CANCEL_SECONDS):
+            log.warning("a call does not let itself be ended", task=deaf.get_name())
+        await asyncio.gather(*self._helpers, return_exceptions=True)
+        await asyncio.gather(*(_close(lane) for lane in self.lanes.values()))
 
     def _set_up(self, connection: Connection) -> None:
         now = self._shared.clock.now()
@@ -87,10 +92,22 @@ class Dispatcher:
         fill.restart(connection)
 
     async def fill(self) -> None:
-        """Fills the state sinks that need it, a little at a time."""
+        """Fills the state sinks that need it, a little at a time; the store's absence is waited for."""
         for sink in self._sinks:
             if sink.state:
+                await self._fill_surely(sink)
+
+    async def _fill_surely(self, sink: Sink[Any]) -> None:
+        while not self._stopping.is_set():
+            try:
                 await self._fill_one(sink)
+            except StoreUnavailable:
+                await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the other sinks are to be filled all the same
+                log.critical("filling failed, the next start tries again", sink=sink.name, error=place_of(error))
+                return
+            else:
+                return
 
     async def _fill_one(self, sink: Sink[Any]) -> None:
         digest = self._routes.digest(sink.name)
@@ -99,21 +116,35 @@ class Dispatcher:
             return
         while await self._fill_chunk(sink.name):
             self.wake([sink.name])
-            await self._shared.clock.wait(self._stopping, 0.05)
+            await self._shared.clock.wait(self._stopping, FILL_PAUSE)
         await self._shared.store.write(lambda connection: fill.filled(connection, sink.name, sink.destination, digest))
 
     async def _fill_chunk(self, name: str) -> bool:
         now = self._shared.clock.now()
-        try:
-            return await self._shared.store.write(
-                lambda connection: fill.fill_chunk(connection, name, self._routes, now)
-            )
-        except StoreUnavailable:
-            await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
-            return True
+        return await self._shared.store.write(lambda connection: fill.fill_chunk(connection, name, self._routes, now))
 
     async def _sweep(self) -> None:
         """Wakes every lane now and then: a hint may be lost, and other processes give none."""
         while not self._stopping.is_set():
             await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
             self.wake(self.lanes)
+
+
+async def _ended(
+    tasks: Sequence[asyncio.Task[None]], seconds: float, hurry: asyncio.Event | None = None
+) -> set[asyncio.Task[None]]:
+    """Waits for tasks to end, at most so long and not beyond `hurry`; returns those that have not."""
+    if tasks:
+        ended = asyncio.create_task(asyncio.wait(tasks))
+        hurried = asyncio.create_task((hurry or asyncio.Event()).wait())
+        await asyncio.wait({ended, hurried}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()  # the waiting only, not what is waited for
+        hurried.cancel()
+    return {task for task in tasks if not task.done()}
+
+
+async def _close(lane: Lane) -> None:
+    try:
+        await lane.close()
+    except Exception as error:  # noqa: BLE001 - one sink that cannot close must not keep the others open
+        log.warning("sink did not close", sink=lane.name, error=place_of(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,29 +12,36 @@ import structlog
 from sqlalchemy import Connection
 
 from connector.dispatch import load, rules
+from connector.dispatch.call import Caller
 from connector.dispatch.clock import Clock
-from connector.dispatch.context import LaneContext
+from connector.dispatch.holding import Holding
 from connector.dispatch.meter import Meter
-from connector.dispatch.rules import Answer, Failure, Health, Policy
+from connector.dispatch.rules import NO_REST, Answer, Failure, Policy, Rest
 from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
 from connector.logs import place_of
-from connector.sink import Batch, Delivery, Note, Result, Sink
-from connector.store import claim, leases, notes, settle, tokens
-from connector.store.claim import Claim, ClaimMoved
-from connector.store.leases import LEASE_SECONDS, Lease
+from connector.sink import Delivery, Sink
+from connector.store import claim, leases, settle, tokens
+from connector.store.claim import Claim
+from connector.store.leases import Lease
 from connector.store.settle import Settlement
 from connector.store.store import SqliteStore
 
 T = TypeVar("T")
 
 BUSY_REST = 0.1
-"""Seconds that a lane with more to do rests while the intake is hot."""
+"""Seconds that a lane leaves the machine to the receiver after a full batch, or a look in vain, in hot times."""
 HOT_GROUP = 8
 HOT_SECONDS = 0.25
+LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.05, 4.0, 5.0
+"""A look in vain that cost more than so many seconds of work is followed by a break so many times as long, with a
+limit in seconds.
+"""
 FAULT_REST = 5.0
 """Seconds that a lane rests after a fault of its own."""
 STORE_REST = 1.0
 """Seconds between attempts to settle while the store takes no writes."""
+CLOSE_SECONDS = 5.0
+"""A sink has this long to close."""
 
 log = structlog.get_logger("connector.dispatch")
 
@@ -68,11 +76,16 @@ class Lane:
         self._shared = shared
         self._store = shared.store
         self._clock = shared.clock
-        self._lease: Lease | None = None
+        self._caller = Caller(sink, shared.store, shared.clock, shared.meter)
+        self._holding = Holding(sink.name, shared.store, shared.clock, shared.owner)
         self._failures = 0
-        self._rest_until = 0
+        self._rest = NO_REST
+        """The destination is down; a person may end it."""
+        self._break = NO_REST
+        """A moment for others, or after a fault of our own; nobody ends it."""
+        self._was_full = False
         self._bucket: str | None = None
-        self._opened = False
+        self._alerted: str | None = None
         self._stopping = False
         self._wake = asyncio.Event()
 
@@ -95,49 +108,66 @@ class Lane:
                 at = self._clock.now() + int(STORE_REST * 1000)
             except Exception as error:  # noqa: BLE001 - a lane that ended would keep its queue for ever
                 log.critical("lane failed", sink=self.name, error=place_of(error))
-                at = self._clock.now() + int(FAULT_REST * 1000)
+                self._break = Rest.of(self._clock.now(), FAULT_REST)
+                at = self._break.until
             if at is None:
                 await self._wake.wait()
             else:
                 await self._clock.wait(self._wake, (at - self._clock.now()) / 1000)
 
     async def close(self) -> None:
-        """Closes the sink and gives the lease back."""
-        await self.sink.close()
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            await self._store.write(lambda connection: leases.release(connection, lease))
+        """Closes the sink and gives the lease back, whether or not the sink closes well."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._caller.close()
+        finally:
+            await self._holding.release()
 
     async def step(self) -> int | None:
         """Makes at most one call. Returns when to look again (epoch milliseconds), `None` when nothing is known.
 
         Raises `StoreUnavailable`.
         """
-        if self._rest_until > self._clock.now():
-            return self._rest_until
+        now = self._clock.now()
+        if self._break.holds(now):
+            return self._break.until
+        if self._rest.holds(now) and not await self._store.read(self._was_resumed):
+            self._yield()
+            return self._rest.until
         await self._gather()
         now = self._clock.now()
-        look = await self._store.read(lambda connection: self._look(connection, now))
+        look, cost = await self._store.read(lambda connection: _costed(lambda: self._look(connection, now)))
+        if self._stopping:
+            return None
+        self._was_full = look.claim is not None and load.row_count(look.claim) >= self.sink.max_batch
         if look.claim is None:
+            self._yield(cost)
             return look.look_at
-        lease = await self._mark(look.claim, now)
+        lease = await self._holding.mark(look.claim, state_sink=self.sink.state)
         if lease is None:
             return now + int(STORE_REST * 1000)
         await self._call(lease, look, now)
-        return self._pace(look.claim)
+        if self._was_full:
+            self._yield()
+        return self._clock.now()
 
-    def _pace(self, claimed: Claim) -> int:
-        """The lane yields to the receiver while the intake is hot, if there is more to do."""
-        now = self._clock.now()
+    def _yield(self, cost: float = 0.0) -> None:
+        """Takes a break, whoever wakes the lane: for the receiver while the intake is hot, and for the other lanes
+        after a look in vain that was dear (`cost` in seconds), because all look through one thread.
+        """
         intake = self._store.load
-        hot = intake.group >= HOT_GROUP and asyncio.get_running_loop().time() - intake.at < HOT_SECONDS
-        full = len(claimed.works) >= self.sink.max_batch
-        return max(self._rest_until, now + int(BUSY_REST * 1000) if hot and full else now)
+        is_hot = intake.group >= HOT_GROUP and asyncio.get_running_loop().time() - intake.at < HOT_SECONDS
+        seconds = min(LOOK_SHARE * cost, LOOK_REST) if cost > LOOK_DEAR else 0.0
+        self._break = Rest.of(self._clock.now(), max(seconds, BUSY_REST if is_hot else 0.0))
+
+    def _was_resumed(self, connection: Connection) -> bool:
+        """Whether a person ended the rest of this sink."""
+        return bool(leases.row(connection, self.name).rest_until == 0)
 
     async def _gather(self) -> None:
-        """Waits for company when a burst has begun."""
+        """Waits for company when a burst has begun; a batch that was full needs none."""
         gather = self.sink.gather
-        if gather is None:
+        if gather is None or self._was_full:
             return
         if not await self._store.read(lambda connection: self._is_burst(connection, gather.above)):
             return
@@ -173,132 +203,76 @@ class Lane:
             return load.claim_states(connection, row, now, self.sink.max_batch)
         return load.claim_messages(connection, self.name, now, self.sink.max_batch)
 
-    async def _mark(self, claimed: Claim, now: int) -> Lease | None:
-        """Stores the batch id, with the lease in the same transaction; `None` when it cannot be had now."""
-
-        def job(connection: Connection) -> Lease | None:
-            lease = self._valid(connection, now)
-            if lease is not None:
-                claim.mark(connection, lease, claimed, state_sink=self.sink.state)
-            return lease
-
-        try:
-            self._lease = await self._store.write(job)
-        except (ClaimMoved, LeaseLost):
-            self._lease = None
-        return self._lease
-
-    def _valid(self, connection: Connection, now: int) -> Lease | None:
-        lease = self._lease
-        if lease is not None and lease.until - now > LEASE_SECONDS * 500:
-            return lease
-        return leases.acquire(connection, self.name, self._shared.owner, now)
-
     async def _call(self, lease: Lease, look: _Look, started_at: int) -> None:
         assert look.claim is not None
-        renewal = asyncio.create_task(self._renew())
         try:
-            answer = await self._deliver(lease, look.claim, look.deliveries)
+            with self._holding.renewing():
+                answer = await self._caller.call(lease, look.claim, look.deliveries)
         except LeaseLost:
             log.warning("lease lost, batch dropped", sink=self.name)
             return
-        finally:
-            renewal.cancel()
-        settlement = rules.settlement_of(look.claim, answer, started_at, self._clock.now(), self._shared.policy)
-        self._after(answer, settlement, look)
-        await self._settle(lease, settlement)
-        self._shared.meter.settled(self.name, look.claim.works, answer, settlement)
-
-    async def _deliver(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
-        context = LaneContext(self._store, self._clock, lease, self.sink.destination, self._shared.meter.called)
         try:
-            batch = await self._batch(claimed, deliveries)
-            async with asyncio.timeout(self.sink.timeout):
-                await self._open()
-                result = await self.sink.deliver(batch, context)
-        except (Wait, SinkBroken) as error:
-            return error
-        except (LeaseLost, StoreUnavailable):
+            await self._conclude(lease, look, answer, started_at)
+        except (StoreUnavailable, LeaseLost):
             raise
-        except TimeoutError:
-            return Failure("timeout")
-        except Exception as error:  # noqa: BLE001 - whatever a sink does, it is tried again and delays no other sink
-            log.warning("sink raised", sink=self.name, error=place_of(error))
-            return Failure(f"exception {type(error).__name__}")
-        return self._checked(result, claimed)
+        except Exception as error:
+            if isinstance(answer, Failure):
+                raise
+            # notes that are no JSON, a delay that is no number: nothing of it was written
+            log.warning("sink answered what cannot be kept", sink=self.name, error=place_of(error))
+            await self._conclude(lease, look, Failure("unusable answer"), started_at)
 
-    def _checked(self, result: object, claimed: Claim) -> Answer:
-        if isinstance(result, Result) and len(result.outcomes) == len(claimed.works):
-            return result
-        log.warning("sink answered with a wrong number of outcomes", sink=self.name, expected=len(claimed.works))
-        return Failure("wrong number of outcomes")
-
-    async def _open(self) -> None:
-        if not self._opened:
-            await self.sink.open()
-            self._opened = True
-
-    async def _batch(self, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Batch:
-        keys = list(dict.fromkeys(key for delivery in deliveries for key in self.sink.keys(delivery)))
-        remembered: dict[str, Note] = {}
-        if keys:
-            destination = self.sink.destination
-            remembered = await self._store.read(lambda connection: notes.read(connection, self.name, destination, keys))
-        return Batch(claimed.batch, claimed.started_at, deliveries, remembered, claimed.maybe_sent)
-
-    async def _renew(self) -> None:
-        """Keeps the lease while a call is under way."""
-        never = asyncio.Event()
-        while True:
-            await self._clock.wait(never, LEASE_SECONDS / 3)
-            await self._write_quietly(self._extend)
-
-    def _extend(self, connection: Connection) -> Lease | None:
-        return leases.acquire(connection, self.name, self._shared.owner, self._clock.now())
-
-    async def _write_quietly(self, job: Callable[[Connection], T]) -> None:
-        try:
-            await self._store.write(job)
-        except StoreUnavailable:
-            log.warning("lease not renewed, the store takes no writes", sink=self.name)
-
-    def _after(self, answer: Answer, settlement: Settlement, look: _Look) -> None:
-        """What the lane itself learns from the answer: its health, its rest, its pause."""
-        health = rules.health_of(answer)
-        if health is Health.UP:
-            self._failures = 0
-        elif health is Health.DOWN:
-            self._failures += 1
-        self._bucket = answer.bucket if isinstance(answer, Wait) and self.sink.state else None
-        rest = rules.rest_after(answer, self._failures)
-        self._rest_until = settlement.rest_until = settlement.ended_at + int(rest * 1000) if rest > 0 else 0
+    async def _conclude(self, lease: Lease, look: _Look, answer: Answer, started_at: int) -> None:
+        """Settles one answer, then learns from it."""
+        assert look.claim is not None
+        settlement = rules.settlement_of(look.claim, answer, started_at, self._clock.now(), self._shared.policy)
+        failures = rules.failures_after(answer, self._failures)
+        rest = Rest.of(settlement.ended_at, rules.rest_after(answer, failures))
+        settlement.rest_until = rest.until
+        settlement.resumed = look.paused is not None and rules.is_mended(answer)
+        if self.sink.state:
+            settlement.cured = [work.key for work in look.claim.works if work.id in dict(settlement.delivered)]
         if self.sink.state and isinstance(answer, Wait | SinkBroken):
             settlement.waiting = []
-        self._after_pause(answer, settlement, look)
+        if not await self._settle(lease, settlement):
+            return
+        self._failures, self._rest = failures, rest
+        self._bucket = answer.bucket if isinstance(answer, Wait) and self.sink.state else None
+        self._tell(answer, look)
+        self._shared.meter.settled(self.name, look.claim.works, answer, settlement)
 
-    def _after_pause(self, answer: Answer, settlement: Settlement, look: _Look) -> None:
+    def _tell(self, answer: Answer, look: _Look) -> None:
+        """One alert for each reason that a destination is broken, and a word when it works again."""
         if isinstance(answer, SinkBroken):
-            if look.paused is None:
+            if look.paused is None or answer.reason != self._alerted:
                 log.error("sink paused", sink=self.name, reason=answer.reason, fix=answer.fix)
+            self._alerted = answer.reason
             self._shared.meter.broken(self.name)
-        elif look.paused is not None and not isinstance(answer, Wait):
-            settlement.resumed = rules.health_of(answer) is not Health.DOWN
-            if settlement.resumed:
+        elif rules.is_mended(answer):
+            self._alerted = None
+            if look.paused is not None:
                 log.info("sink resumed by itself", sink=self.name)
 
-    async def _settle(self, lease: Lease, settlement: Settlement) -> None:
-        """Writes the outcomes; waits for the store as long as it takes, because they are true already."""
+    async def _settle(self, lease: Lease, settlement: Settlement) -> bool:
+        """Writes the outcomes; waits for the store as long as it takes, because they are true already.
+
+        `False` when the lease is gone and they no longer count.
+        """
         destination = self.sink.destination
         while True:
             try:
                 await self._store.write(lambda connection: settle.settle(connection, lease, destination, settlement))
             except StoreUnavailable:
-                if self._stopping:
-                    return
                 await self._clock.wait(asyncio.Event(), STORE_REST)
             except LeaseLost:
                 log.warning("lease lost before settling, outcomes dropped", sink=self.name)
-                self._lease = None
-                return
+                self._holding.drop()
+                return False
             else:
-                return
+                return True
+
+
+def _costed(work: Callable[[], T]) -> tuple[T, float]:
+    """A result and the seconds of work that its thread had with it; waiting for others does not count."""
+    before = time.thread_time()
+    return work(), time.thread_time() - before

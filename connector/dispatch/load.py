@@ -47,6 +47,11 @@ def claim_states(connection: Connection, sink: Any, now: int, limit: int) -> Cla
     return Claim(uuid4().hex, sink.batch_started_at if maybe_sent else now, works, maybe_sent=maybe_sent)
 
 
+def row_count(claimed: Claim) -> int:
+    """How many rows a claim takes, those included that newer ones supersede."""
+    return sum(1 + len(work.older) for work in claimed.works)
+
+
 def deliveries_of(
     connection: Connection, works: Sequence[Work], instance: str, *, events: bool, late_before: int | None
 ) -> tuple[Delivery, ...]:

@@ -17,6 +17,8 @@ from connector.store.settle import Again, Attempt, Retry, Settlement
 
 REASON_LENGTH = 100
 PROBE_SECONDS = 300.0
+ATTEMPTS_MIN = 10
+"""So many attempts a delivery gets whatever its age: it may have waited for weeks in the queue of a paused sink."""
 
 
 class Health(StrEnum):
@@ -45,6 +47,26 @@ class Policy:
     window: float = WINDOW_SECONDS
     probe: float = PROBE_SECONDS
     random: Callable[[float, float], float] = uniform
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A span of time (epoch milliseconds) without a call. A clock that is set back behind its start ends it."""
+
+    since: int
+    until: int
+
+    @classmethod
+    def of(cls, now: int, seconds: float) -> Rest:
+        """So many seconds from now."""
+        return cls(now, now + int(seconds * 1000)) if seconds > 0 else NO_REST
+
+    def holds(self, now: int) -> bool:
+        """Whether it is not over yet."""
+        return self.since <= now < self.until
+
+
+NO_REST = Rest(0, 0)
 
 
 def settlement_of(claim: Claim, answer: Answer, started_at: int, ended_at: int, policy: Policy) -> Settlement:
@@ -89,6 +111,19 @@ def health_of(answer: Answer) -> Health:
     return Health.DOWN if counted else Health.UNKNOWN
 
 
+def is_mended(answer: Answer) -> bool:
+    """Whether a call shows that a broken destination works again."""
+    return isinstance(answer, Result) and health_of(answer) is not Health.DOWN
+
+
+def failures_after(answer: Answer, failures: int) -> int:
+    """The failures in a row after this answer, given those before it."""
+    health = health_of(answer)
+    if health is Health.UP:
+        return 0
+    return failures + 1 if health is Health.DOWN else failures
+
+
 def rest_after(answer: Answer, failures: int) -> float:
     """Seconds that the lane rests after a call, given the failures in a row so far (this one included)."""
     rest = lane_rest(failures)
@@ -110,10 +145,15 @@ def _settle_one(settlement: Settlement, claim: Claim, work: Work, outcome: Outco
         settlement.delivered.append((work.id, outcome.reference))
     elif isinstance(outcome, Rejected):
         settlement.dead.append((work.id, short(outcome.reason)))
-    elif settlement.ended_at - work.since > policy.window * 1000:
+    elif _is_given_up(work, outcome, settlement.ended_at - work.since, policy):
         settlement.dead.append((work.id, short(f"retry window ended: {outcome.reason}")))
     else:
         settlement.retries.append(_retry(claim, work, outcome, settlement.ended_at, policy))
+
+
+def _is_given_up(work: Work, outcome: RetryLater, age_ms: int, policy: Policy) -> bool:
+    """Whether a delivery that failed once more has failed for too long; a delay that was asked for is no failure."""
+    return outcome.counts and work.attempts + 1 >= ATTEMPTS_MIN and age_ms > policy.window * 1000
 
 
 def _retry(claim: Claim, work: Work, outcome: RetryLater, now: int, policy: Policy) -> Retry:

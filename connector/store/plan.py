@@ -140,7 +140,7 @@ def _matching(routes: Routes, name: str, values: Mapping[str, Value]) -> tuple[s
 
 def _receivers(sinks: Iterable[str], entered: Sequence[str], directory: Directory) -> list[str]:
     messages = [name for name in sinks if not _is_state(directory, name) and name in directory.targets]
-    return messages + [name for name in entered if name in directory.targets]
+    return messages + [name for name in entered if _is_state(directory, name)]  # one may be a chat by now
 
 
 def _is_state(directory: Directory, name: str) -> bool:

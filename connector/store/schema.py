@@ -113,7 +113,7 @@ delivery = Table(
     Column("reference", Text),
     Column("done_at", BigInteger),
     Index("ix_delivery_due", "sink", "priority", "id", "since", "state", **_where("state = 0")),
-    Index("ix_delivery_key", "sink", "key", **_where("state = 0")),
+    Index("ix_delivery_key", "sink", "key", "held", **_where("state = 0")),
     Index("ix_delivery_batch", "sink", "batch", **_where("state = 0 AND batch IS NOT NULL")),
     Index("ix_delivery_dead", "sink", "state", **_where("state = 3")),
     sqlite_autoincrement=True,
@@ -121,7 +121,8 @@ delivery = Table(
 """The outbox. `since` starts the retry window (receipt, or a replay). `held`: in flight, failed or unclear, so it holds
 back the others of its key. `batch`: in flight or unclear, so it may have been sent. `bucket`: it waits for a token
 there. `event_seq` is null for a call asked for by `again` and for the filling of a state sink. `since` and `state`
-stand in indexes so that counting what is pending or dead reads no rows.
+stand in indexes so that counting what is pending or dead reads no rows, `held` so that asking what holds a key back
+does not read all rows of that key.
 """
 
 

@@ -14,7 +14,7 @@ from connector.store.claim import OF_SINK, PENDING
 from connector.store.leases import Lease, Pause
 from connector.store.plan import AGAIN_PRIORITY
 from connector.store.portable import among
-from connector.store.schema import DeliveryState, attempt, delivery, interview, sink
+from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ class Settlement:
     dead: list[tuple[int, str]] = field(default_factory=list)
     retries: list[Retry] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
+    cured: list[str] = field(default_factory=list)
+    """Keys of a state sink that show the newest state now: their older dead letters say nothing any more."""
     bucket: str | None = None
     notes: Mapping[str, Note | None] = field(default_factory=dict)
     again: list[Again] = field(default_factory=list)
@@ -72,6 +74,7 @@ def settle(connection: Connection, lease: Lease, destination: str, settlement: S
     """Writes what one call came to: outcomes, notes, follow-up calls, the record. Raises `LeaseLost`."""
     leases.require(connection, lease)
     _settle_done(connection, settlement)
+    _cure(connection, lease.sink, settlement)
     _settle_open(connection, settlement)
     notes.write(connection, lease.sink, destination, settlement.notes)
     for again in settlement.again:
@@ -87,6 +90,13 @@ def _settle_done(connection: Connection, settlement: Settlement) -> None:
     _finish(connection, settlement.superseded, DeliveryState.SUPERSEDED, settlement.ended_at)
     _finish_each(connection, referred, DeliveryState.DELIVERED, settlement.ended_at, delivery.c.reference)
     _finish_each(connection, settlement.dead, DeliveryState.DEAD, settlement.ended_at, delivery.c.reason)
+
+
+def _cure(connection: Connection, name: str, settlement: Settlement) -> None:
+    dead = and_(delivery.c.sink == name, in_state(DeliveryState.DEAD))
+    if settlement.cured and connection.execute(select(delivery.c.id).where(dead).limit(1)).first() is not None:
+        mine = among(connection, delivery.c.key, settlement.cured)
+        connection.execute(update(delivery).where(dead, mine).values(state=int(DeliveryState.SUPERSEDED)))
 
 
 def _ending(state: DeliveryState, at: int) -> dict[str, Any]:

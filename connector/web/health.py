@@ -1,5 +1,6 @@
 """Health and metrics over HTTP. No annotations from `__future__` here: Litestar reads them at run time."""
 
+import asyncio
 from collections.abc import Collection
 
 import msgspec
@@ -11,7 +12,7 @@ from connector.store.status import sinks
 from connector.store.store import SqliteStore
 from connector.web.metrics import Metrics
 
-PROBE_MS = 1000
+PROBE_SECONDS = 1.0
 """A probe of the store serves for this long, so that readiness checks cost no write each."""
 
 
@@ -30,24 +31,31 @@ class Health:
         self._store = store
         self._clock = clock
         self._configured = configured
-        self._probed_at = 0
+        self._probed_at = -PROBE_SECONDS
 
     async def ready(self) -> Ready:
         """Ready when the store takes a write, whatever the sinks do."""
         now = self._clock.now()
+        passed = asyncio.get_running_loop().time()  # a clock that is set back must not hide a store that is gone
         try:
-            if now - self._probed_at >= PROBE_MS:
+            if passed - self._probed_at >= PROBE_SECONDS:
                 await self._store.probe(now)
-                self._probed_at = now
+                self._probed_at = passed
             states = await self._store.look(lambda connection: sinks(connection, now, self._configured))
         except StoreUnavailable as error:
             return Ready(ready=False, reason=str(error), sinks={})
         return Ready(ready=True, reason="", sinks={entry.name: entry.state for entry in states})
 
     async def measure(self, metrics: Metrics) -> bytes:
-        """The metrics with the queues as of now."""
+        """The metrics with the queues as of now; without the store the queues are those last seen."""
         now = self._clock.now()
-        for entry in await self._store.look(lambda connection: sinks(connection, now, self._configured)):
+        try:
+            states = await self._store.look(lambda connection: sinks(connection, now, self._configured))
+        except StoreUnavailable:
+            metrics.store(readable=False)
+            return metrics.text()
+        metrics.store(readable=True)
+        for entry in states:
             metrics.queue(
                 entry.name, entry.pending, entry.oldest_age_seconds, entry.dead, paused=entry.state == "paused"
             )

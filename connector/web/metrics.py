@@ -51,6 +51,7 @@ class Metrics:
         self._oldest = self._gauge("delivery_oldest_age_seconds", "Age of the oldest delivery that waits.", "sink")
         self._dead = self._gauge("deliveries_dead", "Dead letters, by sink.", "sink")
         self._paused = self._gauge("sink_paused", "1 while the sink is paused.", "sink")
+        self._store = Gauge("connector_store_readable", "1 while the store can be read.", registry=self.registry)
         self._reasons: set[str] = set()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -109,6 +110,10 @@ class Metrics:
         self._oldest.labels(sink).set(oldest_age_seconds)
         self._dead.labels(sink).set(dead)
         self._paused.labels(sink).set(int(paused))
+
+    def store(self, *, readable: bool) -> None:
+        """Whether the queues could be looked at."""
+        self._store.set(int(readable))
 
     def text(self) -> bytes:
         """The exposition in Prometheus' text format."""

@@ -7,9 +7,10 @@ work done here. It counts for itself, once per group.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeAlias
 
+import structlog
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
@@ -17,30 +18,36 @@ from litestar.types import Receive, Scope, Send
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading, read
 from connector.hireflix.signature import HEADER, Verifier
+from connector.logs import place_of
 from connector.store.plan import Answer
+from connector.web.body import Bodies, BodyError
 
-BODY_MAX = 1024 * 1024
-"""Bytes of a request's body."""
-RETRY_AFTER = b"5"
+RETRY = (b"retry-after", b"5")
 """Seconds after which a sender that was turned away should try again."""
-
+CLOSE = (b"connection", b"close")
 JSON = (b"content-type", b"application/json")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 HELLO = b"This is the Hireflix webhook receiver. It works; Hireflix posts its events here.\n"
+REFUSALS: Mapping[str, bytes] = {
+    "method": b'{"error":"POST events here"}',
+    "signature": b'{"error":"the signature is missing or wrong"}',
+    "too large": b'{"error":"the body is over 1 MiB"}',
+    "too slow": b'{"error":"the body did not come in time"}',
+    "overloaded": b'{"error":"too many bodies are under way, try again"}',
+    "unavailable": b'{"error":"the store takes no events now, try again"}',
+    "error": b'{"error":"the receiver failed; its log says where"}',
+}
+"""What is answered, by the word that the refusal is counted under."""
+
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+log = structlog.get_logger("connector.web")
 
 
 class Intake(Protocol):
     """Where events go; see `connector.store.store.SqliteStore.offer`."""
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]: ...
-
-
-class _BodyError(Exception):
-    """The body did not come whole; `status` is 413, or 0 when the sender is gone."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
 
 
 class Receiver:
@@ -56,84 +63,67 @@ class Receiver:
         refused: Callable[[str], None],
         *,
         allow_unsigned: bool = False,
+        bodies: Bodies | None = None,
     ) -> None:
         self._intake = intake
         self._verifier = verifier
         self._clock = clock
         self._refused = refused
         self._allow_unsigned = allow_unsigned
+        self._bodies = bodies or Bodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope.get("method")
         if method == "POST":
-            await self._post(scope, receive, send)
+            await self._post(scope["headers"], receive, send)
         elif method in {"GET", "HEAD"}:
-            await _send(send, 200, b"" if method == "HEAD" else HELLO, (PLAIN,))
+            await _send(send, 200, HELLO, PLAIN)
         else:
-            self._refused("method")
-            await _send(send, 405, b'{"error":"POST events here"}', (JSON, (b"allow", b"POST, GET")))
+            await self._refuse(send, 405, "method", (b"allow", b"POST, GET, HEAD"))
 
-    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = scope["headers"]
-        try:
-            body = await _body(headers, receive)
-        except _BodyError as error:
-            self._refused("too large" if error.status else "disconnected")
-            if error.status:
-                await _send(send, 413, b'{"error":"the body is over 1 MiB"}', (JSON, (b"connection", b"close")))
+    async def _post(self, headers: Headers, receive: Receive, send: Send) -> None:
+        signature = next((value for name, value in headers if name == HEADER), None)
+        if signature is None and not self._allow_unsigned:
+            await self._refuse(send, 401, "signature")  # before the body, so that a stranger costs no memory
             return
-        if not self._is_signed(headers, body):
-            self._refused("signature")
-            await _send(send, 401, b'{"error":"the signature is missing or wrong"}', (JSON,))
+        try:
+            body = await self._bodies.read(headers, receive)
+        except BodyError as error:
+            await self._refuse_body(send, error)
+            return
+        if signature is not None and not self._verifier.accepts(body, signature):
+            await self._refuse(send, 401, "signature")
             return
         try:
             seq, duplicate = await self._intake.offer(read(body, self._clock()), body)
         except StoreUnavailable:
-            self._refused("unavailable")
-            busy = (JSON, (b"retry-after", RETRY_AFTER))
-            await _send(send, 503, b'{"error":"the store takes no events now, try again"}', busy)
-            return
-        if duplicate:
-            await _send(send, 200, b'{"status":"duplicate"}', (JSON,))
+            await self._refuse(send, 503, "unavailable", RETRY)
+        except Exception as error:  # noqa: BLE001 - the sender gets an answer whatever happens, and an operator a trace
+            log.critical("receiver failed", error=place_of(error))
+            await self._refuse(send, 500, "error")
         else:
-            await _send(send, 202, b'{"status":"accepted","event_id":"%d"}' % seq, (JSON,))
+            await _acknowledge(send, seq, duplicate=duplicate)
 
-    def _is_signed(self, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-        for name, value in headers:
-            if name == HEADER:
-                return self._verifier.accepts(body, value)
-        return self._allow_unsigned
+    async def _refuse_body(self, send: Send, error: BodyError) -> None:
+        if not error.status:  # nobody is there to be answered
+            self._refused(error.reason)
+            return
+        more = (CLOSE, RETRY) if error.reason == "overloaded" else (CLOSE,)
+        await self._refuse(send, error.status, error.reason, *more)
 
-
-async def _body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
-    for name, value in headers:
-        if name == b"content-length" and (not value.isdigit() or int(value) > BODY_MAX):
-            raise _BodyError(413)
-    message: Any = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        return _bounded(message.get("body", b""))
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        if message["type"] != "http.request":
-            raise _BodyError(0)
-        part = message.get("body", b"")
-        size += len(part)
-        if size > BODY_MAX:
-            raise _BodyError(413)
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
-        message = await receive()
+    async def _refuse(self, send: Send, status: int, reason: str, *headers: tuple[bytes, bytes]) -> None:
+        self._refused(reason)
+        await _send(send, status, REFUSALS[reason], JSON, *headers)
 
 
-def _bounded(body: bytes) -> bytes:
-    if len(body) > BODY_MAX:
-        raise _BodyError(413)
-    return body
+async def _acknowledge(send: Send, seq: int, *, duplicate: bool) -> None:
+    if duplicate:
+        await _send(send, 200, b'{"status":"duplicate"}', JSON)
+    else:
+        await _send(send, 202, b'{"status":"accepted","event_id":"%d"}' % seq, JSON)
 
 
-async def _send(send: Send, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body, "more_body": False})

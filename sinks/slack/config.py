@@ -79,8 +79,13 @@ class SlackConfig(SinkConfig):
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
-        if self.webhook_url is None and self.token is None:
+        if self.webhook_url is None and self.token is None and self.channel is None:
             raise ValueError("needs `token` and `channel`, or `webhook_url`")
+        if self.webhook_url is None and self.token is None:
+            raise ValueError(
+                "needs `token`; set CONNECTOR_DEFAULTS__SLACK__TOKEN to the app's Bot User OAuth Token (xoxb-…): "
+                "docs/slack.md, step 3"
+            )
         if self.webhook_url is None and self.channel is None:
             raise ValueError("needs `channel`: the id of the channel to post to, such as C0123456789")
         if self.webhook_url is not None and self.channel is not None:

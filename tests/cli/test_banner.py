@@ -32,17 +32,21 @@ def test_a_configured_secret_is_counted_and_not_shown(settings):
     assert "hush-hush" not in said
 
 
-def test_the_command_to_paste_names_the_config_file_that_was_named(settings, config):
-    assert line(banner(settings, BASE, named=config), "Try it").endswith(f"--sample interview.finish --config {config}")
+def test_the_command_to_paste_names_the_config_file(settings, config):
+    assert line(banner(settings, BASE), "Try it").endswith(f"send --sample interview.finish --config {config}")
 
 
-def test_the_command_to_paste_has_no_more_words_than_it_needs(settings):
-    assert line(banner(settings, BASE), "Try it").endswith("send --sample interview.finish")
+def test_without_a_config_file_the_command_goes_to_its_folder_first(tmp_path):
+    folder = tmp_path / "my folder"
+    folder.mkdir()
+    said = line(banner(load(environ={}, cwd=folder), BASE), "Try it")
+    assert said.startswith(f"cd '{folder}' && ")
+    assert said.endswith("send --sample interview.finish")
 
 
 def test_the_command_to_paste_names_an_address_that_is_not_in_the_configuration(settings):
     said = banner(settings, "http://127.0.0.1:49152")
-    assert line(said, "Try it").endswith("--url http://127.0.0.1:49152/webhooks/hireflix")
+    assert "--url http://127.0.0.1:49152/webhooks/hireflix --config" in line(said, "Try it")
 
 
 @pytest.fixture
@@ -61,8 +65,10 @@ def test_a_program_on_the_path_is_called_by_its_name(script, monkeypatch):
     assert executable() == ["connector"]
 
 
-def test_a_program_elsewhere_is_called_by_its_path_and_quoted(script, monkeypatch, settings):
+def test_a_program_elsewhere_is_called_by_its_whole_path_and_quoted(script, monkeypatch, settings):
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir(script.parent)
+    monkeypatch.setattr(sys, "argv", ["./connector"])
     assert executable() == [str(script)]
     assert line(banner(settings, BASE), "Try it").startswith(f"'{script}' send")
 

@@ -43,6 +43,7 @@ def status(service):
 def service(tmp_path_factory):
     """One service for all tests of this module that leave it running."""
     with Service(tmp_path_factory.mktemp("service"), TOML) as running:
+        running.until(lambda: any("Try it" in line for line in running.output))
         yield running
 
 
@@ -59,7 +60,7 @@ def test_the_command_it_prints_works_as_it_is(service):
     """Whoever pastes it sees a message, and a row in the workbook."""
     line = next(line for line in service.output if line.strip().startswith("Try it"))
     done = subprocess.run(
-        line.split("Try it", 1)[1], shell=True, env=ENVIRON, cwd=service.folder, capture_output=True, text=True,
+        line.split("Try it", 1)[1], shell=True, env=ENVIRON, cwd="/", capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -103,13 +104,15 @@ def test_a_second_service_on_the_same_store_is_refused(service):
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_ends_it_quietly_and_an_open_receiver_was_warned_of_loudly(tmp_path):
+def test_ctrl_c_ends_it_quietly_and_an_open_receiver_was_warned_of_in_the_log(tmp_path):
+    """Where logs go to a program nothing stands between its lines."""
     with Service(tmp_path, TOML, CONNECTOR_HIREFLIX__ALLOW_UNSIGNED="true") as running:
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(60) == 0
         running._close()
     assert not [line for line in running.logs if "Traceback" in line or "KeyboardInterrupt" in line]
-    assert any("anyone who knows the address can make up interviews" in line for line in running.logs)
+    told = [json.loads(line) for line in running.logs]
+    assert [line["level"] for line in told if line.get("place") == "hireflix.allow_unsigned"] == ["warning"]
 
 
 @pytest.mark.parametrize("role", ["receiver", "worker"])
@@ -190,6 +193,20 @@ def test_ctrl_c_ends_a_demo_in_the_middle_quietly(tmp_path):
         demo.send_signal(signal.SIGINT)
         _, said = demo.communicate(timeout=60)
     assert (demo.returncode, said) == (0, "")
+
+
+def test_the_commands_that_a_demo_prints_work_as_they_are(tmp_path):
+    """From any folder, while it runs."""
+    command = [*CONNECTOR, "demo", "--folder", "demo", "--events", "3", "--rate", "200"]
+    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRON, stdout=subprocess.PIPE, text=True) as demo:
+        titles = {"Try it": "202 ", "Look around:": "Source: "}
+        for title, answer in titles.items():
+            line = next(line for line in demo.stdout if title in line)
+            pasted = subprocess.run(
+                line.split(title, 1)[1], shell=True, cwd="/", env=ENVIRON, capture_output=True, text=True, check=False
+            )
+            assert pasted.stdout.startswith(answer), pasted.stderr
+        demo.send_signal(signal.SIGINT)
 
 
 def test_a_demo_does_not_touch_a_folder_that_is_configured(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import select
 
+from connector.dispatch.dispatcher import Dispatcher
 from connector.dispatch.lane import Lane, Shared
 from connector.dispatch.rules import Answer, Policy
 from connector.hireflix.payload import read
@@ -46,6 +47,10 @@ class WaitingClock(ManualClock):
     @property
     def waiting(self) -> int:
         return sum(not over.is_set() for _, over in self._waiting)
+
+    def set_back(self, seconds: float) -> None:
+        """Somebody corrects the machine's clock."""
+        self._at -= round(seconds * 1000)
 
     def advance(self, seconds: float) -> int:
         now = super().advance(seconds)
@@ -180,3 +185,24 @@ class Rig:
     async def notes(self) -> dict[str, Any]:
         rows = await self.store.look(lambda c: c.execute(select(note)).all())
         return {row.key: json.loads(row.value) for row in rows}
+
+
+def dispatcher_of(rig, *sinks, routes=None, formerly=None):
+    routing = routes or Routes((), {sink.name: sink.state for sink in sinks})
+    shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
+    return Dispatcher(sinks, routing, shared, types={sink.name: "scripted" for sink in sinks}, formerly=formerly or {})
+
+
+async def until(condition):
+    """Lets the loop go round until a fact holds; the test's own time limit is the end of patience."""
+    while not condition():  # noqa: ASYNC110 - the fact is not ours to signal
+        await asyncio.sleep(0)
+
+
+async def run_until(dispatcher, clock, condition):
+    """Runs the lanes, moving the clock on whenever everything waits, until a fact holds."""
+    await dispatcher.start()
+    while not condition():
+        clock.advance(0.01)
+        await asyncio.sleep(0)
+    await dispatcher.stop(5)

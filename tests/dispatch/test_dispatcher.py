@@ -4,35 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from connector.dispatch.dispatcher import Dispatcher
-from connector.dispatch.lane import Shared
 from connector.route import Route, Routes
 from connector.sink import Delivered, Result
 from connector.store import leases
-from tests.dispatch.rig import One, Scripted, State
+from tests.dispatch.rig import One, Scripted, State, dispatcher_of, run_until, until
 
 DELIVERED = 1
-
-
-def dispatcher_of(rig, *sinks, routes=None, formerly=None):
-    routing = routes or Routes((), {sink.name: sink.state for sink in sinks})
-    shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
-    return Dispatcher(sinks, routing, shared, types={sink.name: "scripted" for sink in sinks}, formerly=formerly or {})
-
-
-async def until(condition):
-    """Lets the loop go round until a fact holds; the test's own time limit is the end of patience."""
-    while not condition():  # noqa: ASYNC110 - the fact is not ours to signal
-        await asyncio.sleep(0)
-
-
-async def run_until(dispatcher, clock, condition):
-    """Runs the lanes, moving the clock on whenever everything waits, until a fact holds."""
-    await dispatcher.start()
-    while not condition():
-        clock.advance(0.01)
-        await asyncio.sleep(0)
-    await dispatcher.stop(5)
 
 
 async def test_a_new_state_sink_is_filled_from_the_store(rig_of):

@@ -7,12 +7,17 @@ from datetime import timedelta
 
 import pytest
 
+from connector.dispatch.rules import ATTEMPTS_MIN
 from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
 from connector.sink import Delivered, Rejected, Result, RetryLater, Token
 from connector.store import leases
 from tests.dispatch.rig import Gathering, One, Scripted, State
 
 PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)
+
+
+class Died(BaseException):
+    """The process ends in the middle of a call."""
 
 
 def all_of(outcome):
@@ -182,11 +187,11 @@ async def test_a_crash_between_call_and_settling_marks_the_batch(rig_of):
     rig = await rig_of()
 
     async def crash(batch, context):
-        raise asyncio.CancelledError
+        raise Died
 
     rig.sinks[0].script = [crash]
     await rig.event()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(Died):
         await rig.lane.step()
     await rig.restarted()
     await rig.lane.step()
@@ -227,12 +232,26 @@ async def test_the_retry_window_ends_in_a_dead_letter(rig_of):
     rig = await rig_of()
     rig.sinks[0].always = all_of(RetryLater("busy"))
     await rig.event()
-    await rig.lane.step()
-    rig.clock.advance(15 * 86400)
-    await rig.lane.step()
+    for _ in range(ATTEMPTS_MIN):
+        assert await rig.states() == [PENDING]
+        rig.clock.advance(2 * 86400)
+        await rig.lane.step()
     (row,) = await rig.rows()
     assert row.state == DEAD
     assert row.reason == "retry window ended: busy"
+
+
+async def test_what_waited_longer_than_the_window_in_a_paused_queue_is_tried_all_the_same(rig_of):
+    """One hiccup after a long pause loses nothing."""
+    rig = await rig_of()
+    rig.sinks[0].script = [raising(SinkBroken("gone", "fix")), all_of(RetryLater("busy"))]
+    await rig.event()
+    await rig.lane.step()
+    rig.clock.advance(20 * 86400)
+    await rig.lane.step()
+    rig.clock.advance(1)
+    await rig.lane.step()
+    assert await rig.states() == [DELIVERED]
 
 
 async def test_state_sinks_get_the_newest_state_once(rig_of):
@@ -248,6 +267,30 @@ async def test_state_sinks_get_the_newest_state_once(rig_of):
     assert batch.deliveries[0].event is None
     assert batch.deliveries[0].interview.score == 4
     assert await rig.states() == [SUPERSEDED, DELIVERED, DELIVERED]
+
+
+async def test_a_newer_delivery_cures_a_dead_letter_of_a_state_sink(rig_of):
+    """The row shows the newest state, so the older failure is superseded; other interviews' dead letters stay."""
+    rig = await rig_of(State())
+    rig.sinks[0].script = [all_of(Rejected("bad"))]
+    await rig.event("interview.create", "i1")
+    await rig.event("interview.create", "i2")
+    await rig.lane.step()
+    assert await rig.states() == [DEAD, DEAD]
+    await rig.event("interview.finish", "i1")
+    await rig.lane.step()
+    assert await rig.states() == [SUPERSEDED, DEAD, DELIVERED]
+
+
+async def test_a_message_that_died_stays_dead(rig_of):
+    """A later message does not say what the earlier one would have said."""
+    rig = await rig_of()
+    rig.sinks[0].script = [all_of(Rejected("bad"))]
+    await rig.event("interview.create", "i1")
+    await rig.lane.step()
+    await rig.event("interview.finish", "i1")
+    await rig.lane.step()
+    assert await rig.states() == [DEAD, DELIVERED]
 
 
 async def test_after_an_unclear_call_a_state_sink_gets_everything_due_marked(rig_of):
@@ -291,11 +334,11 @@ async def test_remembered_notes_survive_a_crash(rig_of):
 
     async def remember_and_die(batch, context):
         await context.remember({"row:i1": {"intent": 7}})
-        raise asyncio.CancelledError
+        raise Died
 
     rig.sinks[0].script = [remember_and_die]
     await rig.event()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(Died):
         await rig.lane.step()
     await rig.restarted()
     await rig.lane.step()

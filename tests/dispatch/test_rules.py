@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 
 from connector.backoff import WINDOW_SECONDS
 from connector.dispatch.rules import (
+    ATTEMPTS_MIN,
+    NO_REST,
     Failure,
     Health,
     Policy,
+    Rest,
+    failures_after,
     health_of,
     label_of,
     rest_after,
@@ -119,13 +123,13 @@ def test_an_asked_for_delay_is_obeyed_to_the_millisecond(drawn):
 
 @given(claims_and_outcomes())
 def test_only_the_window_or_a_rejection_makes_a_dead_letter(drawn):
-    """No number of attempts does."""
+    """No number of attempts does, and no age alone: what waited in a paused queue is tried like anything else."""
     claim, given_outcomes = drawn
     settlement = settlement_of(claim, Result(given_outcomes), NOW - 1000, NOW, POLICY)
     dead = {id_ for id_, _ in settlement.dead}
     for work, outcome in zip(claim.works, given_outcomes, strict=True):
-        over = NOW - work.since > WINDOW_SECONDS * 1000
-        expected = isinstance(outcome, Rejected) or (isinstance(outcome, RetryLater) and over)
+        tried = isinstance(outcome, RetryLater) and outcome.counts and work.attempts + 1 >= ATTEMPTS_MIN
+        expected = isinstance(outcome, Rejected) or (tried and NOW - work.since > WINDOW_SECONDS * 1000)
         assert (work.id in dead) == expected
 
 
@@ -152,6 +156,22 @@ def test_a_destination_is_up_as_soon_as_one_delivery_was_decided(given_outcomes)
         assert health is Health.DOWN
     else:
         assert health is Health.UNKNOWN
+
+
+@given(st.integers(0, 10), answers)
+def test_only_failures_count_in_a_row(before, answer):
+    """A success forgets them, a refused token and a broken destination change nothing."""
+    assert failures_after(Result([Delivered()]), before) == 0
+    assert failures_after(answer, before) == before + isinstance(answer, Failure)
+
+
+@given(st.floats(0.001, 900), st.integers(0, 10**7))
+def test_a_rest_is_over_at_its_time_or_when_the_clock_is_set_back(seconds, passed):
+    """A lane never sleeps longer because somebody corrected the clock."""
+    rest = Rest.of(NOW, seconds)
+    assert rest.holds(NOW + passed) == (passed < int(seconds * 1000))
+    assert not rest.holds(NOW - 1 - passed)
+    assert Rest.of(NOW, 0) == NO_REST
 
 
 @given(st.integers(0, 100))

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from connector.dispatch import load
 from connector.route import Routes
 from connector.sink import Token
-from connector.store import claim, fill, leases, notes, settle, tokens
+from connector.store import claim, fill, leases, notes, replay, settle, tokens
 from connector.store.claim import Claim, Work
 from connector.store.leases import Lease, Pause
 from connector.store.settle import Again, Attempt, Retry, Settlement
@@ -30,6 +30,7 @@ SETTLEMENT = Settlement(
     attempts=[Attempt("rejected", "no", 1)],
     resumed=True,
     pause=Pause("broken", "no access", "share it", START),
+    cured=["i1"],
 )
 
 
@@ -89,5 +90,10 @@ def filling(connection: Connection) -> None:
     fill.filled(connection, "chat", "place", "digest")
 
 
+def replaying(connection: Connection) -> None:
+    replay.revive(connection, [1, 2], START)
+    replay.repeat(connection, [1, 2], START)
+
+
 HOT = (look, deliveries, mark, settling, rates, remembering, filling)
-ALL = (register, acquire, *HOT, pauses)
+ALL = (register, acquire, *HOT, pauses, replaying)

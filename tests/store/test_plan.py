@@ -213,6 +213,15 @@ def test_an_event_that_leads_into_a_sheet_twice_goes_there_once():
     assert fake.sent("sheet") == [1, 2]
 
 
+def test_a_name_that_was_a_sheet_and_is_a_chat_by_now_follows_its_routes():
+    """Old entries neither double its messages nor bring it what its routes leave out."""
+    fake = Fake(directory([Route(("news",))], news=True))
+    fake.group([arrival()])
+    fake.directory = directory([Route(("news",), events=(FINISH,))], news=False)
+    fake.group([arrival(name=FINISH, at=START + 1), arrival(name=SCORE, at=START + 2)])
+    assert fake.sent("news") == [1, 2]
+
+
 def test_a_sink_that_is_not_there_gets_nothing_and_keeps_its_entries():
     """An orphaned sheet's entry survives the events that come meanwhile."""
     fake = Fake(directory(chat=False))

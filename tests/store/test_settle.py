@@ -78,6 +78,15 @@ def test_superseded_rows_settle_with_the_newest(connection, settled):
     assert sink_row(connection).delivered == 1
 
 
+def test_a_newer_state_cures_dead_letters(connection, settled):
+    """Those of the same sink and key: the destination shows what they wanted to say, and more."""
+    dead = [
+        add(connection, key, sink=name, state=DEAD) for key, name in (("i1", "chat"), ("i2", "chat"), ("i1", "other"))
+    ]
+    settled(delivered=[(in_flight(connection), None)], cured=["i1"])
+    assert [row_of(connection, id_).state for id_ in dead] == [SUPERSEDED, DEAD, DEAD]
+
+
 def test_what_is_done_stays_as_it_is(connection, settled):
     """A row that a person replayed or another call settled is not settled again."""
     id_ = add(connection, state=DEAD, reason="by another")

@@ -33,10 +33,10 @@ def wait_of(connection, *wanted, now=START):
 
 rates = st.sampled_from([0.1, 1, 3, 5, 300 / 60, 7.5, 100])
 bursts = st.integers(1, 12)
-waits = st.lists(st.integers(0, 3000), min_size=1, max_size=60)
+waits = st.lists(st.integers(0, 3000), min_size=1, max_size=40)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rates, bursts, waits)
 def test_never_more_than_burst_and_rate(rate, burst, pauses):
     """In any window of t seconds at most burst + rate * t tokens are given."""
@@ -51,7 +51,7 @@ def test_never_more_than_burst_and_rate(rate, burst, pauses):
                 assert last - first + 1 <= burst + rate * (given_at[last] - given_at[first]) / 1000 + 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from([0.5, 1, 2, 5, 10]), bursts, waits)
 def test_as_many_as_a_jar_of_tokens_would_give(rate, burst, pauses):
     """A naive jar, filled by the rate up to the burst, gives the same answers."""

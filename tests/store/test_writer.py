@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
 from connector.store import database, writer
@@ -242,6 +243,14 @@ async def test_a_bad_event_that_comes_alone_is_refused(bench_of):
     assert (await bench.offer("good")).seq == 1
 
 
+async def test_a_bad_event_is_told_to_the_engineer(bench_of):
+    """Nobody else learns of it: the sender sees a 503. The reason is the driver's, without the event's values."""
+    bench = bench_of(REFUSES_BAD)
+    with capture_logs() as logs, pytest.raises(StoreUnavailable):
+        await bench.offer("bad", candidate={"name": "Zoë Secret"})
+    assert logs == [{"event": "event refused by the store", "reason": "refused by the test", "log_level": "error"}]
+
+
 async def test_a_value_the_driver_refuses_fails_alone(bench_of):
     """Not only SQLite can refuse: a number beyond 64 bits never reaches it."""
     bench = bench_of()
@@ -298,6 +307,15 @@ async def test_a_job_in_a_failed_transaction_is_repeated_alone(bench_of):
     assert await task == "result"
     assert marked(bench) == "settled"
     assert len(runs) == 2
+
+
+async def test_a_transaction_that_stayed_open_is_ended(bench_of):
+    """Should a rollback itself fail, the next transaction begins with it: the writer is not stuck for ever."""
+    bench = bench_of()
+    bench.connection.execute("BEGIN IMMEDIATE")
+    bench.connection.execute("UPDATE meta SET value = 'left over' WHERE key = 'written'")
+    assert (await bench.offer()).seq == 1
+    assert marked(bench) == "0"
 
 
 async def test_a_job_whose_commit_fails_is_told(bench_of):

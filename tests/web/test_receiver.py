@@ -12,7 +12,8 @@ import pytest
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier, sign
 from connector.store.plan import Answer
-from connector.web.receiver import BODY_MAX, Receiver
+from connector.web.body import BODY_MAX
+from connector.web.receiver import Receiver
 from tests.serving import CONSOLE_ONLY, SECRET, sample, serving
 
 EVENTS = ["create", "finish", "status-change", "delete", "score-updated"]
@@ -223,7 +224,7 @@ async def test_other_methods_are_refused(served):
     """PUT says what to do."""
     answer = await served.client.put(served.url + served.path)
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "POST, GET"
+    assert answer.headers["allow"] == "POST, GET, HEAD"
 
 
 async def test_the_path_is_configurable(tmp_path):

@@ -38,6 +38,7 @@ def test_a_webhook_alone_is_enough_even_beside_a_common_token() -> None:
     [
         ({}, "needs `token` and `channel`, or `webhook_url`"),
         ({"token": TOKEN}, "needs `channel`"),
+        ({"channel": "C0123456789"}, "needs `token`; set CONNECTOR_DEFAULTS__SLACK__TOKEN"),
         ({"webhook_url": HOOK, "channel": "C0123456789"}, "`channel` has no effect with `webhook_url`"),
         ({"token": "xoxp-1-2", "channel": "C0123456789"}, "starts with xoxb-"),
         ({"token": f"{TOKEN}\n", "channel": "C0123456789"}, "starts with xoxb-"),

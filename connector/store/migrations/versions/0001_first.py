@@ -121,7 +121,7 @@ def _outbox() -> None:
     op.create_index(
         "ix_delivery_key",
         "delivery",
-        ["sink", "key"],
+        ["sink", "key", "held"],
         unique=False,
         sqlite_where=sa.text("state = 0"),
         postgresql_where=sa.text("state = 0"),

@@ -1,0 +1,101 @@
+"""(d) Start-up to ready, and from a webhook to the call of its sink when nothing else is going on."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks import processes, tables
+from benchmarks.bodies import invited_and_finished
+from benchmarks.memory import EMBEDDED
+from benchmarks.posting import post_all
+from benchmarks.processes import Running
+
+GOAL_SECONDS = 1.5
+PAUSE = 0.03
+"""Seconds between webhooks, so that each finds the service idle."""
+CALLED_WITHIN = 30.0
+TIMING = '[sinks.timing]\ntype = "timing"\npath = "calls.txt"\n'
+
+
+async def run(*, quick: bool = False) -> None:
+    """Measures and prints."""
+    starts, webhooks = (1, 5) if quick else (10, 300)
+    with tempfile.TemporaryDirectory(prefix="startup-") as name:
+        folder = Path(name)
+        await _starts(folder, starts)
+        async with processes.service(folder / "timing", TIMING) as running:
+            acknowledged, called = await _latencies(running, webhooks)
+        disk = tables.disk(folder)
+    _show_latencies(acknowledged, called, disk)
+
+
+async def _starts(folder: Path, count: int) -> None:
+    """Each start on a new folder, where the store is made by the migrations, then once more on the store it has."""
+    first: list[Running] = []
+    again: list[Running] = []
+    cpu: dict[int, float] = {}
+    for index in range(count):
+        tables.progress(f"start {index + 1} of {count}")
+        for started in (first, again):
+            async with processes.service(folder / str(index), EMBEDDED) as running:
+                cpu[running.pid] = running.cpu(children=True)
+                started.append(running)
+    rows = [
+        (name, _seconds([each.ready - each.started for each in started]), _seconds([cpu[each.pid] for each in started]))
+        for name, started in (("first start, makes the store", first), ("later start", again))
+    ]
+    tables.show(
+        f"Start of the embedded default to the first 200 of /health/ready ({count} starts)",
+        ("", "seconds (range)", "CPU seconds (range)"),
+        rows,
+        f"goal: {GOAL_SECONDS} s on a quiet machine",
+    )
+
+
+def _seconds(values: Sequence[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f}..{max(values):.2f})"
+
+
+async def _latencies(running: Running, count: int) -> tuple[list[float], list[float]]:
+    """Milliseconds from sending to the acknowledgement, and to the moment when the sink is called."""
+    sent: dict[str, int] = {}
+    acknowledged: list[float] = []
+    for number in range(count):
+        webhook, _ = invited_and_finished(number)
+        sent[webhook.interview_id] = time.monotonic_ns()
+        acknowledged += await post_all(running.url, [webhook], clients=1)
+        await asyncio.sleep(PAUSE)
+    calls = await _calls(running.folder / "calls.txt", count)
+    return [each * 1e3 for each in acknowledged], [(at - sent[key]) / 1e6 for key, at in calls.items()]
+
+
+async def _calls(file: Path, count: int) -> dict[str, int]:
+    """When the sink was called for each interview, by the same clock."""
+    until = time.monotonic() + CALLED_WITHIN
+    while len(lines := _lines(file)) < count:
+        if time.monotonic() > until:
+            raise RuntimeError(f"only {len(lines)} of {count} deliveries reached the sink")
+        await asyncio.sleep(0.05)
+    return {key: int(at) for at, key in (line.split() for line in lines)}
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def _show_latencies(acknowledged: Sequence[float], called: Sequence[float], disk: str) -> None:
+    rows = [
+        (name, *(tables.number(tables.percentile(values, share)) for share in (0.5, 0.95, 0.99)))
+        for name, values in (("acknowledged", acknowledged), ("sink called", called))
+    ]
+    tables.show(
+        f"One webhook at a time, the service idle ({len(called)} webhooks), from sending it",
+        ("", "p50 ms", "p95 ms", "p99 ms"),
+        rows,
+        disk,
+    )

@@ -1,0 +1,40 @@
+"""What people write instead: for each webhook find the row, update or append it, post a message, then answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gspread
+import requests
+
+HEADER = ["Interview ID", "Candidate", "Email", "Position", "Status", "Score", "Link"]
+
+
+class UsualScript:
+    """`client` is gspread's, with its own waiting after a 429; the chat is an incoming webhook."""
+
+    def __init__(self, client: gspread.Client, spreadsheet_id: str, chat_url: str) -> None:
+        self.sheet = client.open_by_key(spreadsheet_id).sheet1
+        self.chat_url = chat_url
+        self.sheet.update([HEADER], "A1")
+
+    def handle(self, payload: Mapping[str, Any]) -> bool:
+        """Whether the chat took the message; the row is written either way."""
+        interview = payload["data"]
+        row = [
+            interview["id"],
+            interview["candidate"]["name"],
+            interview["candidate"]["email"],
+            interview["position"]["name"],
+            interview["status"],
+            (interview["score"] or {}).get("value"),
+            interview["url"]["private"],
+        ]
+        cell = self.sheet.find(interview["id"], in_column=1)
+        if cell:
+            self.sheet.update([row], f"A{cell.row}")
+        else:
+            self.sheet.append_row(row)
+        text = f"{payload['event']}: {interview['candidate']['name']}, {interview['position']['name']}"
+        return requests.post(self.chat_url, json={"text": text}, timeout=10).ok

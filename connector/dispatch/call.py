@@ -1,0 +1,94 @@
+"""One call to a sink: opened once, given its notes, timed; whatever it does becomes an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from connector.dispatch.clock import Clock
+from connector.dispatch.context import LaneContext
+from connector.dispatch.meter import Meter
+from connector.dispatch.rules import Answer, Failure
+from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
+from connector.logs import place_of
+from connector.sink import Batch, Delivery, Note, Result, Sink
+from connector.store import notes
+from connector.store.claim import Claim
+from connector.store.leases import Lease
+from connector.store.store import SqliteStore
+
+log = structlog.get_logger("connector.dispatch")
+
+
+class Caller:
+    """Calls one sink, and closes it at the end."""
+
+    def __init__(self, sink: Sink[Any], store: SqliteStore, clock: Clock, meter: Meter) -> None:
+        self._sink = sink
+        self._store = store
+        self._clock = clock
+        self._meter = meter
+        self._opened = False
+
+    async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
+        """Hands the batch over. Raises `LeaseLost` and `StoreUnavailable`; all else that goes wrong is an answer."""
+        sink = self._sink
+        context = LaneContext(self._store, self._clock, lease, sink.destination, self._meter.called)
+        try:
+            batch = await self._batch(claimed, deliveries)
+            async with asyncio.timeout(sink.timeout):
+                await self._open()
+                result = await sink.deliver(batch, context)
+        except SinkBroken as error:
+            return error
+        except Wait as error:
+            await context.honour(error)
+            return error
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except TimeoutError:
+            return Failure("timeout")
+        except asyncio.CancelledError as error:
+            if _is_being_cancelled():
+                raise
+            return self._raised(error)  # something inside the sink was cancelled, not we
+        except Exception as error:  # noqa: BLE001 - whatever a sink does, it is tried again and delays no other sink
+            return self._raised(error)
+        return self._checked(result, claimed)
+
+    async def close(self) -> None:
+        """Closes the sink, whether or not it was opened."""
+        await self._sink.close()
+
+    def _raised(self, error: BaseException) -> Failure:
+        log.warning("sink raised", sink=self._sink.name, error=place_of(error))
+        return Failure(f"exception {type(error).__name__}")
+
+    def _checked(self, result: object, claimed: Claim) -> Answer:
+        expected = len(claimed.works)
+        outcomes: object = result.outcomes if isinstance(result, Result) else None
+        if isinstance(result, Result) and isinstance(outcomes, Sequence) and len(outcomes) == expected:
+            return result
+        log.warning("sink answered with a wrong number of outcomes", sink=self._sink.name, expected=expected)
+        return Failure("wrong number of outcomes")
+
+    async def _open(self) -> None:
+        if not self._opened:
+            await self._sink.open()
+            self._opened = True
+
+    async def _batch(self, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Batch:
+        keys = list(dict.fromkeys(key for delivery in deliveries for key in self._sink.keys(delivery)))
+        remembered: dict[str, Note] = {}
+        if keys:
+            name, destination = self._sink.name, self._sink.destination
+            remembered = await self._store.read(lambda connection: notes.read(connection, name, destination, keys))
+        return Batch(claimed.batch, claimed.started_at, deliveries, remembered, claimed.maybe_sent)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,48 @@
+"""What differs between the databases, as seen on SQLite."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from connector.store.portable import among, insert_new, upsert
+from connector.store.schema import delivery, meta
+from tests.store.kit import add
+
+
+def entries(connection):
+    return dict(tuple(row) for row in connection.execute(select(meta.c.key, meta.c.value)))
+
+
+@pytest.mark.parametrize("wanted", [[], ["a"], ["b", "a", "missing"], ["a", "a"]])
+def test_among_is_in(connection, wanted):
+    """The rows whose value is in the list, each once, whatever the list's order."""
+    connection.execute(meta.insert(), [{"key": key, "value": key} for key in "abc"])
+    found = connection.execute(select(meta.c.key).where(among(connection, meta.c.key, wanted))).scalars().all()
+    assert sorted(found) == sorted(set(wanted) & set("abc"))
+
+
+def test_among_takes_numbers_and_many_of_them(connection):
+    """More than a statement may have parameters; the numbers stay numbers."""
+    ids = [add(connection, f"i{number}") for number in range(3)]
+    wanted = [*range(100, 40_000), *ids]
+    found = connection.execute(select(delivery.c.id).where(among(connection, delivery.c.id, wanted))).scalars().all()
+    assert found == ids
+
+
+@pytest.mark.parametrize("hostile", ["'", '"', "\\", "]", "a,b", "ß☃", "\n"])
+def test_among_takes_any_text(connection, hostile):
+    """A list is a value, never a part of the statement."""
+    connection.execute(meta.insert(), [{"key": hostile, "value": "x"}, {"key": "other", "value": "y"}])
+    found = connection.execute(select(meta.c.value).where(among(connection, meta.c.key, [hostile]))).scalars().all()
+    assert found == ["x"]
+
+
+def test_upsert_replaces_and_insert_new_does_not(connection):
+    """Both add what is not there; neither minds an empty list."""
+    upsert(connection, meta, [{"key": "a", "value": "1"}], ["key"])
+    upsert(connection, meta, [{"key": "a", "value": "2"}, {"key": "b", "value": "2"}], ["key"])
+    insert_new(connection, meta, [{"key": "b", "value": "3"}, {"key": "c", "value": "3"}], ["key"])
+    upsert(connection, meta, [], ["key"])
+    insert_new(connection, meta, [], ["key"])
+    assert entries(connection) == {"a": "2", "b": "2", "c": "3"}

@@ -1,0 +1,35 @@
+"""The benchmarks still run; what they measure is looked at by people."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import __main__ as benchmarks
+from benchmarks import burst, ingest, memory, startup, wrk
+
+
+@pytest.mark.skipif(not wrk.is_installed(), reason=wrk.MISSING)
+async def test_ingest_finds_every_acknowledged_event_in_a_sound_store(capsys):
+    await ingest.run(quick=True)
+    assert capsys.readouterr().out.count("integrity_check ok") == 2
+
+
+async def test_burst_finds_every_interview_in_the_sheet_once(capsys):
+    await burst.run(quick=True)
+    assert "seconds to the last row" in capsys.readouterr().out
+
+
+async def test_memory_is_read_before_and_after_a_burst(capsys):
+    await memory.run(quick=True)
+    assert "through a burst of" in capsys.readouterr().out
+
+
+async def test_startup_times_every_webhook_until_its_sink_is_called(capsys):
+    await startup.run(quick=True)
+    assert "sink called" in capsys.readouterr().out
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        benchmarks.main(["ingets"])
+    assert "ingest, burst, memory, startup" in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""What reaches a log: never a secret, never the text of an exception, never a control character."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+
+import pytest
+import structlog
+
+from connector.logs import HIDDEN, TEXT_MAX, masked, set_up, without_exception_text
+
+HOSTILE = 300_000
+
+
+@pytest.fixture
+def logged():
+    """Sets logging up on a stream, tells what was written, and puts everything back."""
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    set_up("json", "info", stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def fail():
+    raise ValueError("Jane Doe")
+
+
+def mask(**event):
+    return masked(None, "info", event)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "jane.doe+cv@mail.example.org",
+        "xoxb-123-abc",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "ya29.a0AfH6SM-x_y",
+        "Bearer eyJhbGciOi",
+        "hooks.slack.com/services/T0/B0/abc",
+        "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\n-----END PRIVATE KEY-----",
+        "user:p4ss:word@",
+        ":p4ssword@",
+    ],
+)
+def test_what_looks_like_a_secret_or_an_address_is_hidden(text):
+    """Wherever it stands in a text."""
+    before = "postgresql://" if text.endswith("@") else "see "
+    told = mask(event=f"{before}{text}")["event"]
+    assert HIDDEN in told
+    for part in text.replace("\n", " ").strip("@:").split():
+        assert part not in told
+
+
+@pytest.mark.parametrize("name", ["token", "api_key", "webhook_secret", "x-hireflix-signature"])
+def test_what_is_named_like_a_secret_is_hidden(name):
+    """In tables and lists as well."""
+    assert mask(event="x", settings=[{name: "s3cr3t"}])["settings"] == [{name: HIDDEN}]
+
+
+@pytest.mark.parametrize("text", ["a" * HOSTILE, "a." * HOSTILE, "a@a" + "-a" * HOSTILE, "://" + "a" * HOSTILE])
+def test_a_long_hostile_text_is_cut_and_costs_little(text):
+    """A search that went back for each character would take hours here."""
+    assert len(mask(event="x", value=text)["value"]) == TEXT_MAX
+
+
+def test_a_terminal_obeys_no_text():
+    """Escape sequences, line ends and marks that turn text around become harmless."""
+    assert mask(event="x", value="a\x1b[2J\rb\nc\u202ed")["value"] == "a\ufffd[2J\ufffdb\ufffdc\ufffdd"
+
+
+def test_an_exception_given_as_a_value_is_told_by_type_and_place():
+    """Its text may be what a candidate wrote."""
+    try:
+        fail()
+    except ValueError as error:
+        told = mask(event="x", error=error)["error"]
+    assert told.startswith("ValueError at tests.test_logs:")
+
+
+def test_a_logged_exception_has_neither_text_nor_traceback():
+    """And of a message of several lines the first is kept."""
+    try:
+        fail()
+    except ValueError:
+        told = without_exception_text(None, "error", {"event": "failed\nJane Doe", "exc_info": True})
+    assert told["event"] == "failed"
+    assert "Jane" not in json.dumps(told)
+
+
+def test_what_libraries_log_passes_here_too(logged):
+    """With their exceptions, and whoever set them up."""
+    try:
+        fail()
+    except ValueError:
+        logging.getLogger("some.library").exception("could not write to %s", "jane@example.org")
+    (line,) = logged()
+    assert line["event"] == f"could not write to {HIDDEN}"
+    assert line["error"].startswith("ValueError at tests.test_logs:")
+    assert "Jane" not in json.dumps(line)
+
+
+@pytest.mark.parametrize("name", ["httpx", "slack_sdk.web.async_client", "google.auth.transport"])
+def test_libraries_that_log_addresses_are_quiet(logged, name):
+    """Below a warning they say nothing."""
+    logging.getLogger(name).info("POST https://example.org/secret")
+    assert logged() == []
