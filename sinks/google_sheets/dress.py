@@ -12,7 +12,7 @@ from connector.sink import STAGE_WORDS, Stage
 from sinks.google_sheets import requests
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.ground import Free
-from sinks.google_sheets.reading import HEADER_ROW, View
+from sinks.google_sheets.reading import View
 from sinks.google_sheets.requests import Request
 from sinks.palette import HEADER_COLOUR, STAGE_COLOURS
 from sinks.table import SPECS, Kind
@@ -80,12 +80,12 @@ def dress(view: View, layout: Layout, free: Free) -> list[Request]:
     sheet_id = view.sheet_id
     runs = [warn(sheet_id, free.id(f"{sheet_id}:owned:{start}"), (start, end)) for start, end in _runs(layout)]
     return [
-        freeze(sheet_id, HEADER_ROW + 1, _frozen(view, layout)),
-        header_look(sheet_id, HEADER_ROW),
-        *_formats(sheet_id, layout),
+        freeze(sheet_id, view.header_row + 1, _frozen(view, layout)),
+        header_look(sheet_id, view.header_row),
+        *_formats(view, layout),
         *_widths(sheet_id, layout),
-        *_colours(sheet_id, layout),
-        *_filters(sheet_id, layout, free),
+        *_colours(view, layout),
+        *_filters(view, layout, free),
         *runs,
     ]
 
@@ -96,16 +96,16 @@ def _frozen(view: View, layout: Layout) -> int:
     return frozen if frozen <= min(FROZEN_MAX, view.width - 1) else 0
 
 
-def _below_header(sheet_id: int, column: int) -> Request:
-    rows = {"sheetId": sheet_id, "startRowIndex": HEADER_ROW + 1}
+def _below_header(view: View, column: int) -> Request:
+    rows = {"sheetId": view.sheet_id, "startRowIndex": view.header_row + 1}
     return {**rows, "startColumnIndex": column, "endColumnIndex": column + 1}
 
 
-def _formats(sheet_id: int, layout: Layout) -> Iterator[Request]:
+def _formats(view: View, layout: Layout) -> Iterator[Request]:
     for name, column in layout.at.items():
         if number_format := FORMATS.get(SPECS[name].kind):
             cell = {"userEnteredFormat": {"numberFormat": number_format}}
-            area = _below_header(sheet_id, column)
+            area = _below_header(view, column)
             yield {"repeatCell": {"range": area, "cell": cell, "fields": "userEnteredFormat.numberFormat"}}
 
 
@@ -115,13 +115,13 @@ def _widths(sheet_id: int, layout: Layout) -> list[Request]:
     ]
 
 
-def _colours(sheet_id: int, layout: Layout) -> Iterator[Request]:
+def _colours(view: View, layout: Layout) -> Iterator[Request]:
     """One rule per stage, by its word; a rule moves with its column and survives sorting."""
     if (column := layout.at.get("stage")) is None:
         return
     for index, (stage, rgb) in enumerate(STAGE_COLOURS.items()):
         rule = {"condition": _is(stage), "format": {"backgroundColorStyle": colour(rgb)}}
-        ranges = [_below_header(sheet_id, column)]
+        ranges = [_below_header(view, column)]
         yield {"addConditionalFormatRule": {"index": index, "rule": {"ranges": ranges, "booleanRule": rule}}}
 
 
@@ -129,21 +129,21 @@ def _is(stage: Stage) -> Request:
     return {"type": "TEXT_EQ", "values": [{"userEnteredValue": STAGE_WORDS[stage]}]}
 
 
-def _filters(sheet_id: int, layout: Layout, free: Free) -> Iterator[Request]:
+def _filters(view: View, layout: Layout, free: Free) -> Iterator[Request]:
     """Filter views: each person sorts and filters for themselves, and the rows stay where they are."""
     if (column := layout.at.get("stage")) is None:
         return
     for title, stage, order in FILTERS:
         spec = {"columnIndex": column, "filterCriteria": {"condition": _is(stage)}}
-        view: Request = {
-            "filterViewId": free.id(f"{sheet_id}:filter:{title}"),
+        shown: Request = {
+            "filterViewId": free.id(f"{view.sheet_id}:filter:{title}"),
             "title": title,
-            "range": {"sheetId": sheet_id, "startRowIndex": HEADER_ROW},
+            "range": {"sheetId": view.sheet_id, "startRowIndex": view.header_row},
             "filterSpecs": [spec],
         }
         if order in layout.at:
-            view["sortSpecs"] = [{"dimensionIndex": layout.at[order], "sortOrder": "ASCENDING"}]
-        yield {"addFilterView": {"filter": view}}
+            shown["sortSpecs"] = [{"dimensionIndex": layout.at[order], "sortOrder": "ASCENDING"}]
+        yield {"addFilterView": {"filter": shown}}
 
 
 def _runs(layout: Layout) -> list[tuple[int, int]]:

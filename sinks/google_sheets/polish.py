@@ -20,7 +20,7 @@ from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.dress import dress
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.ground import Free, Ground
-from sinks.google_sheets.reading import HEADER_ROW, View
+from sinks.google_sheets.reading import View
 from sinks.google_sheets.requests import Request
 from sinks.google_sheets.summary import Source, summarize
 
@@ -79,4 +79,4 @@ def dressing(due: Sequence[Seen], ground: Ground, *, per_position: bool, summary
     if summary:
         sources = [Source(view, layout) for view, layout in due]
         batch += summarize(sources, ground, free, per_position=per_position)
-    return requests.batch_body(batch, [requests.row_range(due[0][0].title, HEADER_ROW)])
+    return requests.batch_body(batch, [requests.row_range(due[0][0].title, due[0][0].header_row)])

@@ -48,6 +48,7 @@ class View:
     guards: Sequence[Guard]
     keys: Sequence[str] | None
     exists: bool = True
+    header_row: int = HEADER_ROW
     bare: bool = False
 
     @property

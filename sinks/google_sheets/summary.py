@@ -16,7 +16,7 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.dress import colour, freeze, header_look, warn
 from sinks.google_sheets.ground import Free, Ground
-from sinks.google_sheets.reading import HEADER_ROW, View
+from sinks.google_sheets.reading import View
 from sinks.google_sheets.requests import Request, column_letters
 from sinks.palette import HEADER_COLOUR, STAGE_COLOURS
 from sinks.table import KEY
@@ -27,8 +27,7 @@ SUMMARY_TAG = "hf.summary"
 ROWS, WIDTH = 100, 16
 STAGES = tuple(STAGE_COLOURS)
 ALL = "All positions"
-_TOTAL = 1
-_FIRST = 2
+_HEADER, _TOTAL, _FIRST = 0, 1, 2
 """Rows: the header, all positions together, and from there on one position each."""
 _FIELDS = "userEnteredValue,userEnteredFormat.textFormat.bold,userEnteredFormat.backgroundColorStyle"
 
@@ -51,7 +50,7 @@ class Source:
     def header(self, field: str) -> str:
         """The cell with the title of a column."""
         sheet, _, column = self.column(field).rpartition("!")
-        return f"{sheet}!{column.partition(':')[0]}${HEADER_ROW + 1}"
+        return f"{sheet}!{column.partition(':')[0]}${self.view.header_row + 1}"
 
     @property
     def rows(self) -> str:
@@ -103,7 +102,7 @@ def _of_one_tab(source: Source, free: Free) -> list[Request]:
 
 def _counts(source: Source, criteria: str) -> list[str]:
     """One formula per stage, and one for all rows whatever their stage. `criteria` come first, each with its `;`."""
-    words = [f"{letters}${HEADER_ROW + 1}" for letters in _count_letters()[:-1]]
+    words = [f"{letters}${_HEADER + 1}" for letters in _count_letters()[:-1]]
     stages = [f"{source.column('stage')};{word};" for word in words]
     return [f"=COUNTIFS({criteria}{stage}{source.rows})" for stage in [*stages, ""]]
 
@@ -138,10 +137,10 @@ def _blank(sheet_id: int, free: Free, totals: Sequence[str]) -> list[Request]:
     properties = {"sheetId": sheet_id, "title": free.title(TITLE), "gridProperties": grid}
     return [
         {"addSheet": {"properties": properties}},
-        header_look(sheet_id, HEADER_ROW),
+        header_look(sheet_id, _HEADER),
         freeze(sheet_id, _FIRST, 1),
         requests.column_width(sheet_id, 0, 240),
-        _write(sheet_id, HEADER_ROW, header, _FIELDS),
+        _write(sheet_id, _HEADER, header, _FIELDS),
         _write(sheet_id, _TOTAL, [_bold(_text(ALL)), *(_bold(_formula(each)) for each in totals)], _FIELDS),
         warn(sheet_id, free.id(f"{sheet_id}:owned"), None),
         _chart(sheet_id, free.id(f"{sheet_id}:chart")),
@@ -176,7 +175,7 @@ def _chart(sheet_id: int, chart_id: int) -> Request:
         "chartType": "COLUMN",
         "legendPosition": "NO_LEGEND",
         "axis": axes,
-        "domains": [{"domain": _line(sheet_id, HEADER_ROW)}],
+        "domains": [{"domain": _line(sheet_id, _HEADER)}],
         "series": [{"series": _line(sheet_id, _TOTAL), "targetAxis": "LEFT_AXIS"}],
         "headerCount": 0,
     }

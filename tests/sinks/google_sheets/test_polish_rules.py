@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -247,3 +248,18 @@ def test_the_chart_stands_over_the_line_of_all_positions():
     [series] = basic["series"][0]["series"]["sourceRange"]["sources"]
     assert (series["startRowIndex"], series["endRowIndex"]) == (1, 2)
     assert series["endColumnIndex"] - series["startColumnIndex"] == len(STAGE_WORDS)
+
+
+def test_looks_begin_at_the_header_wherever_that_is():
+    [(view, layout)] = Desk(USUAL, "One").seen(1)
+    ground = Ground(properties=None)
+    free = Free(ground)
+    wanted = [
+        *dress(replace(view, header_row=3), layout, free),
+        *summarize([Source(replace(view, header_row=3), layout)], ground, free, per_position=False),
+    ]
+    texts = msgspec.json.encode(wanted).decode()
+    assert '"frozenRowCount":4' in texts
+    assert "'One'!L$4" in texts
+    starts = [each["repeatCell"]["range"]["startRowIndex"] for each in wanted if "repeatCell" in each]
+    assert set(starts[:-1]) == {3, 4}
