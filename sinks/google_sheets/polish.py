@@ -79,4 +79,4 @@ def dressing(due: Sequence[Seen], ground: Ground, *, per_position: bool, summary
     if summary:
         sources = [Source(view, layout) for view, layout in due]
         batch += summarize(sources, ground, free, per_position=per_position)
-    return requests.batch_body(batch, [requests.row_range(due[0][0].title, due[0][0].header_row)])
+    return requests.batch_body(batch, [requests.cell_range(due[0][0].title, 0, 0)])

@@ -203,6 +203,11 @@ def column_range(title: str, column: int) -> str:
     return f"{_quoted(title)}!{column_letters(column)}:{column_letters(column)}"
 
 
+def cell_range(title: str, row: int, column: int) -> str:
+    """One cell in A1 notation."""
+    return f"{_quoted(title)}!{column_letters(column)}{row + 1}"
+
+
 def _quoted(title: str) -> str:
     return "'" + title.replace("'", "''") + "'"
 
