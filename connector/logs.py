@@ -22,7 +22,8 @@ SECRET_NAMES = re.compile(
     r"secret|token|password|authorization|credential|api_key|signature|private_key", re.IGNORECASE
 )
 SECRET_TEXTS = re.compile(  # each part is linear in the text: what is logged may be long and hostile
-    r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)+"  # an e-mail address
+    r"(?<![\w.+-])[\w.+-]++@"  # an e-mail address, but for that of a service account, which belongs to no person
+    r"(?![\w-]++(?:\.[\w-]++){0,2}?\.iam\.gserviceaccount\.com(?![\w-]|\.\w))[\w-]++(?:\.[\w-]++)+"
     r"|xox[a-z]-[\w-]+|whsec_[\w+/=]+|ya29\.[\w.-]+"  # Slack, Standard Webhooks, Google
     r"|Bearer\s++\S+|-----BEGIN[\s\S]*+"  # what follows a key's first line is the key
     r"|(?<=://)[^/\s@:]*+:[^/\s@]*+(?=@)"  # credentials in an address
