@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -239,6 +239,8 @@ class Lane:
         self._failures, self._rest = failures, rest
         self._bucket = answer.bucket if isinstance(answer, Wait) and self.sink.state else None
         self._tell(answer, look)
+        if settlement.dead:
+            self._tell_dead([reason for _, reason in settlement.dead])
         self._shared.meter.settled(self.name, look.claim.works, answer, settlement)
 
     def _tell(self, answer: Answer, look: _Look) -> None:
@@ -252,6 +254,12 @@ class Lane:
             self._alerted = None
             if look.paused is not None:
                 log.info("sink resumed by itself", sink=self.name)
+
+    def _tell_dead(self, reasons: Sequence[str]) -> None:
+        """One line for all that a call gave up."""
+        log.warning(
+            "dead letters", sink=self.name, count=len(reasons), reason=rules.short("; ".join(dict.fromkeys(reasons)))
+        )
 
     async def _settle(self, lease: Lease, settlement: Settlement) -> bool:
         """Writes the outcomes; waits for the store as long as it takes, because they are true already.
