@@ -32,7 +32,7 @@ BUSY_REST = 0.1
 """Seconds that a lane leaves the machine to the receiver after a full batch, or a look in vain, in hot times."""
 HOT_GROUP = 8
 HOT_SECONDS = 0.25
-LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.05, 4.0, 5.0
+LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.05, 4.0, 1.5
 """A look in vain that cost more than so many seconds of work is followed by a break so many times as long, with a
 limit in seconds.
 """
