@@ -19,33 +19,39 @@ MOST_PAGES = 5
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`ts` of the message with the key, `None` when there is none; `trouble` when Slack did not let us look."""
+    """The timestamps of the messages with the key, oldest first; `trouble` when Slack did not let us look."""
 
-    ts: str | None = None
+    all: tuple[str, ...] = ()
     trouble: Reply | None = None
 
 
-async def find(gateway: WebApi, key: str, since: int) -> Found:
-    """Looks for our message with the delivery key `key`, posted after `since` (epoch milliseconds of Slack's clock)."""
-    cursor = ""
+async def find(gateway: WebApi, key: str, since: int, thread: str = "") -> Found:
+    """Looks for our messages with the delivery key `key`, posted after `since` (epoch milliseconds of Slack's clock),
+    in the thread of the message `thread`, or in the channel. A thread that is gone holds none.
+    """
+    cursor, oldest = "", timestamp(since - MARGIN)
+    found: list[str] = []
     for _ in range(MOST_PAGES):
-        page = await gateway.history(timestamp(since - MARGIN), cursor)
+        page = await (gateway.replies(thread, oldest, cursor) if thread else gateway.history(oldest, cursor))
+        if page.kind is Kind.GONE:
+            return Found()
         if page.kind is not Kind.OK:
             return Found(trouble=page)
-        ts = match(page.data.get("messages"), key)
+        found += matches(page.data.get("messages"), key)
         cursor = _next_cursor(page.data)
-        if ts or not cursor:
-            return Found(ts)
-    return Found()
+        if not cursor:
+            break
+    return Found(tuple(sorted(set(found))))
 
 
-def match(messages: object, key: str) -> str | None:
-    """The timestamp of the message with our metadata and this key."""
+def matches(messages: object, key: str) -> list[str]:
+    """The timestamps of the messages with our metadata and this key."""
     candidates: Iterable[Any] = messages if isinstance(messages, list) else ()
-    for message in candidates:
-        if isinstance(message, dict) and _key_of(message.get("metadata")) == key:
-            return str(message.get("ts"))
-    return None
+    return [
+        str(message.get("ts"))
+        for message in candidates
+        if isinstance(message, dict) and _key_of(message.get("metadata")) == key
+    ]
 
 
 def timestamp(at: int) -> str:
