@@ -201,7 +201,7 @@ class Lane:
     def _claim(self, connection: Connection, row: Any, now: int) -> Claim | None:
         if self.sink.state:
             return load.claim_states(connection, row, now, self.sink.max_batch)
-        return load.claim_messages(connection, self.name, now, self.sink.max_batch)
+        return load.claim_messages(connection, self.name, now, self.sink.max_batch, self.sink.crowds)
 
     async def _call(self, lease: Lease, look: _Look, started_at: int) -> None:
         assert look.claim is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from connector.sink import Delivery, Event, Interview, Note, Result, RetryLater, Stage
+from connector.sink import Delivered, Delivery, Event, Interview, Note, Outcome, Result, RetryLater, Stage
 from sinks.slack import digests, edits, render
 from sinks.slack.answers import Reply
 from sinks.slack.config import SlackConfig
@@ -19,6 +19,27 @@ from sinks.slack.record import Record
 from sinks.slack.render import Look, Message
 
 _LOST = frozenset({"message_not_found", "thread_not_found"})
+
+
+async def tell_all(desk: Desk, turn: Turn) -> Result:
+    """Tells the events of one call, each with the notes that the one before left. Only invitations come in company,
+    and they make no call.
+    """
+    notes = dict(turn.batch.notes)
+    again: dict[str, timedelta] = {}
+    outcomes: list[Outcome] = []
+    changed: dict[str, Note | None] = {}
+    for delivery in turn.batch.deliveries:
+        if delivery.interview is None:
+            outcomes.append(Delivered())
+            continue
+        one = Turn(replace(turn.batch, deliveries=(delivery,), notes=notes), turn.context)
+        result = await tell(desk, one, delivery.interview)
+        outcomes += result.outcomes
+        changed |= result.notes
+        notes |= {key: note for key, note in result.notes.items() if note is not None}
+        again |= {key: min(after, again.get(key, after)) for key, after in result.again.items()}
+    return Result(outcomes, changed, again)
 
 
 async def tell(desk: Desk, turn: Turn, interview: Interview) -> Result:

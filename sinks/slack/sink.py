@@ -8,16 +8,19 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from connector.http import host_of
-from connector.sink import Batch, Context, Delivered, Delivery, Finding, Result, Sink, SinkConfig
+from connector.sink import Batch, Context, Delivery, Finding, Result, Sink, SinkConfig
 from sinks.slack import digest, digests, edits, events, once, record
 from sinks.slack.calls import WebApi
 from sinks.slack.check import examine, examine_webhook
 from sinks.slack.config import SlackConfig
 from sinks.slack.desk import Desk, Turn, done
 from sinks.slack.digest import Digest
+from sinks.slack.news import INVITE, SPEAKING
 from sinks.slack.preview import preview
 from sinks.slack.record import Record
 
+CROWD = 200
+"""Most invitations in one call."""
 _CALLS = (edits.EDIT, edits.LATE, once.LOOK)
 
 
@@ -58,6 +61,11 @@ class SlackSink(Sink[SlackConfig]):
     def max_age(self) -> float | None:
         return self.config.max_age
 
+    @property
+    def crowds(self) -> Mapping[str, int]:
+        """Invitations that make no message share a call: a burst of them costs a few commits, not thousands."""
+        return {} if self.config.events.create in SPEAKING else {INVITE: CROWD}
+
     def keys(self, delivery: Delivery) -> Iterable[str]:
         if delivery.event is None:
             return (_note_of(delivery.key),)
@@ -93,9 +101,7 @@ class SlackSink(Sink[SlackConfig]):
         turn = Turn(batch, context)
         delivery = turn.delivery
         if delivery.event is not None:
-            if delivery.interview is None:
-                return Result([Delivered()])
-            return await events.tell(self._desk, turn, delivery.interview)
+            return await events.tell_all(self._desk, turn)
         name = _note_of(delivery.key)
         if delivery.key.startswith(once.LOOK):
             return await once.look_again(self._desk, turn, _ledger(turn, name))

@@ -30,9 +30,7 @@ PARENT: Values = (
     {"emoji": "✅", "name": "Wayne Knight", "phrase": "finished the interview", "external_id": "A-1"} | _ABOUT | _TIMES
 )
 REPLY: Values = {"change": "Score 3 → 4", **_ABOUT}
-DIGEST: Values = {"summary": "2 candidates were invited", "invited": 2, "finished": 0, "updates": 0} | {
-    "position": "Cook"
-}
+DIGEST: Values = {"summary": "2 were invited", "invited": 2, "finished": 0, "updates": 0, "position": "Cook"}
 """What each kind of template may show, with examples: what `check` renders."""
 
 Label = Annotated[str, Field(min_length=1, max_length=40)]
