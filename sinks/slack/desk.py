@@ -99,7 +99,7 @@ class Desk:
 
     def _learn(self, reply: Reply, context: Context) -> Reply:
         seen = lookup.offset(reply.headers, context.now())
-        if seen is not None and reply.data:  # without data it may be the clock of a proxy
+        if seen is not None and reply.kind is Kind.OK:  # anything else may come from a proxy with a clock of its own
             self._offset = seen
         return reply
 

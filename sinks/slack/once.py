@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, TypeVar
 from connector.sink import Context, Note, Outcome, Result, RetryLater, Wait
 from sinks.slack.answers import Kind, Reply
 from sinks.slack.desk import Desk, Turn, dead, done, is_refused
+from sinks.slack.lookup import Match
 from sinks.slack.render import Message, mentioning, metadata, plainly
 
 SETTLING = 3_000
@@ -29,8 +30,8 @@ Again = Mapping[str, timedelta]
 class Ledger(Protocol):
     """A note that a message belongs to.
 
-    `intent` is the call under way: the delivery's id `k`, when it was made `at` (epoch milliseconds), how many calls
-    `n` may have been carried out, the `thread`, what it `said`, the error `plain` for which Slack refused the blocks,
+    `intent` is the call under way: the delivery's id `k`, when it was made `at` (epoch milliseconds), the `thread`,
+    what was `said` by each call that may have been carried out, the error `plain` for which Slack refused the blocks,
     and the `mention`. `dups` are messages that may come to stand there twice: the id `k`, the timestamp `ts` that
     stays (`""` = none may), the `thread`, the first call `since` and when to look `at`.
     """
@@ -73,9 +74,8 @@ async def send(desk: Desk, turn: Turn, ledger: Ledger, draft: Draft) -> Result |
     intent = {
         "k": turn.delivery.id,
         "at": turn.context.now(),
-        "n": before.get("n", 0) + 1,
         "thread": draft.thread,
-        "said": dict(draft.said),
+        "said": [*before.get("said", ()), dict(draft.said)],
         "plain": before.get("plain", ""),
         "mention": mention,
     }
@@ -86,9 +86,9 @@ async def send(desk: Desk, turn: Turn, ledger: Ledger, draft: Draft) -> Result |
     if reply.kind is Kind.GONE:
         return reply
     if reply.kind is Kind.OK:
-        doubt = turn.batch.maybe_sent and before.get("n", 0) > 0
-        return _settled(turn, ledger, str(reply.data.get("ts", "")), intent, doubt=doubt, then=draft.then)
-    return await _not_sent(desk, turn, ledger, reply, {**intent, "n": before.get("n", 0)})
+        sent = Match(str(reply.data.get("ts", "")), len(intent["said"]))
+        return _settled(turn, ledger, sent, intent, then=draft.then)
+    return await _not_sent(desk, turn, ledger, reply, {**intent, "said": list(before.get("said", ()))})
 
 
 async def reconcile(desk: Desk, turn: Turn, ledger: Ledger, then: Again) -> Result | None:
@@ -96,15 +96,14 @@ async def reconcile(desk: Desk, turn: Turn, ledger: Ledger, then: Again) -> Resu
     nothing, or Slack does not let us look.
     """
     intent = _intent_of(turn, ledger)
-    if not turn.batch.maybe_sent or desk.web is None or not intent.get("n"):
+    if not turn.batch.maybe_sent or desk.web is None or not intent.get("said"):
         return None
     too_early = intent["at"] + SETTLING - turn.context.now()
     if too_early > 0:
         return Result([RetryLater("settling", after=too_early / 1000, counts=False, unclear=True)])
     found = await desk.find(turn.delivery.id, turn.batch.started_at, intent["thread"], turn.context)
     if found.all:
-        doubt = intent["n"] > 1 or len(found.all) > 1
-        return _settled(turn, ledger, found.all[0], intent, doubt=doubt, then=then)
+        return _settled(turn, ledger, found.all[0], intent, then=then)
     trouble = await _troubled(desk, turn, found.trouble, intent["thread"])
     return None if trouble is None else Result([trouble])
 
@@ -114,7 +113,7 @@ def drop(turn: Turn, ledger: LedgerT) -> tuple[LedgerT, Again]:
     intent = _intent_of(turn, ledger)
     if not intent:
         return ledger, {}
-    if not (turn.batch.maybe_sent and intent.get("n")):
+    if not (turn.batch.maybe_sent and intent.get("said")):
         return ledger.intending({}), {}
     doubted = ledger.doubting([*ledger.dups, _dup(turn, "", intent)])
     return doubted.intending({}), {f"{LOOK}{ledger.key}": SECOND_LOOK}
@@ -132,7 +131,7 @@ async def look_again(desk: Desk, turn: Turn, ledger: Ledger) -> Result:
     trouble = await _troubled(desk, turn, found.trouble, first["thread"])
     if trouble is not None:
         return Result([trouble])
-    doubles = [ts for ts in found.all if ts != first["ts"]]
+    doubles = [match.ts for match in found.all if match.ts != first["ts"]]
     if doubles:
         reply = await desk.delete(doubles[-1], turn.context)
         if reply.kind not in {Kind.OK, Kind.GONE}:
@@ -149,7 +148,7 @@ def _intent_of(turn: Turn, ledger: Ledger) -> Mapping[str, Any]:
 
 def _message(draft: Draft, intent: Mapping[str, Any]) -> Message:
     plain = str(intent["plain"])
-    message = {**draft.message, **metadata(intent["k"], **draft.ids)}
+    message = {**draft.message, **metadata(intent["k"], len(intent["said"]), **draft.ids)}
     return mentioning(plainly(message, plain) if plain else message, str(intent["mention"]))
 
 
@@ -164,13 +163,15 @@ async def _may_mention(desk: Desk, token: str, context: Context) -> str:
     return token
 
 
-def _settled(turn: Turn, ledger: Ledger, ts: str, intent: Mapping[str, Any], *, doubt: bool, then: Again) -> Result:
-    after = ledger.sent(ts, intent["said"])
+def _settled(turn: Turn, ledger: Ledger, match: Match, intent: Mapping[str, Any], *, then: Again) -> Result:
+    """`match` stands there. When it was not the only call, another may show up: then it goes, whatever it said."""
+    said = intent["said"]
+    after = ledger.sent(match.ts, said[min(max(match.call, 1), len(said)) - 1])
     again = dict(then)
-    if doubt and ts:
-        after = after.doubting([*after.dups, _dup(turn, ts, intent)])
+    if len(said) > 1 and match.ts:
+        after = after.doubting([*after.dups, _dup(turn, match.ts, intent)])
         again[f"{LOOK}{ledger.key}"] = SECOND_LOOK
-    return done({ledger.key: after.note()}, again, reference=ts)
+    return done({ledger.key: after.note()}, again, reference=match.ts)
 
 
 def _dup(turn: Turn, ts: str, intent: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -106,9 +106,11 @@ def digest(found: Digest, look: Look) -> Message:
     return {"text": f"{literal(words)}. {span}", "blocks": [body, _context([_mrkdwn(span)])]}
 
 
-def metadata(key: str, **ids: str) -> Message:
-    """What is added to a message so that it can be found again: opaque ids only (Slack, Message metadata)."""
-    return {"metadata": {"event_type": EVENT_TYPE, "event_payload": {"v": 1, "k": key, **ids}}}
+def metadata(key: str, call: int, **ids: str) -> Message:
+    """What is added to a message so that it can be found again (Slack, Message metadata): opaque ids only, and which
+    call with this key it was.
+    """
+    return {"metadata": {"event_type": EVENT_TYPE, "event_payload": {"v": 1, "k": key, "r": call, **ids}}}
 
 
 def mentioning(message: Message, token: str) -> Message:
