@@ -92,6 +92,9 @@ class SlackConfig(SinkConfig):
     digest: Literal["position", "off"] = Field(
         "position", description="One digest per position for what is not told one by one, or none at all."
     )
+    digest_window: float = Field(
+        25.0, ge=1, le=3600, description="Seconds that a digest gathers before it is posted or edited."
+    )
     quiet_hours: QuietHours | None = Field(None, description="When only the digest may wait; none by default.")
     mentions: tuple[Mention, ...] = Field(
         (), max_length=20, description="Whom a message mentions; the first rule that applies, at most once a minute."

@@ -14,10 +14,8 @@ from sinks.slack.digest import Digest
 from sinks.slack.edits import EDIT, LATE, REPEAT
 from sinks.slack.once import Draft, drop, reconcile, send
 
-WINDOW = timedelta(seconds=25)
-"""How long a digest gathers before it is posted or edited."""
 WEBHOOK_WINDOW = timedelta(minutes=10)
-"""The same for a webhook, whose messages cannot be edited."""
+"""How long a digest gathers at least for a webhook, whose messages cannot be edited."""
 
 
 def key_of(digest: Digest) -> str:
@@ -27,7 +25,8 @@ def key_of(digest: Digest) -> str:
 
 def due(config: SlackConfig, now: int) -> timedelta:
     """When a digest that grew at `now` (epoch milliseconds) is to be shown."""
-    window = WINDOW if config.webhook_url is None else WEBHOOK_WINDOW
+    window = timedelta(seconds=config.digest_window)
+    window = window if config.webhook_url is None else max(window, WEBHOOK_WINDOW)
     until = None if config.quiet_hours is None else config.quiet_hours.until(now, config.timezone)
     return window if until is None else max(window, timedelta(milliseconds=until - now))
 
@@ -35,7 +34,7 @@ def due(config: SlackConfig, now: int) -> timedelta:
 async def publish(desk: Desk, turn: Turn, position_id: str) -> Result:
     """Shows what the digest stands for now."""
     digest = Digest.read(position_id, turn.note(Digest(position_id).key))
-    found = await reconcile(desk, turn, digest, {key_of(digest): WINDOW})
+    found = await reconcile(desk, turn, digest, {key_of(digest): due(desk.config, turn.context.now())})
     if found is not None:
         return found
     now = turn.context.now()
@@ -72,7 +71,9 @@ async def _edit(desk: Desk, turn: Turn, digest: Digest) -> Result:
 async def _not_edited(desk: Desk, turn: Turn, digest: Digest, after: Digest, reply: Reply) -> Result:
     if reply.kind is Kind.GONE:
         rest = digest.lost()
-        return done({digest.key: rest.note()}, {key_of(digest): WINDOW} if rest.behind else {})
+        return done(
+            {digest.key: rest.note()}, {key_of(digest): due(desk.config, turn.context.now())} if rest.behind else {}
+        )
     if is_refused(reply, turn.delivery.attempt):
         if digest.plain:
             return dead(reply, {digest.key: after.note()})
