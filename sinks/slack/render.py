@@ -74,14 +74,14 @@ def moved() -> Message:
 
 def adding(message: Message, change: str) -> Message:
     """The message with the difference in words, for a channel without threads."""
-    words = safe(clean(change, FACT_MOST), FACT_MOST)
+    words = safe(change, FACT_MOST) or "Changed"
     return {"text": f"{literal(words)}. {message['text']}", "blocks": [*message["blocks"], _context([_plain(words)])]}
 
 
 def reply(news: News, interview: Interview, look: Look, *, named: bool) -> Message:
     """A line in the thread: the difference in words, and the name only if `named`."""
     values = _values(interview, look.privacy)
-    change = clean(news.change, FACT_MOST)
+    change = clean(news.change, FACT_MOST) or "Changed"
     shown = {name: values[name] for name in ("position", "stage", "score")}
     line = wording.raw(look.templates.reply, {**shown, "change": change})
     words = wording.plain(line, FACT_MOST) or safe(change, FACT_MOST)

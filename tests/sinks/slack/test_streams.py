@@ -59,9 +59,10 @@ async def stumble(receipt: Receipt, payloads: list, chance: random.Random, death
 
 @pytest.mark.parametrize(("share", "seed", "skew"), [(0.07, 1, 0), (0.07, 2, 120), (0.07, 3, -120), (0.2, 4, 0)])
 async def test_a_stream_through_faults_and_deaths(
-    slack: SlackEmulator, receipt: Receipt, channel: str, share: float, seed: int, skew: int
+    slack: SlackEmulator, receipt: Receipt, share: float, seed: int, skew: int
 ) -> None:
     """And with Slack's clock two minutes before or behind ours."""
+    channel = receipt.lane.sink.destination
     chance = random.Random(seed)
     slack.clock = lambda: receipt.lane.context.now() / 1000 + skew
     slack.limits = True
