@@ -32,7 +32,7 @@ class Paper:
     """A channel of which only the plan knows: every act carried out on paper."""
 
     modes: Events = MODES
-    record: Record = Record("i")
+    record: Record = field(default_factory=lambda: Record("i"))
     acts: list[tuple[Act, What]] = field(default_factory=list)
     parent: dict | None = None
     counted: list[str] = field(default_factory=list)
@@ -138,9 +138,12 @@ def test_a_finish_that_meets_a_message_is_shown_in_the_channel_too() -> None:
     assert paper.record.extra == ("2",)
 
 
-def at(mode: str, name: str, record: Record = Record("i", ts="1"), **values: object) -> Act:
+SHOWN = Record("i", ts="1")
+
+
+def at(mode: str, name: str, record: Record = SHOWN) -> Act:
     field_of = name.removeprefix("interview.").replace("-", "_")
-    interview = make_interview(score=4, **values)
+    interview = make_interview(score=4)
     told = {"announced": True, "stage": interview.stage_word, "stage_at": 0, "score": 3, "score_at": 0}
     return decide(make_event(name), interview, replace(record, told=told), Events(**{field_of: mode}), hushed=False).act
 

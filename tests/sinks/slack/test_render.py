@@ -35,6 +35,7 @@ interviews = st.builds(
     score=st.none() | st.floats() | st.integers(),
     review_url=st.none() | hostile_text.map(lambda text: f"https://hireflix.com/{text}"),
 )
+USUAL = Templates()
 figures = st.dictionaries(st.sampled_from(["invited", "finished", "updates"]), st.integers(1, 10**7))
 digests = st.builds(Digest, hostile_text, figures, hostile_text, st.integers(0, 10**14), st.integers(0, 10**14))
 news = st.builds(
@@ -71,7 +72,7 @@ def messages(interview: Interview, change: News, digest: Digest, look: Look) -> 
     ]
 
 
-def parent(interview: Interview, privacy: str = "full", templates: Templates = Templates()) -> Message:
+def parent(interview: Interview, privacy: str = "full", templates: Templates = USUAL) -> Message:
     return render.parent(interview, Look(privacy, HOSTS, templates))
 
 
