@@ -72,25 +72,44 @@ async def test_a_stream_through_faults_and_deaths(
     assert receipt.lane.dead == []
 
 
-async def test_calls_that_are_carried_out_long_after_they_were_given_up(
-    slack: SlackEmulator, receipt: Receipt, channel: str
-) -> None:
-    """Posts, replies, edits and digests alike; a second look takes the doubles away again."""
-    chance = random.Random(5)
+async def give_up(slack: SlackEmulator, receipt: Receipt, seed: int) -> None:
+    """Plays a stream in which Slack carries one call in ten out long after its connection broke."""
+    chance = random.Random(seed)
     slack.faults.choose(lambda call: faults.LATE if chance.random() < 0.1 and call.startswith("chat.") else None)
-    late = 0
-    for number, one in enumerate(stream(5, 40)):
+    for number, one in enumerate(stream(seed, 40)):
         receipt.take(one)
         await receipt.lane.run(until=receipt.lane.context.now() + 1_000)
         receipt.lane.context.clock.advance(1)
         if number % 5 == 0:
             slack.faults.release()
-            late += 1
             slack.faults.settle()
     slack.faults.clear()
     slack.faults.release()
     slack.faults.settle()
     await receipt.lane.run()
-    assert late > 0
+
+
+async def test_calls_that_are_carried_out_long_after_they_were_given_up(
+    slack: SlackEmulator, receipt: Receipt, channel: str
+) -> None:
+    """Posts, replies, edits and digests alike; a second look takes the doubles away again."""
+    await give_up(slack, receipt, 5)
     assert any(call.method == "chat.delete" for call in slack.calls)
     assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(100, 140))
+@pytest.mark.parametrize("trouble", ["faults and deaths", "late calls"])
+async def test_many_streams(slack: SlackEmulator, receipt: Receipt, channel: str, seed: int, trouble: str) -> None:
+    """The long mode."""
+    slack.limits = True
+    if trouble == "late calls":
+        await give_up(slack, receipt, seed)
+    else:
+        chance = random.Random(seed)
+        share = chance.choice([0.05, 0.1, 0.2])
+        slack.faults.choose(lambda _call: chance.choice(FAULTS) if chance.random() < share else None)
+        await stumble(receipt, stream(seed, 60), chance, 8)
+    assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
+    assert receipt.lane.dead == []

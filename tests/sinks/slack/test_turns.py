@@ -249,3 +249,35 @@ class TestRefusals:
         assert sorted(texts(slack, channel)[2:] + texts(slack, channel)[1:2])[:3] != []
         assert len([m for m in slack.messages(channel) if not m.is_reply]) == 4
         assert slack.problems() == []
+
+
+class TestHolds:
+    async def test_an_edit_in_backoff_holds_back_no_finish(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        """Not even that of its own interview."""
+        receipt = await make()
+        await run(receipt, payload("status-change", 1, START, status="on_hold"))
+        slack.faults.add(Fault(faults.Kind.STATUS, "chat.update", 50))
+        receipt.take(payload("status-change", 1, START + 500, status="later"))
+        await receipt.lane.run(until=receipt.lane.context.now() + 30_000)
+        before = receipt.lane.context.now()
+        receipt.take(done())
+        await receipt.lane.step()
+        assert slack.messages(channel)[-1].broadcast
+        assert receipt.lane.context.now() == before
+        slack.faults.clear()
+        await receipt.lane.run()
+        assert slack.problems() == []
+
+    async def test_an_earlier_event_waits_while_the_first_message_is_unclear(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        """Or there would be two of them."""
+        receipt = await make()
+        slack.faults.add(Fault(faults.Kind.DROP, "chat.postMessage"))
+        receipt.take(payload("status-change", 1, START, status="on_hold"), done())
+        await receipt.lane.step()
+        await run(receipt, gone())
+        assert len(slack.messages(channel)) == 1
+        assert "Candidate 1" not in json.dumps([slack.messages(channel)[0].text, slack.messages(channel)[0].blocks])
