@@ -24,15 +24,13 @@ from tests.sinks.slack.story import stream
 LOST = [faults.REFUSE, faults.DROP, faults.HTML_503, replace(faults.APPLY_503, status=500), faults.BROKEN_JSON]
 THROTTLED = Fault(faults.Kind.STATUS, status=429, body="", headers={"Retry-After": "1"})
 KILLS = 3
-SETTLED = "SELECT 1 FROM delivery WHERE state = 0 AND key NOT LIKE 'look:%' AND key NOT LIKE 'late:%' LIMIT 1"
-"""What is left by then are only the second looks, a minute later."""
 
 
 def configured(slack: SlackEmulator, channels: Sequence[str], rate: float) -> str:
     """One sink per channel; the position of the same number goes there."""
     toml = f'[defaults.slack]\ntoken = "{slack.token}"\napi_url = "{slack.api_url}"\nrate_per_second = {rate}\n'
     for number, channel in enumerate(channels, 1):
-        toml += f'[sinks.c{number}]\ntype = "slack"\nchannel = "{channel}"\ndigest_window = 2\n'
+        toml += f'[sinks.c{number}]\ntype = "slack"\nchannel = "{channel}"\ndigest_window = 1\n'
         toml += f'[[routes]]\npositions = ["{number:024x}"]\nsinks = ["c{number}"]\n'
     return toml
 
@@ -89,9 +87,9 @@ def test_two_channels_three_kills_and_faults(tmp_path: Path) -> None:
         service = Service(tmp_path, configured(slack, channels, 15))
         slack.faults.choose(lambda _call: chance.choice([*LOST, THROTTLED]) if chance.random() < 0.05 else None)
         with service:
-            feed(service, stream(11, 24, positions=2), chance)
+            feed(service, stream(11, 16, positions=2), chance)
             slack.faults.choose(None)
-            Service.until(lambda: not service.query(SETTLED), 90)
+            service.settled(90)
             assert verdict(service, slack, channels) == []
             assert dead(service) == []
 
@@ -111,7 +109,7 @@ def test_twenty_channels_three_thousand_events(tmp_path: Path) -> None:
             events = stream(20, 710, positions=20)[:3_000]
             assert len(events) == 3_000
             feed(service, events, chance)
-            service.settled(3_000)
+            service.settled(3_000, looks=True)
             print(Counter(call.method for call in slack.calls), len(slack.requests))
             assert verdict(service, slack, channels) == []
             assert dead(service) == []

@@ -13,7 +13,7 @@ from tests.emulators import faults
 from tests.emulators.slack import SlackEmulator
 from tests.sinks.slack.lanes import Arrival, JumpingClock, Lanes, payload
 
-ROWS = 60
+ROWS = 40
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ async def test_rows_that_wait_for_one_bucket_are_not_tried_again_and_again(
     """Each is refused a token at most once; a finish that comes last is sent next."""
     slack.limits = True
     arrivals = [scored(number) for number in range(ROWS)]
-    await lanes.run([*arrivals, finish(ROWS, START + 20_500)])
+    await lanes.run([*arrivals, finish(ROWS, START + 10_500)])
     messages = [message for message in slack.messages(channel) if not message.is_reply]
     assert len(messages) == ROWS + 1
     [late] = [message for message in messages if f"Candidate {ROWS} " in message.text]
-    assert float(late.ts) - START / 1000 - 20.5 <= 1.5
+    assert float(late.ts) - START / 1000 - 10.5 <= 1.5
     assert lanes.steps <= 3 * (ROWS + 1) + len(slack.calls)
     assert [call.error for call in slack.calls if call.error] == []
 
@@ -80,11 +80,11 @@ async def test_three_sinks_of_one_workspace_share_its_edits(
     sinks = [SINK(f"s{n}", SINK.Config(channel=slack.add_channel(f"c{n}"), **config)) for n in range(3)]
     lanes = Lanes(tmp_path, clock, sinks)
     await lanes.start()
-    arrivals = [finish(number) for number in range(8)]
-    arrivals += [scored(number, START + 60_000) for number in range(8)]
+    arrivals = [finish(number) for number in range(6)]
+    arrivals += [scored(number, START + 60_000) for number in range(6)]
     await lanes.run(arrivals)
     await lanes.stop()
     edits = [call.at for call in slack.calls if call.method == "chat.update"]
-    assert len(edits) == 24
+    assert len(edits) == 18
     assert max(sum(at <= other < at + 10 for other in edits) for at in edits) <= 11
     assert [call.error for call in slack.calls if call.error] == []
