@@ -62,7 +62,7 @@ def row_write(view: View, layout: Layout, part: Part, nonce: str) -> Write:
 
 def _write(view: View, layout: Layout, part: Part, nonce: str, work: Sequence[Request]) -> Write:
     guard = next_guard(view, nonce)
-    made = [] if view.exists else [_new_tab(view, layout)]
+    made = [] if view.exists else [_new_tab(view, layout), requests.mark_made(view.sheet_id)]
     hold = columns.hold_requests(view, layout, first_number(view.sheet_id) - 1)
     batch = [*made, requests.guard(view.sheet_id, *guard), *hold, *work, *_prunes(view)]
     keys = [*_padded(view), *(wanted.key for wanted in part.inserts)] if part.inserts else list(view.keys or ())

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from connector.http import retry_after
 from connector.sink import Context, Token
 from sinks.google_sheets.errors import CallFailed, Trouble
+from sinks.google_sheets.ground import Ground
 from sinks.google_sheets.replies import Book
 from sinks.google_sheets.requests import Request
 from sinks.google_sheets.sheets import Sheets
@@ -42,6 +43,10 @@ class Calls:
         await self._claim(READ)
         return await self._counted(READ, self._sheets.tabs())
 
+    async def ground(self) -> Ground:
+        await self._claim(READ)
+        return await self._counted(READ, self._sheets.ground())
+
     async def read(self, filters: Sequence[Request]) -> Book:
         await self._claim(READ)
         return await self._counted(READ, self._sheets.read(filters))
@@ -66,7 +71,7 @@ class Calls:
             await self.reserve(kind)
         self._held[kind] -= 1
 
-    async def _counted(self, kind: str, call: Awaitable[Book]) -> Book:
+    async def _counted(self, kind: str, call: Awaitable[T]) -> T:
         self._context.count_call(kind)
         try:
             return await call

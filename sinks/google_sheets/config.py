@@ -58,6 +58,10 @@ class GoogleSheetsConfig(SinkConfig):
     on_delete: Literal["mark"] = Field(
         default="mark", description="What happens to the row of a deleted interview: its stage says so, nothing else."
     )
+    style: bool = Field(
+        default=True,
+        description="Give a tab that we make its looks, and add a Summary; one that is there stays as it is.",
+    )
 
     @model_validator(mode="after")
     def _some_key(self) -> GoogleSheetsConfig:

@@ -20,6 +20,7 @@ from sinks.google_sheets.ledger import MOVED, Ledger
 from sinks.google_sheets.look import Look, look, understand
 from sinks.google_sheets.narrowing import Narrowing, Verdict
 from sinks.google_sheets.plan import Limits, Part, key_rows, sort_out, take_part, zone_of
+from sinks.google_sheets.polish import Wardrobe, polish
 from sinks.google_sheets.reading import View, read_view
 from sinks.google_sheets.replies import Book
 from sinks.table import KEY
@@ -39,6 +40,7 @@ class Memory:
     recent: Look | None = None
     recent_at: int = 0
     narrowing: Narrowing = field(default_factory=Narrowing)
+    wardrobe: Wardrobe = field(default_factory=Wardrobe)
 
 
 class Flush:
@@ -71,6 +73,8 @@ class Flush:
             return RetryLater("no quota left", after=wait.seconds, counts=False)
         if not self._ledger.tab.moving:
             self._memory.recent, self._memory.recent_at = self._seen, self._context.now()
+            seen = [(self._seen.view, self._seen.layout)]
+            await polish(self._calls, seen, self._config, self._memory.wardrobe)
         return CHANGING
 
     async def _begin(self) -> Look:

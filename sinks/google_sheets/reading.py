@@ -8,7 +8,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from sinks.google_sheets.replies import Book, Cell, Grid, Metadata, Tab, UserValue
-from sinks.google_sheets.requests import COLUMN_TAG, GUARD_TAG
+from sinks.google_sheets.requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG
 
 HEADER_ROW = 0
 NOT_TEXT = "\0"
@@ -35,6 +35,7 @@ class View:
 
     `header` has one text per column of the grid, `tags` the marks by column. `keys` is the key column by row of the
     grid, `""` for a blank cell and for the header, without trailing blanks; `None` when the reply did not hold it.
+    `bare`: we made the tab, and it has not got its looks yet.
     """
 
     sheet_id: int
@@ -47,6 +48,7 @@ class View:
     guards: Sequence[Guard]
     keys: Sequence[str] | None
     exists: bool = True
+    bare: bool = False
 
     @property
     def newest_guard(self) -> int:
@@ -92,6 +94,7 @@ def read_view(book: Book, sheet_id: int, key_column: int | None = None) -> View 
         tags=_tags(header),
         guards=_guards(tab.developer_metadata),
         keys=_keys(narrow, key_column),
+        bare=_is_bare(tab.developer_metadata),
     )
 
 
@@ -126,6 +129,11 @@ def _column_tags(metadata: Iterable[Metadata]) -> Sequence[Tag]:
 def _guards(metadata: Iterable[Metadata]) -> Sequence[Guard]:
     guards = (Guard(each.metadata_id, each.metadata_value) for each in metadata if each.metadata_key == GUARD_TAG)
     return tuple(sorted(guards))
+
+
+def _is_bare(metadata: Iterable[Metadata]) -> bool:
+    marks = {each.metadata_key for each in metadata}
+    return MADE_TAG in marks and SETUP_TAG not in marks
 
 
 def _keys(blocks: Sequence[Grid], column: int | None) -> Sequence[str] | None:

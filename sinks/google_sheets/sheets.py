@@ -15,6 +15,7 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble, unreadable
+from sinks.google_sheets.ground import GROUND_FIELDS, Ground
 from sinks.google_sheets.replies import READ_FIELDS, TABS_FIELDS, WRITE_FIELDS, Book, Written
 from sinks.google_sheets.requests import Request
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _BOOK = msgspec.json.Decoder(Book)
 _WRITTEN = msgspec.json.Decoder(Written)
+_GROUND = msgspec.json.Decoder(Ground)
 
 
 class Sheets:
@@ -49,12 +51,16 @@ class Sheets:
 
     async def tabs(self) -> Book:
         """Which tabs there are, without cells."""
-        return await self._run(lambda: self._reading(lambda client: client.tabs(TABS_FIELDS)))
+        return await self._run(lambda: self._reading(lambda client: client.tabs(TABS_FIELDS), _BOOK))
+
+    async def ground(self) -> Ground:
+        """All tabs and the ids that are in use, without cells."""
+        return await self._run(lambda: self._reading(lambda client: client.tabs(GROUND_FIELDS), _GROUND))
 
     async def read(self, filters: Sequence[Request]) -> Book:
         """The parts that the filters select."""
         body = msgspec.json.encode({"dataFilters": filters})
-        return await self._run(lambda: self._reading(lambda client: client.read(READ_FIELDS, body)))
+        return await self._run(lambda: self._reading(lambda client: client.read(READ_FIELDS, body), _BOOK))
 
     async def write(self, body: Mapping[str, Any]) -> Book:
         """One atomic batch; gives the spreadsheet as it left it."""
@@ -90,9 +96,9 @@ class Sheets:
             self._client.close()
             self._client = None
 
-    def _reading(self, call: Callable[[Client], bytes]) -> Book:
-        book: Book = reading(Passing)(self._once, call, _BOOK)
-        return book
+    def _reading(self, call: Callable[[Client], bytes], decoder: msgspec.json.Decoder[T]) -> T:
+        read: T = reading(Passing)(self._once, call, decoder)
+        return read
 
     def _writing(self, body: Mapping[str, Any]) -> Book:
         encoded = msgspec.json.encode(body)
