@@ -78,7 +78,7 @@ async def test_an_endless_head_is_given_up():
         writer.write(b"GET / HTTP/1.1\r\nx: " + b"y" * 200)
         await writer.drain()
         answer = asyncio.create_task(reader.readline())
-        while not answer.done():  # noqa: ASYNC110 - each piece may be the one that is too much
+        while not answer.done():
             writer.write(b"y")
             await asyncio.sleep(0)
         writer.close()
