@@ -15,8 +15,10 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alembic", "gspread", "hpack", "uvicorn")
+QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alembic", "gspread", "hpack")
 """Libraries that log addresses, headers or whole messages below WARNING."""
+SERVER = "uvicorn"
+"""It warns of each request that is no HTTP, and anybody may send as many as they like."""
 
 SECRET_NAMES = re.compile(
     r"secret|token|password|authorization|credential|api_key|signature|private_key", re.IGNORECASE
@@ -69,6 +71,7 @@ def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO 
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(SERVER).setLevel(logging.ERROR)
 
 
 def without_exception_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -142,3 +142,10 @@ def test_libraries_that_log_addresses_are_quiet(logged, name):
     """Below a warning they say nothing."""
     logging.getLogger(name).info("POST https://example.org/secret")
     assert logged() == []
+
+
+def test_a_stranger_cannot_fill_the_log(logged):
+    """What is no HTTP is the server's to refuse, not worth a line each; its faults are."""
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    logging.getLogger("uvicorn.error").error("Exception in ASGI application")
+    assert [line["event"] for line in logged()] == ["Exception in ASGI application"]
