@@ -17,7 +17,7 @@ from benchmarks.processes import Running
 from benchmarks.wrk import Load
 
 CLIENTS = (1, 16, 64)
-RATE_MAX = {1: 6_000, 16: 20_000, 64: 25_000}
+RATE_MAX = {1: 15_000, 16: 25_000, 64: 30_000}
 """Webhooks per second that are prepared for a run with so many clients."""
 SETTLED_WITHIN = 120.0
 EVENTS = "SELECT count(*) FROM event"
@@ -93,9 +93,9 @@ async def _measure(subject: Subject, bodies: BodyFile, clients: int, seconds: in
     load = await wrk.load(subject.running.url, bodies, subject.first, clients=clients, seconds=seconds)
     subject.cpu.setdefault(clients, []).append((subject.running.cpu() - before) / load.answered * 1e6)
     subject.loads.setdefault(clients, []).append(load)
-    subject.first += load.sent
-    subject.answered += load.answered
     if subject.draining is not None:
+        subject.first += load.sent
+        subject.answered += load.answered
         await _settled(subject, load)
 
 
