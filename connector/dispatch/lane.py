@@ -231,7 +231,7 @@ class Lane:
         settlement.rest_until = rest.until
         settlement.resumed = look.paused is not None and rules.is_mended(answer)
         if self.sink.state:
-            settlement.cured = [work.key for work in look.claim.works if work.id in dict(settlement.delivered)]
+            settlement.cured = rules.delivered_keys(look.claim, settlement.delivered)
         if self.sink.state and isinstance(answer, Wait | SinkBroken):
             settlement.waiting = []
         if not await self._settle(lease, settlement):
