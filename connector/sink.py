@@ -253,6 +253,13 @@ class Sink(ABC, Generic[ConfigT]):
         """Seconds after which a delivery counts as `late`; `None` = never."""
         return None
 
+    @property
+    def crowds(self) -> Mapping[str, int]:
+        """Event name -> most deliveries of that event in one call, for events that may share one although
+        `max_batch` is smaller: those that the sink only takes note of, in a burst of thousands.
+        """
+        return {}
+
     def keys(self, delivery: Delivery) -> Iterable[str]:  # noqa: ARG002 - the simple sink remembers nothing
         """Names of the notes that `deliver` needs for this delivery."""
         return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ BUSY_REST = 0.1
 """Seconds that a lane leaves the machine to the receiver after a full batch, or a look in vain, in hot times."""
 HOT_GROUP = 8
 HOT_SECONDS = 0.25
-LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.05, 4.0, 5.0
+LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.05, 4.0, 1.5
 """A look in vain that cost more than so many seconds of work is followed by a break so many times as long, with a
 limit in seconds.
 """
@@ -201,7 +201,7 @@ class Lane:
     def _claim(self, connection: Connection, row: Any, now: int) -> Claim | None:
         if self.sink.state:
             return load.claim_states(connection, row, now, self.sink.max_batch)
-        return load.claim_messages(connection, self.name, now, self.sink.max_batch)
+        return load.claim_messages(connection, self.name, now, self.sink.max_batch, self.sink.crowds)
 
     async def _call(self, lease: Lease, look: _Look, started_at: int) -> None:
         assert look.claim is not None
@@ -231,7 +231,7 @@ class Lane:
         settlement.rest_until = rest.until
         settlement.resumed = look.paused is not None and rules.is_mended(answer)
         if self.sink.state:
-            settlement.cured = [work.key for work in look.claim.works if work.id in dict(settlement.delivered)]
+            settlement.cured = rules.delivered_keys(look.claim, settlement.delivered)
         if self.sink.state and isinstance(answer, Wait | SinkBroken):
             settlement.waiting = []
         if not await self._settle(lease, settlement):
@@ -239,6 +239,8 @@ class Lane:
         self._failures, self._rest = failures, rest
         self._bucket = answer.bucket if isinstance(answer, Wait) and self.sink.state else None
         self._tell(answer, look)
+        if settlement.dead:
+            self._tell_dead([reason for _, reason in settlement.dead])
         self._shared.meter.settled(self.name, look.claim.works, answer, settlement)
 
     def _tell(self, answer: Answer, look: _Look) -> None:
@@ -252,6 +254,12 @@ class Lane:
             self._alerted = None
             if look.paused is not None:
                 log.info("sink resumed by itself", sink=self.name)
+
+    def _tell_dead(self, reasons: Sequence[str]) -> None:
+        """One line for all that a call gave up."""
+        log.warning(
+            "dead letters", sink=self.name, count=len(reasons), reason=rules.short("; ".join(dict.fromkeys(reasons)))
+        )
 
     async def _settle(self, lease: Lease, settlement: Settlement) -> bool:
         """Writes the outcomes; waits for the store as long as it takes, because they are true already.

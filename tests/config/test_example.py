@@ -34,7 +34,7 @@ def plain(value):
         return [plain(item) for item in value]
     if hasattr(value, "get_secret_value"):
         return value.get_secret_value()
-    return value.model_dump() if hasattr(value, "model_dump") else value
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
 
 
 def to_every_sink(text):

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from connector.dispatch.rules import ATTEMPTS_MIN
 from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
@@ -212,6 +213,19 @@ async def test_partly_delivered_batches_keep_only_the_rest(rig_of):
     assert await rig.states() == [DELIVERED, PENDING, DEAD]
     assert [row.reference for row in await rig.rows()] == ["ts1", None, None]
     assert [row.reason for row in await rig.rows()] == [None, "busy", "payload bad"]
+
+
+async def test_dead_letters_leave_one_line_for_each_call(rig_of):
+    """What was given up and why, by nobody's name."""
+    rig = await rig_of()
+    rig.sinks[0].script = [lambda batch, context: Result([Rejected("bad"), Rejected("bad"), Rejected("too long")])]
+    for interview in ("i1", "i2", "i3"):
+        await rig.event(interview=interview)
+    with capture_logs() as logs:
+        await rig.lane.step()
+    assert logs == [
+        {"event": "dead letters", "sink": rig.lane.name, "count": 3, "reason": "bad; too long", "log_level": "warning"}
+    ]
 
 
 async def test_a_dead_letter_lets_its_key_go_on(rig_of):

@@ -113,10 +113,11 @@ class Service:
         finally:
             connection.close()
 
-    def settled(self, seconds: float = 60) -> None:
-        """Waits until no delivery is pending."""
+    def settled(self, seconds: float = 60, *, looks: bool = False) -> None:
+        """Waits until no delivery is pending; with `looks` until Slack's second looks, a minute later, are over too."""
+        later = "" if looks else " AND key NOT LIKE 'look:%' AND key NOT LIKE 'late:%'"
         try:
-            self.until(lambda: not self.query("SELECT 1 FROM delivery WHERE state = 0 LIMIT 1"), seconds)
+            self.until(lambda: not self.query(f"SELECT 1 FROM delivery WHERE state = 0{later} LIMIT 1"), seconds)
         except AssertionError:
             left = self.query("SELECT sink, key, attempts, reason, bucket, held FROM delivery WHERE state = 0 LIMIT 5")
             paused = self.query("SELECT name, paused, reason, fix, rest_until FROM sink")

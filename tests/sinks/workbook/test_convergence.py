@@ -145,17 +145,17 @@ class Office:
 @settings(max_examples=20, deadline=None)
 @given(acts)
 def test_the_file_comes_to_show_the_truth_and_keeps_what_people_wrote(acts):
-    asyncio.run(_play(acts))
+    asyncio.run(play_and_check(acts))
 
 
 @pytest.mark.chaos
 @settings(max_examples=2_000, deadline=None)
 @given(acts)
 def test_the_same_for_long(acts):
-    asyncio.run(_play(acts))
+    asyncio.run(play_and_check(acts))
 
 
-async def _play(acts):
+async def play_and_check(acts):
     with tempfile.TemporaryDirectory() as folder:
         office = Office(Path(folder))
         for act in acts:
