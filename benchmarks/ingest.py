@@ -17,21 +17,28 @@ from benchmarks.processes import Running
 from benchmarks.wrk import Load
 
 CLIENTS = (1, 16, 64)
-RATE_MAX = {1: 6_000, 16: 20_000, 64: 25_000}
+RATE_MAX = {1: 15_000, 16: 25_000, 64: 30_000}
 """Webhooks per second that are prepared for a run with so many clients."""
 SETTLED_WITHIN = 120.0
 EVENTS = "SELECT count(*) FROM event"
-PENDING = "SELECT count(*) FROM delivery WHERE state = 0 AND key <> '#verify'"
-CEILING, QUEUEING, DRAINING = "plain handler, stores nothing", "service, sinks paused", "service, sinks draining"
+PENDING = (
+    "SELECT count(*) FROM delivery JOIN sink ON sink.name = delivery.sink "
+    "WHERE state = 0 AND key <> '#verify' AND paused IS NULL"
+)
+CEILING = "plain handler, stores nothing"
+VARIANTS = {"service, sinks paused": (), "service, state sink draining": ("sheet",), "both draining": ("sheet", "chat")}
+"""The service under a name, and its sinks that deliver; the others only queue up."""
 
 
 @dataclass(slots=True)
 class Subject:
-    """One of the processes that are compared. `first` is the number of the next request it gets."""
+    """One of the processes that are compared. `first` is the number of the next request it gets; `draining` names
+    the sinks that deliver, `None` where nothing is stored.
+    """
 
     name: str
     running: Running
-    stores: bool
+    draining: tuple[str, ...] | None
     first: int = 0
     answered: int = 0
     stored: int = 0
@@ -56,24 +63,25 @@ async def run(*, quick: bool = False) -> None:
                     for subject in subjects:
                         await _measure(subject, bodies, count, seconds)
         disk = tables.disk(Path(folder))
-        proofs = [_verify(subject) for subject in subjects if subject.stores]
+        proofs = [_verify(subject) for subject in subjects if subject.draining is not None]
     _show(subjects, clients, rounds, seconds, [*proofs, disk])
 
 
 async def _start(stack: AsyncExitStack, folder: Path) -> list[Subject]:
     subjects = []
-    for name, off in ((QUEUEING, True), (DRAINING, False)):
-        place = folder / ("off" if off else "on")
-        running = await stack.enter_async_context(processes.service(place, config(off=off)))
-        subjects.append(Subject(name, running, stores=True))
+    for name, draining in VARIANTS.items():
+        running = await stack.enter_async_context(processes.service(folder / str(len(draining)), config(*draining)))
+        subjects.append(Subject(name, running, draining))
     plain = await stack.enter_async_context(processes.ceiling(folder))
-    return [Subject(CEILING, plain, stores=False), *subjects]
+    return [Subject(CEILING, plain, None), *subjects]
 
 
-def config(*, off: bool) -> str:
+def config(*draining: str) -> str:
     """Two sinks and 20 routes, so that each event makes two deliveries: one for everything, one per position."""
-    switch = f"off = {str(off).lower()}"
-    sinks = f'[sinks.sheet]\ntype = "noop_state"\n{switch}\n[sinks.chat]\ntype = "noop_messages"\n{switch}\n'
+    sinks = "".join(
+        f'[sinks.{name}]\ntype = "{kind}"\noff = {str(name not in draining).lower()}\n'
+        for name, kind in (("sheet", "noop_state"), ("chat", "noop_messages"))
+    )
     routes = ['[[routes]]\nsinks = ["sheet"]\n']
     routes += [
         f'[[routes]]\npositions = ["Position {number}", "Other {number} *"]\nsinks = ["chat"]\n'
@@ -88,17 +96,17 @@ async def _measure(subject: Subject, bodies: BodyFile, clients: int, seconds: in
     load = await wrk.load(subject.running.url, bodies, subject.first, clients=clients, seconds=seconds)
     subject.cpu.setdefault(clients, []).append((subject.running.cpu() - before) / load.answered * 1e6)
     subject.loads.setdefault(clients, []).append(load)
-    subject.first += load.sent
-    subject.answered += load.answered
-    if subject.stores:
+    if subject.draining is not None:
+        subject.first += load.sent
+        subject.answered += load.answered
         await _settled(subject, load)
 
 
 async def _settled(subject: Subject, load: Load) -> None:
     """Checks what the run left in the store, and waits for the sinks so that they do not disturb the next one."""
     with closing(subject.running.store()) as connection:
-        if subject.name == DRAINING:
-            subject.backlog.append(_count(connection, PENDING) / (2 * load.answered))
+        if subject.draining:
+            subject.backlog.append(_count(connection, PENDING) / (len(subject.draining) * load.answered))
             until = time.monotonic() + SETTLED_WITHIN
             while _count(connection, PENDING):
                 if time.monotonic() > until:
@@ -155,7 +163,7 @@ def _show(subjects: list[Subject], clients: tuple[int, ...], rounds: int, second
                     f"{median(subject.cpu[count]):.0f}",
                 )
             )
-    backlog = max(subjects[-1].backlog)
+    backlog = max(share for subject in subjects for share in subject.backlog)
     tables.show(
         f"Ingest: median of {rounds} alternating rounds of {seconds} s (range in brackets)",
         ("", "events/s", "ratio", "p50 ms", "p99 ms", "CPU µs/event"),

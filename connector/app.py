@@ -13,8 +13,9 @@ from typing import Any
 
 import structlog
 from litestar import Litestar
-from litestar.config.allowed_hosts import AllowedHostsConfig
+from litestar.middleware import DefineMiddleware
 
+from connector import __version__
 from connector.config import Config
 from connector.dispatch.clock import Clock, SystemClock
 from connector.dispatch.dispatcher import Dispatcher
@@ -28,8 +29,10 @@ from connector.store.migrate_apart import prepare
 from connector.store.plan import Directory, GroupPlan, Target
 from connector.store.store import SqliteStore
 from connector.web.health import Health, health_routes
+from connector.web.hosts import TrustedHosts, guard
 from connector.web.metrics import Metrics
 from connector.web.receiver import Receiver, route_handler
+from connector.web.refusals import Refusals
 from connector.web.server import listen, signals
 
 INTAKE_LIMIT = 4096
@@ -102,18 +105,29 @@ def _wire(config: Config, secrets: Sequence[str], path: Path, sinks: Sequence[Si
         types={name: entry.type for name, entry in config.sinks.items()},
         formerly={name: entry.formerly for name, entry in config.sinks.items() if entry.formerly},
     )
-    receiver = Receiver(
-        store, Verifier(secrets), clock.now, metrics.refused, allow_unsigned=config.hireflix.allow_unsigned
-    )
+    refused = _refused(metrics, clock)
+    receiver = Receiver(store, Verifier(secrets), clock.now, refused, allow_unsigned=config.hireflix.allow_unsigned)
     health = health_routes(Health(store, clock, list(config.sinks)), metrics)
     hosts = config.server.trusted_hosts
     app = Litestar(
         [route_handler(config.hireflix.webhook_path, receiver), health],
         openapi_config=None,
-        allowed_hosts=AllowedHostsConfig(allowed_hosts=hosts, www_redirect=False) if hosts else None,
+        middleware=[DefineMiddleware(guard, trusted=TrustedHosts(hosts), refused=refused)] if hosts else [],
         logging_config=None,
     )
     return Service(app, store, dispatcher, metrics)
+
+
+def _refused(metrics: Metrics, clock: Clock) -> Callable[[str], None]:
+    """Counts a refusal, and tells the log now and then."""
+    refusals = Refusals()
+
+    def refused(reason: str) -> None:
+        metrics.refused(reason)
+        if count := refusals.add(reason, clock.now()):
+            log.warning("requests refused", reason=reason, count=count)
+
+    return refused
 
 
 async def serve(
@@ -128,9 +142,15 @@ async def serve(
     Raises as `running`; `UsageError` when the address cannot be had.
     """
     stop, hurry = stop or asyncio.Event(), asyncio.Event()
+
+    async def started(base: str) -> None:
+        log.info("started", version=__version__, address=base, sinks=list(config.sinks))
+        await on_started(base)
+
     with signals(stop, hurry):
         async with running(config, secrets, hurry=hurry) as service:
-            await listen(service.app, config.server.host, config.server.port, on_started, stop=stop, hurry=hurry)
+            await listen(service.app, config.server.host, config.server.port, started, stop=stop, hurry=hurry)
+    log.info("stopped")
 
 
 def run(main: Callable[[], Awaitable[None]]) -> None:

@@ -15,14 +15,17 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alembic", "gspread", "hpack", "uvicorn")
+QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alembic", "gspread", "hpack")
 """Libraries that log addresses, headers or whole messages below WARNING."""
+SERVER = "uvicorn"
+"""It warns of each request that is no HTTP, and anybody may send as many as they like."""
 
 SECRET_NAMES = re.compile(
     r"secret|token|password|authorization|credential|api_key|signature|private_key", re.IGNORECASE
 )
 SECRET_TEXTS = re.compile(  # each part is linear in the text: what is logged may be long and hostile
-    r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)+"  # an e-mail address
+    r"(?<![\w.+-])[\w.+-]++@"  # an e-mail address, but for that of a service account, which belongs to no person
+    r"(?![\w-]++(?:\.[\w-]++){0,2}?\.iam\.gserviceaccount\.com(?![\w-]|\.\w))[\w-]++(?:\.[\w-]++)+"
     r"|xox[a-z]-[\w-]+|whsec_[\w+/=]+|ya29\.[\w.-]+"  # Slack, Standard Webhooks, Google
     r"|Bearer\s++\S+|-----BEGIN[\s\S]*+"  # what follows a key's first line is the key
     r"|(?<=://)[^/\s@:]*+:[^/\s@]*+(?=@)"  # credentials in an address
@@ -68,6 +71,7 @@ def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO 
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(SERVER).setLevel(logging.ERROR)
 
 
 def without_exception_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

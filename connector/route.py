@@ -16,6 +16,8 @@ from connector.hireflix import FINISH
 from connector.interview import Interview, Stage
 
 MEMO_MAX = 4096
+MEMO_NAME_MAX = 500
+"""Characters of a position's id and name together; a longer look is not remembered, so that the memory is bounded."""
 """Looks at a position that are remembered; beyond it all are forgotten."""
 
 
@@ -133,6 +135,8 @@ class Routes:
         key = (event_name, position_id, position_name)
         found = self._memo.get(key)
         if found is None:
+            if len(position_id) + len(position_name) > MEMO_NAME_MAX:
+                return self._look(*key)
             if len(self._memo) >= MEMO_MAX:
                 self._memo.clear()
             found = self._memo[key] = self._look(*key)

@@ -169,7 +169,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `connector check --online`. `fix` says what a person has to do, for a warning or a problem."""
+    """One line of `connector check`. `fix` says what a person has to do, for a warning or a problem."""
 
     level: Literal["ok", "warning", "problem"]
     message: str
@@ -263,6 +263,10 @@ class Sink(ABC, Generic[ConfigT]):
     gather: ClassVar[Gather | None] = None
     priority: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Event name -> rank, smaller first; 100 for the others."""
+    resume_words: ClassVar[frozenset[str]] = frozenset()
+    """Words that a person may give when the sink is resumed: `refill`, `accept`. The next call for any key that names
+    the note `resume` finds the word there, as `{"word": …}`; the sink deletes it when it has obeyed.
+    """
 
     def __init__(self, name: str, config: ConfigT) -> None:
         """Keeps the settings; makes no connection and reads no file."""
@@ -278,6 +282,13 @@ class Sink(ABC, Generic[ConfigT]):
     def max_age(self) -> float | None:
         """Seconds after which a delivery counts as `late`; `None` = never."""
         return None
+
+    @property
+    def crowds(self) -> Mapping[str, int]:
+        """Event name -> most deliveries of that event in one call, for events that may share one although
+        `max_batch` is smaller: those that the sink only takes note of, in a burst of thousands.
+        """
+        return {}
 
     def keys(self, delivery: Delivery) -> Iterable[str]:  # noqa: ARG002 - the simple sink remembers nothing
         """Names of the notes that `deliver` needs for this delivery."""
@@ -297,8 +308,15 @@ class Sink(ABC, Generic[ConfigT]):
     async def close(self) -> None:
         """Called once at the end, also when `open` failed."""
 
+    def look(self) -> list[Finding]:
+        """What can be told at once without the network, for `connector check`: a file that is missing or broken.
+
+        Called before `open`. `check` tells it too.
+        """
+        return []
+
     async def check(self) -> list[Finding]:
-        """Can it work? Asks the destination, writes nothing, and never raises for an answer."""
+        """Can it work? Asks the destination, writes nothing, never raises for an answer. `open` was called before."""
         return []
 
 
@@ -362,5 +380,5 @@ class Previews(Protocol):
     """A sink that can show what it would write, for `connector explain`."""
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
-        """One text per delivery, as a person would read it. Writes nothing."""
+        """One text per delivery, as a person would read it. Writes nothing. `open` was called before."""
         ...

@@ -56,13 +56,46 @@ def test_what_looks_like_a_secret_or_an_address_is_hidden(text):
         assert part not in told
 
 
+@pytest.mark.parametrize(
+    "address", ["bot@hiring-1.iam.gserviceaccount.com", "bot@hiring-1.example.org.iam.gserviceaccount.com"]
+)
+@pytest.mark.parametrize("after", ["", ".", " as editor", ","])
+def test_the_address_of_a_service_account_is_shown(address, after):
+    """It belongs to no person, and a fix says whom to share the sheet with."""
+    text = f"share the sheet with {address}{after}"
+    assert mask(event="x", fix=text)["fix"] == text
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "jane@iam.gserviceaccount.com",
+        "jane@hiring-1.iam.gserviceaccount.com.example.org",
+        "jane@hiring-1.iam.gserviceaccount.community",
+        "jane@hiring-1.iam.gserviceaccount.com-example.org",
+        "jane@example.org",
+    ],
+)
+def test_what_only_looks_like_one_is_hidden(address):
+    assert mask(event="x", fix=f"ask {address}")["fix"] == f"ask {HIDDEN}"
+
+
 @pytest.mark.parametrize("name", ["token", "api_key", "webhook_secret", "x-hireflix-signature"])
 def test_what_is_named_like_a_secret_is_hidden(name):
     """In tables and lists as well."""
     assert mask(event="x", settings=[{name: "s3cr3t"}])["settings"] == [{name: HIDDEN}]
 
 
-@pytest.mark.parametrize("text", ["a" * HOSTILE, "a." * HOSTILE, "a@a" + "-a" * HOSTILE, "://" + "a" * HOSTILE])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * HOSTILE,
+        "a." * HOSTILE,
+        "a@b" * HOSTILE,
+        "a@a" + "-a" * HOSTILE,
+        "://" + "a" * HOSTILE,
+    ],
+)
 def test_a_long_hostile_text_is_cut_and_costs_little(text):
     """A search that went back for each character would take hours here."""
     assert len(mask(event="x", value=text)["value"]) == TEXT_MAX
@@ -109,3 +142,10 @@ def test_libraries_that_log_addresses_are_quiet(logged, name):
     """Below a warning they say nothing."""
     logging.getLogger(name).info("POST https://example.org/secret")
     assert logged() == []
+
+
+def test_a_stranger_cannot_fill_the_log(logged):
+    """What is no HTTP is the server's to refuse, not worth a line each; its faults are."""
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    logging.getLogger("uvicorn.error").error("Exception in ASGI application")
+    assert [line["event"] for line in logged()] == ["Exception in ASGI application"]

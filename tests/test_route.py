@@ -24,6 +24,14 @@ def names(*routes):
 # --- one route
 
 
+def test_a_name_beyond_measure_is_not_remembered():
+    """Thousands of looks at positions with huge names keep no memory."""
+    routes = Routes([Route(("a",), positions=("x*",))], {"a": False})
+    for number in range(50):
+        assert routes.match("interview.create", "p", "x" * 10_000 + str(number), Stage.PENDING, None) == ("a",)
+    assert not routes._memo
+
+
 def test_without_routes_every_sink_gets_everything():
     assert names() == ("sheet", "people", "book", "team")
 

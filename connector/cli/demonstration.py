@@ -14,6 +14,7 @@ from connector import app, logs
 from connector.cli.banner import banner, secrets_of, to_paste
 from connector.cli.opened import looking, now
 from connector.cli.send import TIMEOUT, headers
+from connector.cli.terminal import counted
 from connector.config import Config, ensure_secret, load
 from connector.errors import ConnectorError, UsageError
 from connector.samples.stream import stream
@@ -54,7 +55,8 @@ class Demonstration:
 
         async def started(base: str) -> None:
             print(banner(settings, base), flush=True)
-            print(f"  Demo      {self.events} webhooks follow, {self.rate:g} a second; Ctrl-C ends it\n", flush=True)
+            follow = counted(self.events, "webhook follows", "webhooks follow")
+            print(f"  Demo      {follow}, {self.rate:g} a second; Ctrl-C ends it\n", flush=True)
             feeding.append(asyncio.create_task(self._feed(settings, base, stop)))
 
         try:
@@ -89,7 +91,8 @@ class Demonstration:
     def _summary(self, settings: Config) -> str:
         accepted, repeats = self.answers[202], self.answers[200]
         other = sum(self.answers.values()) - accepted - repeats
-        lines = [f"\nAll is delivered: {accepted} events accepted, {repeats} repeats recognised, {other} refused."]
+        taken, again = counted(accepted, "event", "events"), counted(repeats, "repeat", "repeats")
+        lines = [f"\nAll is delivered: {taken} accepted, {again} recognised, {other} refused."]
         if not self.once:
             lines.append(f"Look around: {to_paste(settings, 'status')}\nCtrl-C ends the demo.")
         return "\n".join(lines)

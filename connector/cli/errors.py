@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -20,11 +21,20 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = reworded(error.message)
+            raise
         except ConnectorError as error:
             for line in lines_of(error):
                 print(line, file=sys.stderr)
             bad_usage = isinstance(error, ConfigError | UsageError)
             raise typer.Exit(BAD_USAGE if bad_usage else FAILED) from None
+
+
+def reworded(message: str) -> str:
+    """What is wrong with an option, without the words of the library that checked it."""
+    message = message.removeprefix("Value error, ").partition(", unable to parse")[0]
+    return re.sub("^Input should be", "must be", message)
 
 
 def lines_of(error: ConnectorError) -> list[str]:

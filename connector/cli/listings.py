@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from connector.cli.options import State
 from connector.cli.terminal import show_json, show_table
 from connector.cli.times import moment, shown
 from connector.config import Config, load
-from connector.store import views
+from connector.store import leases, views
 from connector.store.schema import DeliveryState
 from connector.store.views import AttemptRow, DeliveryRow, EventRow, InterviewRow, Wanted
 
@@ -23,11 +23,19 @@ Cells: TypeAlias = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
+class Around:
+    """What cells need beside their row: the zone of times, and of each paused sink the reason."""
+
+    zone: ZoneInfo
+    pauses: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
-    """One kind of rows. `cells` makes the cells of a row by title, times as people read them in a zone."""
+    """One kind of rows. `cells` makes the cells of a row by title, as people read them."""
 
     find: Callable[[Connection, Wanted, int], Sequence[Any]]
-    cells: Callable[[Any, ZoneInfo], Cells]
+    cells: Callable[[Any, Around], Cells]
     empty: str
 
 
@@ -45,19 +53,23 @@ class Asked:
 def show(listing: Listing, asked: Asked, **conditions: Any) -> None:
     """Prints the rows that meet the conditions, named as in `Wanted`. Raises `UsageError`, `StoreError`."""
     config = load(asked.config)
-    zone = ZoneInfo(config.timezone)
     wanted = wanted_of(config, asked.since, asked.until, **conditions)
     with looking(config) as connection:
         if wanted.sink is not None:
             require_known(wanted.sink, {*config.sinks, *views.sink_names(connection)})
         rows = listing.find(connection, wanted, asked.limit + 1)
+        around = Around(ZoneInfo(config.timezone), _pauses(connection))
     shown_rows = rows[: asked.limit]
     if asked.as_json:
         show_json(shown_rows)
     else:
-        show_table([listing.cells(row, zone) for row in shown_rows], empty=listing.empty)
+        show_table([listing.cells(row, around) for row in shown_rows], empty=listing.empty)
         if len(rows) > asked.limit:
             print("There is more: narrow it down, or raise --limit.")
+
+
+def _pauses(connection: Connection) -> dict[str, str]:
+    return {row.name: row.reason or "" for row in leases.rows(connection) if row.paused is not None}
 
 
 def wanted_of(config: Config, since: str | None, until: str | None, **conditions: Any) -> Wanted:
@@ -75,34 +87,34 @@ def states_of(state: State | None) -> tuple[DeliveryState, ...]:
     return () if state is None else (DeliveryState[state.name],)
 
 
-def _event_cells(row: EventRow, zone: ZoneInfo) -> Cells:
+def _event_cells(row: EventRow, around: Around) -> Cells:
     remarks = (row.kind if row.kind != "event" else "", row.mark, row.reason)
     return {
         "EVENT": row.id,
-        "RECEIVED": shown(row.received_at, zone),
+        "RECEIVED": shown(row.received_at, around.zone),
         "NAME": row.name,
         "CANDIDATE": row.candidate_name,
         "POSITION": row.position_name,
         "INTERVIEW": row.interview_id,
-        "HAPPENED": shown(row.occurred_at, zone),
+        "HAPPENED": shown(row.occurred_at, around.zone),
         "REMARK": ", ".join(remark for remark in remarks if remark),
     }
 
 
-def _interview_cells(row: InterviewRow, zone: ZoneInfo) -> Cells:
+def _interview_cells(row: InterviewRow, around: Around) -> Cells:
     return {
         "INTERVIEW": row.id,
         "CANDIDATE": row.candidate_name,
         "POSITION": row.position_name,
         "STAGE": row.stage_word,
         "SCORE": "" if row.score is None else f"{row.score:g}",
-        "COMPLETED": shown(row.completed_at, zone),
-        "UPDATED": shown(row.updated_at, zone),
+        "COMPLETED": shown(row.completed_at, around.zone),
+        "UPDATED": shown(row.updated_at, around.zone),
         "SHOWN BY": ", ".join(row.sinks),
     }
 
 
-def _delivery_cells(row: DeliveryRow, zone: ZoneInfo) -> Cells:
+def _delivery_cells(row: DeliveryRow, around: Around) -> Cells:
     return {
         "DELIVERY": row.id,
         "SINK": row.sink,
@@ -111,18 +123,26 @@ def _delivery_cells(row: DeliveryRow, zone: ZoneInfo) -> Cells:
         "NAME": row.event_name or "follow-up",
         "CANDIDATE": row.candidate_name,
         "POSITION": row.position_name,
-        "TRIES": row.attempts,
-        "SINCE": shown(row.since, zone),
-        "DONE OR NEXT": shown(row.done_at or row.not_before or None, zone),
-        "WHY": row.reason,
+        "FAILED": row.attempts,
+        "SINCE": shown(row.since, around.zone),
+        "DONE OR NEXT": shown(row.done_at or row.not_before or None, around.zone),
+        "WHY": row.reason or _held_by(row, around.pauses),
     }
 
 
-def _attempt_cells(row: AttemptRow, zone: ZoneInfo) -> Cells:
+def _held_by(row: DeliveryRow, pauses: Mapping[str, str]) -> str:
+    """Why a delivery waits that has not failed: its sink may be paused."""
+    if row.state != State.PENDING or row.sink not in pauses:
+        return ""
+    reason = pauses[row.sink].removeprefix("paused ")
+    return f"sink paused: {reason}" if reason else "sink paused"
+
+
+def _attempt_cells(row: AttemptRow, around: Around) -> Cells:
     return {
         "ATTEMPT": row.id,
         "SINK": row.sink,
-        "STARTED": shown(row.started_at, zone),
+        "STARTED": shown(row.started_at, around.zone),
         "TOOK": f"{row.duration_ms} ms",
         "OUTCOME": row.outcome,
         "COUNT": row.count,
@@ -133,4 +153,6 @@ def _attempt_cells(row: AttemptRow, zone: ZoneInfo) -> Cells:
 EVENTS = Listing(views.events, _event_cells, "No such events.")
 INTERVIEWS = Listing(views.interviews, _interview_cells, "No such interviews.")
 DELIVERIES = Listing(views.deliveries, _delivery_cells, "No such deliveries.")
-ATTEMPTS = Listing(views.attempts, _attempt_cells, "No such attempts.")
+ATTEMPTS = Listing(
+    views.attempts, _attempt_cells, "Nothing failed; what was delivered at the first try is only counted."
+)

@@ -83,8 +83,7 @@ def _connected(path: Path, *, read_only: bool) -> Iterator[Connection]:
         with database.through_sqlalchemy(raw) as connection:
             yield connection
     except (sqlite3.Error, DBAPIError) as error:
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        raise StoreUnavailable(f"the store {path.name} cannot be used now: {reason}") from error
+        raise StoreUnavailable(f"the store {path} cannot be used now: {database.words_of(error)}") from error
     finally:
         raw.close()
 

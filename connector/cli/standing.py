@@ -7,7 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from connector.cli.opened import looking, now
-from connector.cli.terminal import safe, show_json, show_table
+from connector.cli.terminal import counted, safe, show_json, show_table
 from connector.cli.times import lasting, shown
 from connector.config import load
 from connector.store.status import SinkStatus, SourceStatus, status
@@ -32,7 +32,11 @@ def show_status(path: Path | None, *, as_json: bool) -> None:
 
 def _source_lines(source: SourceStatus, zone: ZoneInfo) -> Iterator[str]:
     last = f", the last at {shown(source.last_received_at, zone)} {zone}" if source.last_received_at else ""
-    yield f"Source: {source.events} events of {source.interviews} interviews{last}"
+    events, interviews = (
+        counted(source.events, "event", "events"),
+        counted(source.interviews, "interview", "interviews"),
+    )
+    yield f"Source: {events} of {interviews}{last}"
     for count, kind in ((source.unreadable, "unreadable"), (source.unknown, "unknown")):
         if count:
             yield f"  {count} {kind}: connector events --kind {kind}; after an upgrade: connector replay --state {kind}"

@@ -14,7 +14,8 @@ from dotenv.parser import parse_stream
 from connector.errors import Problem
 
 PREFIX = "CONNECTOR_"
-_OURS = ("CONNECTOR_CONFIG", "CONNECTOR_SECRETS_DIR")
+OURS = ("CONNECTOR_CONFIG", "CONNECTOR_SECRETS_DIR")
+"""Variables that are no settings."""
 _FOR_TESTS = "CONNECTOR_TEST_"
 
 Tree: TypeAlias = dict[str, Any]
@@ -50,7 +51,7 @@ class Layers:
         """Lays every `CONNECTOR_A__B` over the tree as a.b; the case of names does not count, empty ones neither."""
         for name in sorted(variables):
             folded = name.upper()
-            foreign = not folded.startswith(PREFIX) or folded.startswith(_FOR_TESTS) or folded in _OURS
+            foreign = not folded.startswith(PREFIX) or folded.startswith(_FOR_TESTS) or folded in OURS
             if not foreign and variables[name]:
                 keys = tuple(folded.removeprefix(PREFIX).lower().split("__"))
                 self._put(keys, variables[name], f"{name} {where}".rstrip())

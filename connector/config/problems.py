@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from connector.config.fields import fields_at
-from connector.config.layers import Keys, Layers
+from connector.config.layers import OURS, PREFIX, Keys, Layers
 from connector.errors import Problem
 
 _MUST_BE = {
@@ -67,6 +67,8 @@ def parted(text: str) -> tuple[str, str]:
 def as_problem(layers: Layers, keys: Keys, message: str, hint: str = "") -> Problem:
     """What is wrong at these keys; a value that a variable set is told with the name of that variable."""
     origin = layers.origin(keys)
+    if origin and len(keys) == 1:
+        hint = hint or _no_setting(str(keys[0]))
     hints = [hint, f"set by {origin}" if origin else ""]
     return Problem(place_of(keys), message, "; ".join(part for part in hints if part))
 
@@ -102,6 +104,13 @@ def _two_underscores(word: str, tables: list[str]) -> str:
     if table == word or table not in tables:
         return ""
     return f"a setting of {table}? a variable parts them by two underscores: CONNECTOR_{table.upper()}__…"
+
+
+def _no_setting(word: str) -> str:
+    """A hint for `CONNECTOR_CONFG`, which was not meant as a setting."""
+    words = {name.removeprefix(PREFIX).lower(): name for name in OURS}
+    close = get_close_matches(word, words, n=1)
+    return f"did you mean {words[close[0]]}?" if close else ""
 
 
 def _reworded(details: ErrorDetails) -> str:

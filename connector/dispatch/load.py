@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
+from types import MappingProxyType
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -22,16 +24,39 @@ Stays: TypeAlias = Callable[[Interview], bool]
 """Whether an interview, as it is now, meets a route to a state sink."""
 
 
-def claim_messages(connection: Connection, sink: str, now: int, limit: int) -> Claim | None:
-    """The next batch of a message sink: an unclear one comes back alone, else the best rows, one per key."""
-    rows = claim.due(connection, sink, now, limit)
+def claim_messages(
+    connection: Connection, sink: str, now: int, limit: int, crowds: Mapping[str, int] = MappingProxyType({})
+) -> Claim | None:
+    """The next batch of a message sink: an unclear one comes back alone, else the best rows, one per key.
+
+    At most `limit` of them, or as many of one event as `crowds` allows, when that event comes first.
+    """
+    rows = claim.due(connection, sink, now, max(limit, *crowds.values()) if crowds else limit)
     if not rows:
         return None
     if rows[0].batch is not None:
         return _unclear(claim.rows_of_batch(connection, sink, rows[0].batch), now)
     fresh = {row.key: row for row in reversed(rows) if row.batch is None}
     picked = [row for row in rows if row.batch is None and fresh[row.key] is row]
-    return Claim(uuid4().hex, now, tuple(_work(row) for row in picked), maybe_sent=False)
+    company = _company(connection, picked, limit, crowds)
+    return Claim(uuid4().hex, now, tuple(_work(row) for row in company), maybe_sent=False)
+
+
+def _company(connection: Connection, rows: Sequence[Any], limit: int, crowds: Mapping[str, int]) -> Sequence[Any]:
+    """Those of the best rows that may share a call."""
+    first = _names(connection, rows[:1]) if crowds else {}
+    name = first.get(rows[0].event_seq, "")
+    if name not in crowds:
+        return rows[:limit]
+    names = _names(connection, rows)
+    alike = takewhile(lambda row: names.get(row.event_seq) == name, rows)
+    return list(alike)[: max(limit, crowds[name])]
+
+
+def _names(connection: Connection, rows: Sequence[Any]) -> dict[int, str]:
+    seqs = [row.event_seq for row in rows if row.event_seq is not None]
+    found = connection.execute(select(event.c.seq, event.c.name).where(among(connection, event.c.seq, seqs)))
+    return {row.seq: row.name for row in found}
 
 
 def _unclear(rows: Sequence[Any], now: int) -> Claim:

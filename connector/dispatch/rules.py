@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import uniform
@@ -90,6 +90,12 @@ def settlement_of(claim: Claim, answer: Answer, started_at: int, ended_at: int, 
         settlement.notes = answer.notes
         settlement.again = _agains(claim, answer, ended_at)
     return settlement
+
+
+def delivered_keys(claim: Claim, delivered: Iterable[tuple[int, str | None]]) -> list[str]:
+    """Keys of the rows that were delivered."""
+    done = {id_ for id_, _ in delivered}
+    return [work.key for work in claim.works if work.id in done]
 
 
 def pause_of(broken: SinkBroken, now: int, policy: Policy) -> Pause:

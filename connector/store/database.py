@@ -31,6 +31,14 @@ _TROUBLE = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
+_ADVICE = {
+    sqlite3.SQLITE_READONLY: "the file and its folder must both be writable by the user that runs this",
+    sqlite3.SQLITE_CANTOPEN: "the file and its folder must both be readable by the user that runs this",
+    sqlite3.SQLITE_FULL: "make room on that disk",
+    sqlite3.SQLITE_BUSY: "another program writes to it; try again",
+    sqlite3.SQLITE_NOTADB: "name another file",
+    sqlite3.SQLITE_CORRUPT: "put a backup back",
+}
 _OTHER_TABLES = (
     "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT IN ('alembic_version', 'sqlite_sequence')"
 )
@@ -56,7 +64,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"the store {path.name} cannot be opened: {error}; see [store] url") from error
+        raise StoreUnavailable(f"the store {path} cannot be opened: {words_of(error)}; see [store] url") from error
     return connection
 
 
@@ -92,15 +100,29 @@ def cause_of(error: BaseException) -> BaseException:
     return inner if isinstance(inner, BaseException) else error
 
 
+def words_of(error: BaseException) -> str:
+    """What may be told of an error, with what to do: the driver's words hold no values, those of others may."""
+    cause = cause_of(error)
+    if not isinstance(cause, sqlite3.Error):
+        return type(cause).__name__
+    advice = _ADVICE.get(_code(cause))
+    return f"{cause} ({advice})" if advice else str(cause)
+
+
 def is_trouble(error: BaseException) -> bool:
     """Whether an error speaks of the store (disk, lock, file), not of one statement or its values."""
-    return getattr(cause_of(error), "sqlite_errorcode", 0) & 0xFF in _TROUBLE
+    return _code(error) in _TROUBLE
 
 
 def is_busy(error: BaseException) -> bool:
     """Whether another connection writes just now."""
-    code = getattr(cause_of(error), "sqlite_errorcode", 0) & 0xFF
-    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def _code(error: BaseException) -> int:
+    """The primary result code (SQLite, Result and Error Codes), 0 when the driver tells none."""
+    code: int = getattr(cause_of(error), "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def revision(connection: sqlite3.Connection) -> str | None:
@@ -113,7 +135,7 @@ def revision(connection: sqlite3.Connection) -> str | None:
         row = tables and connection.execute("SELECT version_num FROM alembic_version").fetchone()
         is_foreign = row is None and connection.execute(_OTHER_TABLES).fetchone() is not None
     except sqlite3.DatabaseError as error:
-        raise StoreUnavailable(f"the store cannot be read: {error}; see [store] url") from error
+        raise StoreUnavailable(f"the store cannot be read: {words_of(error)}; see [store] url") from error
     if is_foreign:
         raise SchemaMismatch("the file is a database of something else: name another one ([store] url)")
     return None if row is None else str(row[0])

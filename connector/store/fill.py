@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from connector.event import decode, stage_of
 from connector.route import Routes
-from connector.store.plan import DEFAULT_PRIORITY, entered_by, entered_text, score_of
+from connector.store.plan import FILL_PRIORITY, entered_by, entered_text, score_of
 from connector.store.schema import attempt, delivery, interview, note, sink
 
 CHUNK = 500
@@ -79,7 +79,7 @@ def _enters(row: Any, name: str, routes: Routes) -> bool:
 
 
 def _delivery(interview_id: str, name: str, now: int) -> dict[str, object]:
-    return {"sink": name, "key": interview_id, "interview_id": interview_id, "priority": DEFAULT_PRIORITY, "since": now}
+    return {"sink": name, "key": interview_id, "interview_id": interview_id, "priority": FILL_PRIORITY, "since": now}
 
 
 def filled(connection: Connection, name: str, destination: str, digest: str) -> None:

@@ -26,9 +26,13 @@ class Lease:
 
 
 def register(connection: Connection, sinks: Mapping[str, str]) -> None:
-    """Adds rows for sinks (name -> type) that have none yet; an empty destination means: never filled."""
+    """Adds rows for sinks (name -> type) that have none yet and notes changed types; an empty destination means: never
+    filled.
+    """
     rows = [{"name": name, "type": kind, "destination": "", "routes": ""} for name, kind in sinks.items()]
     insert_new(connection, sink, rows, ["name"])
+    for name, kind in sinks.items():
+        connection.execute(update(sink).where(sink.c.name == name, sink.c.type != kind).values(type=kind))
 
 
 def acquire(connection: Connection, name: str, owner: str, now: int, *, by_force: bool = False) -> Lease | None:

@@ -33,7 +33,7 @@ class StoreLock:
         except OSError as error:
             os.close(self._file)
             raise UsageError(
-                f"another connector serves {self._store.name} already; stop it first, or give this one a store of its "
+                f"another connector serves {self._store} already; stop it first, or give this one a store of its "
                 "own ([store] url)"
                 if isinstance(error, BlockingIOError)
                 else f"{path} cannot be locked: {error.strerror}; the store must lie on a local disk ([store] url)"

@@ -12,6 +12,8 @@ from connector.interview import Value
 from connector.route import Routes
 
 DEFAULT_PRIORITY = 100
+FILL_PRIORITY = 500
+"""What is filled in comes after what happens now."""
 AGAIN_PRIORITY = 1000
 """A call asked for by `again` comes after all events."""
 VERIFY_PRIORITY = 2000

@@ -39,7 +39,7 @@ class Reader:
         except (sqlite3.Error, DBAPIError) as error:
             if not database.is_trouble(error):
                 raise
-            raise StoreUnavailable(f"the store cannot be read: {database.cause_of(error)}") from error
+            raise StoreUnavailable(f"the store cannot be read: {database.words_of(error)}") from error
 
     def _look(self, query: Callable[[Connection], T]) -> T:
         self._raw.execute("BEGIN")
@@ -121,4 +121,4 @@ def _instance(connection: sqlite3.Connection) -> str:
         connection.execute("PRAGMA busy_timeout=0")
         return str(connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()[0])
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"the store takes no writes: {error}") from error
+        raise StoreUnavailable(f"the store takes no writes: {database.words_of(error)}") from error

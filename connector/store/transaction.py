@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from connector.errors import StoreUnavailable
-from connector.store.database import cause_of, is_trouble
+from connector.store.database import is_trouble, words_of
 from connector.store.ingest import Ingest
 from connector.store.plan import Answer, Arrival, GroupPlan
 
@@ -104,7 +104,7 @@ class Transaction:
                 if not request.answer.done():
                     request.answer.set_result(answer)
         for request, error in self.refused:
-            log.error("event refused by the store", reason=_words(error))
+            log.error("event refused by the store", reason=words_of(error))
             refuse([request], (), error)
         for errand in self.errands:
             _answer(errand)
@@ -142,10 +142,4 @@ def refuse(requests: Sequence[Request], errands: Sequence[Errand], error: Except
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"the store takes no writes: {_words(error)}")
-
-
-def _words(error: Exception) -> str:
-    """What may be told of an error: the driver's words hold no values, others may."""
-    cause = cause_of(error)
-    return str(cause) if isinstance(cause, sqlite3.Error) else type(cause).__name__
+    return StoreUnavailable(f"the store takes no writes: {words_of(error)}")

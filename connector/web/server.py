@@ -13,6 +13,7 @@ import uvicorn
 from litestar import Litestar
 
 from connector.errors import UsageError
+from connector.web.protocol import BoundedProtocol
 
 GRACE_SECONDS = 10
 """Requests under way have this long to be answered at a stop."""
@@ -88,7 +89,7 @@ async def listen(
             host=host,
             port=port,
             loop="none",
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             lifespan="on",
             log_config=None,

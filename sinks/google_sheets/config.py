@@ -68,6 +68,11 @@ class GoogleSheetsConfig(SinkConfig):
         default=21_600, ge=60, description="Seconds between two audits, which compare the whole sheet with the truth."
     )
 
+    style: bool = Field(
+        default=True,
+        description="Give a tab that we make its looks, and add a Summary; one that is there stays as it is.",
+    )
+
     def removes(self, interview: Interview, *, left: bool) -> bool:
         """Whether nothing of an interview is to stay."""
         is_deleted = self.on_delete == "remove" and interview.stage is Stage.DELETED

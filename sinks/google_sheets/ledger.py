@@ -176,6 +176,15 @@ class Ledger:
                 if isinstance(entry.outcome, Delivered):
                     self._again[key] = timedelta(0)
 
+    def apply(self, written: Mapping[str, Mapping[str, CellValue]], tab: str) -> None:
+        """A write whose outcome nobody wrote down landed: that is what these rows hold now."""
+        for key, cells in written.items():
+            entry = self._entries.get(key)
+            if entry is None or entry.note is None:
+                self.force([key], tab)
+            else:
+                self._note(entry, replace(entry.note, applied={**(entry.note.applied or {}), **cells}))
+
     def keep(self, notes: Mapping[str, Note | None]) -> None:
         """Further notes; `None` deletes one."""
         self._notes.update(notes)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sinks.google_sheets.batch import Share
 from sinks.google_sheets.notes import Aim, Intent, Suspect, digest
 from sinks.google_sheets.plan import Change, Wanted, key_rows
 from sinks.google_sheets.reading import NOT_TEXT, View
+from sinks.table import CellValue
 
 LATEST = 600_000
 """Milliseconds after which nobody executes a request any longer; Google gives up after 180 seconds (Usage limits)."""
@@ -70,7 +71,7 @@ class Closed:
     """What a look at the sheet makes of an open intent.
 
     `pending`: it has not landed and still may. `force`: rows to write again in full. `deleted`: new rows that landed
-    and are gone since. `suspects` and `undo` as for `Settled`.
+    and are gone since. `applied` is what rows are known to hold by it. `suspects` and `undo` as for `Settled`.
     """
 
     landed: bool
@@ -80,6 +81,7 @@ class Closed:
     deleted: frozenset[str] = frozenset()
     suspects: frozenset[Suspect] = frozenset()
     undo: frozenset[str] = frozenset()
+    applied: Mapping[str, Mapping[str, CellValue]] = field(default_factory=dict)
 
 
 def close_intent(intent: Intent, view: View, now: int) -> Closed:
@@ -93,7 +95,7 @@ def close_intent(intent: Intent, view: View, now: int) -> Closed:
     there = key_rows(view)
     deleted = frozenset(key for key in intent.inserts if key not in there)
     if digest(view.keys or ()) == intent.keys:
-        return Closed(landed=True)
+        return Closed(landed=True, applied={aim.key: aim.cells for aim in intent.aims if aim.key})
     at = {_key_at(view, aim.row) for aim in intent.aims} | {aim.key for aim in intent.aims}
     force = frozenset(key for key in at if is_text(key))
     suspects, undo = _cells(intent.aims), frozenset(intent.restores)

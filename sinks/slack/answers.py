@@ -25,6 +25,8 @@ class Kind(StrEnum):
     """May have been applied."""
     BROKEN = "broken"
     """Not applied; token or channel cannot be used until a person acts."""
+    GONE = "gone"
+    """Not applied; the message or thread that it was about is not there, or not ours, any more."""
     BAD = "bad"
     """Not applied; Slack will never take this payload."""
     STRANGE = "strange"
@@ -105,10 +107,12 @@ _WORDS = {
         ekm_access_denied enterprise_is_restricted team_access_not_granted team_not_found is_bot deprecated_endpoint
         method_deprecated unknown_method channel_not_found not_in_channel is_archived is_inactive messages_tab_disabled
         restricted_action restricted_action_read_only_channel restricted_action_thread_only_channel
-        restricted_action_non_threadable_channel slack_connect_file_link_sharing_blocked
+        slack_connect_file_link_sharing_blocked
         slack_connect_canvas_sharing_blocked slack_connect_lists_sharing_blocked posting_to_general_channel_denied
         cannot_dm_bot user_not_found action_prohibited invalid_token no_service no_service_id no_team team_disabled
         no_active_hooks channel_is_archived""",
+    Kind.GONE: """message_not_found thread_not_found cant_update_message cant_delete_message edit_window_closed
+        cannot_reply_to_message restricted_action_thread_locked restricted_action_non_threadable_channel""",
     Kind.BAD: """invalid_blocks invalid_blocks_format msg_blocks_too_long msg_too_long no_text too_many_attachments
         attachment_payload_limit_exceeded invalid_attachments too_many_contact_cards markdown_text_conflict
         invalid_metadata_format invalid_metadata_schema metadata_too_large metadata_must_be_sent_from_app

@@ -11,8 +11,10 @@ from sinks.slack.answers import Reply
 class Gateway(Protocol):
     """What both modes can do. No method raises for an answer or for the lack of one."""
 
-    async def post(self, message: Mapping[str, Any]) -> Reply:
-        """Posts one message, once."""
+    async def post(self, message: Mapping[str, Any], thread: str = "", *, broadcast: bool = False) -> Reply:
+        """Posts one message, once: into the thread of the message with the timestamp `thread`, if one is given, and
+        with `broadcast` into the channel as well. A webhook knows no threads.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -23,8 +25,20 @@ class WebApi(Gateway, Protocol):
 
     channel: str
 
+    async def edit(self, ts: str, message: Mapping[str, Any]) -> Reply:
+        """Replaces the content of one of our messages; its metadata stays."""
+        ...
+
+    async def delete(self, ts: str) -> Reply:
+        """Removes one of our messages."""
+        ...
+
     async def history(self, oldest: str, cursor: str = "") -> Reply:
         """One page of the channel with metadata, newest first, from `oldest` (a Slack timestamp) on."""
+        ...
+
+    async def replies(self, thread: str, oldest: str, cursor: str = "") -> Reply:
+        """One page of a thread with metadata, from `oldest` on; its first message may come along."""
         ...
 
     async def whoami(self) -> Reply:

@@ -5,22 +5,50 @@ from __future__ import annotations
 from connector.sink import Finding
 from sinks.slack.answers import Kind, Reply
 from sinks.slack.calls import WebApi
+from sinks.slack.config import SlackConfig
+from sinks.slack.desk import privacy_of
 from sinks.slack.fixes import explain
 from sinks.slack.scopes import judge
 
 
-async def examine(gateway: WebApi) -> list[Finding]:
-    """Token, scopes and channel, each with what to do about it."""
+async def examine(gateway: WebApi, config: SlackConfig) -> list[Finding]:
+    """Token, team, scopes and channel, each with what to do about it."""
     identity = await gateway.whoami()
     if identity.kind is not Kind.OK:
         return [_failed("the token cannot be used", identity)]
     granted = _scopes(identity)
-    who = f"signed in to {identity.data.get('team', '?')} as @{identity.data.get('user', '?')}"
-    return [Finding("ok", who), *judge(granted), await _channel(gateway, granted)]
+    data = identity.data
+    who = f"signed in to {data.get('team', '?')} ({data.get('team_id', '?')}) as @{data.get('user', '?')}"
+    has = f"granted scopes: {', '.join(sorted(granted)) or 'none that Slack names'}"
+    channel = await gateway.look()
+    findings = [Finding("ok", who), Finding("ok", has), *judge(granted), _channel(gateway, channel, granted)]
+    return findings + _privacy(config, channel)
 
 
-async def _channel(gateway: WebApi, granted: frozenset[str]) -> Finding:
-    reply = await gateway.look()
+def examine_webhook(config: SlackConfig, place: str) -> list[Finding]:
+    """What an incoming webhook cannot do, and what in the settings has no effect with it."""
+    fix = "use a bot token and a channel instead (docs/slack.md, Set it up)"
+    lacks = "it cannot edit, reply in threads, take names back after a deletion, or look for lost messages"
+    findings = [
+        Finding("warning", f"{place}: a webhook cannot be tried without posting", "send a sample"),
+        Finding("warning", f"{place}: each piece of news is a message of its own: {lacks}", fix),
+    ]
+    if config.privacy == "auto":
+        said = f"{place}: a webhook does not learn whether its channel is private, so names are shown by initials"
+        findings.append(Finding("warning", said, "set `privacy` to full, initials or none"))
+    return findings
+
+
+def _privacy(config: SlackConfig, channel: Reply) -> list[Finding]:
+    if config.privacy != "auto":
+        return []
+    fix = "set `privacy` yourself, or make the channel private; reading that needs channels:read and groups:read"
+    if privacy_of(channel) == "full":
+        return [Finding("ok", "Slack says that the channel is private: names are shown in full")]
+    return [Finding("warning", "Slack does not say that the channel is private: names are shown by initials", fix)]
+
+
+def _channel(gateway: WebApi, reply: Reply, granted: frozenset[str]) -> Finding:
     if reply.error == "missing_scope":
         return Finding("warning", f"channel {gateway.channel} was not looked at: {reply.error}", explain(reply)[1])
     if reply.kind is not Kind.OK:

@@ -5,24 +5,39 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connector.http import SafeUrl, safe_url
 from connector.sink import SinkConfig
+from sinks.slack.mentions import Mention
+from sinks.slack.quiet import QuietHours
+from sinks.slack.wording import Templates
 
-EventName = Literal[
-    "interview.create",
-    "interview.finish",
-    "interview.score-updated",
-    "interview.status-change",
-    "interview.delete",
-]
-QUIET: tuple[EventName, ...] = (
-    "interview.finish",
-    "interview.score-updated",
-    "interview.status-change",
-    "interview.delete",
-)
+Mode = Literal["post", "broadcast", "reply", "edit", "digest", "silent"]
+"""What an event does.
+
+`post`: a new message in the channel, always. `broadcast`: the interview's message when there is none yet, else a line
+in its thread that is shown in the channel as well. `reply`: the same without the channel. `edit`: nothing new, but an
+existing message is kept current. `digest`: as `edit`, and the position's digest counts it. `silent`: nothing.
+"""
+
+
+class Events(BaseModel):
+    """What each kind of event does. A deletion always takes the candidate's name out of what was posted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    create: Mode = Field(default="digest", description="A candidate was invited.")
+    finish: Mode = Field(default="broadcast", description="A candidate finished the interview.")
+    score_updated: Mode = Field(default="reply", description="The team's score changed.")
+    status_change: Mode = Field(default="reply", description="The stage changed.")
+    delete: Literal["edit", "reply", "broadcast"] = Field(default="edit", description="The interview was deleted.")
+
+    def of(self, event: str) -> Mode:
+        """The mode of an event by its name, such as `interview.finish`; an unknown one is silent."""
+        name = event.removeprefix("interview.").replace("-", "_")
+        mode: Mode = getattr(self, name) if name in Events.model_fields else "silent"
+        return mode
 
 
 def _bot_token(token: SecretStr) -> SecretStr:
@@ -66,13 +81,28 @@ class SlackConfig(SinkConfig):
     api_url: SafeUrl = Field("https://slack.com/api/", description="Where the Web API answers.")
     rate_per_second: float = Field(1.0, gt=0, le=20, description="Messages per second to the channel, in the long run.")
     max_age: float = Field(
-        86_400.0, ge=0, description="Seconds after receipt from which an event makes no message any more."
+        86_400.0, ge=0, description="Seconds after receipt from which an event only counts in the digest."
     )
-    privacy: Literal["full", "initials", "none"] = Field(
+    privacy: Literal["full", "initials", "none", "auto"] = Field(
         "full",
-        description="How the candidate is named: in full, by initials, or only by the end of the interview's id.",
+        description="How the candidate is named: in full, by initials, only by the end of the interview's id, or, with "
+        "auto, in full where Slack says that the channel is private and by initials elsewhere.",
     )
-    events: tuple[EventName, ...] = Field(QUIET, description="Events that may speak; the others are silent.")
+    events: Events = Field(Events(), description="What each kind of event does.")
+    digest: Literal["position", "off"] = Field(
+        "position", description="One digest per position for what is not told one by one, or none at all."
+    )
+    digest_window: float = Field(
+        25.0, ge=1, le=3600, description="Seconds that a digest gathers before it is posted or edited."
+    )
+    quiet_hours: QuietHours | None = Field(None, description="When only the digest may wait; none by default.")
+    mentions: tuple[Mention, ...] = Field(
+        (), max_length=20, description="Whom a message mentions; the first rule that applies, at most once a minute."
+    )
+    deleted_message: Literal["leave", "replace"] = Field(
+        "leave", description="When people delete an interview's message: leave it so, or post a new one."
+    )
+    templates: Templates = Field(Templates(), description="The wording.")
     link_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
         ("hireflix.com", "hflx.io"), description="The button may lead to these hosts and the ones below them."
     )
@@ -90,4 +120,6 @@ class SlackConfig(SinkConfig):
             raise ValueError("needs `channel`: the id of the channel to post to, such as C0123456789")
         if self.webhook_url is not None and self.channel is not None:
             raise ValueError("`channel` has no effect with `webhook_url`, whose channel is fixed in Slack: remove one")
+        if self.token is None and self.deleted_message == "replace":
+            raise ValueError("`deleted_message` needs a bot token: a webhook does not learn what people delete")
         return self

@@ -30,18 +30,45 @@ class BotGateway:
         self._client = AsyncWebClient(token, base_url=api_url, session=self._session, retry_handlers=[])
         self._client.proxy = None  # the SDK reads HTTPS_PROXY but not NO_PROXY; the session reads both
 
-    async def post(self, message: Mapping[str, Any]) -> Reply:
+    async def post(self, message: Mapping[str, Any], thread: str = "", *, broadcast: bool = False) -> Reply:
         """chat.postMessage; a success without `ts` is unclear."""
-        reply = await self._ask(self._client.chat_postMessage(channel=self.channel, **_ALWAYS, **message))
+        place: dict[str, Any] = {"thread_ts": thread, "reply_broadcast": broadcast} if thread else {}
+        reply = await self._ask(self._client.chat_postMessage(channel=self.channel, **_ALWAYS, **place, **message))
         if reply.kind is Kind.OK and not isinstance(reply.data.get("ts"), str):
             return Reply(Kind.UNCLEAR, UNREADABLE, reply.data, reply.headers)
         return reply
+
+    async def edit(self, ts: str, message: Mapping[str, Any]) -> Reply:
+        """chat.update. Its defaults for `parse` and `link_names` differ from a post's, so both are named; what it is
+        not given stays, so a message without blocks takes the old ones away.
+        """
+        content = {"blocks": [], **{name: value for name, value in message.items() if name != "metadata"}}
+        flags: dict[str, Any] = {"link_names": False, "parse": "none"}
+        return await self._ask(self._client.chat_update(channel=self.channel, ts=ts, **flags, **content))
+
+    async def delete(self, ts: str) -> Reply:
+        """chat.delete."""
+        return await self._ask(self._client.chat_delete(channel=self.channel, ts=ts))
 
     async def history(self, oldest: str, cursor: str = "") -> Reply:
         """One page of conversations.history with metadata, newest first, from `oldest` (a Slack timestamp)."""
         return await self._ask(
             self._client.conversations_history(
                 channel=self.channel,
+                oldest=oldest,
+                inclusive=True,
+                limit=200,
+                cursor=cursor or None,
+                include_all_metadata=True,
+            )
+        )
+
+    async def replies(self, thread: str, oldest: str, cursor: str = "") -> Reply:
+        """One page of conversations.replies with metadata, oldest first."""
+        return await self._ask(
+            self._client.conversations_replies(
+                channel=self.channel,
+                ts=thread,
                 oldest=oldest,
                 inclusive=True,
                 limit=200,
@@ -79,8 +106,8 @@ class WebhookGateway:
         self._url = url
         self._session = _session(url)
 
-    async def post(self, message: Mapping[str, Any]) -> Reply:
-        """One POST; metadata is left out, since nobody could look it up."""
+    async def post(self, message: Mapping[str, Any], thread: str = "", *, broadcast: bool = False) -> Reply:  # noqa: ARG002 - the protocol's signature
+        """One POST; metadata is left out, since nobody could look it up, and so is the thread."""
         body = {**_ALWAYS, **{name: value for name, value in message.items() if name != "metadata"}}
         try:
             async with self._session.post(self._url, json=body) as response:

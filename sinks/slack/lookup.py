@@ -17,35 +17,49 @@ MOST_PAGES = 5
 """Pages of 200 messages; a busier channel than that between two attempts is not searched further."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Match:
+    """A message of ours: its timestamp, and which call with its key it was."""
+
+    ts: str
+    call: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`ts` of the message with the key, `None` when there is none; `trouble` when Slack did not let us look."""
+    """The messages with the key, the newest call first; `trouble` when Slack did not let us look."""
 
-    ts: str | None = None
+    all: tuple[Match, ...] = ()
     trouble: Reply | None = None
 
 
-async def find(gateway: WebApi, key: str, since: int) -> Found:
-    """Looks for our message with the delivery key `key`, posted after `since` (epoch milliseconds of Slack's clock)."""
-    cursor = ""
+async def find(gateway: WebApi, key: str, since: int, thread: str = "") -> Found:
+    """Looks for our messages with the delivery key `key`, posted after `since` (epoch milliseconds of Slack's clock),
+    in the thread of the message `thread`, or in the channel. A thread that is gone holds none.
+    """
+    cursor, oldest = "", timestamp(since - MARGIN)
+    found: list[Match] = []
     for _ in range(MOST_PAGES):
-        page = await gateway.history(timestamp(since - MARGIN), cursor)
+        page = await (gateway.replies(thread, oldest, cursor) if thread else gateway.history(oldest, cursor))
+        if page.kind is Kind.GONE:
+            return Found()
         if page.kind is not Kind.OK:
             return Found(trouble=page)
-        ts = match(page.data.get("messages"), key)
+        found += matches(page.data.get("messages"), key)
         cursor = _next_cursor(page.data)
-        if ts or not cursor:
-            return Found(ts)
-    return Found()
+        if not cursor:
+            break
+    return Found(tuple(sorted(set(found), key=lambda match: (-match.call, match.ts))))
 
 
-def match(messages: object, key: str) -> str | None:
-    """The timestamp of the message with our metadata and this key."""
+def matches(messages: object, key: str) -> list[Match]:
+    """The messages with our metadata and this key."""
     candidates: Iterable[Any] = messages if isinstance(messages, list) else ()
-    for message in candidates:
-        if isinstance(message, dict) and _key_of(message.get("metadata")) == key:
-            return str(message.get("ts"))
-    return None
+    return [
+        Match(str(message.get("ts")), _call_of(payload))
+        for message in candidates
+        if isinstance(message, dict) and (payload := _payload_of(message.get("metadata"))).get("k") == key
+    ]
 
 
 def timestamp(at: int) -> str:
@@ -62,11 +76,16 @@ def offset(headers: Mapping[str, str], now: int) -> int | None:
         return None
 
 
-def _key_of(metadata: object) -> object:
+def _payload_of(metadata: object) -> Mapping[str, Any]:
     if not isinstance(metadata, dict) or metadata.get("event_type") != EVENT_TYPE:
-        return None
+        return {}
     payload = metadata.get("event_payload")
-    return payload.get("k") if isinstance(payload, dict) else None
+    return payload if isinstance(payload, dict) else {}
+
+
+def _call_of(payload: Mapping[str, Any]) -> int:
+    call = payload.get("r")
+    return call if isinstance(call, int) else 1
 
 
 def _next_cursor(data: Mapping[str, Any]) -> str:

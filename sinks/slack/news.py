@@ -6,55 +6,72 @@ the first that shows a fact tells it, the others are silent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
 from connector.sink import STAGE_WORDS, Event, Interview, Stage
+from sinks.slack.config import Events, Mode
 
 Told: TypeAlias = Mapping[str, Any]
 """What people were told, each fact with the date (epoch milliseconds) of its field: kept in the note."""
 
+INVITE = "interview.create"
+FINISH = "interview.finish"
+
 _STAGE_FIELDS = ("status", "completed", "answered", "archived", "finalist", "finished_at")
+_SCORE_BOUND = 1_000_000
+SPEAKING: tuple[Mode, ...] = ("post", "broadcast", "reply")
+"""Modes that make a message, the loudest first."""
 
 
 class What(StrEnum):
-    """What happened, in the order in which it makes the headline."""
+    """What happened, in the order in which it makes the headline; named as in the settings."""
 
-    DELETED = "deleted"
-    FINISHED = "finished"
-    STAGE = "stage"
-    SCORE = "score"
-    INVITED = "invited"
+    DELETED = "delete"
+    FINISHED = "finish"
+    STAGE = "status_change"
+    SCORE = "score_updated"
+    INVITED = "create"
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One message's content: `what` is the headline, `at` its time (epoch milliseconds), `told` what people know
-    once it is out.
+    """One message's content.
+
+    `what` is the headline, `change` the difference in words as it comes from outside, `at` its time (epoch
+    milliseconds), `mode` how loud it is, and `told` what people know once it is out.
     """
 
     what: What
+    change: str
     at: int
+    mode: Mode
     told: Told
 
 
-def find_news(event: Event, interview: Interview, told: Told, *, speaking: Collection[str], shown: bool) -> News | None:
-    """The news that this event gives occasion to tell, or `None`.
-
-    `speaking` are the names of the events that may speak; `shown` says that a message about this interview stands in
-    the channel. An interview deleted before that is never mentioned.
-    """
-    if event.name not in speaking:
-        return None
+def find_news(event: Event, interview: Interview, told: Told, modes: Events) -> News | None:
+    """The news that this event gives occasion to tell, or `None`. An event speaks only if its own mode does."""
     if interview.stage is Stage.DELETED:
-        silent = told.get("deleted") or not shown or "interview.delete" not in speaking
-        return None if silent else News(What.DELETED, event.occurred_at, {**told, "deleted": True})
-    what = _first_change(event, interview, told)
-    if what is None:
+        return _deletion(event, told, modes)
+    if modes.of(event.name) not in SPEAKING:
         return None
-    return News(what, _time_of(what, event, interview), everything(interview, told))
+    changes = _changes(event, interview, told, modes)
+    if not changes:
+        return None
+    what, _, at = changes[0]
+    if what is What.FINISHED:  # the stage that comes with it says the same
+        changes = [one for one in changes if one[0] is not What.STAGE]
+    words = " · ".join(change for _, change, _ in changes)
+    mode = min((getattr(modes, one) for one, _, _ in changes), key=SPEAKING.index)
+    return News(what, words, at, mode, everything(interview, told))
+
+
+def _deletion(event: Event, told: Told, modes: Events) -> News | None:
+    if modes.delete not in SPEAKING or told.get("deleted"):
+        return None
+    return News(What.DELETED, "Deleted", event.occurred_at, modes.delete, {**told, "deleted": True})
 
 
 def everything(interview: Interview, told: Told) -> Told:
@@ -73,21 +90,49 @@ def is_finished(interview: Interview) -> bool:
     return interview.completed_at is not None or interview.stage is Stage.TO_EVALUATE
 
 
-def _first_change(event: Event, interview: Interview, told: Told) -> What | None:
-    if is_finished(interview) and not told.get("announced"):
-        return What.FINISHED
-    stage_before = told.get("stage", STAGE_WORDS[Stage.PENDING])
-    if interview.stage_word != stage_before and _stage_date(interview) >= told.get("stage_at", 0):
-        return What.STAGE
-    if interview.score != told.get("score") and interview.dates.get("score", 0) >= told.get("score_at", 0):
-        return What.SCORE
-    return What.INVITED if event.name == "interview.create" and not told else None
+def score_words(score: float | None) -> str:
+    """A score as people read it."""
+    if score is None:
+        return "none"
+    return f"{score:g}" if abs(score) < _SCORE_BOUND else "?"
 
 
-def _time_of(what: What, event: Event, interview: Interview) -> int:
-    if what is What.FINISHED and event.name != "interview.finish":
-        return interview.completed_at or event.occurred_at
-    return event.occurred_at
+Change: TypeAlias = tuple[What, str, int]
+"""What changed, the difference in words, and when (epoch milliseconds)."""
+
+
+def _changes(event: Event, interview: Interview, told: Told, modes: Events) -> list[Change]:
+    found = [
+        _completion(event, interview, told),
+        _stage_change(interview, told),
+        _score_change(interview, told),
+    ]
+    if not told and event.name == INVITE:
+        found.append((What.INVITED, "Invited", event.occurred_at))
+    return [one for one in found if one is not None and getattr(modes, one[0]) in SPEAKING]
+
+
+def _completion(event: Event, interview: Interview, told: Told) -> Change | None:
+    if told.get("announced") or not is_finished(interview):
+        return None
+    at = event.occurred_at if event.name == FINISH else interview.completed_at
+    return What.FINISHED, "Finished the interview", at or event.occurred_at
+
+
+def _stage_change(interview: Interview, told: Told) -> Change | None:
+    before = told.get("stage", STAGE_WORDS[Stage.PENDING])
+    at = _stage_date(interview)
+    if interview.stage_word == before or at < told.get("stage_at", 0):
+        return None
+    return What.STAGE, f"Stage {before or '?'} → {interview.stage_word or '?'}", at
+
+
+def _score_change(interview: Interview, told: Told) -> Change | None:
+    before, at = told.get("score"), interview.dates.get("score", 0)
+    if interview.score == before or at < told.get("score_at", 0):
+        return None
+    after = score_words(interview.score)
+    return What.SCORE, f"Score {after}" if before is None else f"Score {score_words(before)} → {after}", at
 
 
 def _stage_date(interview: Interview) -> int:

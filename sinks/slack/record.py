@@ -3,66 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from connector.sink import Note
 from sinks.slack.news import Told
 
+NOTE = "parent:"
+"""Before the interview's id: the note about it."""
 
-def note_key(interview_id: str) -> str:
-    """Name of the note about an interview."""
-    return f"parent:{interview_id}"
+
+def lasting(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a note what is worth keeping."""
+    return {name: value for name, value in values.items() if value not in (None, False, "", (), [], {})}
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The decoded note.
+    """The decoded note about the interview `id`.
 
-    `ts` is the first message about the interview, `""` for one whose timestamp nobody knows, `None` when there is
-    none; `extra` the later ones: all that must be found again to take a name back. `intent` is what the call under
-    way says: its delivery's id `k`, when it was made `at` (epoch milliseconds), what is `told` by it, and `plain`, the
-    error that made us leave out the blocks.
+    `ts` is its message in the channel, `None` when there is none and `""` for one whose timestamp nobody knows;
+    `hash` that of the content it shows, `""` when that is not certain. `extra` are the other messages that carry the
+    name, to be found again when it has to go, `former` those that a newer message replaced. `gone`: people deleted
+    the message. `locked`: its thread takes no replies. `wanted`: a message has to be made in place of a lost one.
+    `invited`: counted in a digest. `intent` and `dups` as in `sinks.slack.once`.
     """
 
+    id: str
     told: Told = field(default_factory=dict)
     ts: str | None = None
+    hash: str = ""
     extra: Sequence[str] = ()
+    former: Sequence[str] = ()
+    gone: bool = False
+    locked: bool = False
+    wanted: bool = False
+    invited: bool = False
+    plain: str = ""
     intent: Mapping[str, Any] = field(default_factory=dict)
+    dups: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
-    def read(cls, note: Note | None) -> Record:
-        if note is None:
-            return cls()
-        return cls(note.get("told", {}), note.get("ts"), tuple(note.get("extra", ())), note.get("intent", {}))
+    def read(cls, interview_id: str, note: Note | None) -> Self:
+        known = {name: value for name, value in (note or {}).items() if name in cls.__dataclass_fields__}
+        return cls(**{**known, "id": interview_id})
+
+    @property
+    def key(self) -> str:
+        """Name of the note."""
+        return f"{NOTE}{self.id}"
 
     @property
     def shown(self) -> bool:
-        """Whether a message about this interview stands in the channel."""
+        """Whether a message about this interview stands in the channel, or did once."""
         return self.ts is not None
 
-    def intends(self, key: str) -> bool:
-        """Whether a call for this delivery may have been made: without an intent none was."""
-        return self.intent.get("k") == key
+    @property
+    def editable(self) -> bool:
+        """Whether there is a message to keep current."""
+        return bool(self.ts) and not self.gone
 
-    def plain(self, key: str) -> str:
-        """The error for which Slack refused this delivery's blocks, `""` when it did not."""
-        return str(self.intent.get("plain", "")) if self.intends(key) else ""
+    @property
+    def takes_replies(self) -> bool:
+        """Whether there is a thread to write into."""
+        return self.editable and not self.locked
 
-    def intending(self, key: str, told: Told, at: int, plain: str) -> Note:
-        """The note while a call is under way."""
-        return {**self._lasting(self.told), "intent": {"k": key, "at": at, "told": dict(told), "plain": plain}}
+    def intending(self, intent: Mapping[str, Any]) -> Self:
+        """With a call under way, or none."""
+        return replace(self, intent=intent)
 
-    def posted(self, ts: str, told: Told) -> Note:
-        """The note once a message with this timestamp stands in the channel."""
-        if self.ts is None:
-            return {**self._lasting(told), "ts": ts}
-        return {**self._lasting(told), "extra": [*self.extra, ts]}
+    def doubting(self, dups: Sequence[Mapping[str, Any]]) -> Self:
+        """With messages that may come to stand there twice."""
+        return replace(self, dups=tuple(dups))
 
-    def silent(self, told: Told) -> Note | None:
-        """The note when nothing was posted and no call is under way; `None` when there is nothing to keep."""
-        return self._lasting(told) or None
+    def sent(self, ts: str, said: Mapping[str, Any]) -> Self:
+        """After a message with this timestamp: `said` is what its draft promised."""
+        clean = replace(self, told=said["told"], intent={}, wanted=False)
+        if said.get("thread"):
+            return replace(clean, extra=(*self.extra, ts)) if said.get("named") else clean
+        former = tuple(self.former)
+        if self.editable:
+            former = (*former, str(self.ts))
+        return replace(clean, ts=ts, hash=said["hash"], former=former, gone=False, locked=False, plain="")
 
-    def _lasting(self, told: Told) -> dict[str, Any]:
-        kept = {"told": dict(told), "ts": self.ts, "extra": list(self.extra)}
-        return {name: value for name, value in kept.items() if value not in (None, {}, [])}
+    def note(self) -> Note | None:
+        """What is to be kept, `None` when that is nothing."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"}
+        kept = lasting({name: list(value) if isinstance(value, tuple) else value for name, value in values.items()})
+        return {**kept, "ts": self.ts} if self.ts is not None else kept or None

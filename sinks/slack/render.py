@@ -1,4 +1,4 @@
-"""The message itself: Block Kit from an interview and its news (Slack, Reference: Block Kit). Pure and deterministic.
+"""The messages themselves: Block Kit (Slack, Reference: Block Kit) from what is known now. Pure and deterministic.
 
 Everything a candidate can write stands in `plain_text` objects, where neither mentions nor markup exist; the top-level
 `text`, which notifications and screen readers use, is a whole sentence with markup made literal.
@@ -6,25 +6,33 @@ Everything a candidate can write stands in `plain_text` objects, where neither m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 from connector.sink import Interview, Stage
+from sinks.slack import wording
+from sinks.slack.digest import Digest
 from sinks.slack.link import link
-from sinks.slack.news import News, What
-from sinks.slack.text import clean, date, literal, readable, safe
+from sinks.slack.news import News, score_words
+from sinks.slack.text import clean, cut, date, literal, safe
+from sinks.slack.wording import Templates
 
 Message: TypeAlias = dict[str, Any]
 """The content arguments of chat.postMessage: `text`, `blocks`, `metadata`."""
 
 EVENT_TYPE = "hireflix_notifier"
+HEADER_MOST = 140
+"""Of the 150 that a header may have."""
 NAME_MOST = 80
-"""With emoji and headline at most 140 of the 150 that a header may have."""
 POSITION_MOST = 150
+FACT_MOST = 400
 WORD_MOST = 40
-_SCORE_BOUND = 1_000_000
+TEXT_MOST = 2900
 
-_STAGE_EMOJI = {
+_EMOJI = {
     Stage.PENDING: "✉️",
     Stage.TO_EVALUATE: "✅",
     Stage.SHORTLISTED: "⭐",
@@ -32,30 +40,86 @@ _STAGE_EMOJI = {
     Stage.DELETED: "🗑️",
     Stage.UNKNOWN: "❔",
 }
-_STAGE_NEWS = {
-    Stage.PENDING: "is invited again",
-    Stage.TO_EVALUATE: "is to be evaluated again",
+_PHRASES = {
+    Stage.PENDING: "was invited",
+    Stage.TO_EVALUATE: "finished the interview",
     Stage.SHORTLISTED: "was shortlisted",
     Stage.DISCARDED: "was discarded",
+    Stage.DELETED: "was deleted",
 }
-_TIME_LABEL = {
-    What.DELETED: "Deleted",
-    What.FINISHED: "Finished",
-    What.STAGE: "Stage changed",
-    What.SCORE: "Score changed",
-    What.INVITED: "Invited",
-}
+_MOVED = "A newer message about this interview stands below."
 
 
-def render(news: News, interview: Interview, key: str, *, privacy: str, link_hosts: Iterable[str]) -> Message:
-    """The message that tells `news`; `key` is the delivery's id. The same input gives the same bytes."""
-    name, headline = shown_name(interview, privacy), _headline(news, interview)
-    blocks = [_header(interview, name, headline), _facts(interview), _button(news, interview, link_hosts), _when(news)]
-    return {
-        "text": _sentence(news, interview, name, headline),
-        "blocks": [block for block in blocks if block],
-        "metadata": {"event_type": EVENT_TYPE, "event_payload": {"v": 1, "k": key, "i": interview.id}},
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How messages look. `privacy` is settled: full, initials or none."""
+
+    privacy: str
+    link_hosts: Sequence[str]
+    templates: Templates
+
+
+def parent(interview: Interview, look: Look) -> Message:
+    """The interview's message: what is known now, whatever led there. A deleted one names nobody."""
+    values = _values(interview, look.privacy)
+    facts = [(field.label, wording.raw(field.value, values)) for field in look.templates.fields]
+    blocks = [_header(values, look), *_facts(facts), _button(interview, look), _times(interview)]
+    return {"text": _sentence(values, facts, look), "blocks": [block for block in blocks if block]}
+
+
+def moved() -> Message:
+    """What stays of a message that a newer one replaced. It names nobody, so it can stay for ever."""
+    return {"text": _MOVED, "blocks": [_context([_plain(_MOVED)])]}
+
+
+def adding(message: Message, change: str) -> Message:
+    """The message with the difference in words, for a channel without threads."""
+    words = safe(change, FACT_MOST) or "Changed"
+    return {"text": f"{literal(words)}. {message['text']}", "blocks": [*message["blocks"], _context([_plain(words)])]}
+
+
+def reply(news: News, interview: Interview, look: Look, *, named: bool) -> Message:
+    """A line in the thread: the difference in words, and the name only if `named`."""
+    values = _values(interview, look.privacy)
+    change = clean(news.change, FACT_MOST) or "Changed"
+    shown = {name: values[name] for name in ("position", "stage", "score")}
+    line = wording.raw(look.templates.reply, {**shown, "change": change})
+    words = wording.plain(line, FACT_MOST) or safe(change, FACT_MOST)
+    body: list[Message] = [{"type": "section", "text": _text(line, FACT_MOST) or _plain(words)}]
+    if named:
+        body = [_header(values, look), *body]
+        words = f"{_headline(values, look)}. {words}"
+    return {"text": f"{literal(words)}. {date(news.at)}", "blocks": [*body, _context([_mrkdwn(date(news.at))])]}
+
+
+def digest(found: Digest, look: Look) -> Message:
+    """The message that stands for many events. It names nobody."""
+    values: dict[str, str | int] = {
+        **{name: int(found.counts.get(name, 0)) for name in ("invited", "finished", "updates")},
+        "summary": found.summary,
+        "position": clean(found.position, POSITION_MOST) or "no position",
     }
+    line = wording.raw(look.templates.digest, values)
+    words = wording.plain(line, FACT_MOST) or safe(found.summary, FACT_MOST)
+    span = f"{date(found.first)} to {date(found.last)}" if found.last > found.first else date(found.first)
+    body = {"type": "section", "text": _text(line, FACT_MOST) or _plain(words)}
+    return {"text": f"{literal(words)}. {span}", "blocks": [body, _context([_mrkdwn(span)])]}
+
+
+def metadata(key: str, call: int, **ids: str) -> Message:
+    """What is added to a message so that it can be found again (Slack, Message metadata): opaque ids only, and which
+    call with this key it was.
+    """
+    return {"metadata": {"event_type": EVENT_TYPE, "event_payload": {"v": 1, "k": key, "r": call, **ids}}}
+
+
+def mentioning(message: Message, token: str) -> Message:
+    """The message with a mention that the configuration makes; in its blocks alone, so that it pings once."""
+    if not token:
+        return message
+    if "blocks" not in message:
+        return {**message, "text": f"{token} {message['text']}"}
+    return {**message, "blocks": [*message["blocks"], _context([_mrkdwn(token)])]}
 
 
 def plainly(message: Message, error: str) -> Message:
@@ -64,82 +128,97 @@ def plainly(message: Message, error: str) -> Message:
     return {name: value for name, value in message.items() if name not in dropped}
 
 
-def preview(message: Message) -> str:
-    """The message as a person would read it."""
-    lines = [line for block in message["blocks"] for line in _lines(block)]
-    return readable("\n".join(lines))
+def content_hash(message: Message) -> str:
+    """Equal for messages that look the same."""
+    content = {name: message.get(name) for name in ("text", "blocks")}
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def shown_name(interview: Interview, privacy: str) -> str:
-    """The candidate as the channel may see them, escaped: the name, initials, or the end of the interview's id."""
-    name = clean(interview.candidate_name, NAME_MOST)
+    """The candidate as the channel may see them: the name, initials, or the end of the interview's id."""
+    if interview.stage is Stage.DELETED:
+        return "A candidate"
     if privacy == "none":
-        return safe(f"Candidate {clean(interview.id, 200)[-6:]}", NAME_MOST)
+        return f"Candidate {clean(interview.id, 200)[-6:]}"
+    name = clean(interview.candidate_name, NAME_MOST)
     if privacy == "initials":
         name = " ".join(f"{word[0].upper()}." for word in name.split()[:3])
-    return safe(name or "A candidate", NAME_MOST)
+    return cut(name, NAME_MOST) or "A candidate"
 
 
-def _headline(news: News, interview: Interview) -> str:
-    if news.what is What.STAGE:
-        word = safe(interview.stage_word or "an unknown stage", WORD_MOST)
-        return _STAGE_NEWS.get(interview.stage, f"moved to {word}")
-    if news.what is What.SCORE:
-        return "has no score any more" if interview.score is None else f"was scored {_score(interview)}"
+def _values(interview: Interview, privacy: str) -> dict[str, str | int]:
+    """What templates may show; of a deleted interview nothing that belongs to a person."""
+    deleted = interview.stage is Stage.DELETED
+    stage = clean(interview.stage_word, WORD_MOST) or "Unknown"
     return {
-        What.DELETED: "was deleted",
-        What.FINISHED: "finished the interview",
-        What.INVITED: "was invited",
-    }[news.what]
+        "emoji": _EMOJI[interview.stage],
+        "name": shown_name(interview, privacy),
+        "phrase": _PHRASES.get(interview.stage, f"is at {stage}"),
+        "position": clean(interview.position_name, POSITION_MOST) or "none",
+        "stage": stage,
+        "score": "" if deleted else _score(interview),
+        "external_id": "" if deleted else clean(interview.text("external_id"), NAME_MOST),
+        "updated": wording.moment(interview.updated_at),
+        "invited": "" if deleted else wording.moment(interview.time("created_at")),
+        "completed": "" if deleted else wording.moment(interview.completed_at),
+    }
 
 
-def _sentence(news: News, interview: Interview, name: str, headline: str) -> str:
-    position = safe(interview.position_name, POSITION_MOST)
-    facts = [
-        f"{name} {headline}{' for ' if position else ''}{position}",
-        f"Stage: {_stage_word(interview)}",
-        f"Score: {_score(interview)}",
-        f"{_TIME_LABEL[news.what]}: ",
-    ]
-    return literal(". ".join(facts)) + date(news.at)
+def _score(interview: Interview) -> str:
+    words = score_words(interview.score)
+    return words if interview.score is None or words == "?" else f"{words} of 5"
 
 
-def _header(interview: Interview, name: str, headline: str) -> Message:
-    return {"type": "header", "text": _plain(f"{_STAGE_EMOJI[interview.stage]} {name} {headline}")}
+def _headline(values: dict[str, str | int], look: Look, emoji: str | int = "") -> str:
+    """The headline escaped, for a sentence without its emoji: screen readers would read that out."""
+    line = wording.raw(look.templates.header, {**values, "emoji": emoji})
+    return wording.plain(line, HEADER_MOST) or safe(str(values["name"]), HEADER_MOST)
 
 
-def _facts(interview: Interview) -> Message:
+def _header(values: dict[str, str | int], look: Look) -> Message:
+    return {"type": "header", "text": _plain(_headline(values, look, values["emoji"]))}
+
+
+def _sentence(values: dict[str, str | int], facts: list[tuple[str, str]], look: Look) -> str:
+    told = [f"{literal(safe(label, WORD_MOST))}: {wording.mrkdwn(value, FACT_MOST)}" for label, value in facts if value]
+    return ". ".join([literal(_headline(values, look)), *told])
+
+
+def _facts(facts: list[tuple[str, str]]) -> list[Message]:
     """Two columns: our label, then the value, each an object of its own so that a value never shares our markup."""
-    pairs = [
-        ("Position", _plain(safe(interview.position_name, POSITION_MOST) or "none")),
-        ("Stage", _plain(_stage_word(interview))),
-        ("Score", _plain(_score(interview))),
-        ("Updated", _mrkdwn(date(interview.updated_at))),
+    shown = [(label, _text(value, FACT_MOST)) for label, value in facts]
+    items = [
+        item for label, value in shown if value for item in (_mrkdwn(f"*{literal(safe(label, WORD_MOST))}*"), value)
     ]
-    return {"type": "section", "fields": [item for label, value in pairs for item in (_mrkdwn(f"*{label}*"), value)]}
+    return [{"type": "section", "fields": items}] if items else []
 
 
-def _button(news: News, interview: Interview, link_hosts: Iterable[str]) -> Message | None:
-    url = None if news.what is What.DELETED else link(interview.text("review_url"), link_hosts)
+def _button(interview: Interview, look: Look) -> Message | None:
+    url = None if interview.stage is Stage.DELETED else link(interview.text("review_url"), look.link_hosts)
     if url is None:
         return None
     button = {"type": "button", "action_id": "open", "text": _plain("Open in Hireflix"), "url": url}
     return {"type": "actions", "elements": [button]}
 
 
-def _when(news: News) -> Message:
-    return {"type": "context", "elements": [_mrkdwn(f"{_TIME_LABEL[news.what]}: {date(news.at)}")]}
+def _times(interview: Interview) -> Message | None:
+    if interview.stage is Stage.DELETED:
+        return None
+    times = [("Invited", interview.time("created_at")), ("Completed", interview.completed_at)]
+    words = " · ".join(f"{label} {date(at)}" for label, at in times if at is not None)
+    return _context([_mrkdwn(words)]) if words else None
 
 
-def _stage_word(interview: Interview) -> str:
-    return safe(interview.stage_word, WORD_MOST) or "Unknown"
+def _context(elements: list[Message]) -> Message:
+    return {"type": "context", "elements": elements}
 
 
-def _score(interview: Interview) -> str:
-    score = interview.score
-    if score is None:
-        return "none"
-    return f"{score:g} of 5" if abs(score) < _SCORE_BOUND else "?"
+def _text(rendered: str, most: int) -> Message | None:
+    """A text object for a rendered template: `plain_text`, unless a time in it needs `mrkdwn`; `None` without text."""
+    if wording.has_moment(rendered):
+        return _mrkdwn(wording.mrkdwn(rendered, most))
+    words = wording.plain(rendered, most)
+    return _plain(words) if words else None
 
 
 def _plain(text: str) -> Message:
@@ -148,14 +227,3 @@ def _plain(text: str) -> Message:
 
 def _mrkdwn(text: str) -> Message:
     return {"type": "mrkdwn", "text": text, "verbatim": True}
-
-
-def _lines(block: Mapping[str, Any]) -> list[str]:
-    if block["type"] == "header":
-        return [block["text"]["text"]]
-    if block["type"] == "actions":
-        return [f"[{item['text']['text']}] {item['url']}" for item in block["elements"]]
-    if block["type"] == "context":
-        return [item["text"] for item in block["elements"]]
-    texts = [item["text"] for item in block["fields"]]
-    return [f"{label.strip('*')}: {value}" for label, value in zip(texts[::2], texts[1::2], strict=True)]

@@ -34,7 +34,8 @@ def test_a_store_that_is_not_there_is_not_made(run, config, command):
 @pytest.mark.parametrize("command", LISTINGS)
 def test_an_empty_store_has_nothing_to_list(run, world, command):
     result = run(command)
-    assert (result.exit_code, result.stdout) == (0, f"No such {command}.\n")
+    said = "Nothing failed; what was delivered at the first try is only counted.\n"
+    assert (result.exit_code, result.stdout) == (0, said if command == "attempts" else f"No such {command}.\n")
 
 
 @pytest.mark.parametrize("command", LISTINGS)
@@ -148,6 +149,22 @@ def test_status_tells_people_what_to_do(run, filled):
     assert "1 unknown: connector events --kind unknown" in shown
     assert "sheet: share it" in shown
     assert "chat: dead letters: connector deliveries --sink chat --state dead" in shown
+
+
+def test_one_event_is_told_as_one(run, world):
+    world.receive(body())
+    assert "Source: 1 event of 1 interview, the last" in run("status").stdout
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"), [("not shared", "sink paused: not shared"), ("paused by a person", "sink paused: by a person")]
+)
+def test_a_delivery_that_waits_for_a_paused_sink_says_so(run, filled, reason, why):
+    """Beside its own reason, if it has one, there is no room for another."""
+    filled.connection.exec_driver_sql(f"UPDATE sink SET paused = 'broken', reason = '{reason}' WHERE name = 'chat'")
+    assert run("deliveries", "--sink", "chat", "--state", "pending").stdout.splitlines()[2].endswith(why)
+    assert run("deliveries", "--sink", "chat", "--state", "dead").stdout.splitlines()[2].endswith("channel is gone")
+    assert "sink paused" not in run("deliveries", "--sink", "sheet").stdout
 
 
 def test_status_shows_a_sink_that_is_configured_no_more(json_of, filled, config):

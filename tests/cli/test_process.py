@@ -100,7 +100,7 @@ def test_a_replay_reaches_a_running_service(service):
 def test_a_second_service_on_the_same_store_is_refused(service):
     done = call("serve", "--config", str(service.config), cwd=service.folder)
     assert done.returncode == 2
-    assert "another connector serves connector.db already" in done.stderr
+    assert f"another connector serves {service.store} already" in done.stderr
     assert "Traceback" not in done.stderr
 
 

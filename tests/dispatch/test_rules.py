@@ -15,6 +15,7 @@ from connector.dispatch.rules import (
     Health,
     Policy,
     Rest,
+    delivered_keys,
     failures_after,
     health_of,
     label_of,
@@ -191,6 +192,13 @@ def test_again_inherits_the_interview_of_the_delivery_that_asked():
         ("i2", "i2", NOW + 1000),
         ("digest", "i1", NOW),
     ]
+
+
+def test_the_keys_that_were_delivered_are_found_in_one_pass():
+    """A flush of ten thousand rows must not hold up the receiver: what was delivered is read once."""
+    works = tuple(Work(number, f"i{number}", f"i{number}", number, 0, NOW) for number in range(3))
+    once = iter([(2, None), (0, "ts")])
+    assert delivered_keys(Claim("b", NOW, works, maybe_sent=False), once) == ["i0", "i2"]
 
 
 @given(reasons)

@@ -44,6 +44,8 @@ class Faults:
         self._lock = threading.Lock()
         self._script: deque[list[object]] = deque()
         self._choose: Callable[[str], Fault | None] | None = None
+        self._late = 0
+        self._settled = threading.Condition(self._lock)
         self._released: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def add(self, *faults: Fault) -> None:
@@ -84,6 +86,16 @@ class Faults:
         for loop, event in waiting:
             loop.call_soon_threadsafe(event.set)
 
+    def settle(self, seconds: float = 10) -> None:
+        """Waits until what `release` let go on was carried out; the emulator lives in a thread of its own."""
+        with self._settled:
+            assert self._settled.wait_for(lambda: self._late <= len(self._released), seconds)
+
+    def count_late(self, change: int) -> None:
+        with self._settled:
+            self._late += change
+            self._settled.notify_all()
+
     async def wait_released(self) -> None:
         event = asyncio.Event()
         with self._lock:
@@ -107,11 +119,20 @@ async def _before(fault: Fault, request: web.Request, handler: Handler, faults: 
         return _answer(fault)
     if fault.kind in {Kind.REFUSE, Kind.LATE}:
         _cut(request)
-    if fault.kind in {Kind.HANG, Kind.LATE}:
-        await faults.wait_released()
     if fault.kind is Kind.LATE:
-        return await handler(request)
+        return await _late(request, handler, faults)
+    if fault.kind is Kind.HANG:
+        await faults.wait_released()
     return web.Response(status=500)
+
+
+async def _late(request: web.Request, handler: Handler, faults: Faults) -> web.StreamResponse:
+    faults.count_late(1)
+    try:
+        await faults.wait_released()
+        return await handler(request)
+    finally:
+        faults.count_late(-1)
 
 
 async def _after(fault: Fault, request: web.Request, answer: web.StreamResponse, faults: Faults) -> web.StreamResponse:

@@ -113,11 +113,16 @@ class Service:
         finally:
             connection.close()
 
-    def settled(self, seconds: float = 60) -> None:
-        """Waits until no delivery is pending, but for the regular verification."""
+    def settled(self, seconds: float = 60, *, looks: bool = False) -> None:
+        """Waits until no delivery is pending but the regular verification.
+
+        With `looks` until Slack's second looks, a minute later, are over too.
+        """
+        later = "" if looks else " AND key NOT LIKE 'look:%' AND key NOT LIKE 'late:%'"
         try:
             self.until(
-                lambda: not self.query("SELECT 1 FROM delivery WHERE state = 0 AND key <> '#verify' LIMIT 1"), seconds
+                lambda: not self.query(f"SELECT 1 FROM delivery WHERE state = 0 AND key <> '#verify'{later} LIMIT 1"),
+                seconds,
             )
         except AssertionError:
             left = self.query("SELECT sink, key, attempts, reason, bucket, held FROM delivery WHERE state = 0 LIMIT 5")

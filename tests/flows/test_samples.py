@@ -134,6 +134,7 @@ def test_each_position_speaks_in_its_own_channel(tmp_path):
         token = "{slack.bot.token}"
         api_url = "{slack.api_url}"
         rate_per_second = 20
+        digest_window = 1
         """
         for name, channel in (("graduates", graduates), ("social", social), ("rest", rest)):
             toml += f'\n[sinks.{name}]\ntype = "slack"\nchannel = "{channel}"\n'
@@ -152,7 +153,8 @@ def test_each_position_speaks_in_its_own_channel(tmp_path):
             with httpx.Client(trust_env=False) as client:
                 assert [post(client, service.hook, payload) for payload in SAMPLES * 3] == [202] * 5 + [200] * 10
             service.settled()
-            routed = service.query("SELECT sink, count(*) FROM delivery GROUP BY sink ORDER BY sink")
+            events = "FROM delivery WHERE event_seq IS NOT NULL"
+            routed = service.query(f"SELECT sink, count(*) {events} GROUP BY sink ORDER BY sink")
         # the late status-change names another position, but the merged interview has the newest one
         assert routed == [("graduates", 1), ("rest", 1), ("social", 3)]
         texts = {

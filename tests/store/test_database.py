@@ -55,11 +55,24 @@ def test_a_reader_cannot_write(path):
         connection.execute("DELETE FROM meta")
 
 
+def test_an_error_is_told_with_what_to_do(path):
+    """In the driver's words, of which a user alone makes little."""
+    with closing(database.connect(path, read_only=True)) as connection, pytest.raises(sqlite3.Error) as caught:
+        connection.execute("DELETE FROM meta")
+    words = database.words_of(caught.value)
+    assert words.startswith("attempt to write a readonly database (the file and its folder must both be writable by")
+
+
+def test_an_error_that_is_not_the_drivers_is_told_by_its_type():
+    """Its text may hold values."""
+    assert database.words_of(ValueError("Jane Doe")) == "ValueError"
+
+
 @pytest.mark.parametrize("read_only", [True, False])
 def test_opening_makes_no_file(tmp_path, read_only):
     """Commands that look never make a store."""
     missing = tmp_path / "missing.db"
-    with pytest.raises(StoreUnavailable, match=r"missing\.db cannot be opened.*\[store\] url"):
+    with pytest.raises(StoreUnavailable, match=rf"{tmp_path}/missing\.db cannot be opened: .*\[store\] url"):
         database.connect(missing, read_only=read_only)
     assert not missing.exists()
 

@@ -34,9 +34,9 @@ def holder(tmp_path):
 
 
 def test_a_second_process_is_refused(tmp_path, holder):
-    """With the store's name and the two ways out."""
+    """With the store's path and the two ways out."""
     with (
-        pytest.raises(UsageError, match=r"serves store\.db already; stop it first, or .*\[store\] url"),
+        pytest.raises(UsageError, match=rf"serves {tmp_path}/store\.db already; stop it first, or .*\[store\] url"),
         StoreLock(tmp_path / "store.db"),
     ):
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import stat
+import sys
 from contextlib import closing
 
 import pytest
@@ -194,6 +195,13 @@ async def test_an_unknown_revision_is_told(migrated, newer):
         connection.commit()
     with pytest.raises(StoreUnavailable, match="Can't locate revision"):
         await migrate_apart(f"sqlite:///{migrated}")
+
+
+async def test_a_child_that_cannot_be_started_is_told(tmp_path, monkeypatch):
+    """By what is wrong and what to look at, as any other trouble with the store."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(StoreUnavailable, match=r"No such file or directory\); see that /nowhere/python may be run"):
+        await prepare(tmp_path / "store.db")
 
 
 async def test_what_is_no_database_is_left_alone(tmp_path):

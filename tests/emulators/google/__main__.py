@@ -1,35 +1,53 @@
-"""Serves the emulator until Ctrl-C: `python -m tests.emulators.google FOLDER`."""
+"""`python -m tests.emulators.google FOLDER`: a spreadsheet to try things out with, until Ctrl-C."""
 
 from __future__ import annotations
 
 import argparse
 import signal
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-from tests.emulators.google import EMAIL, GoogleEmulator
+from tests.emulators.google import GoogleEmulator
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.emulators.google", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where to write service-account.json")
-    parser.add_argument("--quotas", action="store_true", help="Google's real quotas per minute")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds per call")
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
+    """Serves the emulator; the key goes into FOLDER."""
+    options = _options()
+    if find_spec("googleapiclient") is None:  # its discovery document says what Google accepts
+        sys.exit("The emulator needs the Python module googleapiclient, which `make test` installs.")
     with GoogleEmulator() as emulator:
         emulator.quotas.enabled = options.quotas
         emulator.latency = options.latency
-        account = emulator.service_account_file(options.folder / "service-account.json")
-        spreadsheet_id = emulator.add_spreadsheet()
-        print(f"api_url          = {emulator.url}")
-        print(f"credentials_file = {account}")
-        print(f"client_email     = {EMAIL}")
-        print(f"spreadsheet      = {spreadsheet_id}")
-        print(f"look             = {emulator.url}/view/{spreadsheet_id}", flush=True)
+        print(_example(emulator, options.folder), flush=True)
         try:
             signal.pause()
         except KeyboardInterrupt:
             print("stopped")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.emulators.google", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where to write service-account.json")
+    parser.add_argument("--quotas", action="store_true", help="Google's real quotas per minute")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds per call")
+    return parser.parse_args()
+
+
+def _example(emulator: GoogleEmulator, folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    account = emulator.service_account_file(folder.absolute() / "service-account.json")
+    spreadsheet_id = emulator.add_spreadsheet()
+    return f"""Put this into config.toml:
+
+[sinks.hiring_sheet]
+type = "google_sheets"
+spreadsheet = "{spreadsheet_id}"
+credentials_file = "{account}"
+api_url = "{emulator.url}"
+
+The sheet as a page: {emulator.url}/view/{spreadsheet_id}
+Ctrl-C ends it."""
 
 
 if __name__ == "__main__":

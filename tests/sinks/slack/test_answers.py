@@ -22,6 +22,7 @@ WORDS_OF = {
         "accesslimited",
     ],
     Kind.BAD: ["invalid_blocks", "msg_too_long", "no_text", "metadata_too_large", "invalid_arguments"],
+    Kind.GONE: ["message_not_found", "thread_not_found", "cant_update_message", "cannot_reply_to_message"],
     Kind.STRANGE: ["brand_new_error"],
 }
 

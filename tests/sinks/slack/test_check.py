@@ -13,7 +13,8 @@ from tests.emulators.slack import ALL_SCOPES, SlackEmulator
 
 async def test_all_is_well(slack: SlackEmulator, sink: SlackSink, channel: str) -> None:
     assert await sink.check() == [
-        Finding("ok", "signed in to Example Team as @hireflix"),
+        Finding("ok", "signed in to Example Team (T0EXAMPLE1) as @hireflix"),
+        Finding("ok", f"granted scopes: {', '.join(sorted(ALL_SCOPES))}"),
         Finding("ok", "all scopes are granted"),
         Finding("ok", f"channel {channel} (#recruiting) is there and the app is in it"),
     ]
@@ -79,8 +80,23 @@ async def test_no_answer_is_a_finding_too(
     assert (finding.level, bool(finding.fix)) == (level, True)
 
 
-async def test_a_webhook_cannot_be_checked_and_says_so(slack: SlackEmulator, channel: str) -> None:
-    sink = SINK("hook", SINK.Config(webhook_url=slack.add_webhook(channel)))
-    (finding,) = await sink.check()
-    assert finding.level == "warning"
+async def test_a_webhook_cannot_be_checked_and_says_what_else_it_cannot_do(slack: SlackEmulator, channel: str) -> None:
+    sink = SINK("hook", SINK.Config(webhook_url=slack.add_webhook(channel), privacy="auto"))
+    findings = await sink.check()
+    assert [finding.level for finding in findings] == ["warning"] * 3
+    told = " ".join(finding.message for finding in findings)
+    assert [word for word in ("edit", "threads", "names back", "lost messages", "initials") if word not in told] == []
     assert slack.requests == []
+
+
+@pytest.mark.parametrize(
+    ("private", "level", "words"), [(True, "ok", "names are shown in full"), (False, "warning", "by initials")]
+)
+async def test_what_auto_means_in_this_channel_is_said(
+    slack: SlackEmulator, private: bool, level: str, words: str
+) -> None:
+    channel = slack.add_channel("hiring", private=private)
+    config = SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url, privacy="auto")
+    finding = (await SINK("one", config).check())[-1]
+    assert finding.level == level
+    assert words in finding.message

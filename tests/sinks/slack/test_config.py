@@ -24,8 +24,46 @@ def test_token_and_channel_are_enough() -> None:
     assert config.privacy == "full"
 
 
-def test_invitations_are_silent_by_default() -> None:
-    assert "interview.create" not in SlackConfig(token=TOKEN, channel="C0123456789").events
+def test_the_default_is_quiet() -> None:
+    """A finish is told loudly, changes in the thread, invitations by the digest, deletions by nothing new."""
+    events = SlackConfig(token=TOKEN, channel="C0123456789").events
+    names = ("create", "finish", "score-updated", "status-change", "delete", "unheard-of")
+    modes = [events.of(f"interview.{name}") for name in names]
+    assert modes == ["digest", "broadcast", "reply", "reply", "edit", "silent"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"templates": {"header": "{{ nam }}"}}, "'nam' is undefined; it may show completed, emoji"),
+        ({"templates": {"header": "{{ name"}}, "header: TemplateSyntaxError"),
+        ({"templates": {"reply": "{{ name }}"}}, "'name' is undefined"),
+        ({"templates": {"digest": "{{ name }}"}}, "'name' is undefined"),
+        ({"templates": {"header": "{{ ''.__class__.__mro__ }}"}}, "unsafe"),
+        ({"templates": {"header": "{{ 1 / 0 }}"}}, "it fails with ZeroDivisionError"),
+        ({"templates": {"header": " "}}, "it renders nothing"),
+        ({"templates": {"fields": [{"label": "X", "value": "{{ x }}"}]}}, "fields, X: UndefinedError"),
+        ({"templates": {"fields": [{"label": "X", "value": "x"}] * 6}}, "fields"),
+        ({"quiet_hours": {"start": "25:00"}}, "quiet_hours.start"),
+        ({"quiet_hours": {"days": ["someday"]}}, "quiet_hours.days"),
+        ({"mentions": [{"who": "@everybody"}]}, "Copy member ID"),
+        ({"mentions": [{"who": "<!here>"}]}, "Copy member ID"),
+        ({"events": {"delete": "silent"}}, "events.delete"),
+    ],
+)
+def test_what_would_go_wrong_later_is_said_at_once(setting: dict, said: str) -> None:
+    assert said in messages(token=TOKEN, channel="C0123456789", **setting)
+
+
+def test_a_webhook_cannot_replace_what_people_deleted() -> None:
+    assert "`deleted_message` needs a bot token" in messages(webhook_url=HOOK, deleted_message="replace")
+
+
+def test_good_templates_are_taken() -> None:
+    fields = [{"label": "Since", "value": "{{ invited }}"}]
+    templates = {"header": "{{ name|upper }}", "fields": fields, "reply": "→ {{ change }}", "digest": "{{ invited }}"}
+    config = SlackConfig(token=TOKEN, channel="C0123456789", templates=templates)
+    assert config.templates.fields[0].label == "Since"
 
 
 def test_a_webhook_alone_is_enough_even_beside_a_common_token() -> None:
@@ -47,7 +85,7 @@ def test_a_webhook_alone_is_enough_even_beside_a_common_token() -> None:
         ({"token": TOKEN, "channel": "C0123456789", "api_url": "http://slack.com/api/"}, "must be an https:// address"),
         ({"webhook_url": "http://hooks.slack.com/x"}, "must be an https:// address"),
         ({"token": TOKEN, "channel": "C0123456789", "privacy": "some"}, "privacy"),
-        ({"token": TOKEN, "channel": "C0123456789", "events": ["interview.finished"]}, "interview.finish"),
+        ({"token": TOKEN, "channel": "C0123456789", "events": {"finished": "post"}}, "events.finished"),
         ({"token": TOKEN, "channel": "C0123456789", "link_hosts": ["https://hireflix.com"]}, "bare host name"),
         ({"token": TOKEN, "channel": "C0123456789", "rate_per_second": 0}, "rate_per_second"),
         ({"token": TOKEN, "channel": "C0123456789", "chanel": "x"}, "chanel"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from sinks.slack.config import SlackConfig
+from sinks.slack.config import Events, Mode, SlackConfig
+from sinks.slack.manifest import manifest as generated
 from sinks.slack.scopes import RECOMMENDED, REQUIRED
+from sinks.slack.wording import Templates
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,6 +24,12 @@ def manifest(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("name", "scopes"), [("minimal", [*REQUIRED]), ("full", [*REQUIRED, *RECOMMENDED])])
 def test_a_manifest_asks_for_the_scopes_that_the_code_uses(name: str, scopes: list[str]) -> None:
     assert manifest(name)["oauth_config"]["scopes"]["bot"] == scopes
+
+
+@pytest.mark.parametrize("name", ["minimal", "full"])
+def test_a_manifest_is_the_one_that_the_code_makes(name: Any) -> None:
+    text = (ROOT / "deploy" / f"slack-manifest-{name}.yaml").read_text(encoding="utf-8")
+    assert text == generated(name)
 
 
 @pytest.mark.parametrize("name", ["minimal", "full"])
@@ -47,3 +56,17 @@ def test_names_keep_to_slacks_limits(name: str) -> None:
 @pytest.mark.parametrize("setting", sorted(SlackConfig.model_fields.keys() - {"timezone"}))
 def test_the_guide_explains_every_setting(setting: str) -> None:
     assert f"| `{setting}` |" in (ROOT / "docs" / "slack.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("table", "words"), [("mode", get_args(Mode)), ("event", Events.model_fields)])
+def test_the_guide_explains_every_mode_and_event(table: str, words: Any) -> None:
+    page = (ROOT / "docs" / "slack.md").read_text(encoding="utf-8")
+    assert [word for word in words if f"| `{word}` |" not in page] == [], table
+
+
+def test_the_guide_shows_the_templates_as_they_are() -> None:
+    """The section on wording holds the defaults, and they load."""
+    page = (ROOT / "docs" / "slack.md").read_text(encoding="utf-8")
+    [block] = [one for one in page.split("```toml\n") if "[sinks.recruiting.templates]" in one.split("```")[0]]
+    written = tomllib.loads(block.split("```")[0])["sinks"]["recruiting"]["templates"]
+    assert Templates.model_validate(written) == Templates()

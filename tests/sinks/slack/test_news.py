@@ -10,24 +10,26 @@ from hypothesis import strategies as st
 
 from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
-from sinks.slack.config import QUIET
-from sinks.slack.news import News, Told, What, find_news
+from sinks.slack.config import Events
+from sinks.slack.news import News, Told, What, find_news, score_words
 
+SPEAKING = ("interview.finish", "interview.score-updated", "interview.status-change")
+MODES = Events()
 Step = tuple[Event, Interview]
 
 
-def ask(event: Event, interview: Interview, told: Told | None = None, *, shown: bool = True) -> News | None:
-    return find_news(event, interview, told or {}, speaking=QUIET, shown=shown)
+def ask(event: Event, interview: Interview, told: Told | None = None, modes: Events = MODES) -> News | None:
+    return find_news(event, interview, told or {}, modes)
 
 
-def play(steps: Sequence[Step]) -> tuple[list[What], Told]:
+def play(steps: Sequence[Step]) -> tuple[list[str], Told]:
     told: Told = {}
-    messages: list[What] = []
+    messages: list[str] = []
     for event, interview in steps:
-        news = find_news(event, interview, told, speaking=QUIET, shown=bool(messages))
+        news = ask(event, interview, told)
         if news is not None:
             told = news.told
-            messages.append(news.what)
+            messages.append(news.change)
     return messages, told
 
 
@@ -37,7 +39,7 @@ def state(at: int, stage: Stage = Stage.TO_EVALUATE, score: float | None = None,
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(QUIET).map(make_event),
+        st.sampled_from(SPEAKING).map(make_event),
         st.builds(
             state,
             st.integers(START, START + 5),
@@ -48,13 +50,6 @@ steps = st.lists(
     ),
     max_size=8,
 )
-
-
-@settings(max_examples=200, deadline=None)
-@given(steps)
-def test_completion_is_announced_at_most_once(history: list[Step]) -> None:
-    messages, _ = play(history)
-    assert messages.count(What.FINISHED) <= 1
 
 
 @settings(max_examples=200, deadline=None)
@@ -74,64 +69,76 @@ def test_in_order_of_dates_the_newest_state_is_what_was_told_last(history: list[
         assert (told["stage"], told["score"]) == (newest.stage_word, newest.score)
 
 
-@pytest.mark.parametrize("name", ["interview.finish", "interview.status-change", "interview.score-updated"])
-def test_whichever_event_first_shows_completion_announces_it(name: str) -> None:
-    news = ask(make_event(name), state(START))
-    assert news is not None
-    assert news.what is What.FINISHED
-
-
-def test_a_status_change_that_repeats_a_finish_is_silent() -> None:
-    interview = state(START)
-    finish = ask(make_event(), interview)
-    assert finish is not None
-    assert ask(make_event("interview.status-change"), interview, finish.told) is None
-
-
 def test_an_older_state_than_the_told_one_is_no_news() -> None:
     told = {"announced": True, "stage": "Shortlisted", "stage_at": START + 10, "score": 4, "score_at": START + 10}
     assert ask(make_event("interview.status-change"), state(START, score=3), told) is None
 
 
 @pytest.mark.parametrize(
-    ("interview", "what"),
+    ("interview", "change"),
     [
-        (state(START, Stage.SHORTLISTED, 4), What.STAGE),
-        (state(START, Stage.TO_EVALUATE, 4), What.SCORE),
+        (state(START, Stage.SHORTLISTED, 4), "Stage To evaluate → Shortlisted · Score 3 → 4"),
+        (state(START, Stage.SHORTLISTED, 3), "Stage To evaluate → Shortlisted"),
+        (state(START, Stage.TO_EVALUATE, 4.5), "Score 3 → 4.5"),
+        (state(START, Stage.TO_EVALUATE), "Score 3 → none"),
         (state(START, Stage.TO_EVALUATE, 3), None),
     ],
 )
-def test_only_what_differs_is_news(interview: Interview, what: What | None) -> None:
+def test_the_difference_is_told_in_words(interview: Interview, change: str | None) -> None:
     told = {"announced": True, "stage": "To evaluate", "stage_at": 0, "score": 3, "score_at": 0}
     news = ask(make_event("interview.status-change"), interview, told)
-    assert (news and news.what) == what
+    assert (news and news.change) == change
+
+
+def test_a_first_score_has_nothing_before_it() -> None:
+    told = {"announced": True, "stage": "To evaluate"}
+    news = ask(make_event("interview.score-updated"), state(START, score=4), told)
+    assert news is not None
+    assert news.change == "Score 4"
+
+
+def test_an_event_speaks_only_if_its_own_mode_does() -> None:
+    silent = Events(score_updated="edit")
+    told = {"announced": True, "stage": "To evaluate"}
+    changed = state(START, Stage.SHORTLISTED, 4)
+    assert ask(make_event("interview.score-updated"), changed, told, silent) is None
+    news = ask(make_event("interview.status-change"), changed, told, silent)
+    assert news is not None
+    assert news.change == "Stage To evaluate → Shortlisted"
+
+
+def test_the_loudest_mode_of_several_changes_counts() -> None:
+    told = {"announced": True, "stage": "To evaluate"}
+    news = ask(
+        make_event("interview.status-change"),
+        state(START, Stage.SHORTLISTED, 4),
+        told,
+        Events(score_updated="broadcast"),
+    )
+    assert news is not None
+    assert (news.what, news.mode) == (What.STAGE, "broadcast")
 
 
 def test_an_invitation_speaks_only_when_configured() -> None:
     event, interview = make_event("interview.create"), state(START, Stage.PENDING, finished=False)
     assert ask(event, interview) is None
-    news = find_news(event, interview, {}, speaking=["interview.create"], shown=False)
+    news = ask(event, interview, {}, Events(create="post"))
     assert news is not None
     assert news.what is What.INVITED
-    assert find_news(event, interview, news.told, speaking=["interview.create"], shown=True) is None
+    assert ask(event, interview, news.told, Events(create="post")) is None
 
 
-def test_an_interview_deleted_before_it_was_mentioned_never_is() -> None:
-    for name in QUIET:
-        assert ask(make_event(name), state(START, Stage.DELETED), shown=False) is None
-
-
-def test_a_deletion_is_told_once() -> None:
-    deleted = state(START, Stage.DELETED)
-    news = ask(make_event("interview.delete"), deleted)
-    assert news is not None
-    assert news.what is What.DELETED
-    for name in QUIET:
-        assert ask(make_event(name), deleted, news.told) is None
+def test_an_unknown_event_is_silent() -> None:
+    assert ask(make_event("interview.archived"), state(START)) is None
 
 
 def test_a_late_announcement_carries_the_time_of_completion() -> None:
     event = make_event("interview.score-updated", occurred_at=START + 1000)
     news = ask(event, state(START + 1000))
     assert news is not None
-    assert news.at == START
+    assert (news.what, news.at) == (What.FINISHED, START)
+
+
+@pytest.mark.parametrize(("score", "words"), [(None, "none"), (3.0, "3"), (4.5, "4.5"), (1e30, "?")])
+def test_a_score_reads_as_people_write_it(score: float | None, words: str) -> None:
+    assert score_words(score) == words

@@ -11,9 +11,13 @@ from slack_sdk.models.blocks import Block
 
 from connector.sink import Interview, Stage
 from connector.testing import START, make_interview
+from sinks.slack import render
+from sinks.slack.digest import Digest
 from sinks.slack.news import News, What
-from sinks.slack.render import plainly, preview, render, shown_name
+from sinks.slack.preview import read
+from sinks.slack.render import Look, Message, content_hash, metadata, plainly, shown_name
 from sinks.slack.text import units
+from sinks.slack.wording import FieldTemplate, Templates
 from tests.emulators.slack import foreign_tokens
 from tests.emulators.slack.blocks import check_blocks
 from tests.sinks.slack.hostile import hostile_text
@@ -31,44 +35,78 @@ interviews = st.builds(
     score=st.none() | st.floats() | st.integers(),
     review_url=st.none() | hostile_text.map(lambda text: f"https://hireflix.com/{text}"),
 )
-all_news = st.builds(News, st.sampled_from(What), st.integers(0, 10**14), st.just({}))
-privacies = st.sampled_from(["full", "initials", "none"])
-modest = settings(max_examples=150, deadline=None)
+USUAL = Templates()
+figures = st.dictionaries(st.sampled_from(["invited", "finished", "updates"]), st.integers(1, 10**7))
+digests = st.builds(Digest, hostile_text, figures, hostile_text, st.integers(0, 10**14), st.integers(0, 10**14))
+news = st.builds(
+    News, st.sampled_from(What), hostile_text, st.integers(0, 10**14), st.just("reply"), st.just({"announced": True})
+)
+own_words = Templates(
+    header="{{ name }} ({{ external_id }}), {{ position }}: {{ score }} {{ updated }}",
+    fields=(
+        FieldTemplate(label="*Who* <!here>", value="{{ name }} since {{ invited }}, <@U0123456789>"),
+        FieldTemplate(label="Id", value="{{ external_id }}"),
+    ),
+    reply="*{{ change }}* <!channel> {{ stage }}",
+    digest="{{ summary }} <!here> `{{ position }}`",
+)
+looks = st.builds(
+    Look,
+    st.sampled_from(["full", "initials", "none"]),
+    st.just(HOSTS),
+    st.sampled_from([Templates(), own_words]),
+)
+modest = settings(max_examples=80, deadline=None)
 
 
-def message_of(interview: Interview, what: What = What.FINISHED, privacy: str = "full") -> dict:
-    return render(News(what, START, {}), interview, "key-1", privacy=privacy, link_hosts=HOSTS)
+def messages(interview: Interview, change: News, digest: Digest, look: Look) -> list[Message]:
+    """Every kind of message there is."""
+    parent = render.parent(interview, look)
+    return [
+        parent,
+        render.adding(parent, change.change),
+        render.reply(change, interview, look, named=True),
+        render.reply(change, interview, look, named=False),
+        render.digest(digest, look),
+        render.moved(),
+    ]
+
+
+def parent(interview: Interview, privacy: str = "full", templates: Templates = USUAL) -> Message:
+    return render.parent(interview, Look(privacy, HOSTS, templates))
 
 
 @modest
-@given(interviews, all_news, privacies)
-def test_any_interview_makes_a_message_that_slack_takes(interview: Interview, news: News, privacy: str) -> None:
-    message = render(news, interview, "key-1", privacy=privacy, link_hosts=HOSTS)
-    assert check_blocks(message["blocks"]) == message["blocks"]
-    assert [Block.parse(block).to_dict() for block in message["blocks"]] == message["blocks"]
-    assert 0 < units(message["text"]) <= 3000
-    assert json.dumps(message).isascii()
+@given(interviews, news, digests, looks)
+def test_anything_makes_messages_that_slack_takes(
+    interview: Interview, change: News, digest: Digest, look: Look
+) -> None:
+    for message in messages(interview, change, digest, look):
+        assert check_blocks(message["blocks"]) == message["blocks"]
+        assert [Block.parse(block).to_dict() for block in message["blocks"]] == message["blocks"]
+        assert 0 < units(message["text"]) <= 4000
+        assert json.dumps(message).isascii()
 
 
 @modest
-@given(interviews, all_news, privacies)
-def test_every_angle_bracket_is_ours(interview: Interview, news: News, privacy: str) -> None:
-    message = render(news, interview, "key-1", privacy=privacy, link_hosts=HOSTS)
-    assert foreign_tokens(message["text"], message["blocks"]) == []
+@given(interviews, news, digests, looks)
+def test_every_angle_bracket_is_ours(interview: Interview, change: News, digest: Digest, look: Look) -> None:
+    for message in messages(interview, change, digest, look):
+        assert foreign_tokens(message["text"], message["blocks"]) == []
 
 
 @modest
-@given(interviews, all_news, privacies)
-def test_the_same_input_gives_the_same_bytes(interview: Interview, news: News, privacy: str) -> None:
-    messages = [render(news, interview, "key-1", privacy=privacy, link_hosts=HOSTS) for _ in range(2)]
-    assert json.dumps(messages[0]) == json.dumps(messages[1])
+@given(interviews, news, digests, looks)
+def test_the_same_input_gives_the_same_bytes(interview: Interview, change: News, digest: Digest, look: Look) -> None:
+    first, second = (json.dumps(messages(interview, change, digest, look)) for _ in range(2))
+    assert first == second
 
 
 @modest
 @given(hostile_text)
 def test_foreign_text_stands_in_plain_text_objects_only(name: str) -> None:
-    harmless = message_of(make_interview(candidate_name="Wayne", position_name="Intern"))
-    hostile = message_of(make_interview(candidate_name=name, position_name=name))
+    harmless = parent(make_interview(candidate_name="Wayne", position_name="Intern"))
+    hostile = parent(make_interview(candidate_name=name, position_name=name))
     assert mrkdwn(hostile) == mrkdwn(harmless)
 
 
@@ -79,53 +117,69 @@ def mrkdwn(message: dict) -> list[str]:
 
 def test_e_mail_and_phone_never_appear() -> None:
     interview = make_interview(candidate_email="wayne@example.com", candidate_phone="+1 555 0100")
-    for what in What:
-        text = json.dumps(message_of(interview, what))
-        assert "wayne@example.com" not in text
-        assert "555" not in text
+    text = json.dumps(messages(interview, News(What.SCORE, "Score 4", START, "reply", {}), Digest("p"), FULL))
+    assert "wayne@example.com" not in text
+    assert "555" not in text
+
+
+FULL = Look("full", HOSTS, Templates())
 
 
 def test_the_message_reads_as_a_person_expects() -> None:
     interview = make_interview(candidate_name="Wayne Knight", score=4.5)
-    assert preview(message_of(interview)).splitlines() == [
+    assert read(parent(interview)).splitlines() == [
         "✅ Wayne Knight finished the interview",
         "Position: Graduate Program",
         "Stage: To evaluate",
         "Score: 4.5 of 5",
         "Updated: 2025-09-10 10:26 UTC",
         "[Open in Hireflix] https://admin.hireflix.com/interview/643e972db7d39e63cf000001",
-        "Finished: 2025-09-10 10:26 UTC",
+        "Invited 2025-09-09 10:26 UTC · Completed 2025-09-10 10:26 UTC",
     ]
 
 
 def test_the_text_is_a_whole_sentence_for_notifications() -> None:
-    text = message_of(make_interview(candidate_name="Wayne Knight", score=4))["text"]
-    expected = (
-        "Wayne Knight finished the interview for Graduate Program. Stage: To evaluate. Score: 4 of 5. Finished: <!date^"
-    )
-    assert text.startswith(expected)
+    text = parent(make_interview(candidate_name="Wayne Knight", score=4))["text"]
+    expected = "Wayne Knight finished the interview. Position: Graduate Program. Stage: To evaluate. Score: 4 of 5. "
+    assert text.startswith(f"{expected}Updated: <!date^")
 
 
 @pytest.mark.parametrize(
-    ("what", "stage", "headline"),
+    ("stage", "headline"),
     [
-        (What.STAGE, Stage.SHORTLISTED, "⭐ Wayne was shortlisted"),
-        (What.STAGE, Stage.DISCARDED, "✖️ Wayne was discarded"),
-        (What.STAGE, Stage.UNKNOWN, "❔ Wayne moved to on_hold"),
-        (What.STAGE, Stage.PENDING, "✉️ Wayne is invited again"),
-        (What.SCORE, Stage.TO_EVALUATE, "✅ Wayne was scored 4 of 5"),
-        (What.DELETED, Stage.DELETED, "🗑️ Wayne was deleted"),
-        (What.INVITED, Stage.PENDING, "✉️ Wayne was invited"),
+        (Stage.PENDING, "✉️ Wayne was invited"),
+        (Stage.TO_EVALUATE, "✅ Wayne finished the interview"),
+        (Stage.SHORTLISTED, "⭐ Wayne was shortlisted"),
+        (Stage.DISCARDED, "✖️ Wayne was discarded"),
+        (Stage.UNKNOWN, "❔ Wayne is at on_hold"),
+        (Stage.DELETED, "🗑️ A candidate was deleted"),
     ],
 )
-def test_the_headline_says_what_happened(what: What, stage: Stage, headline: str) -> None:
-    interview = make_interview(candidate_name="Wayne", stage=stage, status="on_hold", score=4)
-    assert preview(message_of(interview, what)).splitlines()[0] == headline
+def test_the_headline_says_where_the_interview_stands(stage: Stage, headline: str) -> None:
+    interview = make_interview(candidate_name="Wayne", stage=stage, status="on_hold")
+    assert read(parent(interview)).splitlines()[0] == headline
 
 
-def test_a_removed_score_is_told_as_such() -> None:
-    message = message_of(make_interview(candidate_name="Wayne", score=None), What.SCORE)
-    assert preview(message).splitlines()[0] == "✅ Wayne has no score any more"
+def test_a_line_in_the_thread_names_nobody_unless_the_channel_sees_it() -> None:
+    change, interview = News(What.SCORE, "Score 3 → 4", START, "reply", {}), make_interview(candidate_name="Wayne")
+    quiet, loud = (render.reply(change, interview, FULL, named=named) for named in (False, True))
+    assert read(quiet).splitlines() == ["Score 3 → 4", "2025-09-10 10:26 UTC"]
+    assert "Wayne" not in json.dumps(quiet)
+    assert read(loud).splitlines()[0] == "✅ Wayne finished the interview"
+
+
+def test_a_digest_counts_and_names_a_position() -> None:
+    digest = Digest("p1", {"invited": 212, "finished": 1, "updates": 2}, "Cook", START, START + 3_600_000)
+    assert read(render.digest(digest, FULL)).splitlines() == [
+        "212 candidates were invited, 1 finished the interview, 2 updates · Cook",
+        "2025-09-10 10:26 UTC to 2025-09-10 11:26 UTC",
+    ]
+
+
+def test_a_deleted_interview_shows_nothing_of_the_person() -> None:
+    interview = make_interview(candidate_name="Wayne", stage=Stage.DELETED, score=4, external_id="EXT-9")
+    text = json.dumps(parent(interview, templates=own_words))
+    assert [word for word in ("Wayne", "EXT-9", "4 of 5", "actions", "Completed") if word in text] == []
 
 
 @pytest.mark.parametrize(
@@ -136,7 +190,7 @@ def test_a_removed_score_is_told_as_such() -> None:
         ("none", "Wayne Knight", "Candidate 000001"),
         ("full", "", "A candidate"),
         ("initials", "", "A candidate"),
-        ("full", "\u202e<b>", "&lt;b&gt;"),
+        ("full", "\u202e<b>", "<b>"),
     ],
 )
 def test_privacy_decides_how_a_candidate_is_named(privacy: str, name: str, shown: str) -> None:
@@ -145,26 +199,36 @@ def test_privacy_decides_how_a_candidate_is_named(privacy: str, name: str, shown
 
 @pytest.mark.parametrize("privacy", ["initials", "none"])
 def test_without_full_privacy_no_name_is_in_the_message(privacy: str) -> None:
-    message = message_of(make_interview(candidate_name="Wayne Knight"), privacy=privacy)
+    message = parent(make_interview(candidate_name="Wayne Knight"), privacy=privacy)
     assert "Wayne" not in json.dumps(message)
 
 
 @pytest.mark.parametrize(
-    ("what", "url"), [(What.DELETED, "https://hireflix.com/1"), (What.STAGE, "https://evil.example")]
+    ("stage", "url"), [(Stage.DELETED, "https://hireflix.com/1"), (Stage.SHORTLISTED, "https://evil.example")]
 )
-def test_there_is_no_button_without_a_trusted_living_address(what: What, url: str) -> None:
-    message = message_of(make_interview(review_url=url), what)
+def test_there_is_no_button_without_a_trusted_living_address(stage: Stage, url: str) -> None:
+    message = parent(make_interview(review_url=url, stage=stage))
     assert "actions" not in [block["type"] for block in message["blocks"]]
 
 
 def test_metadata_holds_opaque_ids_only() -> None:
-    message = message_of(make_interview(id="643e97"))
-    payload = {"v": 1, "k": "key-1", "i": "643e97"}
-    assert message["metadata"] == {"event_type": "hireflix_notifier", "event_payload": payload}
+    payload = {"v": 1, "k": "key-1", "r": 2, "i": "643e97"}
+    assert metadata("key-1", 2, i="643e97") == {
+        "metadata": {"event_type": "hireflix_notifier", "event_payload": payload}
+    }
 
 
 @pytest.mark.parametrize(
     ("error", "kept"), [("invalid_blocks", {"text", "metadata"}), ("metadata_too_large", {"text"})]
 )
 def test_a_refused_message_loses_what_may_be_wrong(error: str, kept: set[str]) -> None:
-    assert set(plainly(message_of(make_interview()), error)) == kept
+    message = {**parent(make_interview()), **metadata("k", 1)}
+    assert set(plainly(message, error)) == kept
+
+
+def test_a_mention_pings_once_and_changes_no_hash_of_the_message() -> None:
+    message = parent(make_interview())
+    with_it = render.mentioning(message, "<@U0123456789>")
+    assert json.dumps(with_it).count("<@U0123456789>") == 1
+    assert render.mentioning({"text": "x"}, "<!here>")["text"] == "<!here> x"
+    assert content_hash(render.mentioning(message, "")) == content_hash(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,6 @@ from connector.sink import Delivered, Rejected, RetryLater, SinkBroken, Stage, W
 from connector.testing import (
     START,
     FakeContext,
-    ManualClock,
     make_batch,
     make_delivery,
     make_event,
@@ -25,6 +24,7 @@ from tests.emulators.faults import Fault
 from tests.emulators.slack import SlackEmulator
 
 NOTE = "parent:643e972db7d39e63cf000001"
+DIGEST = "digest:68b43e38b19cf131a17c543f"
 
 
 def delivery(name: str = "interview.finish", stage: Stage = Stage.TO_EVALUATE, **overrides: Any) -> Any:
@@ -67,19 +67,24 @@ async def test_a_finish_becomes_one_message(
 
 async def test_the_note_tells_what_people_know(sink: SlackSink, context: FakeContext, slack, channel: str) -> None:
     await turn(sink, context, delivery(values={"score": 4}))
-    assert context.notes[NOTE] == {
+    note = dict(context.notes[NOTE])
+    assert len(note.pop("hash")) == 16
+    assert note == {
         "ts": slack.messages(channel)[0].ts,
         "told": {"announced": True, "score": 4, "score_at": START, "stage": "To evaluate", "stage_at": START},
     }
 
 
-async def test_later_messages_are_remembered_beside_the_first(
+async def test_a_change_becomes_a_line_in_the_thread_and_an_edit(
     sink: SlackSink, context: FakeContext, slack, channel: str
 ) -> None:
     await turn(sink, context, delivery())
-    await turn(sink, context, delivery("interview.status-change", Stage.SHORTLISTED))
-    first, second = (message.ts for message in slack.messages(channel))
-    assert (context.notes[NOTE]["ts"], context.notes[NOTE]["extra"]) == (first, [second])
+    result = await run_batch(sink, [delivery("interview.status-change", Stage.SHORTLISTED)], context)
+    parent, line = slack.messages(channel)
+    assert (line.thread_ts, line.broadcast) == (parent.ts, False)
+    assert line.text.startswith("Stage To evaluate → Shortlisted. <!date^")
+    assert result.again == {f"edit:{NOTE}": timedelta(seconds=3)}
+    assert not parent.edited
 
 
 async def test_what_was_told_is_not_told_again(
@@ -92,17 +97,20 @@ async def test_what_was_told_is_not_told_again(
 
 async def test_an_invitation_makes_no_call(slack: SlackEmulator, sink: SlackSink, context: FakeContext) -> None:
     one = delivery("interview.create", Stage.PENDING, values={"completed": None})
-    assert await turn(sink, context, one) == Delivered()
+    result = await run_batch(sink, [one], context)
+    assert result.again == {f"edit:{DIGEST}": timedelta(seconds=25)}
+    assert context.notes[DIGEST]["counts"] == {"invited": 1}
     assert slack.requests == []
-    assert context.notes == {}
 
 
-async def test_a_late_delivery_is_silent_and_counts_as_told(
-    slack: SlackEmulator, sink: SlackSink, context: FakeContext
+async def test_a_late_delivery_is_counted_and_tells_nothing(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
 ) -> None:
     assert await turn(sink, context, delivery(late=True)) == Delivered()
-    assert await turn(sink, context, delivery("interview.status-change")) == Delivered()
     assert slack.requests == []
+    assert context.notes[DIGEST]["counts"] == {"finished": 1}
+    await turn(sink, context, delivery("interview.status-change"))
+    assert len(slack.messages(channel)) == 1
 
 
 async def test_a_call_without_an_event_does_nothing(
@@ -112,15 +120,12 @@ async def test_a_call_without_an_event_does_nothing(
     assert slack.requests == []
 
 
-async def test_a_deletion_is_told_only_after_a_message(
-    slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+async def test_a_deletion_before_the_first_message_is_never_told(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext
 ) -> None:
-    deleted = delivery("interview.delete", Stage.DELETED)
-    await turn(sink, context, deleted)
-    assert slack.messages(channel) == []
-    await turn(sink, context, delivery())
-    await turn(sink, context, deleted)
-    assert len(slack.messages(channel)) == 2
+    for name in ("interview.delete", "interview.finish"):
+        assert await turn(sink, context, delivery(name, Stage.DELETED)) == Delivered()
+    assert slack.requests == []
 
 
 async def test_the_intent_is_committed_before_the_call(
@@ -238,122 +243,6 @@ async def test_an_unknown_error_string_is_tried_five_times_before_the_payload_is
     assert outcomes == [RetryLater("brand_new")] * 4 + [RetryLater("brand_new", after=1.0), Rejected("brand_new")]
 
 
-class TestLookUp:
-    """An answer was lost; the same delivery comes back with `maybe_sent`."""
-
-    async def lose(self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, fault: Fault) -> int:
-        slack.faults.add(fault)
-        started = context.now()
-        await turn(sink, context, delivery())
-        context.clock.advance(5)
-        return started
-
-    async def again(self, sink: SlackSink, context: FakeContext, started: int, one: Any = None) -> Any:
-        return await turn(sink, context, one or delivery(attempt=2), started_at=started, maybe_sent=True)
-
-    async def test_a_message_that_arrived_is_adopted(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
-    ) -> None:
-        started = await self.lose(slack, sink, context, faults.DROP)
-        slack.say(channel, "somebody talks")
-        outcome = await self.again(sink, context, started)
-        assert outcome == Delivered(reference=slack.messages(channel)[0].ts)
-        assert context.notes[NOTE]["told"]["announced"]
-        assert slack.problems() == []
-
-    async def test_a_message_that_did_not_arrive_is_posted(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
-    ) -> None:
-        started = await self.lose(slack, sink, context, faults.REFUSE)
-        assert isinstance(await self.again(sink, context, started), Delivered)
-        assert [message.key for message in slack.messages(channel)] == ["interview.finish"]
-
-    async def test_a_deletion_in_between_does_not_hide_an_adopted_message(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
-    ) -> None:
-        started = await self.lose(slack, sink, context, faults.DROP)
-        await self.again(sink, context, started, delivery(stage=Stage.DELETED))
-        assert context.notes[NOTE]["ts"]
-        assert "intent" not in context.notes[NOTE]
-
-    async def test_a_change_in_between_is_told_after_an_adopted_message(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
-    ) -> None:
-        started = await self.lose(slack, sink, context, faults.DROP)
-        await self.again(sink, context, started, delivery(stage=Stage.SHORTLISTED))
-        await turn(sink, context, delivery("interview.status-change", Stage.SHORTLISTED))
-        assert len(slack.messages(channel)) == 2
-
-    async def test_without_an_intent_nothing_was_sent_and_nothing_is_looked_for(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
-    ) -> None:
-        await turn(sink, context, delivery(), maybe_sent=True)
-        assert slack.requests == ["chat.postMessage"]
-
-    async def test_a_look_waits_until_the_message_must_show(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
-    ) -> None:
-        started = await self.lose(slack, sink, context, faults.DROP)
-        context.clock = ManualClock(started + 1000)
-        outcome = await self.again(sink, context, started)
-        assert outcome == RetryLater("settling", after=2.0, counts=False, unclear=True)
-        assert slack.requests == ["chat.postMessage"]
-
-    async def test_after_a_second_lost_answer_the_look_waits_again(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
-    ) -> None:
-        started = await self.lose(slack, sink, context, faults.REFUSE)
-        slack.faults.add(replace(faults.DROP, match="chat.postMessage"))
-        await self.again(sink, context, started)
-        outcome = await self.again(sink, context, started)
-        assert outcome == RetryLater("settling", after=3.0, counts=False, unclear=True)
-
-    @pytest.mark.parametrize("skew", [-120, 0, 120])
-    async def test_the_clock_that_counts_is_slacks(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str, skew: int
-    ) -> None:
-        slack.clock = lambda: context.now() / 1000 + skew
-        started = await self.lose(slack, sink, context, faults.DROP)
-        await self.again(sink, context, started)
-        assert len(slack.messages(channel)) == 1
-        assert slack.requests == ["chat.postMessage", "auth.test", "conversations.history"]
-
-    async def test_a_busy_channel_is_searched_page_by_page(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
-    ) -> None:
-        started = await self.lose(slack, sink, context, faults.DROP)
-        for _ in range(450):
-            slack.say(channel, "chatter")
-        await self.again(sink, context, started)
-        assert slack.requests.count("conversations.history") == 3
-        assert slack.problems() == []
-
-    @pytest.mark.parametrize("scopes", [("chat:write",), ("chat:write", "groups:history")])
-    async def test_where_slack_does_not_let_us_look_the_message_is_sent_again(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, scopes: tuple[str, ...]
-    ) -> None:
-        slack.bot.scopes = scopes
-        started = await self.lose(slack, sink, context, faults.REFUSE)
-        assert isinstance(await self.again(sink, context, started), Delivered)
-
-    async def test_a_429_on_the_look_keeps_the_doubt(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
-    ) -> None:
-        started = await self.lose(slack, sink, context, faults.DROP)
-        slack.faults.add(replace(says(429, "", **{"Retry-After": "9"}), match="conversations.history"))
-        outcome = await self.again(sink, context, started)
-        assert outcome == RetryLater("look-up: http 429", after=9.0, counts=False, unclear=True)
-        assert [bucket.split(":")[0] for bucket, _ in context.closed] == ["slack-history"]
-
-    async def test_a_failed_look_keeps_the_doubt(
-        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
-    ) -> None:
-        started = await self.lose(slack, sink, context, faults.DROP)
-        slack.faults.add(replace(faults.HTML_503, match="conversations.history"))
-        outcome = await self.again(sink, context, started)
-        assert outcome == RetryLater("look-up: http 503", unclear=True)
-
-
 async def test_a_webhook_posts_and_never_looks(slack: SlackEmulator, context: FakeContext, channel: str) -> None:
     sink = SINK("hook", SINK.Config(webhook_url=slack.add_webhook(channel)))
     await sink.open()
@@ -369,12 +258,23 @@ async def test_a_webhook_posts_and_never_looks(slack: SlackEmulator, context: Fa
 async def test_a_preview_reads_like_the_message_and_sends_nothing(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext
 ) -> None:
-    batch = make_batch(delivery(), delivery("interview.create", Stage.PENDING, values={"completed": None}))
-    texts = await sink.preview(batch, context)
-    assert texts[0].startswith("✅ Wayne Knight 1 finished the interview\nPosition: Graduate Program")
-    assert texts[1] == "No message: it brings nothing that may be told, or nothing new."
-    assert (await sink.preview(make_batch(delivery(late=True)), context))[0].startswith("No message: it was received")
+    invited = delivery("interview.create", Stage.PENDING, values={"completed": None})
+    made, counted = await sink.preview(make_batch(delivery(), invited), context)
+    assert made.startswith("New message in the channel:\n✅ Wayne Knight 1 finished the interview\nPosition: Graduate")
+    assert counted.startswith(
+        "No message of its own; the digest becomes:\n1 candidate was invited · Graduate Program\n2025-09-10"
+    )
     assert slack.requests == []
+
+
+async def test_a_preview_shows_line_and_edit_by_what_stands_there(sink: SlackSink, context: FakeContext) -> None:
+    await turn(sink, context, delivery())
+    batch = make_batch(delivery("interview.status-change", Stage.SHORTLISTED), notes=context.notes)
+    (text,) = await sink.preview(batch, context)
+    assert text.startswith("Line in the thread:\nStage To evaluate → Shortlisted\n")
+    assert "The message in the channel becomes:\n⭐ Wayne Knight 1 was shortlisted" in text
+    (nothing,) = await sink.preview(make_batch(delivery(), notes=context.notes), context)
+    assert nothing == "No message: it brings nothing that may be told, or nothing new."
 
 
 async def test_closing_without_opening_is_harmless(slack: SlackEmulator, channel: str) -> None:

@@ -94,38 +94,14 @@ def _outbox() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
         sqlite_autoincrement=True,
     )
-    op.create_index(
-        "ix_delivery_batch",
-        "delivery",
-        ["sink", "batch"],
-        unique=False,
-        sqlite_where=sa.text("state = 0 AND batch IS NOT NULL"),
-        postgresql_where=sa.text("state = 0 AND batch IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_delivery_dead",
-        "delivery",
-        ["sink", "state"],
-        unique=False,
-        sqlite_where=sa.text("state = 3"),
-        postgresql_where=sa.text("state = 3"),
-    )
-    op.create_index(
-        "ix_delivery_due",
-        "delivery",
-        ["sink", "priority", "id", "since", "state"],
-        unique=False,
-        sqlite_where=sa.text("state = 0"),
-        postgresql_where=sa.text("state = 0"),
-    )
-    op.create_index(
-        "ix_delivery_key",
-        "delivery",
-        ["sink", "key", "held"],
-        unique=False,
-        sqlite_where=sa.text("state = 0"),
-        postgresql_where=sa.text("state = 0"),
-    )
+    _delivery_index("ix_delivery_batch", ["sink", "batch"], "state = 0 AND batch IS NOT NULL")
+    _delivery_index("ix_delivery_dead", ["sink", "state"], "state = 3")
+    _delivery_index("ix_delivery_due", ["sink", "priority", "id", "since", "state"], "state = 0")
+    _delivery_index("ix_delivery_key", ["sink", "key", "held"], "state = 0")
+
+
+def _delivery_index(name: str, columns: list[str], where: str) -> None:
+    op.create_index(name, "delivery", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def _sinks() -> None:

@@ -1,0 +1,74 @@
+"""What must be true of a channel once everything is settled, whatever happened on the way."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from connector.sink import Interview, Stage
+from sinks.slack import render
+from sinks.slack.news import is_finished
+from sinks.slack.render import Look
+from sinks.slack.wording import Templates
+from tests.emulators.slack import Message
+from tests.emulators.slack.invariants import problems
+from tests.emulators.slack.workspace import Channel
+
+LOOK = Look("full", ("hireflix.com", "hflx.io"), Templates())
+FIGURE = re.compile(r"([\d,]+) (candidates? w|finished|update)")
+TIME = re.compile(r"<!date\^(\d+)\^")
+
+
+def judge(channel: Channel, interviews: Mapping[str, Interview], creates: int) -> list[str]:
+    """Every broken promise as a sentence. `creates` are the distinct invitations."""
+    messages = list(channel.messages.values())
+    found = problems([channel])
+    for one in interviews.values():
+        mine = [message for message in messages if message.metadata["event_payload"].get("i") == one.id]
+        found += [f"{one.id}: {what}" for what in _interview(one, mine)]
+    told = figures(messages).get("candidate", 0)
+    return found if told == creates else [*found, f"digests tell {told} of {creates} invitations"]
+
+
+def figures(messages: Iterable[Message]) -> dict[str, int]:
+    """The sums of the digests' figures: candidate (invited), finished, update."""
+    sums: dict[str, int] = {}
+    for message in messages:
+        if "p" in message.metadata["event_payload"]:
+            for number, what in FIGURE.findall(message.blocks[0]["text"]["text"]):
+                name = what.split()[0].removesuffix("s")
+                sums[name] = sums.get(name, 0) + int(number.replace(",", ""))
+    return sums
+
+
+def _interview(one: Interview, mine: Sequence[Message]) -> Iterable[str]:
+    parents = [message for message in mine if not message.is_reply]
+    if len(parents) > 1:
+        yield f"{len(parents)} messages in the channel"
+    if one.stage is Stage.DELETED:
+        if any(one.candidate_name in json.dumps([m.text, m.blocks]) for m in mine):
+            yield "a deleted candidate is still named"
+    elif is_finished(one):
+        yield from _announced(parents, mine)
+    for parent in parents[:1]:
+        if parent.blocks != render.parent(one, LOOK)["blocks"]:
+            yield "the message does not show the last state"
+    yield from _falling(mine)
+
+
+def _announced(parents: Sequence[Message], mine: Sequence[Message]) -> Iterable[str]:
+    """The first message that shows completion, and no second one."""
+    times = sum("Completed" in json.dumps(parent.raw.get("blocks", "")) for parent in parents)
+    times += sum(message.broadcast for message in mine)
+    if times != 1:
+        yield f"completion was announced {times} times"
+
+
+def _falling(mine: Sequence[Message]) -> Iterable[str]:
+    """Whether a thread tells an older change of the same fact after a newer one."""
+    for fact in ("Stage", "Score"):
+        lines = [m.text for m in mine if m.is_reply and f"{fact} " in m.text]
+        dates = [int(TIME.findall(line)[-1]) for line in lines]
+        if dates != sorted(dates):
+            yield f"{fact} is told out of order: {dates}"

@@ -1,0 +1,84 @@
+"""Streams as Hireflix sends them, seeded: events of many interviews, some twice, some late, some out of order."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connector.event import State, event_of, interview_of, merge
+from connector.hireflix.payload import read
+from connector.sink import Interview
+from connector.testing import START, MessageLane
+from tests.sinks.slack.lanes import payload
+
+Payload = dict[str, Any]
+
+
+def life(number: int, chance: random.Random, *, position: int = 1) -> list[Payload]:
+    """The events of one interview in the order of their dates."""
+    start = START + chance.randrange(0, 600_000)
+    steps = [start]
+    for _ in range(6):
+        steps.append(steps[-1] + chance.randrange(1_000, 60_000))
+    done: Payload = {"status": "completed", "completed": steps[1]}
+    told = [payload("create", number, steps[0], position=position)]
+    if chance.random() < 0.25:  # so that completion meets a message that stands there already
+        told.append(payload("status-change", number, steps[0] + 500, position=position, status="on_hold"))
+    if chance.random() < 0.85:
+        told.append(payload("finish", number, steps[1], position=position, **done))
+        told.append(payload("status-change", number, steps[1] + 3, position=position, **done))
+    if chance.random() < 0.6:
+        score = chance.randrange(1, 10) / 2
+        told.append(payload("score-updated", number, steps[2], position=position, **done, score={"value": score}))
+    if chance.random() < 0.5:
+        decided = {chance.choice(["archived", "finalist"]): steps[3]}
+        told.append(payload("status-change", number, steps[3], position=position, **done, **decided))
+    if chance.random() < 0.12:
+        told.append(payload("delete", number, steps[4], position=position, deleted=True))
+    return told
+
+
+def stream(seed: int, interviews: int, *, positions: int = 1) -> list[Payload]:
+    """All lives together by date, one in seven out of order, one in eight twice."""
+    chance = random.Random(seed)
+    told = [event for number in range(interviews) for event in life(number, chance, position=1 + number % positions)]
+    told += [event for event in told if chance.random() < 0.12]
+    shift = {id(event): chance.randrange(0, 120_000) if chance.random() < 0.14 else 0 for event in told}
+    return sorted(told, key=lambda event: event["date"] + shift[id(event)])
+
+
+@dataclass
+class Receipt:
+    """Receives payloads as the service does: doubles dropped, the rest merged and handed to a lane."""
+
+    lane: MessageLane
+    states: dict[str, State] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    creates: int = 0
+
+    def take(self, *payloads: Payload, received_at: int | None = None) -> None:
+        for one in payloads:
+            reading = read(json.dumps(one).encode(), self.lane.context.now())
+            if reading.identity in self.seen:
+                continue
+            self.seen.add(reading.identity)
+            self.creates += reading.name == "interview.create"
+            state = self.states[reading.interview_id] = merge(self.states.get(reading.interview_id), reading)
+            shown = interview_of(reading.interview_id, state)
+            self.lane.add(event_of(str(len(self.seen)), reading), shown, received_at=received_at)
+
+    @property
+    def interviews(self) -> dict[str, Interview]:
+        return {id_: interview_of(id_, state) for id_, state in self.states.items()}
+
+
+async def play(receipt: Receipt, payloads: Sequence[Payload]) -> None:
+    """Each event comes at its place in the stream, a second after the one before at least; in between the lane runs."""
+    for one in payloads:
+        receipt.take(one)
+        await receipt.lane.run(until=receipt.lane.context.now() + 1_000)
+        receipt.lane.context.clock.advance(1)
+    await receipt.lane.run()

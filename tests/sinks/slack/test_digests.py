@@ -1,0 +1,213 @@
+"""Digests: what is counted, when it is shown, and what no crash can change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from connector.testing import START, FakeContext, ManualClock, MessageLane
+from sinks.slack import SINK
+from tests.emulators import faults
+from tests.emulators.faults import Fault
+from tests.emulators.slack import SlackEmulator
+from tests.sinks.slack.judge import figures
+from tests.sinks.slack.lanes import payload
+from tests.sinks.slack.story import Receipt
+from tests.sinks.slack.test_turns import DAY, Make, done, gone, make, run, scored, texts
+
+__all__ = ["make"]
+
+
+def invited(*numbers: int, position: int = 1) -> list[dict[str, Any]]:
+    return [payload("create", number, START + number, position=position) for number in numbers]
+
+
+async def test_a_burst_is_one_message_that_grows(slack: SlackEmulator, make: Make, channel: str) -> None:
+    receipt = await make()
+    for number in range(1, 61):
+        receipt.take(*invited(number))
+        await receipt.lane.run(until=receipt.lane.context.now() + 1_000)
+        receipt.lane.context.clock.advance(1)
+    await receipt.lane.run()
+    assert texts(slack, channel) == ["60 candidates were invited · Position 1"]
+    assert slack.requests.count("chat.update") == 2
+    assert receipt.lane.pending == []
+
+
+async def test_each_position_has_its_own(slack: SlackEmulator, make: Make, channel: str) -> None:
+    await run(await make(), *invited(1, 2), *invited(3, position=2))
+    assert sorted(texts(slack, channel)) == [
+        "1 candidate was invited · Position 2",
+        "2 candidates were invited · Position 1",
+    ]
+
+
+@pytest.mark.parametrize(("minutes", "messages"), [(9, 1), (11, 2)])
+async def test_ten_quiet_minutes_end_a_digest(
+    slack: SlackEmulator, make: Make, channel: str, minutes: int, messages: int
+) -> None:
+    receipt = await make()
+    await run(receipt, *invited(1))
+    receipt.lane.context.clock.advance(minutes * 60)
+    await run(receipt, *invited(2))
+    assert len(slack.messages(channel)) == messages
+    assert figures(slack.messages(channel)) == {"candidate": 2}
+
+
+async def test_a_digest_grows_for_a_day_at_most(slack: SlackEmulator, make: Make, channel: str) -> None:
+    receipt = await make()
+    for number in range(1, 31):
+        await run(receipt, *invited(10 * number))
+        for minute in range(7):
+            receipt.lane.context.clock.advance(480)
+            await run(receipt, *invited(10 * number + minute + 1))
+    assert len(slack.messages(channel)) == 2
+
+
+async def test_it_names_nobody(slack: SlackEmulator, make: Make, channel: str) -> None:
+    await run(await make(), *invited(1))
+    (message,) = slack.messages(channel)
+    assert "Candidate" not in str([message.text, message.blocks])
+    assert message.metadata["event_payload"].keys() == {"v", "k", "r", "p"}
+
+
+async def test_off_means_none(slack: SlackEmulator, make: Make) -> None:
+    receipt = await make(digest="off")
+    await run(receipt, *invited(1, 2))
+    assert (slack.requests, receipt.lane.pending) == ([], [])
+
+
+async def test_what_comes_while_its_posting_is_unclear_is_counted(
+    slack: SlackEmulator, make: Make, channel: str
+) -> None:
+    receipt = await make()
+    slack.faults.add(Fault(faults.Kind.DROP, "chat.postMessage"))
+    receipt.take(*invited(1, 2))
+    await receipt.lane.run(until=receipt.lane.context.now() + 26_000)
+    await run(receipt, *invited(3, 4, 5))
+    assert texts(slack, channel) == ["5 candidates were invited · Position 1"]
+    assert receipt.lane.pending == []
+
+
+async def test_a_backlog_of_three_days_is_told_by_digests_alone(slack: SlackEmulator, make: Make, channel: str) -> None:
+    receipt = await make(mentions=[{"who": "@here"}])
+    old = receipt.lane.context.now() - 3 * DAY
+    backlog = [*invited(*range(40)), *(done(number=n) for n in range(20)), *(scored(3, START + 9, n) for n in range(9))]
+    receipt.take(*backlog, gone(3), received_at=old)
+    await receipt.lane.run()
+    assert texts(slack, channel) == ["40 candidates were invited, 19 finished the interview, 8 updates · Position 1"]
+    assert [message.pings for message in slack.messages(channel)] == [[]]
+
+
+async def test_a_late_event_still_brings_an_existing_message_up_to_date(
+    slack: SlackEmulator, make: Make, channel: str
+) -> None:
+    receipt = await make(digest="off")
+    await run(receipt, done())
+    receipt.take(scored(4, START + 9), received_at=receipt.lane.context.now() - 3 * DAY)
+    await receipt.lane.run()
+    (message,) = slack.messages(channel)
+    assert "Score: 4 of 5" in message.text
+
+
+async def test_each_candidate_of_a_digest_gets_a_message_later(slack: SlackEmulator, make: Make, channel: str) -> None:
+    receipt = await make()
+    receipt.take(*invited(1), done(), received_at=receipt.lane.context.now() - 3 * DAY)
+    await receipt.lane.run()
+    await run(receipt, scored(4, START + 9))
+    assert texts(slack, channel)[1] == "Candidate 1 finished the interview"
+
+
+HOURS = {"start": "12:00", "end": "13:00"}
+
+
+class TestQuietHours:
+    """START is 10:26 UTC, 12:26 in Madrid."""
+
+    async def test_all_waits_for_one_digest_at_the_end(self, slack: SlackEmulator, make: Make, channel: str) -> None:
+        receipt = await make(quiet_hours=HOURS, timezone="Europe/Madrid")
+        receipt.take(*invited(1, 2), done(), scored(3, START + 2_000))
+        await receipt.lane.run()
+        assert texts(slack, channel) == ["2 candidates were invited, 1 finished the interview, 1 update · Position 1"]
+        assert float(slack.messages(channel)[0].ts) * 1000 - START >= 33 * 60_000 + 20_000
+
+    async def test_a_finish_may_be_exempt(self, slack: SlackEmulator, make: Make, channel: str) -> None:
+        receipt = await make(quiet_hours={**HOURS, "finish": "speak"}, timezone="Europe/Madrid")
+        await run(receipt, done())
+        assert texts(slack, channel) == ["Candidate 1 finished the interview"]
+        assert receipt.lane.context.now() == START
+
+    async def test_a_held_digest_holds_no_finish_back(self, slack: SlackEmulator, make: Make, channel: str) -> None:
+        receipt = await make(quiet_hours={**HOURS, "finish": "speak"}, timezone="Europe/Madrid")
+        receipt.take(*invited(1), scored(3, START - 9), done())
+        await receipt.lane.run(until=START + 60_000)
+        assert texts(slack, channel) == ["Candidate 1 finished the interview"]
+
+
+class TestMentions:
+    async def test_one_a_minute_and_none_in_edits(self, slack: SlackEmulator, make: Make, channel: str) -> None:
+        receipt = await make(mentions=[{"who": "@here"}, {"who": "U0123456789"}])
+        await run(receipt, done(number=1), done(number=2))
+        receipt.lane.context.clock.advance(61)
+        await run(receipt, done(number=3), scored(3, START + 9, 1))
+        pings = [message.pings for message in slack.messages(channel) if not message.is_reply]
+        assert pings == [[], [], ["<!here>"]]
+        assert slack.messages(channel)[0].raw["blocks"][-1]["elements"][0]["text"] == "<!here>"
+        assert slack.problems(frozenset({"<!here>"})) == []
+
+    @pytest.mark.parametrize(
+        ("rule", "meets"),
+        [
+            ({}, True),
+            ({"min_score": 3}, False),
+            ({"positions": ["position *"]}, True),
+            ({"positions": ["other *"]}, False),
+            ({"positions": [f"{1:024x}"]}, True),
+            ({"news": ["score_updated"]}, False),
+        ],
+    )
+    async def test_a_rule_says_when(
+        self, slack: SlackEmulator, make: Make, channel: str, rule: dict[str, Any], meets: bool
+    ) -> None:
+        await run(await make(mentions=[{"who": "S0123456789", **rule}]), done())
+        (message,) = slack.messages(channel)
+        assert message.pings == (["<!subteam^S0123456789>"] if meets else [])
+
+
+@pytest.mark.parametrize(("private", "name"), [(True, "Candidate 1"), (False, "C. 1.")])
+async def test_auto_shows_names_where_slack_says_that_the_channel_is_private(
+    slack: SlackEmulator, context: FakeContext, private: bool, name: str
+) -> None:
+    channel = slack.add_channel("hiring", private=private)
+    config = SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url, privacy="auto")
+    sink = SINK("one", config)
+    await sink.open()
+    await run(Receipt(MessageLane(sink, context)), done(), done(number=2))
+    await sink.close()
+    assert slack.messages(channel)[0].text.startswith(f"{name} finished the interview. ")
+    assert slack.requests.count("conversations.info") == 1
+
+
+async def test_auto_without_slacks_word_shows_initials(slack: SlackEmulator, make: Make, channel: str) -> None:
+    slack.bot.scopes = ("chat:write",)
+    await run(await make(privacy="auto"), done())
+    assert slack.messages(channel)[0].text.startswith("C. 1. finished the interview. ")
+
+
+async def test_a_webhook_posts_a_digest_every_ten_minutes(slack: SlackEmulator, channel: str) -> None:
+    context = FakeContext(ManualClock())
+    sink = SINK("hook", SINK.Config(webhook_url=slack.add_webhook(channel)))
+    await sink.open()
+    receipt = Receipt(MessageLane(sink, context))
+    for number in range(1, 31):
+        receipt.take(*invited(number))
+        await receipt.lane.run(until=context.now() + 30_000)
+        context.clock.advance(30)
+    await run(receipt, done())
+    await run(receipt, scored(3, START + 2_000))
+    await sink.close()
+    told = [message.text.split(". ")[0] for message in slack.messages(channel)]
+    assert [text for text in told if "invited" in text] != []
+    assert sum(int(text.split()[0]) for text in told if "invited" in text) == 30
+    assert [text for text in told if "invited" not in text] == ["Candidate 1 finished the interview", "Score 3"]

@@ -1,0 +1,132 @@
+"""An answer was lost; the same delivery comes back with `maybe_sent`, and its message is looked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from connector.sink import Delivered, RetryLater, Stage
+from connector.testing import FakeContext, ManualClock
+from sinks.slack.sink import SlackSink
+from tests.emulators import faults
+from tests.emulators.faults import Fault
+from tests.emulators.slack import SlackEmulator
+from tests.sinks.slack.test_sink import NOTE, delivery, says, turn
+
+
+class TestLookUp:
+    """An answer was lost; the same delivery comes back with `maybe_sent`."""
+
+    async def lose(self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, fault: Fault) -> int:
+        slack.faults.add(fault)
+        started = context.now()
+        await turn(sink, context, delivery())
+        context.clock.advance(5)
+        return started
+
+    async def again(self, sink: SlackSink, context: FakeContext, started: int, one: Any = None) -> Any:
+        return await turn(sink, context, one or delivery(attempt=2), started_at=started, maybe_sent=True)
+
+    async def test_a_message_that_arrived_is_adopted(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        slack.say(channel, "somebody talks")
+        outcome = await self.again(sink, context, started)
+        assert outcome == Delivered(reference=slack.messages(channel)[0].ts)
+        assert context.notes[NOTE]["told"]["announced"]
+        assert slack.problems() == []
+
+    async def test_a_message_that_did_not_arrive_is_posted(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.REFUSE)
+        assert isinstance(await self.again(sink, context, started), Delivered)
+        assert [message.key for message in slack.messages(channel)] == ["interview.finish"]
+
+    async def test_a_deletion_in_between_does_not_hide_an_adopted_message(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        await self.again(sink, context, started, delivery(stage=Stage.DELETED))
+        assert context.notes[NOTE]["ts"]
+        assert "intent" not in context.notes[NOTE]
+
+    async def test_a_change_in_between_is_told_after_an_adopted_message(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        await self.again(sink, context, started, delivery(stage=Stage.SHORTLISTED))
+        await turn(sink, context, delivery("interview.status-change", Stage.SHORTLISTED))
+        assert len(slack.messages(channel)) == 2
+
+    async def test_without_an_intent_nothing_was_sent_and_nothing_is_looked_for(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        await turn(sink, context, delivery(), maybe_sent=True)
+        assert slack.requests == ["chat.postMessage"]
+
+    async def test_a_look_waits_until_the_message_must_show(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        context.clock = ManualClock(started + 1000)
+        outcome = await self.again(sink, context, started)
+        assert outcome == RetryLater("settling", after=2.0, counts=False, unclear=True)
+        assert slack.requests == ["chat.postMessage"]
+
+    async def test_after_a_second_lost_answer_the_look_waits_again(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.REFUSE)
+        slack.faults.add(replace(faults.DROP, match="chat.postMessage"))
+        await self.again(sink, context, started)
+        outcome = await self.again(sink, context, started)
+        assert outcome == RetryLater("settling", after=3.0, counts=False, unclear=True)
+
+    @pytest.mark.parametrize("skew", [-120, 0, 120])
+    async def test_the_clock_that_counts_is_slacks(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str, skew: int
+    ) -> None:
+        slack.clock = lambda: context.now() / 1000 + skew
+        started = await self.lose(slack, sink, context, faults.DROP)
+        await self.again(sink, context, started)
+        assert len(slack.messages(channel)) == 1
+        assert slack.requests == ["chat.postMessage", "auth.test", "conversations.history"]
+
+    async def test_a_busy_channel_is_searched_page_by_page(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        for _ in range(450):
+            slack.say(channel, "chatter")
+        await self.again(sink, context, started)
+        assert slack.requests.count("conversations.history") == 3
+        assert slack.problems() == []
+
+    @pytest.mark.parametrize("scopes", [("chat:write",), ("chat:write", "groups:history")])
+    async def test_where_slack_does_not_let_us_look_the_message_is_sent_again(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, scopes: tuple[str, ...]
+    ) -> None:
+        slack.bot.scopes = scopes
+        started = await self.lose(slack, sink, context, faults.REFUSE)
+        assert isinstance(await self.again(sink, context, started), Delivered)
+
+    async def test_a_429_on_the_look_keeps_the_doubt(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        slack.faults.add(replace(says(429, "", **{"Retry-After": "9"}), match="conversations.history"))
+        outcome = await self.again(sink, context, started)
+        assert outcome == RetryLater("look-up: http 429", after=9.0, counts=False, unclear=True)
+        assert [bucket.split(":")[0] for bucket, _ in context.closed] == ["slack-history"]
+
+    async def test_a_failed_look_keeps_the_doubt(
+        self, slack: SlackEmulator, sink: SlackSink, context: FakeContext
+    ) -> None:
+        started = await self.lose(slack, sink, context, faults.DROP)
+        slack.faults.add(replace(faults.HTML_503, match="conversations.history"))
+        outcome = await self.again(sink, context, started)
+        assert outcome == RetryLater("look-up: http 503", unclear=True)

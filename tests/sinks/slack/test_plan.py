@@ -1,0 +1,227 @@
+"""The message model without Slack: what an event does, given what was told."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector.event import State, event_of, interview_of, merge
+from connector.hireflix.payload import read
+from connector.sink import Event, Interview, Stage
+from connector.testing import START, make_event, make_interview
+from sinks.slack import edits, render
+from sinks.slack.config import Events
+from sinks.slack.news import What
+from sinks.slack.plan import Act, Plan, decide
+from sinks.slack.record import Record
+from tests.sinks.slack.judge import LOOK
+from tests.sinks.slack.story import Payload, life
+
+MODES = Events()
+
+
+@dataclass
+class Paper:
+    """A channel of which only the plan knows: every act carried out on paper."""
+
+    modes: Events = MODES
+    record: Record = field(default_factory=lambda: Record("i"))
+    acts: list[tuple[Act, What]] = field(default_factory=list)
+    parent: dict | None = None
+    counted: list[str] = field(default_factory=list)
+    state: State | None = None
+
+    def take(self, payload: Payload, *, hushed: bool = False) -> None:
+        reading = read(json.dumps(payload).encode(), START)
+        self.state = merge(self.state, reading)
+        self.tell(event_of("e", reading), interview_of(reading.interview_id, self.state), hushed=hushed)
+
+    def tell(self, event: Event, interview: Interview, *, hushed: bool = False) -> Plan:
+        self.record = replace(self.record, id=interview.id)
+        plan = decide(event, interview, self.record, self.modes, hushed=hushed)
+        self.counted += [plan.counted] if plan.counted else []
+        if plan.counted == "invited":
+            self.record = replace(self.record, invited=True)
+        if plan.news is not None:
+            self.acts.append((plan.act, plan.news.what))
+            self._carry_out(plan, interview)
+        if plan.edit:
+            self._edit(interview)
+        return plan
+
+    def _carry_out(self, plan: Plan, interview: Interview) -> None:
+        assert plan.news is not None
+        ts = str(len(self.acts))
+        if plan.act is Act.POST:
+            self.parent = render.parent(interview, LOOK)
+            said = {"told": plan.news.told, "hash": render.content_hash(self.parent)}
+        else:
+            said = {"told": plan.news.told, "thread": self.record.ts, "named": plan.act is Act.BROADCAST}
+        self.record = self.record.sent(ts, said)
+
+    def _edit(self, interview: Interview) -> None:
+        while (edit := edits.next_edit(self.record, interview, LOOK)) is not None:
+            self.parent = edit.message if edit.is_parent else self.parent
+            self.record = edit.after
+
+    @property
+    def announced(self) -> int:
+        """How often completion was told loudly."""
+        return sum(what is What.FINISHED for _, what in self.acts)
+
+
+def played(payloads: Sequence[Payload], modes: Events = MODES) -> Paper:
+    paper = Paper(modes)
+    for payload in payloads:
+        paper.take(payload)
+    return paper
+
+
+lives = st.integers(0, 10_000).map(lambda seed: life(seed, random.Random(seed)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(lives, st.randoms(use_true_random=False))
+def test_any_order_and_repetition_announces_completion_once_and_ends_in_the_same_message(
+    events: list[Payload], chance: random.Random
+) -> None:
+    orders = [events * 2, *[chance.sample(events * 2, len(events) * 2) for _ in range(4)]]
+    papers = [played(order) for order in orders]
+    assert all(paper.announced <= 1 for paper in papers)
+    shown = [paper.parent for paper in papers if paper.parent is not None]
+    assert all(parent == shown[0] for parent in shown)
+    for paper in papers:
+        assert paper.state is not None
+        now = interview_of(events[0]["data"]["id"], paper.state)
+        assert paper.parent is None or paper.parent == render.parent(now, LOOK)
+        assert paper.announced == 1 or now.completed_at is None or now.stage is Stage.DELETED
+
+
+@settings(max_examples=40, deadline=None)
+@given(lives, st.sampled_from(["post", "broadcast", "reply", "edit", "digest", "silent"]), st.data())
+def test_whatever_the_modes_nothing_is_told_twice(events: list[Payload], mode: str, data: st.DataObject) -> None:
+    modes = Events(**{data.draw(st.sampled_from(["create", "finish", "score_updated", "status_change"])): mode})
+    once = played(events, modes)
+    assert once.announced <= 1
+    assert played([one for one in events for _ in range(2)], modes).acts == once.acts
+
+
+def test_every_order_of_five_events() -> None:
+    """All 120 of a life with everything in it but a deletion."""
+    full = next(told for seed in range(1000) if len(told := life(seed, random.Random(seed))) == 5)
+    papers = [played(order) for order in permutations(full)]
+    assert {paper.announced for paper in papers} == {1}
+    assert len({json.dumps(paper.parent) for paper in papers}) == 1
+
+
+def test_the_first_event_that_shows_completion_announces_it() -> None:
+    done = make_interview(stage=Stage.TO_EVALUATE)
+    for name in ("interview.finish", "interview.status-change", "interview.score-updated"):
+        paper = Paper()
+        assert paper.tell(make_event(name), done).act is Act.POST
+        for later in ("interview.finish", "interview.status-change", "interview.score-updated"):
+            assert paper.tell(make_event(later), done).act is Act.NOTHING
+
+
+def test_a_finish_that_meets_a_message_is_shown_in_the_channel_too() -> None:
+    paper = Paper()
+    paper.tell(make_event("interview.status-change"), make_interview(stage=Stage.UNKNOWN, status="x", completed=None))
+    plan = paper.tell(make_event("interview.finish"), make_interview(stage=Stage.TO_EVALUATE, updated_at=START + 1))
+    assert plan.act is Act.BROADCAST
+    assert paper.record.extra == ("2",)
+
+
+SHOWN = Record("i", ts="1")
+
+
+def at(mode: str, name: str, record: Record = SHOWN) -> Act:
+    field_of = name.removeprefix("interview.").replace("-", "_")
+    interview = make_interview(score=4)
+    told = {"announced": True, "stage": interview.stage_word, "stage_at": 0, "score": 3, "score_at": 0}
+    return decide(make_event(name), interview, replace(record, told=told), Events(**{field_of: mode}), hushed=False).act
+
+
+@pytest.mark.parametrize(
+    ("mode", "act"),
+    [
+        ("post", Act.POST),
+        ("broadcast", Act.BROADCAST),
+        ("reply", Act.REPLY),
+        ("edit", Act.NOTHING),
+        ("digest", Act.NOTHING),
+        ("silent", Act.NOTHING),
+    ],
+)
+def test_the_mode_decides_how_loud_an_event_is(mode: str, act: Act) -> None:
+    assert at(mode, "interview.score-updated") is act
+
+
+@pytest.mark.parametrize("mode", ["post", "broadcast", "reply"])
+def test_without_a_message_every_loud_mode_makes_one(mode: str) -> None:
+    assert at(mode, "interview.score-updated", Record("i")) is Act.POST
+
+
+def test_a_thread_that_takes_no_replies_gets_a_new_message() -> None:
+    assert at("reply", "interview.score-updated", Record("i", ts="1", locked=True)) is Act.POST
+
+
+def test_a_message_that_people_deleted_is_honoured_until_completion() -> None:
+    gone = Record("i", ts="1", gone=True)
+    assert at("reply", "interview.score-updated", gone) is Act.NOTHING
+    plan = decide(make_event(), make_interview(), gone, MODES, hushed=False)
+    assert plan.act is Act.POST
+
+
+def test_a_silent_event_does_not_even_edit() -> None:
+    record = Record("i", ts="1", told={"announced": True})
+    for mode, edit in (("silent", False), ("edit", True)):
+        modes = Events(score_updated=mode)
+        plan = decide(make_event("interview.score-updated"), make_interview(score=4), record, modes, hushed=False)
+        assert (plan.act, plan.edit) == (Act.NOTHING, edit)
+
+
+def test_what_comes_hushed_is_counted_and_told_to_nobody() -> None:
+    paper = Paper()
+    for name in ("interview.create", "interview.finish", "interview.score-updated", "interview.delete"):
+        paper.tell(make_event(name), make_interview(score=2), hushed=True)
+    assert (paper.acts, paper.counted) == ([], ["invited", "finished", "updates"])
+    assert paper.tell(make_event("interview.score-updated"), make_interview(score=3)).act is Act.POST
+
+
+def test_an_invitation_is_counted_once() -> None:
+    paper = Paper()
+    for _ in range(3):
+        paper.tell(make_event("interview.create"), make_interview(stage=Stage.PENDING, completed=None))
+    assert paper.counted == ["invited"]
+
+
+@pytest.mark.parametrize("hushed", [False, True])
+def test_an_interview_deleted_before_its_first_message_is_never_mentioned(hushed: bool) -> None:
+    paper = Paper()
+    for name in ("interview.delete", "interview.finish", "interview.score-updated", "interview.status-change"):
+        plan = paper.tell(make_event(name), make_interview(stage=Stage.DELETED), hushed=hushed)
+        assert plan == Plan()
+
+
+@pytest.mark.parametrize(("mode", "act"), [("edit", Act.NOTHING), ("reply", Act.REPLY), ("broadcast", Act.BROADCAST)])
+def test_a_deletion_takes_the_name_away_and_speaks_only_when_told_to(mode: str, act: Act) -> None:
+    paper = Paper(Events(delete=mode))
+    paper.tell(make_event(), make_interview())
+    plan = paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED))
+    assert (plan.act, plan.edit) == (act, True)
+    assert "Wayne" not in json.dumps(paper.parent)
+    assert paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED)).act is Act.NOTHING
+
+
+def test_a_late_deletion_is_obeyed_all_the_same() -> None:
+    paper = Paper()
+    paper.tell(make_event(), make_interview())
+    paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED), hushed=True)
+    assert "Wayne" not in json.dumps(paper.parent)

@@ -1,0 +1,115 @@
+"""Whole streams through the sink, over real HTTP, with every fault and with deaths between call and commit."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from connector.testing import FakeContext, MessageLane
+from sinks.slack.sink import SlackSink
+from tests.emulators import faults
+from tests.emulators.faults import Fault
+from tests.emulators.slack import SlackEmulator
+from tests.sinks.slack.judge import judge
+from tests.sinks.slack.story import Receipt, play, stream
+
+THROTTLED = Fault(faults.Kind.STATUS, status=429, body="", headers={"Retry-After": "2"})
+FATAL = Fault(
+    faults.Kind.APPLY_STATUS, status=200, body='{"ok":false,"error":"fatal_error"}', content_type="application/json"
+)
+FAULTS = [
+    faults.REFUSE,
+    faults.DROP,
+    faults.HTML_503,
+    faults.APPLY_503,
+    faults.TRUNCATE,
+    faults.BROKEN_JSON,
+    THROTTLED,
+    FATAL,
+]
+
+
+@pytest.fixture
+def receipt(sink: SlackSink, context: FakeContext) -> Receipt:
+    return Receipt(MessageLane(sink, context))
+
+
+async def test_a_calm_stream(slack: SlackEmulator, receipt: Receipt, channel: str) -> None:
+    slack.limits = True
+    await play(receipt, stream(1, 60))
+    assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
+    assert Counter(call.error for call in slack.calls) == {"": len(slack.calls)}
+    assert {call.method for call in slack.calls} == {"chat.postMessage", "chat.update"}
+    assert receipt.lane.dead == []
+
+
+async def stumble(receipt: Receipt, payloads: list, chance: random.Random, deaths: int) -> None:
+    """Plays a stream; now and then the process dies between a call and its commit."""
+    fatal = set(chance.sample(range(len(payloads)), deaths))
+    for number, one in enumerate(payloads):
+        receipt.take(one)
+        if number in fatal:
+            await receipt.lane.step(dies=True)
+        await receipt.lane.run(until=receipt.lane.context.now() + 1_000)
+        receipt.lane.context.clock.advance(1)
+    await receipt.lane.run()
+
+
+@pytest.mark.parametrize(("share", "seed", "skew"), [(0.07, 1, 0), (0.07, 2, 120), (0.07, 3, -120), (0.2, 4, 0)])
+async def test_a_stream_through_faults_and_deaths(
+    slack: SlackEmulator, receipt: Receipt, share: float, seed: int, skew: int
+) -> None:
+    """And with Slack's clock two minutes before or behind ours."""
+    channel = receipt.lane.sink.destination
+    chance = random.Random(seed)
+    slack.clock = lambda: receipt.lane.context.now() / 1000 + skew
+    slack.limits = True
+    slack.faults.choose(lambda _call: chance.choice(FAULTS) if chance.random() < share else None)
+    await stumble(receipt, stream(seed, 50), chance, 5)
+    assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
+    assert receipt.lane.dead == []
+
+
+async def give_up(slack: SlackEmulator, receipt: Receipt, seed: int) -> None:
+    """Plays a stream in which Slack carries one call in ten out long after its connection broke."""
+    chance = random.Random(seed)
+    slack.faults.choose(lambda call: faults.LATE if chance.random() < 0.1 and call.startswith("chat.") else None)
+    for number, one in enumerate(stream(seed, 40)):
+        receipt.take(one)
+        await receipt.lane.run(until=receipt.lane.context.now() + 1_000)
+        receipt.lane.context.clock.advance(1)
+        if number % 5 == 0:
+            slack.faults.release()
+            slack.faults.settle()
+    slack.faults.clear()
+    slack.faults.release()
+    slack.faults.settle()
+    await receipt.lane.run()
+
+
+async def test_calls_that_are_carried_out_long_after_they_were_given_up(
+    slack: SlackEmulator, receipt: Receipt, channel: str
+) -> None:
+    """Posts, replies, edits and digests alike; a second look takes the doubles away again."""
+    await give_up(slack, receipt, 5)
+    assert any(call.method == "chat.delete" for call in slack.calls)
+    assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(100, 140))
+@pytest.mark.parametrize("trouble", ["faults and deaths", "late calls"])
+async def test_many_streams(slack: SlackEmulator, receipt: Receipt, channel: str, seed: int, trouble: str) -> None:
+    """The long mode."""
+    slack.limits = True
+    if trouble == "late calls":
+        await give_up(slack, receipt, seed)
+    else:
+        chance = random.Random(seed)
+        share = chance.choice([0.05, 0.1, 0.2])
+        slack.faults.choose(lambda _call: chance.choice(FAULTS) if chance.random() < share else None)
+        await stumble(receipt, stream(seed, 60), chance, 8)
+    assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
+    assert receipt.lane.dead == []

@@ -1,0 +1,283 @@
+"""What people and Slack may do to a channel meanwhile, and what the sink makes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from connector.testing import START, FakeContext, MessageLane
+from sinks.slack import SINK
+from sinks.slack.sink import SlackSink
+from tests.emulators import faults
+from tests.emulators.faults import Fault
+from tests.emulators.slack import SlackEmulator
+from tests.sinks.slack.lanes import payload
+from tests.sinks.slack.story import Payload, Receipt
+
+DAY = 86_400_000
+
+
+def done(name: str = "finish", number: int = 1, at: int = START + 1_000, **data: Any) -> Payload:
+    return payload(name, number, at, status="completed", completed=START + 1_000, **data)
+
+
+def scored(score: float, at: int, number: int = 1) -> Payload:
+    return done("score-updated", number, at, score={"value": score})
+
+
+def gone(number: int = 1) -> Payload:
+    return done("delete", number, START + 90_000, deleted=True)
+
+
+def says(word: str, method: str, times: int = 1) -> Fault:
+    body = json.dumps({"ok": False, "error": word})
+    return Fault(faults.Kind.STATUS, method, times, status=200, body=body, content_type="application/json")
+
+
+Make = Callable[..., Awaitable[Receipt]]
+
+
+@pytest.fixture
+async def make(slack: SlackEmulator, context: FakeContext, channel: str) -> AsyncIterator[Make]:
+    """A lane for a sink with settings of its own."""
+    sinks: list[SlackSink] = []
+
+    async def make(**settings: Any) -> Receipt:
+        config = SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url, **settings)
+        sinks.append(SINK("one", config))
+        await sinks[-1].open()
+        return Receipt(MessageLane(sinks[-1], context))
+
+    yield make
+    for sink in sinks:
+        await sink.close()
+
+
+async def run(receipt: Receipt, *payloads: Payload) -> None:
+    receipt.take(*payloads)
+    await receipt.lane.run()
+
+
+def texts(slack: SlackEmulator, channel: str) -> list[str]:
+    return [message.text.split(". ")[0] for message in slack.messages(channel)]
+
+
+class TestPeople:
+    """They delete messages."""
+
+    async def test_a_deleted_message_is_left_so(self, slack: SlackEmulator, make: Make, channel: str) -> None:
+        receipt = await make()
+        await run(receipt, done())
+        slack.channel(channel).messages.clear()
+        await run(receipt, scored(3, START + 2_000), scored(4, START + 3_000))
+        assert slack.messages(channel) == []
+        assert (receipt.lane.dead, receipt.lane.pending) == ([], [])
+
+    async def test_a_deleted_message_is_replaced_on_request(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        receipt = await make(deleted_message="replace")
+        await run(receipt, done())
+        slack.channel(channel).messages.clear()
+        await run(receipt, scored(3, START + 2_000))
+        (message,) = slack.messages(channel)
+        assert "Score: 3 of 5" in message.text
+        await run(receipt, scored(4, START + 3_000))
+        assert texts(slack, channel)[1] == "Score 3 → 4"
+
+    async def test_an_edit_finds_the_loss_as_well(self, slack: SlackEmulator, make: Make, channel: str) -> None:
+        receipt = await make(deleted_message="replace", events={"score_updated": "edit"})
+        await run(receipt, done())
+        slack.channel(channel).messages.clear()
+        await run(receipt, scored(3, START + 2_000))
+        assert ["Score: 3 of 5" in message.text for message in slack.messages(channel)] == [True]
+
+    async def test_a_first_announcement_makes_a_new_message(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        receipt = await make()
+        await run(receipt, payload("status-change", 1, START, status="on_hold"))
+        slack.channel(channel).messages.clear()
+        await run(receipt, payload("status-change", 1, START + 500, status="later"), done())
+        assert texts(slack, channel) == ["Candidate 1 finished the interview"]
+
+    async def test_a_deleted_digest_ends_and_the_rest_starts_a_new_one(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        receipt = await make()
+        await run(receipt, payload("create", 1, START), payload("create", 2, START))
+        slack.channel(channel).messages.clear()
+        await run(receipt, payload("create", 3, START))
+        assert texts(slack, channel) == ["1 candidate was invited · Position 1"]
+
+
+class TestThreads:
+    @pytest.mark.parametrize("word", ["cannot_reply_to_message", "restricted_action_thread_locked"])
+    async def test_a_thread_that_takes_no_replies_is_continued_in_a_new_message(
+        self, slack: SlackEmulator, make: Make, channel: str, word: str
+    ) -> None:
+        receipt = await make()
+        await run(receipt, done())
+        slack.faults.add(says(word, "chat.postMessage"))
+        await run(receipt, scored(3, START + 2_000))
+        old, new = slack.messages(channel)
+        assert old.text == "A newer message about this interview stands below."
+        assert "Candidate" not in json.dumps(old.blocks)
+        assert "Score: 3 of 5" in new.text
+
+    async def test_post_makes_a_message_each_time_and_leaves_one_that_lives(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        receipt = await make(events={"score_updated": "post"})
+        await run(receipt, done())
+        await run(receipt, scored(3, START + 2_000))
+        await run(receipt, scored(4, START + 3_000))
+        assert [text.startswith("A newer") for text in texts(slack, channel)] == [True, True, False]
+
+    @pytest.mark.parametrize("word", ["cant_update_message", "edit_window_closed"])
+    async def test_a_message_that_cannot_be_edited_is_replaced(
+        self, slack: SlackEmulator, make: Make, channel: str, word: str
+    ) -> None:
+        receipt = await make(events={"score_updated": "edit"})
+        await run(receipt, done())
+        slack.faults.add(says(word, "chat.update"))
+        await run(receipt, scored(3, START + 2_000))
+        assert "Score: 3 of 5" in slack.messages(channel)[-1].text
+
+
+class TestDeletion:
+    async def test_every_message_with_the_name_loses_it(self, slack: SlackEmulator, make: Make, channel: str) -> None:
+        receipt = await make()
+        await run(receipt, payload("status-change", 1, START, status="on_hold"))
+        await run(receipt, done())
+        await run(receipt, scored(3, START + 2_000))
+        parent, loud, line = slack.messages(channel)
+        assert (loud.broadcast, line.is_reply) == (True, True)
+        await run(receipt, gone())
+        assert "Candidate 1" not in json.dumps([[m.text, m.blocks] for m in (parent, loud, line)])
+        assert line.text.startswith("Score 3. ")
+        assert parent.key == "delivery-1"
+
+    async def test_a_deletion_between_a_finish_and_its_turn_leaves_no_word(
+        self, slack: SlackEmulator, make: Make
+    ) -> None:
+        receipt = await make()
+        await run(receipt, done(), gone())
+        assert slack.requests == []
+
+    async def test_a_name_that_cannot_be_taken_back_is_a_dead_letter(self, slack: SlackEmulator, make: Make) -> None:
+        """A person has to see it."""
+        receipt = await make()
+        await run(receipt, done())
+        slack.faults.add(says("cant_update_message", "chat.update"))
+        await run(receipt, gone())
+        assert receipt.lane.dead == ["cant_update_message"]
+
+    async def test_an_orphan_that_appears_after_a_deletion_is_removed(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        """The first message is given up, the interview deleted, then Slack carries the call out after all."""
+        receipt = await make()
+        slack.faults.add(faults.LATE)
+        receipt.take(done())
+        await receipt.lane.step()
+        receipt.take(payload("create", 1, START), gone())
+        await receipt.lane.run(until=receipt.lane.context.now() + 20_000)
+        slack.faults.release()
+        slack.faults.settle()
+        assert [text for text in texts(slack, channel) if text.startswith("Candidate")] != []
+        await receipt.lane.run()
+        assert [text for text in texts(slack, channel) if text.startswith("Candidate")] == []
+
+
+class TestRefusals:
+    async def test_an_edit_that_is_refused_goes_out_as_text(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        receipt = await make()
+        await run(receipt, done())
+        slack.faults.add(says("invalid_blocks", "chat.update"))
+        await run(receipt, scored(3, START + 2_000))
+        parent = slack.messages(channel)[0]
+        assert (parent.blocks, "Score: 3 of 5" in parent.text) == ([], True)
+        await run(receipt, scored(4, START + 3_000))
+        assert slack.messages(channel)[0].blocks != []
+
+    async def test_an_edit_that_is_refused_twice_is_dead_and_holds_nothing(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        receipt = await make()
+        await run(receipt, done())
+        slack.faults.add(says("invalid_blocks", "chat.update", 2))
+        await run(receipt, scored(3, START + 2_000))
+        assert receipt.lane.dead == ["invalid_blocks"]
+        await run(receipt, scored(4, START + 3_000))
+        assert "Score: 4 of 5" in slack.messages(channel)[0].text
+
+    @pytest.mark.parametrize("method", ["chat.postMessage", "chat.update", "conversations.history"])
+    async def test_one_429_shuts_the_bucket_and_keeps_the_doubt(
+        self, slack: SlackEmulator, make: Make, channel: str, method: str
+    ) -> None:
+        receipt = await make()
+        slack.faults.add(Fault(faults.Kind.DROP, "chat.postMessage"))
+        slack.faults.add(Fault(faults.Kind.STATUS, method, status=429, body="", headers={"Retry-After": "7"}))
+        await run(receipt, done(), payload("create", 2, START))
+        await run(receipt, scored(3, START + 2_000))
+        assert len(receipt.lane.context.closed) == 1
+        assert receipt.lane.context.closed[0][1] == 7.0
+        assert texts(slack, channel).count("Candidate 1 finished the interview") == 1
+        assert slack.problems() == []
+
+    @pytest.mark.parametrize("trouble", ["archived", "token"])
+    async def test_a_broken_channel_waits_with_its_queue_and_goes_on(
+        self, slack: SlackEmulator, make: Make, channel: str, trouble: str
+    ) -> None:
+        receipt = await make()
+        await run(receipt, done(number=9))
+        slack.channel(channel).archived = trouble == "archived"
+        slack.bot.trouble = "" if trouble == "archived" else "token_revoked"
+        receipt.take(*(done(number=number) for number in range(1, 4)), scored(3, START + 2_000, number=9))
+        for _ in range(6):
+            await receipt.lane.step()
+        assert receipt.lane.broken
+        assert all(broken.fix for broken in receipt.lane.broken)
+        slack.channel(channel).archived, slack.bot.trouble = False, ""
+        await receipt.lane.run()
+        assert sorted(texts(slack, channel)[2:] + texts(slack, channel)[1:2])[:3] != []
+        assert len([m for m in slack.messages(channel) if not m.is_reply]) == 4
+        assert slack.problems() == []
+
+
+class TestHolds:
+    async def test_an_edit_in_backoff_holds_back_no_finish(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        """Not even that of its own interview."""
+        receipt = await make()
+        await run(receipt, payload("status-change", 1, START, status="on_hold"))
+        slack.faults.add(Fault(faults.Kind.STATUS, "chat.update", 50))
+        receipt.take(payload("status-change", 1, START + 500, status="later"))
+        await receipt.lane.run(until=receipt.lane.context.now() + 30_000)
+        before = receipt.lane.context.now()
+        receipt.take(done())
+        await receipt.lane.step()
+        assert slack.messages(channel)[-1].broadcast
+        assert receipt.lane.context.now() == before
+        slack.faults.clear()
+        await receipt.lane.run()
+        assert slack.problems() == []
+
+    async def test_an_earlier_event_waits_while_the_first_message_is_unclear(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        """Or there would be two of them."""
+        receipt = await make()
+        slack.faults.add(Fault(faults.Kind.DROP, "chat.postMessage"))
+        receipt.take(payload("status-change", 1, START, status="on_hold"), done())
+        await receipt.lane.step()
+        await run(receipt, gone())
+        assert len(slack.messages(channel)) == 1
+        assert "Candidate 1" not in json.dumps([slack.messages(channel)[0].text, slack.messages(channel)[0].blocks])
