@@ -88,7 +88,7 @@ def test_a_redirect_is_not_followed_with_a_token(make_client, token, respx_mock)
     elsewhere = respx_mock.get("https://elsewhere.example/").mock(return_value=httpx.Response(200))
     with pytest.raises(CallFailed) as caught:
         make_client().tabs("properties")
-    assert caught.value.failure.trouble is Trouble.BROKEN
+    assert caught.value.failure.trouble is Trouble.UNCLEAR
     assert not elsewhere.called
 
 

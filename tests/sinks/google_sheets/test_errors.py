@@ -238,7 +238,7 @@ async def test_when_google_takes_nothing_at_all_no_row_is_given_up(picky):
         (403, "Request had insufficient authentication scopes.", Trouble.BROKEN),
         (404, "Requested entity was not found.", Trouble.BROKEN),
         (500, "Internal error encountered.", Trouble.UNCLEAR),
-        (302, "", Trouble.BROKEN),
+        (302, "", Trouble.UNCLEAR),
     ],
 )
 def test_every_answer_has_a_meaning(status, message, trouble):

@@ -25,14 +25,15 @@ EVERY = {
     "500": Fault(Kind.STATUS, status=500, body='{"error": {"code": 500, "status": "INTERNAL"}}'),
     "429": Fault(Kind.STATUS, status=429, body='{"error": {"status": "RESOURCE_EXHAUSTED"}}'),
     "429 with Retry-After": Fault(Kind.STATUS, status=429, headers={"Retry-After": "7"}),
+    "302": Fault(Kind.STATUS, status=302, headers={"Location": "http://127.0.0.1:1/"}),
     "error is a word": Fault(Kind.STATUS, status=500, body='{"error": "backend"}'),
     "empty 200": Fault(Kind.APPLY_STATUS, status=200, body="{}", content_type="application/json"),
 }
 APPLIED = ["drop", "apply-hang", "truncate", "broken-json", "apply-503", "empty 200"]
 
 
-READ = ["refuse", "hang", "truncate", "broken-json", "html-503", "429", "error is a word", "empty 200"]
-TOKEN = ["refuse", "hang", "broken-json", "empty 200", "429"]
+READ = ["refuse", "hang", "truncate", "broken-json", "html-503", "429", "302", "error is a word", "empty 200"]
+TOKEN = ["refuse", "hang", "broken-json", "302", "empty 200", "429"]
 
 
 def at(call, name):
