@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import burst, ingest, memory, startup, wrk
+from benchmarks import burst, ingest, memory, sheet, startup, wrk
 
 
 @pytest.mark.skipif(not wrk.is_installed(), reason=wrk.MISSING)
@@ -33,3 +33,9 @@ def test_an_unknown_name_is_refused_with_the_known_ones(capsys):
     with pytest.raises(SystemExit, match="2"):
         benchmarks.main(["ingets"])
     assert "ingest, burst, memory, startup" in capsys.readouterr().err
+
+
+async def test_sheet_measures_a_flush_by_calls_and_bytes():
+    cost = await sheet._measure(60, "changed", 5)
+    assert cost.calls == 2
+    assert cost.received > 60 * 50
