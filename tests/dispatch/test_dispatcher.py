@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from connector.route import Route, Routes
-from connector.sink import Delivered, Result
+from connector.sink import Delivered, Result, RetryLater
 from connector.store import leases
 from tests.dispatch.rig import One, Scripted, State, dispatcher_of, run_until, until
 
@@ -165,3 +167,54 @@ async def test_a_wake_delivers_at_once(rig_of):
     await until(lambda: chat.batches)
     await dispatcher.stop(5)
     assert await rig.states() == [DELIVERED]
+
+
+async def test_an_interview_that_meets_no_route_any_more_is_delivered_with_that_mark(rig_of):
+    """A state sink goes on getting what entered it, and may take it out."""
+    rig = await rig_of(One("chat"))
+    await rig.event("interview.score-updated", "high", score={"value": 5})
+    await rig.event("interview.score-updated", "low", score={"value": 1})
+    sheet = State("sheet")
+    routes = Routes((Route(("sheet",)),), {"sheet": True})
+    await run_until(dispatcher_of(rig, sheet, routes=routes), rig.clock, lambda: sheet.batches)
+    later = State("sheet")
+    routes = Routes((Route(("sheet",), min_score=4),), {"sheet": True})
+    await run_until(dispatcher_of(rig, later, routes=routes), rig.clock, lambda: later.batches)
+    assert {one.key: one.left for batch in later.batches for one in batch.deliveries} == {"high": False, "low": True}
+
+
+async def test_a_state_sink_is_told_a_part_at_a_time_what_it_is_to_show(rig_of):
+    """By id, with what is pending and what left its routes."""
+    rig = await rig_of(One("chat"))
+    for number in range(5):
+        await rig.event(interview=f"i{number}")
+    sheet, told = State("sheet"), []
+
+    async def look(batch, context):
+        after = ""
+        while part := await context.expected(after, 2):
+            told.append([(each.interview.id, each.pending, each.left) for each in part])
+            after = part[-1].interview.id
+        told.append(await context.recall(["row:i1", "nothing"]))
+        return Result([Delivered() for _ in batch.deliveries], notes={"row:i1": {"x": 1}})
+
+    sheet.script = [look]
+    await run_until(dispatcher_of(rig, sheet), rig.clock, lambda: told)
+    assert told[:3] == [[(f"i{n}", True, False) for n in part] for part in ((0, 1), (2, 3), (4,))]
+    assert told[3] == {}
+
+
+async def test_a_state_sink_that_is_late_for_long_is_told_once(rig_of):
+    """After ten minutes, whatever the reason."""
+    rig = await rig_of(State("sheet"))
+    await rig.event()
+    sheet = State("sheet")
+    sheet.always = lambda batch, context: Result([RetryLater("rows moved", after=1, counts=False)])
+    dispatcher = dispatcher_of(rig, sheet)
+    with capture_logs() as logs:
+        await dispatcher.start()
+        for _ in range(4):
+            rig.clock.advance(400)
+            await dispatcher._alert()
+        await dispatcher.stop(5)
+    assert [log["event"] for log in logs].count("sink out of step") == 1

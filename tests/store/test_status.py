@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert, update
 
-from connector.store import leases
+from connector.sink import REPORT, VERIFY
+from connector.store import leases, notes
 from connector.store.leases import Pause
+from connector.store.plan import VERIFY_PRIORITY
 from connector.store.schema import event, interview, sink
 from connector.store.status import SourceStatus, sinks, status
 from connector.testing import START
@@ -68,6 +70,23 @@ def test_pending_rows_and_their_age(store):
         add(store, since=START - 99_000, state=state)
     found = the_sink(store)
     assert (found.state, found.pending, found.oldest_age_seconds) == ("waiting", 3, 100.0)
+
+
+def test_a_verification_that_waits_is_not_pending(store):
+    """It waits for its time for hours, and nothing is wrong meanwhile."""
+    add(store, since=START, event_seq=None, key=VERIFY, priority=VERIFY_PRIORITY, not_before=NOW + 1)
+    found = the_sink(store)
+    assert (found.state, found.pending, found.oldest_age_seconds) == ("ok", 0, 0.0)
+
+
+def test_the_last_verification_of_the_present_destination_is_told(store):
+    """One of a destination that the sink had before is not."""
+    assert the_sink(store).in_step is None
+    store.execute(update(sink).values(destination="here"))
+    for place, at in (("there", START), ("here", START + 5)):
+        notes.write(store, "chat", place, {REPORT: {"at": at, "in_step": place == "there", "counts": {"missing": 1}}})
+    found = the_sink(store)
+    assert (found.verified_at, found.in_step, found.differences) == (START + 5, False, {"missing": 1})
 
 
 def test_a_clock_behind_the_rows_gives_no_negative_age(store):
