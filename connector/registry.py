@@ -20,13 +20,13 @@ from connector.errors import ConfigError, Problem
 from connector.sink import Sink, SinkConfig
 
 GROUP = "connector.sinks"
-BUILT_IN = ("console", "google_sheets", "slack", "webhook", "workbook")
 EXTRAS = {"google_sheets": "sheets", "slack": "slack"}
 """Type -> the extra of this distribution that brings what the type needs."""
 
 SinkClass: TypeAlias = type[Sink[Any]]
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]*")
+_NAMES_A_CLASS = re.compile(r"^SINK\s*[:=]", re.MULTILINE)
 
 
 def load_sink_class(type_name: str) -> SinkClass:
@@ -46,7 +46,17 @@ def load_sink_class(type_name: str) -> SinkClass:
 
 def known_types() -> tuple[str, ...]:
     """Names that `type` may have, sorted; nothing is imported to find them."""
-    return tuple(sorted({*BUILT_IN, *entry_points(group=GROUP).names}))
+    return tuple(sorted({*built_in_types(), *entry_points(group=GROUP).names}))
+
+
+def built_in_types() -> tuple[str, ...]:
+    """The modules of our own that name a class `SINK`, sorted; they are read and not imported."""
+    return tuple(sorted(module.name for module in iter_modules([str(_sinks_folder())]) if _names_a_class(module.name)))
+
+
+def _names_a_class(module: str) -> bool:
+    places = (_sinks_folder() / f"{module}.py", _sinks_folder() / module / "__init__.py")
+    return any(_NAMES_A_CLASS.search(place.read_text(encoding="utf-8")) for place in places if place.is_file())
 
 
 def _sinks_folder() -> Path:
@@ -107,7 +117,9 @@ def _not_imported(what: str, error: Exception, fix: str) -> ConfigError:
 
 def _missing(type_name: str, module: str) -> ConfigError:
     extra = EXTRAS.get(type_name)
-    fix = f"pip install 'hireflix-connector[{extra}]'" if extra else f"install the package that brings {module}"
+    fix = f"install the package that brings {module}"
+    if extra:
+        fix = f"pip install 'hireflix-connector[{extra}]', or `make install` in a checkout"
     return _error(f"{type_name} needs the Python module {module}, which is not installed", fix)
 
 

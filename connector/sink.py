@@ -168,7 +168,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `connector check --online`. `fix` says what a person has to do, for a warning or a problem."""
+    """One line of `connector check`. `fix` says what a person has to do, for a warning or a problem."""
 
     level: Literal["ok", "warning", "problem"]
     message: str
@@ -262,6 +262,10 @@ class Sink(ABC, Generic[ConfigT]):
     gather: ClassVar[Gather | None] = None
     priority: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Event name -> rank, smaller first; 100 for the others."""
+    resume_words: ClassVar[frozenset[str]] = frozenset()
+    """Words that a person may give when the sink is resumed: `refill`, `accept`. The next call for any key that names
+    the note `resume` finds the word there, as `{"word": …}`; the sink deletes it when it has obeyed.
+    """
 
     def __init__(self, name: str, config: ConfigT) -> None:
         """Keeps the settings; makes no connection and reads no file."""
@@ -296,8 +300,15 @@ class Sink(ABC, Generic[ConfigT]):
     async def close(self) -> None:
         """Called once at the end, also when `open` failed."""
 
+    def look(self) -> list[Finding]:
+        """What can be told at once without the network, for `connector check`: a file that is missing or broken.
+
+        Called before `open`. `check` tells it too.
+        """
+        return []
+
     async def check(self) -> list[Finding]:
-        """Can it work? Asks the destination, writes nothing, and never raises for an answer."""
+        """Can it work? Asks the destination, writes nothing, never raises for an answer. `open` was called before."""
         return []
 
 
@@ -359,5 +370,5 @@ class Previews(Protocol):
     """A sink that can show what it would write, for `connector explain`."""
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
-        """One text per delivery, as a person would read it. Writes nothing."""
+        """One text per delivery, as a person would read it. Writes nothing. `open` was called before."""
         ...

@@ -3,12 +3,15 @@
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
+import sinks
 from connector.errors import ConfigError
-from connector.registry import BUILT_IN, known_types, load_sink_class
+from connector.registry import built_in_types, known_types, load_sink_class
 
 ROOT = Path(__file__).parent.parent
 ENTRY_POINT = "[connector.sinks]\n{name} = {value}\n"
@@ -61,19 +64,14 @@ def test_a_built_in_type_is_the_module_of_that_name():
 
 
 def test_the_built_in_types_are_known():
-    assert set(BUILT_IN) <= set(known_types())
+    assert set(built_in_types()) <= set(known_types())
 
 
 def test_the_built_in_types_are_those_with_a_class():
-    """A helper that several sinks share is no type."""
-    folder = Path(__file__).parent.parent / "sinks"
-    places = [*folder.glob("*.py"), *folder.glob("*/__init__.py")]
-    have = {
-        place.parent.name if place.stem == "__init__" else place.stem
-        for place in places
-        if "\nSINK = " in place.read_text()
-    }
-    assert have == set(BUILT_IN)
+    """As importing them tells; a helper that several sinks share is no type."""
+    modules = {module.name: import_module(f"sinks.{module.name}") for module in iter_modules(sinks.__path__)}
+    assert set(built_in_types()) == {name for name, module in modules.items() if hasattr(module, "SINK")}
+    assert "table" in modules
 
 
 def test_a_helper_among_the_sinks_is_no_type():
@@ -142,7 +140,7 @@ PROGRAM = """
 import sys
 {before}
 from connector.errors import ConfigError
-from connector.registry import BUILT_IN, known_types, load_sink_class
+from connector.registry import built_in_types, known_types, load_sink_class
 try:
     {call}
 except ConfigError as error:
@@ -167,9 +165,14 @@ def test_only_the_type_asked_for_is_imported():
     assert run("load_sink_class('console')") == ["['sinks', 'sinks.console']"]
 
 
-def test_a_missing_dependency_names_the_extra():
+def test_a_missing_dependency_is_named():
     lines = run("load_sink_class('webhook')", before="sys.modules['httpx'] = None")
     assert lines[0].startswith("type: webhook needs the Python module httpx, which is not installed")
+
+
+def test_a_missing_extra_is_named_for_those_who_installed_and_for_those_with_a_checkout():
+    lines = run("load_sink_class('slack')", before="sys.modules['slack_sdk'] = None")
+    assert lines[0].endswith("(pip install 'hireflix-connector[slack]', or `make install` in a checkout)")
 
 
 def test_another_top_level_package_named_sinks_is_refused(tmp_path):

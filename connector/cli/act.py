@@ -10,7 +10,7 @@ from connector.cli import options as o
 from connector.errors import UsageError
 
 if TYPE_CHECKING:
-    from connector.config import Config
+    from connector.config import Config, SinkEntry
 
 SinkArgument = Annotated[str, typer.Argument(metavar="SINK", help="Name of the sink in the configuration.")]
 
@@ -46,7 +46,7 @@ def resume(
     """Let a paused sink go on at once.
 
     It does not matter whether a person paused it or it paused itself. A sheet that paused because many rows vanished
-    asks for a word: --refill or --accept.
+    asks for a word: --refill or --accept. A sink that knows no such word refuses it.
     """
     from connector.cli.opened import changing, transaction
     from connector.cli.terminal import counted
@@ -55,11 +55,11 @@ def resume(
     from connector.store.schema import DeliveryState
     from connector.store.views import Wanted, count_deliveries
 
-    if refill and accept:
-        raise UsageError("--refill and --accept are opposites; give one of them")
+    word = _word(refill=refill, accept=accept)
     settings = load(config)
     _require_sink(settings, sink)
-    word = "refill" if refill else "accept" if accept else None
+    if word is not None:
+        _require_word(settings.sinks[sink], word)
     with changing(settings) as connection, transaction(connection):
         leases.register(connection, {sink: settings.sinks[sink].type})
         leases.resume(connection, sink)
@@ -69,6 +69,20 @@ def resume(
             notes.write(connection, sink, destination, {"resume": {"word": word}})
         waiting = count_deliveries(connection, Wanted(sink=sink, states=(DeliveryState.PENDING,)))
     print(f"{sink} goes on; waiting for it: {counted(waiting, 'delivery', 'deliveries')}")
+
+
+def _word(*, refill: bool, accept: bool) -> str | None:
+    if refill and accept:
+        raise UsageError("--refill and --accept are opposites; give one of them")
+    return "refill" if refill else "accept" if accept else None
+
+
+def _require_word(entry: SinkEntry, word: str) -> None:
+    if word in entry.cls.resume_words:
+        return
+    known = ", ".join(f"--{known}" for known in sorted(entry.cls.resume_words))
+    hint = f"it knows {known}" if known else f"connector resume {entry.name} lets it go on"
+    raise UsageError(f"{entry.name} ({entry.type}) does not know --{word}; {hint}")
 
 
 def _require_sink(settings: Config, sink: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from connector.cli import options as o
+from connector.cli.errors import BAD_USAGE, FAILED
 
 if TYPE_CHECKING:
     from connector.config import Config
+    from connector.sink import Finding
 
 OnlineOption = Annotated[bool, typer.Option("--online", help="Also ask every destination; nothing is written there.")]
 
@@ -17,24 +20,61 @@ OnlineOption = Annotated[bool, typer.Option("--online", help="Also ask every des
 def check(config: o.ConfigOption = None, online: OnlineOption = False) -> None:
     """Check the configuration; tell all problems at once.
 
-    Warns of what is legal but odd. With --online every destination is asked too, and a problem there exits with 1.
+    Warns of what is legal but odd, and looks at the files that sinks need. With --online every destination is asked
+    instead. A sink with a problem exits with 1.
     """
     from connector.config import load
 
     settings = load(config)
-    print("ok       ", "the embedded default" if settings.path is None else settings.path)
-    _tell_sinks(settings)
+    servable = _tell_file(settings)
+    good = _tell_sinks(settings, look=not online)
     _tell_warnings(settings)
-    if online and not _ask(settings):
-        raise typer.Exit(1)
+    if not servable:
+        raise typer.Exit(BAD_USAGE)
+    if online:
+        good = _ask(settings)
+    if not good:
+        raise typer.Exit(FAILED)
 
 
-def _tell_sinks(settings: Config) -> None:
+def _tell_file(settings: Config) -> bool:
+    """Says which configuration this is; whether its store can be served."""
+    from connector.cli.opened import sqlite_file
+    from connector.errors import UsageError
+
+    try:
+        sqlite_file(settings)
+    except UsageError as error:
+        print("problem  ", error)
+        return False
+    print("ok       ", "the embedded default" if settings.path is None else settings.path)
+    return True
+
+
+def _tell_sinks(settings: Config, *, look: bool) -> bool:
+    """Says which sinks there are, and with `look` what is wrong with them; whether there was no problem."""
     from connector.cli.banner import place_of
+    from connector.cli.online import looked_at
     from connector.cli.terminal import safe
 
+    good = True
     for entry in settings.sinks.values():
-        print("ok       ", safe(f"sinks.{entry.name}: {entry.type}, {place_of(entry)}"))
+        findings = looked_at(entry.cls(entry.name, entry.config)) if look else ()
+        if all(finding.level == "ok" for finding in findings):
+            print("ok       ", safe(f"sinks.{entry.name}: {entry.type}, {place_of(entry)}"))
+        good &= _tell(f"sinks.{entry.name}", findings)
+    return good
+
+
+def _tell(name: str, findings: Sequence[Finding]) -> bool:
+    """Prints findings; whether there was no problem."""
+    from connector.cli.terminal import safe
+
+    for finding in findings:
+        print(f"{finding.level:<9}", safe(f"{name}: {finding.message}"))
+        if finding.fix:
+            print("          →", safe(finding.fix))
+    return all(finding.level != "problem" for finding in findings)
 
 
 def _tell_warnings(settings: Config) -> None:
@@ -59,13 +99,8 @@ def _ask(settings: Config) -> bool:
     import asyncio
 
     from connector.cli.online import findings_of
-    from connector.cli.terminal import safe
 
     good = True
     for name, findings in asyncio.run(findings_of(settings)):
-        for finding in findings:
-            print(f"{finding.level:<9}", safe(f"{name}: {finding.message}"))
-            if finding.fix:
-                print("          →", safe(finding.fix))
-            good &= finding.level != "problem"
+        good &= _tell(name, findings)
     return good

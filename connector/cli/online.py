@@ -1,4 +1,4 @@
-"""Asks every sink whether its destination can be used."""
+"""Asks every sink what it can tell: of what lies on this machine, or of its destination."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ async def findings_of(settings: Config) -> list[tuple[str, Sequence[Finding]]]:
     return [(sink.name, findings) for sink, findings in zip(sinks, found, strict=True)]
 
 
+def looked_at(sink: Sink[Any]) -> Sequence[Finding]:
+    """What a sink tells without the network. Never raises."""
+    try:
+        return sink.look()
+    except Exception as error:  # noqa: BLE001 - a sink of anybody's; the others are asked all the same
+        return [_failed(error)]
+
+
 async def _findings(sink: Sink[Any]) -> Sequence[Finding]:
     try:
         async with asyncio.timeout(sink.timeout), opened(sink):
@@ -31,7 +39,11 @@ async def _findings(sink: Sink[Any]) -> Sequence[Finding]:
     except TimeoutError:
         return [Finding("problem", f"no answer within {sink.timeout:g} s", "see whether this machine reaches it")]
     except Exception as error:  # noqa: BLE001 - a sink of anybody's; the others are asked all the same
-        return [Finding("problem", f"the check failed: {place_of(error)}", "tell the author of the sink")]
+        return [_failed(error)]
+
+
+def _failed(error: Exception) -> Finding:
+    return Finding("problem", f"the check failed: {place_of(error)}", "tell the author of the sink")
 
 
 @asynccontextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -25,10 +27,16 @@ from connector.store.leases import Lease
 from connector.store.settle import Settlement
 from connector.store.store import SqliteStore
 
+T = TypeVar("T")
+
 BUSY_REST = 0.1
 """Seconds that a lane leaves the machine to the receiver after a full batch, or a look in vain, in hot times."""
 HOT_GROUP = 8
 HOT_SECONDS = 0.25
+LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.05, 4.0, 5.0
+"""A look in vain that cost more than so many seconds of work is followed by a break so many times as long, with a
+limit in seconds.
+"""
 FAULT_REST = 5.0
 """Seconds that a lane rests after a fault of its own."""
 STORE_REST = 1.0
@@ -133,12 +141,12 @@ class Lane:
             return self._rest.until
         await self._gather()
         now = self._clock.now()
-        look = await self._store.read(lambda connection: self._look(connection, now))
+        look, cost = await self._store.read(lambda connection: _costed(lambda: self._look(connection, now)))
         if self._stopping:
             return None
         self._was_full = look.claim is not None and load.row_count(look.claim) >= self.sink.max_batch
         if look.claim is None:
-            self._yield()
+            self._yield(cost)
             return look.look_at
         lease = await self._holding.mark(look.claim, state_sink=self.sink.state)
         if lease is None:
@@ -148,11 +156,14 @@ class Lane:
             self._yield()
         return self._clock.now()
 
-    def _yield(self) -> None:
-        """Leaves the machine to the receiver for a moment while the intake is hot, whoever wakes the lane."""
+    def _yield(self, cost: float = 0.0) -> None:
+        """Takes a break, whoever wakes the lane: for the receiver while the intake is hot, and for the other lanes
+        after a look in vain that was dear (`cost` in seconds), because all look through one thread.
+        """
         intake = self._store.load
-        if intake.group >= HOT_GROUP and asyncio.get_running_loop().time() - intake.at < HOT_SECONDS:
-            self._break = Rest.of(self._clock.now(), BUSY_REST)
+        is_hot = intake.group >= HOT_GROUP and asyncio.get_running_loop().time() - intake.at < HOT_SECONDS
+        seconds = min(LOOK_SHARE * cost, LOOK_REST) if cost > LOOK_DEAR else 0.0
+        self._break = Rest.of(self._clock.now(), max(seconds, BUSY_REST if is_hot else 0.0))
 
     def _was_resumed(self, connection: Connection) -> bool:
         """Whether a person ended the rest of this sink."""
@@ -269,3 +280,9 @@ class Lane:
                 return False
             else:
                 return True
+
+
+def _costed(work: Callable[[], T]) -> tuple[T, float]:
+    """A result and the seconds of work that its thread had with it; waiting for others does not count."""
+    before = time.thread_time()
+    return work(), time.thread_time() - before

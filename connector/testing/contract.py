@@ -206,6 +206,14 @@ class SinkContract(SinkHarness):
         assert all(finding.fix for finding in findings if finding.level != "ok")
         assert self._held() == before
 
+    def test_a_look_finds_and_writes_nothing(self) -> None:
+        """Before `open`, and without the network."""
+        before = self._held()
+        findings = self.make_sink().look()
+        assert all(isinstance(finding, Finding) for finding in findings)
+        assert all(finding.fix for finding in findings if finding.level != "ok")
+        assert self._held() == before
+
     def test_a_preview_writes_nothing(self) -> None:
         before = self._held()
 
@@ -215,8 +223,9 @@ class SinkContract(SinkHarness):
                 pytest.skip("the sink has no preview")
             context = FakeContext()
             some = self._some(sink, min(3, sink.max_batch))
-            texts = await sink.preview(Batch("b", context.now(), some, notes_for(sink, some, context)), context)
-            return len(texts), len(some)
+            batch = Batch("b", context.now(), some, notes_for(sink, some, context))
+            async with opened(sink):
+                return len(await sink.preview(batch, context)), len(some)
 
         texts, deliveries = asyncio.run(preview())
         assert texts == deliveries
@@ -269,5 +278,7 @@ class SinkContract(SinkHarness):
         if self._has("break_destination"):
             self.break_destination()
         told = [*self._reasons(), caplog.text]
-        told += [f"{finding.message} {finding.fix}" for finding in asyncio.run(self._check())]
+        told += [
+            f"{finding.message} {finding.fix}" for finding in (*self.make_sink().look(), *asyncio.run(self._check()))
+        ]
         assert [secret for secret in secrets_of(self.make_sink().config) if secret in "\n".join(told)] == []

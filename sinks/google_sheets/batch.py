@@ -94,7 +94,7 @@ def row_write(tab: str, view: View, layout: Layout, part: Part, nonce: str) -> S
 
 def _share(tab: str, view: View, layout: Layout, part: Part, *, nonce: str, work: Sequence[Request]) -> Share:
     guard = next_guard(view, nonce)
-    made = [] if view.exists else [_new_tab(view, layout)]
+    made = [] if view.exists else [_new_tab(view, layout), requests.mark_made(view.sheet_id)]
     hold = columns.hold_requests(view, layout, first_number(view.sheet_id) - 1)
     batch = [*made, requests.guard(view.sheet_id, *guard), *hold, *work, *_prunes(view)]
     keys = _expected_keys(view, part)

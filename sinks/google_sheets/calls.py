@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from connector.http import retry_after
 from connector.sink import Context, Token
 from sinks.google_sheets.errors import CallFailed, Trouble
+from sinks.google_sheets.ground import Ground
 from sinks.google_sheets.replies import Book, Columns
 from sinks.google_sheets.requests import Request
 from sinks.google_sheets.sheets import Sheets
@@ -49,6 +50,10 @@ class Calls:
     async def values(self, filters: Sequence[Request]) -> Columns:
         await self._claim(READ)
         return await self._counted(READ, self._sheets.values(filters))
+
+    async def ground(self) -> Ground:
+        await self._claim(READ)
+        return await self._counted(READ, self._sheets.ground())
 
     async def read(self, filters: Sequence[Request]) -> Book:
         await self._claim(READ)

@@ -67,6 +67,11 @@ class GoogleSheetsConfig(SinkConfig):
         """Whether each position has a tab of its own."""
         return is_per_position(self.worksheet)
 
+    style: bool = Field(
+        default=True,
+        description="Give a tab that we make its looks, and add a Summary; one that is there stays as it is.",
+    )
+
     @model_validator(mode="after")
     def _some_key(self) -> GoogleSheetsConfig:
         if self.credentials_file is None and self.credentials is None:

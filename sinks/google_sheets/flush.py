@@ -22,6 +22,7 @@ from sinks.google_sheets.ledger import MOVED, Ledger
 from sinks.google_sheets.look import Look, has_shrunk, look, titles_of, understand
 from sinks.google_sheets.narrowing import Narrowing, Verdict
 from sinks.google_sheets.plan import Due, Limits, Part, Spent, key_rows, sort_out, take_part, zone_of
+from sinks.google_sheets.polish import Wardrobe, polish
 from sinks.google_sheets.protection import closed_fields
 from sinks.google_sheets.reading import View, key_count, read_view
 from sinks.google_sheets.repair import Repairs
@@ -44,6 +45,7 @@ class Memory:
     recent: Mapping[str, Look] = field(default_factory=dict)
     recent_at: int = 0
     narrowing: Narrowing = field(default_factory=Narrowing)
+    wardrobe: Wardrobe = field(default_factory=Wardrobe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Flush:
             return RetryLater("no quota left", after=wait.seconds, counts=False)
         if not any(tab.moving or tab.in_repair for tab in self._ledger.tabs.values()):
             self._memory.recent, self._memory.recent_at = self._seen, self._context.now()
+            seen = [(each.view, each.layout) for each in self._seen.values()]
+            await polish(self._calls, seen, self._config, self._memory.wardrobe)
         return CHANGING
 
     async def _begin(self) -> dict[str, Look]:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from sinks.google_sheets.replies import Book, Cell, Grid, Metadata, Tab, UserValue
-from sinks.google_sheets.requests import COLUMN_TAG, GUARD_TAG
+from sinks.google_sheets.requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG
 from sinks.table import header_key
 
 TOP_ROWS = 20
@@ -40,6 +40,7 @@ class View:
     `header` has one text per column of the grid, `tags` the marks by column. `keys` is the key column by row of the
     grid, `""` for a blank cell, for the header and what is above it, without trailing blanks; `None` when the reply
     did not hold it.
+    `bare`: we made the tab, and it has not got its looks yet.
     """
 
     sheet_id: int
@@ -53,6 +54,7 @@ class View:
     keys: Sequence[str] | None
     exists: bool = True
     header_row: int = 0
+    bare: bool = False
 
     @property
     def newest_guard(self) -> int:
@@ -109,6 +111,7 @@ def read_view(
         guards=_guards(tab.developer_metadata),
         keys=_keys(narrow, key_column, row),
         header_row=row,
+        bare=_is_bare(tab.developer_metadata),
     )
 
 
@@ -153,6 +156,11 @@ def _column_tags(metadata: Iterable[Metadata]) -> Sequence[Tag]:
 def _guards(metadata: Iterable[Metadata]) -> Sequence[Guard]:
     guards = (Guard(each.metadata_id, each.metadata_value) for each in metadata if each.metadata_key == GUARD_TAG)
     return tuple(sorted(guards))
+
+
+def _is_bare(metadata: Iterable[Metadata]) -> bool:
+    marks = {each.metadata_key for each in metadata}
+    return MADE_TAG in marks and SETUP_TAG not in marks
 
 
 def _keys(blocks: Sequence[Grid], column: int | None, header_row: int) -> Sequence[str] | None:

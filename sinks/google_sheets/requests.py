@@ -19,6 +19,10 @@ COLUMN_TAG = "hf.col"
 GUARD_TAG = "hf.guard"
 """Key of the developer metadata that counts the writes to a tab; its value is the nonce of one write."""
 WIDTH_TAG = "hf.width"
+MADE_TAG = "hf.made"
+"""Key of the developer metadata that marks a tab that we made."""
+SETUP_TAG = "hf.setup"
+"""Key of the developer metadata that marks a tab that has its looks."""
 
 DATE_FORMAT = {"type": "DATE_TIME", "pattern": "yyyy-mm-dd hh:mm"}
 
@@ -62,6 +66,19 @@ def add_sheet(sheet_id: int, title: str, rows: int, width: int) -> Request:
 def guard(sheet_id: int, number: int, nonce: str) -> Request:
     """Makes the batch land at most once: refused, with all of it, when the number is in use."""
     return _create(GUARD_TAG, nonce, {"sheetId": sheet_id}, number)
+
+
+def mark_made(sheet_id: int) -> Request:
+    return _create(MADE_TAG, "1", {"sheetId": sheet_id}, None)
+
+
+def mark_dressed(sheet_id: int, number: int) -> Request:
+    """Makes a second batch that dresses the same tab fail."""
+    return _create(SETUP_TAG, "1", {"sheetId": sheet_id}, number)
+
+
+def tag_spreadsheet(key: str, value: str) -> Request:
+    return _create(key, value, {"spreadsheet": True}, None)
 
 
 def prune(number: int) -> Request:
@@ -196,6 +213,11 @@ def top_range(title: str, rows: int) -> str:
 def column_range(title: str, column: int) -> str:
     """One column in A1 notation."""
     return f"{_quoted(title)}!{column_letters(column)}:{column_letters(column)}"
+
+
+def cell_range(title: str, row: int, column: int) -> str:
+    """One cell in A1 notation."""
+    return f"{_quoted(title)}!{column_letters(column)}{row + 1}"
 
 
 def _quoted(title: str) -> str:

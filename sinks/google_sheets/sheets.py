@@ -15,6 +15,7 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble, unreadable
+from sinks.google_sheets.ground import GROUND_FIELDS, Ground
 from sinks.google_sheets.replies import (
     PROTECTED_FIELDS,
     READ_FIELDS,
@@ -34,6 +35,7 @@ T = TypeVar("T")
 _BOOK = msgspec.json.Decoder(Book)
 _COLUMNS = msgspec.json.Decoder(Columns)
 _WRITTEN = msgspec.json.Decoder(Written)
+_GROUND = msgspec.json.Decoder(Ground)
 
 
 class Sheets:
@@ -64,6 +66,10 @@ class Sheets:
     async def protection(self) -> Book:
         """Which parts of the tabs are protected, without cells."""
         return await self._run(lambda: self._reading(lambda client: client.tabs(PROTECTED_FIELDS), _BOOK))
+
+    async def ground(self) -> Ground:
+        """All tabs and the ids that are in use, without cells."""
+        return await self._run(lambda: self._reading(lambda client: client.tabs(GROUND_FIELDS), _GROUND))
 
     async def read(self, filters: Sequence[Request]) -> Book:
         """The parts that the filters select."""

@@ -22,7 +22,7 @@ from connector.sink import (
     SinkBroken,
 )
 from sinks.google_sheets import upkeep
-from sinks.google_sheets.account import Account
+from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
@@ -104,6 +104,14 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
             return await self._sheets.account()
         except CallFailed as error:
             raise SinkBroken(error.failure.reason, error.failure.fix) from error
+
+    def look(self) -> list[Finding]:
+        """Reads the service account's key."""
+        try:
+            load_account(self.config)
+        except CallFailed as error:
+            return [_problem(error)]
+        return []
 
     async def check(self) -> list[Finding]:
         """Opens the spreadsheet, and tries whether it may be edited by a write that changes nothing."""

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from connector.sink import Finding, SinkBroken
+from sinks.workbook.book import load
 from sinks.workbook.files import lock_beside
-from sinks.workbook.flush import load
 
 _RIGHTS = "give the service's user the right to write there, or choose another `path`"
 

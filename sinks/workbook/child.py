@@ -20,7 +20,7 @@ from sinks.workbook.memory import Flushed, Order
 CHILD_SECONDS = 170.0
 """The longest a rewrite may take; less than the sink's own `timeout`."""
 
-_Answer: TypeAlias = Flushed | InUseError | RuntimeError | tuple[str, str]
+_Answer: TypeAlias = Flushed | InUseError | RuntimeError | tuple[str, str, bool]
 
 
 def flush_in_child(order: Order) -> Flushed:
@@ -39,7 +39,8 @@ def flush_in_child(order: Order) -> Flushed:
     if isinstance(answer, Exception):
         raise answer
     if isinstance(answer, tuple):
-        raise SinkBroken(*answer)
+        reason, fix, until_person = answer
+        raise SinkBroken(reason, fix, until_person=until_person)
     return answer
 
 
@@ -56,7 +57,7 @@ def _answer(order: Order) -> _Answer:
     except InUseError as error:
         return error
     except SinkBroken as broken:
-        return broken.reason, broken.fix
+        return broken.reason, broken.fix, broken.until_person
     except Exception as error:  # noqa: BLE001 - told by its kind alone, because a message could show a cell
         return RuntimeError(f"the rewrite failed with {type(error).__name__}")
 

@@ -38,7 +38,11 @@ class WorkbookConfig(SinkConfig):
     columns: Columns = Field(
         default=DEFAULT_COLUMNS, description="The columns, from left to right in a new file: field and title."
     )
-    on_delete: Literal["mark", "clear"] = Field(
+    on_delete: Literal["mark", "clear", "remove"] = Field(
         default="mark",
-        description='The row of a deleted interview: "mark" = its stage says so, "clear" = only id and stage stay.',
+        description=(
+            'The row of a deleted interview: "mark" = its stage says so, "clear" = only id and stage stay, '
+            '"remove" = it goes, with what people wrote in it.'
+        ),
     )
+    recreate: bool = Field(default=False, description="Whether a row that people deleted is written again.")

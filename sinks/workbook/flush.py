@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import openpyxl
-from openpyxl.packaging.custom import IntProperty
 from openpyxl.workbook import Workbook
-from openpyxl.worksheet.worksheet import Worksheet
 
 from connector.sink import SinkBroken
-from sinks.table import KEY, clean_text
+from sinks.table import clean_text
 from sinks.workbook import files
-from sinks.workbook.look import dress
-from sinks.workbook.memory import Flushed, Order
-from sinks.workbook.parts import refuse_what_would_be_lost
-from sinks.workbook.tab import Tab, cell_text, find_header, likely_header, place_columns
+from sinks.workbook.book import flush_number, load, new_book, open_tab, stamp
+from sinks.workbook.cells import cell_text
+from sinks.workbook.memory import Flushed, Memory, Order, Sight
+from sinks.workbook.tab import Tab
+from sinks.workbook.tags import write_tags
 
 ROWS_MAX = 10_000
 """Most rows of a workbook; beyond it a rewrite takes too long."""
-FLUSH_PROPERTY = "connector_flush"
-"""Custom document property with the number of the last rewrite; office programs keep it."""
 
 
 def flush(order: Order) -> Flushed:
@@ -46,82 +41,51 @@ def flush(order: Order) -> Flushed:
         raise files.broken_by(error) from error
 
 
-def new_book() -> Workbook:
-    """A workbook without any tab."""
-    book = openpyxl.Workbook()
-    book.remove(book.worksheets[0])
-    return book
-
-
-def load(path: Path) -> Workbook:
-    """The workbook in the file. `SinkBroken` when it cannot be read, or would lose something by a rewrite."""
-    try:
-        refuse_what_would_be_lost(path)
-        return openpyxl.load_workbook(path, rich_text=True)
-    except SinkBroken:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise SinkBroken(
-            f"the workbook cannot be read ({type(error).__name__})",
-            "repair it in an office program, or move it away: a new one is made and filled",
-        ) from error
-
-
 def _rewrite(order: Order, path: Path, before: files.Identity | None, book: Workbook) -> Flushed:
-    memory, found = order.memory, _flush_number(book)
+    memory = order.memory if before else replace(order.memory, deleted=frozenset())
     known = memory.columns if before else ()
+    found = flush_number(book)
     tab = open_tab(book, order, known)
-    lost = memory.lost({key for key in memory.rows if _place(tab, key)}, found)
-    written = _update(tab, order, lost) | _append(tab, order)
-    lost -= order.rows.keys()
+    there = {key for key in memory.rows if _place(tab, key)}
+    seen = _sight(memory, there, found, order)
+    written = _update(tab, order, seen.lost) | _append(tab, order, seen.deleted) | _remove(tab, order)
     number = max(memory.flush, found or 0) + 1
-    fields = [column.field for column in order.columns]
     if written or not tab.columns.keys() <= set(known):
-        _stamp(book, number)
+        write_tags(tab.sheet, tab.header, tab.columns)
+        stamp(book, number)
         files.replace(path, before, book.save)
-        memory = replace(memory, flush=number, rows=memory.after(number, written, lost))
+        memory = replace(memory, flush=number)
+    memory = replace(memory, rows=memory.after(memory.flush, written, seen.lost - order.rows.keys()))
+    back = (memory.deleted & there) | {key for key in memory.removed if _place(tab, key)}
+    return _flushed(order, replace(memory, deleted=seen.deleted), list(tab.columns), seen.lost | back, known)
+
+
+def _sight(memory: Memory, there: Collection[str], found: int | None, order: Order) -> Sight:
+    """What became of our rows. `SinkBroken` when so many are gone that a person has to say what is meant."""
+    seen = memory.compare(there, found)
+    if order.recreate:
+        return seen.recreated()
+    rows = len(memory.rows.keys() - memory.deleted)
+    if seen.emptied(rows) and not order.accept:
+        raise SinkBroken(
+            f"{len(seen.newly)} of {rows} rows are gone from the workbook at once",
+            "connector resume SINK --accept leaves them deleted, connector resume SINK --refill writes them again",
+            until_person=True,
+        )
+    return seen
+
+
+def _flushed(
+    order: Order, memory: Memory, placed: Sequence[str], doubtful: Collection[str], known: Sequence[str]
+) -> Flushed:
+    """What there is to remember now, and to write next: all rows, when dates or columns changed."""
+    removed = {key for key, row in order.rows.items() if row.removed}
+    fields = [column.field for column in order.columns]
     changed = memory.zone not in {"", order.zone} or (known and not set(fields) <= set(known))
-    again = memory.rows.keys() - order.rows.keys() if changed else lost
-    return Flushed(replace(memory, zone=order.zone, columns=fields), list(tab.columns), again)
-
-
-def open_tab(book: Workbook, order: Order, known: Sequence[str]) -> Tab:
-    """The tab with all its columns; made when there is none. `known` are the fields that had a column before: with
-    any, a missing tab or key column is people's doing and not made again.
-    """
-    sheet = _find_sheet(book, order, known)
-    header = find_header(sheet, order.columns) if known else likely_header(sheet, order.columns)
-    if header is None and known:
-        raise SinkBroken(
-            "the column that names the interview of each row is gone",
-            f'give that column its title "{_key_title(order)}" again, or move the file away: a new one is made',
-        )
-    columns = place_columns(sheet, header or 1, order.columns, known)
-    if header is None:
-        dress(sheet, order.columns)
-    return Tab(sheet, header or 1, columns)
-
-
-def _find_sheet(book: Workbook, order: Order, known: Sequence[str]) -> Worksheet:
-    titled = [sheet for sheet in book.worksheets if sheet.title.casefold() == order.worksheet.casefold()]
-    if titled:
-        return titled[0]
-    if not known:
-        made: Worksheet = book.create_sheet(order.worksheet)
-        return made
-    renamed = [sheet for sheet in book.worksheets if find_header(sheet, order.columns) is not None]
-    if len(renamed) != 1:
-        raise SinkBroken(
-            f'the tab "{order.worksheet}" is gone',
-            "give the tab its name again, or move the file away: a new one is made and filled",
-        )
-    return renamed[0]
-
-
-def _key_title(order: Order) -> str:
-    return next(column.title for column in order.columns if column.field == KEY)
+    again = {*(memory.rows.keys() - memory.deleted if changed else ()), *doubtful} - order.rows.keys()
+    memory = memory.without(removed)
+    memory = replace(memory, zone=order.zone, columns=fields, removed=(memory.removed - order.rows.keys()) | removed)
+    return Flushed(memory, placed, again)
 
 
 def _update(tab: Tab, order: Order, lost: Collection[str]) -> set[str]:
@@ -129,7 +93,7 @@ def _update(tab: Tab, order: Order, lost: Collection[str]) -> set[str]:
     columns = {column.field: column for column in order.columns}
     written: set[str] = set()
     for key, row in order.rows.items():
-        place = _place(tab, key)
+        place = None if row.removed else _place(tab, key)
         if place:
             due = (replace(row, applied=None) if key in lost else row).due(tab.columns)
             for name in due:
@@ -138,9 +102,10 @@ def _update(tab: Tab, order: Order, lost: Collection[str]) -> set[str]:
     return written
 
 
-def _append(tab: Tab, order: Order) -> set[str]:
-    """Adds a row for each interview that has none; those interviews."""
-    missing = [key for key in order.rows if not _place(tab, key)]
+def _append(tab: Tab, order: Order, deleted: Collection[str]) -> set[str]:
+    """Adds a row for each interview that has none and shall have one; those interviews."""
+    wanted = (key for key, row in order.rows.items() if not row.removed and key not in deleted)
+    missing = [key for key in wanted if not _place(tab, key)]
     if len(tab.rows) + len(missing) > ROWS_MAX:
         raise SinkBroken(
             f"a workbook holds at most {ROWS_MAX} interviews",
@@ -154,25 +119,20 @@ def _append(tab: Tab, order: Order) -> set[str]:
     return set(missing)
 
 
+def _remove(tab: Tab, order: Order) -> set[str]:
+    """Takes out the rows that shall not be there; those interviews."""
+    gone = {key: _cell_of(key) for key, row in order.rows.items() if row.removed and _place(tab, key)}
+    if gone:
+        tab.remove(gone.values())
+    return set(gone)
+
+
 def _place(tab: Tab, key: str) -> int | None:
-    return tab.rows.get(cell_text(clean_text(key)))
+    return tab.rows.get(_cell_of(key))
 
 
-def _flush_number(book: Workbook) -> int | None:
-    found = [prop.value for prop in _properties(book) if prop.name == FLUSH_PROPERTY]
-    return found[0] if found and isinstance(found[0], int) else None
-
-
-def _stamp(book: Workbook, number: int) -> None:
-    properties = _properties(book)
-    if FLUSH_PROPERTY in properties.names:
-        del properties[FLUSH_PROPERTY]
-    properties.append(IntProperty(name=FLUSH_PROPERTY, value=number))
-    book.calculation.fullCalcOnLoad = True  # a rewrite keeps people's formulas but not their last results
-
-
-def _properties(book: Workbook) -> Any:
-    return book.custom_doc_props  # type: ignore[attr-defined]  # the stubs miss it
+def _cell_of(key: str) -> str:
+    return cell_text(clean_text(key))
 
 
 def _release(book: Workbook) -> None:

@@ -9,20 +9,14 @@ from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
-from connector.sink import STAGE_WORDS, Stage
+from connector.sink import STAGE_WORDS
+from sinks.palette import HEADER_COLOUR, STAGE_COLOURS
 from sinks.table import Column, Kind
 
 WIDTHS = {Kind.TEXT: 22, Kind.NUMBER: 8, Kind.DATETIME: 17, Kind.LINK: 9}
 """Characters."""
 _WIDE = {"candidate_email": 30, "position_name": 28, "interview_id": 27, "stage": 13}
-STAGE_COLOURS = {
-    Stage.PENDING: "EDEDED",
-    Stage.TO_EVALUATE: "FFF2CC",
-    Stage.SHORTLISTED: "D9EAD3",
-    Stage.DISCARDED: "F4CCCC",
-    Stage.DELETED: "BFBFBF",
-}
-_HEADER_FILL = PatternFill("solid", start_color="F3F3F3")
+_HEADER_FILL = PatternFill("solid", start_color=HEADER_COLOUR)
 _COLOURED_ROWS = 20_000
 
 

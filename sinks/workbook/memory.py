@@ -14,6 +14,9 @@ from sinks.table import KEY, Column, Kind, cell_values, wall_time
 TABLE_NOTE = "table"
 """Name of the note about the table as a whole."""
 
+RESUME_NOTE = "resume"
+"""Name of the note with the word of the person who resumed the sink."""
+
 Written: TypeAlias = str | int | float | None
 """A cell as it is written and remembered: text, a number, a URL, or wall time as ISO 8601 text."""
 
@@ -31,21 +34,27 @@ class Memory:
 
     `flush` numbers the rewrites and stands in the file as well: a smaller number there means that somebody saved an
     older copy over ours. `rows` says in which rewrite each row was last written. `columns` are the fields that have
-    been given a column, `zone` the time zone of the dates.
+    been given a column, `zone` the time zone of the dates. `deleted` are rows that people took out, `removed` those
+    that we took out because their interviews were deleted.
     """
 
     flush: int = 0
     zone: str = ""
     columns: Sequence[str] = ()
     rows: Mapping[str, int] = field(default_factory=dict)
+    deleted: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
 
     @classmethod
     def from_note(cls, note: Note | None) -> Memory:
         note = note or {}
-        return cls(note.get("flush", 0), note.get("zone", ""), note.get("columns", ()), note.get("rows", {}))
+        rows, deleted, removed = note.get("rows", {}), note.get("deleted", ()), note.get("removed", ())
+        columns = note.get("columns", ())
+        return cls(note.get("flush", 0), note.get("zone", ""), columns, rows, frozenset(deleted), frozenset(removed))
 
     def to_note(self) -> Note:
-        return {"flush": self.flush, "zone": self.zone, "columns": list(self.columns), "rows": dict(self.rows)}
+        table = {"flush": self.flush, "zone": self.zone, "columns": list(self.columns), "rows": dict(self.rows)}
+        return {**table, "deleted": sorted(self.deleted), "removed": sorted(self.removed)}
 
     def size_with(self, keys: Iterable[str]) -> int:
         """About how many rows the table has with these."""
@@ -53,26 +62,63 @@ class Memory:
 
     def without(self, keys: Collection[str]) -> Memory:
         """The same, not knowing these rows any more."""
-        return replace(self, rows={key: flush for key, flush in self.rows.items() if key not in keys})
+        rows = {key: flush for key, flush in self.rows.items() if key not in keys}
+        return replace(self, rows=rows, deleted=self.deleted.difference(keys), removed=self.removed.difference(keys))
 
-    def lost(self, present: Collection[str], file_flush: int | None) -> set[str]:
-        """Interviews whose rows vanished, or fell back to what an older copy of the file held: `file_flush` is the
-        number found in the file, `None` when it has none.
+    def compare(self, present: Collection[str], file_flush: int | None) -> Sight:
+        """What became of the rows since: `file_flush` is the number found in the file, `None` when it has none.
+
+        A row that was in the version that people saved, and is not there now, was deleted by them. One that is newer
+        than that version was lost with it. Without a number nobody can tell, and what is missing counts as lost.
         """
         older = self.flush if file_flush is None else file_flush
-        return {key for key, flush in self.rows.items() if key not in present or flush > older}
+        stale = {key for key, flush in self.rows.items() if flush > older}
+        absent = self.rows.keys() - present
+        deleted = absent - stale if file_flush is not None else set()
+        still = self.deleted & absent
+        lost = (stale | absent) - deleted - still
+        return Sight(frozenset(lost), still.union(deleted), frozenset(deleted - still))
 
     def after(self, flush: int, written: Iterable[str], lost: Iterable[str]) -> Mapping[str, int]:
         """`rows` after rewrite number `flush`; what is lost counts as newer than the file until it is written."""
         return {**self.rows, **dict.fromkeys(lost, flush + 1), **dict.fromkeys(written, flush)}
 
 
+FUSE_ROWS, FUSE_SHARE = 10, 0.2
+"""More than both at once is no tidying up: somebody emptied the tab."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look at the file says of the rows that are remembered.
+
+    `lost` vanished, or fell back to what an older copy held, and have to be written again. `deleted` were taken out by
+    people, `newly` those of them just now.
+    """
+
+    lost: frozenset[str]
+    deleted: frozenset[str]
+    newly: frozenset[str] = frozenset()
+
+    def emptied(self, rows: int) -> bool:
+        """Whether so many of the `rows` are gone at once that a person has to say whether that was meant."""
+        return len(self.newly) > max(FUSE_ROWS, FUSE_SHARE * rows)
+
+    def recreated(self) -> Sight:
+        """The same, with everything that people deleted to be written again."""
+        return Sight(self.lost | self.deleted, frozenset())
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one interview's row has to show, and what was last written to it (`None`: nobody remembers)."""
+    """What one interview's row has to show, and what was last written to it (`None`: nobody remembers).
+
+    `removed`: there shall be no row.
+    """
 
     values: Mapping[str, Written]
     applied: Mapping[str, Written] | None = None
+    removed: bool = False
 
     def due(self, placed: Iterable[str]) -> list[str]:
         """Fields whose cells have to be written: those that changed since they were last written. A cell that a
@@ -88,7 +134,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What one rewrite has to do: `rows` by interview id, into the tab `worksheet` of the file at `path`."""
+    """What one rewrite has to do: `rows` by interview id, into the tab `worksheet` of the file at `path`.
+
+    `recreate`: rows that people deleted are written again. `accept`: a person said that many of them were meant to be
+    deleted.
+    """
 
     path: Path
     worksheet: str
@@ -96,6 +146,8 @@ class Order:
     zone: str
     memory: Memory
     rows: Mapping[str, Row]
+    recreate: bool = False
+    accept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

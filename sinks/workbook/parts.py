@@ -73,8 +73,13 @@ def refuse_what_would_be_lost(path: Path) -> None:
 
 
 def _lost_parts(archive: zipfile.ZipFile) -> set[str]:
-    names = [name.lower() for name in archive.namelist()]
+    names = [name.lower() for name in archive.namelist() if not _is_empty_drawing(archive, name)]
     return {word for start, word in _LOST_PARTS.items() if any(name.startswith(start) for name in names)}
+
+
+def _is_empty_drawing(archive: zipfile.ZipFile, name: str) -> bool:
+    """LibreOffice adds a drawing with nothing in it; whatever there is to see hangs on an anchor."""
+    return name.lower().startswith("xl/drawings/drawing") and b"Anchor" not in archive.read(name)
 
 
 def _lost_extensions(archive: zipfile.ZipFile) -> set[str]:

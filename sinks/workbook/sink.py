@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -22,12 +23,23 @@ from connector.sink import (
     Result,
     RetryLater,
     Sink,
+    Stage,
     Token,
 )
 from sinks.workbook.child import flush_in_child
 from sinks.workbook.config import WorkbookConfig
 from sinks.workbook.files import InUseError, alone_at
-from sinks.workbook.memory import TABLE_NOTE, Flushed, Memory, Order, Row, Written, row_note, wanted_values
+from sinks.workbook.memory import (
+    RESUME_NOTE,
+    TABLE_NOTE,
+    Flushed,
+    Memory,
+    Order,
+    Row,
+    Written,
+    row_note,
+    wanted_values,
+)
 
 PAUSE_SECONDS = 2.0
 """Least time between two rewrites."""
@@ -58,7 +70,7 @@ class Workbook(Sink[WorkbookConfig]):
         return f"{os.path.abspath(self.config.path)}#{self.config.worksheet}"  # noqa: PTH100 - resolve() would read
 
     def keys(self, delivery: Delivery) -> Iterable[str]:
-        return TABLE_NOTE, row_note(delivery.key)
+        return TABLE_NOTE, RESUME_NOTE, row_note(delivery.key)
 
     async def open(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="workbook")
@@ -98,10 +110,14 @@ class Workbook(Sink[WorkbookConfig]):
         """The blocking part; thousands of rows take their time to compare, too."""
         config, rows = self.config, self._rows(batch)
         gone = {delivery.key for delivery in batch.deliveries} - rows.keys()
+        word = batch.notes.get(RESUME_NOTE, {}).get("word")
         order = Order(config.path, config.worksheet, config.columns, config.timezone, memory.without(gone), rows)
+        order = replace(order, recreate=config.recreate or word == "refill", accept=word == "accept")
         with alone_at(config.path):
             done = flush(order)
         notes = {**_notes(done, rows), **dict.fromkeys(map(row_note, gone))}
+        if word is not None:
+            notes[RESUME_NOTE] = None
         return Result([Delivered() for _ in batch.deliveries], notes, dict.fromkeys(done.again, timedelta()))
 
     def _rows(self, batch: Batch) -> dict[str, Row]:
@@ -110,11 +126,16 @@ class Workbook(Sink[WorkbookConfig]):
         """
         return {
             delivery.key: Row(
-                self._values(delivery.interview), batch.notes.get(row_note(delivery.key), {}).get("values")
+                self._values(delivery.interview),
+                batch.notes.get(row_note(delivery.key), {}).get("values"),
+                removed=self._is_removed(delivery.interview),
             )
             for delivery in batch.deliveries
             if delivery.interview is not None and delivery.interview.id == delivery.key
         }
+
+    def _is_removed(self, interview: Interview) -> bool:
+        return self.config.on_delete == "remove" and interview.stage is Stage.DELETED
 
     def _values(self, interview: Interview) -> dict[str, Written]:
         config = self.config
@@ -124,6 +145,8 @@ class Workbook(Sink[WorkbookConfig]):
     def _readable(self, delivery: Delivery) -> str:
         if delivery.interview is None:
             return "nothing"
+        if self._is_removed(delivery.interview):
+            return "no row: the interview was deleted"
         values = self._values(delivery.interview)
         return "\n".join(f"{column.title}: {_shown(values[column.field])}" for column in self.config.columns)
 
@@ -137,7 +160,10 @@ def _flush_here(order: Order) -> Flushed:
 def _notes(done: Flushed, rows: dict[str, Row]) -> dict[str, Note | None]:
     notes: dict[str, Note | None] = {TABLE_NOTE: done.memory.to_note()}
     for key, row in rows.items():
-        notes[row_note(key)] = {"values": {name: row.values[name] for name in done.placed}}
+        if row.removed:
+            notes[row_note(key)] = None
+        elif key not in done.memory.deleted:  # a deleted row that comes back shows what it showed
+            notes[row_note(key)] = {"values": {name: row.values[name] for name in done.placed}}
     return notes
 
 

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import copy
-import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from openpyxl.cell import Cell, MergedCell
-from openpyxl.cell.rich_text import CellRichText
 from openpyxl.styles import Font
-from openpyxl.styles.numbers import is_date_format
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.cell_range import CellRange
 from openpyxl.worksheet.worksheet import Worksheet
 
 from connector.sink import SinkBroken
-from sinks.table import CUT_MARK, KEY, LINK_TEXT, Column, Kind, header_key
+from sinks.table import KEY, Column, Kind, header_key
+from sinks.workbook.cells import is_used, text_of, write_cell
 from sinks.workbook.memory import Written
+from sinks.workbook.tags import has_other_names, renamed_columns, tagged_cells
 
 HEADER_ROWS = 20
 """The header is looked for in so many rows from the top."""
 GRID_ROWS = 1_048_576
 """Rows of a tab (Excel, Specifications and limits)."""
-TEXT_MAX = 32_767
-"""UTF-16 units of a cell's text (Excel, Specifications and limits)."""
-
-DATE_FORMAT = "yyyy-mm-dd hh:mm"
-TEXT_FORMAT = "@"  # a text that a person edits stays text: no lost zeros, no formula out of a name
-_LINK_FONT = Font(color="0563C1", underline="single")
-_ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
-_LOOKS_LIKE_UNDERSCORE = "\N{FULLWIDTH LOW LINE}"
 
 
 def _cells(sheet: Worksheet) -> dict[tuple[int, int], Cell | MergedCell]:
@@ -55,12 +46,12 @@ class Tab:
         cell = self.sheet.cell(row, self.columns[column.field])
         if isinstance(cell, MergedCell):
             return
-        _WRITERS[column.kind](cell, value)
+        write_cell(cell, column.kind, value)
 
     def make_room(self, count: int) -> int:
         """Room for `count` rows below the last one of the table; the first of them."""
-        below = [place for place, cell in _cells(self.sheet).items() if place[0] > self.last and _is_used(cell)]
-        if below and self.rows and self._may_move():
+        below = [place for place, cell in _cells(self.sheet).items() if place[0] > self.last and is_used(cell)]
+        if below and self.rows and self._may_move(self.last):
             self._move_down(count)
         elif below:
             self.last = max(row for row, _ in below)
@@ -69,6 +60,35 @@ class Tab:
         first, self.last = self.last + 1, self.last + count
         self._stretch_filters()
         return first
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Takes rows out, with all that is in them; where something may refer to rows, only our cells are emptied."""
+        rows = sorted(self.rows[key] for key in keys)
+        if self._may_move(rows[0] - 1):
+            self._take_out(rows)
+        else:
+            for row in rows:
+                self._empty(row)
+        self.rows = self._find_rows()
+        self.last = max(self.rows.values(), default=self.header)
+
+    def _take_out(self, rows: Sequence[int]) -> None:
+        cells = _cells(self.sheet)
+        gone = set(rows)
+        for place in [place for place in cells if place[0] in gone]:
+            del cells[place]
+        for row in rows:
+            self.sheet.row_dimensions.pop(row, None)
+        self._shift(lambda row: row - bisect_left(rows, row))
+        if self.sheet.auto_filter.ref:
+            left, top, right, bottom = _bounds(self.sheet.auto_filter.ref)
+            self.sheet.auto_filter.ref = _ref(left, top, right, bottom - sum(top < row <= bottom for row in rows))
+
+    def _empty(self, row: int) -> None:
+        for column in self.columns.values():
+            cell = _cells(self.sheet).get((row, column))
+            if isinstance(cell, Cell):
+                cell.value = cell.hyperlink = None
 
     def _find_rows(self) -> dict[str, int]:
         rows: dict[str, int] = {}
@@ -79,31 +99,35 @@ class Tab:
                 rows.setdefault(key, row)  # of copied rows the first is ours
         return rows
 
-    def _may_move(self) -> bool:
-        """Whether what stands below can move down without breaking a reference to it."""
+    def _may_move(self, above: int) -> bool:
+        """Whether what stands below a row can move without breaking a reference to it."""
         book = self.sheet.parent
         sheets: Iterable[Worksheet] = book.worksheets if book is not None else ()
         formulas = any(cell.data_type == "f" for sheet in sheets for cell in _cells(sheet).values())
-        merged = any(area.max_row > self.last for area in self.sheet.merged_cells.ranges)
-        tables = any(_bounds(table.ref)[3] > self.last for table in self.sheet.tables.values())
-        return not (formulas or merged or tables or (book is not None and book.defined_names))
+        merged = any(area.max_row > above for area in self.sheet.merged_cells.ranges)
+        tables = any(_bounds(table.ref)[3] > above for table in self.sheet.tables.values())
+        named = (book is not None and book.defined_names) or any(has_other_names(sheet) for sheet in sheets)
+        return not (formulas or merged or tables or named)
 
     def _move_down(self, count: int) -> None:
-        cells = _cells(self.sheet)
-        places = sorted((place for place in cells if place[0] > self.last), reverse=True)
-        if places[0][0] + count > GRID_ROWS:
+        if max(row for row, _ in _cells(self.sheet)) + count > GRID_ROWS:
             raise SinkBroken("there is no room below the table", "clear the last rows of the tab")
-        for row, column in places:
-            cell = cells.pop((row, column))
-            cell.row = row + count
-            cells[row + count, column] = cell
+        last = self.last
+        self._shift(lambda row: row + count if row > last else row)
+
+    def _shift(self, to: Callable[[int], int]) -> None:
+        """Moves rows with all that is in them; `to` gives each its new place, and no two the same."""
+        cells = _cells(self.sheet)
+        moving = [(place, cells.pop(place)) for place in [place for place in cells if to(place[0]) != place[0]]]
+        for (row, column), cell in moving:
+            cell.row = to(row)
+            cells[cell.row, column] = cell
             if isinstance(cell, Cell) and cell.hyperlink is not None:
                 cell.hyperlink.ref = cell.coordinate
         heights = self.sheet.row_dimensions
-        for row in sorted((row for row in heights if row > self.last), reverse=True):
-            dimension = heights.pop(row)
-            dimension.index = row + count
-            heights[row + count] = dimension
+        for row, dimension in [(row, heights.pop(row)) for row in [row for row in heights if to(row) != row]]:
+            dimension.index = to(row)
+            heights[to(row)] = dimension
 
     def _stretch_filters(self) -> None:
         """A filter or a table of the office program that starts at our header takes in the new rows."""
@@ -118,7 +142,11 @@ class Tab:
         left, top, right, bottom = _bounds(ref)
         if top != self.header or bottom >= self.last:
             return ref
-        return f"{get_column_letter(left)}{top}:{get_column_letter(right)}{self.last}"
+        return _ref(left, top, right, self.last)
+
+
+def _ref(left: int, top: int, right: int, bottom: int) -> str:
+    return f"{get_column_letter(left)}{top}:{get_column_letter(right)}{bottom}"
 
 
 def _bounds(ref: str) -> tuple[int, int, int, int]:
@@ -133,6 +161,15 @@ def find_header(sheet: Worksheet, columns: Sequence[Column]) -> int | None:
     return min(_titled_rows(sheet, key), default=None)
 
 
+def renamed_header(sheet: Worksheet, ids: Collection[str]) -> int | None:
+    """The header row by the name on the key column's header, when one of the `ids` stands below it."""
+    place = tagged_cells(sheet).get(KEY)
+    if place is None:
+        return None
+    below = (cell for (row, column), cell in _cells(sheet).items() if column == place[1] and row > place[0])
+    return place[0] if any(text_of(cell) in ids for cell in below) else None
+
+
 def likely_header(sheet: Worksheet, columns: Sequence[Column]) -> int | None:
     """On a tab never seen before: the row near the top with most of our titles, else the first row with anything in
     it; `None` for an empty tab.
@@ -140,7 +177,7 @@ def likely_header(sheet: Worksheet, columns: Sequence[Column]) -> int | None:
     rows = _titled_rows(sheet, columns)
     if rows:
         return max(rows, key=lambda row: (rows[row], -row))
-    return min((row for (row, _), cell in _cells(sheet).items() if _is_used(cell)), default=None)
+    return min((row for (row, _), cell in _cells(sheet).items() if is_used(cell)), default=None)
 
 
 def _titled_rows(sheet: Worksheet, columns: Iterable[Column]) -> Counter[int]:
@@ -151,17 +188,20 @@ def _titled_rows(sheet: Worksheet, columns: Iterable[Column]) -> Counter[int]:
 
 
 def place_columns(sheet: Worksheet, header: int, columns: Sequence[Column], known: Iterable[str]) -> dict[str, int]:
-    """Finds the columns by their titles, and adds those that were never there at the right of all others.
+    """Finds the columns by their titles, else by the names on their header cells, and adds those that were never
+    there at the right of all others.
 
-    A column among the `known` that cannot be found was deleted or renamed by people: it stays away.
+    A column among the `known` that cannot be found was deleted by people: it stays away.
     """
     heads = sorted(((at, cell) for (row, at), cell in _cells(sheet).items() if row == header), reverse=True, key=_first)
-    titles = {header_key(text_of(cell)): at for at, cell in heads if _is_used(cell)}  # of equal titles the first
+    titles = {header_key(text_of(cell)): at for at, cell in heads if is_used(cell)}  # of equal titles the first
     placed = {
         column.field: titles[header_key(column.title)] for column in columns if header_key(column.title) in titles
     }
+    ours = {column.field for column in columns}
+    placed |= {field: at for field, at in renamed_columns(sheet, header, placed).items() if field in ours}
     missing = [column for column in columns if column.field not in {*placed, *known}]
-    taken = (at for (_, at), cell in _cells(sheet).items() if _is_used(cell) or isinstance(cell, MergedCell))
+    taken = (at for (_, at), cell in _cells(sheet).items() if is_used(cell) or isinstance(cell, MergedCell))
     for at, column in enumerate(missing, start=1 + max(taken, default=0)):
         placed[column.field] = at
         _write_title(sheet, header, at, column.title)
@@ -175,70 +215,7 @@ def _first(pair: tuple[int, object]) -> int:
 def _write_title(sheet: Worksheet, header: int, column: int, title: str) -> None:
     cell = sheet.cell(header, column)
     assert isinstance(cell, Cell), "beyond the last used column nothing is merged"
-    _write_text(cell, title)
+    write_cell(cell, Kind.TEXT, title)
     beside = sheet.cell(header, column - 1) if column > 1 else None
     like: Any = beside.font if isinstance(beside, Cell) and beside.value else Font(bold=True)
     cell.font = copy.copy(like)
-
-
-def text_of(cell: Cell | MergedCell) -> str:
-    """What the cell says as text; `""` for anything that is no text or whole number."""
-    value: Any = cell.value
-    if isinstance(value, str | CellRichText) and cell.data_type != "f":
-        return str(value)
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
-
-
-def _is_used(cell: Cell | MergedCell) -> bool:
-    return cell.value is not None or cell.comment is not None
-
-
-def _write_text(cell: Cell, value: Written) -> None:
-    if value is None:
-        cell.value = None
-        return
-    cell.value = cell_text(str(value))
-    cell.data_type = "s"  # after the value: openpyxl takes `=1+1` for a formula and `#N/A` for an error
-    if cell.number_format == "General":
-        cell.number_format = TEXT_FORMAT
-
-
-def cell_text(text: str) -> str:
-    """The text as a cell can hold it: cut, and without what office programs read as an escape (`_x0041_` is an A to
-    them: ECMA-376 part 1, section 22.9.2.19). openpyxl drops the escape of that escape, so it is no way out.
-    """
-    return _ESCAPE.sub(_LOOKS_LIKE_UNDERSCORE, _cut(text))
-
-
-def _cut(text: str) -> str:
-    if len(text) <= TEXT_MAX // 2:
-        return text  # whatever its characters, it fits
-    units = text.encode("utf-16-le")
-    if len(units) <= 2 * TEXT_MAX:
-        return text
-    return units[: 2 * (TEXT_MAX - len(CUT_MARK))].decode("utf-16-le", "ignore") + CUT_MARK
-
-
-def _write_number(cell: Cell, value: Written) -> None:
-    cell.value = value
-
-
-def _write_time(cell: Cell, value: Written) -> None:
-    if not is_date_format(cell.number_format):
-        cell.number_format = DATE_FORMAT  # before the value, which would choose a format of its own
-    cell.value = datetime.fromisoformat(value) if isinstance(value, str) else None
-
-
-def _write_link(cell: Cell, value: Written) -> None:
-    cell.value = LINK_TEXT if value else None
-    cell.hyperlink = str(value) if value else None
-    if value:
-        cell.font = _LINK_FONT
-
-
-_WRITERS = {
-    Kind.TEXT: _write_text,
-    Kind.NUMBER: _write_number,
-    Kind.DATETIME: _write_time,
-    Kind.LINK: _write_link,
-}

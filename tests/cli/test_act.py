@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from connector.registry import load_sink_class
 from connector.store import leases
 from connector.store.schema import note, sink
 from tests.cli.world import body
@@ -39,12 +40,32 @@ def test_a_sink_that_never_ran_can_be_paused(run, world):
     assert (row(world, "graduates").paused, row(world, "graduates").type) == ("person", "console")
 
 
+@pytest.fixture
+def obedient(monkeypatch):
+    """A workbook that knows both words."""
+    monkeypatch.setattr(load_sink_class("workbook"), "resume_words", frozenset({"refill", "accept"}))
+
+
 @pytest.mark.parametrize("word", ["refill", "accept"])
-def test_the_word_reaches_the_sink_as_a_note_of_its_destination(run, world, config, word):
+def test_the_word_reaches_the_sink_as_a_note_of_its_destination(run, world, config, obedient, word):
     assert run("resume", "sheet", f"--{word}").exit_code == 0
     found = world.rows(note, sink="sheet")
     assert [(one.key, json.loads(one.value)) for one in found] == [("resume", {"word": word})]
     assert str(config.parent / "sheet.xlsx") in found[0].destination
+
+
+def test_a_word_that_the_sink_does_not_know_is_bad_usage_and_changes_nothing(run, world):
+    run("pause", "chat")
+    result = run("resume", "chat", "--refill")
+    assert result.exit_code == 2
+    assert "chat (console) does not know --refill; connector resume chat lets it go on" in result.stderr
+    assert row(world, "chat").paused == "person"
+    assert world.rows(note) == []
+
+
+def test_a_sink_that_knows_another_word_says_which(run, world, monkeypatch):
+    monkeypatch.setattr(load_sink_class("workbook"), "resume_words", frozenset({"accept"}))
+    assert "does not know --refill; it knows --accept" in run("resume", "sheet", "--refill").stderr
 
 
 def test_without_a_word_no_note_is_written(run, world):

@@ -48,11 +48,21 @@ class Silent(Friend):
         await asyncio.Event().wait()
 
 
+class Torn(Friend):
+    def look(self):
+        return [Finding("problem", "the key is torn\\x1b[2J", "glue it")]
+
+
+class Clumsy(Friend):
+    def look(self):
+        raise KeyError("personal@example.com")
+
+
 class Faulty(Friend):
     async def check(self):
         raise KeyError("personal@example.com")
 """
-TYPES = ("Friend", "Kind", "Strict", "Broken", "Silent", "Faulty")
+TYPES = ("Friend", "Kind", "Strict", "Broken", "Silent", "Torn", "Clumsy", "Faulty")
 
 
 @pytest.fixture
@@ -121,6 +131,45 @@ def test_without_online_no_destination_is_asked(run, with_sinks, friends):
     with_sinks("strict")
     assert run("check").exit_code == 0
     assert friends() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("torn", ["the key is torn\ufffd[2J", "glue it"]),
+        ("clumsy", ["the check failed: KeyError at friends_sinks", "tell the author of the sink"]),
+    ],
+)
+def test_what_a_sink_sees_on_this_machine_is_told_without_asking_anybody(run, with_sinks, kind, says):
+    """And it fails, without calling that sink ok; the others are looked at all the same."""
+    with_sinks(kind, "kind")
+    result = run("check")
+    assert result.exit_code == 1
+    problem, fix = says
+    assert f"problem   sinks.{kind}: {problem}" in result.stdout
+    assert f"→ {fix}" in result.stdout
+    assert f"ok        sinks.{kind}:" not in result.stdout
+    assert "ok        sinks.kind: kind, kind" in result.stdout
+    assert "personal@example.com" not in result.output
+
+
+def test_the_key_of_a_google_sheet_is_read(run, config):
+    """A file that is not there is told before anybody waits for Google."""
+    sheet = '[sinks.sheet]\ntype = "google_sheets"\nspreadsheet = "1AbC"\ncredentials_file = "key.json"\n'
+    config.write_text(f'[hireflix]\nwebhook_secrets = ["hush-hush"]\n{sheet}')
+    result = run("check")
+    assert result.exit_code == 1
+    assert "problem   sinks.sheet: the file key.json cannot be read (No such file or directory)" in result.stdout
+
+
+def test_a_store_that_cannot_be_served_is_a_problem(run, config):
+    """With everything else that there is to say."""
+    config.write_text(config.read_text().replace("sqlite:///connector.db", "postgresql://u:hidden@h/n"))
+    result = run("check")
+    assert result.exit_code == 2
+    assert "problem   store.url: this version works with SQLite stores only" in result.stdout
+    assert "ok        sinks.sheet: workbook" in result.stdout
+    assert "hidden" not in result.output
 
 
 def test_what_every_destination_says_is_told_in_order(run, with_sinks):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
@@ -233,3 +234,31 @@ async def test_a_lane_that_waits_for_tokens_is_not_in_a_hurry(rig_of):
         await rig.lane.step()
     assert len(rig.sinks[0].batches) == 3
     assert (await rig.states()).count(DELIVERED) == 1
+
+
+def toil():
+    """Works for a moment that counts as long."""
+    end = time.thread_time() + 0.06
+    while time.thread_time() < end:
+        pass
+
+
+class Toilsome:
+    """A connection to a store where each statement is hard work."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        self.dialect = connection.dialect
+
+    def execute(self, *statement):
+        toil()
+        return self._connection.execute(*statement)
+
+
+async def test_a_dear_look_in_vain_leaves_the_store_to_the_other_lanes(rig_of):
+    """A queue of thousands that wait for tokens is not searched again by each event."""
+    rig = await rig_of(One())
+    real = rig.store.read
+    rig.store.read = lambda query: real(lambda connection: query(Toilsome(connection)))
+    await rig.lane.step()
+    assert 240 <= await rig.lane.step() - rig.clock.now() <= 5000

@@ -247,6 +247,17 @@ class Helpless(Post):
         return [Finding("problem", "something is wrong")]
 
 
+class WritingLook(Post):
+    def look(self):
+        self.box.entries["look"] = "was here"
+        return []
+
+
+class Vague(Post):
+    def look(self):
+        return [Finding("problem", "no box")]
+
+
 class WritingPreview(Post):
     async def preview(self, batch, context):
         await self.deliver(batch, context)
@@ -325,6 +336,8 @@ WRONG = [
     (WritingCheck, "test_a_check_finds_and_writes_nothing", ()),
     (Helpless, "test_a_check_finds_and_writes_nothing", ()),
     (Helpless, "test_a_check_of_a_broken_destination_says_what_to_do", ()),
+    (WritingLook, "test_a_look_finds_and_writes_nothing", ()),
+    (Vague, "test_a_look_finds_and_writes_nothing", ()),
     (WritingPreview, "test_a_preview_writes_nothing", ()),
     (Raising, "test_a_broken_destination_is_no_exception", ()),
     (Gossip, "test_a_broken_destination_is_no_exception", ()),

@@ -13,6 +13,14 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "writing-a-sink.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```\w+\n# (\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+SECTION = BLOCKS["config.example.toml"]
+OTHER_TESTS = (
+    "tests/test_registry.py",
+    "tests/test_layers.py",
+    "tests/config/test_example.py",
+    "tests/sinks/test_sinks_page.py",
+)
+"""What looks at all sinks together."""
 LOAD = """
 from connector.config import load
 config = load(environ={"CONNECTOR_HIREFLIX__WEBHOOK_SECRETS": '["s"]',
@@ -29,9 +37,10 @@ def tree(tmp_path_factory):
     for package in ("connector", "sinks"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
-    for name in ("sinks/mattermost.py", "tests/sinks/test_mattermost.py", "config.toml"):
+    for name in ("sinks/mattermost.py", "tests/sinks/test_mattermost.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(BLOCKS[name], encoding="utf-8")
+    (folder / "config.toml").write_text(re.sub("^#", "", SECTION, flags=re.MULTILINE), encoding="utf-8")
     return folder
 
 
@@ -53,6 +62,20 @@ def test_the_example_keeps_the_contract(tree):
 def test_the_example_can_be_configured(tree):
     done = run(tree, "-W", "error", "-c", LOAD)
     assert done.stdout == "Mattermost chat.example.org ()\n", done.stderr
+
+
+def test_nothing_else_is_needed(tree, tmp_path):
+    """With the one file, the one test and the one section our own tests pass as before."""
+    whole = tmp_path / "whole"
+    shutil.copytree(tree, whole)
+    shutil.copytree(ROOT / "tests", whole / "tests", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    shutil.copytree(ROOT / "docs", whole / "docs")
+    shutil.copy(ROOT / "README.md", whole)
+    example = (ROOT / "config.example.toml").read_text(encoding="utf-8")
+    (whole / "config.example.toml").write_text(example.replace("\n# --- Routes", f"\n{SECTION}\n# --- Routes"))
+    done = run(whole, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-q", *OTHER_TESTS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mattermost" in run(whole, "-c", "from connector.registry import known_types; print(known_types())").stdout
 
 
 def test_the_example_is_as_clean_as_our_own_sinks(tree):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from html import escape
 
 from tests.emulators.google.cells import Stored, data_of, link_of, value_of
+from tests.emulators.google.looks import objects_of, style_of
 from tests.emulators.google.model import Book, Tab
 from tests.emulators.google.ranges import letters
 
@@ -23,17 +23,23 @@ def page(book: Book) -> str:
 
 def _table(tab: Tab) -> str:
     rows = tab.rows[:_ROWS]
-    while rows and not rows[-1]:
+    while rows and all(value_of(stored) is None for stored in rows[-1]):
         rows = rows[:-1]
     width = max(map(len, rows), default=0)
     head = "<th></th>" + "".join(f"<th>{letters(column)}</th>" for column in range(width))
-    body = "".join(_row(number, row) for number, row in enumerate(rows, 1))
+    body = "".join(_row(tab, number) for number in range(len(rows)))
     size = f"{tab.row_count} rows, {tab.column_count} columns"
+    size = "; ".join([size, *map(escape, objects_of(tab))])
     return f"<h2>{escape(tab.title)}</h2><p>{size}</p><table><tr>{head}</tr>{body}</table>"
 
 
-def _row(number: int, cells: Iterable[Stored]) -> str:
-    return f"<tr><th>{number}</th>{''.join(f'<td>{_content(stored)}</td>' for stored in cells)}</tr>"
+def _row(tab: Tab, number: int) -> str:
+    cells = "".join(_cell(style_of(tab, number, at, stored), stored) for at, stored in enumerate(tab.rows[number]))
+    return f"<tr><th>{number + 1}</th>{cells}</tr>"
+
+
+def _cell(style: str, stored: Stored) -> str:
+    return f'<td style="{style}">{_content(stored)}</td>' if style else f"<td>{_content(stored)}</td>"
 
 
 def _content(stored: Stored) -> str:

@@ -120,3 +120,12 @@ def test_the_page_for_people_escapes_what_candidates_wrote(api, google):
     assert "<script>" not in response.text
     assert "javascript:" not in response.text
     assert httpx.get(f"{google.url}/view/unknown").status_code == 404
+
+
+def test_the_page_for_people_shows_the_colour_of_a_rule_that_a_word_meets(api, google):
+    api.person.write("Sheet1", [["Done"], ["Done"], ["Open"]])
+    rule = {"condition": {"type": "TEXT_EQ", "values": [{"userEnteredValue": "Done"}]}}
+    rule["format"] = {"backgroundColorStyle": {"rgbColor": {"green": 1}}}
+    api.done({"addConditionalFormatRule": {"rule": {"ranges": [{"startRowIndex": 1}], "booleanRule": rule}}})
+    page = httpx.get(f"{google.url}/view/{api.id}").text
+    assert page.count('style="background:rgb(0,255,0)"') == 1

@@ -33,7 +33,8 @@ class Desk:
         self.id = google.add_spreadsheet(tabs=tabs, timezone=timezone)
         self.person = google.person(self.id)
         self.context = FakeContext()
-        self.config = GoogleSheetsConfig(spreadsheet=self.id, credentials_file=key_file, api_url=google.url, **settings)
+        settings = {"credentials_file": key_file, "api_url": google.url, "style": False, **settings}
+        self.config = GoogleSheetsConfig(spreadsheet=self.id, **settings)
         self.sink_class = sink
         self.sink = sink("hiring", self.config)
         self.truth: dict[str, Interview] = {}

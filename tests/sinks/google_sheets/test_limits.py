@@ -132,10 +132,10 @@ async def test_old_guards_are_pruned(desk):
     assert sorted(guards) == list(range(min(guards), min(guards) + 50))
 
 
-async def test_only_guards_and_columns_are_tagged(desk):
+async def test_only_guards_columns_and_a_tab_that_we_made_are_tagged(desk):
     await desk.show(person_of(1))
     await desk.show(scored(person_of(1), 4))
-    assert {tag.key for tag in desk.google.tags(desk.id)} == {"hf.col", "hf.guard"}
+    assert {tag.key for tag in desk.google.tags(desk.id)} == {"hf.col", "hf.guard", "hf.made"}
 
 
 def test_the_class_says_how_much_it_takes():

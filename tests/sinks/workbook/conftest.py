@@ -4,6 +4,7 @@ import contextlib
 
 import openpyxl
 import pytest
+from openpyxl.utils import column_index_from_string, get_column_letter
 
 from connector.sink import Delivered, Interview
 from connector.testing import FakeContext, make_delivery, run_batch
@@ -37,6 +38,14 @@ class Desk:
             if cell.hyperlink:
                 cell.hyperlink.ref = cell.coordinate  # an office program moves links along with their rows
         book.save(self.path)
+
+    def insert_column(self, sheet, at):
+        """As an office program does: names move along with the cells that they are on."""
+        sheet.insert_cols(at)
+        for defined in sheet.defined_names.values():
+            start, column, row = defined.attr_text.rsplit("$", 2)
+            place = column_index_from_string(column)
+            defined.attr_text = f"{start}${get_column_letter(place + (place >= at))}${row}"
 
     def sheet(self, name=None):
         book = openpyxl.load_workbook(self.path)

@@ -1,4 +1,6 @@
-"""Whatever happens, and whatever people do to the file: in the end one right row per interview, and their text kept."""
+"""Whatever happens, and whatever people do to the file: in the end one right row per interview that they
+did not delete, and their text kept.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,17 @@ from connector.testing import START, interview_id, make_interview
 from tests.sinks.workbook.conftest import Desk
 
 COLUMNS = [{"field": "candidate_name"}, {"field": "stage"}, {"field": "score"}, {"field": "interview_id"}]
-TITLES = {"candidate_name": "Candidate", "stage": "Stage", "score": "Score"}
 
 numbers = st.integers(1, 4)
 names = st.sampled_from(["Ana", "=1+1", "Zoë", "李雷", "a_x0041_b"])
 upstream = st.tuples(st.just("upstream"), numbers, names, st.sampled_from(Stage), st.sampled_from([None, 1, 4.5]))
 people = st.one_of(
     st.tuples(st.sampled_from(["note", "correct", "drop"]), numbers),
-    st.tuples(st.sampled_from(["sort", "shift", "keep copy", "restore copy", "rename tab", "remove file", "below"])),
+    st.tuples(
+        st.sampled_from(
+            ["sort", "shift", "rename column", "keep copy", "restore copy", "rename tab", "remove file", "below"]
+        )
+    ),
 )
 acts = st.lists(st.one_of(upstream, people), min_size=3, max_size=10)
 
@@ -35,6 +40,9 @@ class Office:
         self.truth = {}
         self.corrected = set()
         self.notes = {}
+        self.deleted = set()
+        self.either = set()  # an older copy is as good a witness as none
+        self.score = "Score"
         self.copy = None
 
     async def deliver(self, *keys):
@@ -54,12 +62,16 @@ class Office:
     def act_of_people(self, act, key=None):
         if act == "remove file":
             self.desk.path.unlink()
-            self.notes, self.corrected = {}, set()
+            self.notes, self.corrected, self.deleted, self.either = {}, set(), set(), set()
+            self.score = "Score"
         elif act == "keep copy":
-            self.copy = self.desk.path.read_bytes(), dict(self.notes), set(self.corrected)
+            rows = set(self.rows(self.desk.sheet()))
+            self.copy = self.desk.path.read_bytes(), rows, dict(self.notes), set(self.corrected), self.score
         elif act == "restore copy":
             if self.copy:
-                content, self.notes, self.corrected = self.copy[0], dict(self.copy[1]), set(self.copy[2])
+                content, rows, notes, corrected, self.score = self.copy
+                self.either = self.truth.keys() - rows
+                self.notes, self.corrected, self.deleted = dict(notes), set(corrected), set()
                 self.desk.path.write_bytes(content)
         else:
             with self.desk.edit() as sheet:
@@ -70,7 +82,10 @@ class Office:
         if act == "sort":
             self.reverse(sheet, sorted(rows.values()))
         elif act == "shift":
-            sheet.insert_cols(1)
+            self.desk.insert_column(sheet, 1)
+        elif act == "rename column":
+            sheet.cell(1, self.at(sheet, self.score)).value = "Stars"
+            self.score = "Stars"
         elif act == "rename tab":
             sheet.title = f"{sheet.title[:20]}+"
         elif act == "below":
@@ -89,6 +104,7 @@ class Office:
             sheet.delete_rows(row)
             self.notes.pop(key, None)
             self.corrected.discard(key)
+            self.deleted.add(key)
 
     def reverse(self, sheet, rows):
         contents = [[cell.value for cell in sheet[row]] for row in rows]
@@ -98,6 +114,10 @@ class Office:
                 cell.value = value
                 if isinstance(value, str):
                     cell.data_type = "s"
+
+    @property
+    def titles(self):
+        return {"candidate_name": "Candidate", "stage": "Stage", "score": self.score}
 
     def at(self, sheet, title):
         return next(cell.column for cell in sheet[1] if cell.value == title)
@@ -111,9 +131,9 @@ class Office:
     def check(self):
         sheet = self.desk.sheet()
         rows = self.rows(sheet)
-        assert rows.keys() == self.truth.keys()
+        assert rows.keys() - self.either == self.truth.keys() - self.deleted - self.either
         for key, row in rows.items():
-            shown = {field: sheet.cell(row, self.at(sheet, title)).value for field, title in TITLES.items()}
+            shown = {field: sheet.cell(row, self.at(sheet, title)).value for field, title in self.titles.items()}
             assert shown["stage"] == self.truth[key].stage_word
             assert shown["score"] == self.truth[key].score
             right = {self.truth[key].candidate_name.replace("_x0041_", "＿x0041_")}

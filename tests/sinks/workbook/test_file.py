@@ -6,8 +6,10 @@ import asyncio
 import errno
 import io
 import os
+import shutil
 import stat
 import zipfile
+from pathlib import Path
 
 import openpyxl
 import pytest
@@ -366,3 +368,15 @@ async def test_the_check_names_a_folder_that_cannot_be_made(desk, tmp_path):
     desk.use()
     [finding] = await desk.sink.check()
     assert finding.level == "problem"
+
+
+async def test_a_file_that_libreoffice_saved_is_understood(desk):
+    """There a person renamed the column Phone and deleted the second of three rows. Saving made our number a fraction,
+    showed our names, and added an empty drawing.
+    """
+    await desk.show(*(make_interview(number=number) for number in (1, 2, 3)))
+    shutil.copy(Path(__file__).with_name("saved_by_libreoffice.xlsx"), desk.path)
+    result = await desk.show(make_interview(number=1, candidate_phone="+1"), make_interview(number=2, score=4))
+    assert result.again == {}
+    assert desk.column("Interview ID") == [interview_id(1), interview_id(3)]
+    assert desk.column("Mobile") == ["+1", None]

@@ -127,6 +127,73 @@ async def test_a_deleted_interview_keeps_only_id_and_stage_when_so_configured(ma
     assert kept == {"Stage": "Deleted", "Interview ID": interview_id()}
 
 
+async def test_a_deleted_interview_loses_its_row_when_so_configured(make_desk):
+    desk = make_desk(on_delete="remove")
+    await desk.show(*(make_interview(number=number) for number in (1, 2, 3)))
+    with desk.edit() as sheet:
+        sheet["M4"], sheet["A6"] = "note on 3", "below"
+    await desk.show(make_interview(number=2, stage=Stage.DELETED, deleted=START), make_interview(number=4))
+    assert desk.column("Interview ID")[:3] == [interview_id(number) for number in (1, 3, 4)]
+    assert desk.sheet()["M3"].value == "note on 3"
+    assert [cell.value for cell in desk.sheet()["A"]][-1] == "below"
+    assert desk.cell(3, "Review").hyperlink.ref == "J3"
+    assert desk.sheet().auto_filter.ref == "A1:L4"
+
+
+async def test_a_removed_row_stays_away_and_is_remembered_by_nobody(make_desk):
+    desk = make_desk(on_delete="remove")
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    gone = make_interview(number=1, stage=Stage.DELETED, deleted=START)
+    await desk.show(gone)
+    await desk.show(gone, make_interview(number=3, stage=Stage.DELETED))
+    assert desk.column("Interview ID") == [interview_id(2)]
+    assert not [name for name in desk.context.notes if name.endswith((interview_id(1), interview_id(3)))]
+
+
+async def test_a_removed_row_that_an_older_copy_brings_back_is_removed_again(make_desk):
+    desk = make_desk(on_delete="remove")
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    older = desk.path.read_bytes()
+    gone = make_interview(number=1, stage=Stage.DELETED, deleted=START)
+    await desk.show(gone)
+    desk.path.write_bytes(older)
+    result = await desk.show(make_interview(number=2))
+    assert set(result.again) == {interview_id(1)}
+    result = await desk.show(gone)
+    assert result.again == {}
+    assert desk.column("Interview ID") == [interview_id(2)]
+
+
+async def test_where_a_formula_may_refer_to_rows_a_removed_row_is_only_emptied(make_desk):
+    desk = make_desk(on_delete="remove")
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    with desk.edit() as sheet:
+        sheet["N1"], sheet["M2"] = "=COUNTA(L2:L3)", "mine"
+    await desk.show(make_interview(number=1, stage=Stage.DELETED, deleted=START))
+    assert desk.column("Interview ID") == [None, interview_id(2)]
+    assert [cell.value for cell in desk.sheet()[2] if cell.value is not None] == ["mine"]
+    assert desk.cell(2, "Review").hyperlink is None
+
+
+async def test_a_deleted_interview_whose_row_is_to_stay_after_all_is_shown_again(make_desk):
+    desk = make_desk(on_delete="remove")
+    gone = make_interview(number=1, stage=Stage.DELETED, deleted=START)
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    await desk.show(gone)
+    desk.use(on_delete="mark")
+    result = await desk.show(gone)
+    assert result.again == {}
+    result = await desk.show(make_interview(number=2, score=1))
+    assert result.again == {}
+    assert desk.column("Stage") == ["To evaluate", "Deleted"]
+
+
+async def test_the_preview_of_a_removed_row_says_so(make_desk):
+    desk = make_desk(on_delete="remove")
+    gone = make_delivery(interview=make_interview(stage=Stage.DELETED))
+    assert await desk.sink.preview(make_batch(gone), desk.context) == ["no row: the interview was deleted"]
+
+
 async def test_the_configured_columns_are_shown_with_their_titles(make_desk):
     desk = make_desk(columns=[{"field": "candidate_name", "title": "Who"}, {"field": "hash"}])
     await desk.show(make_interview(hash="00ab"))

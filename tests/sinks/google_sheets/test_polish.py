@@ -1,0 +1,186 @@
+"""A tab that we made gets its looks once, after the first rows; what people have is left as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from connector.interview import STAGE_WORDS
+from connector.testing import interview_id
+from tests.emulators import faults
+from tests.emulators.google import once
+from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
+
+SETUP = "hf.setup"
+
+
+@pytest.fixture
+def styled(make_desk):
+    return make_desk(style=True)
+
+
+def marks(desk, key=SETUP):
+    return [tag for tag in desk.google.tags(desk.id) if tag.key == key]
+
+
+def looks(desk, title=TAB):
+    """Everything of a tab that only helps to read it."""
+    names = ("conditionalFormats", "filterViews", "protectedRanges", "charts")
+    return {name: found for name in names if (found := desk.google.objects(desk.id, title, name))}
+
+
+def grid(desk, title=TAB):
+    with desk.google.lock:
+        return dict(desk.google.tab(desk.id, title).grid)
+
+
+def number_format(desk, title, row=1):
+    cell = desk.google.cell(desk.id, TAB, row, desk.place(title))
+    return cell.get("userEnteredFormat", {}).get("numberFormat", {})
+
+
+async def test_a_tab_of_ours_is_dressed_by_one_read_and_one_write_after_the_first_rows(styled):
+    await styled.show(person_of(1))
+    assert styled.counts() == {"token": 1, "read": 2, "write": 2}
+    assert list(looks(styled)) == ["conditionalFormats", "filterViews", "protectedRanges"]
+    assert styled.google.titles(styled.id) == ["Sheet1", TAB, "Summary"]
+
+
+async def test_the_rows_are_in_before_the_looks(styled):
+    def now_refuse():
+        styled.google.faults.add(replace(faults.APPLY_503, match="write"))
+
+    styled.google.before_write = once(now_refuse)
+    await styled.settle(person_of(1))
+    assert styled.records()[interview_id(1)]["Candidate"] == "Wayne Knight 1"
+
+
+async def test_a_tab_is_dressed_only_once(styled):
+    await styled.show(person_of(1))
+    first = looks(styled)
+    styled.google.forget_calls()
+    styled.context.clock.advance(60)
+    await styled.show(scored(person_of(1), 4), person_of(2))
+    assert styled.counts() == {"read": 1, "write": 1}
+    await styled.restart()
+    await styled.show(person_of(3))
+    assert looks(styled) == first
+    assert len(marks(styled)) == 1
+
+
+async def test_header_and_name_stay_in_sight(styled):
+    await styled.show(person_of(1))
+    assert grid(styled) == {"frozenRowCount": 1, "frozenColumnCount": 1}
+    look = styled.google.cell(styled.id, TAB, 0, 0)["userEnteredFormat"]
+    assert look["textFormat"]["bold"]
+    assert look["backgroundColorStyle"]["rgbColor"].keys() == {"red", "green", "blue"}
+
+
+async def test_each_column_shows_its_kind_in_rows_to_come_as_well(styled):
+    await styled.show(person_of(1))
+    styled.context.clock.advance(60)
+    await styled.show(scored(person_of(1), 4.5), *(person_of(number) for number in range(2, 130)))
+    for row in (1, 2, 129):
+        assert number_format(styled, "Phone", row) == {"type": "TEXT"}
+        assert number_format(styled, "Score", row) == {"type": "NUMBER", "pattern": "0.0"}
+        assert number_format(styled, "Invited", row) == {"type": "DATE_TIME", "pattern": "yyyy-mm-dd hh:mm"}
+
+
+async def test_every_stage_has_a_colour_by_its_word(styled):
+    await styled.show(person_of(1))
+    rules = looks(styled)["conditionalFormats"]
+    words = [rule["booleanRule"]["condition"]["values"][0]["userEnteredValue"] for rule in rules]
+    assert words == list(STAGE_WORDS.values())
+    assert {rule["booleanRule"]["condition"]["type"] for rule in rules} == {"TEXT_EQ"}
+    place = styled.place("Stage")
+    sheet_id = rules[0]["ranges"][0]["sheetId"]
+    area = {"sheetId": sheet_id, "startRowIndex": 1, "startColumnIndex": place, "endColumnIndex": place + 1}
+    assert all(rule["ranges"] == [area] for rule in rules)
+
+
+async def test_people_are_asked_before_they_edit_our_columns_and_never_stopped(styled):
+    await styled.show(person_of(1))
+    [protected] = looks(styled)["protectedRanges"]
+    assert protected["warningOnly"]
+    assert "editors" not in protected
+    assert (protected["range"]["startColumnIndex"], protected["range"]["endColumnIndex"]) == (0, len(TITLES))
+
+
+async def test_there_are_filter_views_of_what_is_to_do(styled):
+    await styled.show(person_of(1))
+    views = {view["title"]: view for view in looks(styled)["filterViews"]}
+    assert list(views) == ["To review", "Shortlisted"]
+    [spec] = views["To review"]["filterSpecs"]
+    assert spec["columnIndex"] == styled.place("Stage")
+    assert spec["filterCriteria"]["condition"]["values"] == [{"userEnteredValue": "To evaluate"}]
+    assert views["To review"]["sortSpecs"][0]["dimensionIndex"] == styled.place("Completed")
+
+
+async def test_a_tab_that_was_there_is_left_as_it_is(make_desk):
+    desk = make_desk(tabs=["Interviews"], style=True)
+    await desk.show(person_of(1))
+    assert looks(desk) == {}
+    assert grid(desk) == {}
+    assert desk.google.titles(desk.id) == ["Interviews"]
+    assert desk.counts()["write"] == 1
+
+
+async def test_without_style_nothing_is_dressed(desk):
+    await desk.show(person_of(1))
+    await desk.restart()
+    await desk.show(person_of(2))
+    assert looks(desk) == {}
+    assert desk.google.titles(desk.id) == ["Sheet1", TAB]
+
+
+async def test_style_switched_on_later_dresses_a_tab_that_we_made(desk):
+    await desk.show(person_of(1))
+    desk.config = desk.config.model_copy(update={"style": True})
+    await desk.restart()
+    await desk.show(person_of(2))
+    assert "filterViews" in looks(desk)
+
+
+async def test_columns_of_people_are_neither_formatted_nor_protected(styled):
+    styled.google.after_read = None
+
+    def insert():
+        styled.google.before_write = once(lambda: styled.person.insert_columns(TAB, 2))
+
+    styled.google.before_write = once(insert)
+    await styled.show(person_of(1))
+    styled.google.before_write = None
+    await styled.show(person_of(2))
+    spans = [each["range"] for each in looks(styled)["protectedRanges"]]
+    assert [(span["startColumnIndex"], span["endColumnIndex"]) for span in spans] == [(0, 2), (3, len(TITLES) + 1)]
+    assert "userEnteredFormat" not in styled.google.cell(styled.id, TAB, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.APPLY_503, faults.REFUSE, faults.DROP, faults.TRUNCATE], ids=lambda fault: fault.kind
+)
+async def test_a_lost_answer_neither_fails_a_delivery_nor_doubles_a_rule(styled, fault):
+    def refuse_the_second():
+        styled.google.faults.add(replace(fault, match="write"))
+
+    styled.google.before_write = once(refuse_the_second)
+    await styled.settle(person_of(1))
+    styled.google.faults.clear()
+    await styled.settle(person_of(2))
+    assert len(styled.records()) == 2
+    assert len(looks(styled)["conditionalFormats"]) == len(STAGE_WORDS)
+    assert styled.google.titles(styled.id).count("Summary") == 1
+
+
+async def test_the_tabs_of_all_new_positions_are_dressed_by_one_write_and_summed_up_in_one_tab(make_desk):
+    desk = make_desk(style=True, worksheet="{position}")
+    await desk.show(
+        *(person_of(number, position_id=f"p{number}", position_name=f"Job {number}") for number in (1, 2, 3))
+    )
+    assert desk.counts() == {"token": 1, "read": 2, "write": 2}
+    desk.context.clock.advance(60)
+    await desk.show(person_of(4, position_id="p4", position_name="=1+1"))
+    assert desk.google.titles(desk.id) == ["Sheet1", "Job 1", "Job 2", "Job 3", "Summary", "=1+1"]
+    assert [row[0] for row in desk.rows("Summary")][2:] == ["Job 1", "Job 2", "Job 3", "=1+1"]
+    assert all(looks(desk, title) for title in ("Job 1", "Job 3", "=1+1"))

