@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from hashlib import sha256
@@ -13,7 +13,7 @@ from unicodedata import normalize
 import msgspec
 
 from connector.hireflix import FINISH
-from connector.interview import Stage
+from connector.interview import Interview, Stage
 
 MEMO_MAX = 4096
 MEMO_NAME_MAX = 500
@@ -115,6 +115,10 @@ class Routes:
         """Whether an interview, as it is now, enters a state sink that is being filled: `events` count as met."""
         plain = self._candidates(None, position_id, position_name).plain
         return any(sink in route.sinks and route.meets(stage, score) for route in plain)
+
+    def staying(self, sink: str) -> Callable[[Interview], bool]:
+        """As `entry`, for an interview."""
+        return lambda known: self.entry(sink, known.position_id, known.position_name, known.stage, known.score)
 
     def digest(self, sink: str) -> str:
         """A short text that changes when the routes to this sink change, and only then."""

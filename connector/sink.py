@@ -7,7 +7,7 @@ store: it says what happened to each delivery, and the dispatcher does the rest.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -21,12 +21,16 @@ from connector.interview import FIELDS, STAGE_WORDS, Event, Interview, Stage, Va
 
 __all__ = [
     "FIELDS",
+    "REPORT",
     "STAGE_WORDS",
+    "VERIFY",
     "Batch",
     "Context",
     "Delivered",
     "Delivery",
+    "Difference",
     "Event",
+    "Expected",
     "Finding",
     "Gather",
     "Interview",
@@ -36,6 +40,7 @@ __all__ = [
     "Outcome",
     "Previews",
     "Rejected",
+    "Report",
     "Result",
     "RetryLater",
     "Sink",
@@ -44,6 +49,7 @@ __all__ = [
     "Stage",
     "Token",
     "Value",
+    "Verifies",
     "Wait",
 ]
 
@@ -58,7 +64,8 @@ class Delivery:
     `id` is the idempotency key, the same on every attempt and never used for anything else. `key` is the interview's
     id, or a key that the sink named in `Result.again`. `event` is what happened; it is `None` for a state sink and
     for a call asked for by `again`. `interview` is everything known now. `attempt` counts from 1. `late` is set when
-    the delivery is older than the sink's `max_age`, by receipt: tell nobody loudly.
+    the delivery is older than the sink's `max_age`, by receipt: tell nobody loudly. `left` is set for a state sink when
+    the interview meets no route to it any more.
     """
 
     id: str
@@ -67,6 +74,7 @@ class Delivery:
     interview: Interview | None
     attempt: int = 1
     late: bool = False
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +175,17 @@ class Finding:
     fix: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An interview that a state sink shows. `pending`: something of it is still to be delivered. `left`: it meets no
+    route to the sink any more.
+    """
+
+    interview: Interview
+    pending: bool = False
+    left: bool = False
+
+
 class Context(Protocol):
     """What the dispatcher lends to a sink for one call."""
 
@@ -186,6 +205,16 @@ class Context(Protocol):
 
     async def remember(self, notes: Mapping[str, Note | None]) -> None:
         """Commits notes now: what must survive a crash between here and the outcome. Raises `LeaseLost`."""
+        ...
+
+    async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
+        """Notes as last committed, those of them that exist: for rows beyond the deliveries of a batch."""
+        ...
+
+    async def expected(self, after: str, limit: int) -> Sequence[Expected]:
+        """For a state sink: the next interviews it shows, by id, from the one that follows `after` (`""` = the
+        first); fewer than `limit` are the last.
+        """
         ...
 
     def count_call(self, kind: str) -> None:
@@ -288,6 +317,59 @@ class Sink(ABC, Generic[ConfigT]):
     async def check(self) -> list[Finding]:
         """Can it work? Asks the destination, writes nothing, never raises for an answer. `open` was called before."""
         return []
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One finding of `verify`: a word for its kind, the key it is about, and where it is or what differs.
+
+    `detail` has no cell values: it may go where personal data may not.
+    """
+
+    kind: str
+    key: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `verify` found at `at` (epoch milliseconds).
+
+    `counts` says how many keys are of which kind; `wrong` names the kinds that a destination in step has none of.
+    `differences` tells the first of them, `remarks` what else people should know.
+    """
+
+    at: int
+    counts: Mapping[str, int]
+    wrong: Sequence[str]
+    differences: Sequence[Difference] = ()
+    remarks: Sequence[str] = ()
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the destination shows the truth."""
+        return not any(self.counts.get(kind) for kind in self.wrong)
+
+
+VERIFY = "#verify"
+"""Key of the call that has a sink which `Verifies` verify and repair: by itself (`Result.again`), or for a person."""
+REPORT = "verify"
+"""Name of the note that keeps the last report of a sink which `Verifies`: `{"at", "in_step", "counts", …}`."""
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A state sink that can read its destination back and compare it with the truth, for `connector verify`.
+
+    It repairs in `deliver`, when it is called for the key `VERIFY`.
+    """
+
+    async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
+        """Compares; writes nothing. `progress` is told what is done and of how much.
+
+        Something that is pending, or that a second look does not show again, is no difference.
+        """
+        ...
 
 
 @runtime_checkable

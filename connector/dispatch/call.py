@@ -10,6 +10,7 @@ import structlog
 
 from connector.dispatch.clock import Clock
 from connector.dispatch.context import LaneContext
+from connector.dispatch.load import Stays
 from connector.dispatch.meter import Meter
 from connector.dispatch.rules import Answer, Failure
 from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
@@ -26,17 +27,20 @@ log = structlog.get_logger("connector.dispatch")
 class Caller:
     """Calls one sink, and closes it at the end."""
 
-    def __init__(self, sink: Sink[Any], store: SqliteStore, clock: Clock, meter: Meter) -> None:
+    def __init__(self, sink: Sink[Any], store: SqliteStore, clock: Clock, meter: Meter, stays: Stays) -> None:
         self._sink = sink
         self._store = store
         self._clock = clock
         self._meter = meter
+        self._stays = stays
         self._opened = False
 
     async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
         """Hands the batch over. Raises `LeaseLost` and `StoreUnavailable`; all else that goes wrong is an answer."""
         sink = self._sink
-        context = LaneContext(self._store, self._clock, lease, sink.destination, self._meter.called)
+        context = LaneContext(
+            self._store, self._clock, lease, sink.destination, self._meter.called, stays=self._stays
+        )
         try:
             batch = await self._batch(claimed, deliveries)
             async with asyncio.timeout(sink.timeout):

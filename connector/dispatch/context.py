@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
+from connector.dispatch import load
 from connector.dispatch.clock import Clock
 from connector.errors import Wait
-from connector.sink import Note, Token
+from connector.interview import Interview
+from connector.sink import Expected, Note, Token
 from connector.store import leases, notes, tokens
 from connector.store.leases import Lease
 from connector.store.store import SqliteStore
@@ -18,7 +20,14 @@ class LaneContext:
     """The `connector.sink.Context` of a running service."""
 
     def __init__(
-        self, store: SqliteStore, clock: Clock, lease: Lease, destination: str, on_call: Callable[[str, str], None]
+        self,
+        store: SqliteStore,
+        clock: Clock,
+        lease: Lease,
+        destination: str,
+        on_call: Callable[[str, str], None],
+        *,
+        stays: Callable[[Interview], bool],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -26,6 +35,7 @@ class LaneContext:
         self._destination = destination
         self._on_call = on_call
         self._refused = False
+        self._stays = stays
 
     def now(self) -> int:
         return self._clock.now()
@@ -55,6 +65,14 @@ class LaneContext:
             notes.write(connection, self._lease.sink, self._destination, remembered)
 
         await self._store.write(job)
+
+    async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
+        sink, destination = self._lease.sink, self._destination
+        return await self._store.read(lambda connection: notes.read(connection, sink, destination, names))
+
+    async def expected(self, after: str, limit: int) -> Sequence[Expected]:
+        sink, stays = self._lease.sink, self._stays
+        return await self._store.read(lambda connection: load.expected(connection, sink, after, limit, stays))
 
     def count_call(self, kind: str) -> None:
         self._on_call(self._lease.sink, kind)

@@ -41,7 +41,7 @@ class Dispatcher:
         types: Mapping[str, str],
         formerly: Mapping[str, str],
     ) -> None:
-        self.lanes = {sink.name: Lane(sink, shared) for sink in sinks}
+        self.lanes = {sink.name: Lane(sink, shared, routes.staying(sink.name)) for sink in sinks}
         self._sinks = sinks
         self._routes = routes
         self._shared = shared

@@ -15,6 +15,7 @@ from connector.dispatch import load, rules
 from connector.dispatch.call import Caller
 from connector.dispatch.clock import Clock
 from connector.dispatch.holding import Holding
+from connector.dispatch.load import Stays
 from connector.dispatch.meter import Meter
 from connector.dispatch.rules import NO_REST, Answer, Failure, Policy, Rest
 from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
@@ -68,15 +69,19 @@ class _Look:
 
 
 class Lane:
-    """Delivers for one sink. `step` does one call at most; `run` goes on until `stop`."""
+    """Delivers for one sink. `step` does one call at most; `run` goes on until `stop`.
 
-    def __init__(self, sink: Sink[Any], shared: Shared) -> None:
+    `stays` says whether an interview still meets a route to a state sink.
+    """
+
+    def __init__(self, sink: Sink[Any], shared: Shared, stays: Stays = lambda _: True) -> None:
         self.sink = sink
         self.name = sink.name
         self._shared = shared
+        self._stays = stays
         self._store = shared.store
         self._clock = shared.clock
-        self._caller = Caller(sink, shared.store, shared.clock, shared.meter)
+        self._caller = Caller(sink, shared.store, shared.clock, shared.meter, stays)
         self._holding = Holding(sink.name, shared.store, shared.clock, shared.owner)
         self._failures = 0
         self._rest = NO_REST
@@ -194,7 +199,12 @@ class Lane:
         max_age = self.sink.max_age
         late_before = None if max_age is None else now - int(max_age * 1000)
         deliveries = load.deliveries_of(
-            connection, claimed.works, self._store.instance, events=not self.sink.state, late_before=late_before
+            connection,
+            claimed.works,
+            self._store.instance,
+            events=not self.sink.state,
+            late_before=late_before,
+            stays=self._stays,
         )
         return _Look(claimed, deliveries, paused=row.paused)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 from sqlalchemy import Connection, select
@@ -13,11 +13,15 @@ from sqlalchemy import Connection, select
 from connector.event import decode, event_of, interview_of
 from connector.hireflix.payload import read
 from connector.interview import Event, Interview
-from connector.sink import Delivery
-from connector.store import claim
+from connector.sink import Delivery, Expected
+from connector.store import claim, fill
 from connector.store.claim import Claim, Work
+from connector.store.plan import entered_by
 from connector.store.portable import among
 from connector.store.schema import event, interview
+
+Stays: TypeAlias = Callable[[Interview], bool]
+"""Whether an interview, as it is now, meets a route to a state sink."""
 
 
 def claim_messages(
@@ -78,7 +82,13 @@ def row_count(claimed: Claim) -> int:
 
 
 def deliveries_of(
-    connection: Connection, works: Sequence[Work], instance: str, *, events: bool, late_before: int | None
+    connection: Connection,
+    works: Sequence[Work],
+    instance: str,
+    *,
+    events: bool,
+    late_before: int | None,
+    stays: Stays,
 ) -> tuple[Delivery, ...]:
     """The deliveries of claimed rows. `late_before` (epoch milliseconds): what is older counts as late."""
     seqs = [work.event_seq for work in works if work.event_seq is not None] if events else []
@@ -92,6 +102,7 @@ def deliveries_of(
             interview=known.get(work.interview_id),
             attempt=work.attempts + 1,
             late=late_before is not None and work.event_seq is not None and work.since < late_before,
+            left=not events and work.interview_id in known and not stays(known[work.interview_id]),
         )
         for work in works
     )
@@ -115,3 +126,17 @@ def _interviews(connection: Connection, ids: Iterable[str]) -> dict[str, Intervi
     chosen = among(connection, interview.c.id, sorted(ids))
     rows = connection.execute(select(interview.c.id, interview.c.state).where(chosen))
     return {row.id: interview_of(row.id, decode(row.state)) for row in rows}
+
+
+def expected(connection: Connection, sink: str, after: str, limit: int, stays: Stays) -> list[Expected]:
+    """The interviews that entered a state sink, by id from the one after `after`; those erased are none."""
+    rows: list[Any] = []
+    while len(rows) < limit:
+        found = fill.entered(connection, sink, after, limit - len(rows))
+        rows += [row for row in found if sink in entered_by(row.entered)]
+        if not found:
+            break
+        after = found[-1].id
+    waiting = claim.pending_keys(connection, sink, [row.id for row in rows])
+    interviews = [interview_of(row.id, decode(row.state)) for row in rows]
+    return [Expected(each, each.id in waiting, not stays(each)) for each in interviews]

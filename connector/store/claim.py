@@ -108,6 +108,12 @@ def _newest(rows: Sequence[Any]) -> Work:
     return Work(last.id, last.key, last.interview_id, last.event_seq, attempts, since, older)
 
 
+def pending_keys(connection: Connection, name: str, keys: Sequence[str]) -> set[str]:
+    """Which of the keys have something pending."""
+    statement = select(delivery.c.key).where(OF_SINK, among(connection, delivery.c.key, keys))
+    return set(connection.execute(statement, {"sink": name}).scalars())
+
+
 def rows_of_batch(connection: Connection, name: str, batch: str) -> Sequence[Any]:
     """The rows that went out under one batch id and are not settled."""
     rows = connection.execute(select(delivery).where(OF_SINK, delivery.c.batch == batch), {"sink": name}).all()

@@ -54,6 +54,14 @@ def _next_interviews(connection: Connection, name: str) -> Sequence[Any]:
     return connection.execute(following).all()
 
 
+def entered(connection: Connection, name: str, after: str, limit: int) -> Sequence[Any]:
+    """The next interviews whose entries mention a state sink, by id; the caller looks at the entries themselves."""
+    listed = interview.c.entered.contains(name, autoescape=True)
+    chosen = (interview.c.id > after, interview.c.erased_at.is_(None), listed)
+    columns = (interview.c.id, interview.c.state, interview.c.entered)
+    return connection.execute(select(*columns).where(*chosen).order_by(interview.c.id).limit(limit)).all()
+
+
 def _put_entered(connection: Connection, changes: Sequence[tuple[str, Iterable[str]]]) -> None:
     """Writes which state sinks interviews entered; a new version each, as for every change of their rows."""
     if changes:

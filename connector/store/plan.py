@@ -16,6 +16,8 @@ FILL_PRIORITY = 500
 """What is filled in comes after what happens now."""
 AGAIN_PRIORITY = 1000
 """A call asked for by `again` comes after all events."""
+VERIFY_PRIORITY = 2000
+"""A verification comes after everything else, and does not count as pending."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, and_, bindparam, case, insert, select, update
 
-from connector.sink import Note
+from connector.sink import VERIFY, Note
 from connector.store import leases, notes
 from connector.store.claim import OF_SINK, PENDING
 from connector.store.leases import Lease, Pause
-from connector.store.plan import AGAIN_PRIORITY
+from connector.store.plan import AGAIN_PRIORITY, VERIFY_PRIORITY
 from connector.store.portable import among
 from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, sink
 
@@ -77,8 +77,8 @@ def settle(connection: Connection, lease: Lease, destination: str, settlement: S
     _cure(connection, lease.sink, settlement)
     _settle_open(connection, settlement)
     notes.write(connection, lease.sink, destination, settlement.notes)
-    for again in settlement.again:
-        _ask_again(connection, lease.sink, again, settlement.ended_at)
+    if settlement.again:
+        _ask_again(connection, lease.sink, settlement.again, settlement.ended_at)
     _record(connection, lease.sink, settlement)
     _settle_sink(connection, lease.sink, settlement)
 
@@ -155,29 +155,44 @@ def _put_off(connection: Connection, retries: Sequence[Retry]) -> None:
     )
 
 
-def _ask_again(connection: Connection, name: str, again: Again, now: int) -> None:
+def _ask_again(connection: Connection, name: str, asked: Sequence[Again], now: int) -> None:
     """One pending call per sink and key: an untried one moves to the earlier time, a tried one keeps its own."""
-    mine = and_(OF_SINK, delivery.c.key == again.key, delivery.c.event_seq.is_(None))
-    columns = (delivery.c.id, delivery.c.attempts, delivery.c.held, delivery.c.not_before)
-    row = connection.execute(select(*columns).where(mine), {"sink": name}).first()
-    if row is None:
-        _add_again(connection, name, again, now)
-    elif not row.attempts and not row.held and again.not_before < row.not_before:
-        connection.execute(update(delivery).where(delivery.c.id == row.id).values(not_before=again.not_before))
+    keys = [again.key for again in asked]
+    mine = and_(OF_SINK, among(connection, delivery.c.key, keys), delivery.c.event_seq.is_(None))
+    columns = (delivery.c.key, delivery.c.id, delivery.c.attempts, delivery.c.held, delivery.c.not_before)
+    waiting = {row.key: row for row in connection.execute(select(*columns).where(mine), {"sink": name})}
+    _bring_forward(connection, [(waiting[again.key], again) for again in asked if again.key in waiting])
+    _add_again(connection, name, [again for again in asked if again.key not in waiting], now)
 
 
-def _add_again(connection: Connection, name: str, again: Again, now: int) -> None:
-    known = connection.execute(select(interview.c.id).where(interview.c.id == again.key)).first()
-    connection.execute(
-        insert(delivery).values(
-            sink=name,
-            key=again.key,
-            interview_id=again.asked_by if known is None else again.key,
-            priority=AGAIN_PRIORITY,
-            since=now,
-            not_before=again.not_before,
-        )
-    )
+def _bring_forward(connection: Connection, pairs: Sequence[tuple[Any, Again]]) -> None:
+    sooner = [
+        {"row": row.id, "at": again.not_before}
+        for row, again in pairs
+        if not row.attempts and not row.held and again.not_before < row.not_before
+    ]
+    if sooner:
+        statement = update(delivery).where(delivery.c.id == bindparam("row")).values(not_before=bindparam("at"))
+        connection.execute(statement, sooner)
+
+
+def _add_again(connection: Connection, name: str, asked: Sequence[Again], now: int) -> None:
+    if not asked:
+        return
+    chosen = among(connection, interview.c.id, [again.key for again in asked])
+    known = set(connection.execute(select(interview.c.id).where(chosen)).scalars())
+    rows = [
+        {
+            "sink": name,
+            "key": again.key,
+            "interview_id": again.key if again.key in known else again.asked_by,
+            "priority": VERIFY_PRIORITY if again.key == VERIFY else AGAIN_PRIORITY,
+            "since": now,
+            "not_before": again.not_before,
+        }
+        for again in asked
+    ]
+    connection.execute(insert(delivery), rows)
 
 
 def _record(connection: Connection, name: str, settlement: Settlement) -> None:

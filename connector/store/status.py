@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from connector.store import leases
+from connector.store.plan import VERIFY_PRIORITY
 from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood
 
 
@@ -94,10 +95,10 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
 
 
 def _pending(connection: Connection) -> dict[str, tuple[int, int]]:
-    """Per sink: how many deliveries are pending, and since when the oldest."""
+    """Per sink: how many deliveries are pending, and since when the oldest; a verification that waits is none."""
     rows = connection.execute(
         select(delivery.c.sink, func.count(), func.min(delivery.c.since))
-        .where(in_state(DeliveryState.PENDING))
+        .where(in_state(DeliveryState.PENDING), delivery.c.priority < VERIFY_PRIORITY)
         .group_by(delivery.c.sink)
     )
     return {name: (count, since) for name, count, since in rows}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from connector.errors import LeaseLost, Wait
-from connector.sink import Note, Token
+from connector.sink import Expected, Note, Token
 from connector.testing.buckets import Buckets
 from connector.testing.clock import ManualClock
 
@@ -28,6 +28,7 @@ class FakeContext:
         self.closed: list[tuple[str, float]] = []
         self.calls: Counter[str] = Counter()
         self.leases_lost = 0
+        self.shown: dict[str, Expected] = {}
         self._buckets = Buckets()
         self._refusals: deque[Wait] = deque()
         self._lost_after: int | None = None
@@ -58,6 +59,12 @@ class FakeContext:
         self._check_lease()
         self.remembered.append(dict(notes))
         self.apply(notes)
+
+    async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
+        return {name: self.notes[name] for name in names if name in self.notes}
+
+    async def expected(self, after: str, limit: int) -> Sequence[Expected]:
+        return [self.shown[key] for key in sorted(self.shown) if key > after][:limit]
 
     def count_call(self, kind: str) -> None:
         self.calls[kind] += 1

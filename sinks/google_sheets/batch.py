@@ -1,6 +1,7 @@
 """The requests of one atomic write, in their order, and what the sheet must look like after it. Pure.
 
-Guard, compare-and-swap of the columns, set-up, updates of rows as the view shows them, new rows, old guards.
+For each tab: guard, compare-and-swap of the columns, set-up, updates of rows as the view shows them, new rows, old
+guards.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 from sinks.google_sheets import columns, requests
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.notes import Aim, Intent, digest
-from sinks.google_sheets.plan import Part, Run
-from sinks.google_sheets.reading import HEADER_ROW, Guard, View
+from sinks.google_sheets.plan import Part, Run, Wanted
+from sinks.google_sheets.reading import TOP_ROWS, Guard, View
 from sinks.google_sheets.requests import Request
 from sinks.table import KEY, SPECS, Kind
 
@@ -27,16 +28,45 @@ GUARDS_KEPT = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """One write: its body, what it is made of, and the layout and key column that it leaves behind."""
+class Share:
+    """What one write does to one tab, and the layout and key column that it leaves behind there."""
 
-    body: Mapping[str, Any]
+    tab: str
+    requests: Sequence[Request]
     guard: Guard
     view: View
     layout: Layout
     part: Part
     keys: Sequence[str]
     intent: Intent
+
+    @property
+    def ranges(self) -> Sequence[str]:
+        """What the reply is to show of the tab."""
+        top = requests.top_range(self.view.title, min(TOP_ROWS, self.view.rows) if self.view.exists else TOP_ROWS)
+        at = self.layout.at
+        return [top, requests.column_range(self.view.title, at[KEY])] if KEY in at else [top]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One atomic write to any number of tabs: all of it lands, or nothing."""
+
+    shares: Sequence[Share]
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        batch = [request for share in self.shares for request in share.requests]
+        return requests.batch_body(batch, [each for share in self.shares for each in share.ranges])
+
+    @property
+    def rows(self) -> int:
+        return sum(share.part.rows for share in self.shares)
+
+    @property
+    def everybody(self) -> Sequence[Wanted]:
+        """The interviews that it has something for."""
+        return [wanted for share in self.shares for wanted in share.part.everybody]
 
 
 def first_number(sheet_id: int) -> int:
@@ -49,44 +79,65 @@ def next_guard(view: View, nonce: str) -> Guard:
     return Guard(max(view.newest_guard + 1, first_number(view.sheet_id)), nonce)
 
 
-def tagging(view: View, layout: Layout, nonce: str) -> Write:
+def tagging(tab: str, view: View, layout: Layout, nonce: str) -> Share:
     """Puts tags on columns that were found by their header. No rows: the tags are looked at first."""
-    return _write(view, layout, Part(), nonce, columns.tag_requests(view, layout))
+    return _share(tab, view, layout, Part(), nonce=nonce, work=columns.tag_requests(view, layout))
 
 
-def row_write(view: View, layout: Layout, part: Part, nonce: str) -> Write:
+def row_write(tab: str, view: View, layout: Layout, part: Part, nonce: str) -> Share:
     """Adds the missing columns and writes the part. `layout` is the one that `part` was made for."""
     after, added = columns.add_columns(view, layout)
-    return _write(view, after, part, nonce, [*added, *_updates(view, part), *_inserts(view, after, part)])
+    keys = _key_requests(view, after, part)
+    work = [*added, *keys, *_updates(view, part), *_inserts(view, after, part)]
+    return _share(tab, view, after, part, nonce=nonce, work=work)
 
 
-def _write(view: View, layout: Layout, part: Part, nonce: str, work: Sequence[Request]) -> Write:
+def _share(tab: str, view: View, layout: Layout, part: Part, *, nonce: str, work: Sequence[Request]) -> Share:
     guard = next_guard(view, nonce)
     made = [] if view.exists else [_new_tab(view, layout), requests.mark_made(view.sheet_id)]
     hold = columns.hold_requests(view, layout, first_number(view.sheet_id) - 1)
     batch = [*made, requests.guard(view.sheet_id, *guard), *hold, *work, *_prunes(view)]
-    keys = [*_padded(view), *(wanted.key for wanted in part.inserts)] if part.inserts else list(view.keys or ())
-    body = requests.batch_body(batch, _ranges(view, layout))
-    return Write(body, guard, view, layout, part, keys, _intent(guard, part, keys))
+    keys = _expected_keys(view, part)
+    return Share(tab, batch, guard, view, layout, part, keys, _intent(tab, guard, part, keys))
 
 
-def _intent(guard: Guard, part: Part, keys: Sequence[str]) -> Intent:
-    aims = tuple(Aim(change.row, change.wanted.key, change.cells) for change in part.changes)
-    return Intent(guard, digest(keys), aims, tuple(wanted.key for wanted in part.inserts))
+def _expected_keys(view: View, part: Part) -> list[str]:
+    """The key column after the write, if nothing moves."""
+    undone = set(part.undo)
+    keys = ["" if key in undone else key for key in view.keys or ()]
+    for restore in part.restores:
+        keys += [""] * (restore.row + 1 - len(keys))
+        keys[restore.row] = restore.key
+    if part.inserts:
+        keys += [""] * (view.end - len(keys)) + [wanted.key for wanted in part.inserts]
+    while keys and not keys[-1].strip():
+        keys.pop()
+    return keys
+
+
+def _intent(tab: str, guard: Guard, part: Part, keys: Sequence[str]) -> Intent:
+    aims = tuple(Aim(change.row, change.key, change.cells) for change in part.changes)
+    inserts, restores = [wanted.key for wanted in part.inserts], [restore.key for restore in part.restores]
+    return Intent(guard, digest(keys), aims, tuple(inserts), 0, tab, tuple(restores))
+
+
+def _key_requests(view: View, layout: Layout, part: Part) -> list[Request]:
+    """Puts ids back, by what the cell shows where it shows something, and takes wrong ones out."""
+    if not part.restores and not part.undo:
+        return []
+    column, first = layout.at[KEY], view.header_row + 1
+    made = [requests.replace_key(view.sheet_id, column, first, key, "") for key in part.undo]
+    for restore in part.restores:
+        if restore.by_content:
+            made.append(requests.replace_key(view.sheet_id, column, first, restore.shown, restore.key))
+        else:
+            cell = [requests.row_cells([requests.cell(restore.key, Kind.TEXT)])]
+            made.append(requests.update_cells(view.sheet_id, restore.row, column, cell, link=False))
+    return made
 
 
 def _new_tab(view: View, layout: Layout) -> Request:
     return requests.add_sheet(view.sheet_id, view.title, NEW_ROWS, max(MIN_WIDTH, len(layout.at)))
-
-
-def _padded(view: View) -> list[str]:
-    keys = list(view.keys or ())
-    return keys + [""] * (view.end - len(keys))
-
-
-def _ranges(view: View, layout: Layout) -> Sequence[str]:
-    header = requests.row_range(view.title, HEADER_ROW)
-    return [header, requests.column_range(view.title, layout.at[KEY])] if KEY in layout.at else [header]
 
 
 def _prunes(view: View) -> list[Request]:
@@ -116,7 +167,7 @@ def _inserts(view: View, layout: Layout, part: Part) -> list[Request]:
         return []
     sheet_id, start = view.sheet_id, view.end
     end = start + len(part.inserts)
-    below_header = start == HEADER_ROW + 1
+    below_header = start == view.header_row + 1
     rows = view.rows if view.exists else NEW_ROWS
     inherit = start == rows or not below_header
     made = [requests.insert_rows(sheet_id, start, end, inherit=inherit)]

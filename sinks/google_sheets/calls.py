@@ -10,7 +10,7 @@ from connector.http import retry_after
 from connector.sink import Context, Token
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.ground import Ground
-from sinks.google_sheets.replies import Book
+from sinks.google_sheets.replies import Book, Columns
 from sinks.google_sheets.requests import Request
 from sinks.google_sheets.sheets import Sheets
 
@@ -42,6 +42,14 @@ class Calls:
     async def tabs(self) -> Book:
         await self._claim(READ)
         return await self._counted(READ, self._sheets.tabs())
+
+    async def protection(self) -> Book:
+        await self._claim(READ)
+        return await self._counted(READ, self._sheets.protection())
+
+    async def values(self, filters: Sequence[Request]) -> Columns:
+        await self._claim(READ)
+        return await self._counted(READ, self._sheets.values(filters))
 
     async def ground(self) -> Ground:
         await self._claim(READ)

@@ -137,6 +137,10 @@ class Client:
         """spreadsheets.getByDataFilter."""
         return self._call("post", f"{SPREADSHEET_URL % self._spreadsheet}:getByDataFilter", fields, body)
 
+    def values(self, fields: str, body: bytes) -> bytes:
+        """spreadsheets.values.batchGetByDataFilter."""
+        return self._call("post", f"{SPREADSHEET_URL % self._spreadsheet}/values:batchGetByDataFilter", fields, body)
+
     def write(self, fields: str, body: bytes) -> bytes:
         """spreadsheets.batchUpdate."""
         return self._call("post", SPREADSHEET_BATCH_UPDATE_URL % self._spreadsheet, fields, body)

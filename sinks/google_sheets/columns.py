@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sinks.google_sheets import requests
-from sinks.google_sheets.reading import HEADER_ROW, View
+from sinks.google_sheets.reading import View
 from sinks.google_sheets.requests import Request
-from sinks.table import Column, Kind, header_key
+from sinks.table import KEY, Column, Kind, header_key
 
 _PIXELS: Mapping[Kind, int] = {Kind.TEXT: 180, Kind.NUMBER: 80, Kind.DATETIME: 140, Kind.LINK: 80}
 
@@ -23,6 +23,7 @@ class Layout:
 
     `at` says where a field's column is and `tags` the tag that holds it; a field in `at` without a tag was found by
     its header. `missing` have no column yet. `gone` had one that people deleted. `wrong` are tags to take off.
+    `closed` are protected against us.
     """
 
     at: Mapping[str, int] = field(default_factory=dict)
@@ -30,6 +31,16 @@ class Layout:
     missing: Sequence[Column] = ()
     gone: Sequence[str] = ()
     wrong: Sequence[int] = ()
+    closed: frozenset[str] = frozenset()
+
+    def only(self, closed: Collection[str]) -> Layout:
+        """The same with these columns closed to us, and no others; they keep their tags."""
+        return replace(self, closed=frozenset(closed) - {KEY})
+
+    @property
+    def open(self) -> Mapping[str, int]:
+        """Where the columns are that may be written."""
+        return {name: place for name, place in self.at.items() if name not in self.closed}
 
     @property
     def untagged(self) -> Sequence[str]:
@@ -129,12 +140,12 @@ def _right_of_headers(view: View, layout: Layout) -> int:
 def _dress(view: View, columns: Sequence[Column], start: int) -> list[Request]:
     sheet_id = view.sheet_id
     made = [
-        requests.header_cells(sheet_id, HEADER_ROW, start, [column.title for column in columns]),
-        requests.bold_header(sheet_id, HEADER_ROW, start, start + len(columns)),
+        requests.header_cells(sheet_id, view.header_row, start, [column.title for column in columns]),
+        requests.bold_header(sheet_id, view.header_row, start, start + len(columns)),
     ]
     for index, column in enumerate(columns, start):
         made.append(requests.tag_column(sheet_id, index, column.field))
         made.append(requests.column_width(sheet_id, index, _PIXELS[column.kind]))
         if column.kind is Kind.DATETIME and not view.exists:
-            made.append(requests.date_format(sheet_id, HEADER_ROW + 1, None, index))
+            made.append(requests.date_format(sheet_id, view.header_row + 1, None, index))
     return made

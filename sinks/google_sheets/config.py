@@ -9,10 +9,9 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from connector.http import SafeUrl
 from connector.sink import LocalPath, SinkConfig
+from sinks.google_sheets.tabs import TITLE_MAX, is_per_position
 from sinks.table import DEFAULT_COLUMNS, Columns, clean_text
 
-TITLE_MAX = 100
-"""Characters that a tab's title may have."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _URL = re.compile(r"https?://[^/\s]+/spreadsheets/(?:u/\d+/)?d/([A-Za-z0-9_-]{1,200})(?:[/?#].*)?")
 
@@ -29,8 +28,6 @@ def _spreadsheet_id(text: str) -> str:
 
 def _tab_title(title: str) -> str:
     title = clean_text(title).strip()
-    if "{position}" in title:
-        raise ValueError('a tab per position ("{position}") comes in a later version; name one tab for now')
     if not 1 <= len(title) <= TITLE_MAX:
         raise ValueError(f"must have 1 to {TITLE_MAX} characters")
     return title
@@ -43,7 +40,8 @@ class GoogleSheetsConfig(SinkConfig):
         description="Address or id of the spreadsheet; only the id is taken, the address is never fetched."
     )
     worksheet: Annotated[str, AfterValidator(_tab_title)] = Field(
-        default="Interviews", description="Title of the tab; it is made when it is missing."
+        default="Interviews",
+        description='Title of the tab, made when it is missing; with "{position}" in it a tab for each position.',
     )
     credentials_file: LocalPath | None = Field(
         default=None, description="The service account's JSON key, a file; a relative path counts from the config file."
@@ -55,9 +53,20 @@ class GoogleSheetsConfig(SinkConfig):
     columns: Columns = Field(
         default=DEFAULT_COLUMNS, description="The owned columns: a list of { field, title }; replaces the usual list."
     )
-    on_delete: Literal["mark"] = Field(
-        default="mark", description="What happens to the row of a deleted interview: its stage says so, nothing else."
+    on_delete: Literal["mark", "clear"] = Field(
+        default="mark",
+        description='A deleted interview: "mark" = its stage says so, "clear" = only id and stage stay.',
     )
+    recreate: bool = Field(default=False, description="Whether a row that people deleted is written again.")
+    audit_interval: float = Field(
+        default=21_600, ge=60, description="Seconds between two audits, which compare the whole sheet with the truth."
+    )
+
+    @property
+    def per_position(self) -> bool:
+        """Whether each position has a tab of its own."""
+        return is_per_position(self.worksheet)
+
     style: bool = Field(
         default=True,
         description="Give a tab that we make its looks, and add a Summary; one that is there stays as it is.",

@@ -26,6 +26,10 @@ class Trouble(StrEnum):
     """Said to be not applied: something in it is wrong, or what it relied on has changed."""
     CONFLICT = "conflict"
     """As `REFUSED`, and it is known that something it relied on has changed."""
+    PROTECTED = "protected"
+    """Not applied; some cells are protected against us."""
+    EMPTIED = "emptied"
+    """Not even sent: so many rows are gone that a person must say whether that was meant."""
     UNCLEAR = "unclear"
     """May have been applied; the guard tells."""
 
@@ -76,6 +80,8 @@ def _denied(status: int, error: ErrorStatus, email: str) -> Failure:
     if _disabled(error):
         fix = "open console.cloud.google.com, APIs & Services, Library, Google Sheets API and press Enable"
         return Failure(Trouble.BROKEN, "the Google Sheets API is switched off in the service account's project", fix)
+    if "protected" in error.message.lower():
+        return protected(email)
     for matches, reason, fix in _DENIED:
         if matches(status, error):
             return Failure(Trouble.BROKEN, reason, fix.format(email=email))
@@ -99,11 +105,6 @@ _DENIED: tuple[tuple[Callable[[int, ErrorStatus], bool], str, str], ...] = (
         "make a new JSON key for {email} and set `credentials_file`",
     ),
     (
-        lambda _, error: "protected" in error.message.lower(),
-        "the tab has protected cells that the service account may not edit",
-        "in the sheet, Data, Protect sheets and ranges: add {email} to those who may edit",
-    ),
-    (
         lambda _, error: "scope" in error.message.lower(),
         "the token lacks the right to edit spreadsheets",
         "use a service account key; other kinds of credentials are not supported",
@@ -121,7 +122,7 @@ _CONFLICTS = ("already exists", "already in use", "in use", "duplicate", "unable
 def _refused(status: int, error: ErrorStatus, email: str) -> Failure:
     text = error.message.lower()
     if "protected" in text:
-        return _denied(status, error, email)
+        return protected(email)
     if "cells in the workbook" in text:
         fix = "delete rows, columns or tabs nobody needs, or start a new spreadsheet"
         return Failure(Trouble.BROKEN, "the spreadsheet has reached Google's limit of 10 million cells", fix)
@@ -144,6 +145,18 @@ def bad_credentials(reason: str, email: str = "") -> Failure:
     whose = f" for {email}" if email else ""
     fix = f"download a new JSON key{whose} (docs/google-sheets.md, step 3) and set `credentials_file`"
     return Failure(Trouble.BROKEN, reason, fix)
+
+
+def protected(email: str) -> Failure:
+    fix = f"in the sheet, Data, Protect sheets and ranges: add {email} to those who may edit"
+    reason = "the tab has protected cells that the service account may not edit"
+    return Failure(Trouble.PROTECTED, reason, fix)
+
+
+def emptied(title: str, gone: int, before: int) -> Failure:
+    reason = f'{gone} of {before} rows are gone from the tab "{title}" at once'
+    fix = "connector resume SINK --accept leaves them deleted, connector resume SINK --refill writes them again"
+    return Failure(Trouble.EMPTIED, reason, fix)
 
 
 def tab_gone(title: str) -> Failure:

@@ -1,28 +1,33 @@
 """One flush: look, then write and settle, part by part, until everything that is due stands in the sheet.
 
-A write is prepared from one view, noted, sent, and proven by the key column in its own reply, which is the next view.
-Whatever else comes back, the guard tells with the next read whether it landed.
+A write is prepared from one view of every tab concerned, noted, sent, and proven by the key columns in its own reply,
+which is the next view. Whatever else comes back, the guards tell with the next read whether it landed.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from connector.sink import Context, RetryLater, SinkBroken, Wait
 from sinks.google_sheets import batch, settle
-from sinks.google_sheets.batch import Write
+from sinks.google_sheets.audit import audit
+from sinks.google_sheets.batch import Share, Write
 from sinks.google_sheets.calls import READ, WRITE, Calls
 from sinks.google_sheets.columns import add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import CallFailed, Failure, Trouble, unreadable
+from sinks.google_sheets.errors import CallFailed, Failure, Trouble, emptied, unreadable
 from sinks.google_sheets.ledger import MOVED, Ledger
-from sinks.google_sheets.look import Look, look, understand
+from sinks.google_sheets.look import Look, has_shrunk, look, titles_of, understand
 from sinks.google_sheets.narrowing import Narrowing, Verdict
-from sinks.google_sheets.plan import Limits, Part, key_rows, sort_out, take_part, zone_of
+from sinks.google_sheets.plan import Due, Limits, Part, Spent, key_rows, sort_out, take_part, zone_of
 from sinks.google_sheets.polish import Wardrobe, polish
-from sinks.google_sheets.reading import View, read_view
+from sinks.google_sheets.protection import closed_fields
+from sinks.google_sheets.reading import View, key_count, read_view
+from sinks.google_sheets.repair import Repairs
 from sinks.google_sheets.replies import Book
+from sinks.google_sheets.settle import Settled
 from sinks.table import KEY
 
 FRESH = 5_000
@@ -37,10 +42,22 @@ REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sh
 class Memory:
     """What a sink knows between two flushes without having to: lost in a restart, and nothing is wrong."""
 
-    recent: Look | None = None
+    recent: Mapping[str, Look] = field(default_factory=dict)
     recent_at: int = 0
     narrowing: Narrowing = field(default_factory=Narrowing)
     wardrobe: Wardrobe = field(default_factory=Wardrobe)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one view of a tab calls for, and what an audit of it found."""
+
+    due: Due
+    repairs: Repairs
+
+
+def _is_due(plan: Plan) -> bool:
+    return bool(plan.due.changes or plan.due.inserts or plan.repairs.clears or plan.repairs.restores)
 
 
 class Flush:
@@ -56,13 +73,15 @@ class Flush:
         self._memory = memory
         self._conflicts = 0
         self._landed = False
-        self._seen: Look
+        self._seen: dict[str, Look] = {}
+        self._plans: dict[str, Plan] = {}
+        self._audited: set[str] = set()
 
     async def run(self) -> RetryLater:
         """Does all that can be done; gives the outcome of what is left."""
         try:
             self._seen = await self._begin()
-            while (write := await self._calls.think(self._next_write)) is not None:
+            while (write := await self._next()) is not None:
                 if (rest := await self._send(write)) is not None:
                     return rest
         except CallFailed as error:
@@ -71,63 +90,144 @@ class Flush:
             if not self._calls.sent:
                 raise
             return RetryLater("no quota left", after=wait.seconds, counts=False)
-        if not self._ledger.tab.moving:
+        if not any(tab.moving or tab.in_repair for tab in self._ledger.tabs.values()):
             self._memory.recent, self._memory.recent_at = self._seen, self._context.now()
-            seen = [(self._seen.view, self._seen.layout)]
+            seen = [(each.view, each.layout) for each in self._seen.values()]
             await polish(self._calls, seen, self._config, self._memory.wardrobe)
         return CHANGING
 
-    async def _begin(self) -> Look:
-        recent, self._memory.recent = self._memory.recent, None
-        if recent is not None and self._serves(recent):
+    async def _begin(self) -> dict[str, Look]:
+        recent, self._memory.recent = self._memory.recent, {}
+        if self._serves(recent):
             await self._calls.reserve(WRITE)
-            return recent
+            return {name: recent[name] for name in self._ledger.names}
         await self._calls.reserve(READ, WRITE)
         return await self._look()
 
-    def _serves(self, recent: Look) -> bool:
+    def _serves(self, recent: Mapping[str, Look]) -> bool:
         """Whether a reply of a moment ago is good enough: new rows can be put below others without harm."""
-        fresh = self._context.now() - self._memory.recent_at <= FRESH
-        settled = recent.tab == self._ledger.tab and not self._ledger.intents and self._ledger.all_new
-        return fresh and settled and key_rows(recent.view).keys().isdisjoint(self._ledger.open_keys)
+        ledger = self._ledger
+        if self._context.now() - self._memory.recent_at > FRESH or ledger.intents or not ledger.all_new:
+            return False
+        if any(name not in recent or recent[name].tab != ledger.tabs[name] for name in ledger.names):
+            return False
+        there = [key_rows(recent[name].view).keys() for name in ledger.names]
+        return all(keys.isdisjoint(ledger.open_keys) for keys in there)
 
-    async def _look(self) -> Look:
-        seen = await look(self._calls, self._config.worksheet, self._config.columns, self._ledger.tab)
-        self._ledger.tab = seen.tab
-        self._close_intents(seen.view)
-        return seen
+    async def _look(self) -> dict[str, Look]:
+        self._plans.clear()
+        seen = await look(self._calls, self._config, self._ledger.titles(), self._ledger.tabs)
+        for name, each in seen.items():
+            self._watch(name, each)
+        self._close_intents(seen)
+        return {name: replace(each, tab=self._ledger.tabs[name]) for name, each in seen.items()}
 
-    def _close_intents(self, view: View) -> None:
+    def _watch(self, name: str, seen: Look) -> None:
+        """Notices what changed in a tab since it was last seen. Raises `CallFailed` when it was emptied."""
+        before, view = self._ledger.tabs[name], seen.view
+        if has_shrunk(before, view):
+            raise CallFailed(emptied(view.title, before.count - key_count(view), before.count))
+        self._learn(name, seen)
+
+    def _learn(self, name: str, seen: Look) -> None:
+        before, view = self._ledger.tabs[name], seen.view
+        has_new_column = bool(before.fields and seen.tab.fields - before.fields)
+        if has_new_column or before.zone not in {"", view.zone}:
+            self._ledger.work = replace(self._ledger.work, verify=True)  # rows outside this batch are to change
+        self._ledger.tabs[name] = replace(seen.tab, count=key_count(view), zone=view.zone)
+        self._seen[name] = replace(seen, tab=self._ledger.tabs[name])
+
+    def _close_intents(self, seen: Mapping[str, Look]) -> None:
         """Reads from the guards what became of the writes that are noted as under way, and whom they may have hit."""
         still_open = []
         for intent in self._ledger.intents:
-            closed = settle.close_intent(intent, view, self._context.now())
-            self._ledger.force(closed.force)
-            self._ledger.mark_deleted(closed.deleted)
+            if intent.tab not in seen:
+                continue
+            closed = settle.close_intent(intent, seen[intent.tab].view, self._context.now())
+            self._ledger.force(closed.force, intent.tab)
+            self._ledger.mark_deleted(closed.deleted, intent.tab)
             if closed.moved:
-                self._ledger.tab = replace(self._ledger.tab, moving=True)
+                self._suspect(intent.tab, closed)
             if closed.pending:
                 still_open.append(intent)
         self._ledger.intents = tuple(still_open)
 
-    def _next_write(self) -> Write | None:
+    def _suspect(self, name: str, found: Settled | settle.Closed) -> None:
+        """Rows moved under a write to this tab: what it held may stand anywhere."""
+        tab = self._ledger.tabs[name]
+        suspects, undo = tab.suspects | found.suspects, tab.undo | found.undo
+        self._ledger.tabs[name] = replace(tab, moving=True, suspects=suspects, undo=undo)
+
+    async def _next(self) -> Write | None:
         """The next batch, or `None` when nothing is left to write."""
-        view, layout = self._seen.view, self._seen.layout
-        nonce = secrets.token_hex(6)
-        if view.exists and not layout.settled:
-            return batch.tagging(view, layout, nonce)
-        after, _ = add_columns(view, layout)
-        due = sort_out(view, after, self._ledger.wanted(zone_of(view.zone)))
+        for name, seen in self._seen.items():
+            if name not in self._plans and seen.layout.settled:
+                self._plans[name] = await self._plan(name, seen)
+        return await self._calls.think(self._compose)
+
+    async def _plan(self, name: str, seen: Look) -> Plan:
+        after, _ = add_columns(seen.view, seen.layout)
+        due = await self._calls.think(
+            lambda: sort_out(seen.view, after, self._ledger.wanted(name, zone_of(seen.view.zone)))
+        )
+        repairs = Repairs()
+        tab = self._ledger.tabs[name]
+        in_repair = tab.in_repair and name not in self._audited
+        if seen.view.exists and not tab.undo and (in_repair or due.absent):
+            self._audited.add(name)
+            repairs, self._ledger.tabs[name] = await audit(self._calls, self._context, seen, tab, due)
+            self._ledger.force(repairs.force, name)
         self._ledger.deliver(due.idle, after)
-        self._ledger.leave_deleted(due.deleted)
+        self._without_row(name, due, repairs)
+        return Plan(due, repairs)
+
+    def _without_row(self, name: str, due: Due, repairs: Repairs) -> None:
+        """Interviews whose row is nowhere: people deleted it, unless it is wanted back or only its id is gone."""
+        found = {restore.key for restore in repairs.restores}
+        gone = [each for each in due.absent if each.key not in found and each.key in repairs.gone]
+        if self._config.recreate or self._ledger.tabs[name].refill:
+            due.inserts += [self._ledger.forget_row(each) for each in [*gone, *due.deleted]]
+        else:
+            self._ledger.leave_deleted([*gone, *due.deleted])
+
+    def _compose(self) -> Write | None:
+        """One batch with what each tab needs first."""
+        nonce, spent = secrets.token_hex(6), Spent()
+        shares = [self._share(name, seen, nonce, spent) for name, seen in self._seen.items()]
+        chosen = [share for share in shares if share is not None]
+        return Write(chosen) if chosen else None
+
+    def _share(self, name: str, seen: Look, nonce: str, spent: Spent) -> Share | None:
+        """What a tab needs first: its tags, wrong ids out, ids back, else rows."""
+        view, layout = seen.view, seen.layout
+        if view.exists and not layout.settled:
+            return batch.tagging(name, view, layout, nonce)
+        plan = self._plans[name]
+        if not self._memory.narrowing.rows:
+            return batch.row_write(name, view, layout, Part(), nonce) if _is_due(plan) else None
+        part = self._repairing(name, plan) or self._rows(name, seen, plan, spent)
+        return batch.row_write(name, view, layout, part, nonce) if part is not None else None
+
+    def _repairing(self, name: str, plan: Plan) -> Part | None:
+        """Ids are put back and taken out apart from everything else, by row number only on firm ground."""
+        tab = self._ledger.tabs[name]
+        if tab.undo:
+            return Part(undo=sorted(tab.undo))
+        by_content = [restore for restore in plan.repairs.restores if restore.by_content]
+        if by_content or not plan.repairs.restores:
+            return Part(restores=by_content) if by_content else None
+        return Part() if tab.moving else Part(restores=plan.repairs.restores)
+
+    def _rows(self, name: str, seen: Look, plan: Plan, spent: Spent) -> Part | None:
+        due = replace(plan.due, changes=[*plan.repairs.clears, *plan.due.changes])
         if not due.changes and not due.inserts:
             return None
-        part = take_part(due, after, self._limits()) if self._memory.narrowing.rows else Part()
-        return batch.row_write(view, layout, part, nonce)
-
-    def _limits(self) -> Limits:
+        after, _ = add_columns(seen.view, seen.layout)
         limits = replace(Limits(), rows=self._memory.narrowing.rows)
-        return replace(limits, updates=1) if self._ledger.tab.moving else limits
+        if self._ledger.tabs[name].moving:
+            limits = replace(limits, updates=1)
+        part = take_part(due, after, limits, spent)
+        return part if part.rows else None
 
     async def _send(self, write: Write) -> RetryLater | None:
         """Sends one write and settles it; gives what to say of the rest when the flush has to end here."""
@@ -141,31 +241,50 @@ class Flush:
 
     async def _note(self, write: Write) -> None:
         """What must survive a crash between here and the outcome."""
-        tab = self._ledger.tab
-        tagged = () if write.part.rows else write.layout.untagged
-        self._ledger.tab = replace(tab, doubtful=tab.doubtful.union(tagged))
-        self._ledger.intents += (replace(write.intent, sent_at=self._context.now()),)
+        for share in write.shares:
+            tab = self._ledger.tabs[share.tab]
+            tagged = () if share.part.rows else share.layout.untagged
+            self._ledger.tabs[share.tab] = replace(tab, doubtful=tab.doubtful.union(tagged))
+            self._ledger.intents += (replace(share.intent, sent_at=self._context.now()),)
         await self._context.remember(self._ledger.new_notes())
 
     def _settle(self, write: Write, book: Book) -> RetryLater | None:
         """Takes from the reply what is proven. Goes on with it as the next read only if nothing moved."""
-        view = read_view(book, write.view.sheet_id, write.layout.at.get(KEY))
-        if view is None or (view.keys is None and KEY in write.layout.at):
-            return self._unclear(write, CallFailed(unreadable()))
+        titles = titles_of(self._config)
+        views = {}
+        for share in write.shares:
+            key, header = share.layout.at.get(KEY), share.view.header_row
+            view = read_view(book, share.view.sheet_id, key, titles, header)
+            if view is None or (view.keys is None and key is not None):
+                return self._unclear(write, CallFailed(unreadable()))
+            views[share.tab] = view
         self._landed = True
-        settled = settle.settle(write, view)
-        unproven = [wanted.key for wanted in settled.unproven]
-        self._ledger.intents = ()  # those before it had the same number, and are refused from now on
-        self._ledger.deliver(settled.proven, write.layout)
-        self._ledger.retry(unproven, MOVED)
-        self._ledger.force({*unproven, *settled.hit})
-        self._ledger.tab = replace(self._ledger.tab, moving=not settled.clean)
-        if not settled.clean:
+        is_clean = [self._settle_share(share, views[share.tab]) for share in write.shares]
+        if not all(is_clean):
             return MOVED
-        self._seen = understand(view, self._config.columns, self._ledger.tab)
-        self._ledger.tab = self._seen.tab
-        self._memory.narrowing.taken(write.part.rows)
-        return None if self._seen.layout.settled else self._changed()
+        self._memory.narrowing.taken(write.rows)
+        settled = all(self._seen[share.tab].layout.settled for share in write.shares)
+        return None if settled else self._changed()
+
+    def _settle_share(self, share: Share, view: View) -> bool:
+        ledger, name = self._ledger, share.tab
+        settled = settle.settle(share, view)
+        unproven = [wanted.key for wanted in settled.unproven]
+        # those before it had the same number, and are refused from now on
+        ledger.intents = tuple(intent for intent in ledger.intents if intent.tab != name)
+        ledger.deliver(settled.proven, share.layout)
+        ledger.retry(unproven, MOVED)
+        ledger.force({*unproven, *settled.hit}, name)
+        tab = ledger.tabs[name]
+        undone = frozenset(share.part.undo)
+        ledger.tabs[name] = replace(tab, moving=False, undo=tab.undo - undone, lost=tab.lost | undone)
+        self._plans.pop(name, None)
+        if not settled.clean:
+            self._suspect(name, settled)
+            return False
+        seen = understand(view, self._config, ledger.tabs[name])
+        self._learn(name, seen)
+        return True
 
     def _changed(self) -> RetryLater | None:
         """The sheet was changed between our read and our write: once more, but not for ever."""
@@ -175,33 +294,49 @@ class Flush:
     async def _failed(self, write: Write, error: CallFailed) -> RetryLater | None:
         """After anything but a parsed 200: was it applied, and what next?"""
         failure = error.failure
+        if failure.trouble is Trouble.PROTECTED:
+            return await self._protected(write, error)
         if failure.trouble in {Trouble.REFUSED, Trouble.CONFLICT}:
             return await self._refused(write, failure)
         if failure.trouble is not Trouble.UNCLEAR:
-            self._ledger.intents = self._ledger.intents[:-1]
+            self._ledger.intents = self._ledger.intents[: -len(write.shares)]
             raise error
         return self._unclear(write, error)
 
     def _unclear(self, write: Write, error: CallFailed) -> RetryLater:
         """Its intent stays: the next flush reads from the guard whether it landed."""
         reason, after = error.failure.reason, self._calls.asked(error)
-        sent = [wanted.key for wanted in write.part.everybody]
+        sent = [wanted.key for wanted in write.everybody]
         self._ledger.retry(sent, RetryLater(reason, after=after, unclear=True))
         return RetryLater(reason, after=after)
+
+    async def _protected(self, write: Write, error: CallFailed) -> RetryLater | None:
+        """Leaves columns alone that somebody protected against us, and goes on with the others."""
+        self._ledger.intents = self._ledger.intents[: -len(write.shares)]
+        book = await self._calls.protection()
+        found = {share.tab: closed_fields(book, share.view, share.layout) for share in write.shares}
+        if not any(fields - self._ledger.tabs[name].closed for name, fields in found.items()):
+            raise CallFailed(replace(error.failure, trouble=Trouble.BROKEN))
+        for name, fields in found.items():
+            self._ledger.tabs[name] = replace(self._ledger.tabs[name], closed=fields)
+        self._seen = await self._look()
+        return self._changed()
 
     async def _refused(self, write: Write, failure: Failure) -> RetryLater | None:
         """Looks again: did it land all the same, did the sheet change, or does Google not take what is in it?"""
         self._seen = await self._look()
-        view = self._seen.view
-        if write.guard in view.guards:
+        if any(share.guard in self._seen[share.tab].view.guards for share in write.shares):
             return None
-        if failure.trouble is Trouble.CONFLICT or not write.view.same_ground(view):
+        same = all(share.view.same_ground(self._seen[share.tab].view) for share in write.shares)
+        if failure.trouble is Trouble.CONFLICT or not same:
             return self._changed()
-        verdict = self._memory.narrowing.refused(write.part.rows)
+        verdict = self._memory.narrowing.refused(write.rows)
         if verdict is Verdict.EVERYTHING:
             raise CallFailed(replace(failure, trouble=Trouble.BROKEN, fix=REFUSED_FIX))
+        if verdict is Verdict.POISON and not write.everybody:
+            return RetryLater(failure.reason)
         if verdict is Verdict.POISON:
-            self._ledger.reject(write.part.everybody[0], failure.reason)
+            self._ledger.reject(write.everybody[0], failure.reason)
         return None
 
     def _give_up(self, error: CallFailed) -> RetryLater:
@@ -209,8 +344,8 @@ class Flush:
         failure = error.failure
         if failure.trouble is Trouble.THROTTLED:
             return RetryLater(failure.reason, after=self._calls.pause(error), counts=False)
-        if failure.trouble is not Trouble.BROKEN:
+        if failure.trouble not in {Trouble.BROKEN, Trouble.EMPTIED}:
             return RetryLater(failure.reason, after=self._calls.asked(error))
         if self._landed:
             return RetryLater(failure.reason, counts=False)
-        raise SinkBroken(failure.reason, failure.fix)
+        raise SinkBroken(failure.reason, failure.fix, until_person=failure.trouble is Trouble.EMPTIED)

@@ -3,62 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta, tzinfo
 
-from connector.sink import Batch, Delivered, Delivery, Interview, Note, Outcome, Rejected, Result, RetryLater
+from connector.sink import VERIFY, Batch, Delivered, Delivery, Interview, Note, Outcome, Rejected, Result, RetryLater
 from sinks.google_sheets.columns import Layout
+from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.notes import (
     INTENT,
-    TAB,
+    WORK,
     Intent,
     RowNote,
     TabNote,
+    Work,
     read_intents,
     read_row_note,
     read_tab_note,
+    read_work,
     row_name,
+    tab_name,
     write_intents,
 )
 from sinks.google_sheets.plan import Wanted, row_key, sheet_cells
-from sinks.table import KEY, CellValue, Column
+from sinks.google_sheets.tabs import OTHER, tab_of, title_of
+from sinks.table import KEY, CellValue
 
 MOVED = RetryLater("rows moved", after=1.0, counts=False)
 """The row may hold the values of another interview; the next flush writes it again."""
+SOON = timedelta(seconds=1)
+REPAIR = "#repair"
+"""Key of the call that goes on with repairs when no interview is due."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """One interview of the batch; without an outcome it is still open."""
+    """One interview of the batch, and its tab; without an outcome it is still open."""
 
     interview: Interview
     note: RowNote | None
-    cells: Mapping[str, CellValue] | None = None
+    tab: str
+    zone: tzinfo | None = None
+    cells: Mapping[str, CellValue] = field(default_factory=dict)
     outcome: Outcome | None = None
 
 
 class Ledger:
-    """Keeps every delivery open until a reply proves its row. `tab` and `intents` may be set and are kept as notes."""
+    """Keeps every delivery open until a reply proves its row.
 
-    def __init__(self, batch: Batch, columns: Sequence[Column]) -> None:
-        self._columns = columns
+    `tabs`, `intents` and `work` may be changed and are kept as notes; `tabs` has those that `load` was given.
+    """
+
+    def __init__(self, batch: Batch, config: GoogleSheetsConfig) -> None:
+        self._config = config
         self._deliveries = batch.deliveries
         self._entries: dict[str, Entry] = {}
         self._notes: dict[str, Note | None] = {}
         self._again: dict[str, timedelta] = {}
-        self._zone: tzinfo | None = None
-        self.tab: TabNote = read_tab_note(batch.notes.get(TAB))
-        self.intents: tuple[Intent, ...] = read_intents(batch.notes.get(INTENT))
-        self._kept = (self.tab, self.intents)
+        self.verification: Outcome = Delivered()
+        self.intents = read_intents(batch.notes.get(INTENT))
+        self.work = read_work(batch.notes.get(WORK))
+        self.tabs: dict[str, TabNote] = {}
+        self._kept_tabs: dict[str, TabNote] = {}
+        self._kept: tuple[tuple[Intent, ...], Work] = (self.intents, self.work)
         for delivery in batch.deliveries:
             self._enter(delivery, batch.notes)
 
     def _enter(self, delivery: Delivery, notes: Mapping[str, Note]) -> None:
         interview, name = delivery.interview, row_name(delivery.key)
         if interview is not None and interview.id == delivery.key:
-            self._entries[row_key(delivery.key)] = Entry(interview, read_row_note(notes.get(name)))
+            note = read_row_note(notes.get(name))
+            tab = tab_of(interview, self._config.worksheet) if note is None else note.tab
+            self._entries[row_key(delivery.key)] = Entry(interview, note, tab)
         elif name in notes:
             self._notes[name] = None  # a row was to be written again whose key turned out to be no interview
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The tabs that the batch is about, those with a write under way, and those with something to repair."""
+        concerned = [entry.tab for entry in self._entries.values()]
+        return list(dict.fromkeys([*concerned, *(intent.tab for intent in self.intents), *sorted(self.work.tabs)]))
+
+    def load(self, notes: Mapping[str, Note]) -> None:
+        """Gives it the notes of the tabs it named."""
+        self.add(self.names, notes)
+
+    def add(self, names: Iterable[str], notes: Mapping[str, Note]) -> None:
+        """Takes further tabs into account."""
+        found = {name: read_tab_note(notes.get(tab_name(name))) for name in names}
+        self.tabs |= found
+        self._kept_tabs |= found
+
+    def titles(self) -> dict[str, str]:
+        """What the tabs are called when they have to be made."""
+        called = {entry.tab: title_of(entry.interview, self._config.worksheet) for entry in self._entries.values()}
+        fallback = self._config.worksheet.replace("{position}", OTHER)
+        return {name: called.get(name, fallback) for name in self.names}
 
     @property
     def open_keys(self) -> Sequence[str]:
@@ -69,29 +108,37 @@ class Ledger:
         """Whether nothing is remembered of any row: then none should be there."""
         return all(entry.note is None for entry in self._entries.values())
 
-    def wanted(self, zone: tzinfo) -> list[Wanted]:
-        """What is still open, with its cells as a spreadsheet in `zone` holds them."""
-        if zone != self._zone:
-            self._zone = zone
-            for entry in self._entries.values():
-                entry.cells = sheet_cells(entry.interview, self._columns, zone)
-        return [
-            Wanted(key, entry.cells or {}, entry.note) for key, entry in self._entries.items() if entry.outcome is None
-        ]
+    def wanted(self, tab: str, zone: tzinfo) -> list[Wanted]:
+        """What is still open in a tab, with its cells as a spreadsheet in `zone` holds them."""
+        due = [(key, entry) for key, entry in self._entries.items() if entry.tab == tab and entry.outcome is None]
+        return [Wanted(key, self._cells(entry, zone), entry.note) for key, entry in due]
+
+    def _cells(self, entry: Entry, zone: tzinfo) -> Mapping[str, CellValue]:
+        if zone != entry.zone:
+            entry.zone, clear = zone, self._config.on_delete == "clear"
+            entry.cells = sheet_cells(entry.interview, self._config.columns, zone, clear=clear)
+        return entry.cells
 
     def deliver(self, done: Iterable[Wanted], layout: Layout) -> None:
         """Their rows hold what is due."""
         for wanted in done:
             entry = self._entries[wanted.key]
             old = entry.note.applied if entry.note is not None else None
-            now = {name: value for name, value in wanted.cells.items() if name in layout.at and name != KEY}
-            self._settle(entry, Delivered(), RowNote({**(old or {}), **now}))
+            now = {name: value for name, value in wanted.cells.items() if name in layout.open and name != KEY}
+            self._settle(entry, Delivered(), RowNote({**(old or {}), **now}, tab=entry.tab))
 
     def leave_deleted(self, gone: Iterable[Wanted]) -> None:
         """People deleted their rows; so they stay, and are in step."""
         for wanted in gone:
             entry = self._entries[wanted.key]
-            self._settle(entry, Delivered(), replace(entry.note or RowNote(), force=False, gone=True))
+            note = entry.note or RowNote(tab=entry.tab)
+            self._settle(entry, Delivered(), replace(note, force=False, gone=True))
+
+    def forget_row(self, wanted: Wanted) -> Wanted:
+        """Its row is gone and is to be written again, as if it had never been there."""
+        entry = self._entries[wanted.key]
+        entry.note = None
+        return replace(wanted, note=None)
 
     def reject(self, wanted: Wanted, reason: str) -> None:
         self._entries[wanted.key].outcome = Rejected(reason)
@@ -100,24 +147,38 @@ class Ledger:
         for key in keys:
             self._entries[key].outcome = outcome
 
-    def force(self, keys: Iterable[str]) -> None:
+    def force(self, keys: Iterable[str], tab: str) -> None:
         """Their rows may hold values of others: they are written again in full, those of this batch still in it."""
         for key in keys:
             entry = self._entries.get(key)
             if entry is None:
-                self._notes[row_name(key)] = RowNote(force=True).encode()
+                self._notes[row_name(key)] = RowNote(force=True, tab=tab).encode()
                 self._again[key] = timedelta(0)
             else:
-                self._note(entry, replace(entry.note or RowNote(), force=True, gone=False))
+                self._note(entry, replace(entry.note or RowNote(tab=tab), force=True, gone=False))
+                if isinstance(entry.outcome, Delivered):
+                    self._again[key] = timedelta(0)
 
-    def mark_deleted(self, keys: Iterable[str]) -> None:
+    def keep(self, notes: Mapping[str, Note | None]) -> None:
+        """Further notes; `None` deletes one."""
+        self._notes.update(notes)
+
+    def call_again(self, keys: Iterable[str]) -> None:
+        """These interviews are to be delivered once more."""
+        self._again.update(dict.fromkeys(keys, timedelta(0)))
+
+    def verify_in(self, delay: timedelta) -> None:
+        """Asks for the call that verifies; the earliest counts."""
+        self._again[VERIFY] = min(delay, self._again.get(VERIFY, delay))
+
+    def mark_deleted(self, keys: Iterable[str], tab: str) -> None:
         """Their rows were written and are gone: people deleted them before this was known."""
         for key in keys:
             entry = self._entries.get(key)
             if entry is None:
-                self._notes[row_name(key)] = RowNote(gone=True).encode()
+                self._notes[row_name(key)] = RowNote(gone=True, tab=tab).encode()
             else:
-                self._note(entry, replace(entry.note or RowNote(), gone=True))
+                self._note(entry, replace(entry.note or RowNote(tab=tab), gone=True))
 
     def _settle(self, entry: Entry, outcome: Outcome, note: RowNote) -> None:
         entry.outcome = outcome
@@ -131,20 +192,31 @@ class Ledger:
     def new_notes(self) -> Mapping[str, Note | None]:
         """The notes that changed since they were last asked for."""
         notes, self._notes = self._notes, {}
-        tab, intents = self._kept
-        if self.tab != tab:
-            notes[TAB] = self.tab.encode()
+        for name, tab in self.tabs.items():
+            if tab != self._kept_tabs.get(name):
+                notes[tab_name(name)] = tab.encode()
+        self._kept_tabs = dict(self.tabs)
+        repairing = {name for name, tab in self.tabs.items() if tab.in_repair}
+        self.work = replace(self.work, tabs=self.work.tabs.difference(self.tabs).union(repairing))
+        intents, work = self._kept
         if self.intents != intents:
             notes[INTENT] = write_intents(self.intents)
-        self._kept = (self.tab, self.intents)
+        if self.work != work:
+            notes[WORK] = self.work.encode()
+        self._kept = (self.intents, self.work)
         return notes
 
     def result(self, otherwise: Outcome) -> Result:
         """The answer to the dispatcher; `otherwise` for what is still open."""
         outcomes = [self._outcome(delivery, otherwise) for delivery in self._deliveries]
-        return Result(outcomes, self.new_notes(), self._again)
+        notes = self.new_notes()
+        if self.work.tabs:
+            self._again[REPAIR] = SOON
+        if self.work.verify:
+            self.verify_in(SOON)
+        return Result(outcomes, notes, self._again)
 
     def _outcome(self, delivery: Delivery, otherwise: Outcome) -> Outcome:
         if delivery.interview is None or delivery.interview.id != delivery.key:
-            return Delivered()
+            return self.verification if delivery.key == VERIFY else Delivered()
         return self._entries[row_key(delivery.key)].outcome or otherwise

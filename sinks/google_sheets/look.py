@@ -1,101 +1,161 @@
-"""The read before a write: finds the tab, by its id once that is known, and its owned columns."""
+"""The read before a write: finds the tabs, by their ids once those are known, and their owned columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from zlib import crc32
 
 from sinks.google_sheets import requests
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.columns import Layout, find_columns
+from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Failure, Trouble, key_gone, tab_gone
 from sinks.google_sheets.notes import TabNote
-from sinks.google_sheets.reading import HEADER_ROW, View, absent, read_view
+from sinks.google_sheets.reading import TOP_ROWS, View, absent, key_count, read_view
 from sinks.google_sheets.replies import Book, TabProperties
-from sinks.table import KEY, Column
+from sinks.google_sheets.requests import Request
+from sinks.google_sheets.tabs import free_title, new_id, wished_id
+from sinks.table import KEY, header_key
 
 _LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The tab as it is now, where its owned columns are, and what there is to remember of it."""
+    """A tab as it is now, where its owned columns are, and what there is to remember of it."""
 
     view: View
     layout: Layout
     tab: TabNote
 
 
-def understand(view: View, columns: Sequence[Column], tab: TabNote) -> Look:
+def understand(view: View, config: GoogleSheetsConfig, tab: TabNote) -> Look:
     """Reads a view in the light of what is remembered. Raises `CallFailed` when people deleted the key column."""
-    layout = find_columns(view, columns, tab.fields, tab.doubtful)
+    layout = find_columns(view, config.columns, tab.fields, tab.doubtful)
     if KEY in layout.gone:
-        raise CallFailed(key_gone(next(column.title for column in columns if column.field == KEY)))
-    doubtful = tab.doubtful if layout.wrong else frozenset[str]()
-    fields = tab.fields | frozenset(layout.tags)
-    return Look(view, layout, replace(tab, seen=view.exists, fields=fields, doubtful=doubtful))
+        raise CallFailed(key_gone(next(column.title for column in config.columns if column.field == KEY)))
+    now = replace(
+        tab,
+        seen=view.exists,
+        fields=tab.fields | frozenset(layout.tags),
+        doubtful=tab.doubtful if layout.wrong else frozenset(),
+        header=view.header_row,
+    )
+    return Look(view, layout.only(tab.closed), now)
 
 
-async def look(calls: Calls, title: str, columns: Sequence[Column], tab: TabNote) -> Look:
-    """One read of a tab that is known, two or three at the first contact. Writes nothing."""
-    if not tab.seen:
-        tab, found = await _first_contact(calls, title, tab)
-        if found is not None:
-            return understand(found, columns, tab)
-    assert tab.sheet_id is not None
-    place: int | None = None
+def titles_of(config: GoogleSheetsConfig) -> frozenset[str]:
+    """Our header texts, as headers are compared."""
+    return frozenset(header_key(column.title) for column in config.columns)
+
+
+async def look(
+    calls: Calls, config: GoogleSheetsConfig, wanted: Mapping[str, str], notes: Mapping[str, TabNote]
+) -> dict[str, Look]:
+    """One read of all tabs that are known, one more at the first contact. Writes nothing.
+
+    `wanted` maps the names of tabs to what they are called when they have to be made.
+    """
+    known = {name: notes[name] for name in wanted if notes[name].seen}
+    looks: dict[str, Look] = {}
+    if len(known) < len(wanted):
+        book = await calls.tabs()
+        for name in [name for name in wanted if name not in known]:
+            found, view = _first_contact(book, config, name, wanted[name], notes[name], made=looks)
+            if view is None:
+                known[name] = found
+            else:
+                looks[name] = understand(view, config, found)
+    if known:
+        looks |= await _read_known(calls, config, known, wanted)
+    return looks
+
+
+def _first_contact(
+    book: Book, config: GoogleSheetsConfig, name: str, title: str, note: TabNote, *, made: Mapping[str, Look]
+) -> tuple[TabNote, View | None]:
+    """The tab's id, and a view of nothing when the tab has still to be made."""
+    tabs = [each.properties for each in book.sheets]
+    wish = title if not config.per_position else f"{config.worksheet}/{name}"
+    found = _find(tabs, title, note.sheet_id, wished_id(wish), adopt=not config.per_position)
+    if found is not None:
+        return replace(note, sheet_id=found.sheet_id), None
+    coming = [each.view for each in made.values()]
+    sheet_id = new_id(wish, {*(each.sheet_id for each in tabs), *(each.sheet_id for each in coming)})
+    free = free_title(title, [*(each.title for each in tabs), *(each.title for each in coming)])
+    return replace(note, sheet_id=sheet_id), absent(sheet_id, free, book.properties.time_zone)
+
+
+def _find(
+    tabs: Sequence[TabProperties], title: str, sheet_id: int | None, wish: int, *, adopt: bool
+) -> TabProperties | None:
+    """By id, or by the id it would get; a tab for all also by title, in the end whatever the case of its letters."""
+    found = [tab for tab in tabs if tab.sheet_id == sheet_id] or [tab for tab in tabs if tab.sheet_id == wish]
+    if adopt:
+        found = [tab for tab in tabs if tab.sheet_id == sheet_id]
+        found += [tab for tab in tabs if tab.title == title]
+        found += [tab for tab in tabs if tab.title.casefold() == title.casefold()]
+    return next(iter(found), None)
+
+
+async def _read_known(
+    calls: Calls, config: GoogleSheetsConfig, known: Mapping[str, TabNote], wanted: Mapping[str, str]
+) -> dict[str, Look]:
+    places: dict[str, int | None] = dict.fromkeys(known)
     for _ in range(_LOOKS):
-        seen = understand(await _read(calls, tab.sheet_id, title, place), columns, tab)
-        place = seen.layout.at.get(KEY)
-        if place is None or seen.view.keys is not None:
-            return seen
+        views = await _read(calls, config, known, places, wanted)
+        looks = {name: understand(view, config, known[name]) for name, view in views.items()}
+        blind = [name for name, each in looks.items() if KEY in each.layout.at and each.view.keys is None]
+        if not blind:
+            return looks
+        places = {name: looks[name].layout.at[KEY] if name in blind else None for name in looks}
     raise CallFailed(Failure(Trouble.UNCLEAR, "the columns are being moved"))
 
 
-async def _first_contact(calls: Calls, title: str, tab: TabNote) -> tuple[TabNote, View | None]:
-    """The tab's id, and a view of nothing when the tab has still to be made."""
-    book = await calls.tabs()
-    tabs = [each.properties for each in book.sheets]
-    found = _find(tabs, title, tab.sheet_id)
-    if found is not None:
-        return replace(tab, sheet_id=found.sheet_id), None
-    sheet_id = _new_id(title, {each.sheet_id for each in tabs})
-    return replace(tab, sheet_id=sheet_id), absent(sheet_id, title, book.properties.time_zone)
+async def _read(
+    calls: Calls,
+    config: GoogleSheetsConfig,
+    known: Mapping[str, TabNote],
+    places: Mapping[str, int | None],
+    wanted: Mapping[str, str],
+) -> dict[str, View]:
+    """`places`: where key columns are that have no tag yet."""
+    filters = [each for name, tab in known.items() for each in _filters(tab, places[name])]
+    titles = titles_of(config)
 
+    def views(book: Book) -> dict[str, View | None]:
+        return {
+            name: read_view(book, tab.sheet_id or 0, places[name], titles, tab.header) for name, tab in known.items()
+        }
 
-def _find(tabs: Sequence[TabProperties], title: str, sheet_id: int | None) -> TabProperties | None:
-    """By id, else by title, else by a title that differs in letter case only: Google takes no second one of those."""
-    by_id = [tab for tab in tabs if tab.sheet_id == sheet_id]
-    by_title = [tab for tab in tabs if tab.title == title]
-    alike = [tab for tab in tabs if tab.title.casefold() == title.casefold()]
-    return next(iter([*by_id, *by_title, *alike]), None)
-
-
-def _new_id(title: str, used: set[int]) -> int:
-    """The same for everybody who wants this tab: of two who make it at once, one is refused."""
-    wish = crc32(title.encode()) & 0x7FFF_FFFF or 1
-    while wish in used:
-        wish = wish % 0x7FFF_FFFF + 1
-    return wish
-
-
-async def _read(calls: Calls, sheet_id: int, title: str, place: int | None) -> View:
-    """`place`: where the key column is when it has no tag yet."""
-    key = requests.tagged_filter(sheet_id, KEY) if place is None else requests.column_filter(sheet_id, place)
     try:
-        book = await calls.read([requests.header_filter(sheet_id, HEADER_ROW), key])
-        view = await calls.think(lambda: read_view(book, sheet_id, place))
+        book = await calls.read(filters)
+        found = await calls.think(lambda: views(book))
     except CallFailed as error:
         if error.failure.trouble not in {Trouble.REFUSED, Trouble.CONFLICT}:
             raise
-        view, why = None, error.failure
+        found, why = {}, error.failure
     else:
         why = Failure(Trouble.UNCLEAR, "an answer of Google lacks the tab")
-    if view is None:
-        raise CallFailed(why if _holds(await calls.tabs(), sheet_id) else tab_gone(title))
-    return view
+    there = {name: view for name, view in found.items() if view is not None}
+    if len(there) < len(known):
+        raise CallFailed(_missing(await calls.tabs(), known, wanted) or why)
+    return there
 
 
-def _holds(book: Book, sheet_id: int) -> bool:
-    return any(tab.properties.sheet_id == sheet_id for tab in book.sheets)
+def _filters(tab: TabNote, place: int | None) -> list[Request]:
+    assert tab.sheet_id is not None
+    key = requests.tagged_filter(tab.sheet_id, KEY) if place is None else requests.column_filter(tab.sheet_id, place)
+    return [requests.top_filter(tab.sheet_id, TOP_ROWS), key]
+
+
+def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str]) -> Failure | None:
+    there = {tab.properties.sheet_id for tab in book.sheets}
+    gone = [wanted[name] for name, tab in known.items() if tab.sheet_id not in there]
+    return tab_gone(gone[0]) if gone else None
+
+
+def has_shrunk(note: TabNote, view: View) -> bool:
+    """Whether so many ids are gone at once that somebody may have emptied the tab."""
+    gone = note.count - key_count(view)
+    return gone > 10 and gone > note.count / 5  # noqa: PLR2004 - more than 10 and more than 20 %

@@ -1,10 +1,14 @@
-"""What the sink remembers about its tab, and the notes it is kept in. Pure.
+"""What the sink remembers about its tabs, and the notes it is kept in. Pure.
 
 | note | holds |
 |---|---|
-| `tab` | the tab's id, the fields that have a tag, whether rows were seen to move |
-| `intent` | the writes that are under way: their guards, and what they aim at which row |
-| `row:<interview>` | the values last applied to the row; marks for a row to rewrite, and for one that people deleted |
+| `tab`, `tab:<position>` | a tab's id, the fields that have a tag, what is left to repair in it |
+| `intent` | the writes that are under way: their guards, and what they aim at which row of which tab |
+| `row:<interview>` | the values last applied to the row, and its tab; whether to rewrite it, whether it was deleted |
+| `work` | the tabs with something to repair, and whether everything is to be verified |
+| `verify` | the last report |
+| `asked` | when a person last asked for a verification |
+| `resume` | the word of the person who resumed the sink |
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any, NamedTuple
 
 from connector.sink import Note
 from sinks.google_sheets.reading import Guard, View
@@ -19,10 +24,25 @@ from sinks.table import CellValue
 
 TAB = "tab"
 INTENT = "intent"
+WORK = "work"
+RESUME = "resume"
+ASKED = "asked"
+
+
+def tab_name(tab: str) -> str:
+    """The note of a tab; the empty name is the only tab there is, or that of interviews without a position."""
+    return f"{TAB}:{tab}" if tab else TAB
 
 
 def row_name(key: str) -> str:
     return f"row:{key}"
+
+
+class Suspect(NamedTuple):
+    """A value of ours that may stand in a row it was not meant for."""
+
+    field: str
+    value: CellValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,52 +50,86 @@ class TabNote:
     """`sheet_id` is the tab's own id, `None` before the first contact; until `seen` it may not have been made yet.
 
     `fields` had a tag when last seen. `doubtful` got theirs by the text of a header that may have moved meanwhile.
-    `moving`: rows moved under the last write, so go one update at a time.
+    `closed` are protected against us. `moving`: rows moved under the last write, so go one update at a time.
+    `header` is the header's row, `count` how many ids there were, `zone` the time zone that dates were written in.
+    `suspects` may stand in wrong rows, `lost` are ids that are gone while their rows may still be there, `undo` ids
+    that may have been put into a wrong row. `refill`: rows that are gone are written again.
     """
 
     sheet_id: int | None = None
     seen: bool = False
     fields: frozenset[str] = frozenset()
     doubtful: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
     moving: bool = False
+    header: int = 0
+    count: int = 0
+    zone: str = ""
+    suspects: frozenset[Suspect] = frozenset()
+    lost: frozenset[str] = frozenset()
+    undo: frozenset[str] = frozenset()
+    refill: bool = False
+
+    @property
+    def in_repair(self) -> bool:
+        """Whether it has to be looked through before it is right for sure."""
+        return bool(self.suspects or self.lost or self.undo)
 
     def encode(self) -> Note:
-        marks = {"seen": self.seen, "moving": self.moving}
-        return {"id": self.sheet_id, "fields": sorted(self.fields), "doubtful": sorted(self.doubtful), **marks}
+        note: dict[str, Any] = {"id": self.sheet_id, "seen": self.seen, "moving": self.moving, "zone": self.zone}
+        note |= {name: sorted(getattr(self, name)) for name in _SETS if getattr(self, name)}
+        note |= {name: getattr(self, name) for name in ("header", "count", "refill") if getattr(self, name)}
+        if self.suspects:
+            note["suspects"] = sorted(self.suspects, key=repr)
+        return note
+
+
+_SETS = ("fields", "doubtful", "closed", "lost", "undo")
 
 
 def read_tab_note(note: Note | None) -> TabNote:
     if note is None:
         return TabNote()
-    fields, doubtful = frozenset(note["fields"]), frozenset(note["doubtful"])
-    return TabNote(note["id"], note["seen"], fields, doubtful, note["moving"])
+    return TabNote(
+        sheet_id=note["id"],
+        seen=note["seen"],
+        moving=note["moving"],
+        header=note.get("header", 0),
+        count=note.get("count", 0),
+        zone=note["zone"],
+        suspects=frozenset(Suspect(*each) for each in note.get("suspects", ())),
+        refill=note.get("refill", False),
+        **{name: frozenset(note.get(name, ())) for name in _SETS},
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class RowNote:
     """`applied` is what a row holds by our last proven write, by field; `None`: nothing is known.
 
-    `force`: write every owned cell again. `gone`: people deleted the row.
+    `tab` is the tab it is in. `force`: write every owned cell again. `gone`: people deleted the row.
     """
 
     applied: Mapping[str, CellValue] | None = None
     force: bool = False
     gone: bool = False
+    tab: str = ""
 
     def encode(self) -> Note:
         marks = {name: True for name, on in (("force", self.force), ("gone", self.gone)) if on}
-        return {"v": dict(self.applied or {}), **marks}
+        tab = {"tab": self.tab} if self.tab else {}
+        return {"v": dict(self.applied or {}), **marks, **tab}
 
 
 def read_row_note(note: Note | None) -> RowNote | None:
     if note is None:
         return None
-    return RowNote(note.get("v") or {}, note.get("force", False), note.get("gone", False))
+    return RowNote(note.get("v") or {}, note.get("force", False), note.get("gone", False), note.get("tab", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """An update of one row: where it was sent, for whom, and what."""
+    """An update of one row: where it was sent, for whom (`""`: for a row without an id), and what."""
 
     row: int
     key: str
@@ -84,9 +138,10 @@ class Aim:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One write, noted before it is sent.
+    """One write to one tab, noted before it is sent.
 
-    `keys` is the digest of the key column as it must be afterwards, if nothing moved. `sent_at` is epoch milliseconds.
+    `keys` is the digest of the key column as it must be afterwards, if nothing moved; `restores` are the ids that are
+    put into rows by their number. `sent_at` is epoch milliseconds.
     """
 
     guard: Guard
@@ -94,6 +149,8 @@ class Intent:
     aims: Sequence[Aim] = ()
     inserts: Sequence[str] = ()
     sent_at: int = 0
+    tab: str = ""
+    restores: Sequence[str] = ()
 
     def landed(self, view: View) -> bool:
         """Whether the write was applied: only it knew its nonce."""
@@ -101,8 +158,15 @@ class Intent:
 
     def encode(self) -> Note:
         aims = [[aim.row, aim.key, dict(aim.cells)] for aim in self.aims]
-        inserts = list(self.inserts)
-        return {"guard": list(self.guard), "keys": self.keys, "aims": aims, "inserts": inserts, "sent_at": self.sent_at}
+        return {
+            "guard": list(self.guard),
+            "keys": self.keys,
+            "aims": aims,
+            "inserts": list(self.inserts),
+            "sent_at": self.sent_at,
+            "tab": self.tab,
+            "restores": list(self.restores),
+        }
 
 
 def write_intents(intents: Sequence[Intent]) -> Note | None:
@@ -115,7 +179,27 @@ def read_intents(note: Note | None) -> tuple[Intent, ...]:
 
 def _intent(note: Note) -> Intent:
     aims = tuple(Aim(row, key, cells) for row, key, cells in note["aims"])
-    return Intent(Guard(*note["guard"]), note["keys"], aims, tuple(note["inserts"]), note["sent_at"])
+    guard, inserts, restores = Guard(*note["guard"]), tuple(note["inserts"]), tuple(note["restores"])
+    return Intent(guard, note["keys"], aims, inserts, note["sent_at"], note["tab"], restores)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done besides deliveries: tabs to look through, and whether to verify everything soon. `rounds` is
+    how often that has been done in a row.
+    """
+
+    tabs: frozenset[str] = frozenset()
+    verify: bool = False
+    rounds: int = 0
+
+    def encode(self) -> Note | None:
+        note = {"tabs": sorted(self.tabs), "verify": self.verify, "rounds": self.rounds}
+        return note if self.tabs or self.verify else None
+
+
+def read_work(note: Note | None) -> Work:
+    return Work(frozenset(note["tabs"]), note["verify"], note["rounds"]) if note is not None else Work()
 
 
 def digest(keys: Sequence[str]) -> str:

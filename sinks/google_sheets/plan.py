@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from connector.sink import Interview
+from connector.sink import Interview, Stage
 from sinks.google_sheets import requests
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.notes import RowNote
-from sinks.google_sheets.reading import View
+from sinks.google_sheets.reading import NOT_TEXT, View
 from sinks.table import KEY, SPECS, CellValue, Column, Kind, cell_values, clean_text, serial_number
 
 REQUEST_SIZE = 200
@@ -46,34 +46,61 @@ def zone_of(name: str) -> tzinfo:
         return UTC
 
 
-def sheet_cells(interview: Interview, columns: Sequence[Column], zone: tzinfo) -> Mapping[str, CellValue]:
-    """The interview's cells by field, as a spreadsheet in `zone` holds them: dates are serial numbers."""
+def sheet_cells(
+    interview: Interview, columns: Sequence[Column], zone: tzinfo, *, clear: bool = False
+) -> Mapping[str, CellValue]:
+    """The interview's cells by field, as a spreadsheet in `zone` holds them: dates are serial numbers.
+
+    With `clear` those of a deleted interview are empty, but for its stage.
+    """
     cells: dict[str, CellValue] = {}
     for column, value in zip(columns, cell_values(interview, columns), strict=True):
         dated = column.kind is Kind.DATETIME and isinstance(value, int)
         cells[column.field] = serial_number(int(value), zone) if dated and value is not None else value
+    if clear and interview.stage is Stage.DELETED:
+        cells = {name: value if name == "stage" else None for name, value in cells.items()}
     return {**cells, KEY: row_key(interview.id)}
 
 
 class Change(NamedTuple):
-    """An update of the row that holds an interview; `cells` are those to write."""
+    """An update of the row that holds an interview, or of one without an id; `cells` are those to write."""
 
     row: int
-    wanted: Wanted
+    wanted: Wanted | None
     cells: Mapping[str, CellValue]
+
+    @property
+    def key(self) -> str:
+        """The id that the row must have; `""` for a row that is nobody's."""
+        return "" if self.wanted is None else self.wanted.key
+
+
+class Restore(NamedTuple):
+    """An id to be put back: the row it belongs to, and what its key cell shows now."""
+
+    row: int
+    key: str
+    shown: str
+
+    @property
+    def by_content(self) -> bool:
+        """Whether the cell can be found by what it shows, so that no row can be hit by mistake."""
+        return bool(self.shown) and not self.shown.startswith(NOT_TEXT)
 
 
 @dataclass(slots=True)
 class Due:
     """What a view makes of the interviews that are due.
 
-    `deleted` had a row that is gone: people took it out, and so it stays. `idle` need no write.
+    `absent` had a row that is not there: people took it out, or spoilt its id. `deleted` are known to be taken out.
+    `idle` need no write.
     """
 
     changes: list[Change] = field(default_factory=list)
     inserts: list[Wanted] = field(default_factory=list)
     idle: list[Wanted] = field(default_factory=list)
     deleted: list[Wanted] = field(default_factory=list)
+    absent: list[Wanted] = field(default_factory=list)
 
 
 def sort_out(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Due:
@@ -85,12 +112,21 @@ def sort_out(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Due:
     for each in wanted:
         row = rows.get(each.key)
         if row is None:
-            (due.inserts if each.note is None else due.deleted).append(each)
+            _without_row(due, each)
         elif cells := changed_cells(each, layout):
             due.changes.append(Change(row, each, cells))
         else:
             due.idle.append(each)
     return due
+
+
+def _without_row(due: Due, wanted: Wanted) -> None:
+    if wanted.note is None:
+        due.inserts.append(wanted)
+    elif wanted.note.gone:
+        due.deleted.append(wanted)
+    else:
+        due.absent.append(wanted)
 
 
 def key_rows(view: View) -> Mapping[str, int]:
@@ -104,7 +140,7 @@ def key_rows(view: View) -> Mapping[str, int]:
 
 def changed_cells(wanted: Wanted, layout: Layout) -> Mapping[str, CellValue]:
     """The owned cells that differ from what was last applied; all of them when that is unknown or no longer counts."""
-    owned = {name: value for name, value in wanted.cells.items() if name in layout.at and name != KEY}
+    owned = {name: value for name, value in wanted.cells.items() if name in layout.open and name != KEY}
     note = wanted.note
     if note is None or note.force or note.applied is None:
         return owned
@@ -134,45 +170,59 @@ class Run(NamedTuple):
 
 @dataclass(slots=True)
 class Part:
-    """What goes into one write: updates and new rows, with the cells of both. Rows of `new` count from the first."""
+    """What goes into one write to one tab: updates and new rows, with the cells of both. Rows of `new` count from the
+    first. `restores` and `undo` put ids back and take them out again; they go alone.
+    """
 
     changes: list[Change] = field(default_factory=list)
     inserts: list[Wanted] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     new: list[Run] = field(default_factory=list)
+    restores: list[Restore] = field(default_factory=list)
+    undo: list[str] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
-        return len(self.changes) + len(self.inserts)
+        return len(self.changes) + len(self.inserts) + len(self.restores) + len(self.undo)
 
     @property
     def everybody(self) -> list[Wanted]:
-        return [*(change.wanted for change in self.changes), *self.inserts]
+        return [*(change.wanted for change in self.changes if change.wanted is not None), *self.inserts]
 
 
-def take_part(due: Due, layout: Layout, limits: Limits) -> Part:
-    """As much of what is due as fits into one write, updates first. A single row always fits."""
-    part = Part()
-    size = 0
+@dataclass(slots=True)
+class Spent:
+    """What the parts of one write take up together."""
+
+    size: int = 0
+    requests: int = 0
+    rows: int = 0
+
+    def takes(self, size: int, requests: int, limits: Limits) -> bool:
+        """Adds a row if it fits; a single one always does."""
+        full = self.rows >= limits.rows or self.requests + requests > limits.requests
+        if self.rows and (full or self.size + size > limits.size):
+            return False
+        self.size, self.requests, self.rows = self.size + size, self.requests + requests, self.rows + 1
+        return True
+
+
+def take_part(due: Due, layout: Layout, limits: Limits, spent: Spent | None = None) -> Part:
+    """As much of what is due as fits into one write, updates first; `spent` is what other tabs take up in it."""
+    part, spent = Part(), spent or Spent()
     for change in due.changes[: limits.updates]:
         runs = list(_runs(change.row, change.cells, layout, apart=True))
-        size += _size(runs) + REQUEST_SIZE * len(runs)
-        if part.rows and (_full(part, size, limits) or len(part.runs) + len(runs) > limits.requests):
+        if not spent.takes(_size(runs) + REQUEST_SIZE * len(runs), len(runs), limits):
             return part
         part.changes.append(change)
         part.runs += runs
     for wanted in due.inserts:
         runs = list(_runs(len(part.inserts), wanted.cells, layout, apart=False))
-        size += _size(runs)
-        if part.rows and _full(part, size, limits):
+        if not spent.takes(_size(runs), 0, limits):
             return part
         part.inserts.append(wanted)
         part.new += runs
     return part
-
-
-def _full(part: Part, size: int, limits: Limits) -> bool:
-    return size > limits.size or part.rows >= limits.rows
 
 
 def _size(runs: Sequence[Run]) -> int:
@@ -181,7 +231,7 @@ def _size(runs: Sequence[Run]) -> int:
 
 def _runs(row: int, cells: Mapping[str, CellValue], layout: Layout, *, apart: bool) -> Iterator[Run]:
     """The runs of neighbouring cells. `apart`: a link is its own run, or the others of its run would lose theirs."""
-    places = sorted((layout.at[name], name) for name in cells if name in layout.at)
+    places = sorted((layout.open[name], name) for name in cells if name in layout.open)
     run: list[tuple[int, str]] = []
     for place, name in places:
         if run and (place != run[-1][0] + 1 or (apart and Kind.LINK in {_kind(name), _kind(run[-1][1])})):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
 from sinks.google_sheets.replies import Book, Cell, Grid, Metadata, Tab, UserValue
 from sinks.google_sheets.requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG
+from sinks.table import header_key
 
-HEADER_ROW = 0
+TOP_ROWS = 20
+"""Rows at the top of a tab among which the header is looked for."""
+_SURE = 2
+"""Titles of ours in one row that make it the header, whatever was the header before."""
 NOT_TEXT = "\0"
 """Begins what stands for a key cell that holds no text; no interview's id has it."""
 
@@ -34,7 +38,8 @@ class View:
     """A tab as one reply showed it.
 
     `header` has one text per column of the grid, `tags` the marks by column. `keys` is the key column by row of the
-    grid, `""` for a blank cell and for the header, without trailing blanks; `None` when the reply did not hold it.
+    grid, `""` for a blank cell, for the header and what is above it, without trailing blanks; `None` when the reply
+    did not hold it.
     `bare`: we made the tab, and it has not got its looks yet.
     """
 
@@ -48,7 +53,7 @@ class View:
     guards: Sequence[Guard]
     keys: Sequence[str] | None
     exists: bool = True
-    header_row: int = HEADER_ROW
+    header_row: int = 0
     bare: bool = False
 
     @property
@@ -59,7 +64,7 @@ class View:
     @property
     def end(self) -> int:
         """The row below the last one with a key: where new rows go."""
-        return max(len(self.keys or ()), HEADER_ROW + 1)
+        return max(len(self.keys or ()), self.header_row + 1)
 
     def same_ground(self, other: View) -> bool:
         """Whether nothing that a write relies on differs: then a refusal has another cause."""
@@ -70,37 +75,48 @@ class View:
         )
 
 
+def key_count(view: View) -> int:
+    """How many different ids there are."""
+    return len({key.strip() for key in view.keys or ()} - {""})
+
+
 def absent(sheet_id: int, title: str, zone: str) -> View:
     """The tab that is still to be made."""
     return View(sheet_id, title, zone, 0, 0, (), {}, (), (), exists=False)
 
 
-def read_view(book: Book, sheet_id: int, key_column: int | None = None) -> View | None:
+def read_view(
+    book: Book, sheet_id: int, key_column: int | None = None, titles: Collection[str] = (), header_row: int = 0
+) -> View | None:
     """The tab in a reply, `None` when it is not there.
 
-    `key_column` says where the key column was asked for when it has no tag yet.
+    `key_column` says where the key column was asked for when it has no tag yet. The header is the row at the top with
+    most of our `titles` (as `header_key` gives them), `header_row` where it was before.
     """
     tab = next((tab for tab in book.sheets if tab.properties.sheet_id == sheet_id), None)
     if tab is None:
         return None
     size = tab.properties.grid_properties
-    header, narrow = _blocks(tab, size.column_count)
+    top, narrow = _blocks(tab, size.column_count)
+    tags = _tags(top)
+    row = _header_row(top, titles, header_row, sure=_SURE if tags else 1)
     return View(
         sheet_id=sheet_id,
         title=tab.properties.title,
         zone=book.properties.time_zone,
         rows=size.row_count,
         width=size.column_count,
-        header=_header(header, size.column_count),
-        tags=_tags(header),
+        header=_texts(top, row, size.column_count),
+        tags=tags,
         guards=_guards(tab.developer_metadata),
-        keys=_keys(narrow, key_column),
+        keys=_keys(narrow, key_column, row),
+        header_row=row,
         bare=_is_bare(tab.developer_metadata),
     )
 
 
 def _blocks(tab: Tab, width: int) -> tuple[Grid, Sequence[Grid]]:
-    """The header's block and those of single columns: both may lack coordinates, but not the number of columns."""
+    """The block at the top and those of single columns: both may lack coordinates, but not the number of columns."""
     if width > 1:
         wide = [block for block in tab.data if len(block.column_metadata) > 1]
         narrow = [block for block in tab.data if len(block.column_metadata) == 1]
@@ -108,8 +124,18 @@ def _blocks(tab: Tab, width: int) -> tuple[Grid, Sequence[Grid]]:
     return tab.data[0] if tab.data else Grid(), tab.data[1:]
 
 
-def _header(block: Grid, width: int) -> Sequence[str]:
-    cells = block.row_data[0].values if block.row_data else []
+def _header_row(block: Grid, titles: Collection[str], before: int, *, sure: int) -> int:
+    """The first row with the most titles of ours; where it was before, if that is not sure enough."""
+    found, most = before, sure - 1
+    for row, cells in enumerate(block.row_data[:TOP_ROWS]):
+        count = len({header_key(_text(cell)) for cell in cells.values} & set(titles))
+        if count > most:
+            found, most = row, count
+    return found
+
+
+def _texts(block: Grid, row: int, width: int) -> Sequence[str]:
+    cells = block.row_data[row].values if row < len(block.row_data) else []
     texts = [""] * block.start_column + [_text(cell) for cell in cells]
     return texts + [""] * (width - len(texts))
 
@@ -137,14 +163,14 @@ def _is_bare(metadata: Iterable[Metadata]) -> bool:
     return MADE_TAG in marks and SETUP_TAG not in marks
 
 
-def _keys(blocks: Sequence[Grid], column: int | None) -> Sequence[str] | None:
+def _keys(blocks: Sequence[Grid], column: int | None, header_row: int) -> Sequence[str] | None:
     """The leftmost key column, or the one asked for by its place."""
     blocks = [block for block in blocks if column is None or block.start_column == column]
     if not blocks:
         return None
     block = min(blocks, key=lambda each: each.start_column)
     texts = chain([""] * block.start_row, (_text(row.values[0]) if row.values else "" for row in block.row_data))
-    keys = [text if row > HEADER_ROW else "" for row, text in enumerate(texts)]
+    keys = [text if row > header_row else "" for row, text in enumerate(texts)]
     while keys and not keys[-1].strip():
         keys.pop()
     return keys

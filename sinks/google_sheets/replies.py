@@ -59,9 +59,25 @@ class TabProperties(msgspec.Struct, rename="camel"):
     grid_properties: GridSize = msgspec.field(default_factory=GridSize)
 
 
+class Block(msgspec.Struct, rename="camel", gc=False):
+    """A part of a tab (GridRange); an end that is not there is open."""
+
+    start_row_index: int = 0
+    end_row_index: int | None = None
+    start_column_index: int = 0
+    end_column_index: int | None = None
+
+
+class Protection(msgspec.Struct, rename="camel"):
+    range: Block = msgspec.field(default_factory=Block)
+    warning_only: bool = False
+    requesting_user_can_edit: bool = False
+
+
 class Tab(msgspec.Struct, rename="camel"):
     properties: TabProperties = msgspec.field(default_factory=TabProperties)
     data: list[Grid] = []
+    protected_ranges: list[Protection] = []
     developer_metadata: list[Metadata] = []
 
 
@@ -83,6 +99,33 @@ class Written(msgspec.Struct, rename="camel"):
     updated_spreadsheet: Book
 
 
+class GridRange(msgspec.Struct, rename="camel", gc=False):
+    """A block that was asked for; a start of 0 may be left out."""
+
+    start_column_index: int = 0
+
+
+class Filter(msgspec.Struct, rename="camel", gc=False):
+    grid_range: GridRange | None = None
+
+
+class Values(msgspec.Struct, rename="camel"):
+    """Plain values, one list per column that was asked for."""
+
+    values: list[list[str | float | bool]] = []
+
+
+class Matched(msgspec.Struct, rename="camel"):
+    value_range: Values
+    data_filters: list[Filter] = []
+
+
+class Columns(msgspec.Struct, rename="camel"):
+    """The reply of `spreadsheets.values.batchGetByDataFilter`."""
+
+    value_ranges: list[Matched] = []
+
+
 class ErrorStatus(msgspec.Struct):
     message: str = ""
     status: str = ""
@@ -96,12 +139,21 @@ class ErrorReply(msgspec.Struct):
 TABS_FIELDS = "properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)))"
 """Field mask of the first look: which tabs there are."""
 
+PROTECTED_FIELDS = (
+    "properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),"
+    "protectedRanges(range,warningOnly,requestingUserCanEdit))"
+)
+"""Field mask of the look that follows a refusal because of protection."""
+
 _METADATA = "developerMetadata(metadataId,metadataKey,metadataValue)"
 READ_FIELDS = (
     "properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),"
     f"{_METADATA},data(startRow,startColumn,rowData(values(userEnteredValue)),columnMetadata({_METADATA})))"
 )
 """Field mask of a read: header, key column, tags and guards."""
+
+VALUES_FIELDS = "valueRanges(valueRange(values),dataFilters(gridRange(startColumnIndex)))"
+"""Field mask of an audit: the owned cells as plain values."""
 
 WRITE_FIELDS = f"updatedSpreadsheet({READ_FIELDS})"
 """Field mask of a write: its reply is a full read of what it left behind."""

@@ -31,9 +31,9 @@ def columns(sheet_id: int, start: int, end: int) -> Request:
     return {"sheetId": sheet_id, "dimension": "COLUMNS", "startIndex": start, "endIndex": end}
 
 
-def header_filter(sheet_id: int, row: int) -> Request:
-    """Selects the header row, whatever the tab is called."""
-    return {"gridRange": {"sheetId": sheet_id, "startRowIndex": row, "endRowIndex": row + 1}}
+def top_filter(sheet_id: int, rows: int) -> Request:
+    """Selects the first rows, where the header is, whatever the tab is called."""
+    return {"gridRange": {"sheetId": sheet_id, "startRowIndex": 0, "endRowIndex": rows}}
 
 
 def tagged_filter(sheet_id: int, field: str) -> Request:
@@ -50,6 +50,11 @@ def tag_filter(metadata_id: int) -> Request:
 
 def column_filter(sheet_id: int, index: int) -> Request:
     return {"gridRange": {"sheetId": sheet_id, "startColumnIndex": index, "endColumnIndex": index + 1}}
+
+
+def cells_filter(sheet_id: int, column: int, first_row: int, end_row: int) -> Request:
+    """Selects a part of one column."""
+    return {"gridRange": _area(sheet_id, first_row, end_row, column, column + 1)}
 
 
 def add_sheet(sheet_id: int, title: str, rows: int, width: int) -> Request:
@@ -193,9 +198,16 @@ def batch_body(requests: Sequence[Request], ranges: Sequence[str]) -> Mapping[st
     return {"requests": requests, "includeSpreadsheetInResponse": True, "responseRanges": ranges}
 
 
-def row_range(title: str, row: int) -> str:
-    """One row in A1 notation."""
-    return f"{_quoted(title)}!{row + 1}:{row + 1}"
+def replace_key(sheet_id: int, column: int, first_row: int, found: str, replacement: str) -> Request:
+    """Gives the cells of a column that hold exactly this text another: by content, so it cannot hit a wrong row."""
+    area = _area(sheet_id, first_row, None, column, column + 1)
+    exact = {"matchEntireCell": True, "matchCase": True}
+    return {"findReplace": {"find": found, "replacement": replacement, **exact, "range": area}}
+
+
+def top_range(title: str, rows: int) -> str:
+    """The first rows in A1 notation."""
+    return f"{_quoted(title)}!1:{rows}"
 
 
 def column_range(title: str, column: int) -> str:

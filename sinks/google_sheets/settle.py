@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sinks.google_sheets.batch import Write
-from sinks.google_sheets.notes import Intent, digest
+from sinks.google_sheets.batch import Share
+from sinks.google_sheets.notes import Aim, Intent, Suspect, digest
 from sinks.google_sheets.plan import Change, Wanted, key_rows
 from sinks.google_sheets.reading import NOT_TEXT, View
 
@@ -17,34 +17,42 @@ LATEST = 600_000
 @dataclass(frozen=True, slots=True)
 class Settled:
     """`clean`: nothing moved, so everything landed where it was aimed. `hit` are the keys whose rows may hold values
-    of another interview.
+    of another interview, `suspects` those values, and `undo` ids that may have been put into a wrong row.
     """
 
     clean: bool
     proven: Sequence[Wanted]
     unproven: Sequence[Wanted] = ()
     hit: frozenset[str] = frozenset()
+    suspects: frozenset[Suspect] = frozenset()
+    undo: frozenset[str] = frozenset()
 
 
-def settle(write: Write, after: View) -> Settled:
+def settle(share: Share, after: View) -> Settled:
     """Compares the whole key column with what it must be; where that fails, looks row by row."""
-    part = write.part
-    if list(after.keys or ()) == list(write.keys):
+    part = share.part
+    if list(after.keys or ()) == list(share.keys):
         return Settled(clean=True, proven=part.everybody)
-    hit = frozenset(key for change in part.changes if (key := _hit(change, after)))
+    astray = [change for change in part.changes if _key_at(after, change.row) != change.key]
+    hit = frozenset(key for change in astray if is_text(key := _key_at(after, change.row)))
     there = key_rows(after)
-    safe = {change.wanted.key for change in part.changes if _key_at(after, change.row) == change.wanted.key}
+    safe = {change.key for change in part.changes} - {change.key for change in astray}
     safe |= {wanted.key for wanted in part.inserts if wanted.key in there}
     proven: list[Wanted] = []
     unproven: list[Wanted] = []
     for wanted in part.everybody:
         (proven if wanted.key in safe and wanted.key not in hit else unproven).append(wanted)
-    return Settled(clean=False, proven=proven, unproven=unproven, hit=hit)
+    undo = frozenset(restore.key for restore in part.restores)
+    return Settled(clean=False, proven=proven, unproven=unproven, hit=hit, suspects=_cells(astray), undo=undo)
 
 
-def _hit(change: Change, after: View) -> str:
-    key = _key_at(after, change.row)
-    return "" if key == change.wanted.key or key.startswith(NOT_TEXT) else key
+def _cells(astray: Iterable[Change | Aim]) -> frozenset[Suspect]:
+    return frozenset(Suspect(*cell) for change in astray for cell in change.cells.items())
+
+
+def is_text(key: str) -> bool:
+    """Whether a key cell shows something that may be an id."""
+    return bool(key) and not key.startswith(NOT_TEXT)
 
 
 def _key_at(view: View, row: int) -> str:
@@ -57,7 +65,7 @@ class Closed:
     """What a look at the sheet makes of an open intent.
 
     `pending`: it has not landed and still may. `force`: rows to write again in full. `deleted`: new rows that landed
-    and that people took out since.
+    and are gone since. `suspects` and `undo` as for `Settled`.
     """
 
     landed: bool
@@ -65,6 +73,8 @@ class Closed:
     moved: bool = False
     force: frozenset[str] = frozenset()
     deleted: frozenset[str] = frozenset()
+    suspects: frozenset[Suspect] = frozenset()
+    undo: frozenset[str] = frozenset()
 
 
 def close_intent(intent: Intent, view: View, now: int) -> Closed:
@@ -80,5 +90,6 @@ def close_intent(intent: Intent, view: View, now: int) -> Closed:
     if digest(view.keys or ()) == intent.keys:
         return Closed(landed=True)
     at = {_key_at(view, aim.row) for aim in intent.aims} | {aim.key for aim in intent.aims}
-    force = frozenset(key for key in at if key and not key.startswith(NOT_TEXT))
-    return Closed(landed=True, moved=True, force=force, deleted=deleted)
+    force = frozenset(key for key in at if is_text(key))
+    suspects, undo = _cells(intent.aims), frozenset(intent.restores)
+    return Closed(landed=True, moved=True, force=force, deleted=deleted, suspects=suspects, undo=undo)

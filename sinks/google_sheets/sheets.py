@@ -16,7 +16,16 @@ from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble, unreadable
 from sinks.google_sheets.ground import GROUND_FIELDS, Ground
-from sinks.google_sheets.replies import READ_FIELDS, TABS_FIELDS, WRITE_FIELDS, Book, Written
+from sinks.google_sheets.replies import (
+    PROTECTED_FIELDS,
+    READ_FIELDS,
+    TABS_FIELDS,
+    VALUES_FIELDS,
+    WRITE_FIELDS,
+    Book,
+    Columns,
+    Written,
+)
 from sinks.google_sheets.requests import Request
 
 if TYPE_CHECKING:
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BOOK = msgspec.json.Decoder(Book)
+_COLUMNS = msgspec.json.Decoder(Columns)
 _WRITTEN = msgspec.json.Decoder(Written)
 _GROUND = msgspec.json.Decoder(Ground)
 
@@ -53,6 +63,10 @@ class Sheets:
         """Which tabs there are, without cells."""
         return await self._run(lambda: self._reading(lambda client: client.tabs(TABS_FIELDS), _BOOK))
 
+    async def protection(self) -> Book:
+        """Which parts of the tabs are protected, without cells."""
+        return await self._run(lambda: self._reading(lambda client: client.tabs(PROTECTED_FIELDS), _BOOK))
+
     async def ground(self) -> Ground:
         """All tabs and the ids that are in use, without cells."""
         return await self._run(lambda: self._reading(lambda client: client.tabs(GROUND_FIELDS), _GROUND))
@@ -61,6 +75,13 @@ class Sheets:
         """The parts that the filters select."""
         body = msgspec.json.encode({"dataFilters": filters})
         return await self._run(lambda: self._reading(lambda client: client.read(READ_FIELDS, body), _BOOK))
+
+    async def values(self, filters: Sequence[Request]) -> Columns:
+        """The columns that the filters select, as plain values; dates are serial numbers."""
+        wanted = {"dataFilters": filters, "majorDimension": "COLUMNS"}
+        options = {"valueRenderOption": "UNFORMATTED_VALUE", "dateTimeRenderOption": "SERIAL_NUMBER"}
+        body = msgspec.json.encode({**wanted, **options})
+        return await self._run(lambda: self._reading(lambda client: client.values(VALUES_FIELDS, body), _COLUMNS))
 
     async def write(self, body: Mapping[str, Any]) -> Book:
         """One atomic batch; gives the spreadsheet as it left it."""
@@ -97,8 +118,8 @@ class Sheets:
             self._client = None
 
     def _reading(self, call: Callable[[Client], bytes], decoder: msgspec.json.Decoder[T]) -> T:
-        read: T = reading(Passing)(self._once, call, decoder)
-        return read
+        answer: T = reading(Passing)(self._once, call, decoder)
+        return answer
 
     def _writing(self, body: Mapping[str, Any]) -> Book:
         encoded = msgspec.json.encode(body)

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import ClassVar
 
-from connector.sink import Batch, Context, Delivered, Delivery, Finding, Gather, Result, Sink, SinkBroken
+from connector.sink import (
+    REPORT,
+    VERIFY,
+    Batch,
+    Context,
+    Delivered,
+    Delivery,
+    Finding,
+    Gather,
+    Outcome,
+    Report,
+    Result,
+    Sink,
+    SinkBroken,
+)
+from sinks.google_sheets import upkeep
 from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.flush import Flush, Memory
 from sinks.google_sheets.ledger import Ledger
-from sinks.google_sheets.notes import INTENT, TAB, row_name
+from sinks.google_sheets.notes import ASKED, INTENT, RESUME, TAB, WORK, row_name, tab_name
 from sinks.google_sheets.preview import describe
 from sinks.google_sheets.replies import Book
 from sinks.google_sheets.sheets import Sheets
+from sinks.google_sheets.verify import Verification
 
 UNREACHED_FIX = (
     "try again in a minute; if it stays so, see that this machine reaches the hosts of api_url and token_uri"
@@ -48,7 +65,8 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         return f"{self.config.spreadsheet}/{self.config.worksheet}"
 
     def keys(self, delivery: Delivery) -> Iterable[str]:
-        return TAB, INTENT, row_name(delivery.key)
+        common = (TAB, INTENT, WORK, RESUME)
+        return (*common, REPORT, ASKED) if delivery.key == VERIFY else (*common, row_name(delivery.key))
 
     async def open(self) -> None:
         await self._sheets.load()
@@ -58,12 +76,28 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
         account = await self._account()
-        ledger = Ledger(batch, self.config.columns)
-        if not ledger.open_keys:
-            return ledger.result(Delivered())
+        ledger = Ledger(batch, self.config)
+        others = [tab_name(name) for name in ledger.names if name]
+        ledger.load({**batch.notes, **(await context.recall(others) if others else {})})
+        upkeep.obey(ledger, batch)
         calls = Calls(self._sheets, account.bucket, context)
-        rest = await Flush(self.config, ledger, calls, context, self._memory).run()
+        rest: Outcome = Delivered()
+        if ledger.names:
+            rest = await Flush(self.config, ledger, calls, context, self._memory).run()
+        if upkeep.is_due(batch, ledger, self.config, context.now()):
+            await upkeep.verify_and_repair(self.config, ledger, calls, context)
+        ledger.verify_in(timedelta(seconds=self.config.audit_interval))
         return ledger.result(rest)
+
+    async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
+        """Reads every owned cell and compares it with the truth; one more look when something is wrong."""
+        account = await self._account()
+        at = context.now()
+        try:
+            calls = Calls(self._sheets, account.bucket, context)
+            return (await Verification(self.config, calls, context, progress).run()).report(at)
+        except CallFailed as error:
+            raise SinkBroken(error.failure.reason, error.failure.fix or UNREACHED_FIX) from error
 
     async def _account(self) -> Account:
         try:

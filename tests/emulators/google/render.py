@@ -66,10 +66,19 @@ def sheet_resource(book: Book, tab: Tab) -> dict[str, Any]:
     if own:
         sheet["developerMetadata"] = own
     sheet.update({name: items for name, items in tab.objects.items() if items})
+    if tab.protected:
+        sheet["protectedRanges"] = [*sheet.get("protectedRanges", []), *_protected(tab)]
     if "basicFilter" in sheet:
         sheet["basicFilter"] = sheet["basicFilter"][0]
     sheet.pop("dataValidations", None)
     return sheet
+
+
+def _protected(tab: Tab) -> list[dict[str, Any]]:
+    """The columns that people protected from everybody else."""
+    places = [index for index, line in enumerate(tab.column_lines) if line in tab.protected]
+    spans = [{**_sheet_id(tab.id), "startColumnIndex": place, "endColumnIndex": place + 1} for place in places]
+    return [{"protectedRangeId": 1 + span["startColumnIndex"], "range": span} for span in spans]
 
 
 def sheet_properties(book: Book, tab: Tab) -> dict[str, Any]:

@@ -59,6 +59,8 @@ def _number_format(stored: Stored) -> Mapping[str, Any]:
 
 def _bare(stored: Stored) -> Value:
     value = value_of(stored)
+    if isinstance(value, Formula):
+        return str(_displayed(stored))  # what it comes to is not computed
     return "" if value is None else value
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from connector.errors import SinkBroken, Wait
 from connector.interview import Interview, Stage
-from connector.sink import Delivered, Delivery, RetryLater
+from connector.sink import VERIFY, Delivered, Delivery, Expected, RetryLater
 from connector.testing import FakeContext, make_interview, run_batch
 from sinks.google_sheets import SINK
 from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.ledger import REPAIR
 from sinks.table import DEFAULT_COLUMNS
 from tests.emulators.google import GoogleEmulator
 
@@ -46,7 +47,7 @@ class Desk:
 
     async def deliver(self, *interviews):
         """One call; what is remembered and answered is committed."""
-        self.truth |= {each.id: each for each in interviews}
+        self.know(interviews)
         deliveries = [_delivery(each.id, each) for each in interviews]
         return await run_batch(self.sink, deliveries, self.context)
 
@@ -56,15 +57,34 @@ class Desk:
         assert result.outcomes == [Delivered()] * len(interviews)
         return result
 
-    async def settle(self, *interviews, rounds=60):
-        """Calls until nothing is left, as the dispatcher does: all that is due at once, and every `again`."""
-        self.truth |= {each.id: each for each in interviews}
-        due = [each.id for each in interviews]
+    async def settle(self, *interviews, rounds=60, calm=True):
+        """Calls until nothing is left, as the dispatcher does: all that is due at once, and every `again`.
+
+        While people do not rest (`calm=False`) repairs may be left.
+        """
+        self.know(interviews)
+        await self._until_nothing_is_due([each.id for each in interviews], rounds, calm=calm)
+
+    async def _until_nothing_is_due(self, due, rounds, *, calm):
         for _ in range(rounds):
-            if not due:
+            if not due or (not calm and {REPAIR, VERIFY}.issuperset(due)):
                 return
             due = await self._round(due)
         raise AssertionError(f"still due after {rounds} calls: {due}")
+
+    def know(self, interviews, *, left=False):
+        """The store knows these, and the sink shows them."""
+        self.truth |= {each.id: each for each in interviews}
+        self.context.shown |= {each.id: Expected(each, left=left) for each in interviews}
+
+    async def look_after(self):
+        """The regular verification with all that follows from it."""
+        self.context.clock.advance(self.config.audit_interval)
+        await self._until_nothing_is_due([VERIFY], 60, calm=True)
+
+    async def verify(self):
+        """A report, as `connector verify` gets it."""
+        return await self.sink.verify(self.context, lambda done, total: None)
 
     async def _round(self, due):
         deliveries = [_delivery(key, self.truth.get(key)) for key in due]
@@ -77,7 +97,9 @@ class Desk:
         later = [outcome for outcome in result.outcomes if isinstance(outcome, RetryLater)]
         self.context.clock.advance(max((outcome.after or 1 for outcome in later), default=0))
         left = [key for key, outcome in zip(due, result.outcomes, strict=True) if isinstance(outcome, RetryLater)]
-        return list(dict.fromkeys([*left, *result.again]))
+        soon = [key for key, delay in result.again.items() if delay.total_seconds() < 60]
+        self.context.clock.advance(1 if set(soon) - set(self.truth) else 0)
+        return list(dict.fromkeys([*left, *soon]))
 
     async def broken(self, *interviews):
         """The error of a call that a person has to look at."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from sinks.google_sheets import requests
-from sinks.google_sheets.reading import HEADER_ROW, read_view
+from sinks.google_sheets.reading import TOP_ROWS, read_view
 from sinks.google_sheets.replies import READ_FIELDS
 from sinks.google_sheets.replies import Book as Reply
 from sinks.table import KEY
@@ -31,7 +31,7 @@ class Paper:
         return self.book.tabs[0]
 
     def view(self):
-        filters = [requests.header_filter(SHEET, HEADER_ROW), requests.tagged_filter(SHEET, KEY)]
+        filters = [requests.top_filter(SHEET, TOP_ROWS), requests.tagged_filter(SHEET, KEY)]
         call = Call({}, {}, {"dataFilters": filters}, read_mask(READ, READ_FIELDS), fields=True)
         reply = msgspec.json.encode(get_by_data_filter(self.book, call))
         return read_view(msgspec.json.decode(reply, type=Reply), SHEET)

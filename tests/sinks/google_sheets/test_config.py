@@ -46,10 +46,9 @@ def test_anything_else_is_refused_with_an_example(text):
     assert "https://docs.google.com/spreadsheets/d/" in message(spreadsheet=text)
 
 
-def test_a_tab_per_position_is_refused_for_now():
-    assert message(worksheet="{position}") == (
-        'a tab per position ("{position}") comes in a later version; name one tab for now'
-    )
+def test_a_tab_per_position_is_asked_for_by_its_title():
+    assert config(worksheet="Jobs: {position}").per_position
+    assert not config().per_position
 
 
 @pytest.mark.parametrize("title", ["", "   ", "x" * 101])

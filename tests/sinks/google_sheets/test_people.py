@@ -62,7 +62,7 @@ async def test_a_row_that_was_hit_by_mistake_asks_for_its_interview_again(busy):
     busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
     result = await busy.deliver(scored(PEOPLE[0], 4))
     assert result.outcomes == [RetryLater("rows moved", after=1.0, counts=False)]
-    assert list(result.again) == [interview_id(6)]
+    assert interview_id(6) in result.again
     assert busy.context.notes[f"row:{interview_id(6)}"]["force"] is True
     assert busy.context.notes["tab"]["moving"] is True
 
@@ -72,7 +72,7 @@ async def test_while_rows_move_one_is_updated_at_a_time_and_then_all(busy):
     await busy.deliver(scored(PEOPLE[0], 4))
     busy.google.forget_calls()
     await busy.show(*[scored(each, 5) for each in PEOPLE])
-    assert busy.counts() == {"read": 1, "write": 2}
+    assert busy.counts() == {"read": 2, "write": 2}
     assert right(busy, dict.fromkeys(range(1, 7), 5))
 
 
@@ -133,10 +133,19 @@ async def test_an_id_with_spaces_around_it_is_still_found(busy):
     assert [record["Score"] for record in busy.google.records(busy.id, TAB)] == [None, 4, None, None, None, None]
 
 
-@pytest.mark.parametrize("value", ["zzz", 17, "=A1", True])
-async def test_a_spoilt_id_is_neither_written_to_nor_doubled(busy, value):
+@pytest.mark.parametrize("value", ["zzz", 17, "=A1", True, None, " "])
+async def test_a_spoilt_id_is_put_back_where_the_rest_of_the_row_shows_whose_it_is(busy, value):
     busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
-    await busy.show(scored(PEOPLE[1], 4))
+    await busy.settle(scored(PEOPLE[1], 4))
+    assert len(busy.rows()) == 7
+    assert right(busy, {1: None, 2: 4, 3: None, 4: None, 5: None, 6: None})
+
+
+@pytest.mark.parametrize("value", ["zzz", 17])
+async def test_a_spoilt_id_in_a_row_that_shows_somebody_else_is_left_alone(busy, value):
+    busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
+    busy.person.edit(TAB, 2, busy.place("Email"), "somebody@example.com")
+    await busy.settle(scored(PEOPLE[1], 4))
     assert len(busy.rows()) == 7
     assert busy.column("Score") == [None] * 6
 

@@ -49,7 +49,7 @@ def write_of(view, wanted, limits=None, known=()):
     layout = find_columns(view, COLUMNS, known)
     after, _ = add_columns(view, layout)
     due = sort_out(view, after, wanted)
-    return batch.row_write(view, layout, take_part(due, after, limits or Limits()), "nonce"), due
+    return batch.Write([batch.row_write("", view, layout, take_part(due, after, limits or Limits()), "nonce")]), due
 
 
 def flush(paper, states, notes, limits=None):
@@ -61,7 +61,7 @@ def flush(paper, states, notes, limits=None):
         if not due.changes and not due.inserts:
             return writes
         paper.apply(write.body)
-        settled = settle(write, paper.view())
+        settled = settle(write.shares[0], paper.view())
         assert settled.clean
         writes += 1
         done = {each.key for each in settled.proven}
@@ -188,7 +188,7 @@ def test_a_write_that_people_got_ahead_of_is_refused_or_every_row_it_hit_is_name
     except GoogleError as error:
         assert error.code == 400  # noqa: PT017 - one of two good ends
         return
-    settled = settle(write, paper.view())
+    settled = settle(write.shares[0], paper.view())
     assert human_cells(paper) == human
     right = {each.key: shown({k: v for k, v in each.cells.items() if k != KEY}) for each in settled.proven}
     suspects = settled.hit | {each.key for each in settled.unproven}
@@ -237,7 +237,7 @@ def test_an_intent_tells_from_the_sheet_alone_whether_it_landed(first, people):
     paper, notes = Paper(), {}
     flush(paper, {"id-0": {"score": 1.0}}, notes)
     write, due = write_of(paper.view(), wanted_of(first, notes))
-    [intent] = read_intents(write_intents([write.intent]))
+    [intent] = read_intents(write_intents([write.shares[0].intent]))
     assert close_intent(intent, paper.view(), 0).pending
     paper.apply(write.body)
     closed = close_intent(intent, paper.view(), 0)

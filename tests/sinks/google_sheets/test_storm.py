@@ -78,7 +78,7 @@ async def test_people_between_every_read_and_write_and_calls_that_fail(desk, see
     desk.google.after_read = desk.google.before_write = storm.act
     desk.google.faults.choose(lambda call: _one_in(storm.chance, 12, call, NOT_APPLIED))
     for _ in range(FLUSHES):
-        await desk.settle(*storm.news(), rounds=200)
+        await desk.settle(*storm.news(), rounds=200, calm=False)
     desk.google.after_read = desk.google.before_write = None
     desk.google.faults.clear()
     await desk.settle(*storm.interviews.values())

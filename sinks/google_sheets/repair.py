@@ -1,0 +1,157 @@
+"""What an audit finds in the owned cells of a tab, and what to do about it. Pure.
+
+Order of repair: what strayed into rows without an id is cleared, rows that hold values of others are written again,
+and ids that people spoilt are put back where the rest of the row shows whose it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sinks.google_sheets.columns import Layout
+from sinks.google_sheets.notes import RowNote, Suspect
+from sinks.google_sheets.plan import Change, Restore
+from sinks.google_sheets.reading import NOT_TEXT
+from sinks.google_sheets.replies import Columns
+from sinks.table import KEY, LINK_TEXT, SPECS, CellValue, Kind
+
+EMAIL = "candidate_email"
+LEAST_CELLS = 4
+LEAST_SHARE = 0.6
+"""A row is an interview's own when its e-mail fits, and of its other cells so many and this share."""
+
+
+def shown(name: str, value: CellValue) -> CellValue:
+    """A value as two reads of it compare: a link by its word, a number without its last digits, nothing as nothing."""
+    if value is None or value == "":
+        return None
+    if SPECS[name].kind is Kind.LINK:
+        return LINK_TEXT
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return round(float(value), 6)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the grid: its id as the key column shows it, and its owned cells as they compare."""
+
+    row: int
+    key: str
+    cells: Mapping[str, CellValue]
+
+
+def rows_of(reply: Columns, layout: Layout, first: int) -> Iterator[Row]:
+    """The rows of a slice that begins at row `first`; blank ones are left out."""
+    found: dict[int, list[str | float | bool]] = {}
+    for matched in reply.value_ranges:
+        grid = matched.data_filters[0].grid_range if matched.data_filters else None
+        column = grid.start_column_index if grid is not None else 0
+        found[column] = matched.value_range.values[0] if matched.value_range.values else []
+    keys = found.get(layout.at[KEY], [])
+    named = [(name, found.get(place, [])) for name, place in layout.at.items() if name != KEY]
+    for row in range(max((len(cells) for cells in found.values()), default=0)):
+        cells = {name: shown(name, cells[row] if row < len(cells) else None) for name, cells in named}
+        key = _key_text(keys[row]) if row < len(keys) else ""
+        if key or any(value is not None for value in cells.values()):
+            yield Row(first + row, key, cells)
+
+
+def _key_text(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{NOT_TEXT}{value}"
+
+
+@dataclass(slots=True)
+class Sieve:
+    """Keeps of a tab's rows those that a repair may be about: rows with suspects, and rows that may be a lost one's.
+
+    `emails` are those of the lost, `known` their ids.
+    """
+
+    suspects: Collection[Suspect] = ()
+    emails: Collection[CellValue] = ()
+    strays: list[Row] = field(default_factory=list)
+    orphans: list[Row] = field(default_factory=list)
+
+    def sift(self, rows: Iterable[Row]) -> None:
+        suspects = frozenset(Suspect(name, shown(name, value)) for name, value in self.suspects)
+        for row in rows:
+            if suspects and not suspects.isdisjoint(Suspect(*cell) for cell in row.cells.items()):
+                self.strays.append(row)
+            if row.cells.get(EMAIL) in self.emails and row.cells.get(EMAIL) is not None:
+                self.orphans.append(row)
+
+
+@dataclass(slots=True)
+class Repairs:
+    """What is to be written: cells to clear, ids to put back; and rows to write again. `gone` have no row any more."""
+
+    clears: list[Change] = field(default_factory=list)
+    restores: list[Restore] = field(default_factory=list)
+    force: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing strayed."""
+        return not self.clears and not self.force
+
+
+def find_repairs(
+    sieve: Sieve, lost: Mapping[str, RowNote], notes: Mapping[str, RowNote], keys: Sequence[str]
+) -> Repairs:
+    """What the sifted rows need. `lost` are absent ids with what their rows held, `notes` what is known of the ids of
+    sifted rows, `keys` the key column as the write will rely on it.
+    """
+    repairs = Repairs()
+    suspects = frozenset(Suspect(name, shown(name, value)) for name, value in sieve.suspects)
+    for row in sieve.strays:
+        _repair_stray(repairs, row, suspects, notes.get(row.key.strip()))
+    free = [row for row in sieve.orphans if row.key.strip() not in notes]
+    for key, note in lost.items():
+        found = _row_of(note, free)
+        if found is None:
+            repairs.gone.add(key)
+        elif (at := _shown_at(found, keys)) is not None:
+            repairs.restores.append(Restore(found.row, key, at))
+            free.remove(found)
+    return repairs
+
+
+def _repair_stray(repairs: Repairs, row: Row, suspects: Collection[Suspect], note: RowNote | None) -> None:
+    bad = {name: value for name, value in row.cells.items() if Suspect(name, value) in suspects}
+    if note is None:
+        cells = {name: None for name, value in bad.items() if value is not None}
+        if cells:
+            repairs.clears.append(Change(row.row, None, cells))
+        return
+    applied = note.applied or {}
+    if any(name in applied and shown(name, applied[name]) != value for name, value in bad.items()):
+        repairs.force.add(row.key.strip())
+
+
+def _row_of(note: RowNote, rows: Sequence[Row]) -> Row | None:
+    """The row that still carries the interview's e-mail and most of what was written there."""
+    applied = {name: shown(name, value) for name, value in (note.applied or {}).items()}
+    for row in rows:
+        if applied.get(EMAIL) is None or applied[EMAIL] != row.cells.get(EMAIL):
+            continue
+        full = [name for name, value in applied.items() if value is not None and name in row.cells]
+        same = sum(applied[name] == row.cells[name] for name in full)
+        if same >= LEAST_CELLS and same >= LEAST_SHARE * len(full):
+            return row
+    return None
+
+
+def _shown_at(found: Row, keys: Sequence[str]) -> str | None:
+    """What the row's key cell shows, if the row still is where the write will expect it.
+
+    Something that is no text, or stands in more cells than this, cannot be looked for.
+    """
+    at = keys[found.row] if found.row < len(keys) else ""
+    if at.startswith(NOT_TEXT):
+        return at
+    if at != found.key:
+        return None
+    return at if sum(key == at for key in keys) == 1 else NOT_TEXT if at else ""

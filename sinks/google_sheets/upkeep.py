@@ -1,0 +1,100 @@
+"""What the sink does besides deliveries: obeys a person's word, verifies now and then, and sets repairs going."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from connector.sink import REPORT, VERIFY, Batch, Context, Note, Report, RetryLater, SinkBroken, Wait
+from sinks.google_sheets.audit import recall_rows
+from sinks.google_sheets.calls import Calls
+from sinks.google_sheets.compare import Kind
+from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.errors import CallFailed, Trouble
+from sinks.google_sheets.ledger import Ledger
+from sinks.google_sheets.notes import ASKED, RESUME, row_name, tab_name
+from sinks.google_sheets.verify import Findings, Verification
+
+AT_ONCE = 10_000
+"""Rows that one verification has written again; the rest comes with the next."""
+ROUNDS = 5
+"""Verifications in a row, each of which found something to repair, before it is left to the next regular one."""
+REPAIRABLE = frozenset({Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.STRAY})
+
+
+def obey(ledger: Ledger, batch: Batch) -> None:
+    """Does what the person said who resumed the sink after many rows were gone."""
+    note = batch.notes.get(RESUME)
+    if note is None:
+        return
+    refill = note.get("word") == "refill"
+    for name, tab in ledger.tabs.items():
+        ledger.tabs[name] = replace(tab, count=0, refill=refill)
+    ledger.work = replace(ledger.work, verify=True)
+    ledger.keep({RESUME: None})
+
+
+def is_due(batch: Batch, ledger: Ledger, config: GoogleSheetsConfig, now: int) -> bool:
+    """Whether this call is to verify: it was asked to, something changed for all rows, or it is time."""
+    if all(delivery.key != VERIFY for delivery in batch.deliveries):
+        return False
+    asked = batch.notes.get(ASKED, {}).get("at", 0)
+    last = batch.notes.get(REPORT, {}).get("at", 0)
+    return ledger.work.verify or asked > last or now >= last + config.audit_interval * 1000
+
+
+async def verify_and_repair(config: GoogleSheetsConfig, ledger: Ledger, calls: Calls, context: Context) -> None:
+    """Verifies, keeps the report, and asks for everything again that is wrong. Raises as `Flush.run`."""
+    at = context.now()
+    try:
+        findings = await Verification(config, calls, context, _tell_nobody).run()
+        await _repair(findings, ledger, context)
+    except Wait as wait:
+        if not calls.sent:
+            raise
+        ledger.verification = RetryLater("no quota left", after=wait.seconds, counts=False)
+        return
+    except CallFailed as error:
+        ledger.verification = _failed(error, calls)
+        return
+    ledger.keep({REPORT: note_of(findings.report(at))})
+
+
+def _tell_nobody(_done: int, _total: int) -> None:
+    pass
+
+
+def _failed(error: CallFailed, calls: Calls) -> RetryLater:
+    failure = error.failure
+    if failure.trouble is Trouble.THROTTLED:
+        return RetryLater(failure.reason, after=calls.pause(error), counts=False)
+    if failure.trouble is Trouble.BROKEN and not calls.sent:
+        raise SinkBroken(failure.reason, failure.fix) from error
+    return RetryLater(failure.reason, after=calls.asked(error))
+
+
+async def _repair(findings: Findings, ledger: Ledger, context: Context) -> None:
+    found = findings.only(REPAIRABLE)
+    again = {key for (_, key), each in found.items() if each.kind in {Kind.MISSING, Kind.DIFFERENT}}
+    ledger.call_again(sorted(again)[:AT_ONCE])
+    await _load({name for name, _ in found} | set(findings.closed), ledger, context)
+    for (name, key), each in found.items():
+        if each.kind is Kind.BROKEN_KEY:
+            ledger.tabs[name] = replace(ledger.tabs[name], lost=ledger.tabs[name].lost | {key})
+    for name, closed in findings.closed.items():
+        ledger.tabs[name] = replace(ledger.tabs[name], closed=closed)
+    gone = {key for _, key in findings.only({Kind.DELETED})}
+    notes = await recall_rows(context, gone)
+    ledger.keep({row_name(key): replace(note, gone=True).encode() for key, note in notes.items() if not note.gone})
+    goes_on = bool(found) and ledger.work.rounds < ROUNDS
+    ledger.work = replace(ledger.work, verify=goes_on, rounds=ledger.work.rounds + 1 if goes_on else 0)
+
+
+async def _load(names: Collection[str], ledger: Ledger, context: Context) -> None:
+    others = sorted(set(names) - set(ledger.tabs))
+    ledger.add(others, await context.recall([tab_name(name) for name in others]))
+
+
+def note_of(report: Report) -> Note:
+    """What is kept of a report: figures, nothing personal."""
+    return {"at": report.at, "in_step": report.in_step, "counts": dict(report.counts)}

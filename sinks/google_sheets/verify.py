@@ -1,0 +1,205 @@
+"""Verification: reads every owned cell of every tab, compares it with the truth, and says what to repair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from connector.sink import Context, Difference, Expected, Interview, Report
+from sinks.google_sheets.audit import owned_rows, recall_rows
+from sinks.google_sheets.calls import Calls
+from sinks.google_sheets.compare import WRONG, Kind, Prints, differing
+from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.look import Look, look
+from sinks.google_sheets.notes import RowNote, TabNote, read_tab_note, tab_name
+from sinks.google_sheets.plan import row_key, sheet_cells, zone_of
+from sinks.google_sheets.protection import closed_fields
+from sinks.google_sheets.tabs import tab_of, title_of
+from sinks.table import KEY, SPECS, header_key
+
+SLICE = 2_000
+"""Interviews at once."""
+TOLD = 1_000
+"""Differences that a report tells one by one."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one look at everything found. `kinds` holds all that is not simply in step, by tab and key."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    kinds: dict[tuple[str, str], Difference] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    closed: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def add(self, kind: Kind, tab: str, key: str, detail: str = "") -> None:
+        self.counts[kind] += 1
+        if kind is not Kind.IN_STEP:
+            self.kinds[tab, key] = Difference(kind, key, detail)
+
+    def only(self, kinds: Collection[Kind]) -> dict[tuple[str, str], Difference]:
+        return {place: each for place, each in self.kinds.items() if each.kind in kinds}
+
+    def unless_confirmed(self, earlier: Findings) -> None:
+        """Takes out what an earlier look did not show: it was only passing by."""
+        before = earlier.only(WRONG).keys()
+        for place, each in self.only(WRONG).items():
+            if place not in before:
+                del self.kinds[place]
+                self.counts[each.kind] -= 1
+                self.counts[Kind.PENDING] += 1
+
+    def report(self, at: int) -> Report:
+        told = sorted(self.kinds.values(), key=lambda each: (each.kind not in WRONG, each.kind, each.key))
+        counts = {str(kind): self.counts[kind] for kind in Kind if self.counts[kind] or kind is Kind.IN_STEP}
+        return Report(at, counts, [str(kind) for kind in WRONG], told[:TOLD], self.remarks)
+
+
+class Verification:
+    """One verification. Raises `CallFailed`, and `Wait` when the quota has no token."""
+
+    def __init__(self, config: GoogleSheetsConfig, calls: Calls, context: Context, progress: Progress) -> None:
+        self._config = config
+        self._calls = calls
+        self._context = context
+        self._progress = progress
+
+    async def run(self) -> Findings:
+        """Looks once, and once more when something is wrong: only what both looks show is a difference."""
+        first = await self._look()
+        if not first.only(WRONG):
+            return first
+        second = await self._look()
+        second.unless_confirmed(first)
+        return second
+
+    async def _look(self) -> Findings:
+        findings = Findings()
+        titles = await self._titles()
+        if not titles:
+            return findings
+        notes = await self._context.recall([tab_name(name) for name in titles])
+        tabs = {name: read_tab_note(notes.get(tab_name(name))) for name in titles}
+        looks = await self._opened(await look(self._calls, self._config, titles, tabs), findings)
+        prints = {name: await self._prints(seen, tabs[name]) for name, seen in looks.items()}
+        lost: list[tuple[str, str, RowNote]] = []
+        async for expected in self._expected():
+            lost += await self._compare(expected, looks, prints, findings)
+        for name, key, note in lost:
+            kind, detail = self._judge_lost(note, tabs[name], prints[name])
+            findings.add(kind, name, key, detail)
+        for name, seen in looks.items():
+            self._judge_tab(name, seen, prints[name], findings)
+        return findings
+
+    async def _opened(self, looks: dict[str, Look], findings: Findings) -> dict[str, Look]:
+        """Looks again which columns are protected against us, where some were."""
+        if not any(seen.layout.closed for seen in looks.values()):
+            return looks
+        book = await self._calls.protection()
+        for name, seen in looks.items():
+            findings.closed[name] = closed_fields(book, seen.view, seen.layout)
+        return {name: replace(seen, layout=seen.layout.only(findings.closed[name])) for name, seen in looks.items()}
+
+    async def _titles(self) -> dict[str, str]:
+        """The tabs that there should be, and what they would be called."""
+        if not self._config.per_position:
+            return {"": self._config.worksheet}
+        titles: dict[str, str] = {}
+        async for slice_ in self._expected():
+            notes = await recall_rows(self._context, [each.interview.id for each in slice_])
+            for each in slice_:
+                name = self._tab(each.interview, notes.get(each.interview.id))
+                titles.setdefault(name, title_of(each.interview, self._config.worksheet))
+        return titles
+
+    def _tab(self, interview: Interview, note: RowNote | None) -> str:
+        return tab_of(interview, self._config.worksheet) if note is None else note.tab
+
+    async def _expected(self) -> AsyncIterator[Sequence[Expected]]:
+        after = ""
+        while slice_ := await self._context.expected(after, SLICE):
+            yield slice_
+            after = slice_[-1].interview.id
+
+    async def _prints(self, seen: Look, tab: TabNote) -> Prints:
+        fields = [name for name in seen.layout.open if name != KEY]
+        prints = Prints(fields, tab.suspects)
+        done = 0
+        if seen.view.exists and KEY in seen.layout.at:
+            async for rows in owned_rows(self._calls, seen.view, seen.layout):
+                await self._calls.think(lambda rows=rows: prints.add(rows))  # type: ignore[misc]
+                done += len(rows)
+                self._progress(done, max(done, len(seen.view.keys or ())))
+        return prints
+
+    async def _compare(
+        self,
+        expected: Sequence[Expected],
+        looks: Mapping[str, Look],
+        prints: Mapping[str, Prints],
+        findings: Findings,
+    ) -> list[tuple[str, str, RowNote]]:
+        """Judges the interviews that have a row; gives those that had one."""
+        notes = await recall_rows(self._context, [each.interview.id for each in expected])
+        lost = []
+        for each in expected:
+            note, key = notes.get(each.interview.id), row_key(each.interview.id)
+            name = self._tab(each.interview, note)
+            if name not in looks:
+                continue
+            found = prints[name].by_key.get(key)
+            prints[name].matched.add(key)
+            if each.pending:
+                findings.add(Kind.PENDING, name, key)
+            elif found is not None:
+                due = self._due(each.interview, looks[name])
+                kind, fields = differing(found, prints[name].fields, due, note)
+                detail = ", ".join(SPECS[field].title for field in fields)
+                findings.add(kind, name, key, f"row {found.row + 1}: {detail}" if detail else "")
+            elif note is None:
+                findings.add(Kind.MISSING, name, key)
+            else:
+                lost.append((name, key, note))
+        return lost
+
+    def _due(self, interview: Interview, seen: Look) -> Mapping[str, str | int | float | None]:
+        zone, clear = zone_of(seen.view.zone), self._config.on_delete == "clear"
+        return sheet_cells(interview, self._config.columns, zone, clear=clear)
+
+    def _judge_lost(self, note: RowNote, tab: TabNote, prints: Prints) -> tuple[Kind, str]:
+        """A row that was there and is not found by its id."""
+        row = None if note.gone else prints.row_like(note)
+        if row is not None:
+            return Kind.BROKEN_KEY, f"row {row + 1}"
+        wanted_back = self._config.recreate or tab.refill
+        return (Kind.MISSING if wanted_back else Kind.DELETED), ""
+
+    def _judge_tab(self, name: str, seen: Look, prints: Prints, findings: Findings) -> None:
+        for key, rows in prints.doubled.items():
+            if key in prints.matched:
+                findings.kinds.pop((name, key), None)
+                findings.add(Kind.DOUBLED, name, key, "rows " + ", ".join(str(row + 1) for row in rows))
+        for row in prints.strays():
+            findings.add(Kind.STRAY, name, f"row {row + 1}")
+        findings.remarks += remarks_on(self._config, seen)
+
+
+def remarks_on(config: GoogleSheetsConfig, seen: Look) -> list[str]:
+    """What people should know about a tab's columns."""
+    if not seen.view.exists:
+        return []
+    titles = {column.field: column.title for column in config.columns}
+    ours = {header_key(title) for title in titles.values()} | {
+        header_key(seen.view.header[place]) for place in seen.layout.at.values()
+    }
+    theirs = [text for text in seen.view.header if text.strip() and header_key(text) not in ours]
+    lines = (
+        ("columns of people", theirs),
+        ("columns that people deleted", [titles[name] for name in seen.layout.gone]),
+        ("columns that are protected against us", [titles[name] for name in sorted(seen.layout.closed)]),
+    )
+    return [f"{seen.view.title}: {what}: {', '.join(names)}" for what, names in lines if names]
