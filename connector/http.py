@@ -39,8 +39,6 @@ def classify(status: int) -> Answer:
         return Answer.THROTTLED
     if status in {401, 403, 404, 407, 410}:
         return Answer.DENIED
-    if 300 <= status < 400:  # noqa: PLR2004
-        return Answer.DENIED
     if 400 <= status < 500:  # noqa: PLR2004
         return Answer.REFUSED
     return Answer.UNCLEAR

@@ -20,6 +20,7 @@ from connector.errors import LeaseLost, SinkBroken, Wait
 from connector.interview import FIELDS, STAGE_WORDS, Event, Interview, Stage, Value
 
 __all__ = [
+    "ASKED",
     "FIELDS",
     "REPORT",
     "STAGE_WORDS",
@@ -353,6 +354,8 @@ class Report:
 
 VERIFY = "#verify"
 """Key of the call that has a sink which `Verifies` verify and repair: by itself (`Result.again`), or for a person."""
+ASKED = "asked"
+"""Name of the note that says since when (`{"at": epoch milliseconds}`) a person waits for a verification."""
 REPORT = "verify"
 """Name of the note that keeps the last report of a sink which `Verifies`: `{"at", "in_step", "counts", …}`."""
 

@@ -33,7 +33,7 @@ NOW = 1761566424000
         (200, Answer.OK),
         (204, Answer.OK),
         (299, Answer.OK),
-        (301, Answer.DENIED),
+        (301, Answer.UNCLEAR),
         (400, Answer.REFUSED),
         (401, Answer.DENIED),
         (403, Answer.DENIED),

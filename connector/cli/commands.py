@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from connector import __version__
-from connector.cli import act, check, demo, explain, look, replay, send, serve
+from connector.cli import act, check, demo, explain, look, replay, send, serve, verify
 from connector.cli.errors import Commands
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     replay.replay,
     act.pause,
     act.resume,
+    verify.verify,
 )
 """In the order of the help text: run and try, look, act."""
 

@@ -26,7 +26,7 @@ def show_status(path: Path | None, *, as_json: bool) -> None:
         print(line)
     show_table([_cells(sink, zone) for sink in found.sinks], empty="No sink yet.")
     for sink in found.sinks:
-        for advice in _advice(sink):
+        for advice in _advice(sink, zone):
             print(safe(f"{sink.name}: {advice}"))
 
 
@@ -56,7 +56,10 @@ def _cells(sink: SinkStatus, zone: ZoneInfo) -> dict[str, object]:
     }
 
 
-def _advice(sink: SinkStatus) -> Iterator[str]:
+def _advice(sink: SinkStatus, zone: ZoneInfo) -> Iterator[str]:
+    if sink.verified_at is not None:
+        word = "in step as of" if sink.in_step else "NOT in step as of"
+        yield f"{word} {shown(sink.verified_at, zone)}" + ("" if sink.in_step else f": connector verify {sink.name}")
     if sink.fix:
         yield sink.fix
     if sink.dead:

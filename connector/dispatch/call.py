@@ -38,9 +38,7 @@ class Caller:
     async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
         """Hands the batch over. Raises `LeaseLost` and `StoreUnavailable`; all else that goes wrong is an answer."""
         sink = self._sink
-        context = LaneContext(
-            self._store, self._clock, lease, sink.destination, self._meter.called, stays=self._stays
-        )
+        context = LaneContext(self._store, self._clock, lease, sink.destination, self._meter.called, stays=self._stays)
         try:
             batch = await self._batch(claimed, deliveries)
             async with asyncio.timeout(sink.timeout):

@@ -14,10 +14,13 @@ from connector.errors import StoreUnavailable
 from connector.logs import place_of
 from connector.route import Routes
 from connector.sink import Sink
-from connector.store import fill, leases
+from connector.store import fill, leases, status
 
 SWEEP_SECONDS = 1.0
 """What another process did (a replay, a resume) is noticed within this time."""
+ALERT_EVERY = 15.0
+OUT_OF_STEP = 600.0
+"""A state sink with something this old, in seconds, that still waits is worth waking somebody."""
 STOP_SECONDS = 20.0
 """A call that is under way at a stop has this long to end."""
 
@@ -50,6 +53,8 @@ class Dispatcher:
         self._tasks: list[asyncio.Task[None]] = []
         self._helpers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+        self._late: set[str] = set()
+        self._alerted_at = 0
 
     async def start(self) -> None:
         """Takes over the sinks and starts their lanes. The caller holds the store for itself alone."""
@@ -128,6 +133,25 @@ class Dispatcher:
         while not self._stopping.is_set():
             await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
             self.wake(self.lanes)
+            await self._alert()
+
+    async def _alert(self) -> None:
+        """Says once that a state sink has been out of step for long, and once that it is not any more."""
+        now = self._shared.clock.now()
+        if now - self._alerted_at < ALERT_EVERY * 1000:
+            return
+        self._alerted_at = now
+        try:
+            found = await self._shared.store.look(lambda connection: status.sinks(connection, now, list(self.lanes)))
+        except StoreUnavailable:
+            return
+        late = {each.name for each in found if each.oldest_age_seconds > OUT_OF_STEP and each.state != "paused"}
+        late &= {sink.name for sink in self._sinks if sink.state}
+        for name in sorted(late - self._late):
+            log.error("sink out of step", sink=name, for_seconds=OUT_OF_STEP)
+        for name in sorted(self._late - late):
+            log.info("sink no longer late", sink=name)
+        self._late = late
 
 
 async def _ended(

@@ -88,7 +88,7 @@ def deliveries_of(
     *,
     events: bool,
     late_before: int | None,
-    stays: Stays,
+    stays: Stays = lambda _: True,
 ) -> tuple[Delivery, ...]:
     """The deliveries of claimed rows. `late_before` (epoch milliseconds): what is older counts as late."""
     seqs = [work.event_seq for work in works if work.event_seq is not None] if events else []

@@ -16,6 +16,8 @@ from connector.store.plan import AGAIN_PRIORITY, VERIFY_PRIORITY
 from connector.store.portable import among
 from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, sink
 
+SOON_MS = 60_000
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -193,6 +195,17 @@ def _add_again(connection: Connection, name: str, asked: Sequence[Again], now: i
         for again in asked
     ]
     connection.execute(insert(delivery), rows)
+
+
+def ask_to_verify(connection: Connection, name: str, now: int) -> None:
+    """Has a sink's lane verify at once, for a person."""
+    _ask_again(connection, name, [Again(VERIFY, "", now)], now)
+
+
+def verifies_soon(connection: Connection, name: str, now: int) -> bool:
+    """Whether a verification is due, or will be within moments."""
+    mine = and_(OF_SINK, delivery.c.key == VERIFY, delivery.c.not_before <= now + SOON_MS)
+    return connection.execute(select(delivery.c.id).where(mine), {"sink": name}).first() is not None
 
 
 def _record(connection: Connection, name: str, settlement: Settlement) -> None:

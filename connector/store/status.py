@@ -8,13 +8,17 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Connection, func, select
 
+from connector.sink import REPORT
 from connector.store import leases
 from connector.store.plan import VERIFY_PRIORITY
-from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood
+from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood, note, sink
 
 
 class SinkStatus(msgspec.Struct, frozen=True):
-    """One sink. Times are epoch milliseconds; `oldest_age_seconds` is the age of the oldest pending delivery."""
+    """One sink. Times are epoch milliseconds; `oldest_age_seconds` is the age of the oldest pending delivery.
+
+    `verified_at`, `in_step` and `differences` tell of the last verification; `None` when there was none yet.
+    """
 
     name: str
     type: str
@@ -27,6 +31,9 @@ class SinkStatus(msgspec.Struct, frozen=True):
     delivered: int
     last_delivered_at: int | None
     filling: bool
+    verified_at: int | None = None
+    in_step: bool | None = None
+    differences: dict[str, int] = {}
 
 
 class SourceStatus(msgspec.Struct, frozen=True):
@@ -70,6 +77,7 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
     """The status of every sink that was ever configured and has something to say."""
     waiting = _pending(connection)
     dead = _dead(connection)
+    reports = _reports(connection)
     found = []
     for row in leases.rows(connection):
         pending, oldest = waiting.get(row.name, (0, now))
@@ -89,6 +97,7 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
                 delivered=row.delivered,
                 last_delivered_at=row.last_delivered_at,
                 filling=row.filled_to is not None,
+                **reports.get(row.name, {}),
             )
         )
     return found
@@ -102,6 +111,16 @@ def _pending(connection: Connection) -> dict[str, tuple[int, int]]:
         .group_by(delivery.c.sink)
     )
     return {name: (count, since) for name, count, since in rows}
+
+
+def _reports(connection: Connection) -> dict[str, dict[str, Any]]:
+    """Per sink: what the last verification of its present destination found."""
+    here = (note.c.sink == sink.c.name) & (note.c.destination == sink.c.destination) & (note.c.key == REPORT)
+    found = {}
+    for name, text in connection.execute(select(sink.c.name, note.c.value).join(note, here)):
+        report = msgspec.json.decode(text)
+        found[name] = {"verified_at": report["at"], "in_step": report["in_step"], "differences": report["counts"]}
+    return found
 
 
 def _dead(connection: Connection) -> dict[str, int]:

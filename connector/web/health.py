@@ -59,6 +59,8 @@ class Health:
             metrics.queue(
                 entry.name, entry.pending, entry.oldest_age_seconds, entry.dead, paused=entry.state == "paused"
             )
+            if entry.verified_at is not None:
+                metrics.compared(entry.name, entry.verified_at, in_step=bool(entry.in_step))
         return metrics.text()
 
 

@@ -52,6 +52,8 @@ class Metrics:
         self._dead = self._gauge("deliveries_dead", "Dead letters, by sink.", "sink")
         self._paused = self._gauge("sink_paused", "1 while the sink is paused.", "sink")
         self._store = Gauge("connector_store_readable", "1 while the store can be read.", registry=self.registry)
+        self._verified = self._gauge("sink_verified_timestamp_seconds", "When a sheet was last compared.", "sink")
+        self._in_step = self._gauge("sink_in_step", "1 if the last comparison found nothing wrong.", "sink")
         self._reasons: set[str] = set()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -114,6 +116,11 @@ class Metrics:
     def store(self, *, readable: bool) -> None:
         """Whether the queues could be looked at."""
         self._store.set(int(readable))
+
+    def compared(self, sink: str, at: int, *, in_step: bool) -> None:
+        """What the last verification came to; `at` is epoch milliseconds."""
+        self._verified.labels(sink).set(at / 1000)
+        self._in_step.labels(sink).set(int(in_step))
 
     def text(self) -> bytes:
         """The exposition in Prometheus' text format."""

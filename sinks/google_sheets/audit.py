@@ -2,30 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from connector.sink import Context
 from sinks.google_sheets import requests
 from sinks.google_sheets.calls import Calls
-from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.look import Look
 from sinks.google_sheets.notes import RowNote, TabNote, read_row_note, row_name
 from sinks.google_sheets.plan import Due, key_rows
-from sinks.google_sheets.reading import View
 from sinks.google_sheets.repair import EMAIL, Repairs, Row, Sieve, find_repairs, rows_of, shown
+from sinks.google_sheets.replies import Columns
+from sinks.google_sheets.requests import Request
+from sinks.table import KEY
 
-SLICE = 20_000
-"""Rows in one read."""
+SLICE = 50_000
+"""Rows in one read, of however many tabs: about 8 MB."""
 
 
-async def owned_rows(calls: Calls, view: View, layout: Layout) -> AsyncIterator[Sequence[Row]]:
-    """All rows below the header that hold anything of ours, in slices; each is consistent in itself."""
-    for first in range(view.header_row + 1, view.rows, SLICE):
-        end = min(first + SLICE, view.rows)
-        columns = sorted(set(layout.at.values()))
-        reply = await calls.values([requests.cells_filter(view.sheet_id, place, first, end) for place in columns])
-        yield await calls.think(lambda reply=reply, first=first: list(rows_of(reply, layout, first)))  # type: ignore[misc]
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some rows of a tab."""
+
+    tab: str
+    seen: Look
+    first: int
+    end: int
+
+    @property
+    def filters(self) -> list[Request]:
+        columns = sorted(set(self.seen.layout.at.values()))
+        return [requests.cells_filter(self.seen.view.sheet_id, place, self.first, self.end) for place in columns]
+
+
+def slices(looks: Mapping[str, Look]) -> list[list[Slice]]:
+    """The rows below the headers of some tabs, parted into reads."""
+    reads: list[list[Slice]] = []
+    room = 0
+    for name, seen in looks.items():
+        first, rows = seen.view.header_row + 1, seen.view.rows if KEY in seen.layout.at else 0
+        while first < rows:
+            if not room:
+                reads.append([])
+                room = SLICE
+            end = min(rows, first + room)
+            reads[-1].append(Slice(name, seen, first, end))
+            room, first = room - (end - first), end
+    return reads
+
+
+async def owned_rows(calls: Calls, looks: Mapping[str, Look]) -> AsyncIterator[tuple[str, Sequence[Row]]]:
+    """All rows that hold anything of ours, by tab; those of one read are consistent with each other."""
+    for read in slices(looks):
+        reply = await calls.values([each for part in read for each in part.filters])
+        for part in read:
+            yield part.tab, await calls.think(partial(_rows, reply, part))
+
+
+def _rows(reply: Columns, part: Slice) -> list[Row]:
+    return list(rows_of(reply, part.seen.view.sheet_id, part.seen.layout, part.first))
 
 
 async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: Due) -> tuple[Repairs, TabNote]:
@@ -39,7 +75,7 @@ async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: D
     emails = {shown(EMAIL, (note.applied or {}).get(EMAIL)) for note in lost.values()} - {None}
     sieve = Sieve(tab.suspects, emails)
     if tab.suspects or emails:
-        async for rows in owned_rows(calls, seen.view, seen.layout):
+        async for _, rows in owned_rows(calls, {"": seen}):
             sieve.sift(rows)
     known = await recall_rows(context, {row.key.strip() for row in [*sieve.strays, *sieve.orphans]} - {""})
     repairs = find_repairs(sieve, lost, known, seen.view.keys or ())

@@ -26,7 +26,6 @@ TAB = "tab"
 INTENT = "intent"
 WORK = "work"
 RESUME = "resume"
-ASKED = "asked"
 
 
 def tab_name(tab: str) -> str:

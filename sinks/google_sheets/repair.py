@@ -42,13 +42,13 @@ class Row:
     cells: Mapping[str, CellValue]
 
 
-def rows_of(reply: Columns, layout: Layout, first: int) -> Iterator[Row]:
-    """The rows of a slice that begins at row `first`; blank ones are left out."""
+def rows_of(reply: Columns, sheet_id: int, layout: Layout, first: int) -> Iterator[Row]:
+    """The rows of the slice of a tab that begins at row `first`; blank ones are left out."""
     found: dict[int, list[str | float | bool]] = {}
     for matched in reply.value_ranges:
-        grid = matched.data_filters[0].grid_range if matched.data_filters else None
-        column = grid.start_column_index if grid is not None else 0
-        found[column] = matched.value_range.values[0] if matched.value_range.values else []
+        grid = matched.data_filters[0].grid_range
+        if (grid.sheet_id, grid.start_row_index) == (sheet_id, first):
+            found[grid.start_column_index] = matched.value_range.values[0] if matched.value_range.values else []
     keys = found.get(layout.at[KEY], [])
     named = [(name, found.get(place, [])) for name, place in layout.at.items() if name != KEY]
     for row in range(max((len(cells) for cells in found.values()), default=0)):

@@ -99,14 +99,16 @@ class Written(msgspec.Struct, rename="camel"):
     updated_spreadsheet: Book
 
 
-class GridRange(msgspec.Struct, rename="camel", gc=False):
-    """A block that was asked for; a start of 0 may be left out."""
+class GridRange(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """A block that was asked for; zeros may be left out."""
 
+    sheet_id: int = 0
+    start_row_index: int = 0
     start_column_index: int = 0
 
 
 class Filter(msgspec.Struct, rename="camel", gc=False):
-    grid_range: GridRange | None = None
+    grid_range: GridRange = GridRange()
 
 
 class Values(msgspec.Struct, rename="camel"):
@@ -152,7 +154,7 @@ READ_FIELDS = (
 )
 """Field mask of a read: header, key column, tags and guards."""
 
-VALUES_FIELDS = "valueRanges(valueRange(values),dataFilters(gridRange(startColumnIndex)))"
+VALUES_FIELDS = "valueRanges(valueRange(values),dataFilters(gridRange(sheetId,startRowIndex,startColumnIndex)))"
 """Field mask of an audit: the owned cells as plain values."""
 
 WRITE_FIELDS = f"updatedSpreadsheet({READ_FIELDS})"

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from connector.sink import (
+    ASKED,
     REPORT,
     VERIFY,
     Batch,
@@ -28,7 +29,7 @@ from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.flush import Flush, Memory
 from sinks.google_sheets.ledger import Ledger
-from sinks.google_sheets.notes import ASKED, INTENT, RESUME, TAB, WORK, row_name, tab_name
+from sinks.google_sheets.notes import INTENT, RESUME, TAB, WORK, row_name, tab_name
 from sinks.google_sheets.preview import describe
 from sinks.google_sheets.replies import Book
 from sinks.google_sheets.sheets import Sheets
@@ -48,6 +49,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     Config = GoogleSheetsConfig
     state = True
+    resume_words = frozenset({"accept", "refill"})
     max_batch = 10_000
     timeout = 300
     gather = Gather(above=100, quiet=0.5, at_most=5.0)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from connector.sink import REPORT, VERIFY, Batch, Context, Note, Report, RetryLater, SinkBroken, Wait
+from connector.sink import ASKED, REPORT, VERIFY, Batch, Context, Note, Report, RetryLater, SinkBroken, Wait
 from sinks.google_sheets.audit import recall_rows
-from sinks.google_sheets.calls import Calls
+from sinks.google_sheets.calls import BURST, RATE, Calls
 from sinks.google_sheets.compare import Kind
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.ledger import Ledger
-from sinks.google_sheets.notes import ASKED, RESUME, row_name, tab_name
+from sinks.google_sheets.notes import RESUME, row_name, tab_name
 from sinks.google_sheets.verify import Findings, Verification
 
 AT_ONCE = 10_000
 """Rows that one verification has written again; the rest comes with the next."""
+FULL_AGAIN = BURST / RATE
+"""Seconds after which the quota is as full as it gets."""
 ROUNDS = 5
 """Verifications in a row, each of which found something to repair, before it is left to the next regular one."""
 REPAIRABLE = frozenset({Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.STRAY})
@@ -50,9 +52,8 @@ async def verify_and_repair(config: GoogleSheetsConfig, ledger: Ledger, calls: C
         findings = await Verification(config, calls, context, _tell_nobody).run()
         await _repair(findings, ledger, context)
     except Wait as wait:
-        if not calls.sent:
-            raise
-        ledger.verification = RetryLater("no quota left", after=wait.seconds, counts=False)
+        # from the start again, and so only when there is enough for all of it
+        ledger.verification = RetryLater("no quota left", after=max(wait.seconds, FULL_AGAIN), counts=False)
         return
     except CallFailed as error:
         ledger.verification = _failed(error, calls)

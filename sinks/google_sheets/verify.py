@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from connector.sink import Context, Difference, Expected, Interview, Report
 from sinks.google_sheets.audit import owned_rows, recall_rows
@@ -84,7 +85,7 @@ class Verification:
         notes = await self._context.recall([tab_name(name) for name in titles])
         tabs = {name: read_tab_note(notes.get(tab_name(name))) for name in titles}
         looks = await self._opened(await look(self._calls, self._config, titles, tabs), findings)
-        prints = {name: await self._prints(seen, tabs[name]) for name, seen in looks.items()}
+        prints = await self._prints(looks, tabs)
         lost: list[tuple[str, str, RowNote]] = []
         async for expected in self._expected():
             lost += await self._compare(expected, looks, prints, findings)
@@ -125,15 +126,15 @@ class Verification:
             yield slice_
             after = slice_[-1].interview.id
 
-    async def _prints(self, seen: Look, tab: TabNote) -> Prints:
-        fields = [name for name in seen.layout.open if name != KEY]
-        prints = Prints(fields, tab.suspects)
-        done = 0
-        if seen.view.exists and KEY in seen.layout.at:
-            async for rows in owned_rows(self._calls, seen.view, seen.layout):
-                await self._calls.think(lambda rows=rows: prints.add(rows))  # type: ignore[misc]
-                done += len(rows)
-                self._progress(done, max(done, len(seen.view.keys or ())))
+    async def _prints(self, looks: Mapping[str, Look], tabs: Mapping[str, TabNote]) -> dict[str, Prints]:
+        fields = {name: [each for each in seen.layout.open if each != KEY] for name, seen in looks.items()}
+        prints = {name: Prints(fields[name], tabs[name].suspects) for name in looks}
+        done, total = 0, sum(len(seen.view.keys or ()) for seen in looks.values())
+        there = {name: seen for name, seen in looks.items() if seen.view.exists}
+        async for name, rows in owned_rows(self._calls, there):
+            await self._calls.think(partial(prints[name].add, rows))
+            done += len(rows)
+            self._progress(done, max(done, total))
         return prints
 
     async def _compare(

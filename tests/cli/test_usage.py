@@ -11,7 +11,13 @@ from connector.cli.commands import COMMANDS, app
 
 NAMES = [command.__name__ for command in COMMANDS]
 WITH_CONFIG = [name for name in NAMES if name != "demo"]
-NEEDED = {"explain": ["1"], "pause": ["chat"], "resume": ["chat"], "send": ["--sample", "interview.finish"]}
+NEEDED = {
+    "explain": ["1"],
+    "pause": ["chat"],
+    "resume": ["chat"],
+    "send": ["--sample", "interview.finish"],
+    "verify": ["sheet"],
+}
 HEAVY = {"sqlalchemy", "litestar", "uvicorn", "httpx", "openpyxl", "structlog", "connector.config", "connector.sink"}
 
 
@@ -22,7 +28,7 @@ def invoke(*words):
 def test_the_commands_are_those_of_the_design():
     assert set(NAMES) == {
         *("serve", "check", "demo", "send", "explain", "status", "events", "interviews", "deliveries", "attempts"),
-        *("replay", "pause", "resume"),
+        *("replay", "pause", "resume", "verify"),
     }
 
 

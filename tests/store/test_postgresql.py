@@ -94,7 +94,7 @@ def test_the_status_has_its_twin():
     """Counting, too."""
     twin = Twin([])
     status.sinks(twin, START, None)
-    assert len(twin.texts) == 3
+    assert len(twin.texts) == 4
     assert [text for text in twin.texts if ONLY_SQLITE.search(text)] == []
 
 

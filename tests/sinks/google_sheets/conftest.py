@@ -84,14 +84,18 @@ class Desk:
 
     async def verify(self):
         """A report, as `connector verify` gets it."""
-        return await self.sink.verify(self.context, lambda done, total: None)
+        while True:
+            try:
+                return await self.sink.verify(self.context, lambda done, total: None)
+            except Wait as wait:
+                self.context.clock.advance(max(wait.seconds, 15) + 0.001)
 
     async def _round(self, due):
         deliveries = [_delivery(key, self.truth.get(key)) for key in due]
         try:
             result = await run_batch(self.sink, deliveries, self.context)
         except Wait as wait:
-            self.context.clock.advance(wait.seconds + 0.001)
+            self.context.clock.advance(max(wait.seconds, 15) + 0.001)
             return due
         self.outcomes += result.outcomes
         later = [outcome for outcome in result.outcomes if isinstance(outcome, RetryLater)]

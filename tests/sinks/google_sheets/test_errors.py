@@ -245,7 +245,7 @@ def test_every_answer_has_a_meaning(status, message, trouble):
     body = f'{{"error": {{"message": "{message}"}}}}'.encode()
     failure = answer_failure(status, body, email=EMAIL)
     assert failure.trouble is trouble
-    assert bool(failure.fix) == (trouble is Trouble.BROKEN)
+    assert bool(failure.fix) == (trouble in {Trouble.BROKEN, Trouble.PROTECTED})
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "x"}', b'{"error": {"details": 1}}'])

@@ -1,0 +1,92 @@
+"""`connector verify`: looks, has the lane repair, and says by its exit code whether a sheet is in step."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.world import World, body
+from tests.emulators.google import GoogleEmulator
+
+CONFIG = """
+[store]
+url = "sqlite:///connector.db"
+
+[hireflix]
+webhook_secrets = ["hush-hush"]
+
+[sinks.sheet]
+type = "google_sheets"
+spreadsheet = "{sheet}"
+credentials_file = "key.json"
+api_url = "{url}"
+
+[sinks.chat]
+type = "console"
+"""
+
+
+@pytest.fixture
+def google():
+    with GoogleEmulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def sheet(google, config, tmp_path):
+    """A spreadsheet, five interviews in the store, and nothing delivered yet."""
+    google.service_account_file(tmp_path / "key.json")
+    spreadsheet = google.add_spreadsheet()
+    config.write_text(CONFIG.format(sheet=spreadsheet, url=google.url))
+    world = World(tmp_path)
+    world.receive(*[body(number=number) for number in range(1, 6)])
+    world.close()
+    return spreadsheet
+
+
+def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sheet, google):
+    result = run("verify", "sheet", "--repair")
+    assert result.exit_code == 0, result.output
+    assert "sheet: in step" in result.output
+    assert len(google.records(sheet, "Interviews")) == 5
+
+
+def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google):
+    run("verify", "sheet", "--repair")
+    person = google.person(sheet)
+    place = google.header(sheet, "Interviews").index("Interview ID")
+    person.edit("Interviews", 2, place, "zzz")
+    person.edit("Interviews", 4, 0, "Corrected")
+    found = run("verify", "sheet", "--json")
+    assert found.exit_code == 1
+    document = json.loads(found.stdout)
+    assert (document["in_step"], document["counts"]) == (
+        False,
+        {"in step": 3, "broken key": 1, "corrected by people": 1},
+    )
+    repaired = run("verify", "sheet", "--repair", "--json")
+    assert repaired.exit_code == 0, repaired.output
+    assert json.loads(repaired.stdout)["counts"] == {"in step": 4, "corrected by people": 1}
+
+
+def test_the_result_is_shown_by_status(run, sheet):
+    run("verify", "sheet", "--repair")
+    assert "sheet: in step as of" in run("status").output
+
+
+def test_a_message_sink_has_nothing_to_verify(run, sheet):
+    result = run("verify", "chat")
+    assert result.exit_code == 2
+    assert "nothing to verify" in result.output
+
+
+def test_a_sheet_that_cannot_be_read_says_why(run, sheet, google):
+    google.person(sheet).unshare("connector@emulated-project.iam.gserviceaccount.com")
+    result = run("verify", "sheet")
+    assert result.exit_code == 1
+    assert "share the sheet" in result.output
+
+
+def test_an_unknown_sink_is_bad_usage(run, sheet):
+    assert run("verify", "sheett").exit_code == 2

@@ -1,0 +1,311 @@
+"""A machine that makes events, people and faults meet in every order, and looks what is left when all rest."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from connector.interview import Stage
+from connector.testing import interview_id
+from sinks.google_sheets import SINK
+from tests.emulators import faults
+from tests.emulators.faults import Fault, Kind
+from tests.sinks.google_sheets.conftest import TAB, TITLES, Desk, person_of
+
+PEOPLE = 14
+NAMES = ["Ada", "=1+1", "+34 600", "007", "Zoë 🙂", "'; DROP", "مريم", "a\tb", "-1", "Email", "x" * 200]
+FAULTS = [
+    faults.REFUSE,
+    faults.DROP,
+    faults.TRUNCATE,
+    faults.BROKEN_JSON,
+    faults.APPLY_503,
+    faults.HTML_503,
+    Fault(Kind.STATUS, status=429, body="{}"),
+    Fault(Kind.LATE),
+]
+
+
+class People:
+    """Somebody who does anything to the tab, and a memory of what is theirs."""
+
+    def __init__(self, desk, chance):
+        self.desk = desk
+        self.chance = chance
+        self.title = TAB
+        self.texts = set()
+        self.deleted = set()
+        self.touched = set()
+        self.copied = set()
+        self.count = 0
+
+    def act(self):
+        if self.title not in self.desk.google.titles(self.desk.id):
+            return
+        acts = [self.sort, self.shuffle, self.insert_rows, self.insert_column, self.move_column, self.note, self.edit]
+        rarely = [self.delete_row, self.copy_row, self.spoil_key, self.rename_header, self.rename_tab]
+        rarely += [self.clear_row, self.delete_column, self.move_rows]
+        self.chance.choice(acts * 2 + rarely)()
+
+    @property
+    def person(self):
+        return self.desk.person
+
+    @property
+    def rows(self):
+        return self.desk.google.rows(self.desk.id, self.title)
+
+    def _header(self):
+        return self.rows[0]
+
+    def _key_place(self):
+        tags = self.desk.google.column_tags(self.desk.id, self.title)
+        return next((at for at, found in tags.items() if any(tag.value == "interview_id" for tag in found)), None)
+
+    def _owned(self):
+        return set(self.desk.google.column_tags(self.desk.id, self.title))
+
+    def _some_row(self):
+        """A row below the header, its id, and people's texts in it."""
+        rows, place = self.rows, self._key_place()
+        if len(rows) < 2 or place is None:
+            return None
+        row = self.chance.randrange(1, len(rows))
+        cells = rows[row]
+        key = cells[place] if place < len(cells) else None
+        return row, key, {cell for cell in cells if cell in self.texts}
+
+    def sort(self):
+        self.person.sort(self.title, self.chance.randrange(3), descending=self.chance.random() < 0.5)
+
+    def shuffle(self):
+        self.person.shuffle(self.title, self.chance, max(1, len(self.rows) - 1))
+
+    def insert_rows(self):
+        self.person.insert_rows(self.title, self.chance.randrange(1, len(self.rows) + 1))
+
+    def move_rows(self):
+        if len(self.rows) > 3:
+            self.person.move_rows(self.title, 1, len(self.rows) - 1)
+
+    def insert_column(self):
+        if len(self._header()) < 20:
+            at = self.chance.randrange(len(self._header()) + 1)
+            self.person.insert_columns(self.title, at)
+            self.person.edit(self.title, 0, at, self._text("column"))
+
+    def move_column(self):
+        width = len(self._header())
+        self.person.move_columns(self.title, self.chance.randrange(width), self.chance.randrange(width))
+
+    def _text(self, word):
+        self.count += 1
+        text = f"{word} {self.count}"
+        self.texts.add(text)
+        return text
+
+    def note(self):
+        free = [at for at, text in enumerate(self._header()) if text in self.texts]
+        found = self._some_row()
+        if free and found:
+            at = self.chance.choice(free)
+            before = self.rows[found[0]][at]
+            if before is None:
+                self.person.edit(self.title, found[0], at, self._text("note"))
+
+    def edit(self):
+        """A correction, in a row that is somebody's; what people put into rows of nobody is at risk, and documented."""
+        found = self._some_row()
+        owned = sorted(self._owned() - {self._key_place()})
+        if found and found[1] in self.desk.truth and owned:
+            self.touched.add(found[1])
+            self.person.edit(self.title, found[0], self.chance.choice(owned), f"edited {self.chance.random()}")
+
+    def delete_row(self):
+        if found := self._some_row():
+            self._gone(found)
+            self.person.delete_rows(self.title, found[0])
+
+    def clear_row(self):
+        if found := self._some_row():
+            self._gone(found)
+            for column in range(len(self._header())):
+                self.person.edit(self.title, found[0], column, None)
+
+    def _gone(self, found):
+        _, key, texts = found
+        self.texts -= texts
+        if key is not None:
+            self.deleted.add(key)
+
+    def copy_row(self):
+        if found := self._some_row():
+            self.person.copy_row(self.title, found[0], found[0] + 1)
+            self.copied.add(found[1])
+
+    def spoil_key(self):
+        if found := self._some_row():
+            self.deleted.add(found[1])
+            self.person.edit(self.title, found[0], self._key_place(), self.chance.choice([None, "zzz", 17]))
+
+    def rename_header(self):
+        owned = sorted(self._owned())
+        if owned:
+            self.person.edit(self.title, 0, self.chance.choice(owned), f"renamed {self.chance.random()}")
+
+    def rename_tab(self):
+        new = f"Tab {self.chance.randrange(1000)}"
+        self.person.rename_tab(self.title, new)
+        self.title = new
+
+    def delete_column(self):
+        theirs = [at for at, text in enumerate(self._header()) if text in self.texts]
+        if theirs:
+            at = self.chance.choice(theirs)
+            self.texts -= {row[at] for row in self.rows}
+            self.person.delete_columns(self.title, at)
+
+
+class Machine(RuleBasedStateMachine):
+    """Everybody at once."""
+
+    google = None
+    key_file = None
+
+    @initialize(seed=st.integers(0, 2**32))
+    def begin(self, seed):
+        self.runner = asyncio.Runner()
+        self.chance = random.Random(seed)
+        self.desk = Desk(self.google, self.key_file, sink=SINK)
+        self.people = People(self.desk, self.chance)
+        self.due = []
+        self.trouble = 0.0
+        self.run(self.news(list(range(1, 6))))
+
+    def run(self, work):
+        return self.runner.run(work)
+
+    async def news(self, numbers):
+        for number in numbers:
+            known = self.desk.truth.get(interview_id(number)) or person_of(number)
+            at = known.updated_at + self.chance.choice([0, 60_000])
+            values = {**known.values, "score": self.chance.choice([None, 1, 2.5, 4])}
+            if self.chance.random() < 0.3:
+                values["candidate_name"] = self.chance.choice(NAMES)
+            stage = self.chance.choice([*Stage, known.stage, known.stage])
+            self.desk.know([replace(known, values=values, stage=stage, updated_at=at)])
+            self.due = list(dict.fromkeys([*self.due, known.id]))
+
+    @rule(numbers=st.lists(st.integers(1, PEOPLE), min_size=1, max_size=5))
+    def events(self, numbers):
+        self.run(self.news(numbers))
+
+    @precondition(lambda self: self.due)
+    @rule(between=st.booleans(), crash=st.booleans())
+    def flush(self, between, crash):
+        act = self.people.act
+        if between:
+            self.google.after_read = lambda: self.chance.random() < 0.4 and act()
+            self.google.before_write = lambda: self.chance.random() < 0.4 and act()
+        kept, known = dict(self.desk.context.notes), len(self.desk.context.remembered)
+        asked = list(self.due)
+        self.due = self.run(self.desk._round(asked))
+        self.google.after_read = self.google.before_write = None
+        self.desk.context.clock.advance(self.chance.choice([0, 1, 20]))
+        if crash and self.chance.random() < 0.3:
+            self.desk.context.notes = kept
+            for notes in self.desk.context.remembered[known:]:
+                self.desk.context.apply(notes)
+            self.due = asked
+            self.run(self.desk.restart())
+
+    @rule()
+    def somebody_acts(self):
+        self.people.act()
+
+    @rule(share=st.sampled_from([0.0, 0.1, 0.4]))
+    def weather(self, share):
+        self.google.faults.choose(lambda call: self._fault(call, share))
+
+    def _fault(self, call, share):
+        if call not in {"read", "write"} or self.chance.random() >= share:
+            return None
+        fault = self.chance.choice(FAULTS)
+        return fault if call == "write" or fault.kind is not Kind.LATE else None
+
+    @rule()
+    def what_was_late_arrives(self):
+        self.google.faults.release()
+
+    def teardown(self):
+        if not hasattr(self, "runner"):
+            return
+        try:
+            self.google.faults.clear()
+            self.google.faults.release()
+            self.run(self.rest())
+            self.check()
+        finally:
+            self.google.faults.clear()
+            self.google.after_read = self.google.before_write = None
+            self.run(self.desk.sink.close())
+            self.runner.close()
+
+    async def rest(self):
+        await asyncio.sleep(0.02)  # what was late is applied by the emulator's own thread
+        await self.desk._until_nothing_is_due(list(self.desk.truth), 200, calm=True)
+        await self.desk.look_after()
+
+    def check(self):
+        people, desk = self.people, self.desk
+        rows = [row for row in self._records() if row["Interview ID"] in desk.truth]
+        self._every_interview_has_one_row(rows)
+        for row in rows:
+            key = row["Interview ID"]
+            if key not in people.touched | people.deleted | people.copied:
+                due = desk.truth[key]
+                assert row["Score"] == due.score
+                assert row["Candidate"] == due.candidate_name.replace("\t", " ")
+        found = {cell for row in people.rows for cell in row if isinstance(cell, str)}
+        assert people.texts <= found
+        report = self.run(desk.verify())
+        wrong = {each.key for each in report.differences if str(each.kind) in report.wrong}
+        assert wrong <= people.copied
+
+    def _every_interview_has_one_row(self, rows):
+        keys = [row["Interview ID"] for row in rows]
+        people = self.people
+        for key in self.desk.truth:
+            if key not in people.deleted | people.copied:
+                assert keys.count(key) == 1
+            elif key not in people.copied:
+                assert keys.count(key) <= 1
+
+    def _records(self):
+        """Rows by our titles, wherever their columns are and whatever they are called by now."""
+        fields = dict(zip([column.field for column in self.desk.config.columns], TITLES, strict=True))
+        tags = self.google.column_tags(self.desk.id, self.people.title)
+        places = {fields[tag.value]: at for at, found in tags.items() for tag in found}
+        rows = self.people.rows[1:]
+        return [{title: row[at] if at < len(row) else None for title, at in places.items()} for row in rows]
+
+
+def play(google, key_file, **limits):
+    Machine.google, Machine.key_file = google, key_file
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    run_state_machine_as_test(Machine, settings=settings(deadline=None, suppress_health_check=checks, **limits))
+
+
+def test_whatever_happens_every_row_is_right_in_the_end_and_nothing_of_people_is_lost(google, key_file):
+    play(google, key_file, max_examples=25, stateful_step_count=12)
+
+
+@pytest.mark.chaos
+def test_two_thousand_times_over(google, key_file):
+    play(google, key_file, max_examples=2_000, stateful_step_count=25)

@@ -1,0 +1,236 @@
+"""A sheet is proven right, and made right: what is wrong, what people decided, and what they are asked about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from connector.errors import SinkBroken
+from connector.interview import Stage
+from connector.sink import Difference, Expected
+from connector.testing import interview_id
+from sinks.google_sheets.compare import WRONG
+from tests.emulators.google import once
+from tests.sinks.google_sheets.conftest import TAB, person_of, scored
+
+PEOPLE = [person_of(number) for number in range(1, 41)]
+
+
+@pytest.fixture
+async def full(desk):
+    """Forty interviews, all in step."""
+    await desk.show(*PEOPLE)
+    desk.context.clock.advance(60)
+    return desk
+
+
+def kinds(report):
+    return {each.key: str(each.kind) for each in report.differences}
+
+
+async def test_a_sheet_that_is_right_is_in_step(full):
+    report = await full.verify()
+    assert report.in_step
+    assert report.counts == {"in step": 40}
+    assert report.differences == []
+
+
+async def test_people_s_columns_are_told_and_change_nothing(full):
+    full.person.insert_columns(TAB, 2)
+    full.person.edit(TAB, 0, 2, "Notes")
+    full.person.shuffle(TAB, __import__("random").Random(1), 40)
+    report = await full.verify()
+    assert (report.in_step, report.remarks) == (True, ["Interviews: columns of people: Notes"])
+
+
+async def test_a_correction_is_told_and_left_alone(full):
+    full.person.edit(TAB, 3, full.place("Candidate"), "Corrected")
+    report = await full.verify()
+    assert report.in_step
+    assert report.differences == [Difference("corrected by people", interview_id(3), "row 4: Candidate")]
+    await full.look_after()
+    assert full.records()[interview_id(3)]["Candidate"] == "Corrected"
+
+
+async def test_news_that_never_came_are_a_difference_and_are_made_up_for(full):
+    full.know([scored(PEOPLE[4], 4)])
+    report = await full.verify()
+    assert kinds(report) == {interview_id(5): "different"}
+    await full.look_after()
+    assert full.records()[interview_id(5)]["Score"] == 4
+    assert (await full.verify()).in_step
+
+
+async def test_what_is_pending_is_no_difference(full):
+    full.know([scored(PEOPLE[4], 4)])
+    full.context.shown[interview_id(5)] = Expected(scored(PEOPLE[4], 4), pending=True)
+    report = await full.verify()
+    assert (report.in_step, report.counts["pending"]) == (True, 1)
+
+
+async def test_a_missing_row_is_found_and_added(full):
+    full.know([person_of(41)])
+    assert kinds(await full.verify()) == {interview_id(41): "missing"}
+    await full.look_after()
+    assert interview_id(41) in full.records()
+
+
+async def test_a_difference_that_a_second_look_does_not_show_is_none(full):
+    full.know([person_of(41)])
+    appear = once(lambda: full.person.write(TAB, [[interview_id(41)]], 41, full.place("Interview ID")))
+    reads = []
+
+    def after_the_third_read():
+        reads.append(1)
+        if len(reads) == 3:
+            appear()
+            cells = {"Candidate": "Wayne Knight 41"}
+            for title, value in cells.items():
+                full.person.edit(TAB, 41, full.place(title), value)
+
+    full.google.after_read = after_the_third_read
+    report = await full.verify()
+    assert kinds(report).get(interview_id(41)) in {None, "different"}
+    assert "missing" not in report.counts or report.counts["missing"] == 0
+
+
+async def test_a_deleted_row_is_told_and_stays_deleted(full):
+    full.person.delete_rows(TAB, 7)
+    report = await full.verify()
+    assert (report.in_step, kinds(report)) == (True, {interview_id(7): "deleted by people"})
+    await full.look_after()
+    assert interview_id(7) not in full.records()
+
+
+async def test_with_recreate_a_deleted_row_is_written_again(make_desk):
+    desk = make_desk(recreate=True)
+    await desk.show(*PEOPLE)
+    desk.person.delete_rows(TAB, 7)
+    desk.context.clock.advance(60)
+    assert not (await desk.verify()).in_step
+    await desk.look_after()
+    assert interview_id(7) in desk.records()
+    assert (await desk.verify()).in_step
+
+
+@pytest.mark.parametrize("value", ["zzz", None, 5])
+async def test_a_spoilt_id_is_reported_and_put_back(full, value):
+    full.person.edit(TAB, 9, full.place("Interview ID"), value)
+    report = await full.verify()
+    assert (report.in_step, kinds(report)[interview_id(9)]) == (False, "broken key")
+    await full.look_after()
+    assert full.records()[interview_id(9)]["Candidate"] == "Wayne Knight 9"
+    assert (await full.verify()).in_step
+
+
+async def test_ten_emptied_ids_are_all_put_back(full):
+    full.person.edit(TAB, 0, full.place("Interview ID"), "Interview ID")
+    for row in range(1, 11):
+        full.person.edit(TAB, row, full.place("Interview ID"), None)
+    await full.look_after()
+    assert len(full.records()) == 40
+
+
+async def test_a_doubled_id_is_reported_and_nothing_is_deleted(full):
+    full.person.copy_row(TAB, 2, 5)
+    report = await full.verify()
+    assert (report.in_step, kinds(report)[interview_id(2)]) == (False, "doubled")
+    await full.look_after()
+    assert full.column("Interview ID").count(interview_id(2)) == 2
+
+
+async def test_a_new_column_is_filled_in_all_rows(make_desk, full):
+    full.config = full.config.model_copy(
+        update={"columns": (*full.config.columns, type(full.config.columns[0])(field="hash"))}
+    )
+    await full.restart()
+    full.know([replace(each, values={**each.values, "hash": f"h-{each.id}"}) for each in PEOPLE])
+    await full.settle(scored(full.truth[PEOPLE[0].id], 4))
+    assert full.column("Hash") == [f"h-{each.id}" for each in PEOPLE]
+
+
+async def test_another_time_zone_of_the_spreadsheet_changes_the_dates_of_all_rows(full):
+    before = full.column("Invited")
+    full.person.set_timezone("America/New_York")
+    await full.settle(scored(PEOPLE[0], 4))
+    assert all(abs(was - now - 6 / 24) < 1e-6 for was, now in zip(before, full.column("Invited"), strict=True))
+
+
+async def test_an_emptied_tab_stops_the_sink_until_a_person_says_what_to_do(full):
+    full.person.delete_rows(TAB, 1, 12)
+    with pytest.raises(SinkBroken) as caught:
+        await full.deliver(scored(PEOPLE[20], 4))
+    assert caught.value.until_person
+    assert caught.value.reason == '12 of 40 rows are gone from the tab "Interviews" at once'
+    assert full.counts().get("write") == 1
+
+
+@pytest.mark.parametrize(("word", "rows"), [("accept", 28), ("refill", 40)])
+async def test_the_word_of_the_person_decides(full, word, rows):
+    full.person.delete_rows(TAB, 1, 12)
+    await full.broken(scored(PEOPLE[20], 4))
+    full.context.notes["resume"] = {"word": word}
+    await full.settle(scored(PEOPLE[20], 4))
+    assert len(full.records()) == rows
+    assert "resume" not in full.context.notes
+    assert (await full.verify()).in_step
+
+
+async def test_ten_rows_at_once_are_no_alarm(full):
+    full.person.delete_rows(TAB, 1, 10)
+    await full.show(scored(PEOPLE[20], 4))
+    assert len(full.records()) == 30
+
+
+async def test_a_header_below_other_rows_is_found(full):
+    full.person.insert_rows(TAB, 0, 3)
+    full.person.edit(TAB, 0, 0, "Hiring 2026")
+    await full.show(scored(PEOPLE[0], 4), person_of(41))
+    header, *rows = full.rows()[3:]
+    records = {row[header.index("Interview ID")]: dict(zip(header, row, strict=True)) for row in rows}
+    assert len(records) == 41
+    assert records[interview_id(1)]["Score"] == 4
+    assert (await full.verify()).in_step
+
+
+async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_desk):
+    desk = make_desk(on_delete="clear")
+    await desk.show(*PEOPLE[:2])
+    await desk.show(replace(PEOPLE[0], stage=Stage.DELETED))
+    record = desk.records()[interview_id(1)]
+    assert {title: value for title, value in record.items() if value is not None} == {
+        "Stage": "Deleted",
+        "Interview ID": interview_id(1),
+    }
+    assert (await desk.verify()).in_step
+
+
+async def test_values_that_strayed_into_a_row_of_nobody_are_taken_out(full):
+    full.person.insert_rows(TAB, 3)
+    full.context.clock.advance(60)
+    full.google.before_write = once(lambda: full.person.move_rows(TAB, 3, 2))
+    await full.settle(scored(PEOPLE[1], 4))
+    assert [row["Score"] for row in full.google.records(full.id, TAB) if row["Interview ID"] is None] == [None]
+    assert full.records()[interview_id(2)]["Score"] == 4
+    assert (await full.verify()).in_step
+
+
+async def test_the_result_of_a_verification_is_kept(full):
+    await full.look_after()
+    note = full.context.notes["verify"]
+    assert (note["in_step"], note["counts"]) == (True, {"in step": 40})
+
+
+async def test_a_verification_of_many_tabs_reads_them_all(make_desk):
+    desk = make_desk(worksheet="{position}")
+    people = [person_of(n, position_id=f"job-{n % 3}", position_name=f"Job {n % 3}") for n in range(1, 10)]
+    await desk.show(*people)
+    desk.know([scored(people[0], 4)])
+    assert kinds(await desk.verify()) == {interview_id(1): "different"}
+    await desk.look_after()
+    assert (await desk.verify()).counts == {"in step": 9}
+
+
+def test_what_people_decided_is_never_wrong():
+    assert {"corrected by people", "deleted by people", "pending", "in step"}.isdisjoint(map(str, WRONG))
