@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from connector.http import SafeUrl
-from connector.sink import LocalPath, SinkConfig
+from connector.sink import Interview, LocalPath, SinkConfig, Stage
 from sinks.google_sheets.tabs import TITLE_MAX, is_per_position
 from sinks.table import DEFAULT_COLUMNS, Columns, clean_text
 
@@ -53,24 +53,35 @@ class GoogleSheetsConfig(SinkConfig):
     columns: Columns = Field(
         default=DEFAULT_COLUMNS, description="The owned columns: a list of { field, title }; replaces the usual list."
     )
-    on_delete: Literal["mark", "clear"] = Field(
+    on_delete: Literal["mark", "clear", "remove"] = Field(
         default="mark",
-        description='A deleted interview: "mark" = its stage says so, "clear" = only id and stage stay.',
+        description='A deleted interview: "mark" = its stage says so, "clear" = only id and stage stay, "remove" = '
+        "nothing of it stays in our columns.",
+    )
+    on_leave: Literal["keep", "remove"] = Field(
+        default="keep",
+        description='An interview that meets no route to this sink any more: "keep" = its row goes on, "remove" = '
+        "nothing of it stays in our columns.",
     )
     recreate: bool = Field(default=False, description="Whether a row that people deleted is written again.")
     audit_interval: float = Field(
         default=21_600, ge=60, description="Seconds between two audits, which compare the whole sheet with the truth."
     )
 
-    @property
-    def per_position(self) -> bool:
-        """Whether each position has a tab of its own."""
-        return is_per_position(self.worksheet)
-
     style: bool = Field(
         default=True,
         description="Give a tab that we make its looks, and add a Summary; one that is there stays as it is.",
     )
+
+    def removes(self, interview: Interview, *, left: bool) -> bool:
+        """Whether nothing of an interview is to stay."""
+        is_deleted = self.on_delete == "remove" and interview.stage is Stage.DELETED
+        return is_deleted or (self.on_leave == "remove" and left)
+
+    @property
+    def per_position(self) -> bool:
+        """Whether each position has a tab of its own."""
+        return is_per_position(self.worksheet)
 
     @model_validator(mode="after")
     def _some_key(self) -> GoogleSheetsConfig:

@@ -57,7 +57,9 @@ class Plan:
 
 
 def _is_due(plan: Plan) -> bool:
-    return bool(plan.due.changes or plan.due.inserts or plan.repairs.clears or plan.repairs.restores)
+    return bool(
+        plan.due.changes or plan.due.inserts or plan.due.removals or plan.repairs.clears or plan.repairs.restores
+    )
 
 
 class Flush:
@@ -144,6 +146,7 @@ class Flush:
             if intent.tab not in seen:
                 continue
             closed = settle.close_intent(intent, seen[intent.tab].view, self._context.now())
+            self._ledger.apply(closed.applied, intent.tab)
             self._ledger.force(closed.force, intent.tab)
             self._ledger.mark_deleted(closed.deleted, intent.tab)
             if closed.moved:
@@ -177,7 +180,8 @@ class Flush:
             self._audited.add(name)
             repairs, self._ledger.tabs[name] = await audit(self._calls, self._context, seen, tab, due)
             self._ledger.force(repairs.force, name)
-        self._ledger.deliver(due.idle, after)
+        self._ledger.deliver([each for each in due.idle if not each.remove], after)
+        self._ledger.removed(each for each in due.idle if each.remove)
         self._without_row(name, due, repairs)
         return Plan(due, repairs)
 
@@ -211,8 +215,9 @@ class Flush:
     def _repairing(self, name: str, plan: Plan) -> Part | None:
         """Ids are put back and taken out apart from everything else, by row number only on firm ground."""
         tab = self._ledger.tabs[name]
-        if tab.undo:
-            return Part(undo=sorted(tab.undo))
+        if tab.undo or plan.due.removals:
+            removals = plan.due.removals
+            return Part(undo=sorted({*tab.undo, *(each.key for each in removals)}), removals=removals)
         by_content = [restore for restore in plan.repairs.restores if restore.by_content]
         if by_content or not plan.repairs.restores:
             return Part(restores=by_content) if by_content else None
@@ -272,11 +277,13 @@ class Flush:
         unproven = [wanted.key for wanted in settled.unproven]
         # those before it had the same number, and are refused from now on
         ledger.intents = tuple(intent for intent in ledger.intents if intent.tab != name)
+        ledger.removed(settled.removed)
         ledger.deliver(settled.proven, share.layout)
         ledger.retry(unproven, MOVED)
         ledger.force({*unproven, *settled.hit}, name)
         tab = ledger.tabs[name]
-        undone = frozenset(share.part.undo)
+        # taken out by what the cells showed, wherever they were by then; what was put in wrongly is to be found again
+        undone = tab.undo.intersection(share.part.undo)
         ledger.tabs[name] = replace(tab, moving=False, undo=tab.undo - undone, lost=tab.lost | undone)
         self._plans.pop(name, None)
         if not settled.clean:

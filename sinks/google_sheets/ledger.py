@@ -42,6 +42,7 @@ class Entry:
     interview: Interview
     note: RowNote | None
     tab: str
+    remove: bool = False
     zone: tzinfo | None = None
     cells: Mapping[str, CellValue] = field(default_factory=dict)
     outcome: Outcome | None = None
@@ -73,7 +74,9 @@ class Ledger:
         if interview is not None and interview.id == delivery.key:
             note = read_row_note(notes.get(name))
             tab = tab_of(interview, self._config.worksheet) if note is None else note.tab
-            self._entries[row_key(delivery.key)] = Entry(interview, note, tab)
+            self._entries[row_key(delivery.key)] = Entry(
+                interview, note, tab, self._config.removes(interview, left=delivery.left)
+            )
         elif name in notes:
             self._notes[name] = None  # a row was to be written again whose key turned out to be no interview
 
@@ -111,21 +114,35 @@ class Ledger:
     def wanted(self, tab: str, zone: tzinfo) -> list[Wanted]:
         """What is still open in a tab, with its cells as a spreadsheet in `zone` holds them."""
         due = [(key, entry) for key, entry in self._entries.items() if entry.tab == tab and entry.outcome is None]
-        return [Wanted(key, self._cells(entry, zone), entry.note) for key, entry in due]
+        return [Wanted(key, self._cells(entry, zone), entry.note, entry.remove) for key, entry in due]
 
     def _cells(self, entry: Entry, zone: tzinfo) -> Mapping[str, CellValue]:
         if zone != entry.zone:
             entry.zone, clear = zone, self._config.on_delete == "clear"
-            entry.cells = sheet_cells(entry.interview, self._config.columns, zone, clear=clear)
+            entry.cells = sheet_cells(entry.interview, self._config.columns, zone, clear=clear, empty=entry.remove)
         return entry.cells
 
     def deliver(self, done: Iterable[Wanted], layout: Layout) -> None:
         """Their rows hold what is due."""
         for wanted in done:
             entry = self._entries[wanted.key]
+            if entry.remove:
+                self._empty(entry, wanted)
+                continue
             old = entry.note.applied if entry.note is not None else None
             now = {name: value for name, value in wanted.cells.items() if name in layout.open and name != KEY}
             self._settle(entry, Delivered(), RowNote({**(old or {}), **now}, tab=entry.tab))
+
+    def _empty(self, entry: Entry, wanted: Wanted) -> None:
+        """Its row is empty now, but for the id; it stays open until that is gone too."""
+        self._note(entry, RowNote({name: None for name in wanted.cells if name != KEY}, tab=entry.tab))
+
+    def removed(self, gone: Iterable[Wanted]) -> None:
+        """Nothing of them is left in the sheet."""
+        for wanted in gone:
+            entry = self._entries[wanted.key]
+            entry.outcome, entry.note = Delivered(), None
+            self._notes[row_name(entry.interview.id)] = None
 
     def leave_deleted(self, gone: Iterable[Wanted]) -> None:
         """People deleted their rows; so they stay, and are in step."""
@@ -158,6 +175,15 @@ class Ledger:
                 self._note(entry, replace(entry.note or RowNote(tab=tab), force=True, gone=False))
                 if isinstance(entry.outcome, Delivered):
                     self._again[key] = timedelta(0)
+
+    def apply(self, written: Mapping[str, Mapping[str, CellValue]], tab: str) -> None:
+        """A write whose outcome nobody wrote down landed: that is what these rows hold now."""
+        for key, cells in written.items():
+            entry = self._entries.get(key)
+            if entry is None or entry.note is None:
+                self.force([key], tab)
+            else:
+                self._note(entry, replace(entry.note, applied={**(entry.note.applied or {}), **cells}))
 
     def keep(self, notes: Mapping[str, Note | None]) -> None:
         """Further notes; `None` deletes one."""

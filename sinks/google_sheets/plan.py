@@ -26,11 +26,15 @@ REQUEST_SIZE = 200
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An interview that is due: the key of its row, its cells by field, and what is remembered of its row."""
+    """An interview that is due: the key of its row, its cells by field, and what is remembered of its row.
+
+    With `remove` all cells are empty, and once they are the id goes too.
+    """
 
     key: str
     cells: Mapping[str, CellValue]
     note: RowNote | None = None
+    remove: bool = False
 
 
 def row_key(interview_id: str) -> str:
@@ -47,12 +51,14 @@ def zone_of(name: str) -> tzinfo:
 
 
 def sheet_cells(
-    interview: Interview, columns: Sequence[Column], zone: tzinfo, *, clear: bool = False
+    interview: Interview, columns: Sequence[Column], zone: tzinfo, *, clear: bool = False, empty: bool = False
 ) -> Mapping[str, CellValue]:
     """The interview's cells by field, as a spreadsheet in `zone` holds them: dates are serial numbers.
 
-    With `clear` those of a deleted interview are empty, but for its stage.
+    With `clear` those of a deleted interview are empty, but for its stage; with `empty` all are.
     """
+    if empty:
+        return {**{column.field: None for column in columns}, KEY: row_key(interview.id)}
     cells: dict[str, CellValue] = {}
     for column, value in zip(columns, cell_values(interview, columns), strict=True):
         dated = column.kind is Kind.DATETIME and isinstance(value, int)
@@ -93,7 +99,7 @@ class Due:
     """What a view makes of the interviews that are due.
 
     `absent` had a row that is not there: people took it out, or spoilt its id. `deleted` are known to be taken out.
-    `idle` need no write.
+    `idle` need no write. `removals` have a row of which only the id is left.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -101,6 +107,7 @@ class Due:
     idle: list[Wanted] = field(default_factory=list)
     deleted: list[Wanted] = field(default_factory=list)
     absent: list[Wanted] = field(default_factory=list)
+    removals: list[Wanted] = field(default_factory=list)
 
 
 def sort_out(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Due:
@@ -115,13 +122,17 @@ def sort_out(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Due:
             _without_row(due, each)
         elif cells := changed_cells(each, layout):
             due.changes.append(Change(row, each, cells))
+        elif each.remove:
+            due.removals.append(each)
         else:
             due.idle.append(each)
     return due
 
 
 def _without_row(due: Due, wanted: Wanted) -> None:
-    if wanted.note is None:
+    if wanted.remove:
+        due.idle.append(wanted)
+    elif wanted.note is None:
         due.inserts.append(wanted)
     elif wanted.note.gone:
         due.deleted.append(wanted)
@@ -171,7 +182,8 @@ class Run(NamedTuple):
 @dataclass(slots=True)
 class Part:
     """What goes into one write to one tab: updates and new rows, with the cells of both. Rows of `new` count from the
-    first. `restores` and `undo` put ids back and take them out again; they go alone.
+    first. `restores` and `undo` put ids back and take them out again; they go alone. `removals` are interviews whose
+    ids are among `undo`.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -180,14 +192,20 @@ class Part:
     new: list[Run] = field(default_factory=list)
     restores: list[Restore] = field(default_factory=list)
     undo: list[str] = field(default_factory=list)
+    removals: list[Wanted] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
         return len(self.changes) + len(self.inserts) + len(self.restores) + len(self.undo)
 
     @property
-    def everybody(self) -> list[Wanted]:
+    def written(self) -> list[Wanted]:
+        """The interviews that cells are written for."""
         return [*(change.wanted for change in self.changes if change.wanted is not None), *self.inserts]
+
+    @property
+    def everybody(self) -> list[Wanted]:
+        return [*self.written, *self.removals]
 
 
 @dataclass(slots=True)

@@ -1,20 +1,78 @@
-"""A row as text, for people who want to know what would be written. Pure."""
+"""What a delivery would change in the sheet as it is now, as text for people. Writes nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from connector.http import utc
-from connector.sink import Interview
+from connector.sink import Batch, Interview
+from sinks.google_sheets import requests
+from sinks.google_sheets.calls import Calls
+from sinks.google_sheets.columns import add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.ledger import Ledger
+from sinks.google_sheets.look import Look, look
+from sinks.google_sheets.plan import Change, Due, sort_out, zone_of
+from sinks.google_sheets.repair import rows_of, shown
 from sinks.table import LINK_TEXT, CellValue, Kind, cell_values
+
+
+async def changes(config: GoogleSheetsConfig, batch: Batch, calls: Calls) -> Sequence[str]:
+    """One text per delivery: the cells that would change, from what they show now. Raises `CallFailed`."""
+    ledger = Ledger(batch, config)
+    ledger.load(batch.notes)
+    texts: dict[str, str] = {}
+    for name, seen in (await look(calls, config, ledger.titles(), ledger.tabs)).items():
+        after, _ = add_columns(seen.view, seen.layout)
+        due = sort_out(seen.view, after, ledger.wanted(name, zone_of(seen.view.zone)))
+        texts |= _without_a_change(seen, due)
+        for change in due.changes:
+            texts[change.key] = await _changed(calls, seen, change, config)
+    return [_text(texts, delivery.interview, config) for delivery in batch.deliveries]
+
+
+def _without_a_change(seen: Look, due: Due) -> dict[str, str]:
+    title = seen.view.title
+    new = {each.key: f"a new row in the tab {title}" for each in due.inserts}
+    idle = {each.key: f"nothing changes in the tab {title}" for each in due.idle}
+    gone = {each.key: f"nothing: people deleted its row in the tab {title}" for each in [*due.deleted, *due.absent]}
+    return new | idle | gone
+
+
+async def _changed(calls: Calls, seen: Look, change: Change, config: GoogleSheetsConfig) -> str:
+    view, layout, row = seen.view, seen.layout, change.row
+    places = sorted(set(layout.at.values()))
+    reply = await calls.values([requests.cells_filter(view.sheet_id, place, row, row + 1) for place in places])
+    now = next((found.cells for found in rows_of(reply, view.sheet_id, layout, row)), {})
+    titles = {column.field: column.title for column in config.columns}
+    lines = [
+        f"  {titles[name]}: {_cell(now.get(name))} → {_cell(shown(name, value))}"
+        for name, value in change.cells.items()
+    ]
+    return "\n".join([f"row {row + 1} in the tab {view.title}", *lines])
+
+
+def _cell(value: CellValue) -> str:
+    return "(empty)" if value is None else str(value)
+
+
+def _text(texts: dict[str, str], interview: Interview | None, config: GoogleSheetsConfig) -> str:
+    if interview is None or interview.id.strip() not in texts:
+        return describe(interview, config)
+    text = texts[interview.id.strip()]
+    return "\n".join([text, *_lines(interview, config)]) if text.startswith("a new row") else text
 
 
 def describe(interview: Interview | None, config: GoogleSheetsConfig) -> str:
     """One line per column with a value. Times are told in UTC; the sheet shows them in its own time zone."""
     if interview is None:
         return "no row: nothing is known of this interview"
+    return "\n".join([f"row {interview.id} in the tab {config.worksheet}", *_lines(interview, config)])
+
+
+def _lines(interview: Interview, config: GoogleSheetsConfig) -> list[str]:
     values = zip(config.columns, cell_values(interview, config.columns), strict=True)
-    cells = [f"  {column.title}: {_shown(value, column.kind)}" for column, value in values if value is not None]
-    return "\n".join([f"row {interview.id} in the tab {config.worksheet}", *cells])
+    return [f"  {column.title}: {_shown(value, column.kind)}" for column, value in values if value is not None]
 
 
 def _shown(value: CellValue, kind: Kind) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sinks.google_sheets.batch import Share
 from sinks.google_sheets.notes import Aim, Intent, Suspect, digest
 from sinks.google_sheets.plan import Change, Wanted, key_rows
 from sinks.google_sheets.reading import NOT_TEXT, View
+from sinks.table import CellValue
 
 LATEST = 600_000
 """Milliseconds after which nobody executes a request any longer; Google gives up after 180 seconds (Usage limits)."""
@@ -17,7 +18,8 @@ LATEST = 600_000
 @dataclass(frozen=True, slots=True)
 class Settled:
     """`clean`: nothing moved, so everything landed where it was aimed. `hit` are the keys whose rows may hold values
-    of another interview, `suspects` those values, and `undo` ids that may have been put into a wrong row.
+    of another interview, `suspects` those values, and `undo` ids that may have been put into a wrong row. Of those
+    `removed` nothing is left.
     """
 
     clean: bool
@@ -26,13 +28,14 @@ class Settled:
     hit: frozenset[str] = frozenset()
     suspects: frozenset[Suspect] = frozenset()
     undo: frozenset[str] = frozenset()
+    removed: Sequence[Wanted] = ()
 
 
 def settle(share: Share, after: View) -> Settled:
     """Compares the whole key column with what it must be; where that fails, looks row by row."""
     part = share.part
     if list(after.keys or ()) == list(share.keys):
-        return Settled(clean=True, proven=part.everybody)
+        return Settled(clean=True, proven=part.written, removed=part.removals)
     astray = [change for change in part.changes if _key_at(after, change.row) != change.key]
     hit = frozenset(key for change in astray if is_text(key := _key_at(after, change.row)))
     there = key_rows(after)
@@ -40,10 +43,13 @@ def settle(share: Share, after: View) -> Settled:
     safe |= {wanted.key for wanted in part.inserts if wanted.key in there}
     proven: list[Wanted] = []
     unproven: list[Wanted] = []
-    for wanted in part.everybody:
+    for wanted in part.written:
         (proven if wanted.key in safe and wanted.key not in hit else unproven).append(wanted)
     undo = frozenset(restore.key for restore in part.restores)
-    return Settled(clean=False, proven=proven, unproven=unproven, hit=hit, suspects=_cells(astray), undo=undo)
+    removed = [wanted for wanted in part.removals if wanted.key not in there]
+    return Settled(
+        clean=False, proven=proven, unproven=unproven, hit=hit, suspects=_cells(astray), undo=undo, removed=removed
+    )
 
 
 def _cells(astray: Iterable[Change | Aim]) -> frozenset[Suspect]:
@@ -65,7 +71,7 @@ class Closed:
     """What a look at the sheet makes of an open intent.
 
     `pending`: it has not landed and still may. `force`: rows to write again in full. `deleted`: new rows that landed
-    and are gone since. `suspects` and `undo` as for `Settled`.
+    and are gone since. `applied` is what rows are known to hold by it. `suspects` and `undo` as for `Settled`.
     """
 
     landed: bool
@@ -75,6 +81,7 @@ class Closed:
     deleted: frozenset[str] = frozenset()
     suspects: frozenset[Suspect] = frozenset()
     undo: frozenset[str] = frozenset()
+    applied: Mapping[str, Mapping[str, CellValue]] = field(default_factory=dict)
 
 
 def close_intent(intent: Intent, view: View, now: int) -> Closed:
@@ -88,7 +95,7 @@ def close_intent(intent: Intent, view: View, now: int) -> Closed:
     there = key_rows(view)
     deleted = frozenset(key for key in intent.inserts if key not in there)
     if digest(view.keys or ()) == intent.keys:
-        return Closed(landed=True)
+        return Closed(landed=True, applied={aim.key: aim.cells for aim in intent.aims if aim.key})
     at = {_key_at(view, aim.row) for aim in intent.aims} | {aim.key for aim in intent.aims}
     force = frozenset(key for key in at if is_text(key))
     suspects, undo = _cells(intent.aims), frozenset(intent.restores)

@@ -30,7 +30,7 @@ from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.flush import Flush, Memory
 from sinks.google_sheets.ledger import Ledger
 from sinks.google_sheets.notes import INTENT, RESUME, TAB, WORK, row_name, tab_name
-from sinks.google_sheets.preview import describe
+from sinks.google_sheets.preview import changes, describe
 from sinks.google_sheets.replies import Book
 from sinks.google_sheets.sheets import Sheets
 from sinks.google_sheets.verify import Verification
@@ -135,6 +135,11 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         message = f'{email} can open the spreadsheet "{book.properties.title}"; the tab {self.config.worksheet} {there}'
         return Finding("ok", message)
 
-    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - asks nobody
-        """The row of each interview, with its cells as the sheet will show them."""
-        return [describe(delivery.interview, self.config) for delivery in batch.deliveries]
+    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
+        """What would change in the sheet as it is now; the row as it would be when the sheet cannot be read."""
+        try:
+            calls = Calls(self._sheets, (await self._sheets.account()).bucket, context)
+            return await changes(self.config, batch, calls)
+        except CallFailed as error:
+            why = f"(the sheet cannot be read now: {error.failure.reason})"
+            return [f"{describe(delivery.interview, self.config)}\n{why}" for delivery in batch.deliveries]

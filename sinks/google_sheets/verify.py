@@ -156,6 +156,10 @@ class Verification:
             prints[name].matched.add(key)
             if each.pending:
                 findings.add(Kind.PENDING, name, key)
+            elif self._config.removes(each.interview, left=each.left):
+                findings.add(
+                    *((Kind.IN_STEP, name, key) if found is None else (Kind.DIFFERENT, name, key, "still there"))
+                )
             elif found is not None:
                 due = self._due(each.interview, looks[name])
                 kind, fields = differing(found, prints[name].fields, due, note)

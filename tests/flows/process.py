@@ -114,12 +114,16 @@ class Service:
             connection.close()
 
     def settled(self, seconds: float = 60, *, looks: bool = False) -> None:
-        """Waits until nothing is pending but the regular verification, and but Slack's second looks unless `looks`."""
-        later = " AND key <> '#verify'"
-        if not looks:
-            later += " AND key NOT LIKE 'look:%' AND key NOT LIKE 'late:%'"
+        """Waits until no delivery is pending but the regular verification.
+
+        With `looks` until Slack's second looks, a minute later, are over too.
+        """
+        later = "" if looks else " AND key NOT LIKE 'look:%' AND key NOT LIKE 'late:%'"
         try:
-            self.until(lambda: not self.query(f"SELECT 1 FROM delivery WHERE state = 0{later} LIMIT 1"), seconds)
+            self.until(
+                lambda: not self.query(f"SELECT 1 FROM delivery WHERE state = 0 AND key <> '#verify'{later} LIMIT 1"),
+                seconds,
+            )
         except AssertionError:
             left = self.query("SELECT sink, key, attempts, reason, bucket, held FROM delivery WHERE state = 0 LIMIT 5")
             paused = self.query("SELECT name, paused, reason, fix, rest_until FROM sink")

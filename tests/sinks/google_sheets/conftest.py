@@ -91,7 +91,8 @@ class Desk:
                 self.context.clock.advance(max(wait.seconds, 15) + 0.001)
 
     async def _round(self, due):
-        deliveries = [_delivery(key, self.truth.get(key)) for key in due]
+        left = {key for key, each in self.context.shown.items() if each.left}
+        deliveries = [_delivery(key, self.truth.get(key), left=key in left) for key in due]
         try:
             result = await run_batch(self.sink, deliveries, self.context)
         except Wait as wait:
@@ -133,8 +134,8 @@ class Desk:
         return dict(self.google.counts)
 
 
-def _delivery(key, interview):
-    return Delivery(id=f"delivery-{key}", key=key, event=None, interview=interview)
+def _delivery(key, interview, *, left=False):
+    return Delivery(id=f"delivery-{key}", key=key, event=None, interview=interview, left=left)
 
 
 def person_of(number, **values):

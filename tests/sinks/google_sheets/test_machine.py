@@ -256,6 +256,8 @@ class Machine(RuleBasedStateMachine):
             self.google.after_read = self.google.before_write = None
             self.run(self.desk.sink.close())
             self.runner.close()
+            self.google.forget_calls()
+            self.google.books.pop(self.desk.id)
 
     async def rest(self):
         await asyncio.sleep(0.02)  # what was late is applied by the emulator's own thread

@@ -214,6 +214,13 @@ async def test_the_first_rows_do_not_look_like_the_header_in_the_smallest_grids(
     assert len(desk.records()) == 2
 
 
+async def test_news_that_undo_what_a_lost_answer_wrote_are_written(busy):
+    busy.google.faults.add(replace(faults.APPLY_503, match="write"))
+    await busy.deliver(scored(PEOPLE[0], 4))
+    await busy.settle(PEOPLE[0])
+    assert right(busy, dict.fromkeys(range(1, 7)))
+
+
 async def test_people_between_a_lost_answer_and_the_next_flush_do_no_harm(busy):
     busy.google.faults.add(replace(faults.APPLY_503, match="write"))
     await busy.deliver(scored(PEOPLE[0], 4), person_of(7))

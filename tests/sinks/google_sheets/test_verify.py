@@ -206,6 +206,48 @@ async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_desk):
     assert (await desk.verify()).in_step
 
 
+async def test_nothing_of_a_deleted_interview_stays_where_that_is_wanted_but_people_s_notes_do(make_desk):
+    desk = make_desk(on_delete="remove")
+    await desk.show(*PEOPLE[:3])
+    desk.person.insert_columns(TAB, 1)
+    desk.person.write(TAB, [["Notes"], ["one"], ["two"], ["three"]], 0, 1)
+    desk.context.clock.advance(60)
+    gone = replace(PEOPLE[1], stage=Stage.DELETED)
+    await desk.show(gone)
+    assert desk.records().keys() == {interview_id(1), interview_id(3)}
+    assert [value for value in desk.rows()[2] if value is not None] == ["two"]
+    assert f"row:{interview_id(2)}" not in desk.context.notes
+    await desk.show(gone)
+    assert (await desk.verify()).in_step
+
+
+async def test_an_interview_that_left_the_routes_goes_and_comes_back_with_them(make_desk):
+    desk = make_desk(on_leave="remove")
+    await desk.show(*PEOPLE[:3])
+    desk.context.clock.advance(60)
+    desk.know([PEOPLE[1]], left=True)
+    assert kinds(await desk.verify()) == {interview_id(2): "different"}
+    await desk.look_after()
+    assert desk.records().keys() == {interview_id(1), interview_id(3)}
+    assert (await desk.verify()).in_step
+    desk.know([PEOPLE[1]])
+    await desk.settle(PEOPLE[1])
+    assert desk.records()[interview_id(2)]["Candidate"] == "Wayne Knight 2"
+
+
+async def test_rows_that_move_while_one_is_removed_lose_nothing(make_desk):
+    desk = make_desk(on_delete="remove")
+    await desk.show(*PEOPLE[:6])
+    desk.context.clock.advance(60)
+    desk.google.before_write = lambda: desk.person.sort(TAB, 0, descending=len(desk.google.calls) % 2 == 0)
+    await desk.settle(replace(PEOPLE[1], stage=Stage.DELETED), calm=False, rounds=200)
+    desk.google.before_write = None
+    await desk.settle(*desk.truth.values())
+    await desk.look_after()
+    assert desk.records().keys() == {interview_id(n) for n in (1, 3, 4, 5, 6)}
+    assert (await desk.verify()).in_step
+
+
 async def test_values_that_strayed_into_a_row_of_nobody_are_taken_out(full):
     full.person.insert_rows(TAB, 3)
     full.context.clock.advance(60)

@@ -1,0 +1,57 @@
+"""`connector explain` shows the very cells that would change in the sheet as it is now."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.testing import make_batch, make_delivery
+from connector.testing.run import notes_for
+from tests.sinks.google_sheets.conftest import TAB, person_of, scored
+
+
+@pytest.fixture
+async def one(desk):
+    await desk.show(person_of(1))
+    desk.google.forget_calls()
+    return desk
+
+
+async def preview(desk, interview):
+    delivery = make_delivery(interview=interview, state=True)
+    batch = make_batch(delivery, notes=notes_for(desk.sink, [delivery], desk.context))
+    [text] = await desk.sink.preview(batch, desk.context)
+    return text.splitlines()
+
+
+async def test_a_change_is_told_cell_by_cell_from_what_stands_there(one):
+    one.person.edit(TAB, 1, one.place("Score"), 2)
+    first, *lines = await preview(one, scored(person_of(1), 4))
+    assert first == "row 2 in the tab Interviews"
+    assert "  Score: 2.0 → 4.0" in lines
+    assert len(lines) == 2
+
+
+async def test_a_new_interview_is_told_as_a_new_row(one):
+    lines = await preview(one, person_of(2))
+    assert lines[:2] == ["a new row in the tab Interviews", "  Candidate: Wayne Knight 2"]
+
+
+async def test_a_row_that_people_deleted_is_told(one):
+    one.person.delete_rows(TAB, 1)
+    assert await preview(one, scored(person_of(1), 4)) == ["nothing: people deleted its row in the tab Interviews"]
+
+
+async def test_nothing_to_change_is_told(one):
+    assert await preview(one, person_of(1)) == ["nothing changes in the tab Interviews"]
+
+
+async def test_nothing_is_written(one):
+    await preview(one, scored(person_of(1), 4))
+    assert "write" not in one.counts()
+
+
+async def test_a_sheet_that_cannot_be_read_is_no_obstacle(one):
+    one.person.unshare("connector@emulated-project.iam.gserviceaccount.com")
+    lines = await preview(one, person_of(1))
+    assert lines[0].startswith("row 643e972db7d39e63cf000001")
+    assert lines[-1] == "(the sheet cannot be read now: the spreadsheet is not shared with the service account)"
