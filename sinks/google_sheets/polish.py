@@ -57,7 +57,7 @@ async def polish(calls: Calls, seen: Sequence[Seen], config: GoogleSheetsConfig,
         await calls.ready_to_write()
         ground = await calls.ground()
         summary = wardrobe.failures < TRIES - 1
-        body = dressing(due, ground, per_position="{position}" in config.worksheet, summary=summary)
+        body = dressing(due, ground, per_position=config.per_position, summary=summary)
         await calls.write(body)
     except Wait:
         return

@@ -49,6 +49,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     Config = GoogleSheetsConfig
     state = True
+    resume_words = frozenset({"accept", "refill"})
     max_batch = 10_000
     timeout = 300
     resume_words = frozenset({"refill", "accept"})

@@ -56,6 +56,7 @@ class Workbook(Sink[WorkbookConfig]):
 
     Config = WorkbookConfig
     state = True
+    resume_words = frozenset({"accept", "refill"})
     max_batch = 5_000
     timeout = 180  # 10,000 rows take some seconds, on a busy machine many
     gather = Gather(above=20, quiet=0.5, at_most=5.0)

@@ -171,3 +171,16 @@ async def test_a_lost_answer_neither_fails_a_delivery_nor_doubles_a_rule(styled,
     assert len(styled.records()) == 2
     assert len(looks(styled)["conditionalFormats"]) == len(STAGE_WORDS)
     assert styled.google.titles(styled.id).count("Summary") == 1
+
+
+async def test_the_tabs_of_all_new_positions_are_dressed_by_one_write_and_summed_up_in_one_tab(make_desk):
+    desk = make_desk(style=True, worksheet="{position}")
+    await desk.show(
+        *(person_of(number, position_id=f"p{number}", position_name=f"Job {number}") for number in (1, 2, 3))
+    )
+    assert desk.counts() == {"token": 1, "read": 2, "write": 2}
+    desk.context.clock.advance(60)
+    await desk.show(person_of(4, position_id="p4", position_name="=1+1"))
+    assert desk.google.titles(desk.id) == ["Sheet1", "Job 1", "Job 2", "Job 3", "Summary", "=1+1"]
+    assert [row[0] for row in desk.rows("Summary")][2:] == ["Job 1", "Job 2", "Job 3", "=1+1"]
+    assert all(looks(desk, title) for title in ("Job 1", "Job 3", "=1+1"))
