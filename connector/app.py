@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from litestar import Litestar
 from litestar.middleware import DefineMiddleware
+from litestar.types import ASGIApp
 
 from connector import __version__
 from connector.config import Config
@@ -32,7 +33,7 @@ from connector.store.store import SqliteStore
 from connector.web.health import Health, health_routes
 from connector.web.hosts import TrustedHosts, guard
 from connector.web.metrics import Metrics
-from connector.web.receiver import Receiver, route_handler
+from connector.web.receiver import Receiver, in_front, route_handler
 from connector.web.refusals import Refusals
 from connector.web.server import listen, signals
 
@@ -46,7 +47,7 @@ log = structlog.get_logger("connector")
 class Service:
     """A running service without its HTTP server."""
 
-    app: Litestar
+    app: ASGIApp
     store: SqliteStore
     dispatcher: Dispatcher
     metrics: Metrics
@@ -116,7 +117,9 @@ def _wire(config: Config, secrets: Sequence[str], path: Path, sinks: Sequence[Si
         middleware=[DefineMiddleware(guard, trusted=TrustedHosts(hosts), refused=refused)] if hosts else [],
         logging_config=None,
     )
-    return Service(app, store, dispatcher, metrics)
+    # trusted hosts are the framework's to check, so that then nothing goes past it
+    front = app if hosts else in_front(app, config.hireflix.webhook_path, receiver)
+    return Service(front, store, dispatcher, metrics)
 
 
 def _refused(metrics: Metrics, clock: Clock) -> Callable[[str], None]:
