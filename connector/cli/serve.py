@@ -55,5 +55,6 @@ def _run(settings: Config, *, new_secret: bool) -> None:
 
     async def tell(base: str) -> None:
         print(banner(settings, base, new_secret=new_secret), flush=True)
+        app.spare_the_collector()
 
     app.run(lambda: app.serve(settings, secrets_of(settings), tell))

@@ -29,10 +29,12 @@ from connector.store.store import SqliteStore
 
 T = TypeVar("T")
 
-BUSY_REST = 0.1
-"""Seconds that a lane leaves the machine to the receiver after a full batch, or a look in vain, in hot times."""
-HOT_GROUP = 8
-HOT_SECONDS = 0.25
+BUSY_REST = 0.25
+"""Seconds that a lane leaves the machine to the receiver after each look in hot times: a look costs as much as a
+hundred events, whether it finds one delivery or a full batch.
+"""
+HOT_RATE = 100.0
+"""Events per second above which times are hot."""
 LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.05, 4.0, 1.5
 """A look in vain that cost more than so many seconds of work is followed by a break so many times as long, with a
 limit in seconds.
@@ -152,16 +154,14 @@ class Lane:
         if lease is None:
             return now + int(STORE_REST * 1000)
         await self._call(lease, look, now)
-        if self._was_full:
-            self._yield()
+        self._yield()
         return self._clock.now()
 
     def _yield(self, cost: float = 0.0) -> None:
         """Takes a break, whoever wakes the lane: for the receiver while the intake is hot, and for the other lanes
         after a look in vain that was dear (`cost` in seconds), because all look through one thread.
         """
-        intake = self._store.load
-        is_hot = intake.group >= HOT_GROUP and asyncio.get_running_loop().time() - intake.at < HOT_SECONDS
+        is_hot = self._store.load.rate_at(asyncio.get_running_loop().time()) > HOT_RATE
         seconds = min(LOOK_SHARE * cost, LOOK_REST) if cost > LOOK_DEAR else 0.0
         self._break = Rest.of(self._clock.now(), max(seconds, BUSY_REST if is_hot else 0.0))
 

@@ -19,6 +19,7 @@ COMMIT, or the file (a full disk)   rolled back; the events are refused, the job
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import threading
 from collections import deque
@@ -45,6 +46,8 @@ GROUP_BYTES = 4 * 1024 * 1024
 """No request is added to a transaction whose bodies have this size already."""
 INTAKE_BYTES = 64 * 1024 * 1024
 """Most bytes of bodies that wait."""
+LOAD_SECONDS = 0.25
+"""How far back the load looks: an event of so long ago counts for a third."""
 BUSY_RETRY = 0.005
 """Seconds until BEGIN is tried again while another process writes."""
 BUSY_LIMIT = 5.0
@@ -57,10 +60,18 @@ class Overloaded(StoreUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy the intake is: the size of the last group and the loop time of its commit."""
+    """How busy the intake is: events per second at a loop time, of which those of long ago count less and less."""
 
-    group: int = 0
-    at: float = -1.0
+    rate: float = 0.0
+    at: float = 0.0
+
+    def rate_at(self, now: float) -> float:
+        """What is left of the rate at a later loop time, when no more events came."""
+        return self.rate * math.exp((self.at - now) / LOAD_SECONDS)
+
+    def with_group(self, size: int, now: float) -> Load:
+        """The load after so many events more."""
+        return Load(self.rate_at(now) + size / LOAD_SECONDS, now)
 
 
 class Writer:
@@ -227,7 +238,7 @@ class Writer:
             self._failed(transaction, transaction.error)
             return
         if transaction.requests:
-            self.load = Load(len(transaction.requests), self._loop.time())
+            self.load = self.load.with_group(len(transaction.requests), self._loop.time())
         self._begin()
         transaction.answer()
         for _, plan in transaction.written:

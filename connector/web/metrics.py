@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter as Tally
 from collections.abc import Sequence
 
 from prometheus_client import (
@@ -83,12 +84,13 @@ class Metrics:
         if isinstance(answer, Wait | SinkBroken):
             self._outcome(sink, "waiting" if isinstance(answer, Wait) else "broken", "", len(works))
             return
-        for outcome in answer.outcomes:
-            self._outcome(sink, *label_of(outcome), 1)
+        for (outcome, reason), count in Tally(map(label_of, answer.outcomes)).items():
+            self._outcome(sink, outcome, reason, count)
         done = {id_ for id_, _ in settlement.delivered}
+        lag = self._lag.labels(sink)
         for work in works:
             if work.id in done:
-                self._lag.labels(sink).observe(max(0, settlement.ended_at - work.since) / 1000)
+                lag.observe(max(0, settlement.ended_at - work.since) / 1000)
 
     def _outcome(self, sink: str, outcome: str, reason: str, count: int) -> None:
         reason = re.split("[:;]", reason, maxsplit=1)[0]  # what follows is detail for people

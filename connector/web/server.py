@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
-from litestar import Litestar
+from litestar.types import ASGIApp
 
 from connector.errors import UsageError
 from connector.web.protocol import BoundedProtocol
@@ -71,7 +71,7 @@ def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
 
 
 async def listen(
-    app: Litestar,
+    app: ASGIApp,
     host: str,
     port: int,
     on_started: Callable[[str], Awaitable[None]],

@@ -34,8 +34,13 @@ def all_of(outcome):
 
 
 def hot(rig):
-    """The receiver commits large groups just now."""
-    rig.store._writer.load = Load(64, asyncio.get_running_loop().time() + 3600)
+    """The receiver has so much to do that it takes long to cool down."""
+    rig.store._writer.load = Load(1e30, asyncio.get_running_loop().time())
+
+
+def cold(rig):
+    """The events of this test came long ago."""
+    rig.store._writer.load = Load()
 
 
 async def test_something_cancelled_inside_a_sink_does_not_end_its_lane(rig_of):
@@ -122,6 +127,7 @@ async def test_a_batch_that_was_full_is_followed_by_the_next_without_gathering(r
     rig = await rig_of(Small())
     for number in range(30):
         await rig.event(interview=f"i{number}")
+    cold(rig)
     first = asyncio.create_task(rig.lane.step())
     while not rig.clock.waiting:  # noqa: ASYNC110 - the fact is not ours to signal
         await asyncio.sleep(0)
@@ -131,8 +137,8 @@ async def test_a_batch_that_was_full_is_followed_by_the_next_without_gathering(r
     assert [len(batch.deliveries) for batch in rig.sinks[0].batches] == [10, 10]
 
 
-async def test_a_full_batch_in_hot_times_is_followed_by_a_rest_that_no_event_shortens(rig_of):
-    """While the receiver is busy each event wakes the lane, and yet it calls ten times a second at most."""
+async def test_a_call_in_hot_times_is_followed_by_a_rest_that_no_event_shortens(rig_of):
+    """While the receiver is busy each event wakes the lane, and yet it calls four times a second at most."""
     rig = await rig_of(One())
     for number in range(3):
         await rig.event(interview=f"i{number}")
@@ -140,8 +146,8 @@ async def test_a_full_batch_in_hot_times_is_followed_by_a_rest_that_no_event_sho
     await rig.lane.step()
     for _ in range(5):
         rig.lane.wake()
-        assert await rig.lane.step() == rig.clock.now() + 100
-    rig.clock.advance(0.1)
+        assert await rig.lane.step() == rig.clock.now() + 250
+    rig.clock.advance(0.25)
     await rig.lane.step()
     assert len(rig.sinks[0].batches) == 2
 
@@ -152,7 +158,18 @@ async def test_a_look_in_vain_in_hot_times_is_followed_by_a_rest(rig_of):
     await rig.store.write(lambda c: leases.pause(c, "scripted", leases.Pause("person", "paused")))
     hot(rig)
     await rig.lane.step()
-    assert await rig.lane.step() == rig.clock.now() + 100
+    assert await rig.lane.step() == rig.clock.now() + 250
+
+
+async def test_a_batch_that_is_not_full_is_followed_by_a_rest_in_hot_times_too(rig_of):
+    """Small batches cost most for each delivery; what comes meanwhile goes out together."""
+    rig = await rig_of()
+    await rig.event(interview="i1")
+    hot(rig)
+    await rig.lane.step()
+    await rig.event(interview="i2")
+    assert await rig.lane.step() == rig.clock.now() + 250
+    assert len(rig.sinks[0].batches) == 1
 
 
 async def test_a_person_ends_the_rest_of_a_lane(rig_of):

@@ -9,16 +9,19 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from math import exp
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
 from connector.store import database, writer
 from connector.store.ingest import Ingest
 from connector.store.plan import Answer
-from connector.store.writer import Overloaded, Writer
+from connector.store.writer import LOAD_SECONDS, Load, Overloaded, Writer
 from tests.store.bench import Bench, marked, queued, rounds, writes
 from tests.store.kit import arrival, body, directory, locked, rows
 from tests.stores import make_store_file
@@ -139,15 +142,28 @@ async def test_somebody_who_went_away_disturbs_nobody(bench_of):
     assert bench.stored() == [(1, "i1"), (2, "i2")]
 
 
-async def test_the_load_tells_the_last_group(bench_of):
-    """Lanes see how many events the last commit held, and when it was."""
+async def test_the_load_tells_the_events_per_second(bench_of):
+    """Lanes see how busy the receiver is."""
     bench = bench_of()
-    assert bench.writer.load.group == 0
+    assert bench.writer.load.rate == 0
     with locked(bench.path):
         answers = [bench.offer(f"i{number}") for number in range(7)]
     await asyncio.gather(*answers)
-    assert bench.writer.load.group == 7
-    assert bench.writer.load.at <= asyncio.get_running_loop().time()
+    load = bench.writer.load
+    assert load.rate == 7 / LOAD_SECONDS
+    assert load.at <= asyncio.get_running_loop().time()
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.floats(0, 10)), max_size=20), st.floats(0, 10))
+def test_the_load_is_the_sum_of_its_groups_each_fading_by_itself(groups, after):
+    """However the events came together, the same events at the same times are the same load."""
+    load, now, passed = Load(), 0.0, []
+    for size, pause in groups:
+        now += pause
+        load = load.with_group(size, now)
+        passed.append((size, now))
+    faded = sum(size / LOAD_SECONDS * exp((at - now - after) / LOAD_SECONDS) for size, at in passed)
+    assert load.rate_at(now + after) == pytest.approx(faded)
 
 
 # --- another process writes
