@@ -26,10 +26,11 @@ from connector.dispatch.rules import Policy
 from connector.errors import UsageError
 from connector.hireflix.signature import Verifier
 from connector.sink import Sink
-from connector.store.lock import StoreLock
-from connector.store.migrate_apart import prepare
 from connector.store.plan import Directory, GroupPlan, Target
-from connector.store.store import SqliteStore
+from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.prepare import prepare
+from connector.store.sqlite.store import SqliteStore
+from connector.store.store import Store
 from connector.web.health import Health, health_routes
 from connector.web.hosts import TrustedHosts, guard
 from connector.web.metrics import Metrics
@@ -48,7 +49,7 @@ class Service:
     """A running service without its HTTP server."""
 
     app: ASGIApp
-    store: SqliteStore
+    store: Store
     dispatcher: Dispatcher
     metrics: Metrics
 

@@ -75,7 +75,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 def _connected(path: Path, *, read_only: bool) -> Iterator[Connection]:
     from sqlalchemy.exc import DBAPIError
 
-    from connector.store import database
+    from connector.store.sqlite import database
 
     raw = database.connect(path, read_only=read_only)
     try:

@@ -22,10 +22,10 @@ from connector.dispatch.lane import Shared
 from connector.errors import ConnectorError, SinkBroken, UsageError, Wait
 from connector.sink import ASKED, REPORT, Expected, Note, Report, Sink, Token, Verifies
 from connector.store import leases, notes, settle, tokens
-from connector.store.lock import StoreLock
 from connector.store.schema import sink as sink_table
+from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.store import SqliteStore
 from connector.store.status import sinks
-from connector.store.store import SqliteStore
 
 REPAIR_SECONDS = 900.0
 """How long a repair is waited for."""

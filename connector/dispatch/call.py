@@ -19,7 +19,7 @@ from connector.sink import Batch, Delivery, Note, Result, Sink
 from connector.store import notes
 from connector.store.claim import Claim
 from connector.store.leases import Lease
-from connector.store.store import SqliteStore
+from connector.store.store import Store
 
 log = structlog.get_logger("connector.dispatch")
 
@@ -27,7 +27,7 @@ log = structlog.get_logger("connector.dispatch")
 class Caller:
     """Calls one sink, and closes it at the end."""
 
-    def __init__(self, sink: Sink[Any], store: SqliteStore, clock: Clock, meter: Meter, stays: Stays) -> None:
+    def __init__(self, sink: Sink[Any], store: Store, clock: Clock, meter: Meter, stays: Stays) -> None:
         self._sink = sink
         self._store = store
         self._clock = clock

@@ -13,7 +13,7 @@ from connector.interview import Interview
 from connector.sink import Expected, Note, Token
 from connector.store import leases, notes, tokens
 from connector.store.leases import Lease
-from connector.store.store import SqliteStore
+from connector.store.store import Store
 
 
 class LaneContext:
@@ -21,7 +21,7 @@ class LaneContext:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         clock: Clock,
         lease: Lease,
         destination: str,

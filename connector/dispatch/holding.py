@@ -15,7 +15,7 @@ from connector.logs import place_of
 from connector.store import claim, leases
 from connector.store.claim import Claim, ClaimMoved
 from connector.store.leases import LEASE_SECONDS, Lease
-from connector.store.store import SqliteStore
+from connector.store.store import Store
 
 log = structlog.get_logger("connector.dispatch")
 
@@ -23,7 +23,7 @@ log = structlog.get_logger("connector.dispatch")
 class Holding:
     """What one lane has of the right to write to its sink. `owner` names the process."""
 
-    def __init__(self, sink: str, store: SqliteStore, clock: Clock, owner: str) -> None:
+    def __init__(self, sink: str, store: Store, clock: Clock, owner: str) -> None:
         self._sink = sink
         self._store = store
         self._clock = clock

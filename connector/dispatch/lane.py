@@ -25,7 +25,7 @@ from connector.store import claim, leases, settle, tokens
 from connector.store.claim import Claim
 from connector.store.leases import Lease
 from connector.store.settle import Settlement
-from connector.store.store import SqliteStore
+from connector.store.store import Store
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ log = structlog.get_logger("connector.dispatch")
 class Shared:
     """What all lanes of a process have in common. `owner` names it in leases."""
 
-    store: SqliteStore
+    store: Store
     clock: Clock
     meter: Meter
     owner: str

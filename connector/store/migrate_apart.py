@@ -1,4 +1,4 @@
-"""Makes a SQLite store ready to be served. Migrations run in a child process: the service never loads Alembic."""
+"""Migrations in a child process: the service never loads Alembic."""
 
 from __future__ import annotations
 
@@ -6,31 +6,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from sqlalchemy import URL
-
 from connector.errors import StoreUnavailable
-from connector.store import database
-from connector.store.schema import REVISION
 
 SCRIPTS = Path(__file__).parent / "migrations"
-
-
-async def prepare(path: Path, newest: str = REVISION, scripts: Path = SCRIPTS) -> Path | None:
-    """Makes the store at a path, or brings its schema up to date after copying it; the caller holds its lock.
-
-    Returns the copy, if one was made. Raises `StoreUnavailable` and `SchemaMismatch`.
-    """
-    found = database.revision_of(path)
-    if found == newest:
-        return None
-    copy = None
-    if found is None:
-        database.make_empty(path)
-    else:
-        database.require_older(found, newest)
-        copy = await asyncio.to_thread(database.backup, path, found, newest)
-    await migrate_apart(URL.create("sqlite", database=str(path)).render_as_string(hide_password=False), scripts)
-    return copy
 
 
 async def migrate_apart(url: str, scripts: Path = SCRIPTS) -> None:

@@ -9,7 +9,7 @@ from litestar import MediaType, Response, Router, get
 from connector.dispatch.clock import Clock
 from connector.errors import StoreUnavailable
 from connector.store.status import sinks
-from connector.store.store import SqliteStore
+from connector.store.store import Store
 from connector.web.metrics import Metrics
 
 PROBE_SECONDS = 1.0
@@ -27,7 +27,7 @@ class Ready(msgspec.Struct, frozen=True):
 class Health:
     """Knows whether the store takes a write."""
 
-    def __init__(self, store: SqliteStore, clock: Clock, configured: Collection[str]) -> None:
+    def __init__(self, store: Store, clock: Clock, configured: Collection[str]) -> None:
         self._store = store
         self._clock = clock
         self._configured = configured

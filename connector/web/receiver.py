@@ -45,7 +45,7 @@ log = structlog.get_logger("connector.web")
 
 
 class Intake(Protocol):
-    """Where events go; see `connector.store.store.SqliteStore.offer`."""
+    """Where events go; see `connector.store.store.Store.offer`."""
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]: ...
 

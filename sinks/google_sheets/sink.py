@@ -52,7 +52,6 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     resume_words = frozenset({"accept", "refill"})
     max_batch = 10_000
     timeout = 300
-    resume_words = frozenset({"refill", "accept"})
     gather = Gather(above=100, quiet=0.5, at_most=5.0)
     call_timeout: ClassVar[float] = 30
     """Seconds to wait for Google in one call; what takes longer is unclear, and the guard tells."""

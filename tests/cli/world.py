@@ -12,10 +12,11 @@ from sqlalchemy import Connection, insert, select, update
 
 from connector.hireflix.payload import read
 from connector.route import Route, Routes
-from connector.store import database, leases
-from connector.store.ingest import Ingest
+from connector.store import leases
 from connector.store.plan import Arrival, Directory, GroupPlan, Target
 from connector.store.schema import DeliveryState, attempt, delivery, event
+from connector.store.sqlite import database
+from connector.store.sqlite.ingest import Ingest
 from tests.stores import make_store_file
 
 DAY = 86_400_000

@@ -20,7 +20,7 @@ from connector.store.claim import Work
 from connector.store.plan import Directory, Target
 from connector.store.schema import attempt, delivery, note, sink
 from connector.store.settle import Settlement
-from connector.store.store import SqliteStore
+from connector.store.sqlite.store import SqliteStore
 from connector.testing import ManualClock
 
 Script = Callable[[Batch, Context], Any]

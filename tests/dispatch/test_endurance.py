@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from connector.errors import SinkBroken, Wait
 from connector.sink import Delivered, Gather, Rejected, Result, RetryLater, Token
 from connector.store import leases
-from connector.store.writer import Load
+from connector.store.store import Load
 from tests.dispatch.rig import Gathering, One, Scripted, State
 
 PENDING, DELIVERED = 0, 1

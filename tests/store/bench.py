@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import update
 
-from connector.store.ingest import Ingest
 from connector.store.plan import Answer, Directory, GroupPlan
 from connector.store.schema import meta
-from connector.store.writer import Writer
+from connector.store.sqlite.ingest import Ingest
+from connector.store.sqlite.writer import Writer
 from tests.store.kit import arrival, directory, rows
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from connector.store import database
+from connector.store.sqlite import database
 from tests.store.bench import Bench
 from tests.store.kit import memory
 from tests.stores import make_store_file

@@ -6,9 +6,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from connector.store import database
-from connector.store.ingest import Ingest
-from connector.store.writer import Writer
+from connector.store.sqlite import database
+from connector.store.sqlite.ingest import Ingest
+from connector.store.sqlite.writer import Writer
 from tests.store.kit import arrival, directory
 
 

@@ -14,10 +14,11 @@ from sqlalchemy import Connection, insert, select
 
 from connector.hireflix.payload import Reading, read
 from connector.route import Route, Routes
-from connector.store import database, leases
+from connector.store import leases
 from connector.store.leases import Lease
 from connector.store.plan import Arrival, Directory, Target
 from connector.store.schema import delivery, metadata
+from connector.store.sqlite import database
 from connector.testing import START
 
 PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)

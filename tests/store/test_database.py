@@ -13,10 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from connector.errors import SchemaMismatch, StoreUnavailable
-from connector.store import database
-from connector.store.database import is_busy, is_trouble
 from connector.store.schema import REVISION, meta
-from connector.store.store import Reader, SqliteStore
+from connector.store.sqlite import database
+from connector.store.sqlite.database import is_busy, is_trouble
+from connector.store.sqlite.store import Reader, SqliteStore
 from connector.testing import START
 from tests.store.bench import writes
 from tests.store.kit import arrival, directory, locked, rows

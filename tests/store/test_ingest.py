@@ -8,9 +8,9 @@ import pytest
 
 from connector.hireflix.payload import read
 from connector.route import Route
-from connector.store import database
-from connector.store.ingest import Ingest
-from connector.store.statements import sqlite_statements
+from connector.store.sqlite import database
+from connector.store.sqlite.ingest import Ingest
+from connector.store.sqlite.statements import sqlite_statements
 from connector.testing import START
 from tests.store.explain import scans, steps_of
 from tests.store.kit import CREATE, FINISH, arrival, body, directory, rows

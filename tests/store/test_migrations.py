@@ -16,10 +16,11 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable
-from connector.store import database
 from connector.store.migrate import alembic_config, migrate
-from connector.store.migrate_apart import SCRIPTS, migrate_apart, prepare
+from connector.store.migrate_apart import SCRIPTS, migrate_apart
 from connector.store.schema import REVISION, metadata
+from connector.store.sqlite import database
+from connector.store.sqlite.prepare import prepare
 from tests.store.kit import rows
 from tests.stores import make_store_file
 

@@ -15,7 +15,7 @@ from connector.hireflix import EVENT_NAMES
 from connector.interview import Stage
 from connector.route import Route
 from connector.store.plan import DEFAULT_PRIORITY, Stored, entered_by, entered_text, plan_group, plan_one
-from connector.store.statements import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
+from connector.store.sqlite.statements import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
 from connector.testing import START
 from tests.store.kit import CREATE, FINISH, SCORE, arrival, body, directory, reading
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from connector.errors import Wait
 from connector.sink import Token
-from connector.store import database, tokens
+from connector.store import tokens
+from connector.store.sqlite import database
 from connector.testing import START
 from tests.store.kit import memory
 

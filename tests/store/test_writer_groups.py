@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from connector.errors import StoreUnavailable
-from connector.store import database
 from connector.store.schema import meta
+from connector.store.sqlite import database
 from tests.store.bench import Bench, marked, queued
 from tests.store.kit import locked, rows
 from tests.stores import make_store_file

@@ -17,7 +17,7 @@ from connector.route import Routes
 from connector.store import leases
 from connector.store.plan import Directory, Target
 from connector.store.schema import delivery, note
-from connector.store.store import SqliteStore
+from connector.store.sqlite.store import SqliteStore
 from connector.testing import ManualClock
 from sinks.slack.sink import SlackSink
 from tests.stores import make_store_file

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from connector.store.plan import Arrival, Directory, GroupPlan, Stored, plan_group
-from connector.store.statements import IngestStatements, sqlite_statements
+from connector.store.sqlite.statements import IngestStatements, sqlite_statements
 
 _encode = msgspec.json.Encoder().encode
 

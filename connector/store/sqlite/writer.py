@@ -19,13 +19,11 @@ COMMIT, or the file (a full disk)   rolled back; the events are refused, the job
 from __future__ import annotations
 
 import asyncio
-import math
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -33,10 +31,11 @@ from sqlalchemy import Connection
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.database import is_busy, through_sqlalchemy
-from connector.store.ingest import Ingest
 from connector.store.plan import Answer, Arrival, GroupPlan
-from connector.store.transaction import Errand, Job, Request, Transaction, refuse
+from connector.store.sqlite.database import is_busy, through_sqlalchemy
+from connector.store.sqlite.ingest import Ingest
+from connector.store.sqlite.transaction import Errand, Job, Request, Transaction, refuse
+from connector.store.store import Load, Overloaded
 
 T = TypeVar("T")
 
@@ -46,32 +45,10 @@ GROUP_BYTES = 4 * 1024 * 1024
 """No request is added to a transaction whose bodies have this size already."""
 INTAKE_BYTES = 64 * 1024 * 1024
 """Most bytes of bodies that wait."""
-LOAD_SECONDS = 0.25
-"""How far back the load looks: an event of so long ago counts for a third."""
 BUSY_RETRY = 0.005
 """Seconds until BEGIN is tried again while another process writes."""
 BUSY_LIMIT = 5.0
 """Seconds after which a store that is busy with another process counts as unavailable."""
-
-
-class Overloaded(StoreUnavailable):
-    """More requests wait than the intake takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How busy the intake is: events per second at a loop time, of which those of long ago count less and less."""
-
-    rate: float = 0.0
-    at: float = 0.0
-
-    def rate_at(self, now: float) -> float:
-        """What is left of the rate at a later loop time, when no more events came."""
-        return self.rate * math.exp((self.at - now) / LOAD_SECONDS)
-
-    def with_group(self, size: int, now: float) -> Load:
-        """The load after so many events more."""
-        return Load(self.rate_at(now) + size / LOAD_SECONDS, now)
 
 
 class Writer:

@@ -12,23 +12,8 @@ from sqlalchemy import Dialect, Table, bindparam, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
 
+from connector.store.columns import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
 from connector.store.schema import delivery, event, interview
-
-EVENT_COLUMNS = (
-    "seq",
-    "identity",
-    "sha256",
-    "kind",
-    "name",
-    "interview_id",
-    "occurred_at",
-    "received_at",
-    "mark",
-    "reason",
-    "body",
-)
-INTERVIEW_COLUMNS = ("id", "state", "version", "position_id", "position_name", "stage", "updated_at", "entered")
-DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "since")
 
 
 @dataclass(frozen=True, slots=True)

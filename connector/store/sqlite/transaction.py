@@ -13,9 +13,9 @@ import structlog
 from sqlalchemy import Connection
 
 from connector.errors import StoreUnavailable
-from connector.store.database import is_trouble, words_of
-from connector.store.ingest import Ingest
 from connector.store.plan import Answer, Arrival, GroupPlan
+from connector.store.sqlite.database import is_trouble, words_of
+from connector.store.sqlite.ingest import Ingest
 
 T = TypeVar("T")
 Job = Callable[[Connection], T]

@@ -1,0 +1,128 @@
+"""The store as the rest of the service sees it: offer events, run jobs, read."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, update
+from sqlalchemy.exc import DBAPIError
+
+from connector.errors import StoreUnavailable
+from connector.hireflix.payload import Reading
+from connector.store.plan import Answer, Directory, GroupPlan
+from connector.store.schema import meta
+from connector.store.sqlite import database
+from connector.store.sqlite.ingest import Ingest
+from connector.store.sqlite.writer import Writer
+from connector.store.store import Load
+
+T = TypeVar("T")
+
+
+class Reader:
+    """A read-only connection in a thread of its own; each query sees the newest commit, and one only."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._raw = database.connect(path, read_only=True)
+        self._connection = database.through_sqlalchemy(self._raw)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def run(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query. Raises `StoreUnavailable`."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._look, query)
+        except (sqlite3.Error, DBAPIError) as error:
+            if not database.is_trouble(error):
+                raise
+            raise StoreUnavailable(f"the store cannot be read: {database.words_of(error)}") from error
+
+    def _look(self, query: Callable[[Connection], T]) -> T:
+        self._raw.execute("BEGIN")
+        try:
+            return query(self._connection)
+        finally:
+            self._raw.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Lets the running query end, then closes the connection."""
+        self._thread.shutdown(wait=True)
+        self._connection.close()
+        self._raw.close()
+
+
+class SqliteStore:
+    """A SQLite file with one writer and two readers, one for the lanes and one for whoever looks: a
+    `connector.store.store.Store` of one process.
+
+    Raises `StoreUnavailable`, or `SchemaMismatch` for a schema that is not this version's.
+    """
+
+    shared = False
+
+    def __init__(self, path: Path, directory: Directory, on_group: Callable[[GroupPlan], None], *, intake: int) -> None:
+        connection = database.connect(path)
+        try:
+            database.require_current(database.revision(connection))
+            self.instance = _instance(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self.path = path
+        self._writer = Writer(connection, Ingest(directory), on_group, limit=intake)
+        self._lanes = Reader(path, "store-lanes")
+        self._looks = Reader(path, "store-looks")
+
+    @property
+    def load(self) -> Load:
+        """How busy the intake is."""
+        return self._writer.load
+
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+        """Takes an event; the future is done after its commit. Raises `StoreUnavailable`, at once or there."""
+        return self._writer.offer(reading, body)
+
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        """Runs a job in the next transaction; returns after the commit. Raises what the job raises, its changes
+        undone, or `StoreUnavailable`.
+        """
+        return await self._writer.run(job)
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query for a lane."""
+        return await self._lanes.run(query)
+
+    async def look(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query for people and metrics, which may take long without holding up a lane."""
+        return await self._looks.run(query)
+
+    async def probe(self, now: int) -> None:
+        """Writes something, to know that it can. Raises `StoreUnavailable`."""
+        await self.write(lambda connection: _touch(connection, now))
+
+    async def close(self) -> None:
+        """Finishes what waits and closes the file, whole without its log: the writer goes last."""
+        for reader in (self._lanes, self._looks):
+            await asyncio.to_thread(reader.close)
+        await self._writer.close()
+
+
+def _touch(connection: Connection, now: int) -> None:
+    connection.execute(update(meta).where(meta.c.key == "written").values(value=str(now)))
+
+
+def _instance(connection: sqlite3.Connection) -> str:
+    """The store's name for itself, made when it is first opened. Raises `StoreUnavailable`."""
+    try:
+        connection.execute(f"PRAGMA busy_timeout={database.OPEN_SECONDS * 1000}")
+        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('written', '0')")
+        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('instance', ?)", (secrets.token_hex(4),))
+        connection.execute("PRAGMA busy_timeout=0")
+        return str(connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()[0])
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"the store takes no writes: {database.words_of(error)}") from error
