@@ -83,6 +83,15 @@ def rows(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
         return connection.execute(sql, parameters or None).fetchall()
 
 
+def end_all(url: str) -> None:
+    """An administrator ends everybody's connections to a store."""
+    rows(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
 def _make_store() -> str:
     return _create(_template())
 
@@ -114,11 +123,8 @@ def _drop(url: str) -> None:
 
 def _empty(url: str) -> None:
     """Ends who is still connected, deletes all rows and lets the numbers begin again."""
+    end_all(url)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
         found = connection.execute(
             "SELECT format('%I', tablename) FROM pg_tables"
             " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
