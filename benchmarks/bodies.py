@@ -46,7 +46,7 @@ def stream(*, updates: bool = True, seed: int = 1) -> Iterator[Webhook]:
     while True:
         for _ in range(2):
             at = started + number
-            known.append((_object_id(at // 1000, source), source.randrange(POSITIONS)))
+            known.append((object_id(at // 1000, source), source.randrange(POSITIONS)))
             yield _webhook("interview.create", *known[-1], at)
             number += 1
         if updates:
@@ -54,7 +54,12 @@ def stream(*, updates: bool = True, seed: int = 1) -> Iterator[Webhook]:
             number += 1
 
 
-def _object_id(seconds: int, source: random.Random) -> str:
+def update_of(interview_id: str, event: str, date: int) -> bytes:
+    """The body of one more event of an interview."""
+    return _webhook(event, interview_id, int(interview_id[-2:], 16) % POSITIONS, date).body
+
+
+def object_id(seconds: int, source: random.Random) -> str:
     """An interview's id as Hireflix makes them: the second of its making first, so that new ones lie together
     (MongoDB, ObjectId).
     """
