@@ -128,7 +128,7 @@ async def test_other_spellings_of_the_path_are_the_frameworks(served, path):
 
 
 async def test_a_sender_that_is_gone_harms_nobody_and_its_event_is_kept(served):
-    reader, writer = await opened(served)
+    _, writer = await opened(served)
     writer.write(request(1))
     await writer.drain()
     writer.transport.abort()
