@@ -34,9 +34,10 @@ from connector.store.store import Store
 from connector.web.health import Health, health_routes
 from connector.web.hosts import TrustedHosts, guard
 from connector.web.metrics import Metrics
-from connector.web.receiver import Receiver, in_front, route_handler
+from connector.web.receiver import Receiver, route_handler
 from connector.web.refusals import Refusals
 from connector.web.server import listen, signals
+from connector.web.shortcut import Hook
 
 INTAKE_LIMIT = 4096
 """Requests that may wait for the store at once; a body has at most 1 MiB, usually one or two KiB."""
@@ -52,6 +53,7 @@ class Service:
     store: Store
     dispatcher: Dispatcher
     metrics: Metrics
+    hook: Hook | None = None
 
 
 def store_path(config: Config) -> Path:
@@ -119,8 +121,8 @@ def _wire(config: Config, secrets: Sequence[str], path: Path, sinks: Sequence[Si
         logging_config=None,
     )
     # trusted hosts are the framework's to check, so that then nothing goes past it
-    front = app if hosts else in_front(app, config.hireflix.webhook_path, receiver)
-    return Service(front, store, dispatcher, metrics)
+    hook = None if hosts else Hook(config.hireflix.webhook_path.encode(), receiver)
+    return Service(app, store, dispatcher, metrics, hook)
 
 
 def _refused(metrics: Metrics, clock: Clock) -> Callable[[str], None]:
@@ -154,7 +156,15 @@ async def serve(
 
     with signals(stop, hurry):
         async with running(config, secrets, hurry=hurry) as service:
-            await listen(service.app, config.server.host, config.server.port, started, stop=stop, hurry=hurry)
+            await listen(
+                service.app,
+                config.server.host,
+                config.server.port,
+                started,
+                stop=stop,
+                hurry=hurry,
+                hook=service.hook,
+            )
     log.info("stopped")
 
 
