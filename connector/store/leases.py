@@ -35,24 +35,45 @@ def register(connection: Connection, sinks: Mapping[str, str]) -> None:
         connection.execute(update(sink).where(sink.c.name == name, sink.c.type != kind).values(type=kind))
 
 
-def acquire(connection: Connection, name: str, owner: str, now: int, *, by_force: bool = False) -> Lease | None:
-    """Takes or renews the lease; `None` when another owner holds it. A new owner gets a higher fence.
+def acquire(
+    connection: Connection,
+    name: str,
+    owner: str,
+    now: int,
+    *,
+    by_force: bool = False,
+    seen_fence: int | None = None,
+    seconds: float = LEASE_SECONDS,
+) -> Lease | None:
+    """Takes or renews the lease for so many seconds; `None` when another owner holds it. A new owner gets a higher
+    fence.
 
-    `by_force` takes it from whoever holds it, the same name included: that may be an earlier process.
+    `by_force` takes it from whoever holds it, the same name included: that may be an earlier process. With
+    `seen_fence` it is `None` too when the fence is another by now.
     """
     row = connection.execute(
         select(sink.c.lease_owner, sink.c.lease_until, sink.c.fence).where(sink.c.name == name)
     ).one()
+    if seen_fence is not None and row.fence != seen_fence:
+        return None
     if row.lease_owner not in {None, owner} and row.lease_until >= now and not by_force:
         return None
     fence = row.fence if row.lease_owner == owner and not by_force else row.fence + 1
-    until = now + int(LEASE_SECONDS * 1000)
+    until = now + int(seconds * 1000)
     changed = connection.execute(
         update(sink)
         .where(sink.c.name == name, sink.c.fence == row.fence)
         .values(lease_owner=owner, lease_until=until, fence=fence)
     )
     return Lease(name, owner, fence, until) if changed.rowcount == 1 else None
+
+
+def renew(connection: Connection, lease: Lease, now: int, seconds: float = LEASE_SECONDS) -> Lease:
+    """The same lease for so many seconds from now. Raises `LeaseLost`."""
+    require(connection, lease)
+    until = now + int(seconds * 1000)
+    connection.execute(update(sink).where(sink.c.name == lease.sink).values(lease_until=until))
+    return Lease(lease.sink, lease.owner, lease.fence, until)
 
 
 def release(connection: Connection, lease: Lease) -> None:
