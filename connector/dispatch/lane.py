@@ -74,7 +74,8 @@ class Lane:
         self._clock = shared.clock
         self._holding = Holding(sink.name, shared.store, shared.clock, shared.owner, shared.policy.lease)
         self._looker = Looker(sink, self._holding, lambda: shared.store.instance, stays)
-        self._caller = Caller(sink, shared.store, shared.clock, shared.meter, stays, before=self._holding.require_time)
+        self._caller = Caller(sink, shared.store, shared.clock, shared.meter, stays)
+        self._caller.before = self._holding.require_time
         self._failures = 0
         self._rest = NO_REST
         """The destination is down; a person may end it."""
