@@ -32,8 +32,8 @@ FILL_PAUSE = 0.05
 log = structlog.get_logger("connector.dispatch")
 
 
-Hint = Callable[[Iterable[str]], None]
-"""Tells some process that shares the store to look after these sinks, as it can."""
+Hint = Callable[[Iterable[str]], bool]
+"""Tells some process that shares the store to look after these sinks; `False` when it can tell none."""
 
 
 class Dispatcher:
@@ -163,14 +163,13 @@ class Dispatcher:
         return set(claim.due_sinks(connection, self._shared.owner, self._shared.clock.now()))
 
     def _rouse(self, due: set[str]) -> None:
-        """Tells whoever is quickest; what is still lying there at the next look, our own lanes."""
-        if self._hint is None:
-            self.wake(due)
-            return
+        """Has some worker look after each sink; our own lanes after what still lies there at the next look."""
         mine = due & set(self.lanes)
-        self.wake(mine & self._left_lying)
-        self._left_lying = mine - self._left_lying
-        self._hint(self._left_lying)
+        again = mine & self._left_lying
+        self._left_lying = mine - again
+        if self._hint is None or not self._hint(self._left_lying):
+            again = mine
+        self.wake(again)
 
     async def _alert(self) -> None:
         """Says once that a state sink has been out of step for long, and once that it is not any more."""

@@ -37,7 +37,7 @@ class Hinter:
         """Sink -> loop time before which it is not hinted at."""
         self._free_at: dict[str, float] = {}
         self._news = asyncio.Event()
-        self._is_failing = False
+        self.is_failing = False
 
     def hint(self, sinks: Iterable[str]) -> None:
         """Rows were added for these sinks. Returns at once and never raises."""
@@ -72,12 +72,12 @@ class Hinter:
             if not await self._send(sink):
                 gap = max(gap, GAP_WAITING)
         except Exception as error:  # noqa: BLE001 - whatever it is, the sweep does the same work a little later
-            if not self._is_failing:
+            if not self.is_failing:
                 log.warning("hints cannot be sent, workers find what is due by themselves", error=place_of(error))
-            self._is_failing = True
+            self.is_failing = True
             gap = REST
         else:
-            if self._is_failing:
+            if self.is_failing:
                 log.info("hints are sent again")
-            self._is_failing = False
+            self.is_failing = False
         self._free_at[sink] = asyncio.get_running_loop().time() + gap
