@@ -106,7 +106,6 @@ class Dispatcher:
         for name in self.lanes if not self._shared.store.shared else ():
             leases.acquire(connection, name, self._shared.owner, now, by_force=True)
         leases.probe_all(connection, list(self.lanes))
-        fill.restart(connection)
 
     async def fill(self) -> None:
         """Fills the state sinks that need it, a little at a time; the store's absence is waited for."""
@@ -127,19 +126,15 @@ class Dispatcher:
                 return
 
     async def _fill_one(self, sink: Sink[Any]) -> None:
-        while await self._shared.store.write(lambda connection: self._fill_chunk(connection, sink)):
+        while await self._fill_chunk(sink):
             self.wake([sink.name])
             await self._shared.clock.wait(self._stopping, FILL_PAUSE)
 
-    def _fill_chunk(self, connection: Connection, sink: Sink[Any]) -> bool:
-        """Fills a little more; `False` when the sink is full, whoever filled it."""
-        digest = self._routes.digest(sink.name)
-        if not fill.needs_filling(leases.row(connection, sink.name), sink.destination, digest):
-            return False
-        if not fill.fill_chunk(connection, sink.name, self._routes, self._shared.clock.now()):
-            fill.filled(connection, sink.name, sink.destination, digest)
-            return False
-        return True
+    async def _fill_chunk(self, sink: Sink[Any]) -> bool:
+        name, destination, now = sink.name, sink.destination, self._shared.clock.now()
+        return await self._shared.store.write(
+            lambda connection: fill.fill_chunk(connection, name, destination, self._routes, now)
+        )
 
     async def _sweep(self) -> None:
         """Wakes the lanes of sinks with something due now and then: a hint may be lost, and people give none."""
