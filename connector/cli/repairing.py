@@ -1,0 +1,133 @@
+"""How `connector verify --repair` has a lane put a sheet right: that of the service, else one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from connector.cli.opened import OpenStore, changing, now, sqlite_file
+from connector.cli.replaying import directory_of
+from connector.config import Config
+from connector.dispatch.clock import SystemClock
+from connector.dispatch.dispatcher import Dispatcher
+from connector.dispatch.lane import Shared
+from connector.errors import ConnectorError, UsageError
+from connector.sink import ASKED, REPORT, Sink
+from connector.store import leases, notes, settle
+from connector.store.schema import sink as sink_table
+from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.store import SqliteStore
+from connector.store.status import sinks
+
+REPAIR_SECONDS = 900.0
+"""How long a repair is waited for."""
+LOOK_SECONDS = 0.3
+
+
+class NotVerified(ConnectorError):
+    """The sheet could not be verified now; the message says why."""
+
+
+async def repair(settings: Config, name: str) -> None:
+    """Asks the lane that holds the lease, and waits for it; runs one for as long when there is none.
+
+    Raises `NotVerified` and `StoreError`.
+    """
+    entry = settings.sinks[name]
+    sink = entry.cls(entry.name, entry.config)
+    with changing(settings) as store, ExitStack() as held:
+        question = _Question(store, sink, entry.type)
+        question.ask()
+        if _is_alone(sqlite_file(settings), held):
+            await _with_a_lane(settings, sink, entry.type, question.answered)
+        else:
+            await question.answered()
+
+
+def _is_alone(path: Path, held: ExitStack) -> bool:
+    """Whether no service runs on a SQLite store; then none starts while `held` lasts."""
+    try:
+        held.enter_context(StoreLock(path))
+    except UsageError:
+        return False
+    return True
+
+
+async def _with_a_lane(
+    settings: Config, sink: Sink[Any], kind: str, wait: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    store = SqliteStore(sqlite_file(settings), directory_of(settings), lambda _: None, intake=1)
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    shared = Shared(store, SystemClock(), _Uncounted(), owner)
+    dispatcher = Dispatcher([sink], settings.routing(), shared, types={sink.name: kind}, formerly={})
+    try:
+        await dispatcher.start()
+        await wait()
+    finally:
+        await dispatcher.stop()
+        await store.close()
+
+
+class _Uncounted:
+    """A meter that counts nothing: this process has no metrics."""
+
+    def settled(self, *_: Any) -> None:
+        pass
+
+    def broken(self, sink: str) -> None:
+        pass
+
+    def called(self, sink: str, kind: str) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class _Question:
+    """A verification that a person asked for, until there is an answer."""
+
+    store: OpenStore
+    sink: Sink[Any]
+    kind: str
+    asked: int = 0
+
+    def ask(self) -> None:
+        """Leaves word for the sink, and makes its lane look at once."""
+        self.asked = now()
+        self.store.change(self._ask)
+
+    def _ask(self, connection: Connection) -> None:
+        leases.register(connection, {self.sink.name: self.kind})
+        notes.write(connection, self.sink.name, self.sink.destination, {ASKED: {"at": self.asked}})
+        settle.ask_to_verify(connection, self.sink.name, self.asked)
+
+    async def answered(self) -> None:
+        """Waits for a report that is younger than the question, and for what it set going. Raises `NotVerified`."""
+        for _ in range(int(REPAIR_SECONDS / LOOK_SECONDS)):
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.store.look(self._is_answered):
+                return
+        raise NotVerified(
+            f"{self.sink.name} was not repaired within {REPAIR_SECONDS / 60:g} minutes; connector status shows why"
+        )
+
+    def _is_answered(self, connection: Connection) -> bool:
+        name = self.sink.name
+        report = notes.read(connection, name, self.sink.destination, [REPORT]).get(REPORT, {})
+        [standing] = [each for each in sinks(connection, now(), None) if each.name == name]
+        if standing.state == "paused":
+            raise NotVerified(f"{name} is paused: {standing.reason}; {standing.fix}")
+        return bool(report.get("at", 0) >= self.asked and not standing.pending and not _is_under_way(connection, name))
+
+
+def _is_under_way(connection: Connection, name: str) -> bool:
+    """Whether a call is out, or a verification is due at once."""
+    running = connection.execute(select(sink_table.c.batch).where(sink_table.c.name == name)).scalar()
+    return running is not None or settle.verifies_soon(connection, name, now())
