@@ -20,10 +20,13 @@ from sqlalchemy import (
     literal_column,
     text,
 )
+from sqlalchemy.dialects import postgresql
 
 REVISION = "0001"
 """The Alembic revision this version works with; a test holds it against the newest migration."""
 
+Name = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""What rows are found and ordered by: by its bytes, so that no update of the system's locales breaks an index."""
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -52,7 +55,7 @@ metadata = MetaData(
 meta = Table(
     "meta",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("key", Name, primary_key=True),
     Column("value", Text, nullable=False),
 )
 """`instance`: random name of this store, so that delivery ids are unique in the world; `written`: for readiness."""
@@ -61,11 +64,11 @@ event = Table(
     "event",
     metadata,
     Column("seq", BigId, primary_key=True),
-    Column("identity", Text, nullable=False, unique=True),
+    Column("identity", Name, nullable=False, unique=True),
     Column("sha256", LargeBinary, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("interview_id", Text, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("interview_id", Name, nullable=False),
     Column("occurred_at", BigInteger, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("mark", Text, nullable=False),
@@ -80,7 +83,7 @@ may be dropped by retention, the identity never.
 interview = Table(
     "interview",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Name, primary_key=True),
     Column("state", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("position_id", Text, nullable=False),
@@ -96,9 +99,9 @@ delivery = Table(
     "delivery",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("sink", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("interview_id", Text, nullable=False),
+    Column("sink", Name, nullable=False),
+    Column("key", Name, nullable=False),
+    Column("interview_id", Name, nullable=False),
     Column("event_seq", BigInteger),
     Column("priority", SmallInteger, nullable=False),
     Column("since", BigInteger, nullable=False),
@@ -106,9 +109,9 @@ delivery = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("not_before", BigInteger, nullable=False, server_default=text("0")),
     Column("held", SmallInteger, nullable=False, server_default=text("0")),
-    Column("batch", Text),
+    Column("batch", Name),
     Column("batch_started_at", BigInteger),
-    Column("bucket", Text),
+    Column("bucket", Name),
     Column("reason", Text),
     Column("reference", Text),
     Column("done_at", BigInteger),
@@ -140,8 +143,8 @@ attempt = Table(
     "attempt",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("sink", Text, nullable=False),
-    Column("batch", Text, nullable=False),
+    Column("sink", Name, nullable=False),
+    Column("batch", Name, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("duration_ms", Integer, nullable=False),
     Column("outcome", Text, nullable=False),
@@ -153,11 +156,11 @@ attempt = Table(
 sink = Table(
     "sink",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", Name, primary_key=True),
     Column("type", Text, nullable=False),
-    Column("destination", Text, nullable=False),
+    Column("destination", Name, nullable=False),
     Column("routes", Text, nullable=False),
-    Column("filled_to", Text),
+    Column("filled_to", Name),
     Column("lease_owner", Text),
     Column("lease_until", BigInteger, nullable=False, server_default=text("0")),
     Column("fence", BigInteger, nullable=False, server_default=text("0")),
@@ -166,7 +169,7 @@ sink = Table(
     Column("fix", Text),
     Column("probe_at", BigInteger),
     Column("rest_until", BigInteger, nullable=False, server_default=text("0")),
-    Column("batch", Text),
+    Column("batch", Name),
     Column("batch_started_at", BigInteger),
     Column("delivered", BigInteger, nullable=False, server_default=text("0")),
     Column("last_delivered_at", BigInteger),
@@ -178,16 +181,16 @@ last interview id of a fill that is under way. `batch`: a state sink's call in f
 note = Table(
     "note",
     metadata,
-    Column("sink", Text, primary_key=True),
-    Column("destination", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("sink", Name, primary_key=True),
+    Column("destination", Name, primary_key=True),
+    Column("key", Name, primary_key=True),
     Column("value", Text, nullable=False),
 )
 
 bucket = Table(
     "bucket",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", Name, primary_key=True),
     Column("full_at", BigInteger, nullable=False),
     Column("burst_ms", BigInteger, nullable=False),
 )
