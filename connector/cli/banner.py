@@ -11,7 +11,6 @@ from pathlib import Path
 import structlog
 
 from connector import __version__
-from connector.cli.opened import shown_place
 from connector.cli.send import receiver_url
 from connector.config import Config, SinkEntry
 from connector.secretsfile import WEBHOOK_SECRET
@@ -46,7 +45,7 @@ def banner(settings: Config, base: str, *, new_secret: bool = False) -> str:
         f"  Receiver  {receiver}",
         f"  Secret    {_secret(settings, new_secret=new_secret)}",
         f"  Health    {base}/health/ready and {base}/metrics",
-        f"  Store     {shown_place(settings)}",
+        f"  Store     {settings.store.file}",
         *_sinks(settings),
         f"  Try it    {try_it(settings, receiver)}",
     ]

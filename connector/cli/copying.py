@@ -136,7 +136,7 @@ def _copy_table(old: Connection, new: Connection, table: Table, progress: Progre
             added(before, row)
     for row in _rows(new, table):
         added(after, row)
-    return TableReport(table.name, before.rows, before.checksum, after.rows, after.checksum)
+    return TableReport(str(table.name), before.rows, before.checksum, after.rows, after.checksum)
 
 
 @contextmanager
@@ -160,12 +160,15 @@ def _rows(connection: Connection, table: Table) -> Iterator[Row]:
 
 def _rows_to_be(old: Connection, table: Table) -> Iterator[Row]:
     """The rows of a table as they are to stand in the copy."""
-    cleared = CLEARED.get(table.name)
+    cleared = CLEARED.get(table.name, {})
     for row in _rows(old, table):
-        if cleared is None:
-            yield row
-        else:
-            yield tuple(cleared.get(column.name, value) for column, value in zip(table.columns, row, strict=True))
+        values = zip(table.columns, row, strict=True)
+        yield tuple(cleared[column.name] if column.name in cleared else _storable(value) for column, value in values)
+
+
+def _storable(value: object) -> object:
+    """The value without the one character that PostgreSQL has no place for (its documentation, 8.3)."""
+    return value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value
 
 
 def _continue_numbers(old: Connection, new: Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from connector.cli.opened import require_driver, shown_place
 from connector.config import Config
 from connector.store.schema import REVISION
@@ -13,6 +15,11 @@ def migrate_store(settings: Config) -> str:
     if settings.store.file is not None:
         return f"{place} is a SQLite store: `connector serve` makes it and brings it up to date by itself"
     require_driver()
-    from connector.store.postgres import database
+    from connector.store.postgres.prepare import migrate_postgres
 
-    raise NotImplementedError
+    found = asyncio.run(migrate_postgres(settings.store.url.get_secret_value()))
+    if found is None:
+        return f"{place}: the tables are made, schema {REVISION}"
+    if found != REVISION:
+        return f"{place}: the schema was {found}, now it is {REVISION}"
+    return f"{place}: the schema is {REVISION}, as it should be; nothing to do"

@@ -134,28 +134,28 @@ def configured(
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The code blocks of a page in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    """The code blocks of a page in one language, wherever they stand."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
 
 
-def typed_lines(page: str) -> Iterator[list[str]]:
-    """The words of every line to type, and of everything in backquotes, that begins with a program's name."""
+def typed(page: str) -> Iterator[list[str]]:
+    """The words of every line that is to be typed, in a block or in backquotes; from a program's name on."""
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    lines += re.findall(r"`([^`\n]+)`", page)
-    for line in lines:
+    for line in (*lines, *re.findall(r"`([^`\n]+)`", page)):
         try:
-            words = shlex.split(line, comments=True)
-        except ValueError:  # an apostrophe of a sentence
+            words = shlex.split(line.split(" < ")[0], comments=True)
+        except ValueError:  # the apostrophe of a sentence
             continue
+        while words and (words[0] == "sudo" or re.fullmatch(r"[A-Z_]+=.*", words[0])):
+            del words[: 3 if words[0] == "sudo" else 1]  # sudo -u somebody, and variables of one line
         if words:
             yield words
 
 
-def commands_of(page: str) -> Iterator[list[str]]:
-    """The words after `connector` of every line of a page that calls it, with or without `sudo` and a path."""
-    for words in typed_lines(page):
-        for place, word in enumerate(words):
-            if Path(word).name == "connector" and (place == 0 or words[place - 1] == words[2:3] or words[0] == "sudo"):
-                if words[place + 1 :] and not words[place + 1].startswith("-"):
-                    yield words[place + 1 :]
-                break
+def commands(page: str) -> Iterator[list[str]]:
+    """The words after the program's name of every line that calls the connector, in a container or not."""
+    for words in typed(page):
+        if Path(words[0]).name == "connector":
+            yield words[1:]
+        elif words[:4] == ["docker", "compose", "run", "--rm"]:
+            yield words[5:] or [words[4]]
