@@ -22,9 +22,10 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
+from connector.store.postgres.database import make_engine
 from connector.store.schema import REVISION, metadata
 
 GIVEN = "CONNECTOR_TEST_POSTGRES_URL"
@@ -54,6 +55,28 @@ def empty_database() -> Iterator[str]:
     _drop(url)
 
 
+@contextmanager
+def rolled_back() -> Iterator[Connection]:
+    """An empty store inside of a transaction that is undone afterwards, which is the cheapest one."""
+    connection = _standing()
+    with connection.begin() as transaction:
+        connection.execute(_RESTART)
+        yield connection
+        transaction.rollback()
+
+
+_RESTART = text(
+    "".join(f"ALTER SEQUENCE {name} RESTART;" for name in ("event_seq_seq", "delivery_id_seq", "attempt_id_seq"))
+)
+
+
+@cache
+def _standing() -> Connection:
+    engine = make_engine(_make_store(), 1)
+    atexit.register(engine.dispose)
+    return engine.connect()
+
+
 def rows(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
     """What another process sees in a store."""
     with psycopg.connect(url, autocommit=True) as connection:
@@ -68,7 +91,7 @@ def _make_store() -> str:
 def _template() -> str:
     """The name of a database with the current schema; the migrations' own test says that they make the same."""
     url = _create(None)
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    engine = make_engine(url, 1)
     with engine.begin() as connection:
         metadata.create_all(connection)
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))

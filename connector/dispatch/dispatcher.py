@@ -94,7 +94,6 @@ class Dispatcher:
         for name in self.lanes:
             leases.acquire(connection, name, self._shared.owner, now, by_force=True)
         leases.probe_all(connection, list(self.lanes))
-        fill.restart(connection)
 
     async def fill(self) -> None:
         """Fills the state sinks that need it, a little at a time; the store's absence is waited for."""
@@ -115,18 +114,15 @@ class Dispatcher:
                 return
 
     async def _fill_one(self, sink: Sink[Any]) -> None:
-        digest = self._routes.digest(sink.name)
-        row = await self._shared.store.read(lambda connection: leases.row(connection, sink.name))
-        if not fill.needs_filling(row, sink.destination, digest):
-            return
-        while await self._fill_chunk(sink.name):
+        while await self._fill_chunk(sink):
             self.wake([sink.name])
             await self._shared.clock.wait(self._stopping, FILL_PAUSE)
-        await self._shared.store.write(lambda connection: fill.filled(connection, sink.name, sink.destination, digest))
 
-    async def _fill_chunk(self, name: str) -> bool:
-        now = self._shared.clock.now()
-        return await self._shared.store.write(lambda connection: fill.fill_chunk(connection, name, self._routes, now))
+    async def _fill_chunk(self, sink: Sink[Any]) -> bool:
+        name, destination, now = sink.name, sink.destination, self._shared.clock.now()
+        return await self._shared.store.write(
+            lambda connection: fill.fill_chunk(connection, name, destination, self._routes, now)
+        )
 
     async def _sweep(self) -> None:
         """Wakes every lane now and then: a hint may be lost, and other processes give none."""

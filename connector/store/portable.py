@@ -30,9 +30,14 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_=changed), list(rows))
 
 
-def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
-    """Inserts the rows whose key is not there yet."""
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> int:
+    """Inserts the rows whose key is not there yet; returns how many that were."""
     if not rows:
-        return
+        return 0
     insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-    connection.execute(insert.on_conflict_do_nothing(index_elements=list(keys)), list(rows))
+    return connection.execute(insert.on_conflict_do_nothing(index_elements=list(keys)), list(rows)).rowcount
+
+
+def has_row_locks(connection: Connection) -> bool:
+    """Whether other processes write at the same time, and rows can be locked against them."""
+    return connection.dialect.name == "postgresql"

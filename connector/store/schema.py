@@ -174,8 +174,9 @@ sink = Table(
     Column("delivered", BigInteger, nullable=False, server_default=text("0")),
     Column("last_delivered_at", BigInteger),
 )
-"""One per configured sink, ever. `paused` is null, `person`, `broken` (probed) or `until_person`. `filled_to` is the
-last interview id of a fill that is under way. `batch`: a state sink's call in flight.
+"""One per configured sink, ever. `paused` is null, `person`, `broken` (probed) or `until_person`. `filled_to` is null
+but for a fill that is under way: what it is done for, and the last interview's id. `batch`: a state sink's call in
+flight.
 """
 
 note = Table(

@@ -199,6 +199,7 @@ def _add_again(connection: Connection, name: str, asked: Sequence[Again], now: i
 
 def ask_to_verify(connection: Connection, name: str, now: int) -> None:
     """Has a sink's lane verify at once, for a person."""
+    leases.lock(connection, name, sink.c.name)  # as a settle does that asks for the same
     _ask_again(connection, name, [Again(VERIFY, "", now)], now)
 
 

@@ -18,8 +18,9 @@ TABLES = ("delivery", "event", "interview", "attempt")
 
 
 @pytest.fixture
-def ready(connection):
+def ready(sqlite_connection):
     """A sink with a lease, and an interview."""
+    connection = sqlite_connection
     operations.register(connection)
     assert leases.acquire(connection, "chat", "me", START).fence == operations.LEASE.fence
     columns = {"version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": 0, "entered": ""}
