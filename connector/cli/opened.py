@@ -116,5 +116,14 @@ def require_known(name: str, known: Iterable[str], what: str = "sink") -> str:
 
 
 def now() -> int:
-    """Epoch milliseconds."""
+    """Epoch milliseconds by this machine's clock."""
     return time.time_ns() // 1_000_000
+
+
+def now_in(connection: Connection) -> int:
+    """Epoch milliseconds by the clock that counts in a store: that of its server, if it has one."""
+    if connection.dialect.name == "sqlite":
+        return now()
+    from sqlalchemy import func, select
+
+    return int(connection.execute(select(func.extract("epoch", func.clock_timestamp()) * 1000)).scalar_one())

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from connector.cli.opened import OpenStore, changing, now, sqlite_file
+from connector.cli.opened import OpenStore, changing, now_in
 from connector.cli.replaying import directory_of
 from connector.config import Config
-from connector.dispatch.clock import SystemClock
+from connector.dispatch.clock import Clock, SystemClock
 from connector.dispatch.dispatcher import Dispatcher
 from connector.dispatch.lane import Shared
 from connector.errors import ConnectorError, UsageError
@@ -26,10 +25,13 @@ from connector.store.schema import sink as sink_table
 from connector.store.sqlite.lock import StoreLock
 from connector.store.sqlite.store import SqliteStore
 from connector.store.status import sinks
+from connector.store.store import Store
 
 REPAIR_SECONDS = 900.0
 """How long a repair is waited for."""
 LOOK_SECONDS = 0.3
+WORKERS_SECONDS = 5.0
+"""How long workers have before this process helps itself; they look every second."""
 
 
 class NotVerified(ConnectorError):
@@ -43,34 +45,50 @@ async def repair(settings: Config, name: str) -> None:
     """
     entry = settings.sinks[name]
     sink = entry.cls(entry.name, entry.config)
-    with changing(settings) as store, ExitStack() as held:
+    with changing(settings) as store:
         question = _Question(store, sink, entry.type)
         question.ask()
-        if _is_alone(sqlite_file(settings), held):
-            await _with_a_lane(settings, sink, entry.type, question.answered)
+        if settings.store.file is not None:
+            await _ask_the_file(settings.store.file, settings, question)
         else:
+            await _ask_the_server(settings, question)
+
+
+async def _ask_the_file(path: Path, settings: Config, question: _Question) -> None:
+    """A service that holds the store has the lane; else nobody has."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(StoreLock(path))
+        except UsageError:
             await question.answered()
+        else:
+            store = SqliteStore(path, directory_of(settings), lambda _: None, intake=1)
+            await _with_a_lane(settings, store, SystemClock(), question)
 
 
-def _is_alone(path: Path, held: ExitStack) -> bool:
-    """Whether no service runs on a SQLite store; then none starts while `held` lasts."""
-    try:
-        held.enter_context(StoreLock(path))
-    except UsageError:
-        return False
-    return True
+async def _ask_the_server(settings: Config, question: _Question) -> None:
+    """Workers have a moment to answer; then a lane of ours joins theirs, and takes the lease when nobody has it."""
+    from connector.store.postgres.clock import DatabaseClock
+    from connector.store.postgres.store import PostgresStore
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(WORKERS_SECONDS):
+            await question.answered()
+            return
+    url = settings.store.url.get_secret_value()
+    store = await PostgresStore.open(url, directory_of(settings), lambda _: None, intake=1, receiver=False)
+    await _with_a_lane(settings, store, DatabaseClock(store.read), question)
 
 
-async def _with_a_lane(
-    settings: Config, sink: Sink[Any], kind: str, wait: Callable[[], Coroutine[Any, Any, None]]
-) -> None:
-    store = SqliteStore(sqlite_file(settings), directory_of(settings), lambda _: None, intake=1)
-    owner = f"{socket.gethostname()}:{os.getpid()}"
-    shared = Shared(store, SystemClock(), _Uncounted(), owner)
-    dispatcher = Dispatcher([sink], settings.routing(), shared, types={sink.name: kind}, formerly={})
+async def _with_a_lane(settings: Config, store: Store, clock: Clock, question: _Question) -> None:
+    """Runs a lane until the question is answered, and closes the store."""
+    sink = question.sink
+    owner = f"{socket.gethostname()}:{os.getpid()}:verify"
+    shared = Shared(store, clock, _Uncounted(), owner)
+    dispatcher = Dispatcher([sink], settings.routing(), shared, types={sink.name: question.kind}, formerly={})
     try:
         await dispatcher.start()
-        await wait()
+        await question.answered()
     finally:
         await dispatcher.stop()
         await store.close()
@@ -100,10 +118,10 @@ class _Question:
 
     def ask(self) -> None:
         """Leaves word for the sink, and makes its lane look at once."""
-        self.asked = now()
         self.store.change(self._ask)
 
     def _ask(self, connection: Connection) -> None:
+        self.asked = now_in(connection)
         leases.register(connection, {self.sink.name: self.kind})
         notes.write(connection, self.sink.name, self.sink.destination, {ASKED: {"at": self.asked}})
         settle.ask_to_verify(connection, self.sink.name, self.asked)
@@ -121,7 +139,7 @@ class _Question:
     def _is_answered(self, connection: Connection) -> bool:
         name = self.sink.name
         report = notes.read(connection, name, self.sink.destination, [REPORT]).get(REPORT, {})
-        [standing] = [each for each in sinks(connection, now(), None) if each.name == name]
+        [standing] = [each for each in sinks(connection, now_in(connection), None) if each.name == name]
         if standing.state == "paused":
             raise NotVerified(f"{name} is paused: {standing.reason}; {standing.fix}")
         return bool(report.get("at", 0) >= self.asked and not standing.pending and not _is_under_way(connection, name))
@@ -130,4 +148,4 @@ class _Question:
 def _is_under_way(connection: Connection, name: str) -> bool:
     """Whether a call is out, or a verification is due at once."""
     running = connection.execute(select(sink_table.c.batch).where(sink_table.c.name == name)).scalar()
-    return running is not None or settle.verifies_soon(connection, name, now())
+    return running is not None or settle.verifies_soon(connection, name, now_in(connection))

@@ -12,7 +12,7 @@ import typer
 from sqlalchemy import Connection
 
 from connector.cli.listings import wanted_of
-from connector.cli.opened import OpenStore, changing, now, require_known
+from connector.cli.opened import OpenStore, changing, now_in, require_known
 from connector.cli.options import Replayable
 from connector.cli.terminal import console, counted, is_interactive
 from connector.config import Config, load
@@ -92,8 +92,8 @@ def _replay_deliveries(store: OpenStore, config: Config, request: Request, *, ye
     if not _agreed(total, "delivery", "deliveries", yes=yes):
         return
     counts = [
-        *_in_chunks(store, found.dead, lambda connection, ids: replay.revive(connection, ids, now())),
-        *_in_chunks(store, found.repeat, lambda connection, ids: replay.repeat(connection, ids, now())),
+        *_in_chunks(store, found.dead, lambda connection, ids: replay.revive(connection, ids, now_in(connection))),
+        *_in_chunks(store, found.repeat, lambda connection, ids: replay.repeat(connection, ids, now_in(connection))),
     ]
     print(f"{counted(sum(counts), 'delivery waits', 'deliveries wait')} again; `connector status` shows how it goes")
 
@@ -127,7 +127,7 @@ def _replay_events(store: OpenStore, config: Config, request: Request, *, yes: b
 def _read_again(connection: Connection, seqs: Sequence[int], directory: Directory) -> tuple[int, int, int]:
     """How many events were applied, repeated another, are still not understood."""
     result = replay.ReadAgain()
-    replay.read_again(connection, seqs, directory, now(), result)
+    replay.read_again(connection, seqs, directory, now_in(connection), result)
     return result.applied, result.repeats, result.still
 
 

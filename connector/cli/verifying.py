@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from connector.cli.online import opened
-from connector.cli.opened import OpenStore, changing, now, require_known
+from connector.cli.opened import OpenStore, changing, now, now_in, require_known
 from connector.cli.repairing import NotVerified
 from connector.cli.repairing import repair as repair_sink
 from connector.cli.terminal import console, safe, show_json
@@ -60,14 +60,14 @@ class _Looking:
         """Waits for the tokens, so that a look slows the service down as little as it can."""
         while True:
             try:
-                self._store.change(lambda connection: tokens.take(connection, wanted, now()))
+                self._store.change(lambda connection: tokens.take(connection, wanted, now_in(connection)))
             except Wait as wait:
                 await asyncio.sleep(wait.seconds + 0.01)
             else:
                 return
 
     async def close(self, bucket: str, seconds: float) -> None:
-        self._store.change(lambda connection: tokens.close(connection, bucket, seconds, now()))
+        self._store.change(lambda connection: tokens.close(connection, bucket, seconds, now_in(connection)))
 
     async def remember(self, remembered: Mapping[str, Note | None]) -> None:
         """Nothing is written."""
