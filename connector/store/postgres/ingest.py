@@ -81,7 +81,7 @@ class Ingest:
 
         Raises the driver's error with nothing written; `is_overtaken` tells whether to do the same again.
         """
-        known, stored = await _read(connection, arrivals)
+        known, stored = await self.look(connection, arrivals)
         plan = plan_group(arrivals, known, stored, self._directory, -len(arrivals))
         if plan.events:
             try:
@@ -95,17 +95,17 @@ class Ingest:
             ]
         return plan
 
-
-async def _read(
-    connection: AsyncConnection[Any], arrivals: Sequence[Arrival]
-) -> tuple[dict[str, int], dict[str, Stored]]:
-    identities = [arrival.reading.identity for arrival in arrivals]
-    interviews = sorted({arrival.reading.interview_id for arrival in arrivals if arrival.reading.interview_id})
-    async with connection.pipeline():
-        known = await connection.execute(KNOWN, (_text(identities),), prepare=True)
-        states = await connection.execute(STATES, (_text(interviews),), prepare=True)
-    found = {row[0]: Stored(row[1], row[2], row[3]) for row in await states.fetchall()}
-    return dict(await known.fetchall()), found
+    async def look(
+        self, connection: AsyncConnection[Any], arrivals: Sequence[Arrival]
+    ) -> tuple[dict[str, int], dict[str, Stored]]:
+        """The numbers of the identities that are known, and the interviews that exist."""
+        identities = [arrival.reading.identity for arrival in arrivals]
+        interviews = sorted({arrival.reading.interview_id for arrival in arrivals if arrival.reading.interview_id})
+        async with connection.pipeline():
+            known = await connection.execute(KNOWN, (_text(identities),), prepare=True)
+            states = await connection.execute(STATES, (_text(interviews),), prepare=True)
+        found = {row[0]: Stored(row[1], row[2], row[3]) for row in await states.fetchall()}
+        return dict(await known.fetchall()), found
 
 
 async def _put(connection: AsyncConnection[Any], plan: GroupPlan, offset: int) -> list[int]:
