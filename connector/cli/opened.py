@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from connector.config import Config
@@ -95,14 +94,6 @@ def looking(config: Config) -> AbstractContextManager[Connection]:
 def changing(config: Config) -> AbstractContextManager[OpenStore]:
     """The store, to be changed; raises as `looking`."""
     return place_of(config).changing()
-
-
-def sqlite_file(config: Config) -> Path:
-    """Where the SQLite store lies or will lie. Raises `UsageError` for a store of another kind."""
-    path = config.store.file
-    if path is None:
-        raise UsageError("store.url: this version works with SQLite stores only; use sqlite:///data/connector.db")
-    return path
 
 
 def require_known(name: str, known: Iterable[str], what: str = "sink") -> str:

@@ -5,27 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from connector.app.opening import Opened, Wanted, opened_database, opened_file
 from connector.cli.opened import OpenStore, changing, now_in
 from connector.cli.replaying import directory_of
 from connector.config import Config
-from connector.dispatch.clock import Clock, SystemClock
 from connector.dispatch.dispatcher import Dispatcher
 from connector.dispatch.lane import Shared
+from connector.dispatch.rules import Policy
 from connector.errors import ConnectorError, UsageError
+from connector.role import Role
 from connector.sink import ASKED, REPORT, Sink
 from connector.store import leases, notes, settle
 from connector.store.schema import sink as sink_table
-from connector.store.sqlite.lock import StoreLock
-from connector.store.sqlite.store import SqliteStore
 from connector.store.status import sinks
-from connector.store.store import Store
 
 REPAIR_SECONDS = 900.0
 """How long a repair is waited for."""
@@ -56,42 +55,43 @@ async def repair(settings: Config, name: str) -> None:
 
 async def _ask_the_file(path: Path, settings: Config, question: _Question) -> None:
     """A service that holds the store has the lane; else nobody has."""
-    with ExitStack() as held:
+    async with AsyncExitStack() as held:
         try:
-            held.enter_context(StoreLock(path))
+            opened = await held.enter_async_context(opened_file(path, _wanted(settings), None))
         except UsageError:
             await question.answered()
         else:
-            store = SqliteStore(path, directory_of(settings), lambda _: None, intake=1)
-            await _with_a_lane(settings, store, SystemClock(), question)
+            await _with_a_lane(settings, opened, question)
 
 
 async def _ask_the_server(settings: Config, question: _Question) -> None:
     """Workers have a moment to answer; then a lane of ours joins theirs, and takes the lease when nobody has it."""
-    from connector.store.postgres.clock import DatabaseClock
-    from connector.store.postgres.store import PostgresStore
-
     with suppress(TimeoutError):
         async with asyncio.timeout(WORKERS_SECONDS):
             await question.answered()
             return
-    url = settings.store.url.get_secret_value()
-    store = await PostgresStore.open(url, directory_of(settings), lambda _: None, intake=1, receiver=False)
-    await _with_a_lane(settings, store, DatabaseClock(store.read), question)
+    async with opened_database(settings.store.url.get_secret_value(), _wanted(settings)) as opened:
+        await opened.ready()
+        await _with_a_lane(settings, opened, question)
 
 
-async def _with_a_lane(settings: Config, store: Store, clock: Clock, question: _Question) -> None:
-    """Runs a lane until the question is answered, and closes the store."""
+def _wanted(settings: Config) -> Wanted:
+    return Wanted(directory_of(settings), lambda _: None, Role.WORKER)
+
+
+async def _with_a_lane(settings: Config, opened: Opened, question: _Question) -> None:
+    """Runs a lane until the question is answered."""
     sink = question.sink
+    delivery = settings.delivery
+    policy = Policy(delivery.retry_window, delivery.probe_interval, delivery.lease)
     owner = f"{socket.gethostname()}:{os.getpid()}:verify"
-    shared = Shared(store, clock, _Uncounted(), owner)
+    shared = Shared(opened.store, opened.clock, _Uncounted(), owner, policy)
     dispatcher = Dispatcher([sink], settings.routing(), shared, types={sink.name: question.kind}, formerly={})
     try:
         await dispatcher.start()
         await question.answered()
     finally:
         await dispatcher.stop()
-        await store.close()
 
 
 class _Uncounted:
