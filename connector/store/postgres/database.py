@@ -16,8 +16,10 @@ from connector.store.postgres.faults import words_of
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 5
 """How long a statement waits for another transaction, which lasts for some milliseconds."""
-IDLE_SECONDS = 60
-"""How long a transaction may stand still before the server ends it and its locks."""
+IDLE_SECONDS = 10
+"""How long a transaction may stand still before the server ends it and its locks: less than a lease, so that a process
+that was stopped in the middle of one does not keep others from taking over.
+"""
 
 _OURS: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,
