@@ -101,6 +101,7 @@ async def test_a_user_without_rights_is_told(postgres_url):
     with empty_database() as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS connector_test_poor")
         connection.execute("CREATE ROLE connector_test_poor LOGIN")
+        as_poor = f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dconnector_test_poor"
         with pytest.raises(StoreUnavailable, match=r"permission denied for schema public \(42501"):
-            await migrate_postgres(url.replace("postgres@", "connector_test_poor@"))
+            await migrate_postgres(as_poor)
         connection.execute("DROP ROLE connector_test_poor")
