@@ -8,6 +8,9 @@ from benchmarks import __main__ as benchmarks
 from benchmarks import burst, drain, flat, ingest, memory, postgres, sheet, slowdisk, startup, wrk
 
 
+pytestmark = pytest.mark.bench
+
+
 @pytest.mark.skipif(not wrk.is_installed(), reason=wrk.MISSING)
 async def test_ingest_finds_every_acknowledged_event_in_a_sound_store(capsys):
     await ingest.run(quick=True)
