@@ -7,7 +7,6 @@ import pytest
 from benchmarks import __main__ as benchmarks
 from benchmarks import burst, drain, flat, ingest, memory, postgres, sheet, slowdisk, startup, wrk
 
-
 pytestmark = pytest.mark.bench
 
 
