@@ -7,13 +7,15 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import structlog
 import uvicorn
 from litestar.types import ASGIApp
 
 from connector.errors import UsageError
-from connector.web.protocol import BoundedProtocol
+from connector.web.shortcut import Hook, ShortcutProtocol
 
 GRACE_SECONDS = 10
 """Requests under way have this long to be answered at a stop."""
@@ -78,8 +80,10 @@ async def listen(
     *,
     stop: asyncio.Event,
     hurry: asyncio.Event,
+    hook: Hook | None = None,
 ) -> None:
-    """Takes requests until `stop`, and lets those under way end, at most until `hurry`.
+    """Takes requests until `stop`, and lets those under way end, at most until `hurry`. Webhooks take the short way
+    to `hook`, if there is one.
 
     `on_started` is told the base address. Raises `UsageError` when the address cannot be had.
     """
@@ -89,7 +93,7 @@ async def listen(
             host=host,
             port=port,
             loop="none",
-            http=BoundedProtocol,
+            http=cast("type[asyncio.Protocol]", partial(ShortcutProtocol, hook=hook)),
             ws="none",
             lifespan="on",
             log_config=None,
