@@ -90,6 +90,7 @@ async def serve(
     start, marked. Raises as `running`; `UsageError` when the address cannot be had.
     """
     stop, hurry = stop or asyncio.Event(), asyncio.Event()
+    port = config.server.port if role.receives else config.server.worker_port
 
     async def started(base: str) -> None:
         log.info("started", version=__version__, role=role, address=base, sinks=list(config.sinks))
@@ -97,13 +98,11 @@ async def serve(
 
     with signals(stop, hurry):
         async with running(config, secrets, role, stop=stop, hurry=hurry) as service:
-            front = service.front
-            if front is None:
+            if service.front is None or port is None:
                 await started("")
                 await stop.wait()
             else:
-                host = config.server.host
-                await listen(front.app, host, front.port, started, stop=stop, hurry=hurry, hook=front.hook)
+                await listen(service.front, config.server.host, port, started, stop=stop, hurry=hurry)
     log.info("stopped")
 
 

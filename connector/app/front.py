@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 from litestar import Litestar, Router
 from litestar.middleware import DefineMiddleware
-from litestar.types import ASGIApp
 
 from connector.app.opening import Opened
 from connector.config import Config
@@ -20,18 +18,10 @@ from connector.web.hosts import TrustedHosts, guard
 from connector.web.metrics import Metrics
 from connector.web.receiver import Receiver, route_handler
 from connector.web.refusals import Refusals
+from connector.web.server import Front
 from connector.web.shortcut import Hook
 
 log = structlog.get_logger("connector")
-
-
-@dataclass(frozen=True, slots=True)
-class Front:
-    """An application, where it listens, and the hook that goes past it, if there is one."""
-
-    app: ASGIApp
-    port: int
-    hook: Hook | None = None
 
 
 def front_of(config: Config, role: Role, opened: Opened, metrics: Metrics, keys: Sequence[str]) -> Front | None:
@@ -39,8 +29,9 @@ def front_of(config: Config, role: Role, opened: Opened, metrics: Metrics, keys:
     health = health_routes(Health(opened.store, opened.clock, list(config.sinks)), metrics)
     if role.receives:
         return _receiving(config, opened, metrics, keys, health)
-    port = config.server.worker_port
-    return None if port is None else Front(Litestar([health], openapi_config=None, logging_config=None), port)
+    if config.server.worker_port is None:
+        return None
+    return Front(Litestar([health], openapi_config=None, logging_config=None))
 
 
 def _receiving(config: Config, opened: Opened, metrics: Metrics, keys: Sequence[str], health: Router) -> Front:
@@ -56,7 +47,7 @@ def _receiving(config: Config, opened: Opened, metrics: Metrics, keys: Sequence[
         logging_config=None,
     )
     # trusted hosts are the framework's to check, so that then nothing goes past it
-    return Front(app, config.server.port, None if hosts else Hook(path.encode(), receiver))
+    return Front(app, None if hosts else Hook(path.encode(), receiver))
 
 
 def _refused(metrics: Metrics, clock: Clock) -> Callable[[str], None]:

@@ -7,11 +7,11 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import structlog
 
 from connector import __version__
+from connector.cli.opened import shown_place
 from connector.cli.send import receiver_url
 from connector.config import Config, SinkEntry
 from connector.role import Role
@@ -47,18 +47,10 @@ def banner(settings: Config, base: str, role: Role = Role.ALL, *, new_secret: bo
         lines += [f"  Receiver  {receiver}", f"  Secret    {_secret(settings, new_secret=new_secret)}"]
     if base:
         lines.append(f"  Health    {base}/health/ready and {base}/metrics")
-    lines += [f"  Store     {_store(settings)}", *_sinks(settings)]
+    lines += [f"  Store     {shown_place(settings)}", *_sinks(settings)]
     if role.receives:
         lines.append(f"  Try it    {try_it(settings, receiver)}")
     return "\n".join(lines)
-
-
-def _store(settings: Config) -> str:
-    """Where the store is, without the user and the password."""
-    if settings.store.file is not None:
-        return str(settings.store.file)
-    url = urlsplit(settings.store.url.get_secret_value())
-    return f"PostgreSQL {url.hostname or 'on this machine'}{url.path}"
 
 
 def _secret(settings: Config, *, new_secret: bool) -> str:

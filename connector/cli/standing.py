@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from connector.cli.opened import looking, now
+from connector.cli.opened import looking, now_in
 from connector.cli.terminal import counted, safe, show_json, show_table
 from connector.cli.times import lasting, shown
 from connector.config import load
@@ -18,7 +18,7 @@ def show_status(path: Path | None, *, as_json: bool) -> None:
     """Prints the status. Raises `StoreError` when the store cannot be read, and for nothing else."""
     config = load(path)
     with looking(config) as connection:
-        found = status(connection, now(), list(config.sinks))
+        found = status(connection, now_in(connection), list(config.sinks))
     if as_json:
         show_json(found)
         return

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 import structlog
 import uvicorn
@@ -21,6 +21,13 @@ GRACE_SECONDS = 10
 """Requests under way have this long to be answered at a stop."""
 
 log = structlog.get_logger("connector")
+
+
+class Front(NamedTuple):
+    """What answers: the application, and the short way of webhooks past it, if there is one."""
+
+    app: ASGIApp
+    hook: Hook | None = None
 
 
 class _Server(uvicorn.Server):
@@ -73,27 +80,25 @@ def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
 
 
 async def listen(
-    app: ASGIApp,
+    front: Front,
     host: str,
     port: int,
     on_started: Callable[[str], Awaitable[None]],
     *,
     stop: asyncio.Event,
     hurry: asyncio.Event,
-    hook: Hook | None = None,
 ) -> None:
-    """Takes requests until `stop`, and lets those under way end, at most until `hurry`. Webhooks take the short way
-    to `hook`, if there is one.
+    """Takes requests until `stop`, and lets those under way end, at most until `hurry`.
 
     `on_started` is told the base address. Raises `UsageError` when the address cannot be had.
     """
     server = _Server(
         uvicorn.Config(
-            app,
+            front.app,
             host=host,
             port=port,
             loop="none",
-            http=cast("type[asyncio.Protocol]", partial(ShortcutProtocol, hook=hook)),
+            http=cast("type[asyncio.Protocol]", partial(ShortcutProtocol, hook=front.hook)),
             ws="none",
             lifespan="on",
             log_config=None,
