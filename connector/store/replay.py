@@ -112,7 +112,8 @@ def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
         .where(among(connection, delivery.c.id, ids), in_state(DeliveryState.DELIVERED), ~waiting)
         .order_by(delivery.c.id)
     )
-    return connection.execute(insert(delivery).from_select([*(c.name for c in columns), "since"], chosen)).rowcount
+    adding = insert(delivery).from_select([*(c.name for c in columns), "since"], chosen)
+    return connection.execute(adding.execution_options(preserve_rowcount=True)).rowcount
 
 
 @dataclass(slots=True)
