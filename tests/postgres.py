@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from itertools import count
@@ -83,6 +83,15 @@ def rows(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
         return connection.execute(sql, parameters or None).fetchall()
 
 
+def end_all(url: str) -> None:
+    """An administrator ends everybody's connections to a store."""
+    rows(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
 def _make_store() -> str:
     return _create(_template())
 
@@ -114,11 +123,8 @@ def _drop(url: str) -> None:
 
 def _empty(url: str) -> None:
     """Ends who is still connected, deletes all rows and lets the numbers begin again."""
+    end_all(url)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
         found = connection.execute(
             "SELECT format('%I', tablename) FROM pg_tables"
             " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
@@ -195,10 +201,16 @@ class Server:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """Ends the server as a crash would: the postmaster by SIGKILL, its children as soon as they notice."""
+        """Ends the server as a crash would, the postmaster and all that it started."""
         assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         self.process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
         self.process.wait()
+        while any(_lives(int(child)) for child in children):  # the next one is refused the memory while one is left
+            time.sleep(0.005)
 
     def stop(self) -> None:
         """Ends the server and everybody's connections at once, cleanly."""
@@ -238,6 +250,13 @@ def _programs(folder: Path, user: str | None) -> Path:
         shutil.copytree(programs.parent, folder / "programs", symlinks=True)
         return folder / "programs" / "bin"
     return programs
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def _die_with_parent() -> None:

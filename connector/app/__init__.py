@@ -98,11 +98,11 @@ async def serve(
 
     with signals(stop, hurry):
         async with running(config, secrets, role, stop=stop, hurry=hurry) as service:
-            if service.app is None or port is None:
+            if service.front is None or port is None:
                 await started("")
                 await stop.wait()
             else:
-                await listen(service.app, config.server.host, port, started, stop=stop, hurry=hurry)
+                await listen(service.front, config.server.host, port, started, stop=stop, hurry=hurry)
     log.info("stopped")
 
 

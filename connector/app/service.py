@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from litestar import Litestar
 from litestar.middleware import DefineMiddleware
-from litestar.types import ASGIApp
 
 from connector.app.opening import Opened
 from connector.config import Config
@@ -27,8 +26,10 @@ from connector.sink import Sink
 from connector.web.health import Health, health_routes
 from connector.web.hosts import TrustedHosts, guard
 from connector.web.metrics import Metrics
-from connector.web.receiver import Receiver, in_front, route_handler
+from connector.web.receiver import Receiver, route_handler
 from connector.web.refusals import Refusals
+from connector.web.server import Front
+from connector.web.shortcut import Hook
 
 START_REST = 1.0
 """Seconds between attempts to set up the lanes, when the store went away in that moment."""
@@ -40,7 +41,7 @@ log = structlog.get_logger("connector")
 
 
 class Service:
-    """One process on a store. `app` is `None` for a worker that opens no port."""
+    """One process on a store. `front` is what answers over HTTP, `None` for a worker that opens no port."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Service:
         url = config.store.url.get_secret_value()
         self._fleet = _fleet(url, name, role, opened) if opened.store.shared else None
         self.dispatcher = self._dispatcher(config, sinks, metrics, name) if role.works else None
-        self.app = _app(config, role, opened, metrics, keys)
+        self.front = _front(config, role, opened, metrics, keys)
 
     def _dispatcher(self, config: Config, sinks: Sequence[Sink[Any]], metrics: Metrics, name: str) -> Dispatcher:
         delivery = config.delivery
@@ -112,15 +113,17 @@ def _fleet(url: str, name: str, role: Role, opened: Opened) -> Fleet:
     return Fleet(url, name, role, opened.store, opened.clock)
 
 
-def _app(config: Config, role: Role, opened: Opened, metrics: Metrics, keys: Sequence[str]) -> ASGIApp | None:
+def _front(config: Config, role: Role, opened: Opened, metrics: Metrics, keys: Sequence[str]) -> Front | None:
     """What answers over HTTP: the receiver with health and metrics, or a worker's health alone."""
     health = health_routes(Health(opened.store, opened.clock, list(config.sinks)), metrics)
     if role.receives:
         return _receiving(config, opened, metrics, keys, health)
-    return None if config.server.worker_port is None else Litestar([health], openapi_config=None, logging_config=None)
+    if config.server.worker_port is None:
+        return None
+    return Front(Litestar([health], openapi_config=None, logging_config=None))
 
 
-def _receiving(config: Config, opened: Opened, metrics: Metrics, keys: Sequence[str], health: Any) -> ASGIApp:
+def _receiving(config: Config, opened: Opened, metrics: Metrics, keys: Sequence[str], health: Any) -> Front:
     path, hosts = config.hireflix.webhook_path, config.server.trusted_hosts
     refused = _refused(metrics, opened.clock)
     receiver = Receiver(
@@ -133,7 +136,7 @@ def _receiving(config: Config, opened: Opened, metrics: Metrics, keys: Sequence[
         logging_config=None,
     )
     # trusted hosts are the framework's to check, so that then nothing goes past it
-    return app if hosts else in_front(app, path, receiver)
+    return Front(app, None if hosts else Hook(path.encode(), receiver))
 
 
 def _refused(metrics: Metrics, clock: Clock) -> Callable[[str], None]:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, or_, select, update
 
 from connector.errors import LeaseLost
-from connector.store.portable import insert_new
+from connector.store.portable import insert_new, storable
 from connector.store.schema import sink
 
 LEASE_SECONDS = 15.0
@@ -115,7 +115,9 @@ def pause(connection: Connection, name: str, why: Pause) -> None:
     if why.kind != "person":
         kept &= or_(sink.c.paused.is_(None), sink.c.paused != "person")
     connection.execute(
-        update(sink).where(kept).values(paused=why.kind, reason=why.reason, fix=why.fix, probe_at=why.probe_at)
+        update(sink)
+        .where(kept)
+        .values(paused=why.kind, reason=storable(why.reason), fix=storable(why.fix), probe_at=why.probe_at)
     )
 
 

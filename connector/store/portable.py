@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, any_, bindparam, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -36,6 +38,11 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
         return 0
     insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     return connection.execute(insert.on_conflict_do_nothing(index_elements=list(keys)), list(rows)).rowcount
+
+
+def storable(text: str) -> str:
+    """A text from elsewhere as every database takes it: without NUL and without halves of characters."""
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def has_row_locks(connection: Connection) -> bool:

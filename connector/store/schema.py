@@ -116,7 +116,7 @@ delivery = Table(
     Column("reference", Text),
     Column("done_at", BigInteger),
     Index("ix_delivery_due", "sink", "priority", "id", "since", "state", **_where("state = 0")),
-    Index("ix_delivery_key", "sink", "key", "held", **_where("state = 0")),
+    Index("ix_delivery_key", "key", "sink", "held", **_where("state = 0")),
     Index("ix_delivery_batch", "sink", "batch", **_where("state = 0 AND batch IS NOT NULL")),
     Index("ix_delivery_dead", "sink", "state", **_where("state = 3")),
     sqlite_autoincrement=True,

@@ -13,7 +13,7 @@ from connector.hireflix.payload import read
 from connector.store.postgres import link
 from connector.store.store import Overloaded
 from connector.testing import START
-from tests.postgres import rows
+from tests.postgres import end_all, rows
 from tests.store.kit import CREATE, FINISH, arrival, body, directory
 from tests.store.receivers import Receiver
 
@@ -135,15 +135,6 @@ async def test_a_connection_that_died_while_idle_is_replaced(receiver):
     end_all(receiver.url)
     assert await receiver.offer("i2") == (2, False)
     assert len(receiver.connections) == 2
-
-
-def end_all(url):
-    """An administrator ends everybody's connections."""
-    rows(
-        url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    )
 
 
 async def test_without_a_server_everything_is_refused_at_once():

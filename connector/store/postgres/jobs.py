@@ -28,13 +28,13 @@ PAUSE = 0.01
 def run(engine: Engine, job: Callable[[Connection], T], *, failure: str = "the store takes no writes") -> T:
     """Runs a job in a transaction and returns after its commit.
 
-    Repeats it after a deadlock or a conflict, which undid its changes. Raises what the job raises, its changes
-    undone, or `StoreUnavailable`, which begins with `failure`.
+    Repeats it after a deadlock or a conflict, which undid its changes, and once when its connection turns out to be
+    dead before the commit. Raises what the job raises, its changes undone, or `StoreUnavailable`, which begins with
+    `failure`; should the connection be lost in the commit itself, nobody knows whether it was done.
     """
     for number in range(TRIES):
         try:
-            with engine.begin() as connection:
-                return job(connection)
+            return _once(engine, job)
         except (DBAPIError, psycopg.Error) as error:
             if is_trouble(error):
                 raise StoreUnavailable(f"{failure}: {words_of(error)}") from None
@@ -42,6 +42,20 @@ def run(engine: Engine, job: Callable[[Connection], T], *, failure: str = "the s
                 raise
         time.sleep(uniform(0, PAUSE * 2**number))  # noqa: S311 - a jitter, no secret
     raise AssertionError("the last try returns or raises")
+
+
+def _once(engine: Engine, job: Callable[[Connection], T]) -> T:
+    with engine.connect() as connection:
+        try:
+            result = job(connection)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        else:
+            connection.commit()
+            return result
+    with engine.begin() as connection:  # the server was restarted while the first one lay idle
+        return job(connection)
 
 
 class Threads:

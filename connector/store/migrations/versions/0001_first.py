@@ -100,7 +100,7 @@ def _outbox() -> None:
     _delivery_index("ix_delivery_batch", ["sink", "batch"], "state = 0 AND batch IS NOT NULL")
     _delivery_index("ix_delivery_dead", ["sink", "state"], "state = 3")
     _delivery_index("ix_delivery_due", ["sink", "priority", "id", "since", "state"], "state = 0")
-    _delivery_index("ix_delivery_key", ["sink", "key", "held"], "state = 0")
+    _delivery_index("ix_delivery_key", ["key", "sink", "held"], "state = 0")
 
 
 def _delivery_index(name: str, columns: list[str], where: str) -> None:
