@@ -29,9 +29,9 @@ async def run(*, quick: bool = False) -> None:
         folder = Path(name)
         await _starts(folder, starts)
         async with processes.service(folder / "timing", TIMING) as running:
-            acknowledged, called = await _latencies(running, webhooks)
+            acknowledged, called = await latencies(running, webhooks)
         disk = tables.disk(folder)
-    _show_latencies(acknowledged, called, disk)
+    show_latencies(acknowledged, called, disk)
 
 
 async def _starts(folder: Path, count: int) -> None:
@@ -61,7 +61,7 @@ def _seconds(values: Sequence[float]) -> str:
     return f"{median(values):.2f} ({min(values):.2f}..{max(values):.2f})"
 
 
-async def _latencies(running: Running, count: int) -> tuple[list[float], list[float]]:
+async def latencies(running: Running, count: int) -> tuple[list[float], list[float]]:
     """Milliseconds from sending to the acknowledgement, and to the moment when the sink is called."""
     sent: dict[str, int] = {}
     acknowledged: list[float] = []
@@ -88,7 +88,8 @@ def _lines(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def _show_latencies(acknowledged: Sequence[float], called: Sequence[float], disk: str) -> None:
+def show_latencies(acknowledged: Sequence[float], called: Sequence[float], disk: str) -> None:
+    """Prints them beside each other."""
     rows = [
         (name, *(tables.number(tables.percentile(values, share)) for share in (0.5, 0.95, 0.99)))
         for name, values in (("acknowledged", acknowledged), ("sink called", called))
