@@ -47,16 +47,16 @@ def stream(*, updates: bool = True, seed: int = 1) -> Iterator[Webhook]:
         for _ in range(2):
             at = started + number
             known.append((object_id(at // 1000, source), source.randrange(POSITIONS)))
-            yield _webhook("interview.create", *known[-1], at)
+            yield webhook_of("interview.create", *known[-1], at)
             number += 1
         if updates:
-            yield _webhook(source.choice(UPDATES), *source.choice(known), started + number)
+            yield webhook_of(source.choice(UPDATES), *source.choice(known), started + number)
             number += 1
 
 
 def update_of(interview_id: str, event: str, date: int) -> bytes:
     """The body of one more event of an interview."""
-    return _webhook(event, interview_id, int(interview_id[-2:], 16) % POSITIONS, date).body
+    return webhook_of(event, interview_id, int(interview_id[-2:], 16) % POSITIONS, date).body
 
 
 def object_id(seconds: int, source: random.Random) -> str:
@@ -70,10 +70,13 @@ def invited_and_finished(number: int = 0) -> tuple[Webhook, Webhook]:
     """The two events of one interview that no stream has, dated now; another number is another interview."""
     now = time.time_ns() // 1_000_000
     interview_id = f"{2**95 + number:024x}"
-    return _webhook("interview.create", interview_id, 0, now), _webhook("interview.finish", interview_id, 0, now + 1)
+    return webhook_of("interview.create", interview_id, 0, now), webhook_of(
+        "interview.finish", interview_id, 0, now + 1
+    )
 
 
-def _webhook(event: str, interview_id: str, position: int, date: int) -> Webhook:
+def webhook_of(event: str, interview_id: str, position: int, date: int) -> Webhook:
+    """One event of an interview; `date` is epoch milliseconds."""
     body = msgspec.json.encode({"event": event, "data": _interview(event, interview_id, position, date), "date": date})
     return Webhook(interview_id, event, body, sign(SECRET, body))
 

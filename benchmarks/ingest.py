@@ -63,20 +63,19 @@ async def compared(title: str, *, quick: bool, clients: tuple[int, ...] = CLIENT
         raise wrk.Missing(wrk.MISSING)
     rounds, seconds = (1, 1) if quick else (5, 4)
     clients = (16,) if quick else clients
-    with tempfile.TemporaryDirectory(prefix="ingest-") as name:
-        folder = Path(name)
-        async with AsyncExitStack() as stack:
-            comparison = Comparison(folder, stack)
-            yield comparison
-            plain = await stack.enter_async_context(processes.ceiling(folder))
+    async with AsyncExitStack() as stack:
+        comparison = await stack.enter_async_context(services())
+        yield comparison
+        async with processes.ceiling(comparison.folder) as plain:
             subjects = [Subject(CEILING, plain, None), *comparison.subjects]
-            bodies = BodyFile(folder / "requests")
+            bodies = BodyFile(comparison.folder / "requests")
             for count in clients:
                 for index in range(rounds):
                     tables.progress(f"{count} clients, round {index + 1} of {rounds}")
                     for subject in subjects:
                         await _measure(subject, bodies, count, seconds)
-            disk = tables.disk(folder)
+        disk = tables.disk(comparison.folder)
+        await comparison.stop()
         proofs = [_verify(subject) for subject in subjects if subject.draining is not None]
     _show(
         f"{title}: median of {rounds} alternating rounds of {seconds} s (range in brackets)",
@@ -86,17 +85,34 @@ async def compared(title: str, *, quick: bool, clients: tuple[int, ...] = CLIENT
     )
 
 
-class Comparison:
-    """The services that are compared, each in a folder of its own."""
+@asynccontextmanager
+async def services() -> AsyncIterator[Comparison]:
+    """Where services are started that run until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="ingest-") as folder:
+        comparison = Comparison(Path(folder))
+        try:
+            yield comparison
+        finally:
+            await comparison.stop()
 
-    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+
+class Comparison:
+    """The services that are compared, each in a folder of its own. `sent` and `answered` count requests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.subjects: list[Subject] = []
-        self._folder = folder
-        self._stack = stack
+        self.sent = 0
+        self.answered = 0
+        self._stack = AsyncExitStack()
+
+    async def stop(self) -> None:
+        """Stops the services; their stores stay."""
+        await self._stack.aclose()
 
     async def add(self, name: str, draining: tuple[str, ...], **options: Any) -> None:
         """Starts a service under a name; `options` are those of `processes.service`."""
-        folder = self._folder / str(len(self.subjects))
+        folder = self.folder / str(len(self.subjects))
         running = await self._stack.enter_async_context(processes.service(folder, config(*draining), **options))
         self.subjects.append(Subject(name, running, draining))
 

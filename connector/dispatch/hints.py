@@ -12,12 +12,12 @@ import structlog
 
 from connector.logs import place_of
 
-GAP = 0.05
+GAP = 0.02
 """Seconds between two hints of this process about one sink."""
 GAP_HOT = 0.5
 """The same in hot times, when lanes come back by themselves."""
-GAP_WAITING = 0.5
-"""The same while an earlier hint still waits for somebody to take it: that one will find the new rows too."""
+GAP_MOST = 1.0
+"""The gap doubles, up to this, while an earlier hint waits for a worker to take it: that one will find the new rows."""
 REST = 2.0
 """Seconds without hints after one could not be sent."""
 
@@ -36,6 +36,8 @@ class Hinter:
         self._wanted: dict[str, float] = {}
         """Sink -> loop time before which it is not hinted at."""
         self._free_at: dict[str, float] = {}
+        self._gaps: dict[str, float] = {}
+        """Of sinks whose last hint was in vain."""
         self._news = asyncio.Event()
         self.is_failing = False
 
@@ -69,15 +71,23 @@ class Hinter:
     async def _tell(self, sink: str) -> None:
         gap = GAP_HOT if self._is_hot() else GAP
         try:
-            if not await self._send(sink):
-                gap = max(gap, GAP_WAITING)
+            is_new = await self._send(sink)
         except Exception as error:  # noqa: BLE001 - whatever it is, the sweep does the same work a little later
-            if not self.is_failing:
-                log.warning("hints cannot be sent, workers find what is due by themselves", error=place_of(error))
-            self.is_failing = True
+            self._failed(error)
             gap = REST
         else:
-            if self.is_failing:
-                log.info("hints are sent again")
-            self.is_failing = False
+            self._worked()
+            last = self._gaps.pop(sink, gap)
+            if not is_new:
+                gap = self._gaps[sink] = min(2 * last, GAP_MOST)
         self._free_at[sink] = asyncio.get_running_loop().time() + gap
+
+    def _failed(self, error: Exception) -> None:
+        if not self.is_failing:
+            log.warning("hints cannot be sent, workers find what is due by themselves", error=place_of(error))
+        self.is_failing = True
+
+    def _worked(self) -> None:
+        if self.is_failing:
+            log.info("hints are sent again")
+        self.is_failing = False

@@ -29,8 +29,9 @@ class LateStore:
 
     shared = True
 
-    def __init__(self, opening: Callable[[], Awaitable[Store]]) -> None:
+    def __init__(self, opening: Callable[[], Awaitable[Store]], *, rest: float = REST_FIRST) -> None:
         self._opening = opening
+        self._rest = rest
         self._store: Store | None = None
         self._reason = "the store is not open yet"
 
@@ -52,7 +53,7 @@ class LateStore:
         if self.is_open:
             return
         log.warning("the store is away, waiting for it", reason=self._reason)
-        rest = REST_FIRST
+        rest = self._rest
         while not await self.try_open():
             await asyncio.sleep(rest)
             rest = min(2 * rest, REST_LAST)

@@ -6,12 +6,13 @@ import json
 
 import pytest
 
-from tests.cli.world import World, body
+from tests.cli.conftest import SQLITE
+from tests.cli.world import ON_BOTH, PostgresWorld, World, body
 from tests.emulators.google import GoogleEmulator
 
 CONFIG = """
 [store]
-url = "sqlite:///connector.db"
+url = "{store}"
 
 [hireflix]
 webhook_secrets = ["hush-hush"]
@@ -34,17 +35,19 @@ def google():
 
 
 @pytest.fixture
-def sheet(google, config, tmp_path):
+def sheet(google, config, tmp_path, store_url, run):
     """A spreadsheet, five interviews in the store, and nothing delivered yet."""
     google.service_account_file(tmp_path / "key.json")
     spreadsheet = google.add_spreadsheet()
-    config.write_text(CONFIG.format(sheet=spreadsheet, url=google.url))
-    world = World(tmp_path)
+    config.write_text(CONFIG.format(sheet=spreadsheet, url=google.url, store=store_url))
+    run("migrate")  # the tables of the hints, too
+    world = World(tmp_path) if store_url == SQLITE else PostgresWorld(store_url)
     world.receive(*[body(number=number) for number in range(1, 6)])
     world.close()
     return spreadsheet
 
 
+@ON_BOTH
 def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sheet, google):
     result = run("verify", "sheet", "--repair")
     assert result.exit_code == 0, result.output
@@ -81,6 +84,7 @@ def test_a_message_sink_has_nothing_to_verify(run, sheet):
     assert "nothing to verify" in result.output
 
 
+@ON_BOTH
 def test_a_sheet_that_cannot_be_read_says_why(run, sheet, google):
     google.person(sheet).unshare("connector@emulated-project.iam.gserviceaccount.com")
     result = run("verify", "sheet")

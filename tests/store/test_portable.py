@@ -46,3 +46,10 @@ def test_upsert_replaces_and_insert_new_does_not(connection):
     assert [insert_new(connection, meta, some, ["key"]) for some in (rows, rows, [])] == [1, 0, 0]
     upsert(connection, meta, [], ["key"])
     assert entries(connection) == {"a": "2", "b": "2", "c": "3"}
+
+
+def test_insert_new_tells_how_many_were_new(connection):
+    """Who replays an event asks whether a receiver was faster."""
+    one, two = {"key": "a", "value": "1"}, {"key": "b", "value": "2"}
+    counts = [insert_new(connection, meta, rows, ["key"]) for rows in ([one], [one], [one, two], [])]
+    assert counts == [1, 0, 1, 0]
