@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from connector.http import retry_after
+from connector.http import epoch_ms, retry_after
 from connector.sink import Context, Token
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.ground import Ground
@@ -89,9 +89,12 @@ class Calls:
             raise
 
     def pause(self, error: CallFailed) -> float:
-        """Seconds until the quota is back: as asked, else to the next minute."""
+        """Seconds until the quota is back: as asked, else to the next minute of Google's clock, which may not be ours."""
         asked = self.asked(error)
-        return asked if asked is not None else _MINUTE - self._context.now() / 1000 % _MINUTE
+        if asked is not None:
+            return asked
+        there = epoch_ms(error.failure.date)
+        return _MINUTE - (self._context.now() if there is None else there) / 1000 % _MINUTE
 
     def asked(self, error: CallFailed) -> float | None:
         """Seconds that the answer asked us to wait."""

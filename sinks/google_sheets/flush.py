@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from connector.sink import Context, RetryLater, SinkBroken, Wait
 from sinks.google_sheets import batch, settle
-from sinks.google_sheets.audit import audit
+from sinks.google_sheets.audit import audit, recall_rows
 from sinks.google_sheets.batch import Share, Write
 from sinks.google_sheets.calls import READ, WRITE, Calls
-from sinks.google_sheets.columns import add_columns
+from sinks.google_sheets.columns import Layout, add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Failure, Trouble, emptied, unreadable
 from sinks.google_sheets.ledger import MOVED, Ledger
@@ -146,8 +146,8 @@ class Flush:
             if intent.tab not in seen:
                 continue
             closed = settle.close_intent(intent, seen[intent.tab].view, self._context.now())
-            self._ledger.apply(closed.applied, intent.tab)
-            self._ledger.force(closed.force, intent.tab)
+            self._ledger.apply(closed.applied)
+            self._ledger.force(closed.force)
             self._ledger.mark_deleted(closed.deleted, intent.tab)
             if closed.moved:
                 self._suspect(intent.tab, closed)
@@ -170,20 +170,23 @@ class Flush:
 
     async def _plan(self, name: str, seen: Look) -> Plan:
         after, _ = add_columns(seen.view, seen.layout)
-        due = await self._calls.think(
-            lambda: sort_out(seen.view, after, self._ledger.wanted(name, zone_of(seen.view.zone)))
-        )
+        due = await self._due(name, seen.view, after)
         repairs = Repairs()
         tab = self._ledger.tabs[name]
         in_repair = tab.in_repair and name not in self._audited
         if seen.view.exists and not tab.undo and (in_repair or due.absent):
             self._audited.add(name)
             repairs, self._ledger.tabs[name] = await audit(self._calls, self._context, seen, tab, due)
-            self._ledger.force(repairs.force, name)
+            self._ledger.force(repairs.force)
+            if repairs.force:
+                due = await self._due(name, seen.view, after)
         self._ledger.deliver([each for each in due.idle if not each.remove], after)
         self._ledger.removed(each for each in due.idle if each.remove)
         self._without_row(name, due, repairs)
         return Plan(due, repairs)
+
+    async def _due(self, name: str, view: View, layout: Layout) -> Due:
+        return await self._calls.think(lambda: sort_out(view, layout, self._ledger.wanted(name, zone_of(view.zone))))
 
     def _without_row(self, name: str, due: Due, repairs: Repairs) -> None:
         """Interviews whose row is nowhere: people deleted it, unless it is wanted back or only its id is gone."""
@@ -251,6 +254,7 @@ class Flush:
             tagged = () if share.part.rows else share.layout.untagged
             self._ledger.tabs[share.tab] = replace(tab, doubtful=tab.doubtful.union(tagged))
             self._ledger.intents += (replace(share.intent, sent_at=self._context.now()),)
+        self._ledger.mark_hit(await recall_rows(self._context, self._ledger.hit))
         await self._context.remember(self._ledger.new_notes())
 
     def _settle(self, write: Write, book: Book) -> RetryLater | None:
@@ -280,7 +284,7 @@ class Flush:
         ledger.removed(settled.removed)
         ledger.deliver(settled.proven, share.layout)
         ledger.retry(unproven, MOVED)
-        ledger.force({*unproven, *settled.hit}, name)
+        ledger.force({*unproven, *settled.hit})
         tab = ledger.tabs[name]
         # taken out by what the cells showed, wherever they were by then; what was put in wrongly is to be found again
         undone = tab.undo.intersection(share.part.undo)

@@ -24,6 +24,7 @@ from connector.sink import (
 )
 from sinks.google_sheets import upkeep
 from sinks.google_sheets.account import Account, load_account
+from sinks.google_sheets.audit import recall_rows
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
@@ -88,6 +89,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
             rest = await Flush(self.config, ledger, calls, context, self._memory).run()
         if upkeep.is_due(batch, ledger, self.config, context.now()):
             await upkeep.verify_and_repair(self.config, ledger, calls, context)
+        ledger.mark_hit(await recall_rows(context, ledger.hit))
         ledger.verify_in(timedelta(seconds=self.config.audit_interval))
         return ledger.result(rest)
 

@@ -80,8 +80,22 @@ async def test_a_429_closes_the_bucket_to_the_next_minute_for_everybody(desk, ca
     result = await desk.deliver(scored(person_of(1), 4))
     [(bucket, seconds)] = desk.context.closed
     assert bucket.endswith(call)
-    assert (desk.context.now() / 1000 + seconds) % 60 == 0
+    assert 0 < seconds <= 60
     assert result.outcomes == [RetryLater("rate limited", after=seconds, counts=False)]
+
+
+@pytest.mark.parametrize(("date", "seconds"), [("12:00:59", 1), ("12:01:00", 60), ("12:00:18", 42)])
+async def test_the_next_minute_is_that_of_google_s_clock(desk, date, seconds):
+    headers = {"Date": f"Sun, 25 Oct 2026 {date} GMT"}
+    desk.google.faults.add(Fault(Kind.STATUS, "write", status=429, body="{}", headers=headers))
+    result = await desk.deliver(person_of(1))
+    assert result.outcomes == [RetryLater("rate limited", after=seconds, counts=False)]
+
+
+async def test_without_a_date_the_next_minute_is_that_of_our_clock(desk):
+    desk.google.faults.add(Fault(Kind.STATUS, "write", status=429, body="{}", headers={"Date": "soon"}))
+    result = await desk.deliver(person_of(1))
+    assert (desk.context.now() / 1000 + result.outcomes[0].after) % 60 == 0
 
 
 async def test_a_429_that_names_a_time_is_obeyed(desk):
