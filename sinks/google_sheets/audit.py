@@ -11,7 +11,7 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.look import Look
 from sinks.google_sheets.notes import RowNote, TabNote, read_row_note, row_name
-from sinks.google_sheets.plan import Due, key_rows
+from sinks.google_sheets.plan import Due
 from sinks.google_sheets.repair import EMAIL, Repairs, Row, Sieve, find_repairs, rows_of, shown
 from sinks.google_sheets.replies import Columns
 from sinks.google_sheets.requests import Request
@@ -69,7 +69,7 @@ async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: D
 
     What is suspect is dropped only when a look finds nothing of it any more.
     """
-    there = key_rows(seen.view)
+    there = seen.view.key_rows
     lost = {key: note for key, note in (await recall_rows(context, tab.lost)).items() if key not in there}
     lost |= {each.key: each.note for each in due.absent if each.note is not None}
     emails = {shown(EMAIL, (note.applied or {}).get(EMAIL)) for note in lost.values()} - {None}

@@ -89,7 +89,7 @@ class Calls:
             raise
 
     def pause(self, error: CallFailed) -> float:
-        """Seconds until the quota is back: as asked, else to the next minute of Google's clock, which may not be ours."""
+        """Seconds until the quota is back: as asked, else to the next minute of Google's clock."""
         asked = self.asked(error)
         if asked is not None:
             return asked

@@ -21,10 +21,10 @@ from sinks.google_sheets.errors import CallFailed, Failure, Trouble, emptied, un
 from sinks.google_sheets.ledger import MOVED, Ledger
 from sinks.google_sheets.look import Look, has_shrunk, look, titles_of, understand
 from sinks.google_sheets.narrowing import Narrowing, Verdict
-from sinks.google_sheets.plan import Due, Limits, Part, Spent, key_rows, sort_out, take_part, zone_of
+from sinks.google_sheets.plan import Due, Limits, Part, Spent, sort_out, take_part, zone_of
 from sinks.google_sheets.polish import Wardrobe, polish
 from sinks.google_sheets.protection import closed_fields
-from sinks.google_sheets.reading import View, key_count, read_view
+from sinks.google_sheets.reading import View, read_view
 from sinks.google_sheets.repair import Repairs
 from sinks.google_sheets.replies import Book
 from sinks.google_sheets.settle import Settled
@@ -113,7 +113,7 @@ class Flush:
             return False
         if any(name not in recent or recent[name].tab != ledger.tabs[name] for name in ledger.names):
             return False
-        there = [key_rows(recent[name].view).keys() for name in ledger.names]
+        there = [recent[name].view.key_rows.keys() for name in ledger.names]
         return all(keys.isdisjoint(ledger.open_keys) for keys in there)
 
     async def _look(self) -> dict[str, Look]:
@@ -128,7 +128,7 @@ class Flush:
         """Notices what changed in a tab since it was last seen. Raises `CallFailed` when it was emptied."""
         before, view = self._ledger.tabs[name], seen.view
         if has_shrunk(before, view):
-            raise CallFailed(emptied(view.title, before.count - key_count(view), before.count))
+            raise CallFailed(emptied(view.title, before.count - len(view.key_rows), before.count))
         self._learn(name, seen)
 
     def _learn(self, name: str, seen: Look) -> None:
@@ -136,7 +136,7 @@ class Flush:
         has_new_column = bool(before.fields and seen.tab.fields - before.fields)
         if has_new_column or before.zone not in {"", view.zone}:
             self._ledger.work = replace(self._ledger.work, verify=True)  # rows outside this batch are to change
-        self._ledger.tabs[name] = replace(seen.tab, count=key_count(view), zone=view.zone)
+        self._ledger.tabs[name] = replace(seen.tab, count=len(view.key_rows), zone=view.zone)
         self._seen[name] = replace(seen, tab=self._ledger.tabs[name])
 
     def _close_intents(self, seen: Mapping[str, Look]) -> None:

@@ -114,7 +114,7 @@ def sort_out(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Due:
     """Compares what is due with the keys in the sheet and with what was last applied. Of rows with one key the first
     counts.
     """
-    rows = key_rows(view)
+    rows = view.key_rows
     due = Due()
     for each in wanted:
         row = rows.get(each.key)
@@ -138,15 +138,6 @@ def _without_row(due: Due, wanted: Wanted) -> None:
         due.deleted.append(wanted)
     else:
         due.absent.append(wanted)
-
-
-def key_rows(view: View) -> Mapping[str, int]:
-    """Key -> first row."""
-    rows: dict[str, int] = {}
-    for row, key in enumerate(view.keys or ()):
-        if key:
-            rows.setdefault(key.strip(), row)
-    return rows
 
 
 def changed_cells(wanted: Wanted, layout: Layout) -> Mapping[str, CellValue]:

@@ -247,7 +247,9 @@ class Machine(RuleBasedStateMachine):
         self.run(self.desk.restart())
 
     def _fault(self, call, share):
-        if call not in {"read", "write"} or self.chance.random() >= share:
+        # a read that fails is repeated after a pause, so that many of them would only take time
+        share = {"write": share, "read": share / 4}.get(call, 0)
+        if self.chance.random() >= share:
             return None
         fault = self.chance.choice(FAULTS if call == "write" else AT_ONCE)
         self.tally.faults += 1
