@@ -117,6 +117,14 @@ async def test_a_value_that_strayed_into_a_row_with_other_news_is_taken_out_with
     assert busy.records()[news.id]["Stage"] == "Discarded"
 
 
+async def test_a_value_that_strayed_into_a_copy_of_a_row_keeps_nobody_busy_for_ever(busy):
+    """The copy is people's; of two rows with one id the first is ours."""
+    busy.google.before_write = once(lambda: busy.person.copy_row(TAB, 1, 3))
+    await busy.settle(scored(PEOPLE[2], 4))
+    scores = [(row["Candidate"], row["Score"]) for row in busy.google.records(busy.id, TAB)[:4]]
+    assert scores == [(f"Wayne Knight {number}", score) for number, score in ((1, None), (2, None), (1, 4), (3, 4))]
+
+
 async def test_a_row_that_people_deleted_stays_deleted(busy):
     busy.person.delete_rows(TAB, 3)
     await busy.show(scored(PEOPLE[2], 4))
