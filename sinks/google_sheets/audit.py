@@ -79,7 +79,7 @@ async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: D
             sieve.sift(rows)
     known = await recall_rows(context, {row.key.strip() for row in [*sieve.strays, *sieve.orphans]} - {""})
     # what is due in full is written over anyway; cleared in the same write, it could come out empty
-    in_full = {change.key for change in due.changes if change.wanted is not None and change.wanted.note is None}
+    in_full = {change.key for change in due.changes if change.wanted is not None and change.wanted.in_full}
     sieve.strays = [row for row in sieve.strays if row.key.strip() not in in_full]
     repairs = find_repairs(sieve, lost, known, seen.view.keys or ())
     found = frozenset(restore.key for restore in repairs.restores)

@@ -17,8 +17,8 @@ from sinks.google_sheets.sheets import Sheets
 T = TypeVar("T")
 READ = "read"
 WRITE = "write"
-RATE = 40 / 60
-BURST = 10
+RATE = 36 / 60
+BURST = 14
 """With `RATE`: at most 50 calls of a kind in any minute; Google allows a service account 60 (Usage limits)."""
 _MINUTE = 60.0
 

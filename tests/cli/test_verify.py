@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -45,6 +47,17 @@ def sheet(google, config, tmp_path):
     return spreadsheet
 
 
+@pytest.fixture
+def a_minute_later(tmp_path):
+    """The quotas are full again."""
+
+    def refill():
+        with closing(sqlite3.connect(tmp_path / "connector.db")) as connection, connection:
+            connection.execute("DELETE FROM bucket")
+
+    return refill
+
+
 def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sheet, google):
     result = run("verify", "sheet", "--repair")
     assert result.exit_code == 0, result.output
@@ -52,12 +65,13 @@ def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sh
     assert len(google.records(sheet, "Interviews")) == 5
 
 
-def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google):
+def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google, a_minute_later):
     run("verify", "sheet", "--repair")
     person = google.person(sheet)
     place = google.header(sheet, "Interviews").index("Interview ID")
     person.edit("Interviews", 2, place, "zzz")
     person.edit("Interviews", 4, 0, "Corrected")
+    a_minute_later()
     found = run("verify", "sheet", "--json")
     assert found.exit_code == 1
     document = json.loads(found.stdout)
@@ -65,6 +79,7 @@ def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(ru
         False,
         {"in step": 3, "broken key": 1, "corrected by people": 1},
     )
+    a_minute_later()
     repaired = run("verify", "sheet", "--repair", "--json")
     assert repaired.exit_code == 0, repaired.output
     assert json.loads(repaired.stdout)["counts"] == {"in step": 4, "corrected by people": 1}
