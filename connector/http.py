@@ -67,7 +67,7 @@ def _seconds_until(text: str, now: int) -> float:
 
 
 def epoch_ms(date: str) -> int | None:
-    """The epoch milliseconds of an HTTP date (RFC 9110 section 5.6.7), as in the header `Date`; `None` if it is none."""
+    """Epoch milliseconds of an HTTP date (RFC 9110 section 5.6.7), as in the header `Date`; `None` if it is none."""
     try:
         when = parsedate_to_datetime(date)
     except (ValueError, OverflowError):

@@ -34,6 +34,7 @@ from sinks.google_sheets.notes import INTENT, RESUME, TAB, WORK, row_name, tab_n
 from sinks.google_sheets.preview import changes, describe
 from sinks.google_sheets.replies import Book
 from sinks.google_sheets.sheets import Sheets
+from sinks.google_sheets.tabs import tab_of
 from sinks.google_sheets.verify import Verification
 
 UNREACHED_FIX = (
@@ -69,7 +70,10 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     def keys(self, delivery: Delivery) -> Iterable[str]:
         common = (TAB, INTENT, WORK, RESUME)
-        return (*common, REPORT, ASKED) if delivery.key == VERIFY else (*common, row_name(delivery.key))
+        if delivery.key == VERIFY or delivery.interview is None:
+            return (*common, REPORT, ASKED, row_name(delivery.key))
+        tab = tab_of(delivery.interview, self.config.worksheet)
+        return dict.fromkeys((*common, tab_name(tab), row_name(delivery.key)))
 
     async def open(self) -> None:
         await self._sheets.load()

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.cli.world import World, body
+from tests.cli.world import NOON, World, body
 from tests.emulators.google import GoogleEmulator
 
 CONFIG = """
@@ -88,6 +88,19 @@ def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(ru
 def test_the_result_is_shown_by_status(run, sheet):
     run("verify", "sheet", "--repair")
     assert "sheet: in step as of" in run("status").output
+
+
+def test_explain_tells_the_cells_that_would_change_from_what_people_left_there(run, sheet, google, tmp_path):
+    run("verify", "sheet", "--repair")
+    google.person(sheet).edit("Interviews", 1, google.header(sheet, "Interviews").index("Score"), 3)
+    file = tmp_path / "event.json"
+    file.write_bytes(body("interview.score-updated", 1, NOON + 60_000, score=4))
+    shown = run("explain", str(file)).stdout
+    assert "row 2 in the tab Interviews" in shown
+    assert [line.strip("| ") for line in shown.splitlines() if "→" in line and "|" in line] == [
+        "Score: 3 → 4",
+        "Updated: 2026-08-01 12:00:00 → 2026-08-01 12:01:00",
+    ]
 
 
 def test_a_message_sink_has_nothing_to_verify(run, sheet):

@@ -19,6 +19,7 @@ from tests.emulators.faults import Fault, Kind
 from tests.sinks.google_sheets.conftest import TAB, TITLES, Desk, person_of
 
 PEOPLE = 14
+EMAILS = {person_of(number).text("candidate_email"): interview_id(number) for number in range(1, PEOPLE + 1)}
 NAMES = ["Ada", "=1+1", "+34 600", "007", "Zoë 🙂", "'; DROP", "مريم", "a\tb", "-1", "Email", "x" * 200]
 FAULTS = [
     faults.REFUSE,
@@ -75,14 +76,16 @@ class People:
         return set(self.desk.google.column_tags(self.desk.id, self.title))
 
     def _some_row(self):
-        """A row below the header, its id, and people's texts in it."""
+        """A row below the header, its id, people's texts in it, and whose it is: by its id, and by its e-mail while a
+        repair may have put a wrong id there.
+        """
         rows, place = self.rows, self._key_place()
         if len(rows) < 2 or place is None:
             return None
         row = self.chance.randrange(1, len(rows))
         cells = rows[row]
         key = cells[place] if place < len(cells) else None
-        return row, key, {cell for cell in cells if cell in self.texts}
+        return row, key, {cell for cell in cells if cell in self.texts}, {key, *map(EMAILS.get, cells)} - {None}
 
     def sort(self):
         self.person.sort(self.title, self.chance.randrange(3), descending=self.chance.random() < 0.5)
@@ -123,10 +126,10 @@ class People:
                 self.person.edit(self.title, found[0], at, self._text("note"))
 
     def edit(self):
-        """A correction, in a row that is somebody's; what people put into rows of nobody is at risk, and documented."""
+        """A correction, in a row that is surely somebody's; what people put into others is at risk, and documented."""
         found = self._some_row()
         owned = sorted(self._owned() - {self._key_place()})
-        if found and found[1] in self.desk.truth and owned:
+        if found and found[1] in self.desk.truth and found[3] == {found[1]} and owned:
             self.touched.add(found[1])
             self.person.edit(self.title, found[0], self.chance.choice(owned), f"edited {self.chance.random()}")
 
@@ -142,19 +145,18 @@ class People:
                 self.person.edit(self.title, found[0], column, None)
 
     def _gone(self, found):
-        _, key, texts = found
+        _, _, texts, owners = found
         self.texts -= texts
-        if key is not None:
-            self.deleted.add(key)
+        self.deleted |= owners
 
     def copy_row(self):
         if found := self._some_row():
             self.person.copy_row(self.title, found[0], found[0] + 1)
-            self.copied.add(found[1])
+            self.copied |= found[3]
 
     def spoil_key(self):
         if found := self._some_row():
-            self.deleted.add(found[1])
+            self.deleted |= found[3]
             self.person.edit(self.title, found[0], self._key_place(), self.chance.choice([None, "zzz", 17]))
 
     def rename_header(self):
