@@ -20,6 +20,8 @@ WRITE = "write"
 RATE = 36 / 60
 BURST = 14
 """With `RATE`: at most 50 calls of a kind in any minute; Google allows a service account 60 (Usage limits)."""
+FULL_AGAIN = BURST / RATE + 1
+"""Seconds after which the quota is as full as it gets, for sure."""
 _MINUTE = 60.0
 
 
@@ -31,6 +33,8 @@ class Calls:
         self._bucket = bucket
         self._context = context
         self._held: Counter[str] = Counter()
+        self.begun = False
+        """Whether a call was made: from then on what stops for want of quota has used some of it up."""
         self.sent = False
         """Whether a write was sent: from then on a flush must settle what it did."""
 
@@ -80,6 +84,7 @@ class Calls:
         self._held[kind] -= 1
 
     async def _counted(self, kind: str, call: Awaitable[T]) -> T:
+        self.begun = True
         self._context.count_call(kind)
         try:
             return await call

@@ -14,7 +14,7 @@ from connector.sink import Context, RetryLater, SinkBroken, Wait
 from sinks.google_sheets import batch, settle
 from sinks.google_sheets.audit import audit, recall_rows
 from sinks.google_sheets.batch import Share, Write
-from sinks.google_sheets.calls import READ, WRITE, Calls
+from sinks.google_sheets.calls import FULL_AGAIN, READ, WRITE, Calls
 from sinks.google_sheets.columns import Layout, add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Failure, Trouble, emptied, unreadable
@@ -63,7 +63,7 @@ def _is_due(plan: Plan) -> bool:
 
 
 class Flush:
-    """One call of `deliver`. `run` may raise `Wait` or `SinkBroken`, both before anything was applied."""
+    """One call of `deliver`. `run` may raise `Wait` before any call, `SinkBroken` before anything was applied."""
 
     def __init__(
         self, config: GoogleSheetsConfig, ledger: Ledger, calls: Calls, context: Context, memory: Memory
@@ -89,14 +89,21 @@ class Flush:
         except CallFailed as error:
             return self._give_up(error)
         except Wait as wait:
-            if not self._calls.sent:
-                raise
-            return RetryLater("no quota left", after=wait.seconds, counts=False)
+            return self._without_quota(wait)
         if not any(tab.moving or tab.in_repair for tab in self._ledger.tabs.values()):
             self._memory.recent, self._memory.recent_at = self._seen, self._context.now()
             seen = [(each.view, each.layout) for each in self._seen.values()]
             await polish(self._calls, seen, self._config, self._memory.wardrobe)
         return CHANGING
+
+    def _without_quota(self, wait: Wait) -> RetryLater:
+        """Waits for a token if nothing was done yet. What needs several reads and had too few begins with a full quota:
+        with each token as it comes it would spend that on the first read, for ever.
+        """
+        if not self._calls.begun:
+            raise wait
+        after = wait.seconds if self._calls.sent else max(wait.seconds, FULL_AGAIN)
+        return RetryLater("no quota left", after=after, counts=False, lane=not self._calls.sent)
 
     async def _begin(self) -> dict[str, Look]:
         recent, self._memory.recent = self._memory.recent, {}

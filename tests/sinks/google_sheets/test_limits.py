@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from connector.sink import Delivered, RetryLater, Wait
 from connector.testing import interview_id
-from sinks.google_sheets.calls import BURST, RATE
+from sinks.google_sheets.calls import BURST, FULL_AGAIN, RATE
 from sinks.google_sheets.requests import column_letters
 from sinks.google_sheets.sink import GoogleSheetsSink
 from tests.emulators.faults import Fault, Kind
@@ -59,6 +59,20 @@ async def test_the_buckets_go_by_the_account_and_do_not_name_it(desk):
     [bucket] = {token.bucket.rsplit(":", 1)[0] for token in desk.context.taken}
     assert bucket.startswith("sheets:")
     assert "connector" not in bucket
+
+
+async def test_a_repair_that_needs_more_reads_than_are_left_begins_again_with_a_full_quota(desk):
+    """With every token as it comes it would never get further than its first read."""
+    await desk.show(person_of(1))
+    desk.context.clock.advance(60)
+    desk.person.delete_rows(TAB, 1)
+    [read] = {token for token in desk.context.taken if token.bucket.endswith(":read")}
+    for _ in range(BURST - 1):
+        await desk.context.take(read)
+    result = await desk.deliver(scored(person_of(1), 4))
+    assert result.outcomes == [RetryLater("no quota left", after=FULL_AGAIN, counts=False, lane=True)]
+    desk.context.clock.advance(FULL_AGAIN)
+    await desk.show(scored(person_of(1), 4))
 
 
 async def test_quota_that_ends_in_the_middle_keeps_what_was_written(desk):
