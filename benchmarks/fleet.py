@@ -1,4 +1,4 @@
-"""(g) Several receivers and workers on one PostgreSQL: idle latency, and what kills and stops of workers cost.
+"""(j) Several receivers and workers on one PostgreSQL: idle latency, and what kills and stops of workers cost.
 
 One worker is killed with -9 in the middle of its calls and another is started in its place; later one is stopped
 (SIGSTOP) for longer than its lease and continued.
@@ -56,8 +56,8 @@ async def _latency(folder: Path, webhooks: int) -> None:
         receiver, worker = fleet.start("receiver", "worker")
         now = time.monotonic()
         at = Running(receiver.url, worker.pid, folder, now, now)
-        acknowledged, called = await startup.latencies(at, webhooks)
-        startup.show_latencies(acknowledged, called, f"receiver and worker apart, PostgreSQL; {tables.disk(folder)}")
+        found = {"PostgreSQL, receiver and worker apart": await startup.latencies(at, webhooks)}
+        startup.show_latencies(found, tables.disk(folder))
 
 
 @dataclass(slots=True)

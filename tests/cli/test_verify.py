@@ -13,7 +13,7 @@ from connector.config import load
 from connector.store import presence
 from connector.store.schema import bucket
 from tests.cli.conftest import SQLITE
-from tests.cli.world import ON_BOTH, PostgresWorld, World, body
+from tests.cli.world import NOON, ON_BOTH, PostgresWorld, World, body
 from tests.emulators.google import GoogleEmulator
 
 CONFIG = """
@@ -54,14 +54,14 @@ def sheet(google, config, tmp_path, store_url, run):
 
 
 @pytest.fixture
-def minute(config):
-    """Lets so much time pass that Google's quota is all there again."""
+def a_minute_later(config):
+    """The quotas are full again."""
 
-    def passes():
+    def refill():
         with changing(load(config, {}, config.parent)) as store:
             store.change(lambda connection: connection.execute(delete(bucket)))
 
-    return passes
+    return refill
 
 
 @ON_BOTH
@@ -73,12 +73,13 @@ def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sh
 
 
 @ON_BOTH
-def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google, minute):
+def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google, a_minute_later):
     run("verify", "sheet", "--repair")
     person = google.person(sheet)
     place = google.header(sheet, "Interviews").index("Interview ID")
     person.edit("Interviews", 2, place, "zzz")
     person.edit("Interviews", 4, 0, "Corrected")
+    a_minute_later()
     found = run("verify", "sheet", "--json")
     assert found.exit_code == 1
     document = json.loads(found.stdout)
@@ -86,7 +87,7 @@ def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(ru
         False,
         {"in step": 3, "broken key": 1, "corrected by people": 1},
     )
-    minute()
+    a_minute_later()
     repaired = run("verify", "sheet", "--repair", "--json")
     assert repaired.exit_code == 0, repaired.output
     assert json.loads(repaired.stdout)["counts"] == {"in step": 4, "corrected by people": 1}
@@ -95,6 +96,19 @@ def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(ru
 def test_the_result_is_shown_by_status(run, sheet):
     run("verify", "sheet", "--repair")
     assert "sheet: in step as of" in run("status").output
+
+
+def test_explain_tells_the_cells_that_would_change_from_what_people_left_there(run, sheet, google, tmp_path):
+    run("verify", "sheet", "--repair")
+    google.person(sheet).edit("Interviews", 1, google.header(sheet, "Interviews").index("Score"), 3)
+    file = tmp_path / "event.json"
+    file.write_bytes(body("interview.score-updated", 1, NOON + 60_000, score=4))
+    shown = run("explain", str(file)).stdout
+    assert "row 2 in the tab Interviews" in shown
+    assert [line.strip("| ") for line in shown.splitlines() if "→" in line and "|" in line] == [
+        "Score: 3 → 4",
+        "Updated: 2026-08-01 12:00:00 → 2026-08-01 12:01:00",
+    ]
 
 
 def test_a_message_sink_has_nothing_to_verify(run, sheet):

@@ -1,4 +1,4 @@
-"""What differs between the databases, as seen on SQLite."""
+"""What differs between the databases does the same on each."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ def test_among_takes_any_text(connection, hostile):
 
 
 def test_upsert_replaces_and_insert_new_does_not(connection):
-    """Both add what is not there; neither minds an empty list."""
+    """Both add what is not there, the one tells how many that were; neither minds an empty list."""
     upsert(connection, meta, [{"key": "a", "value": "1"}], ["key"])
     upsert(connection, meta, [{"key": "a", "value": "2"}, {"key": "b", "value": "2"}], ["key"])
-    insert_new(connection, meta, [{"key": "b", "value": "3"}, {"key": "c", "value": "3"}], ["key"])
+    rows = [{"key": "b", "value": "3"}, {"key": "c", "value": "3"}]
+    assert [insert_new(connection, meta, some, ["key"]) for some in (rows, rows, [])] == [1, 0, 0]
     upsert(connection, meta, [], ["key"])
     assert entries(connection) == {"a": "2", "b": "2", "c": "3"}
 
