@@ -103,5 +103,8 @@ class OpenPostgres:
 def shown(url: str) -> str:
     """A store's URL for people: server and name, without user and password. Raises `UsageError` for what is none."""
     parts = conninfo_to_dict(database.conninfo(url))
-    port = f":{parts['port']}" if "port" in parts else ""
-    return f"postgresql://{parts.get('host', 'localhost')}{port}/{parts.get('dbname', '')}"
+    host, name = str(parts.get("host", "")), parts.get("dbname", "")
+    if not host or host.startswith("/"):  # a socket of this machine
+        return f"postgresql:///{name}" + (f"?host={host}" if host else "")
+    port = str(parts.get("port", "")).strip(",")  # of several hosts without ports the commas are left
+    return f"postgresql://{host}{f':{port}' if port else ''}/{name}"
