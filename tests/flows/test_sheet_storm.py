@@ -218,7 +218,6 @@ def _check(service: Service, google: GoogleEmulator, sheet: str, somebody: Someb
 @pytest.mark.timeout(200)
 def test_a_sheet_that_somebody_works_in_is_right_in_the_end(tmp_path):
     tally = storm(tmp_path, Weather(interviews=150, between=0.05, share=0.3, kills=1, waves=2), seed=1)
-    print(tally)
     assert tally.acts > 10
 
 
@@ -226,6 +225,5 @@ def test_a_sheet_that_somebody_works_in_is_right_in_the_end(tmp_path):
 @pytest.mark.timeout(1800)
 def test_five_thousand_interviews_three_kills_and_a_person_who_never_rests(tmp_path):
     tally = storm(tmp_path, Weather(interviews=5_000, between=0.05, share=0.05, kills=3, waves=25), seed=2)
-    print(tally)
     assert tally.acts > 100
     assert tally.faults > 0
