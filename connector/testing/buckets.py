@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from connector.errors import Wait
 from connector.sink import Token
 
-
 ROUNDING = 0.001
 """Milliseconds that sums of intervals may be off."""
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -151,11 +151,12 @@ class Tally:
 def storm(tmp_path, weather: Weather, seed: int) -> Tally:
     """Plays it, and judges what is left when all rest."""
     chance = random.Random(seed)
-    with GoogleEmulator() as google:
+    with GoogleEmulator() as google, ExitStack() as ends:
         google.service_account_file(tmp_path / "key.json")
         sheet = google.add_spreadsheet()
         somebody = Somebody(google, sheet, chance)
         service = Service(tmp_path, SINK.format(sheet=sheet, url=google.url))
+        ends.push(service)
         waiting = payloads(chance, weather.interviews)
         struck: list[Fault] = []
 
