@@ -45,28 +45,44 @@ def stream(*, updates: bool = True, seed: int = 1) -> Iterator[Webhook]:
     number = 0
     while True:
         for _ in range(2):
-            known.append((f"{source.getrandbits(96):024x}", source.randrange(POSITIONS)))
-            yield _webhook("interview.create", *known[-1], started + number)
+            at = started + number
+            known.append((object_id(at // 1000, source), source.randrange(POSITIONS)))
+            yield webhook_of("interview.create", *known[-1], at)
             number += 1
         if updates:
-            yield _webhook(source.choice(UPDATES), *source.choice(known), started + number)
+            yield webhook_of(source.choice(UPDATES), *source.choice(known), started + number)
             number += 1
+
+
+def update_of(interview_id: str, event: str, date: int) -> bytes:
+    """The body of one more event of an interview."""
+    return webhook_of(event, interview_id, int(interview_id[-2:], 16) % POSITIONS, date).body
+
+
+def object_id(seconds: int, source: random.Random) -> str:
+    """An interview's id as Hireflix makes them: the second of its making first, so that new ones lie together
+    (MongoDB, ObjectId).
+    """
+    return f"{seconds:08x}{source.getrandbits(64):016x}"
 
 
 def invited_and_finished(number: int = 0) -> tuple[Webhook, Webhook]:
     """The two events of one interview that no stream has, dated now; another number is another interview."""
     now = time.time_ns() // 1_000_000
     interview_id = f"{2**95 + number:024x}"
-    return _webhook("interview.create", interview_id, 0, now), _webhook("interview.finish", interview_id, 0, now + 1)
+    return webhook_of("interview.create", interview_id, 0, now), webhook_of(
+        "interview.finish", interview_id, 0, now + 1
+    )
 
 
-def _webhook(event: str, interview_id: str, position: int, date: int) -> Webhook:
+def webhook_of(event: str, interview_id: str, position: int, date: int) -> Webhook:
+    """One event of an interview; `date` is epoch milliseconds."""
     body = msgspec.json.encode({"event": event, "data": _interview(event, interview_id, position, date), "date": date})
     return Webhook(interview_id, event, body, sign(SECRET, body))
 
 
 def _interview(event: str, interview_id: str, position: int, date: int) -> dict[str, object]:
-    digits = int(interview_id[:8], 16)
+    digits = int(interview_id[-8:], 16)
     first, last = FIRST[digits % 10], LAST[digits // 10 % 10]
     position_id = f"{position:024x}"
     done = event != "interview.create"
@@ -75,13 +91,13 @@ def _interview(event: str, interview_id: str, position: int, date: int) -> dict[
         "position": {"id": position_id, "name": f"Position {position}"},
         "externalId": None,
         "status": "completed" if done else "pending",
-        "hash": interview_id[:8],
+        "hash": interview_id[-8:],
         "createdAt": date - 1000,
         "candidate": {
             "name": f"{first} {last}",
             "firstName": first,
             "lastName": last,
-            "email": f"{interview_id[:8]}@example.com",
+            "email": f"{interview_id[-8:]}@example.com",
             "phone": None,
         },
         "score": {"value": 4} if event == "interview.score-updated" else None,
@@ -92,9 +108,9 @@ def _interview(event: str, interview_id: str, position: int, date: int) -> dict[
         "answered": done,
         "thumbnail": None,
         "url": {
-            "short": f"https://hflx.io/c/{interview_id[:8]}",
+            "short": f"https://hflx.io/c/{interview_id[-8:]}",
             "private": f"https://admin.hireflix.com/jobs/{position_id}/interview/{interview_id}",
-            "public": f"https://app.hireflix.com/{interview_id[:8]}",
+            "public": f"https://app.hireflix.com/{interview_id[-8:]}",
         },
     }
 

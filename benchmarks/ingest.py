@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import tempfile
 import time
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks import processes, tables, wrk
 from benchmarks.bodies import POSITIONS, BodyFile
@@ -28,6 +29,7 @@ PENDING = (
 CEILING = "plain handler, stores nothing"
 VARIANTS = {"service, sinks paused": (), "service, state sink draining": ("sheet",), "both draining": ("sheet", "chat")}
 """The service under a name, and its sinks that deliver; the others only queue up."""
+SOUND = {"integrity_check ok", "on PostgreSQL"}
 
 
 @dataclass(slots=True)
@@ -49,31 +51,70 @@ class Subject:
 
 async def run(*, quick: bool = False) -> None:
     """Measures and prints. Raises `Missing` without wrk."""
+    async with compared("Ingest", quick=quick) as comparison:
+        for name, draining in VARIANTS.items():
+            await comparison.add(name, draining)
+
+
+@asynccontextmanager
+async def compared(title: str, *, quick: bool, clients: tuple[int, ...] = CLIENTS) -> AsyncIterator[Comparison]:
+    """What is added in the block runs in turn beside the plain handler, and one table shows it. Raises `Missing`."""
     if not wrk.is_installed():
         raise wrk.Missing(wrk.MISSING)
     rounds, seconds = (1, 1) if quick else (5, 4)
-    clients = (16,) if quick else CLIENTS
-    with tempfile.TemporaryDirectory(prefix="ingest-") as folder:
-        async with AsyncExitStack() as stack:
-            subjects = await _start(stack, Path(folder))
-            bodies = BodyFile(Path(folder) / "requests")
+    clients = (16,) if quick else clients
+    async with AsyncExitStack() as stack:
+        comparison = await stack.enter_async_context(services())
+        yield comparison
+        async with processes.ceiling(comparison.folder) as plain:
+            subjects = [Subject(CEILING, plain, None), *comparison.subjects]
+            bodies = BodyFile(comparison.folder / "requests")
             for count in clients:
                 for index in range(rounds):
                     tables.progress(f"{count} clients, round {index + 1} of {rounds}")
                     for subject in subjects:
                         await _measure(subject, bodies, count, seconds)
-        disk = tables.disk(Path(folder))
+        disk = tables.disk(comparison.folder)
+        await comparison.stop()
         proofs = [_verify(subject) for subject in subjects if subject.draining is not None]
-    _show(subjects, clients, rounds, seconds, [*proofs, disk])
+    _show(
+        f"{title}: median of {rounds} alternating rounds of {seconds} s (range in brackets)",
+        subjects,
+        clients,
+        [*proofs, disk],
+    )
 
 
-async def _start(stack: AsyncExitStack, folder: Path) -> list[Subject]:
-    subjects = []
-    for name, draining in VARIANTS.items():
-        running = await stack.enter_async_context(processes.service(folder / str(len(draining)), config(*draining)))
-        subjects.append(Subject(name, running, draining))
-    plain = await stack.enter_async_context(processes.ceiling(folder))
-    return [Subject(CEILING, plain, None), *subjects]
+@asynccontextmanager
+async def services() -> AsyncIterator[Comparison]:
+    """Where services are started that run until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="ingest-") as folder:
+        comparison = Comparison(Path(folder))
+        try:
+            yield comparison
+        finally:
+            await comparison.stop()
+
+
+class Comparison:
+    """The services that are compared, each in a folder of its own. `sent` and `answered` count requests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.subjects: list[Subject] = []
+        self.sent = 0
+        self.answered = 0
+        self._stack = AsyncExitStack()
+
+    async def stop(self) -> None:
+        """Stops the services; their stores stay."""
+        await self._stack.aclose()
+
+    async def add(self, name: str, draining: tuple[str, ...], **options: Any) -> None:
+        """Starts a service under a name; `options` are those of `processes.service`."""
+        folder = self.folder / str(len(self.subjects))
+        running = await self._stack.enter_async_context(processes.service(folder, config(*draining), **options))
+        self.subjects.append(Subject(name, running, draining))
 
 
 def config(*draining: str) -> str:
@@ -104,50 +145,38 @@ async def _measure(subject: Subject, bodies: BodyFile, clients: int, seconds: in
 
 async def _settled(subject: Subject, load: Load) -> None:
     """Checks what the run left in the store, and waits for the sinks so that they do not disturb the next one."""
-    with closing(subject.running.store()) as connection:
-        if subject.draining:
-            subject.backlog.append(_count(connection, PENDING) / (len(subject.draining) * load.answered))
-            until = time.monotonic() + SETTLED_WITHIN
-            while _count(connection, PENDING):
-                if time.monotonic() > until:
-                    raise RuntimeError(f"deliveries were still pending after {SETTLED_WITHIN:.0f} s")
-                await asyncio.sleep(0.1)
-        await asyncio.sleep(0.2)  # what was under way when the load ended is stored by now
-        events = _count(connection, EVENTS)
+    if subject.draining:
+        subject.backlog.append(subject.running.count(PENDING) / (len(subject.draining) * load.answered))
+        until = time.monotonic() + SETTLED_WITHIN
+        while subject.running.count(PENDING):
+            if time.monotonic() > until:
+                raise RuntimeError(f"deliveries were still pending after {SETTLED_WITHIN:.0f} s")
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(0.2)  # what was under way when the load ended is stored by now
+    events = subject.running.count(EVENTS)
     new, subject.stored = events - subject.stored, events
     if not load.answered <= new <= load.sent:
         raise RuntimeError(f"{load.answered} events were acknowledged, {load.sent} sent, but {new} were stored")
 
 
-def _count(connection: sqlite3.Connection, sql: str) -> int:
-    return int(connection.execute(sql).fetchone()[0])
-
-
-def _check(connection: sqlite3.Connection) -> str:
-    return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
-
-
 def _verify(subject: Subject) -> str:
     """After the service has stopped: nothing acknowledged is missing, nothing doubled, every delivery is there."""
-    with closing(subject.running.store()) as connection:
-        events, identities = (
-            _count(connection, EVENTS),
-            _count(connection, "SELECT count(DISTINCT identity) FROM event"),
-        )
-        deliveries, verdict = _count(connection, "SELECT count(*) FROM delivery"), _check(connection)
-    if events != identities or deliveries != 2 * events or events < subject.answered or verdict != "ok":
+    store = subject.running
+    events, identities = store.count(EVENTS), store.count("SELECT count(DISTINCT identity) FROM event")
+    deliveries, sound = store.count("SELECT count(*) FROM delivery"), store.soundness()
+    if events != identities or deliveries != 2 * events or events < subject.answered or sound not in SOUND:
         raise RuntimeError(
             f"{subject.name}: {subject.answered} acknowledged, {events} stored, {identities} different, "
-            f"{deliveries} deliveries, integrity_check {verdict}"
+            f"{deliveries} deliveries, {sound}"
         )
     unread = events - subject.answered
     return (
         f"{subject.name}: {subject.answered:,} acknowledged, all stored ({unread} more were under way when a run "
-        f"ended), {deliveries:,} deliveries, integrity_check {verdict}"
+        f"ended), {deliveries:,} deliveries, {sound}"
     )
 
 
-def _show(subjects: list[Subject], clients: tuple[int, ...], rounds: int, seconds: int, notes: list[str]) -> None:
+def _show(title: str, subjects: list[Subject], clients: tuple[int, ...], notes: list[str]) -> None:
     rows = []
     for count in clients:
         for subject in subjects:
@@ -163,9 +192,9 @@ def _show(subjects: list[Subject], clients: tuple[int, ...], rounds: int, second
                     f"{median(subject.cpu[count]):.0f}",
                 )
             )
-    backlog = max(share for subject in subjects for share in subject.backlog)
+    backlog = max((share for subject in subjects for share in subject.backlog), default=0.0)
     tables.show(
-        f"Ingest: median of {rounds} alternating rounds of {seconds} s (range in brackets)",
+        title,
         ("", "events/s", "ratio", "p50 ms", "p99 ms", "CPU µs/event"),
         rows,
         *notes,

@@ -9,9 +9,9 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.bodies import SECRET
@@ -24,13 +24,17 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process that answers at `url`; `started` is when it was started, by the monotonic clock in seconds."""
+    """A process that answers at `url`; `started` is when it was started, by the monotonic clock in seconds.
+
+    `database` is the URL of its PostgreSQL store; without one its store is a SQLite file in `folder`.
+    """
 
     url: str
     pid: int
     folder: Path
     started: float
     ready: float
+    database: str | None = None
 
     def cpu(self, *, children: bool = False) -> float:
         """Seconds of CPU time used so far, of all its threads, with `children` of processes it waited for too."""
@@ -60,8 +64,27 @@ class Running:
         raise RuntimeError(f"/proc tells no {name}")
 
     def store(self) -> sqlite3.Connection:
-        """A read-only look at its store."""
+        """A read-only look at its SQLite store."""
         return sqlite3.connect(f"file:{self.folder / 'data' / 'connector.db'}?mode=ro", uri=True)
+
+    def count(self, sql: str) -> int:
+        """What one query of its store counts."""
+        if self.database is None:
+            with closing(self.store()) as file:
+                return int(file.execute(sql).fetchone()[0])
+        import psycopg
+
+        with psycopg.connect(self.database, autocommit=True) as server:
+            row = server.execute(sql).fetchone()
+            assert row is not None
+            return int(row[0])
+
+    def soundness(self) -> str:
+        """What SQLite says of its file, or which server holds the store."""
+        if self.database is not None:
+            return "on PostgreSQL"
+        with closing(self.store()) as file:
+            return f"integrity_check {file.execute('PRAGMA integrity_check').fetchone()[0]}"
 
 
 def free_port() -> int:
@@ -71,20 +94,33 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def service(folder: Path, toml: str) -> AsyncIterator[Running]:
-    """The real service on a configuration, from a folder of its own; `data/` there survives."""
+async def service(
+    folder: Path,
+    toml: str,
+    *,
+    database: str | None = None,
+    options: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[Running]:
+    """The real service on a configuration, from a folder of its own; `data/` there survives.
+
+    `database`: the URL of a PostgreSQL store with the current schema. `options` are the command's, `environ` is added
+    to its environment.
+    """
     port = free_port()
-    config = _write_config(folder, toml, port)
-    command = ["-m", "connector.cli", "serve", "--config", str(config)]
-    async with _process(command, folder, port, "/health/ready") as running:
-        yield running
+    config = _write_config(folder, toml, port, database)
+    command = ["-m", "connector.cli", "serve", "--config", str(config), *options]
+    async with _process(command, folder, port, "/health/ready", environ or {}) as running:
+        yield replace(running, database=database)
 
 
-def _write_config(folder: Path, toml: str, port: int) -> Path:
+def _write_config(folder: Path, toml: str, port: int, database: str | None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "config.toml"
-    own = f'[logs]\nlevel = "warning"\n[server]\nport = {port}\n[hireflix]\nwebhook_secrets = ["{SECRET}"]\n'
-    file.write_text(f"{toml}\n{own}")
+    server = f"[server]\nport = {port}\nworker_port = {port}\n"
+    own = f'[logs]\nlevel = "warning"\n{server}[hireflix]\nwebhook_secrets = ["{SECRET}"]\n'
+    store = "" if database is None else f'[store]\nurl = "{database}"\n'
+    file.write_text(f"{toml}\n{own}{store}")
     return file
 
 
@@ -92,14 +128,16 @@ def _write_config(folder: Path, toml: str, port: int) -> Path:
 async def ceiling(folder: Path) -> AsyncIterator[Running]:
     """The plain handler."""
     port = free_port()
-    async with _process(["-m", "benchmarks.ceiling", str(port)], folder, port, "/") as running:
+    async with _process(["-m", "benchmarks.ceiling", str(port)], folder, port, "/", {}) as running:
         yield running
 
 
 @asynccontextmanager
-async def _process(command: Sequence[str], folder: Path, port: int, probe: str) -> AsyncIterator[Running]:
+async def _process(
+    command: Sequence[str], folder: Path, port: int, probe: str, more: Mapping[str, str]
+) -> AsyncIterator[Running]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
-    environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{PLUGIN}"
+    environ |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGIN}", **more}
     with (folder / "output.log").open("ab") as output:
         started = time.monotonic()
         child = await asyncio.create_subprocess_exec(

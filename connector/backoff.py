@@ -10,7 +10,7 @@ from tenacity import RetryCallState, Retrying, wait_exponential
 WINDOW_SECONDS = 14 * 86400
 """After this many seconds of trying a delivery becomes a dead letter."""
 
-_FAILURES_BEFORE_REST = 2
+FAILURES_BEFORE_REST = 2
 _attempt_window = wait_exponential(multiplier=1, max=900)
 _rest_window = wait_exponential(multiplier=2, max=30)
 
@@ -25,7 +25,7 @@ def delay(attempts: int, random: Callable[[float, float], float] = uniform) -> f
 
 def lane_rest(failures: int) -> float:
     """Seconds that a lane rests after so many failures in a row: none after the first, then 2, 4, … at most 30 s."""
-    if failures < _FAILURES_BEFORE_REST:
+    if failures < FAILURES_BEFORE_REST:
         return 0.0
     return _window(_rest_window, failures - 1)
 

@@ -17,6 +17,8 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alembic", "gspread", "hpack")
 """Libraries that log addresses, headers or whole messages below WARNING."""
+MUTED = ("procrastinate", "psycopg")
+"""They tell of each attempt to reach a database that is gone, with addresses; we tell it once."""
 SERVER = "uvicorn"
 """It warns of each request that is no HTTP, and anybody may send as many as they like."""
 
@@ -71,6 +73,8 @@ def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO 
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in MUTED:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger(SERVER).setLevel(logging.ERROR)
 
 

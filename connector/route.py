@@ -16,9 +16,9 @@ from connector.hireflix import FINISH
 from connector.interview import Interview, Stage
 
 MEMO_MAX = 4096
+"""Looks at a position that are remembered; beyond it all are forgotten."""
 MEMO_NAME_MAX = 500
 """Characters of a position's id and name together; a longer look is not remembered, so that the memory is bounded."""
-"""Looks at a position that are remembered; beyond it all are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,14 @@ def _fold(text: str) -> str:
 
 
 class _Candidates(NamedTuple):
-    """The routes that can match at a position, once stage and score are known."""
+    """The routes that can match at a position, once stage and score are known.
+
+    `certain` is the answer when they ask for neither, as most routes do.
+    """
 
     plain: tuple[Route, ...]
     otherwise: tuple[Route, ...]
+    certain: tuple[str, ...] | None
 
 
 class Routes:
@@ -105,11 +109,9 @@ class Routes:
     ) -> tuple[str, ...]:
         """The sinks that get this event, in configured order, each once. The rest describes the merged interview."""
         candidates = self._candidates(event_name, position_id, position_name)
-        counted = _counted(event_name, stage)
-        taken = _sinks_of(candidates.plain, counted, score)
-        if candidates.otherwise and taken.isdisjoint(self._messages):
-            taken |= _sinks_of(candidates.otherwise, counted, score)
-        return tuple([name for name in self._sinks if name in taken])
+        if candidates.certain is not None:
+            return candidates.certain
+        return self._decide(candidates.plain, candidates.otherwise, _counted(event_name, stage), score)
 
     def entry(self, sink: str, position_id: str, position_name: str, stage: Stage, score: float | None) -> bool:
         """Whether an interview, as it is now, enters a state sink that is being filled: `events` count as met."""
@@ -142,6 +144,14 @@ class Routes:
             found = self._memo[key] = self._look(*key)
         return found
 
+    def _decide(
+        self, plain: Sequence[Route], otherwise: Sequence[Route], stage: Stage, score: float | None
+    ) -> tuple[str, ...]:
+        taken = _sinks_of(plain, stage, score)
+        if otherwise and taken.isdisjoint(self._messages):
+            taken |= _sinks_of(otherwise, stage, score)
+        return tuple(name for name in self._sinks if name in taken)
+
     def _look(self, event_name: str | None, position_id: str, position_name: str) -> _Candidates:
         met = [
             route
@@ -149,8 +159,11 @@ class Routes:
             if (event_name is None or not route.events or event_name in route.events)
             and positions.take(position_id, position_name)
         ]
+        plain = tuple(route for route in met if not route.otherwise)
+        otherwise = tuple(route for route in met if route.otherwise)
+        is_certain = not any(route.stages or route.min_score is not None for route in met)
         return _Candidates(
-            tuple(route for route in met if not route.otherwise), tuple(route for route in met if route.otherwise)
+            plain, otherwise, self._decide(plain, otherwise, Stage.UNKNOWN, None) if is_certain else None
         )
 
     def _verdicts(

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.postgres import empty_store
 
 # the same examples at every run: a change is judged by itself, not by its luck; `make chaos` looks further
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """An empty store on a real PostgreSQL."""
+    with empty_store() as url:
+        yield url

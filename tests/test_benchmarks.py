@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import burst, ingest, memory, sheet, startup, wrk
+from benchmarks import burst, drain, flat, ingest, memory, postgres, sheet, slowdisk, startup, wrk
+
+pytestmark = pytest.mark.bench
 
 
 @pytest.mark.skipif(not wrk.is_installed(), reason=wrk.MISSING)
 async def test_ingest_finds_every_acknowledged_event_in_a_sound_store(capsys):
     await ingest.run(quick=True)
-    assert capsys.readouterr().out.count("integrity_check ok") == len(ingest.VARIANTS)
+    assert " ".join(capsys.readouterr().out.split()).count("integrity_check ok") == len(ingest.VARIANTS)
 
 
 async def test_burst_finds_every_interview_in_the_sheet_once(capsys):
@@ -39,3 +41,27 @@ async def test_sheet_measures_a_flush_by_calls_and_bytes():
     cost = await sheet._measure(60, "changed", 5)
     assert cost.calls == 2
     assert cost.received > 60 * 50
+
+
+async def test_flat_measures_at_every_size(capsys):
+    await flat.run(quick=True)
+    assert "any old interviews, again: events/s" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not wrk.is_installed(), reason=wrk.MISSING)
+async def test_slowdisk_delays_every_sync(capsys):
+    await slowdisk.run(quick=True)
+    assert " ".join(capsys.readouterr().out.split()).count("integrity_check ok") == 1
+
+
+@pytest.mark.skipif(not wrk.is_installed(), reason=wrk.MISSING)
+async def test_postgres_finds_every_event_of_one_and_of_two_receivers(capsys):
+    await postgres.run(quick=True)
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.count("on PostgreSQL") >= len(postgres.VARIANTS)
+    assert "stored, none twice" in out
+
+
+async def test_drain_empties_both_stores(capsys):
+    await drain.run(quick=True)
+    assert "PostgreSQL, batches of 500" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    {"errors", "interview", "http", "sink"},
+    {"errors", "interview", "http", "sink", "role"},
     {"route", "event", "hireflix", "backoff"},
     {"store", "config", "registry", "secretsfile", "logs", "samples"},
     {"web", "dispatch"},

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import time
+from typing import Any
 
 from pydantic import Field
 
-from connector.sink import Batch, Context, Delivered, LocalPath, Result, Sink, SinkBroken, SinkConfig
+from connector.sink import Batch, Context, Delivered, Delivery, LocalPath, Result, Sink, SinkBroken, SinkConfig
 
 
 class NoopConfig(SinkConfig):
@@ -50,3 +54,43 @@ class Timing(Sink[TimingConfig]):
         with self.config.path.open("a") as file:
             file.writelines(f"{now} {delivery.key}\n" for delivery in batch.deliveries)
         return Result([Delivered()] * len(batch.deliveries))
+
+
+class RecordingConfig(TimingConfig):
+    """Where to write, and how long a call takes."""
+
+    seconds: float = Field(default=0.3, description="Seconds of one call.")
+
+
+class Recording(Sink[RecordingConfig]):
+    """Writes a line when a call begins and one when it ends: monotonic nanoseconds, process, batch, what is in it."""
+
+    Config = RecordingConfig
+    max_batch = 500
+
+    async def deliver(self, batch: Batch, context: Context) -> Result:  # noqa: ARG002 - asks for nothing
+        items = [[each.id, each.key, self.order_of(each)] for each in batch.deliveries]
+        self._write("begin", batch, items)
+        await asyncio.sleep(self.config.seconds)
+        self._write("end", batch, [])
+        return Result([Delivered()] * len(batch.deliveries))
+
+    @staticmethod
+    def order_of(delivery: Delivery) -> int:
+        """A number that grows from one delivery of a key to the next."""
+        return int(delivery.event.id) if delivery.event else 0
+
+    def _write(self, what: str, batch: Batch, items: list[list[Any]]) -> None:
+        line = [what, time.monotonic_ns(), os.getpid(), batch.id, batch.maybe_sent, items]
+        with self.config.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class RecordingState(Recording):
+    """The same for the newest state; its order is that of the interview's newest event."""
+
+    state = True
+
+    @staticmethod
+    def order_of(delivery: Delivery) -> int:
+        return int(delivery.interview.updated_at or 0) if delivery.interview else 0

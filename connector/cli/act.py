@@ -25,15 +25,14 @@ def pause(sink: SinkArgument, config: o.ConfigOption = None) -> None:
 
     The call under way ends first.
     """
-    from connector.cli.opened import changing, transaction
+    from connector.cli.acting import pause_sink
+    from connector.cli.opened import changing
     from connector.config import load
-    from connector.store import leases
 
     settings = load(config)
     _require_sink(settings, sink)
-    with changing(settings) as connection, transaction(connection):
-        leases.register(connection, {sink: settings.sinks[sink].type})
-        leases.pause(connection, sink, leases.Pause("person", "paused by a person", f"connector resume {sink}"))
+    with changing(settings) as store:
+        store.change(lambda connection: pause_sink(connection, settings.sinks[sink]))
     print(f"{sink} is paused and keeps queueing; connector resume {sink} lets it go on")
 
 
@@ -48,26 +47,18 @@ def resume(
     It does not matter whether a person paused it or it paused itself. A sheet that paused because many rows vanished
     asks for a word: --refill or --accept. A sink that knows no such word refuses it.
     """
-    from connector.cli.opened import changing, transaction
+    from connector.cli.acting import resume_sink
+    from connector.cli.opened import changing
     from connector.cli.terminal import counted
     from connector.config import load
-    from connector.store import leases, notes
-    from connector.store.schema import DeliveryState
-    from connector.store.views import Wanted, count_deliveries
 
     word = _word(refill=refill, accept=accept)
     settings = load(config)
     _require_sink(settings, sink)
     if word is not None:
         _require_word(settings.sinks[sink], word)
-    with changing(settings) as connection, transaction(connection):
-        leases.register(connection, {sink: settings.sinks[sink].type})
-        leases.resume(connection, sink)
-        if word is not None:
-            entry = settings.sinks[sink]
-            destination = entry.cls(entry.name, entry.config).destination
-            notes.write(connection, sink, destination, {"resume": {"word": word}})
-        waiting = count_deliveries(connection, Wanted(sink=sink, states=(DeliveryState.PENDING,)))
+    with changing(settings) as store:
+        waiting = store.change(lambda connection: resume_sink(connection, settings.sinks[sink], word))
     print(f"{sink} goes on; waiting for it: {counted(waiting, 'delivery', 'deliveries')}")
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import structlog
 
 from connector import __version__
+from connector.cli.opened import shown_place
 from connector.cli.send import receiver_url
 from connector.config import Config, SinkEntry
+from connector.role import Role
 from connector.secretsfile import WEBHOOK_SECRET
 
 log = structlog.get_logger("connector")
@@ -36,19 +38,18 @@ def secrets_of(settings: Config) -> list[str]:
     return [secret.get_secret_value() for secret in settings.hireflix.webhook_secrets]
 
 
-def banner(settings: Config, base: str, *, new_secret: bool = False) -> str:
-    """The lines a person reads at the start. `base` is the address as it is."""
+def banner(settings: Config, base: str, role: Role = Role.ALL, *, new_secret: bool = False) -> str:
+    """The lines a person reads at the start. `base` is the address as it is, `""` without one."""
     source = "the embedded default, no config file" if settings.path is None else str(settings.path)
     receiver = base + settings.hireflix.webhook_path
-    lines = [
-        f"hireflix-connector {__version__} runs on {source}",
-        f"  Receiver  {receiver}",
-        f"  Secret    {_secret(settings, new_secret=new_secret)}",
-        f"  Health    {base}/health/ready and {base}/metrics",
-        f"  Store     {settings.store.file}",
-        *_sinks(settings),
-        f"  Try it    {try_it(settings, receiver)}",
-    ]
+    lines = [f"hireflix-connector {__version__} runs on {source}" + ("" if role is Role.ALL else f" as {role}")]
+    if role.receives:
+        lines += [f"  Receiver  {receiver}", f"  Secret    {_secret(settings, new_secret=new_secret)}"]
+    if base:
+        lines.append(f"  Health    {base}/health/ready and {base}/metrics")
+    lines += [f"  Store     {shown_place(settings)}", *_sinks(settings)]
+    if role.receives:
+        lines.append(f"  Try it    {try_it(settings, receiver)}")
     return "\n".join(lines)
 
 

@@ -26,29 +26,56 @@ def check(config: o.ConfigOption = None, online: OnlineOption = False) -> None:
     from connector.config import load
 
     settings = load(config)
-    servable = _tell_file(settings)
+    print("ok       ", "the embedded default" if settings.path is None else settings.path)
+    servable = _tell_place(settings)
     good = _tell_sinks(settings, look=not online)
-    _tell_warnings(settings)
+    seen = _positions(settings, online=online) if servable else []
+    _tell_warnings(settings, seen or [])
     if not servable:
         raise typer.Exit(BAD_USAGE)
     if online:
         good = _ask(settings)
-    if not good:
+    if not good or seen is None:
         raise typer.Exit(FAILED)
 
 
-def _tell_file(settings: Config) -> bool:
-    """Says which configuration this is; whether its store can be served."""
-    from connector.cli.opened import sqlite_file
+def _tell_place(settings: Config) -> bool:
+    """Says where the store lies; whether this installation can use one there."""
+    from connector.cli.opened import shown_place
+    from connector.cli.terminal import safe
     from connector.errors import UsageError
 
     try:
-        sqlite_file(settings)
+        place = shown_place(settings)
     except UsageError as error:
         print("problem  ", error)
         return False
-    print("ok       ", "the embedded default" if settings.path is None else settings.path)
+    print("ok       ", safe(f"store: {place}"))
     return True
+
+
+def _positions(settings: Config, *, online: bool) -> Sequence[tuple[str, str]] | None:
+    """The positions that the store has seen; none while there is no store. `None`, and told, when it cannot be read.
+
+    A store on a server is one of those that only `--online` asks.
+    """
+    from connector.cli.opened import has_store, looking
+    from connector.errors import StoreError
+    from connector.store.views import positions
+
+    on_server = settings.store.file is None
+    if on_server and not online:
+        return []
+    try:
+        if not on_server and not has_store(settings):
+            return []
+        with looking(settings) as connection:
+            return positions(connection)
+    except StoreError as error:
+        if not on_server:
+            raise
+        print("problem   store:", error)
+        return None
 
 
 def _tell_sinks(settings: Config, *, look: bool) -> bool:
@@ -77,18 +104,11 @@ def _tell(name: str, findings: Sequence[Finding]) -> bool:
     return all(finding.level != "problem" for finding in findings)
 
 
-def _tell_warnings(settings: Config) -> None:
-    from connector.cli.opened import has_store, looking
+def _tell_warnings(settings: Config, seen: Sequence[tuple[str, str]]) -> None:
     from connector.cli.terminal import safe
     from connector.config import position_warnings
 
-    warnings = list(settings.warnings)
-    if has_store(settings):
-        from connector.store.views import positions
-
-        with looking(settings) as connection:
-            warnings += position_warnings(settings, positions(connection))
-    for warning in warnings:
+    for warning in (*settings.warnings, *position_warnings(settings, seen)):
         print("warning  ", safe(f"{warning.place}: {warning.message}"))
         if warning.hint:
             print("          →", safe(warning.hint))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from connector import __version__
-from connector.cli import act, check, demo, explain, look, replay, send, serve, verify
+from connector.cli import act, check, demo, explain, look, migrate, replay, send, serve, store, verify
 from connector.cli.errors import Commands
 
 app = typer.Typer(
@@ -51,8 +51,15 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     act.pause,
     act.resume,
     verify.verify,
+    migrate.migrate,
 )
 """In the order of the help text: run and try, look, act."""
+STORE_COMMANDS: tuple[Callable[..., None], ...] = (store.copy,)
+"""`connector store …`."""
 
+_store = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Work on the store as a whole.")
 for _command in COMMANDS:
     app.command()(_command)
+for _command in STORE_COMMANDS:
+    _store.command()(_command)
+app.add_typer(_store, name="store")

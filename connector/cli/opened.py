@@ -1,91 +1,99 @@
-"""The configuration and the store as commands get at them; nothing here ever makes a store."""
+"""The store of a configuration as commands get at it, whichever database it is; nothing here ever makes a store."""
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from difflib import get_close_matches
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from connector.config import Config
-from connector.errors import StoreUnavailable, UsageError
+from connector.errors import UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-BUSY_MS = 5000
-"""How long a command waits for the writer of a running service."""
+T = TypeVar("T")
 
 
-def sqlite_file(config: Config) -> Path:
-    """Where the SQLite store lies or will lie. Raises `UsageError` for a store of another kind."""
+class OpenStore(Protocol):
+    """A store that a command changes, one short transaction after the other."""
+
+    def change(self, job: Callable[[Connection], T]) -> T:
+        """Runs a job in a transaction and commits it; what it raises undoes it. It may run more than once, as long as
+        nothing was committed. Keep it short: the service's own writes may wait meanwhile.
+        """
+        ...
+
+    def look(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query on the newest commit, and on one only."""
+        ...
+
+
+class Place(Protocol):
+    """Where a store lies, or will lie."""
+
+    def is_there(self) -> bool:
+        """Whether there is a store to look into. Raises `StoreUnavailable` when that cannot be told."""
+        ...
+
+    def looking(self) -> AbstractContextManager[Connection]:
+        """One consistent look, read-only."""
+        ...
+
+    def changing(self) -> AbstractContextManager[OpenStore]:
+        """A store to change."""
+        ...
+
+
+def place_of(config: Config) -> Place:
+    """Where the store of a configuration lies. Raises `UsageError` when what it needs is not installed."""
     path = config.store.file
-    if path is None:
-        raise UsageError("store.url: this version works with SQLite stores only; use sqlite:///data/connector.db")
-    return path
+    if path is not None:
+        from connector.cli.opened_sqlite import SqlitePlace
+
+        return SqlitePlace(path)
+    require_driver()
+    from connector.cli.opened_postgres import PostgresPlace
+
+    return PostgresPlace(config.store.url.get_secret_value())
 
 
-def store_file(config: Config) -> Path:
-    """The file of the store. Raises as `sqlite_file`, and `StoreUnavailable` when there is none yet."""
-    path = sqlite_file(config)
-    if not path.exists():
-        raise StoreUnavailable(f"no store yet at {path}: start `connector serve` once, it makes the store")
-    return path
+def require_driver() -> None:
+    """Raises `UsageError` when the libraries that PostgreSQL needs are not installed."""
+    if find_spec("psycopg") is None:
+        raise UsageError(
+            "store.url: PostgreSQL needs the Python module psycopg, which is not installed; "
+            "pip install 'hireflix-connector[postgres]', or `make install` in a checkout"
+        )
+
+
+def shown_place(config: Config) -> str:
+    """Where the store lies, for people: a path, or server and name without user and password."""
+    path = config.store.file
+    if path is not None:
+        return str(path)
+    require_driver()
+    from connector.cli.opened_postgres import shown
+
+    return shown(config.store.url.get_secret_value())
 
 
 def has_store(config: Config) -> bool:
-    """Whether there is a store to look into."""
-    path = config.store.file
-    return path is not None and path.exists()
+    """Whether there is a store to look into. Raises `StoreUnavailable` when that cannot be told."""
+    return place_of(config).is_there()
 
 
-@contextmanager
-def looking(config: Config) -> Iterator[Connection]:
+def looking(config: Config) -> AbstractContextManager[Connection]:
     """One consistent look at the store, read-only. Raises `StoreUnavailable`, `SchemaMismatch`, `UsageError`."""
-    with _connected(store_file(config), read_only=True) as connection:
-        connection.exec_driver_sql("BEGIN")
-        yield connection
-        connection.exec_driver_sql("ROLLBACK")
+    return place_of(config).looking()
 
 
-@contextmanager
-def changing(config: Config) -> Iterator[Connection]:
-    """A connection for `transaction`; raises as `looking`."""
-    with _connected(store_file(config), read_only=False) as connection:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_MS}")
-        yield connection
-
-
-@contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
-    """Commits at the end, or rolls back. Keep it short: the service's own writes wait meanwhile."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.exec_driver_sql("ROLLBACK")
-        raise
-    connection.exec_driver_sql("COMMIT")
-
-
-@contextmanager
-def _connected(path: Path, *, read_only: bool) -> Iterator[Connection]:
-    from sqlalchemy.exc import DBAPIError
-
-    from connector.store.sqlite import database
-
-    raw = database.connect(path, read_only=read_only)
-    try:
-        database.require_current(database.revision(raw))
-        with database.through_sqlalchemy(raw) as connection:
-            yield connection
-    except (sqlite3.Error, DBAPIError) as error:
-        raise StoreUnavailable(f"the store {path} cannot be used now: {database.words_of(error)}") from error
-    finally:
-        raw.close()
+def changing(config: Config) -> AbstractContextManager[OpenStore]:
+    """The store, to be changed; raises as `looking`."""
+    return place_of(config).changing()
 
 
 def require_known(name: str, known: Iterable[str], what: str = "sink") -> str:
@@ -99,5 +107,14 @@ def require_known(name: str, known: Iterable[str], what: str = "sink") -> str:
 
 
 def now() -> int:
-    """Epoch milliseconds."""
+    """Epoch milliseconds by this machine's clock."""
     return time.time_ns() // 1_000_000
+
+
+def now_in(connection: Connection) -> int:
+    """Epoch milliseconds by the clock that counts in a store: that of its server, if it has one."""
+    if connection.dialect.name == "sqlite":
+        return now()
+    from sqlalchemy import func, select
+
+    return int(connection.execute(select(func.extract("epoch", func.clock_timestamp()) * 1000)).scalar_one())

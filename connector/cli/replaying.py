@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import typer
 from sqlalchemy import Connection
 
 from connector.cli.listings import wanted_of
-from connector.cli.opened import changing, now, require_known, transaction
+from connector.cli.opened import OpenStore, changing, now_in, require_known
 from connector.cli.options import Replayable
 from connector.cli.terminal import console, counted, is_interactive
 from connector.config import Config, load
@@ -19,6 +20,8 @@ from connector.errors import UsageError
 from connector.store import replay
 from connector.store.plan import Directory, Target
 from connector.store.schema import DeliveryState
+
+T = TypeVar("T")
 
 PAUSE = 0.02
 """Seconds between chunks, so that a running service gets its turn."""
@@ -62,14 +65,14 @@ def run(path: Path | None, request: Request, *, yes: bool) -> None:
     config = load(path)
     if request.sink is not None:
         require_known(request.sink, config.sinks)
-    with changing(config) as connection:
+    with changing(config) as store:
         if request.is_of_events:
-            _replay_events(connection, config, request, yes=yes)
+            _replay_events(store, config, request, yes=yes)
         else:
-            _replay_deliveries(connection, config, request, yes=yes)
+            _replay_deliveries(store, config, request, yes=yes)
 
 
-def _replay_deliveries(connection: Connection, config: Config, request: Request, *, yes: bool) -> None:
+def _replay_deliveries(store: OpenStore, config: Config, request: Request, *, yes: bool) -> None:
     wanted = wanted_of(
         config,
         request.since,
@@ -81,19 +84,21 @@ def _replay_deliveries(connection: Connection, config: Config, request: Request,
         event=request.event,
         states=request.states,
     )
-    found = replay.find(connection, wanted, {name: entry.cls.state for name, entry in config.sinks.items()})
+    kinds = {name: entry.cls.state for name, entry in config.sinks.items()}
+    found = store.look(lambda connection: replay.find(connection, wanted, kinds))
     total = len(found.dead) + len(found.repeat)
     for (sink, state), count in sorted(found.counts.items()):
         print(f"  {sink}: {count} {state}")
     if not _agreed(total, "delivery", "deliveries", yes=yes):
         return
-    counts: list[int] = []
-    _in_chunks(connection, found.dead, lambda ids: counts.append(replay.revive(connection, ids, now())))
-    _in_chunks(connection, found.repeat, lambda ids: counts.append(replay.repeat(connection, ids, now())))
+    counts = [
+        *_in_chunks(store, found.dead, lambda connection, ids: replay.revive(connection, ids, now_in(connection))),
+        *_in_chunks(store, found.repeat, lambda connection, ids: replay.repeat(connection, ids, now_in(connection))),
+    ]
     print(f"{counted(sum(counts), 'delivery waits', 'deliveries wait')} again; `connector status` shows how it goes")
 
 
-def _replay_events(connection: Connection, config: Config, request: Request, *, yes: bool) -> None:
+def _replay_events(store: OpenStore, config: Config, request: Request, *, yes: bool) -> None:
     if request.ids or request.sink is not None:
         raise UsageError(
             f"--state {request.state} is about events; it goes with --event, --interview, --position, --since, --until"
@@ -107,16 +112,23 @@ def _replay_events(connection: Connection, config: Config, request: Request, *, 
         interview=request.interview,
         position=request.position,
     )
-    seqs = replay.find_events(connection, wanted)
+    seqs = store.look(lambda connection: replay.find_events(connection, wanted))
     if not _agreed(len(seqs), "event", "events", yes=yes):
         return
-    result = replay.ReadAgain()
     directory = directory_of(config)
-    _in_chunks(connection, seqs, lambda part: replay.read_again(connection, part, directory, now(), result))
+    results = _in_chunks(store, seqs, lambda connection, part: _read_again(connection, part, directory))
+    applied, repeats, still = (sum(counts) for counts in zip(*results, strict=True))
     print(
-        f"{counted(result.applied, 'event', 'events')} applied, {result.repeats} repeated one that was known, "
-        f"{result.still} still not understood by this version"
+        f"{counted(applied, 'event', 'events')} applied, {repeats} repeated one that was known, "
+        f"{still} still not understood by this version"
     )
+
+
+def _read_again(connection: Connection, seqs: Sequence[int], directory: Directory) -> tuple[int, int, int]:
+    """How many events were applied, repeated another, are still not understood."""
+    result = replay.ReadAgain()
+    replay.read_again(connection, seqs, directory, now_in(connection), result)
+    return result.applied, result.repeats, result.still
 
 
 def directory_of(config: Config) -> Directory:
@@ -140,12 +152,17 @@ def _agreed(total: int, one: str, many: str, *, yes: bool) -> bool:
     return True
 
 
-def _in_chunks(connection: Connection, ids: Sequence[int], work: Callable[[Sequence[int]], None]) -> None:
-    """One short transaction per chunk, with a progress bar when there are many."""
+def _in_chunks(store: OpenStore, ids: Sequence[int], work: Callable[[Connection, Sequence[int]], T]) -> list[T]:
+    """One short transaction per chunk, with a progress bar when there are many; what each of them came to."""
+    results = []
     for part in _progress([ids[start : start + replay.CHUNK] for start in range(0, len(ids), replay.CHUNK)]):
-        with transaction(connection):
-            work(part)
+        results.append(_change(store, part, work))
         time.sleep(PAUSE)
+    return results
+
+
+def _change(store: OpenStore, part: Sequence[int], work: Callable[[Connection, Sequence[int]], T]) -> T:
+    return store.change(lambda connection: work(connection, part))
 
 
 def _progress(parts: Sequence[Sequence[int]]) -> Iterator[Sequence[int]]:

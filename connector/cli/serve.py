@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from connector.cli import options as o
 from connector.errors import UsageError
+from connector.role import Role
 
 if TYPE_CHECKING:
     from connector.config import Config
-
-
-class Role(StrEnum):
-    """What a process does."""
-
-    ALL = "all"
-    RECEIVER = "receiver"
-    WORKER = "worker"
 
 
 RoleOption = Annotated[Role, typer.Option("--role", help="receiver and worker share a store with other processes.")]
@@ -32,21 +25,22 @@ def serve(config: o.ConfigOption = None, role: RoleOption = Role.ALL) -> None:
     loaded = load(config)
     _require_servable(loaded, role)
     settings = ensure_secret(loaded)
-    _run(settings, new_secret=not loaded.hireflix.webhook_secrets)
+    _run(settings, role, new_secret=not loaded.hireflix.webhook_secrets)
 
 
 def _require_servable(settings: Config, role: Role) -> None:
-    from connector.cli.opened import sqlite_file
-
-    sqlite_file(settings)
-    if role is not Role.ALL:
+    if settings.store.file is None:
+        missing = [name for name in ("psycopg", "procrastinate") if find_spec(name) is None]
+        if missing:
+            raise UsageError("store.url names a PostgreSQL database: install the package with its extra [postgres]")
+    elif role is not Role.ALL:
         raise UsageError(
             f"--role {role} needs a store that several processes share; a SQLite store belongs to one process: "
             "leave --role away"
         )
 
 
-def _run(settings: Config, *, new_secret: bool) -> None:
+def _run(settings: Config, role: Role, *, new_secret: bool) -> None:
     from connector import app, logs
     from connector.cli.banner import banner, secrets_of, warn
 
@@ -54,7 +48,7 @@ def _run(settings: Config, *, new_secret: bool) -> None:
     warn(settings)
 
     async def tell(base: str) -> None:
-        print(banner(settings, base, new_secret=new_secret), flush=True)
+        print(banner(settings, base, role, new_secret=new_secret), flush=True)
         app.spare_the_collector()
 
-    app.run(lambda: app.serve(settings, secrets_of(settings), tell))
+    app.run(lambda: app.serve(settings, secrets_of(settings), tell, role=role))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from connector.cli.opened import looking, now
+from connector.cli.opened import looking, now_in
 from connector.cli.terminal import counted, safe, show_json, show_table
 from connector.cli.times import lasting, shown
 from connector.config import load
+from connector.store.presence import Process
 from connector.store.status import SinkStatus, SourceStatus, status
 
 
@@ -17,7 +18,7 @@ def show_status(path: Path | None, *, as_json: bool) -> None:
     """Prints the status. Raises `StoreError` when the store cannot be read, and for nothing else."""
     config = load(path)
     with looking(config) as connection:
-        found = status(connection, now(), list(config.sinks))
+        found = status(connection, now_in(connection), list(config.sinks))
     if as_json:
         show_json(found)
         return
@@ -25,6 +26,9 @@ def show_status(path: Path | None, *, as_json: bool) -> None:
     for line in _source_lines(found.source, zone):
         print(line)
     show_table([_cells(sink, zone) for sink in found.sinks], empty="No sink yet.")
+    if found.processes:
+        print()
+        show_table([_process_cells(each, found.sinks, zone) for each in found.processes], empty="")
     for sink in found.sinks:
         for advice in _advice(sink, zone):
             print(safe(f"{sink.name}: {advice}"))
@@ -53,6 +57,19 @@ def _cells(sink: SinkStatus, zone: ZoneInfo) -> dict[str, object]:
         "DELIVERED": sink.delivered,
         "LAST DELIVERED": shown(sink.last_delivered_at, zone),
         "WHY": sink.reason,
+    }
+
+
+def _process_cells(process: Process, sinks: Sequence[SinkStatus], zone: ZoneInfo) -> dict[str, object]:
+    """One process, with the sinks that it has now and until when."""
+    held = [f"{sink.name} until {shown(sink.lease_until, zone)}" for sink in sinks if sink.worker == process.name]
+    return {
+        "PROCESS": process.name,
+        "ROLE": process.role,
+        "STATE": process.state,
+        "SINCE": shown(process.started_at, zone),
+        "SEEN": shown(process.seen_at, zone),
+        "HOLDS": ", ".join(held),
     }
 
 

@@ -26,6 +26,9 @@ class Section(BaseModel):
 class ServerSettings(Section):
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 = every address of this machine.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 = any free one.")
+    worker_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Port for health and metrics of a worker; none = it opens no port."
+    )
     trusted_hosts: list[TrustedHost] = Field(
         default=[], description="What the Host header of requests may say; none = anything."
     )
@@ -61,6 +64,9 @@ class DeliverySettings(Section):
         default=1_209_600, gt=0, description="Seconds after which a delivery that keeps failing becomes a dead letter."
     )
     probe_interval: float = Field(default=300, gt=0, description="Seconds between probes of a sink that paused itself.")
+    lease: float = Field(
+        default=15, ge=1, description="Seconds after which another worker takes over the sinks of one that died."
+    )
     stop_timeout: float = Field(default=20, ge=0, description="Seconds that a running batch may take when we stop.")
 
 

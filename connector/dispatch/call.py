@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -25,7 +25,7 @@ log = structlog.get_logger("connector.dispatch")
 
 
 class Caller:
-    """Calls one sink, and closes it at the end."""
+    """Calls one sink, and closes it at the end. `before` may raise `LeaseLost` at the last moment."""
 
     def __init__(self, sink: Sink[Any], store: Store, clock: Clock, meter: Meter, stays: Stays) -> None:
         self._sink = sink
@@ -34,6 +34,7 @@ class Caller:
         self._meter = meter
         self._stays = stays
         self._opened = False
+        self.before: Callable[[], None] = lambda: None
 
     async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
         """Hands the batch over. Raises `LeaseLost` and `StoreUnavailable`; all else that goes wrong is an answer."""
@@ -43,6 +44,7 @@ class Caller:
             batch = await self._batch(claimed, deliveries)
             async with asyncio.timeout(sink.timeout):
                 await self._open()
+                self.before()
                 result = await sink.deliver(batch, context)
         except SinkBroken as error:
             return error

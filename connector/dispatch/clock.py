@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -32,3 +33,13 @@ class SystemClock:
         except TimeoutError:
             return False
         return True
+
+
+class SharedClock(SystemClock):
+    """The clock that all processes on a store agree on; `tell` tells its epoch milliseconds."""
+
+    def __init__(self, tell: Callable[[], int]) -> None:
+        self._tell = tell
+
+    def now(self) -> int:
+        return self._tell()

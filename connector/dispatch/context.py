@@ -57,7 +57,11 @@ class LaneContext:
             await self.close(wait.bucket, wait.seconds)
 
     async def close(self, bucket: str, seconds: float) -> None:
-        await self._store.write(lambda connection: tokens.close(connection, bucket, seconds, self._clock.now()))
+        def job(connection: Connection) -> None:
+            leases.require(connection, self._lease)
+            tokens.close(connection, bucket, seconds, self._clock.now())
+
+        await self._store.write(job)
 
     async def remember(self, remembered: Mapping[str, Note | None]) -> None:
         def job(connection: Connection) -> None:

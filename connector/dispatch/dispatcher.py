@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -14,7 +14,7 @@ from connector.errors import StoreUnavailable
 from connector.logs import place_of
 from connector.route import Routes
 from connector.sink import Sink
-from connector.store import fill, leases, status
+from connector.store import claim, fill, leases, status
 
 SWEEP_SECONDS = 1.0
 """What another process did (a replay, a resume) is noticed within this time."""
@@ -32,8 +32,14 @@ FILL_PAUSE = 0.05
 log = structlog.get_logger("connector.dispatch")
 
 
+Hint = Callable[[Iterable[str]], bool]
+"""Tells some process that shares the store to look after these sinks; `False` when it can tell none."""
+
+
 class Dispatcher:
-    """Runs one lane per sink. `types` maps each sink to its type, `formerly` a renamed sink to its old name."""
+    """Runs one lane per sink. `types` maps each sink to its type, `formerly` a renamed sink to its old name; `hint`
+    spreads what is left lying over all processes that share the store.
+    """
 
     def __init__(
         self,
@@ -43,6 +49,7 @@ class Dispatcher:
         *,
         types: Mapping[str, str],
         formerly: Mapping[str, str],
+        hint: Hint | None = None,
     ) -> None:
         self.lanes = {sink.name: Lane(sink, shared, routes.staying(sink.name)) for sink in sinks}
         self._sinks = sinks
@@ -50,6 +57,8 @@ class Dispatcher:
         self._shared = shared
         self._types = types
         self._formerly = formerly
+        self._hint = hint
+        self._left_lying: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._helpers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
@@ -57,7 +66,10 @@ class Dispatcher:
         self._alerted_at = 0
 
     async def start(self) -> None:
-        """Takes over the sinks and starts their lanes. The caller holds the store for itself alone."""
+        """Starts the lanes. On a store of one process, which the caller holds, it takes over all sinks first.
+
+        Raises `StoreUnavailable`.
+        """
         await self._shared.store.write(self._set_up)
         self._tasks = [asyncio.create_task(lane.run(), name=f"lane {name}") for name, lane in self.lanes.items()]
         self._helpers = [asyncio.create_task(self._sweep()), asyncio.create_task(self.fill())]
@@ -91,10 +103,9 @@ class Dispatcher:
         for name, formerly in self._formerly.items():
             fill.rename(connection, formerly, name)
         leases.register(connection, self._types)
-        for name in self.lanes:
+        for name in self.lanes if not self._shared.store.shared else ():
             leases.acquire(connection, name, self._shared.owner, now, by_force=True)
         leases.probe_all(connection, list(self.lanes))
-        fill.restart(connection)
 
     async def fill(self) -> None:
         """Fills the state sinks that need it, a little at a time; the store's absence is waited for."""
@@ -115,25 +126,45 @@ class Dispatcher:
                 return
 
     async def _fill_one(self, sink: Sink[Any]) -> None:
-        digest = self._routes.digest(sink.name)
-        row = await self._shared.store.read(lambda connection: leases.row(connection, sink.name))
-        if not fill.needs_filling(row, sink.destination, digest):
-            return
-        while await self._fill_chunk(sink.name):
+        while await self._fill_chunk(sink):
             self.wake([sink.name])
             await self._shared.clock.wait(self._stopping, FILL_PAUSE)
-        await self._shared.store.write(lambda connection: fill.filled(connection, sink.name, sink.destination, digest))
 
-    async def _fill_chunk(self, name: str) -> bool:
-        now = self._shared.clock.now()
-        return await self._shared.store.write(lambda connection: fill.fill_chunk(connection, name, self._routes, now))
+    async def _fill_chunk(self, sink: Sink[Any]) -> bool:
+        name, destination, now = sink.name, sink.destination, self._shared.clock.now()
+        return await self._shared.store.write(
+            lambda connection: fill.fill_chunk(connection, name, destination, self._routes, now)
+        )
 
     async def _sweep(self) -> None:
-        """Wakes every lane now and then: a hint may be lost, and other processes give none."""
+        """Wakes the lanes of sinks with something due now and then: a hint may be lost, and people give none."""
+        is_away = False
         while not self._stopping.is_set():
             await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
-            self.wake(self.lanes)
-            await self._alert()
+            try:
+                due = await self._shared.store.read(self._due)
+                await self._alert()
+            except StoreUnavailable as error:
+                if not is_away:
+                    log.warning("the store is away, deliveries wait", reason=str(error))
+                is_away = True
+            else:
+                if is_away:
+                    log.info("the store is back")
+                is_away = False
+                self._rouse(due)
+
+    def _due(self, connection: Connection) -> set[str]:
+        return set(claim.due_sinks(connection, self._shared.owner, self._shared.clock.now()))
+
+    def _rouse(self, due: set[str]) -> None:
+        """Has some worker look after each sink; our own lanes after what still lies there at the next look."""
+        mine = due & set(self.lanes)
+        again = mine & self._left_lying
+        self._left_lying = mine - again
+        if self._hint is None or not self._hint(self._left_lying):
+            again = mine
+        self.wake(again)
 
     async def _alert(self) -> None:
         """Says once that a state sink has been out of step for long, and once that it is not any more."""
@@ -141,10 +172,7 @@ class Dispatcher:
         if now - self._alerted_at < ALERT_EVERY * 1000:
             return
         self._alerted_at = now
-        try:
-            found = await self._shared.store.look(lambda connection: status.sinks(connection, now, list(self.lanes)))
-        except StoreUnavailable:
-            return
+        found = await self._shared.store.look(lambda connection: status.sinks(connection, now, list(self.lanes)))
         late = {each.name for each in found if each.oldest_age_seconds > OUT_OF_STEP and each.state != "paused"}
         late &= {sink.name for sink in self._sinks if sink.state}
         for name in sorted(late - self._late):

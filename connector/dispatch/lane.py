@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection
 
+from connector.backoff import FAILURES_BEFORE_REST
 from connector.dispatch import load, rules
 from connector.dispatch.call import Caller
 from connector.dispatch.clock import Clock
-from connector.dispatch.holding import Holding
+from connector.dispatch.holding import Holding, Seen
 from connector.dispatch.load import Stays
+from connector.dispatch.look import Look, Looker, costed
 from connector.dispatch.meter import Meter
 from connector.dispatch.rules import NO_REST, Answer, Failure, Policy, Rest
 from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
 from connector.logs import place_of
-from connector.sink import Delivery, Sink
-from connector.store import claim, leases, settle, tokens
+from connector.sink import Sink
+from connector.store import settle
 from connector.store.claim import Claim
 from connector.store.leases import Lease
 from connector.store.settle import Settlement
 from connector.store.store import Store
-
-T = TypeVar("T")
 
 BUSY_REST = 0.25
 """Seconds that a lane leaves the machine to the receiver after each look in hot times: a look costs as much as a
@@ -41,6 +39,8 @@ limit in seconds.
 """
 FAULT_REST = 5.0
 """Seconds that a lane rests after a fault of its own."""
+MOVED_REST = 0.05
+"""Seconds after which a lane looks again when others changed what it had found."""
 STORE_REST = 1.0
 """Seconds between attempts to settle while the store takes no writes."""
 CLOSE_SECONDS = 5.0
@@ -60,16 +60,6 @@ class Shared:
     policy: Policy = field(default_factory=Policy)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What one look at the store found: rows to call with, or when to look again (epoch milliseconds)."""
-
-    claim: Claim | None = None
-    deliveries: tuple[Delivery, ...] = ()
-    look_at: int | None = None
-    paused: str | None = None
-
-
 class Lane:
     """Delivers for one sink. `step` does one call at most; `run` goes on until `stop`.
 
@@ -80,18 +70,18 @@ class Lane:
         self.sink = sink
         self.name = sink.name
         self._shared = shared
-        self._stays = stays
         self._store = shared.store
         self._clock = shared.clock
+        self._holding = Holding(sink.name, shared.store, shared.clock, shared.owner, shared.policy.lease)
+        self._looker = Looker(sink, self._holding, lambda: shared.store.instance, stays)
         self._caller = Caller(sink, shared.store, shared.clock, shared.meter, stays)
-        self._holding = Holding(sink.name, shared.store, shared.clock, shared.owner)
+        self._caller.before = self._holding.require_time
         self._failures = 0
         self._rest = NO_REST
         """The destination is down; a person may end it."""
         self._break = NO_REST
         """A moment for others, or after a fault of our own; nobody ends it."""
         self._was_full = False
-        self._bucket: str | None = None
         self._alerted: str | None = None
         self._stopping = False
         self._wake = asyncio.Event()
@@ -138,21 +128,46 @@ class Lane:
         now = self._clock.now()
         if self._break.holds(now):
             return self._break.until
-        if self._rest.holds(now) and not await self._store.read(self._was_resumed):
+        await self._holding.keep()
+        if self._rest.holds(now) and not await self._store.read(self._looker.was_resumed):
             self._yield()
-            return self._rest.until
+            return self._holding.next_renewal(self._rest.until)
         await self._gather()
         now = self._clock.now()
-        look, cost = await self._store.read(lambda connection: _costed(lambda: self._look(connection, now)))
+        look, cost = await self._store.read(lambda connection: costed(lambda: self._looker.look(connection, now)))
         if self._stopping:
             return None
         self._was_full = look.claim is not None and load.row_count(look.claim) >= self.sink.max_batch
         if look.claim is None:
             self._yield(cost)
+            return await self._idle(look)
+        return await self._deliver(look, look.claim, now)
+
+    async def _idle(self, look: Look) -> int | None:
+        """Gives the sink back when nothing will be due soon, and then looks once more: another worker that was told
+        of something new in that moment went away, because we had the sink.
+        """
+        if look.is_taken:
+            self._holding.drop()
+            return None
+        if not self._holding.is_owner:
             return look.look_at
-        lease = await self._holding.mark(look.claim, state_sink=self.sink.state)
+        if look.look_at is not None and self._holding.is_worth_keeping(look.look_at):
+            return self._holding.next_look(look.look_at)
+        await self._holding.release()
+        return self._clock.now()
+
+    async def _deliver(self, look: Look, claimed: Claim, now: int) -> int:
+        """Makes the call that a look asks for, if the sink is ours or can be had."""
+        owned_before = self._holding.is_owner
+        if not owned_before and self._holding.is_left(look.seen):
+            await self._holding.take(look.seen)
+            return now  # whoever left it may have written until now, so look again
+        lease = await self._holding.mark(claimed, look.seen, state_sink=self.sink.state)
         if lease is None:
-            return now + int(STORE_REST * 1000)
+            return now + int((MOVED_REST if self._store.shared else STORE_REST) * 1000)
+        if self._store.shared and not owned_before:
+            self._failures = FAILURES_BEFORE_REST if look.failing else 0
         await self._call(lease, look, now)
         self._yield()
         return self._clock.now()
@@ -165,61 +180,42 @@ class Lane:
         seconds = min(LOOK_SHARE * cost, LOOK_REST) if cost > LOOK_DEAR else 0.0
         self._break = Rest.of(self._clock.now(), max(seconds, BUSY_REST if is_hot else 0.0))
 
-    def _was_resumed(self, connection: Connection) -> bool:
-        """Whether a person ended the rest of this sink."""
-        return bool(leases.row(connection, self.name).rest_until == 0)
-
     async def _gather(self) -> None:
         """Waits for company when a burst has begun; a batch that was full needs none."""
         gather = self.sink.gather
         if gather is None or self._was_full:
             return
-        if not await self._store.read(lambda connection: self._is_burst(connection, gather.above)):
+        seen = await self._store.read(lambda c: self._looker.burst(c, self._clock.now(), gather.above))
+        if seen is None or not await self._owns(seen):
             return
         until = self._clock.now() + int(gather.at_most * 1000)
+        count = await self._count_due()
         while (left := (until - self._clock.now()) / 1000) > 0 and not self._stopping:
             self._wake.clear()
             if not await self._clock.wait(self._wake, min(gather.quiet, left)):
-                return
+                before, count = count, await self._count_due()
+                if count == before:
+                    return
 
-    def _is_burst(self, connection: Connection, above: int) -> bool:
-        if leases.row(connection, self.name).paused is not None:
-            return False
-        return claim.count_due(connection, self.name, self._clock.now(), above + 1) > above
+    async def _owns(self, seen: Seen) -> bool:
+        """Whether the sink is ours, or became ours, so that nobody else gathers for it too."""
+        return not self._store.shared or self._holding.is_owner or await self._holding.take(seen)
 
-    def _look(self, connection: Connection, now: int) -> _Look:
-        row = leases.row(connection, self.name)
-        if row.paused is not None and (row.paused != "broken" or row.probe_at > now):
-            return _Look(look_at=row.probe_at, paused=row.paused)
-        if self._bucket is not None and (opens_at := tokens.opens_at(connection, self._bucket)) > now:
-            return _Look(look_at=opens_at)
-        claimed = self._claim(connection, row, now)
-        if claimed is None:
-            return _Look(look_at=claim.next_due(connection, self.name))
-        max_age = self.sink.max_age
-        late_before = None if max_age is None else now - int(max_age * 1000)
-        deliveries = load.deliveries_of(
-            connection,
-            claimed.works,
-            self._store.instance,
-            events=not self.sink.state,
-            late_before=late_before,
-            stays=self._stays,
-        )
-        return _Look(claimed, deliveries, paused=row.paused)
+    async def _count_due(self) -> int:
+        """How much company there is: on a shared store nobody need have told us. 0 = those who come tell."""
+        if not self._store.shared:
+            return 0
+        limit = self.sink.max_batch + 1
+        return await self._store.read(lambda c: self._looker.count_due(c, self._clock.now(), limit))
 
-    def _claim(self, connection: Connection, row: Any, now: int) -> Claim | None:
-        if self.sink.state:
-            return load.claim_states(connection, row, now, self.sink.max_batch)
-        return load.claim_messages(connection, self.name, now, self.sink.max_batch, self.sink.crowds)
-
-    async def _call(self, lease: Lease, look: _Look, started_at: int) -> None:
+    async def _call(self, lease: Lease, look: Look, started_at: int) -> None:
         assert look.claim is not None
         try:
-            with self._holding.renewing():
+            async with self._holding.renewing():
                 answer = await self._caller.call(lease, look.claim, look.deliveries)
         except LeaseLost:
             log.warning("lease lost, batch dropped", sink=self.name)
+            self._holding.drop()
             return
         try:
             await self._conclude(lease, look, answer, started_at)
@@ -232,7 +228,7 @@ class Lane:
             log.warning("sink answered what cannot be kept", sink=self.name, error=place_of(error))
             await self._conclude(lease, look, Failure("unusable answer"), started_at)
 
-    async def _conclude(self, lease: Lease, look: _Look, answer: Answer, started_at: int) -> None:
+    async def _conclude(self, lease: Lease, look: Look, answer: Answer, started_at: int) -> None:
         """Settles one answer, then learns from it."""
         assert look.claim is not None
         settlement = rules.settlement_of(look.claim, answer, started_at, self._clock.now(), self._shared.policy)
@@ -247,13 +243,13 @@ class Lane:
         if not await self._settle(lease, settlement):
             return
         self._failures, self._rest = failures, rest
-        self._bucket = answer.bucket if isinstance(answer, Wait) and self.sink.state else None
+        self._looker.bucket = answer.bucket if isinstance(answer, Wait) and self.sink.state else None
         self._tell(answer, look)
         if settlement.dead:
             self._tell_dead([reason for _, reason in settlement.dead])
         self._shared.meter.settled(self.name, look.claim.works, answer, settlement)
 
-    def _tell(self, answer: Answer, look: _Look) -> None:
+    def _tell(self, answer: Answer, look: Look) -> None:
         """One alert for each reason that a destination is broken, and a word when it works again."""
         if isinstance(answer, SinkBroken):
             if look.paused is None or answer.reason != self._alerted:
@@ -288,9 +284,3 @@ class Lane:
                 return False
             else:
                 return True
-
-
-def _costed(work: Callable[[], T]) -> tuple[T, float]:
-    """A result and the seconds of work that its thread had with it; waiting for others does not count."""
-    before = time.thread_time()
-    return work(), time.thread_time() - before

@@ -12,7 +12,7 @@ from connector.backoff import WINDOW_SECONDS, delay, lane_rest
 from connector.errors import SinkBroken, Wait
 from connector.sink import Delivered, Outcome, Rejected, Result, RetryLater
 from connector.store.claim import Claim, Work
-from connector.store.leases import Pause
+from connector.store.leases import LEASE_SECONDS, Pause
 from connector.store.settle import Again, Attempt, Retry, Settlement
 
 REASON_LENGTH = 100
@@ -46,6 +46,7 @@ class Policy:
 
     window: float = WINDOW_SECONDS
     probe: float = PROBE_SECONDS
+    lease: float = LEASE_SECONDS
     random: Callable[[float, float], float] = uniform
 
 

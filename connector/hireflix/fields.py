@@ -15,6 +15,8 @@ from msgspec import UNSET, UnsetType
 
 from connector.interview import Value
 
+LENGTH_MAX = 200
+"""Characters of an interview's or a position's id and of an event's name."""
 _SECONDS_BELOW = 10**11
 _DATE_END = 2**63  # what a database keeps as an integer
 _TIME_END = 253_402_300_800_000  # the year 10000: nothing behind us can show such a time
@@ -68,6 +70,12 @@ def as_text(value: Any) -> Any:
 
 def _identifier(value: Any) -> Value | UnsetType:
     return _text(as_text(value))
+
+
+def _position(value: Any) -> Value | UnsetType:
+    """An id that notes are found by, and so must fit an index."""
+    found = _identifier(value)
+    return UNSET if type(found) is str and len(found) > LENGTH_MAX else found
 
 
 def _flag(value: Any) -> Value | UnsetType:
@@ -132,7 +140,7 @@ _PLAIN: _Readers = (
     ("thumbnail", "thumbnail_url", _text),
 )
 _GROUPS: tuple[tuple[str, _Readers], ...] = (
-    ("position", (("id", "position_id", _identifier), ("name", "position_name", _text))),
+    ("position", (("id", "position_id", _position), ("name", "position_name", _text))),
     (
         "candidate",
         (

@@ -16,11 +16,9 @@ from typing import Any
 import msgspec
 
 from connector.hireflix import EVENT_NAMES
-from connector.hireflix.fields import as_text, epoch_ms, fields_of
+from connector.hireflix.fields import LENGTH_MAX, as_text, epoch_ms, fields_of
 from connector.interview import Value
 
-LENGTH_MAX = 200
-"""Characters of an interview id and of an event name."""
 AHEAD_MAX = 24 * 3600 * 1000
 """Milliseconds that an event's date may lie ahead of its receipt and still be believed."""
 

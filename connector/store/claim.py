@@ -126,6 +126,25 @@ def count_due(connection: Connection, name: str, now: int, limit: int) -> int:
     return int(connection.execute(select(func.count()).select_from(rows), {"sink": name}).scalar_one())
 
 
+def due_sinks(connection: Connection, owner: str, now: int) -> list[str]:
+    """Sinks with something to do that no other worker is at: neither paused nor resting, the lease free, over or ours.
+
+    One probe of an index for each sink, however much is pending, unless all of it waits for later.
+    """
+    is_free = or_(sink.c.lease_owner.is_(None), sink.c.lease_owner == owner, sink.c.lease_until < now)
+    is_active = or_(sink.c.paused.is_(None), and_(sink.c.paused == "broken", sink.c.probe_at <= now))
+    first = (
+        select(delivery.c.id)
+        .outerjoin(bucket, bucket.c.name == delivery.c.bucket)
+        .where(delivery.c.sink == sink.c.name, PENDING, delivery.c.not_before <= now, _opens_at() <= now, ~_held_back())
+        .limit(1)
+        .correlate(sink)
+        .scalar_subquery()  # as a join the database may choose to read all that is pending
+    )
+    statement = select(sink.c.name).where(is_free, is_active, sink.c.rest_until <= now, first.is_not(None))
+    return list(connection.execute(statement.order_by(sink.c.name)).scalars())
+
+
 def next_due(connection: Connection, name: str) -> int | None:
     """When the first row of a sink is due by time or by its bucket; `None` when nothing is pending.
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from connector.event import decode, stage_of
 from connector.route import Routes
+from connector.store import leases
 from connector.store.plan import FILL_PRIORITY, entered_by, entered_text, score_of
 from connector.store.schema import attempt, delivery, interview, note, sink
 
@@ -21,28 +22,44 @@ def needs_filling(row: Any, destination: str, digest: str) -> bool:
     return bool(row.destination != destination or row.routes != digest)
 
 
-def restart(connection: Connection) -> None:
-    """Fills that were under way begin again: the routes may have changed, and a row delivered twice is the same row."""
-    connection.execute(update(sink).values(filled_to=None))
+def fill_chunk(connection: Connection, name: str, destination: str, routes: Routes, now: int) -> bool:
+    """Lets the next interviews enter a sink and be delivered; `False` when nothing is left, which is remembered.
 
-
-def fill_chunk(connection: Connection, name: str, routes: Routes, now: int) -> bool:
-    """Lets the next interviews enter and be delivered. `False` when there are none left."""
-    rows = _next_interviews(connection, name)
-    if not rows:
+    Several processes may fill the same sink: they take turns at its row and share the work. A fill that was
+    interrupted goes on, unless destination or routes are others by now.
+    """
+    row = leases.lock(connection, name)
+    digest = routes.digest(name)
+    goal = f"{digest}\t{destination}\t"
+    if not needs_filling(row, destination, digest):
+        _filled_to(connection, name, row, None)
         return False
+    after = row.filled_to[len(goal) :] if (row.filled_to or "").startswith(goal) else ""
+    rows = _next_interviews(connection, after)
+    if not rows:
+        filled(connection, name, destination, digest)
+        return False
+    _let_enter(connection, name, rows, routes, now)
+    _filled_to(connection, name, row, goal + rows[-1].id)
+    return True
+
+
+def _let_enter(connection: Connection, name: str, rows: Sequence[Any], routes: Routes, now: int) -> None:
     there = [row.id for row in rows if name in entered_by(row.entered)]
     joining = [row for row in rows if name not in entered_by(row.entered) and _enters(row, name, routes)]
     chosen = [*there, *(row.id for row in joining)]
     if chosen:
         connection.execute(insert(delivery), [_delivery(id_, name, now) for id_ in chosen])
     _put_entered(connection, [(row.id, [*entered_by(row.entered), name]) for row in joining])
-    connection.execute(update(sink).where(sink.c.name == name).values(filled_to=rows[-1].id))
-    return True
 
 
-def _next_interviews(connection: Connection, name: str) -> Sequence[Any]:
-    after = connection.execute(select(sink.c.filled_to).where(sink.c.name == name)).scalar_one()
+def _filled_to(connection: Connection, name: str, row: Any, progress: str | None) -> None:
+    if row.filled_to != progress:
+        connection.execute(update(sink).where(sink.c.name == name).values(filled_to=progress))
+
+
+def _next_interviews(connection: Connection, after: str) -> Sequence[Any]:
+    """Locked where the database has row locks, so that a receiver's entry and ours do not undo each other."""
     columns = (
         interview.c.id,
         interview.c.state,
@@ -50,8 +67,8 @@ def _next_interviews(connection: Connection, name: str) -> Sequence[Any]:
         interview.c.position_name,
         interview.c.entered,
     )
-    following = select(*columns).where(interview.c.id > (after or "")).order_by(interview.c.id).limit(CHUNK)
-    return connection.execute(following).all()
+    following = select(*columns).where(interview.c.id > after).order_by(interview.c.id).limit(CHUNK)
+    return connection.execute(following.with_for_update()).all()
 
 
 def entered(connection: Connection, name: str, after: str, limit: int) -> Sequence[Any]:
@@ -94,14 +111,16 @@ def rename(connection: Connection, formerly: str, name: str) -> None:
 
     Does nothing when there is no such sink any more, or when the new name has a history of its own.
     """
-    known = set(connection.execute(select(sink.c.name).where(sink.c.name.in_([formerly, name]))).scalars())
+    names = select(sink.c.name).where(sink.c.name.in_([formerly, name])).with_for_update()
+    known = set(connection.execute(names).scalars())
     if known != {formerly}:
         return
     connection.execute(update(sink).where(sink.c.name == formerly).values(name=name, lease_owner=None))
     for table in (note, delivery, attempt):
         connection.execute(update(table).where(table.c.sink == formerly).values(sink=name))
     listed = interview.c.entered.contains(formerly, autoescape=True)
-    rows = connection.execute(select(interview.c.id, interview.c.entered).where(listed)).all()
+    those = select(interview.c.id, interview.c.entered).where(listed).order_by(interview.c.id).with_for_update()
+    rows = connection.execute(those).all()
     _put_entered(connection, [(row.id, _renamed(entered_by(row.entered), formerly, name)) for row in rows])
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Column, Connection, or_, select, update
 
 from connector.errors import LeaseLost
-from connector.store.portable import insert_new
+from connector.store.portable import insert_new, storable
 from connector.store.schema import sink
 
 LEASE_SECONDS = 15.0
@@ -29,30 +29,56 @@ def register(connection: Connection, sinks: Mapping[str, str]) -> None:
     """Adds rows for sinks (name -> type) that have none yet and notes changed types; an empty destination means: never
     filled.
     """
-    rows = [{"name": name, "type": kind, "destination": "", "routes": ""} for name, kind in sinks.items()]
+    rows = [{"name": name, "type": kind, "destination": "", "routes": ""} for name, kind in sorted(sinks.items())]
     insert_new(connection, sink, rows, ["name"])
     for name, kind in sinks.items():
         connection.execute(update(sink).where(sink.c.name == name, sink.c.type != kind).values(type=kind))
 
 
-def acquire(connection: Connection, name: str, owner: str, now: int, *, by_force: bool = False) -> Lease | None:
-    """Takes or renews the lease; `None` when another owner holds it. A new owner gets a higher fence.
+def acquire(
+    connection: Connection,
+    name: str,
+    owner: str,
+    now: int,
+    *,
+    by_force: bool = False,
+    seen_fence: int | None = None,
+    seconds: float = LEASE_SECONDS,
+) -> Lease | None:
+    """Takes or renews the lease for so many seconds; `None` when another owner holds it. A new owner gets a higher
+    fence.
 
-    `by_force` takes it from whoever holds it, the same name included: that may be an earlier process.
+    `by_force` takes it from whoever holds it, the same name included: that may be an earlier process. `seen_fence` is
+    the fence that a look at the queue saw: `None` too when it is another by now, because then somebody else held the
+    lease since, and what was seen no longer counts.
     """
-    row = connection.execute(
-        select(sink.c.lease_owner, sink.c.lease_until, sink.c.fence).where(sink.c.name == name)
-    ).one()
+    row = lock(connection, name, sink.c.lease_owner, sink.c.lease_until, sink.c.fence)
+    if seen_fence is not None and row.fence != seen_fence:
+        return None
     if row.lease_owner not in {None, owner} and row.lease_until >= now and not by_force:
         return None
     fence = row.fence if row.lease_owner == owner and not by_force else row.fence + 1
-    until = now + int(LEASE_SECONDS * 1000)
-    changed = connection.execute(
-        update(sink)
-        .where(sink.c.name == name, sink.c.fence == row.fence)
-        .values(lease_owner=owner, lease_until=until, fence=fence)
+    until = now + int(seconds * 1000)
+    connection.execute(
+        update(sink).where(sink.c.name == name).values(lease_owner=owner, lease_until=until, fence=fence)
     )
-    return Lease(name, owner, fence, until) if changed.rowcount == 1 else None
+    return Lease(name, owner, fence, until)
+
+
+def renew(connection: Connection, lease: Lease, now: int, seconds: float = LEASE_SECONDS) -> Lease:
+    """The same lease for so many seconds from now. Raises `LeaseLost`."""
+    require(connection, lease)
+    until = now + int(seconds * 1000)
+    connection.execute(update(sink).where(sink.c.name == lease.sink).values(lease_until=until))
+    return Lease(lease.sink, lease.owner, lease.fence, until)
+
+
+def lock(connection: Connection, name: str, *columns: Column[Any]) -> Any:
+    """The columns of a sink's row, all of them when none is named, or `None`.
+
+    Where the database has row locks, whoever else locks the row waits until this transaction ends.
+    """
+    return connection.execute(select(*(columns or sink.c)).where(sink.c.name == name).with_for_update()).first()
 
 
 def release(connection: Connection, lease: Lease) -> None:
@@ -66,9 +92,7 @@ def release(connection: Connection, lease: Lease) -> None:
 
 def require(connection: Connection, lease: Lease) -> None:
     """Raises `LeaseLost` unless this lease still stands; call it first in a transaction that writes for a sink."""
-    # locked where the database has row locks, so that nobody takes the lease before this transaction ends
-    statement = select(sink.c.lease_owner, sink.c.fence).where(sink.c.name == lease.sink).with_for_update()
-    row = connection.execute(statement).first()
+    row = lock(connection, lease.sink, sink.c.lease_owner, sink.c.fence)
     if row is None or row.lease_owner != lease.owner or row.fence != lease.fence:
         raise LeaseLost(f"the lease on {lease.sink} went to another worker")
 
@@ -91,7 +115,9 @@ def pause(connection: Connection, name: str, why: Pause) -> None:
     if why.kind != "person":
         kept &= or_(sink.c.paused.is_(None), sink.c.paused != "person")
     connection.execute(
-        update(sink).where(kept).values(paused=why.kind, reason=why.reason, fix=why.fix, probe_at=why.probe_at)
+        update(sink)
+        .where(kept)
+        .values(paused=why.kind, reason=storable(why.reason), fix=storable(why.fix), probe_at=why.probe_at)
     )
 
 

@@ -12,10 +12,13 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from connector.store.migrate_apart import SCRIPTS
+
+MIGRATING = 0x48697265
+"""The number of the lock that a migration holds; any that nobody else uses."""
 
 
 def alembic_config(scripts: Path = SCRIPTS) -> Config:
@@ -28,16 +31,33 @@ def alembic_config(scripts: Path = SCRIPTS) -> Config:
 
 def migrate(url: str, scripts: Path = SCRIPTS, to: str = "head") -> None:
     """Upgrades the store at a SQLAlchemy URL, in this process. Each migration is applied whole or not at all."""
-    engine = create_engine(url, hide_parameters=True)
-    if engine.dialect.name == "sqlite":
-        _with_transactions(engine)
+    engine = _engine(url)
     try:
         with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                _alone(connection)
             config = alembic_config(scripts)
             config.attributes["connection"] = connection
             command.upgrade(config, to)
     finally:
         engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    if url.startswith("postgresql"):
+        from connector.store.postgres.database import make_engine
+
+        return make_engine(url, 1)
+    engine = create_engine(url, hide_parameters=True)
+    _with_transactions(engine)
+    return engine
+
+
+def _alone(connection: Connection) -> None:
+    """Waits until nobody else migrates this database; the lock ends with the connection."""
+    connection.exec_driver_sql("SET lock_timeout = 0")
+    connection.execute(select(func.pg_advisory_lock(MIGRATING)))
+    connection.commit()
 
 
 def _with_transactions(engine: Engine) -> None:

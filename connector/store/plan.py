@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from connector.event import State, decode, encode, merge, stage_of
 from connector.hireflix.payload import Kind, Reading
-from connector.interview import Value
+from connector.interview import Stage, Value
 from connector.route import Routes
 
 DEFAULT_PRIORITY = 100
@@ -34,6 +34,12 @@ class Directory:
 
     routes: Routes
     targets: Mapping[str, Target]
+    states: frozenset[str] = field(init=False)
+    """Names of the state sinks among them."""
+
+    def __post_init__(self) -> None:
+        states = frozenset(name for name, target in self.targets.items() if target.state)
+        object.__setattr__(self, "states", states)
 
 
 class Arrival(NamedTuple):
@@ -74,9 +80,12 @@ class GroupPlan:
 
 @dataclass(slots=True)
 class _Merged:
+    """An interview as the events of a group change it; `stage` is known once one of them was applied."""
+
     state: State | None
     version: int
     entered: tuple[str, ...]
+    stage: Stage = Stage.UNKNOWN
 
 
 def plan_group(
@@ -125,10 +134,11 @@ def apply_event(plan: GroupPlan, reading: Reading, seq: int, entry: _Merged, dir
     if before is not None and reading.occurred_at < before.base[0]:
         plan.older += 1
     state = entry.state = merge(before, reading)
-    sinks = _matching(directory.routes, reading.name, state.values)
-    joined = {name for name in sinks if _is_state(directory, name)}.difference(entry.entered)
+    entry.stage = stage_of(state.values)
+    sinks = _matching(directory.routes, reading.name, state.values, entry.stage)
+    joined = [name for name in sinks if name in directory.states and name not in entry.entered]
     if joined:
-        entry.entered = tuple(sorted(joined.union(entry.entered)))
+        entry.entered = tuple(sorted({*joined, *entry.entered}))
     for name in _receivers(sinks, entry.entered, directory):
         target = directory.targets[name]
         plan.woken.add(name)
@@ -136,20 +146,13 @@ def apply_event(plan: GroupPlan, reading: Reading, seq: int, entry: _Merged, dir
         plan.deliveries.append((name, reading.interview_id, reading.interview_id, seq, priority, reading.received_at))
 
 
-def _matching(routes: Routes, name: str, values: Mapping[str, Value]) -> tuple[str, ...]:
-    return routes.match(
-        name, text_of(values, "position_id"), text_of(values, "position_name"), stage_of(values), score_of(values)
-    )
+def _matching(routes: Routes, name: str, values: Mapping[str, Value], stage: Stage) -> tuple[str, ...]:
+    return routes.match(name, text_of(values, "position_id"), text_of(values, "position_name"), stage, score_of(values))
 
 
 def _receivers(sinks: Iterable[str], entered: Sequence[str], directory: Directory) -> list[str]:
-    messages = [name for name in sinks if not _is_state(directory, name) and name in directory.targets]
-    return messages + [name for name in entered if _is_state(directory, name)]  # one may be a chat by now
-
-
-def _is_state(directory: Directory, name: str) -> bool:
-    target = directory.targets.get(name)
-    return target is not None and target.state
+    messages = [name for name in sinks if name not in directory.states and name in directory.targets]
+    return messages + [name for name in entered if name in directory.states]  # one may be a chat by now
 
 
 def _current(merged: dict[str, _Merged], stored: Mapping[str, Stored], interview_id: str) -> _Merged:
@@ -193,7 +196,7 @@ def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:
         entry.version + 1,
         text_of(values, "position_id"),
         text_of(values, "position_name"),
-        str(stage_of(values)),
+        entry.stage.value,
         state.base[0],
         entered_text(entry.entered),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, any_, bindparam, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,9 +32,20 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_=changed), list(rows))
 
 
-def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
-    """Inserts the rows whose key is not there yet."""
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> int:
+    """Inserts the rows whose key is not there yet; returns how many that were."""
     if not rows:
-        return
+        return 0
     insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-    connection.execute(insert.on_conflict_do_nothing(index_elements=list(keys)), list(rows))
+    adding = insert.on_conflict_do_nothing(index_elements=list(keys)).execution_options(preserve_rowcount=True)
+    return connection.execute(adding, list(rows)).rowcount
+
+
+def storable(text: str) -> str:
+    """A text from elsewhere as every database takes it: without NUL and without halves of characters."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def has_row_locks(connection: Connection) -> bool:
+    """Whether other processes write at the same time, and rows can be locked against them."""
+    return connection.dialect.name == "postgresql"

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, and_, exists, insert, literal, or_, select, u
 from connector.hireflix.payload import Kind, Reading, read
 from connector.store.columns import DELIVERY_COLUMNS, INTERVIEW_COLUMNS
 from connector.store.plan import Directory, GroupPlan, Stored, plan_one
-from connector.store.portable import among, upsert
-from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood
+from connector.store.portable import among, insert_new
+from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood, sink
 from connector.store.views import Wanted, delivery_conditions, event_conditions, of_interview
 
 CHUNK = 200
@@ -64,6 +64,7 @@ def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
 
     A call without an event stays dead while another one waits for its key: that one says the same.
     """
+    _lock_sinks(connection, ids)
     other = delivery.alias()
     waiting = exists().where(
         other.c.sink == delivery.c.sink,
@@ -99,6 +100,7 @@ def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
 
     None is added where the same event waits for that sink already.
     """
+    _lock_sinks(connection, ids)
     other = delivery.alias()
     waiting = exists().where(
         other.c.sink == delivery.c.sink,
@@ -112,7 +114,16 @@ def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
         .where(among(connection, delivery.c.id, ids), in_state(DeliveryState.DELIVERED), ~waiting)
         .order_by(delivery.c.id)
     )
-    return connection.execute(insert(delivery).from_select([*(c.name for c in columns), "since"], chosen)).rowcount
+    adding = insert(delivery).from_select([*(c.name for c in columns), "since"], chosen)
+    return connection.execute(adding.execution_options(preserve_rowcount=True)).rowcount
+
+
+def _lock_sinks(connection: Connection, ids: Sequence[int]) -> None:
+    """Keeps lanes from settling and other replays from adding, where the database has row locks, so that what was
+    asked for and what waits is counted once.
+    """
+    theirs = select(delivery.c.sink).where(among(connection, delivery.c.id, ids))
+    connection.execute(select(sink.c.name).where(sink.c.name.in_(theirs)).order_by(sink.c.name).with_for_update())
 
 
 @dataclass(slots=True)
@@ -138,20 +149,30 @@ def find_events(connection: Connection, wanted: Wanted) -> list[int]:
 
 
 def read_again(connection: Connection, seqs: Sequence[int], directory: Directory, now: int, result: ReadAgain) -> None:
-    """Reads events with this version; what it understands now is merged and routed as if it had come at `now`."""
+    """Reads events with this version; what it understands now is merged and routed as if it had come at `now`.
+
+    Adds what became of them to `result`, all at once at the end: a job that fails and is repeated counts once.
+    """
+    counts = ReadAgain()
     rows = connection.execute(
-        select(event).where(among(connection, event.c.seq, seqs), not_understood()).order_by(event.c.seq)
+        select(event)
+        .where(among(connection, event.c.seq, seqs), not_understood())
+        .order_by(event.c.seq)
+        .with_for_update()
     ).all()
     for row in rows:
         reading = read(row.body, row.received_at)
         if reading.kind is not Kind.EVENT:
-            result.still += 1
+            counts.still += 1
         elif (twin := _twin(connection, reading, row.seq)) is not None:
-            result.repeats += 1
+            counts.repeats += 1
             _update_event(connection, row.seq, kind=str(Kind.EVENT), reason=f"repeats event {twin}")
         else:
-            result.applied += 1
+            counts.applied += 1
             _apply(connection, reading, row.seq, directory, now)
+    result.applied += counts.applied
+    result.repeats += counts.repeats
+    result.still += counts.still
 
 
 def _twin(connection: Connection, reading: Reading, seq: int) -> int | None:
@@ -173,18 +194,29 @@ def _apply(connection: Connection, reading: Reading, seq: int, directory: Direct
         mark=reading.mark,
         reason="",
     )
-    columns = (interview.c.state, interview.c.version, interview.c.entered)
-    row = connection.execute(select(*columns).where(interview.c.id == reading.interview_id)).first()
-    stored = None if row is None else Stored(row.state, row.version, row.entered)
-    _put(connection, plan_one(reading, seq, stored, directory), now)
-
-
-def _put(connection: Connection, plan: GroupPlan, now: int) -> None:
-    rows = [dict(zip(INTERVIEW_COLUMNS, row, strict=True)) for row in plan.interviews]
-    upsert(connection, interview, rows, ["id"])
+    plan = _merge(connection, reading, seq, directory)
     deliveries = [dict(zip(DELIVERY_COLUMNS, row, strict=True)) | {"since": now} for row in plan.deliveries]
     if deliveries:
         connection.execute(insert(delivery), deliveries)
+
+
+def _merge(connection: Connection, reading: Reading, seq: int, directory: Directory) -> GroupPlan:
+    """Merges an event into its interview, whose row is locked or, when there is none yet, made.
+
+    A receiver may make it first: then this one merges into the receiver's.
+    """
+    columns = (interview.c.state, interview.c.version, interview.c.entered)
+    mine = select(*columns).where(interview.c.id == reading.interview_id).with_for_update()
+    while True:
+        row = connection.execute(mine).first()
+        plan = plan_one(reading, seq, None if row is None else Stored(row.state, row.version, row.entered), directory)
+        ((id_, *values),) = plan.interviews
+        rest = dict(zip(INTERVIEW_COLUMNS[1:], values, strict=True))
+        if row is not None:
+            connection.execute(update(interview).where(interview.c.id == id_).values(rest))
+            return plan
+        if insert_new(connection, interview, [{"id": id_, **rest}], ["id"]):
+            return plan
 
 
 def _update_event(connection: Connection, seq: int, **values: Any) -> None:

@@ -20,10 +20,13 @@ from sqlalchemy import (
     literal_column,
     text,
 )
+from sqlalchemy.dialects import postgresql
 
 REVISION = "0001"
 """The Alembic revision this version works with; a test holds it against the newest migration."""
 
+Name = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""What rows are found and ordered by: by its bytes, so that no update of the system's locales breaks an index."""
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -52,7 +55,7 @@ metadata = MetaData(
 meta = Table(
     "meta",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("key", Name, primary_key=True),
     Column("value", Text, nullable=False),
 )
 """`instance`: random name of this store, so that delivery ids are unique in the world; `written`: for readiness."""
@@ -61,11 +64,11 @@ event = Table(
     "event",
     metadata,
     Column("seq", BigId, primary_key=True),
-    Column("identity", Text, nullable=False, unique=True),
+    Column("identity", Name, nullable=False, unique=True),
     Column("sha256", LargeBinary, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("interview_id", Text, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("interview_id", Name, nullable=False),
     Column("occurred_at", BigInteger, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("mark", Text, nullable=False),
@@ -80,7 +83,7 @@ may be dropped by retention, the identity never.
 interview = Table(
     "interview",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Name, primary_key=True),
     Column("state", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("position_id", Text, nullable=False),
@@ -89,16 +92,19 @@ interview = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("entered", Text, nullable=False),
     Column("erased_at", BigInteger),
+    postgresql_with={"fillfactor": 80},
 )
-"""The merged state as one JSON document; `entered` lists the state sinks this interview entered, by comma."""
+"""The merged state as one JSON document; `entered` lists the state sinks this interview entered, by comma. Its pages
+keep room, so that an update stays on its page and touches no index.
+"""
 
 delivery = Table(
     "delivery",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("sink", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("interview_id", Text, nullable=False),
+    Column("sink", Name, nullable=False),
+    Column("key", Name, nullable=False),
+    Column("interview_id", Name, nullable=False),
     Column("event_seq", BigInteger),
     Column("priority", SmallInteger, nullable=False),
     Column("since", BigInteger, nullable=False),
@@ -106,23 +112,24 @@ delivery = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("not_before", BigInteger, nullable=False, server_default=text("0")),
     Column("held", SmallInteger, nullable=False, server_default=text("0")),
-    Column("batch", Text),
+    Column("batch", Name),
     Column("batch_started_at", BigInteger),
-    Column("bucket", Text),
+    Column("bucket", Name),
     Column("reason", Text),
     Column("reference", Text),
     Column("done_at", BigInteger),
     Index("ix_delivery_due", "sink", "priority", "id", "since", "state", **_where("state = 0")),
-    Index("ix_delivery_key", "sink", "key", "held", **_where("state = 0")),
+    Index("ix_delivery_key", "key", "sink", "held", **_where("state = 0")),
     Index("ix_delivery_batch", "sink", "batch", **_where("state = 0 AND batch IS NOT NULL")),
     Index("ix_delivery_dead", "sink", "state", **_where("state = 3")),
     sqlite_autoincrement=True,
+    postgresql_with={"autovacuum_vacuum_scale_factor": 0.01},
 )
 """The outbox. `since` starts the retry window (receipt, or a replay). `held`: in flight, failed or unclear, so it holds
 back the others of its key. `batch`: in flight or unclear, so it may have been sent. `bucket`: it waits for a token
 there. `event_seq` is null for a call asked for by `again` and for the filling of a state sink. `since` and `state`
 stand in indexes so that counting what is pending or dead reads no rows, `held` so that asking what holds a key back
-does not read all rows of that key.
+does not read all rows of that key. It is vacuumed early: a claim walks past what was settled since.
 """
 
 
@@ -140,8 +147,8 @@ attempt = Table(
     "attempt",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("sink", Text, nullable=False),
-    Column("batch", Text, nullable=False),
+    Column("sink", Name, nullable=False),
+    Column("batch", Name, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("duration_ms", Integer, nullable=False),
     Column("outcome", Text, nullable=False),
@@ -153,11 +160,11 @@ attempt = Table(
 sink = Table(
     "sink",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", Name, primary_key=True),
     Column("type", Text, nullable=False),
-    Column("destination", Text, nullable=False),
+    Column("destination", Name, nullable=False),
     Column("routes", Text, nullable=False),
-    Column("filled_to", Text),
+    Column("filled_to", Name),
     Column("lease_owner", Text),
     Column("lease_until", BigInteger, nullable=False, server_default=text("0")),
     Column("fence", BigInteger, nullable=False, server_default=text("0")),
@@ -166,28 +173,29 @@ sink = Table(
     Column("fix", Text),
     Column("probe_at", BigInteger),
     Column("rest_until", BigInteger, nullable=False, server_default=text("0")),
-    Column("batch", Text),
+    Column("batch", Name),
     Column("batch_started_at", BigInteger),
     Column("delivered", BigInteger, nullable=False, server_default=text("0")),
     Column("last_delivered_at", BigInteger),
 )
-"""One per configured sink, ever. `paused` is null, `person`, `broken` (probed) or `until_person`. `filled_to` is the
-last interview id of a fill that is under way. `batch`: a state sink's call in flight.
+"""One per configured sink, ever. `paused` is null, `person`, `broken` (probed) or `until_person`. `filled_to` is null
+but for a fill that is under way: what it is done for, and the last interview's id. `batch`: a state sink's call in
+flight.
 """
 
 note = Table(
     "note",
     metadata,
-    Column("sink", Text, primary_key=True),
-    Column("destination", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("sink", Name, primary_key=True),
+    Column("destination", Name, primary_key=True),
+    Column("key", Name, primary_key=True),
     Column("value", Text, nullable=False),
 )
 
 bucket = Table(
     "bucket",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", Name, primary_key=True),
     Column("full_at", BigInteger, nullable=False),
     Column("burst_ms", BigInteger, nullable=False),
 )

@@ -13,7 +13,7 @@ from connector.store import leases, notes
 from connector.store.claim import OF_SINK, PENDING
 from connector.store.leases import Lease, Pause
 from connector.store.plan import AGAIN_PRIORITY, VERIFY_PRIORITY
-from connector.store.portable import among
+from connector.store.portable import among, storable
 from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, sink
 
 SOON_MS = 60_000
@@ -118,7 +118,7 @@ def _finish_each(
     if rows:
         mine = delivery.c.id == bindparam("row")
         statement = update(delivery).where(mine, PENDING).values({**_ending(state, at), column.name: bindparam("text")})
-        connection.execute(statement, [{"row": id_, "text": text} for id_, text in rows])
+        connection.execute(statement, [{"row": id_, "text": storable(text)} for id_, text in rows])
 
 
 def _settle_open(connection: Connection, settlement: Settlement) -> None:
@@ -149,7 +149,7 @@ def _put_off(connection: Connection, retries: Sequence[Retry]) -> None:
                 "row": retry.id,
                 "counted": retry.counted,
                 "at": retry.not_before,
-                "why": retry.reason,
+                "why": storable(retry.reason),
                 "keeps": int(retry.keeps_batch),
             }
             for retry in retries
@@ -199,6 +199,7 @@ def _add_again(connection: Connection, name: str, asked: Sequence[Again], now: i
 
 def ask_to_verify(connection: Connection, name: str, now: int) -> None:
     """Has a sink's lane verify at once, for a person."""
+    leases.lock(connection, name, sink.c.name)  # as a settle does that asks for the same
     _ask_again(connection, name, [Again(VERIFY, "", now)], now)
 
 
@@ -217,7 +218,7 @@ def _record(connection: Connection, name: str, settlement: Settlement) -> None:
             "started_at": settlement.started_at,
             "duration_ms": duration,
             "outcome": entry.outcome,
-            "reason": entry.reason,
+            "reason": storable(entry.reason),
             "count": entry.count,
         }
         for entry in settlement.attempts

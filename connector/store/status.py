@@ -11,13 +11,16 @@ from sqlalchemy import Connection, func, select
 from connector.sink import REPORT
 from connector.store import leases
 from connector.store.plan import VERIFY_PRIORITY
+from connector.store.portable import has_row_locks
+from connector.store.presence import Process, processes
 from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood, note, sink
 
 
 class SinkStatus(msgspec.Struct, frozen=True):
     """One sink. Times are epoch milliseconds; `oldest_age_seconds` is the age of the oldest pending delivery.
 
-    `verified_at`, `in_step` and `differences` tell of the last verification; `None` when there was none yet.
+    `verified_at`, `in_step` and `differences` tell of the last verification; `None` when there was none yet. `worker`
+    is the process that has the sink until `lease_until` unless it renews the lease; `None` when nobody has it now.
     """
 
     name: str
@@ -34,6 +37,8 @@ class SinkStatus(msgspec.Struct, frozen=True):
     verified_at: int | None = None
     in_step: bool | None = None
     differences: dict[str, int] = {}
+    worker: str | None = None
+    lease_until: int | None = None
 
 
 class SourceStatus(msgspec.Struct, frozen=True):
@@ -47,15 +52,16 @@ class SourceStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Everything that `connector status` shows."""
+    """Everything that `connector status` shows. `processes` are those that share the store; none on SQLite."""
 
     source: SourceStatus
     sinks: list[SinkStatus]
+    processes: list[Process] = []
 
 
 def status(connection: Connection, now: int, configured: Collection[str] | None) -> Status:
     """The status at `now` (epoch milliseconds). Sinks outside `configured` are orphaned; `None` = all are there."""
-    return Status(_source(connection), sinks(connection, now, configured))
+    return Status(_source(connection), sinks(connection, now, configured), processes(connection, now))
 
 
 def _source(connection: Connection) -> SourceStatus:
@@ -65,12 +71,21 @@ def _source(connection: Connection) -> SourceStatus:
     last = connection.execute(select(event.c.seq, event.c.received_at).where(event.c.seq == newest)).first()
     interviews = connection.execute(select(func.count()).select_from(interview)).scalar_one()
     return SourceStatus(
-        events=0 if last is None else last.seq,  # numbered without gaps; counting them would read the whole file
+        events=0 if last is None else _count_events(connection, last.seq),
         interviews=interviews,
         unreadable=kinds.get("unreadable", 0),
         unknown=kinds.get("unknown", 0),
         last_received_at=None if last is None else last.received_at,
     )
+
+
+def _count_events(connection: Connection, last: int) -> int:
+    """Counting reads an index from end to end, so it is done only where numbers have gaps: of groups that were
+    overtaken by those of another receiver.
+    """
+    if not has_row_locks(connection):
+        return last
+    return int(connection.execute(select(func.count()).select_from(event)).scalar_one())
 
 
 def sinks(connection: Connection, now: int, configured: Collection[str] | None) -> list[SinkStatus]:
@@ -97,6 +112,8 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
                 delivered=row.delivered,
                 last_delivered_at=row.last_delivered_at,
                 filling=row.filled_to is not None,
+                worker=row.lease_owner if row.lease_until >= now else None,
+                lease_until=row.lease_until if row.lease_owner is not None and row.lease_until >= now else None,
                 **reports.get(row.name, {}),
             )
         )

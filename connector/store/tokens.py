@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from connector.errors import Wait
 from connector.sink import Token
-from connector.store.portable import among, upsert
+from connector.store.portable import among, has_row_locks, insert_new, upsert
 from connector.store.schema import bucket
 
 
@@ -63,6 +63,8 @@ def opens_at(connection: Connection, name: str) -> int:
 
 def _buckets(connection: Connection, names: Sequence[str]) -> dict[str, _Bucket]:
     # locked where the database has row locks, in one order, so that two takers can neither meet nor block each other
+    if has_row_locks(connection):  # what is not there cannot be locked
+        insert_new(connection, bucket, [{"name": name, **_UNUSED._asdict()} for name in sorted(set(names))], ["name"])
     statement = (
         select(bucket.c.name, bucket.c.full_at, bucket.c.burst_ms)
         .where(among(connection, bucket.c.name, names))

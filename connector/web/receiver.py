@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import structlog
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import Receive, Scope, Send
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading, read
@@ -50,9 +50,31 @@ class Intake(Protocol):
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]: ...
 
 
+class Reply(NamedTuple):
+    """What the sender is told; `headers` come before the length of the body."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
+
+
+DUPLICATE = Reply(200, b'{"status":"duplicate"}')
+
+
+class Refused(Exception):
+    """A request that is not for the store, with what its sender is told; it has been counted."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
+
+
 class Receiver:
     """Answers one request. `clock` tells receipt times, `refused` counts by a fixed word; `allow_unsigned` accepts a
     missing signature, never a wrong one.
+
+    As an ASGI application it takes whatever comes; `take` and `reply_to` are the two halves of its work for a caller
+    that has a whole body already.
     """
 
     def __init__(
@@ -75,58 +97,78 @@ class Receiver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method = scope.get("method")
         if method == "POST":
-            await self._post(scope["headers"], receive, send)
+            await _send(send, await self._post(scope["headers"], receive))
         elif method in {"GET", "HEAD"}:
-            await _send(send, 200, HELLO, PLAIN)
+            await _send(send, Reply(200, HELLO, (PLAIN,)))
         else:
-            await self._refuse(send, 405, "method", (b"allow", b"POST, GET, HEAD"))
+            await _send(send, self._refusal(405, "method", (b"allow", b"POST, GET, HEAD")))
 
-    async def _post(self, headers: Headers, receive: Receive, send: Send) -> None:
+    def take(self, signature: bytes | None, body: bytes) -> asyncio.Future[Answer]:
+        """Checks a webhook and offers it to the store; the future is for `reply_to`. Raises `Refused`."""
+        if signature is None:
+            self._require_unsigned()
+        elif not self._verifier.accepts(body, signature):
+            raise Refused(self._refusal(401, "signature"))
+        try:
+            return self._intake.offer(read(body, self._clock()), body)
+        except Exception as error:  # noqa: BLE001 - the sender gets an answer whatever happens
+            raise Refused(self._failure(error)) from None
+
+    def reply_to(self, offered: asyncio.Future[Answer]) -> Reply:
+        """What to tell the sender when the store is done with its event."""
+        error = None if offered.cancelled() else offered.exception()
+        if error is not None:
+            return self._failure(error)
+        if offered.cancelled():
+            return self._refusal(503, "unavailable", RETRY)
+        seq, duplicate = offered.result()
+        return DUPLICATE if duplicate else Reply(202, b'{"status":"accepted","event_id":"%d"}' % seq)
+
+    async def _post(self, headers: Headers, receive: Receive) -> Reply:
         signature = next((value for name, value in headers if name == HEADER), None)
-        if signature is None and not self._allow_unsigned:
-            await self._refuse(send, 401, "signature")  # before the body, so that a stranger costs no memory
-            return
         try:
-            body = await self._bodies.read(headers, receive)
+            if signature is None:
+                self._require_unsigned()  # before the body, so that a stranger costs no memory
+            offered = self.take(signature, await self._bodies.read(headers, receive))
         except BodyError as error:
-            await self._refuse_body(send, error)
-            return
-        if signature is not None and not self._verifier.accepts(body, signature):
-            await self._refuse(send, 401, "signature")
-            return
-        try:
-            seq, duplicate = await self._intake.offer(read(body, self._clock()), body)
-        except StoreUnavailable:
-            await self._refuse(send, 503, "unavailable", RETRY)
-        except Exception as error:  # noqa: BLE001 - the sender gets an answer whatever happens, and an operator a trace
-            log.critical("receiver failed", error=place_of(error))
-            await self._refuse(send, 500, "error")
-        else:
-            await _acknowledge(send, seq, duplicate=duplicate)
+            return self._no_body(error)
+        except Refused as refused:
+            return refused.reply
+        await asyncio.wait([offered])
+        return self.reply_to(offered)
 
-    async def _refuse_body(self, send: Send, error: BodyError) -> None:
+    def _require_unsigned(self) -> None:
+        if not self._allow_unsigned:
+            raise Refused(self._refusal(401, "signature"))
+
+    def _no_body(self, error: BodyError) -> Reply:
         if not error.status:  # nobody is there to be answered
             self._refused(error.reason)
-            return
+            return NOBODY
         more = (CLOSE, RETRY) if error.reason == "overloaded" else (CLOSE,)
-        await self._refuse(send, error.status, error.reason, *more)
+        return self._refusal(error.status, error.reason, *more)
 
-    async def _refuse(self, send: Send, status: int, reason: str, *headers: tuple[bytes, bytes]) -> None:
+    def _failure(self, error: BaseException) -> Reply:
+        if isinstance(error, StoreUnavailable):
+            return self._refusal(503, "unavailable", RETRY)
+        log.critical("receiver failed", error=place_of(error))  # for an operator, a trace
+        return self._refusal(500, "error")
+
+    def _refusal(self, status: int, reason: str, *headers: tuple[bytes, bytes]) -> Reply:
         self._refused(reason)
-        await _send(send, status, REFUSALS[reason], JSON, *headers)
+        return Reply(status, REFUSALS[reason], (JSON, *headers))
 
 
-async def _acknowledge(send: Send, seq: int, *, duplicate: bool) -> None:
-    if duplicate:
-        await _send(send, 200, b'{"status":"duplicate"}', JSON)
-    else:
-        await _send(send, 202, b'{"status":"accepted","event_id":"%d"}' % seq, JSON)
+NOBODY = Reply(0, b"", ())
+"""The sender is gone."""
 
 
-async def _send(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+async def _send(send: Send, reply: Reply) -> None:
+    if reply is NOBODY:
+        return
+    length = (b"content-length", b"%d" % len(reply.body))
+    await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
 
 def route_handler(path: str, receiver: Receiver) -> ASGIRouteHandler:
@@ -137,17 +179,3 @@ def route_handler(path: str, receiver: Receiver) -> ASGIRouteHandler:
         await receiver(scope, receive, send)
 
     return hireflix_webhook
-
-
-def in_front(app: ASGIApp, path: str, receiver: Receiver) -> ASGIApp:
-    """The application with a short cut: requests for exactly `path` go to the receiver before the framework has looked
-    at them, which would cost more than the receiver itself.
-    """
-
-    async def front(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("path") == path:  # the lifespan has none
-            await receiver(scope, receive, send)
-        else:
-            await app(scope, receive, send)
-
-    return front

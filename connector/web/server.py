@@ -7,18 +7,27 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple, cast
 
 import structlog
 import uvicorn
 from litestar.types import ASGIApp
 
 from connector.errors import UsageError
-from connector.web.protocol import BoundedProtocol
+from connector.web.shortcut import Hook, ShortcutProtocol
 
 GRACE_SECONDS = 10
 """Requests under way have this long to be answered at a stop."""
 
 log = structlog.get_logger("connector")
+
+
+class Front(NamedTuple):
+    """What answers: the application, and the short way of webhooks past it, if there is one."""
+
+    app: ASGIApp
+    hook: Hook | None = None
 
 
 class _Server(uvicorn.Server):
@@ -71,7 +80,7 @@ def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
 
 
 async def listen(
-    app: ASGIApp,
+    front: Front,
     host: str,
     port: int,
     on_started: Callable[[str], Awaitable[None]],
@@ -85,11 +94,11 @@ async def listen(
     """
     server = _Server(
         uvicorn.Config(
-            app,
+            front.app,
             host=host,
             port=port,
             loop="none",
-            http=BoundedProtocol,
+            http=cast("type[asyncio.Protocol]", partial(ShortcutProtocol, hook=front.hook)),
             ws="none",
             lifespan="on",
             log_config=None,

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,26 +12,40 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from connector.cli.commands import app
-from tests.cli.world import CONFIG, World
+from tests.cli.world import CONFIG, Filled, PostgresWorld, World
+from tests.postgres import empty_store
 
 FOREIGN = {name: None for name in os.environ if name.startswith("CONNECTOR_")}
 """Variables of whoever runs the tests; they must not configure what is tested."""
+
+SECONDS = 30
+SQLITE = "sqlite:///connector.db"
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the store is: a SQLite file, or with the parameter `postgres` an empty store on a real PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield SQLITE
+    else:
+        with empty_store() as url:
+            yield url
+
+
+@pytest.fixture
+def config(tmp_path: Path, store_url: str) -> Path:
     """A config file with a state sink and two message sinks; its store is made by the fixture `world`."""
     file = tmp_path / "config.toml"
-    file.write_text(f'{CONFIG}\n[store]\nurl = "sqlite:///connector.db"\n')
+    file.write_text(f'{CONFIG}\n[store]\nurl = "{store_url}"\n')
     return file
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """The store beside the config file."""
-    made = World(tmp_path)
+def world(tmp_path: Path, store_url: str) -> Iterator[Filled]:
+    """The store of the config file."""
+    made = World(tmp_path) if store_url == SQLITE else PostgresWorld(store_url)
     yield made
     made.close()
 
@@ -38,8 +54,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 def run(config: Path) -> Run:
     """Runs a command with that config file, in this process: `run("events", "--limit", "3")`."""
 
-    def invoke(command: str, *words: str, stdin: str | bytes | None = None, **environ: str) -> Result:
-        arguments = [command, "--config", str(config), *words]
+    def invoke(*words: str, stdin: str | bytes | None = None, **environ: str) -> Result:
+        parts = 2 if words[0] == "store" else 1
+        arguments = [*words[:parts], "--config", str(config), *words[parts:]]
         return CliRunner().invoke(app, arguments, input=stdin, env={**FOREIGN, **environ})
 
     return invoke
@@ -55,3 +72,16 @@ def json_of(run: Run) -> Callable[..., Any]:
         return json.loads(result.stdout)
 
     return invoke
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], None]:
+    """Waits for a fact about another thread or process, which cannot signal it."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        end = time.monotonic() + SECONDS
+        while not condition():
+            assert time.monotonic() < end, "it did not come to pass in time"
+            threading.Event().wait(0.01)
+
+    return wait

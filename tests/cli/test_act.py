@@ -7,13 +7,14 @@ import pytest
 from connector.registry import load_sink_class
 from connector.store import leases
 from connector.store.schema import note, sink
-from tests.cli.world import body
+from tests.cli.world import ON_BOTH, body
 
 
 def row(world, name):
     return world.rows(sink, name=name)[0]
 
 
+@ON_BOTH
 def test_a_paused_sink_says_who_paused_it(run, world):
     result = run("pause", "chat")
     assert result.exit_code == 0
@@ -21,6 +22,7 @@ def test_a_paused_sink_says_who_paused_it(run, world):
     assert (row(world, "chat").paused, row(world, "sheet").paused) == ("person", None)
 
 
+@ON_BOTH
 def test_a_resumed_sink_goes_on_at_once(run, world):
     """Whoever paused it: neither reason nor rest is left."""
     world.receive(body())
@@ -33,6 +35,7 @@ def test_a_resumed_sink_goes_on_at_once(run, world):
     assert (found.paused, found.reason, found.fix, found.probe_at, found.rest_until) == (None, None, None, None, 0)
 
 
+@ON_BOTH
 def test_a_sink_that_never_ran_can_be_paused(run, world):
     """So that it does not begin before somebody looked."""
     world.connection.exec_driver_sql("DELETE FROM sink WHERE name = 'graduates'")
@@ -47,6 +50,7 @@ def obedient(monkeypatch):
 
 
 @pytest.mark.parametrize("word", ["refill", "accept"])
+@ON_BOTH
 def test_the_word_reaches_the_sink_as_a_note_of_its_destination(run, world, config, obedient, word):
     assert run("resume", "sheet", f"--{word}").exit_code == 0
     found = world.rows(note, sink="sheet")
@@ -90,7 +94,7 @@ def test_without_a_store_nothing_is_made(run, config, command):
 
 def test_a_store_that_stays_busy_is_told_without_a_traceback(run, world, monkeypatch):
     """The service's own transactions are short; this one never ends."""
-    monkeypatch.setattr("connector.cli.opened.BUSY_MS", 1)
+    monkeypatch.setattr("connector.cli.opened_sqlite.BUSY_MS", 1)
     world.raw.execute("BEGIN IMMEDIATE")
     result = run("pause", "chat")
     world.raw.execute("ROLLBACK")

@@ -162,14 +162,25 @@ def test_the_key_of_a_google_sheet_is_read(run, config):
     assert "problem   sinks.sheet: the file key.json cannot be read (No such file or directory)" in result.stdout
 
 
-def test_a_store_that_cannot_be_served_is_a_problem(run, config):
-    """With everything else that there is to say."""
-    config.write_text(config.read_text().replace("sqlite:///connector.db", "postgresql://u:hidden@h/n"))
-    result = run("check")
-    assert result.exit_code == 2
-    assert "problem   store.url: this version works with SQLite stores only" in result.stdout
-    assert "ok        sinks.sheet: workbook" in result.stdout
+def test_a_store_on_a_server_is_asked_only_when_wanted(run, config):
+    """Its address is told without user and password."""
+    config.write_text(config.read_text().replace("sqlite:///connector.db", "postgresql://u:hidden@/n?host=/nowhere"))
+    assert run("check").exit_code == 0
+    result = run("check", "--online")
+    assert result.exit_code == 1
+    assert "ok        store: postgresql:///nowhere/n\n" in result.stdout
+    assert "problem   store: the store postgresql:///nowhere/n cannot be used now: no server answers" in result.stdout
+    assert "ok        sheet:" in result.stdout
     assert "hidden" not in result.output
+
+
+@pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
+def test_a_position_that_a_store_on_a_server_has_seen_is_told_as_well(run, world, config):
+    config.write_text(
+        config.read_text().replace('sinks = ["sheet", "chat"]', 'positions = ["Cook"]\nsinks = ["sheet", "chat"]')
+    )
+    world.receive(body(position={"id": "p-9", "name": "Baker"}))
+    assert "no route takes the position 'Baker' (p-9)" in run("check", "--online").stdout
 
 
 def test_what_every_destination_says_is_told_in_order(run, with_sinks):

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from connector.cli.commands import app
 from connector.store.schema import DeliveryState
-from tests.cli.world import NOON, body
+from tests.cli.world import NOON, ON_BOTH, body
 
 GRADUATE = {"id": "p-1", "name": "Graduate Program"}
 
@@ -45,6 +45,7 @@ def test_each_sink_shows_what_it_would_write(run, file):
     assert "graduates (console): a route matches" in shown
 
 
+@ON_BOTH
 def test_the_explanation_as_json(json_of, file, world):
     world.receive(body("interview.create", 1))
     found = json_of("explain", file(body("interview.score-updated", 1, NOON + 1, score=4)))
@@ -63,6 +64,7 @@ def test_an_older_event_changes_nothing(run, file, world):
     assert "Changes nothing" in shown
 
 
+@ON_BOTH
 def test_a_stored_event_is_told_with_its_deliveries(run, world):
     world.receive(body("interview.create", 1))
     world.settle(DeliveryState.DEAD, world.ids("chat")[0], reason="channel is gone")
@@ -132,6 +134,7 @@ def test_a_hostile_payload_is_shown_harmless(run, file):
     assert not {"\x1b", "\u202e"} & set(shown)
 
 
+@ON_BOTH
 def test_an_event_that_is_not_there(run, world):
     result = run("explain", "77")
     assert result.exit_code == 2

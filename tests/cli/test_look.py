@@ -5,7 +5,7 @@ import json
 import pytest
 
 from connector.store.schema import DeliveryState
-from tests.cli.world import NOON, body
+from tests.cli.world import NOON, ON_BOTH, body
 
 LISTINGS = ["events", "interviews", "deliveries", "attempts"]
 HOSTILE = "[red]Bob\x1b[2J\u202e"
@@ -32,6 +32,7 @@ def test_a_store_that_is_not_there_is_not_made(run, config, command):
 
 
 @pytest.mark.parametrize("command", LISTINGS)
+@ON_BOTH
 def test_an_empty_store_has_nothing_to_list(run, world, command):
     result = run(command)
     said = "Nothing failed; what was delivered at the first try is only counted.\n"
@@ -43,6 +44,7 @@ def test_an_empty_list_is_json_too(json_of, world, command):
     assert json_of(command) == []
 
 
+@ON_BOTH
 def test_events_as_json(json_of, filled):
     assert json_of("events", "--name", "interview.finish") == [
         {
@@ -61,6 +63,7 @@ def test_events_as_json(json_of, filled):
     ]
 
 
+@ON_BOTH
 def test_interviews_as_json(json_of, filled):
     assert json_of("interviews", "--interview", "interview-1") == [
         {
@@ -79,6 +82,7 @@ def test_interviews_as_json(json_of, filled):
     ]
 
 
+@ON_BOTH
 def test_deliveries_as_json(json_of, filled):
     assert json_of("deliveries", "--state", "dead") == [
         {
@@ -102,6 +106,7 @@ def test_deliveries_as_json(json_of, filled):
     ]
 
 
+@ON_BOTH
 def test_attempts_as_json(json_of, filled):
     assert json_of("attempts") == [
         {
@@ -117,6 +122,7 @@ def test_attempts_as_json(json_of, filled):
     ]
 
 
+@ON_BOTH
 def test_status_as_json(json_of, filled):
     """The shape that programs rely on."""
     found = json_of("status")
@@ -139,6 +145,7 @@ def test_status_as_json(json_of, filled):
     assert chat["oldest_age_seconds"] > 0
 
 
+@ON_BOTH
 def test_status_tells_people_what_to_do(run, filled):
     filled.keep("unknown", b"{}", 3)
     filled.connection.exec_driver_sql(
@@ -197,6 +204,7 @@ def test_status_shows_a_sink_that_is_configured_no_more(json_of, filled, config)
         ("attempts", ["--since", "2026-08-01"], 1),
     ],
 )
+@ON_BOTH
 def test_every_filter_reaches_the_store(json_of, filled, command, words, expected):
     assert len(json_of(command, *words)) == expected
 
@@ -267,11 +275,3 @@ def test_an_empty_file_is_no_store_yet(run, config):
     result = run("status")
     assert result.exit_code == 1
     assert "connector serve" in result.stderr
-
-
-def test_a_postgresql_store_is_refused_with_the_reason(run, config):
-    config.write_text(config.read_text().replace("sqlite:///connector.db", "postgresql://u:hidden@h/n"))
-    result = run("status")
-    assert result.exit_code == 2
-    assert "SQLite" in result.stderr
-    assert "hidden" not in result.output

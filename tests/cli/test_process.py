@@ -123,14 +123,6 @@ def test_a_part_of_a_service_needs_a_store_that_can_be_shared(tmp_path, role):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_postgresql_store_is_refused_before_anything_is_made(tmp_path):
-    done = call("serve", cwd=tmp_path, CONNECTOR_STORE__URL="postgresql://u:hidden@127.0.0.1/n")
-    assert done.returncode == 2
-    assert "SQLite stores only" in done.stderr
-    assert "hidden" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_port_that_is_taken_is_told(service, tmp_path):
     done = call("serve", cwd=tmp_path, CONNECTOR_SERVER__PORT=service.url.rsplit(":", 1)[1])
     assert done.returncode == 2

@@ -9,7 +9,7 @@ import pytest
 
 from connector.store import replay
 from connector.store.schema import DeliveryState, delivery, event
-from tests.cli.world import NOON, body
+from tests.cli.world import NOON, ON_BOTH, body
 
 
 @pytest.fixture
@@ -55,9 +55,14 @@ def test_without_a_terminal_and_without_yes_nothing_happens(run, filled):
         (["--position", "cook"], []),
     ],
 )
+@ON_BOTH
 def test_what_each_choice_takes(run, filled, words, expected):
-    assert run("replay", *words, "--yes").exit_code == 0
+    result = run("replay", *words, "--yes")
+    assert result.exit_code == 0
     assert sorted(pending(filled)) == expected
+    count = len(expected)
+    said = {0: "nothing to do", 1: "1 delivery waits again"}.get(count, f"{count} deliveries wait again")
+    assert said in result.stdout
 
 
 def test_ids_take_what_was_delivered_too(run, filled):
@@ -71,6 +76,7 @@ def test_nothing_to_do_is_no_failure(run, filled):
     assert (result.exit_code, result.stdout) == (0, "no such deliveries; nothing to do\n")
 
 
+@ON_BOTH
 def test_many_go_back_in_short_transactions_under_a_bar(run, world):
     """A running service gets its turn between them, and a person sees that it goes on."""
     world.receive(*(body("interview.create", number, NOON + number) for number in range(2 * replay.CHUNK + 1)))
@@ -87,6 +93,7 @@ def test_a_misspelt_sink_is_bad_usage(run, filled):
     assert "did you mean chat?" in result.stderr
 
 
+@ON_BOTH
 def test_events_of_an_older_version_are_applied(run, world):
     world.keep("unknown", body("interview.finish", 7), 1)
     world.keep("unknown", b'{"event":"interview.odd","data":{"id":"x"}}', 2)

@@ -8,12 +8,13 @@ from contextlib import closing
 
 import pytest
 
-from tests.cli.world import NOON, World, body
+from tests.cli.conftest import SQLITE
+from tests.cli.world import NOON, ON_BOTH, PostgresWorld, World, body
 from tests.emulators.google import GoogleEmulator
 
 CONFIG = """
 [store]
-url = "sqlite:///connector.db"
+url = "{store}"
 
 [hireflix]
 webhook_secrets = ["hush-hush"]
@@ -36,12 +37,13 @@ def google():
 
 
 @pytest.fixture
-def sheet(google, config, tmp_path):
+def sheet(google, config, tmp_path, store_url, run):
     """A spreadsheet, five interviews in the store, and nothing delivered yet."""
     google.service_account_file(tmp_path / "key.json")
     spreadsheet = google.add_spreadsheet()
-    config.write_text(CONFIG.format(sheet=spreadsheet, url=google.url))
-    world = World(tmp_path)
+    config.write_text(CONFIG.format(sheet=spreadsheet, url=google.url, store=store_url))
+    run("migrate")  # the tables of the hints, too
+    world = World(tmp_path) if store_url == SQLITE else PostgresWorld(store_url)
     world.receive(*[body(number=number) for number in range(1, 6)])
     world.close()
     return spreadsheet
@@ -58,6 +60,7 @@ def a_minute_later(tmp_path):
     return refill
 
 
+@ON_BOTH
 def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sheet, google):
     result = run("verify", "sheet", "--repair")
     assert result.exit_code == 0, result.output
@@ -109,6 +112,7 @@ def test_a_message_sink_has_nothing_to_verify(run, sheet):
     assert "nothing to verify" in result.output
 
 
+@ON_BOTH
 def test_a_sheet_that_cannot_be_read_says_why(run, sheet, google):
     google.person(sheet).unshare("connector@emulated-project.iam.gserviceaccount.com")
     result = run("verify", "sheet")

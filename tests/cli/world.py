@@ -8,18 +8,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+import pytest
+from sqlalchemy import Connection, func, insert, select, update
 
 from connector.hireflix.payload import read
 from connector.route import Route, Routes
 from connector.store import leases
-from connector.store.plan import Arrival, Directory, GroupPlan, Target
-from connector.store.schema import DeliveryState, attempt, delivery, event
+from connector.store.columns import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
+from connector.store.plan import Arrival, Directory, GroupPlan, Stored, Target, plan_group
+from connector.store.portable import upsert
+from connector.store.postgres.database import make_engine
+from connector.store.schema import DeliveryState, attempt, delivery, event, interview
 from connector.store.sqlite import database
-from connector.store.sqlite.ingest import Ingest
 from tests.stores import make_store_file
 
 DAY = 86_400_000
+ON_BOTH = pytest.mark.parametrize("store_url", ["sqlite", "postgres"], indirect=True)
+"""A test that runs on both databases; all others run on SQLite."""
 NOON = 1_785_585_600_000
 """2026-08-01 12:00 UTC."""
 
@@ -60,27 +65,41 @@ def body(name: str = "interview.finish", number: int = 1, at: int = NOON, **data
     return json.dumps({"event": name, "data": interview | data, "date": at}).encode()
 
 
-class World:
-    """A store at `file`. Everything is written at once and without a service; `rows` reads it back."""
+class Filled:
+    """A store behind a connection in autocommit mode. Everything is written at once and without a service; `rows`
+    reads it back.
+    """
 
-    def __init__(self, folder: Path, sinks: Mapping[str, bool] = SINKS, routes: Iterable[Route] = ROUTES) -> None:
-        self.folder = folder
+    def __init__(
+        self, connection: Connection, sinks: Mapping[str, bool] = SINKS, routes: Iterable[Route] = ROUTES
+    ) -> None:
+        self.connection = connection
         self.sinks = sinks
-        self.file = make_store_file(folder / "connector.db")
         self.directory = Directory(Routes(tuple(routes), sinks), {name: Target(state) for name, state in sinks.items()})
-        self.raw = database.connect(self.file)
-        self.connection: Connection = database.through_sqlalchemy(self.raw)
-        leases.register(self.connection, dict.fromkeys(sinks, "console"))
+        leases.register(connection, dict.fromkeys(sinks, "console"))
 
     def close(self) -> None:
         self.connection.close()
-        self.raw.close()
 
     def receive(self, *bodies: bytes, at: int = NOON) -> GroupPlan:
         """What the receiver would store for these bodies, received at `at`."""
-        self.raw.execute("BEGIN")
-        plan = Ingest(self.directory).write(self.raw, [Arrival(read(one, at), one) for one in bodies])
-        self.raw.execute("COMMIT")
+        arrivals = [Arrival(read(one, at), one) for one in bodies]
+        stored = {row.id: Stored(row.state, row.version, row.entered) for row in self.rows(interview)}
+        known = {row.identity: row.seq for row in self.rows(event)}
+        first = max(known.values(), default=0) + 1
+        plan = plan_group(arrivals, known, stored, self.directory, first)
+        for table, columns, rows in (
+            (event, EVENT_COLUMNS, plan.events),
+            (delivery, DELIVERY_COLUMNS, plan.deliveries),
+        ):
+            if rows:
+                self.connection.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
+        upsert(
+            self.connection,
+            interview,
+            [dict(zip(INTERVIEW_COLUMNS, row, strict=True)) for row in plan.interviews],
+            ["id"],
+        )
         return plan
 
     def keep(self, kind: str, content: bytes, seq: int, at: int = NOON, **values: Any) -> None:
@@ -120,6 +139,40 @@ class World:
 
     def ids(self, sink: str) -> list[int]:
         return [row.id for row in self.rows(delivery, sink=sink)]
+
+
+class World(Filled):
+    """A SQLite store at `file`; `raw` is the driver's connection."""
+
+    def __init__(self, folder: Path, sinks: Mapping[str, bool] = SINKS, routes: Iterable[Route] = ROUTES) -> None:
+        self.folder = folder
+        self.file = make_store_file(folder / "connector.db")
+        self.raw = database.connect(self.file)
+        super().__init__(database.through_sqlalchemy(self.raw), sinks, routes)
+
+    def close(self) -> None:
+        super().close()
+        self.raw.close()
+
+
+class PostgresWorld(Filled):
+    """A PostgreSQL store at `url`."""
+
+    def __init__(self, url: str, sinks: Mapping[str, bool] = SINKS, routes: Iterable[Route] = ROUTES) -> None:
+        self.url = url
+        self._engine = make_engine(url, 1)
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        super().__init__(connection, sinks, routes)
+
+    def close(self) -> None:
+        super().close()
+        self._engine.dispose()
+
+    def receive(self, *bodies: bytes, at: int = NOON) -> GroupPlan:
+        """As on SQLite; whoever numbers events next goes on after these."""
+        plan = super().receive(*bodies, at=at)
+        self.connection.execute(select(func.setval("event_seq_seq", func.max(event.c.seq))).select_from(event))
+        return plan
 
 
 def is_locked(file: Path) -> bool:

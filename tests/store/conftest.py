@@ -9,12 +9,19 @@ from sqlalchemy import Connection
 
 from connector.store.sqlite import database
 from tests.store.bench import Bench
-from tests.store.kit import memory
+from tests.store.kit import KINDS, memory
 from tests.stores import make_store_file
 
 
+@pytest.fixture(params=KINDS)
+def connection(request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """An empty store, on each database."""
+    with KINDS[request.param]() as opened:
+        yield opened
+
+
 @pytest.fixture
-def connection() -> Iterator[Connection]:
+def sqlite_connection() -> Iterator[Connection]:
     """An empty store in memory."""
     with memory() as opened:
         yield opened

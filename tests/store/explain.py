@@ -1,4 +1,4 @@
-"""What SQLite says about how it would run a statement."""
+"""What a database says about how it would run a statement."""
 
 from __future__ import annotations
 
@@ -22,13 +22,30 @@ def scans(steps: Sequence[str]) -> list[str]:
 
 @contextmanager
 def explained(connection: Connection) -> Iterator[list[str]]:
-    """Collects the steps of every statement that runs within."""
+    """Collects SQLite's steps of every statement that runs within."""
     steps: list[str] = []
     raw: Any = connection.connection.driver_connection
 
     def look(*seen: Any) -> None:
         statement, parameters = seen[2:4]
         steps.extend(steps_of(raw, statement, parameters[0] if isinstance(parameters, list) else parameters))
+
+    event.listen(connection.engine, "before_cursor_execute", look)
+    try:
+        yield steps
+    finally:
+        event.remove(connection.engine, "before_cursor_execute", look)
+
+
+@contextmanager
+def explained_by_postgres(connection: Connection) -> Iterator[list[str]]:
+    """Collects PostgreSQL's steps of every statement that runs within."""
+    steps: list[str] = []
+    raw: Any = connection.connection.driver_connection
+
+    def look(*seen: Any) -> None:
+        statement, parameters = seen[2:4]
+        steps.extend(step for (step,) in raw.execute(f"EXPLAIN {statement}", parameters))
 
     event.listen(connection.engine, "before_cursor_execute", look)
     try:

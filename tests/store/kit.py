@@ -20,6 +20,7 @@ from connector.store.plan import Arrival, Directory, Target
 from connector.store.schema import delivery, metadata
 from connector.store.sqlite import database
 from connector.testing import START
+from tests.postgres import rolled_back
 
 PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)
 CREATE, FINISH, SCORE = "interview.create", "interview.finish", "interview.score-updated"
@@ -62,6 +63,10 @@ def memory() -> Iterator[Connection]:
     raw.deserialize(_schema())
     with closing(raw), database.through_sqlalchemy(raw) as connection:
         yield connection
+
+
+KINDS = {"sqlite": memory, "postgresql": rolled_back}
+"""Ways to an empty store, by the database."""
 
 
 def add(connection: Connection, key: str = "i1", **columns: Any) -> int:

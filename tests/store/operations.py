@@ -85,8 +85,7 @@ def remembering(connection: Connection) -> None:
 
 
 def filling(connection: Connection) -> None:
-    fill.restart(connection)
-    fill.fill_chunk(connection, "chat", Routes((), {"chat": True}), START)
+    fill.fill_chunk(connection, "chat", "elsewhere", Routes((), {"chat": True}), START)
     fill.filled(connection, "chat", "place", "digest")
 
 

@@ -33,10 +33,10 @@ def knows(store, id_, entered="", **data):
     store.execute(insert(interview).values(id=id_, stage="", updated_at=START, entered=entered, **row))
 
 
-def filled(store, routes=ALL, name="sheet"):
+def filled(store, routes=ALL, name="sheet", destination="file.xlsx"):
     """Fills to the end; returns the keys that were delivered, and how many chunks had something."""
     chunks = 0
-    while fill.fill_chunk(store, name, routes, START):
+    while fill.fill_chunk(store, name, destination, routes, START):
         chunks += 1
     keys = store.execute(select(delivery.c.key).where(delivery.c.sink == name).order_by(delivery.c.id)).scalars().all()
     return keys, chunks
@@ -123,18 +123,18 @@ def test_it_goes_in_chunks_and_remembers_where_it_is(store):
     ids = [f"i{number:05d}" for number in range(fill.CHUNK + 3)]
     for id_ in ids:
         knows(store, id_)
-    assert fill.fill_chunk(store, "sheet", ALL, START)
-    assert leases.row(store, "sheet").filled_to == ids[fill.CHUNK - 1]
+    assert fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    assert leases.row(store, "sheet").filled_to.endswith(ids[fill.CHUNK - 1])
     assert filled(store) == (ids, 1)
 
 
 def test_the_end_is_remembered(store):
-    """A filled sink is not filling any more."""
+    """A filled sink is not filling any more, and is not filled again for the same."""
     knows(store, "i1")
     filled(store)
-    fill.filled(store, "sheet", "file.xlsx", "digest")
     row = leases.row(store, "sheet")
-    assert (row.filled_to, row.destination, row.routes) == (None, "file.xlsx", "digest")
+    assert (row.filled_to, row.destination, row.routes) == (None, "file.xlsx", ALL.digest("sheet"))
+    assert filled(store) == (["i1"], 0)
 
 
 def test_an_empty_store_has_nothing_to_fill_with(store):
@@ -142,12 +142,40 @@ def test_an_empty_store_has_nothing_to_fill_with(store):
     assert filled(store) == ([], 0)
 
 
-def test_a_fill_that_was_interrupted_begins_again(store):
-    """The routes may have changed meanwhile; a row delivered twice is the same row."""
-    knows(store, "i1")
-    fill.fill_chunk(store, "sheet", ALL, START)
-    fill.restart(store)
-    assert filled(store) == (["i1", "i1"], 1)
+def interrupted(store):
+    """A fill of two chunks of which one is done."""
+    ids = [f"i{number:05d}" for number in range(fill.CHUNK + 1)]
+    for id_ in ids:
+        knows(store, id_)
+    fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    return ids
+
+
+def test_a_fill_that_was_interrupted_goes_on(store):
+    """After a restart, or in another process; nothing is delivered twice."""
+    ids = interrupted(store)
+    assert filled(store) == (ids, 1)
+
+
+@pytest.mark.parametrize(
+    ("destination", "routes"),
+    [("other.xlsx", ALL), ("file.xlsx", Routes([Route(("sheet",), ("*",))], {"sheet": True}))],
+    ids=["moved", "routed differently"],
+)
+def test_a_fill_for_something_else_begins_again(store, destination, routes):
+    """What entered already is delivered again: a row delivered twice is the same row."""
+    ids = interrupted(store)
+    keys, chunks = filled(store, routes, destination=destination)
+    assert (keys, chunks) == ([*ids[: fill.CHUNK], *ids], 2)
+
+
+def test_a_fill_that_is_no_longer_wanted_is_forgotten(store):
+    """Back at the destination it was filled for, the sink is not filling."""
+    filled(store)
+    interrupted(store)
+    store.execute(update(sink).values(filled_to="another\tgoal\ti3"))
+    assert not fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    assert leases.row(store, "sheet").filled_to is None
 
 
 # --- a renamed sink
@@ -223,8 +251,7 @@ def test_an_unknown_old_name_is_no_mistake(store):
 
 
 def test_a_fill_under_way_goes_along(store):
-    """It begins again at the next start in any case."""
+    """Its progress stands in the row that is renamed."""
     store.execute(update(sink).values(filled_to="i5"))
     fill.rename(store, "sheet", "graduates")
-    fill.restart(store)
-    assert leases.row(store, "graduates").filled_to is None
+    assert leases.row(store, "graduates").filled_to == "i5"

@@ -1,126 +1,159 @@
-"""The same statements in PostgreSQL's words: each compiles, and none uses what only SQLite has."""
+"""The statements on a real PostgreSQL: each runs, goes by the right index, and locks what it relies on."""
 
 from __future__ import annotations
 
-import re
+from contextlib import ExitStack
 
+import msgspec
+import psycopg
 import pytest
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import insert, text
+from sqlalchemy.exc import DBAPIError
 
 from connector.event import encode, merge
-from connector.store import status
-from connector.store.schema import metadata
+from connector.sink import Token
+from connector.store import claim, leases, settle, tokens
+from connector.store.postgres import ingest
+from connector.store.postgres.database import make_engine
+from connector.store.schema import interview
+from connector.store.status import sinks
 from connector.testing import START
+from tests import postgres
 from tests.store import operations
-from tests.store.kit import reading
+from tests.store.explain import explained_by_postgres
+from tests.store.kit import add, lease_of, reading
 
-ONLY_SQLITE = re.compile(r"json_each|json_extract|rowid|INSERT OR|strftime|GLOB|\bIFNULL\b|\?", re.IGNORECASE)
-
-
-class Row:
-    """A row in which every column has some value."""
-
-    def __init__(self, **values):
-        self._values = values
-
-    def __getattr__(self, name):
-        return self._values.get(name, 0)
+MANY = """
+INSERT INTO delivery (sink, key, interview_id, event_seq, priority, since, state, not_before, held)
+SELECT CASE WHEN i % 2 = 0 THEN 'chat' ELSE 'sheet' END, 'i' || i % 3000, 'i' || i % 3000, i, i % 3 * 50, 0,
+  CASE WHEN i % 5 = 0 THEN 0 ELSE 1 END, 0, CASE WHEN i % 1000 = 0 THEN 1 ELSE 0 END
+FROM generate_series(1, 20000) AS i
+"""
+TABLES = ("delivery", "event", "interview", "attempt")
 
 
-class Answer:
-    """What the twin answers: the same row to every question, or none to any that allows it."""
-
-    rowcount = 0
-
-    def __init__(self, rows):
-        self._rows = rows
-
-    def __iter__(self):
-        return iter(self._rows)
-
-    def all(self):
-        return self._rows
-
-    def first(self):
-        return self._rows[0] if self._rows else None
-
-    def one(self):
-        return ROW
-
-    def scalars(self):
-        return self
-
-    def scalar(self):
-        return None
-
-    def scalar_one(self):
-        return 0
+@pytest.fixture(scope="module")
+def crowded():
+    """A store with a lease, an interview and so many deliveries that no plan can afford to read them all."""
+    with postgres.rolled_back() as connection:
+        assert lease_of(connection).fence == operations.LEASE.fence
+        columns = {"version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": 0, "entered": ""}
+        connection.execute(insert(interview).values(id="i1", state=encode(merge(None, reading())), **columns))
+        connection.execute(text(MANY))
+        connection.execute(text("ANALYZE delivery"))
+        yield connection
 
 
-ROW = Row(
-    name="chat", id="i1", key="i1", fence=1, lease_owner="me", entered="", body=None, value="{}",
-    state=encode(merge(None, reading())), position_id="", position_name="",
-)  # fmt: skip
+# --- every statement
 
 
-class Twin:
-    """Takes statements as a PostgreSQL connection would, and keeps their text."""
-
-    dialect = postgresql.dialect()
-
-    def __init__(self, rows):
-        self._rows = rows
-        self.texts = []
-
-    def execute(self, statement, parameters=None):
-        names = sorted(parameters[0]) if isinstance(parameters, list) else None
-        self.texts.append(str(statement.compile(dialect=self.dialect, column_keys=names)))
-        # the leases' own questions are always answered: without a lease nothing else would run
-        return Answer([ROW] if "lease_owner, sink.fence" in self.texts[-1] else self._rows)
-
-
-@pytest.mark.parametrize("rows", [[], [ROW]], ids=["nothing there", "all there"])
 @pytest.mark.parametrize("operation", operations.ALL, ids=lambda one: one.__name__)
-def test_every_statement_has_its_twin(operation, rows):
-    """Each compiles for PostgreSQL without a word of SQLite's."""
-    twin = Twin(rows)
-    operation(twin)
-    assert twin.texts
-    assert [text for text in twin.texts if ONLY_SQLITE.search(text)] == []
+def test_every_statement_runs(crowded, operation):
+    """Each is understood, types and all."""
+    lease = leases.row(crowded, "chat")
+    with crowded.begin_nested() as undone:
+        operation(crowded)
+        undone.rollback()
+    assert leases.row(crowded, "chat") == lease
 
 
-def test_the_status_has_its_twin():
-    """Counting, too."""
-    twin = Twin([])
-    status.sinks(twin, START, None)
-    assert len(twin.texts) == 4
-    assert [text for text in twin.texts if ONLY_SQLITE.search(text)] == []
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (lambda c: claim.due(c, "chat", START, 10), "ix_delivery_due"),
+        (lambda c: claim.due(c, "chat", START, 10), "ix_delivery_key"),
+        (lambda c: claim.due_keys(c, "chat", START, 10), "ix_delivery_due"),
+        (lambda c: claim.newest(c, "chat", ["i1"], START), "ix_delivery_key"),
+        (lambda c: claim.rows_of_batch(c, "chat", "b1"), "ix_delivery_batch"),
+        (lambda c: claim.pending_keys(c, "chat", ["i1"]), "ix_delivery_key"),
+    ],
+)
+def test_claims_use_the_partial_indexes(crowded, query, index):
+    """What is done, which is nearly everything, is not even looked at."""
+    with explained_by_postgres(crowded) as steps:
+        query(crowded)
+    assert any(index in step for step in steps)
+    assert [step for step in steps if "Seq Scan on delivery" in step] == []
 
 
-def test_lists_are_one_parameter():
-    """A batch of five hundred is the same statement as one of two."""
-    twin = Twin([])
-    operations.deliveries(twin)
-    assert all("= ANY" in text for text in twin.texts)
+def test_due_rows_come_in_the_order_of_the_index(crowded):
+    """A long queue is not sorted to find its first ten."""
+    with explained_by_postgres(crowded) as steps:
+        claim.due(crowded, "chat", START, 10)
+    assert [step for step in steps if "Sort" in step] == []
 
 
-@pytest.mark.parametrize("operation", [operations.settling, operations.rates], ids=lambda one: one.__name__)
-def test_what_is_checked_is_locked(operation):
-    """With several writers the fence and the buckets must not change between look and write."""
-    twin = Twin([])
-    operation(twin)
-    assert twin.texts[0].endswith("FOR UPDATE")
+def test_counting_reads_no_rows_that_are_done(crowded):
+    """What is asked every few seconds goes by the partial indexes."""
+    with explained_by_postgres(crowded) as steps:
+        sinks(crowded, START, None)
+    assert [step for step in steps if any(f"Seq Scan on {table}" in step for table in TABLES)] == []
 
 
-def test_the_tables_have_their_twins():
-    """Numbers are 64 bits wide and given by the server; partial indexes stay partial."""
-    twin = postgresql.dialect()
-    tables = "\n".join(str(CreateTable(table).compile(dialect=twin)) for table in metadata.sorted_tables)
-    assert "seq BIGSERIAL" in tables
-    assert "AUTOINCREMENT" not in tables
-    indexes = [
-        str(CreateIndex(index).compile(dialect=twin)) for table in metadata.sorted_tables for index in table.indexes
-    ]
-    assert len(indexes) == 5
-    assert all(" WHERE " in text for text in indexes)
+# --- the receiver's
+
+
+@pytest.mark.parametrize(("sql", "index"), [(ingest.KNOWN, "uq_event_identity"), (ingest.STATES, "pk_interview")])
+def test_a_group_is_looked_up_by_index_from_the_first_day_on(postgres_url, sql, index):
+    """The plan is made once, maybe while nothing is stored yet, and kept."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for statement in ingest.SESSION:
+            connection.execute(statement)
+        found = connection.execute("EXPLAIN " + sql, (msgspec.json.encode(["a", "b"]).decode(),))
+        steps = [step for (step,) in found]
+    assert any(f"using {index}" in step or f"on {index}" in step for step in steps)
+    assert [step for step in steps if "Seq Scan" in step] == []
+
+
+# --- locks
+
+
+@pytest.fixture
+def two():
+    """Two processes at one store; the second one has no patience."""
+    with postgres.empty_store() as url, ExitStack() as stack:
+        engine = make_engine(url, 2)
+        first, second = (stack.enter_context(engine.connect()) for _ in range(2))
+        add(first)
+        lease_of(first)
+        tokens.take(first, [Token("b", 1, 1)], START - 60_000)
+        first.commit()
+        second.exec_driver_sql("SET lock_timeout = '20ms'")
+        second.commit()
+        yield first, second
+        stack.close()
+        engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        lambda c: leases.require(c, operations.LEASE),
+        lambda c: leases.acquire(c, "chat", "me", START),
+        lambda c: settle.ask_to_verify(c, "chat", START),
+        operations.filling,
+    ],
+    ids=["settling", "taking the lease", "asking to verify", "filling"],
+)
+def test_who_writes_for_a_sink_keeps_others_from_its_lease(two, job):
+    """The fence cannot change between the look at it and the commit."""
+    first, second = two
+    job(first)
+    with pytest.raises(DBAPIError, match="55P03"):
+        leases.acquire(second, "chat", "other", START + 60_000)
+
+
+def test_who_takes_a_token_keeps_others_from_its_bucket(two):
+    """Also while the first one has not committed."""
+    first, second = two
+    tokens.take(first, [Token("b", 1, 1)], START)
+    with pytest.raises(DBAPIError, match="55P03"):
+        tokens.take(second, [Token("b", 1, 1)], START)
+
+
+def test_a_bucket_that_nobody_has_used_yet_is_kept_from_others_too(two):
+    """What is not there cannot be locked, so it is made first."""
+    first, second = two
+    tokens.take(first, [Token("new", 1, 1)], START)
+    with pytest.raises(DBAPIError, match="55P03"):
+        tokens.take(second, [Token("new", 1, 1)], START)

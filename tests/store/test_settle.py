@@ -70,6 +70,22 @@ def test_rejected_rows_are_dead_letters_with_their_reasons(connection, settled):
     assert claim.next_due(connection, "chat") is None
 
 
+def test_a_reason_may_hold_anything(connection, settled):
+    """It may be what a destination answered; what no database keeps is replaced."""
+    hostile = "a\0b\ud800c"
+    dead, late, told = (in_flight(connection, f"i{number}") for number in range(3))
+    settled(
+        dead=[(dead, hostile)],
+        retries=[Retry(late, 1, LATER, hostile, keeps_batch=False)],
+        delivered=[(told, hostile)],
+        attempts=[Attempt("rejected", hostile, 1)],
+        pause=Pause("broken", hostile, hostile),
+    )
+    texts = [row_of(connection, id_).reason for id_ in (dead, late)] + [row_of(connection, told).reference]
+    texts += [connection.execute(select(attempt.c.reason)).scalar(), sink_row(connection).reason]
+    assert texts == ["a\ufffdb\ufffdc"] * 5
+
+
 def test_superseded_rows_settle_with_the_newest(connection, settled):
     """They are done, but not counted as delivered."""
     older, newest = add(connection), add(connection)

@@ -1,1 +1,1 @@
-"""PostgreSQL, shared by any number of processes on any number of machines."""
+"""One PostgreSQL database for as many receivers and workers as there are."""

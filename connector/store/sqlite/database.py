@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
 from connector.errors import SchemaMismatch, StoreUnavailable
+from connector.store import faults
+from connector.store.faults import cause_of
 from connector.store.schema import REVISION
 
 PAGE_CACHE_KIB = 8192
@@ -94,12 +96,6 @@ def through_sqlalchemy(connection: sqlite3.Connection) -> Connection:
     return engine.connect()
 
 
-def cause_of(error: BaseException) -> BaseException:
-    """The driver's error, whether or not SQLAlchemy stands around it."""
-    inner = getattr(error, "orig", None)
-    return inner if isinstance(inner, BaseException) else error
-
-
 def words_of(error: BaseException) -> str:
     """What may be told of an error, with what to do: the driver's words hold no values, those of others may."""
     cause = cause_of(error)
@@ -151,23 +147,11 @@ def revision_of(path: Path) -> str | None:
 
 def require_current(found: str | None) -> None:
     """Raises `SchemaMismatch` unless the schema is this version's."""
-    if found == REVISION:
-        return
-    if found is None:
-        raise SchemaMismatch("the store is empty: start `connector serve` once, it makes the store")
-    require_older(found)
-    raise SchemaMismatch(
-        f"the store's schema is {found}, this version works with {REVISION}: "
-        "start `connector serve` once, it brings the store up to date"
+    faults.require_current(
+        found,
+        to_make="start `connector serve` once, it makes the store",
+        to_update="start `connector serve` once, it brings the store up to date",
     )
-
-
-def require_older(found: str, newest: str = REVISION) -> None:
-    """Raises `SchemaMismatch` for a schema that a newer version made; revisions sort as texts."""
-    if found > newest:
-        raise SchemaMismatch(
-            f"the store's schema is {found}, this version knows {newest} at most: run the newest connector"
-        )
 
 
 def make_empty(path: Path) -> None:

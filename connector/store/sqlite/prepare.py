@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
+from connector.store.faults import require_older
 from connector.store.migrate_apart import SCRIPTS, migrate_apart
 from connector.store.schema import REVISION
 from connector.store.sqlite import database
@@ -24,7 +25,7 @@ async def prepare(path: Path, newest: str = REVISION, scripts: Path = SCRIPTS) -
     if found is None:
         database.make_empty(path)
     else:
-        database.require_older(found, newest)
+        require_older(found, newest)
         copy = await asyncio.to_thread(database.backup, path, found, newest)
     await migrate_apart(URL.create("sqlite", database=str(path)).render_as_string(hide_password=False), scripts)
     return copy

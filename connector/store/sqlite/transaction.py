@@ -13,7 +13,9 @@ import structlog
 from sqlalchemy import Connection
 
 from connector.errors import StoreUnavailable
-from connector.store.plan import Answer, Arrival, GroupPlan
+from connector.store import intake
+from connector.store.intake import Request, resolve
+from connector.store.plan import GroupPlan
 from connector.store.sqlite.database import is_trouble, words_of
 from connector.store.sqlite.ingest import Ingest
 
@@ -21,14 +23,6 @@ T = TypeVar("T")
 Job = Callable[[Connection], T]
 
 log = structlog.get_logger("connector.store")
-
-
-@dataclass(slots=True)
-class Request:
-    """An event that waits for its commit."""
-
-    arrival: Arrival
-    answer: asyncio.Future[Answer]
 
 
 @dataclass(slots=True)
@@ -100,9 +94,7 @@ class Transaction:
     def answer(self) -> None:
         """Tells everybody what was committed."""
         for requests, plan in self.written:
-            for request, answer in zip(requests, plan.answers, strict=True):
-                if not request.answer.done():
-                    request.answer.set_result(answer)
+            resolve(requests, plan.answers)
         for request, error in self.refused:
             log.error("event refused by the store", reason=words_of(error))
             refuse([request], (), error)
@@ -135,10 +127,8 @@ def _answer(errand: Errand) -> None:
 
 
 def refuse(requests: Sequence[Request], errands: Sequence[Errand], error: Exception) -> None:
-    """Tells them that the store took nothing, each with an exception of its own."""
-    for future in (*(request.answer for request in requests), *(errand.done for errand in errands)):
-        if not future.done():
-            future.set_exception(_unavailable(error))
+    """Tells them that the store took nothing."""
+    intake.refuse((*(request.answer for request in requests), *(errand.done for errand in errands)), words_of(error))
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
@@ -31,20 +30,15 @@ from sqlalchemy import Connection
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.plan import Answer, Arrival, GroupPlan
+from connector.store.intake import Intake, Request
+from connector.store.plan import Answer, GroupPlan
 from connector.store.sqlite.database import is_busy, through_sqlalchemy
 from connector.store.sqlite.ingest import Ingest
-from connector.store.sqlite.transaction import Errand, Job, Request, Transaction, refuse
+from connector.store.sqlite.transaction import Errand, Job, Transaction, refuse
 from connector.store.store import Load, Overloaded
 
 T = TypeVar("T")
 
-GROUP_LIMIT = 512
-"""Most requests in one transaction."""
-GROUP_BYTES = 4 * 1024 * 1024
-"""No request is added to a transaction whose bodies have this size already."""
-INTAKE_BYTES = 64 * 1024 * 1024
-"""Most bytes of bodies that wait."""
 BUSY_RETRY = 0.005
 """Seconds until BEGIN is tried again while another process writes."""
 BUSY_LIMIT = 5.0
@@ -72,11 +66,9 @@ class Writer:
         self._view = through_sqlalchemy(connection)
         self._ingest = ingest
         self._on_group = on_group
-        self._limit = limit
         self._busy_limit = busy_limit
         self._loop = asyncio.get_running_loop()
-        self._requests: deque[Request] = deque()
-        self._waiting_bytes = 0
+        self._intake = Intake(limit)
         self._one_by_one: list[Request] = []
         self._errands: list[Errand] = []
         self._repeated: list[Errand] = []
@@ -96,11 +88,9 @@ class Writer:
 
         Raises `Overloaded` at once when too many wait.
         """
-        if self._closing or len(self._requests) >= self._limit or self._waiting_bytes > INTAKE_BYTES:
-            raise Overloaded("the intake is full")
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        self._requests.append(Request(Arrival(reading, body), future))
-        self._waiting_bytes += len(body)
+        if self._closing:
+            raise Overloaded("the intake is closed")
+        future = self._intake.add(reading, body)
         if not self._in_flight:
             self._begin()
         return future
@@ -133,7 +123,7 @@ class Writer:
         self._raw.close()
 
     def _has_work(self) -> bool:
-        return bool(self._requests or self._one_by_one or self._errands or self._repeated)
+        return bool(self._intake or self._one_by_one or self._errands or self._repeated)
 
     def _next(self) -> Transaction:
         if self._repeated:
@@ -143,17 +133,7 @@ class Writer:
         if self._one_by_one:
             requests, self._one_by_one = self._one_by_one, []
             return Transaction(requests, errands, one_by_one=True)
-        return Transaction(self._next_group(), errands)
-
-    def _next_group(self) -> list[Request]:
-        group: list[Request] = []
-        size = 0
-        while self._requests and len(group) < GROUP_LIMIT and size < GROUP_BYTES:
-            request = self._requests.popleft()
-            size += len(request.arrival.body)
-            group.append(request)
-        self._waiting_bytes -= size
-        return group
+        return Transaction(self._intake.next_group(), errands)
 
     # --- a transaction: begun and written on the loop, committed in the thread, answered on the loop
 
@@ -189,11 +169,10 @@ class Writer:
             self._loop.call_later(BUSY_RETRY, self._retry)
             return
         self._busy_since = None
-        waiting = [*self._one_by_one, *self._requests]
+        waiting = [*self._one_by_one, *self._intake.take_all()]
         errands = [*self._repeated, *self._errands]
-        for queue in (self._one_by_one, self._requests, self._repeated, self._errands):
+        for queue in (self._one_by_one, self._repeated, self._errands):
             queue.clear()
-        self._waiting_bytes = 0
         self._in_flight = False
         refuse(waiting, errands, error)
 

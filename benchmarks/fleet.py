@@ -1,0 +1,208 @@
+"""(j) Several receivers and workers on one PostgreSQL: idle latency, and what kills and stops of workers cost.
+
+One worker is killed with -9 in the middle of its calls and another is started in its place; later one is stopped
+(SIGSTOP) for longer than its lease and continued.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks import bodies, startup, tables
+from benchmarks.bodies import Webhook
+from benchmarks.crew import Crew, Member, crew
+from benchmarks.posting import post_all
+from benchmarks.processes import Running
+
+EVENTS_EACH = 8
+LEASE = 5
+CLIENTS = 16
+SETTLED_WITHIN = 900.0
+SINKS = {
+    **dict.fromkeys(("one", "two", "three", "four"), "recording"),
+    "five": "recording_state",
+    "six": "recording_state",
+}
+BUSY = "SELECT sink FROM delivery WHERE state = 0 GROUP BY sink HAVING count(*) > 20"
+HELD = f"SELECT lease_owner FROM sink WHERE lease_owner IS NOT NULL AND name IN ({BUSY})"
+COLUMNS = (
+    "sink", "calls", "deliveries", "lost", "order violated", "calls overlap",
+    "repeats marked", "repeats unmarked", "s to next after kill", "s to next after stop",
+)  # fmt: skip
+SINK = '[sinks.{name}]\ntype = "{type}"\npath = "{name}.txt"\n'
+
+
+async def run(*, quick: bool = False) -> None:
+    """Measures and prints."""
+    with tempfile.TemporaryDirectory(prefix="fleet-") as name:
+        await _latency(Path(name), 10 if quick else 300)
+    with tempfile.TemporaryDirectory(prefix="fleet-") as name:
+        await _storm(Path(name), 50 if quick else 5_000)
+
+
+async def _latency(folder: Path, webhooks: int) -> None:
+    with crew(folder) as fleet:
+        await fleet.open(startup.TIMING)
+        receiver, worker = fleet.start("receiver", "worker")
+        now = time.monotonic()
+        at = Running(receiver.url, worker.pid, folder, now, now)
+        found = {"PostgreSQL, receiver and worker apart": await startup.latencies(at, webhooks)}
+        startup.show_latencies(found, tables.disk(folder))
+
+
+@dataclass(slots=True)
+class Record:
+    """What one sink was called with. Times are monotonic seconds."""
+
+    calls: list[tuple[float, int, str, bool, list[Any]]] = field(default_factory=list)
+    """Begin, process, batch, maybe sent, items."""
+    ends: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, file: Path) -> Record:
+        record = cls()
+        for line in file.read_text().splitlines():
+            what, at, pid, batch, maybe_sent, items = json.loads(line)
+            if what == "begin":
+                record.calls.append((at / 1e9, pid, batch, maybe_sent, items))
+            else:
+                record.ends[batch, pid] = at / 1e9
+        return record
+
+    def overlaps(self, given_up: dict[int, float]) -> int:
+        """Calls that began while another was under way; one of a process that was ended counts until then."""
+        spans = []
+        for begin, pid, batch, _, _ in self.calls:
+            end = self.ends.get((batch, pid), given_up.get(pid, begin))
+            spans.append((begin, min(end, given_up[pid]) if begin < given_up.get(pid, 0) else end))
+        spans.sort()
+        return sum(later[0] < earlier[1] for earlier, later in pairwise(spans))
+
+    def judged(self) -> tuple[int, int, int, int]:
+        """Deliveries, violations of the order of a key, repeats that were marked, repeats that were not."""
+        seen: set[str] = set()
+        last: dict[str, int] = defaultdict(int)
+        violations = marked = unmarked = 0
+        for _, _, _, maybe_sent, items in sorted(self.calls, key=lambda call: call[0]):
+            for id_, key, order in items:
+                if id_ in seen:
+                    marked += maybe_sent
+                    unmarked += not maybe_sent
+                    continue
+                seen.add(id_)
+                violations += order < last[key]
+                last[key] = order
+        return len(seen), violations, marked, unmarked
+
+    def next_by_other(self, pid: int, at: float) -> float:
+        """Seconds from a moment to the next call by another process."""
+        return min((begin - at for begin, other, *_ in self.calls if other != pid and begin > at), default=float("nan"))
+
+
+def _webhooks(interviews: int) -> Iterator[Webhook]:
+    """Several events of each interview, in rounds, so that those of one interview come in order."""
+    started = time.time_ns() // 1_000_000 - 3_600_000
+    names = ("interview.create", *bodies.UPDATES)
+    for number in range(EVENTS_EACH):
+        for interview in range(interviews):
+            at = started + number * interviews + interview
+            yield bodies.webhook_of(names[number % len(names)], f"{interview:024x}", interview % 19, at)
+
+
+async def _storm(folder: Path, interviews: int) -> None:
+    with crew(folder) as fleet:
+        sinks = "".join(SINK.format(name=name, type=kind) for name, kind in SINKS.items())
+        await fleet.open(f"[delivery]\nlease = {LEASE}\n{sinks}")
+        members = fleet.start("receiver", "receiver", "worker", "worker")
+        begun = time.monotonic()
+        posting = asyncio.create_task(_post(members[:2], interviews))
+        killed, killed_at = await _strike(fleet, signal.SIGKILL)
+        fleet.start("worker")
+        stopped, stopped_at = await _strike(fleet, signal.SIGSTOP)
+        await asyncio.sleep(LEASE * 1.5)
+        stopped.process.send_signal(signal.SIGCONT)
+        await posting
+        await _settled(fleet)
+        seconds = time.monotonic() - begun
+        records = {name: Record.of(folder / f"{name}.txt") for name in SINKS}
+        _show(fleet, records, interviews, seconds, {killed.pid: killed_at, stopped.pid: stopped_at})
+
+
+async def _post(receivers: Sequence[Member], interviews: int) -> None:
+    """Every other interview through the other receiver, so that each interview's events come in order."""
+    webhooks = list(_webhooks(interviews))
+    parts = [[each for each in webhooks if int(each.interview_id, 16) % 2 == part] for part in range(2)]
+    await asyncio.gather(
+        *(_in_rounds(receiver.url, part, interviews // 2) for receiver, part in zip(receivers, parts, strict=True))
+    )
+
+
+async def _in_rounds(url: str, webhooks: Sequence[Webhook], size: int) -> None:
+    for start in range(0, len(webhooks), size):
+        await post_all(url, webhooks[start : start + size], clients=CLIENTS)
+
+
+async def _strike(fleet: Crew, number: signal.Signals) -> tuple[Member, float]:
+    """Sends a signal to the worker that has most sinks, in the middle of its calls."""
+    while True:
+        held = fleet.rows(HELD)
+        pids = [int(str(owner).split(":")[-2]) for (owner,) in held]
+        for member in fleet.members:
+            if pids.count(member.pid) >= 2 and member.process.poll() is None:
+                await asyncio.sleep(0.1)
+                member.process.send_signal(number)
+                return member, time.monotonic()
+        await asyncio.sleep(0.05)
+
+
+async def _settled(fleet: Crew) -> None:
+    until = time.monotonic() + SETTLED_WITHIN
+    while fleet.rows("SELECT 1 FROM delivery WHERE state = 0 LIMIT 1"):
+        if time.monotonic() > until:
+            raise RuntimeError("it does not come to rest")
+        await asyncio.sleep(0.2)
+
+
+def _show(fleet: Crew, records: dict[str, Record], interviews: int, seconds: float, struck: dict[int, float]) -> None:
+    rows = []
+    for name, record in records.items():
+        seen, violations, marked, unmarked = record.judged()
+        followed = [tables.number(record.next_by_other(pid, at)) for pid, at in struck.items()]
+        rows.append(
+            (
+                f"{name} ({SINKS[name]})",
+                len(record.calls),
+                seen,
+                _lost(fleet, name, record),
+                violations,
+                record.overlaps(struck),
+                marked,
+                unmarked,
+                *followed,
+            )
+        )
+    count = interviews * EVENTS_EACH
+    tables.show(
+        f"{count:,} events, {len(SINKS)} sinks, 2 receivers, 2 workers, one killed, one stopped: {seconds:.0f} s",
+        COLUMNS,
+        rows,
+        f"lease {LEASE} s; a call takes 0.3 s; {tables.machine()}",
+    )
+
+
+def _lost(fleet: Crew, name: str, record: Record) -> int:
+    """Delivered according to the store, and never in a call."""
+    called = {id_.rsplit("-", 1)[1] for _, _, _, _, items in record.calls for id_, _, _ in items}
+    states = "1" if SINKS[name] == "recording_state" else "1, 2, 3"
+    told = {str(row[0]) for row in fleet.rows(f"SELECT id FROM delivery WHERE sink = '{name}' AND state IN ({states})")}
+    return len(told - called)

@@ -1,0 +1,95 @@
+"""(h) PostgreSQL: ingest with the server on the same cores, sinks paused and draining, and two receivers beside one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from benchmarks import ingest, tables
+from benchmarks.bodies import BodyFile
+from benchmarks.ingest import Comparison, Subject
+from benchmarks.wrk import load
+from connector.store.postgres.prepare import migrate_postgres
+from tests.postgres import Server
+
+DURABLE = ("fsync=on", "full_page_writes=on", "max_connections=200")
+CLIENTS = (1, 64)
+VARIANTS = {"PostgreSQL, sinks paused": (), "PostgreSQL, state sink draining": ("sheet",)}
+
+
+async def run(*, quick: bool = False) -> None:
+    """Measures and prints. Raises `Missing` without wrk."""
+    with server() as running:
+        async with ingest.compared("PostgreSQL", quick=quick, clients=CLIENTS) as comparison:
+            for number, (name, draining) in enumerate(VARIANTS.items()):
+                await comparison.add(name, draining, database=await store_on(running, f"store_{number}"))
+        await _receivers(running, quick=quick)
+
+
+@contextmanager
+def server(*settings: str) -> Iterator[Server]:
+    """A server of our own that makes every commit durable."""
+    running = Server(*DURABLE, *settings)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.remove()
+
+
+async def store_on(running: Server, name: str) -> str:
+    """The URL of a new store on a server."""
+    with psycopg.connect(running.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    url = running.url.replace("/postgres?", f"/{name}?")
+    await migrate_postgres(url)
+    return url
+
+
+async def _receivers(running: Server, *, quick: bool) -> None:
+    """One receiver with 32 clients, then two on one store with 32 clients each, in turn."""
+    rounds, seconds = (1, 1) if quick else (5, 4)
+    url = await store_on(running, "store_of_two")
+    single: list[float] = []
+    double: list[float] = []
+    async with ingest.services() as comparison:
+        for name in ("one", "another"):
+            await comparison.add(name, (), database=url, options=("--role", "receiver"))
+        first, second = comparison.subjects
+        bodies = BodyFile(comparison.folder / "requests")
+        for index in range(rounds):
+            tables.progress(f"two receivers, round {index + 1} of {rounds}")
+            single.append(await _loaded([first], comparison, bodies, seconds))
+            double.append(await _loaded([first, second], comparison, bodies, seconds))
+        await comparison.stop()  # what was under way is stored now
+        stored = first.running.count("SELECT count(*) FROM event")
+        identities = first.running.count("SELECT count(DISTINCT identity) FROM event")
+    if stored != identities or stored < comparison.answered:
+        raise RuntimeError(f"{comparison.answered} acknowledged, {stored} stored, {identities} different")
+    ratios = [two / one for one, two in zip(single, double, strict=True)]
+    tables.show(
+        f"Receivers on one PostgreSQL store, 32 clients each: {rounds} rounds of {seconds} s",
+        ("", "events/s (range)"),
+        [("one receiver", tables.span(single)), ("two receivers", tables.span(double)), ("ratio", tables.span(ratios))],
+        f"{comparison.answered:,} acknowledged, {stored:,} stored, none twice; load, server and both receivers share "
+        "the cores",
+    )
+
+
+async def _loaded(subjects: list[Subject], comparison: Comparison, bodies: BodyFile, seconds: int) -> float:
+    """Events per second that all of them acknowledge at the same time; each gets events of its own."""
+    share = ingest.RATE_MAX[64] * seconds
+    starts = [comparison.sent + place * share for place in range(len(subjects))]
+    bodies.ensure(starts[-1] + share)
+    comparison.sent = starts[-1] + share
+    loads = await asyncio.gather(
+        *(
+            load(subject.running.url, bodies, start, clients=32, seconds=seconds)
+            for subject, start in zip(subjects, starts, strict=True)
+        )
+    )
+    comparison.answered += sum(each.answered for each in loads)
+    return sum(each.rate for each in loads)

@@ -1,0 +1,190 @@
+"""How a SQLite store becomes a PostgreSQL store: every row in one transaction, counted and compared on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+import psycopg
+from psycopg import sql
+from sqlalchemy import BigInteger, Connection, Table, func, select
+from sqlalchemy.exc import DBAPIError
+
+from connector.cli.opened_postgres import shown
+from connector.errors import StoreUnavailable, UsageError
+from connector.store.postgres import database as postgres
+from connector.store.postgres.faults import words_of
+from connector.store.schema import meta, metadata, sink
+from connector.store.sqlite import database as sqlite
+
+CHUNK = 1000
+"""Rows that are in memory at a time, and between two steps of the progress."""
+SUM_BITS = 128
+CLEARED: Mapping[str, Mapping[str, object]] = {sink.name: {"lease_owner": None, "lease_until": 0}}
+"""Table -> column -> what stands there in the copy: no lane of the old store runs any more."""
+
+Row: TypeAlias = tuple[Any, ...]
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Is told a table, the rows that are done, and how many there are; each row counts twice, copied and compared."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class TableReport(msgspec.Struct, frozen=True):
+    """One table on both sides."""
+
+    table: str
+    rows: int
+    checksum: str
+    copied_rows: int
+    copied_checksum: str
+
+    @property
+    def equal(self) -> bool:
+        return (self.rows, self.checksum) == (self.copied_rows, self.copied_checksum)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Rows, counted and summed up: the sum of their hashes, in which their order does not count."""
+
+    rows: int = 0
+    sum: int = 0
+
+    def add(self, row: Row) -> None:
+        digest = sha256(_encode(row)).digest()
+        self.rows += 1
+        self.sum = (self.sum + int.from_bytes(digest[: SUM_BITS // 8], "big")) % (1 << SUM_BITS)
+
+    @property
+    def checksum(self) -> str:
+        return f"{self.sum:032x}"
+
+
+def copy_store(source: Path, target: str, progress: Progress) -> list[TableReport]:
+    """Copies all of a SQLite store that nobody serves into an empty PostgreSQL store; the caller holds its lock.
+
+    Ids, the store's name for itself and fences stay; leases do not. All of it is there afterwards, or nothing: when a
+    report is not equal nothing is kept. Raises `UsageError` for a target that is not empty, `SchemaMismatch` for one
+    that is not migrated, `StoreUnavailable`.
+    """
+    with _source(source) as old, _target(target) as new:
+        postgres.require_current(postgres.revision(new))
+        _claim(new, shown(target))
+        reports = [_copy_table(old, new, table, progress) for table in metadata.sorted_tables]
+        if all(report.equal for report in reports):
+            _continue_numbers(old, new)
+            new.commit()
+            _learn(new)
+        else:
+            new.rollback()
+    return reports
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[Connection]:
+    with closing(sqlite.connect(path, read_only=True)) as raw:
+        sqlite.require_current(sqlite.revision(raw))
+        with sqlite.through_sqlalchemy(raw) as connection:
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+
+
+@contextmanager
+def _target(url: str) -> Iterator[Connection]:
+    engine = postgres.make_engine(url, 1)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except (DBAPIError, psycopg.Error) as error:
+        raise StoreUnavailable(f"the store {shown(url)} cannot be used now: {words_of(error)}") from None
+    finally:
+        engine.dispose()
+
+
+def _claim(new: Connection, place: str) -> None:
+    """Nobody else writes until the end. Raises `UsageError` when somebody has written before."""
+    tables = metadata.sorted_tables
+    new.exec_driver_sql(f"LOCK TABLE {', '.join(table.name for table in tables)} IN SHARE ROW EXCLUSIVE MODE")
+    full = [table.name for table in tables if table is not meta and new.execute(select(table).limit(1)).first()]
+    if full:
+        raise UsageError(
+            f"{place} is not empty ({', '.join(full)}): a store is copied into an empty one only; "
+            "name another database, or empty this one, and run `connector migrate` on it"
+        )
+
+
+def _copy_table(old: Connection, new: Connection, table: Table, progress: Progress) -> TableReport:
+    """Copies one table, then reads it back."""
+    total = 2 * old.execute(select(func.count()).select_from(table)).scalar_one()
+    before, after, steps = Tally(), Tally(), count(1)
+
+    def added(tally: Tally, row: Row) -> None:
+        tally.add(row)
+        if (done := next(steps)) % CHUNK == 0 or done == total:
+            progress(table.name, done, total)
+
+    with _copying(new, table) as copy:
+        for row in _rows_to_be(old, table):
+            copy.write_row(row)
+            added(before, row)
+    for row in _rows(new, table):
+        added(after, row)
+    return TableReport(str(table.name), before.rows, before.checksum, after.rows, after.checksum)
+
+
+@contextmanager
+def _copying(new: Connection, table: Table) -> Iterator[psycopg.Copy]:
+    """Takes the rows of a table; those that a migration put there make room."""
+    driver = new.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    if table is meta:
+        new.execute(meta.delete())
+    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table.name), columns)
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        yield copy
+
+
+def _rows(connection: Connection, table: Table) -> Iterator[Row]:
+    """All rows of a table, a portion at a time."""
+    for part in connection.execute(select(table), execution_options={"yield_per": CHUNK}).partitions():
+        yield from map(tuple, part)
+
+
+def _rows_to_be(old: Connection, table: Table) -> Iterator[Row]:
+    """The rows of a table as they are to stand in the copy."""
+    cleared = CLEARED.get(table.name, {})
+    for row in _rows(old, table):
+        values = zip(table.columns, row, strict=True)
+        yield tuple(cleared[column.name] if column.name in cleared else _storable(value) for column, value in values)
+
+
+def _storable(value: object) -> object:
+    """The value without the one character that PostgreSQL has no place for (its documentation, 8.3)."""
+    return value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value
+
+
+def _continue_numbers(old: Connection, new: Connection) -> None:
+    """The next numbers are greater than any that was ever given."""
+    given = {name: seq for name, seq in old.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")}  # noqa: C416 - rows are no pairs to the type checker
+    for table in metadata.sorted_tables:
+        [key, *others] = table.primary_key
+        if others or not isinstance(key.type, BigInteger):
+            continue
+        last = max(old.execute(select(func.max(key))).scalar() or 0, given.get(table.name, 0))
+        if last:
+            new.execute(select(func.setval(func.pg_get_serial_sequence(table.name, key.name), last)))
+
+
+def _learn(new: Connection) -> None:
+    """Has the server count what it got, so that it plans for that and not for empty tables."""
+    for table in metadata.sorted_tables:
+        new.exec_driver_sql(f"ANALYZE {table.name}")
+    new.commit()

@@ -1,0 +1,160 @@
+"""How `connector verify --repair` has a lane put a sheet right: that of the service, else one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from connector.app.opening import Opened, Wanted, opened_database, opened_file
+from connector.cli.opened import OpenStore, changing, now_in
+from connector.cli.replaying import directory_of
+from connector.config import Config
+from connector.dispatch.dispatcher import Dispatcher
+from connector.dispatch.lane import Shared
+from connector.dispatch.rules import Policy
+from connector.errors import ConnectorError, UsageError
+from connector.role import Role
+from connector.sink import ASKED, REPORT, Sink
+from connector.store import leases, notes, settle
+from connector.store.presence import processes
+from connector.store.schema import sink as sink_table
+from connector.store.status import sinks
+
+REPAIR_SECONDS = 900.0
+"""How long a repair is waited for."""
+LOOK_SECONDS = 0.3
+WORKERS_SECONDS = 5.0
+"""How long workers have before this process helps itself; they look every second."""
+
+
+class NotVerified(ConnectorError):
+    """The sheet could not be verified now; the message says why."""
+
+
+async def repair(settings: Config, name: str) -> None:
+    """Asks the lane that holds the lease, and waits for it; runs one for as long when there is none.
+
+    Raises `NotVerified` and `StoreError`.
+    """
+    entry = settings.sinks[name]
+    sink = entry.cls(entry.name, entry.config)
+    with changing(settings) as store:
+        question = _Question(store, sink, entry.type)
+        question.ask()
+        if settings.store.file is not None:
+            await _ask_the_file(settings.store.file, settings, question)
+        else:
+            await _ask_the_server(settings, question)
+
+
+async def _ask_the_file(path: Path, settings: Config, question: _Question) -> None:
+    """A service that holds the store has the lane; else nobody has."""
+    async with AsyncExitStack() as held:
+        try:
+            opened = await held.enter_async_context(opened_file(path, _wanted(settings), None))
+        except UsageError:
+            await question.answered()
+        else:
+            await _with_a_lane(settings, opened, question)
+
+
+async def _ask_the_server(settings: Config, question: _Question) -> None:
+    """Workers, if there are any, have a moment to answer; then a lane of ours joins theirs, and takes the lease when
+    nobody has it.
+    """
+    if question.store.look(_has_workers):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WORKERS_SECONDS):
+                await question.answered()
+                return
+    async with opened_database(settings.store.url.get_secret_value(), _wanted(settings)) as opened:
+        await opened.ready()
+        await _with_a_lane(settings, opened, question)
+
+
+def _has_workers(connection: Connection) -> bool:
+    found = processes(connection, now_in(connection))
+    return any(process.state == "running" and Role(process.role).works for process in found)
+
+
+def _wanted(settings: Config) -> Wanted:
+    return Wanted(directory_of(settings), lambda _: None, Role.WORKER)
+
+
+async def _with_a_lane(settings: Config, opened: Opened, question: _Question) -> None:
+    """Runs a lane until the question is answered."""
+    sink = question.sink
+    delivery = settings.delivery
+    policy = Policy(delivery.retry_window, delivery.probe_interval, delivery.lease)
+    owner = f"{socket.gethostname()}:{os.getpid()}:verify"
+    shared = Shared(opened.store, opened.clock, _Uncounted(), owner, policy)
+    dispatcher = Dispatcher([sink], settings.routing(), shared, types={sink.name: question.kind}, formerly={})
+    try:
+        await dispatcher.start()
+        await question.answered()
+    finally:
+        await dispatcher.stop()
+
+
+class _Uncounted:
+    """A meter that counts nothing: this process has no metrics."""
+
+    def settled(self, *_: Any) -> None:
+        pass
+
+    def broken(self, sink: str) -> None:
+        pass
+
+    def called(self, sink: str, kind: str) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class _Question:
+    """A verification that a person asked for, until there is an answer."""
+
+    store: OpenStore
+    sink: Sink[Any]
+    kind: str
+    asked: int = 0
+
+    def ask(self) -> None:
+        """Leaves word for the sink, and makes its lane look at once."""
+        self.store.change(self._ask)
+
+    def _ask(self, connection: Connection) -> None:
+        self.asked = now_in(connection)
+        leases.register(connection, {self.sink.name: self.kind})
+        notes.write(connection, self.sink.name, self.sink.destination, {ASKED: {"at": self.asked}})
+        settle.ask_to_verify(connection, self.sink.name, self.asked)
+
+    async def answered(self) -> None:
+        """Waits for a report that is younger than the question, and for what it set going. Raises `NotVerified`."""
+        for _ in range(int(REPAIR_SECONDS / LOOK_SECONDS)):
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.store.look(self._is_answered):
+                return
+        raise NotVerified(
+            f"{self.sink.name} was not repaired within {REPAIR_SECONDS / 60:g} minutes; connector status shows why"
+        )
+
+    def _is_answered(self, connection: Connection) -> bool:
+        name = self.sink.name
+        report = notes.read(connection, name, self.sink.destination, [REPORT]).get(REPORT, {})
+        [standing] = [each for each in sinks(connection, now_in(connection), None) if each.name == name]
+        if standing.state == "paused":
+            raise NotVerified(f"{name} is paused: {standing.reason}; {standing.fix}")
+        return bool(report.get("at", 0) >= self.asked and not standing.pending and not _is_under_way(connection, name))
+
+
+def _is_under_way(connection: Connection, name: str) -> bool:
+    """Whether a call is out, or a verification is due at once."""
+    running = connection.execute(select(sink_table.c.batch).where(sink_table.c.name == name)).scalar()
+    return running is not None or settle.verifies_soon(connection, name, now_in(connection))

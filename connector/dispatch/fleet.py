@@ -1,0 +1,70 @@
+"""One process among several that share a store: hints to the others and from them, and a sign of life."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
+
+from connector.dispatch.clock import Clock
+from connector.dispatch.hint_queue import HintQueue
+from connector.dispatch.hints import Hinter
+from connector.dispatch.lane import HOT_RATE
+from connector.errors import StoreUnavailable
+from connector.role import Role
+from connector.store import presence
+from connector.store.presence import Process
+from connector.store.store import Store
+
+
+class Fleet:
+    """What a process has to do with the others; `name` is the one in its leases. `on_wake` is told of each sink that it
+    is to look after.
+    """
+
+    def __init__(self, url: str, name: str, role: Role, store: Store, clock: Clock) -> None:
+        self._name = name
+        self._role = role
+        self._store = store
+        self._clock = clock
+        self.on_wake: Callable[[Iterable[str]], None] = lambda _: None
+        self._queue = HintQueue(url, name, lambda sink: self.on_wake([sink]))
+        self._hinter = Hinter(self._queue.send, self._is_hot)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def hint(self, sinks: Iterable[str]) -> bool:
+        """Has some worker look after these sinks; returns at once whether that is likely to work."""
+        self._hinter.hint(sinks)
+        return not self._hinter.is_failing
+
+    async def start(self) -> None:
+        """Begins; the store may be away, now and later."""
+        await self._queue.open()
+        works: list[Coroutine[Any, Any, None]] = [self._hinter.run(), self._tell()]
+        if self._role.works:
+            works += [self._queue.work(), self._queue.sweep()]
+        self._tasks = [asyncio.create_task(work) for work in works]
+
+    async def stop(self) -> None:
+        """Ends, and takes this process off the list."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._queue.close()
+        with suppress(StoreUnavailable):
+            await self._store.write(lambda connection: presence.leave(connection, self._name))
+
+    def _is_hot(self) -> bool:
+        return self._store.load.rate_at(asyncio.get_running_loop().time()) > HOT_RATE
+
+    async def _tell(self) -> None:
+        started_at = self._clock.now()
+        never = asyncio.Event()
+        while True:
+            with suppress(StoreUnavailable):
+                await self._store.write(lambda connection: presence.tell(connection, self._now(started_at)))
+            await self._clock.wait(never, presence.TELL_SECONDS)
+
+    def _now(self, started_at: int) -> Process:
+        return Process(self._name, self._role, started_at, self._clock.now())

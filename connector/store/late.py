@@ -1,0 +1,94 @@
+"""A shared store whose database may be away when a process starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from connector.errors import StoreUnavailable
+from connector.hireflix.payload import Reading
+from connector.store.plan import Answer
+from connector.store.store import Load, Store
+
+T = TypeVar("T")
+
+REST_FIRST, REST_LAST = 1.0, 10.0
+"""Seconds between attempts to open it: after the first, and at most."""
+
+log = structlog.get_logger("connector.store")
+
+
+class LateStore:
+    """A `Store` that takes nothing until it is open: all calls raise `StoreUnavailable`. `opening` opens the real
+    one.
+    """
+
+    shared = True
+
+    def __init__(self, opening: Callable[[], Awaitable[Store]], *, rest: float = REST_FIRST) -> None:
+        self._opening = opening
+        self._rest = rest
+        self._store: Store | None = None
+        self._reason = "the store is not open yet"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes calls."""
+        return self._store is not None
+
+    async def try_open(self) -> bool:
+        """Opens it, unless its database is away. Raises `SchemaMismatch` and `UsageError`."""
+        try:
+            self._store = await self._opening()
+        except StoreUnavailable as error:
+            self._reason = str(error)
+        return self.is_open
+
+    async def open(self) -> None:
+        """Opens it, however long its database is away. Raises as `try_open`."""
+        if self.is_open:
+            return
+        log.warning("the store is away, waiting for it", reason=self._reason)
+        rest = self._rest
+        while not await self.try_open():
+            await asyncio.sleep(rest)
+            rest = min(2 * rest, REST_LAST)
+        log.info("the store is open")
+
+    @property
+    def instance(self) -> str:
+        return self._opened.instance
+
+    @property
+    def load(self) -> Load:
+        return Load() if self._store is None else self._store.load
+
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+        return self._opened.offer(reading, body)
+
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        return await self._opened.write(job)
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        return await self._opened.read(query)
+
+    async def look(self, query: Callable[[Connection], T]) -> T:
+        return await self._opened.look(query)
+
+    async def probe(self, now: int) -> None:
+        await self._opened.probe(now)
+
+    async def close(self) -> None:
+        """Closes the real one, if it was opened."""
+        if self._store is not None:
+            await self._store.close()
+
+    @property
+    def _opened(self) -> Store:
+        if self._store is None:
+            raise StoreUnavailable(self._reason)
+        return self._store

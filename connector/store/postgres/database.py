@@ -1,0 +1,141 @@
+"""Connecting to a PostgreSQL store: addresses, sessions, the schema's version."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
+from connector.store import faults
+from connector.store.postgres.faults import words_of
+
+CONNECT_SECONDS = 5
+LOCK_SECONDS = 5
+"""How long a statement waits for another transaction, which lasts for some milliseconds."""
+IDLE_SECONDS = 10
+"""How long a transaction may stand still before the server ends it and its locks: less than a lease, so that a process
+that was stopped in the middle of one does not keep others from taking over.
+"""
+
+_OURS: dict[str, Any] = {
+    "connect_timeout": CONNECT_SECONDS,
+    "application_name": "hireflix-connector",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "client_encoding": "utf8",
+}
+_SESSION = f"""
+SET lock_timeout = '{LOCK_SECONDS}s';
+SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';
+SET default_transaction_isolation = 'read committed';
+SET jit = off;
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
+"""What is answered is on the disk, whatever the database was set up for; compiling would cost more than our statements
+take.
+"""
+
+
+def conninfo(url: str) -> str:
+    """What libpq connects by; what the URL itself says goes before our settings. Raises `UsageError`."""
+    plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    try:
+        return make_conninfo("", **{**_OURS, **conninfo_to_dict(plain)})
+    except psycopg.ProgrammingError:
+        raise UsageError(
+            "store.url is no address of a PostgreSQL database: it must be postgresql://user:password@host/name, "
+            "with special characters of the password as %XX"
+        ) from None
+
+
+def connect(url: str) -> psycopg.Connection[Any]:
+    """A connection of the driver with our session settings, in no transaction."""
+    connection = psycopg.connect(conninfo(url))
+    connection.autocommit = True
+    connection.execute(_SESSION)
+    connection.autocommit = False
+    return connection
+
+
+async def connect_async(url: str, *more: str) -> psycopg.AsyncConnection[Any]:
+    """The same for the event loop, in autocommit mode; `more` are further statements for the session."""
+    connection = await psycopg.AsyncConnection.connect(conninfo(url), autocommit=True)
+    await connection.execute("; ".join((_SESSION, *more)))
+    return connection
+
+
+def make_engine(url: str, size: int, *, mode: Literal["write", "read"] = "write") -> Engine:
+    """An engine with at most `size` connections, opened when first wanted.
+
+    Transactions are READ COMMITTED, or to read one snapshot that no statement can write to. Raises `UsageError`.
+    """
+    conninfo(url)
+    reads = mode == "read"
+
+    def creator() -> psycopg.Connection[Any]:
+        connection = connect(url)
+        connection.isolation_level = (
+            psycopg.IsolationLevel.REPEATABLE_READ if reads else psycopg.IsolationLevel.READ_COMMITTED
+        )
+        connection.read_only = reads
+        return connection
+
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=creator,
+        pool_size=size,
+        max_overflow=0,
+        pool_use_lifo=True,
+        hide_parameters=True,
+    )
+    event.listen(engine, "handle_error", _without_values)
+    return engine
+
+
+def _without_values(context: ExceptionContext) -> None:
+    """The server's message names the values that it refuses: they may be a person's."""
+    cause = context.original_exception
+    if getattr(cause, "sqlstate", None) is None:  # of a connection, or of the driver itself
+        return
+    words = words_of(cause)
+    for error in (cause, context.sqlalchemy_exception):
+        if error is not None:
+            error.args = (words,)
+
+
+def revision(connection: Connection) -> str | None:
+    """The schema's revision, `None` in a database without one.
+
+    Raises `SchemaMismatch` when its tables are those of something else.
+    """
+    if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
+        ours = connection.execute(text("SELECT coalesce(to_regclass('event'), to_regclass('delivery'))")).scalar()
+        if ours is not None:
+            raise SchemaMismatch("the database is one of something else: name another one ([store] url)")
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)
+
+
+def require_current(found: str | None) -> None:
+    """Raises `SchemaMismatch` unless the schema is this version's."""
+    faults.require_current(
+        found,
+        to_make="run `connector migrate` once, it makes the tables",
+        to_update="run `connector migrate`, it brings the store up to date",
+    )
+
+
+def revision_at(engine: Engine) -> str | None:
+    """As `revision`, on a connection of its own. Raises `StoreUnavailable`."""
+    try:
+        with engine.connect() as connection:
+            return revision(connection)
+    except (DBAPIError, psycopg.Error) as error:
+        raise StoreUnavailable(f"the store cannot be opened: {words_of(error)}; see [store] url") from None

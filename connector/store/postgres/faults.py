@@ -1,0 +1,109 @@
+"""What PostgreSQL's errors mean, and what may be told of them: a code, never a value, an address or a password.
+
+The codes are those of PostgreSQL, Appendix A, Error Codes.
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+from connector.store.faults import cause_of
+
+_TROUBLE_CLASSES = frozenset(
+    {
+        "08",  # connection exception
+        "28",  # the user is refused
+        "3D",  # there is no such database
+        "53",  # out of disk, memory or connections
+        "57",  # shut down, cancelled, still starting
+        "58",  # input and output of the server itself
+    }
+)
+_TROUBLE = frozenset(
+    {
+        "25006",  # the server, or the role, only reads
+        "25P03",  # a transaction that stood still for too long was ended
+        "42501",  # no right to the table
+        "55P03",  # a lock was not to be had in time
+        "XX001",  # the data are damaged
+        "XX002",  # an index is damaged
+    }
+)
+_CONFLICT = frozenset({"40001", "40P01", "23505"})
+_OVERTAKEN = "22012"
+
+_TOLD_CLASSES = frozenset({"25", "40", "42", "53", "55", "57", "58"})
+"""Classes whose messages name tables, settings and files, and no values."""
+
+_ADVICE = {
+    "53100": "make room on the server's disk",
+    "53300": "raise max_connections, or run fewer processes",
+    "25006": "this is a standby or a read-only role: see [store] url",
+    "42501": "the user of [store] url needs all rights on the connector's tables",
+    "42P01": "run `connector migrate`",
+}
+_UNREACHED = {
+    "password authentication failed": "the server refuses the user or the password",
+    "no password supplied": "the server wants a password",
+    "no pg_hba.conf entry": "the server accepts no such connection from this machine",
+    "does not exist": "there is no such database or user on the server",
+    "Connection refused": "no server answers at that address",
+    "No such file or directory": "no server answers at that address",
+    "could not translate host name": "the server's name is unknown",
+    "resolve host": "the server's name is unknown",
+    "timeout expired": "the server does not answer",
+    "too many": "the server has no connection left",
+    "remaining connection slots": "the server has no connection left",
+    "starting up": "the server is starting",
+    "shutting down": "the server is shutting down",
+    "recovery": "the server is recovering",
+}
+
+
+def words_of(error: BaseException) -> str:
+    """What may be told of an error, with what to do."""
+    cause = cause_of(error)
+    if not isinstance(cause, psycopg.Error):
+        return type(cause).__name__
+    code = cause.sqlstate
+    if code is None:
+        return _unreached(cause)
+    name = type(cause).__name__
+    primary = cause.diag.message_primary if code[:2] in _TOLD_CLASSES else None
+    advice = _ADVICE.get(code)
+    return f"{primary or name} ({code}" + (f": {advice})" if advice else ")")
+
+
+def _unreached(cause: psycopg.Error) -> str:
+    """Such a message may hold an address and a user's name; a known part of it says enough."""
+    message = str(cause)
+    known = next((words for part, words in _UNREACHED.items() if part in message), None)
+    return known or "the connection to the server was lost or cannot be made"
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Whether an error speaks of the store (server, network, disk, rights), not of one statement or its values."""
+    cause = cause_of(error)
+    if not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError | psycopg.Error):
+        return False
+    code = cause.sqlstate
+    if code is None:
+        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+    return code[:2] in _TROUBLE_CLASSES or code in _TROUBLE
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether another transaction was first, so that the same job again may succeed."""
+    return _code(error) in _CONFLICT
+
+
+def is_overtaken(error: BaseException) -> bool:
+    """Whether a group wrote fewer rows than planned, or met a conflict: to be read and planned again.
+
+    Its statements divide by zero then, on purpose; nothing else in them divides.
+    """
+    return _code(error) == _OVERTAKEN or is_conflict(error)
+
+
+def _code(error: BaseException) -> str | None:
+    return getattr(cause_of(error), "sqlstate", None)

@@ -1,0 +1,138 @@
+"""The statements of one group of events, in two round trips on the receiver's connection.
+
+First what is known is read, without a lock and outside a transaction; then the group is planned and written. Another
+receiver may have been faster in between: every statement that writes counts its rows and divides by zero when there
+are fewer than planned, which ends the transaction before its COMMIT is reached. Numbers of events are the server's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from psycopg import AsyncConnection
+
+from connector.store.columns import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
+from connector.store.plan import Answer, Arrival, Directory, GroupPlan, Stored, plan_group
+
+SESSION = ("SET plan_cache_mode = force_generic_plan", "SET enable_seqscan = off")
+"""Statements are planned once, while tables may still be empty, and must go by their indexes ever after."""
+
+KNOWN = """
+SELECT identity, seq FROM event WHERE identity = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
+"""
+STATES = """
+SELECT id, state, version, entered FROM interview WHERE id = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
+"""
+
+ADD_EVENTS = """
+WITH given AS MATERIALIZED (
+  SELECT nextval('event_seq_seq') AS seq, t.*
+  FROM ROWS FROM (
+    json_to_recordset(%s::json) AS (place int, identity text, kind text, name text, interview_id text,
+      occurred_at bigint, received_at bigint, mark text, reason text),
+    unnest(%b::bytea[])
+  ) AS t (place, identity, kind, name, interview_id, occurred_at, received_at, mark, reason, body)
+), added AS (
+  INSERT INTO event (seq, identity, sha256, kind, name, interview_id, occurred_at, received_at, mark, reason, body)
+  SELECT seq, identity, sha256(body), kind, name, interview_id, occurred_at, received_at, mark, reason, body
+  FROM given ORDER BY identity
+  ON CONFLICT (identity) DO NOTHING RETURNING seq
+), sent AS (
+  INSERT INTO delivery (sink, key, interview_id, event_seq, priority, since)
+  SELECT d.sink, d.key, d.interview_id, given.seq, d.priority, d.since
+  FROM ROWS FROM (
+    json_to_recordset(%s::json) AS (sink text, key text, interview_id text, event_seq int, priority smallint,
+      since bigint)
+  ) WITH ORDINALITY AS d (sink, key, interview_id, event_seq, priority, since, line)
+  JOIN given ON given.place = d.event_seq ORDER BY d.line
+)
+SELECT array_agg(seq ORDER BY seq), 1 / (count(*) = %s)::int FROM added
+"""
+"""Locks are taken in the order of identities, whatever the order of arrival, so that two receivers with the same
+repeats cannot block each other.
+"""
+
+PUT_INTERVIEWS = """
+WITH put AS (
+  INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at, entered)
+  SELECT * FROM json_to_recordset(%s::json) AS (id text, state text, version int, position_id text,
+    position_name text, stage text, updated_at bigint, entered text)
+  ON CONFLICT (id) DO UPDATE SET state = excluded.state, version = excluded.version,
+    position_id = excluded.position_id, position_name = excluded.position_name, stage = excluded.stage,
+    updated_at = excluded.updated_at, entered = excluded.entered
+  WHERE interview.version = excluded.version - 1 RETURNING 1
+)
+SELECT 1 / (count(*) = %s)::int FROM put
+"""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Ingest:
+    """Reads what a group needs, plans it and commits it."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    async def write(self, connection: AsyncConnection[Any], arrivals: Sequence[Arrival]) -> GroupPlan:
+        """Commits one group and returns its plan, with the numbers that the server gave.
+
+        Raises the driver's error with nothing written; `is_overtaken` tells whether to do the same again.
+        """
+        known, stored = await self.look(connection, arrivals)
+        plan = plan_group(arrivals, known, stored, self._directory, -len(arrivals))
+        if plan.events:
+            try:
+                numbers = await _put(connection, plan, len(arrivals))
+            except BaseException:
+                await connection.rollback()
+                raise
+            plan.answers = [
+                Answer(numbers[answer.seq + len(arrivals)], answer.duplicate) if answer.seq < 0 else answer
+                for answer in plan.answers
+            ]
+        return plan
+
+    async def look(
+        self, connection: AsyncConnection[Any], arrivals: Sequence[Arrival]
+    ) -> tuple[dict[str, int], dict[str, Stored]]:
+        """The numbers of the identities that are known, and the interviews that exist."""
+        identities = [arrival.reading.identity for arrival in arrivals]
+        interviews = sorted({arrival.reading.interview_id for arrival in arrivals if arrival.reading.interview_id})
+        async with connection.pipeline():
+            known = await connection.execute(KNOWN, (_text(identities),), prepare=True)
+            states = await connection.execute(STATES, (_text(interviews),), prepare=True)
+        found = {row[0]: Stored(row[1], row[2], row[3]) for row in await states.fetchall()}
+        return dict(await known.fetchall()), found
+
+
+async def _put(connection: AsyncConnection[Any], plan: GroupPlan, offset: int) -> list[int]:
+    """Writes a plan whose events are numbered from `-offset`; returns their real numbers, in the plan's order."""
+    events = [
+        dict(zip(EVENT_COLUMNS[3:-1], row[3:-1], strict=True), place=place, identity=row[1])
+        for place, row in enumerate(plan.events)
+    ]
+    deliveries = [
+        {**dict(zip(DELIVERY_COLUMNS, row, strict=True)), "event_seq": row[3] + offset}  # type: ignore[operator]
+        for row in plan.deliveries
+    ]
+    interviews = [dict(zip(INTERVIEW_COLUMNS, row, strict=True)) for row in sorted(plan.interviews)]
+    bodies = [row[-1] for row in plan.events]
+    async with connection.pipeline():
+        await connection.execute("BEGIN", prepare=True)
+        added = await connection.execute(
+            ADD_EVENTS, (_text(events), bodies, _text(deliveries), len(events)), prepare=True
+        )
+        if interviews:
+            await connection.execute(PUT_INTERVIEWS, (_text(interviews), len(interviews)), prepare=True)
+        await connection.execute("COMMIT", prepare=True)
+    row = await added.fetchone()
+    assert row is not None
+    numbers: list[int] = row[0]
+    return numbers
+
+
+def _text(rows: Sequence[Any]) -> str:
+    return _encode(rows).decode()

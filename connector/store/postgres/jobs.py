@@ -1,0 +1,77 @@
+"""Jobs and queries of all processes: a transaction each, in a thread, repeated when another transaction was first."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from random import uniform
+from typing import Literal, TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from connector.errors import StoreUnavailable
+from connector.store.postgres.database import make_engine
+from connector.store.postgres.faults import is_conflict, is_trouble, words_of
+
+T = TypeVar("T")
+
+TRIES = 6
+"""How often a job is run that others keep getting in the way of."""
+PAUSE = 0.01
+"""Seconds before the second try, at most; twice as many before each later one."""
+
+
+def run(engine: Engine, job: Callable[[Connection], T], *, failure: str = "the store takes no writes") -> T:
+    """Runs a job in a transaction and returns after its commit.
+
+    Repeats it after a deadlock or a conflict, which undid its changes, and once when its connection turns out to be
+    dead before the commit. Raises what the job raises, its changes undone, or `StoreUnavailable`, which begins with
+    `failure`; should the connection be lost in the commit itself, nobody knows whether it was done.
+    """
+    for number in range(TRIES):
+        try:
+            return _once(engine, job)
+        except (DBAPIError, psycopg.Error) as error:
+            if is_trouble(error):
+                raise StoreUnavailable(f"{failure}: {words_of(error)}") from None
+            if not is_conflict(error) or number == TRIES - 1:
+                raise
+        time.sleep(uniform(0, PAUSE * 2**number))  # noqa: S311 - a jitter, no secret
+    raise AssertionError("the last try returns or raises")
+
+
+def _once(engine: Engine, job: Callable[[Connection], T]) -> T:
+    with engine.connect() as connection:
+        try:
+            result = job(connection)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        else:
+            connection.commit()
+            return result
+    with engine.begin() as connection:  # the server was restarted while the first one lay idle
+        return job(connection)
+
+
+class Threads:
+    """As many threads as connections: whoever waits for one waits in line, never for a connection."""
+
+    def __init__(self, url: str, size: int, name: str, *, mode: Literal["write", "read"]) -> None:
+        self.engine = make_engine(url, size, mode=mode)
+        self._failure = "the store takes no writes" if mode == "write" else "the store cannot be read"
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix=name)
+
+    async def run(self, job: Callable[[Connection], T]) -> T:
+        """As `run`, in one of the threads."""
+        work = asyncio.get_running_loop().run_in_executor
+        return await work(self._threads, lambda: run(self.engine, job, failure=self._failure))
+
+    async def close(self) -> None:
+        """Finishes what waits, then closes the connections."""
+        await asyncio.to_thread(self._threads.shutdown, wait=True)
+        self.engine.dispose()

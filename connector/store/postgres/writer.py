@@ -1,0 +1,156 @@
+"""Group commit on PostgreSQL: one connection on the event loop, one group in flight, the others queue up.
+
+What happens when something fails:
+
+================================  ====================================================================
+another receiver was faster       read and planned again, a bounded number of times
+a statement, for another reason   the group in halves, down to the one bad event, which is refused
+the connection was lost           once more on a new one: what had been committed turns out a duplicate
+the server is gone, silent or     everything that waits is refused, and what comes until the link has
+full                              rested
+================================  ====================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from random import uniform
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+
+from connector.errors import StoreUnavailable
+from connector.hireflix.payload import Reading
+from connector.store import intake
+from connector.store.intake import Intake, Request, resolve
+from connector.store.plan import Answer, Arrival, GroupPlan
+from connector.store.postgres.faults import is_overtaken, is_trouble, words_of
+from connector.store.postgres.ingest import Ingest
+from connector.store.postgres.link import Link
+from connector.store.store import Load, Overloaded
+
+TRIES = 12
+"""How often a group is planned that other receivers keep overtaking."""
+PAUSE = 0.005
+"""Seconds before a group is planned again, at most."""
+SILENCE_SECONDS = 15.0
+"""A group that takes longer is given up: the server does not answer."""
+
+log = structlog.get_logger("connector.store")
+
+
+class Writer:
+    """Commits events in groups; everything is called on the loop that made it.
+
+    `connect` makes the connection, `on_group` is told the plan of each committed group, `limit` bounds the requests
+    that wait, `silence` (seconds) the patience with a server that does not answer.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[AsyncConnection[Any]]],
+        ingest: Ingest,
+        on_group: Callable[[GroupPlan], None],
+        *,
+        limit: int = 4096,
+        silence: float = SILENCE_SECONDS,
+    ) -> None:
+        self.load = Load()
+        self._silence = silence
+        self._link = Link(connect)
+        self._ingest = ingest
+        self._on_group = on_group
+        self._loop = asyncio.get_running_loop()
+        self._intake = Intake(limit)
+        self._wanted = asyncio.Event()
+        self._closing = False
+        self._task = asyncio.create_task(self._run(), name="store ingest")
+
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+        """Queues an event; the future is done after its commit, or raises `StoreUnavailable`.
+
+        Raises `Overloaded` at once when too many wait, `StoreUnavailable` at once while the server is gone.
+        """
+        if self._closing:
+            raise Overloaded("the intake is closed")
+        if self._link.rests:
+            raise StoreUnavailable("the store takes no writes: its server is gone")
+        future = self._intake.add(reading, body)
+        self._wanted.set()
+        return future
+
+    async def close(self) -> None:
+        """Finishes what waits, then closes the connection. New events are refused from now on."""
+        self._closing = True
+        self._wanted.set()
+        await self._task
+        await self._link.drop()
+
+    async def _run(self) -> None:
+        while self._intake or not self._closing:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._intake:
+                await self._write(self._intake.next_group())
+            if self._closing:
+                self._wanted.set()
+
+    async def _write(self, group: Sequence[Request]) -> None:
+        """Commits a group and answers it, or refuses it."""
+        try:
+            plan = await self._committed(group)
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            await self._failed(group, error)
+            return
+        self.load = self.load.with_group(len(group), self._loop.time())
+        resolve(group, plan.answers)
+        self._on_group(plan)
+
+    async def _committed(self, group: Sequence[Request]) -> GroupPlan:
+        arrivals = [request.arrival for request in group]
+        was_lost = False
+        for number in range(TRIES):
+            try:
+                return await self._once(arrivals)
+            except psycopg.Error as error:
+                if is_overtaken(error) and number < TRIES - 1:
+                    await asyncio.sleep(uniform(0, PAUSE))  # noqa: S311 - a jitter, no secret
+                    continue
+                if was_lost or not await self._has_lost(error):
+                    raise
+                was_lost = True
+        raise AssertionError("the last try returns or raises")
+
+    async def _once(self, arrivals: Sequence[Arrival]) -> GroupPlan:
+        connection = await self._link.get()
+        watch = self._loop.call_later(self._silence, self._link.cut)
+        try:
+            return await self._ingest.write(connection, arrivals)
+        finally:
+            watch.cancel()
+
+    async def _has_lost(self, error: psycopg.Error) -> bool:
+        """Whether an error came of a connection that was lost and can be made again."""
+        if self._link.rests or not is_trouble(error):
+            return False
+        is_lost = self._link.is_broken
+        await self._link.drop()
+        return is_lost
+
+    async def _failed(self, group: Sequence[Request], error: Exception) -> None:
+        if is_trouble(error):
+            await self._link.drop()
+            waiting = [*group, *self._intake.take_all()]
+            reason = words_of(error)
+            log.error("events refused by the store", count=len(waiting), reason=reason)
+            intake.refuse((request.answer for request in waiting), reason)
+        elif len(group) > 1 and not is_overtaken(error):
+            middle = len(group) // 2
+            for half in (group[:middle], group[middle:]):
+                await self._write(half)
+        else:
+            log.error("event refused by the store", reason=words_of(error))
+            intake.refuse((request.answer for request in group), words_of(error))

@@ -1,0 +1,60 @@
+"""Which processes share a store: each says every now and then that it is there. Functions on an open connection."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from sqlalchemy import Connection, delete, select
+
+from connector.store.portable import upsert
+from connector.store.schema import meta
+
+PREFIX = "process:"
+"""Before the name of a process in the keys of `meta`."""
+TELL_SECONDS = 10.0
+"""Between two signs of life."""
+SILENT_SECONDS = 30.0
+"""A process without a sign of life for so long hangs or is gone."""
+FORGET_SECONDS = 3600.0
+"""One that is silent for so long is no longer listed."""
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One process. `started_at` and `seen_at` are epoch milliseconds; `state` is `silent` when it gives no sign."""
+
+    name: str
+    role: str
+    started_at: int
+    seen_at: int
+    state: Literal["running", "silent"] = "running"
+
+
+def tell(connection: Connection, process: Process) -> None:
+    """Notes a sign of life, and forgets who was silent for long."""
+    value = msgspec.json.encode(process).decode()
+    upsert(connection, meta, [{"key": PREFIX + process.name, "value": value}], ["key"])
+    for other in _all(connection):
+        if process.seen_at - other.seen_at > FORGET_SECONDS * 1000:
+            leave(connection, other.name)
+
+
+def leave(connection: Connection, name: str) -> None:
+    """Forgets a process that ends."""
+    connection.execute(delete(meta).where(meta.c.key == PREFIX + name))
+
+
+def processes(connection: Connection, now: int) -> list[Process]:
+    """Who is there, by name."""
+    return [_judged(process, now) for process in _all(connection)]
+
+
+def _all(connection: Connection) -> list[Process]:
+    mine = meta.c.key.startswith(PREFIX, autoescape=True)
+    rows = connection.execute(select(meta.c.value).where(mine).order_by(meta.c.key)).scalars()
+    return [msgspec.json.decode(value, type=Process) for value in rows]
+
+
+def _judged(process: Process, now: int) -> Process:
+    is_silent = now - process.seen_at > SILENT_SECONDS * 1000
+    return msgspec.structs.replace(process, state="silent" if is_silent else "running")

@@ -1,0 +1,36 @@
+"""`connector migrate`: makes the tables of a PostgreSQL store, and says what it did."""
+
+import psycopg
+
+from connector.store.schema import REVISION
+from tests.postgres import empty_database, rows
+
+
+def test_tables_are_made_once(run, config):
+    """Then the store can be looked at, and a second run has nothing to do."""
+    with empty_database() as url:
+        config.write_text(config.read_text().replace("sqlite:///connector.db", url))
+        first = run("migrate")
+        assert (first.exit_code, first.stdout.endswith(f": the tables are made, schema {REVISION}\n")) == (0, True)
+        assert rows(url, "SELECT version_num FROM alembic_version") == [(REVISION,)]
+        assert run("status").exit_code == 0
+        second = run("migrate")
+        assert (second.exit_code, second.stdout.endswith("nothing to do\n")) == (0, True)
+
+
+def test_a_sqlite_store_needs_no_such_command(run, config):
+    """Nothing is made, and that is no failure: a script may call it for any store."""
+    result = run("migrate")
+    assert result.exit_code == 0
+    assert "`connector serve` makes it and brings it up to date by itself" in result.stdout
+    assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
+
+
+def test_tables_of_somebody_else_are_left_alone(run, config):
+    with empty_database() as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE event (id int)")
+        config.write_text(config.read_text().replace("sqlite:///connector.db", url))
+        result = run("migrate")
+    assert result.exit_code == 1
+    assert "name another one" in result.stderr

@@ -1,0 +1,181 @@
+"""Commands on a PostgreSQL store: what they say when it cannot be used, and how their acts get on with each other."""
+
+import subprocess
+import sys
+import threading
+
+import psycopg
+import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from connector.cli.opened import changing, looking
+from connector.cli.opened_postgres import ONE_AT_A_TIME
+from connector.config import load
+from connector.store.schema import sink
+from tests.cli.world import body
+from tests.postgres import empty_database, rows
+
+AWAY = "postgresql://somebody:hidden@/name?host=/nowhere"
+COMMANDS = [
+    ["status"],
+    ["events"],
+    ["deliveries", "--json"],
+    ["explain", "1"],
+    ["pause", "chat"],
+    ["resume", "chat"],
+    ["replay", "--sink", "chat"],
+]
+on_postgres = pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
+
+
+@pytest.fixture
+def at(config):
+    """Puts the store at another address."""
+
+    def put(url):
+        lines = [line for line in config.read_text().splitlines() if not line.startswith("url = ")]
+        config.write_text("\n".join([*lines, f'url = "{url}"']) + "\n")
+
+    return put
+
+
+@pytest.fixture
+def settings(config):
+    return load(config, {}, config.parent)
+
+
+@pytest.mark.parametrize("words", [*COMMANDS, ["migrate"]], ids=" ".join)
+def test_a_server_that_is_away_is_told_without_the_address_of_anybody(run, at, words):
+    at(AWAY)
+    result = run(*words)
+    assert result.exit_code == 1
+    assert "no server answers at that address" in result.stderr
+    assert "Traceback" not in result.output
+    assert not {"hidden", "somebody"} & set(result.output.replace(":", " ").replace("@", " ").split())
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_database_without_tables_says_how_to_make_them(run, at, words):
+    with empty_database() as url:
+        at(url)
+        result = run(*words)
+    assert result.exit_code == 1
+    assert "run `connector migrate` once" in result.stderr
+
+
+def test_a_schema_of_a_newer_version_says_what_to_run(run, at, postgres_url):
+    at(postgres_url)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        [before] = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        try:
+            found = [run(*words) for words in (["status"], ["pause", "chat"], ["migrate"])]
+        finally:
+            connection.execute("UPDATE alembic_version SET version_num = %s", (before,))
+    assert [result.exit_code for result in found] == [1, 1, 1]
+    assert all("run the newest connector" in result.stderr for result in found)
+
+
+def test_an_address_that_is_none_is_bad_usage_and_not_repeated(run, at):
+    at("postgresql://u:hidden@h/n?nonsense=1")
+    for words in (["status"], ["check"], ["migrate"]):
+        result = run(*words)
+        assert result.exit_code == 2
+        assert "store.url" in result.output
+        assert "hidden" not in result.output
+
+
+def test_a_file_is_explained_before_there_are_tables(run, at, tmp_path):
+    """As before there is a SQLite store."""
+    (tmp_path / "event.json").write_bytes(body())
+    with empty_database() as url:
+        at(url)
+        result = run("explain", str(tmp_path / "event.json"))
+    assert result.exit_code == 0
+    assert "sheet (workbook): a route matches" in result.stdout
+
+
+@on_postgres
+def test_a_look_sees_one_commit_and_changes_nothing(settings, world):
+    with looking(settings) as connection:
+        before = connection.execute(select(sink.c.name)).all()
+        world.connection.execute(text("DELETE FROM sink"))
+        assert connection.execute(select(sink.c.name)).all() == before
+        with pytest.raises(DBAPIError, match="25006"), connection.begin_nested():
+            connection.execute(update(sink).values(rest_until=1))
+
+
+@on_postgres
+def test_an_act_that_a_lane_came_in_the_way_of_is_repeated_on_what_there_is_then(settings, world):
+    seen = []
+
+    def job(connection):
+        seen.append(connection.execute(select(sink.c.rest_until).where(sink.c.name == "chat")).scalar_one())
+        if len(seen) == 1:
+            world.connection.execute(update(sink).where(sink.c.name == "chat").values(rest_until=7))
+        connection.execute(update(sink).where(sink.c.name == "chat").values(rest_until=seen[-1] + 1))
+
+    with changing(settings) as store:
+        store.change(job)
+    assert seen == [0, 7]
+    assert [row.rest_until for row in world.rows(sink, name="chat")] == [8]
+
+
+@on_postgres
+def test_what_an_act_raises_undoes_it(settings, world):
+    def job(connection):
+        connection.execute(update(sink).values(rest_until=1))
+        raise ZeroDivisionError
+
+    with changing(settings) as store, pytest.raises(ZeroDivisionError):
+        store.change(job)
+    assert {row.rest_until for row in world.rows(sink)} == {0}
+
+
+@on_postgres
+def test_acts_come_one_after_the_other_and_see_each_other(settings, world, store_url, until):
+    """The second one waits, and its look at the store begins when the first one is committed."""
+    seen = []
+
+    def second():
+        with changing(settings) as store:
+            store.change(lambda connection: seen.extend(connection.execute(select(sink.c.rest_until)).scalars()))
+
+    with psycopg.connect(store_url) as first:
+        first.execute(ONE_AT_A_TIME)
+        first.execute("UPDATE sink SET rest_until = 5")
+        thread = threading.Thread(target=second)
+        thread.start()
+        until(lambda: rows(store_url, "SELECT 1 FROM pg_locks WHERE NOT granted"))
+        first.commit()
+        thread.join()
+    assert set(seen) == {5}
+
+
+BLIND = """
+import sys
+from importlib.machinery import PathFinder
+from typer.testing import CliRunner
+
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] == "psycopg" else super().find_spec(name, path, target)
+
+
+sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+from connector.cli.commands import app
+
+for words in (["status"], ["check"], ["migrate"]):
+    result = CliRunner().invoke(app, [*words, "--config", sys.argv[1]])
+    print(result.exit_code, result.output)
+"""
+
+
+def test_libraries_that_are_not_installed_are_told_with_the_command_that_installs_them(at, config):
+    at(AWAY)
+    done = subprocess.run([sys.executable, "-c", BLIND, config], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.count("pip install 'hireflix-connector[postgres]'") == 3
+    assert done.stdout.count("\n2 ") + done.stdout.startswith("2 ") == 3

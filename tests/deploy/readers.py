@@ -1,0 +1,161 @@
+"""Small readers of what lies in deploy/, so that it is held true where no container engine is at hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from typer.main import get_command
+
+from connector.cli.commands import app
+from connector.config import Config, load
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+PAGE = (ROOT / "docs" / "deploying.md").read_text()
+CONFIG = '[sinks.console]\ntype = "console"\n'
+"""What somebody may have configured."""
+SECRETS = {
+    "connector_store__url": "postgresql://connector:secret@postgres/connector",
+    "connector_hireflix__webhook_secrets": '["secret"]',
+    "connector_defaults__slack__token": "",
+    "connector_defaults__google_sheets__credentials": "",
+}
+"""What the files of secrets hold after the lines of the page; empty ones set nothing."""
+
+
+class Instruction(NamedTuple):
+    """One instruction of a Dockerfile; `rest` is all of its text, with the lines joined."""
+
+    word: str
+    rest: str
+
+    @property
+    def words(self) -> list[str]:
+        """In exec form the words themselves. Raises `ValueError` for the shell form."""
+        return [str(word) for word in json.loads(self.rest)]
+
+
+def stages(text: str) -> list[list[Instruction]]:
+    """The instructions of a Dockerfile by stage; what stands before the first stage is left away."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    found: list[list[Instruction]] = []
+    for line in filter(None, map(str.strip, joined.splitlines())):
+        word, _, rest = line.partition(" ")
+        if word == "FROM":
+            found.append([])
+        if found:
+            found[-1].append(Instruction(word, " ".join(rest.split())))
+    return found
+
+
+def all_of(stage: Sequence[Instruction], word: str) -> list[Instruction]:
+    return [instruction for instruction in stage if instruction.word == word]
+
+
+def one_of(stage: Sequence[Instruction], word: str) -> Instruction:
+    [found] = all_of(stage, word)
+    return found
+
+
+def is_sent(path: str, rules: Sequence[str]) -> bool:
+    """Whether a path of the tree goes into a build: the last rule that fits it, or a folder above it, decides."""
+    above = [str(folder) for folder in Path(path).parents if str(folder) != "."]
+    sent = True
+    for rule in filter(None, (line.split("#")[0].strip() for line in rules)):
+        pattern = rule.removeprefix("!").removeprefix("**/")
+        anywhere = rule.removeprefix("!").startswith("**/")
+        for each in (path, *above):
+            if fnmatch(Path(each).name if anywhere else each, pattern):
+                sent = rule.startswith("!")
+    return sent
+
+
+def unit(name: str) -> dict[str, dict[str, list[str]]]:
+    """A systemd unit: section -> setting -> its values in order."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    section = ""
+    for line in (DEPLOY / name).read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found[section][key].append(value)
+    return found
+
+
+def compose() -> dict[str, Any]:
+    """The compose file, its anchors and merges resolved."""
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return found
+
+
+def caddy() -> dict[str, list[str]]:
+    """The Caddyfile: each directive with its words, wherever it stands."""
+    found: dict[str, list[str]] = {}
+    for line in (DEPLOY / "Caddyfile").read_text().splitlines():
+        words = line.split("#")[0].split()
+        if words and words != ["}"]:
+            assert words[0] not in found, "two directives of one name"
+            found[words[0]] = [word for word in words[1:] if word != "{"]
+    return found
+
+
+def require_command(words: Sequence[str]) -> str:
+    """The name of the command that these words call. Raises when there is none, or when it has no such option."""
+    group: Any = get_command(app)
+    name = ""
+    rest = list(words)
+    while hasattr(group, "resolve_command"):
+        context = group.make_context("connector", rest, resilient_parsing=True)
+        part, group, rest = group.resolve_command(context, rest)
+        name = f"{name} {part}".strip()
+    group.make_context(name, rest)
+    return name
+
+
+def configured(
+    folder: Path, environ: Mapping[str, str], secrets: Mapping[str, str] = SECRETS, toml: str = CONFIG
+) -> Config:
+    """What a process reads that runs with these variables and secrets. Raises `ConfigError` for one that is none."""
+    (folder / "config.toml").write_text(toml)
+    (folder / "secrets").mkdir()
+    for name, text in secrets.items():
+        (folder / "secrets" / name).write_text(text)
+    return load(environ={**environ, "CONNECTOR_SECRETS_DIR": "secrets"}, cwd=folder)
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a page in one language, wherever they stand."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
+
+
+def typed(page: str) -> Iterator[list[str]]:
+    """The words of every line that is to be typed, in a block or in backquotes; from a program's name on."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    for line in (*lines, *re.findall(r"`([^`\n]+)`", page)):
+        try:
+            words = shlex.split(line.split(" < ")[0], comments=True)
+        except ValueError:  # the apostrophe of a sentence
+            continue
+        while words and (words[0] == "sudo" or re.fullmatch(r"[A-Z_]+=.*", words[0])):
+            del words[: 3 if words[0] == "sudo" else 1]  # sudo -u somebody, and variables of one line
+        if words:
+            yield words
+
+
+def commands(page: str) -> Iterator[list[str]]:
+    """The words after the program's name of every line that calls the connector, in a container or not."""
+    for words in typed(page):
+        if Path(words[0]).name == "connector":
+            yield words[1:]
+        elif words[:4] == ["docker", "compose", "run", "--rm"]:
+            yield words[5:] or [words[4]]

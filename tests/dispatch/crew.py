@@ -1,0 +1,122 @@
+"""Several workers on one store, each with a lane for the same sink, and a clock that only moves when told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import select
+
+from connector.dispatch.lane import Lane, Shared
+from connector.dispatch.rules import Policy
+from connector.hireflix.payload import read
+from connector.route import Routes
+from connector.sink import Context, Result
+from connector.store import leases
+from connector.store.plan import Directory, Target
+from connector.store.schema import delivery, note, sink
+from connector.store.sqlite.store import SqliteStore
+from connector.store.store import Store
+from tests.dispatch.rig import Meters, Scripted, WaitingClock
+
+
+class SharedFile(SqliteStore):
+    """A file that lanes believe to be shared, so that their rules can be tested without a server."""
+
+    shared = True
+
+
+class Gate:
+    """A worker's way to the store; `after_read` and `before_write` may do something in that very moment."""
+
+    shared = True
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.after_read: list[Callable[[], Any]] = []
+        self.before_write: list[Callable[[], Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def read(self, query: Any) -> Any:
+        found = await self._store.read(query)
+        if self.after_read:
+            await self.after_read.pop(0)()
+        return found
+
+    async def write(self, job: Any) -> Any:
+        if self.before_write:
+            await self.before_write.pop(0)()
+        return await self._store.write(job)
+
+
+class Worker:
+    """One process's lane for the sink `chat`."""
+
+    def __init__(self, crew: Crew, name: str, made: Scripted) -> None:
+        self.sink = made
+        self.gate = Gate(crew.store)
+        policy = Policy(random=lambda low, high: high)
+        self.lane = Lane(made, Shared(self.gate, crew.clock, Meters(), name, policy))
+
+    async def works_off(self) -> None:
+        """Steps until there is nothing to do now."""
+        while (at := await self.lane.step()) is not None and at <= self.lane._clock.now():
+            pass
+
+    @property
+    def keys(self) -> list[list[str]]:
+        return [[each.key for each in batch.deliveries] for batch in self.sink.batches]
+
+
+class Crew:
+    """A store that several workers share."""
+
+    def __init__(self, store: Store, clock: WaitingClock) -> None:
+        self.store = store
+        self.clock = clock
+
+    @staticmethod
+    def directory(kind: type[Scripted]) -> Directory:
+        return Directory(Routes((), {"chat": kind.state}), {"chat": Target(kind.state, kind.priority)})
+
+    async def register(self) -> None:
+        await self.store.write(lambda c: leases.register(c, {"chat": "scripted"}))
+
+    def worker(self, name: str, kind: type[Scripted] = Scripted) -> Worker:
+        return Worker(self, name, kind("chat"))
+
+    async def event(self, name: str = "interview.finish", interview: str = "i1", **data: Any) -> None:
+        at = self.clock.advance(0.001)
+        raw = json.dumps({"event": name, "data": {"id": interview, **data}, "date": at}).encode()
+        await self.store.offer(read(raw, at), raw)
+
+    async def row(self) -> Any:
+        return await self.store.look(lambda c: c.execute(select(sink).where(sink.c.name == "chat")).one())
+
+    async def states(self) -> list[int]:
+        return list(
+            await self.store.look(lambda c: c.execute(select(delivery.c.state).order_by(delivery.c.id)).scalars().all())
+        )
+
+    async def notes(self) -> dict[str, Any]:
+        rows = await self.store.look(lambda c: c.execute(select(note)).all())
+        return {row.key: json.loads(row.value) for row in rows}
+
+
+def deaf(act: Callable[[], Any], result: Result) -> Callable[..., Any]:
+    """A call during which the process stands still while `act` goes on elsewhere; it notices nothing of being ended."""
+
+    async def script(batch: Any, context: Context) -> Result:
+        elsewhere = asyncio.create_task(act())
+        while not elsewhere.done():
+            try:
+                await asyncio.shield(elsewhere)
+            except asyncio.CancelledError:
+                continue
+        return result
+
+    return script

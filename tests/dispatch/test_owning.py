@@ -1,0 +1,397 @@
+"""Several workers on one store: who may deliver for a sink, when it changes hands, and what a slow one may still do."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from connector.errors import LeaseLost, StoreUnavailable
+from connector.sink import Delivered, Result, RetryLater
+from connector.store import claim
+from connector.store.postgres.store import PostgresStore
+from tests import postgres
+from tests.dispatch.crew import Crew, SharedFile, deaf
+from tests.dispatch.rig import Gathering, One, Scripted, State, WaitingClock, until
+from tests.stores import make_store_file
+
+PENDING, DELIVERED, SUPERSEDED = 0, 1, 2
+LEASE = 15.0
+
+
+class Died(BaseException):
+    """The process ends in the middle of a call."""
+
+
+@pytest.fixture(params=["file", "postgresql"])
+async def crew_of(request, tmp_path):
+    """Makes a crew on a store of either kind, for a kind of sink."""
+    opened = []
+    database = postgres.empty_store() if request.param == "postgresql" else None
+    url = database.__enter__() if database else ""
+
+    async def make(kind=Scripted):
+        directory = Crew.directory(kind)
+        if database:
+            store = await PostgresStore.open(url, directory, lambda plan: None, intake=1000)
+        else:
+            store = SharedFile(make_store_file(tmp_path / "store.db"), directory, lambda plan: None, intake=1000)
+        opened.append(store)
+        crew = Crew(store, WaitingClock())
+        await crew.register()
+        return crew
+
+    yield make
+    for store in opened:
+        await store.close()
+    if database:
+        database.__exit__(None, None, None)
+
+
+async def dies(batch, context):
+    raise Died
+
+
+async def away():
+    raise StoreUnavailable("no server")
+
+
+def later(batch, context):
+    return Result([RetryLater("busy") for _ in batch.deliveries])
+
+
+async def test_a_sink_is_given_back_when_nothing_is_due_soon(crew_of):
+    """So that any worker may do the next piece at once."""
+    crew = await crew_of()
+    one, other = crew.worker("one"), crew.worker("other")
+    await crew.event(interview="i1")
+    await one.works_off()
+    assert (await crew.row()).lease_owner is None
+    await crew.event(interview="i2")
+    await other.works_off()
+    assert (one.keys, other.keys) == ([["i1"]], [["i2"]])
+
+
+async def test_a_sink_that_another_worker_has_is_left_alone(crew_of):
+    """No call, and no time to come back: whoever has it looks after it."""
+    crew = await crew_of(One)
+    one, other = crew.worker("one", One), crew.worker("other", One)
+    await crew.event(interview="i1")
+    one.sink.script = [later]
+    await one.lane.step()
+    await crew.event(interview="i2")
+    assert await other.lane.step() is None
+    assert other.keys == []
+
+
+async def test_an_owner_keeps_what_is_due_soon_and_looks_by_itself(crew_of):
+    """A hint may have gone to somebody who had to leave it."""
+    crew = await crew_of(One)
+    one, other = crew.worker("one", One), crew.worker("other", One)
+    await crew.event(interview="i1")
+    one.sink.script = [later]
+    await one.lane.step()
+    assert await one.lane.step() == crew.clock.now() + 250
+    await crew.event(interview="i2")
+    await other.lane.step()
+    await one.lane.step()
+    assert one.keys == [["i1"], ["i2"]]
+
+
+async def test_an_owner_keeps_its_lease_while_it_waits(crew_of):
+    """By its looks alone, longer than the lease lasts."""
+    crew = await crew_of()
+    one, other = crew.worker("one"), crew.worker("other")
+    await crew.event()
+    ask = lambda batch, context: Result([Delivered()], again={"tick": timedelta(seconds=4)})  # noqa: E731
+    one.sink.always = ask
+    for _ in range(12):
+        await one.lane.step()
+        crew.clock.advance(2)
+        assert await other.lane.step() is None
+    assert (await crew.row()).lease_owner == "one"
+
+
+async def test_what_is_due_in_a_minute_is_nobodys(crew_of):
+    """Whoever is told of it then does it."""
+    crew = await crew_of()
+    one = crew.worker("one")
+    one.sink.script = [lambda batch, context: Result([Delivered()], again={"tick": timedelta(seconds=60)})]
+    await crew.event()
+    await one.works_off()
+    assert (await crew.row()).lease_owner is None
+    assert await one.lane.step() == crew.clock.now() + 60_000
+
+
+async def test_a_hint_that_came_while_the_sink_was_given_back_is_not_lost(crew_of):
+    """The other worker went away because the sink was taken; the owner looks once more after it gave it back."""
+    crew = await crew_of()
+    one, other = crew.worker("one"), crew.worker("other")
+    await crew.event(interview="i1")
+    await one.lane.step()
+
+    async def meanwhile():
+        await crew.event(interview="i2")
+        assert await other.lane.step() is None
+
+    one.gate.before_write = [meanwhile]
+    await one.works_off()
+    assert one.keys == [["i1"], ["i2"]]
+
+
+async def test_a_worker_that_died_is_followed_when_its_lease_is_over(crew_of):
+    """Not before; the same rows come under the same id, marked."""
+    crew = await crew_of()
+    one, other = crew.worker("one"), crew.worker("other")
+    one.sink.script = [dies]
+    await crew.event()
+    with pytest.raises(Died):
+        await one.lane.step()
+    crew.clock.advance(LEASE - 1)
+    assert await other.lane.step() is None
+    crew.clock.advance(2)
+    await other.works_off()
+    (first,), (second,) = one.sink.batches, other.sink.batches
+    assert second.maybe_sent
+    assert second.id == first.id
+
+
+async def test_the_order_of_a_key_outlives_its_worker(crew_of):
+    """What may have been sent comes first, then what came after it."""
+    crew = await crew_of(One)
+    one, other = crew.worker("one", One), crew.worker("other", One)
+    one.sink.script = [dies]
+    await crew.event("interview.create")
+    with pytest.raises(Died):
+        await one.lane.step()
+    await crew.event("interview.finish")
+    crew.clock.advance(LEASE + 1)
+    await other.works_off()
+    assert other.sink.told == [["interview.create"], ["interview.finish"]]
+
+
+@pytest.mark.parametrize("kind", [Scripted, State])
+async def test_what_was_seen_before_another_had_the_sink_is_not_delivered(crew_of, kind):
+    """Between look and call another worker delivered something newer: the look is made again."""
+    crew = await crew_of(kind)
+    one, other = crew.worker("one", kind), crew.worker("other", kind)
+    await crew.event("interview.score-updated", score={"value": 1})
+
+    async def meanwhile():
+        await crew.event("interview.score-updated", score={"value": 5})
+        await other.works_off()
+
+    one.gate.after_read = [meanwhile]
+    await one.lane.step()
+    assert one.sink.batches == []
+    assert PENDING not in await crew.states()
+
+
+async def test_what_was_seen_while_a_late_worker_could_still_write_is_looked_at_again(crew_of):
+    """A lease that is over still lets its owner settle until somebody takes it."""
+    crew = await crew_of(State)
+    one, other = crew.worker("one", State), crew.worker("other", State)
+    await crew.event("interview.score-updated", score={"value": 1})
+    in_call, go_on = asyncio.Event(), asyncio.Event()
+
+    async def stands_still():
+        in_call.set()
+        await go_on.wait()
+
+    one.sink.script = [deaf(stands_still, Result([Delivered()]))]
+    late = asyncio.create_task(one.lane.step())
+    await in_call.wait()
+    crew.clock.advance(LEASE + 1)
+
+    async def meanwhile():
+        go_on.set()
+        await late
+
+    other.gate.after_read = [meanwhile]
+    await other.works_off()
+    assert other.sink.batches == []
+    assert await crew.states() == [DELIVERED]
+
+
+async def test_a_worker_that_stood_still_beyond_its_lease_writes_nothing(crew_of):
+    """Neither outcomes nor notes nor tokens; what it left is delivered once, by the other."""
+    crew = await crew_of()
+    one, other = crew.worker("one"), crew.worker("other")
+    await crew.event()
+
+    async def meanwhile():
+        one.gate.before_write = [away]
+        crew.clock.advance(LEASE + 1)
+        await until(lambda: not one.gate.before_write)
+        await other.works_off()
+
+    one.sink.script = [deaf(meanwhile, Result([Delivered("mine")], notes={"mine": {"n": 1}}))]
+    await one.lane.step()
+    assert len(other.sink.batches) == 1
+    assert await crew.states() == [DELIVERED]
+    assert await crew.notes() == {}
+    assert (await crew.row()).delivered == 1
+
+
+async def test_a_worker_that_stood_still_before_its_call_does_not_make_it(crew_of):
+    """Between the mark and the call the lease ended."""
+    crew = await crew_of()
+    one, other = crew.worker("one"), crew.worker("other")
+    one.sink.wanted_keys = ["any"]
+    await crew.event()
+
+    async def look():
+        one.gate.after_read = [stands_still]
+
+    async def stands_still():
+        crew.clock.advance(LEASE)
+
+    one.gate.after_read = [look]
+    await one.lane.step()
+    assert one.sink.batches == []
+    crew.clock.advance(1)
+    await other.works_off()
+    assert await crew.states() == [DELIVERED]
+
+
+async def test_a_call_whose_lease_cannot_be_renewed_is_ended_before_another_may_begin(crew_of):
+    """The store is away for this worker only; it stops while the lease still lasts."""
+    crew = await crew_of()
+    one = crew.worker("one")
+    started, ended = asyncio.Event(), []
+
+    async def long(batch, context):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(crew.clock.now())
+
+    one.sink.script = [long]
+    await crew.event()
+    begun = crew.clock.now()
+    step = asyncio.create_task(one.lane.step())
+    await started.wait()
+    one.gate.before_write = [away] * 9
+    while not step.done():
+        await until(lambda: crew.clock.waiting or step.done())
+        crew.clock.advance(0.5)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert ended[0] < begun + LEASE * 1000
+    assert await crew.states() == [PENDING]
+
+
+@pytest.mark.parametrize("act", ["take", "remember", "close"])
+async def test_whatever_a_sink_does_through_its_context_checks_the_fence(crew_of, act):
+    """Also closing a bucket, which would hold up the one who follows."""
+    crew = await crew_of()
+    one, other = crew.worker("one"), crew.worker("other")
+    caught = []
+
+    async def lose(batch, context):
+        crew.clock.advance(LEASE + 1)
+        await asyncio.shield(asyncio.create_task(other.works_off()))
+        acts = {
+            "take": context.take,
+            "remember": partial(context.remember, {"a": {}}),
+            "close": partial(context.close, "b", 60),
+        }
+        try:
+            await acts[act]()
+        except LeaseLost as error:
+            caught.append(error)
+            raise
+        return Result([Delivered()])
+
+    one.sink.script = [lose]
+    # its own clock stands still, as that of a stopped process does, so that nothing ends the call before
+    one.lane._holding._clock = WaitingClock()
+    await crew.event()
+    await one.lane.step()
+    assert len(caught) == 1
+
+
+async def test_a_rest_that_another_worker_began_is_kept(crew_of):
+    """The destination is as down for the one who follows."""
+    crew = await crew_of()
+    one, other = crew.worker("one"), crew.worker("other")
+    one.sink.script = [lambda batch, context: Result([RetryLater("down", after=60, counts=False, lane=True)])]
+    await crew.event()
+    await one.lane.step()
+    rest_until = (await crew.row()).rest_until
+    crew.clock.advance(LEASE + 1)
+    assert await other.lane.step() == rest_until
+    assert other.sink.batches == []
+
+
+async def test_company_is_waited_for_by_one_worker_only(crew_of):
+    """It has the sink meanwhile, and counts who came, because nobody need have told it."""
+    crew = await crew_of(Gathering)
+    one, other = crew.worker("one", Gathering), crew.worker("other", Gathering)
+    for number in range(4):
+        await crew.event(interview=f"i{number}")
+    step = asyncio.create_task(one.lane.step())
+    await until(lambda: crew.clock.waiting)
+    await crew.event(interview="i9")
+    assert await other.lane.step() is None
+    crew.clock.advance(0.5)
+    await until(lambda: crew.clock.waiting)
+    crew.clock.advance(0.5)
+    await step
+    assert [len(keys) for keys in one.keys] == [5]
+    assert other.keys == []
+
+
+async def test_a_stop_gives_the_sink_back(crew_of):
+    """The next worker need not wait for the lease to end."""
+    crew = await crew_of()
+    one = crew.worker("one")
+    one.sink.script = [later]
+    await crew.event()
+    await one.lane.step()
+    await one.lane.close()
+    assert (await crew.row()).lease_owner is None
+
+
+class TestWhatTheSweepFinds:
+    """Sinks with something due that nobody is at."""
+
+    async def found(self, crew, name="me"):
+        return await crew.store.read(lambda c: claim.due_sinks(c, name, crew.clock.now()))
+
+    async def test_nothing_pending(self, crew_of):
+        crew = await crew_of()
+        assert await self.found(crew) == []
+
+    async def test_something_due(self, crew_of):
+        crew = await crew_of()
+        await crew.event()
+        assert await self.found(crew) == ["chat"]
+
+    async def test_in_backoff(self, crew_of):
+        """Until it is over, and the one who has it is gone."""
+        crew = await crew_of()
+        one = crew.worker("one")
+        one.sink.script = [later]
+        await crew.event()
+        await one.lane.step()
+        await one.lane.close()
+        assert await self.found(crew) == []
+        crew.clock.advance(2)
+        assert await self.found(crew) == ["chat"]
+
+    async def test_in_other_hands(self, crew_of):
+        """Unless they let go, or are our own."""
+        crew = await crew_of(One)
+        one = crew.worker("one", One)
+        one.sink.script = [later]
+        await crew.event(interview="i1")
+        await one.lane.step()
+        await crew.event(interview="i2")
+        assert await self.found(crew) == []
+        assert await self.found(crew, "one") == ["chat"]
+        crew.clock.advance(LEASE + 1)
+        assert await self.found(crew) == ["chat"]

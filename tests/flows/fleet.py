@@ -1,0 +1,260 @@
+"""Several real processes on one real PostgreSQL: receivers, workers, and what they deliver to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from psycopg import OperationalError
+
+from connector.store.postgres.prepare import migrate_postgres
+from tests import postgres
+from tests.emulators.google import GoogleEmulator
+from tests.emulators.server import EmulatorServer
+from tests.flows.process import ADDRESS, ROOT, SECRET, Service, signed
+from tests.sinks.webhook.receiver import whsec
+
+LEASE = 2
+HOOKS = ("hook_one", "hook_two")
+CONFIG = """
+[store]
+url = "{store}"
+[hireflix]
+webhook_secrets = ["{secret}"]
+[server]
+port = 0
+[logs]
+format = "json"
+[delivery]
+lease = {lease}
+[sinks.sheet]
+type = "google_sheets"
+spreadsheet = "{sheet}"
+credentials_file = "key.json"
+api_url = "{google}"
+"""
+HOOK = """
+[sinks.{name}]
+type = "webhook"
+url = "{url}/{name}"
+secret = "{secret}"
+"""
+
+
+class Recorder(EmulatorServer):
+    """A destination that takes its time; `calls` are (delivery, interview, event) per sink, in order of arrival."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self.calls: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+
+    def build(self, app: web.Application) -> None:
+        app.router.add_post("/{sink}", self._take)
+
+    async def _take(self, request: web.Request) -> web.Response:
+        told = await request.json()
+        with self.lock:
+            data = told["data"]
+            call = (request.headers["webhook-id"], data["event"]["interview_id"], told["type"])
+            self.calls[request.match_info["sink"]].append(call)
+        await asyncio.sleep(self._seconds)
+        return web.Response()
+
+    def first_calls(self, sink: str) -> dict[str, list[str]]:
+        """Per interview, the events in the order they came; a repeat under the same delivery id is none."""
+        with self.lock:
+            once = dict.fromkeys(self.calls[sink])
+        found = defaultdict(list)
+        for _, interview, event in once:
+            found[interview].append(event)
+        return found
+
+
+class Member:
+    """One process of the fleet. What it prints and logs goes to files."""
+
+    def __init__(self, folder: Path, role: str) -> None:
+        self.role = role
+        self._out = folder / f"{role}-{random.getrandbits(32):08x}.out"
+        with self._out.open("wb") as out:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "connector.cli",
+                    "serve",
+                    "--role",
+                    role,
+                    "--config",
+                    str(folder / "config.toml"),
+                ],
+                cwd=ROOT,
+                env={
+                    **{k: v for k, v in os.environ.items() if not k.startswith("CONNECTOR_")},
+                    "PYTHONUNBUFFERED": "1",
+                },
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def said(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def runs(self) -> bool:
+        assert self.process.poll() is None, self.said
+        return '"event": "started"' in self.said
+
+    @property
+    def hook(self) -> str:
+        found = ADDRESS.search(self.said)
+        assert found is not None
+        return f"{found.group()}/webhooks/hireflix"
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        self.send(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+class Fleet:
+    """A server, its destinations and the processes. `kill_server` and the members' signals are the weather."""
+
+    def __init__(self, folder: Path, *, call_seconds: float = 0.01) -> None:
+        self.server = postgres.Server()
+        self.google = GoogleEmulator()
+        self.recorder = Recorder(call_seconds)
+        self.members: list[Member] = []
+        self.acknowledged: set[tuple[str, str]] = set()
+        self._folder = folder
+
+    def open(self) -> None:
+        self.server.start()
+        asyncio.run(migrate_postgres(self.server.url))
+        self.google.start()
+        self.recorder.start()
+        self.google.service_account_file(self._folder / "key.json")
+        self.sheet = self.google.add_spreadsheet()
+        hooks = "".join(HOOK.format(name=name, url=self.recorder.url, secret=whsec(name)) for name in HOOKS)
+        config = CONFIG.format(
+            store=self.server.url, secret=SECRET, lease=LEASE, sheet=self.sheet, google=self.google.url
+        )
+        (self._folder / "config.toml").write_text(config + hooks)
+
+    def close(self) -> None:
+        for member in self.members:
+            if member.process.poll() is None:
+                member.kill()
+        self.google.stop()
+        self.recorder.stop()
+        self.server.remove()
+
+    def start(self, *roles: str) -> list[Member]:
+        """Starts processes and waits until they run."""
+        made = [Member(self._folder, role) for role in roles]
+        self.members += made
+        Service.until(lambda: all(member.runs for member in made))
+        return made
+
+    def alive(self, role: str) -> list[Member]:
+        return [member for member in self.members if member.role == role and member.process.poll() is None]
+
+    def rows(self, sql: str) -> list[Any]:
+        return postgres.rows(self.server.url, sql)
+
+    def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
+        """As `Service.until`, through times when the server is away."""
+
+        def holds() -> bool:
+            try:
+                return bool(condition())
+            except OperationalError:
+                return False
+
+        try:
+            Service.until(holds, seconds)
+        except AssertionError:
+            raise AssertionError("\n".join(member.said[-3000:] for member in self.members)) from None
+
+    def owner_of(self, sink: str) -> Member | None:
+        """The living worker that has a sink."""
+        owner = self.rows(f"SELECT lease_owner FROM sink WHERE name = '{sink}'")[0][0]
+        found = re.fullmatch(r".*:(\d+):\w+", owner or "")
+        pid = int(found[1]) if found else 0
+        return next((member for member in self.alive("worker") if member.process.pid == pid), None)
+
+    def settled(self) -> bool:
+        return not self.rows("SELECT 1 FROM delivery WHERE state = 0 AND key <> '#verify' LIMIT 1")
+
+    def posting(self, interviews: range, clients: int = 8) -> threading.Thread:
+        """Posts a create and then a finish of each interview, to any receiver, until each is acknowledged."""
+        hooks = [member.hook for member in self.alive("receiver")]
+        thread = threading.Thread(target=lambda: asyncio.run(self._post(list(interviews), hooks, clients)))
+        thread.start()
+        return thread
+
+    async def _post(self, waiting: list[int], hooks: list[str], clients: int) -> None:
+        async def client() -> None:
+            while waiting:
+                number = waiting.pop()
+                about = {
+                    "id": f"{number:024x}",
+                    "position": {"id": "p1", "name": "Cook"},
+                    "candidate": {"name": f"C {number}"},
+                }
+                for event, more in (("interview.create", "pending"), ("interview.finish", "completed")):
+                    data = {**about, "status": more}
+                    await self._surely(http, {"event": event, "data": data, "date": 1_761_566_424_000 + number}, hooks)
+
+        async with aiohttp.ClientSession() as http:
+            await asyncio.gather(*(client() for _ in range(clients)))
+
+    async def _surely(self, http: aiohttp.ClientSession, payload: dict[str, Any], hooks: list[str]) -> None:
+        """As a sender does that tries again."""
+        body, headers = signed(payload)
+        while True:
+            try:
+                async with http.post(random.choice(hooks), data=body, headers=headers) as answer:
+                    if answer.status < 300:
+                        self.acknowledged.add((payload["event"], payload["data"]["id"]))
+                        return
+                    assert answer.status == 503, await answer.text()
+                    assert answer.headers["retry-after"]
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)
+
+    def assert_right(self) -> None:
+        """Nothing acknowledged is lost, each interview has one row, and each hook saw its events in order."""
+        stored = set(self.rows("SELECT name, interview_id FROM event"))
+        assert self.acknowledged <= stored
+        interviews = {interview for _, interview in self.acknowledged}
+        for hook in HOOKS:
+            found = self.recorder.first_calls(hook)
+            assert {key: found[key] for key in interviews} == {
+                key: ["interview.create", "interview.finish"] for key in interviews
+            }
+        records = self.google.records(self.sheet, "Interviews")
+        keys = [row["Interview ID"] for row in records]
+        assert sorted(keys) == sorted(interviews)
+        assert {row["Stage"] for row in records} == {"To evaluate"}

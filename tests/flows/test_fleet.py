@@ -1,0 +1,72 @@
+"""Real receivers and workers on one PostgreSQL, some of which are killed or stand still, and so is the server."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.flows.fleet import HOOKS, Fleet
+
+HOOK = HOOKS[0]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    made = Fleet(tmp_path_factory.mktemp("fleet"))
+    try:
+        made.open()
+        made.start("receiver", "receiver", "worker", "worker")
+        yield made
+    finally:
+        made.close()
+
+
+def backlog(fleet, least):
+    """Whether at least so many deliveries of the hook wait, and a living worker has it."""
+    waiting = fleet.rows(f"SELECT count(*) FROM delivery WHERE sink = '{HOOK}' AND state = 0")[0][0]
+    return waiting >= least and fleet.owner_of(HOOK)
+
+
+@pytest.mark.timeout(180)
+def test_a_worker_that_is_killed_and_one_that_stands_still_are_followed(fleet):
+    """Everything is delivered, once as far as the sheet shows, and in order."""
+    posting = fleet.posting(range(50))
+    fleet.until(lambda: backlog(fleet, 15))
+    killed = fleet.owner_of(HOOK)
+    killed.kill()
+    fleet.until(lambda: fleet.owner_of(HOOK))
+    still = fleet.owner_of(HOOK)
+    (other,) = fleet.start("worker")
+    posting.join()
+    posting = fleet.posting(range(80, 105))
+    fleet.until(lambda: backlog(fleet, 8))
+    still = fleet.owner_of(HOOK)
+    still.send(signal.SIGSTOP)
+    fleet.until(lambda: fleet.owner_of(HOOK) not in {None, still})
+    still.send(signal.SIGCONT)
+    posting.join()
+    fleet.until(fleet.settled)
+    assert other.process.poll() is None
+    fleet.assert_right()
+    assert fleet.rows("SELECT count(*) FROM procrastinate_jobs WHERE status <> 'doing'") == [(0,)]
+
+
+@pytest.mark.timeout(180)
+def test_the_server_is_killed_while_events_come_in_and_go_out(fleet):
+    """Receivers refuse and live on, workers wait, and all goes on by itself."""
+    posting = fleet.posting(range(200, 225))
+    fleet.until(lambda: backlog(fleet, 5))
+    fleet.server.kill()
+    fleet.server.start()
+    posting.join()
+    fleet.until(fleet.settled)
+    fleet.assert_right()
+
+
+@pytest.mark.timeout(60)
+def test_a_graceful_stop_leaves_nothing_behind(fleet):
+    """No lease, no hint, no name in the list."""
+    assert [member.stop() for role in ("receiver", "worker") for member in fleet.alive(role)] == [0] * 4
+    assert fleet.rows("SELECT 1 FROM sink WHERE lease_owner IS NOT NULL") == []
+    assert fleet.rows("SELECT 1 FROM procrastinate_jobs WHERE status <> 'doing'") == []

