@@ -6,7 +6,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-e
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install run test demo bench lint types check package lock chaos soak clean
+.PHONY: install run test demo bench bench-quick lint types check package lock chaos soak clean
 
 install: $(VENV)/.installed
 
@@ -43,6 +43,9 @@ check: lint types test package
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m bench -n 0
 
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m chaos -n 0 --timeout 3600

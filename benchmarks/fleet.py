@@ -1,4 +1,4 @@
-"""(g) Several receivers and workers on one PostgreSQL: idle latency, and what kills and stops of workers cost.
+"""(g) Several receivers and workers on one PostgreSQL: what kills and stops of workers cost.
 
 One worker is killed with -9 in the middle of its calls and another is started in its place; later one is stopped
 (SIGSTOP) for longer than its lease and continued.
@@ -18,11 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bodies, startup, tables
+from benchmarks import bodies, tables
 from benchmarks.bodies import Webhook
 from benchmarks.crew import Crew, Member, crew
 from benchmarks.posting import post_all
-from benchmarks.processes import Running
 
 EVENTS_EACH = 8
 LEASE = 5
@@ -45,19 +44,7 @@ SINK = '[sinks.{name}]\ntype = "{type}"\npath = "{name}.txt"\n'
 async def run(*, quick: bool = False) -> None:
     """Measures and prints."""
     with tempfile.TemporaryDirectory(prefix="fleet-") as name:
-        await _latency(Path(name), 10 if quick else 300)
-    with tempfile.TemporaryDirectory(prefix="fleet-") as name:
         await _storm(Path(name), 50 if quick else 5_000)
-
-
-async def _latency(folder: Path, webhooks: int) -> None:
-    with crew(folder) as fleet:
-        await fleet.open(startup.TIMING)
-        receiver, worker = fleet.start("receiver", "worker")
-        now = time.monotonic()
-        at = Running(receiver.url, worker.pid, folder, now, now)
-        acknowledged, called = await startup.latencies(at, webhooks)
-        startup.show_latencies(acknowledged, called, f"receiver and worker apart, PostgreSQL; {tables.disk(folder)}")
 
 
 @dataclass(slots=True)

@@ -117,7 +117,8 @@ async def service(
 def _write_config(folder: Path, toml: str, port: int, database: str | None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "config.toml"
-    own = f'[logs]\nlevel = "warning"\n[server]\nport = {port}\n[hireflix]\nwebhook_secrets = ["{SECRET}"]\n'
+    server = f"[server]\nport = {port}\nworker_port = {port}\n"
+    own = f'[logs]\nlevel = "warning"\n{server}[hireflix]\nwebhook_secrets = ["{SECRET}"]\n'
     store = "" if database is None else f'[store]\nurl = "{database}"\n'
     file.write_text(f"{toml}\n{own}{store}")
     return file

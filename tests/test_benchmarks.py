@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import burst, flat, ingest, memory, postgres, sheet, slowdisk, startup, wrk
+from benchmarks import burst, drain, flat, ingest, memory, postgres, sheet, slowdisk, startup, wrk
+
+pytestmark = pytest.mark.bench
 
 
 @pytest.mark.skipif(not wrk.is_installed(), reason=wrk.MISSING)
@@ -58,3 +60,8 @@ async def test_postgres_finds_every_event_of_one_and_of_two_receivers(capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert out.count("on PostgreSQL") >= len(postgres.VARIANTS)
     assert "stored, none twice" in out
+
+
+async def test_drain_empties_both_stores(capsys):
+    await drain.run(quick=True)
+    assert "PostgreSQL, batches of 500" in capsys.readouterr().out
