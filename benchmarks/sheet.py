@@ -88,16 +88,17 @@ async def _measure(size: int, kind: str, amount: int) -> Cost:
         url, sheet = google.recv()
         config = GoogleSheetsConfig(spreadsheet=sheet, credentials_file=Path(folder) / "key.json", api_url=url)
         sink, context = SINK("sheet", config), FakeContext()
+        chosen = range(size, size + amount) if kind == "new" else range(size - amount, size)
         if size:
-            context.notes |= {row_name(each.id): _note(each) for each in map(_interview, range(size))}
+            # only those that are asked for: a service keeps the notes of all rows in its store
+            there = [_interview(number) for number in {0, *chosen} if number < size]
+            context.notes |= {row_name(each.id): _note(each) for each in there}
             await _flush(sink, context, [_interview(0)])
-        chosen = [_interview(size + number) for number in range(amount)]
-        if kind == "changed":
-            chosen = [_changed(number) for number in range(size - amount, size)]
+        news = [_interview(number) if kind == "new" else _changed(number) for number in chosen]
         context.clock.advance(60)
         _ask(google, "forget")
         started, cpu = time.monotonic(), time.process_time()
-        await _flush(sink, context, chosen)
+        await _flush(sink, context, news)
         seconds, ours = time.monotonic() - started, time.process_time() - cpu
         calls, sent, received = _ask(google, "calls")
         await sink.close()

@@ -34,12 +34,9 @@ async def run(*, quick: bool = False) -> None:
             found = {
                 "SQLite": await _of_one(folder / "one", webhooks, None),
                 "PostgreSQL": await _of_one(folder / "two", webhooks, await store_on(database, "one")),
-                "PostgreSQL, a receiver and a worker": await _of_two(
-                    folder / "three", webhooks, await store_on(database, "two")
-                ),
             }
         disk = tables.disk(folder)
-    _show_latencies(found, webhooks, disk)
+    show_latencies(found, disk)
 
 
 Latencies: TypeAlias = tuple[list[float], list[float]]
@@ -48,15 +45,7 @@ Latencies: TypeAlias = tuple[list[float], list[float]]
 
 async def _of_one(folder: Path, webhooks: int, database: str | None) -> Latencies:
     async with processes.service(folder, TIMING, database=database) as running:
-        return await _latencies(running, running.folder, webhooks)
-
-
-async def _of_two(folder: Path, webhooks: int, database: str) -> Latencies:
-    async with (
-        processes.service(folder / "worker", TIMING, database=database, options=("--role", "worker")) as worker,
-        processes.service(folder / "receiver", TIMING, database=database, options=("--role", "receiver")) as receiver,
-    ):
-        return await _latencies(receiver, worker.folder, webhooks)
+        return await latencies(running, webhooks)
 
 
 async def _starts(folder: Path, count: int) -> None:
@@ -86,8 +75,8 @@ def _seconds(values: Sequence[float]) -> str:
     return f"{median(values):.2f} ({min(values):.2f}..{max(values):.2f})"
 
 
-async def _latencies(running: Running, worker: Path, count: int) -> Latencies:
-    """Sends one webhook after another; the sink's calls are written in the folder `worker`."""
+async def latencies(running: Running, count: int) -> Latencies:
+    """Sends one webhook after another, each when nothing else is going on."""
     sent: dict[str, int] = {}
     acknowledged: list[float] = []
     for number in range(count):
@@ -95,7 +84,7 @@ async def _latencies(running: Running, worker: Path, count: int) -> Latencies:
         sent[webhook.interview_id] = time.monotonic_ns()
         acknowledged += await post_all(running.url, [webhook], clients=1)
         await asyncio.sleep(PAUSE)
-    calls = await _calls(worker / "calls.txt", count)
+    calls = await _calls(running.folder / "calls.txt", count)
     return [each * 1e3 for each in acknowledged], [(at - sent[key]) / 1e6 for key, at in calls.items()]
 
 
@@ -113,14 +102,15 @@ def _lines(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def _show_latencies(found: Mapping[str, Latencies], webhooks: int, disk: str) -> None:
+def show_latencies(found: Mapping[str, Latencies], disk: str) -> None:
+    """Prints them below each other."""
     rows = [
         (f"{store}: {name}", *(tables.number(tables.percentile(values, share)) for share in (0.5, 0.95, 0.99)))
-        for store, latencies in found.items()
-        for name, values in zip(("acknowledged", "sink called"), latencies, strict=True)
+        for store, measured in found.items()
+        for name, values in zip(("acknowledged", "sink called"), measured, strict=True)
     ]
     tables.show(
-        f"One webhook at a time, the service idle ({webhooks} webhooks), from sending it",
+        "One webhook at a time, the service idle, from sending it",
         ("", "p50 ms", "p95 ms", "p99 ms"),
         rows,
         "goal: 95 of 100 sinks called within 50 ms",

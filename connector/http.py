@@ -62,11 +62,17 @@ def retry_after(headers: Mapping[str, str], now: int) -> float | None:
 
 
 def _seconds_until(text: str, now: int) -> float:
+    when = epoch_ms(text)
+    return -1.0 if when is None else max(0.0, (when - now) / 1000)
+
+
+def epoch_ms(date: str) -> int | None:
+    """Epoch milliseconds of an HTTP date (RFC 9110 section 5.6.7), as in the header `Date`; `None` if it is none."""
     try:
-        when = parsedate_to_datetime(text)
+        when = parsedate_to_datetime(date)
     except (ValueError, OverflowError):
-        return -1.0
-    return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now / 1000)
+        return None
+    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def is_loopback(host: str) -> bool:

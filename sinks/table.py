@@ -26,6 +26,8 @@ CUT_MARK = "… [cut]"
 TITLE_MAX = 100
 LINK_MAX = 2_000
 _TIME_MAX = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp() * 1000)
+_LAST_DAY = 2_958_465
+"""9999-12-31 as a spreadsheet's date."""
 _SHEET_EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - a date cell is wall time without a zone
 
 CellValue: TypeAlias = str | int | float | None
@@ -228,3 +230,9 @@ def serial_number(at: int, zone: tzinfo) -> float:
     (Google Sheets API, DateTimeRenderOption SERIAL_NUMBER.)
     """
     return (wall_time(at, zone) - _SHEET_EPOCH) / timedelta(days=1)
+
+
+def from_serial(number: float) -> datetime:
+    """A spreadsheet's date as wall time, to the second; the nearest there is to what is beyond all dates."""
+    days = min(max(number, 0), _LAST_DAY)
+    return _SHEET_EPOCH + timedelta(seconds=round(days * 86_400))

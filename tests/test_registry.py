@@ -170,9 +170,13 @@ def test_a_missing_dependency_is_named():
     assert lines[0].startswith("type: webhook needs the Python module httpx, which is not installed")
 
 
-def test_a_missing_extra_is_named_for_those_who_installed_and_for_those_with_a_checkout():
-    lines = run("load_sink_class('slack')", before="sys.modules['slack_sdk'] = None")
-    assert lines[0].endswith("(pip install 'hireflix-connector[slack]', or `make install` in a checkout)")
+@pytest.mark.parametrize(
+    ("type_name", "extra", "module"),
+    [("slack", "slack", "slack_sdk"), ("google_sheets", "sheets", "gspread"), ("google_sheets", "sheets", "google")],
+)
+def test_a_missing_extra_is_named_for_those_who_installed_and_for_those_with_a_checkout(type_name, extra, module):
+    lines = run(f"load_sink_class({type_name!r})", before=f"sys.modules[{module!r}] = None")
+    assert lines[0].endswith(f"(pip install 'hireflix-connector[{extra}]', or `make install` in a checkout)")
 
 
 def test_another_top_level_package_named_sinks_is_refused(tmp_path):

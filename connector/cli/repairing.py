@@ -23,6 +23,7 @@ from connector.errors import ConnectorError, UsageError
 from connector.role import Role
 from connector.sink import ASKED, REPORT, Sink
 from connector.store import leases, notes, settle
+from connector.store.presence import processes
 from connector.store.schema import sink as sink_table
 from connector.store.status import sinks
 
@@ -65,14 +66,22 @@ async def _ask_the_file(path: Path, settings: Config, question: _Question) -> No
 
 
 async def _ask_the_server(settings: Config, question: _Question) -> None:
-    """Workers have a moment to answer; then a lane of ours joins theirs, and takes the lease when nobody has it."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(WORKERS_SECONDS):
-            await question.answered()
-            return
+    """Workers, if there are any, have a moment to answer; then a lane of ours joins theirs, and takes the lease when
+    nobody has it.
+    """
+    if question.store.look(_has_workers):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WORKERS_SECONDS):
+                await question.answered()
+                return
     async with opened_database(settings.store.url.get_secret_value(), _wanted(settings)) as opened:
         await opened.ready()
         await _with_a_lane(settings, opened, question)
+
+
+def _has_workers(connection: Connection) -> bool:
+    found = processes(connection, now_in(connection))
+    return any(process.state == "running" and Role(process.role).works for process in found)
 
 
 def _wanted(settings: Config) -> Wanted:

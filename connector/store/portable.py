@@ -37,7 +37,8 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     if not rows:
         return 0
     insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-    return connection.execute(insert.on_conflict_do_nothing(index_elements=list(keys)), list(rows)).rowcount
+    adding = insert.on_conflict_do_nothing(index_elements=list(keys)).execution_options(preserve_rowcount=True)
+    return connection.execute(adding, list(rows)).rowcount
 
 
 def storable(text: str) -> str:

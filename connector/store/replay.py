@@ -17,7 +17,7 @@ from connector.hireflix.payload import Kind, Reading, read
 from connector.store.columns import DELIVERY_COLUMNS, INTERVIEW_COLUMNS
 from connector.store.plan import Directory, GroupPlan, Stored, plan_one
 from connector.store.portable import among, insert_new
-from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood
+from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood, sink
 from connector.store.views import Wanted, delivery_conditions, event_conditions, of_interview
 
 CHUNK = 200
@@ -64,6 +64,7 @@ def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
 
     A call without an event stays dead while another one waits for its key: that one says the same.
     """
+    _lock_sinks(connection, ids)
     other = delivery.alias()
     waiting = exists().where(
         other.c.sink == delivery.c.sink,
@@ -99,6 +100,7 @@ def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
 
     None is added where the same event waits for that sink already.
     """
+    _lock_sinks(connection, ids)
     other = delivery.alias()
     waiting = exists().where(
         other.c.sink == delivery.c.sink,
@@ -112,7 +114,16 @@ def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
         .where(among(connection, delivery.c.id, ids), in_state(DeliveryState.DELIVERED), ~waiting)
         .order_by(delivery.c.id)
     )
-    return connection.execute(insert(delivery).from_select([*(c.name for c in columns), "since"], chosen)).rowcount
+    adding = insert(delivery).from_select([*(c.name for c in columns), "since"], chosen)
+    return connection.execute(adding.execution_options(preserve_rowcount=True)).rowcount
+
+
+def _lock_sinks(connection: Connection, ids: Sequence[int]) -> None:
+    """Keeps lanes from settling and other replays from adding, where the database has row locks, so that what was
+    asked for and what waits is counted once.
+    """
+    theirs = select(delivery.c.sink).where(among(connection, delivery.c.id, ids))
+    connection.execute(select(sink.c.name).where(sink.c.name.in_(theirs)).order_by(sink.c.name).with_for_update())
 
 
 @dataclass(slots=True)

@@ -92,8 +92,11 @@ interview = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("entered", Text, nullable=False),
     Column("erased_at", BigInteger),
+    postgresql_with={"fillfactor": 80},
 )
-"""The merged state as one JSON document; `entered` lists the state sinks this interview entered, by comma."""
+"""The merged state as one JSON document; `entered` lists the state sinks this interview entered, by comma. Its pages
+keep room, so that an update stays on its page and touches no index.
+"""
 
 delivery = Table(
     "delivery",
@@ -120,12 +123,13 @@ delivery = Table(
     Index("ix_delivery_batch", "sink", "batch", **_where("state = 0 AND batch IS NOT NULL")),
     Index("ix_delivery_dead", "sink", "state", **_where("state = 3")),
     sqlite_autoincrement=True,
+    postgresql_with={"autovacuum_vacuum_scale_factor": 0.01},
 )
 """The outbox. `since` starts the retry window (receipt, or a replay). `held`: in flight, failed or unclear, so it holds
 back the others of its key. `batch`: in flight or unclear, so it may have been sent. `bucket`: it waits for a token
 there. `event_seq` is null for a call asked for by `again` and for the filling of a state sink. `since` and `state`
 stand in indexes so that counting what is pending or dead reads no rows, `held` so that asking what holds a key back
-does not read all rows of that key.
+does not read all rows of that key. It is vacuumed early: a claim walks past what was settled since.
 """
 
 

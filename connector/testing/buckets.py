@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from connector.errors import Wait
 from connector.sink import Token
 
+ROUNDING = 0.001
+"""Milliseconds that sums of intervals may be off."""
+
 
 class Buckets:
     """Token buckets by the generic cell rate algorithm (ITU-T I.371, Annex A): one number per bucket, the time at
@@ -36,7 +39,7 @@ class Buckets:
         interval = 1000 / token.rate
         empty_at = max(taken.get(token.bucket, now), now)
         free_at = max(empty_at - (token.burst - 1) * interval, self._closed_until.get(token.bucket, now))
-        if free_at > now:
+        if free_at > now + ROUNDING:
             return free_at - now
         taken[token.bucket] = empty_at + interval
         return 0.0

@@ -11,7 +11,7 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.look import Look
 from sinks.google_sheets.notes import RowNote, TabNote, read_row_note, row_name
-from sinks.google_sheets.plan import Due, key_rows
+from sinks.google_sheets.plan import Due
 from sinks.google_sheets.repair import EMAIL, Repairs, Row, Sieve, find_repairs, rows_of, shown
 from sinks.google_sheets.replies import Columns
 from sinks.google_sheets.requests import Request
@@ -69,7 +69,7 @@ async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: D
 
     What is suspect is dropped only when a look finds nothing of it any more.
     """
-    there = key_rows(seen.view)
+    there = seen.view.key_rows
     lost = {key: note for key, note in (await recall_rows(context, tab.lost)).items() if key not in there}
     lost |= {each.key: each.note for each in due.absent if each.note is not None}
     emails = {shown(EMAIL, (note.applied or {}).get(EMAIL)) for note in lost.values()} - {None}
@@ -78,6 +78,9 @@ async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: D
         async for _, rows in owned_rows(calls, {"": seen}):
             sieve.sift(rows)
     known = await recall_rows(context, {row.key.strip() for row in [*sieve.strays, *sieve.orphans]} - {""})
+    # what is due in full is written over anyway; cleared in the same write, it could come out empty
+    in_full = {change.key for change in due.changes if change.wanted is not None and change.wanted.in_full}
+    sieve.strays = [row for row in sieve.strays if row.key.strip() not in in_full]
     repairs = find_repairs(sieve, lost, known, seen.view.keys or ())
     found = frozenset(restore.key for restore in repairs.restores)
     suspects = frozenset() if repairs.is_clean else tab.suspects

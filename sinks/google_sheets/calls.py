@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from connector.http import retry_after
+from connector.http import epoch_ms, retry_after
 from connector.sink import Context, Token
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.ground import Ground
@@ -17,9 +17,11 @@ from sinks.google_sheets.sheets import Sheets
 T = TypeVar("T")
 READ = "read"
 WRITE = "write"
-RATE = 40 / 60
-BURST = 10
+RATE = 36 / 60
+BURST = 14
 """With `RATE`: at most 50 calls of a kind in any minute; Google allows a service account 60 (Usage limits)."""
+FULL_AGAIN = BURST / RATE + 1
+"""Seconds after which the quota is as full as it gets, for sure."""
 _MINUTE = 60.0
 
 
@@ -31,6 +33,8 @@ class Calls:
         self._bucket = bucket
         self._context = context
         self._held: Counter[str] = Counter()
+        self.begun = False
+        """Whether a call was made: from then on what stops for want of quota has used some of it up."""
         self.sent = False
         """Whether a write was sent: from then on a flush must settle what it did."""
 
@@ -80,6 +84,7 @@ class Calls:
         self._held[kind] -= 1
 
     async def _counted(self, kind: str, call: Awaitable[T]) -> T:
+        self.begun = True
         self._context.count_call(kind)
         try:
             return await call
@@ -89,9 +94,12 @@ class Calls:
             raise
 
     def pause(self, error: CallFailed) -> float:
-        """Seconds until the quota is back: as asked, else to the next minute."""
+        """Seconds until the quota is back: as asked, else to the next minute of Google's clock."""
         asked = self.asked(error)
-        return asked if asked is not None else _MINUTE - self._context.now() / 1000 % _MINUTE
+        if asked is not None:
+            return asked
+        there = epoch_ms(error.failure.date)
+        return _MINUTE - (self._context.now() if there is None else there) / 1000 % _MINUTE
 
     def asked(self, error: CallFailed) -> float | None:
         """Seconds that the answer asked us to wait."""

@@ -163,8 +163,9 @@ class Client:
         return answer.content
 
     def _failed(self, answer: httpx.Response) -> CallFailed:
-        asked = answer.headers.get("retry-after", "")
-        failure = answer_failure(answer.status_code, answer.content, email=self.account.email, retry_after=asked)
+        asked, date = answer.headers.get("retry-after", ""), answer.headers.get("date", "")
+        email = self.account.email
+        failure = answer_failure(answer.status_code, answer.content, email=email, retry_after=asked, date=date)
         return Passing(failure) if failure.trouble is Trouble.UNCLEAR and not asked else CallFailed(failure)
 
     def _no_token(self, error: google.auth.exceptions.GoogleAuthError) -> CallFailed:

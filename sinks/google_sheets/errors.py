@@ -36,12 +36,15 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """`reason` has no personal data and no secret; `fix` is what a person does; `retry_after` is that header, raw."""
+    """`reason` has no personal data and no secret; `fix` is what a person does; `retry_after` and `date` are those
+    headers, raw.
+    """
 
     trouble: Trouble
     reason: str
     fix: str = ""
     retry_after: str = ""
+    date: str = ""
 
 
 class CallFailed(Exception):
@@ -56,12 +59,12 @@ class Passing(CallFailed):
     """As `CallFailed`, and the same read may go well at once."""
 
 
-def answer_failure(status: int, body: bytes, *, email: str, retry_after: str = "") -> Failure:
+def answer_failure(status: int, body: bytes, *, email: str, retry_after: str = "", date: str = "") -> Failure:
     """The meaning of a status that is no success; `email` is the service account that asked."""
     error = _decode(body)
     answer = classify(status)
     if answer is Answer.THROTTLED:
-        return Failure(Trouble.THROTTLED, "rate limited", retry_after=retry_after)
+        return Failure(Trouble.THROTTLED, "rate limited", retry_after=retry_after, date=date)
     if answer is Answer.DENIED:
         return _denied(status, error, email)
     if answer is Answer.REFUSED:

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 
 from connector.sink import Context, RetryLater, SinkBroken, Wait
 from sinks.google_sheets import batch, settle
-from sinks.google_sheets.audit import audit
+from sinks.google_sheets.audit import audit, recall_rows
 from sinks.google_sheets.batch import Share, Write
-from sinks.google_sheets.calls import READ, WRITE, Calls
-from sinks.google_sheets.columns import add_columns
+from sinks.google_sheets.calls import FULL_AGAIN, READ, WRITE, Calls
+from sinks.google_sheets.columns import Layout, add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Failure, Trouble, emptied, unreadable
 from sinks.google_sheets.ledger import MOVED, Ledger
 from sinks.google_sheets.look import Look, has_shrunk, look, titles_of, understand
 from sinks.google_sheets.narrowing import Narrowing, Verdict
-from sinks.google_sheets.plan import Due, Limits, Part, Spent, key_rows, sort_out, take_part, zone_of
+from sinks.google_sheets.plan import Due, Limits, Part, Spent, sort_out, take_part, zone_of
 from sinks.google_sheets.polish import Wardrobe, polish
 from sinks.google_sheets.protection import closed_fields
-from sinks.google_sheets.reading import View, key_count, read_view
+from sinks.google_sheets.reading import View, read_view
 from sinks.google_sheets.repair import Repairs
 from sinks.google_sheets.replies import Book
 from sinks.google_sheets.settle import Settled
@@ -63,7 +63,7 @@ def _is_due(plan: Plan) -> bool:
 
 
 class Flush:
-    """One call of `deliver`. `run` may raise `Wait` or `SinkBroken`, both before anything was applied."""
+    """One call of `deliver`. `run` may raise `Wait` before any call, `SinkBroken` before anything was applied."""
 
     def __init__(
         self, config: GoogleSheetsConfig, ledger: Ledger, calls: Calls, context: Context, memory: Memory
@@ -89,14 +89,21 @@ class Flush:
         except CallFailed as error:
             return self._give_up(error)
         except Wait as wait:
-            if not self._calls.sent:
-                raise
-            return RetryLater("no quota left", after=wait.seconds, counts=False)
+            return self._without_quota(wait)
         if not any(tab.moving or tab.in_repair for tab in self._ledger.tabs.values()):
             self._memory.recent, self._memory.recent_at = self._seen, self._context.now()
             seen = [(each.view, each.layout) for each in self._seen.values()]
             await polish(self._calls, seen, self._config, self._memory.wardrobe)
         return CHANGING
+
+    def _without_quota(self, wait: Wait) -> RetryLater:
+        """Waits for a token if nothing was done yet. What needs several reads and had too few begins with a full quota:
+        with each token as it comes it would spend that on the first read, for ever.
+        """
+        if not self._calls.begun:
+            raise wait
+        after = wait.seconds if self._calls.sent else max(wait.seconds, FULL_AGAIN)
+        return RetryLater("no quota left", after=after, counts=False, lane=not self._calls.sent)
 
     async def _begin(self) -> dict[str, Look]:
         recent, self._memory.recent = self._memory.recent, {}
@@ -113,7 +120,7 @@ class Flush:
             return False
         if any(name not in recent or recent[name].tab != ledger.tabs[name] for name in ledger.names):
             return False
-        there = [key_rows(recent[name].view).keys() for name in ledger.names]
+        there = [recent[name].view.key_rows.keys() for name in ledger.names]
         return all(keys.isdisjoint(ledger.open_keys) for keys in there)
 
     async def _look(self) -> dict[str, Look]:
@@ -128,7 +135,7 @@ class Flush:
         """Notices what changed in a tab since it was last seen. Raises `CallFailed` when it was emptied."""
         before, view = self._ledger.tabs[name], seen.view
         if has_shrunk(before, view):
-            raise CallFailed(emptied(view.title, before.count - key_count(view), before.count))
+            raise CallFailed(emptied(view.title, before.count - len(view.key_rows), before.count))
         self._learn(name, seen)
 
     def _learn(self, name: str, seen: Look) -> None:
@@ -136,7 +143,7 @@ class Flush:
         has_new_column = bool(before.fields and seen.tab.fields - before.fields)
         if has_new_column or before.zone not in {"", view.zone}:
             self._ledger.work = replace(self._ledger.work, verify=True)  # rows outside this batch are to change
-        self._ledger.tabs[name] = replace(seen.tab, count=key_count(view), zone=view.zone)
+        self._ledger.tabs[name] = replace(seen.tab, count=len(view.key_rows), zone=view.zone)
         self._seen[name] = replace(seen, tab=self._ledger.tabs[name])
 
     def _close_intents(self, seen: Mapping[str, Look]) -> None:
@@ -146,8 +153,8 @@ class Flush:
             if intent.tab not in seen:
                 continue
             closed = settle.close_intent(intent, seen[intent.tab].view, self._context.now())
-            self._ledger.apply(closed.applied, intent.tab)
-            self._ledger.force(closed.force, intent.tab)
+            self._ledger.apply(closed.applied)
+            self._ledger.force(closed.force)
             self._ledger.mark_deleted(closed.deleted, intent.tab)
             if closed.moved:
                 self._suspect(intent.tab, closed)
@@ -170,20 +177,23 @@ class Flush:
 
     async def _plan(self, name: str, seen: Look) -> Plan:
         after, _ = add_columns(seen.view, seen.layout)
-        due = await self._calls.think(
-            lambda: sort_out(seen.view, after, self._ledger.wanted(name, zone_of(seen.view.zone)))
-        )
+        due = await self._due(name, seen.view, after)
         repairs = Repairs()
         tab = self._ledger.tabs[name]
         in_repair = tab.in_repair and name not in self._audited
         if seen.view.exists and not tab.undo and (in_repair or due.absent):
             self._audited.add(name)
             repairs, self._ledger.tabs[name] = await audit(self._calls, self._context, seen, tab, due)
-            self._ledger.force(repairs.force, name)
+            self._ledger.force(repairs.force)
+            if repairs.force:
+                due = await self._due(name, seen.view, after)
         self._ledger.deliver([each for each in due.idle if not each.remove], after)
         self._ledger.removed(each for each in due.idle if each.remove)
         self._without_row(name, due, repairs)
         return Plan(due, repairs)
+
+    async def _due(self, name: str, view: View, layout: Layout) -> Due:
+        return await self._calls.think(lambda: sort_out(view, layout, self._ledger.wanted(name, zone_of(view.zone))))
 
     def _without_row(self, name: str, due: Due, repairs: Repairs) -> None:
         """Interviews whose row is nowhere: people deleted it, unless it is wanted back or only its id is gone."""
@@ -251,6 +261,7 @@ class Flush:
             tagged = () if share.part.rows else share.layout.untagged
             self._ledger.tabs[share.tab] = replace(tab, doubtful=tab.doubtful.union(tagged))
             self._ledger.intents += (replace(share.intent, sent_at=self._context.now()),)
+        self._ledger.mark_hit(await recall_rows(self._context, self._ledger.hit))
         await self._context.remember(self._ledger.new_notes())
 
     def _settle(self, write: Write, book: Book) -> RetryLater | None:
@@ -280,7 +291,7 @@ class Flush:
         ledger.removed(settled.removed)
         ledger.deliver(settled.proven, share.layout)
         ledger.retry(unproven, MOVED)
-        ledger.force({*unproven, *settled.hit}, name)
+        ledger.force({*unproven, *settled.hit})
         tab = ledger.tabs[name]
         # taken out by what the cells showed, wherever they were by then; what was put in wrongly is to be found again
         undone = tab.undo.intersection(share.part.undo)

@@ -51,7 +51,8 @@ class Entry:
 class Ledger:
     """Keeps every delivery open until a reply proves its row.
 
-    `tabs`, `intents` and `work` may be changed and are kept as notes; `tabs` has those that `load` was given.
+    `tabs`, `intents` and `work` may be changed and are kept as notes; `tabs` has those that `load` was given. `hit` are
+    ids of rows outside the batch that may hold values of others; `mark_hit` takes what is remembered of them.
     """
 
     def __init__(self, batch: Batch, config: GoogleSheetsConfig) -> None:
@@ -60,6 +61,7 @@ class Ledger:
         self._entries: dict[str, Entry] = {}
         self._notes: dict[str, Note | None] = {}
         self._again: dict[str, timedelta] = {}
+        self.hit: set[str] = set()
         self.verification: Outcome = Delivered()
         self.intents = read_intents(batch.notes.get(INTENT))
         self.work = read_work(batch.notes.get(WORK))
@@ -164,24 +166,33 @@ class Ledger:
         for key in keys:
             self._entries[key].outcome = outcome
 
-    def force(self, keys: Iterable[str], tab: str) -> None:
+    def force(self, keys: Iterable[str]) -> None:
         """Their rows may hold values of others: they are written again in full, those of this batch still in it."""
         for key in keys:
             entry = self._entries.get(key)
             if entry is None:
-                self._notes[row_name(key)] = RowNote(force=True, tab=tab).encode()
+                self.hit.add(key)
                 self._again[key] = timedelta(0)
             else:
-                self._note(entry, replace(entry.note or RowNote(tab=tab), force=True, gone=False))
+                self._note(entry, replace(entry.note or RowNote(tab=entry.tab), force=True, gone=False))
                 if isinstance(entry.outcome, Delivered):
                     self._again[key] = timedelta(0)
 
-    def apply(self, written: Mapping[str, Mapping[str, CellValue]], tab: str) -> None:
+    def mark_hit(self, notes: Mapping[str, RowNote]) -> None:
+        """Keeps that the rows which were `hit` are to be written in full. One that nothing is remembered of needs no
+        note: it is written in full if it is an interview's, and it may be nobody's.
+        """
+        known = {key: notes[key] for key in self.hit if key in notes}
+        forced = {row_name(key): replace(note, force=True, gone=False).encode() for key, note in known.items()}
+        self._notes = {**forced, **self._notes}
+        self.hit.clear()
+
+    def apply(self, written: Mapping[str, Mapping[str, CellValue]]) -> None:
         """A write whose outcome nobody wrote down landed: that is what these rows hold now."""
         for key, cells in written.items():
             entry = self._entries.get(key)
             if entry is None or entry.note is None:
-                self.force([key], tab)
+                self.force([key])
             else:
                 self._note(entry, replace(entry.note, applied={**(entry.note.applied or {}), **cells}))
 

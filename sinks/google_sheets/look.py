@@ -11,7 +11,7 @@ from sinks.google_sheets.columns import Layout, find_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Failure, Trouble, key_gone, tab_gone
 from sinks.google_sheets.notes import TabNote
-from sinks.google_sheets.reading import TOP_ROWS, View, absent, key_count, read_view
+from sinks.google_sheets.reading import TOP_ROWS, View, absent, read_view
 from sinks.google_sheets.replies import Book, TabProperties
 from sinks.google_sheets.requests import Request
 from sinks.google_sheets.tabs import free_title, new_id, wished_id
@@ -157,5 +157,5 @@ def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str]
 
 def has_shrunk(note: TabNote, view: View) -> bool:
     """Whether so many ids are gone at once that somebody may have emptied the tab."""
-    gone = note.count - key_count(view)
+    gone = note.count - len(view.key_rows)
     return gone > 10 and gone > note.count / 5  # noqa: PLR2004 - more than 10 and more than 20 %

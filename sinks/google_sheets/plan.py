@@ -36,6 +36,11 @@ class Wanted:
     note: RowNote | None = None
     remove: bool = False
 
+    @property
+    def in_full(self) -> bool:
+        """Whether every owned cell is to be written: what the row holds is unknown, or no longer counts."""
+        return self.note is None or self.note.force or self.note.applied is None
+
 
 def row_key(interview_id: str) -> str:
     """What the key column shows for an interview; keys are compared without outer spaces."""
@@ -114,7 +119,7 @@ def sort_out(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Due:
     """Compares what is due with the keys in the sheet and with what was last applied. Of rows with one key the first
     counts.
     """
-    rows = key_rows(view)
+    rows = view.key_rows
     due = Due()
     for each in wanted:
         row = rows.get(each.key)
@@ -140,22 +145,12 @@ def _without_row(due: Due, wanted: Wanted) -> None:
         due.absent.append(wanted)
 
 
-def key_rows(view: View) -> Mapping[str, int]:
-    """Key -> first row."""
-    rows: dict[str, int] = {}
-    for row, key in enumerate(view.keys or ()):
-        if key:
-            rows.setdefault(key.strip(), row)
-    return rows
-
-
 def changed_cells(wanted: Wanted, layout: Layout) -> Mapping[str, CellValue]:
-    """The owned cells that differ from what was last applied; all of them when that is unknown or no longer counts."""
+    """The owned cells that differ from what was last applied, or all of them."""
     owned = {name: value for name, value in wanted.cells.items() if name in layout.open and name != KEY}
-    note = wanted.note
-    if note is None or note.force or note.applied is None:
+    if wanted.in_full or wanted.note is None:
         return owned
-    applied = note.applied
+    applied = wanted.note.applied or {}
     return {name: value for name, value in owned.items() if name not in applied or applied[name] != value}
 
 

@@ -14,7 +14,7 @@ from sinks.google_sheets.ledger import Ledger
 from sinks.google_sheets.look import Look, look
 from sinks.google_sheets.plan import Change, Due, sort_out, zone_of
 from sinks.google_sheets.repair import rows_of, shown
-from sinks.table import LINK_TEXT, CellValue, Kind, cell_values
+from sinks.table import LINK_TEXT, SPECS, CellValue, Kind, cell_values, from_serial
 
 
 async def changes(config: GoogleSheetsConfig, batch: Batch, calls: Calls) -> Sequence[str]:
@@ -46,14 +46,17 @@ async def _changed(calls: Calls, seen: Look, change: Change, config: GoogleSheet
     now = next((found.cells for found in rows_of(reply, view.sheet_id, layout, row)), {})
     titles = {column.field: column.title for column in config.columns}
     lines = [
-        f"  {titles[name]}: {_cell(now.get(name))} → {_cell(shown(name, value))}"
+        f"  {titles[name]}: {_cell(name, now.get(name))} → {_cell(name, shown(name, value))}"
         for name, value in change.cells.items()
     ]
     return "\n".join([f"row {row + 1} in the tab {view.title}", *lines])
 
 
-def _cell(value: CellValue) -> str:
-    return "(empty)" if value is None else str(value)
+def _cell(name: str, value: CellValue) -> str:
+    if isinstance(value, int | float):
+        is_date = SPECS[name].kind is Kind.DATETIME
+        return f"{from_serial(value):%Y-%m-%d %H:%M:%S}" if is_date else f"{value:g}"
+    return "(empty)" if value is None else value
 
 
 def _text(texts: dict[str, str], interview: Interview | None, config: GoogleSheetsConfig) -> str:

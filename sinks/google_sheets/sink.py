@@ -24,6 +24,7 @@ from connector.sink import (
 )
 from sinks.google_sheets import upkeep
 from sinks.google_sheets.account import Account, load_account
+from sinks.google_sheets.audit import recall_rows
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
@@ -33,6 +34,7 @@ from sinks.google_sheets.notes import INTENT, RESUME, TAB, WORK, row_name, tab_n
 from sinks.google_sheets.preview import changes, describe
 from sinks.google_sheets.replies import Book
 from sinks.google_sheets.sheets import Sheets
+from sinks.google_sheets.tabs import tab_of
 from sinks.google_sheets.verify import Verification
 
 UNREACHED_FIX = (
@@ -68,7 +70,10 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     def keys(self, delivery: Delivery) -> Iterable[str]:
         common = (TAB, INTENT, WORK, RESUME)
-        return (*common, REPORT, ASKED) if delivery.key == VERIFY else (*common, row_name(delivery.key))
+        if delivery.key == VERIFY or delivery.interview is None:
+            return (*common, REPORT, ASKED, row_name(delivery.key))
+        tab = tab_of(delivery.interview, self.config.worksheet)
+        return dict.fromkeys((*common, tab_name(tab), row_name(delivery.key)))
 
     async def open(self) -> None:
         await self._sheets.load()
@@ -88,6 +93,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
             rest = await Flush(self.config, ledger, calls, context, self._memory).run()
         if upkeep.is_due(batch, ledger, self.config, context.now()):
             await upkeep.verify_and_repair(self.config, ledger, calls, context)
+        ledger.mark_hit(await recall_rows(context, ledger.hit))
         ledger.verify_in(timedelta(seconds=self.config.audit_interval))
         return ledger.result(rest)
 

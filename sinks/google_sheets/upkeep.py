@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from connector.sink import ASKED, REPORT, VERIFY, Batch, Context, Note, Report, RetryLater, SinkBroken, Wait
 from sinks.google_sheets.audit import recall_rows
-from sinks.google_sheets.calls import BURST, RATE, Calls
+from sinks.google_sheets.calls import FULL_AGAIN, Calls
 from sinks.google_sheets.compare import Kind
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
@@ -17,8 +17,6 @@ from sinks.google_sheets.verify import Findings, Verification
 
 AT_ONCE = 10_000
 """Rows that one verification has written again; the rest comes with the next."""
-FULL_AGAIN = BURST / RATE
-"""Seconds after which the quota is as full as it gets."""
 ROUNDS = 5
 """Verifications in a row, each of which found something to repair, before it is left to the next regular one."""
 REPAIRABLE = frozenset({Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.STRAY})

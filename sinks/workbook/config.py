@@ -45,4 +45,11 @@ class WorkbookConfig(SinkConfig):
             '"remove" = it goes, with what people wrote in it.'
         ),
     )
+    on_leave: Literal["keep", "remove"] = Field(
+        default="keep",
+        description=(
+            'The row of an interview that meets no route to the workbook any more: "keep" = it goes on showing the '
+            'truth, "remove" = it goes, with what people wrote in it.'
+        ),
+    )
     recreate: bool = Field(default=False, description="Whether a row that people deleted is written again.")

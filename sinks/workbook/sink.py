@@ -129,14 +129,15 @@ class Workbook(Sink[WorkbookConfig]):
             delivery.key: Row(
                 self._values(delivery.interview),
                 batch.notes.get(row_note(delivery.key), {}).get("values"),
-                removed=self._is_removed(delivery.interview),
+                removed=self._is_removed(delivery.interview, left=delivery.left),
             )
             for delivery in batch.deliveries
             if delivery.interview is not None and delivery.interview.id == delivery.key
         }
 
-    def _is_removed(self, interview: Interview) -> bool:
-        return self.config.on_delete == "remove" and interview.stage is Stage.DELETED
+    def _is_removed(self, interview: Interview, *, left: bool) -> bool:
+        is_deleted = self.config.on_delete == "remove" and interview.stage is Stage.DELETED
+        return is_deleted or (self.config.on_leave == "remove" and left)
 
     def _values(self, interview: Interview) -> dict[str, Written]:
         config = self.config
@@ -146,8 +147,8 @@ class Workbook(Sink[WorkbookConfig]):
     def _readable(self, delivery: Delivery) -> str:
         if delivery.interview is None:
             return "nothing"
-        if self._is_removed(delivery.interview):
-            return "no row: the interview was deleted"
+        if self._is_removed(delivery.interview, left=delivery.left):
+            return "no row: the interview was deleted" if not delivery.left else "no row: no route leads here any more"
         values = self._values(delivery.interview)
         return "\n".join(f"{column.title}: {_shown(values[column.field])}" for column in self.config.columns)
 

@@ -57,8 +57,12 @@ def test_without_a_terminal_and_without_yes_nothing_happens(run, filled):
 )
 @ON_BOTH
 def test_what_each_choice_takes(run, filled, words, expected):
-    assert run("replay", *words, "--yes").exit_code == 0
+    result = run("replay", *words, "--yes")
+    assert result.exit_code == 0
     assert sorted(pending(filled)) == expected
+    count = len(expected)
+    said = {0: "nothing to do", 1: "1 delivery waits again"}.get(count, f"{count} deliveries wait again")
+    assert said in result.stdout
 
 
 def test_ids_take_what_was_delivered_too(run, filled):

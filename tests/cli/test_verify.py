@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
-from tests.cli.world import World, body
+from tests.cli.conftest import SQLITE
+from tests.cli.world import NOON, ON_BOTH, PostgresWorld, World, body
 from tests.emulators.google import GoogleEmulator
 
 CONFIG = """
 [store]
-url = "sqlite:///connector.db"
+url = "{store}"
 
 [hireflix]
 webhook_secrets = ["hush-hush"]
@@ -34,17 +37,30 @@ def google():
 
 
 @pytest.fixture
-def sheet(google, config, tmp_path):
+def sheet(google, config, tmp_path, store_url, run):
     """A spreadsheet, five interviews in the store, and nothing delivered yet."""
     google.service_account_file(tmp_path / "key.json")
     spreadsheet = google.add_spreadsheet()
-    config.write_text(CONFIG.format(sheet=spreadsheet, url=google.url))
-    world = World(tmp_path)
+    config.write_text(CONFIG.format(sheet=spreadsheet, url=google.url, store=store_url))
+    run("migrate")  # the tables of the hints, too
+    world = World(tmp_path) if store_url == SQLITE else PostgresWorld(store_url)
     world.receive(*[body(number=number) for number in range(1, 6)])
     world.close()
     return spreadsheet
 
 
+@pytest.fixture
+def a_minute_later(tmp_path):
+    """The quotas are full again."""
+
+    def refill():
+        with closing(sqlite3.connect(tmp_path / "connector.db")) as connection, connection:
+            connection.execute("DELETE FROM bucket")
+
+    return refill
+
+
+@ON_BOTH
 def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sheet, google):
     result = run("verify", "sheet", "--repair")
     assert result.exit_code == 0, result.output
@@ -52,12 +68,13 @@ def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sh
     assert len(google.records(sheet, "Interviews")) == 5
 
 
-def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google):
+def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google, a_minute_later):
     run("verify", "sheet", "--repair")
     person = google.person(sheet)
     place = google.header(sheet, "Interviews").index("Interview ID")
     person.edit("Interviews", 2, place, "zzz")
     person.edit("Interviews", 4, 0, "Corrected")
+    a_minute_later()
     found = run("verify", "sheet", "--json")
     assert found.exit_code == 1
     document = json.loads(found.stdout)
@@ -65,6 +82,7 @@ def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(ru
         False,
         {"in step": 3, "broken key": 1, "corrected by people": 1},
     )
+    a_minute_later()
     repaired = run("verify", "sheet", "--repair", "--json")
     assert repaired.exit_code == 0, repaired.output
     assert json.loads(repaired.stdout)["counts"] == {"in step": 4, "corrected by people": 1}
@@ -75,12 +93,26 @@ def test_the_result_is_shown_by_status(run, sheet):
     assert "sheet: in step as of" in run("status").output
 
 
+def test_explain_tells_the_cells_that_would_change_from_what_people_left_there(run, sheet, google, tmp_path):
+    run("verify", "sheet", "--repair")
+    google.person(sheet).edit("Interviews", 1, google.header(sheet, "Interviews").index("Score"), 3)
+    file = tmp_path / "event.json"
+    file.write_bytes(body("interview.score-updated", 1, NOON + 60_000, score=4))
+    shown = run("explain", str(file)).stdout
+    assert "row 2 in the tab Interviews" in shown
+    assert [line.strip("| ") for line in shown.splitlines() if "→" in line and "|" in line] == [
+        "Score: 3 → 4",
+        "Updated: 2026-08-01 12:00:00 → 2026-08-01 12:01:00",
+    ]
+
+
 def test_a_message_sink_has_nothing_to_verify(run, sheet):
     result = run("verify", "chat")
     assert result.exit_code == 2
     assert "nothing to verify" in result.output
 
 
+@ON_BOTH
 def test_a_sheet_that_cannot_be_read_says_why(run, sheet, google):
     google.person(sheet).unshare("connector@emulated-project.iam.gserviceaccount.com")
     result = run("verify", "sheet")

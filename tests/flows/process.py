@@ -83,6 +83,14 @@ class Service:
         self._close()
         return code
 
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Runs another command with the same configuration."""
+        command = [sys.executable, "-m", "connector.cli", words[0], "--config", str(self.config), *words[1:]]
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
+        return subprocess.run(
+            command, cwd=ROOT, env={**environ, **self.environ}, capture_output=True, text=True, check=False
+        )
+
     def _close(self) -> None:
         assert self.process is not None
         for reader in self._readers:

@@ -40,7 +40,8 @@ FAULTS = {
     "hangs": HANG,
     "applied, then hangs": APPLY_HANG,
     "429 with Retry-After": replace(THROTTLED, headers={"Retry-After": "1"}),
-    "429 without Retry-After": THROTTLED,
+    # the quota is back with Google's next minute, which begins in a second
+    "429 without Retry-After": replace(THROTTLED, headers={"Date": "Sun, 25 Oct 2026 12:00:59 GMT"}),
     "500 in JSON": JSON_500,
     "503 in HTML": HTML_503,
     "applied, then 503": APPLY_503,

@@ -33,12 +33,15 @@ api_url = "{url}"
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """How much of everything: interviews, seconds between two acts of a person, share of calls that fail, kills."""
+    """How much of everything: interviews, seconds between two acts of a person, share of writes that fail, kills, and
+    waves of events from one kill to the next.
+    """
 
     interviews: int
     between: float
     share: float
     kills: int
+    waves: int
 
 
 def payloads(chance: random.Random, count: int) -> list[dict]:
@@ -84,11 +87,13 @@ class Somebody:
         self.google, self.sheet, self.chance = google, sheet, chance
         self.person = google.person(sheet)
         self.notes: dict[str, str] = {}
+        self.acts = 0
 
     def act(self) -> None:
         with self.google.lock:
             if TAB not in self.google.titles(self.sheet) or len(self.google.rows(self.sheet, TAB)) < 3:
                 return
+            self.acts += 1
             self.chance.choice([self.sort, self.shuffle, self.insert, self.move, self.note, self.note])()
 
     def sort(self) -> None:
@@ -133,7 +138,18 @@ class Somebody:
             thread.join()
 
 
-def storm(tmp_path, weather: Weather, seed: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a storm was: acts of the person, calls that failed, calls in all."""
+
+    acts: int
+    faults: int
+    reads: int
+    writes: int
+
+
+def storm(tmp_path, weather: Weather, seed: int) -> Tally:
+    """Plays it, and judges what is left when all rest."""
     chance = random.Random(seed)
     with GoogleEmulator() as google:
         google.service_account_file(tmp_path / "key.json")
@@ -141,28 +157,47 @@ def storm(tmp_path, weather: Weather, seed: int) -> None:
         somebody = Somebody(google, sheet, chance)
         service = Service(tmp_path, SINK.format(sheet=sheet, url=google.url))
         waiting = payloads(chance, weather.interviews)
-        google.faults.choose(
-            lambda call: chance.choice(FAULTS) if call == "write" and chance.random() < weather.share else None
-        )
+        struck: list[Fault] = []
+
+        def fault(call: str) -> Fault | None:
+            if call != "write" or chance.random() >= weather.share:
+                return None
+            struck.append(chance.choice(FAULTS))
+            return struck[-1]
+
+        google.faults.choose(fault)
         with somebody.at_work(weather.between):
             _feed_and_kill(service, waiting, weather, google)
+            Service.until(lambda: shown(service) == weather.interviews, 600)
         google.faults.clear()
         google.faults.release()
-        service.settled(240)
+        service.settled(600)
         _check(service, google, sheet, somebody, weather.interviews)
+        assert service.run("verify", "sheet").returncode == 0
         assert service.stop() == 0
+        return Tally(somebody.acts, len(struck), google.counts["read"], google.counts["write"])
+
+
+def shown(service: Service) -> int:
+    """How many interviews have been delivered at least once."""
+    [(count,)] = service.query("SELECT count(DISTINCT key) FROM delivery WHERE state = 1 AND key NOT LIKE '#%'")
+    return int(count)
 
 
 def _feed_and_kill(service: Service, waiting: list[dict], weather: Weather, google: GoogleEmulator) -> None:
-    share = len(waiting) // (weather.kills + 1)
+    """Posts in waves, so that there are many flushes; the service is killed when its sheet was just written to."""
     service.start()
-    for number in range(weather.kills + 1):
-        part = [waiting.pop() for _ in range(share)] if number < weather.kills else waiting
-        asyncio.run(post(service, part))
-        assert not part
-        if number < weather.kills:
+    lives = weather.kills + 1
+    for life in range(lives):
+        share = len(waiting) // (lives - life)
+        part, waiting[:] = waiting[:share], waiting[share:]
+        for wave in range(weather.waves):
             before = google.counts["write"]
-            Service.until(lambda before=before: google.counts["write"] > before, 60)
+            posted = part[wave :: weather.waves]
+            asyncio.run(post(service, posted))
+            assert not posted
+            Service.until(lambda before=before: google.counts["write"] > before, 120)
+        if life < weather.kills:
             service.kill()
             google.faults.release()
             service.start()
@@ -182,10 +217,15 @@ def _check(service: Service, google: GoogleEmulator, sheet: str, somebody: Someb
 
 @pytest.mark.timeout(200)
 def test_a_sheet_that_somebody_works_in_is_right_in_the_end(tmp_path):
-    storm(tmp_path, Weather(interviews=150, between=0.05, share=0.05, kills=1), seed=1)
+    tally = storm(tmp_path, Weather(interviews=150, between=0.05, share=0.3, kills=1, waves=2), seed=1)
+    print(tally)
+    assert tally.acts > 10
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
 def test_five_thousand_interviews_three_kills_and_a_person_who_never_rests(tmp_path):
-    storm(tmp_path, Weather(interviews=5_000, between=0.05, share=0.05, kills=3), seed=2)
+    tally = storm(tmp_path, Weather(interviews=5_000, between=0.05, share=0.05, kills=3, waves=25), seed=2)
+    print(tally)
+    assert tally.acts > 100
+    assert tally.faults > 0

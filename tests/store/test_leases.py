@@ -12,7 +12,7 @@ from connector.store import leases
 from connector.store.leases import LEASE_SECONDS, Pause
 from connector.store.schema import sink
 from connector.testing import START
-from tests.store.kit import memory
+from tests.store.kit import KINDS
 
 LENGTH = int(LEASE_SECONDS * 1000)
 
@@ -108,11 +108,12 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(steps)
-def test_at_most_one_lease_stands(taken):
+@pytest.mark.parametrize("empty", KINDS.values(), ids=KINDS)
+@settings(max_examples=40, deadline=None)
+@given(taken=steps)
+def test_at_most_one_lease_stands(empty, taken):
     """Whatever the owners do, of all leases ever given only the newest passes the fence, and fences never fall."""
-    with memory() as connection:
+    with empty() as connection:
         leases.register(connection, {"chat": "slack"})
         now, given_out = START, []
         for owner, wait, by_force, gives_back in taken:

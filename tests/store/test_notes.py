@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.store import notes
-from tests.store.kit import memory
+from tests.store.kit import KINDS
 
 json_values = st.recursive(
     st.none()
@@ -23,11 +23,12 @@ keys = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1
 written = st.dictionaries(keys, st.none() | st.dictionaries(st.text(), json_values, max_size=3), max_size=5)
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(written, max_size=4))
-def test_notes_come_back_as_written(writes):
+@pytest.mark.parametrize("empty", KINDS.values(), ids=KINDS)
+@settings(max_examples=40, deadline=None)
+@given(writes=st.lists(written, max_size=4))
+def test_notes_come_back_as_written(empty, writes):
     """A store of notes is a dictionary: the last value of a key counts, `None` takes it away."""
-    with memory() as connection:
+    with empty() as connection:
         expected = {}
         for one in writes:
             notes.write(connection, "chat", "place", one)

@@ -21,6 +21,7 @@ from connector.store.claim import Claim
 from connector.store.leases import Lease
 from connector.store.schema import delivery, sink
 from connector.testing import START
+from tests.postgres import rolled_back
 from tests.store.kit import DEAD, DELIVERED, PENDING, SUPERSEDED, add, memory
 
 POLICY = Policy(random=lambda low, high: high)
@@ -56,10 +57,12 @@ class Call:
 
 
 class Outbox(RuleBasedStateMachine):
+    empty = staticmethod(memory)
+
     @initialize()
     def open(self):
         self.stack = ExitStack()
-        self.connection = self.stack.enter_context(memory())
+        self.connection = self.stack.enter_context(self.empty())
         self.now = START
         self.seq = 0
         self.generation = 0
@@ -284,12 +287,20 @@ class Outbox(RuleBasedStateMachine):
         assert dict(self.connection.execute(select(sink.c.name, sink.c.delivered)).all()) == self.told
 
 
+class OutboxOnPostgres(Outbox):
+    """The same statements on the other database."""
+
+    empty = staticmethod(rolled_back)
+
+
 class LongOutbox(Outbox):
     """The same for longer: rare meetings of a lost answer, a retry and a token that is not there."""
 
 
 Outbox.TestCase.settings = settings(max_examples=30, stateful_step_count=18, deadline=None)
+OutboxOnPostgres.TestCase.settings = settings(max_examples=8, stateful_step_count=18, deadline=None)
 LongOutbox.TestCase.settings = settings(max_examples=3000, stateful_step_count=40, deadline=None)
 
 TestOutbox = Outbox.TestCase
+TestOutboxOnPostgres = OutboxOnPostgres.TestCase
 TestLongOutbox = pytest.mark.chaos(pytest.mark.timeout(3600)(LongOutbox.TestCase))

@@ -1,4 +1,4 @@
-"""What differs between the databases, as seen on SQLite."""
+"""What differs between the databases does the same on each."""
 
 from __future__ import annotations
 
@@ -39,10 +39,17 @@ def test_among_takes_any_text(connection, hostile):
 
 
 def test_upsert_replaces_and_insert_new_does_not(connection):
-    """Both add what is not there; neither minds an empty list."""
+    """Both add what is not there, the one tells how many that were; neither minds an empty list."""
     upsert(connection, meta, [{"key": "a", "value": "1"}], ["key"])
     upsert(connection, meta, [{"key": "a", "value": "2"}, {"key": "b", "value": "2"}], ["key"])
-    insert_new(connection, meta, [{"key": "b", "value": "3"}, {"key": "c", "value": "3"}], ["key"])
+    rows = [{"key": "b", "value": "3"}, {"key": "c", "value": "3"}]
+    assert [insert_new(connection, meta, some, ["key"]) for some in (rows, rows, [])] == [1, 0, 0]
     upsert(connection, meta, [], ["key"])
-    insert_new(connection, meta, [], ["key"])
     assert entries(connection) == {"a": "2", "b": "2", "c": "3"}
+
+
+def test_insert_new_tells_how_many_were_new(connection):
+    """Who replays an event asks whether a receiver was faster."""
+    one, two = {"key": "a", "value": "1"}, {"key": "b", "value": "2"}
+    counts = [insert_new(connection, meta, rows, ["key"]) for rows in ([one], [one], [one, two], [])]
+    assert counts == [1, 0, 1, 0]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 from sqlalchemy import update
 
+from connector.event import encode, merge
 from connector.sink import Token
 from connector.store import fill, leases, replay, tokens
 from connector.store.leases import Lease
@@ -15,7 +17,7 @@ from connector.store.replay import ReadAgain
 from connector.store.schema import event, interview
 from connector.testing import START
 from tests.postgres import rows
-from tests.store.kit import CREATE, FINISH, arrival, directory
+from tests.store.kit import CREATE, DELIVERED, FINISH, add, arrival, directory, reading
 
 SHEET = directory(chat=False, sheet=True)
 
@@ -103,15 +105,41 @@ async def test_a_receiver_and_a_fill_do_not_undo_each_others_entries(store, work
     assert rows(postgres_url, "SELECT DISTINCT updated_at FROM interview") == [(START + 3,)]
 
 
-async def test_reading_again_merges_into_what_a_receiver_writes_meanwhile(store, worker, postgres_url):
+async def test_two_replays_of_the_same_repeat_it_once(store, worker, postgres_url):
+    """The second one sees that it waits already."""
+    await store.write(lambda c: leases.register(c, {"chat": "slack"}))
+    id_ = await store.write(lambda c: add(c, state=DELIVERED))
+    found = await both(store, worker, lambda c, _: replay.repeat(c, [id_], START))
+    assert sorted(found) == [0, 1]
+    assert rows(postgres_url, "SELECT count(*) FROM delivery WHERE state = 0") == [(1,)]
+
+
+async def waits_for_a_lock(url):
+    """Returns when somebody at the store waits for somebody else's transaction."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while not rows(url, waiting):  # noqa: ASYNC110 - the server gives no sign
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_reading_again_merges_into_what_a_receiver_writes_meanwhile(store, worker, postgres_url, is_new):
     """Nothing of either is lost, also when the interview is new to both."""
-    late = arrival(name=FINISH, interview="new", at=START)
+    late = arrival(name=FINISH, interview="i1", at=START)
     await store.offer(*late)
-    again = update(event).values(kind="unknown")
-    await store.write(lambda c: (c.execute(again), c.execute(interview.delete())))
-    job = worker.write(lambda c: replay.read_again(c, [1], SHEET, START, ReadAgain()))
-    created = arrival(name=CREATE, interview="new", at=START - 5, candidate={"name": "Ada"})
-    await asyncio.gather(job, store.offer(*created))
+    await store.write(lambda c: c.execute(update(event).values(kind="unknown")))
+    state = encode(merge(None, reading(name=CREATE, interview="i1", at=START - 5, candidate={"name": "Ada"})))
+    if is_new:
+        await store.write(lambda c: c.execute(interview.delete()))
+    with psycopg.connect(postgres_url) as receiver:
+        receiver.execute(
+            "INSERT INTO interview VALUES ('i1', %s, 1, '', '', '', 0, '') ON CONFLICT (id) DO UPDATE"
+            " SET state = excluded.state, version = interview.version + 1",
+            (state,),
+        )
+        job = asyncio.create_task(worker.write(lambda c: replay.read_again(c, [1], SHEET, START, ReadAgain())))
+        await waits_for_a_lock(postgres_url)
+        receiver.commit()
+        await job
     assert rows(postgres_url, "SELECT stage, version, position('Ada' IN state) > 0 FROM interview") == [
-        ("to_evaluate", 2, True)
+        ("to_evaluate", 2 if is_new else 3, True)
     ]

@@ -122,6 +122,19 @@ def test_an_address_may_have_sqlalchemys_form(postgres_url, form):
         assert connection.info.get_parameters()["application_name"] == "mine"
 
 
+@pytest.mark.parametrize(("configured", "ours"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+async def test_a_commit_that_returned_is_on_the_disk(store, postgres_url, configured, ours):
+    """Also in a database that was set up to be faster; stronger settings stay."""
+    name = rows(postgres_url, "SELECT current_database()")[0][0]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = {configured}")
+        async with await database.connect_async(postgres_url) as receiver:
+            found = await (await receiver.execute("SHOW synchronous_commit")).fetchone()
+        with database.connect(postgres_url) as worker:
+            assert worker.execute("SHOW synchronous_commit").fetchone() == found == (ours,)
+        connection.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
+
+
 # --- jobs
 
 

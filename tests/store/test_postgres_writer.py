@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import psycopg
 import pytest
@@ -13,7 +15,7 @@ from connector.hireflix.payload import read
 from connector.store.postgres import link
 from connector.store.store import Overloaded
 from connector.testing import START
-from tests.postgres import end_all, rows
+from tests.postgres import GIVEN, end_all, rows
 from tests.store.kit import CREATE, FINISH, arrival, body, directory
 from tests.store.receivers import Receiver
 
@@ -135,6 +137,32 @@ async def test_a_connection_that_died_while_idle_is_replaced(receiver):
     end_all(receiver.url)
     assert await receiver.offer("i2") == (2, False)
     assert len(receiver.connections) == 2
+
+
+@pytest.mark.skipif(GIVEN in os.environ, reason="somebody else's server is not to be stopped")
+async def test_a_server_that_falls_silent_is_not_waited_for(postgres_url):
+    """Its process stands still in the middle of a conversation; with the next one the writer goes on."""
+    one = Receiver(postgres_url, silence=0.1)
+    await one.offer("i1")
+    pid = one.connections[0].info.backend_pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreUnavailable, match="connection to the server was lost"):
+            await one.offer("i2")
+        with pytest.raises(StoreUnavailable, match="server is gone"):
+            one.offer("i2")
+        await rested(one)
+        assert (await one.offer("i2")).duplicate is False
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await one.writer.close()
+    assert [interview for _, interview in one.stored()] == ["i1", "i2"]
+
+
+async def rested(receiver):
+    """Waits until the link may be tried again."""
+    while receiver.writer._link.rests:  # noqa: ASYNC110 - a span of the loop's own time
+        await asyncio.sleep(0.01)
 
 
 async def test_without_a_server_everything_is_refused_at_once():

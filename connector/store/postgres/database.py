@@ -30,10 +30,16 @@ _OURS: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
     "client_encoding": "utf8",
 }
-_SESSION = (
-    f"SET lock_timeout = '{LOCK_SECONDS}s'; SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; "
-    "SET default_transaction_isolation = 'read committed'"
-)
+_SESSION = f"""
+SET lock_timeout = '{LOCK_SECONDS}s';
+SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';
+SET default_transaction_isolation = 'read committed';
+SET jit = off;
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
+"""What is answered is on the disk, whatever the database was set up for; compiling would cost more than our statements
+take.
+"""
 
 
 def conninfo(url: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import uniform
@@ -44,8 +46,18 @@ class Link:
             except (psycopg.Error, OSError):
                 self._rest()
                 raise
-        self._failures = 0
+            self._failures = 0
         return self._connection
+
+    def cut(self) -> None:
+        """Ends the connection under whoever waits for an answer on it, who gets the driver's error; then it rests.
+
+        To cancel a call would not do: the driver asks the server to end it, and waits for a server that is silent.
+        """
+        self._rest()
+        if self._connection is not None and not self._connection.closed:
+            with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as same:
+                same.shutdown(socket.SHUT_RDWR)
 
     def _rest(self) -> None:
         longest = min(REST_LAST, REST_FIRST * 2**self._failures)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from connector.store.faults import require_older
 from connector.store.migrate_apart import SCRIPTS, migrate_apart
+from connector.store.postgres import hints_schema
 from connector.store.postgres.database import make_engine, revision_at
 from connector.store.schema import REVISION
 
-HINTS = "connector.store.postgres.hints_schema"
-"""The module that brings the tables of the wake-ups up to date, which are beside ours and not Alembic's."""
-
 
 async def migrate_postgres(url: str, newest: str = REVISION, scripts: Path = SCRIPTS) -> str | None:
-    """Brings the store at a `postgresql://` URL to this version's schema; returns the revision it had before.
+    """Brings the store at a `postgresql://` URL to this version's schema, and the tables of hints beside it; returns
+    the revision it had before.
 
     Harmless when nothing is to be done. Two that run at once follow each other. Raises `StoreUnavailable`,
     `SchemaMismatch` for a newer schema or somebody else's tables, `UsageError` for a URL that is none.
@@ -27,8 +24,7 @@ async def migrate_postgres(url: str, newest: str = REVISION, scripts: Path = SCR
         require_older(found, newest)
     if found != newest:
         await migrate_apart(url, scripts)
-    if find_spec(HINTS) is not None:
-        await import_module(HINTS).apply(url)
+    await hints_schema.apply(url)
     return found
 
 

@@ -6,8 +6,8 @@ What happens when something fails:
 another receiver was faster       read and planned again, a bounded number of times
 a statement, for another reason   the group in halves, down to the one bad event, which is refused
 the connection was lost           once more on a new one: what had been committed turns out a duplicate
-the server is gone, or full       everything that waits is refused, and what comes until the link has
-                                  rested
+the server is gone, silent or     everything that waits is refused, and what comes until the link has
+full                              rested
 ================================  ====================================================================
 """
 
@@ -26,7 +26,7 @@ from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store import intake
 from connector.store.intake import Intake, Request, resolve
-from connector.store.plan import Answer, GroupPlan
+from connector.store.plan import Answer, Arrival, GroupPlan
 from connector.store.postgres.faults import is_overtaken, is_trouble, words_of
 from connector.store.postgres.ingest import Ingest
 from connector.store.postgres.link import Link
@@ -36,7 +36,7 @@ TRIES = 12
 """How often a group is planned that other receivers keep overtaking."""
 PAUSE = 0.005
 """Seconds before a group is planned again, at most."""
-GROUP_SECONDS = 15.0
+SILENCE_SECONDS = 15.0
 """A group that takes longer is given up: the server does not answer."""
 
 log = structlog.get_logger("connector.store")
@@ -46,7 +46,7 @@ class Writer:
     """Commits events in groups; everything is called on the loop that made it.
 
     `connect` makes the connection, `on_group` is told the plan of each committed group, `limit` bounds the requests
-    that wait.
+    that wait, `silence` (seconds) the patience with a server that does not answer.
     """
 
     def __init__(
@@ -56,8 +56,10 @@ class Writer:
         on_group: Callable[[GroupPlan], None],
         *,
         limit: int = 4096,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
         self.load = Load()
+        self._silence = silence
         self._link = Link(connect)
         self._ingest = ingest
         self._on_group = on_group
@@ -112,8 +114,7 @@ class Writer:
         was_lost = False
         for number in range(TRIES):
             try:
-                async with asyncio.timeout(GROUP_SECONDS):
-                    return await self._ingest.write(await self._link.get(), arrivals)
+                return await self._once(arrivals)
             except psycopg.Error as error:
                 if is_overtaken(error) and number < TRIES - 1:
                     await asyncio.sleep(uniform(0, PAUSE))  # noqa: S311 - a jitter, no secret
@@ -122,6 +123,14 @@ class Writer:
                     raise
                 was_lost = True
         raise AssertionError("the last try returns or raises")
+
+    async def _once(self, arrivals: Sequence[Arrival]) -> GroupPlan:
+        connection = await self._link.get()
+        watch = self._loop.call_later(self._silence, self._link.cut)
+        try:
+            return await self._ingest.write(connection, arrivals)
+        finally:
+            watch.cancel()
 
     async def _has_lost(self, error: psycopg.Error) -> bool:
         """Whether an error came of a connection that was lost and can be made again."""
@@ -132,10 +141,10 @@ class Writer:
         return is_lost
 
     async def _failed(self, group: Sequence[Request], error: Exception) -> None:
-        if isinstance(error, TimeoutError) or is_trouble(error):
+        if is_trouble(error):
             await self._link.drop()
             waiting = [*group, *self._intake.take_all()]
-            reason = "the server does not answer" if isinstance(error, TimeoutError) else words_of(error)
+            reason = words_of(error)
             log.error("events refused by the store", count=len(waiting), reason=reason)
             intake.refuse((request.answer for request in waiting), reason)
         elif len(group) > 1 and not is_overtaken(error):

@@ -88,7 +88,7 @@ class Desk:
             try:
                 return await self.sink.verify(self.context, lambda done, total: None)
             except Wait as wait:
-                self.context.clock.advance(max(wait.seconds, 15) + 0.001)
+                self.context.clock.advance(wait.seconds + 0.001)
 
     async def _round(self, due):
         left = {key for key, each in self.context.shown.items() if each.left}
@@ -96,7 +96,7 @@ class Desk:
         try:
             result = await run_batch(self.sink, deliveries, self.context)
         except Wait as wait:
-            self.context.clock.advance(max(wait.seconds, 15) + 0.001)
+            self.context.clock.advance(wait.seconds + 0.001)
             return due
         self.outcomes += result.outcomes
         later = [outcome for outcome in result.outcomes if isinstance(outcome, RetryLater)]

@@ -11,7 +11,7 @@ from connector.sink import Delivered, RetryLater
 from connector.testing import interview_id
 from tests.emulators import faults
 from tests.emulators.google import Tab, once
-from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
+from tests.sinks.google_sheets.conftest import TAB, TITLES, discarded, person_of, scored
 
 PEOPLE = [person_of(number) for number in range(1, 7)]
 
@@ -91,6 +91,38 @@ async def test_a_crash_after_a_shifted_write_leaves_no_wrong_row(busy):
     await busy.restart()
     await busy.settle(scored(PEOPLE[0], 4))
     assert right(busy, {1: 4, 2: None, 3: None, 4: None, 5: None, 6: None})
+
+
+@pytest.mark.parametrize("spoilt", ["zzz", None, 17])
+async def test_ids_spoilt_after_a_crash_cost_nobody_a_row_or_a_value(busy, spoilt):
+    """The new row holds by right what may have strayed; the row that was aimed at is still its interview's."""
+    kept = dict(busy.context.notes)
+    news = [scored(PEOPLE[0], 4), scored(person_of(7), 4)]
+    await busy.deliver(*news)
+    busy.context.notes = {**kept, "intent": busy.context.remembered[-1]["intent"]}
+    for row in (1, 2):
+        busy.person.edit(TAB, row, busy.place("Interview ID"), spoilt)
+    await busy.restart()
+    await busy.settle(*news, PEOPLE[1])
+    scores = {key: row["Score"] for key, row in busy.records().items()}
+    assert scores == dict.fromkeys([each.id for each in PEOPLE]) | {each.id: 4 for each in news}
+
+
+async def test_a_value_that_strayed_into_a_row_with_other_news_is_taken_out_with_them(busy):
+    busy.google.before_write = once(lambda: busy.person.move_rows(TAB, 1, 2))
+    await busy.deliver(scored(PEOPLE[0], 4))
+    news = discarded(PEOPLE[1])
+    await busy.settle(scored(PEOPLE[0], 4), news)
+    assert right(busy, {1: 4, 2: None})
+    assert busy.records()[news.id]["Stage"] == "Discarded"
+
+
+async def test_a_value_that_strayed_into_a_copy_of_a_row_keeps_nobody_busy_for_ever(busy):
+    """The copy is people's; of two rows with one id the first is ours."""
+    busy.google.before_write = once(lambda: busy.person.copy_row(TAB, 1, 3))
+    await busy.settle(scored(PEOPLE[2], 4))
+    scores = [(row["Candidate"], row["Score"]) for row in busy.google.records(busy.id, TAB)[:4]]
+    assert scores == [(f"Wayne Knight {number}", score) for number, score in ((1, None), (2, None), (1, 4), (3, 4))]
 
 
 async def test_a_row_that_people_deleted_stays_deleted(busy):

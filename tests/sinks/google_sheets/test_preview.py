@@ -27,7 +27,7 @@ async def test_a_change_is_told_cell_by_cell_from_what_stands_there(one):
     one.person.edit(TAB, 1, one.place("Score"), 2)
     first, *lines = await preview(one, scored(person_of(1), 4))
     assert first == "row 2 in the tab Interviews"
-    assert "  Score: 2.0 → 4.0" in lines
+    assert "  Score: 2 → 4" in lines
     assert len(lines) == 2
 
 

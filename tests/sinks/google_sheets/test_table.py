@@ -22,6 +22,7 @@ from sinks.table import (
     Kind,
     cell_values,
     clean_text,
+    from_serial,
     header_key,
     safe_link,
     serial_number,
@@ -185,6 +186,15 @@ def test_a_serial_number_is_wall_time_in_the_zone(at, zone):
     wanted = datetime.fromtimestamp(at / 1000, tz=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
     assert abs(shown - wanted) < timedelta(milliseconds=5)
     assert wall_time(at, ZoneInfo(zone)) == wanted
+
+
+@given(at=st.integers(0, 4_102_444_800))
+def test_a_date_is_read_back_to_the_second(at):
+    assert from_serial(serial_number(at * 1000, UTC)) == datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
+
+
+def test_a_number_beyond_all_dates_is_the_last_of_them():
+    assert from_serial(1e300).year == 9999
 
 
 def test_a_known_date_has_the_serial_number_that_google_documents():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from connector.sink import Delivered, Stage
-from connector.testing import START, interview_id, make_batch, make_delivery, make_interview
+from connector.testing import START, interview_id, make_batch, make_delivery, make_interview, run_batch
 from sinks.table import DEFAULT_COLUMNS
 from sinks.workbook import SINK
 
@@ -138,6 +138,23 @@ async def test_a_deleted_interview_loses_its_row_when_so_configured(make_desk):
     assert [cell.value for cell in desk.sheet()["A"]][-1] == "below"
     assert desk.cell(3, "Review").hyperlink.ref == "J3"
     assert desk.sheet().auto_filter.ref == "A1:L4"
+
+
+async def test_an_interview_that_left_the_routes_goes_where_so_configured_and_comes_back_with_them(make_desk):
+    desk = make_desk(on_leave="remove")
+    await desk.show(make_interview(number=1), make_interview(number=2))
+    desk.context.clock.advance(2)
+    left = make_delivery(interview=make_interview(number=1), state=True, left=True)
+    await run_batch(desk.sink, [left], desk.context)
+    assert desk.column("Interview ID") == [interview_id(2)]
+    await desk.show(make_interview(number=1))
+    assert desk.column("Interview ID") == [interview_id(2), interview_id(1)]
+
+
+async def test_an_interview_that_left_the_routes_usually_goes_on_showing_the_truth(desk):
+    left = make_delivery(interview=make_interview(number=1), state=True, left=True)
+    await run_batch(desk.sink, [left], desk.context)
+    assert desk.column("Interview ID") == [interview_id(1)]
 
 
 async def test_a_removed_row_stays_away_and_is_remembered_by_nobody(make_desk):

@@ -45,6 +45,7 @@ def _intake() -> None:
         sa.Column("entered", sa.Text(), nullable=False),
         sa.Column("erased_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_interview")),
+        postgresql_with={"fillfactor": 80},
     )
     op.create_table(
         "meta",
@@ -96,6 +97,7 @@ def _outbox() -> None:
         sa.Column("done_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
         sqlite_autoincrement=True,
+        postgresql_with={"autovacuum_vacuum_scale_factor": 0.01},
     )
     _delivery_index("ix_delivery_batch", ["sink", "batch"], "state = 0 AND batch IS NOT NULL")
     _delivery_index("ix_delivery_dead", ["sink", "state"], "state = 3")
