@@ -41,8 +41,8 @@ FAULT_REST = 5.0
 """Seconds that a lane rests after a fault of its own."""
 MOVED_REST = 0.05
 """Seconds after which a lane looks again when others changed what it had found."""
-STORE_REST = 1.0
-"""Seconds between attempts to settle while the store takes no writes."""
+STORE_REST, STORE_REST_MOST = 1.0, 8.0
+"""Seconds between attempts while the store is away; they double, up to the second, unless something wakes the lane."""
 CLOSE_SECONDS = 5.0
 """A sink has this long to close."""
 
@@ -97,12 +97,15 @@ class Lane:
 
     async def run(self) -> None:
         """Steps until `stop`; the store's absence is waited for."""
+        away = STORE_REST
         while not self._stopping:
             self._wake.clear()
             try:
                 at = await self.step()
+                away = STORE_REST
             except StoreUnavailable:
-                at = self._clock.now() + int(STORE_REST * 1000)
+                at = self._clock.now() + int(away * 1000)
+                away = min(2 * away, STORE_REST_MOST)
             except Exception as error:  # noqa: BLE001 - a lane that ended would keep its queue for ever
                 log.critical("lane failed", sink=self.name, error=place_of(error))
                 self._break = Rest.of(self._clock.now(), FAULT_REST)
