@@ -37,6 +37,8 @@ LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.05, 4.0, 1.5
 """A look in vain that cost more than so many seconds of work is followed by a break so many times as long, with a
 limit in seconds.
 """
+REST_KEPT = 30.0
+"""Seconds: the longest rest through which a lane keeps a sink that others share."""
 FAULT_REST = 5.0
 """Seconds that a lane rests after a fault of its own."""
 MOVED_REST = 0.05
@@ -77,6 +79,8 @@ class Lane:
         self._caller = Caller(sink, shared.store, shared.clock, shared.meter, stays)
         self._caller.before = self._holding.require_time
         self._failures = 0
+        self._fence = -1
+        """Of the lease that the failures were counted under."""
         self._rest = NO_REST
         """The destination is down; a person may end it."""
         self._break = NO_REST
@@ -133,8 +137,7 @@ class Lane:
             return self._break.until
         await self._holding.keep()
         if self._rest.holds(now) and not await self._store.read(self._looker.was_resumed):
-            self._yield()
-            return self._holding.next_renewal(self._rest.until)
+            return await self._resting()
         await self._gather()
         now = self._clock.now()
         look, cost = await self._store.read(lambda connection: costed(lambda: self._looker.look(connection, now)))
@@ -145,6 +148,13 @@ class Lane:
             self._yield(cost)
             return await self._idle(look)
         return await self._deliver(look, look.claim, now)
+
+    async def _resting(self) -> int:
+        """Keeps the sink through the rests that failures bring; a longer one any worker may end."""
+        self._yield()
+        if self._holding.is_owner and not self._holding.is_worth_keeping(self._rest.until, REST_KEPT):
+            await self._holding.release()
+        return self._holding.next_renewal(self._rest.until)
 
     async def _idle(self, look: Look) -> int | None:
         """Gives the sink back when nothing will be due soon, and then looks once more: another worker that was told
@@ -162,15 +172,15 @@ class Lane:
 
     async def _deliver(self, look: Look, claimed: Claim, now: int) -> int:
         """Makes the call that a look asks for, if the sink is ours or can be had."""
-        owned_before = self._holding.is_owner
-        if not owned_before and self._holding.is_left(look.seen):
+        if not self._holding.is_owner and self._holding.is_left(look.seen):
             await self._holding.take(look.seen)
             return now  # whoever left it may have written until now, so look again
         lease = await self._holding.mark(claimed, look.seen, state_sink=self.sink.state)
         if lease is None:
             return now + int((MOVED_REST if self._store.shared else STORE_REST) * 1000)
-        if self._store.shared and not owned_before:
-            self._failures = FAILURES_BEFORE_REST if look.failing else 0
+        if self._store.shared and lease.fence != self._fence:
+            # what the sink did meanwhile, other workers know; its row tells the last of it
+            self._fence, self._failures = lease.fence, FAILURES_BEFORE_REST if look.failing else 0
         await self._call(lease, look, now)
         self._yield()
         return self._clock.now()
