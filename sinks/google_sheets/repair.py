@@ -123,8 +123,15 @@ def find_repairs(
             repairs.gone.add(key)
         elif (at := _shown_at(found, keys)) is not None:
             repairs.restores.append(Restore(found.row, key, at))
+            repairs.force |= {key} if _has_gaps(found, note) else set()
             free.remove(found)
     return repairs
+
+
+def _has_gaps(found: Row, note: RowNote) -> bool:
+    """Whether cells that were written are empty: without its id the row was nobody's, and we may have cleared them."""
+    applied = (note.applied or {}).items()
+    return any(value is not None and name in found.cells and found.cells[name] is None for name, value in applied)
 
 
 def _repair_stray(repairs: Repairs, row: Row, suspects: Collection[Suspect], note: RowNote | None) -> None:

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.sink import Delivered, RetryLater, Wait
+from connector.sink import Delivered, RetryLater, Stage, Wait
 from connector.testing import interview_id
 from sinks.google_sheets.calls import BURST, FULL_AGAIN, RATE
 from sinks.google_sheets.requests import column_letters
 from sinks.google_sheets.sink import GoogleSheetsSink
+from sinks.table import KEY, SPECS
+from sinks.table import Kind as CellKind
 from tests.emulators.faults import Fault, Kind
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
@@ -125,6 +127,19 @@ async def test_text_stays_text_whatever_it_looks_like(make_desk, text):
     for column in range(3):
         stored = desk.google.cell(desk.id, TAB, 1, column)["userEnteredValue"]
         assert stored == {"stringValue": text.replace("\t", " ")}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_every_cell_there_can_be_is_typed_by_its_column_whatever_hireflix_sends(make_desk, text):
+    """Texts are strings, dates and scores are numbers, and nothing is a formula."""
+    desk = make_desk(columns=[{"field": name} for name in SPECS])
+    texts = {name: text for name, spec in SPECS.items() if spec.kind is CellKind.TEXT and name != KEY}
+    times = dict.fromkeys(("created_at", "completed", "archived", "finalist", "deleted"), 1_761_566_424_000)
+    await desk.show(person_of(1, **{**texts, "stage": Stage.UNKNOWN}, **times, score=4.5))
+    held = {CellKind.TEXT: "stringValue", CellKind.LINK: "stringValue"}
+    for place, spec in enumerate(SPECS.values()):
+        stored = desk.google.cell(desk.id, TAB, 1, place).get("userEnteredValue", {})
+        assert stored.keys() <= {held.get(spec.kind, "numberValue")}, spec.title
 
 
 @pytest.mark.parametrize("key", ["000123", "1e5", "=A1", "  x  ", "id with ü 🙂", "'", "TRUE"])

@@ -125,6 +125,17 @@ async def test_a_value_that_strayed_into_a_copy_of_a_row_keeps_nobody_busy_for_e
     assert scores == [(f"Wayne Knight {number}", score) for number, score in ((1, None), (2, None), (1, 4), (3, 4))]
 
 
+async def test_values_taken_out_of_a_row_without_its_id_come_back_with_the_id(busy):
+    """They looked like values that had strayed there; nobody could know whose row it was."""
+    await busy.settle(scored(PEOPLE[1], 4))
+    busy.person.edit(TAB, 2, busy.place("Interview ID"), None)
+    busy.google.before_write = once(lambda: busy.person.insert_rows(TAB, 1))
+    await busy.settle(scored(PEOPLE[0], 4))
+    assert [row["Score"] for row in busy.google.records(busy.id, TAB) if row["Candidate"] == "Wayne Knight 2"] == [None]
+    await busy.settle(discarded(scored(PEOPLE[1], 4)))
+    assert right(busy, {1: 4, 2: 4})
+
+
 async def test_a_row_that_people_deleted_stays_deleted(busy):
     busy.person.delete_rows(TAB, 3)
     await busy.show(scored(PEOPLE[2], 4))
