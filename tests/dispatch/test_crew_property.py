@@ -20,7 +20,7 @@ WORKERS = st.integers(0, 2)
 ACTS = st.one_of(
     st.tuples(st.just("event"), st.integers(0, 2)),
     st.tuples(st.just("step"), WORKERS),
-    st.tuples(st.just("step between look and call of"), WORKERS, WORKERS),
+    st.tuples(st.just("between look and call of"), WORKERS, WORKERS),
     st.tuples(st.just("step between call and outcome of"), WORKERS, WORKERS),
     st.tuples(st.just("dies"), WORKERS),
     st.tuples(st.just("fails"), WORKERS),
@@ -72,8 +72,8 @@ class Story:
             worker.sink.script = [self.dying]
         elif name == "fails":
             worker.sink.script = [lambda batch, context: Result([RetryLater("busy") for _ in batch.deliveries])]
-        elif name == "step between look and call of":
-            worker.gate.after_read = [lambda: self.step(other)] if other != number else []
+        elif name == "between look and call of":
+            worker.gate.after_read = [lambda: self.delivers_news(other)] if other != number else []
         elif name == "step between call and outcome of":
             worker.sink.script = [self.interrupted(other)] if other != number else []
         await self.step(number)
@@ -83,6 +83,12 @@ class Story:
             await self.workers[number].lane.step()
         except Died:
             self.workers[number] = self.worker()
+
+    async def delivers_news(self, number):
+        """Takes the sink, delivers something newer too, and gives it back."""
+        await self.crew.event(interview="i0")
+        for _ in range(4):
+            await self.step(number)
 
     def interrupted(self, other):
         """The process stands still for longer than its lease, and only finds out afterwards."""
@@ -149,16 +155,16 @@ def check_messages(acts):
 def check_states(acts):
     calls, _ = play(acts, State)
     _, last = check(calls)
-    assert set(last) == {f"i{act[1]}" for act in acts if act[0] == "event"}
+    assert {f"i{act[1]}" for act in acts if act[0] == "event"} <= set(last)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(ACTS, max_size=30))
 def test_messages_come_all_in_order_and_unmarked_only_once(acts):
     check_messages(acts)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(ACTS, max_size=30))
 def test_the_newest_state_comes_and_never_an_older_one_after_it(acts):
     check_states(acts)
