@@ -74,7 +74,9 @@ _RESTART = text(
 def _standing() -> Connection:
     engine = make_engine(_make_store(), 1)
     atexit.register(engine.dispose)
-    return engine.connect()
+    connection = engine.connect()
+    atexit.register(connection.close)
+    return connection
 
 
 def rows(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:

@@ -111,6 +111,7 @@ class Flush:
             await self._calls.reserve(WRITE)
             return {name: recent[name] for name in self._ledger.names}
         await self._calls.reserve(READ, WRITE)
+        del recent  # two views of 100,000 rows at once are enough
         return await self._look()
 
     def _serves(self, recent: Mapping[str, Look]) -> bool:

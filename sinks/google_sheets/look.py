@@ -37,7 +37,7 @@ def understand(view: View, config: GoogleSheetsConfig, tab: TabNote) -> Look:
     now = replace(
         tab,
         seen=view.exists,
-        fields=tab.fields | frozenset(layout.tags),
+        fields=tab.fields.intersection(column.field for column in config.columns) | frozenset(layout.tags),
         doubtful=tab.doubtful if layout.wrong else frozenset(),
         header=view.header_row,
     )

@@ -11,7 +11,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from connector.cli.opened import changing, looking, now
-from connector.cli.opened_postgres import ONE_AT_A_TIME
+from connector.cli.opened_postgres import ONE_AT_A_TIME, shown
 from connector.config import load
 from connector.store import leases, presence
 from connector.store.presence import Process
@@ -97,6 +97,19 @@ def test_a_file_is_explained_before_there_are_tables(run, at, tmp_path):
         result = run("explain", str(tmp_path / "event.json"))
     assert result.exit_code == 0
     assert "sheet (workbook): a route matches" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://u:hidden@db.example.org:6432/name?sslmode=require", "postgresql://db.example.org:6432/name"),
+        ("postgresql://u:hidden@one,two/name", "postgresql://one,two/name"),
+        ("postgresql://u:hidden@/name?host=/run/postgresql", "postgresql:///name?host=/run/postgresql"),
+        ("postgresql:///name?password=hidden", "postgresql:///name"),
+    ],
+)
+def test_an_address_is_told_without_user_and_password(url, told):
+    assert shown(url) == told
 
 
 @on_postgres

@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -151,11 +151,12 @@ class Tally:
 def storm(tmp_path, weather: Weather, seed: int) -> Tally:
     """Plays it, and judges what is left when all rest."""
     chance = random.Random(seed)
-    with GoogleEmulator() as google:
+    with GoogleEmulator() as google, ExitStack() as ends:
         google.service_account_file(tmp_path / "key.json")
         sheet = google.add_spreadsheet()
         somebody = Somebody(google, sheet, chance)
         service = Service(tmp_path, SINK.format(sheet=sheet, url=google.url))
+        ends.push(service)
         waiting = payloads(chance, weather.interviews)
         struck: list[Fault] = []
 
@@ -218,7 +219,6 @@ def _check(service: Service, google: GoogleEmulator, sheet: str, somebody: Someb
 @pytest.mark.timeout(200)
 def test_a_sheet_that_somebody_works_in_is_right_in_the_end(tmp_path):
     tally = storm(tmp_path, Weather(interviews=150, between=0.05, share=0.3, kills=1, waves=2), seed=1)
-    print(tally)
     assert tally.acts > 10
 
 
@@ -226,6 +226,5 @@ def test_a_sheet_that_somebody_works_in_is_right_in_the_end(tmp_path):
 @pytest.mark.timeout(1800)
 def test_five_thousand_interviews_three_kills_and_a_person_who_never_rests(tmp_path):
     tally = storm(tmp_path, Weather(interviews=5_000, between=0.05, share=0.05, kills=3, waves=25), seed=2)
-    print(tally)
     assert tally.acts > 100
     assert tally.faults > 0

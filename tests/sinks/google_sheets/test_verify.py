@@ -150,6 +150,21 @@ async def test_a_new_column_is_filled_in_all_rows(make_desk, full):
     assert full.column("Hash") == [f"h-{each.id}" for each in PEOPLE]
 
 
+async def test_a_column_taken_out_of_the_settings_is_people_s_until_it_comes_back_and_is_filled(full):
+    columns = full.config.columns
+    without = tuple(column for column in columns if column.field != "score")
+    full.config = full.config.model_copy(update={"columns": without})
+    await full.restart()
+    news = [scored(each, 4) for each in PEOPLE]
+    await full.settle(*news)
+    assert set(full.column("Score")) == {None}
+    full.config = full.config.model_copy(update={"columns": columns})
+    await full.restart()
+    full.context.clock.advance(60)
+    await full.settle(scored(news[0], 3))
+    assert full.column("Score") == [3] + [4] * 39
+
+
 async def test_another_time_zone_of_the_spreadsheet_changes_the_dates_of_all_rows(full):
     before = full.column("Invited")
     full.person.set_timezone("America/New_York")
