@@ -203,7 +203,9 @@ async def test_what_was_seen_while_a_late_worker_could_still_write_is_looked_at_
     one.sink.script = [deaf(stands_still, Result([Delivered()]))]
     late = asyncio.create_task(one.lane.step())
     await in_call.wait()
+    one.gate.before_write = [away]
     crew.clock.advance(LEASE + 1)
+    await until(lambda: not one.gate.before_write)
 
     async def meanwhile():
         go_on.set()
