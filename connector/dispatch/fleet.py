@@ -17,6 +17,9 @@ from connector.store import presence
 from connector.store.presence import Process
 from connector.store.store import Store
 
+STOP_SECONDS = 5.0
+"""The library of the hints has this long to end; nothing depends on it."""
+
 
 class Fleet:
     """What a process has to do with the others; `name` is the one in its leases. `on_wake` is told of each sink that it
@@ -50,7 +53,8 @@ class Fleet:
         """Ends, and takes this process off the list."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
         await self._queue.close()
         with suppress(StoreUnavailable):
             await self._store.write(lambda connection: presence.leave(connection, self._name))
