@@ -1,4 +1,4 @@
-"""(j) Several receivers and workers on one PostgreSQL: idle latency, and what kills and stops of workers cost.
+"""(g) Several receivers and workers on one PostgreSQL: what kills and stops of workers cost.
 
 One worker is killed with -9 in the middle of its calls and another is started in its place; later one is stopped
 (SIGSTOP) for longer than its lease and continued.
@@ -18,11 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bodies, startup, tables
+from benchmarks import bodies, tables
 from benchmarks.bodies import Webhook
 from benchmarks.crew import Crew, Member, crew
 from benchmarks.posting import post_all
-from benchmarks.processes import Running
 
 EVENTS_EACH = 8
 LEASE = 5
@@ -45,19 +44,27 @@ SINK = '[sinks.{name}]\ntype = "{type}"\npath = "{name}.txt"\n'
 async def run(*, quick: bool = False) -> None:
     """Measures and prints."""
     with tempfile.TemporaryDirectory(prefix="fleet-") as name:
-        await _latency(Path(name), 10 if quick else 300)
-    with tempfile.TemporaryDirectory(prefix="fleet-") as name:
-        await _storm(Path(name), 50 if quick else 5_000)
+        await storm(Path(name), 50 if quick else 5_000)
 
 
-async def _latency(folder: Path, webhooks: int) -> None:
-    with crew(folder) as fleet:
-        await fleet.open(startup.TIMING)
-        receiver, worker = fleet.start("receiver", "worker")
-        now = time.monotonic()
-        at = Running(receiver.url, worker.pid, folder, now, now)
-        found = {"PostgreSQL, receiver and worker apart": await startup.latencies(at, webhooks)}
-        startup.show_latencies(found, tables.disk(folder))
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the calls of one sink come to. `lost`: delivered as the store says, and in no call. `followed`: seconds from
+    each blow to the next call by another worker.
+    """
+
+    calls: int
+    deliveries: int
+    lost: int
+    violations: int
+    overlaps: int
+    marked: int
+    unmarked: int
+    followed: tuple[float, ...]
+
+    def row(self) -> list[str]:
+        counts = (self.calls, self.deliveries, self.lost, self.violations, self.overlaps, self.marked, self.unmarked)
+        return [*(f"{count:,}" for count in counts), *map(tables.number, self.followed)]
 
 
 @dataclass(slots=True)
@@ -119,7 +126,8 @@ def _webhooks(interviews: int) -> Iterator[Webhook]:
             yield bodies.webhook_of(names[number % len(names)], f"{interview:024x}", interview % 19, at)
 
 
-async def _storm(folder: Path, interviews: int) -> None:
+async def storm(folder: Path, interviews: int) -> dict[str, Verdict]:
+    """Measures, prints and returns what became of each sink."""
     with crew(folder) as fleet:
         sinks = "".join(SINK.format(name=name, type=kind) for name, kind in SINKS.items())
         await fleet.open(f"[delivery]\nlease = {LEASE}\n{sinks}")
@@ -127,15 +135,17 @@ async def _storm(folder: Path, interviews: int) -> None:
         begun = time.monotonic()
         posting = asyncio.create_task(_post(members[:2], interviews))
         killed, killed_at = await _strike(fleet, signal.SIGKILL)
-        fleet.start("worker")
+        await asyncio.to_thread(fleet.start, "worker")
         stopped, stopped_at = await _strike(fleet, signal.SIGSTOP)
         await asyncio.sleep(LEASE * 1.5)
         stopped.process.send_signal(signal.SIGCONT)
         await posting
         await _settled(fleet)
         seconds = time.monotonic() - begun
-        records = {name: Record.of(folder / f"{name}.txt") for name in SINKS}
-        _show(fleet, records, interviews, seconds, {killed.pid: killed_at, stopped.pid: stopped_at})
+        struck = {killed.pid: killed_at, stopped.pid: stopped_at}
+        verdicts = {name: _verdict(fleet, name, struck) for name in SINKS}
+    _show(verdicts, interviews * EVENTS_EACH, seconds)
+    return verdicts
 
 
 async def _post(receivers: Sequence[Member], interviews: int) -> None:
@@ -173,30 +183,20 @@ async def _settled(fleet: Crew) -> None:
         await asyncio.sleep(0.2)
 
 
-def _show(fleet: Crew, records: dict[str, Record], interviews: int, seconds: float, struck: dict[int, float]) -> None:
-    rows = []
-    for name, record in records.items():
-        seen, violations, marked, unmarked = record.judged()
-        followed = [tables.number(record.next_by_other(pid, at)) for pid, at in struck.items()]
-        rows.append(
-            (
-                f"{name} ({SINKS[name]})",
-                len(record.calls),
-                seen,
-                _lost(fleet, name, record),
-                violations,
-                record.overlaps(struck),
-                marked,
-                unmarked,
-                *followed,
-            )
-        )
-    count = interviews * EVENTS_EACH
+def _verdict(fleet: Crew, name: str, struck: dict[int, float]) -> Verdict:
+    record = Record.of(fleet.folder / f"{name}.txt")
+    seen, violations, marked, unmarked = record.judged()
+    followed = tuple(record.next_by_other(pid, at) for pid, at in struck.items())
+    lost, overlaps = _lost(fleet, name, record), record.overlaps(struck)
+    return Verdict(len(record.calls), seen, lost, violations, overlaps, marked, unmarked, followed)
+
+
+def _show(verdicts: dict[str, Verdict], events: int, seconds: float) -> None:
     tables.show(
-        f"{count:,} events, {len(SINKS)} sinks, 2 receivers, 2 workers, one killed, one stopped: {seconds:.0f} s",
+        f"{events:,} events, {len(SINKS)} sinks, 2 receivers, 2 workers, one killed, one stopped: {seconds:.0f} s",
         COLUMNS,
-        rows,
-        f"lease {LEASE} s; a call takes 0.3 s; {tables.machine()}",
+        [(f"{name} ({SINKS[name]})", *verdict.row()) for name, verdict in verdicts.items()],
+        f"lease {LEASE} s; a call takes 0.3 s",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import burst, drain, flat, ingest, memory, postgres, sheet, slowdisk, startup, wrk
+from benchmarks import burst, drain, flat, fleet, ingest, memory, postgres, sheet, slowdisk, startup, wrk
 
 pytestmark = pytest.mark.bench
 
@@ -65,3 +65,10 @@ async def test_postgres_finds_every_event_of_one_and_of_two_receivers(capsys):
 async def test_drain_empties_both_stores(capsys):
     await drain.run(quick=True)
     assert "PostgreSQL, batches of 500" in capsys.readouterr().out
+
+
+async def test_a_fleet_loses_nothing_through_a_kill_and_a_stop(tmp_path):
+    found = await fleet.storm(tmp_path, 50)
+    assert {each.lost for each in found.values()} == {0}
+    assert {each.violations for each in found.values()} == {0}
+    assert {each.unmarked for each in found.values()} == {0}

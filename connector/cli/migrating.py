@@ -15,11 +15,16 @@ def migrate_store(settings: Config) -> str:
     if settings.store.file is not None:
         return f"{place} is a SQLite store: `connector serve` makes it and brings it up to date by itself"
     require_driver()
+    from connector.cli.opened_postgres import PostgresPlace
     from connector.store.postgres.prepare import migrate_postgres
 
-    found = asyncio.run(migrate_postgres(settings.store.url.get_secret_value()))
+    url = settings.store.url.get_secret_value()
+    had_hints = PostgresPlace(url).has_hints()
+    found = asyncio.run(migrate_postgres(url))
     if found is None:
         return f"{place}: the tables are made, schema {REVISION}"
     if found != REVISION:
         return f"{place}: the schema was {found}, now it is {REVISION}"
+    if not had_hints:
+        return f"{place}: the schema is {REVISION}, as it should be; the tables of its hints were brought up to date"
     return f"{place}: the schema is {REVISION}, as it should be; nothing to do"

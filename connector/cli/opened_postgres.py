@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from connector.errors import StoreUnavailable
+from connector.errors import SchemaMismatch, StoreUnavailable
 from connector.store.postgres import database
 from connector.store.postgres.faults import is_conflict, words_of
 
@@ -37,6 +37,17 @@ class PostgresPlace:
     def is_there(self) -> bool:
         with self._connected("read") as connection:
             return database.revision(connection) is not None
+
+    def has_hints(self) -> bool:
+        """Whether the tables of the hints are there, as the installed version wants them."""
+        from connector.store.postgres import hints_schema
+
+        with self._connected("read") as connection:
+            try:
+                hints_schema.require_current(connection)
+            except SchemaMismatch:
+                return False
+            return True
 
     @contextmanager
     def looking(self) -> Iterator[Connection]:
@@ -92,5 +103,8 @@ class OpenPostgres:
 def shown(url: str) -> str:
     """A store's URL for people: server and name, without user and password. Raises `UsageError` for what is none."""
     parts = conninfo_to_dict(database.conninfo(url))
-    port = f":{parts['port']}" if "port" in parts else ""
-    return f"postgresql://{parts.get('host', 'localhost')}{port}/{parts.get('dbname', '')}"
+    host, name = str(parts.get("host", "")), parts.get("dbname", "")
+    if not host or host.startswith("/"):  # a socket of this machine
+        return f"postgresql:///{name}" + (f"?host={host}" if host else "")
+    port = str(parts.get("port", "")).strip(",")  # of several hosts without ports the commas are left
+    return f"postgresql://{host}{f':{port}' if port else ''}/{name}"

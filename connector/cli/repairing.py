@@ -69,7 +69,7 @@ async def _ask_the_server(settings: Config, question: _Question) -> None:
     """Workers, if there are any, have a moment to answer; then a lane of ours joins theirs, and takes the lease when
     nobody has it.
     """
-    if question.store.look(_has_workers):
+    if question.store.look(has_workers):
         with suppress(TimeoutError):
             async with asyncio.timeout(WORKERS_SECONDS):
                 await question.answered()
@@ -79,7 +79,8 @@ async def _ask_the_server(settings: Config, question: _Question) -> None:
         await _with_a_lane(settings, opened, question)
 
 
-def _has_workers(connection: Connection) -> bool:
+def has_workers(connection: Connection) -> bool:
+    """Whether other processes deliver from the store, as far as they gave a sign of life."""
     found = processes(connection, now_in(connection))
     return any(process.state == "running" and Role(process.role).works for process in found)
 

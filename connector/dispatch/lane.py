@@ -37,12 +37,14 @@ LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.05, 4.0, 1.5
 """A look in vain that cost more than so many seconds of work is followed by a break so many times as long, with a
 limit in seconds.
 """
+REST_KEPT = 30.0
+"""Seconds: the longest rest through which a lane keeps a sink that others share."""
 FAULT_REST = 5.0
 """Seconds that a lane rests after a fault of its own."""
 MOVED_REST = 0.05
 """Seconds after which a lane looks again when others changed what it had found."""
-STORE_REST = 1.0
-"""Seconds between attempts to settle while the store takes no writes."""
+STORE_REST, STORE_REST_MOST = 1.0, 8.0
+"""Seconds between attempts while the store is away; they double, up to the second, unless something wakes the lane."""
 CLOSE_SECONDS = 5.0
 """A sink has this long to close."""
 
@@ -77,6 +79,8 @@ class Lane:
         self._caller = Caller(sink, shared.store, shared.clock, shared.meter, stays)
         self._caller.before = self._holding.require_time
         self._failures = 0
+        self._fence = -1
+        """Of the lease that the failures were counted under."""
         self._rest = NO_REST
         """The destination is down; a person may end it."""
         self._break = NO_REST
@@ -97,12 +101,15 @@ class Lane:
 
     async def run(self) -> None:
         """Steps until `stop`; the store's absence is waited for."""
+        away = STORE_REST
         while not self._stopping:
             self._wake.clear()
             try:
                 at = await self.step()
+                away = STORE_REST
             except StoreUnavailable:
-                at = self._clock.now() + int(STORE_REST * 1000)
+                at = self._clock.now() + int(away * 1000)
+                away = min(2 * away, STORE_REST_MOST)
             except Exception as error:  # noqa: BLE001 - a lane that ended would keep its queue for ever
                 log.critical("lane failed", sink=self.name, error=place_of(error))
                 self._break = Rest.of(self._clock.now(), FAULT_REST)
@@ -130,8 +137,7 @@ class Lane:
             return self._break.until
         await self._holding.keep()
         if self._rest.holds(now) and not await self._store.read(self._looker.was_resumed):
-            self._yield()
-            return self._holding.next_renewal(self._rest.until)
+            return await self._resting()
         await self._gather()
         now = self._clock.now()
         look, cost = await self._store.read(lambda connection: costed(lambda: self._looker.look(connection, now)))
@@ -142,6 +148,13 @@ class Lane:
             self._yield(cost)
             return await self._idle(look)
         return await self._deliver(look, look.claim, now)
+
+    async def _resting(self) -> int:
+        """Keeps the sink through the rests that failures bring; a longer one any worker may end."""
+        self._yield()
+        if self._holding.is_owner and not self._holding.is_worth_keeping(self._rest.until, REST_KEPT):
+            await self._holding.release()
+        return self._holding.next_renewal(self._rest.until)
 
     async def _idle(self, look: Look) -> int | None:
         """Gives the sink back when nothing will be due soon, and then looks once more: another worker that was told
@@ -159,15 +172,15 @@ class Lane:
 
     async def _deliver(self, look: Look, claimed: Claim, now: int) -> int:
         """Makes the call that a look asks for, if the sink is ours or can be had."""
-        owned_before = self._holding.is_owner
-        if not owned_before and self._holding.is_left(look.seen):
+        if not self._holding.is_owner and self._holding.is_left(look.seen):
             await self._holding.take(look.seen)
             return now  # whoever left it may have written until now, so look again
         lease = await self._holding.mark(claimed, look.seen, state_sink=self.sink.state)
         if lease is None:
             return now + int((MOVED_REST if self._store.shared else STORE_REST) * 1000)
-        if self._store.shared and not owned_before:
-            self._failures = FAILURES_BEFORE_REST if look.failing else 0
+        if self._store.shared and lease.fence != self._fence:
+            # what the sink did meanwhile, other workers know; its row tells the last of it
+            self._fence, self._failures = lease.fence, FAILURES_BEFORE_REST if look.failing else 0
         await self._call(lease, look, now)
         self._yield()
         return self._clock.now()

@@ -168,8 +168,11 @@ def test_a_store_on_a_server_is_asked_only_when_wanted(run, config):
     assert run("check").exit_code == 0
     result = run("check", "--online")
     assert result.exit_code == 1
-    assert "ok        store: postgresql:///nowhere/n\n" in result.stdout
-    assert "problem   store: the store postgresql:///nowhere/n cannot be used now: no server answers" in result.stdout
+    assert "ok        store: postgresql:///n?host=/nowhere\n" in result.stdout
+    assert (
+        "problem   store: the store postgresql:///n?host=/nowhere cannot be used now: no server answers"
+        in result.stdout
+    )
     assert "ok        sheet:" in result.stdout
     assert "hidden" not in result.output
 

@@ -1,5 +1,6 @@
 """Commands on a PostgreSQL store: what they say when it cannot be used, and how their acts get on with each other."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -9,9 +10,11 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from connector.cli.opened import changing, looking
-from connector.cli.opened_postgres import ONE_AT_A_TIME
+from connector.cli.opened import changing, looking, now
+from connector.cli.opened_postgres import ONE_AT_A_TIME, shown
 from connector.config import load
+from connector.store import leases, presence
+from connector.store.presence import Process
 from connector.store.schema import sink
 from tests.cli.world import body
 from tests.postgres import empty_database, rows
@@ -94,6 +97,19 @@ def test_a_file_is_explained_before_there_are_tables(run, at, tmp_path):
         result = run("explain", str(tmp_path / "event.json"))
     assert result.exit_code == 0
     assert "sheet (workbook): a route matches" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://u:hidden@db.example.org:6432/name?sslmode=require", "postgresql://db.example.org:6432/name"),
+        ("postgresql://u:hidden@one,two/name", "postgresql://one,two/name"),
+        ("postgresql://u:hidden@/name?host=/run/postgresql", "postgresql:///name?host=/run/postgresql"),
+        ("postgresql:///name?password=hidden", "postgresql:///name"),
+    ],
+)
+def test_an_address_is_told_without_user_and_password(url, told):
+    assert shown(url) == told
 
 
 @on_postgres
@@ -179,3 +195,16 @@ def test_libraries_that_are_not_installed_are_told_with_the_command_that_install
     done = subprocess.run([sys.executable, "-c", BLIND, config], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.count("pip install 'hireflix-connector[postgres]'") == 3
     assert done.stdout.count("\n2 ") + done.stdout.startswith("2 ") == 3
+
+
+@on_postgres
+def test_the_status_shows_who_shares_the_store_and_who_has_which_sink(run, world):
+    """A process by its name, its role, and the sinks that it has at the moment."""
+    presence.tell(world.connection, Process("host:7:ab", "worker", now(), now()))
+    leases.acquire(world.connection, "chat", "host:7:ab", now())
+    shown = run("status").stdout
+    assert "host:7:ab" in shown
+    assert "chat until" in shown
+    found = json.loads(run("status", "--json").stdout)
+    assert [each["role"] for each in found["processes"]] == ["worker"]
+    assert [each["worker"] for each in found["sinks"] if each["name"] == "chat"] == ["host:7:ab"]

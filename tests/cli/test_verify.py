@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 
 import pytest
+from sqlalchemy import delete
 
+from connector.cli.opened import changing, now_in
+from connector.cli.repairing import has_workers
+from connector.config import load
+from connector.store import presence
+from connector.store.schema import bucket
 from tests.cli.conftest import SQLITE
 from tests.cli.world import NOON, ON_BOTH, PostgresWorld, World, body
 from tests.emulators.google import GoogleEmulator
@@ -50,12 +54,12 @@ def sheet(google, config, tmp_path, store_url, run):
 
 
 @pytest.fixture
-def a_minute_later(tmp_path):
+def a_minute_later(config):
     """The quotas are full again."""
 
     def refill():
-        with closing(sqlite3.connect(tmp_path / "connector.db")) as connection, connection:
-            connection.execute("DELETE FROM bucket")
+        with changing(load(config, {}, config.parent)) as store:
+            store.change(lambda connection: connection.execute(delete(bucket)))
 
     return refill
 
@@ -68,6 +72,7 @@ def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sh
     assert len(google.records(sheet, "Interviews")) == 5
 
 
+@ON_BOTH
 def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google, a_minute_later):
     run("verify", "sheet", "--repair")
     person = google.person(sheet)
@@ -122,3 +127,14 @@ def test_a_sheet_that_cannot_be_read_says_why(run, sheet, google):
 
 def test_an_unknown_sink_is_bad_usage(run, sheet):
     assert run("verify", "sheett").exit_code == 2
+
+
+@pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize(
+    ("role", "silent", "helps"),
+    [("worker", 0, True), ("all", 0, True), ("receiver", 0, False), ("worker", 60_000, False)],
+)
+def test_a_repair_is_left_to_workers_if_there_are_any(world, role, silent, helps):
+    at = now_in(world.connection) - silent
+    presence.tell(world.connection, presence.Process("there:1", role, at, at))
+    assert has_workers(world.connection) is helps

@@ -1,26 +1,51 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.dispatch.rig import Rig, Scripted
+from connector.route import Route
+from connector.store.plan import Directory
+from connector.store.postgres.store import PostgresStore
+from connector.store.sqlite.store import SqliteStore
+from connector.store.store import Store
+from tests.dispatch.rig import Rig, Scripted, directory_of
+from tests.postgres import empty_store
 from tests.stores import make_store_file
 
+INTAKE = 10_000
 
-@pytest.fixture
-async def rig_of(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
-    """Makes rigs and closes their stores."""
+
+class OneProcess(PostgresStore):
+    """A database that nobody shares: what lanes do on it is what they do on a file. `test_owning.py` shares."""
+
+    shared = False
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def rig_of(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Makes rigs, each on an empty store, and closes them."""
     made: list[Rig] = []
+    with ExitStack() as stack:
 
-    async def make(*sinks: Scripted, **more: Any) -> Rig:
-        rig = Rig(make_store_file(tmp_path / f"store{len(made)}.db"), *(sinks or (Scripted(),)), **more)
-        await rig.register()
-        made.append(rig)
-        return rig
+        async def opened(directory: Directory) -> Store:
+            if request.param == "postgresql":
+                url = stack.enter_context(empty_store())
+                return await OneProcess.open(url, directory, lambda plan: None, intake=INTAKE)
+            path = make_store_file(tmp_path / f"store{len(made)}.db")
+            return SqliteStore(path, directory, lambda plan: None, intake=INTAKE)
 
-    yield make
-    for rig in made:
-        await rig.store.close()
+        async def make(*sinks: Scripted, routes: Sequence[Route] = ()) -> Rig:
+            sinks = sinks or (Scripted(),)
+            directory = directory_of(sinks, routes)
+            rig = Rig(await opened(directory), directory, *sinks)
+            await rig.register()
+            made.append(rig)
+            return rig
+
+        yield make
+        for rig in made:
+            await rig.store.close()

@@ -20,7 +20,7 @@ from connector.store.claim import Work
 from connector.store.plan import Directory, Target
 from connector.store.schema import attempt, delivery, note, sink
 from connector.store.settle import Settlement
-from connector.store.sqlite.store import SqliteStore
+from connector.store.store import Store
 from connector.testing import ManualClock
 
 Script = Callable[[Batch, Context], Any]
@@ -132,16 +132,21 @@ class Meters:
         self.calls.append((sink, kind))
 
 
-class Rig:
-    """One store, some lanes. Every sink gets everything unless routes say otherwise."""
+def directory_of(sinks: Sequence[Scripted], routes: Sequence[Route] = ()) -> Directory:
+    """Without routes every sink gets everything."""
+    targets = {sink.name: Target(sink.state, sink.priority) for sink in sinks}
+    return Directory(Routes(routes, {sink.name: sink.state for sink in sinks}), targets)
 
-    def __init__(self, path: Any, *sinks: Scripted, routes: Sequence[Route] = ()) -> None:
+
+class Rig:
+    """One store, some lanes."""
+
+    def __init__(self, store: Store, directory: Directory, *sinks: Scripted) -> None:
         self.clock = WaitingClock()
         self.meters = Meters()
         self.sinks = sinks
-        self.routes = Routes(routes, {sink.name: sink.state for sink in sinks})
-        targets = {sink.name: Target(sink.state, sink.priority) for sink in sinks}
-        self.store = SqliteStore(path, Directory(self.routes, targets), lambda plan: None, intake=10_000)
+        self.routes = directory.routes
+        self.store = store
         policy = Policy(random=lambda low, high: high)
         self.shared = Shared(self.store, self.clock, self.meters, "me", policy)
         self.lanes = {sink.name: Lane(sink, self.shared) for sink in sinks}

@@ -6,6 +6,9 @@ import asyncio
 
 from structlog.testing import capture_logs
 
+from connector.dispatch.dispatcher import Dispatcher
+from connector.dispatch.lane import Shared
+from connector.errors import StoreUnavailable
 from connector.route import Route, Routes
 from connector.sink import Delivered, Result, RetryLater
 from connector.store import leases
@@ -218,3 +221,80 @@ async def test_a_state_sink_that_is_late_for_long_is_told_once(rig_of):
             await dispatcher._alert()
         await dispatcher.stop(5)
     assert [log["event"] for log in logs].count("sink out of step") == 1
+
+
+class Told:
+    """Somebody who spreads hints, and may not be able to."""
+
+    def __init__(self, *, works=True):
+        self.works = works
+        self.names = []
+
+    def __call__(self, names):
+        self.names.append(sorted(names))
+        return self.works
+
+
+def spreading(rig, chat, told):
+    shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
+    routes = Routes((), {"chat": False})
+    return Dispatcher([chat], routes, shared, types={"chat": "scripted"}, formerly={}, hint=told)
+
+
+async def test_what_lies_there_is_hinted_at_first_and_done_by_ourselves_at_the_next_look(rig_of):
+    """Any worker may take it; when nobody did, a hint was lost."""
+    rig = await rig_of(Scripted("chat"))
+    chat, told = Scripted("chat"), Told()
+    dispatcher = spreading(rig, chat, told)
+    await dispatcher.start()
+    await until(lambda: rig.clock.waiting)
+    await rig.event()
+    rig.clock.advance(1)
+    await until(lambda: told.names)
+    assert chat.batches == []
+    await until(lambda: rig.clock.waiting)
+    rig.clock.advance(1)
+    await until(lambda: chat.batches)
+    await dispatcher.stop(5)
+    assert told.names == [["chat"], []]
+
+
+async def test_what_lies_there_is_done_at_once_when_no_hint_can_be_given(rig_of):
+    """The hints need the database more than the sweep does."""
+    rig = await rig_of(Scripted("chat"))
+    chat = Scripted("chat")
+    dispatcher = spreading(rig, chat, Told(works=False))
+    await dispatcher.start()
+    await until(lambda: rig.clock.waiting)
+    await rig.event()
+    rig.clock.advance(1)
+    await until(lambda: chat.batches)
+    await dispatcher.stop(5)
+    assert await rig.states() == [DELIVERED]
+
+
+async def test_a_store_that_is_away_is_told_of_once(rig_of):
+    """However long it lasts; and once when it is back."""
+    rig = await rig_of(Scripted("chat"))
+    dispatcher = dispatcher_of(rig, Scripted("chat"))
+    real, is_away = rig.store.read, [True]
+
+    async def read(query):
+        if is_away:
+            raise StoreUnavailable("no server")
+        return await real(query)
+
+    with capture_logs() as logs:
+        await dispatcher.start()
+        rig.store.read = read
+        for _ in range(3):
+            await until(lambda: rig.clock.waiting)
+            rig.clock.advance(1)
+            await asyncio.sleep(0)
+        await until(lambda: logs)
+        is_away.clear()
+        while len(logs) < 2:
+            rig.clock.advance(1)
+            await asyncio.sleep(0)
+        await dispatcher.stop(5)
+    assert [log["event"] for log in logs] == ["the store is away, deliveries wait", "the store is back"]

@@ -327,6 +327,35 @@ async def test_a_rest_that_another_worker_began_is_kept(crew_of):
     assert other.sink.batches == []
 
 
+async def test_a_sink_is_kept_through_a_short_rest_and_given_back_for_a_long_one(crew_of):
+    crew = await crew_of()
+    one = crew.worker("one")
+    for seconds, owner in ((20, "one"), (60, None)):
+        down = RetryLater("down", after=seconds, counts=False, lane=True)
+        one.sink.script = [lambda batch, context, outcome=down: Result([outcome] * len(batch.deliveries))]
+        await crew.event(interview=f"i{seconds}")
+        await one.lane.step()
+        await one.lane.step()
+        assert (await crew.row()).lease_owner == owner
+        crew.clock.advance(seconds + 1)
+
+
+async def test_failures_that_another_worker_saw_count(crew_of):
+    """Who takes over from a worker that died makes one call, and rests longer if that fails too."""
+    crew = await crew_of(One)
+    one, other = crew.worker("one", One), crew.worker("other", One)
+    one.sink.always = other.sink.always = later
+    for number in range(3):
+        await crew.event(interview=f"i{number}")
+    await one.lane.step()
+    await one.lane.step()
+    crew.clock.advance(LEASE + 1)
+    await other.lane.step()
+    await other.lane.step()
+    assert len(other.sink.batches) == 1
+    assert (await crew.row()).rest_until == crew.clock.now() + 4000
+
+
 async def test_company_is_waited_for_by_one_worker_only(crew_of):
     """It has the sink meanwhile, and counts who came, because nobody need have told it."""
     crew = await crew_of(Gathering)

@@ -52,16 +52,28 @@ def test_a_worker_that_is_killed_and_one_that_stands_still_are_followed(fleet):
     assert fleet.rows("SELECT count(*) FROM procrastinate_jobs WHERE status <> 'doing'") == [(0,)]
 
 
-@pytest.mark.timeout(180)
-def test_the_server_is_killed_while_events_come_in_and_go_out(fleet):
-    """Receivers refuse and live on, workers wait, and all goes on by itself."""
-    posting = fleet.posting(range(200, 225))
+def kill_the_server(fleet, interviews):
+    """In the middle of intake and delivery; returns when everything is delivered."""
+    posting = fleet.posting(interviews)
     fleet.until(lambda: backlog(fleet, 5))
     fleet.server.kill()
     fleet.server.start()
     posting.join()
     fleet.until(fleet.settled)
     fleet.assert_right()
+
+
+@pytest.mark.timeout(180)
+def test_the_server_is_killed_while_events_come_in_and_go_out(fleet):
+    """Receivers refuse and live on, workers wait, and all goes on by itself."""
+    kill_the_server(fleet, range(200, 225))
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+def test_the_server_is_killed_five_times(fleet):
+    for number in range(1, 6):
+        kill_the_server(fleet, range(number * 1000, number * 1000 + 200))
 
 
 @pytest.mark.timeout(60)

@@ -61,7 +61,7 @@ async def on_sqlite(path):
     return SqliteStore(path, SHEET, lambda plan: None, intake=100)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.lists(bodies, min_size=1, max_size=8))
 @example([LONGEST])
 def test_every_body_is_stored_and_merged_alike(raws):

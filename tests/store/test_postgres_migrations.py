@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import make_url
 
 from connector.errors import SchemaMismatch, StoreUnavailable
 from connector.store.migrate import migrate
@@ -101,7 +102,7 @@ async def test_a_user_without_rights_is_told(postgres_url):
     with empty_database() as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS connector_test_poor")
         connection.execute("CREATE ROLE connector_test_poor LOGIN")
-        as_poor = f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dconnector_test_poor"
+        as_poor = make_url(url).update_query_dict({"options": "-crole=connector_test_poor"})
         with pytest.raises(StoreUnavailable, match=r"permission denied for schema public \(42501"):
-            await migrate_postgres(as_poor)
+            await migrate_postgres(as_poor.render_as_string(hide_password=False))
         connection.execute("DROP ROLE connector_test_poor")

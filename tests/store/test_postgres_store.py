@@ -7,7 +7,7 @@ import threading
 
 import psycopg
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
@@ -117,8 +117,8 @@ async def test_a_database_that_is_not_there_is_told(postgres_url):
 @pytest.mark.parametrize("form", ["postgresql+psycopg", "postgresql"])
 def test_an_address_may_have_sqlalchemys_form(postgres_url, form):
     """Both mean the same; what it says itself goes before our settings."""
-    url = postgres_url.replace("postgresql", form, 1) + "&application_name=mine"
-    with database.connect(url) as connection:
+    url = make_url(postgres_url.replace("postgresql", form, 1)).update_query_dict({"application_name": "mine"})
+    with database.connect(url.render_as_string(hide_password=False)) as connection:
         assert connection.info.get_parameters()["application_name"] == "mine"
 
 

@@ -208,6 +208,17 @@ async def test_a_table_that_is_locked_refuses_after_a_while(receiver, postgres_u
     assert (await receiver.offer("i2")).duplicate is False
 
 
+async def test_who_is_told_of_groups_cannot_stop_the_writer(postgres_url):
+    """A fault there is the loop's to report; the events are committed and answered."""
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(type(context["exception"])))
+    one = Receiver(postgres_url)
+    one.writer._on_group = lambda plan: plan.nonsense
+    assert [(await one.offer(id_)).seq for id_ in ("i1", "i2")] == [1, 2]
+    await one.writer.close()
+    assert reported == [AttributeError] * 2
+
+
 async def test_beyond_the_limit_events_are_refused_at_once(postgres_url):
     """What waits is bounded; what was taken is answered."""
     small = Receiver(postgres_url, limit=3)

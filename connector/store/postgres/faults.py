@@ -84,10 +84,8 @@ def _unreached(cause: psycopg.Error) -> str:
 def is_trouble(error: BaseException) -> bool:
     """Whether an error speaks of the store (server, network, disk, rights), not of one statement or its values."""
     cause = cause_of(error)
-    if not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError | psycopg.Error):
-        return False
-    code = cause.sqlstate
-    if code is None:
+    code = _code(cause)
+    if code is None:  # the driver's own: of the connection, or of a value
         return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
     return code[:2] in _TROUBLE_CLASSES or code in _TROUBLE
 

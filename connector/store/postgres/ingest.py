@@ -8,9 +8,11 @@ are fewer than planned, which ends the transaction before its COMMIT is reached.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
+import psycopg
 from psycopg import AsyncConnection
 
 from connector.store.columns import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
@@ -87,7 +89,8 @@ class Ingest:
             try:
                 numbers = await _put(connection, plan, len(arrivals))
             except BaseException:
-                await connection.rollback()
+                with suppress(psycopg.Error):  # a lost connection took its transaction with it
+                    await connection.rollback()
                 raise
             plan.answers = [
                 Answer(numbers[answer.seq + len(arrivals)], answer.duplicate) if answer.seq < 0 else answer

@@ -106,8 +106,8 @@ class Writer:
             await self._failed(group, error)
             return
         self.load = self.load.with_group(len(group), self._loop.time())
+        self._loop.call_soon(self._on_group, plan)  # whatever comes of it, the writer goes on
         resolve(group, plan.answers)
-        self._on_group(plan)
 
     async def _committed(self, group: Sequence[Request]) -> GroupPlan:
         arrivals = [request.arrival for request in group]

@@ -1,0 +1,145 @@
+"""What a process of each role is, on a PostgreSQL that is there, away, or another version's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from connector.app import running, serve
+from connector.config import load
+from connector.errors import SchemaMismatch
+from connector.hireflix.signature import sign
+from connector.role import Role
+from connector.store import presence
+from connector.store.postgres.prepare import migrate_postgres
+from tests import postgres
+
+SECRET = "hfx_test_secret_9f2c"
+BODY = json.dumps({"event": "interview.create", "data": {"id": "i1"}, "date": 1_761_566_424_000}).encode()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server of our own, which a test may stop; with a migrated store."""
+    made = postgres.Server()
+    made.start()
+    asyncio.run(migrate_postgres(made.url))
+    yield made
+    made.remove()
+
+
+def config_of(folder, url, *, server="port = 0"):
+    file = folder / "config.toml"
+    file.write_text(
+        f'[store]\nurl = "{url}"\n[hireflix]\nwebhook_secrets = ["{SECRET}"]\n[server]\n{server}\n'
+        '[sinks.console]\ntype = "console"\n'
+    )
+    return load(file, {}, folder)
+
+
+@asynccontextmanager
+async def served(config, role):
+    """A client of a running process."""
+    stop, told = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def on_started(url):
+        told.set_result(url)
+
+    task = asyncio.create_task(serve(config, [SECRET], on_started, stop, role=role))
+    await asyncio.wait([task, told], return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if task.done():
+            task.result()
+        async with httpx.AsyncClient(base_url=told.result(), trust_env=False) as client:
+            yield client
+    finally:
+        stop.set()
+        await task
+
+
+async def post(client):
+    return await client.post("/webhooks/hireflix", content=BODY, headers={"x-hireflix-signature": sign(SECRET, BODY)})
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_a_database_without_our_tables_is_refused_with_the_command(tmp_path, role):
+    with postgres.empty_database() as url, pytest.raises(SchemaMismatch, match="connector migrate"):
+        async with running(config_of(tmp_path, url), [SECRET], role):
+            pytest.fail("it runs")
+
+
+async def test_a_receiver_takes_webhooks_and_delivers_nothing(tmp_path, server):
+    async with running(config_of(tmp_path, server.url), [SECRET], Role.RECEIVER) as service:
+        assert service.front is not None
+        assert service.front.hook is not None
+        assert service.dispatcher is None
+
+
+async def test_a_worker_opens_no_port_unless_it_is_told_to(tmp_path, server):
+    async with running(config_of(tmp_path, server.url), [SECRET], Role.WORKER) as service:
+        assert service.front is None
+        assert list(service.dispatcher.lanes) == ["console"]
+
+
+async def test_a_workers_port_tells_health_and_takes_no_webhooks(tmp_path, server):
+    config = config_of(tmp_path, server.url, server="worker_port = 0")
+    async with served(config, Role.WORKER) as client:
+        assert (await client.get("/health/ready")).status_code == 200
+        assert "connector_deliveries_pending" in (await client.get("/metrics")).text
+        assert (await post(client)).status_code == 404
+
+
+async def test_a_process_is_listed_while_it_runs(tmp_path, server):
+    """Under the name that its leases bear."""
+    async with running(config_of(tmp_path, server.url), [SECRET], Role.WORKER) as service:
+        found = []
+        while not found:
+            found = await service.store.look(lambda c: presence.processes(c, 0))
+        assert [each.role for each in found] == ["worker"]
+    left = postgres.rows(server.url, "SELECT key FROM meta WHERE key LIKE 'process:%'")
+    assert left == []
+
+
+async def test_a_receiver_that_starts_while_the_database_is_away_refuses_until_it_is_there(tmp_path, server):
+    """503 with Retry-After, not ready with the reason, alive; then all by itself 202."""
+    await asyncio.to_thread(server.stop)
+    try:
+        async with served(config_of(tmp_path, server.url), Role.RECEIVER) as client:
+            refused = await post(client)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+            ready = await client.get("/health/ready")
+            assert (ready.status_code, ready.json()["ready"]) == (503, False)
+            assert "no server" in ready.json()["reason"]
+            assert (await client.get("/health/live")).status_code == 200
+            server.launch()
+            while (answer := await post(client)).status_code == 503:
+                pass
+            assert answer.status_code in {200, 202}
+    finally:
+        if server.process.poll() is not None:
+            server.launch()
+        await asyncio.to_thread(server.wait_ready)
+
+
+@pytest.mark.parametrize("role", [Role.RECEIVER, Role.WORKER])
+async def test_a_database_that_turns_out_to_be_another_versions_ends_the_process(tmp_path, server, role):
+    """It was away at the start; there is no use in waiting."""
+    postgres.rows(server.url, "UPDATE alembic_version SET version_num = '9999' RETURNING 1")
+    await asyncio.to_thread(server.stop)
+    started = asyncio.Event()
+
+    async def on_started(_):
+        started.set()
+        server.launch()
+
+    try:
+        with pytest.raises(SchemaMismatch, match="newest connector"):
+            await serve(config_of(tmp_path, server.url), [SECRET], on_started, role=role)
+        assert started.is_set()
+    finally:
+        await asyncio.to_thread(server.wait_ready)
+        postgres.rows(server.url, "UPDATE alembic_version SET version_num = '0001' RETURNING 1")
