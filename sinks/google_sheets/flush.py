@@ -166,8 +166,8 @@ class Flush:
     def _suspect(self, name: str, found: Settled | settle.Closed) -> None:
         """Rows moved under a write to this tab: what it held may stand anywhere."""
         tab = self._ledger.tabs[name]
-        suspects, undo = tab.suspects | found.suspects, tab.undo | found.undo
-        self._ledger.tabs[name] = replace(tab, moving=True, suspects=suspects, undo=undo)
+        suspects, undo, lost = tab.suspects | found.suspects, tab.undo | found.undo, tab.lost | found.lost
+        self._ledger.tabs[name] = replace(tab, moving=True, suspects=suspects, undo=undo, lost=lost)
 
     async def _next(self) -> Write | None:
         """The next batch, or `None` when nothing is left to write."""

@@ -18,8 +18,8 @@ LATEST = 600_000
 @dataclass(frozen=True, slots=True)
 class Settled:
     """`clean`: nothing moved, so everything landed where it was aimed. `hit` are the keys whose rows may hold values
-    of another interview, `suspects` those values, and `undo` ids that may have been put into a wrong row. Of those
-    `removed` nothing is left.
+    of another interview, `suspects` those values, and `undo` ids that may have been put into a wrong row, perhaps over
+    one of the `lost`. Of those `removed` nothing is left.
     """
 
     clean: bool
@@ -28,6 +28,7 @@ class Settled:
     hit: frozenset[str] = frozenset()
     suspects: frozenset[Suspect] = frozenset()
     undo: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
     removed: Sequence[Wanted] = ()
 
 
@@ -46,9 +47,15 @@ def settle(share: Share, after: View) -> Settled:
     for wanted in part.written:
         (proven if wanted.key in safe and wanted.key not in hit else unproven).append(wanted)
     undo = frozenset(restore.key for restore in part.restores)
-    removed = [wanted for wanted in part.removals if wanted.key not in there]
     return Settled(
-        clean=False, proven=proven, unproven=unproven, hit=hit, suspects=_cells(astray), undo=undo, removed=removed
+        clean=False,
+        proven=proven,
+        unproven=unproven,
+        hit=hit,
+        suspects=_cells(astray),
+        undo=undo,
+        lost=frozenset(share.view.key_rows.keys() - there.keys()) if undo else frozenset(),
+        removed=[wanted for wanted in part.removals if wanted.key not in there],
     )
 
 
@@ -71,7 +78,8 @@ class Closed:
     """What a look at the sheet makes of an open intent.
 
     `pending`: it has not landed and still may. `force`: rows to write again in full. `deleted`: new rows that landed
-    and are gone since. `applied` is what rows are known to hold by it. `suspects` and `undo` as for `Settled`.
+    and are gone since. `applied` is what rows are known to hold by it. `suspects` and `undo` as for `Settled`;
+    `lost` is none: what stood there before is not known any more.
     """
 
     landed: bool
@@ -81,6 +89,7 @@ class Closed:
     deleted: frozenset[str] = frozenset()
     suspects: frozenset[Suspect] = frozenset()
     undo: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
     applied: Mapping[str, Mapping[str, CellValue]] = field(default_factory=dict)
 
 

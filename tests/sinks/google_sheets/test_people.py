@@ -136,6 +136,14 @@ async def test_values_taken_out_of_a_row_without_its_id_come_back_with_the_id(bu
     assert right(busy, {1: 4, 2: 4})
 
 
+async def test_an_id_that_another_was_put_over_by_mistake_is_back_before_anything_else(busy):
+    """A blank cell can only be found by its row, and rows move."""
+    busy.person.edit(TAB, 1, busy.place("Interview ID"), None)
+    busy.google.before_write = once(lambda: busy.person.move_rows(TAB, 1, 3))
+    await busy.settle(scored(PEOPLE[0], 4))
+    assert right(busy, {1: 4} | dict.fromkeys(range(2, 7)))
+
+
 async def test_a_row_that_people_deleted_stays_deleted(busy):
     busy.person.delete_rows(TAB, 3)
     await busy.show(scored(PEOPLE[2], 4))
