@@ -88,6 +88,8 @@ class Service:
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Lets calls under way end, or until `hurry`."""
+        if self._fleet is not None:
+            self._fleet.take_no_more()
         if self.dispatcher is not None:
             await self.dispatcher.stop(self._stop_timeout, hurry)
         if self._fleet is not None:

@@ -90,13 +90,14 @@ class Dispatcher:
             lane.stop()
         for helper in self._helpers:
             helper.cancel()
-        await _ended(self._tasks, seconds, hurry)
+        cut_off = {task.get_name() for task in await _ended(self._tasks, seconds, hurry)}
         for task in self._tasks:
             task.cancel()
         for deaf in await _ended(self._tasks, CANCEL_SECONDS):
             log.warning("a call does not let itself be ended", task=deaf.get_name())
         await asyncio.gather(*self._helpers, return_exceptions=True)
-        await asyncio.gather(*(_close(lane) for lane in self.lanes.values()))
+        lanes = self.lanes.items()
+        await asyncio.gather(*(_close(lane, at_rest=f"lane {name}" not in cut_off) for name, lane in lanes))
 
     def _set_up(self, connection: Connection) -> None:
         now = self._shared.clock.now()
@@ -119,6 +120,9 @@ class Dispatcher:
                 await self._fill_one(sink)
             except StoreUnavailable:
                 await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
+            except fill.Disputed:
+                log.warning("filled by other rules elsewhere: give all processes the same settings", sink=sink.name)
+                return
             except Exception as error:  # noqa: BLE001 - the other sinks are to be filled all the same
                 log.critical("filling failed, the next start tries again", sink=sink.name, error=place_of(error))
                 return
@@ -126,19 +130,21 @@ class Dispatcher:
                 return
 
     async def _fill_one(self, sink: Sink[Any]) -> None:
-        while await self._fill_chunk(sink):
+        begun = False
+        while await self._fill_chunk(sink, begun=begun):
+            begun = True
             self.wake([sink.name])
             await self._shared.clock.wait(self._stopping, FILL_PAUSE)
 
-    async def _fill_chunk(self, sink: Sink[Any]) -> bool:
+    async def _fill_chunk(self, sink: Sink[Any], *, begun: bool) -> bool:
         name, destination, now = sink.name, sink.destination, self._shared.clock.now()
         return await self._shared.store.write(
-            lambda connection: fill.fill_chunk(connection, name, destination, self._routes, now)
+            lambda connection: fill.fill_chunk(connection, name, destination, self._routes, now, begun=begun)
         )
 
     async def _sweep(self) -> None:
         """Wakes the lanes of sinks with something due now and then: a hint may be lost, and people give none."""
-        is_away = False
+        is_away = has_failed = False
         while not self._stopping.is_set():
             await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
             try:
@@ -148,10 +154,14 @@ class Dispatcher:
                 if not is_away:
                     log.warning("the store is away, deliveries wait", reason=str(error))
                 is_away = True
+            except Exception as error:  # noqa: BLE001 - without the sweep nobody would find what others left lying
+                if not has_failed:
+                    log.critical("sweep failed", error=place_of(error))
+                has_failed = True
             else:
                 if is_away:
                     log.info("the store is back")
-                is_away = False
+                is_away = has_failed = False
                 self._rouse(due)
 
     def _due(self, connection: Connection) -> set[str]:
@@ -195,8 +205,8 @@ async def _ended(
     return {task for task in tasks if not task.done()}
 
 
-async def _close(lane: Lane) -> None:
+async def _close(lane: Lane, *, at_rest: bool) -> None:
     try:
-        await lane.close()
+        await lane.close(at_rest=at_rest)
     except Exception as error:  # noqa: BLE001 - one sink that cannot close must not keep the others open
         log.warning("sink did not close", sink=lane.name, error=place_of(error))

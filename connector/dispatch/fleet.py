@@ -7,11 +7,14 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
 
+import structlog
+
 from connector.dispatch.clock import Clock
 from connector.dispatch.hint_queue import HintQueue
 from connector.dispatch.hints import Hinter
 from connector.dispatch.lane import HOT_RATE
 from connector.errors import StoreUnavailable
+from connector.logs import place_of
 from connector.role import Role
 from connector.store import presence
 from connector.store.presence import Process
@@ -19,6 +22,9 @@ from connector.store.store import Store
 
 STOP_SECONDS = 5.0
 """The library of the hints has this long to end; nothing depends on it."""
+
+
+log = structlog.get_logger("connector.dispatch")
 
 
 class Fleet:
@@ -35,6 +41,7 @@ class Fleet:
         self._queue = HintQueue(url, name, lambda sink: self.on_wake([sink]))
         self._hinter = Hinter(self._queue.send, self._is_hot)
         self._tasks: list[asyncio.Task[None]] = []
+        self._taking: asyncio.Task[None] | None = None
 
     def hint(self, sinks: Iterable[str]) -> bool:
         """Has some worker look after these sinks; returns at once whether that is likely to work."""
@@ -46,15 +53,22 @@ class Fleet:
         await self._queue.open()
         works: list[Coroutine[Any, Any, None]] = [self._hinter.run(), self._tell()]
         if self._role.works:
-            works += [self._queue.work(), self._queue.sweep()]
+            self._taking = asyncio.create_task(self._queue.work())
+            works.append(self._queue.sweep())
         self._tasks = [asyncio.create_task(work) for work in works]
+
+    def take_no_more(self) -> None:
+        """Leaves further hints to other workers: our lanes are about to stop."""
+        if self._taking is not None:
+            self._taking.cancel()
 
     async def stop(self) -> None:
         """Ends, and takes this process off the list."""
-        for task in self._tasks:
+        tasks = self._tasks if self._taking is None else [*self._tasks, self._taking]
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)
         await self._queue.close()
         with suppress(StoreUnavailable):
             await self._store.write(lambda connection: presence.leave(connection, self._name))
@@ -66,8 +80,12 @@ class Fleet:
         started_at = self._clock.now()
         never = asyncio.Event()
         while True:
-            with suppress(StoreUnavailable):
+            try:
                 await self._store.write(lambda connection: presence.tell(connection, self._now(started_at)))
+            except StoreUnavailable:
+                pass
+            except Exception as error:  # noqa: BLE001 - a process that was silent once is no dead one
+                log.warning("no sign of life could be given", error=place_of(error))
             await self._clock.wait(never, presence.TELL_SECONDS)
 
     def _now(self, started_at: int) -> Process:

@@ -83,6 +83,8 @@ class HintQueue:
             try:
                 await self._run_worker()
             except Exception as error:  # noqa: BLE001 - without hints the sweep does the work, so go on for ever
+                if _is_being_cancelled():  # the library failed while it ended, which hides that it was told to
+                    return
                 log.debug("the worker of the hints ended", error=place_of(error))
             if asyncio.get_running_loop().time() - started > REST_LAST:
                 rest = REST_FIRST
@@ -119,3 +121,8 @@ class HintQueue:
             await self._app.job_manager.finish_job(job, status=Status.FAILED, delete_job=True)
             count += 1
         return count
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

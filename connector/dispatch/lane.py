@@ -33,7 +33,7 @@ hundred events, whether it finds one delivery or a full batch.
 """
 HOT_RATE = 100.0
 """Events per second above which times are hot."""
-LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.05, 4.0, 1.5
+LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.1, 4.0, 1.5
 """A look in vain that cost more than so many seconds of work is followed by a break so many times as long, with a
 limit in seconds.
 """
@@ -119,13 +119,20 @@ class Lane:
             else:
                 await self._clock.wait(self._wake, (at - self._clock.now()) / 1000)
 
-    async def close(self) -> None:
-        """Closes the sink and gives the lease back, whether or not the sink closes well."""
+    async def close(self, *, at_rest: bool = True) -> None:
+        """Closes the sink and gives the lease back.
+
+        On a shared store the lease is left to run out when a call was cut off (`at_rest` is false) or the sink does
+        not close: something of it may still write, and who takes an abandoned sink looks again before it calls.
+        """
+        closed = False
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._caller.close()
+            closed = True
         finally:
-            await self._holding.release()
+            if not self._store.shared or (closed and at_rest):
+                await self._holding.release()
 
     async def step(self) -> int | None:
         """Makes at most one call. Returns when to look again (epoch milliseconds), `None` when nothing is known.

@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from connector.errors import ConnectorError
 from connector.event import decode, stage_of
 from connector.route import Routes
 from connector.store import leases
 from connector.store.plan import FILL_PRIORITY, entered_by, entered_text, score_of
-from connector.store.schema import attempt, delivery, interview, note, sink
+from connector.store.portable import among
+from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, note, sink
 
 CHUNK = 500
 """Interviews per transaction: short enough not to hold up the receiver."""
@@ -22,11 +24,18 @@ def needs_filling(row: Any, destination: str, digest: str) -> bool:
     return bool(row.destination != destination or row.routes != digest)
 
 
-def fill_chunk(connection: Connection, name: str, destination: str, routes: Routes, now: int) -> bool:
+class Disputed(ConnectorError):
+    """Another process fills the same sink for another destination or by other routes."""
+
+
+def fill_chunk(
+    connection: Connection, name: str, destination: str, routes: Routes, now: int, *, begun: bool = False
+) -> bool:
     """Lets the next interviews enter a sink and be delivered; `False` when nothing is left, which is remembered.
 
     Several processes may fill the same sink: they take turns at its row and share the work. A fill that was
-    interrupted goes on, unless destination or routes are others by now.
+    interrupted goes on, unless destination or routes are others by now. Raises `Disputed` when this process had
+    `begun` and another one began anew since: two that disagree would never end.
     """
     row = leases.lock(connection, name)
     digest = routes.digest(name)
@@ -34,7 +43,10 @@ def fill_chunk(connection: Connection, name: str, destination: str, routes: Rout
     if not needs_filling(row, destination, digest):
         _filled_to(connection, name, row, None)
         return False
-    after = row.filled_to[len(goal) :] if (row.filled_to or "").startswith(goal) else ""
+    is_ours = (row.filled_to or "").startswith(goal)
+    if begun and row.filled_to is not None and not is_ours:
+        raise Disputed(f"{name} is filled by other rules elsewhere")
+    after = row.filled_to[len(goal) :] if is_ours else ""
     rows = _next_interviews(connection, after)
     if not rows:
         filled(connection, name, destination, digest)
@@ -48,9 +60,19 @@ def _let_enter(connection: Connection, name: str, rows: Sequence[Any], routes: R
     there = [row.id for row in rows if name in entered_by(row.entered)]
     joining = [row for row in rows if name not in entered_by(row.entered) and _enters(row, name, routes)]
     chosen = [*there, *(row.id for row in joining)]
-    if chosen:
-        connection.execute(insert(delivery), [_delivery(id_, name, now) for id_ in chosen])
+    waiting = _waiting(connection, name, chosen, now)
+    rows_to_add = [_delivery(id_, name, now) for id_ in chosen if id_ not in waiting]
+    if rows_to_add:
+        connection.execute(insert(delivery), rows_to_add)
     _put_entered(connection, [(row.id, [*entered_by(row.entered), name]) for row in joining])
+
+
+def _waiting(connection: Connection, name: str, keys: Sequence[str], now: int) -> set[str]:
+    """Those that are due to be shown already, as they will be then: another row would say the same."""
+    mine = (delivery.c.sink == name) & in_state(DeliveryState.PENDING)
+    mine &= delivery.c.event_seq.is_(None) & (delivery.c.not_before <= now)
+    chosen = select(delivery.c.key).where(mine, among(connection, delivery.c.key, keys))
+    return set(connection.execute(chosen).scalars())
 
 
 def _filled_to(connection: Connection, name: str, row: Any, progress: str | None) -> None:
@@ -109,10 +131,13 @@ def filled(connection: Connection, name: str, destination: str, digest: str) -> 
 def rename(connection: Connection, formerly: str, name: str) -> None:
     """Takes queue, notes, record and entries of a renamed sink along.
 
-    Does nothing when there is no such sink any more, or when the new name has a history of its own.
+    Does little when there is no such sink any more, and nothing when the new name has a history of its own: only
+    deliveries follow that a receiver with the old settings added since.
     """
     names = select(sink.c.name).where(sink.c.name.in_([formerly, name])).with_for_update()
     known = set(connection.execute(names).scalars())
+    if known == {name}:
+        connection.execute(update(delivery).where(delivery.c.sink == formerly).values(sink=name))
     if known != {formerly}:
         return
     connection.execute(update(sink).where(sink.c.name == formerly).values(name=name, lease_owner=None))

@@ -62,6 +62,7 @@ class ShortcutProtocol(BoundedProtocol):
         self._hook = hook
 
     def on_headers_complete(self) -> None:
+        self._unset_keepalive_if_required()  # set by an answer to what stood before it in the same data
         if self._is_plain():
             self._in_head = False
             self._coming = _Exchange()

@@ -235,6 +235,11 @@ class Told:
         return self.works
 
 
+def is_asleep(lane):
+    """Whether it has looked and waits to be woken: an event is then not its own to find."""
+    return bool(lane._wake._waiters)
+
+
 def spreading(rig, chat, told):
     shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
     routes = Routes((), {"chat": False})
@@ -247,7 +252,7 @@ async def test_what_lies_there_is_hinted_at_first_and_done_by_ourselves_at_the_n
     chat, told = Scripted("chat"), Told()
     dispatcher = spreading(rig, chat, told)
     await dispatcher.start()
-    await until(lambda: rig.clock.waiting)
+    await until(lambda: rig.clock.waiting and is_asleep(dispatcher.lanes["chat"]))
     await rig.event()
     rig.clock.advance(1)
     await until(lambda: told.names)
@@ -265,12 +270,41 @@ async def test_what_lies_there_is_done_at_once_when_no_hint_can_be_given(rig_of)
     chat = Scripted("chat")
     dispatcher = spreading(rig, chat, Told(works=False))
     await dispatcher.start()
-    await until(lambda: rig.clock.waiting)
+    await until(lambda: rig.clock.waiting and is_asleep(dispatcher.lanes["chat"]))
     await rig.event()
     rig.clock.advance(1)
     await until(lambda: chat.batches)
     await dispatcher.stop(5)
     assert await rig.states() == [DELIVERED]
+
+
+async def test_a_sweep_that_fails_is_told_and_goes_on(rig_of):
+    """Whatever it meets: without it nobody would find what other processes left lying."""
+
+    odd = [KeyError("a note of another version")]
+
+    class Alarmed(Dispatcher):
+        async def _alert(self):
+            if odd:
+                raise odd.pop()
+
+    rig = await rig_of(Scripted("chat"))
+    chat = Scripted("chat")
+    shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
+    dispatcher = Alarmed([chat], Routes((), {"chat": False}), shared, types={"chat": "scripted"}, formerly={})
+    with capture_logs() as logs:
+        await dispatcher.start()
+        await until(lambda: rig.clock.waiting)
+        rig.clock.advance(1)
+        await until(lambda: logs)
+        await rig.event()
+        while not chat.batches:
+            await until(lambda: rig.clock.waiting)
+            rig.clock.advance(1)
+            await asyncio.sleep(0)
+        await dispatcher.stop(5)
+    assert {log["event"] for log in logs} == {"sweep failed"}
+    assert "another version" not in str(logs)
 
 
 async def test_a_store_that_is_away_is_told_of_once(rig_of):

@@ -112,6 +112,25 @@ async def queue_of(url):
     postgres.rows(url, "DELETE FROM procrastinate_workers RETURNING id")
 
 
+async def test_a_worker_that_fails_while_it_ends_has_ended(url):
+    """The library's own failure, when the database is gone, must not hide that it was told to end."""
+
+    class Failing(HintQueue):
+        async def _run_worker(self):
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise RuntimeError("the worker could not be unregistered") from None
+
+    started = asyncio.Event()
+    working = asyncio.create_task(Failing(url, "test", lambda name: None).work())
+    await started.wait()
+    working.cancel()
+    await asyncio.wait([working])
+    assert working.done()
+
+
 async def test_a_hint_wakes_a_worker_and_leaves_nothing(url, queue_of):
     """The job is deleted when it is done."""
     woken = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
@@ -385,6 +386,25 @@ async def test_a_stop_gives_the_sink_back(crew_of):
     await one.lane.step()
     await one.lane.close()
     assert (await crew.row()).lease_owner is None
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["cut off", "not closed"])
+async def test_a_stop_that_leaves_something_running_leaves_the_lease_to_run_out(crew_of, cut):
+    """A thread of the sink may still write: whoever comes next has to wait, and to look again."""
+    crew = await crew_of()
+    one = crew.worker("one")
+    one.sink.script = [later]
+    await crew.event()
+    await one.lane.step()
+    if not cut:
+        one.sink.close = never_closes
+    with suppress(RuntimeError):
+        await one.lane.close(at_rest=not cut)
+    assert (await crew.row()).lease_owner == "one"
+
+
+async def never_closes():
+    raise RuntimeError("it does not close")
 
 
 class TestWhatTheSweepFinds:

@@ -13,7 +13,7 @@ from connector.store.leases import Pause
 from connector.store.plan import entered_by
 from connector.store.schema import attempt, delivery, interview, sink
 from connector.testing import START
-from tests.store.kit import CREATE, FINISH, PENDING, add, reading
+from tests.store.kit import CREATE, DELIVERED, FINISH, PENDING, add, reading
 
 ALL = Routes((), {"sheet": True})
 
@@ -163,10 +163,11 @@ def test_a_fill_that_was_interrupted_goes_on(store):
     ids=["moved", "routed differently"],
 )
 def test_a_fill_for_something_else_begins_again(store, destination, routes):
-    """What entered already is delivered again: a row delivered twice is the same row."""
+    """What entered already is delivered again, unless it still waits to be."""
     ids = interrupted(store)
+    store.execute(update(delivery).where(delivery.c.key != ids[0]).values(state=DELIVERED))
     keys, chunks = filled(store, routes, destination=destination)
-    assert (keys, chunks) == ([*ids[: fill.CHUNK], *ids], 2)
+    assert (keys, chunks) == ([*ids[: fill.CHUNK], *ids[1:]], 2)
 
 
 def test_a_fill_that_is_no_longer_wanted_is_forgotten(store):
@@ -176,6 +177,27 @@ def test_a_fill_that_is_no_longer_wanted_is_forgotten(store):
     store.execute(update(sink).values(filled_to="another\tgoal\ti3"))
     assert not fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
     assert leases.row(store, "sheet").filled_to is None
+
+
+def test_two_that_disagree_do_not_fill_against_each_other_for_ever(store):
+    """The one that had begun gives way, and nothing waits twice."""
+    for number in range(3):
+        knows(store, f"i{number}")
+    other = Routes((Route(("sheet",), events=(FINISH,)),), {"sheet": True})
+    assert fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    assert fill.fill_chunk(store, "sheet", "file.xlsx", other, START)
+    with pytest.raises(fill.Disputed):
+        fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START, begun=True)
+    assert not fill.fill_chunk(store, "sheet", "file.xlsx", other, START, begun=True)
+    assert store.execute(select(delivery.c.key)).scalars().all() == ["i0", "i1", "i2"]
+
+
+def test_what_waits_to_be_shown_is_not_asked_for_again(store):
+    """A fill that begins anew finds its own work of the first time."""
+    knows(store, "i1")
+    filled(store)
+    keys, _ = filled(store, destination="other.xlsx")
+    assert keys == ["i1"]
 
 
 # --- a renamed sink
@@ -233,6 +255,13 @@ def test_renaming_again_does_nothing(renamed):
     before = [tuple(row) for row in renamed.execute(select(sink))]
     fill.rename(renamed, "sheet", "graduates")
     assert [tuple(row) for row in renamed.execute(select(sink))] == before
+
+
+def test_what_a_receiver_with_the_old_name_adds_later_follows(renamed):
+    """While processes are restarted one after the other."""
+    id_ = add(renamed, sink="sheet", key="late")
+    fill.rename(renamed, "sheet", "graduates")
+    assert renamed.execute(select(delivery.c.sink).where(delivery.c.id == id_)).scalar_one() == "graduates"
 
 
 def test_a_name_with_a_history_of_its_own_is_not_taken_over(store):

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
 from connector.store.postgres import database, jobs
+from connector.store.postgres.database import connect, connect_async
 from connector.store.postgres.faults import is_conflict, is_overtaken, is_trouble, words_of
 from connector.store.postgres.store import PostgresStore
 from connector.store.schema import REVISION, meta
@@ -193,6 +194,45 @@ async def test_a_conflict_that_does_not_end_is_raised(store):
     assert "Zoë" not in str(caught.value)
 
 
+async def test_a_deadlock_that_does_not_end_is_the_stores_trouble(store):
+    """Whoever waits for the store may try again later; it says nothing against the job."""
+
+    def in_the_way(connection):
+        connection.execute(text("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
+
+    with pytest.raises(StoreUnavailable, match="in the way"):
+        await store.write(in_the_way)
+
+
+LET_IN = b"R\x00\x00\x00\x08\x00\x00\x00\x00" + b"Z\x00\x00\x00\x05I"
+"""What a server says to who may come in, and that it is ready (PostgreSQL, Message Formats)."""
+
+
+@pytest.fixture
+async def silent():
+    """The address of a server that lets everybody in and then says nothing."""
+
+    async def welcome(reader, writer):
+        await reader.read(1000)
+        writer.write(LET_IN)
+        await reader.read()  # until they go
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(welcome, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    yield f"postgresql://connector@127.0.0.1:{port}/connector?sslmode=disable&gssencmode=disable"
+    server.close()
+
+
+async def test_a_server_that_lets_us_in_and_says_nothing_is_not_waited_for(silent):
+    """As a pooler does whose server is gone."""
+    with pytest.raises(psycopg.OperationalError):
+        await connect_async(silent, silence=0.01)
+    with pytest.raises(psycopg.OperationalError):
+        await asyncio.to_thread(connect, silent, 0.01)
+
+
 async def test_a_job_whose_connection_died_before_is_done(store, postgres_url):
     """The server was restarted while nothing happened: nobody notices."""
     await store.write(writes("before"))
@@ -299,6 +339,12 @@ def test_an_error_speaks_of_the_store_or_of_a_statement(sqlstate, trouble, confl
     assert (is_trouble(error), is_conflict(error)) == (trouble, conflict)
     assert "Zoë" not in words_of(error)
     assert sqlstate in words_of(error)
+
+
+def test_a_network_that_fails_is_the_stores_trouble():
+    """The system tells some of it, not the driver."""
+    assert is_trouble(ConnectionResetError())
+    assert "ConnectionResetError" in words_of(ConnectionResetError())
 
 
 def test_other_errors_are_no_trouble_of_the_store():

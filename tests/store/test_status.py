@@ -152,3 +152,11 @@ def test_sinks_do_not_mix(store):
     add(store, sink="alpha")
     add(store, state=DEAD)
     assert [(one.name, one.pending, one.dead) for one in sinks(store, NOW, None)] == [("alpha", 1, 0), ("chat", 0, 1)]
+
+
+@pytest.mark.parametrize("odd", [{}, {"at": "yesterday"}, {"verdict": 1}, [], "in step"])
+def test_a_note_that_is_no_report_harms_no_look(store, odd):
+    """A sink may use that name for something of its own, and another version may write more or less."""
+    store.execute(update(sink).values(destination="place"))
+    notes.write(store, "chat", "place", {REPORT: odd})
+    assert the_sink(store).verified_at is None

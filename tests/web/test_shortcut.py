@@ -6,8 +6,13 @@ import asyncio
 import json
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
-from connector.hireflix.signature import sign
+from connector.hireflix.signature import Verifier, sign
+from connector.store.plan import Answer
+from connector.web.receiver import Receiver
+from connector.web.shortcut import Hook, ShortcutProtocol
 from tests.serving import SECRET, sample, serving
 
 PATH = "/webhooks/hireflix"
@@ -26,6 +31,29 @@ def request(number=1, *, path=PATH, secret=SECRET, version="1.1", headers=()):
     if secret is not None:
         lines.append(f"X-Hireflix-Signature: {sign(secret, body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Told(asyncio.Transport):
+    """A connection that remembers what is written to it."""
+
+    def __init__(self, written):
+        super().__init__()
+        self._written = written
+
+    def write(self, data):
+        self._written.append(data)
+
+    def is_closing(self):
+        return False
+
+    def close(self):
+        """Stays open."""
+
+    def pause_reading(self):
+        """Nothing more is read."""
+
+    def resume_reading(self):
+        """Nothing more is read."""
 
 
 async def opened(served):
@@ -96,6 +124,31 @@ async def test_webhooks_sent_without_waiting_are_answered_in_their_order(served)
     bodies = [json.loads((await answer(reader))[2]) for _ in range(4)]
     writer.close()
     assert [body["status"] for body in bodies] == ["accepted", "accepted", "duplicate", "accepted"]
+
+
+async def test_no_clock_of_an_idle_connection_runs_while_a_webhook_waits():
+    """The answer to a refused request, in the same data before it, must not start one."""
+    answers: list[bytes] = []
+    waiting: asyncio.Future = asyncio.get_running_loop().create_future()
+
+    class Intake:
+        def offer(self, reading, body):
+            return waiting
+
+    receiver = Receiver(Intake(), Verifier([SECRET]), lambda: 1, lambda _: None)
+    config = uvicorn.Config(None, http="httptools", lifespan="off", log_config=None)
+    config.load()
+    protocol = ShortcutProtocol(
+        config=config, server_state=ServerState(), app_state={}, hook=Hook(PATH.encode(), receiver)
+    )
+    protocol.connection_made(Told(answers))
+    protocol.data_received(request(secret="another") + request())
+    assert answers[0].startswith(b"HTTP/1.1 401")
+    assert protocol.timeout_keep_alive_task is None
+    waiting.set_result(Answer(1, duplicate=False))
+    await asyncio.sleep(0)
+    assert answers[1].startswith(b"HTTP/1.1 202")
+    protocol.connection_lost(None)
 
 
 @pytest.mark.parametrize(

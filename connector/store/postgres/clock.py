@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, func, select
 
 from connector.errors import StoreUnavailable
+from connector.logs import place_of
 
 ASK_EVERY = 5.0
 """Seconds between two looks at the database's clock: quartz drifts by a tenth of a millisecond meanwhile."""
@@ -21,6 +23,15 @@ Ask = Callable[[Callable[[Connection], Any]], Awaitable[Any]]
 """Runs a query: `Store.read`."""
 
 
+log = structlog.get_logger("connector.store")
+
+
+def since_boot() -> float:
+    """Seconds of a clock that nobody sets and that goes on while the machine sleeps, where the system has one."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere the next measurement finds the sleep out
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
 class DatabaseClock:
     """Tells the database's time from this machine's monotonic clock and the difference between the two.
 
@@ -28,7 +39,7 @@ class DatabaseClock:
     It is moved only when it lies outside of them: the time does not tremble.
     """
 
-    def __init__(self, ask: Ask, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ask: Ask, monotonic: Callable[[], float] = since_boot) -> None:
         self._ask = ask
         self._monotonic = monotonic
         self._ahead: float | None = None
@@ -64,8 +75,12 @@ class DatabaseClock:
     async def _go_on(self) -> None:
         while True:
             await asyncio.sleep(ASK_EVERY)
-            with suppress(StoreUnavailable):
+            try:
                 await self.measure()
+            except StoreUnavailable:
+                pass
+            except Exception as error:  # noqa: BLE001 - a clock that asked no more would drift for ever
+                log.warning("the database's clock was not read", error=place_of(error))
 
 
 def _time(connection: Connection) -> float:

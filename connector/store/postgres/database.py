@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
+import threading
+from contextlib import suppress
 from typing import Any, Literal
 
 import psycopg
@@ -54,20 +59,47 @@ def conninfo(url: str) -> str:
         ) from None
 
 
-def connect(url: str) -> psycopg.Connection[Any]:
-    """A connection of the driver with our session settings, in no transaction."""
-    connection = psycopg.connect(conninfo(url))
-    connection.autocommit = True
-    connection.execute(_SESSION)
-    connection.autocommit = False
+def connect(url: str, silence: float = CONNECT_SECONDS) -> psycopg.Connection[Any]:
+    """A connection of the driver with our session settings, in no transaction.
+
+    A server, or a pooler before it, that lets us in and then says nothing for `silence` seconds counts as gone.
+    """
+    connection = psycopg.connect(conninfo(url), autocommit=True)
+    watch = threading.Timer(silence, cut, [connection])
+    watch.daemon = True
+    watch.start()
+    try:
+        connection.execute(_SESSION)
+        connection.autocommit = False
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        watch.cancel()
     return connection
 
 
-async def connect_async(url: str, *more: str) -> psycopg.AsyncConnection[Any]:
+async def connect_async(url: str, *more: str, silence: float = CONNECT_SECONDS) -> psycopg.AsyncConnection[Any]:
     """The same for the event loop, in autocommit mode; `more` are further statements for the session."""
     connection = await psycopg.AsyncConnection.connect(conninfo(url), autocommit=True)
-    await connection.execute("; ".join((_SESSION, *more)))
+    watch = asyncio.get_running_loop().call_later(silence, cut, connection)
+    try:
+        await connection.execute("; ".join((_SESSION, *more)))
+    except BaseException:
+        await connection.close()
+        raise
+    finally:
+        watch.cancel()
     return connection
+
+
+def cut(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Ends a connection under whoever waits for an answer on it, who gets the driver's error.
+
+    To cancel a call would not do: the driver asks the server to end it, and waits for a server that is silent.
+    """
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def make_engine(url: str, size: int, *, mode: Literal["write", "read"] = "write") -> Engine:

@@ -29,7 +29,8 @@ _TROUBLE = frozenset(
         "XX002",  # an index is damaged
     }
 )
-_CONFLICT = frozenset({"40001", "40P01", "23505"})
+_CONTENTION = frozenset({"40001", "40P01"})
+_CONFLICT = _CONTENTION | {"23505"}
 _OVERTAKEN = "22012"
 
 _TOLD_CLASSES = frozenset({"25", "40", "42", "53", "55", "57", "58"})
@@ -85,14 +86,19 @@ def is_trouble(error: BaseException) -> bool:
     """Whether an error speaks of the store (server, network, disk, rights), not of one statement or its values."""
     cause = cause_of(error)
     code = _code(cause)
-    if code is None:  # the driver's own: of the connection, or of a value
-        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+    if code is None:  # the system's, or the driver's own: of the connection, or of a value
+        return isinstance(cause, OSError | psycopg.OperationalError | psycopg.InterfaceError)
     return code[:2] in _TROUBLE_CLASSES or code in _TROUBLE
 
 
 def is_conflict(error: BaseException) -> bool:
     """Whether another transaction was first, so that the same job again may succeed."""
     return _code(error) in _CONFLICT
+
+
+def is_contention(error: BaseException) -> bool:
+    """Whether transactions got in each other's way, whatever their values: the same job succeeds in a calmer moment."""
+    return _code(error) in _CONTENTION
 
 
 def is_overtaken(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.errors import StoreUnavailable
 from connector.store.postgres.database import make_engine
-from connector.store.postgres.faults import is_conflict, is_trouble, words_of
+from connector.store.postgres.faults import is_conflict, is_contention, is_trouble, words_of
 
 T = TypeVar("T")
 
@@ -38,8 +38,10 @@ def run(engine: Engine, job: Callable[[Connection], T], *, failure: str = "the s
         except (DBAPIError, psycopg.Error) as error:
             if is_trouble(error):
                 raise StoreUnavailable(f"{failure}: {words_of(error)}") from None
-            if not is_conflict(error) or number == TRIES - 1:
+            if not is_conflict(error) or (number == TRIES - 1 and not is_contention(error)):
                 raise
+            if number == TRIES - 1:
+                raise StoreUnavailable(f"{failure}: others keep getting in the way ({words_of(error)})") from None
         time.sleep(uniform(0, PAUSE * 2**number))  # noqa: S311 - a jitter, no secret
     raise AssertionError("the last try returns or raises")
 

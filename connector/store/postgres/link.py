@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import uniform
@@ -12,6 +10,8 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
+
+from connector.store.postgres.database import cut
 
 REST_FIRST, REST_LAST = 0.25, 5.0
 """Seconds between attempts to connect: at the first failure, and at most."""
@@ -50,14 +50,10 @@ class Link:
         return self._connection
 
     def cut(self) -> None:
-        """Ends the connection under whoever waits for an answer on it, who gets the driver's error; then it rests.
-
-        To cancel a call would not do: the driver asks the server to end it, and waits for a server that is silent.
-        """
+        """Ends the connection under whoever waits for an answer on it, who gets the driver's error; then it rests."""
         self._rest()
         if self._connection is not None and not self._connection.closed:
-            with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as same:
-                same.shutdown(socket.SHUT_RDWR)
+            cut(self._connection)
 
     def _rest(self) -> None:
         longest = min(REST_LAST, REST_FIRST * 2**self._failures)
