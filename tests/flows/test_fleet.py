@@ -53,7 +53,10 @@ def test_a_worker_that_is_killed_and_one_that_stands_still_are_followed(fleet):
 
 
 def kill_the_server(fleet, interviews):
-    """In the middle of intake and delivery; returns when everything is delivered."""
+    """In the middle of intake and delivery; returns when everything is delivered as it must be, and how many events
+    were acknowledged.
+    """
+    before = len(fleet.acknowledged)
     posting = fleet.posting(interviews)
     fleet.until(lambda: backlog(fleet, 5))
     fleet.server.kill()
@@ -61,19 +64,20 @@ def kill_the_server(fleet, interviews):
     posting.join()
     fleet.until(fleet.settled)
     fleet.assert_right()
+    return len(fleet.acknowledged) - before
 
 
 @pytest.mark.timeout(180)
 def test_the_server_is_killed_while_events_come_in_and_go_out(fleet):
     """Receivers refuse and live on, workers wait, and all goes on by itself."""
-    kill_the_server(fleet, range(200, 225))
+    assert kill_the_server(fleet, range(200, 225)) == 50
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 def test_the_server_is_killed_five_times(fleet):
     for number in range(1, 6):
-        kill_the_server(fleet, range(number * 1000, number * 1000 + 200))
+        assert kill_the_server(fleet, range(number * 1000, number * 1000 + 200)) == 400
 
 
 @pytest.mark.timeout(60)
