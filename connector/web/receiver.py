@@ -1,7 +1,8 @@
 """The receiver: checks, stores and acknowledges a webhook, and does nothing else.
 
-A bare ASGI function outside the framework's request pipeline: per request that pipeline costs more than all the
-work done here. It counts for itself, once per group.
+Outside the framework's request pipeline, which costs more per request than all the work done here: as a bare ASGI
+function for whatever comes, and in two halves for `connector.web.shortcut`, which most webhooks take. It counts for
+itself, once per group.
 """
 
 from __future__ import annotations
