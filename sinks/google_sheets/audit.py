@@ -11,7 +11,7 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.look import Look
 from sinks.google_sheets.notes import RowNote, TabNote, read_row_note, row_name
-from sinks.google_sheets.plan import Due
+from sinks.google_sheets.plan import Due, Wanted
 from sinks.google_sheets.repair import EMAIL, Repairs, Row, Sieve, find_repairs, rows_of, shown
 from sinks.google_sheets.replies import Columns
 from sinks.google_sheets.requests import Request
@@ -71,7 +71,7 @@ async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: D
     """
     there = seen.view.key_rows
     lost = {key: note for key, note in (await recall_rows(context, tab.lost)).items() if key not in there}
-    lost |= {each.key: each.note for each in due.absent if each.note is not None}
+    lost |= {each.key: _note_of(each) for each in due.absent}
     emails = {shown(EMAIL, (note.applied or {}).get(EMAIL)) for note in lost.values()} - {None}
     sieve = Sieve(tab.suspects, emails)
     if tab.suspects or emails:
@@ -85,6 +85,12 @@ async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: D
     found = frozenset(restore.key for restore in repairs.restores)
     suspects = frozenset() if repairs.is_clean else tab.suspects
     return repairs, replace(tab, suspects=suspects, lost=tab.lost & found)
+
+
+def _note_of(absent: Wanted) -> RowNote:
+    """What the row of an absent interview holds; if nobody knows, what is due comes nearest."""
+    note = absent.note or RowNote()
+    return note if note.applied else replace(note, applied=absent.cells)
 
 
 async def recall_rows(context: Context, keys: Collection[str]) -> dict[str, RowNote]:

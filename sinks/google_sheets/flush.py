@@ -156,7 +156,7 @@ class Flush:
             closed = settle.close_intent(intent, seen[intent.tab].view, self._context.now())
             self._ledger.apply(closed.applied)
             self._ledger.force(closed.force)
-            self._ledger.mark_deleted(closed.deleted, intent.tab)
+            self._ledger.inserted(closed.inserted, intent.tab)
             if closed.moved:
                 self._suspect(intent.tab, closed)
             if closed.pending:

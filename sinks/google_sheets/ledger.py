@@ -62,6 +62,7 @@ class Ledger:
         self._notes: dict[str, Note | None] = {}
         self._again: dict[str, timedelta] = {}
         self.hit: set[str] = set()
+        self._inserted: dict[str, str] = {}
         self.verification: Outcome = Delivered()
         self.intents = read_intents(batch.notes.get(INTENT))
         self.work = read_work(batch.notes.get(WORK))
@@ -178,11 +179,19 @@ class Ledger:
                 if isinstance(entry.outcome, Delivered):
                     self._again[key] = timedelta(0)
 
-    def mark_hit(self, notes: Mapping[str, RowNote]) -> None:
-        """Keeps that the rows which were `hit` are to be written in full. One that nothing is remembered of needs no
-        note: it is written in full if it is an interview's, and it may be nobody's.
+    def inserted(self, keys: Iterable[str], tab: str) -> None:
+        """New rows of a write whose outcome nobody wrote down were there: what is not there any more people took out,
+        or only its id.
         """
-        known = {key: notes[key] for key in self.hit if key in notes}
+        self._inserted |= dict.fromkeys(keys, tab)
+        self.force(keys)
+
+    def mark_hit(self, notes: Mapping[str, RowNote]) -> None:
+        """Keeps that the rows which were `hit` are to be written in full. One that nothing is remembered of, and that
+        was not `inserted`, needs no note: it is written in full if it is an interview's, and it may be nobody's.
+        """
+        bare = {key: RowNote(tab=tab) for key, tab in self._inserted.items()}
+        known = {key: note for key, note in {**bare, **notes}.items() if key in self.hit}
         forced = {row_name(key): replace(note, force=True, gone=False).encode() for key, note in known.items()}
         self._notes = {**forced, **self._notes}
         self.hit.clear()
@@ -207,15 +216,6 @@ class Ledger:
     def verify_in(self, delay: timedelta) -> None:
         """Asks for the call that verifies; the earliest counts."""
         self._again[VERIFY] = min(delay, self._again.get(VERIFY, delay))
-
-    def mark_deleted(self, keys: Iterable[str], tab: str) -> None:
-        """Their rows were written and are gone: people deleted them before this was known."""
-        for key in keys:
-            entry = self._entries.get(key)
-            if entry is None:
-                self._notes[row_name(key)] = RowNote(gone=True, tab=tab).encode()
-            else:
-                self._note(entry, replace(entry.note or RowNote(tab=tab), gone=True))
 
     def _settle(self, entry: Entry, outcome: Outcome, note: RowNote) -> None:
         entry.outcome = outcome

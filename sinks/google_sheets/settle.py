@@ -77,8 +77,8 @@ def _key_at(view: View, row: int) -> str:
 class Closed:
     """What a look at the sheet makes of an open intent.
 
-    `pending`: it has not landed and still may. `force`: rows to write again in full. `deleted`: new rows that landed
-    and are gone since. `applied` is what rows are known to hold by it. `suspects` and `undo` as for `Settled`;
+    `pending`: it has not landed and still may. `force`: rows to write again in full. `inserted`: new rows, whether they
+    are still there or not. `applied` is what rows are known to hold by it. `suspects` and `undo` as for `Settled`;
     `lost` is none: what stood there before is not known any more.
     """
 
@@ -86,7 +86,7 @@ class Closed:
     pending: bool = False
     moved: bool = False
     force: frozenset[str] = frozenset()
-    deleted: frozenset[str] = frozenset()
+    inserted: frozenset[str] = frozenset()
     suspects: frozenset[Suspect] = frozenset()
     undo: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
@@ -101,11 +101,10 @@ def close_intent(intent: Intent, view: View, now: int) -> Closed:
     if not intent.landed(view):
         young = now - intent.sent_at < LATEST
         return Closed(landed=False, pending=young and view.newest_guard < intent.guard.number)
-    there = view.key_rows
-    deleted = frozenset(key for key in intent.inserts if key not in there)
+    inserted = frozenset(intent.inserts)
     if digest(view.keys or ()) == intent.keys:
-        return Closed(landed=True, applied={aim.key: aim.cells for aim in intent.aims if aim.key})
+        return Closed(landed=True, inserted=inserted, applied={aim.key: aim.cells for aim in intent.aims if aim.key})
     at = {_key_at(view, aim.row) for aim in intent.aims} | {aim.key for aim in intent.aims}
     force = frozenset(key for key in at if is_text(key))
     suspects, undo = _cells(intent.aims), frozenset(intent.restores)
-    return Closed(landed=True, moved=True, force=force, deleted=deleted, suspects=suspects, undo=undo)
+    return Closed(landed=True, moved=True, force=force, inserted=inserted, suspects=suspects, undo=undo)

@@ -108,6 +108,19 @@ async def test_ids_spoilt_after_a_crash_cost_nobody_a_row_or_a_value(busy, spoil
     assert scores == dict.fromkeys([each.id for each in PEOPLE]) | {each.id: 4 for each in news}
 
 
+@pytest.mark.parametrize("spoilt", ["zzz", None, 17])
+async def test_a_new_row_whose_id_is_spoilt_before_anybody_knows_of_it_gets_it_back(busy, spoilt):
+    kept, new = dict(busy.context.notes), scored(person_of(7), 4)
+    await busy.deliver(new)
+    busy.context.notes = {**kept, "intent": busy.context.remembered[-1]["intent"]}
+    busy.person.edit(TAB, 7, busy.place("Interview ID"), spoilt)
+    await busy.restart()
+    await busy.settle(new)
+    assert right(busy, dict.fromkeys(range(1, 7)))
+    assert busy.records()[new.id]["Score"] == 4
+    assert len([row for row in busy.google.rows(busy.id, TAB) if any(row)]) == 8
+
+
 async def test_a_value_that_strayed_into_a_row_with_other_news_is_taken_out_with_them(busy):
     busy.google.before_write = once(lambda: busy.person.move_rows(TAB, 1, 2))
     await busy.deliver(scored(PEOPLE[0], 4))
