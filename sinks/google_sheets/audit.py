@@ -12,7 +12,7 @@ from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.look import Look
 from sinks.google_sheets.notes import RowNote, TabNote, read_row_note, row_name
 from sinks.google_sheets.plan import Due, Wanted
-from sinks.google_sheets.repair import EMAIL, Repairs, Row, Sieve, find_repairs, rows_of, shown
+from sinks.google_sheets.repair import Repairs, Row, Sieve, find_repairs, marks_of, rows_of
 from sinks.google_sheets.replies import Columns
 from sinks.google_sheets.requests import Request
 from sinks.table import KEY
@@ -72,9 +72,8 @@ async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: D
     there = seen.view.key_rows
     lost = {key: note for key, note in (await recall_rows(context, tab.lost)).items() if key not in there}
     lost |= {each.key: _note_of(each) for each in due.absent}
-    emails = {shown(EMAIL, (note.applied or {}).get(EMAIL)) for note in lost.values()} - {None}
-    sieve = Sieve(tab.suspects, emails)
-    if tab.suspects or emails:
+    sieve = Sieve(tab.suspects, marks_of(lost.values()))
+    if tab.suspects or sieve.marks:
         async for _, rows in owned_rows(calls, {"": seen}):
             sieve.sift(rows)
     known = await recall_rows(context, {row.key.strip() for row in [*sieve.strays, *sieve.orphans]} - {""})

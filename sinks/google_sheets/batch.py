@@ -125,11 +125,12 @@ def _key_requests(view: View, layout: Layout, part: Part) -> list[Request]:
     """Puts ids back, by what the cell shows where it shows something, and takes wrong ones out."""
     if not part.restores and not part.undo:
         return []
-    column, first = layout.at[KEY], view.header_row + 1
-    made = [requests.replace_key(view.sheet_id, column, first, key, "") for key in part.undo]
+    column, below = layout.at[KEY], (view.header_row + 1, None)
+    made = [requests.replace_key(view.sheet_id, column, below, key, "") for key in part.undo]
     for restore in part.restores:
-        if restore.by_content:
-            made.append(requests.replace_key(view.sheet_id, column, first, restore.shown, restore.key))
+        if restore.is_found:
+            rows = below if restore.alone else (restore.row, restore.row + 1)
+            made.append(requests.replace_key(view.sheet_id, column, rows, restore.shown, restore.key))
         else:
             cell = [requests.row_cells([requests.cell(restore.key, Kind.TEXT)])]
             made.append(requests.update_cells(view.sheet_id, restore.row, column, cell, link=False))

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sinks.google_sheets.likeness import WHO, best_pairs
 from sinks.google_sheets.notes import RowNote, Suspect
-from sinks.google_sheets.repair import EMAIL, LEAST_CELLS, LEAST_SHARE, Row, shown
+from sinks.google_sheets.repair import Row, shown, written_cells
 from sinks.table import CellValue
 
 
@@ -71,26 +72,20 @@ class Prints:
         return (row for row, key in self.suspicious.items() if key not in self.matched)
 
     def row_like(self, note: RowNote) -> int | None:
-        """The row without a known id that still carries the interview's e-mail and most of what was written there."""
-        applied = {name: shown(name, value) for name, value in (note.applied or {}).items()}
-        full = {name: hash(value) for name, value in applied.items() if value is not None and name in self.fields}
-        if EMAIL not in full:
-            return None
-        places = {self.fields.index(name): wanted for name, wanted in full.items()}
-        email = self.fields.index(EMAIL)
-        for found in self._free():
-            if found.cells[email] == full[EMAIL] and _alike(found, places):
-                return found.row
-        return None
+        """The row without a known id that most of all still holds what was written for the interview."""
+        hashes = {name: None if value is None else hash(value) for name, value in written_cells(note).items()}
+        who = [
+            (place, hashes[name])
+            for place, name in enumerate(self.fields)
+            if name in WHO and hashes.get(name) is not None
+        ]
+        near = [found for found in self._free() if any(found.cells[place] == value for place, value in who)]
+        rows = {found.row: dict(zip(self.fields, found.cells, strict=True)) for found in near}
+        return best_pairs({"": hashes}, rows).get("")
 
     def _free(self) -> Iterator[Print]:
         yield from self.without
         yield from (found for key, found in self.by_key.items() if key not in self.matched)
-
-
-def _alike(found: Print, places: Mapping[int, int]) -> bool:
-    same = sum(found.cells[place] == wanted for place, wanted in places.items())
-    return same >= LEAST_CELLS and same >= LEAST_SHARE * len(places)
 
 
 def differing(

@@ -245,15 +245,24 @@ class Ledger:
 
     def result(self, otherwise: Outcome) -> Result:
         """The answer to the dispatcher; `otherwise` for what is still open."""
-        outcomes = [self._outcome(delivery, otherwise) for delivery in self._deliveries]
         notes = self.new_notes()
-        if self.work.tabs:
+        outcomes = [self._outcome(delivery, otherwise) for delivery in self._deliveries]
+        if self.work.tabs and not self._repairs_wait(otherwise):
             self._again[REPAIR] = SOON
         if self.work.verify:
             self.verify_in(SOON)
         return Result(outcomes, notes, self._again)
 
     def _outcome(self, delivery: Delivery, otherwise: Outcome) -> Outcome:
-        if delivery.interview is None or delivery.interview.id != delivery.key:
-            return self.verification if delivery.key == VERIFY else Delivered()
-        return self._entries[row_key(delivery.key)].outcome or otherwise
+        if delivery.interview is not None and delivery.interview.id == delivery.key:
+            return self._entries[row_key(delivery.key)].outcome or otherwise
+        if delivery.key == VERIFY:
+            return self.verification
+        if delivery.key == REPAIR and isinstance(otherwise, RetryLater) and self.work.tabs:
+            return replace(otherwise, counts=False)  # it goes on until everything is repaired
+        return Delivered()
+
+    def _repairs_wait(self, otherwise: Outcome) -> bool:
+        """Whether the call for repairs is put off already, for as long as the whole flush is."""
+        called = any(delivery.key == REPAIR for delivery in self._deliveries)
+        return called and isinstance(otherwise, RetryLater)

@@ -87,16 +87,22 @@ class Change(NamedTuple):
 
 
 class Restore(NamedTuple):
-    """An id to be put back: the row it belongs to, and what its key cell shows now."""
+    """An id to be put back: the row it belongs to, and what its key cell shows now; `alone`: no other cell does."""
 
     row: int
     key: str
     shown: str
+    alone: bool = False
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the cell can be looked for by what it shows, so that no other id can be hit by mistake."""
+        return bool(self.shown) and not self.shown.startswith(NOT_TEXT)
 
     @property
     def by_content(self) -> bool:
-        """Whether the cell can be found by what it shows, so that no row can be hit by mistake."""
-        return bool(self.shown) and not self.shown.startswith(NOT_TEXT)
+        """Whether it is found wherever it is by then."""
+        return self.alone and self.is_found
 
 
 @dataclass(slots=True)

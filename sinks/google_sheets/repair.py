@@ -10,16 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sinks.google_sheets.columns import Layout
+from sinks.google_sheets.likeness import WHO, best_pairs
 from sinks.google_sheets.notes import RowNote, Suspect
 from sinks.google_sheets.plan import Change, Restore
 from sinks.google_sheets.reading import NOT_TEXT
 from sinks.google_sheets.replies import Columns
 from sinks.table import KEY, LINK_TEXT, SPECS, CellValue, Kind
 
-EMAIL = "candidate_email"
-LEAST_CELLS = 4
-LEAST_SHARE = 0.6
-"""A row is an interview's own when its e-mail fits, and of its other cells so many and this share."""
+NOTHING = frozenset((name, None) for name in WHO)
 
 
 def shown(name: str, value: CellValue) -> CellValue:
@@ -66,11 +64,11 @@ def _key_text(value: str | float) -> str:
 class Sieve:
     """Keeps of a tab's rows those that a repair may be about: rows with suspects, and rows that may be a lost one's.
 
-    `emails` are those of the lost. `copies` are rows whose id stands further up already.
+    `marks` are cells that tell who the lost are. `copies` are rows whose id stands further up already.
     """
 
     suspects: Collection[Suspect] = ()
-    emails: Collection[CellValue] = ()
+    marks: frozenset[tuple[str, CellValue]] = frozenset()
     strays: list[Row] = field(default_factory=list)
     orphans: list[Row] = field(default_factory=list)
     copies: set[int] = field(default_factory=set)
@@ -85,7 +83,7 @@ class Sieve:
                 self._ids.add(key)
             if suspects and not suspects.isdisjoint(Suspect(*cell) for cell in row.cells.items()):
                 self.strays.append(row)
-            if row.cells.get(EMAIL) in self.emails and row.cells.get(EMAIL) is not None:
+            if self.marks and not self.marks.isdisjoint(row.cells.items()):
                 self.orphans.append(row)
 
 
@@ -116,16 +114,25 @@ def find_repairs(
         note = notes.get(row.key.strip())
         if note is None or row.row not in sieve.copies:  # a copy is people's: only the first row is kept right
             _repair_stray(repairs, row, suspects, note)
-    free = [row for row in sieve.orphans if row.key.strip() not in notes]
-    for key, note in lost.items():
-        found = _row_of(note, free)
-        if found is None:
-            repairs.gone.add(key)
-        elif (at := _shown_at(found, keys)) is not None:
-            repairs.restores.append(Restore(found.row, key, at))
-            repairs.force |= {key} if _has_gaps(found, note) else set()
-            free.remove(found)
+    free = {row.row: row for row in sieve.orphans if row.key.strip() not in notes}
+    written = {key: written_cells(note) for key, note in lost.items()}
+    pairs = best_pairs(written, {row: found.cells for row, found in free.items()})
+    repairs.gone |= lost.keys() - pairs.keys()
+    for key, at in pairs.items():
+        if (restore := _restore(key, free[at], keys)) is not None:
+            repairs.restores.append(restore)
+            repairs.force |= {key} if _has_gaps(free[at], lost[key]) else set()
     return repairs
+
+
+def written_cells(note: RowNote) -> Mapping[str, CellValue]:
+    """What was last written to a row, as it compares."""
+    return {name: shown(name, value) for name, value in (note.applied or {}).items()}
+
+
+def marks_of(lost: Iterable[RowNote]) -> frozenset[tuple[str, CellValue]]:
+    """The cells that tell who they are."""
+    return frozenset(cell for note in lost for cell in written_cells(note).items() if cell[0] in WHO) - NOTHING
 
 
 def _has_gaps(found: Row, note: RowNote) -> bool:
@@ -146,27 +153,11 @@ def _repair_stray(repairs: Repairs, row: Row, suspects: Collection[Suspect], not
         repairs.force.add(row.key.strip())
 
 
-def _row_of(note: RowNote, rows: Sequence[Row]) -> Row | None:
-    """The row that still carries the interview's e-mail and most of what was written there."""
-    applied = {name: shown(name, value) for name, value in (note.applied or {}).items()}
-    for row in rows:
-        if applied.get(EMAIL) is None or applied[EMAIL] != row.cells.get(EMAIL):
-            continue
-        full = [name for name, value in applied.items() if value is not None and name in row.cells]
-        same = sum(applied[name] == row.cells[name] for name in full)
-        if same >= LEAST_CELLS and same >= LEAST_SHARE * len(full):
-            return row
-    return None
-
-
-def _shown_at(found: Row, keys: Sequence[str]) -> str | None:
-    """What the row's key cell shows, if the row still is where the write will expect it.
-
-    Something that is no text, or stands in more cells than this, cannot be looked for.
+def _restore(key: str, found: Row, keys: Sequence[str]) -> Restore | None:
+    """How the id is put back, if the row still is where the write will expect it. What is shown in several cells is
+    looked for in this one; something that is no text cannot be looked for.
     """
     at = keys[found.row] if found.row < len(keys) else ""
-    if at.startswith(NOT_TEXT):
-        return at
-    if at != found.key:
+    if at != found.key and not at.startswith(NOT_TEXT):
         return None
-    return at if sum(key == at for key in keys) == 1 else NOT_TEXT if at else ""
+    return Restore(found.row, key, at, alone=sum(other == at for other in keys) == 1)

@@ -198,9 +198,9 @@ def batch_body(requests: Sequence[Request], ranges: Sequence[str]) -> Mapping[st
     return {"requests": requests, "includeSpreadsheetInResponse": True, "responseRanges": ranges}
 
 
-def replace_key(sheet_id: int, column: int, first_row: int, found: str, replacement: str) -> Request:
-    """Gives the cells of a column that hold exactly this text another: by content, so it cannot hit a wrong row."""
-    area = _area(sheet_id, first_row, None, column, column + 1)
+def replace_key(sheet_id: int, column: int, rows: tuple[int, int | None], found: str, replacement: str) -> Request:
+    """Gives the cells of a column that hold exactly this text another: by content, so it hits no other text."""
+    area = _area(sheet_id, *rows, column, column + 1)
     exact = {"matchEntireCell": True, "matchCase": True}
     return {"findReplace": {"find": found, "replacement": replacement, **exact, "range": area}}
 

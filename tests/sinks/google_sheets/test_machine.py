@@ -19,7 +19,11 @@ from tests.emulators.faults import Fault, Kind
 from tests.sinks.google_sheets.conftest import TAB, TITLES, Desk, person_of
 
 PEOPLE = 14
-EMAILS = {person_of(number).text("candidate_email"): interview_id(number) for number in range(1, PEOPLE + 1)}
+OWNERS = {
+    person_of(number).text(name): interview_id(number)
+    for number in range(1, PEOPLE + 1)
+    for name in ("candidate_email", "external_id")
+}
 NAMES = ["Ada", "=1+1", "+34 600", "007", "Zoë 🙂", "'; DROP", "مريم", "a\tb", "-1", "Email", "x" * 200]
 FAULTS = [
     faults.REFUSE,
@@ -76,8 +80,8 @@ class People:
         return set(self.desk.google.column_tags(self.desk.id, self.title))
 
     def _some_row(self):
-        """A row below the header, its id, people's texts in it, and whose it is: by its id, and by its e-mail while a
-        repair may have put a wrong id there.
+        """A row below the header, its id, people's texts in it, and whose it is: by its id, and by who stands there
+        while a repair may have put a wrong id there.
         """
         rows, place = self.rows, self._key_place()
         if len(rows) < 2 or place is None:
@@ -85,7 +89,7 @@ class People:
         row = self.chance.randrange(1, len(rows))
         cells = rows[row]
         key = cells[place] if place < len(cells) else None
-        return row, key, {cell for cell in cells if cell in self.texts}, {key, *map(EMAILS.get, cells)} - {None}
+        return row, key, {cell for cell in cells if cell in self.texts}, {key, *map(OWNERS.get, cells)} - {None}
 
     def sort(self):
         self.person.sort(self.title, self.chance.randrange(3), descending=self.chance.random() < 0.5)

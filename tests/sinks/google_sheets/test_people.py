@@ -209,9 +209,30 @@ async def test_a_spoilt_id_is_put_back_where_the_rest_of_the_row_shows_whose_it_
 async def test_a_spoilt_id_in_a_row_that_shows_somebody_else_is_left_alone(busy, value):
     busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
     busy.person.edit(TAB, 2, busy.place("Email"), "somebody@example.com")
+    busy.person.edit(TAB, 2, busy.place("Candidate"), "Somebody Else")
     await busy.settle(scored(PEOPLE[1], 4))
     assert len(busy.rows()) == 7
     assert busy.column("Score") == [None] * 6
+
+
+@pytest.mark.parametrize("value", ["zzz", None, 17])
+async def test_a_spoilt_id_comes_back_to_a_row_with_a_corrected_address_too(busy, value):
+    busy.person.edit(TAB, 2, busy.place("Interview ID"), value)
+    busy.person.edit(TAB, 2, busy.place("Email"), "kramer@example.com")
+    await busy.settle(scored(PEOPLE[1], 4))
+    assert right(busy, {1: None, 2: 4, 3: None, 4: None, 5: None, 6: None})
+    assert busy.records()[PEOPLE[1].id]["Email"] == "kramer@example.com"
+
+
+async def test_one_wrong_id_in_several_rows_costs_nobody_an_id_when_rows_move(busy):
+    """It is looked for in its own row only, so that no other id can be there to be lost."""
+    for row in (1, 2):
+        busy.person.edit(TAB, row, busy.place("Interview ID"), "zzz")
+    busy.google.before_write = once(lambda: busy.person.move_rows(TAB, 1, 5))
+    await busy.deliver(scored(PEOPLE[0], 4), scored(PEOPLE[1], 4))
+    assert set(busy.column("Interview ID")) >= {interview_id(number) for number in range(3, 7)}
+    await busy.settle(scored(PEOPLE[0], 4), scored(PEOPLE[1], 4))
+    assert right(busy, {1: 4, 2: 4, 3: None, 4: None, 5: None, 6: None})
 
 
 async def test_notes_and_totals_below_stay_below(busy):
