@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.sink import Delivered, RetryLater, Stage, Wait
-from connector.testing import interview_id
+from connector.sink import Delivered, Delivery, RetryLater, Stage, Wait
+from connector.testing import interview_id, run_batch
 from sinks.google_sheets.calls import BURST, FULL_AGAIN, RATE
+from sinks.google_sheets.ledger import REPAIR, SOON
 from sinks.google_sheets.requests import column_letters
 from sinks.google_sheets.sink import GoogleSheetsSink
 from sinks.table import KEY, SPECS
 from sinks.table import Kind as CellKind
 from tests.emulators.faults import Fault, Kind
+from tests.emulators.google import once
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
 HOSTILE = ["=1+1", "+34 600 000 000", "-2", "@here", "00123", "1e5", "TRUE", "2025-01-01", "'quoted", "\t=1", "🙂" * 9]
@@ -75,6 +77,23 @@ async def test_a_repair_that_needs_more_reads_than_are_left_begins_again_with_a_
     assert result.outcomes == [RetryLater("no quota left", after=FULL_AGAIN, counts=False, lane=True)]
     desk.context.clock.advance(FULL_AGAIN)
     await desk.show(scored(person_of(1), 4))
+
+
+async def test_a_call_that_only_repairs_waits_for_quota_like_any_other(desk):
+    await desk.show(person_of(1), person_of(2))
+    desk.google.before_write = once(lambda: desk.person.sort(TAB, 0, descending=True))
+    result = await desk.deliver(scored(person_of(1), 4))
+    assert result.again[REPAIR] == SOON
+    desk.context.clock.advance(60)
+    [read] = {token for token in desk.context.taken if token.bucket.endswith(":read")}
+    for _ in range(BURST - 1):
+        await desk.context.take(read)
+    result = await run_batch(desk.sink, [Delivery(id="1", key=REPAIR, event=None, interview=None)], desk.context)
+    assert result.outcomes == [RetryLater("no quota left", after=FULL_AGAIN, counts=False, lane=True)]
+    assert REPAIR not in result.again
+    desk.context.clock.advance(FULL_AGAIN)
+    await desk.settle(scored(person_of(1), 4))
+    assert {key: row["Score"] for key, row in desk.records().items()} == {interview_id(1): 4, interview_id(2): None}
 
 
 async def test_quota_that_ends_in_the_middle_keeps_what_was_written(desk):
