@@ -15,6 +15,8 @@ from connector.store.store import Overloaded
 
 GROUP_LIMIT = 512
 """Most requests in one transaction."""
+GROUP_LEAST = 16
+"""So many are never parted."""
 GROUP_BYTES = 4 * 1024 * 1024
 """No request is added to a transaction whose bodies have this size already."""
 INTAKE_BYTES = 64 * 1024 * 1024
@@ -50,11 +52,11 @@ class Intake:
         self._bytes += len(body)
         return future
 
-    def next_group(self) -> list[Request]:
-        """Takes the requests that go into the next transaction."""
+    def next_group(self, limit: int = GROUP_LIMIT) -> list[Request]:
+        """Takes the requests that go into the next transaction, at most `limit`."""
         group: list[Request] = []
         size = 0
-        while self._requests and len(group) < GROUP_LIMIT and size < GROUP_BYTES:
+        while self._requests and len(group) < limit and size < GROUP_BYTES:
             request = self._requests.popleft()
             size += len(request.arrival.body)
             group.append(request)
@@ -67,6 +69,18 @@ class Intake:
         self._requests.clear()
         self._bytes = 0
         return taken
+
+
+def fair_share(waiting: int, answered: int) -> int:
+    """How many of those that wait go into the next transaction, when so many have just been answered.
+
+    About half of all there are, so that senders which wait for their answers form two groups: one is read and answered
+    while the other is committed. In one group they would wait for the disk all together, and nobody had anything to do.
+    When nobody was answered, nobody comes back while the others wait: all go.
+    """
+    if not answered:
+        return GROUP_LIMIT
+    return min(GROUP_LIMIT, max(GROUP_LEAST, (waiting + answered + 1) // 2))
 
 
 def resolve(requests: Iterable[Request], answers: Iterable[Answer]) -> None:

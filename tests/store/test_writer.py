@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
+from connector.store.intake import GROUP_LEAST, GROUP_LIMIT, fair_share
 from connector.store.plan import Answer
 from connector.store.sqlite import database, writer
 from connector.store.sqlite.ingest import Ingest
@@ -119,6 +120,37 @@ async def test_a_group_has_a_limit(bench_of):
         answers = [bench.offer(f"i{number}") for number in range(600)]
     await asyncio.gather(*answers)
     assert [len(plan.events) for plan in bench.plans] == [512, 88]
+
+
+async def test_those_that_wait_are_halved_for_those_that_come_back(bench_of):
+    """When a group has just been answered, the next takes half of all, so that disk and loop work by turns."""
+    bench = bench_of()
+    first = bench.offer("first")
+    answers = [bench.offer(f"i{number}") for number in range(63)]
+    await asyncio.gather(first, *answers)
+    assert [len(plan.events) for plan in bench.plans] == [1, 32, 31]
+
+
+@given(st.integers(0, 4096), st.integers(0, GROUP_LIMIT))
+def test_a_share_is_some_of_those_that_wait(waiting, answered):
+    """Never so few that senders who are few are parted, never more than a transaction holds, and all when nobody was
+    just answered.
+    """
+    share = fair_share(waiting, answered)
+    assert GROUP_LEAST <= share <= GROUP_LIMIT
+    assert share == GROUP_LIMIT or (answered and (2 * share >= waiting + answered or share == GROUP_LIMIT))
+
+
+@given(st.integers(2 * GROUP_LEAST, 2 * GROUP_LIMIT), st.data())
+def test_senders_that_wait_for_answers_form_two_halves(senders, data):
+    """However many are answered at first: after three transactions they take turns in two groups of a size."""
+    answered = data.draw(st.integers(1, min(senders, GROUP_LIMIT)))
+    groups = []
+    for _ in range(6):
+        waiting = max(1, senders - answered)  # when all were answered, the first one to come back begins
+        answered = min(waiting, fair_share(waiting, answered))
+        groups.append(answered)
+    assert all(abs(2 * group - senders) <= 1 for group in groups[3:])
 
 
 async def test_a_group_of_large_bodies_is_cut_by_size(bench_of):

@@ -18,6 +18,7 @@ from connector.hireflix.payload import Reading
 from connector.store.plan import Answer, Directory, GroupPlan
 from connector.store.schema import meta
 from connector.store.sqlite import database
+from connector.store.sqlite.checkpoint import Checkpointer
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer
 from connector.store.store import Load
@@ -74,7 +75,9 @@ class SqliteStore:
             connection.close()
             raise
         self.path = path
-        self._writer = Writer(connection, Ingest(directory), on_group, limit=intake)
+        self._checkpointer = Checkpointer(path, connection)
+        commits = self._checkpointer.committed
+        self._writer = Writer(connection, Ingest(directory), on_group, on_commit=commits, limit=intake)
         self._lanes = Reader(path, "store-lanes")
         self._looks = Reader(path, "store-looks")
 
@@ -107,8 +110,8 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finishes what waits and closes the file, whole without its log: the writer goes last."""
-        for reader in (self._lanes, self._looks):
-            await asyncio.to_thread(reader.close)
+        for helper in (self._lanes, self._looks, self._checkpointer):
+            await asyncio.to_thread(helper.close)
         await self._writer.close()
 
 

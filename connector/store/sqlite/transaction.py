@@ -52,6 +52,11 @@ class Transaction:
     may_be_split: bool = False
     """It failed while its requests were written, so that one of them may be to blame for all."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the bodies in it."""
+        return sum(len(request.arrival.body) for request in self.requests)
+
     def write(self, connection: sqlite3.Connection, ingest: Ingest) -> None:
         """Writes the requests; what fails is kept in `error`."""
         try:
