@@ -116,6 +116,13 @@ async def test_what_waits_is_one_group(receiver):
     assert receiver.writer.load.rate > 0
 
 
+async def test_those_that_wait_are_halved_for_those_that_come_back(receiver):
+    """When a group has just been answered, the next takes half of all, so that server and loop work by turns."""
+    await receiver.offer("first")
+    await asyncio.gather(*(receiver.offer(f"i{number}") for number in range(63)))
+    assert [len(plan.answers) for plan in receiver.plans] == [1, 32, 31]
+
+
 # --- what fails
 
 

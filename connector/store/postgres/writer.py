@@ -25,7 +25,7 @@ from psycopg import AsyncConnection
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store import intake
-from connector.store.intake import Intake, Request, resolve
+from connector.store.intake import Intake, Request, fair_share, resolve
 from connector.store.plan import Answer, Arrival, GroupPlan
 from connector.store.postgres.faults import is_overtaken, is_trouble, words_of
 from connector.store.postgres.ingest import Ingest
@@ -66,6 +66,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._intake = Intake(limit)
         self._wanted = asyncio.Event()
+        self._answered = 0
         self._closing = False
         self._task = asyncio.create_task(self._run(), name="store ingest")
 
@@ -94,7 +95,7 @@ class Writer:
             await self._wanted.wait()
             self._wanted.clear()
             while self._intake:
-                await self._write(self._intake.next_group())
+                await self._write(self._intake.next_group(fair_share(len(self._intake), self._answered)))
             if self._closing:
                 self._wanted.set()
 
@@ -105,6 +106,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             await self._failed(group, error)
             return
+        self._answered = len(group)
         self.load = self.load.with_group(len(group), self._loop.time())
         self._loop.call_soon(self._on_group, plan)  # whatever comes of it, the writer goes on
         resolve(group, plan.answers)
