@@ -16,6 +16,8 @@ def main() -> None:
     options = _options()
     if find_spec("googleapiclient") is None:  # its discovery document says what Google accepts
         sys.exit("The emulator needs the Python module googleapiclient, which `make test` installs.")
+    # A job in a shell's background inherits SIGINT ignored, and Python then raises nothing at one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with GoogleEmulator() as emulator:
         emulator.quotas.enabled = options.quotas
         emulator.latency = options.latency
