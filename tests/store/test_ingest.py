@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connector.hireflix.payload import read
 from connector.route import Route
 from connector.store.sqlite import database
 from connector.store.sqlite.ingest import Ingest
-from connector.store.sqlite.statements import sqlite_statements
+from connector.store.sqlite.statements import SIZES, portions, sqlite_statements
 from connector.testing import START
 from tests.store.explain import scans, steps_of
 from tests.store.kit import CREATE, FINISH, arrival, body, directory, rows
@@ -124,3 +126,26 @@ def test_a_group_is_looked_up_by_index(raw, name):
     steps = steps_of(raw, statement.sql, (json.dumps(["a", "b"]),))
     assert any(step.startswith("SEARCH") for step in steps)
     assert scans(steps) == []
+
+
+@given(st.integers(0, 5_000))
+def test_any_number_of_rows_is_written_by_few_statements(count):
+    """As many rows as there are, each of the smaller sizes once at most."""
+    sizes = list(portions(count))
+    assert sum(sizes) == count
+    assert set(sizes) <= set(SIZES)
+    assert len([size for size in sizes if size < max(SIZES)]) < len(SIZES)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 31, 32, 33, 63, 64, 100])
+def test_a_group_of_any_size_is_stored_whole_and_in_order(raw, path, count):
+    """Each event with its own body, each delivery with its own event, however they were put together."""
+    ids = [f"i{number:03}" for number in range(count)]
+    sent = [body(interview=id_) for id_ in ids]
+    of = directory(chat=False, sheet=True)
+    ingest(raw, *[arrival(raw_body) for raw_body in sent], of=of)
+    assert rows(path, "SELECT seq, body FROM event ORDER BY seq") == list(enumerate(sent, 1))
+    assert rows(path, "SELECT id, entered FROM interview ORDER BY id") == [(id_, "sheet") for id_ in ids]
+    assert rows(path, "SELECT event_seq, interview_id, sink FROM delivery ORDER BY id") == [
+        (number, id_, sink) for number, id_ in enumerate(ids, 1) for sink in ("chat", "sheet")
+    ]

@@ -22,6 +22,10 @@ EVERY = 4_000
 """Pages written between two checkpoints: one for each changed row, which is a little much, and those of the bodies."""
 LONG = 8_000
 """Pages in the log from which on it is to begin again."""
+AGAIN = 3
+"""Times that a long log is copied once more: the first of them also waits for the disk, some 30 ms, and what comes in
+such a time would hold the writer up for 10 ms.
+"""
 
 log = structlog.get_logger("connector.store")
 
@@ -62,7 +66,8 @@ class Checkpointer:
 
     def _copy(self) -> None:
         if checkpoint(self._raw) >= self._long:
-            checkpoint(self._raw)  # what came meanwhile, so that little is left for the writer
+            for _ in range(AGAIN):
+                checkpoint(self._raw)
             self._is_long = True
 
 

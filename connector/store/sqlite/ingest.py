@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from connector.store.plan import Arrival, Directory, GroupPlan, Stored, plan_group
-from connector.store.sqlite.statements import IngestStatements, sqlite_statements
+from connector.store.sqlite.statements import IngestStatements, MultiRow, portions, sqlite_statements
 
 _encode = msgspec.json.Encoder().encode
 
@@ -42,12 +43,17 @@ class Ingest:
         self._next = None
 
     def _put(self, connection: sqlite3.Connection, plan: GroupPlan) -> None:
-        if plan.events:
-            connection.executemany(self._statements.add_event.sql, plan.events)
-        if plan.interviews:
-            connection.executemany(self._statements.put_interview.sql, plan.interviews)
-        if plan.deliveries:
-            connection.executemany(self._statements.add_delivery.sql, plan.deliveries)
+        _write(connection, self._statements.add_events, plan.events)
+        _write(connection, self._statements.put_interviews, plan.interviews)
+        _write(connection, self._statements.add_deliveries, plan.deliveries)
+
+
+def _write(connection: sqlite3.Connection, statements: MultiRow, rows: Sequence[tuple[object, ...]]) -> None:
+    start = 0
+    for size in portions(len(rows)):
+        values = tuple(chain.from_iterable(rows[start : start + size]))
+        connection.execute(statements[size], values)
+        start += size
 
 
 def _rows(connection: sqlite3.Connection, sql: str, listed: Sequence[str]) -> list[tuple[Any, ...]]:

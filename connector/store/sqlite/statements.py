@@ -1,19 +1,28 @@
 """The statements of the receiver's path, built by SQLAlchemy, compiled once and run by the driver itself.
 
-Through SQLAlchemy an event would cost about 20 µs more, which is a third of all there is to spend.
+Through SQLAlchemy an event would cost about 20 µs more, which is a third of all there is to spend. Rows are written
+several at a time, because the driver gives the interpreter lock away and takes it back for each statement it steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Dialect, Table, bindparam, func, select
+from sqlalchemy import BindParameter, Dialect, bindparam, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.dml import ValuesBase
 
 from connector.store.columns import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
 from connector.store.schema import delivery, event, interview
+
+SIZES = (32, 16, 8, 4, 2, 1)
+"""How many rows a statement may write, so that few statements write any number of them and the driver keeps them all
+prepared.
+"""
+MultiRow = Mapping[int, str]
+"""SQL text by the number of rows it writes; its parameters are the columns of the first row, then of the second, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +44,16 @@ def compiled(statement: ClauseElement, dialect: Dialect) -> Compiled:
 class IngestStatements:
     """What one group of events needs: two reads, three writes.
 
-    A read takes one parameter, a JSON list. The parameters of a write are its columns, in the order named above.
+    A read takes one parameter, a JSON list. The columns of a write are in the order of `connector.store.columns`.
     """
 
     known: Compiled
     """Of identities; rows: identity, seq."""
     states: Compiled
     """Of interview ids; rows: id, state, version, entered."""
-    add_event: Compiled
-    put_interview: Compiled
-    add_delivery: Compiled
+    add_events: MultiRow
+    put_interviews: MultiRow
+    add_deliveries: MultiRow
 
 
 def sqlite_statements() -> IngestStatements:
@@ -53,29 +62,36 @@ def sqlite_statements() -> IngestStatements:
     listed = select(func.json_each(bindparam("list")).table_valued("value").c.value)
     known = select(event.c.identity, event.c.seq).where(event.c.identity.in_(listed))
     states = select(interview.c.id, interview.c.state, interview.c.version, interview.c.entered)
-    insert = sqlite.insert(interview).values(_parameters(INTERVIEW_COLUMNS))
-    put = insert.on_conflict_do_update(
+    put = sqlite.insert(interview)
+    put = put.on_conflict_do_update(
         index_elements=[interview.c.id],
-        set_={name: insert.excluded[name] for name in INTERVIEW_COLUMNS if name != "id"},
+        set_={name: put.excluded[name] for name in INTERVIEW_COLUMNS if name != "id"},
     )
     return IngestStatements(
         known=compiled(known, dialect),
         states=compiled(states.where(interview.c.id.in_(listed)), dialect),
-        add_event=_adding(event, EVENT_COLUMNS, dialect),
-        put_interview=_ordered(compiled(put, dialect), INTERVIEW_COLUMNS),
-        add_delivery=_adding(delivery, DELIVERY_COLUMNS, dialect),
+        add_events=_of_rows(event.insert(), EVENT_COLUMNS, dialect),
+        put_interviews=_of_rows(put, INTERVIEW_COLUMNS, dialect),
+        add_deliveries=_of_rows(delivery.insert(), DELIVERY_COLUMNS, dialect),
     )
 
 
-def _parameters(columns: Sequence[str]) -> dict[str, object]:
-    return {name: bindparam(name) for name in columns}
+def portions(count: int) -> Iterator[int]:
+    """Numbers of rows out of `SIZES`, as few as can be, that are so many together."""
+    for size in SIZES:
+        times, count = divmod(count, size)
+        yield from [size] * times
 
 
-def _adding(table: Table, columns: Sequence[str], dialect: Dialect) -> Compiled:
-    return _ordered(compiled(table.insert().values(_parameters(columns)), dialect), columns)
+def _of_rows(statement: ValuesBase, columns: Sequence[str], dialect: Dialect) -> MultiRow:
+    return {size: _of_size(statement, columns, size, dialect) for size in SIZES}
 
 
-def _ordered(statement: Compiled, columns: Sequence[str]) -> Compiled:
+def _of_size(statement: ValuesBase, columns: Sequence[str], size: int, dialect: Dialect) -> str:
+    rows: list[dict[str, BindParameter[object]]] = [
+        {column: bindparam(f"{column}_{row}") for column in columns} for row in range(size)
+    ]
+    result = compiled(statement.values(rows), dialect)
     # SQLAlchemy takes the order of the table's columns; the rows of a plan must be in the same
-    assert statement.names == tuple(columns)
-    return statement
+    assert result.names == tuple(f"{column}_{row}" for row in range(size) for column in columns)
+    return result.sql
