@@ -1,4 +1,8 @@
-"""The webhook: forwards each event as signed JSON, in the form of the Standard Webhooks specification 1.0.0."""
+"""The webhook: forwards each event as signed JSON, in the form of the Standard Webhooks specification 1.0.0.
+
+Signatures, headers, payload and the handling of status codes follow the specification
+(https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
+"""
 
 from __future__ import annotations
 
@@ -39,13 +43,16 @@ THROTTLED_SECONDS = 30.0
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
-_FIXES = {
-    401: "the destination asks for credentials: check the address and the secret",
-    403: "the destination forbids it: check the address, and that its firewall lets this machine in",
-    404: "nothing listens at that path: check the address",
-    407: "the proxy asks for credentials: set them in HTTPS_PROXY",
-    410: "the destination wants no more events: give a new address, or take this sink out",
+_HINTS = {
+    401: "check url and secret",
+    403: "check url and the destination's firewall",
+    404: "check url",
+    407: "set the proxy's credentials in HTTPS_PROXY",
 }
+"""What the operator can check when a status does not go away."""
+
+_OVERLOADED = frozenset({502, 503, 504})
+"""The destination cannot serve anything now: other deliveries would fail as well."""
 
 
 def signing_key(secret: str) -> bytes:
@@ -216,22 +223,35 @@ def _message_id(delivery_id: str) -> str:
 
 
 def read_answer(status: int, headers: httpx.Headers, now: int) -> Outcome:
-    """What a status means for the delivery; raises `SinkBroken` where a person must act. `now` is epoch ms."""
-    if httpx.codes.is_redirect(status):
-        raise SinkBroken(f"the destination redirects (status {status})", "set `url` to the address it redirects to")
-    reason = f"status {status}"
+    """The outcome of a delivery by the destination's status. `now` is epoch milliseconds.
+
+    Only a 2xx is a success. Every other status is retried until the retry window ends, at the time that `Retry-After`
+    asks for if there is one; redirects are not followed. Raises `SinkBroken` for 410: the destination wants no more
+    events (Standard Webhooks, Delivery success and failure).
+    """
+    if status == httpx.codes.GONE:
+        raise SinkBroken(
+            "the destination wants no more events (status 410)",
+            "set `url` to an address that takes events, or remove this sink",
+        )
+    after = retry_after(headers, now)
     match classify(status):
         case Answer.OK:
             return Delivered()
         case Answer.THROTTLED:
-            after = retry_after(headers, now)
-            return RetryLater(reason, after=THROTTLED_SECONDS if after is None else after, counts=False, lane=True)
-        case Answer.UNCLEAR:
-            return RetryLater(reason, after=retry_after(headers, now), unclear=True)
-        case Answer.DENIED:
-            raise SinkBroken(f"the destination answered with status {status}", _FIXES[status])
-        case Answer.REFUSED:
-            return Rejected(reason)
+            after = THROTTLED_SECONDS if after is None else after
+            return RetryLater(f"status {status}", after=after, counts=False, lane=True)
+        case Answer.UNCLEAR if not httpx.codes.is_redirect(status):
+            return RetryLater(f"status {status}", after=after, unclear=True, lane=status in _OVERLOADED)
+        case _:
+            return RetryLater(_refusal(status), after=after)
+
+
+def _refusal(status: int) -> str:
+    """The reason for a status that says: not applied. It names what the operator can check, where that is known."""
+    redirect = "redirects are not followed, set url to the new address" if httpx.codes.is_redirect(status) else ""
+    hint = redirect or _HINTS.get(status, "")
+    return f"status {status}: {hint}" if hint else f"status {status}"
 
 
 def _not_reached(error: httpx.TransportError) -> Outcome:

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from connector.sink import Delivered, Rejected, RetryLater, SinkBroken, Stage
+from connector.sink import Delivered, RetryLater, SinkBroken, Stage
 from connector.testing import START, make_delivery, make_event, make_interview, run_batch
 from tests.emulators.faults import APPLY_HANG, DROP, HANG, REFUSE, TRUNCATE
 from tests.sinks.webhook.certificate import self_signed
@@ -103,20 +103,37 @@ async def test_a_certificate_nobody_vouches_for_breaks_the_sink(context, make_si
     server.close()
 
 
-async def test_a_redirect_is_not_followed(receiver, context, make_sink):
+async def test_a_redirect_is_not_followed_and_retried(receiver, context, make_sink):
     sink = await make_sink(receiver.url)
     receiver.reply = Reply(308, {"Location": f"{receiver.url}/elsewhere"})
-    with pytest.raises(SinkBroken) as broken:
-        await run_batch(sink, [make_delivery()], context)
+    [outcome] = (await run_batch(sink, [make_delivery()], context)).outcomes
+    assert outcome == RetryLater("status 308: redirects are not followed, set url to the new address")
     assert len(receiver.requests) == 1
-    assert "url" in broken.value.fix
+
+
+async def test_a_refused_event_arrives_once_the_receiver_takes_it(receiver, context, make_sink):
+    sink = await make_sink(receiver.url)
+    receiver.reply = Reply(413, {"Retry-After": "7"})
+    [refused] = (await run_batch(sink, [make_delivery()], context)).outcomes
+    receiver.reply = Reply(200)
+    [taken] = (await run_batch(sink, [make_delivery()], context)).outcomes
+    assert [refused, taken] == [RetryLater("status 413", after=7), Delivered()]
+    first, second = receiver.requests
+    assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
+
+
+async def test_a_receiver_that_is_gone_pauses_the_sink(receiver, context, make_sink):
+    sink = await make_sink(receiver.url)
+    receiver.reply = Reply(410)
+    with pytest.raises(SinkBroken, match="410"):
+        await run_batch(sink, [make_delivery()], context)
 
 
 async def test_the_answer_of_a_receiver_is_kept_nowhere(receiver, context, make_sink):
     sink = await make_sink(receiver.url)
     receiver.reply = Reply(422, body="Wayne Knight is no valid name")
     [outcome] = (await run_batch(sink, [make_delivery()], context)).outcomes
-    assert outcome == Rejected("status 422")
+    assert outcome == RetryLater("status 422")
 
 
 async def test_an_endless_answer_costs_nothing(receiver, context, make_sink):
