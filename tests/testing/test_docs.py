@@ -17,7 +17,7 @@ SECTION = BLOCKS["config.example.toml"]
 OTHER_TESTS = (
     "tests/test_registry.py",
     "tests/test_layers.py",
-    "tests/config/test_example.py",
+    "tests/config",
     "tests/sinks/test_sinks_page.py",
 )
 """What looks at all sinks together."""
@@ -65,14 +65,16 @@ def test_the_example_can_be_configured(tree):
 
 
 def test_nothing_else_is_needed(tree, tmp_path):
-    """With the one file, the one test and the one section our own tests pass as before."""
+    """With the one file, the one test and the one section, where the guide puts them, our own tests pass unedited."""
     whole = tmp_path / "whole"
     shutil.copytree(tree, whole)
     shutil.copytree(ROOT / "tests", whole / "tests", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     shutil.copytree(ROOT / "docs", whole / "docs")
     shutil.copy(ROOT / "README.md", whole)
     example = (ROOT / "config.example.toml").read_text(encoding="utf-8")
-    (whole / "config.example.toml").write_text(example.replace("\n# --- Routes", f"\n{SECTION}\n# --- Routes"))
+    if SECTION not in example:  # an author who follows the guide in this checkout has put it there already
+        example = example.replace("\n# --- Routes", f"\n{SECTION}\n# --- Routes")
+    (whole / "config.example.toml").write_text(example, encoding="utf-8")
     done = run(whole, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-q", *OTHER_TESTS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mattermost" in run(whole, "-c", "from connector.registry import known_types; print(known_types())").stdout
