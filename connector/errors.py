@@ -61,8 +61,9 @@ class SinkBroken(ConnectorError):
     """The destination cannot be used until a person acts; the call was *not applied*.
 
     `reason` says what is wrong and `fix` what to do about it, both without secrets or personal data. The dispatcher
-    pauses the sink, keeps its queue, counts no attempt and probes every few minutes. With `until_person` there is no
-    probe: only `connector resume` goes on.
+    pauses the sink, keeps its queue, counts no attempt and probes every few minutes. When the destination worked in the
+    call before, the first refusal is confirmed by a second call some seconds later. With `until_person` the sink pauses
+    at once and there is no probe: only `connector resume` goes on.
     """
 
     def __init__(self, reason: str, fix: str, *, until_person: bool = False) -> None:

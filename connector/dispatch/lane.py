@@ -79,6 +79,10 @@ class Lane:
         self._caller = Caller(sink, shared.store, shared.clock, shared.meter, stays)
         self._caller.before = self._holding.require_time
         self._failures = 0
+        self._has_worked = False
+        """The destination worked in the last call that showed whether it does."""
+        self._doubt = NO_REST
+        """The destination refused a call; until the end of this a second refusal pauses the sink."""
         self._fence = -1
         """Of the lease that the failures were counted under."""
         self._rest = NO_REST
@@ -251,6 +255,7 @@ class Lane:
     async def _conclude(self, lease: Lease, look: Look, answer: Answer, started_at: int) -> None:
         """Settles one answer, then learns from it."""
         assert look.claim is not None
+        answer = self._confirmed(answer, look.claim)
         settlement = rules.settlement_of(look.claim, answer, started_at, self._clock.now(), self._shared.policy)
         failures = rules.failures_after(answer, self._failures)
         rest = Rest.of(settlement.ended_at, rules.rest_after(answer, failures))
@@ -268,6 +273,19 @@ class Lane:
         if settlement.dead:
             self._tell_dead([reason for _, reason in settlement.dead])
         self._shared.meter.settled(self.name, look.claim.works, answer, settlement)
+
+    def _confirmed(self, answer: Answer, claimed: Claim) -> Answer:
+        """The answer to settle: the first refusal of a destination that worked is only a reason to ask again."""
+        if isinstance(answer, SinkBroken):
+            now = self._clock.now()
+            is_first = rules.needs_confirmation(answer, has_worked=self._has_worked) and not self._doubt.holds(now)
+            self._has_worked, self._doubt = False, Rest.of(now, rules.DOUBT_SECONDS)
+            if is_first:
+                log.info("sink refused once, calling it again", sink=self.name, reason=answer.reason)
+                return rules.unconfirmed(answer, len(claimed.works))
+        elif rules.health_of(answer) is rules.Health.UP:
+            self._has_worked = True
+        return answer
 
     def _tell(self, answer: Answer, look: Look) -> None:
         """One alert for each reason that a destination is broken, and a word when it works again."""

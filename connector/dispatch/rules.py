@@ -17,6 +17,12 @@ from connector.store.settle import Again, Attempt, Retry, Settlement
 
 REASON_LENGTH = 100
 PROBE_SECONDS = 300.0
+CONFIRM_SECONDS = 5.0
+"""Seconds until a destination that worked is called once more, before its first refusal pauses the sink; a passing 403
+or 404 is gone by then.
+"""
+DOUBT_SECONDS = 60.0
+"""A second refusal within so many seconds pauses the sink, even if a call for another delivery worked in between."""
 ATTEMPTS_MIN = 10
 """So many attempts a delivery gets whatever its age: it may have waited for weeks in the queue of a paused sink."""
 
@@ -91,6 +97,19 @@ def settlement_of(claim: Claim, answer: Answer, started_at: int, ended_at: int, 
         settlement.notes = answer.notes
         settlement.again = _agains(claim, answer, ended_at)
     return settlement
+
+
+def needs_confirmation(answer: Answer, *, has_worked: bool) -> bool:
+    """Whether a second call must confirm that the destination is broken, because its last answer showed that it works.
+
+    A finding that only a person can clear up needs no confirmation: it is about the content of the destination.
+    """
+    return isinstance(answer, SinkBroken) and not answer.until_person and has_worked
+
+
+def unconfirmed(broken: SinkBroken, count: int) -> Result:
+    """The answer to settle instead: all of the batch is tried again after a short rest, and no attempt is counted."""
+    return Result([RetryLater(broken.reason, after=CONFIRM_SECONDS, counts=False, lane=True)] * count)
 
 
 def delivered_keys(claim: Claim, delivered: Iterable[tuple[int, str | None]]) -> list[str]:

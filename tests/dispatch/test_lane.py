@@ -458,6 +458,66 @@ async def test_a_broken_sink_probes_and_resumes_by_itself(rig_of):
     assert await rig.states() == [DELIVERED]
 
 
+@pytest.mark.parametrize("kind", [Scripted, State])
+async def test_one_passing_refusal_of_a_sink_that_worked_pauses_nothing(rig_of, kind):
+    """The delivery is called again some seconds later, and no attempt is counted."""
+    rig = await rig_of(kind())
+    rig.sinks[0].script = [all_of(Delivered()), raising(SinkBroken("status 404", "check the address"))]
+    for interview in ("i1", "i2"):
+        await rig.event(interview=interview)
+        await rig.lane.step()
+    assert (await rig.sink_row()).paused is None
+    assert (await rig.rows())[1].attempts == 0
+    assert await rig.lane.step() == rig.clock.now() + 5_000
+    rig.clock.advance(5)
+    await rig.lane.step()
+    assert await rig.states() == [DELIVERED, DELIVERED]
+    assert rig.meters.broke == []
+
+
+@pytest.mark.parametrize("kind", [Scripted, State])
+async def test_a_second_refusal_in_a_row_pauses_a_sink_that_worked(rig_of, kind):
+    """The refusal is confirmed, so a person is told."""
+    rig = await rig_of(kind())
+    broken = raising(SinkBroken("status 404", "check the address"))
+    rig.sinks[0].script = [all_of(Delivered()), broken, broken]
+    for interview in ("i1", "i2"):
+        await rig.event(interview=interview)
+        await rig.lane.step()
+    rig.clock.advance(5)
+    await rig.lane.step()
+    assert (await rig.sink_row()).paused == "broken"
+    assert [row.attempts for row in await rig.rows()] == [0, 0]
+    assert rig.meters.broke == ["scripted"]
+
+
+async def test_a_refusal_of_one_delivery_again_and_again_pauses_the_sink_while_others_pass(rig_of):
+    """Otherwise that delivery would be called every few seconds for ever, and nobody would be told."""
+    rig = await rig_of(One())
+    broken = raising(SinkBroken("status 404", "check the address"))
+    rig.sinks[0].script = [all_of(Delivered()), broken, all_of(Delivered()), broken]
+    for interview in ("i1", "i2"):
+        await rig.event("interview.create", interview)
+        await rig.lane.step()
+    await rig.event("interview.finish", "i3")
+    rig.clock.advance(5)
+    await rig.lane.step()
+    assert await rig.states() == [DELIVERED, PENDING, DELIVERED]
+    await rig.lane.step()
+    assert (await rig.sink_row()).paused == "broken"
+
+
+async def test_what_only_a_person_can_clear_up_pauses_a_sink_that_worked_at_once(rig_of):
+    """It is a finding about the content of the destination, which a second call would only repeat."""
+    rig = await rig_of()
+    wiped = raising(SinkBroken("the tab was wiped", "resume", until_person=True))
+    rig.sinks[0].script = [all_of(Delivered()), wiped]
+    for interview in ("i1", "i2"):
+        await rig.event(interview=interview)
+        await rig.lane.step()
+    assert (await rig.sink_row()).paused == "until_person"
+
+
 async def test_until_person_is_not_probed(rig_of):
     """Only a person resumes it."""
     rig = await rig_of()
