@@ -1,23 +1,31 @@
-# Two commands matter: `make run` and `make test`. The rest are for people who change the code.
+# Users need `make run` and `make test`. The other targets are for contributors (CONTRIBUTING.md).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# $(call install,FILES) installs locked requirements and shows progress
+install = echo "Installing $(1) into $(VENV)"; \
+	$(BIN)/pip install --progress-bar off --require-hashes $(addprefix -r ,$(1)) \
+	| awk -v total=$$(cat $(1) | grep -c '==') -v tty=$$(test -t 1 && echo 1 || echo 0) -f .ci/progress.awk
 
 .PHONY: install run test demo bench bench-quick lint types check package lock chaos soak clean
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.txt requirements-build.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r requirements-build.txt -r requirements.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(PYTHON) -m venv $(VENV)
+	@$(call install,requirements-build.txt requirements.txt)
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	@$(call install,requirements-dev.txt)
 	@touch $@
 
 run: install
