@@ -13,7 +13,9 @@ from tests.deploy.readers import DEPLOY, ROOT, stages
 SMALL = yaml.safe_load((DEPLOY / "compose.sqlite.yaml").read_text())["services"]["connector"]
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PAGES = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "README.md")] + sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "README.md")] + sorted(
+    (ROOT / "docs").rglob("*.md")
+)
 
 
 def test_the_small_compose_file_mounts_what_the_image_reads():
