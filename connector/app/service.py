@@ -57,7 +57,7 @@ class Service:
             config.routing(),
             Shared(self.store, self._opened.clock, metrics, name, policy),
             types={name: entry.type for name, entry in config.sinks.items()},
-            formerly={name: entry.formerly for name, entry in config.sinks.items() if entry.formerly},
+            formerly={name: entry.renamed_from for name, entry in config.sinks.items() if entry.renamed_from},
             hint=None if self._fleet is None else self._fleet.hint,
         )
         if self._fleet is not None:

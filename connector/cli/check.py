@@ -1,8 +1,8 @@
-"""Says whether the configuration can be used, and with `--online` whether every destination can."""
+"""Checks the configuration, the store and every sink; with `--online` also every destination."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,116 +11,81 @@ from connector.cli import options as o
 from connector.cli.errors import BAD_USAGE, FAILED
 
 if TYPE_CHECKING:
-    from connector.config import Config
+    from connector.config import Config, SinkEntry
     from connector.sink import Finding
 
 OnlineOption = Annotated[bool, typer.Option("--online", help="Also ask every destination; nothing is written there.")]
 
 
 def check(config: o.ConfigOption = None, online: OnlineOption = False) -> None:
-    """Check the configuration; tell all problems at once.
+    """Check the configuration, the store and every sink.
 
-    Warns of what is legal but odd, and looks at the files that sinks need. With --online every destination is asked
-    instead. A sink with a problem exits with 1.
+    Prints all problems at once, and a warning for a setting that is valid but probably a mistake. Sinks that no route
+    names are checked too. With --online every destination is asked instead of the files on this machine. Exits with 1
+    when there is a problem.
     """
+    from connector.cli.store_check import StoreCheck, check_store
     from connector.config import load
+    from connector.errors import UsageError
 
     settings = load(config)
     print("ok       ", "the embedded default" if settings.path is None else settings.path)
-    servable = _tell_place(settings)
-    good = _tell_sinks(settings, look=not online)
-    seen = _positions(settings, online=online) if servable else []
-    _tell_warnings(settings, seen or [])
-    if not servable:
-        raise typer.Exit(BAD_USAGE)
-    if online:
-        good = _ask(settings)
-    if not good or seen is None:
-        raise typer.Exit(FAILED)
-
-
-def _tell_place(settings: Config) -> bool:
-    """Says where the store lies; whether this installation can use one there."""
-    from connector.cli.opened import shown_place
-    from connector.cli.terminal import safe
-    from connector.errors import UsageError
-
+    entries = [*settings.sinks.values(), *settings.unrouted.values()]
     try:
-        place = shown_place(settings)
-    except UsageError as error:
+        store = check_store(settings, online=online)
+    except UsageError as error:  # a library is missing: nothing can run here, but the sinks are checked all the same
         print("problem  ", error)
-        return False
-    print("ok       ", safe(f"store: {place}"))
-    return True
+        store, exit_code = StoreCheck(()), BAD_USAGE
+    else:
+        exit_code = 0 if print_findings("store", store.findings) else FAILED
+    good = [_check_sink(entry, offline=not online) for entry in entries]
+    _print_warnings(settings, store.positions)
+    if online:
+        good.append(_ask(entries))
+    raise typer.Exit(exit_code or (0 if all(good) else FAILED))
 
 
-def _positions(settings: Config, *, online: bool) -> Sequence[tuple[str, str]] | None:
-    """The positions that the store has seen; none while there is no store. `None`, and told, when it cannot be read.
-
-    A store on a server is one of those that only `--online` asks.
-    """
-    from connector.cli.opened import has_store, looking
-    from connector.errors import StoreError
-    from connector.store.views import positions
-
-    on_server = settings.store.file is None
-    if on_server and not online:
-        return []
-    try:
-        if not on_server and not has_store(settings):
-            return []
-        with looking(settings) as connection:
-            return positions(connection)
-    except StoreError as error:
-        if not on_server:
-            raise
-        print("problem   store:", error)
-        return None
-
-
-def _tell_sinks(settings: Config, *, look: bool) -> bool:
-    """Says which sinks there are, and with `look` what is wrong with them; whether there was no problem."""
-    from connector.cli.banner import place_of
-    from connector.cli.online import looked_at
+def print_findings(name: str, findings: Iterable[Finding]) -> bool:
+    """Prints findings with what to do about them. Returns whether none of them is a problem."""
     from connector.cli.terminal import safe
 
     good = True
-    for entry in settings.sinks.values():
-        findings = looked_at(entry.cls(entry.name, entry.config)) if look else ()
-        if all(finding.level == "ok" for finding in findings):
-            print("ok       ", safe(f"sinks.{entry.name}: {entry.type}, {place_of(entry)}"))
-        good &= _tell(f"sinks.{entry.name}", findings)
-    return good
-
-
-def _tell(name: str, findings: Sequence[Finding]) -> bool:
-    """Prints findings; whether there was no problem."""
-    from connector.cli.terminal import safe
-
     for finding in findings:
+        good &= finding.level != "problem"
         print(f"{finding.level:<9}", safe(f"{name}: {finding.message}"))
         if finding.fix:
             print("          →", safe(finding.fix))
-    return all(finding.level != "problem" for finding in findings)
+    return good
 
 
-def _tell_warnings(settings: Config, seen: Sequence[tuple[str, str]]) -> None:
+def _check_sink(entry: SinkEntry, *, offline: bool) -> bool:
+    """Prints where a sink writes, and with `offline` what it finds on this machine. Returns whether it is usable."""
+    from connector.cli.banner import place_of
+    from connector.cli.online import offline_findings
+    from connector.cli.terminal import safe
+
+    findings = offline_findings(entry.cls(entry.name, entry.config)) if offline else ()
+    if all(finding.level == "ok" for finding in findings):
+        print("ok       ", safe(f"sinks.{entry.name}: {entry.type}, {place_of(entry)}"))
+    return print_findings(f"sinks.{entry.name}", findings)
+
+
+def _print_warnings(settings: Config, positions: Sequence[tuple[str, str]]) -> None:
     from connector.cli.terminal import safe
     from connector.config import position_warnings
 
-    for warning in (*settings.warnings, *position_warnings(settings, seen)):
+    for warning in (*settings.warnings, *position_warnings(settings, positions)):
         print("warning  ", safe(f"{warning.place}: {warning.message}"))
         if warning.hint:
             print("          →", safe(warning.hint))
 
 
-def _ask(settings: Config) -> bool:
-    """Asks every destination; whether there was no problem."""
+def _ask(entries: Sequence[SinkEntry]) -> bool:
+    """Asks every destination. Returns whether there is no problem."""
     import asyncio
 
-    from connector.cli.online import findings_of
+    from connector.cli.online import online_findings
 
-    good = True
-    for name, findings in asyncio.run(findings_of(settings)):
-        good &= _tell(name, findings)
-    return good
+    answers = asyncio.run(online_findings([entry.cls(entry.name, entry.config) for entry in entries]))
+    good = [print_findings(entry.name, found) for entry, found in zip(entries, answers, strict=True)]
+    return all(good)

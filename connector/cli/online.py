@@ -1,4 +1,4 @@
-"""Asks every sink what it can tell: of what lies on this machine, or of its destination."""
+"""Checks sinks: offline by what is on this machine, online by asking their destinations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from connector.config import Config
 from connector.errors import SinkBroken
 from connector.logs import place_of
 from connector.sink import Finding, Sink
@@ -15,18 +14,16 @@ from connector.sink import Finding, Sink
 CLOSE_SECONDS = 10.0
 
 
-async def findings_of(settings: Config) -> list[tuple[str, Sequence[Finding]]]:
-    """The findings of every sink, in configured order; all are asked at once. Never raises for an answer."""
-    sinks = [entry.cls(entry.name, entry.config) for entry in settings.sinks.values()]
-    found = await asyncio.gather(*(_findings(sink) for sink in sinks))
-    return [(sink.name, findings) for sink, findings in zip(sinks, found, strict=True)]
+async def online_findings(sinks: Sequence[Sink[Any]]) -> list[Sequence[Finding]]:
+    """The findings of every sink about its destination, in order; all are asked at once. Never raises for an answer."""
+    return await asyncio.gather(*(_findings(sink) for sink in sinks))
 
 
-def looked_at(sink: Sink[Any]) -> Sequence[Finding]:
-    """What a sink tells without the network. Never raises."""
+def offline_findings(sink: Sink[Any]) -> Sequence[Finding]:
+    """What a sink finds without the network. Never raises."""
     try:
         return sink.look()
-    except Exception as error:  # noqa: BLE001 - a sink of anybody's; the others are asked all the same
+    except Exception as error:  # noqa: BLE001 - a sink of any author; the other sinks are still checked
         return [_failed(error)]
 
 

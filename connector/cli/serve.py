@@ -1,7 +1,9 @@
-"""Runs the service and says where everything is."""
+"""Runs the service and prints where everything is."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,8 +49,21 @@ def _run(settings: Config, role: Role, *, new_secret: bool) -> None:
     logs.set_up(settings.logs.format, settings.logs.level)
     warn(settings)
 
-    async def tell(base: str) -> None:
+    async def on_started(base: str) -> None:
         print(banner(settings, base, role, new_secret=new_secret), flush=True)
+        if role.works:
+            await asyncio.to_thread(_print_sink_findings, settings)
         app.spare_the_collector()
 
-    app.run(lambda: app.serve(settings, secrets_of(settings), tell, role=role))
+    app.run(lambda: app.serve(settings, secrets_of(settings), on_started, role=role))
+
+
+def _print_sink_findings(settings: Config) -> None:
+    """Prints what `connector check` would find about the sinks that run, without what is in order."""
+    from connector.cli.check import print_findings
+    from connector.cli.online import offline_findings
+
+    for entry in settings.sinks.values():
+        findings = offline_findings(entry.cls(entry.name, entry.config))
+        print_findings(f"sinks.{entry.name}", [finding for finding in findings if finding.level != "ok"])
+    sys.stdout.flush()

@@ -15,18 +15,18 @@ from connector.route import Routes
 _ID = re.compile(r"[0-9a-f]{24}")
 
 
-def warnings_for(config: Config, unreached: Sequence[str]) -> Iterator[Problem]:
-    """Everything odd about a configuration; `unreached` are the sinks that no route names."""
+def warnings_for(config: Config) -> Iterator[Problem]:
+    """Everything that is valid but probably a mistake."""
     if config.hireflix.allow_unsigned:
         yield Problem(
             "hireflix.allow_unsigned",
             "webhooks without a signature are accepted: whoever knows the address can make up interviews",
             "set webhook_secrets, and allow_unsigned = false",
         )
-    if not config.sinks:
+    if not config.sinks and not config.unrouted:
         yield Problem("sinks", "no sink is configured: events are stored and go nowhere", "add a [sinks.NAME]")
-    for name in unreached:
-        yield Problem(f"sinks.{name}", "no route leads to this sink: it is not started", "name it in a route")
+    for name in config.unrouted:
+        yield Problem(f"sinks.{name}", "no route names this sink: it is not started", "name it in a route")
     yield from _same_target(list(config.sinks.values()))
     yield from _routes(config)
 

@@ -13,7 +13,7 @@ from connector.config.layers import Layers, Tree
 from connector.config.lint import warnings_for
 from connector.config.model import Config, HireflixSettings, Settings, SinkEntry
 from connector.config.problems import as_problem, problems_of
-from connector.config.routes import as_route, otherwise_to_state, reached, unknown_sinks
+from connector.config.routes import as_route, otherwise_to_state, routed_sinks, unknown_sinks
 from connector.config.sinks import NO_LIST, SinkReader, decode, tables
 from connector.errors import ConfigError, Problem
 from connector.secretsfile import WEBHOOK_SECRET, read_secret
@@ -50,14 +50,13 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, cwd
     layers = _read(place, environ)
     settings = _settings(layers, place.folder)
     sinks: dict[str, SinkEntry] = {}
-    unreached: list[str] = []
     if not layers.broken:
         _check_secret(layers, place)
-        sinks, unreached = _sinks(settings, layers, place)
+        sinks = _sinks(settings, layers, place)
     if layers.problems or settings is None:
         raise ConfigError(_one_per_place(layers.problems))
     config = _config(settings, sinks, place)
-    return replace(config, warnings=tuple(warnings_for(config, unreached)))
+    return replace(config, warnings=tuple(warnings_for(config)))
 
 
 def _one_per_place(problems: Iterable[Problem]) -> list[Problem]:
@@ -118,19 +117,19 @@ def _settings(layers: Layers, folder: Path) -> Settings | None:
         layers.tree = tree
 
 
-def _sinks(settings: Settings | None, layers: Layers, place: _Place) -> tuple[dict[str, SinkEntry], list[str]]:
-    """The second pass: the sinks that a route reaches, the names of the others, what must hold between the parts."""
+def _sinks(settings: Settings | None, layers: Layers, place: _Place) -> dict[str, SinkEntry]:
+    """The second pass: every sink, routed or not, and what must hold between routes and sinks."""
     reader = SinkReader(layers, place.folder, settings.timezone if settings else "UTC", layers.problems)
     reader.check_names()
     names = list(tables(layers.tree))
-    active = reached(layers.tree, names)
-    sinks = reader.read(active)
+    sinks = reader.read(names)
     wrong = [*unknown_sinks(layers.tree, names), *otherwise_to_state(settings.routes if settings else (), sinks)]
     layers.problems += [as_problem(layers, keys, message, hint) for keys, message, hint in wrong]
-    return sinks, [name for name in names if name not in active]
+    return sinks
 
 
 def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place) -> Config:
+    routed = routed_sinks(settings.routes, sinks)
     return Config(
         timezone=settings.timezone,
         server=settings.server,
@@ -139,7 +138,8 @@ def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place) -> C
         dashboard=settings.dashboard,
         delivery=settings.delivery,
         logs=settings.logs,
-        sinks=sinks,
+        sinks={name: entry for name, entry in sinks.items() if name in routed},
+        unrouted={name: entry for name, entry in sinks.items() if name not in routed},
         routes=tuple(as_route(route) for route in settings.routes),
         folder=place.folder,
         path=place.file,

@@ -107,18 +107,19 @@ class Settings(Section):
 
 @dataclass(frozen=True, slots=True)
 class SinkEntry:
-    """One sink that a route reaches. `formerly` is the name whose queue and notes it takes over."""
+    """One configured sink. `renamed_from` is the name whose queue and notes it takes over."""
 
     name: str
     type: str
     cls: SinkClass
     config: SinkConfig
-    formerly: str | None = None
+    renamed_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that is configured. `sinks` keeps the order of the file and holds only what a route reaches.
+    """Everything that is configured. `sinks` are those that run, in the order of the file; `unrouted` the others, which
+    no route names.
 
     `path` is the config file; without one `embedded` is true and the embedded default runs. `folder` is what relative
     paths count from. `warnings` tell what is legal but odd.
@@ -132,6 +133,7 @@ class Config:
     delivery: DeliverySettings
     logs: LogSettings
     sinks: Mapping[str, SinkEntry]
+    unrouted: Mapping[str, SinkEntry]
     routes: tuple[Route, ...]
     folder: Path
     path: Path | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from connector.config.layers import Keys
@@ -11,14 +11,9 @@ from connector.config.problems import did_you_mean
 from connector.route import Route
 
 
-def reached(tree: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """The sinks that some route names, in order; without any route all of them."""
-    routes = tree.get("routes")
-    if not isinstance(routes, list) or not routes:
-        return list(names)
-    listed = [route.get("sinks") for route in routes if isinstance(route, dict)]
-    named = {name for sinks in listed if isinstance(sinks, list) for name in sinks if isinstance(name, str)}
-    return [name for name in names if name in named]
+def routed_sinks(routes: Sequence[RouteSettings], names: Iterable[str]) -> set[str]:
+    """The sinks that a route names; all of them when there is no route."""
+    return {name for route in routes for name in route.sinks} if routes else set(names)
 
 
 def unknown_sinks(tree: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[Keys, str, str]]:

@@ -19,7 +19,7 @@ from connector.registry import SinkClass, known_types, load_sink_class
 from connector.sink import SinkConfig
 
 NO_LIST = "must be a JSON list", 'such as ["a", "b"]'
-_OURS = ("type", "formerly")
+_OURS = ("type", "renamed_from")
 
 
 @dataclass(slots=True)
@@ -43,15 +43,15 @@ class SinkReader:
                 self._add(("sinks", name), "no such name is possible", "use a-z, 0-9 and single _, first a letter")
             if not isinstance(table.get("type"), str):
                 self._no_type(name, table)
-            self._check_formerly(name, table)
+            self._check_renamed_from(name, table)
         for kind in table_at(self.layers.tree, ("defaults",)) or {}:
             if kind not in known_types():
                 self._add(("defaults", kind), "no such type of sink", did_you_mean(kind, list(known_types())))
 
-    def _check_formerly(self, name: str, table: Tree) -> None:
-        old = table.get("formerly")
-        others = [other.get("formerly") for key, other in self._tables().items() if key != name]
-        keys = ("sinks", name, "formerly")
+    def _check_renamed_from(self, name: str, table: Tree) -> None:
+        old = table.get("renamed_from")
+        others = [other.get("renamed_from") for key, other in self._tables().items() if key != name]
+        keys = ("sinks", name, "renamed_from")
         if old is None:
             return
         if not isinstance(old, str) or not SINK_NAME.fullmatch(old):
@@ -67,7 +67,7 @@ class SinkReader:
             return None
         cls = self._class(name, kind)
         config = self._config(name, kind, cls) if cls else None
-        return SinkEntry(name, kind, cls, config, table.get("formerly")) if cls and config else None
+        return SinkEntry(name, kind, cls, config, table.get("renamed_from")) if cls and config else None
 
     def _no_type(self, name: str, table: Tree) -> None:
         """A misspelt variable makes a table without a type: say that, not what would have to be added to it."""

@@ -1,6 +1,8 @@
 """`check`: what is wrong, what is odd, and with --online what each destination says."""
 
+import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -219,3 +221,89 @@ def test_a_problem_is_told_with_its_fix_and_fails(run, with_sinks, friends, kind
     assert "ok        kind: may write" in result.stdout
     assert "personal@example.com" not in result.output
     assert sorted(friends()) == sorted(f"{act} {name}" for act in ("open", "close") for name in (kind, "kind"))
+
+
+def store_at(config, url):
+    """The same configuration with another store."""
+    config.write_text(config.read_text().replace('url = "sqlite:///connector.db"', f'url = "{url}"'))
+
+
+def test_a_sink_that_no_route_names_is_checked_as_well(run, config, friends):
+    config.write_text(config.read_text() + '\n[sinks.idle]\ntype = "torn"\n[sinks.spare]\ntype = "kind"\n')
+    result = run("check")
+    assert result.exit_code == 1
+    assert "problem   sinks.idle: the key is torn" in result.stdout
+    assert "ok        sinks.spare: kind, spare" in result.stdout
+    assert "warning   sinks.idle: no route names this sink: it is not started" in result.stdout
+
+
+def test_a_store_that_does_not_exist_yet_is_fine(run, config):
+    assert f"ok        store: {config.parent / 'connector.db'}, created by the first" in run("check").stdout
+
+
+def test_a_store_of_this_version_is_fine(run, world, config):
+    assert f"ok        store: {config.parent / 'connector.db'}\n" in run("check").stdout
+
+
+def test_the_folder_of_the_store_must_be_writable(run, config):
+    """/proc refuses files even of root."""
+    store_at(config, "sqlite:////proc/connector/data.db")
+    result = run("check")
+    assert result.exit_code == 1
+    assert "problem   store: the folder /proc is not writable (" in result.stdout
+    assert "→ give the user that runs the connector write permission, or change [store] url" in result.stdout
+
+
+def test_a_file_where_the_folder_of_the_store_should_be_is_named(run, config):
+    store_at(config, "sqlite:///config.toml/data.db")
+    result = run("check")
+    assert result.exit_code == 1
+    assert f"problem   store: the folder {config} is not writable (Not a directory)" in result.stdout
+
+
+def test_a_store_that_is_a_folder_is_named(run, config):
+    (config.parent / "connector.db").mkdir()
+    result = run("check")
+    assert result.exit_code == 1
+    assert f"problem   store: {config.parent / 'connector.db'} is a folder" in result.stdout
+
+
+def test_a_store_that_is_not_a_database_is_named_and_kept(run, config):
+    file = config.parent / "connector.db"
+    file.write_text("Dear diary, " * 1000)
+    result = run("check")
+    assert result.exit_code == 1
+    assert "cannot be opened: file is not a database (name another file); see [store] url" in result.stdout
+    assert "ok        sinks.chat" in result.stdout
+    assert file.read_text() == "Dear diary, " * 1000
+
+
+def test_a_database_of_another_program_is_named(run, config):
+    with closing(sqlite3.connect(config.parent / "connector.db")) as connection:
+        connection.execute("CREATE TABLE recipe (title TEXT)")
+    result = run("check")
+    assert result.exit_code == 1
+    assert "problem   store: the file is a database of something else" in result.stdout
+
+
+def stamp(config, revision):
+    """Marks the store as one of another version."""
+    with closing(sqlite3.connect(config.parent / "connector.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+
+
+def test_the_store_of_an_older_version_is_a_warning_because_serve_updates_it(run, world, config):
+    world.close()
+    stamp(config, "0000")
+    result = run("check")
+    assert result.exit_code == 0
+    assert f"warning   store: {config.parent / 'connector.db'} has schema 0000" in result.stdout
+    assert "→ the next `connector serve` copies the file and updates it" in result.stdout
+
+
+def test_the_store_of_a_newer_version_is_a_problem(run, world, config):
+    world.close()
+    stamp(config, "9999")
+    result = run("check")
+    assert result.exit_code == 1
+    assert "problem   store: the store's schema is 9999" in result.stdout

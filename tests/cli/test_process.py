@@ -56,6 +56,17 @@ def test_it_prints_where_everything_is(service):
     assert "hfx_test_secret" not in said
 
 
+def test_what_is_wrong_with_a_sink_is_printed_under_the_banner(tmp_path):
+    """As `connector check` prints it; the service runs and delivers to the other sinks."""
+    sheet = '[sinks.board]\ntype = "google_sheets"\nspreadsheet = "1AbC"\ncredentials_file = "key.json"\n'
+    with Service(tmp_path, TOML + sheet) as running:
+        running.until(lambda: any("problem   sinks.board" in line for line in running.output))
+    said = "\n".join(running.output)
+    assert "problem   sinks.board: the file key.json cannot be read (No such file or directory)\n          → " in said
+    assert said.index("Try it") < said.index("problem   sinks.board")
+    assert "sinks.chat" not in said
+
+
 def test_the_command_it_prints_works_as_it_is(service):
     """Whoever pastes it sees a message, and a row in the workbook."""
     line = next(line for line in service.output if line.strip().startswith("Try it"))

@@ -20,7 +20,7 @@ KEYS = sorted(
         "pigeon",
         "out",
         "type",
-        "formerly",
+        "renamed_from",
         "other",
         "No!",
     }

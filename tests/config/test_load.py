@@ -91,8 +91,8 @@ def test_a_sink_has_the_time_zone_of_the_whole_unless_it_says_otherwise(folder):
 
 
 def test_sinks_keep_their_order_name_type_and_former_name(folder):
-    config = folder.load('[sinks.zeta]\ntype = "console"\nformerly = "omega"\n[sinks.alpha]\ntype = "pigeon"')
-    found = [(entry.name, entry.type, entry.cls.__name__, entry.formerly) for entry in config.sinks.values()]
+    config = folder.load('[sinks.zeta]\ntype = "console"\nrenamed_from = "omega"\n[sinks.alpha]\ntype = "pigeon"')
+    found = [(entry.name, entry.type, entry.cls.__name__, entry.renamed_from) for entry in config.sinks.values()]
     assert found == [("zeta", "console", "Console", "omega"), ("alpha", "pigeon", "Pigeon", None)]
 
 
@@ -122,11 +122,10 @@ def test_routes_are_read_whole(folder):
     )
 
 
-def test_a_sink_that_no_route_reaches_is_neither_loaded_nor_checked(folder):
-    config = folder.load(
-        '[sinks.a]\ntype = "console"\n[sinks.b]\ntype = "not_installed"\nx = 1\n[[routes]]\nsinks = ["a"]'
-    )
+def test_a_sink_that_no_route_names_is_read_and_does_not_run(folder):
+    config = folder.load('[sinks.a]\ntype = "console"\n[sinks.b]\ntype = "pigeon"\n[[routes]]\nsinks = ["a"]')
     assert list(config.sinks) == ["a"]
+    assert {name: entry.type for name, entry in config.unrouted.items()} == {"b": "pigeon"}
 
 
 def test_unsigned_webhooks_may_be_allowed_instead_of_a_secret(folder):

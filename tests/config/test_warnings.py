@@ -30,7 +30,7 @@ def test_an_ordinary_configuration_has_no_warning(folder, toml):
 
 def test_a_sink_without_a_route(folder):
     told = warnings(folder, CHAT + '[sinks.idle]\ntype = "console"\n' + ALL)
-    assert told == ["sinks.idle: no route leads to this sink: it is not started (name it in a route)"]
+    assert told == ["sinks.idle: no route names this sink: it is not started (name it in a route)"]
 
 
 def test_no_sink_at_all(folder):

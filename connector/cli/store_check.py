@@ -1,0 +1,85 @@
+"""Checks the store of a configuration without changing it: place, permissions, kind of file, schema."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from connector.cli.opened import looking, shown_place
+from connector.config import Config
+from connector.errors import StoreError
+from connector.sink import Finding
+from connector.store.faults import require_older
+from connector.store.schema import REVISION
+from connector.store.sqlite.database import revision_of
+from connector.store.views import positions
+
+_PERMISSIONS = "give the user that runs the connector write permission, or change [store] url"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCheck:
+    """What was found, and the positions (id and name) that the store has seen, as far as it was read."""
+
+    findings: Sequence[Finding]
+    positions: Sequence[tuple[str, str]] = ()
+
+
+def check_store(settings: Config, *, online: bool) -> StoreCheck:
+    """Checks the store; a database on a server is asked only with `online`.
+
+    Raises `UsageError` when the libraries that the store needs are not installed.
+    """
+    place, path = shown_place(settings), settings.store.file
+    findings = [Finding("ok", place)] if path is None else _check_file(path)
+    if (path is None and not online) or (path is not None and not _is_readable(path, findings)):
+        return StoreCheck(findings)
+    try:
+        with looking(settings) as connection:
+            return StoreCheck(findings, positions(connection))
+    except StoreError as error:
+        return StoreCheck([*findings, Finding("problem", str(error))])
+
+
+def _is_readable(path: Path, findings: Sequence[Finding]) -> bool:
+    return path.exists() and all(finding.level == "ok" for finding in findings)
+
+
+def _check_file(path: Path) -> list[Finding]:
+    """Findings about a SQLite file that may not exist yet."""
+    refused = _write_problem(path)
+    if refused:
+        return [Finding("problem", refused, _PERMISSIONS)]
+    if not path.exists():
+        return [Finding("ok", f"{path}, created by the first `connector serve`")]
+    try:
+        revision = revision_of(path)
+        if revision is not None:
+            require_older(revision)
+    except StoreError as error:
+        return [Finding("problem", str(error))]
+    if revision not in {None, REVISION}:
+        message = f"{path} has schema {revision}, this version uses {REVISION}"
+        return [Finding("warning", message, "the next `connector serve` copies the file and updates it")]
+    return [Finding("ok", str(path))]
+
+
+def _write_problem(path: Path) -> str:
+    """Why the store at a path cannot be written, `""` if it can.
+
+    `serve` creates a missing folder, so the nearest one that exists counts. SQLite writes its log beside the file, so
+    the folder must be writable too (SQLite, Write-Ahead Logging).
+    """
+    if path.is_dir():
+        return f"{path} is a folder"
+    if path.exists() and not os.access(path, os.W_OK):
+        return f"{path} is not writable"
+    folder = next(parent for parent in path.parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return f"the folder {folder} is not writable ({error.strerror})"
