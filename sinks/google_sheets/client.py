@@ -7,6 +7,7 @@ fetch the whole spreadsheet, and its retries, which repeat writes, stay out of t
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -21,7 +22,15 @@ from gspread.urls import SPREADSHEET_BATCH_UPDATE_URL, SPREADSHEET_URL
 
 from connector.http import Answer, classify, host_of, is_loopback
 from sinks.google_sheets.account import Account
-from sinks.google_sheets.errors import CallFailed, Passing, Trouble, answer_failure, bad_credentials, unreachable
+from sinks.google_sheets.errors import (
+    CallFailed,
+    Passing,
+    Trouble,
+    answer_failure,
+    bad_credentials,
+    token_failure,
+    unreachable,
+)
 
 SCOPE = "https://www.googleapis.com/auth/spreadsheets"
 DEFAULT_URL = "https://sheets.googleapis.com"
@@ -52,8 +61,8 @@ class TokenRequest(google.auth.transport.Request):
 
     def __init__(self, session: httpx.Client) -> None:
         self._session = session
-        self.refused = False
-        """Whether the last answer was a no: then trying again helps nobody."""
+        self.refusal: httpx.Response | None = None
+        """The last answer, if it was a refusal: trying again does not help."""
 
     def __call__(
         self,
@@ -64,14 +73,15 @@ class TokenRequest(google.auth.transport.Request):
         timeout: float | None = None,  # noqa: ARG002 - the client's own time limit holds
         **_: Any,
     ) -> TokenAnswer:
-        self.refused = False
+        self.refusal = None
         try:
             answer = self._session.request(method, url, content=body, headers=headers)
         except httpx.HTTPError as error:
             raise _token_error(type(error).__name__) from error
         if answer.is_success and not _is_object(answer.content):
             raise _token_error("no JSON object")  # google-auth would stumble over it
-        self.refused = classify(answer.status_code) in {Answer.DENIED, Answer.REFUSED}
+        if classify(answer.status_code) in {Answer.DENIED, Answer.REFUSED}:
+            self.refusal = answer
         return TokenAnswer(answer)
 
 
@@ -143,12 +153,12 @@ class Client:
 
     def write(self, fields: str, body: bytes) -> bytes:
         """spreadsheets.batchUpdate."""
-        return self._call("post", SPREADSHEET_BATCH_UPDATE_URL % self._spreadsheet, fields, body)
+        return self._call("post", SPREADSHEET_BATCH_UPDATE_URL % self._spreadsheet, fields, body, writing=True)
 
     def close(self) -> None:
         self._session.close()
 
-    def _call(self, method: str, url: str, fields: str, body: bytes | None) -> bytes:
+    def _call(self, method: str, url: str, fields: str, body: bytes | None, *, writing: bool = False) -> bytes:
         params = {"fields": fields, "prettyPrint": "false"}
         try:
             answer = self._http.request(method, url, params=params, data=body)
@@ -159,18 +169,21 @@ class Client:
         except httpx.HTTPError as error:
             raise Passing(unreachable(error)) from None
         if not answer.is_success:
-            raise self._failed(answer)
+            raise self._failed(answer, writing=writing)
         return answer.content
 
-    def _failed(self, answer: httpx.Response) -> CallFailed:
+    def _failed(self, answer: httpx.Response, *, writing: bool) -> CallFailed:
         asked, date = answer.headers.get("retry-after", ""), answer.headers.get("date", "")
         email = self.account.email
-        failure = answer_failure(answer.status_code, answer.content, email=email, retry_after=asked, date=date)
+        failure = answer_failure(
+            answer.status_code, answer.content, email=email, retry_after=asked, date=date, writing=writing
+        )
         return Passing(failure) if failure.trouble is Trouble.UNCLEAR and not asked else CallFailed(failure)
 
     def _no_token(self, error: google.auth.exceptions.GoogleAuthError) -> CallFailed:
-        if self._http.tokens.refused:
-            return CallFailed(bad_credentials("Google gives the service account no token", self.account.email))
+        if (refusal := self._http.tokens.refusal) is not None:
+            date = refusal.headers.get("date", "")
+            return CallFailed(token_failure(refusal.content, date, now=time.time(), email=self.account.email))
         return CallFailed(unreachable(error))
 
 

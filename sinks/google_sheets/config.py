@@ -13,11 +13,18 @@ from sinks.google_sheets.tabs import TITLE_MAX, is_per_position
 from sinks.table import DEFAULT_COLUMNS, Columns, clean_text
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_PUBLISHED = re.compile(r"2PACX-|/d/e/|/pub(?:html)?(?:[/?#]|$)")
+"""Marks an address made by "File, Share, Publish to web": a copy to read, which the Sheets API does not know."""
 _URL = re.compile(r"https?://[^/\s]+/spreadsheets/(?:u/\d+/)?d/([A-Za-z0-9_-]{1,200})(?:[/?#].*)?")
 
 
 def _spreadsheet_id(text: str) -> str:
     text = text.strip()
+    if _PUBLISHED.search(text):
+        raise ValueError(
+            "this is a publish-to-web link, which shows a copy that can only be read; open the spreadsheet to edit it "
+            "and paste the address from the browser (https://docs.google.com/spreadsheets/d/…/edit)"
+        )
     match = _URL.fullmatch(text)
     if match:
         return match[1]

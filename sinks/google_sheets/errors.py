@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 import msgspec
@@ -59,14 +60,19 @@ class Passing(CallFailed):
     """As `CallFailed`, and the same read may go well at once."""
 
 
-def answer_failure(status: int, body: bytes, *, email: str, retry_after: str = "", date: str = "") -> Failure:
-    """The meaning of a status that is no success; `email` is the service account that asked."""
+def answer_failure(
+    status: int, body: bytes, *, email: str, retry_after: str = "", date: str = "", writing: bool = False
+) -> Failure:
+    """The meaning of a status other than 2xx; `email` is the service account that asked. `writing`: the call was a
+    write to a spreadsheet that we can read.
+    """
     error = _decode(body)
     answer = classify(status)
     if answer is Answer.THROTTLED:
         return Failure(Trouble.THROTTLED, "rate limited", retry_after=retry_after, date=date)
     if answer is Answer.DENIED:
-        return _denied(status, error, email)
+        failure = _denied(status, error, email)
+        return read_only(email) if writing and failure.reason == NOT_SHARED else failure
     if answer is Answer.REFUSED:
         return _refused(status, error, email)
     return Failure(Trouble.UNCLEAR, f"Google answered {status}", retry_after=retry_after)
@@ -96,6 +102,8 @@ def _disabled(error: ErrorStatus) -> bool:
     return "SERVICE_DISABLED" in reasons or "has not been used in project" in error.message
 
 
+NOT_SHARED = "the spreadsheet is not shared with the service account"
+
 _DENIED: tuple[tuple[Callable[[int, ErrorStatus], bool], str, str], ...] = (
     (
         lambda status, _: status == 404,  # noqa: PLR2004 - as Google answers for a file that is not there
@@ -114,7 +122,7 @@ _DENIED: tuple[tuple[Callable[[int, ErrorStatus], bool], str, str], ...] = (
     ),
     (
         lambda status, _: status == 403,  # noqa: PLR2004 - PERMISSION_DENIED
-        "the spreadsheet is not shared with the service account",
+        NOT_SHARED,
         "share the sheet with {email} as editor",
     ),
 )
@@ -126,12 +134,59 @@ def _refused(status: int, error: ErrorStatus, email: str) -> Failure:
     text = error.message.lower()
     if "protected" in text:
         return protected(email)
+    if "not supported for this document" in text:
+        return _office_file(email)
     if "cells in the workbook" in text:
         fix = "delete rows, columns or tabs nobody needs, or start a new spreadsheet"
         return Failure(Trouble.BROKEN, "the spreadsheet has reached Google's limit of 10 million cells", fix)
     if any(words in text for words in _CONFLICTS):
         return Failure(Trouble.CONFLICT, "the sheet changed meanwhile")
     return Failure(Trouble.REFUSED, f"Google refused the request ({error.status or status})")
+
+
+def _office_file(email: str) -> Failure:
+    """An Excel file that Drive keeps as it is. The Sheets API answers 400 FAILED_PRECONDITION to every call."""
+    fix = (
+        "open it in the browser and choose File, Save as Google Sheets; set `spreadsheet` to the address of the new "
+        f"one, and share that with {email} as editor"
+    )
+    return Failure(Trouble.BROKEN, "the file is an Excel workbook (.xlsx), which the Sheets API cannot open", fix)
+
+
+def read_only(email: str) -> Failure:
+    fix = f"in the sheet, Share: make {email} an Editor"
+    return Failure(Trouble.BROKEN, "the spreadsheet is shared read-only with the service account", fix)
+
+
+def token_failure(body: bytes, date: str, *, now: float, email: str) -> Failure:
+    """The meaning of a token endpoint's refusal. `date` is its Date header, raw; `now` our clock in seconds.
+
+    (Using OAuth 2.0 for Server to Server Applications, JWT error codes: `invalid_grant` for a wrong `iat` or `exp`.)
+    """
+    if not any(words in body.lower() for words in _WRONG_TIME):
+        return bad_credentials("Google gives the service account no token", email)
+    fix = (
+        "set the clock of this machine and keep it right with NTP (timedatectl set-ntp true); the key is not the cause"
+    )
+    ahead = _seconds_ahead(date, now)
+    if ahead is None or abs(ahead) < _SAME_TIME_SECONDS:
+        return Failure(Trouble.BROKEN, "Google refuses the time of the request: this machine's clock may be wrong", fix)
+    side = "ahead" if ahead > 0 else "behind"
+    seconds = round(abs(ahead), -1)  # the header has whole seconds, and the answer took some time
+    return Failure(Trouble.BROKEN, f"this machine's clock differs by {seconds:.0f} seconds from Google's ({side})", fix)
+
+
+def _seconds_ahead(date: str, now: float) -> float | None:
+    """How far `now` is ahead of a Date header, `None` without one that can be read."""
+    try:
+        return now - parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+
+
+_WRONG_TIME = (b"reasonable timeframe", b"iat and exp", b"used too early", b"jwt has expired")
+_SAME_TIME_SECONDS = 30
+"""A difference below this is not the cause: Google allows some minutes."""
 
 
 def unreachable(error: Exception) -> Failure:

@@ -14,7 +14,7 @@ from connector.http import reading
 from sinks.google_sheets import requests
 from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import CallFailed, Passing, Trouble, unreadable
+from sinks.google_sheets.errors import CallFailed, Passing, Trouble, read_only, unreadable
 from sinks.google_sheets.ground import GROUND_FIELDS, Ground
 from sinks.google_sheets.replies import (
     PROTECTED_FIELDS,
@@ -90,7 +90,7 @@ class Sheets:
     async def try_to_write(self) -> None:
         """A write that changes nothing. Raises `CallFailed` with `BROKEN` when we may only read."""
         body = msgspec.json.encode({"requests": [requests.change_nothing()]})
-        await self._run(lambda: self._connected().write("spreadsheetId", body))
+        await self._run(lambda: self._write("spreadsheetId", body))
 
     async def think(self, work: Callable[[], T]) -> T:
         """Does work for thousands of rows in the thread, so that the loop can go on answering."""
@@ -123,7 +123,19 @@ class Sheets:
 
     def _writing(self, body: Mapping[str, Any]) -> Book:
         encoded = msgspec.json.encode(body)
-        return self._once(lambda client: client.write(WRITE_FIELDS, encoded), _WRITTEN).updated_spreadsheet
+        return self._once(lambda _: self._write(WRITE_FIELDS, encoded), _WRITTEN).updated_spreadsheet
+
+    def _write(self, fields: str, body: bytes) -> bytes:
+        """One batch. Refused for lack of rights, it asks whether we can still read: a sheet that was unshared since
+        our last read is not one that is shared read-only.
+        """
+        client = self._connected()
+        try:
+            return client.write(fields, body)
+        except CallFailed as error:
+            if error.failure == read_only(client.account.email):
+                client.tabs("spreadsheetId")
+            raise
 
     def _once(self, call: Callable[[Client], bytes], decoder: msgspec.json.Decoder[T]) -> T:
         try:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,8 @@ class GoogleEmulator(Judge, EmulatorServer):
             try:
                 return web.json_response(self.tokens.grant(form, f"{self.url}/token"))
             except TokenRefused as refused:
-                return web.json_response(refused.body, status=400)
+                date = {"Date": formatdate(self.tokens.wall(), usegmt=True)}
+                return web.json_response(refused.body, status=400, headers=date)
 
     async def _view(self, request: web.Request) -> web.Response:
         with self.lock:
@@ -193,7 +195,7 @@ class GoogleEmulator(Judge, EmulatorServer):
         call = _checked(request, method, raw)
         if write and self.before_write is not None:
             self.before_write()
-        book = self._shared(request.match_info["id"], account)
+        book = self._shared(request.match_info["id"], account, write=write)
         if not write:
             return action(book, call)
         draft = book.copy()
@@ -201,12 +203,14 @@ class GoogleEmulator(Judge, EmulatorServer):
         self.books[book.id] = draft
         return reply
 
-    def _shared(self, spreadsheet_id: str, account: str) -> Book:
+    def _shared(self, spreadsheet_id: str, account: str, *, write: bool) -> Book:
         book = self.books.get(spreadsheet_id)
         if book is None:
             raise errors.not_found()
-        if account not in book.editors:
+        if account not in (book.editors if write else book.editors | book.viewers):
             raise errors.not_shared()
+        if book.office:
+            raise errors.office_file()
         return book
 
 

@@ -83,6 +83,10 @@ def not_shared() -> GoogleError:
     return GoogleError(403, "PERMISSION_DENIED", "The caller does not have permission")
 
 
+def office_file() -> GoogleError:
+    return GoogleError(400, "FAILED_PRECONDITION", "This operation is not supported for this document")
+
+
 def scope_missing() -> GoogleError:
     details = [_info("ACCESS_TOKEN_SCOPE_INSUFFICIENT", {"service": SERVICE})]
     return GoogleError(403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.", details)

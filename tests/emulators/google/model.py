@@ -166,7 +166,9 @@ def _widened(row: Row, at: int, count: int, model: int | None) -> Row:
 
 @dataclass(slots=True)
 class Book:
-    """One spreadsheet. `editors` are the e-mail addresses it is shared with; copies share that set."""
+    """One spreadsheet. `editors` and `viewers` are the e-mail addresses it is shared with; copies share these sets.
+    `office`: an Excel file in Drive, which the Sheets API does not open.
+    """
 
     id: str
     title: str
@@ -177,6 +179,8 @@ class Book:
     tabs: list[Tab] = field(default_factory=list)
     tags: dict[int, Tag] = field(default_factory=dict)
     named_ranges: list[dict[str, Any]] = field(default_factory=list)
+    viewers: set[str] = field(default_factory=set)
+    office: bool = False
 
     def copy(self) -> Book:
         tabs = [tab.copy() for tab in self.tabs]
@@ -190,6 +194,7 @@ class Book:
             tabs,
             dict(self.tags),
             list(self.named_ranges),
+            self.viewers,
         )
 
     def tab(self, sheet_id: int) -> Tab | None:

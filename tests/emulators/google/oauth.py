@@ -50,13 +50,16 @@ class TokenRefused(Exception):
 
 
 class Tokens:
-    """Known service accounts and the tokens they got. `clock` is in seconds and decides when tokens expire."""
+    """Known service accounts and the tokens they got. `clock` is in seconds and decides when tokens expire. `wall` is
+    the time of day in epoch seconds, by which a grant must be of now.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.accounts: set[str] = set()
         self._tokens: dict[str, Token] = {}
         self._refusal: TokenRefused | None = None
+        self.wall: Callable[[], float] = time.time
 
     def refuse(self, error: str = "invalid_grant", description: str = "Invalid JWT Signature.") -> None:
         """Refuses every grant until `accept`."""
@@ -84,7 +87,7 @@ class Tokens:
         claims = _verified(str(form.get("assertion", "")))
         if claims.get("iss") not in self.accounts:
             raise TokenRefused("invalid_grant", "Invalid grant: account not found")
-        _check_times(claims)
+        _check_times(claims, self.wall())
         if claims.get("aud") not in {url, GOOGLE_AUDIENCE}:
             reason = f"Failed audience check. The right audience is {GOOGLE_AUDIENCE}"
             raise TokenRefused("invalid_grant", f"Invalid JWT: {reason}")
@@ -149,8 +152,8 @@ def _decoded(part: str) -> bytes:
     return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
-def _check_times(claims: Mapping[str, Any]) -> None:
-    now, issued, expires = time.time(), float(claims.get("iat", 0)), float(claims.get("exp", 0))
+def _check_times(claims: Mapping[str, Any], now: float) -> None:
+    issued, expires = float(claims.get("iat", 0)), float(claims.get("exp", 0))
     if not (issued - _CLOCK_SKEW <= now <= expires + _CLOCK_SKEW and expires - issued <= LIFETIME):
         reason = "Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
         raise TokenRefused("invalid_grant", f"Invalid JWT: {reason} Check your iat and exp values in the JWT claim.")

@@ -158,9 +158,22 @@ class Person:
             self._emulator.book(self._id).timezone = name
 
     def share(self, email: str) -> None:
+        self.unshare(email)
         with self._lock:
             self._emulator.book(self._id).editors.add(email)
+
+    def share_read_only(self, email: str) -> None:
+        """Makes the account a Viewer."""
+        self.unshare(email)
+        with self._lock:
+            self._emulator.book(self._id).viewers.add(email)
 
     def unshare(self, email: str) -> None:
         with self._lock:
             self._emulator.book(self._id).editors.discard(email)
+            self._emulator.book(self._id).viewers.discard(email)
+
+    def replace_by_office_file(self) -> None:
+        """The id is that of an Excel file in Drive."""
+        with self._lock:
+            self._emulator.book(self._id).office = True

@@ -170,6 +170,7 @@ def google(emulator):
     emulator.faults.release()
     emulator.faults.clear()
     emulator.tokens.accept()
+    emulator.tokens.wall = time.time
     emulator.before_write = emulator.after_read = None
     emulator.api_disabled = emulator.quotas.enabled = False
     emulator.latency, emulator.clock = 0.0, time.monotonic

@@ -46,6 +46,22 @@ def test_anything_else_is_refused_with_an_example(text):
     assert "https://docs.google.com/spreadsheets/d/" in message(spreadsheet=text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://docs.google.com/spreadsheets/d/e/2PACX-1vTabcDEFghijKLMNOP/pubhtml",
+        "https://docs.google.com/spreadsheets/d/e/2PACX-1vTabcDEFghijKLMNOP/pub?output=csv",
+        "2PACX-1vTabcDEFghijKLMNOP",
+        f"https://docs.google.com/spreadsheets/d/{ID}/pubhtml",
+        f"https://docs.google.com/spreadsheets/u/0/d/{ID}/pub",
+    ],
+)
+def test_a_publish_to_web_link_is_refused_with_what_to_paste_instead(text):
+    told = message(spreadsheet=text)
+    assert told.startswith("this is a publish-to-web link")
+    assert "paste the address from the browser (https://docs.google.com/spreadsheets/d/…/edit)" in told
+
+
 def test_a_tab_per_position_is_asked_for_by_its_title():
     assert config(worksheet="Jobs: {position}").per_position
     assert not config().per_position

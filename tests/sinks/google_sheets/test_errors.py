@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import replace
 
 import pytest
+from pydantic import SecretStr
 
 from connector.interview import Stage
 from connector.sink import Delivered, Finding, Rejected, RetryLater, SinkBroken
 from connector.testing import interview_id
-from sinks.google_sheets.errors import Trouble, answer_failure
+from sinks.google_sheets.errors import Trouble, answer_failure, token_failure
 from tests.emulators.faults import Fault, Kind
 from tests.emulators.google import EMAIL, GoogleEmulator
 from tests.emulators.google.errors import invalid
@@ -29,6 +32,42 @@ async def test_it_goes_on_once_it_is_shared(desk):
     desk.person.share(EMAIL)
     await desk.show(person_of(1))
     assert len(desk.records()) == 1
+
+
+async def test_a_sheet_shared_as_viewer_says_to_make_it_editor(desk):
+    desk.person.share_read_only(EMAIL)
+    error = await desk.broken(person_of(1))
+    assert error.reason == "the spreadsheet is shared read-only with the service account"
+    assert error.fix == f"in the sheet, Share: make {EMAIL} an Editor"
+    [ok, problem] = await desk.sink.check()
+    assert (ok.level, problem.message, problem.fix) == ("ok", error.reason, error.fix)
+
+
+async def test_an_excel_file_in_drive_says_to_save_it_as_google_sheets(desk):
+    desk.person.replace_by_office_file()
+    error = await desk.broken(person_of(1))
+    assert error.reason == "the file is an Excel workbook (.xlsx), which the Sheets API cannot open"
+    assert "File, Save as Google Sheets" in error.fix
+    [finding] = await desk.sink.check()
+    assert (finding.level, finding.message, finding.fix) == ("problem", error.reason, error.fix)
+
+
+@pytest.mark.parametrize(("seconds", "side"), [(7200, "behind"), (-3600, "ahead")])
+async def test_a_clock_that_differs_from_google_s_is_named_with_the_difference(desk, seconds, side):
+    desk.google.tokens.wall = lambda: time.time() + seconds
+    error = await desk.broken(person_of(1))
+    assert error.reason == f"this machine's clock differs by {abs(seconds)} seconds from Google's ({side})"
+    assert "set the clock" in error.fix
+    assert "new JSON key" not in error.fix
+
+
+@pytest.mark.parametrize("date", ["", "no date", "Mon, 27 Oct 2025 12:00:00 GMT"])
+def test_a_refused_time_without_a_difference_to_show_still_names_the_clock(date):
+    description = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
+    body = json.dumps({"error": "invalid_grant", "error_description": description}).encode()
+    failure = token_failure(body, date, now=1_761_566_400 + 5, email=EMAIL)
+    assert failure.reason == "Google refuses the time of the request: this machine's clock may be wrong"
+    assert "new JSON key" not in failure.fix
 
 
 async def test_an_unknown_spreadsheet_says_what_to_set(desk):
@@ -72,11 +111,30 @@ async def test_a_key_file_that_is_not_there_is_named_without_its_folder(desk, tm
     assert error.reason == "the file absent.json cannot be read (No such file or directory)"
 
 
+async def test_a_key_file_with_a_byte_order_mark_is_read(desk, tmp_path, key_file):
+    desk.config = desk.config.model_copy(update={"credentials_file": tmp_path / "bom.json"})
+    (tmp_path / "bom.json").write_bytes(b"\xef\xbb\xbf" + key_file.read_bytes())
+    await desk.restart()
+    assert desk.sink.look() == []
+    await desk.show(person_of(1))
+
+
+@pytest.mark.parametrize("escaped", ["\\n", "\\\\n", "\\r\\n"])
+async def test_a_key_whose_line_ends_are_still_escaped_is_read(desk, key_file, escaped):
+    key = json.loads(key_file.read_text())
+    key["private_key"] = key["private_key"].replace("\n", escaped)
+    update = {"credentials_file": None, "credentials": SecretStr("\ufeff" + json.dumps(key))}
+    desk.config = desk.config.model_copy(update=update)
+    await desk.restart()
+    await desk.show(person_of(1))
+    assert len(desk.records()) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("no json", "the service account's key is no JSON"),
-        ("[]", "the service account's key is no JSON"),
+        ("no json", "the service account's key is not JSON"),
+        ("[]", "the service account's key is not JSON"),
         ('{"client_email": "a@b"}', "the service account's key lacks private_key, token_uri"),
         (
             '{"client_email": "a@b", "private_key": "x", "token_uri": "http://elsewhere.example/"}',
@@ -267,7 +325,7 @@ async def test_check_notices_that_we_may_only_read(desk):
     desk.google.faults.add(Fault(Kind.STATUS, "write", status=403, body='{"error": {"message": "The caller"}}'))
     findings = await desk.sink.check()
     assert [finding.level for finding in findings] == ["ok", "problem"]
-    assert findings[1].fix == f"share the sheet with {EMAIL} as editor"
+    assert findings[1].fix == f"in the sheet, Share: make {EMAIL} an Editor"
 
 
 async def test_check_of_an_unreachable_google_says_what_to_look_at(desk):
