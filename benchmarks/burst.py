@@ -24,8 +24,8 @@ from benchmarks.bodies import Webhook, stream
 from benchmarks.posting import post_all
 from benchmarks.processes import Running
 from benchmarks.usual_script import UsualScript
-from tests.emulators.google import GoogleEmulator
-from tests.emulators.slack.server import SlackEmulator
+from connector.emulators.google import GoogleEmulator
+from connector.emulators.slack.server import SlackEmulator
 
 TAB = "Interviews"
 LATENCY = 0.15

@@ -13,7 +13,7 @@ from benchmarks import burst, ingest, processes, tables
 from benchmarks.bodies import invited_and_finished, stream
 from benchmarks.posting import post_all
 from benchmarks.processes import Running
-from tests.emulators.slack.server import SlackEmulator
+from connector.emulators.slack.server import SlackEmulator
 
 IDLE_AFTER = 5.0
 """Seconds after the start at which a service counts as idle."""

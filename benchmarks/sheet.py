@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
+from connector.emulators.google import GoogleEmulator
 from connector.interview import Interview
 from connector.sink import Delivered, Delivery
 from connector.testing import FakeContext, make_interview, run_batch
@@ -25,7 +26,6 @@ from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.notes import RowNote, row_name
 from sinks.google_sheets.plan import sheet_cells, zone_of
 from sinks.table import KEY, LINK_TEXT, SPECS, Kind
-from tests.emulators.google import GoogleEmulator
 
 TAB = "Interviews"
 _SERVER = """

@@ -11,7 +11,7 @@ LAYERS = (
     {"errors", "interview", "http", "sink", "role"},
     {"route", "event", "hireflix", "backoff"},
     {"store", "config", "registry", "secretsfile", "logs", "samples"},
-    {"web", "dispatch"},
+    {"web", "dispatch", "emulators"},
     {"cli", "app"},
 )
 """From the inside out. A part may import its own layer and those before it."""

@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 
 from connector import samples
+from connector.emulators.server import EmulatorServer
 from connector.hireflix.signature import Verifier
-from tests.emulators.server import EmulatorServer
 
 SECRET = Verifier(["hush-hush"])
 

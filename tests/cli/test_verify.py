@@ -10,11 +10,11 @@ from sqlalchemy import delete
 from connector.cli.opened import changing, now_in
 from connector.cli.repairing import has_workers
 from connector.config import load
+from connector.emulators.google import GoogleEmulator
 from connector.store import presence
 from connector.store.schema import bucket
 from tests.cli.conftest import SQLITE
 from tests.cli.world import NOON, ON_BOTH, PostgresWorld, World, body
-from tests.emulators.google import GoogleEmulator
 
 CONFIG = """
 [store]

@@ -19,10 +19,10 @@ import aiohttp
 from aiohttp import web
 from psycopg import OperationalError
 
+from connector.emulators.google import GoogleEmulator
+from connector.emulators.server import EmulatorServer
 from connector.store.postgres.prepare import migrate_postgres
 from tests import postgres
-from tests.emulators.google import GoogleEmulator
-from tests.emulators.server import EmulatorServer
 from tests.flows.process import ADDRESS, ROOT, SECRET, Service, signed
 from tests.sinks.webhook.receiver import whsec
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.emulators.faults import (
+from connector.emulators.faults import (
     APPLY_503,
     APPLY_HANG,
     BROKEN_JSON,
@@ -23,8 +23,8 @@ from tests.emulators.faults import (
     Fault,
     Kind,
 )
-from tests.emulators.google import EMAIL, GoogleEmulator
-from tests.emulators.slack import SlackEmulator
+from connector.emulators.google import EMAIL, GoogleEmulator
+from connector.emulators.slack import SlackEmulator
 from tests.flows.process import Service, post
 
 JSON_500 = Fault(

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import httpx
 
-from tests.emulators.faults import DROP, TRUNCATE, Fault, Kind
-from tests.emulators.google import EMAIL, GoogleEmulator
-from tests.emulators.slack import SlackEmulator
+from connector.emulators.faults import DROP, TRUNCATE, Fault, Kind
+from connector.emulators.google import EMAIL, GoogleEmulator
+from connector.emulators.slack import SlackEmulator
 from tests.flows.process import SECRET, Service, post
 
 NAME = "Zoë Ñandú-Quetzalcoatl"

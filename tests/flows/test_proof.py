@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from tests.emulators.google import EMAIL, GoogleEmulator
+from connector.emulators.google import EMAIL, GoogleEmulator
 from tests.flows.process import Service, post
 
 CONFIG = """

@@ -13,8 +13,8 @@ import httpx
 import openpyxl
 import pytest
 
-from tests.emulators.google import EMAIL, GoogleEmulator
-from tests.emulators.slack import SlackEmulator
+from connector.emulators.google import EMAIL, GoogleEmulator
+from connector.emulators.slack import SlackEmulator
 from tests.flows.process import Service, post
 
 SAMPLES = [json.loads(path.read_text()) for path in sorted((Path(__file__).parents[1] / "samples").glob("*.json"))]

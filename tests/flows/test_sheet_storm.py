@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from tests.emulators import faults
-from tests.emulators.faults import Fault, Kind
-from tests.emulators.google import GoogleEmulator
+from connector.emulators import faults
+from connector.emulators.faults import Fault, Kind
+from connector.emulators.google import GoogleEmulator
 from tests.flows.process import Service, signed
 
 TAB = "Interviews"

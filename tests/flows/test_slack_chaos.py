@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.faults import Fault
+from connector.emulators.slack import Rate, SlackEmulator
 from connector.event import decode, interview_of
 from connector.sink import Interview
-from tests.emulators import faults
-from tests.emulators.faults import Fault
-from tests.emulators.slack import Rate, SlackEmulator
 from tests.flows.process import Service, post
 from tests.sinks.slack.judge import judge
 from tests.sinks.slack.story import stream

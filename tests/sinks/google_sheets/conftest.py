@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from connector.emulators.google import GoogleEmulator
 from connector.errors import SinkBroken, Wait
 from connector.interview import Interview, Stage
 from connector.sink import VERIFY, Delivered, Delivery, Expected, RetryLater
@@ -13,7 +14,6 @@ from sinks.google_sheets import SINK
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.ledger import REPAIR
 from sinks.table import DEFAULT_COLUMNS
-from tests.emulators.google import GoogleEmulator
 
 TAB = "Interviews"
 TITLES = [column.title for column in DEFAULT_COLUMNS]

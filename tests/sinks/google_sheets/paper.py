@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
+from connector.emulators.google.calls import Call, get_by_data_filter
+from connector.emulators.google.cells import value_of
+from connector.emulators.google.model import Book, Tab
+from connector.emulators.google.requests import apply_all
+from connector.emulators.google.schema import discovery, read_body, read_mask
 from sinks.google_sheets import requests
 from sinks.google_sheets.reading import TOP_ROWS, read_view
 from sinks.google_sheets.replies import READ_FIELDS
 from sinks.google_sheets.replies import Book as Reply
 from sinks.table import KEY
-from tests.emulators.google.calls import Call, get_by_data_filter
-from tests.emulators.google.cells import value_of
-from tests.emulators.google.model import Book, Tab
-from tests.emulators.google.requests import apply_all
-from tests.emulators.google.schema import discovery, read_body, read_mask
 
 SHEET = 7
 READ = discovery().method("spreadsheets.getByDataFilter")

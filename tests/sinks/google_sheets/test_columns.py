@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from connector.emulators.google import once
 from connector.testing import interview_id
 from sinks.table import Column
-from tests.emulators.google import once
 from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
 
 PEOPLE = [person_of(number) for number in range(1, 5)]

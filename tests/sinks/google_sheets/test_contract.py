@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from connector.emulators.google import EMAIL
 from connector.testing.contract import SinkContract
 from sinks.google_sheets import SINK
 from sinks.google_sheets.config import GoogleSheetsConfig
-from tests.emulators.google import EMAIL
 from tests.sinks.google_sheets.conftest import TAB
 
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
+from connector.emulators.faults import Fault, Kind
+from connector.emulators.google import EMAIL, GoogleEmulator
+from connector.emulators.google.errors import invalid
 from connector.interview import Stage
 from connector.sink import Delivered, Finding, Rejected, RetryLater, SinkBroken
 from connector.testing import interview_id
 from sinks.google_sheets.errors import Trouble, answer_failure, token_failure
-from tests.emulators.faults import Fault, Kind
-from tests.emulators.google import EMAIL, GoogleEmulator
-from tests.emulators.google.errors import invalid
 from tests.sinks.google_sheets.conftest import TAB, Desk, person_of, scored
 
 

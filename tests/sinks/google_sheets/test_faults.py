@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.faults import Fault, Kind
+from connector.emulators.google import once
 from connector.sink import Delivered, LeaseLost, RetryLater
 from connector.testing import interview_id
-from tests.emulators import faults
-from tests.emulators.faults import Fault, Kind
-from tests.emulators.google import once
 from tests.sinks.google_sheets.conftest import QuickSink, person_of, scored
 
 EVERY = {

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.emulators.faults import Fault, Kind
+from connector.emulators.google import once
 from connector.sink import Delivered, Delivery, RetryLater, Stage, Wait
 from connector.testing import interview_id, run_batch
 from sinks.google_sheets.calls import BURST, FULL_AGAIN, RATE
@@ -14,8 +16,6 @@ from sinks.google_sheets.requests import column_letters
 from sinks.google_sheets.sink import GoogleSheetsSink
 from sinks.table import KEY, SPECS
 from sinks.table import Kind as CellKind
-from tests.emulators.faults import Fault, Kind
-from tests.emulators.google import once
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
 HOSTILE = ["=1+1", "+34 600 000 000", "-2", "@here", "00123", "1e5", "TRUE", "2025-01-01", "'quoted", "\t=1", "🙂" * 9]

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from connector.emulators import faults
+from connector.emulators.faults import Fault, Kind
 from connector.interview import Stage
 from connector.testing import interview_id
 from sinks.google_sheets import SINK
-from tests.emulators import faults
-from tests.emulators.faults import Fault, Kind
 from tests.sinks.google_sheets.conftest import TAB, TITLES, Desk, person_of
 
 PEOPLE = 14

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.google import Tab, once
 from connector.sink import Delivered, RetryLater
 from connector.testing import interview_id
-from tests.emulators import faults
-from tests.emulators.google import Tab, once
 from tests.sinks.google_sheets.conftest import TAB, TITLES, discarded, person_of, scored
 
 PEOPLE = [person_of(number) for number in range(1, 7)]

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from connector.emulators.google.cell_requests import reorder
+from connector.emulators.google.errors import GoogleError
+from connector.emulators.google.model import Area
 from sinks.google_sheets import batch
 from sinks.google_sheets.columns import add_columns, find_columns
 from sinks.google_sheets.notes import RowNote, read_intents, write_intents
 from sinks.google_sheets.plan import Limits, Wanted, sort_out, take_part
 from sinks.google_sheets.settle import close_intent, settle
 from sinks.table import KEY, Column
-from tests.emulators.google.cell_requests import reorder
-from tests.emulators.google.errors import GoogleError
-from tests.emulators.google.model import Area
 from tests.sinks.google_sheets.paper import Paper
 
 FIELDS = ("candidate_name", "score", "review_url", "created_at", KEY)

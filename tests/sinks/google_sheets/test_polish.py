@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.google import once
 from connector.interview import STAGE_WORDS
 from connector.testing import interview_id
-from tests.emulators import faults
-from tests.emulators.google import once
 from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
 
 SETUP = "hf.setup"

@@ -10,6 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.emulators.google.calls import Call, get
+from connector.emulators.google.cells import Formula, value_of
+from connector.emulators.google.errors import GoogleError
+from connector.emulators.google.model import Book, Tab, Tag
+from connector.emulators.google.requests import apply_all
+from connector.emulators.google.schema import discovery, read_body, read_mask
 from connector.interview import STAGE_WORDS
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.dress import dress
@@ -19,12 +25,6 @@ from sinks.google_sheets.reading import View
 from sinks.google_sheets.requests import column_letters
 from sinks.google_sheets.summary import Source, summarize
 from sinks.table import KEY, SPECS
-from tests.emulators.google.calls import Call, get
-from tests.emulators.google.cells import Formula, value_of
-from tests.emulators.google.errors import GoogleError
-from tests.emulators.google.model import Book, Tab, Tag
-from tests.emulators.google.requests import apply_all
-from tests.emulators.google.schema import discovery, read_body, read_mask
 
 GET = discovery().method("spreadsheets.get")
 WRITE = discovery().method("spreadsheets.batchUpdate")

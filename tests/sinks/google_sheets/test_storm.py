@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.faults import Fault, Kind
 from connector.testing import interview_id
-from tests.emulators import faults
-from tests.emulators.faults import Fault, Kind
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
 FLUSHES = 5

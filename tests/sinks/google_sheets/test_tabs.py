@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.emulators import faults
+from connector.emulators.google import once
 from connector.testing import interview_id
 from sinks.google_sheets.tabs import free_title, new_id, title_of
-from tests.emulators import faults
-from tests.emulators.google import once
 from tests.sinks.google_sheets.conftest import TITLES, person_of, scored
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from connector.emulators.google import once
 from connector.errors import SinkBroken
 from connector.interview import Stage
 from connector.sink import Difference, Expected
 from connector.testing import interview_id
 from sinks.google_sheets.compare import WRONG
-from tests.emulators.google import once
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
 PEOPLE = [person_of(number) for number in range(1, 41)]

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from connector.emulators.slack import SlackEmulator
 from connector.testing import FakeContext, ManualClock
 from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
-from tests.emulators.slack import SlackEmulator
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from connector.emulators.slack import Message
+from connector.emulators.slack.invariants import problems
+from connector.emulators.slack.workspace import Channel
 from connector.sink import Interview, Stage
 from sinks.slack import render
 from sinks.slack.news import is_finished
 from sinks.slack.render import Look
 from sinks.slack.wording import Templates
-from tests.emulators.slack import Message
-from tests.emulators.slack.invariants import problems
-from tests.emulators.slack.workspace import Channel
 
 LOOK = Look("full", ("hireflix.com", "hflx.io"), Templates())
 FIGURE = re.compile(r"([\d,]+) (candidates? w|finished|update)")

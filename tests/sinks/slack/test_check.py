@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.slack import ALL_SCOPES, SlackEmulator
 from connector.sink import Finding
 from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
-from tests.emulators import faults
-from tests.emulators.slack import ALL_SCOPES, SlackEmulator
 
 
 async def test_all_is_well(slack: SlackEmulator, sink: SlackSink, channel: str) -> None:

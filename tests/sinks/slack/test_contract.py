@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from connector.emulators.slack import SlackEmulator
 from connector.testing import START
 from connector.testing.contract import SinkContract
 from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
-from tests.emulators.slack import SlackEmulator
 
 
 class TestBotToken(SinkContract):

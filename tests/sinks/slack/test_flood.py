@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from connector.emulators.slack import SlackEmulator
 from connector.testing import START
 from sinks.slack import SINK
-from tests.emulators.slack import SlackEmulator
 from tests.sinks.slack.lanes import Arrival, JumpingClock, Lanes, payload
 
 CREATES = 5_000

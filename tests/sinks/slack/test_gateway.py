@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.faults import Fault
+from connector.emulators.slack import SlackEmulator
 from sinks.slack import gateway
 from sinks.slack.answers import Kind
 from sinks.slack.gateway import BotGateway, WebhookGateway
-from tests.emulators import faults
-from tests.emulators.faults import Fault
-from tests.emulators.slack import SlackEmulator
 
 MESSAGE = {"text": "hello"}
 

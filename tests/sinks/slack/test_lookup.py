@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.faults import Fault
+from connector.emulators.slack import SlackEmulator
 from connector.sink import Delivered, RetryLater, Stage
 from connector.testing import FakeContext, ManualClock
 from sinks.slack.sink import SlackSink
-from tests.emulators import faults
-from tests.emulators.faults import Fault
-from tests.emulators.slack import SlackEmulator
 from tests.sinks.slack.test_sink import NOTE, delivery, says, turn
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.faults import Fault
+from connector.emulators.slack import Rate, SlackEmulator
 from connector.sink import Delivered, Delivery, RetryLater
 from connector.testing import FakeContext, make_delivery, make_event, run_batch
 from connector.testing.run import notes_for
 from sinks.slack.sink import SlackSink
-from tests.emulators import faults
-from tests.emulators.faults import Fault
-from tests.emulators.slack import Rate, SlackEmulator
 
 LOST_BEFORE = [faults.REFUSE, faults.HTML_503, Fault(faults.Kind.STATUS, status=429, body="")]
 LOST_AFTER = [faults.DROP, faults.APPLY_503, faults.TRUNCATE, faults.BROKEN_JSON]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.slack import SlackEmulator
 from connector.testing import START
 from sinks.slack import SINK
-from tests.emulators import faults
-from tests.emulators.slack import SlackEmulator
 from tests.sinks.slack.lanes import Arrival, JumpingClock, Lanes, payload
 
 ROWS = 40

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
+from connector.emulators.slack import foreign_tokens
+from connector.emulators.slack.blocks import check_blocks
 from connector.sink import Interview, Stage
 from connector.testing import START, make_interview
 from sinks.slack import render
@@ -18,8 +20,6 @@ from sinks.slack.preview import read
 from sinks.slack.render import Look, Message, content_hash, metadata, plainly, shown_name
 from sinks.slack.text import units
 from sinks.slack.wording import FieldTemplate, Templates
-from tests.emulators.slack import foreign_tokens
-from tests.emulators.slack.blocks import check_blocks
 from tests.sinks.slack.hostile import hostile_text
 
 HOSTS = ("hireflix.com", "hflx.io")

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.faults import Fault
+from connector.emulators.slack import SlackEmulator
 from connector.sink import Delivered, Rejected, RetryLater, SinkBroken, Stage, Wait
 from connector.testing import (
     START,
@@ -19,9 +22,6 @@ from connector.testing import (
 )
 from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
-from tests.emulators import faults
-from tests.emulators.faults import Fault
-from tests.emulators.slack import SlackEmulator
 
 NOTE = "parent:643e972db7d39e63cf000001"
 DIGEST = "digest:68b43e38b19cf131a17c543f"

@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.faults import Fault
+from connector.emulators.slack import SlackEmulator
 from connector.testing import FakeContext, MessageLane
 from sinks.slack.sink import SlackSink
-from tests.emulators import faults
-from tests.emulators.faults import Fault
-from tests.emulators.slack import SlackEmulator
 from tests.sinks.slack.judge import judge
 from tests.sinks.slack.story import Receipt, play, stream
 

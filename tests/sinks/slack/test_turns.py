@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from connector.emulators import faults
+from connector.emulators.faults import Fault
+from connector.emulators.slack import SlackEmulator
 from connector.testing import START, FakeContext, MessageLane
 from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
-from tests.emulators import faults
-from tests.emulators.faults import Fault
-from tests.emulators.slack import SlackEmulator
 from tests.sinks.slack.lanes import payload
 from tests.sinks.slack.story import Payload, Receipt
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from tests.emulators.server import EmulatorServer
+from connector.emulators.server import EmulatorServer
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import socket
 
 import pytest
 
+from connector.emulators.faults import APPLY_HANG, DROP, HANG, REFUSE, TRUNCATE
 from connector.sink import Delivered, RetryLater, SinkBroken, Stage
 from connector.testing import START, make_delivery, make_event, make_interview, run_batch
-from tests.emulators.faults import APPLY_HANG, DROP, HANG, REFUSE, TRUNCATE
 from tests.sinks.webhook.certificate import self_signed
 from tests.sinks.webhook.conftest import SECRET
 from tests.sinks.webhook.receiver import Reply, signed_by, whsec

@@ -1,0 +1,32 @@
+"""`python -m connector.emulators.slack`: a workspace to try things out in, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+from connector.emulators.slack.server import SlackEmulator
+
+
+def main() -> None:
+    with SlackEmulator(time.time) as emulator, contextlib.suppress(KeyboardInterrupt):
+        emulator.limits = True
+        channel = emulator.add_channel("recruiting")
+        print(f"{_example(emulator, channel)}\nThe channel as a page: {emulator.url}/view/{channel}\nCtrl-C ends it.")
+        threading.Event().wait()
+
+
+def _example(emulator: SlackEmulator, channel: str) -> str:
+    return f"""Put this into config.toml:
+
+[sinks.recruiting]
+type = "slack"
+token = "{emulator.token}"
+channel = "{channel}"
+api_url = "{emulator.api_url}"
+"""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Rate limits as Slack publishes them (Slack, Rate limits), as leaky buckets on the emulator's clock."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from connector.emulators.slack.clock import Clock
+
+TIER_OF = {
+    "chat.update": 3,
+    "chat.delete": 3,
+    "conversations.history": 3,
+    "conversations.replies": 3,
+    "conversations.info": 3,
+}
+
+
+@dataclass(frozen=True)
+class Rate:
+    per_second: float
+    burst: int
+
+
+class Limits:
+    """Posts have a bucket per channel and one for the workspace; other methods one bucket each."""
+
+    def __init__(self) -> None:
+        self.channel = Rate(1.0, 4)
+        self.workspace = Rate(5.0, 30)
+        self.tiers = {2: Rate(20 / 60, 5), 3: Rate(50 / 60, 10), 4: Rate(100 / 60, 20)}
+        self.special = Rate(10.0, 100)
+        self._full_at: dict[str, float] = {}
+
+    def refuse(self, clock: Clock, method: str, channel: str) -> int | None:
+        """Whole seconds to wait, or `None` when the call may go: then a token of each bucket is taken."""
+        buckets = self._buckets(method, channel)
+        now = clock()
+        waits = [self._wait(name, rate, now) for name, rate in buckets.items()]
+        if max(waits) > 1e-6:
+            return max(1, math.ceil(max(waits)))
+        for name, rate in buckets.items():
+            self._full_at[name] = max(self._full_at.get(name, now), now) + 1 / rate.per_second
+        return None
+
+    def _buckets(self, method: str, channel: str) -> dict[str, Rate]:
+        if method in {"chat.postMessage", "webhook"}:
+            return {f"post:{channel}": self.channel, "post": self.workspace}
+        tier = TIER_OF.get(method)
+        return {method: self.special if tier is None else self.tiers[tier]}
+
+    def _wait(self, name: str, rate: Rate, now: float) -> float:
+        spare = (rate.burst - 1) / rate.per_second
+        return max(self._full_at.get(name, now), now) - now - spare

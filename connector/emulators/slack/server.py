@@ -1,0 +1,260 @@
+"""The emulator over HTTP: `{url}/api/<method>`, `{url}/services/…`, `{url}/view/<channel>`."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+from aiohttp import web
+
+from connector.emulators.server import EmulatorServer, Handler
+from connector.emulators.slack import view
+from connector.emulators.slack.clock import Clock
+from connector.emulators.slack.errors import Limited, SlackError
+from connector.emulators.slack.invariants import problems
+from connector.emulators.slack.limits import Limits
+from connector.emulators.slack.methods import METHODS, publish, unknown
+from connector.emulators.slack.workspace import Bot, Channel, Message, Workspace
+
+ALL_SCOPES = (
+    "chat:write",
+    "chat:write.public",
+    "channels:history",
+    "groups:history",
+    "channels:read",
+    "groups:read",
+)
+TOKEN = "xoxb-emulated-token"
+WEBHOOK_STATUS = {
+    "invalid_payload": 400,
+    "no_text": 400,
+    "invalid_blocks": 400,
+    "action_prohibited": 403,
+    "no_service": 404,
+    "is_archived": 410,
+    "restricted_action_read_only_channel": 403,
+}
+WEBHOOK_WORD = {"is_archived": "channel_is_archived", "restricted_action_read_only_channel": "action_prohibited"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One applied call; `error` is `""` when it succeeded."""
+
+    method: str
+    args: dict[str, Any]
+    error: str
+    at: float
+
+
+class SlackEmulator(EmulatorServer):
+    """One workspace with one installed app (`token`, all scopes); tests add channels.
+
+    `requests` names every call that arrived, faults included; `calls` those that were carried out;
+    `connections` holds one entry per TCP connection. `limits` switches
+    the rate limits of `rates` on. `clock` (epoch seconds) stamps messages, limits and the `Date` header.
+    """
+
+    def __init__(self, clock: Clock = time.time) -> None:
+        super().__init__()
+        self.workspace = Workspace(clock)
+        self.limits = False
+        self.rates = Limits()
+        self.calls: list[Call] = []
+        self.requests: list[str] = []
+        self.connections: set[object] = set()
+        self.token = TOKEN
+        self.bot = self.workspace.add_bot(TOKEN, ALL_SCOPES)
+
+    # what a test or a person sets up
+
+    @property
+    def clock(self) -> Clock:
+        return self.workspace.clock
+
+    @clock.setter
+    def clock(self, clock: Clock) -> None:
+        self.workspace.clock = clock
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.url}/api/"
+
+    def add_token(self, token: str, scopes: tuple[str, ...] = ALL_SCOPES) -> Bot:
+        with self.lock:
+            return self.workspace.add_bot(token, scopes)
+
+    def add_channel(
+        self,
+        name: str,
+        *,
+        member: bool = True,
+        private: bool = False,
+        archived: bool = False,
+        read_only: bool = False,
+    ) -> str:
+        """Adds a channel and returns its id. `member`: the first app is in it."""
+        with self.lock:
+            id_ = f"C{len(self.workspace.channels) + 1:09d}A"
+            channel = Channel(id_, name, private=private, archived=archived, read_only=read_only)
+            channel.members = {self.bot.bot_id} if member else set()
+            self.workspace.channels[channel.id] = channel
+            return channel.id
+
+    def add_webhook(self, channel: str) -> str:
+        """The URL of an incoming webhook that posts to this channel."""
+        with self.lock:
+            path = f"{self.workspace.team_id}/B{len(self.workspace.hooks) + 1:08d}/emulatedsecret"
+            self.workspace.hooks[path] = channel
+            return f"{self.url}/services/{path}"
+
+    def say(self, channel: str, text: str) -> Message:
+        """A message of somebody else."""
+        with self.lock:
+            answer = publish(self.workspace, "USOMEBODY", self.workspace.channels[channel], {"text": text})
+            return self.workspace.channels[channel].messages[answer["ts"]]
+
+    def channel(self, channel: str) -> Channel:
+        """The channel itself, to archive it or to remove messages as a person would."""
+        return self.workspace.channels[channel]
+
+    def messages(self, channel: str) -> list[Message]:
+        """What stands in a channel, oldest first, replies included."""
+        with self.lock:
+            return list(self.workspace.channels[channel].messages.values())
+
+    def problems(self, allowed: frozenset[str] = frozenset()) -> list[str]:
+        """Broken invariants in all channels; none is the empty list."""
+        with self.lock:
+            return problems(self.workspace.channels.values(), allowed)
+
+    # HTTP
+
+    def build(self, app: web.Application) -> None:
+        app.middlewares.insert(0, self._log)
+        app.router.add_route("*", "/api/{method}", self._api)
+        app.router.add_post("/services/{path:.+}", self._webhook)
+        app.router.add_get("/view/{channel}", self._view)
+
+    def kind_of(self, request: web.Request) -> str:
+        """The method's name, or `webhook`."""
+        return "webhook" if request.path.startswith("/services/") else request.path.removeprefix("/api/")
+
+    @web.middleware
+    async def _log(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        with self.lock:
+            self.requests.append(self.kind_of(request))
+            self.connections.add(request.transport and request.transport.get_extra_info("peername"))
+        return await handler(request)
+
+    async def _api(self, request: web.Request) -> web.Response:
+        method = request.match_info["method"]
+        headers = {"Date": formatdate(self.clock(), usegmt=True)}
+        try:
+            args = await _arguments(request)
+            with self.lock:
+                bot = self._bot(request, args)
+                headers["x-oauth-scopes"] = ",".join(bot.scopes)
+                body = self._call(method, bot, args)
+        except Limited as error:
+            return web.json_response(error.body, status=429, headers={**headers, "Retry-After": str(error.seconds)})
+        except SlackError as error:
+            return web.json_response(error.body, headers=headers)
+        return web.json_response(body, headers=headers)
+
+    def _call(self, method: str, bot: Bot, args: dict[str, Any]) -> dict[str, Any]:
+        try:
+            run = METHODS.get(method, unknown)
+            self._limit(method, str(args.get("channel", "")))
+            body = run(self.workspace, bot, args)
+        except SlackError as error:
+            self._record(method, args, error.error)
+            raise
+        self._record(method, args, "")
+        return body
+
+    def _record(self, method: str, args: dict[str, Any], error: str) -> None:
+        self.calls.append(Call(method, args, error, self.clock()))
+
+    def _limit(self, method: str, channel: str) -> None:
+        seconds = self.rates.refuse(self.clock, method, channel) if self.limits else None
+        if seconds is not None:
+            raise Limited(seconds)
+
+    def _bot(self, request: web.Request, args: dict[str, Any]) -> Bot:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ") or str(args.pop("token", ""))
+        if not token:
+            raise SlackError("not_authed")
+        bot = self.workspace.bots.get(token)
+        if bot is None:
+            raise SlackError("invalid_auth")
+        if bot.trouble:
+            raise SlackError(bot.trouble)
+        return bot
+
+    async def _webhook(self, request: web.Request) -> web.Response:
+        try:
+            args = await _arguments(request)
+            with self.lock:
+                self._post_by_webhook(request.match_info["path"], args)
+        except Limited as error:
+            body = {"retry_after": error.seconds, "ok": False, "error": "rate_limited"}
+            return web.json_response(body, status=429, headers={"Retry-After": str(error.seconds)})
+        except SlackError as error:
+            word = WEBHOOK_WORD.get(error.error, error.error)
+            return web.Response(status=WEBHOOK_STATUS.get(error.error, 400), text=word)
+        return web.Response(text="ok")
+
+    def _post_by_webhook(self, path: str, args: dict[str, Any]) -> None:
+        try:
+            channel = self._hooked(path)
+            self._limit("webhook", channel.id)
+            publish(self.workspace, "BWEBHOOK", channel, args)
+        except SlackError as error:
+            self._record("webhook", args, error.error)
+            raise
+        self._record("webhook", args, "")
+
+    def _hooked(self, path: str) -> Channel:
+        channel = self.workspace.channels.get(self.workspace.hooks.get(path, ""))
+        if channel is None:
+            raise SlackError("no_service")
+        if channel.archived:
+            raise SlackError("is_archived")
+        if channel.read_only:
+            raise SlackError("restricted_action_read_only_channel")
+        return channel
+
+    async def _view(self, request: web.Request) -> web.Response:
+        with self.lock:
+            channel = self.workspace.channels.get(request.match_info["channel"])
+            text = view.page(channel) if channel else "<p>No such channel.</p>"
+        return web.Response(text=text, content_type="text/html", status=200 if channel else 404)
+
+
+async def _arguments(request: web.Request) -> dict[str, Any]:
+    """Arguments from the query and from a JSON or form body (Slack, Web API basics)."""
+    args: dict[str, Any] = dict(request.query)
+    kind = request.content_type
+    if kind == "application/json":
+        return args | _object(await request.text())
+    if kind in {"application/x-www-form-urlencoded", "multipart/form-data"}:
+        form = await request.post()
+        text = form.get("payload")
+        return args | (_object(text) if isinstance(text, str) else dict(form))
+    if request.can_read_body:
+        raise SlackError("invalid_post_type")
+    return args
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise SlackError("invalid_json") from None
+    if not isinstance(value, dict):
+        raise SlackError("json_not_object")
+    return value

@@ -1,0 +1,127 @@
+"""What a Slack workspace holds: apps with tokens, channels, messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from connector.emulators.slack.clock import Clock
+
+PING = re.compile(r"<(?:!(?:channel|here|everyone|subteam\^\w+)|@\w+)[^>]*>")
+
+
+@dataclass
+class Bot:
+    """An installed app: its token, what it may do, and what is wrong with it (an error string of Slack's)."""
+
+    token: str
+    scopes: tuple[str, ...]
+    bot_id: str
+    user_id: str
+    name: str
+    trouble: str = ""
+
+
+@dataclass
+class Message:
+    """One stored message; `raw` is the call that made it, without the token."""
+
+    channel: str
+    ts: str
+    bot_id: str
+    text: str
+    blocks: list[dict[str, Any]]
+    metadata: dict[str, Any]
+    raw: dict[str, Any]
+    thread_ts: str = ""
+    broadcast: bool = False
+    edited: bool = False
+
+    @property
+    def is_reply(self) -> bool:
+        return bool(self.thread_ts) and self.thread_ts != self.ts
+
+    @property
+    def key(self) -> str:
+        """The delivery key `k` of the metadata, `""` without one."""
+        return str(self.metadata.get("event_payload", {}).get("k", ""))
+
+    @property
+    def pings(self) -> list[str]:
+        """What would notify people: mentions in the text and in mrkdwn objects."""
+        return [ping for text in (self.text, *mrkdwn_of(self.blocks)) for ping in PING.findall(text)]
+
+    def wire(self, *, metadata: bool) -> dict[str, Any]:
+        """The message as the API shows it."""
+        shown: dict[str, Any] = {"type": "message", "ts": self.ts, "bot_id": self.bot_id, "text": self.text}
+        optional = {
+            "blocks": self.blocks,
+            "thread_ts": self.thread_ts,
+            "edited": {"user": self.bot_id, "ts": self.ts} if self.edited else None,
+            "subtype": "thread_broadcast" if self.broadcast else None,
+            "metadata": self.metadata if metadata else None,
+        }
+        return shown | {name: value for name, value in optional.items() if value}
+
+
+def strings_of(node: Any) -> Iterator[str]:
+    """Every string in a JSON value, keys left out."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        for value in node.values():
+            yield from strings_of(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from strings_of(value)
+
+
+def mrkdwn_of(node: Any) -> Iterator[str]:
+    """The text of every mrkdwn object in blocks."""
+    if isinstance(node, dict):
+        if node.get("type") == "mrkdwn" and isinstance(node.get("text"), str):
+            yield node["text"]
+        for value in node.values():
+            yield from mrkdwn_of(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from mrkdwn_of(value)
+
+
+@dataclass
+class Channel:
+    id: str
+    name: str
+    private: bool = False
+    archived: bool = False
+    read_only: bool = False
+    members: set[str] = field(default_factory=set)
+    messages: dict[str, Message] = field(default_factory=dict)
+
+
+class Workspace:
+    """The state, without HTTP. Not safe to use from two threads without the emulator's lock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.team = "Example Team"
+        self.team_id = "T0EXAMPLE1"
+        self.bots: dict[str, Bot] = {}
+        self.channels: dict[str, Channel] = {}
+        self.hooks: dict[str, str] = {}
+        self._last_ts = 0
+
+    def add_bot(self, token: str, scopes: tuple[str, ...]) -> Bot:
+        number = len(self.bots) + 1
+        name = "hireflix" if number == 1 else f"hireflix{number}"
+        bot = Bot(token, scopes, f"B{number:08d}X", f"U{number:08d}X", name)
+        self.bots[token] = bot
+        return bot
+
+    def next_ts(self) -> str:
+        """Unique and rising in the whole workspace: seconds, a dot, six digits."""
+        self._last_ts = max(self._last_ts + 1, int(self.clock() * 1_000_000))
+        seconds, micros = divmod(self._last_ts, 1_000_000)
+        return f"{seconds}.{micros:06d}"
