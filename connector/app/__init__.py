@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import resource
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -17,7 +20,8 @@ from connector.dispatch.clock import Clock
 from connector.role import Role
 from connector.store.plan import Directory, GroupPlan, Target
 from connector.web.metrics import Metrics
-from connector.web.server import listen, signals
+from connector.web.refusals import Refusals
+from connector.web.server import listen, signals, watch_file_handles
 
 log = structlog.get_logger("connector")
 
@@ -84,7 +88,7 @@ async def serve(
     *,
     role: Role = Role.ALL,
 ) -> None:
-    """Serves until SIGINT, SIGTERM or `stop`, then stops intake, lets calls under way end, and returns.
+    """Serves until SIGINT, SIGTERM, SIGHUP or `stop`, then stops intake, lets calls under way end, and returns.
 
     `on_started` is told the base address, `""` without one. A second signal cuts calls off: they come back at the next
     start, marked. Raises as `running`; `UsageError` when the address cannot be had.
@@ -97,13 +101,46 @@ async def serve(
         await on_started(base)
 
     with signals(stop, hurry):
-        async with running(config, secrets, role, stop=stop, hurry=hurry) as service:
+        async with running(config, secrets, role, stop=stop, hurry=hurry) as service, _watched(service.metrics):
             if service.front is None or port is None:
                 await started("")
                 await stop.wait()
             else:
                 await listen(service.front, config.server.host, port, started, stop=stop, hurry=hurry)
     log.info("stopped")
+
+
+@asynccontextmanager
+async def _watched(metrics: Metrics) -> AsyncIterator[None]:
+    """Counts and logs that no file handle is free, at most one line a minute."""
+    lines, loop = Refusals(), asyncio.get_running_loop()
+
+    def exhausted() -> None:
+        metrics.file_handles_exhausted()
+        if count := lines.add("file handles", int(loop.time() * 1000)):
+            log.warning(
+                "no file handle is free, connections are dropped",
+                checks=count,
+                limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+                hint="close idle connections at the proxy, or raise LimitNOFILE",
+            )
+
+    watch = asyncio.create_task(watch_file_handles(exhausted))
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
+def end_within(seconds: float) -> None:
+    """Ends the process with exit code 0 after so many seconds, unless it has ended by then.
+
+    Python waits without limit for threads that are blocked in a call of `asyncio.to_thread`, as in a sink that uses a
+    blocking client.
+    """
+    timer = threading.Timer(seconds, os._exit, [0])
+    timer.daemon = True
+    timer.start()
 
 
 def spare_the_collector() -> None:

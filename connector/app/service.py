@@ -41,6 +41,7 @@ class Service:
         keys: Sequence[str],
     ) -> None:
         self.store = opened.store
+        self.metrics = metrics
         self._opened = opened
         self._stop_timeout = config.delivery.stop_timeout
         name = f"{socket.gethostname()}:{os.getpid()}:{random.token_hex(3)}"

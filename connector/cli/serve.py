@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from connector.config import Config
 
 
+EXIT_SECONDS = 0.8
+"""From the log line "stopped" to the end of the process, at most."""
+
 RoleOption = Annotated[Role, typer.Option("--role", help="receiver and worker share a store with other processes.")]
 
 
 def serve(config: o.ConfigOption = None, role: RoleOption = Role.ALL) -> None:
-    """Run the service: receive, store, deliver. Ctrl-C or SIGTERM stops it after the calls under way."""
+    """Run the service: receive, store, deliver. Ctrl-C, SIGTERM or SIGHUP stops it after the calls under way."""
     from connector.config import ensure_secret, load
 
     loaded = load(config)
@@ -55,7 +58,11 @@ def _run(settings: Config, role: Role, *, new_secret: bool) -> None:
             await asyncio.to_thread(_print_sink_findings, settings)
         app.spare_the_collector()
 
-    app.run(lambda: app.serve(settings, secrets_of(settings), on_started, role=role))
+    async def main() -> None:
+        await app.serve(settings, secrets_of(settings), on_started, role=role)
+        app.end_within(EXIT_SECONDS)
+
+    app.run(main)
 
 
 def _print_sink_findings(settings: Config) -> None:

@@ -34,6 +34,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._received = self._counter("events_received", "Events stored, by name.", "event")
         self._refused = self._counter("requests_refused", "Requests answered with an error, by reason.", "reason")
+        self._exhausted = self._counter(
+            "file_handles_exhausted", "Checks, one a second, that found no free file handle."
+        )
         self._duplicates = self._counter("events_duplicate", "Repeats of events stored before.")
         self._older = self._counter("events_older", "Events older than what was known of their interview.")
         self._outcomes = self._counter(
@@ -75,6 +78,10 @@ class Metrics:
     def refused(self, reason: str) -> None:
         """A request was answered with an error; `reason` is a fixed word."""
         self._refused.labels(reason).inc()
+
+    def file_handles_exhausted(self) -> None:
+        """A check found no free file handle."""
+        self._exhausted.inc()
 
     def settled(self, sink: str, works: Sequence[Work], answer: Answer, settlement: Settlement) -> None:
         """A call to a sink came to this."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,6 +20,8 @@ from connector.web.shortcut import Hook, ShortcutProtocol
 
 GRACE_SECONDS = 10
 """Requests under way have this long to be answered at a stop."""
+HANDLES_CHECK_SECONDS = 1.0
+"""Between two checks whether a file handle is free."""
 
 log = structlog.get_logger("connector")
 
@@ -58,11 +61,18 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM: the first stops, the second ends the patience, the third kills as if we did not listen."""
+    """SIGINT, SIGTERM and SIGHUP: the first sets `stop`, the second `hurry`, the third ends the process as usual.
+
+    SIGHUP comes when the terminal or the SSH connection of the process closes; `nohup` has it ignored, and then it
+    stays ignored.
+    """
     loop = asyncio.get_running_loop()
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
 
     def listen_no_more() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
     def on_signal() -> None:
@@ -71,12 +81,26 @@ def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
             listen_no_more()
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in numbers:
         loop.add_signal_handler(number, on_signal)
     try:
         yield
     finally:
         listen_no_more()
+
+
+async def watch_file_handles(on_exhausted: Callable[[], None]) -> None:
+    """Calls `on_exhausted` for each check that finds no free file handle. Runs until it is cancelled.
+
+    The event loop reports nothing: libuv closes connections that come in while the process has no handle left
+    (`uv__emfile_trick` in its src/unix/stream.c).
+    """
+    while True:
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            on_exhausted()
+        await asyncio.sleep(HANDLES_CHECK_SECONDS)
 
 
 async def listen(

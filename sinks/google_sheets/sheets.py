@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from connector.blocking import BlockingThread
 from connector.http import reading
 from sinks.google_sheets import requests
 from sinks.google_sheets.account import Account, load_account
@@ -48,7 +47,7 @@ class Sheets:
     def __init__(self, config: GoogleSheetsConfig, timeout: float) -> None:
         self._config = config
         self._timeout = timeout
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="google-sheets")
+        self._thread = BlockingThread("google-sheets")
         self._client: Client | None = None
 
     async def load(self) -> None:
@@ -98,11 +97,10 @@ class Sheets:
 
     async def close(self) -> None:
         """Ends the thread once the call it is in is over, without waiting for that."""
-        self._thread.submit(self._disconnect)
-        self._thread.shutdown(wait=False)
+        self._thread.close(self._disconnect)
 
     async def _run(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        return await self._thread.run(call)
 
     def _connected(self) -> Client:
         if self._client is None:

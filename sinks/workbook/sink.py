@@ -6,11 +6,11 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
+from connector.blocking import BlockingThread
 from connector.sink import (
     Batch,
     Context,
@@ -64,7 +64,7 @@ class Workbook(Sink[WorkbookConfig]):
     def __init__(self, name: str, config: WorkbookConfig) -> None:
         super().__init__(name, config)
         # One thread: a call that timed out goes on in it, and the next one waits for its end.
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread = BlockingThread("workbook")
 
     @property
     def destination(self) -> str:
@@ -74,12 +74,10 @@ class Workbook(Sink[WorkbookConfig]):
         return TABLE_NOTE, RESUME_NOTE, row_note(delivery.key)
 
     async def open(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="workbook")
+        self._thread = BlockingThread("workbook")
 
     async def close(self) -> None:
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.shutdown)
-            self._thread = None
+        await self._thread.finish()
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
         memory = Memory.from_note(batch.notes.get(TABLE_NOTE))
@@ -88,7 +86,7 @@ class Workbook(Sink[WorkbookConfig]):
         context.count_call("rewrite")
         flush = flush_in_child if size > CHILD_ROWS else _flush_here
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch, memory, flush)
+            return await self._thread.run(lambda: self._write(batch, memory, flush))
         except InUseError as error:
             waiting = RetryLater(str(error), after=IN_USE_SECONDS, counts=False, lane=True)
             return Result([waiting for _ in batch.deliveries])

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,14 +25,18 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
 class Service:
-    """`connector serve` in a folder of its own. `output` collects what it prints, `logs` what it logs."""
+    """`connector serve` in a folder of its own. `output` collects what it prints, `logs` what it logs.
 
-    def __init__(self, folder: Path, toml: str = "", **environ: str) -> None:
+    `before` stands before the command, as `nohup` does.
+    """
+
+    def __init__(self, folder: Path, toml: str = "", before: Sequence[str] = (), **environ: str) -> None:
         self.folder = folder
         self.config = folder / "config.toml"
         self.config.write_text(
             f'{toml}\n[hireflix]\nwebhook_secrets = ["{SECRET}"]\n[server]\nport = 0\n[logs]\nformat = "json"\n'
         )
+        self.before = before
         self.environ = environ
         self.url = ""
         self.output: list[str] = []
@@ -43,7 +48,7 @@ class Service:
         """Starts and waits until it tells its address."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "connector.cli", "serve", "--config", str(self.config)],
+            [*self.before, sys.executable, "-m", "connector.cli", "serve", "--config", str(self.config)],
             cwd=ROOT,
             env={**environ, "PYTHONUNBUFFERED": "1", **self.environ},
             stdout=subprocess.PIPE,
@@ -75,10 +80,10 @@ class Service:
         self.process.wait()
         self._close()
 
-    def stop(self) -> int:
-        """SIGTERM, and waits for the graceful end; returns the exit code."""
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Sends the signal and waits for the graceful end; returns the exit code."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(number)
         code = self.process.wait(60)
         self._close()
         return code
