@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.entry_points import declared, installed
 from tests.postgres import empty_store, run_folder
 
 # the same examples at every run: a change is judged by itself, not by its luck; `make chaos` looks further
@@ -15,7 +16,13 @@ settings.load_profile("repeatable")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes the folder of the run before there are workers, so that all share it and it is gone when the run ends."""
+    """Stops when the installed sinks are not those of pyproject.toml, which an editable install does not notice.
+
+    Makes the folder of the run before there are workers, so that all share it and it is gone when the run ends.
+    """
+    if declared() != installed():
+        command = "pip install --no-deps --no-build-isolation --editable ."
+        pytest.exit(f"pyproject.toml declares other sinks than are installed; run `make install`, or `{command}`", 4)
     run_folder()
 
 

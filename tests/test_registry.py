@@ -1,17 +1,15 @@
 """Types of sinks are found by name, imported only when asked for, and refused with what to do."""
 
-import shutil
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 
 import pytest
 
-import sinks
 from connector.errors import ConfigError
 from connector.registry import built_in_types, known_types, load_sink_class
+from connector.sink import Sink
+from tests.entry_points import declared
 
 ROOT = Path(__file__).parent.parent
 ENTRY_POINT = "[connector.sinks]\n{name} = {value}\n"
@@ -59,49 +57,34 @@ def problem_of(type_name):
     return caught.value.problems[0]
 
 
-def test_a_built_in_type_is_the_module_of_that_name():
-    assert load_sink_class("console").__module__ == "sinks.console"
-
-
-def test_the_built_in_types_are_known():
+def test_our_own_types_are_the_entry_points_of_pyproject():
+    assert list(built_in_types()) == sorted(declared())
     assert set(built_in_types()) <= set(known_types())
 
 
-def test_the_built_in_types_are_those_with_a_class():
-    """As importing them tells; a helper that several sinks share is no type."""
-    modules = {module.name: import_module(f"sinks.{module.name}") for module in iter_modules(sinks.__path__)}
-    assert set(built_in_types()) == {name for name, module in modules.items() if hasattr(module, "SINK")}
-    assert "table" in modules
+@pytest.mark.parametrize("type_name", declared())
+def test_each_of_our_own_types_can_be_loaded(type_name):
+    assert issubclass(load_sink_class(type_name), Sink)
 
 
-def test_a_helper_among_the_sinks_is_no_type():
-    problem = problem_of("table")
-    assert (problem.message, problem.hint) == ("no such type of sink", "the module sinks.table names no class SINK")
+def test_a_helper_among_the_sinks_is_not_a_type():
+    assert problem_of("table").message == "unknown type of sink"
 
 
-def test_a_sink_that_is_just_being_written_is_told_without_a_traceback(tmp_path):
-    """By a copy of both packages with a module that is no Python."""
-    for package in ("connector", "sinks"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "sinks" / "fresh.py").write_text("def deliver(:\n")
-    said = run("load_sink_class('fresh')", cwd=tmp_path)
-    assert said[0].startswith("type: sinks.fresh cannot be imported: SyntaxError: invalid syntax")
-
-
-def test_an_unknown_type_is_told_with_the_nearest_one():
+def test_an_unknown_type_is_reported_with_the_nearest_one():
     problem = problem_of("consle")
     assert (problem.place, problem.hint) == ("type", "did you mean console?")
 
 
-def test_a_type_like_no_other_is_told_with_all_of_them():
-    assert problem_of("zzz").hint.startswith("there are: ")
+def test_a_type_that_resembles_none_is_reported_with_all_that_are_installed():
+    assert problem_of("zzz").hint == f"installed types: {', '.join(known_types())}"
 
 
 @pytest.mark.parametrize(
     "name", ["../console", "os.path", "console.SINK", "", "_private", "console\n", "Console", "a/b"]
 )
-def test_a_name_that_is_no_plain_word_imports_nothing(name):
-    assert problem_of(name).message == "no such type of sink"
+def test_the_name_of_a_module_or_a_file_is_not_a_type(name):
+    assert problem_of(name).message == "unknown type of sink"
 
 
 def test_a_third_party_type_comes_by_entry_point(distribution):
@@ -110,14 +93,15 @@ def test_a_third_party_type_comes_by_entry_point(distribution):
     assert "pigeon" in known_types()
 
 
-def test_a_built_in_type_cannot_be_taken_over(distribution):
+def test_a_package_that_defines_one_of_our_own_types_is_refused(distribution):
+    """Neither class is loaded: which one was meant is unknown."""
     distribution("console", "acme_sinks:Pigeon")
-    assert load_sink_class("console").__module__ == "sinks.console"
+    assert problem_of("console").message == "several installed packages define this type: acme, hireflix-connector"
 
 
 def test_a_class_that_is_no_sink_is_refused(distribution):
     distribution("pigeon", "acme_sinks:NOT_A_SINK")
-    assert "no subclass of connector.sink.Sink" in problem_of("pigeon").message
+    assert "is not a subclass of connector.sink.Sink" in problem_of("pigeon").message
 
 
 def test_a_sink_without_settings_is_refused(distribution):
@@ -130,10 +114,15 @@ def test_an_entry_point_that_cannot_be_imported_names_the_error(distribution):
     assert problem_of("pigeon").message == "acme_sinks:Pigeon cannot be imported: RuntimeError: no pigeons here"
 
 
+def test_a_sink_with_a_syntax_error_is_reported_without_a_traceback(distribution):
+    distribution("pigeon", "acme_sinks:Pigeon", code="def deliver(:\n")
+    assert problem_of("pigeon").message.startswith("acme_sinks:Pigeon cannot be imported: SyntaxError: invalid syntax")
+
+
 def test_a_type_brought_twice_is_refused(distribution):
     distribution("pigeon", "acme_sinks:Pigeon")
     distribution("pigeon", "bcme_sinks:Pigeon", package="bcme")
-    assert problem_of("pigeon").message == "several installed packages bring this type: acme, bcme"
+    assert problem_of("pigeon").message == "several installed packages define this type: acme, bcme"
 
 
 PROGRAM = """
@@ -177,19 +166,3 @@ def test_a_missing_dependency_is_named():
 def test_a_missing_extra_is_named_for_those_who_installed_and_for_those_with_a_checkout(type_name, extra, module):
     lines = run(f"load_sink_class({type_name!r})", before=f"sys.modules[{module!r}] = None")
     assert lines[0].endswith(f"(pip install 'hireflix-connector[{extra}]', or `make install` in a checkout)")
-
-
-def test_another_top_level_package_named_sinks_is_refused(tmp_path):
-    """Its code is not run."""
-    package = tmp_path / "sinks"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise SystemExit('ran')")
-    lines = run("load_sink_class('console')", before=f"sys.path.insert(0, {str(tmp_path)!r})")
-    assert lines[0].startswith("type: another installed package also brings a top-level package `sinks`")
-
-
-def test_the_sinks_lie_beside_the_connector():
-    """What the guard compares with."""
-    import connector
-
-    assert (Path(connector.__file__).parent.parent / "sinks" / "console.py").is_file()

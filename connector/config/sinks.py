@@ -46,7 +46,7 @@ class SinkReader:
             self._check_renamed_from(name, table)
         for kind in table_at(self.layers.tree, ("defaults",)) or {}:
             if kind not in known_types():
-                self._add(("defaults", kind), "no such type of sink", did_you_mean(kind, list(known_types())))
+                self._add(("defaults", kind), "unknown type of sink", did_you_mean(kind, list(known_types())))
 
     def _check_renamed_from(self, name: str, table: Tree) -> None:
         old = table.get("renamed_from")
