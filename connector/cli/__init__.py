@@ -1,10 +1,111 @@
-"""The command line: one module per group of commands, each importing what it needs when it runs."""
+"""The command line. Each command is a module of its own, imported when the command runs."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from connector import __version__
+from connector.cli.errors import exit_code_of, lines_of, reworded
+from connector.errors import ConnectorError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: the module with a function, or a group, of the command's name, and the first sentence of its help."""
+
+    module: str
+    help: str
+
+
+COMMANDS: Mapping[str, Command] = {
+    "serve": Command("connector.cli.serve", "Run the service: receive, store, deliver."),
+    "check": Command("connector.cli.check", "Check the configuration, the store and every sink."),
+    "demo": Command("connector.cli.demo", "Run a service and feed it a lifelike signed stream."),
+    "send": Command("connector.cli.send", "Sign a payload as Hireflix does and post it."),
+    "explain": Command("connector.cli.explain", "Show what an event does and why; send nothing."),
+    "status": Command("connector.cli.status", "Show how things stand, and what to do about it."),
+    "events": Command("connector.cli.lists", "List events, the newest first."),
+    "interviews": Command("connector.cli.lists", "List interviews as they are now, the last changed first."),
+    "deliveries": Command("connector.cli.lists", "List deliveries, the newest first."),
+    "attempts": Command("connector.cli.lists", "List attempts, the newest first."),
+    "replay": Command("connector.cli.replay", "Send again what failed or was delivered."),
+    "pause": Command("connector.cli.pause", "Stop a sink; it keeps queueing until it is resumed."),
+    "resume": Command("connector.cli.pause", "Let a paused sink go on at once."),
+    "verify": Command("connector.cli.verify", "Read a sheet back and compare it with the truth."),
+    "migrate": Command("connector.cli.migrate", "Make or update the tables of a PostgreSQL store."),
+    "store": Command("connector.cli.copy_store", "Work on the store as a whole."),
+}
+"""In the order of the help text. The help is repeated here, so that `connector --help` imports no command."""
+
+
+class LazyGroup(TyperGroup):
+    """Imports a command when it is called, and turns errors of ours into messages and exit codes."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = reworded(error.message)
+            raise
+        except ConnectorError as error:
+            for line in lines_of(error):
+                print(line, file=sys.stderr)
+            raise typer.Exit(exit_code_of(error)) from None
+
+
+def load_command(name: str) -> Any:
+    """Imports a command, one of `COMMANDS`."""
+    found = getattr(import_module(COMMANDS[name].module), name)
+    if isinstance(found, typer.Typer):
+        return get_command(found)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name)(found)
+    return get_command(single)
+
+
+app = typer.Typer(
+    cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        print(f"hireflix-connector {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def connector(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=lambda wanted: _show_version(wanted=wanted), is_eager=True,
+                     help="Print the version and exit."),
+    ] = False,
+) -> None:  # fmt: skip
+    """Receives Hireflix webhooks, keeps a hiring sheet right and Slack calm.
+
+    Exit codes: 0 done, 1 something failed, 2 bad usage or configuration.
+    """
 
 
 def main() -> None:
     """Runs `connector …` and ends the process: 0 done, 1 something failed, 2 bad usage or configuration."""
-    from connector.cli.commands import app
-
     app(prog_name="connector")

@@ -11,9 +11,9 @@ from pathlib import Path
 import structlog
 
 from connector import __version__
-from connector.cli.opened import shown_place
-from connector.cli.send import receiver_url
 from connector.config import Config, SinkEntry
+from connector.operations.send import receiver_url
+from connector.operations.store_access import store_address
 from connector.role import Role
 from connector.secretsfile import WEBHOOK_SECRET
 
@@ -47,7 +47,7 @@ def banner(settings: Config, base: str, role: Role = Role.ALL, *, new_secret: bo
         lines += [f"  Receiver  {receiver}", f"  Secret    {_secret(settings, new_secret=new_secret)}"]
     if base:
         lines.append(f"  Health    {base}/health/ready and {base}/metrics")
-    lines += [f"  Store     {shown_place(settings)}", *_sinks(settings)]
+    lines += [f"  Store     {store_address(settings)}", *_sinks(settings)]
     if role.receives:
         lines.append(f"  Try it    {try_it(settings, receiver)}")
     return "\n".join(lines)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from connector.cli import options as o
+from connector.cli.banner import place_of
 from connector.cli.errors import BAD_USAGE, FAILED
-
-if TYPE_CHECKING:
-    from connector.config import Config, SinkEntry
-    from connector.sink import Finding
+from connector.cli.output import safe
+from connector.config import Config, SinkEntry, load, position_warnings
+from connector.errors import UsageError
+from connector.operations.sinks import offline_findings, online_findings
+from connector.operations.store_check import StoreCheck, check_store
+from connector.sink import Finding
 
 OnlineOption = Annotated[bool, typer.Option("--online", help="Also ask every destination; nothing is written there.")]
 
@@ -24,10 +28,6 @@ def check(config: o.ConfigOption = None, online: OnlineOption = False) -> None:
     names are checked too. With --online every destination is asked instead of the files on this machine. Exits with 1
     when there is a problem.
     """
-    from connector.cli.store_check import StoreCheck, check_store
-    from connector.config import load
-    from connector.errors import UsageError
-
     settings = load(config)
     print("ok       ", "the embedded default" if settings.path is None else settings.path)
     entries = [*settings.sinks.values(), *settings.unrouted.values()]
@@ -47,8 +47,6 @@ def check(config: o.ConfigOption = None, online: OnlineOption = False) -> None:
 
 def print_findings(name: str, findings: Iterable[Finding]) -> bool:
     """Prints findings with what to do about them. Returns whether none of them is a problem."""
-    from connector.cli.terminal import safe
-
     good = True
     for finding in findings:
         good &= finding.level != "problem"
@@ -60,10 +58,6 @@ def print_findings(name: str, findings: Iterable[Finding]) -> bool:
 
 def _check_sink(entry: SinkEntry, *, offline: bool) -> bool:
     """Prints where a sink writes, and with `offline` what it finds on this machine. Returns whether it is usable."""
-    from connector.cli.banner import place_of
-    from connector.cli.online import offline_findings
-    from connector.cli.terminal import safe
-
     findings = offline_findings(entry.cls(entry.name, entry.config)) if offline else ()
     if all(finding.level == "ok" for finding in findings):
         print("ok       ", safe(f"sinks.{entry.name}: {entry.type}, {place_of(entry)}"))
@@ -71,9 +65,6 @@ def _check_sink(entry: SinkEntry, *, offline: bool) -> bool:
 
 
 def _print_warnings(settings: Config, positions: Sequence[tuple[str, str]]) -> None:
-    from connector.cli.terminal import safe
-    from connector.config import position_warnings
-
     for warning in (*settings.warnings, *position_warnings(settings, positions)):
         print("warning  ", safe(f"{warning.place}: {warning.message}"))
         if warning.hint:
@@ -82,10 +73,6 @@ def _print_warnings(settings: Config, positions: Sequence[tuple[str, str]]) -> N
 
 def _ask(entries: Sequence[SinkEntry]) -> bool:
     """Asks every destination. Returns whether there is no problem."""
-    import asyncio
-
-    from connector.cli.online import online_findings
-
     answers = asyncio.run(online_findings([entry.cls(entry.name, entry.config) for entry in entries]))
     good = [print_findings(entry.name, found) for entry, found in zip(entries, answers, strict=True)]
     return all(good)

@@ -1,13 +1,8 @@
-"""Errors as people see them: what is wrong and what to do, on standard error, without a traceback."""
+"""Exit codes, and errors as users see them: what is wrong and what to do, without a traceback."""
 
 from __future__ import annotations
 
 import re
-import sys
-from typing import Any
-
-import typer
-from typer.core import TyperGroup
 
 from connector.errors import ConfigError, ConnectorError, UsageError
 
@@ -15,24 +10,13 @@ FAILED = 1
 BAD_USAGE = 2
 
 
-class Commands(TyperGroup):
-    """Runs a command and turns errors of ours into words and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = reworded(error.message)
-            raise
-        except ConnectorError as error:
-            for line in lines_of(error):
-                print(line, file=sys.stderr)
-            bad_usage = isinstance(error, ConfigError | UsageError)
-            raise typer.Exit(BAD_USAGE if bad_usage else FAILED) from None
+def exit_code_of(error: ConnectorError) -> int:
+    """The exit code of a command that raised this error."""
+    return BAD_USAGE if isinstance(error, ConfigError | UsageError) else FAILED
 
 
 def reworded(message: str) -> str:
-    """What is wrong with an option, without the words of the library that checked it."""
+    """What is wrong with an option, without the phrases of the library that checked it."""
     message = message.removeprefix("Value error, ").partition(", unable to parse")[0]
     return re.sub("^Input should be", "must be", message)
 

@@ -1,17 +1,35 @@
-"""Says what an event does and why, without doing it."""
+"""`connector explain`."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
 from connector.cli import options as o
+from connector.cli.output import safe, show_json, shown
+from connector.config import Config, load
+from connector.hireflix.payload import Kind
+from connector.interview import Value
+from connector.operations.explain import Effect, Explanation, explain_body, explain_event
+from connector.operations.store_access import now, reading, store_exists
 
 WhatArgument = Annotated[
     str,
     typer.Argument(metavar="FILE|EVENT_ID", help="File with the body of a webhook (- = standard input), or an event."),
 ]
+_UNUSED = {
+    Kind.UNREADABLE: "Unreadable: {reason}. It is kept, answered 202 and shown; after an upgrade\n"
+    "`connector replay --state unreadable` reads it again.",
+    Kind.UNKNOWN: "This version knows no event of that name. It is kept and shown, neither merged nor routed;\n"
+    "after an upgrade `connector replay --state unknown` applies it.",
+}
+_TIMES = {"created_at", "completed", "deleted", "archived", "finalist", "finished_at"}
 
 
 def explain(what: WhatArgument, config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:
@@ -20,14 +38,78 @@ def explain(what: WhatArgument, config: o.ConfigOption = None, as_json: o.JsonOp
     Tells which routes take it and why others do not, which fields change, and what each sink would write. Writes
     nothing; a file needs no store.
     """
-    from connector.cli.explained import show
-    from connector.cli.explaining import explain_what
-    from connector.cli.terminal import show_json
-    from connector.config import load
-
     settings = load(config)
-    found = explain_what(settings, what)
+    found = _explanation(settings, what)
     if as_json:
         show_json(found)
-    else:
-        show(found, settings)
+        return
+    for line in _lines(found, settings):
+        print(safe(line, keep="\n"))
+
+
+def _explanation(settings: Config, what: str) -> Explanation:
+    if what.isascii() and what.isdigit() and not Path(what).exists():
+        with reading(settings) as connection:
+            return asyncio.run(explain_event(settings, connection, int(what), now()))
+    body = o.read_body(what)
+    with reading(settings) if store_exists(settings) else nullcontext() as snapshot:
+        return asyncio.run(explain_body(settings, snapshot, body, now()))
+
+
+def _lines(found: Explanation, settings: Config) -> Iterator[str]:
+    yield from _heading(found)
+    yield ""
+    if found.kind != Kind.EVENT:
+        yield _UNUSED[Kind(found.kind)].format(reason=found.reason)
+        return
+    yield from _changes(found, ZoneInfo(settings.timezone))
+    yield ""
+    yield from _routes(found, settings)
+    for effect in found.effects:
+        yield ""
+        yield from _effect(effect)
+
+
+def _heading(found: Explanation) -> Iterator[str]:
+    known = f", stored as event {found.stored_as}" if found.stored_as is not None else ""
+    yield f"{found.name or 'a body'}{known}"
+    if found.interview_id:
+        yield f"  interview {found.interview_id}" + (f", afterwards {found.stage}" if found.stage else "")
+    if found.mark:
+        yield f"  {found.mark}: the time of receipt counts as its date"
+
+
+def _changes(found: Explanation, zone: ZoneInfo) -> Iterator[str]:
+    if not found.changes:
+        yield "Changes nothing: all of it was known, or newer things were."
+        return
+    yield "Changes"
+    for change in found.changes:
+        before, after = (_value(change.field, value, zone) for value in (change.before, change.after))
+        yield f"  {change.field}: {before} → {after}"
+
+
+def _value(field: str, value: Value, zone: ZoneInfo) -> str:
+    if value is None:
+        return "nothing"
+    if field in _TIMES and type(value) is int:
+        return f"{shown(value, zone)} {zone}"
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def _routes(found: Explanation, settings: Config) -> Iterator[str]:
+    yield "Routes"
+    for verdict in found.routes:
+        name = f"routes[{verdict.route}]" if settings.routes else "no routes, so every sink"
+        yield f"  {'yes' if verdict.matched else 'no '}  {name}: {verdict.reason}"
+    if not found.effects:
+        yield "  No sink gets it."
+
+
+def _effect(effect: Effect) -> Iterator[str]:
+    yield f"{effect.sink} ({effect.type}): {effect.why}"
+    for row in effect.deliveries:
+        why = f", {row.reason}" if row.reason else ""
+        yield f"  delivery {row.id}: {row.state}, attempts that failed: {row.attempts}{why}"
+    for line in effect.preview.splitlines():
+        yield f"  | {line}"

@@ -1,8 +1,10 @@
-"""Makes the tables of a PostgreSQL store, or brings them up to date."""
+"""`connector migrate`."""
 
 from __future__ import annotations
 
 from connector.cli import options as o
+from connector.config import load
+from connector.operations.migrate import migrate_store
 
 
 def migrate(config: o.ConfigOption = None) -> None:
@@ -11,7 +13,4 @@ def migrate(config: o.ConfigOption = None) -> None:
     Run it before the first start and after an upgrade; it does nothing when there is nothing to do. A SQLite store is
     brought up to date by `connector serve` itself.
     """
-    from connector.cli.migrating import migrate_store
-    from connector.config import load
-
     print(migrate_store(load(config)))

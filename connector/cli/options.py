@@ -1,16 +1,25 @@
-"""Options that several commands share, so that they are spelt and explained once."""
+"""Options and arguments that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
+import re
+import sys
+import time
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeAlias
+from zoneinfo import ZoneInfo
 
 import typer
 
+from connector.config import Config
+from connector.errors import UsageError
 from connector.interview import Stage
 
 MANY = 100_000
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGO = re.compile(r"(\d{1,6})\s*([smhdw])(?:\s+ago)?")
 
 
 class State(StrEnum):
@@ -30,15 +39,7 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
 
 
-class Replayable(StrEnum):
-    """What can be replayed, as people type it: states of deliveries, kinds of events."""
-
-    DEAD = "dead"
-    DELIVERED = "delivered"
-    UNREADABLE = "unreadable"
-    UNKNOWN = "unknown"
-
-
+SinkArgument: TypeAlias = Annotated[str, typer.Argument(metavar="SINK", help="Name of the sink in the configuration.")]
 ConfigOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -69,3 +70,57 @@ SinceOption: TypeAlias = Annotated[
     typer.Option("--since", metavar="T", help="Not before: 30m, 2h, 3d, today, 2026-08-01 or 2026-08-01T12:30."),
 ]
 UntilOption: TypeAlias = Annotated[str | None, typer.Option("--until", metavar="T", help="Before this time.")]
+
+
+def period(settings: Config, since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    """The values of --since and --until in epoch milliseconds. Raises `UsageError`."""
+    zone, now = ZoneInfo(settings.timezone), time.time_ns() // 1_000_000
+    return (
+        None if since is None else moment(since, now, zone),
+        None if until is None else moment(until, now, zone),
+    )
+
+
+def moment(text: str, now: int, zone: ZoneInfo) -> int:
+    """The epoch milliseconds that a person means at `now`: `2h`, `today`, `yesterday`, or ISO 8601.
+
+    What names no zone is in `zone`. Raises `UsageError`.
+    """
+    found = _AGO.fullmatch(text.strip().lower())
+    if found:
+        return max(0, now - _ms(timedelta(**{_UNITS[found[2]]: int(found[1])})))
+    today = datetime.fromtimestamp(now / 1000, tz=zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    days = {"now": None, "today": 0, "yesterday": 1}
+    word = text.strip().lower()
+    if word in days:
+        back = days[word]
+        return now if back is None else _epoch(today - timedelta(days=back))
+    return _from_iso(text.strip(), zone)
+
+
+def _from_iso(text: str, zone: ZoneInfo) -> int:
+    try:
+        when = datetime.fromisoformat(text)
+        return max(0, _epoch(when if when.tzinfo else when.replace(tzinfo=zone)))
+    except (ValueError, OverflowError):
+        raise UsageError(
+            "that is no time; write 30m, 2h, 3d, 1w, today, yesterday, 2026-08-01 or 2026-08-01T12:30"
+        ) from None
+
+
+def _ms(span: timedelta) -> int:
+    return span // timedelta(milliseconds=1)
+
+
+def _epoch(when: datetime) -> int:
+    return _ms(when - datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def read_body(file: str) -> bytes:
+    """The bytes of a file, or of standard input for `-`. Raises `UsageError`."""
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None

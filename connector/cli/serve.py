@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from connector import app, logs
 from connector.cli import options as o
+from connector.cli.banner import banner, secrets_of, warn
+from connector.cli.check import print_findings
+from connector.config import Config, ensure_secret, load
 from connector.errors import UsageError
+from connector.operations.sinks import offline_findings
 from connector.role import Role
-
-if TYPE_CHECKING:
-    from connector.config import Config
-
 
 EXIT_SECONDS = 0.8
 """From the log line "stopped" to the end of the process, at most."""
@@ -25,8 +26,6 @@ RoleOption = Annotated[Role, typer.Option("--role", help="receiver and worker sh
 
 def serve(config: o.ConfigOption = None, role: RoleOption = Role.ALL) -> None:
     """Run the service: receive, store, deliver. Ctrl-C, SIGTERM or SIGHUP stops it after the calls under way."""
-    from connector.config import ensure_secret, load
-
     loaded = load(config)
     _require_servable(loaded, role)
     settings = ensure_secret(loaded)
@@ -46,9 +45,6 @@ def _require_servable(settings: Config, role: Role) -> None:
 
 
 def _run(settings: Config, role: Role, *, new_secret: bool) -> None:
-    from connector import app, logs
-    from connector.cli.banner import banner, secrets_of, warn
-
     logs.set_up(settings.logs.format, settings.logs.level)
     warn(settings)
 
@@ -67,9 +63,6 @@ def _run(settings: Config, role: Role, *, new_secret: bool) -> None:
 
 def _print_sink_findings(settings: Config) -> None:
     """Prints what `connector check` would find about the sinks that run, without what is in order."""
-    from connector.cli.check import print_findings
-    from connector.cli.online import offline_findings
-
     for entry in settings.sinks.values():
         findings = offline_findings(entry.cls(entry.name, entry.config))
         print_findings(f"sinks.{entry.name}", [finding for finding in findings if finding.level != "ok"])

@@ -1,19 +1,24 @@
-"""The command that proves that a sheet is in step."""
+"""`connector verify`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from typing import Annotated, Any
 
 import typer
 
 from connector.cli import options as o
-from connector.cli.act import SinkArgument
+from connector.cli.errors import FAILED
+from connector.cli.output import progress_bar, safe, show_json
+from connector.config import load
+from connector.operations import verify as operation
+from connector.sink import Report
 
 REPAIR = "Have everything that is wrong written again, and look once more."
 
 
 def verify(
-    sink: SinkArgument,
+    sink: o.SinkArgument,
     config: o.ConfigOption = None,
     repair: Annotated[bool, typer.Option("--repair", help=REPAIR)] = False,
     as_json: o.JsonOption = False,
@@ -23,11 +28,30 @@ def verify(
     What still waits to be delivered, and what a second look does not show again, is no difference. What people
     corrected or deleted is told and left alone. Exits with 1 when the sheet is not in step.
     """
-    from connector.cli.verifying import show_report, verified
-    from connector.config import load
-
     settings = load(config)
-    report = verified(settings, sink, repair=repair)
-    show_report(sink, report, as_json=as_json)
+    entry = operation.verifiable(settings, sink)
+    if repair:
+        asyncio.run(operation.repair(settings, entry))
+    with progress_bar("reading") as progress:
+        report = asyncio.run(operation.verify(settings, entry, progress))
+    if as_json:
+        show_json({"sink": sink, "in_step": report.in_step, **_document(report)})
+    else:
+        _show(sink, report)
     if not report.in_step:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
+
+
+def _show(name: str, report: Report) -> None:
+    print(safe(f"{name}: {'in step' if report.in_step else 'NOT in step'}"))
+    for kind, count in report.counts.items():
+        print(f"  {count:>7}  {kind}")
+    for each in report.differences:
+        print(safe(f"  {each.kind}: {each.key}{f' ({each.detail})' if each.detail else ''}"))
+    for remark in report.remarks:
+        print(safe(f"  {remark}"))
+
+
+def _document(report: Report) -> dict[str, Any]:
+    differences = [{"kind": each.kind, "key": each.key, "detail": each.detail} for each in report.differences]
+    return {"at": report.at, "counts": dict(report.counts), "differences": differences, "remarks": list(report.remarks)}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from connector.cli.commands import app
+from connector.cli import app
 from tests.cli.world import CONFIG, Filled, PostgresWorld, World
 from tests.postgres import empty_store
 

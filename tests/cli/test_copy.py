@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, update
 
-from connector.cli.copying import Tally
+from connector.operations.copy_store import Tally
 from connector.store import leases
 from connector.store.schema import DeliveryState, bucket, delivery, interview, meta, note
 from connector.store.sqlite.lock import StoreLock

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from typer.main import get_command
 
-from connector.cli.commands import app
+from connector.cli import COMMANDS as NAMES
+from connector.cli import load_command
 from connector.cli.errors import BAD_USAGE, FAILED
 from connector.web.metrics import Metrics
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
-GROUPS = get_command(app).commands
+GROUPS = {name: load_command(name) for name in NAMES}
 COMMANDS = {name: command for name, command in GROUPS.items() if not hasattr(command, "commands")}
 COMMANDS |= {f"store {name}": command for name, command in GROUPS["store"].commands.items()}
 

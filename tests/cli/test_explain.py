@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from connector.cli.commands import app
+from connector.cli import app
 from connector.store.schema import DeliveryState
 from tests.cli.world import NOON, ON_BOTH, body
 

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from connector.cli.opened import changing, looking, now
-from connector.cli.opened_postgres import ONE_AT_A_TIME, shown
 from connector.config import load
+from connector.operations.store_access import changing, now, reading
+from connector.operations.store_access_postgres import LOCK_OPERATIONS, public_url
 from connector.store import leases, presence
 from connector.store.presence import Process
 from connector.store.schema import sink
@@ -109,12 +109,12 @@ def test_a_file_is_explained_before_there_are_tables(run, at, tmp_path):
     ],
 )
 def test_an_address_is_told_without_user_and_password(url, told):
-    assert shown(url) == told
+    assert public_url(url) == told
 
 
 @on_postgres
 def test_a_look_sees_one_commit_and_changes_nothing(settings, world):
-    with looking(settings) as connection:
+    with reading(settings) as connection:
         before = connection.execute(select(sink.c.name)).all()
         world.connection.execute(text("DELETE FROM sink"))
         assert connection.execute(select(sink.c.name)).all() == before
@@ -159,7 +159,7 @@ def test_acts_come_one_after_the_other_and_see_each_other(settings, world, store
             store.change(lambda connection: seen.extend(connection.execute(select(sink.c.rest_until)).scalars()))
 
     with psycopg.connect(store_url) as first:
-        first.execute(ONE_AT_A_TIME)
+        first.execute(LOCK_OPERATIONS)
         first.execute("UPDATE sink SET rest_until = 5")
         thread = threading.Thread(target=second)
         thread.start()
@@ -182,7 +182,7 @@ class Without(PathFinder):
 
 
 sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
-from connector.cli.commands import app
+from connector.cli import app
 
 for words in (["status"], ["check"], ["migrate"]):
     result = CliRunner().invoke(app, [*words, "--config", sys.argv[1]])

@@ -134,7 +134,7 @@ def test_a_service_on_any_port_must_be_named(run, config):
 def test_the_embedded_default_has_no_secret_before_its_first_start(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from connector.cli.commands import app
+    from connector.cli import app
 
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["send", "--sample", "interview.finish"])
@@ -145,8 +145,8 @@ def test_the_embedded_default_has_no_secret_before_its_first_start(tmp_path, mon
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
 def test_a_service_on_every_address_is_reached_on_this_machine(host, config):
-    from connector.cli.send import receiver_url
     from connector.config import load
+    from connector.operations.send import receiver_url
 
     config.write_text(config.read_text() + f'[server]\nhost = "{host}"\n')
     assert receiver_url(load(config, {}, config.parent)) in {

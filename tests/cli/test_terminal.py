@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from connector.cli.terminal import counted, safe, show_json, show_table
+from connector.cli.output import counted, safe, show_json, show_table
 
 
 @given(st.text())
@@ -77,7 +77,7 @@ ROW = {"DELIVERY": 12, "SINK": "recruiting", "CANDIDATE": "李 " * 20, "TRIES": 
 
 def on_a_terminal(columns):
     """What a terminal of that width shows of two rows."""
-    code = f"from connector.cli.terminal import show_table; show_table([{ROW!r}] * 2, empty='')"
+    code = f"from connector.cli.output import show_table; show_table([{ROW!r}] * 2, empty='')"
     environ = {**os.environ, "COLUMNS": str(columns), "FORCE_COLOR": "1", "TERM": "xterm", "PYTHONUTF8": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     return re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cli.times import lasting, moment, shown
+from connector.cli.options import moment
+from connector.cli.output import lasting, shown
 from connector.errors import UsageError
 
 UTC = ZoneInfo("UTC")

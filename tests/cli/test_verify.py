@@ -7,10 +7,10 @@ import json
 import pytest
 from sqlalchemy import delete
 
-from connector.cli.opened import changing, now_in
-from connector.cli.repairing import has_workers
 from connector.config import load
 from connector.emulators.google import GoogleEmulator
+from connector.operations.store_access import changing, now_in
+from connector.operations.verify import has_workers
 from connector.store import presence
 from connector.store.schema import bucket
 from tests.cli.conftest import SQLITE

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 from typer.main import get_command
 
-from connector.cli.commands import app
+from connector.cli import app
 from connector.config import Config, load
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.cli import alive
+from connector import healthcheck
 from connector.config import DeliverySettings, HireflixSettings, ServerSettings
 from connector.web.server import GRACE_SECONDS
 from tests.deploy.readers import DEPLOY, PAGE, SECRETS, caddy, compose, configured, require_command, stages
@@ -137,7 +137,7 @@ def test_whoever_is_waited_for_says_when_it_is_healthy():
 def test_a_worker_is_asked_at_the_port_that_it_opens_for_that(tmp_path):
     worker = OURS["worker"]
     port = worker["environment"]["CONNECTOR_SERVER__WORKER_PORT"]
-    assert worker["healthcheck"]["test"] == ["CMD", "python", "-m", alive.__name__, port]
+    assert worker["healthcheck"]["test"] == ["CMD", "python", "-m", healthcheck.__name__, port]
     assert configured(tmp_path, worker["environment"]).server.worker_port == int(port)
 
 
@@ -173,7 +173,7 @@ class TestProxy:
             assert set(SERVICES["proxy"]["networks"]) & set(SERVICES[name]["networks"])
 
     def test_it_asks_for_health_where_there_is_an_answer(self):
-        assert caddy()["health_uri"] == [alive.PATH]
+        assert caddy()["health_uri"] == [healthcheck.PATH]
 
     def test_its_name_comes_from_the_outside(self):
         """Compose refuses to start without one."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.cli import alive
+from connector import healthcheck
 from connector.config import ServerSettings
 from tests.deploy.readers import DEPLOY, ROOT, all_of, configured, is_sent, one_of, require_command, stages
 
@@ -89,7 +89,7 @@ def test_no_shell_stands_between_a_signal_and_the_service():
 def test_the_health_check_asks_the_port_that_the_service_listens_on(tmp_path):
     check = one_of(FINAL, "HEALTHCHECK")
     words = check._replace(rest=check.rest.partition("CMD ")[2]).words
-    assert words[:3] == ["python", "-m", alive.__name__]
+    assert words[:3] == ["python", "-m", healthcheck.__name__]
     config = configured(tmp_path, {})
     assert words[3:] == [one_of(FINAL, "EXPOSE").rest] == [str(config.server.port)] == [str(ServerSettings().port)]
 

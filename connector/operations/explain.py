@@ -1,29 +1,28 @@
-"""What an event does: to its interview, by which routes, in which sinks. Writes nothing."""
+"""Explains an event: what it changes, which routes match, what each sink would write. Writes nothing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, select
 
-from connector.cli.opened import has_store, looking, now
-from connector.cli.previews import preview
-from connector.cli.send import read_body
 from connector.config import Config
-from connector.errors import UsageError
+from connector.errors import SinkBroken, UsageError
 from connector.event import State, decode, event_of, interview_of, merge
 from connector.hireflix.payload import Kind, Reading, read
 from connector.interview import FIELDS, Interview, Value
-from connector.sink import Delivery, Sink
+from connector.logs import place_of
+from connector.operations.sinks import opened
+from connector.sink import Batch, Delivery, Expected, Note, Previews, Sink, Token
 from connector.store import notes
 from connector.store.schema import event, interview
 from connector.store.views import DeliveryRow, Wanted, deliveries
+
+PREVIEW_SECONDS = 30.0
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -34,7 +33,7 @@ class Change(msgspec.Struct, frozen=True):
     after: Value
 
 
-class RouteWord(msgspec.Struct, frozen=True):
+class RouteVerdict(msgspec.Struct, frozen=True):
     """What one route says; `route` is its place among the routes, from 0."""
 
     route: int
@@ -64,7 +63,7 @@ class Explanation(msgspec.Struct, frozen=True):
     stored_as: int | None
     stage: str
     changes: list[Change]
-    routes: list[RouteWord]
+    routes: list[RouteVerdict]
     effects: list[Effect]
 
 
@@ -88,22 +87,20 @@ class Case:
         return interview_of(self.reading.interview_id, merge(self.latest, self.reading))
 
 
-def explain_what(settings: Config, what: str) -> Explanation:
-    """Explains a file, standard input (`-`), or a stored event. Raises `UsageError`, `StoreError`."""
-    is_event = what.isascii() and what.isdigit() and not Path(what).exists()
-    body = b"" if is_event else read_body(what)
-    with looking(settings) if is_event or has_store(settings) else nullcontext() as connection:
-        at = now()
-        if is_event:
-            assert connection is not None
-            case = case_of_event(connection, int(what))
-        else:
-            case = case_of_body(connection, body, at)
-        return explain_case(settings, case, connection, at)
+async def explain_event(settings: Config, connection: Connection, event_id: int, at: int) -> Explanation:
+    """Explains a stored event at `at` (epoch milliseconds). Raises `UsageError` when it is not stored with its body."""
+    return await _explain(settings, _case_of_event(connection, event_id), connection, at)
 
 
-def case_of_body(connection: Connection | None, body: bytes, at: int) -> Case:
-    """The case of a body as if it came at `at` (epoch milliseconds)."""
+async def explain_body(settings: Config, connection: Connection | None, body: bytes, at: int) -> Explanation:
+    """Explains the body of a webhook as if it was received at `at` (epoch milliseconds).
+
+    Without a `connection` the event is explained as the first of its interview.
+    """
+    return await _explain(settings, _case_of_body(connection, body, at), connection, at)
+
+
+def _case_of_body(connection: Connection | None, body: bytes, at: int) -> Case:
     reading = read(body, at)
     if connection is None:
         return Case(reading)
@@ -112,8 +109,7 @@ def case_of_body(connection: Connection | None, body: bytes, at: int) -> Case:
     return Case(reading, known, latest, latest, entered)
 
 
-def case_of_event(connection: Connection, event_id: int) -> Case:
-    """The case of a stored event: before it is what had come before it. Raises `UsageError`."""
+def _case_of_event(connection: Connection, event_id: int) -> Case:
     row = connection.execute(select(event).where(event.c.seq == event_id)).first()
     if row is None:
         raise UsageError(f"no event {event_id}; `connector events` lists them")
@@ -141,8 +137,7 @@ def _before(connection: Connection, interview_id: str, event_id: int) -> State |
     return state
 
 
-def explain_case(settings: Config, case: Case, connection: Connection | None, at: int) -> Explanation:
-    """Explains a case at `at` (epoch milliseconds)."""
+async def _explain(settings: Config, case: Case, connection: Connection | None, at: int) -> Explanation:
     reading = case.reading
     is_routed = reading.kind is Kind.EVENT
     shown = interview_of(reading.interview_id, case.after)
@@ -157,12 +152,12 @@ def explain_case(settings: Config, case: Case, connection: Connection | None, at
         stage=str(shown.stage) if is_routed else "",
         changes=_changes(case.before, case.after) if is_routed else [],
         routes=_routes(settings, reading.name, shown) if is_routed else [],
-        effects=_effects(settings, case, shown, connection, at) if is_routed else [],
+        effects=await _effects(settings, case, shown, connection, at) if is_routed else [],
     )
 
 
-def _routes(settings: Config, name: str, shown: Interview) -> list[RouteWord]:
-    return [RouteWord(*verdict) for verdict in settings.routing().explain(name, *_about(shown))]
+def _routes(settings: Config, name: str, shown: Interview) -> list[RouteVerdict]:
+    return [RouteVerdict(*verdict) for verdict in settings.routing().explain(name, *_about(shown))]
 
 
 def _about(shown: Interview) -> tuple[Any, ...]:
@@ -175,7 +170,9 @@ def _changes(before: State | None, after: State) -> list[Change]:
     return [Change(name, old.get(name), after.values[name]) for name in names]
 
 
-def _effects(settings: Config, case: Case, shown: Interview, connection: Connection | None, at: int) -> list[Effect]:
+async def _effects(
+    settings: Config, case: Case, shown: Interview, connection: Connection | None, at: int
+) -> list[Effect]:
     matched = settings.routing().match(case.reading.name, *_about(shown))
     done: list[DeliveryRow] = []
     if connection is not None and case.event_id is not None:
@@ -184,17 +181,16 @@ def _effects(settings: Config, case: Case, shown: Interview, connection: Connect
     for name, entry in settings.sinks.items():
         if name not in matched and name not in case.entered:
             continue
-        sink = entry.cls(entry.name, entry.config)
+        preview = await _preview(entry.cls(entry.name, entry.config), case, connection, at)
         why = "a route matches" if name in matched else "the interview entered it earlier"
-        effects.append(
-            Effect(
-                name, entry.type, why, _preview(sink, case, connection, at), [row for row in done if row.sink == name]
-            )
-        )
+        effects.append(Effect(name, entry.type, why, preview, [row for row in done if row.sink == name]))
     return effects
 
 
-def _preview(sink: Sink[Any], case: Case, connection: Connection | None, at: int) -> str:
+async def _preview(sink: Sink[Any], case: Case, connection: Connection | None, at: int) -> str:
+    """What the sink would write at `at` (epoch milliseconds), or in brackets why that is not known."""
+    if not isinstance(sink, Previews):
+        return "(this type of sink shows no preview)"
     delivery = Delivery(
         id="explain",
         key=case.reading.interview_id,
@@ -203,4 +199,42 @@ def _preview(sink: Sink[Any], case: Case, connection: Connection | None, at: int
     )
     keys = list(sink.keys(delivery))
     remembered = {} if connection is None else notes.read(connection, sink.name, sink.destination, keys)
-    return asyncio.run(preview(sink, delivery, remembered, at))
+    batch = Batch("explain", at, [delivery], remembered)
+    try:
+        async with asyncio.timeout(PREVIEW_SECONDS), opened(sink):
+            return "\n".join(await sink.preview(batch, _PreviewContext(at, remembered)))
+    except SinkBroken as error:
+        return f"(no preview: {error.reason}; {error.fix})"
+    except Exception as error:  # noqa: BLE001 - a third-party sink may raise anything; the others are still explained
+        return f"(no preview: {place_of(error)})"
+
+
+class _PreviewContext:
+    """The context of a preview: nothing is sent or written."""
+
+    def __init__(self, at: int, notes: Mapping[str, Note]) -> None:
+        self._at = at
+        self._notes = notes
+
+    def now(self) -> int:
+        return self._at
+
+    async def take(self, *tokens: Token) -> None:
+        """Always succeeds: nothing is sent."""
+
+    async def close(self, bucket: str, seconds: float) -> None:
+        """Changes nothing."""
+
+    async def remember(self, remembered: Mapping[str, Note | None]) -> None:
+        """Writes nothing."""
+
+    async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
+        """The notes that the sink asked for in `keys`, and no others."""
+        return {name: self._notes[name] for name in names if name in self._notes}
+
+    async def expected(self, after: str, limit: int) -> Sequence[Expected]:  # noqa: ARG002 - as the protocol names them
+        """Empty: a preview is about one interview."""
+        return []
+
+    def count_call(self, kind: str) -> None:
+        """Counts nothing."""

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+import msgspec
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import Progress as ProgressDisplay
+from rich.table import Table
+from rich.text import Text
 
 _LONGEST = 500
 """Characters of a cell; a name may have a million."""
@@ -37,8 +44,6 @@ def _is_harmless(char: str) -> bool:
 
 def console(*, stderr: bool = False) -> Console:
     """Where tables go: as wide as the terminal, or as wide as they like in a pipe; colours only on a terminal."""
-    from rich.console import Console
-
     made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=_WIDE)
 
@@ -67,8 +72,6 @@ def _cell(cell: object) -> str:
 
 def _widths(texts: Sequence[Mapping[str, str]], room: int) -> dict[str, int] | None:
     """A width for each column, the elastic ones shortened until all fit; `None` when they cannot."""
-    from rich.cells import cell_len
-
     widths = {title: max(len(title), *(cell_len(row[title]) for row in texts)) for title in texts[0]}
     room -= _GAP * (len(widths) - 1)
     while sum(widths.values()) > room:
@@ -80,10 +83,6 @@ def _widths(texts: Sequence[Mapping[str, str]], room: int) -> dict[str, int] | N
 
 
 def _table(texts: Sequence[Mapping[str, str]], widths: Mapping[str, int]) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for title, width in widths.items():
         table.add_column(title, overflow="ellipsis", no_wrap=True, width=width)
@@ -103,9 +102,25 @@ def _print_blocks(texts: Sequence[Mapping[str, str]]) -> None:
 
 def show_json(value: Any) -> None:
     """Prints one JSON document."""
-    import msgspec
-
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+class Progress(Protocol):
+    """Shows how many of all steps are done, and of what."""
+
+    def __call__(self, done: int, total: int, description: str | None = None) -> None: ...
+
+
+@contextmanager
+def progress_bar(description: str, *, transient: bool = True, hidden: bool = False) -> Iterator[Progress]:
+    """A progress bar on standard error; one that is `transient` disappears at the end."""
+    with ProgressDisplay(console=console(stderr=True), transient=transient, disable=hidden) as display:
+        task = display.add_task(description, total=None)
+
+        def update(done: int, total: int, description: str | None = None) -> None:
+            display.update(task, completed=done, total=total, description=description)
+
+        yield update
 
 
 def counted(count: int, one: str, many: str) -> str:
@@ -121,3 +136,24 @@ def tell(text: str) -> None:
 def is_interactive() -> bool:
     """Whether somebody can be asked."""
     return sys.stdin.isatty()
+
+
+def shown(at: int | None, zone: ZoneInfo) -> str:
+    """Epoch milliseconds as `2026-08-01 12:30:05` in the zone, `""` for none."""
+    if at is None:
+        return ""
+    try:
+        return f"{datetime.fromtimestamp(at / 1000, tz=UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return str(at)
+
+
+def lasting(seconds: float) -> str:
+    """A duration in its two greatest units: `45 s`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`."""
+    left = round(seconds)
+    parts: list[tuple[int, str]] = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append((count, unit))
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"

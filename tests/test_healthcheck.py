@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connector.cli.alive import is_alive
+from connector.healthcheck import is_alive
 from tests.serving import serving
 
 
@@ -47,10 +47,10 @@ def test_one_that_answers_with_an_error_is_not(sick_port):
 
 
 def test_the_exit_code_says_it_and_nothing_heavy_is_imported(sick_port):
-    code = f"import sys; sys.argv[1:] = ['{sick_port}']; from connector.cli import alive; alive.main()"
+    code = f"import sys; sys.argv[1:] = ['{sick_port}']; from connector import healthcheck; healthcheck.main()"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
-    assert "connector.cli.alive" in done.stderr
+    assert "connector.healthcheck" in done.stderr
     assert not [name for name in ("typer", "sqlalchemy", "pydantic", "litestar") if f" {name}\n" in done.stderr]

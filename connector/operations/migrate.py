@@ -1,25 +1,25 @@
-"""How `connector migrate` brings a store's tables to this version."""
+"""Brings the tables of a store to this version."""
 
 from __future__ import annotations
 
 import asyncio
 
-from connector.cli.opened import require_driver, shown_place
 from connector.config import Config
+from connector.operations.store_access import require_driver, store_address
 from connector.store.schema import REVISION
 
 
 def migrate_store(settings: Config) -> str:
     """Brings the tables up to date; says from what to what. Raises `StoreError`, `UsageError`."""
-    place = shown_place(settings)
+    place = store_address(settings)
     if settings.store.file is not None:
         return f"{place} is a SQLite store: `connector serve` makes it and brings it up to date by itself"
     require_driver()
-    from connector.cli.opened_postgres import PostgresPlace
+    from connector.operations.store_access_postgres import PostgresAccess
     from connector.store.postgres.prepare import migrate_postgres
 
     url = settings.store.url.get_secret_value()
-    had_hints = PostgresPlace(url).has_hints()
+    had_hints = PostgresAccess(url).has_hints()
     found = asyncio.run(migrate_postgres(url))
     if found is None:
         return f"{place}: the tables are made, schema {REVISION}"

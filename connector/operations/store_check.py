@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from connector.cli.opened import looking, shown_place
 from connector.config import Config
 from connector.errors import StoreError
+from connector.operations.store_access import reading, store_address
 from connector.sink import Finding
 from connector.store.faults import require_older
 from connector.store.schema import REVISION
@@ -33,12 +33,12 @@ def check_store(settings: Config, *, online: bool) -> StoreCheck:
 
     Raises `UsageError` when the libraries that the store needs are not installed.
     """
-    place, path = shown_place(settings), settings.store.file
+    place, path = store_address(settings), settings.store.file
     findings = [Finding("ok", place)] if path is None else _check_file(path)
     if (path is None and not online) or (path is not None and not _is_readable(path, findings)):
         return StoreCheck(findings)
     try:
-        with looking(settings) as connection:
+        with reading(settings) as connection:
             return StoreCheck(findings, positions(connection))
     except StoreError as error:
         return StoreCheck([*findings, Finding("problem", str(error))])

@@ -1,4 +1,4 @@
-"""How a SQLite store becomes a PostgreSQL store: every row in one transaction, counted and compared on both sides."""
+"""Copies a SQLite store into a PostgreSQL store in one transaction, and compares all rows of both."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from psycopg import sql
 from sqlalchemy import BigInteger, Connection, Table, func, select
 from sqlalchemy.exc import DBAPIError
 
-from connector.cli.opened_postgres import shown
 from connector.errors import StoreUnavailable, UsageError
+from connector.operations.store_access_postgres import public_url
 from connector.store.postgres import database as postgres
 from connector.store.postgres.faults import words_of
 from connector.store.schema import meta, metadata, sink
 from connector.store.sqlite import database as sqlite
+from connector.store.sqlite.lock import StoreLock
 
 CHUNK = 1000
 """Rows that are in memory at a time, and between two steps of the progress."""
@@ -68,15 +69,15 @@ class Tally:
 
 
 def copy_store(source: Path, target: str, progress: Progress) -> list[TableReport]:
-    """Copies all of a SQLite store that nobody serves into an empty PostgreSQL store; the caller holds its lock.
+    """Copies a SQLite store into an empty PostgreSQL store.
 
     Ids, the store's name for itself and fences stay; leases do not. All of it is there afterwards, or nothing: when a
-    report is not equal nothing is kept. Raises `UsageError` for a target that is not empty, `SchemaMismatch` for one
-    that is not migrated, `StoreUnavailable`.
+    report is not equal nothing is kept. Raises `UsageError` when a service runs on the source or the target is not
+    empty, `SchemaMismatch` for a target that is not migrated, `StoreUnavailable`.
     """
-    with _source(source) as old, _target(target) as new:
+    with StoreLock(source), _source(source) as old, _target(target) as new:
         postgres.require_current(postgres.revision(new))
-        _claim(new, shown(target))
+        _claim(new, public_url(target))
         reports = [_copy_table(old, new, table, progress) for table in metadata.sorted_tables]
         if all(report.equal for report in reports):
             _continue_numbers(old, new)
@@ -103,7 +104,7 @@ def _target(url: str) -> Iterator[Connection]:
         with engine.connect() as connection:
             yield connection
     except (DBAPIError, psycopg.Error) as error:
-        raise StoreUnavailable(f"the store {shown(url)} cannot be used now: {words_of(error)}") from None
+        raise StoreUnavailable(f"the store {public_url(url)} cannot be used now: {words_of(error)}") from None
     finally:
         engine.dispose()
 

@@ -1,28 +1,30 @@
-"""How `connector verify --repair` has a lane put a sheet right: that of the service, else one of its own."""
+"""Verifies sinks that can be read back, and repairs them by the lane of a running service or by a lane of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, select
 
 from connector.app.opening import Opened, Wanted, opened_database, opened_file
-from connector.cli.opened import OpenStore, changing, now_in
-from connector.cli.replaying import directory_of
-from connector.config import Config
+from connector.config import Config, SinkEntry
+from connector.dispatch import load
 from connector.dispatch.dispatcher import Dispatcher
 from connector.dispatch.lane import Shared
 from connector.dispatch.rules import Policy
-from connector.errors import ConnectorError, UsageError
+from connector.errors import ConnectorError, SinkBroken, UsageError, Wait
+from connector.operations.sinks import configured, ingest_directory, opened
+from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.role import Role
-from connector.sink import ASKED, REPORT, Sink
-from connector.store import leases, notes, settle
+from connector.sink import ASKED, REPORT, Expected, Note, Report, Sink, Token, Verifies
+from connector.store import leases, notes, settle, tokens
 from connector.store.presence import processes
 from connector.store.schema import sink as sink_table
 from connector.store.status import sinks
@@ -34,16 +36,80 @@ WORKERS_SECONDS = 5.0
 """How long workers have before this process helps itself; they look every second."""
 
 
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the number of rows that are read, and of all rows."""
+
+
 class NotVerified(ConnectorError):
     """The sheet could not be verified now; the message says why."""
 
 
-async def repair(settings: Config, name: str) -> None:
+def verifiable(settings: Config, name: str) -> SinkEntry:
+    """The sink of that name. Raises `UsageError` when it is unknown or cannot be read back."""
+    entry = configured(settings, name)
+    if not issubclass(entry.cls, Verifies):
+        raise UsageError(f"a sink of type {entry.type} cannot be read back; there is nothing to verify")
+    return entry
+
+
+async def verify(settings: Config, entry: SinkEntry, progress: Progress) -> Report:
+    """Compares what the destination shows with the store. Raises `StoreError`, `NotVerified`."""
+    sink = entry.cls(entry.name, entry.config)
+    assert isinstance(sink, Verifies)
+    with changing(settings) as store:
+        context = _VerifyContext(store, settings, sink)
+        try:
+            async with opened(sink):
+                return await sink.verify(context, progress)
+        except SinkBroken as error:
+            raise NotVerified(f"{error.reason}; {error.fix}") from error
+
+
+class _VerifyContext:
+    """The context of a look from outside: needs no lease, and writes nothing but the tokens it takes."""
+
+    def __init__(self, store: OpenStore, settings: Config, sink: Sink[Any]) -> None:
+        self._store = store
+        self._sink = sink
+        self._stays = settings.routing().staying(sink.name)
+
+    def now(self) -> int:
+        return now()
+
+    async def take(self, *wanted: Token) -> None:
+        """Waits for the tokens, so that a look slows the service down as little as it can."""
+        while True:
+            try:
+                self._store.change(lambda connection: tokens.take(connection, wanted, now_in(connection)))
+            except Wait as wait:
+                await asyncio.sleep(wait.seconds + 0.01)
+            else:
+                return
+
+    async def close(self, bucket: str, seconds: float) -> None:
+        self._store.change(lambda connection: tokens.close(connection, bucket, seconds, now_in(connection)))
+
+    async def remember(self, remembered: Mapping[str, Note | None]) -> None:
+        """Nothing is written."""
+
+    async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
+        sink = self._sink
+        return self._store.read(lambda connection: notes.read(connection, sink.name, sink.destination, names))
+
+    async def expected(self, after: str, limit: int) -> Sequence[Expected]:
+        return self._store.read(
+            lambda connection: load.expected(connection, self._sink.name, after, limit, self._stays)
+        )
+
+    def count_call(self, kind: str) -> None:
+        """Nothing is counted."""
+
+
+async def repair(settings: Config, entry: SinkEntry) -> None:
     """Asks the lane that holds the lease, and waits for it; runs one for as long when there is none.
 
     Raises `NotVerified` and `StoreError`.
     """
-    entry = settings.sinks[name]
     sink = entry.cls(entry.name, entry.config)
     with changing(settings) as store:
         question = _Question(store, sink, entry.type)
@@ -69,7 +135,7 @@ async def _ask_the_server(settings: Config, question: _Question) -> None:
     """Workers, if there are any, have a moment to answer; then a lane of ours joins theirs, and takes the lease when
     nobody has it.
     """
-    if question.store.look(has_workers):
+    if question.store.read(has_workers):
         with suppress(TimeoutError):
             async with asyncio.timeout(WORKERS_SECONDS):
                 await question.answered()
@@ -86,7 +152,7 @@ def has_workers(connection: Connection) -> bool:
 
 
 def _wanted(settings: Config) -> Wanted:
-    return Wanted(directory_of(settings), lambda _: None, Role.WORKER)
+    return Wanted(ingest_directory(settings), lambda _: None, Role.WORKER)
 
 
 async def _with_a_lane(settings: Config, opened: Opened, question: _Question) -> None:
@@ -140,7 +206,7 @@ class _Question:
         """Waits for a report that is younger than the question, and for what it set going. Raises `NotVerified`."""
         for _ in range(int(REPAIR_SECONDS / LOOK_SECONDS)):
             await asyncio.sleep(LOOK_SECONDS)
-            if self.store.look(self._is_answered):
+            if self.store.read(self._is_answered):
                 return
         raise NotVerified(
             f"{self.sink.name} was not repaired within {REPAIR_SECONDS / 60:g} minutes; connector status shows why"

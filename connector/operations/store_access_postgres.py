@@ -1,4 +1,4 @@
-"""A PostgreSQL store as commands get at it."""
+"""Opens a PostgreSQL store for one operation. Needs the extra `postgres`."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable
-from connector.store.postgres import database
+from connector.store.postgres import database, hints_schema
 from connector.store.postgres.faults import is_conflict, words_of
 
 T = TypeVar("T")
 
-TRIES = 50
-"""How often a change is tried that others come in the way of; each of them had a transaction done meanwhile."""
-SNAPSHOT = "REPEATABLE READ"
-"""One commit for all of a transaction; a change of a row that somebody else changed since fails, and is repeated."""
-ONE_AT_A_TIME = "LOCK TABLE meta IN SHARE UPDATE EXCLUSIVE MODE"
-"""Acts of people come one after the other. This lock bars nobody but itself, and unlike a lock that is taken by a query
-it comes before the snapshot, so that the next act sees what this one did (PostgreSQL, 13.3.1 and 13.4.2).
+CHANGE_TRIES = 50
+"""Tries of a change that conflicts with other transactions; each conflict means that another one was committed."""
+ISOLATION = "REPEATABLE READ"
+"""All statements of a transaction see one snapshot. A change of a row that another transaction changed since then
+fails, and the job is repeated.
 """
-LONG_LOOK = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
-"""A look may stand still for as long as sinks are asked meanwhile."""
+LOCK_OPERATIONS = "LOCK TABLE meta IN SHARE UPDATE EXCLUSIVE MODE"
+"""Operations that change the store run one after the other. This lock conflicts only with itself. Unlike a lock that a
+query takes, it is taken before the snapshot, so that an operation sees what the one before it did (PostgreSQL, 13.3.1
+and 13.4.2).
+"""
+ALLOW_LONG_READ = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
+"""A read may be idle for as long as sinks are asked meanwhile."""
 
 
-class PostgresPlace:
+class PostgresAccess:
     """A database that may hold a store."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         with self._connected("read") as connection:
             return database.revision(connection) is not None
 
     def has_hints(self) -> bool:
-        """Whether the tables of the hints are there, as the installed version wants them."""
-        from connector.store.postgres import hints_schema
-
+        """Whether the tables of the hints exist as the installed version needs them."""
         with self._connected("read") as connection:
             try:
                 hints_schema.require_current(connection)
@@ -50,9 +51,9 @@ class PostgresPlace:
             return True
 
     @contextmanager
-    def looking(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
         with self._connected("read") as connection, connection.begin():
-            connection.exec_driver_sql(LONG_LOOK)
+            connection.exec_driver_sql(ALLOW_LONG_READ)
             database.require_current(database.revision(connection))
             yield connection
 
@@ -61,7 +62,7 @@ class PostgresPlace:
         with self._connected("write") as connection:
             with connection.begin():
                 database.require_current(database.revision(connection))
-            yield OpenPostgres(connection.execution_options(isolation_level=SNAPSHOT))
+            yield OpenPostgres(connection.execution_options(isolation_level=ISOLATION))
 
     @contextmanager
     def _connected(self, mode: Literal["read", "write"]) -> Iterator[Connection]:
@@ -70,19 +71,19 @@ class PostgresPlace:
             with engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreUnavailable(f"the store {shown(self._url)} cannot be used now: {words_of(error)}") from None
+            raise StoreUnavailable(f"the store {public_url(self._url)} cannot be used now: {words_of(error)}") from None
         finally:
             engine.dispose()
 
 
 class OpenPostgres:
-    """A PostgreSQL store to change beside the processes that work on it."""
+    """A PostgreSQL store open for changes, beside the processes that work on it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def change(self, job: Callable[[Connection], T]) -> T:
-        for _ in range(TRIES - 1):
+        for _ in range(CHANGE_TRIES - 1):
             try:
                 return self._try(job)
             except DBAPIError as error:
@@ -92,19 +93,19 @@ class OpenPostgres:
 
     def _try(self, job: Callable[[Connection], T]) -> T:
         with self._connection.begin():
-            self._connection.exec_driver_sql(ONE_AT_A_TIME)
+            self._connection.exec_driver_sql(LOCK_OPERATIONS)
             return job(self._connection)
 
-    def look(self, query: Callable[[Connection], T]) -> T:
+    def read(self, query: Callable[[Connection], T]) -> T:
         with self._connection.begin():
             return query(self._connection)
 
 
-def shown(url: str) -> str:
-    """A store's URL for people: server and name, without user and password. Raises `UsageError` for what is none."""
+def public_url(url: str) -> str:
+    """The URL of a store without user and password. Raises `UsageError` when it is not a URL of PostgreSQL."""
     parts = conninfo_to_dict(database.conninfo(url))
     host, name = str(parts.get("host", "")), parts.get("dbname", "")
-    if not host or host.startswith("/"):  # a socket of this machine
+    if not host or host.startswith("/"):  # a Unix socket
         return f"postgresql:///{name}" + (f"?host={host}" if host else "")
-    port = str(parts.get("port", "")).strip(",")  # of several hosts without ports the commas are left
+    port = str(parts.get("port", "")).strip(",")  # several hosts without ports leave the commas
     return f"postgresql://{host}{f':{port}' if port else ''}/{name}"

@@ -1,28 +1,28 @@
-"""What `connector status` prints."""
+"""`connector status`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from connector.cli.opened import looking, now_in
-from connector.cli.terminal import counted, safe, show_json, show_table
-from connector.cli.times import lasting, shown
+from connector.cli import options as o
+from connector.cli.output import counted, lasting, safe, show_json, show_table, shown
 from connector.config import load
+from connector.operations.store_access import now_in, reading
 from connector.store.presence import Process
-from connector.store.status import SinkStatus, SourceStatus, status
+from connector.store.status import SinkStatus, SourceStatus
+from connector.store.status import status as status_of
 
 
-def show_status(path: Path | None, *, as_json: bool) -> None:
-    """Prints the status. Raises `StoreError` when the store cannot be read, and for nothing else."""
-    config = load(path)
-    with looking(config) as connection:
-        found = status(connection, now_in(connection), list(config.sinks))
+def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:
+    """Show how things stand, and what to do about it."""
+    settings = load(config)
+    with reading(settings) as connection:
+        found = status_of(connection, now_in(connection), list(settings.sinks))
     if as_json:
         show_json(found)
         return
-    zone = ZoneInfo(config.timezone)
+    zone = ZoneInfo(settings.timezone)
     for line in _source_lines(found.source, zone):
         print(line)
     show_table([_cells(sink, zone) for sink in found.sinks], empty="No sink yet.")

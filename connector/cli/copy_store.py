@@ -1,21 +1,23 @@
-"""Commands about the store as a whole."""
+"""`connector store copy`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from connector.cli import options as o
-from connector.errors import UsageError
+from connector.cli.errors import FAILED
+from connector.cli.output import progress_bar, safe, show_json, show_table
+from connector.config import Config, load
+from connector.errors import StoreUnavailable, UsageError
+from connector.operations.store_access import require_driver, store_exists
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from connector.cli.copying import TableReport
-    from connector.config import Config
+    from connector.operations.copy_store import TableReport
 
 ToOption = Annotated[
     str,
@@ -28,6 +30,15 @@ ToOption = Annotated[
 ]
 
 
+store = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+
+
+@store.callback()
+def _store() -> None:
+    """Work on the store as a whole."""
+
+
+@store.command()
 def copy(to: ToOption, config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:
     """Copy a SQLite store into an empty PostgreSQL store, once.
 
@@ -35,33 +46,31 @@ def copy(to: ToOption, config: o.ConfigOption = None, as_json: o.JsonOption = Fa
     It is counted and compared on both sides, and when anything differs nothing is kept. The SQLite store stays as it
     is.
     """
-    from connector.cli.opened import require_driver
-    from connector.cli.terminal import show_json
-    from connector.config import load
-
     settings = load(config)
     source = _source_of(settings)
     require_driver()
     target = _target_of(to)
-    reports = _copied(source, target)
+    from connector.operations.copy_store import copy_store  # an optional dependency
+    from connector.operations.store_access_postgres import public_url
+
+    with progress_bar("copying") as progress:
+        reports = copy_store(source, target, lambda table, done, total: progress(done, total, f"copying {table}"))
+    place = public_url(target)
     equal = all(report.equal for report in reports)
     if as_json:
-        show_json(_document(source, target, reports))
+        show_json(_document(source, place, reports))
     else:
         _show(reports)
-        _say_what_now(target, equal=equal)
+        _say_what_now(place, equal=equal)
     if not equal:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _source_of(settings: Config) -> Path:
-    from connector.cli.opened import place_of
-    from connector.errors import StoreUnavailable
-
     path = settings.store.file
     if path is None:
         raise UsageError("the store of this configuration is PostgreSQL already; give the --config of the SQLite store")
-    if not place_of(settings).is_there():
+    if not store_exists(settings):
         raise StoreUnavailable(f"no store at {path}: there is nothing to copy")
     return path
 
@@ -74,36 +83,16 @@ def _target_of(to: str) -> str:
     return url
 
 
-def _copied(source: Path, target: str) -> list[TableReport]:
-    from rich.progress import Progress as Bar
-
-    from connector.cli.copying import copy_store
-    from connector.cli.terminal import console
-    from connector.store.sqlite.lock import StoreLock
-
-    with StoreLock(source), Bar(console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task("copying", total=None)
-
-        def told(table: str, done: int, total: int) -> None:
-            bar.update(task, description=f"copying {table}", completed=done, total=total)
-
-        return copy_store(source, target, told)
-
-
-def _document(source: Path, target: str, reports: Sequence[TableReport]) -> dict[str, object]:
-    from connector.cli.opened_postgres import shown
-
+def _document(source: Path, place: str, reports: Sequence[TableReport]) -> dict[str, object]:
     return {
         "from": str(source),
-        "to": shown(target),
+        "to": place,
         "equal": all(report.equal for report in reports),
         "tables": list(reports),
     }
 
 
 def _show(reports: Sequence[TableReport]) -> None:
-    from connector.cli.terminal import show_table
-
     rows = [
         {
             "TABLE": report.table,
@@ -116,15 +105,12 @@ def _show(reports: Sequence[TableReport]) -> None:
     show_table(rows, empty="")
 
 
-def _say_what_now(target: str, *, equal: bool) -> None:
-    from connector.cli.opened_postgres import shown
-    from connector.cli.terminal import safe
-
+def _say_what_now(place: str, *, equal: bool) -> None:
     if not equal:
         print("\nThe copy differs, so nothing of it was kept.")
         return
     print(
         f"\nAll is copied. Now set the store's address wherever the connector runs: [store] url, or the variable\n"
-        f"CONNECTOR_STORE__URL, to {safe(shown(target))} with user and password. Then start it.\n"
+        f"CONNECTOR_STORE__URL, to {safe(place)} with user and password. Then start it.\n"
         "The SQLite store stays as it is; do not serve it again, or both would tell the same news."
     )

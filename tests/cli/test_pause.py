@@ -94,7 +94,7 @@ def test_without_a_store_nothing_is_made(run, config, command):
 
 def test_a_store_that_stays_busy_is_told_without_a_traceback(run, world, monkeypatch):
     """The service's own transactions are short; this one never ends."""
-    monkeypatch.setattr("connector.cli.opened_sqlite.BUSY_MS", 1)
+    monkeypatch.setattr("connector.operations.store_access.SQLITE_BUSY_MS", 1)
     world.raw.execute("BEGIN IMMEDIATE")
     result = run("pause", "chat")
     world.raw.execute("ROLLBACK")

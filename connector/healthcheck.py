@@ -1,4 +1,4 @@
-"""Whether a service on this machine lives, for a container's health check: `python -m connector.cli.alive PORT`.
+"""Whether a service on this machine lives, for a container's health check: `python -m connector.healthcheck PORT`.
 
 Reads no configuration and imports nothing heavy, because it runs every few seconds. Exits with 0 or 1.
 """

@@ -1,0 +1,213 @@
+"""`connector events`, `interviews`, `deliveries` and `attempts`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from connector.cli import options as o
+from connector.cli.output import show_json, show_table, shown
+from connector.config import load
+from connector.operations.listings import page
+from connector.operations.store_access import reading
+from connector.store import views
+from connector.store.schema import DeliveryState
+from connector.store.views import AttemptRow, DeliveryRow, EventRow, InterviewRow, Wanted
+
+Cells: TypeAlias = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One kind of rows. `cells` returns the cells of a row by title, given the time zone and the pauses of sinks."""
+
+    find: Callable[[Connection, Wanted, int], Sequence[Any]]
+    cells: Callable[[Any, ZoneInfo, Mapping[str, str]], Cells]
+    empty: str
+
+
+def events(
+    *,
+    config: o.ConfigOption = None,
+    name: o.NameOption = None,
+    kind: o.KindOption = None,
+    interview: o.InterviewOption = None,
+    position: o.PositionOption = None,
+    stage: o.StageOption = None,
+    since: o.SinceOption = None,
+    until: o.UntilOption = None,
+    limit: o.LimitOption = 50,
+    as_json: o.JsonOption = False,
+) -> None:
+    """List events, the newest first. --since and --until mean their receipt."""
+    show = _Show(config, since, until, limit, as_json)
+    show(EVENTS, name=name, kind=kind, interview=interview, position=position, stage=stage)
+
+
+def interviews(
+    *,
+    config: o.ConfigOption = None,
+    interview: o.InterviewOption = None,
+    position: o.PositionOption = None,
+    stage: o.StageOption = None,
+    sink: o.SinkOption = None,
+    since: o.SinceOption = None,
+    until: o.UntilOption = None,
+    limit: o.LimitOption = 50,
+    as_json: o.JsonOption = False,
+) -> None:
+    """List interviews as they are now, the last changed first.
+
+    --since and --until mean the newest event, --sink the state sinks that show the interview.
+    """
+    show = _Show(config, since, until, limit, as_json)
+    show(INTERVIEWS, interview=interview, position=position, stage=stage, sink=sink)
+
+
+def deliveries(
+    *,
+    config: o.ConfigOption = None,
+    sink: o.SinkOption = None,
+    state: o.StateOption = None,
+    interview: o.InterviewOption = None,
+    event: o.EventOption = None,
+    name: o.NameOption = None,
+    position: o.PositionOption = None,
+    stage: o.StageOption = None,
+    since: o.SinceOption = None,
+    until: o.UntilOption = None,
+    limit: o.LimitOption = 50,
+    as_json: o.JsonOption = False,
+) -> None:
+    """List deliveries, the newest first. --since and --until mean the receipt, or the last replay."""
+    states = () if state is None else (DeliveryState[state.name],)
+    show = _Show(config, since, until, limit, as_json)
+    show(
+        DELIVERIES,
+        sink=sink,
+        states=states,
+        interview=interview,
+        event=event,
+        name=name,
+        position=position,
+        stage=stage,
+    )
+
+
+def attempts(
+    *,
+    config: o.ConfigOption = None,
+    sink: o.SinkOption = None,
+    since: o.SinceOption = None,
+    until: o.UntilOption = None,
+    limit: o.LimitOption = 50,
+    as_json: o.JsonOption = False,
+) -> None:
+    """List attempts, the newest first.
+
+    One line per batch and outcome; what went well at once is only counted.
+    """
+    show = _Show(config, since, until, limit, as_json)
+    show(ATTEMPTS, sink=sink)
+
+
+@dataclass(frozen=True, slots=True)
+class _Show:
+    """Prints a list, with the options that all lists have."""
+
+    config: Path | None
+    since: str | None
+    until: str | None
+    limit: int
+    as_json: bool
+
+    def __call__(self, listing: Listing, **conditions: Any) -> None:
+        """Prints the rows that meet the conditions, named as in `Wanted`. Raises `UsageError`, `StoreError`."""
+        settings = load(self.config)
+        since, until = o.period(settings, self.since, self.until)
+        wanted = Wanted(**conditions, since=since, until=until)
+        with reading(settings) as connection:
+            found = page(listing.find, connection, settings, wanted, self.limit)
+        if self.as_json:
+            show_json(found.rows)
+            return
+        zone = ZoneInfo(settings.timezone)
+        show_table([listing.cells(row, zone, found.pauses) for row in found.rows], empty=listing.empty)
+        if found.has_more:
+            print("There is more: narrow it down, or raise --limit.")
+
+
+def _event_cells(row: EventRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cells:
+    remarks = (row.kind if row.kind != "event" else "", row.mark, row.reason)
+    return {
+        "EVENT": row.id,
+        "RECEIVED": shown(row.received_at, zone),
+        "NAME": row.name,
+        "CANDIDATE": row.candidate_name,
+        "POSITION": row.position_name,
+        "INTERVIEW": row.interview_id,
+        "HAPPENED": shown(row.occurred_at, zone),
+        "REMARK": ", ".join(remark for remark in remarks if remark),
+    }
+
+
+def _interview_cells(row: InterviewRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cells:
+    return {
+        "INTERVIEW": row.id,
+        "CANDIDATE": row.candidate_name,
+        "POSITION": row.position_name,
+        "STAGE": row.stage_word,
+        "SCORE": "" if row.score is None else f"{row.score:g}",
+        "COMPLETED": shown(row.completed_at, zone),
+        "UPDATED": shown(row.updated_at, zone),
+        "SHOWN BY": ", ".join(row.sinks),
+    }
+
+
+def _delivery_cells(row: DeliveryRow, zone: ZoneInfo, pauses: Mapping[str, str]) -> Cells:
+    return {
+        "DELIVERY": row.id,
+        "SINK": row.sink,
+        "STATE": row.state,
+        "EVENT": row.event_id,
+        "NAME": row.event_name or "follow-up",
+        "CANDIDATE": row.candidate_name,
+        "POSITION": row.position_name,
+        "FAILED": row.attempts,
+        "SINCE": shown(row.since, zone),
+        "DONE OR NEXT": shown(row.done_at or row.not_before or None, zone),
+        "WHY": row.reason or _pause_reason(row, pauses),
+    }
+
+
+def _pause_reason(row: DeliveryRow, pauses: Mapping[str, str]) -> str:
+    """Why a delivery is pending that has not failed: its sink may be paused."""
+    if row.state != o.State.PENDING or row.sink not in pauses:
+        return ""
+    reason = pauses[row.sink].removeprefix("paused ")
+    return f"sink paused: {reason}" if reason else "sink paused"
+
+
+def _attempt_cells(row: AttemptRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cells:
+    return {
+        "ATTEMPT": row.id,
+        "SINK": row.sink,
+        "STARTED": shown(row.started_at, zone),
+        "TOOK": f"{row.duration_ms} ms",
+        "OUTCOME": row.outcome,
+        "COUNT": row.count,
+        "REASON": row.reason,
+    }
+
+
+EVENTS = Listing(views.events, _event_cells, "No such events.")
+INTERVIEWS = Listing(views.interviews, _interview_cells, "No such interviews.")
+DELIVERIES = Listing(views.deliveries, _delivery_cells, "No such deliveries.")
+ATTEMPTS = Listing(
+    views.attempts, _attempt_cells, "Nothing failed; what was delivered at the first try is only counted."
+)

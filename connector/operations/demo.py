@@ -1,0 +1,58 @@
+"""A stream of signed sample webhooks for a service on the embedded default."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import httpx
+
+from connector.config import Config, load
+from connector.errors import UsageError
+from connector.operations.send import TIMEOUT_SECONDS, headers
+from connector.operations.store_access import now, reading
+from connector.samples.stream import stream
+from connector.store.status import status
+
+POLL_SECONDS = 0.1
+
+
+def demo_settings(folder: Path | None) -> Config:
+    """The embedded default in a folder, on any free port; ignores the environment.
+
+    Raises `UsageError` when the folder holds a configuration.
+    """
+    folder = folder or Path(tempfile.mkdtemp(prefix="connector-demo-"))
+    if (folder / "config.toml").exists() or (folder / ".env").exists():
+        raise UsageError(f"{folder} holds a configuration; the demo wants a folder of its own")
+    folder.mkdir(parents=True, exist_ok=True)
+    return load(environ={"CONNECTOR_SERVER__PORT": "0"}, cwd=folder)
+
+
+async def feed(url: str, secret: str, events: int, rate: float) -> Counter[int]:
+    """Posts so many webhooks, `rate` a second. Returns the number of responses by status.
+
+    Raises `httpx.TransportError` when the service stops.
+    """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    responses: Counter[int] = Counter()
+    async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as client:
+        for number, body in enumerate(stream(events, now())):
+            await asyncio.sleep(max(0.0, begun + number / rate - loop.time()))
+            response = await client.post(url, content=body, headers=headers(body, secret))
+            responses[response.status_code] += 1
+    return responses
+
+
+async def all_delivered(settings: Config) -> None:
+    """Returns when no delivery is pending."""
+    while await asyncio.to_thread(_pending, settings):  # noqa: ASYNC110 - the store is written by another component
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _pending(settings: Config) -> int:
+    with reading(settings) as connection:
+        return sum(sink.pending for sink in status(connection, now(), None).sinks)

@@ -1,0 +1,37 @@
+"""Pauses and resumes sinks. A running service notices within two seconds."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from connector.config import SinkEntry
+from connector.errors import UsageError
+from connector.store import leases, notes
+from connector.store.schema import DeliveryState
+from connector.store.views import Wanted, count_deliveries
+
+
+def pause(connection: Connection, entry: SinkEntry) -> None:
+    """Pauses a sink, whether or not it ever ran."""
+    leases.register(connection, {entry.name: entry.type})
+    reason = leases.Pause("person", "paused by a person", f"connector resume {entry.name}")
+    leases.pause(connection, entry.name, reason)
+
+
+def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
+    """Resumes a sink, with a mode of its type or `None`. Returns how many deliveries are pending."""
+    leases.register(connection, {entry.name: entry.type})
+    leases.resume(connection, entry.name)
+    if mode is not None:
+        destination = entry.cls(entry.name, entry.config).destination
+        notes.write(connection, entry.name, destination, {"resume": {"word": mode}})
+    return count_deliveries(connection, Wanted(sink=entry.name, states=(DeliveryState.PENDING,)))
+
+
+def require_resume_mode(entry: SinkEntry, mode: str) -> None:
+    """Raises `UsageError` when sinks of this type do not have that mode of resuming."""
+    if mode in entry.cls.resume_words:
+        return
+    known = ", ".join(f"--{known}" for known in sorted(entry.cls.resume_words))
+    hint = f"it knows {known}" if known else f"connector resume {entry.name} lets it go on"
+    raise UsageError(f"{entry.name} ({entry.type}) does not know --{mode}; {hint}")

@@ -1,0 +1,68 @@
+"""Signs a webhook as Hireflix does and posts it."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlsplit
+
+import httpx
+
+from connector import samples
+from connector.config import Config
+from connector.errors import ConnectorError, UsageError
+from connector.hireflix.signature import HEADER, sign
+from connector.http import host_of, is_loopback
+from connector.operations.sinks import require_known
+
+TIMEOUT_SECONDS = 30.0
+
+
+def sample_body(name: str, *, as_is: bool) -> bytes:
+    """The body of a sample, with its own date or the present one. Raises `UsageError` for an unknown name."""
+    body = samples.sample(require_known(name, samples.names(), "sample"))
+    return body if as_is else samples.dated(body, time.time_ns() // 1_000_000)
+
+
+def receiver_url(settings: Config, url: str | None = None) -> str:
+    """Where to post: `url`, with the configured path if it has none, or the configured address. Raises `UsageError`."""
+    path = settings.hireflix.webhook_path
+    if url is None:
+        if settings.server.port == 0:
+            raise UsageError("the service listens on any free port; say which with --url")
+        return f"http://{_reachable(settings.server.host)}:{settings.server.port}{path}"
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError("--url must be an address such as http://127.0.0.1:8000")
+    return url if parts.path.strip("/") else f"{url.rstrip('/')}{path}"
+
+
+def _reachable(host: str) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - read, not bound
+    return f"[{host}]" if ":" in host else host
+
+
+def secret_of(settings: Config) -> str | None:
+    """The first webhook secret; `None` when the service accepts unsigned webhooks. Raises `UsageError` without one."""
+    if settings.hireflix.webhook_secrets:
+        return settings.hireflix.webhook_secrets[0].get_secret_value()
+    if settings.hireflix.allow_unsigned:
+        return None
+    raise UsageError("there is no secret to sign with yet: start `connector serve` once, it makes one")
+
+
+def post(url: str, body: bytes, secret: str | None) -> httpx.Response:
+    """Posts a body, signed if there is a secret. Raises `ConnectorError` when there is no response."""
+    try:
+        # no proxy can reach this machine's loopback address
+        with httpx.Client(trust_env=not is_loopback(host_of(url)), timeout=TIMEOUT_SECONDS) as client:
+            return client.post(url, content=body, headers=headers(body, secret))
+    except httpx.ConnectError:
+        raise ConnectorError(f"nobody listens at {url}; is `connector serve` running?") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ConnectorError(f"no answer from {url}: {type(error).__name__}") from None
+
+
+def headers(body: bytes, secret: str | None) -> dict[str, str]:
+    """The headers that Hireflix sends with a body."""
+    signed = {} if secret is None else {HEADER.decode(): sign(secret, body)}
+    return {"content-type": "application/json", **signed}
