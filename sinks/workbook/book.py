@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 import openpyxl
@@ -15,8 +16,11 @@ from connector.sink import SinkBroken
 from sinks.table import KEY
 from sinks.workbook.look import dress
 from sinks.workbook.memory import Order
-from sinks.workbook.parts import refuse_what_would_be_lost
 from sinks.workbook.tab import Tab, find_header, likely_header, place_columns, renamed_header
+from sinks.workbook.unsupported_features import find_losses
+
+UNPACKED_MAX_BYTES = 256 * 1024 * 1024
+"""All parts unpacked; a larger file costs too much memory."""
 
 FLUSH_PROPERTY = "connector_flush"
 """Custom document property with the number of the last rewrite; office programs keep it."""
@@ -29,20 +33,54 @@ def new_book() -> Workbook:
     return book
 
 
-def load(path: Path) -> Workbook:
-    """The workbook in the file. `SinkBroken` when it cannot be read, or would lose something by a rewrite."""
+def load(content: bytes, *, is_own: bool = False) -> Workbook:
+    """The workbook in a file with this content; `is_own` says that the sink wrote it and nobody saved it since.
+
+    Raises `SinkBroken` when it cannot be read, or would lose something by a rewrite.
+    """
     try:
-        refuse_what_would_be_lost(path)
-        return openpyxl.load_workbook(path, rich_text=True)
+        _refuse_large(content)
+        return _load(content) if is_own else _load_checked(content)
     except SinkBroken:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
         raise SinkBroken(
             f"the workbook cannot be read ({type(error).__name__})",
             "repair it in an office program, or move it away: a new one is made and filled",
         ) from error
+
+
+def _refuse_large(content: bytes) -> None:
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        if sum(part.file_size for part in archive.infolist()) > UNPACKED_MAX_BYTES:
+            raise SinkBroken("the workbook is too large", "keep other data in another file, or use google_sheets")
+
+
+def _load(content: bytes) -> Workbook:
+    return openpyxl.load_workbook(BytesIO(content), rich_text=True)
+
+
+def _load_checked(content: bytes) -> Workbook:
+    loaded: list[Workbook] = []
+
+    def rewrite() -> bytes:
+        loaded.append(_load(content))
+        return to_bytes(loaded[0])
+
+    losses = find_losses(content, rewrite)
+    if losses:
+        raise SinkBroken(
+            f"a rewrite of the workbook would drop {losses}",
+            "remove it, or move it to another file that refers to this one; the sink then resumes by itself",
+        )
+    return loaded[0]
+
+
+def to_bytes(book: Workbook) -> bytes:
+    """The content of the file that holds the workbook."""
+    file = BytesIO()
+    book.save(file)
+    return file.getvalue()
 
 
 def open_tab(book: Workbook, order: Order, known: Sequence[str]) -> Tab:

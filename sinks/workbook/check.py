@@ -7,7 +7,7 @@ from pathlib import Path
 
 from connector.sink import Finding, SinkBroken
 from sinks.workbook.book import load
-from sinks.workbook.files import lock_beside
+from sinks.workbook.files import lock_beside, locked_message
 
 _RIGHTS = "give the service's user the right to write there, or choose another `path`"
 
@@ -21,14 +21,13 @@ def check_file(path: Path) -> list[Finding]:
         return [Finding("ok", f"{path.name} will be made with the first interview")]
     findings = [_contents(path)]
     if lock_beside(path) is not None:
-        fix = "close it there; if nobody has it open, remove the mark (~$… or .~lock.…#) beside the file"
-        findings.append(Finding("warning", f"{path.name} is open in an office program: rewrites wait", fix))
+        findings.append(Finding("warning", *locked_message(path)))
     return findings
 
 
 def _contents(path: Path) -> Finding:
     try:
-        book = load(path)
+        book = load(path.read_bytes())
     except SinkBroken as broken:
         return Finding("problem", broken.reason, broken.fix)
     except OSError:

@@ -47,6 +47,22 @@ def lock_beside(path: Path) -> Path | None:
     return next((mark for mark in marks if mark.exists()), None)
 
 
+def lock_seconds(path: Path, now: int) -> float | None:
+    """Age of the lock file beside `path` at `now` (epoch milliseconds); `None` when there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        lock = lock_beside(path)
+        return None if lock is None else now / 1000 - lock.stat().st_mtime
+    return None
+
+
+def locked_message(path: Path) -> tuple[str, str]:
+    """What to say about a lock file that makes rewrites wait: reason and fix."""
+    return (
+        f"{path.name} is open in an office program: rewrites wait",
+        "close it there; if nobody has it open, remove the lock file (~$… or .~lock.…#) beside it",
+    )
+
+
 def refuse_if_open(path: Path) -> None:
     if lock_beside(path) is not None:
         raise InUseError("open in an office program")

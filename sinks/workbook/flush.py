@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from openpyxl.workbook import Workbook
 from connector.sink import SinkBroken
 from sinks.table import clean_text
 from sinks.workbook import files
-from sinks.workbook.book import flush_number, load, new_book, open_tab, stamp
+from sinks.workbook.book import flush_number, load, new_book, open_tab, stamp, to_bytes
 from sinks.workbook.cells import cell_text
 from sinks.workbook.memory import Flushed, Memory, Order, Sight
 from sinks.workbook.tab import Tab
@@ -32,13 +33,22 @@ def flush(order: Order) -> Flushed:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.refuse_if_open(path)
         before = files.identity(path)
-        book = load(path) if before else new_book()
+        book = _load(path, order.memory) if before else new_book()
         try:
             return _rewrite(order, path, before, book)
         finally:
             _release(book)
     except OSError as error:
         raise files.broken_by(error) from error
+
+
+def _load(path: Path, memory: Memory) -> Workbook:
+    content = path.read_bytes()
+    return load(content, is_own=_digest(content) == memory.digest)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _rewrite(order: Order, path: Path, before: files.Identity | None, book: Workbook) -> Flushed:
@@ -53,8 +63,9 @@ def _rewrite(order: Order, path: Path, before: files.Identity | None, book: Work
     if written or not tab.columns.keys() <= set(known):
         write_tags(tab.sheet, tab.header, tab.columns)
         stamp(book, number)
-        files.replace(path, before, book.save)
-        memory = replace(memory, flush=number)
+        content = to_bytes(book)
+        files.replace(path, before, lambda file: file.write(content))
+        memory = replace(memory, flush=number, digest=_digest(content))
     memory = replace(memory, rows=memory.after(memory.flush, written, seen.lost - order.rows.keys()))
     back = (memory.deleted & there) | {key for key in memory.removed if _place(tab, key)}
     return _flushed(order, replace(memory, deleted=seen.deleted), list(tab.columns), seen.lost | back, known)

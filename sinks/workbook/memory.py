@@ -35,7 +35,7 @@ class Memory:
     `flush` numbers the rewrites and stands in the file as well: a smaller number there means that somebody saved an
     older copy over ours. `rows` says in which rewrite each row was last written. `columns` are the fields that have
     been given a column, `zone` the time zone of the dates. `deleted` are rows that people took out, `removed` those
-    that we took out because their interviews were deleted.
+    that we took out because their interviews were deleted. `digest` is the SHA-256 of the file as it was written.
     """
 
     flush: int = 0
@@ -44,17 +44,26 @@ class Memory:
     rows: Mapping[str, int] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
+    digest: str = ""
 
     @classmethod
     def from_note(cls, note: Note | None) -> Memory:
         note = note or {}
         rows, deleted, removed = note.get("rows", {}), note.get("deleted", ()), note.get("removed", ())
         columns = note.get("columns", ())
-        return cls(note.get("flush", 0), note.get("zone", ""), columns, rows, frozenset(deleted), frozenset(removed))
+        return cls(
+            note.get("flush", 0),
+            note.get("zone", ""),
+            columns,
+            rows,
+            frozenset(deleted),
+            frozenset(removed),
+            note.get("digest", ""),
+        )
 
     def to_note(self) -> Note:
         table = {"flush": self.flush, "zone": self.zone, "columns": list(self.columns), "rows": dict(self.rows)}
-        return {**table, "deleted": sorted(self.deleted), "removed": sorted(self.removed)}
+        return {**table, "deleted": sorted(self.deleted), "removed": sorted(self.removed), "digest": self.digest}
 
     def size_with(self, keys: Iterable[str]) -> int:
         """About how many rows the table has with these."""

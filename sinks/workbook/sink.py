@@ -23,12 +23,13 @@ from connector.sink import (
     Result,
     RetryLater,
     Sink,
+    SinkBroken,
     Stage,
     Token,
 )
 from sinks.workbook.child import flush_in_child
 from sinks.workbook.config import WorkbookConfig
-from sinks.workbook.files import InUseError, alone_at
+from sinks.workbook.files import InUseError, alone_at, lock_seconds, locked_message
 from sinks.workbook.memory import (
     RESUME_NOTE,
     TABLE_NOTE,
@@ -49,6 +50,10 @@ CHILD_ROWS = 500
 """From so many rows on a child process rewrites: openpyxl would hold up the receiver for tenths of a second."""
 IN_USE_SECONDS = 5.0
 """The wait while somebody else is at the file."""
+LOCK_OLD_SECONDS = 24 * 3600.0
+"""An older lock file was probably left behind by a crash: office programs write it when they open the file."""
+LOCK_WAIT_SECONDS = 5 * 60.0
+"""How long the sink waits for an old lock file to go before it asks a person; somebody may really have it open."""
 
 
 class Workbook(Sink[WorkbookConfig]):
@@ -65,6 +70,7 @@ class Workbook(Sink[WorkbookConfig]):
         super().__init__(name, config)
         # One thread: a call that timed out goes on in it, and the next one waits for its end.
         self._thread = BlockingThread("workbook")
+        self._waits_since: int | None = None  # epoch milliseconds: for an old lock file
 
     @property
     def destination(self) -> str:
@@ -86,10 +92,24 @@ class Workbook(Sink[WorkbookConfig]):
         context.count_call("rewrite")
         flush = flush_in_child if size > CHILD_ROWS else _flush_here
         try:
-            return await self._thread.run(lambda: self._write(batch, memory, flush))
+            result = await self._thread.run(lambda: self._write(batch, memory, flush))
         except InUseError as error:
+            await self._thread.run(lambda: self._refuse_old_lock(context.now()))
             waiting = RetryLater(str(error), after=IN_USE_SECONDS, counts=False, lane=True)
             return Result([waiting for _ in batch.deliveries])
+        self._waits_since = None
+        return result
+
+    def _refuse_old_lock(self, now: int) -> None:
+        """Raises `SinkBroken` when the sink has waited long enough for an old lock file to go."""
+        path = self.config.path.resolve()
+        age = lock_seconds(path, now)
+        if age is None or age < LOCK_OLD_SECONDS:
+            self._waits_since = None
+            return
+        self._waits_since = now if self._waits_since is None else self._waits_since
+        if now - self._waits_since >= LOCK_WAIT_SECONDS * 1000:
+            raise SinkBroken(*locked_message(path))
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - reads no clock
         return [self._readable(delivery) for delivery in batch.deliveries]

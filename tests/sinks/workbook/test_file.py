@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import os
 import shutil
 import stat
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-from openpyxl.chart import BarChart
 
 from connector.sink import Delivered, RetryLater, SinkBroken, Stage, Wait
 from connector.testing import interview_id, make_delivery, make_interview, run_batch
@@ -62,6 +60,53 @@ async def test_while_an_office_program_has_it_open_the_sink_waits(desk, mark):
     (desk.path.parent / mark).unlink()
     await desk.show(make_interview(score=1))
     assert desk.column("Score") == [1]
+
+
+@pytest.fixture(params=["~$interviews.xlsx", ".~lock.interviews.xlsx#"])
+async def locked(desk, request):
+    """A workbook with a lock file beside it, as old as the sink's clock."""
+    await desk.show(make_interview())
+    lock = desk.path.parent / request.param
+    lock.touch()
+    os.utime(lock, (desk.context.clock.now() / 1000,) * 2)
+    desk.lock = lock
+    return desk
+
+
+async def test_a_lock_file_that_is_days_old_pauses_the_sink_after_some_minutes(locked):
+    locked.context.clock.advance(3 * 24 * 3600)
+    assert (await locked.deliver(make_interview(score=1))).outcomes == [WAITING]
+    locked.context.clock.advance(5 * 60)
+    with pytest.raises(SinkBroken, match="open in an office program: rewrites wait") as broken:
+        await locked.deliver(make_interview(score=1))
+    assert "remove the lock file" in broken.value.fix
+    assert not broken.value.until_person
+    assert (broken.value.reason, broken.value.fix) == files.locked_message(locked.path)
+
+
+async def test_once_the_old_lock_file_is_gone_the_sink_resumes(locked):
+    locked.context.clock.advance(3 * 24 * 3600)
+    await locked.deliver(make_interview(score=1))
+    locked.context.clock.advance(5 * 60)
+    with pytest.raises(SinkBroken):
+        await locked.deliver(make_interview(score=1))
+    locked.lock.unlink()
+    await locked.show(make_interview(score=1))
+    assert locked.column("Score") == [1]
+
+
+async def test_a_fresh_lock_file_makes_the_sink_wait_however_long_it_has_waited(locked):
+    for _ in range(20):
+        locked.context.clock.advance(3600)
+        assert (await locked.deliver(make_interview(score=1))).outcomes == [WAITING]
+
+
+async def test_somebody_who_opens_the_file_anew_gets_all_the_time_again(locked):
+    locked.context.clock.advance(3 * 24 * 3600)
+    await locked.deliver(make_interview(score=1))
+    os.utime(locked.lock, (locked.context.clock.now() / 1000,) * 2)
+    locked.context.clock.advance(3600)
+    assert (await locked.deliver(make_interview(score=1))).outcomes == [WAITING]
 
 
 async def test_rewrites_are_two_seconds_apart_and_the_first_comes_at_once(desk):
@@ -251,59 +296,6 @@ async def test_a_torn_workbook_is_never_overwritten(desk):
     assert desk.path.read_bytes() == torn
 
 
-async def test_a_chart_is_not_dropped_but_named(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
-        sheet.add_chart(BarChart(), "P1")
-    before = desk.path.read_bytes()
-    with pytest.raises(SinkBroken, match="charts") as broken:
-        await desk.deliver(make_interview(score=1))
-    assert "another file" in broken.value.fix
-    assert desk.path.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("part", "word"),
-    [
-        ("xl/media/image1.png", "pictures"),
-        ("xl/pivotTables/pivotTable1.xml", "pivot tables"),
-        ("xl/threadedComments/threadedComment1.xml", "comment threads"),
-        ("xl/vbaProject.bin", "macros"),
-        ("xl/slicers/slicer1.xml", "slicers"),
-        ("xl/connections.xml", "data connections"),
-        ("xl/metadata.xml", "spill"),
-    ],
-)
-async def test_what_a_rewrite_would_drop_is_named(desk, part, word):
-    await desk.show(make_interview())
-    with zipfile.ZipFile(desk.path, "a") as archive:
-        archive.writestr(part, b"<x/>")
-    with pytest.raises(SinkBroken, match=word):
-        await desk.deliver(make_interview(score=1))
-
-
-@pytest.mark.parametrize(
-    ("extra", "word"),
-    [
-        ('<extLst><ext uri="{05C60535-1F16-4FD2-B633-F4F36F0B64E0}"/></extLst>', "sparklines"),
-        ('<extLst><ext uri="{ccE6A557-97BC-4B89-ADB6-D9C93CAAB3DF}"/></extLst>', "data validation"),
-        ('<protectedRanges><protectedRange name="a" sqref="A1"/></protectedRanges>', "protected ranges"),
-    ],
-)
-async def test_what_a_rewrite_would_drop_of_a_tab_is_named(desk, extra, word):
-    await desk.show(make_interview())
-    rewritten = io.BytesIO()
-    with zipfile.ZipFile(desk.path) as old, zipfile.ZipFile(rewritten, "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            if name.startswith("xl/worksheets/sheet"):
-                content = content.replace(b"</worksheet>", extra.encode() + b"</worksheet>")
-            new.writestr(name, content)
-    desk.path.write_bytes(rewritten.getvalue())
-    with pytest.raises(SinkBroken, match=word):
-        await desk.deliver(make_interview(score=1))
-
-
 async def test_once_a_person_has_mended_it_the_sink_goes_on(desk):
     desk.path.write_bytes(b"broken")
     with pytest.raises(SinkBroken):
@@ -358,8 +350,9 @@ async def test_the_check_names_what_is_wrong_with_the_file(desk):
 async def test_the_check_warns_of_a_mark_that_makes_rewrites_wait(desk):
     await desk.show(make_interview())
     (desk.path.parent / "~$interviews.xlsx").touch()
-    levels = [finding.level for finding in await desk.sink.check()]
-    assert levels == ["ok", "warning"]
+    [good, warning] = await desk.sink.check()
+    assert (good.level, warning.level) == ("ok", "warning")
+    assert (warning.message, warning.fix) == files.locked_message(desk.path)
 
 
 async def test_the_check_names_a_folder_that_cannot_be_made(desk, tmp_path):
