@@ -10,16 +10,23 @@ from tests.entry_points import declared
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    {"errors", "interview", "http", "sink", "role", "blocking"},
+    {"errors", "interview", "http", "sink", "role", "blocking", "text"},
     {"route", "event", "hireflix", "backoff"},
     {"store", "config", "registry", "secretsfile", "logs", "samples"},
     {"web", "dispatch", "emulators"},
     {"cli", "app"},
 )
 """From the inside out. A part may import its own layer and those before it."""
-PUBLIC = {"connector.blocking", "connector.http", "connector.sink"}
+PUBLIC = {"connector.blocking", "connector.http", "connector.sink", "connector.text"}
 """What a sink may import from us."""
-PURE = ("connector.interview", "connector.route", "connector.event", "connector.hireflix", "connector.backoff")
+PURE = (
+    "connector.interview",
+    "connector.text",
+    "connector.route",
+    "connector.event",
+    "connector.hireflix",
+    "connector.backoff",
+)
 IMPURE_MODULES = {
     "asyncio",
     "httpx",

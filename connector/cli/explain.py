@@ -77,6 +77,8 @@ def _heading(found: Explanation) -> Iterator[str]:
         yield f"  interview {found.interview_id}" + (f", afterwards {found.stage}" if found.stage else "")
     if found.mark:
         yield f"  {found.mark}: the time of receipt counts as its date"
+    if found.unused:
+        yield f"  values that could not be used: {', '.join(found.unused)}"
 
 
 def _changes(found: Explanation, zone: ZoneInfo) -> Iterator[str]:

@@ -18,6 +18,7 @@ import msgspec
 from connector.hireflix import EVENT_NAMES
 from connector.hireflix.fields import LENGTH_MAX, as_text, epoch_ms, fields_of
 from connector.interview import Value
+from connector.text import clean
 
 AHEAD_MAX = 24 * 3600 * 1000
 """Milliseconds that an event's date may lie ahead of its receipt and still be believed."""
@@ -40,9 +41,10 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     name in lower case, parted by tabs, which none of them holds; without a usable date it is `sha256:` and the hash
     of the body. `sha256` is the raw hash. `occurred_at` is the date as it counts and `received_at` ours, both epoch
     milliseconds; `mark` is `"undated"` or `"future"` when receipt stands in for the date. `fields` has the names of
-    `connector.interview.FIELDS` that the payload carried: absent means unknown, `None` an explicit null. `keys` is
-    the number of keys of the interview object and of the objects in it. `reason` says, without personal data, why
-    a body is unreadable; then `interview_id` and `name` are empty.
+    `connector.interview.FIELDS` that the payload carried: absent means unknown, `None` an explicit null. `unused` has
+    Hireflix's names of the fields whose values could not be used. `keys` is the number of keys of the interview object
+    and of the objects in it. `reason` says, without personal data, why a body is unreadable; then `interview_id` and
+    `name` are empty.
     """
 
     kind: Kind
@@ -56,6 +58,13 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     fields: dict[str, Value]
     keys: int
     reason: str
+    unused: tuple[str, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """What was not taken over as it was sent: `mark`, and the fields that could not be used. No personal data."""
+        unused = f"unused: {' '.join(self.unused)}" if self.unused else ""
+        return ", ".join(part for part in (self.mark, unused) if part)
 
 
 def read(body: bytes, received_at: int) -> Reading:
@@ -64,7 +73,7 @@ def read(body: bytes, received_at: int) -> Reading:
     try:
         envelope = _decode(body)
         source = _interview(envelope)
-        interview_id = _short(as_text(source.get("id")), "interview id")
+        interview_id = _interview_id(source)
         name = _short(envelope.get("event"), "event name")
     except _UnreadableError as error:
         return _unreadable(digest, received_at, str(error))
@@ -72,6 +81,7 @@ def read(body: bytes, received_at: int) -> Reading:
     known = folded in EVENT_NAMES
     name = folded if known else name
     sent = epoch_ms(envelope.get("date"))
+    fields, unused = fields_of(envelope, source)
     mark = "undated" if sent is None else "future" if sent > received_at + AHEAD_MAX else ""
     return Reading(
         Kind.EVENT if known else Kind.UNKNOWN,
@@ -82,9 +92,10 @@ def read(body: bytes, received_at: int) -> Reading:
         received_at if mark or sent is None else sent,
         received_at,
         mark,
-        fields_of(envelope, source),
+        fields,
         _count(source),
         "",
+        tuple(unused),
     )
 
 
@@ -98,10 +109,12 @@ def _unreadable(digest: bytes, received_at: int, reason: str) -> Reading:
 
 
 _json = msgspec.json.Decoder()
+_BOM = b"\xef\xbb\xbf"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _decode(body: bytes) -> dict[str, Any]:
+    body = body.removeprefix(_BOM)  # a parser may ignore it (RFC 8259, section 8.1)
     try:
         try:
             envelope = _json.decode(body)
@@ -131,15 +144,20 @@ def _interview(envelope: dict[str, Any]) -> dict[str, Any]:
     raise _UnreadableError("there is no interview id")
 
 
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ufffd]")
+def _interview_id(source: dict[str, Any]) -> str:
+    found = _short(as_text(source.get("id")), "interview id")
+    if found.startswith("#"):
+        # such names are those of calls that are about no interview
+        raise _UnreadableError("the interview id starts with #")
+    return found
 
 
 def _short(value: Any, what: str) -> str:
-    if type(value) is not str or not value:
+    if type(value) is not str or not value.strip():
         raise _UnreadableError(f"the {what} is missing or not text")
     if len(value) > LENGTH_MAX:
         raise _UnreadableError(f"the {what} is longer than {LENGTH_MAX} characters")
-    if _UNFIT.search(value):
+    if "\ufffd" in value or clean(value) != value:
         raise _UnreadableError(f"the {what} holds control characters")
     return value
 

@@ -59,6 +59,7 @@ class Explanation(msgspec.Struct, frozen=True):
     interview_id: str
     occurred_at: int
     mark: str
+    unused: list[str]
     reason: str
     stored_as: int | None
     stage: str
@@ -147,6 +148,7 @@ async def _explain(settings: Config, case: Case, connection: Connection | None, 
         interview_id=reading.interview_id,
         occurred_at=reading.occurred_at,
         mark=reading.mark,
+        unused=list(reading.unused),
         reason=reading.reason,
         stored_as=case.event_id,
         stage=str(shown.stage) if is_routed else "",

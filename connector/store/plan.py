@@ -74,6 +74,7 @@ class GroupPlan:
     deliveries: list[tuple[object, ...]] = field(default_factory=list)
     woken: set[str] = field(default_factory=set)
     received: dict[str, int] = field(default_factory=dict)
+    unused: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     older: int = 0
 
@@ -169,6 +170,8 @@ def _current(merged: dict[str, _Merged], stored: Mapping[str, Stored], interview
 def _add_event(plan: GroupPlan, reading: Reading, body: bytes, seq: int) -> None:
     label = reading.name if reading.kind is Kind.EVENT else str(reading.kind)
     plan.received[label] = plan.received.get(label, 0) + 1
+    for name in reading.unused:
+        plan.unused[name] = plan.unused.get(name, 0) + 1
     plan.events.append(
         (
             seq,
@@ -179,7 +182,7 @@ def _add_event(plan: GroupPlan, reading: Reading, body: bytes, seq: int) -> None
             reading.interview_id,
             reading.occurred_at,
             reading.received_at,
-            reading.mark,
+            reading.remark,
             reading.reason,
             body,
         )

@@ -191,7 +191,7 @@ def _apply(connection: Connection, reading: Reading, seq: int, directory: Direct
         name=reading.name,
         interview_id=reading.interview_id,
         occurred_at=reading.occurred_at,
-        mark=reading.mark,
+        mark=reading.remark,
         reason="",
     )
     plan = _merge(connection, reading, seq, directory)

@@ -76,7 +76,8 @@ event = Table(
     Column("body", LargeBinary),
     Index("ix_event_kind", "kind", **_where("kind <> 'event'")),
 )
-"""Append only. `kind` is event, unknown or unreadable; `mark` says when the date was not the sender's; the raw body
+"""Append only. `kind` is event, unknown or unreadable; `mark` says when the date was not the sender's
+and which fields could not be used; the raw body
 may be dropped by retention, the identity never.
 """
 

@@ -42,7 +42,9 @@ class Wanted:
 
 
 class EventRow(msgspec.Struct, frozen=True):
-    """One event. `reason` says why it is unreadable, `mark` when its date was not the sender's."""
+    """One event. `reason` says why it is unreadable, `mark` when its date was not the sender's and which
+    fields could not be used, by Hireflix's names.
+    """
 
     id: int
     name: str

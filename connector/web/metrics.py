@@ -39,6 +39,7 @@ class Metrics:
         )
         self._duplicates = self._counter("events_duplicate", "Repeats of events stored before.")
         self._older = self._counter("events_older", "Events older than what was known of their interview.")
+        self._unused = self._counter("fields_unused", "Values that could not be used, by field.", "field")
         self._outcomes = self._counter(
             "deliveries", "Outcomes of deliveries, by sink, outcome and reason.", "sink", "outcome", "reason"
         )
@@ -70,6 +71,8 @@ class Metrics:
         """A group of events was committed."""
         for name, count in plan.received.items():
             self._received.labels(name).inc(count)
+        for name, count in plan.unused.items():
+            self._unused.labels(name).inc(count)
         if plan.duplicates:
             self._duplicates.inc(plan.duplicates)
         if plan.older:

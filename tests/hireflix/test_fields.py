@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.hireflix.fields import epoch_ms, fields_of
+from connector.hireflix.fields import as_flag, as_number, as_text, epoch_ms, fields_of
 
 AT = 1761566424331
 AFTER_1970 = datetime(1971, 1, 1)  # noqa: DTZ001 - hypothesis wants the bound without a zone
 
 
 def read(**data):
-    return fields_of({}, {"id": "i1", **data})
+    return fields_of({}, {"id": "i1", **data})[0]
+
+
+def unused(**data):
+    return fields_of({}, {"id": "i1", **data})[1]
 
 
 def test_every_documented_field_gets_our_name():
@@ -36,7 +41,7 @@ def test_every_documented_field_gets_our_name():
         "thumbnail": "https://t",
         "url": {"short": "https://s", "private": "https://r", "public": "https://c"},
     }
-    assert fields_of({}, data) == {
+    assert read(**data) == {
         "position_id": "p1",
         "position_name": "Cook",
         "external_id": "x1",
@@ -91,19 +96,47 @@ def test_a_null_in_a_group_is_told():
     assert read(candidate={"phone": None}, url={"private": None}) == {"candidate_phone": None, "review_url": None}
 
 
-@pytest.mark.parametrize(("score", "told"), [(4, 4), (4.5, 4.5), ({"value": 0.5}, 0.5), ({"value": None}, None)])
-def test_a_score_is_a_number_bare_or_in_an_object(score, told):
+@pytest.mark.parametrize(
+    ("score", "told"),
+    [
+        (4, 4),
+        (4.5, 4.5),
+        ("4.5", 4.5),
+        (" 4 ", 4),
+        ({"value": 0.5}, 0.5),
+        ({"value": "4"}, 4),
+        ({"value": None}, None),
+    ],
+)
+def test_a_score_is_a_number_or_its_text_bare_or_in_an_object(score, told):
     assert read(score=score) == {"score": told}
 
 
-@pytest.mark.parametrize("score", [{}, {"value": "4"}, "4", True, [4], -1, 10**400, float("inf"), {"value": {}}])
-def test_anything_else_is_no_score(score):
+@pytest.mark.parametrize(
+    "score",
+    [{}, {"value": "good"}, "", "4,5", "0x4", "४", "1e400", True, [4], -1, "-1", 10**400, float("inf"), {"value": {}}],
+)
+def test_anything_else_is_no_score_and_is_named(score):
     assert read(score=score) == {}
+    assert unused(score=score) == ["score"]
 
 
 @pytest.mark.parametrize("key", ["completed", "archived", "finalist"])
 @pytest.mark.parametrize(
-    ("value", "told"), [(AT, AT), (1761566424, 1761566424000), (True, True), (False, None), (0, None)]
+    ("value", "told"),
+    [
+        (AT, AT),
+        (1761566424, 1761566424000),
+        (str(AT), AT),
+        ("2025-10-27T12:00:24.331Z", AT),
+        (True, True),
+        ("true", True),
+        (1, True),
+        (False, None),
+        ("False", None),
+        (0, None),
+        ("0", None),
+    ],
 )
 def test_a_mark_is_a_time_true_or_not_set(key, value, told):
     assert read(**{key: value}) == {key: told}
@@ -117,10 +150,11 @@ def test_a_deletion_is_told_only_when_it_happened(value, told):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("status", 7),
+        ("status", True),
         ("hash", ["h"]),
         ("answered", "yes"),
         ("createdAt", "yesterday"),
+        ("createdAt", True),
         ("createdAt", 253_402_300_800_000),
         ("archived", ""),
         ("archived", []),
@@ -128,11 +162,70 @@ def test_a_deletion_is_told_only_when_it_happened(value, told):
         ("candidate", "Ann"),
         ("position", ["p1"]),
         ("externalId", True),
+        ("externalId", 1.5),
+        ("externalId", 1e22),
         ("thumbnail", 1),
     ],
 )
-def test_a_value_of_a_wrong_type_is_no_news(key, value):
+def test_a_value_that_cannot_be_meant_is_not_used_and_is_named(key, value):
     assert read(**{key: value}) == {}
+    assert unused(**{key: value}) == [key]
+
+
+def test_an_unused_value_in_a_group_is_named_with_its_group():
+    assert unused(candidate={"phone": [], "name": "Ann"}, url={"private": 7}) == ["candidate.phone", "url.private"]
+
+
+def test_what_is_absent_null_or_used_is_not_named():
+    data = {"candidate": None, "position": {"id": 5, "name": None}, "score": None, "createdAt": str(AT), "new": {}}
+    assert unused(**data) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(True, True), (False, False), ("TRUE", True), ("false", False), (1, True), (AT, True)]
+)
+def test_an_answer_is_a_flag_or_the_time_of_the_answer(value, told):
+    assert read(answered=value) == {"answered": told}
+
+
+@given(st.integers())
+def test_a_whole_number_and_its_text_are_the_same_text(number):
+    assert as_text(number) == as_text(str(number)) == str(number)
+
+
+@given(st.integers(-(2**53) + 1, 2**53 - 1))
+def test_a_whole_number_with_an_empty_fraction_is_the_same_text(number):
+    assert as_text(float(number)) == str(number)
+
+
+@given(st.floats().filter(lambda number: not number.is_integer() or abs(number) >= 2**53))
+def test_a_number_that_may_have_lost_digits_is_no_text(number):
+    assert type(as_text(number)) is float
+
+
+@given(st.floats(-1e6, 1e6) | st.integers(-(10**20), 10**20))
+def test_a_number_is_read_from_its_json_text(number):
+    found = as_number(json.dumps(number))
+    assert (found, type(found)) == (number, type(number))
+
+
+@given(
+    st.integers() | st.floats(allow_nan=False) | st.text() | st.none() | st.booleans(),
+    st.sampled_from([as_text, as_number, as_flag]),
+)
+def test_converting_twice_is_converting_once(value, convert):
+    once = convert(value)
+    assert (convert(once), type(convert(once))) == (once, type(once))
+
+
+@given(st.integers(10**8, 10**11 - 1))
+def test_a_time_as_text_is_the_time_as_number(seconds):
+    for number in (seconds, seconds * 1000):
+        assert epoch_ms(str(number)) == epoch_ms(number) == seconds * 1000
+
+
+def test_eight_digits_are_a_date():
+    assert epoch_ms("20251027") == epoch_ms("2025-10-27T00:00:00Z") == 1761523200000
 
 
 def test_text_is_kept_verbatim_but_for_nul():
@@ -149,7 +242,7 @@ def test_text_is_kept_verbatim_but_for_nul():
     ],
 )
 def test_the_nearest_external_id_is_taken(envelope, data, told):
-    assert fields_of(envelope, data) == {"external_id": told}
+    assert fields_of(envelope, data) == ({"external_id": told}, [])
 
 
 def test_an_old_completion_time_fills_a_missing_one_only():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from connector.hireflix import EVENT_NAMES
 from connector.hireflix.payload import Kind, Reading, read
 from connector.interview import FIELDS
+from connector.text import clean
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 NOW = 1761567862600
@@ -74,11 +75,65 @@ def test_unknown_keys_are_ignored_but_counted():
     assert (plain.keys, more.keys) == (1, 4)
 
 
+def sample_case(name):
+    return (SAMPLES / "cases" / f"{name}.json").read_bytes()
+
+
+def test_types_that_can_mean_one_thing_only_are_converted():
+    reading = read(sample_case("types"), NOW)
+    assert reading.unused == ()
+    assert reading.fields == {
+        "external_id": "12345",
+        "status": "pending",
+        "created_at": 1761566424331,
+        "score": 4.5,
+        "completed": 1761566430000,
+        "archived": None,
+        "finalist": None,
+        "answered": False,
+        "position_id": "64b0c0ffee00000000000099",
+        "position_name": "Data Analyst",
+        "candidate_name": "Ana Prueba",
+        "candidate_email": "ana@example.com",
+        "candidate_phone": "34600111222",
+        "review_url": "https://admin.hireflix.com/jobs/1/interview/1",
+    }
+
+
+def test_a_value_that_cannot_be_used_is_marked_without_its_content():
+    reading = read(body(data={"id": "i1", "score": "Ann", "candidate": {"phone": ["+34 600"]}}, date=None), NOW)
+    assert reading.fields == {}
+    assert reading.unused == ("score", "candidate.phone")
+    assert reading.remark == "undated, unused: score candidate.phone"
+
+
+def test_a_body_with_a_byte_order_mark_is_read():
+    raw = sample_case("bom")
+    reading = read(raw, NOW)
+    assert raw.startswith(b"\xef\xbb\xbf")
+    assert (reading.kind, reading.fields["candidate_name"]) == (Kind.EVENT, "Ana Prueba")
+    assert reading.sha256 == sha256(raw).digest()
+
+
+def test_an_id_that_is_a_whole_number_is_its_text():
+    assert read(body(data={"id": 12345.0}), NOW).interview_id == "12345"
+
+
 # --- dates
 
 
 @pytest.mark.parametrize(
-    "date", [1761566424, 1761566424.0, 1761566424000, 1761566424000.4, "2025-10-27T12:00:24Z", "2025-10-27T12:00:24"]
+    "date",
+    [
+        1761566424,
+        1761566424.0,
+        1761566424000,
+        1761566424000.4,
+        "2025-10-27T12:00:24Z",
+        "2025-10-27T12:00:24",
+        "1761566424",
+        "1761566424000",
+    ],
 )
 def test_a_date_may_be_seconds_milliseconds_or_iso_text(date):
     reading = read(body(date=date), NOW)
@@ -188,6 +243,10 @@ DEEP = 100_000
         (body(data={"id": 10**300}), "interview id is longer than 200"),
         (body(data={"id": "a\nb"}), "interview id holds control"),
         (body(data={"id": "a\x00b"}), "interview id holds control"),
+        (body(data={"id": "a\u202eb"}), "interview id holds control"),
+        (body(data={"id": "a\u200bb"}), "interview id holds control"),
+        (body(data={"id": "#verify"}), "interview id starts with #"),
+        (body(data={"id": "   "}), "interview id is missing"),
         (body(data={"id": "a\x9bb"}), "interview id holds control"),
         (body(data={"id": "a\ud800b"}), "interview id holds control"),
         (body(event=None), "event name is missing"),
@@ -269,7 +328,9 @@ def test_no_json_raises_and_what_comes_out_can_be_stored(envelope, ascii_only):
     assert (reading.kind is Kind.UNREADABLE) == bool(reading.reason)
 
 
-texts = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffd"), min_size=1, max_size=5)
+texts = st.text(
+    st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffd"), min_size=1, max_size=5
+).filter(lambda text: clean(text) == text.lstrip("#") and not text.isspace())
 events = st.tuples(st.integers(10**11, NOW), texts, texts | names)
 
 

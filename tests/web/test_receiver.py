@@ -170,6 +170,24 @@ async def test_an_event_without_a_date_counts_from_receipt(served):
     assert row["occurred_at"] == row["received_at"]
 
 
+async def test_a_value_that_cannot_be_used_is_marked_and_counted_by_field(served):
+    """The event is kept, and neither mark nor metric holds the value."""
+    payload = sample("create", createdAt="Wayne Knight", score=[1])
+    assert (await served.post(payload)).status_code == 202
+    (row,) = stored(served)
+    assert (row["kind"], row["mark"]) == ("event", "unused: createdAt score")
+    text = (await served.get("/metrics")).text
+    assert 'connector_fields_unused_total{field="createdAt"} 1.0' in text
+    assert 'connector_fields_unused_total{field="score"} 1.0' in text
+    assert "Wayne" not in text
+
+
+async def test_a_signed_body_with_a_byte_order_mark_is_read(served):
+    """The signature covers the mark."""
+    assert (await served.post(b"\xef\xbb\xbf" + json.dumps(sample("create")).encode())).status_code == 202
+    assert [row["kind"] for row in stored(served)] == ["event"]
+
+
 async def test_an_event_from_the_future_counts_from_receipt(served):
     """A wrong clock at the sender must not make all later news old."""
     payload = sample("create") | {"date": 4_000_000_000_000}
