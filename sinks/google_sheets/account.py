@@ -1,10 +1,10 @@
-"""The service account's key: who we are to Google. Read when it is first needed, and again after it was refused."""
+"""Who the sink is to Google: a service account's key, or credentials that google-auth finds by itself."""
 
 from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -21,34 +21,44 @@ _ESCAPED_LINE_END = re.compile(r"(?:\\+r)?\\+n")
 
 @dataclass(frozen=True)
 class Account:
-    """A service account. `info` holds its private key: never shown."""
+    """What the credentials are made from, without google-auth, so that `check` can look at it at once.
 
-    email: str
-    info: dict[str, Any]
+    `email` is the service account's address, `""` when only google-auth knows it. `key` is the decoded key file and
+    holds the private key: it is never shown. Without a key the Application Default Credentials are used; `impersonate`
+    is the service account that they act as.
+    """
+
+    email: str = ""
+    key: dict[str, Any] | None = field(default=None, repr=False)
+    impersonate: str = ""
 
     @property
     def bucket(self) -> str:
-        """The name that its rate limits go by, the same in every sink and process; not its address."""
-        return f"sheets:{sha256(self.email.encode()).hexdigest()[:12]}"
-
-    def __repr__(self) -> str:
-        return f"Account({self.email!r})"
+        """Name of the rate limits, the same in every sink and process that uses this account; without its address."""
+        identity = self.email or "application default credentials"
+        return f"sheets:{sha256(identity.encode()).hexdigest()[:12]}"
 
 
 def load_account(config: GoogleSheetsConfig) -> Account:
-    """Reads the key. Raises `CallFailed` with what to do; nothing of its content is in the message."""
+    """Reads the key if there is one. Raises `CallFailed` with what to do; the message has nothing of its content."""
+    if config.auth == "key":
+        return _from_key(config)
+    return Account(email=config.impersonate or "", impersonate=config.impersonate or "")
+
+
+def _from_key(config: GoogleSheetsConfig) -> Account:
     try:
-        info = msgspec.json.decode(_key_text(config), type=dict[str, Any])
+        key = msgspec.json.decode(_key_text(config), type=dict[str, Any])
     except msgspec.MsgspecError as error:
         raise CallFailed(bad_credentials("the service account's key is not JSON")) from error
-    if missing := [name for name in NEEDED if not isinstance(info.get(name), str)]:
+    if missing := [name for name in NEEDED if not isinstance(key.get(name), str)]:
         raise CallFailed(bad_credentials(f"the service account's key lacks {', '.join(missing)}"))
     try:
-        safe_url(info["token_uri"])
+        safe_url(key["token_uri"])
     except ValueError as error:
         raise CallFailed(bad_credentials("the token_uri of the service account's key is not safe")) from error
-    info["private_key"] = _ESCAPED_LINE_END.sub("\n", info["private_key"])
-    return Account(info["client_email"], info)
+    key["private_key"] = _ESCAPED_LINE_END.sub("\n", key["private_key"])
+    return Account(key["client_email"], key)
 
 
 def _key_text(config: GoogleSheetsConfig) -> bytes:

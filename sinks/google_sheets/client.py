@@ -1,24 +1,22 @@
-"""The blocking client: gspread on an httpx transport, so that one HTTP stack serves all and tests can stand in for it.
+"""The blocking client: gspread's HTTP client on google-auth's session. Used from one thread.
 
-Only `sinks.google_sheets.sheets` uses it, from one thread. gspread gives addresses and errors; its own objects, which
-fetch the whole spreadsheet, and its retries, which repeat writes, stay out of the way.
+gspread sends the requests and raises `APIError`. Its spreadsheet objects, which fetch the whole spreadsheet, and its
+retrying client, which repeats writes, are not used.
 """
 
 from __future__ import annotations
 
-import ssl
 import time
-from collections.abc import Mapping
-from functools import cache
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
+import google.auth
 import google.auth.exceptions
-import google.auth.transport
 import gspread
-import httpx
-import msgspec
-from google.oauth2.service_account import Credentials
-from gspread.urls import SPREADSHEET_BATCH_UPDATE_URL, SPREADSHEET_URL
+import requests
+from google.auth.impersonated_credentials import Credentials as ImpersonatedCredentials
+from google.auth.transport.requests import AuthorizedSession, Request
+from google.oauth2.service_account import Credentials as KeyCredentials
 
 from connector.http import Answer, classify, host_of, is_loopback
 from sinks.google_sheets.account import Account
@@ -28,174 +26,173 @@ from sinks.google_sheets.errors import (
     Trouble,
     answer_failure,
     bad_credentials,
+    no_default_credentials,
     token_failure,
     unreachable,
+    unreadable,
 )
 
 SCOPE = "https://www.googleapis.com/auth/spreadsheets"
-DEFAULT_URL = "https://sheets.googleapis.com"
-_UNAUTHORIZED = 401
-
-
-class TokenAnswer(google.auth.transport.Response):
-    """An httpx answer as google-auth reads one."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        self._answer = answer
-
-    @property
-    def status(self) -> int:
-        return self._answer.status_code
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._answer.headers
-
-    @property
-    def data(self) -> bytes:
-        return self._answer.content
-
-
-class TokenRequest(google.auth.transport.Request):
-    """Fetches tokens through the same httpx client."""
-
-    def __init__(self, session: httpx.Client) -> None:
-        self._session = session
-        self.refusal: httpx.Response | None = None
-        """The last answer, if it was a refusal: trying again does not help."""
-
-    def __call__(
-        self,
-        url: str,
-        method: str = "GET",
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,  # noqa: ARG002 - the client's own time limit holds
-        **_: Any,
-    ) -> TokenAnswer:
-        self.refusal = None
-        try:
-            answer = self._session.request(method, url, content=body, headers=headers)
-        except httpx.HTTPError as error:
-            raise _token_error(type(error).__name__) from error
-        if answer.is_success and not _is_object(answer.content):
-            raise _token_error("no JSON object")  # google-auth would stumble over it
-        if classify(answer.status_code) in {Answer.DENIED, Answer.REFUSED}:
-            self.refusal = answer
-        return TokenAnswer(answer)
-
-
-def _token_error(reason: str) -> Exception:
-    transport_error: Any = google.auth.exceptions.TransportError
-    failed: Exception = transport_error(reason)
-    return failed
-
-
-def _is_object(body: bytes) -> bool:
-    try:
-        msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.MsgspecError:
-        return False
-    return True
-
-
-class Transport(gspread.HTTPClient):
-    """gspread's one way out, by httpx, to whatever address is configured. Follows no redirect."""
-
-    base_url = DEFAULT_URL
-
-    def __init__(self, auth: Any, session: Any = None) -> None:
-        super().__init__(auth, session)
-        self._auth = auth
-        self._httpx: httpx.Client = session
-        self.tokens = TokenRequest(session)
-
-    def request(  # type: ignore[override]  # gspread names the classes of requests; any answer with their names will do
-        self, method: str, endpoint: str, params: Any = None, data: Any = None, **_: Any
-    ) -> httpx.Response:
-        """Sends one request with a token, and once more with a fresh one when Google does not know it any longer."""
-        url = endpoint.replace(DEFAULT_URL, self.base_url, 1)
-        answer = self._send(method, url, params, data)
-        if answer.status_code == _UNAUTHORIZED:
-            self._auth.refresh(self.tokens)
-            answer = self._send(method, url, params, data)
-        return answer
-
-    def _send(self, method: str, url: str, params: Any, data: Any) -> httpx.Response:
-        headers = {"Content-Type": "application/json"}
-        self._auth.before_request(self.tokens, method, url, headers)
-        params = {name: value for name, value in (params or {}).items() if value is not None}
-        return self._httpx.request(method, url, params=params, content=data, headers=headers)
+_CONNECT_SECONDS = 10.0
 
 
 class Client:
-    """One spreadsheet over HTTP. Blocking; every call may raise `CallFailed`, never anything else of its libraries."""
+    """One spreadsheet over HTTP. Every call blocks, and raises `CallFailed` and nothing else of its libraries.
 
-    def __init__(self, account: Account, spreadsheet: str, api_url: str, timeout: float) -> None:
+    `timeout` (seconds) is the longest wait for the next bytes of an answer. `clock` returns epoch seconds; it is
+    compared with Google's when Google refuses the time of a token request.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        spreadsheet: str,
+        api_url: str,
+        timeout: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.account = account
-        self._spreadsheet = spreadsheet
-        direct = is_loopback(host_of(api_url))
-        self._session = httpx.Client(timeout=timeout, trust_env=not direct, verify=_tls())
-        self._http = Transport(_credentials(account), self._session)
-        self._http.base_url = api_url.rstrip("/")
+        self._clock = clock
+        self._root = f"{api_url.rstrip('/')}/v4/spreadsheets/{spreadsheet}"
+        self._credentials = _credentials(account)
+        self._tokens = _configured(requests.Session(), _token_url(account) or api_url)
+        authorized = cast("Any", AuthorizedSession)  # google-auth has no types here
+        self._session = _configured(
+            authorized(
+                self._credentials,
+                max_refresh_attempts=1,
+                refresh_timeout=timeout,
+                auth_request=Request(self._tokens),
+            ),
+            api_url,
+        )
+        self._answer: requests.Response | None = None
+        self._refusal: requests.Response | None = None
+        self._session.hooks["response"].append(self._keep_answer)
+        self._tokens.hooks["response"].append(self._keep_token_answer)
+        self._http = gspread.HTTPClient(cast("Any", None), self._session)  # the session has the credentials
+        self._http.set_timeout((_CONNECT_SECONDS, timeout))
+
+    @property
+    def email(self) -> str:
+        """The address to share the spreadsheet with, `""` when google-auth does not know it.
+
+        Compute Engine credentials learn theirs with the first token. Direct workload identity federation and user
+        credentials have none.
+        """
+        found = str(getattr(self._credentials, "service_account_email", None) or "")
+        return found if "@" in found else self.account.email
 
     def tabs(self, fields: str) -> bytes:
         """spreadsheets.get: which tabs there are."""
-        return self._call("get", SPREADSHEET_URL % self._spreadsheet, fields, None)
+        return self._call("get", "", fields, None)
 
     def read(self, fields: str, body: bytes) -> bytes:
         """spreadsheets.getByDataFilter."""
-        return self._call("post", f"{SPREADSHEET_URL % self._spreadsheet}:getByDataFilter", fields, body)
+        return self._call("post", ":getByDataFilter", fields, body)
 
     def values(self, fields: str, body: bytes) -> bytes:
         """spreadsheets.values.batchGetByDataFilter."""
-        return self._call("post", f"{SPREADSHEET_URL % self._spreadsheet}/values:batchGetByDataFilter", fields, body)
+        return self._call("post", "/values:batchGetByDataFilter", fields, body)
 
     def write(self, fields: str, body: bytes) -> bytes:
         """spreadsheets.batchUpdate."""
-        return self._call("post", SPREADSHEET_BATCH_UPDATE_URL % self._spreadsheet, fields, body, writing=True)
+        return self._call("post", ":batchUpdate", fields, body, writing=True)
 
     def close(self) -> None:
+        """Closes all connections."""
         self._session.close()
+        self._tokens.close()
 
-    def _call(self, method: str, url: str, fields: str, body: bytes | None, *, writing: bool = False) -> bytes:
-        params = {"fields": fields, "prettyPrint": "false"}
+    def _call(self, method: str, path: str, fields: str, body: bytes | None, *, writing: bool = False) -> bytes:
+        self._answer = self._refusal = None
         try:
-            answer = self._http.request(method, url, params=params, data=body)
+            answer = self._http.request(
+                method,
+                self._root + path,
+                params={"fields": fields, "prettyPrint": "false"},
+                data=body,
+                headers={"Content-Type": "application/json"},
+            )
+        except gspread.exceptions.APIError as error:
+            raise self._failed(error.response, writing=writing) from None
         except google.auth.exceptions.GoogleAuthError as error:
             raise self._no_token(error) from None
-        except httpx.TimeoutException as error:
+        except requests.Timeout as error:
             raise CallFailed(unreachable(error)) from None
-        except httpx.HTTPError as error:
+        except requests.RequestException as error:
             raise Passing(unreachable(error)) from None
-        if not answer.is_success:
-            raise self._failed(answer, writing=writing)
+        except (TypeError, KeyError, AttributeError):
+            # an error body such as {"error": "text"} makes gspread fail while it builds the APIError, and a token
+            # answer that is not a JSON object makes google-auth fail
+            raise self._unexpected(writing=writing) from None
+        if "json" not in answer.headers.get("content-type", ""):
+            raise Passing(unreadable())
         return answer.content
 
-    def _failed(self, answer: httpx.Response, *, writing: bool) -> CallFailed:
+    def _failed(self, answer: requests.Response, *, writing: bool) -> CallFailed:
         asked, date = answer.headers.get("retry-after", ""), answer.headers.get("date", "")
-        email = self.account.email
         failure = answer_failure(
-            answer.status_code, answer.content, email=email, retry_after=asked, date=date, writing=writing
+            answer.status_code, answer.content, email=self.email, retry_after=asked, date=date, writing=writing
         )
         return Passing(failure) if failure.trouble is Trouble.UNCLEAR and not asked else CallFailed(failure)
 
     def _no_token(self, error: google.auth.exceptions.GoogleAuthError) -> CallFailed:
-        if (refusal := self._http.tokens.refusal) is not None:
-            date = refusal.headers.get("date", "")
-            return CallFailed(token_failure(refusal.content, date, now=time.time(), email=self.account.email))
+        """No token, so nothing was sent to the spreadsheet. Only a refusal needs an operator."""
+        if self._refusal is not None:
+            date = self._refusal.headers.get("date", "")
+            has_key = self.account.key is not None
+            failure = token_failure(self._refusal.content, date, now=self._clock(), email=self.email, has_key=has_key)
+            return CallFailed(failure)
         return CallFailed(unreachable(error))
 
+    def _unexpected(self, *, writing: bool) -> CallFailed:
+        answer = self._answer
+        return Passing(unreadable()) if answer is None or answer.ok else self._failed(answer, writing=writing)
 
-@cache
-def _tls() -> ssl.SSLContext:
-    """One for all sinks: the list of authorities takes time and memory."""
-    return httpx.create_ssl_context()
+    def _keep_answer(self, answer: requests.Response, *_: Any, **__: Any) -> None:
+        self._answer = answer
+
+    def _keep_token_answer(self, answer: requests.Response, *_: Any, **__: Any) -> None:
+        """Remembers a refusal: another attempt would not help."""
+        is_refusal = classify(answer.status_code) in {Answer.DENIED, Answer.REFUSED}
+        self._refusal = answer if is_refusal else None
+        self._answer = None  # what the API answered before is over
+
+
+def _configured(session: Any, url: str) -> Any:
+    """A session without the defaults of `requests` that are wrong for writes and tokens."""
+    session.max_redirects = 0  # a 302 would turn a POST into a GET and report success
+    session.auth = _keep_authorization
+    if is_loopback(host_of(url)):
+        session.trust_env = False  # a proxy of the environment cannot reach this machine's loopback address
+        session.adapters.pop("https://")  # google-auth looks up more at Google's own hosts in the background
+    return session
+
+
+def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Replaces the password that `requests` would take from ~/.netrc over the token."""
+    return request
+
+
+def _token_url(account: Account) -> str:
+    return str(account.key["token_uri"]) if account.key is not None else ""
 
 
 def _credentials(account: Account) -> Any:
-    make: Any = Credentials.from_service_account_info
+    """Credentials of google-auth. Raises `CallFailed` with what to do."""
+    if account.key is not None:
+        try:
+            make = cast("Any", KeyCredentials.from_service_account_info)
+            return make(account.key, scopes=[SCOPE])
+        except ValueError as error:
+            raise CallFailed(bad_credentials("the private key of the service account cannot be read")) from error
+    scopes = ["https://www.googleapis.com/auth/cloud-platform"] if account.impersonate else [SCOPE]
     try:
-        return make(account.info, scopes=[SCOPE])
-    except ValueError as error:
-        raise CallFailed(bad_credentials("the private key of the service account cannot be read")) from error
+        found, _ = google.auth.default(scopes=scopes)
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise CallFailed(no_default_credentials()) from error
+    if not account.impersonate:
+        return found
+    impersonated = cast("Any", ImpersonatedCredentials)
+    return impersonated(found, target_principal=account.impersonate, target_scopes=[SCOPE])

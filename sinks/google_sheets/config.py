@@ -50,6 +50,14 @@ class GoogleSheetsConfig(SinkConfig):
         default="Interviews",
         description='Title of the tab, made when it is missing; with "{position}" in it a tab for each position.',
     )
+    auth: Literal["key", "default", "impersonate"] = Field(
+        default="key",
+        description='How to sign in: "key" = a service account\'s JSON key, "default" = Application Default '
+        'Credentials (workload identity, the host\'s service account), "impersonate" = these, acting as `impersonate`.',
+    )
+    impersonate: str | None = Field(
+        default=None, description='For auth = "impersonate": the address of the service account to act as.'
+    )
     credentials_file: LocalPath | None = Field(
         default=None, description="The service account's JSON key, a file; a relative path counts from the config file."
     )
@@ -91,7 +99,15 @@ class GoogleSheetsConfig(SinkConfig):
         return is_per_position(self.worksheet)
 
     @model_validator(mode="after")
-    def _some_key(self) -> GoogleSheetsConfig:
-        if self.credentials_file is None and self.credentials is None:
-            raise ValueError("set credentials_file to the path of the service account's JSON key")
+    def _some_account(self) -> GoogleSheetsConfig:
+        has_key = self.credentials_file is not None or self.credentials is not None
+        if self.auth == "key" and not has_key:
+            raise ValueError(
+                'set credentials_file to the path of the service account\'s JSON key, or auth = "default" to use the '
+                "Application Default Credentials"
+            )
+        if self.auth == "impersonate" and not self.impersonate:
+            raise ValueError('auth = "impersonate" needs impersonate, the address of the service account to act as')
+        if self.auth != "impersonate" and self.impersonate:
+            raise ValueError('impersonate needs auth = "impersonate"')
         return self

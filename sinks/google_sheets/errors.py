@@ -66,6 +66,7 @@ def answer_failure(
     """The meaning of a status other than 2xx; `email` is the service account that asked. `writing`: the call was a
     write to a spreadsheet that we can read.
     """
+    email = email or UNKNOWN_ADDRESS
     error = _decode(body)
     answer = classify(status)
     if answer is Answer.THROTTLED:
@@ -102,6 +103,8 @@ def _disabled(error: ErrorStatus) -> bool:
     return "SERVICE_DISABLED" in reasons or "has not been used in project" in error.message
 
 
+UNKNOWN_ADDRESS = "the account of the Application Default Credentials"
+"""In place of the address of the account, when google-auth does not know it."""
 NOT_SHARED = "the spreadsheet is not shared with the service account"
 
 _DENIED: tuple[tuple[Callable[[int, ErrorStatus], bool], str, str], ...] = (
@@ -154,16 +157,22 @@ def _office_file(email: str) -> Failure:
 
 
 def read_only(email: str) -> Failure:
-    fix = f"in the sheet, Share: make {email} an Editor"
+    """The spreadsheet is shared, but not for editing."""
+    fix = f"in the sheet, Share: make {email or UNKNOWN_ADDRESS} an Editor"
     return Failure(Trouble.BROKEN, "the spreadsheet is shared read-only with the service account", fix)
 
 
-def token_failure(body: bytes, date: str, *, now: float, email: str) -> Failure:
+def token_failure(body: bytes, date: str, *, now: float, email: str, has_key: bool = True) -> Failure:
     """The meaning of a token endpoint's refusal. `date` is its Date header, raw; `now` our clock in seconds.
+
+    Without a key the Application Default Credentials were refused.
 
     (Using OAuth 2.0 for Server to Server Applications, JWT error codes: `invalid_grant` for a wrong `iat` or `exp`.)
     """
     if not any(words in body.lower() for words in _WRONG_TIME):
+        if not has_key:
+            fix = "check the credential configuration: gcloud auth application-default print-access-token"
+            return Failure(Trouble.BROKEN, "Google refuses the Application Default Credentials", fix)
         return bad_credentials("Google gives the service account no token", email)
     fix = (
         "set the clock of this machine and keep it right with NTP (timedatectl set-ntp true); the key is not the cause"
@@ -203,6 +212,15 @@ def bad_credentials(reason: str, email: str = "") -> Failure:
     whose = f" for {email}" if email else ""
     fix = f"download a new JSON key{whose} (docs/google-sheets.md, step 3) and set `credentials_file`"
     return Failure(Trouble.BROKEN, reason, fix)
+
+
+def no_default_credentials() -> Failure:
+    """google-auth found nothing to sign in with (Application Default Credentials, search order)."""
+    fix = (
+        "run on a host with a service account, or set GOOGLE_APPLICATION_CREDENTIALS to a credential configuration "
+        '(docs/google-sheets.md, step 3), or use auth = "key"'
+    )
+    return Failure(Trouble.BROKEN, "there are no Application Default Credentials", fix)
 
 
 def protected(email: str) -> Failure:

@@ -58,6 +58,10 @@ class Sheets:
         """Who we are to Google; needs no network."""
         return await self._run(lambda: self._connected().account)
 
+    async def address(self) -> str:
+        """The address to share the spreadsheet with, `""` when it is not known; after the first call at the latest."""
+        return await self._run(lambda: self._connected().email)
+
     async def tabs(self) -> Book:
         """Which tabs there are, without cells."""
         return await self._run(lambda: self._reading(lambda client: client.tabs(TABS_FIELDS), _BOOK))
@@ -131,7 +135,7 @@ class Sheets:
         try:
             return client.write(fields, body)
         except CallFailed as error:
-            if error.failure == read_only(client.account.email):
+            if error.failure == read_only(client.email):
                 client.tabs("spreadsheetId")
             raise
 

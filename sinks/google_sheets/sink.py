@@ -124,8 +124,8 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     async def check(self) -> list[Finding]:
         """Opens the spreadsheet, and tries whether it may be edited by a write that changes nothing."""
         try:
-            email = (await self._sheets.account()).email
             book = await self._sheets.tabs()
+            email = await self._sheets.address()
         except CallFailed as error:
             return [_problem(error)]
         try:
@@ -138,7 +138,8 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     def _found(self, book: Book, email: str) -> Finding:
         titles = {tab.properties.title.casefold() for tab in book.sheets}
         there = "is there" if self.config.worksheet.casefold() in titles else "will be made with the first row"
-        message = f'{email} can open the spreadsheet "{book.properties.title}"; the tab {self.config.worksheet} {there}'
+        who = email or "the account of the Application Default Credentials (google-auth does not know its address)"
+        message = f'{who} can open the spreadsheet "{book.properties.title}"; the tab {self.config.worksheet} {there}'
         return Finding("ok", message)
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:

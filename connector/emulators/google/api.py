@@ -120,6 +120,8 @@ class GoogleEmulator(Judge, EmulatorServer):
     def build(self, app: web.Application) -> None:
         app.middlewares.insert(0, self._recorded)
         app.router.add_post("/token", self._token)
+        app.router.add_post("/sts", self._exchange)
+        app.router.add_post("/iam/serviceAccounts/{account}", self._impersonate)
         app.router.add_get("/view/{id}", self._view)
         for method, path, name, action in ROUTES:
             app.router.add_route(method, path, self._handler(discovery().method(name), action), name=name)
@@ -128,7 +130,7 @@ class GoogleEmulator(Judge, EmulatorServer):
         """`token`, `read`, `write`, or `view` for the page that people look at."""
         name = request.match_info.route.name
         if name is None:
-            return "token" if request.path == "/token" else "view"
+            return "token" if request.path.startswith(("/token", "/sts", "/iam/")) else "view"
         return "read" if name in READS else "write"
 
     @web.middleware
@@ -156,6 +158,20 @@ class GoogleEmulator(Judge, EmulatorServer):
             except TokenRefused as refused:
                 date = {"Date": formatdate(self.tokens.wall(), usegmt=True)}
                 return web.json_response(refused.body, status=400, headers=date)
+
+    async def _exchange(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        with self.lock:
+            try:
+                return web.json_response(self.tokens.exchange(form))
+            except TokenRefused as refused:
+                return web.json_response(refused.body, status=400)
+
+    async def _impersonate(self, request: web.Request) -> web.Response:
+        email = request.match_info["account"].partition(":")[0]
+        wanted = await request.json()
+        with self.lock:
+            return web.json_response(self.tokens.impersonate(email, wanted["scope"]))
 
     async def _view(self, request: web.Request) -> web.Response:
         with self.lock:

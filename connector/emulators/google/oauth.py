@@ -6,8 +6,9 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from connector.emulators.google.errors import scope_missing, unauthenticated
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+EXCHANGE_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
+FEDERATED = "principal://iam.googleapis.com/emulated"
+"""Who a federated token belongs to; it has no e-mail address."""
 GOOGLE_AUDIENCE = "https://oauth2.googleapis.com/token"
 WRITE_SCOPES = frozenset(f"https://www.googleapis.com/auth/{name}" for name in ("spreadsheets", "drive", "drive.file"))
 READ_SCOPES = WRITE_SCOPES | {
@@ -96,6 +100,40 @@ class Tokens:
             raise TokenRefused("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
         token = self.issue(str(claims["iss"]), scopes)
         return {"access_token": token, "expires_in": LIFETIME, "token_type": "Bearer"}
+
+    def exchange(self, form: Mapping[str, Any]) -> dict[str, Any]:
+        """Workload identity federation: exchanges a foreign token (Security Token Service, method token)."""
+        if form.get("grant_type") != EXCHANGE_TYPE or not form.get("subject_token"):
+            raise TokenRefused("invalid_request", "A subject token is required.")
+        token = self.issue(FEDERATED, frozenset(str(form.get("scope", "")).split()))
+        return {
+            "access_token": token,
+            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "token_type": "Bearer",
+            "expires_in": LIFETIME,
+        }
+
+    def impersonate(self, email: str, scopes: Iterable[str]) -> dict[str, Any]:
+        """Issues a token of a service account (IAM Credentials API, generateAccessToken)."""
+        expires = datetime.fromtimestamp(self.wall() + LIFETIME, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"accessToken": self.issue(email, frozenset(scopes)), "expireTime": expires}
+
+    def write_federation(self, path: Path, url: str, email: str = "") -> Path:
+        """Writes a credential configuration for workload identity federation; with `email` it impersonates that."""
+        subject = path.with_suffix(".token")
+        subject.write_text("a-token-of-another-provider")
+        settings: dict[str, Any] = {
+            "type": "external_account",
+            # an audience without a project number: google-auth looks the project of others up at Google's own host
+            "audience": "//iam.googleapis.com/locations/global/workforcePools/pool/providers/one",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "token_url": f"{url}/sts",
+            "credential_source": {"file": str(subject)},
+        }
+        if email:
+            settings["service_account_impersonation_url"] = f"{url}/iam/serviceAccounts/{email}:generateAccessToken"
+        path.write_text(json.dumps(settings))
+        return path
 
     def authorise(self, header: str, *, write: bool) -> str:
         """The account behind an `Authorization` header; raises Google's 401 or 403."""

@@ -1,33 +1,37 @@
-"""The blocking client, with `respx` in the place of Google."""
+"""The blocking client against the emulator, over real HTTP."""
 
 from __future__ import annotations
 
-import base64
 import json
-import urllib.parse
+import threading
 
-import httpx
 import pytest
 
-from sinks.google_sheets.account import Account
+from connector.emulators.faults import BROKEN_JSON, DROP, HANG, Fault, Kind
+from connector.emulators.google import EMAIL
+from connector.emulators.google.oauth import FEDERATED
+from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.client import Client
+from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble
 
-API = "https://sheets.googleapis.com"
-TOKEN_URI = "https://oauth2.googleapis.com/token"
+NOTHING = json.dumps({"requests": [{"updateSpreadsheetProperties": {"properties": {}, "fields": "title"}}]}).encode()
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
 @pytest.fixture
-def info(key_file):
-    return {**json.loads(key_file.read_text()), "token_uri": TOKEN_URI}
+def spreadsheet(google):
+    return google.add_spreadsheet()
 
 
 @pytest.fixture
-def make_client(info, respx_mock):
+def connect(google, key_file, spreadsheet):
+    """Makes clients, each with one second of patience."""
     clients = []
 
-    def make(api_url=API):
-        clients.append(Client(Account(info["client_email"], info), "sheet-id", api_url, 5))
+    def make(account=None, api_url=google.url):
+        account = account or Account(EMAIL, json.loads(key_file.read_text()))
+        clients.append(Client(account, spreadsheet, api_url, 1))
         return clients[-1]
 
     yield make
@@ -35,78 +39,168 @@ def make_client(info, respx_mock):
         client.close()
 
 
-@pytest.fixture
-def token(respx_mock):
-    answer = {"access_token": "secret-token", "expires_in": 3600, "token_type": "Bearer"}
-    return respx_mock.post(TOKEN_URI).mock(return_value=httpx.Response(200, json=answer))
+def settings(**values):
+    return GoogleSheetsConfig(spreadsheet="an-id", **values)
 
 
-def test_it_asks_for_the_right_to_edit_spreadsheets_and_no_other(make_client, token, respx_mock):
-    respx_mock.get(f"{API}/v4/spreadsheets/sheet-id").mock(return_value=httpx.Response(200, json={}))
-    make_client().tabs("properties")
-    form = urllib.parse.parse_qs(token.calls[0].request.content.decode())
-    claims = form["assertion"][0].split(".")[1]
-    assert "auth/spreadsheets" in _decoded(claims)
-    assert _decoded(claims).count("https://www.googleapis.com/auth/") == 1
-
-
-def _decoded(part):
-    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode()
-
-
-def test_a_write_is_one_call_with_its_mask_without_pretty_printing_and_with_the_token(make_client, token, respx_mock):
-    route = respx_mock.post(f"{API}/v4/spreadsheets/sheet-id:batchUpdate").mock(
-        return_value=httpx.Response(200, content=b"{}")
-    )
-    assert make_client().write("spreadsheetId", b'{"requests":[]}') == b"{}"
-    [call] = route.calls
-    assert dict(call.request.url.params) == {"fields": "spreadsheetId", "prettyPrint": "false"}
-    assert call.request.headers["authorization"] == "Bearer secret-token"
-    assert call.request.content == b'{"requests":[]}'
-
-
-def test_a_token_is_asked_for_once(make_client, token, respx_mock):
-    respx_mock.get(f"{API}/v4/spreadsheets/sheet-id").mock(return_value=httpx.Response(200, json={}))
-    client = make_client()
-    client.tabs("properties")
-    client.tabs("properties")
-    assert token.call_count == 1
-
-
-def test_another_address_of_the_api_is_used_for_every_call(make_client, token, respx_mock):
-    route = respx_mock.post("https://sheets.example/v4/spreadsheets/sheet-id:getByDataFilter").mock(
-        return_value=httpx.Response(200, content=b"{}")
-    )
-    make_client("https://sheets.example/").read("properties", b"{}")
-    assert route.call_count == 1
-
-
-@pytest.mark.respx(assert_all_called=False)
-def test_a_redirect_is_not_followed_with_a_token(make_client, token, respx_mock):
-    away = {"Location": "https://elsewhere.example/"}
-    respx_mock.get(f"{API}/v4/spreadsheets/sheet-id").mock(return_value=httpx.Response(302, headers=away))
-    elsewhere = respx_mock.get("https://elsewhere.example/").mock(return_value=httpx.Response(200))
+def failure_of(call):
     with pytest.raises(CallFailed) as caught:
-        make_client().tabs("properties")
-    assert caught.value.failure.trouble is Trouble.UNCLEAR
-    assert not elsewhere.called
+        call()
+    return caught.value
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError])
-def test_a_broken_connection_is_unclear_and_says_nothing_of_the_address(make_client, token, respx_mock, error):
-    respx_mock.get(f"{API}/v4/spreadsheets/sheet-id").mock(side_effect=error("https://secret.example"))
-    with pytest.raises(Passing) as caught:
-        make_client().tabs("properties")
-    assert caught.value.failure.trouble is Trouble.UNCLEAR
-    assert str(caught.value) == f"no answer from Google ({error.__name__})"
+class TestSigningIn:
+    def test_a_token_is_asked_for_once(self, connect, google):
+        client = connect()
+        client.tabs("spreadsheetId")
+        client.tabs("spreadsheetId")
+        assert (google.counts["token"], google.counts["read"]) == (1, 2)
+
+    def test_a_token_has_the_right_to_edit_spreadsheets_and_no_other(self, connect, google):
+        granted = []
+        issue = google.tokens.issue
+        google.tokens.issue = lambda email, scopes: granted.append(scopes) or issue(email, scopes)
+        connect().tabs("spreadsheetId")
+        assert granted == [{"https://www.googleapis.com/auth/spreadsheets"}]
+
+    def test_a_token_that_was_revoked_is_replaced_once(self, connect, google):
+        client = connect()
+        client.tabs("spreadsheetId")
+        google.tokens.revoke()
+        client.tabs("spreadsheetId")
+        assert google.counts["token"] == 2
+
+    def test_a_refused_write_is_not_sent_again_for_a_new_token_more_than_once(self, connect, google):
+        google.faults.add(Fault(Kind.STATUS, "write", times=9, status=401, body="{}", content_type="application/json"))
+        failure = failure_of(lambda: connect().write("spreadsheetId", NOTHING)).failure
+        assert (failure.trouble, google.counts["write"]) == (Trouble.BROKEN, 2)
+
+    def test_a_password_in_netrc_does_not_replace_the_token(self, connect, tmp_path, monkeypatch):
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password secret\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        client = connect()
+        client._session.trust_env = True
+        assert json.loads(client.tabs("spreadsheetId"))["spreadsheetId"]
+
+    def test_a_proxy_of_the_environment_is_not_asked_for_an_address_on_this_machine(self, connect, monkeypatch):
+        for name in PROXIES:
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        assert json.loads(connect().tabs("spreadsheetId"))["spreadsheetId"]
+
+    def test_google_s_own_hosts_are_not_asked_when_the_api_is_on_this_machine(self, connect):
+        client = connect()
+        client.tabs("spreadsheetId")
+        assert list(client._session.adapters) == list(client._tokens.adapters) == ["http://"]
+        assert not any("Regional" in type(thread).__name__ and thread.is_alive() for thread in threading.enumerate())
+
+    def test_an_account_does_not_show_its_key(self, key_file):
+        assert repr(Account(EMAIL, json.loads(key_file.read_text()))) == f"Account(email={EMAIL!r}, impersonate='')"
 
 
-def test_silence_is_not_worth_asking_again_at_once(make_client, token, respx_mock):
-    respx_mock.get(f"{API}/v4/spreadsheets/sheet-id").mock(side_effect=httpx.ReadTimeout("slow"))
-    with pytest.raises(CallFailed) as caught:
-        make_client().tabs("properties")
-    assert not isinstance(caught.value, Passing)
+class TestKeyless:
+    """Application Default Credentials, by a credential configuration for workload identity federation."""
+
+    @pytest.fixture
+    def federate(self, google, tmp_path, monkeypatch):
+        def write(email=""):
+            path = google.tokens.write_federation(tmp_path / "federation.json", google.url, email)
+            monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+
+        return write
+
+    def test_a_workload_can_edit_a_sheet_that_is_shared_with_its_service_account(self, connect, federate, spreadsheet):
+        federate(EMAIL)
+        client = connect(load_account(settings(auth="default")))
+        assert json.loads(client.write("spreadsheetId", NOTHING))["spreadsheetId"] == spreadsheet
+        assert client.email == EMAIL
+
+    def test_a_workload_without_a_service_account_has_no_address(self, connect, federate, google, spreadsheet):
+        google.person(spreadsheet).share(FEDERATED)
+        federate()
+        client = connect(load_account(settings(auth="default")))
+        assert json.loads(client.tabs("spreadsheetId"))["spreadsheetId"] == spreadsheet
+        assert client.email == ""
+
+    def test_a_sheet_that_is_not_shared_names_the_kind_of_account_when_the_address_is_not_known(
+        self, connect, federate
+    ):
+        federate()
+        failure = failure_of(lambda: connect(load_account(settings(auth="default"))).tabs("spreadsheetId")).failure
+        assert failure.fix == "share the sheet with the account of the Application Default Credentials as editor"
+
+    def test_impersonation_needs_no_key_and_names_its_address(self, connect, federate):
+        federate()
+        client = connect(load_account(settings(auth="impersonate", impersonate=EMAIL)))
+        assert client.email == EMAIL
+
+    def test_missing_default_credentials_say_where_google_auth_looks(self, connect, monkeypatch, tmp_path):
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
+        failure = failure_of(lambda: connect(load_account(settings(auth="default")))).failure
+        assert failure.trouble is Trouble.BROKEN
+        assert "GOOGLE_APPLICATION_CREDENTIALS" in failure.fix
+
+    def test_the_limits_of_a_known_account_are_shared_by_every_way_to_sign_in(self, key_file):
+        by_key = load_account(settings(credentials_file=key_file))
+        acting_as = load_account(settings(auth="impersonate", impersonate=EMAIL))
+        assert by_key.bucket == acting_as.bucket != load_account(settings(auth="default")).bucket
 
 
-def test_an_account_does_not_show_its_key(info):
-    assert repr(Account(info["client_email"], info)) == f"Account({info['client_email']!r})"
+class TestAnswers:
+    def test_a_redirect_is_not_followed_and_is_unclear(self, connect, google):
+        away = {"Location": f"{google.url}/v4/spreadsheets/elsewhere"}
+        google.faults.add(Fault(Kind.STATUS, "write", status=302, headers=away))
+        failure = failure_of(lambda: connect().write("spreadsheetId", NOTHING)).failure
+        assert failure.trouble is Trouble.UNCLEAR
+        assert (google.counts["write"], google.counts["read"]) == (1, 0)
+
+    @pytest.mark.parametrize(
+        ("body", "content_type"),
+        [
+            ('{"error": "text"}', "application/json"),
+            ('{"error": {}}', "application/json"),
+            ("[]", "application/json"),
+            ("<html>forbidden</html>", "text/html"),
+            ("", "text/plain"),
+        ],
+    )
+    def test_a_refusal_with_any_body_is_a_refusal(self, connect, google, body, content_type):
+        google.faults.add(Fault(Kind.STATUS, "write", status=400, body=body, content_type=content_type))
+        assert failure_of(lambda: connect().write("spreadsheetId", NOTHING)).failure.trouble is Trouble.REFUSED
+
+    def test_a_success_that_is_not_json_is_unclear(self, connect, google):
+        google.faults.add(Fault(Kind.STATUS, "read", status=200, body="<html>Sign in to the Wi-Fi</html>"))
+        error = failure_of(lambda: connect().tabs("spreadsheetId"))
+        assert (type(error), error.failure.trouble) == (Passing, Trouble.UNCLEAR)
+
+    def test_a_lost_answer_to_a_write_is_unclear_and_the_write_is_not_repeated(self, connect, google):
+        google.faults.add(DROP)
+        client = connect()
+        google.faults.clear()
+        client.tabs("spreadsheetId")
+        google.faults.add(DROP)
+        error = failure_of(lambda: client.write("spreadsheetId", NOTHING))
+        assert (type(error), error.failure.trouble, google.counts["write"]) == (Passing, Trouble.UNCLEAR, 1)
+
+    def test_a_failed_connection_says_nothing_of_the_address(self, connect):
+        error = failure_of(lambda: connect(api_url="http://127.0.0.1:9").tabs("spreadsheetId"))
+        assert str(error) == "no answer from Google (ConnectionError)"
+
+    def test_silence_is_not_worth_asking_again_at_once(self, connect, google):
+        client = connect()
+        client.tabs("spreadsheetId")
+        google.faults.add(HANG)
+        assert type(failure_of(lambda: client.tabs("spreadsheetId"))) is CallFailed
+        google.faults.release()
+
+    def test_a_token_endpoint_out_of_order_is_passing(self, connect, google):
+        google.faults.add(Fault(Kind.REFUSE, "token", times=9))
+        failure = failure_of(lambda: connect().tabs("spreadsheetId")).failure
+        assert (failure.trouble, failure.fix) == (Trouble.UNCLEAR, "")
+
+    def test_a_token_endpoint_that_refuses_needs_an_operator(self, connect, google):
+        google.tokens.refuse()
+        assert failure_of(lambda: connect().tabs("spreadsheetId")).failure.trouble is Trouble.BROKEN
+
+    def test_a_token_answer_that_is_half_json_is_passing(self, connect, google):
+        google.faults.add(Fault(BROKEN_JSON.kind, "token", times=9))
+        assert failure_of(lambda: connect().tabs("spreadsheetId")).failure.trouble is Trouble.UNCLEAR

@@ -78,7 +78,7 @@ async def test_an_unanswered_write_is_told_as_unclear(make_desk):
     desk = make_desk(sink=QuickSink)
     desk.google.faults.add(at("write", "drop"))
     result = await desk.deliver(person_of(1))
-    assert result.outcomes == [RetryLater("no answer from Google (RemoteProtocolError)", unclear=True)]
+    assert result.outcomes == [RetryLater("no answer from Google (ConnectionError)", unclear=True)]
     assert "intent" in desk.context.notes
 
 
