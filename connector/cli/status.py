@@ -50,7 +50,7 @@ def _cells(sink: SinkStatus, zone: ZoneInfo) -> dict[str, object]:
     return {
         "SINK": sink.name,
         "TYPE": sink.type,
-        "STATE": sink.state + (", filling" if sink.filling else ""),
+        "STATE": _state(sink) + (", filling" if sink.filling else ""),
         "PENDING": sink.pending,
         "OLDEST": lasting(sink.oldest_age_seconds) if sink.pending else "",
         "DEAD": sink.dead,
@@ -58,6 +58,10 @@ def _cells(sink: SinkStatus, zone: ZoneInfo) -> dict[str, object]:
         "LAST DELIVERED": shown(sink.last_delivered_at, zone),
         "WHY": sink.reason,
     }
+
+
+def _state(sink: SinkStatus) -> str:
+    return "not in step" if sink.state == "ok" and sink.in_step is False else sink.state
 
 
 def _process_cells(process: Process, sinks: Sequence[SinkStatus], zone: ZoneInfo) -> dict[str, object]:

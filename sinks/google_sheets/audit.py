@@ -81,6 +81,7 @@ async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: D
     in_full = {change.key for change in due.changes if change.wanted is not None and change.wanted.in_full}
     sieve.strays = [row for row in sieve.strays if row.key.strip() not in in_full]
     repairs = find_repairs(sieve, lost, known, seen.view.keys or ())
+    repairs.leave_closed(seen.view.closed, seen.layout.at)
     found = frozenset(restore.key for restore in repairs.restores)
     suspects = frozenset() if repairs.is_clean else tab.suspects
     return repairs, replace(tab, suspects=suspects, lost=tab.lost & found)

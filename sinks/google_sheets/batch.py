@@ -170,10 +170,11 @@ def _inserts(view: View, layout: Layout, part: Part) -> list[Request]:
     end = start + len(part.inserts)
     below_header = start == view.header_row + 1
     rows = view.rows if view.exists else NEW_ROWS
-    inherit = start == rows or not below_header
+    inherit = start == rows or not (below_header or view.closed.ends_at(start))
     made = [requests.insert_rows(sheet_id, start, end, inherit=inherit)]
-    if inherit and below_header:
+    if inherit and below_header and not any(view.closed.covers_new(start, place) for place in range(view.width)):
         made.append(requests.plain_format(sheet_id, start, end))
     dates = [place for name, place in layout.at.items() if SPECS[name].kind is Kind.DATETIME]
+    dates = [place for place in dates if not view.closed.covers_new(start, place)]
     made += [requests.date_format(sheet_id, start, end, place) for place in dates]
     return made + _merged(sheet_id, part.new, start)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from connector.http import epoch_ms, retry_after
 from connector.sink import Context, Token
+from sinks.google_sheets.account import Account
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.ground import Ground
 from sinks.google_sheets.replies import Book, Columns
@@ -28,9 +29,10 @@ _MINUTE = 60.0
 class Calls:
     """The calls of one flush. Raises `Wait` when the quota has no token, `CallFailed` as `Sheets` does."""
 
-    def __init__(self, sheets: Sheets, bucket: str, context: Context) -> None:
+    def __init__(self, sheets: Sheets, account: Account, context: Context) -> None:
+        self.account = account
         self._sheets = sheets
-        self._bucket = bucket
+        self._bucket = account.bucket
         self._context = context
         self._held: Counter[str] = Counter()
         self.begun = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from sinks.google_sheets import requests
 from sinks.google_sheets.reading import View
 from sinks.google_sheets.requests import Request
-from sinks.table import KEY, Column, Kind, header_key
+from sinks.table import Column, Kind, header_key
 
 _PIXELS: Mapping[Kind, int] = {Kind.TEXT: 180, Kind.NUMBER: 80, Kind.DATETIME: 140, Kind.LINK: 80}
 
@@ -23,7 +23,6 @@ class Layout:
 
     `at` says where a field's column is and `tags` the tag that holds it; a field in `at` without a tag was found by
     its header. `missing` have no column yet. `gone` had one that people deleted. `wrong` are tags to take off.
-    `closed` are protected against us.
     """
 
     at: Mapping[str, int] = field(default_factory=dict)
@@ -31,16 +30,6 @@ class Layout:
     missing: Sequence[Column] = ()
     gone: Sequence[str] = ()
     wrong: Sequence[int] = ()
-    closed: frozenset[str] = frozenset()
-
-    def only(self, closed: Collection[str]) -> Layout:
-        """The same with these columns closed to us, and no others; they keep their tags."""
-        return replace(self, closed=frozenset(closed) - {KEY})
-
-    @property
-    def open(self) -> Mapping[str, int]:
-        """Where the columns are that may be written."""
-        return {name: place for name, place in self.at.items() if name not in self.closed}
 
     @property
     def untagged(self) -> Sequence[str]:
@@ -120,7 +109,7 @@ def add_columns(view: View, layout: Layout) -> tuple[Layout, list[Request]]:
 
     Gives the layout as it will be.
     """
-    if not layout.missing:
+    if not layout.missing or cannot_add(view, layout):
         return layout, []
     start = _right_of_headers(view, layout)
     end = start + len(layout.missing)
@@ -130,6 +119,11 @@ def add_columns(view: View, layout: Layout) -> tuple[Layout, list[Request]]:
     made += _dress(view, layout.missing, start)
     places = {column.field: index for index, column in enumerate(layout.missing, start)}
     return replace(layout, at={**layout.at, **places}, missing=()), made
+
+
+def cannot_add(view: View, layout: Layout) -> bool:
+    """Whether the header is protected where missing columns would go."""
+    return bool(layout.missing) and view.closed.covers(view.header_row, _right_of_headers(view, layout))
 
 
 def _right_of_headers(view: View, layout: Layout) -> int:

@@ -22,12 +22,13 @@ class Kind(StrEnum):
     BROKEN_KEY = "broken key"
     DOUBLED = "doubled"
     STRAY = "stray"
+    PROTECTED = "protected"
     CORRECTED = "corrected by people"
     DELETED = "deleted by people"
     PENDING = "pending"
 
 
-WRONG = (Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.DOUBLED, Kind.STRAY)
+WRONG = (Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.DOUBLED, Kind.STRAY, Kind.PROTECTED)
 """The kinds that a sheet in step has none of."""
 
 

@@ -225,8 +225,10 @@ def no_default_credentials() -> Failure:
 
 def protected(email: str) -> Failure:
     fix = f"in the sheet, Data, Protect sheets and ranges: add {email} to those who may edit"
-    reason = "the tab has protected cells that the service account may not edit"
-    return Failure(Trouble.PROTECTED, reason, fix)
+    return Failure(Trouble.PROTECTED, PROTECTED, fix)
+
+
+PROTECTED = "the tab has protected cells that the service account may not edit"
 
 
 def emptied(title: str, gone: int, before: int) -> Failure:

@@ -17,13 +17,13 @@ from sinks.google_sheets.batch import Share, Write
 from sinks.google_sheets.calls import FULL_AGAIN, READ, WRITE, Calls
 from sinks.google_sheets.columns import Layout, add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import CallFailed, Failure, Trouble, emptied, unreadable
+from sinks.google_sheets.errors import PROTECTED, CallFailed, Failure, Trouble, emptied, unreadable
 from sinks.google_sheets.ledger import MOVED, Ledger
 from sinks.google_sheets.look import Look, has_shrunk, look, titles_of, understand
 from sinks.google_sheets.narrowing import Narrowing, Verdict
 from sinks.google_sheets.plan import Due, Limits, Part, Spent, sort_out, take_part, zone_of
 from sinks.google_sheets.polish import Wardrobe, polish
-from sinks.google_sheets.protection import closed_fields
+from sinks.google_sheets.protection import Closed, read_closed
 from sinks.google_sheets.reading import View, read_view
 from sinks.google_sheets.repair import Repairs
 from sinks.google_sheets.replies import Book
@@ -35,6 +35,7 @@ FRESH = 5_000
 CONFLICTS = 4
 """Refusals because the sheet changed meanwhile, in one flush, before it waits a little."""
 CHANGING = RetryLater("the sheet is being changed", after=1.0, counts=False)
+PROTECTED_AGAIN = RetryLater(PROTECTED, after=300.0, counts=False)
 REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sheets.md, Troubleshooting"
 
 
@@ -78,6 +79,7 @@ class Flush:
         self._seen: dict[str, Look] = {}
         self._plans: dict[str, Plan] = {}
         self._audited: set[str] = set()
+        self._hidden: Mapping[int, Closed] = {}
 
     async def run(self) -> RetryLater:
         """Does all that can be done; gives the outcome of what is left."""
@@ -127,10 +129,16 @@ class Flush:
     async def _look(self) -> dict[str, Look]:
         self._plans.clear()
         seen = await look(self._calls, self._config, self._ledger.titles(), self._ledger.tabs)
+        seen = {name: self._with_hidden(each) for name, each in seen.items()}
         for name, each in seen.items():
             self._watch(name, each)
         self._close_intents(seen)
         return {name: replace(each, tab=self._ledger.tabs[name]) for name, each in seen.items()}
+
+    def _with_hidden(self, seen: Look) -> Look:
+        """With the protection that only a look at nothing else showed."""
+        hidden = self._hidden.get(seen.view.sheet_id)
+        return seen if hidden is None else replace(seen, view=replace(seen.view, closed=hidden))
 
     def _watch(self, name: str, seen: Look) -> None:
         """Notices what changed in a tab since it was last seen. Raises `CallFailed` when it was emptied."""
@@ -144,6 +152,8 @@ class Flush:
         has_new_column = bool(before.fields and seen.tab.fields - before.fields)
         if has_new_column or before.zone not in {"", view.zone}:
             self._ledger.work = replace(self._ledger.work, verify=True)  # rows outside this batch are to change
+        if name in self._ledger.work.skipped and before.closed != view.closed:
+            self._ledger.work = replace(self._ledger.work, verify=True)  # what could not be written may be by now
         self._ledger.tabs[name] = replace(seen.tab, count=len(view.key_rows), zone=view.zone)
         self._seen[name] = replace(seen, tab=self._ledger.tabs[name])
 
@@ -190,6 +200,8 @@ class Flush:
                 due = await self._due(name, seen.view, after)
         self._ledger.deliver([each for each in due.idle if not each.remove], after)
         self._ledger.removed(each for each in due.idle if each.remove)
+        stuck = [each for each in due.absent if each.key in repairs.stuck]
+        self._ledger.block([*due.blocked, *stuck], PROTECTED_AGAIN)
         self._without_row(name, due, repairs)
         return Plan(due, repairs)
 
@@ -330,16 +342,14 @@ class Flush:
         return RetryLater(reason, after=after)
 
     async def _protected(self, write: Write, error: CallFailed) -> RetryLater | None:
-        """Leaves columns alone that somebody protected against us, and goes on with the others."""
+        """Cells were protected after our read, or the read did not show it: then the rows that Google refuses are
+        singled out, and the others are written.
+        """
         self._ledger.intents = self._ledger.intents[: -len(write.shares)]
         book = await self._calls.protection()
-        found = {share.tab: closed_fields(book, share.view, share.layout) for share in write.shares}
-        if not any(fields - self._ledger.tabs[name].closed for name, fields in found.items()):
-            raise CallFailed(replace(error.failure, trouble=Trouble.BROKEN))
-        for name, fields in found.items():
-            self._ledger.tabs[name] = replace(self._ledger.tabs[name], closed=fields)
-        self._seen = await self._look()
-        return self._changed()
+        now = {tab.properties.sheet_id: read_closed(tab.protected_ranges) for tab in book.sheets}
+        self._hidden = {id_: closed for id_, closed in now.items() if closed}
+        return await self._refused(write, error.failure)
 
     async def _refused(self, write: Write, failure: Failure) -> RetryLater | None:
         """Looks again: did it land all the same, did the sheet change, or does Google not take what is in it?"""
@@ -351,10 +361,12 @@ class Flush:
             return self._changed()
         verdict = self._memory.narrowing.refused(write.rows)
         if verdict is Verdict.EVERYTHING:
-            raise CallFailed(replace(failure, trouble=Trouble.BROKEN, fix=REFUSED_FIX))
+            raise CallFailed(replace(failure, trouble=Trouble.BROKEN, fix=failure.fix or REFUSED_FIX))
         if verdict is Verdict.POISON and not write.everybody:
             return RetryLater(failure.reason)
-        if verdict is Verdict.POISON:
+        if verdict is Verdict.POISON and failure.trouble is Trouble.PROTECTED:
+            self._ledger.block(write.everybody[:1], PROTECTED_AGAIN)
+        elif verdict is Verdict.POISON:
             self._ledger.reject(write.everybody[0], failure.reason)
         return None
 

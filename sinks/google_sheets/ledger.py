@@ -132,9 +132,27 @@ class Ledger:
             if entry.remove:
                 self._empty(entry, wanted)
                 continue
-            old = entry.note.applied if entry.note is not None else None
-            now = {name: value for name, value in wanted.cells.items() if name in layout.open and name != KEY}
-            self._settle(entry, Delivered(), RowNote({**(old or {}), **now}, tab=entry.tab))
+            self._settle(entry, Delivered(), RowNote(self._applied(entry, wanted, layout), tab=entry.tab))
+
+    def _applied(self, entry: Entry, wanted: Wanted, layout: Layout) -> Mapping[str, CellValue]:
+        """What the row holds now: cells that are closed hold what they held."""
+        old = {} if wanted.in_full or wanted.note is None else wanted.note.applied or {}
+        due = {name: value for name, value in wanted.cells.items() if name in layout.at and name != KEY}
+        if any(old.get(name) != due[name] for name in wanted.closed if name in due):
+            self.skip(entry.tab)
+        return {**old, **{name: value for name, value in due.items() if name not in wanted.closed}}
+
+    def skip(self, tab: str) -> None:
+        """Something of this tab cannot be written; a verification reports it soon."""
+        if tab not in self.work.skipped:
+            self.work = replace(self.work, skipped=self.work.skipped | {tab}, verify=True)
+
+    def block(self, wanted: Iterable[Wanted], outcome: Outcome) -> None:
+        """Protected cells do not let them be written at all."""
+        for each in wanted:
+            entry = self._entries[each.key]
+            entry.outcome = outcome
+            self.skip(entry.tab)
 
     def _empty(self, entry: Entry, wanted: Wanted) -> None:
         """Its row is empty now, but for the id; it stays open until that is gone too."""

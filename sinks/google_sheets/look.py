@@ -40,8 +40,9 @@ def understand(view: View, config: GoogleSheetsConfig, tab: TabNote) -> Look:
         fields=tab.fields.intersection(column.field for column in config.columns) | frozenset(layout.tags),
         doubtful=tab.doubtful if layout.wrong else frozenset(),
         header=view.header_row,
+        closed=view.closed,
     )
-    return Look(view, layout.only(tab.closed), now)
+    return Look(view, layout, now)
 
 
 def titles_of(config: GoogleSheetsConfig) -> frozenset[str]:

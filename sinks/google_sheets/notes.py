@@ -19,6 +19,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from connector.sink import Note
+from sinks.google_sheets.protection import NOTHING_CLOSED, Closed, decode_closed
 from sinks.google_sheets.reading import Guard, View
 from sinks.table import CellValue
 
@@ -49,8 +50,9 @@ class TabNote:
     """`sheet_id` is the tab's own id, `None` before the first contact; until `seen` it may not have been made yet.
 
     `fields` had a tag when last seen. `doubtful` got theirs by the text of a header that may have moved meanwhile.
-    `closed` are protected against us. `moving`: rows moved under the last write, so go one update at a time.
-    `header` is the header's row, `count` how many ids there were, `zone` the time zone that dates were written in.
+    `closed` are cells that we may not edit, as last seen. `moving`: rows moved under the last write, so go one update
+    at a time. `header` is the header's row, `count` how many ids there were, `zone` the time zone that dates were
+    written in.
     `suspects` may stand in wrong rows, `lost` are ids that are gone while their rows may still be there, `undo` ids
     that may have been put into a wrong row. `refill`: rows that are gone are written again.
     """
@@ -59,7 +61,7 @@ class TabNote:
     seen: bool = False
     fields: frozenset[str] = frozenset()
     doubtful: frozenset[str] = frozenset()
-    closed: frozenset[str] = frozenset()
+    closed: Closed = NOTHING_CLOSED
     moving: bool = False
     header: int = 0
     count: int = 0
@@ -78,12 +80,14 @@ class TabNote:
         note: dict[str, Any] = {"id": self.sheet_id, "seen": self.seen, "moving": self.moving, "zone": self.zone}
         note |= {name: sorted(getattr(self, name)) for name in _SETS if getattr(self, name)}
         note |= {name: getattr(self, name) for name in ("header", "count", "refill") if getattr(self, name)}
+        if self.closed:
+            note["protected"] = self.closed.encode()
         if self.suspects:
             note["suspects"] = sorted(self.suspects, key=repr)
         return note
 
 
-_SETS = ("fields", "doubtful", "closed", "lost", "undo")
+_SETS = ("fields", "doubtful", "lost", "undo")
 
 
 def read_tab_note(note: Note | None) -> TabNote:
@@ -96,6 +100,7 @@ def read_tab_note(note: Note | None) -> TabNote:
         header=note.get("header", 0),
         count=note.get("count", 0),
         zone=note["zone"],
+        closed=decode_closed(note),
         suspects=frozenset(Suspect(*each) for each in note.get("suspects", ())),
         refill=note.get("refill", False),
         **{name: frozenset(note.get(name, ())) for name in _SETS},
@@ -185,20 +190,24 @@ def _intent(note: Note) -> Intent:
 @dataclass(frozen=True, slots=True)
 class Work:
     """What is to be done besides deliveries: tabs to look through, and whether to verify everything soon. `rounds` is
-    how often that has been done in a row.
+    how often that has been done in a row. `skipped` are tabs with cells that wait until they are no longer protected.
     """
 
     tabs: frozenset[str] = frozenset()
     verify: bool = False
     rounds: int = 0
+    skipped: frozenset[str] = frozenset()
 
     def encode(self) -> Note | None:
         note = {"tabs": sorted(self.tabs), "verify": self.verify, "rounds": self.rounds}
-        return note if self.tabs or self.verify else None
+        note |= {"skipped": sorted(self.skipped)} if self.skipped else {}
+        return note if self.tabs or self.verify or self.skipped else None
 
 
 def read_work(note: Note | None) -> Work:
-    return Work(frozenset(note["tabs"]), note["verify"], note["rounds"]) if note is not None else Work()
+    if note is None:
+        return Work()
+    return Work(frozenset(note["tabs"]), note["verify"], note["rounds"], frozenset(note.get("skipped", ())))
 
 
 def digest(keys: Sequence[str]) -> str:

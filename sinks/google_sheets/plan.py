@@ -6,7 +6,7 @@ Only owned cells that differ from what was last applied are written, and never t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -28,13 +28,15 @@ REQUEST_SIZE = 200
 class Wanted:
     """An interview that is due: the key of its row, its cells by field, and what is remembered of its row.
 
-    With `remove` all cells are empty, and once they are the id goes too.
+    With `remove` all cells are empty, and once they are the id goes too. `closed` are fields whose cells in its row we
+    may not edit.
     """
 
     key: str
     cells: Mapping[str, CellValue]
     note: RowNote | None = None
     remove: bool = False
+    closed: frozenset[str] = frozenset()
 
     @property
     def in_full(self) -> bool:
@@ -110,7 +112,8 @@ class Due:
     """What a view makes of the interviews that are due.
 
     `absent` had a row that is not there: people took it out, or spoilt its id. `deleted` are known to be taken out.
-    `idle` need no write. `removals` have a row of which only the id is left.
+    `idle` need no write. `removals` have a row of which only the id is left. `blocked` need a new row or an empty one,
+    which protected cells do not allow.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -119,6 +122,7 @@ class Due:
     deleted: list[Wanted] = field(default_factory=list)
     absent: list[Wanted] = field(default_factory=list)
     removals: list[Wanted] = field(default_factory=list)
+    blocked: list[Wanted] = field(default_factory=list)
 
 
 def sort_out(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Due:
@@ -127,17 +131,40 @@ def sort_out(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Due:
     """
     rows = view.key_rows
     due = Due()
-    for each in wanted:
+    for each in _closed(view, layout, wanted):
         row = rows.get(each.key)
         if row is None:
             _without_row(due, each)
         elif cells := changed_cells(each, layout):
             due.changes.append(Change(row, each, cells))
         elif each.remove:
-            due.removals.append(each)
+            (due.blocked if each.closed else due.removals).append(each)
         else:
             due.idle.append(each)
+    due.blocked += [each for each in due.inserts if KEY in each.closed]
+    due.inserts = [each for each in due.inserts if KEY not in each.closed]
     return due
+
+
+def _closed(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Sequence[Wanted]:
+    """The same with the fields that may not be written in their rows."""
+    if not view.closed:
+        return wanted
+    rows, new = view.key_rows, closed_when_new(view, layout)
+    return [
+        replace(each, closed=new if (row := rows.get(each.key)) is None else closed_in(view, layout, row))
+        for each in wanted
+    ]
+
+
+def closed_in(view: View, layout: Layout, row: int) -> frozenset[str]:
+    """The fields whose cells in a row may not be written."""
+    return frozenset(name for name, place in layout.at.items() if view.closed.covers(row, place))
+
+
+def closed_when_new(view: View, layout: Layout) -> frozenset[str]:
+    """The fields whose cells in new rows may not be written."""
+    return frozenset(name for name, place in layout.at.items() if view.closed.covers_new(view.end, place))
 
 
 def _without_row(due: Due, wanted: Wanted) -> None:
@@ -153,7 +180,8 @@ def _without_row(due: Due, wanted: Wanted) -> None:
 
 def changed_cells(wanted: Wanted, layout: Layout) -> Mapping[str, CellValue]:
     """The owned cells that differ from what was last applied, or all of them."""
-    owned = {name: value for name, value in wanted.cells.items() if name in layout.open and name != KEY}
+    not_ours = wanted.closed | {KEY}
+    owned = {name: value for name, value in wanted.cells.items() if name in layout.at and name not in not_ours}
     if wanted.in_full or wanted.note is None:
         return owned
     applied = wanted.note.applied or {}
@@ -236,7 +264,8 @@ def take_part(due: Due, layout: Layout, limits: Limits, spent: Spent | None = No
         part.changes.append(change)
         part.runs += runs
     for wanted in due.inserts:
-        runs = list(_runs(len(part.inserts), wanted.cells, layout, apart=False))
+        cells = {name: value for name, value in wanted.cells.items() if name not in wanted.closed}
+        runs = list(_runs(len(part.inserts), cells, layout, apart=False))
         if not spent.takes(_size(runs), 0, limits):
             return part
         part.inserts.append(wanted)
@@ -250,7 +279,7 @@ def _size(runs: Sequence[Run]) -> int:
 
 def _runs(row: int, cells: Mapping[str, CellValue], layout: Layout, *, apart: bool) -> Iterator[Run]:
     """The runs of neighbouring cells. `apart`: a link is its own run, or the others of its run would lose theirs."""
-    places = sorted((layout.open[name], name) for name in cells if name in layout.open)
+    places = sorted((layout.at[name], name) for name in cells if name in layout.at)
     run: list[tuple[int, str]] = []
     for place, name in places:
         if run and (place != run[-1][0] + 1 or (apart and Kind.LINK in {_kind(name), _kind(run[-1][1])})):

@@ -36,7 +36,8 @@ def _without_a_change(seen: Look, due: Due) -> dict[str, str]:
     new = {each.key: f"a new row in the tab {title}" for each in due.inserts}
     idle = {each.key: f"nothing changes in the tab {title}" for each in due.idle}
     gone = {each.key: f"nothing: people deleted its row in the tab {title}" for each in [*due.deleted, *due.absent]}
-    return new | idle | gone
+    closed = {each.key: f"nothing: protected cells in the tab {title} do not allow it" for each in due.blocked}
+    return new | idle | gone | closed
 
 
 async def _changed(calls: Calls, seen: Look, change: Change, config: GoogleSheetsConfig) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from sinks.google_sheets.protection import NOTHING_CLOSED, Closed, read_closed
 from sinks.google_sheets.replies import Book, Cell, Grid, Metadata, Row, Tab, UserValue
 from sinks.google_sheets.requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG
 from sinks.table import header_key
@@ -40,7 +41,7 @@ class View:
     `header` has one text per column of the grid, `tags` the marks by column. `keys` is the key column by row of the
     grid, `""` for a blank cell, for the header and what is above it, without trailing blanks; `None` when the reply
     did not hold it.
-    `bare`: we made the tab, and it has not got its looks yet.
+    `bare`: we made the tab, and it has not got its looks yet. `closed` are the cells that we may not edit.
     """
 
     sheet_id: int
@@ -55,6 +56,7 @@ class View:
     exists: bool = True
     header_row: int = 0
     bare: bool = False
+    closed: Closed = NOTHING_CLOSED
 
     @property
     def newest_guard(self) -> int:
@@ -63,8 +65,9 @@ class View:
 
     @property
     def end(self) -> int:
-        """The row below the last one with a key: where new rows go."""
-        return max(len(self.keys or ()), self.header_row + 1)
+        """Where new rows go: below the last one with a key, and below protected rows, so that they are complete."""
+        end = max(len(self.keys or ()), self.header_row + 1)
+        return min(self.closed.below(end), self.rows) if self.closed else end
 
     @cached_property
     def key_rows(self) -> Mapping[str, int]:
@@ -80,6 +83,7 @@ class View:
             (self.sheet_id, self.title, self.width, self.rows) == (other.sheet_id, other.title, other.width, other.rows)
             and self.tags == other.tags
             and self.newest_guard == other.newest_guard
+            and self.closed == other.closed
         )
 
 
@@ -115,6 +119,7 @@ def read_view(
         keys=_keys(narrow, key_column, row),
         header_row=row,
         bare=_is_bare(tab.developer_metadata),
+        closed=read_closed(tab.protected_ranges),
     )
 
 

@@ -13,6 +13,7 @@ from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.likeness import WHO, best_pairs
 from sinks.google_sheets.notes import RowNote, Suspect
 from sinks.google_sheets.plan import Change, Restore
+from sinks.google_sheets.protection import Closed
 from sinks.google_sheets.reading import NOT_TEXT
 from sinks.google_sheets.replies import Columns
 from sinks.table import KEY, LINK_TEXT, SPECS, CellValue, Kind
@@ -89,12 +90,27 @@ class Sieve:
 
 @dataclass(slots=True)
 class Repairs:
-    """What is to be written: cells to clear, ids to put back; and rows to write again. `gone` have no row any more."""
+    """What is to be written: cells to clear, ids to put back; and rows to write again. `gone` have no
+    row any more.
+    """
 
     clears: list[Change] = field(default_factory=list)
     restores: list[Restore] = field(default_factory=list)
     force: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
+
+    def leave_closed(self, closed: Closed, at: Mapping[str, int]) -> None:
+        """Takes out what protected cells do not allow; ids that cannot be put back are `stuck`."""
+        if not closed:
+            return
+        self.stuck |= {each.key for each in self.restores if closed.covers(each.row, at[KEY])}
+        self.restores = [each for each in self.restores if each.key not in self.stuck]
+        clears = [
+            each._replace(cells={name: None for name in each.cells if not closed.covers(each.row, at[name])})
+            for each in self.clears
+        ]
+        self.clears = [each for each in clears if each.cells]
 
     @property
     def is_clean(self) -> bool:

@@ -84,17 +84,24 @@ class TabProperties(msgspec.Struct, rename="camel"):
     grid_properties: GridSize = msgspec.field(default_factory=GridSize)
 
 
-class Block(msgspec.Struct, rename="camel", gc=False):
-    """A part of a tab (GridRange); an end that is not there is open."""
+class Block(msgspec.Struct, rename="camel", gc=False, frozen=True):
+    """A part of a tab (GridRange); an end that is missing is open."""
 
     start_row_index: int = 0
     end_row_index: int | None = None
     start_column_index: int = 0
     end_column_index: int | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole tab."""
+        ends = (self.end_row_index, self.end_column_index)
+        return ends == (None, None) and not self.start_row_index and not self.start_column_index
+
 
 class Protection(msgspec.Struct, rename="camel"):
     range: Block = msgspec.field(default_factory=Block)
+    unprotected_ranges: list[Block] = []
     warning_only: bool = False
     requesting_user_can_edit: bool = False
 
@@ -166,18 +173,18 @@ class ErrorReply(msgspec.Struct):
 TABS_FIELDS = "properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)))"
 """Field mask of the first look: which tabs there are."""
 
+_PROTECTION = "protectedRanges(range,unprotectedRanges,warningOnly,requestingUserCanEdit)"
 PROTECTED_FIELDS = (
-    "properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),"
-    "protectedRanges(range,warningOnly,requestingUserCanEdit))"
+    f"properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),{_PROTECTION})"
 )
-"""Field mask of the look that follows a refusal because of protection."""
+"""Field mask of the look at nothing but protection."""
 
 _METADATA = "developerMetadata(metadataId,metadataKey,metadataValue)"
 READ_FIELDS = (
     "properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),"
-    f"{_METADATA},data(startRow,startColumn,rowData(values(userEnteredValue)),columnMetadata({_METADATA})))"
+    f"{_PROTECTION},{_METADATA},data(startRow,startColumn,rowData(values(userEnteredValue)),columnMetadata({_METADATA})))"
 )
-"""Field mask of a read: header, key column, tags and guards."""
+"""Field mask of a read: header, key column, tags, guards and protection."""
 
 VALUES_FIELDS = "valueRanges(valueRange(values),dataFilters(gridRange(sheetId,startRowIndex,startColumnIndex)))"
 """Field mask of an audit: the owned cells as plain values."""

@@ -87,14 +87,14 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         others = [tab_name(name) for name in ledger.names if name]
         ledger.load({**batch.notes, **(await context.recall(others) if others else {})})
         upkeep.obey(ledger, batch)
-        calls = Calls(self._sheets, account.bucket, context)
+        calls = Calls(self._sheets, account, context)
         rest: Outcome = Delivered()
         if ledger.names:
             rest = await Flush(self.config, ledger, calls, context, self._memory).run()
-        if upkeep.is_due(batch, ledger, self.config, context.now()):
+        if await upkeep.is_due(batch, ledger, self.config, calls, context):
             await upkeep.verify_and_repair(self.config, ledger, calls, context)
         ledger.mark_hit(await recall_rows(context, ledger.hit))
-        ledger.verify_in(timedelta(seconds=self.config.audit_interval))
+        ledger.verify_in(timedelta(seconds=upkeep.interval(ledger, self.config)))
         return ledger.result(rest)
 
     async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
@@ -102,7 +102,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         account = await self._account()
         at = context.now()
         try:
-            calls = Calls(self._sheets, account.bucket, context)
+            calls = Calls(self._sheets, account, context)
             return (await Verification(self.config, calls, context, progress).run()).report(at)
         except CallFailed as error:
             raise SinkBroken(error.failure.reason, error.failure.fix or UNREACHED_FIX) from error
@@ -145,7 +145,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
         """What would change in the sheet as it is now; the row as it would be when the sheet cannot be read."""
         try:
-            calls = Calls(self._sheets, (await self._sheets.account()).bucket, context)
+            calls = Calls(self._sheets, await self._sheets.account(), context)
             return await changes(self.config, batch, calls)
         except CallFailed as error:
             why = f"(the sheet cannot be read now: {error.failure.reason})"

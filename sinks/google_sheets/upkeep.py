@@ -13,12 +13,15 @@ from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.ledger import Ledger
 from sinks.google_sheets.notes import RESUME, row_name, tab_name
+from sinks.google_sheets.protection import read_closed
 from sinks.google_sheets.verify import Findings, Verification
 
 AT_ONCE = 10_000
 """Rows that one verification has written again; the rest comes with the next."""
 ROUNDS = 5
 """Verifications in a row, each of which found something to repair, before it is left to the next regular one."""
+PROTECTED_SECONDS = 300.0
+"""Between two looks whether cells that we could not write are still protected."""
 REPAIRABLE = frozenset({Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.STRAY})
 
 
@@ -34,13 +37,35 @@ def obey(ledger: Ledger, batch: Batch) -> None:
     ledger.keep({RESUME: None})
 
 
-def is_due(batch: Batch, ledger: Ledger, config: GoogleSheetsConfig, now: int) -> bool:
-    """Whether this call is to verify: it was asked to, something changed for all rows, or it is time."""
+def interval(ledger: Ledger, config: GoogleSheetsConfig) -> float:
+    """Seconds until the next call that may verify."""
+    return min(config.audit_interval, PROTECTED_SECONDS) if ledger.work.skipped else config.audit_interval
+
+
+async def is_due(batch: Batch, ledger: Ledger, config: GoogleSheetsConfig, calls: Calls, context: Context) -> bool:
+    """Whether this call is to verify: it was asked to, something changed for all rows, protection changed, or it is
+    time. Raises `Wait`.
+    """
+    now = context.now()
     if all(delivery.key != VERIFY for delivery in batch.deliveries):
         return False
     asked = batch.notes.get(ASKED, {}).get("at", 0)
     last = batch.notes.get(REPORT, {}).get("at", 0)
-    return ledger.work.verify or asked > last or now >= last + config.audit_interval * 1000
+    if ledger.work.verify or asked > last or now >= last + config.audit_interval * 1000:
+        return True
+    return bool(ledger.work.skipped) and await _is_protection_changed(ledger, calls, context)
+
+
+async def _is_protection_changed(ledger: Ledger, calls: Calls, context: Context) -> bool:
+    """Whether a tab with cells that we could not write is protected otherwise by now: one small read."""
+    await _load(ledger.work.skipped, ledger, context)
+    try:
+        book = await calls.protection()
+    except CallFailed:
+        return False  # the next call looks again
+    now = {tab.properties.sheet_id: read_closed(tab.protected_ranges) for tab in book.sheets}
+    tabs = [ledger.tabs[name] for name in ledger.work.skipped]
+    return any(now.get(tab.sheet_id or 0) != tab.closed for tab in tabs)
 
 
 async def verify_and_repair(config: GoogleSheetsConfig, ledger: Ledger, calls: Calls, context: Context) -> None:
@@ -77,6 +102,7 @@ async def _repair(findings: Findings, ledger: Ledger, context: Context) -> None:
     again = {key for (_, key), each in found.items() if each.kind in {Kind.MISSING, Kind.DIFFERENT}}
     ledger.call_again(sorted(again)[:AT_ONCE])
     await _load({name for name, _ in found} | set(findings.closed), ledger, context)
+    skipped = frozenset(name for name, _ in findings.only({Kind.PROTECTED}))
     for (name, key), each in found.items():
         if each.kind is Kind.BROKEN_KEY:
             ledger.tabs[name] = replace(ledger.tabs[name], lost=ledger.tabs[name].lost | {key})
@@ -86,7 +112,8 @@ async def _repair(findings: Findings, ledger: Ledger, context: Context) -> None:
     notes = await recall_rows(context, gone)
     ledger.keep({row_name(key): replace(note, gone=True).encode() for key, note in notes.items() if not note.gone})
     goes_on = bool(found) and ledger.work.rounds < ROUNDS
-    ledger.work = replace(ledger.work, verify=goes_on, rounds=ledger.work.rounds + 1 if goes_on else 0)
+    rounds = ledger.work.rounds + 1 if goes_on else 0
+    ledger.work = replace(ledger.work, verify=goes_on, rounds=rounds, skipped=skipped)
 
 
 async def _load(names: Collection[str], ledger: Ledger, context: Context) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 from connector.sink import Context, Difference, Expected, Interview, Report
 from sinks.google_sheets.audit import owned_rows, recall_rows
 from sinks.google_sheets.calls import Calls
-from sinks.google_sheets.compare import WRONG, Kind, Prints, differing
+from sinks.google_sheets.columns import cannot_add
+from sinks.google_sheets.compare import WRONG, Kind, Print, Prints, differing
 from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.errors import protected
 from sinks.google_sheets.look import Look, look
 from sinks.google_sheets.notes import RowNote, TabNote, read_tab_note, tab_name
-from sinks.google_sheets.plan import row_key, sheet_cells, zone_of
-from sinks.google_sheets.protection import closed_fields
+from sinks.google_sheets.plan import closed_in, closed_when_new, row_key, sheet_cells, zone_of
+from sinks.google_sheets.protection import Closed
 from sinks.google_sheets.tabs import tab_of, title_of
-from sinks.table import KEY, SPECS, header_key
+from sinks.table import KEY, header_key
 
 SLICE = 2_000
 """Interviews at once."""
@@ -34,7 +37,7 @@ class Findings:
     counts: Counter[str] = field(default_factory=Counter)
     kinds: dict[tuple[str, str], Difference] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    closed: dict[str, frozenset[str]] = field(default_factory=dict)
+    closed: dict[str, Closed] = field(default_factory=dict)
 
     def add(self, kind: Kind, tab: str, key: str, detail: str = "") -> None:
         self.counts[kind] += 1
@@ -84,7 +87,8 @@ class Verification:
             return findings
         notes = await self._context.recall([tab_name(name) for name in titles])
         tabs = {name: read_tab_note(notes.get(tab_name(name))) for name in titles}
-        looks = await self._opened(await look(self._calls, self._config, titles, tabs), findings)
+        looks = await look(self._calls, self._config, titles, tabs)
+        findings.closed = {name: seen.view.closed for name, seen in looks.items()}
         prints = await self._prints(looks, tabs)
         lost: list[tuple[str, str, RowNote]] = []
         async for expected in self._expected():
@@ -95,15 +99,6 @@ class Verification:
         for name, seen in looks.items():
             self._judge_tab(name, seen, prints[name], findings)
         return findings
-
-    async def _opened(self, looks: dict[str, Look], findings: Findings) -> dict[str, Look]:
-        """Looks again which columns are protected against us, where some were."""
-        if not any(seen.layout.closed for seen in looks.values()):
-            return looks
-        book = await self._calls.protection()
-        for name, seen in looks.items():
-            findings.closed[name] = closed_fields(book, seen.view, seen.layout)
-        return {name: replace(seen, layout=seen.layout.only(findings.closed[name])) for name, seen in looks.items()}
 
     async def _titles(self) -> dict[str, str]:
         """The tabs that there should be, and what they would be called."""
@@ -127,7 +122,7 @@ class Verification:
             after = slice_[-1].interview.id
 
     async def _prints(self, looks: Mapping[str, Look], tabs: Mapping[str, TabNote]) -> dict[str, Prints]:
-        fields = {name: [each for each in seen.layout.open if each != KEY] for name, seen in looks.items()}
+        fields = {name: [each for each in seen.layout.at if each != KEY] for name, seen in looks.items()}
         prints = {name: Prints(fields[name], tabs[name].suspects) for name in looks}
         done, total = 0, sum(len(seen.view.keys or ()) for seen in looks.values())
         there = {name: seen for name, seen in looks.items() if seen.view.exists}
@@ -155,21 +150,54 @@ class Verification:
             found = prints[name].by_key.get(key)
             prints[name].matched.add(key)
             if each.pending:
-                findings.add(Kind.PENDING, name, key)
+                findings.add(*self._judge_pending(each, name, looks[name], found, note))
             elif self._config.removes(each.interview, left=each.left):
-                findings.add(
-                    *((Kind.IN_STEP, name, key) if found is None else (Kind.DIFFERENT, name, key, "still there"))
-                )
+                findings.add(*self._judge_removed(name, key, looks[name], found))
             elif found is not None:
-                due = self._due(each.interview, looks[name])
-                kind, fields = differing(found, prints[name].fields, due, note)
-                detail = ", ".join(SPECS[field].title for field in fields)
-                findings.add(kind, name, key, f"row {found.row + 1}: {detail}" if detail else "")
+                findings.add(*self._judge_row(each.interview, name, looks[name], found, note))
             elif note is None:
-                findings.add(Kind.MISSING, name, key)
+                findings.add(*self._judge_missing(name, key, looks[name]))
             else:
                 lost.append((name, key, note))
         return lost
+
+    def _judge_pending(
+        self, each: Expected, name: str, seen: Look, found: Print | None, note: RowNote | None
+    ) -> Verdict:
+        """What waits to be delivered is no difference, unless it waits for protected cells."""
+        key = row_key(each.interview.id)
+        verdict: Verdict = (Kind.PENDING, name, key, "")
+        if self._config.removes(each.interview, left=each.left):
+            verdict = self._judge_removed(name, key, seen, found)
+        elif found is not None:
+            verdict = self._judge_row(each.interview, name, seen, found, note)
+        elif note is None:
+            verdict = self._judge_missing(name, key, seen)
+        return verdict if verdict[0] is Kind.PROTECTED else (Kind.PENDING, name, key, "")
+
+    def _judge_removed(self, name: str, key: str, seen: Look, found: Print | None) -> Verdict:
+        if found is None:
+            return Kind.IN_STEP, name, key, ""
+        if closed := closed_in(seen.view, seen.layout, found.row):
+            return Kind.PROTECTED, name, key, _where(seen, found.row, self._titles_of(closed))
+        return Kind.DIFFERENT, name, key, "still there"
+
+    def _judge_row(self, interview: Interview, name: str, seen: Look, found: Print, note: RowNote | None) -> Verdict:
+        fields = [each for each in seen.layout.at if each != KEY]
+        kind, wrong = differing(found, fields, self._due(interview, seen), note)
+        closed = closed_in(seen.view, seen.layout, found.row) if kind is Kind.DIFFERENT else frozenset()
+        if closed.issuperset(wrong) and closed:
+            kind = Kind.PROTECTED
+        detail = _where(seen, found.row, self._titles_of(wrong)) if wrong else ""
+        return kind, name, row_key(interview.id), detail
+
+    def _judge_missing(self, name: str, key: str, seen: Look) -> Verdict:
+        if KEY in closed_when_new(seen.view, seen.layout):
+            return Kind.PROTECTED, name, key, f"{seen.view.title}: protected against new rows"
+        return Kind.MISSING, name, key, ""
+
+    def _titles_of(self, fields: Collection[str]) -> list[str]:
+        return [column.title for column in self._config.columns if column.field in fields]
 
     def _due(self, interview: Interview, seen: Look) -> Mapping[str, str | int | float | None]:
         zone, clear = zone_of(seen.view.zone), self._config.on_delete == "clear"
@@ -190,10 +218,22 @@ class Verification:
                 findings.add(Kind.DOUBLED, name, key, "rows " + ", ".join(str(row + 1) for row in rows))
         for row in prints.strays():
             findings.add(Kind.STRAY, name, f"row {row + 1}")
-        findings.remarks += remarks_on(self._config, seen)
+        if cannot_add(seen.view, seen.layout):
+            for column in seen.layout.missing:
+                detail = f"{seen.view.title}, row {seen.view.header_row + 1}: the header is protected"
+                findings.add(Kind.PROTECTED, name, f"column {column.title}", detail)
+        findings.remarks += remarks_on(self._config, seen, self._calls.account.email)
 
 
-def remarks_on(config: GoogleSheetsConfig, seen: Look) -> list[str]:
+Verdict: TypeAlias = tuple[Kind, str, str, str]
+"""Kind, tab, key, and where."""
+
+
+def _where(seen: Look, row: int, titles: Sequence[str]) -> str:
+    return f"{seen.view.title}, row {row + 1}: {', '.join(titles)}"
+
+
+def remarks_on(config: GoogleSheetsConfig, seen: Look, email: str) -> list[str]:
     """What people should know about a tab's columns."""
     if not seen.view.exists:
         return []
@@ -205,6 +245,7 @@ def remarks_on(config: GoogleSheetsConfig, seen: Look) -> list[str]:
     lines = (
         ("columns of people", theirs),
         ("columns that people deleted", [titles[name] for name in seen.layout.gone]),
-        ("columns that are protected against us", [titles[name] for name in sorted(seen.layout.closed)]),
+        ("protected against us", seen.view.closed.names()),
     )
-    return [f"{seen.view.title}: {what}: {', '.join(names)}" for what, names in lines if names]
+    remarks = [f"{seen.view.title}: {what}: {', '.join(names)}" for what, names in lines if names]
+    return [*remarks, f"{seen.view.title}: {protected(email).fix}"] if seen.view.closed else remarks

@@ -29,12 +29,19 @@ def write_mask(body: Body, message: str) -> Mask:
     return mask
 
 
-def refuse_protected(tab: Tab, left: int, right: int) -> None:
-    if not tab.protected.isdisjoint(tab.column_lines[left:right]):
-        raise Refusal(
-            "You are trying to edit a protected cell or object. Please contact the spreadsheet owner to remove "
-            "protection if you need to edit."
-        )
+def refuse_protected(tab: Tab, area: Area) -> None:
+    """Refuses when a cell of the block is protected."""
+    rows, columns = tab.row_lines[area.top : area.bottom], tab.column_lines[area.left : area.right]
+    for protection in tab.protected:
+        if any(protection.closes(row, column) for row in rows for column in columns):
+            raise protected_cell()
+
+
+def protected_cell() -> Refusal:
+    return Refusal(
+        "You are trying to edit a protected cell or object. Please contact the spreadsheet owner to remove "
+        "protection if you need to edit."
+    )
 
 
 def update_cells(book: Book, body: Body) -> None:
@@ -77,7 +84,7 @@ def _write_rows(tab: Tab, area: Area, rows: Rows, mask: Mask) -> None:
             beyond = f"beyond the last requested column of: {area.right - 1}"
             raise Refusal(f"Attempting to write column: {area.right}, {beyond}")
         if tab.protected:
-            refuse_protected(tab, area.left, right)
+            refuse_protected(tab, Area(number, number + 1, area.left, right))
         old = tab.rows[number][area.left : right]
         padded = (*old, *(None,) * (len(values) - len(old)))
         tab.put(number, area.left, [put(stored, value or {}) for stored, value in zip(padded, values, strict=True)])
@@ -104,7 +111,7 @@ def content_height(tab: Tab) -> int:
 def repeat_cell(book: Book, body: Body) -> None:
     tab, bounds = grid_range(book, body.get("range") or {})
     mask, area, data = write_mask(body, "CellData"), bounds.clamp(tab), body.get("cell") or {}
-    refuse_protected(tab, area.left, area.right)
+    refuse_protected(tab, area)
     put = writer(mask)
     for number in range(area.top, area.bottom):
         row = tab.rows[number]
@@ -149,7 +156,7 @@ def _replace_in_row(tab: Tab, number: int, area: Area, body: Body, counts: dict[
             changed.append((column, cell(text or None, rest_of(stored))))
             counts["occurrencesChanged"] += times
     for column, stored in changed:
-        refuse_protected(tab, column, column + 1)
+        refuse_protected(tab, Area(number, number + 1, column, column + 1))
         tab.put(number, column, [stored])
     counts["valuesChanged"] += len(changed)
     counts["rowsChanged"] += bool(changed)
@@ -168,7 +175,7 @@ def _replaced(value: Value, body: Body) -> tuple[str, int]:
 def sort_range(book: Book, body: Body) -> None:
     tab, bounds = grid_range(book, body.get("range") or {})
     area = bounds.clamp(tab)
-    refuse_protected(tab, area.left, area.right)
+    refuse_protected(tab, area)
     keys = []
     for spec in body.get("sortSpecs") or []:
         column = int(spec.get("dimensionIndex") or 0)

@@ -62,6 +62,44 @@ class Tag:
         return len(self.key) + len(self.value)
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A block of cells by its lines; `None` is all of a dimension."""
+
+    rows: frozenset[int] | None = None
+    columns: frozenset[int] | None = None
+
+    def holds(self, row: int, column: int) -> bool:
+        return (self.rows is None or row in self.rows) and (self.columns is None or column in self.columns)
+
+    def widened(self, dimension: Dimension, before: int, after: int, new: Iterable[int]) -> Lines:
+        """With the new lines that come to stand between two of its own."""
+        own = self.rows if dimension == "ROWS" else self.columns
+        if own is None or not {before, after} <= own:
+            return self
+        grown = own.union(new)
+        return Lines(grown, self.columns) if dimension == "ROWS" else Lines(self.rows, grown)
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Cells that only the person who protected them may edit, but for the exceptions."""
+
+    block: Lines
+    exceptions: tuple[Lines, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.block == Lines()
+
+    def closes(self, row: int, column: int) -> bool:
+        return self.block.holds(row, column) and not any(each.holds(row, column) for each in self.exceptions)
+
+    def widened(self, dimension: Dimension, before: int, after: int, new: Sequence[int]) -> Protection:
+        exceptions = tuple(each.widened(dimension, before, after, new) for each in self.exceptions)
+        return Protection(self.block.widened(dimension, before, after, new), exceptions)
+
+
 @dataclass(slots=True)
 class Tab:
     """One tab. `properties` are those of `SheetProperties` beyond id, title, position and size."""
@@ -75,7 +113,7 @@ class Tab:
     grid: dict[str, Any] = field(default_factory=dict)
     line_properties: dict[int, dict[str, Any]] = field(default_factory=dict)
     objects: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    protected: frozenset[int] = frozenset()
+    protected: tuple[Protection, ...] = ()
 
     @classmethod
     def blank(cls, sheet_id: int, title: str, rows: int = 1000, columns: int = 26) -> Tab:
@@ -130,7 +168,11 @@ class Tab:
             self.rows[at:at] = [look] * count
         else:
             self.rows = [_widened(row, at, count, model) for row in self.rows]
-        self.lines(dimension)[at:at] = new_lines(count)
+        lines, new = self.lines(dimension), new_lines(count)
+        if self.protected and 0 < at < len(lines):
+            before, after = lines[at - 1], lines[at]
+            self.protected = tuple(each.widened(dimension, before, after, new) for each in self.protected)
+        lines[at:at] = new
 
     def delete(self, dimension: Dimension, start: int, end: int) -> set[int]:
         """Deletes lines and answers which."""

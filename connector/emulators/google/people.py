@@ -9,7 +9,7 @@ from threading import RLock
 
 from connector.emulators.google.cell_requests import clear, reorder, sort_rows
 from connector.emulators.google.cells import Formula, Row, Value, cell, rest_of, value_of
-from connector.emulators.google.model import Area, Book, Dimension, Tab, new_lines
+from connector.emulators.google.model import Area, Book, Dimension, Lines, Protection, Tab, new_lines
 from connector.emulators.google.oracle import Judge
 from connector.emulators.google.tab_requests import free_sheet_id
 
@@ -118,11 +118,34 @@ class Person:
     def protect_columns(self, title: str, at: int, count: int = 1) -> None:
         """Protects columns from everybody else; protection stays with them when they move."""
         with self._at(title) as (_, tab):
-            tab.protected |= frozenset(tab.column_lines[at : at + count])
+            self._protect(tab, Lines(columns=frozenset(tab.column_lines[at : at + count])))
+
+    def protect_rows(self, title: str, at: int, count: int = 1) -> None:
+        """Protects whole rows; what is inserted between two of them is protected too."""
+        with self._at(title) as (_, tab):
+            self._protect(tab, Lines(rows=frozenset(tab.row_lines[at : at + count])))
+
+    def protect_cells(self, title: str, area: Area) -> None:
+        with self._at(title) as (_, tab):
+            self._protect(tab, self._lines(tab, area))
+
+    def protect_tab(self, title: str, *exceptions: Area) -> None:
+        """Protects the whole tab but for the exceptions; then no row can be inserted either."""
+        with self._at(title) as (_, tab):
+            self._protect(tab, Lines(), *(self._lines(tab, each) for each in exceptions))
+
+    @staticmethod
+    def _protect(tab: Tab, block: Lines, *exceptions: Lines) -> None:
+        tab.protected = (*tab.protected, Protection(block, exceptions))
+
+    @staticmethod
+    def _lines(tab: Tab, area: Area) -> Lines:
+        rows, columns = tab.row_lines[area.top : area.bottom], tab.column_lines[area.left : area.right]
+        return Lines(frozenset(rows), frozenset(columns))
 
     def unprotect(self, title: str) -> None:
         with self._at(title) as (_, tab):
-            tab.protected = frozenset()
+            tab.protected = ()
 
     def add_tab(self, title: str, rows: int = 1000, columns: int = 26) -> int:
         """Adds a tab at the end and answers its sheet id."""
@@ -138,7 +161,7 @@ class Person:
             twin = tab.copy()
             twin.id, twin.title = free_sheet_id(book), f"Copy of {title}"
             twin.row_lines, twin.column_lines = new_lines(tab.row_count), new_lines(tab.column_count)
-            twin.line_properties, twin.protected = {}, frozenset()
+            twin.line_properties, twin.protected = {}, ()
             book.tabs.append(twin)
             return twin.title
 

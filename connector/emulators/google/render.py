@@ -6,7 +6,7 @@ from typing import Any
 
 from connector.emulators.google.cells import Renderer, Row, renderer
 from connector.emulators.google.masks import Mask, select
-from connector.emulators.google.model import Area, Book, Dimension, Tab, Tag
+from connector.emulators.google.model import Area, Book, Dimension, Lines, Tab, Tag
 from connector.emulators.google.ranges import Found, location_type
 
 _PIXELS = {"ROWS": 21, "COLUMNS": 100}
@@ -75,10 +75,35 @@ def sheet_resource(book: Book, tab: Tab) -> dict[str, Any]:
 
 
 def _protected(tab: Tab) -> list[dict[str, Any]]:
-    """The columns that people protected from everybody else."""
-    places = [index for index, line in enumerate(tab.column_lines) if line in tab.protected]
-    spans = [{**_sheet_id(tab.id), "startColumnIndex": place, "endColumnIndex": place + 1} for place in places]
-    return [{"protectedRangeId": 1 + span["startColumnIndex"], "range": span} for span in spans]
+    """The cells that people protected from everybody else."""
+    ranges: list[dict[str, Any]] = []
+    for protection in tab.protected:
+        exceptions = [block for each in protection.exceptions for block in _blocks(tab, each)]
+        for block in _blocks(tab, protection.block):
+            ranges.append({"protectedRangeId": 1 + len(ranges), "range": block})
+            if exceptions:
+                ranges[-1]["unprotectedRanges"] = exceptions
+    return ranges
+
+
+def _blocks(tab: Tab, block: Lines) -> list[dict[str, Any]]:
+    """The `GridRange`s that hold just these lines."""
+    rows = _spans(tab.row_lines, block.rows, "startRowIndex", "endRowIndex")
+    columns = _spans(tab.column_lines, block.columns, "startColumnIndex", "endColumnIndex")
+    return [{**_sheet_id(tab.id), **row, **column} for row in rows for column in columns]
+
+
+def _spans(lines: list[int], own: frozenset[int] | None, start: str, end: str) -> list[dict[str, int]]:
+    if own is None:
+        return [{}]
+    places = [index for index, line in enumerate(lines) if line in own]
+    spans: list[dict[str, int]] = []
+    for place in places:
+        if spans and spans[-1][end] == place:
+            spans[-1][end] = place + 1
+        else:
+            spans.append({start: place, end: place + 1})
+    return spans
 
 
 def sheet_properties(book: Book, tab: Tab) -> dict[str, Any]:

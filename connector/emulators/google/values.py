@@ -102,7 +102,7 @@ def _refuse_overflow(text: str, bounds: Bounds, area: Area, size: tuple[int, int
 
 def _fill(tab: Tab, area: Area, values: list[list[Any]], *, user: bool) -> None:
     try:
-        refuse_protected(tab, area.left, area.right)
+        refuse_protected(tab, area)
         for index, row in enumerate(values, area.top):
             old = [tab.at(index, area.left + offset) for offset in range(len(row))]
             tab.put(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
@@ -12,7 +11,6 @@ from pydantic import SecretStr
 from connector.emulators.faults import Fault, Kind
 from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.emulators.google.errors import invalid
-from connector.interview import Stage
 from connector.sink import Delivered, Finding, Rejected, RetryLater, SinkBroken
 from connector.testing import interview_id
 from sinks.google_sheets.errors import Trouble, answer_failure, token_failure
@@ -181,36 +179,6 @@ async def test_a_tab_deleted_between_read_and_write_is_not_made_again_either(des
     desk.google.before_write = lambda: TAB in desk.google.titles(desk.id) and desk.person.delete_tab(TAB)
     error = await desk.broken(scored(person_of(1), 4))
     assert error.reason == 'the tab "Interviews" was deleted'
-
-
-async def test_a_protected_key_column_says_who_must_be_allowed(desk):
-    await desk.show(person_of(1))
-    desk.person.protect_columns(TAB, desk.place("Interview ID"))
-    desk.context.clock.advance(60)
-    error = await desk.broken(person_of(2))
-    assert "protected" in error.reason
-    assert EMAIL in error.fix
-
-
-async def test_a_protected_column_is_left_alone_and_the_others_go_on(desk):
-    await desk.show(person_of(1))
-    desk.person.protect_columns(TAB, desk.place("Score"))
-    desk.context.clock.advance(60)
-    await desk.show(replace(scored(person_of(1), 4), stage=Stage.SHORTLISTED), person_of(2))
-    row = desk.records()[person_of(1).id]
-    assert (row["Stage"], row["Score"]) == ("Shortlisted", None)
-    assert len(desk.records()) == 2
-    assert (await desk.verify()).remarks == ["Interviews: columns that are protected against us: Score"]
-
-
-async def test_a_column_that_is_protected_no_longer_is_made_up_for(desk):
-    await desk.show(person_of(1))
-    desk.person.protect_columns(TAB, desk.place("Score"))
-    desk.context.clock.advance(60)
-    await desk.show(scored(person_of(1), 4))
-    desk.person.unprotect(TAB)
-    await desk.look_after()
-    assert desk.records()[person_of(1).id]["Score"] == 4
 
 
 async def test_what_was_written_before_the_break_is_told_as_delivered(desk):

@@ -48,7 +48,7 @@ async def test_a_correction_is_told_and_left_alone(full):
     full.person.edit(TAB, 3, full.place("Candidate"), "Corrected")
     report = await full.verify()
     assert report.in_step
-    assert report.differences == [Difference("corrected by people", interview_id(3), "row 4: Candidate")]
+    assert report.differences == [Difference("corrected by people", interview_id(3), "Interviews, row 4: Candidate")]
     await full.look_after()
     assert full.records()[interview_id(3)]["Candidate"] == "Corrected"
 
