@@ -101,8 +101,18 @@ def _print_blocks(texts: Sequence[Mapping[str, str]]) -> None:
 
 
 def show_json(value: Any) -> None:
-    """Prints one JSON document."""
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    """Prints one JSON document, in which the characters that `safe` replaces are escaped.
+
+    Outside of strings JSON has no such characters but line breaks, so the document stays the same (RFC 8259, 7).
+    """
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    print("".join(char if char == "\n" or _is_harmless(char) else _json_escape(char) for char in text))
+
+
+def _json_escape(char: str) -> str:
+    r"""A character as `\uXXXX`, or as a pair of them beyond the Basic Multilingual Plane."""
+    units = char.encode("utf-16-be")
+    return "".join(f"\\u{int.from_bytes(units[start : start + 2], 'big'):04x}" for start in range(0, len(units), 2))
 
 
 class Progress(Protocol):

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import unicodedata
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pytest
 from hypothesis import given
@@ -63,6 +65,19 @@ def test_json_is_one_document_with_its_letters(capsys):
     out = capsys.readouterr().out
     assert "Zoë" in out
     assert json.loads(out) == {"name": "Zoë\n"}
+
+
+@given(st.text())
+def test_json_keeps_every_character_and_prints_none_that_acts(text):
+    """As in tables; a line break is printed between the lines of the document only."""
+    out = StringIO()
+    with redirect_stdout(out):
+        show_json([text])
+    document = out.getvalue()
+    assert json.loads(document) == [text]
+    assert document.count("\n") == 3
+    acting = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert not [char for char in document if unicodedata.category(char) in acting and char not in "\n\u200c\u200d"]
 
 
 def test_counts_have_their_number():
