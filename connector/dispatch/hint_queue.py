@@ -43,6 +43,7 @@ class HintQueue:
         self._name = name
         self._pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             conninfo(url),
+            kwargs={"prepare_threshold": None},
             min_size=0,
             max_size=CONNECTIONS,
             timeout=POOL_SECONDS,

@@ -45,12 +45,16 @@ class Intake:
 
     def add(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
         """Queues an event; the future is for the writer to resolve. Raises `Overloaded` when too many wait."""
-        if len(self._requests) >= self._limit or self._bytes > INTAKE_BYTES:
-            raise Overloaded("the intake is full")
+        self.require_room()
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._requests.append(Request(Arrival(reading, body), future))
         self._bytes += len(body)
         return future
+
+    def require_room(self) -> None:
+        """Raises `Overloaded` when no further request may wait."""
+        if len(self._requests) >= self._limit or self._bytes > INTAKE_BYTES:
+            raise Overloaded("the intake is full")
 
     def next_group(self, limit: int = GROUP_LIMIT) -> list[Request]:
         """Takes the requests that go into the next transaction, at most `limit`."""

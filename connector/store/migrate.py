@@ -30,7 +30,9 @@ def alembic_config(scripts: Path = SCRIPTS) -> Config:
 
 
 def migrate(url: str, scripts: Path = SCRIPTS, to: str = "head") -> None:
-    """Upgrades the store at a SQLAlchemy URL, in this process. Each migration is applied whole or not at all."""
+    """Upgrades the store at a SQLAlchemy URL, in this process. Each migration of a SQLite store is applied whole or
+    not at all, on PostgreSQL all of them are.
+    """
     engine = _engine(url)
     try:
         with engine.connect() as connection:
@@ -39,6 +41,7 @@ def migrate(url: str, scripts: Path = SCRIPTS, to: str = "head") -> None:
             config = alembic_config(scripts)
             config.attributes["connection"] = connection
             command.upgrade(config, to)
+            connection.commit()
     finally:
         engine.dispose()
 
@@ -54,10 +57,11 @@ def _engine(url: str) -> Engine:
 
 
 def _alone(connection: Connection) -> None:
-    """Waits until nobody else migrates this database; the lock ends with the connection."""
-    connection.exec_driver_sql("SET lock_timeout = 0")
-    connection.execute(select(func.pg_advisory_lock(MIGRATING)))
-    connection.commit()
+    """Waits until nobody else migrates this database. The lock ends with the transaction, which holds all migrations: a
+    pooler in transaction mode would give a lock of the session to somebody else.
+    """
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+    connection.execute(select(func.pg_advisory_xact_lock(MIGRATING)))
 
 
 def _with_transactions(engine: Engine) -> None:

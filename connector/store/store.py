@@ -81,7 +81,9 @@ class Store(Protocol):
         ...
 
     async def probe(self, now: int) -> None:
-        """Writes something, to know that it can. Raises `StoreUnavailable`."""
+        """Writes something the way events are written, where this process takes them. Raises `StoreUnavailable`
+        whenever `offer` would.
+        """
         ...
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from connector.store.plan import Answer, Directory, GroupPlan
 from connector.store.postgres.database import connect_async
-from connector.store.postgres.ingest import SESSION, Ingest
+from connector.store.postgres.ingest import Ingest
 from connector.store.postgres.writer import Writer
 from tests.postgres import rows
 from tests.store.kit import arrival, directory
@@ -24,7 +24,7 @@ class Receiver:
         self.writer = Writer(self._connect, Ingest(of or directory(chat=False)), self.plans.append, **options)
 
     async def _connect(self) -> Any:
-        self.connections.append(await connect_async(self.url, *SESSION))
+        self.connections.append(await connect_async(self.url))
         return self.connections[-1]
 
     def offer(self, interview: str = "i1", **of_body: Any) -> asyncio.Future[Answer]:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import read
-from connector.store.postgres import link
+from connector.store.postgres import ingest, link
 from connector.store.store import Overloaded
 from connector.testing import START
 from tests.postgres import GIVEN, end_all, rows
@@ -204,10 +204,10 @@ async def test_a_link_that_rested_tries_again():
         assert left <= min(link.REST_FIRST * 2 ** (len(tries) - 1), link.REST_LAST)
 
 
-async def test_a_table_that_is_locked_refuses_after_a_while(receiver, postgres_url):
+async def test_a_table_that_is_locked_refuses_after_a_while(receiver, postgres_url, monkeypatch):
     """The server answers, but not with a commit; afterwards the writer goes on."""
     await receiver.offer("i1")
-    await receiver.connections[0].execute("SET lock_timeout = '50ms'")
+    monkeypatch.setattr(ingest, "SETTINGS", "SET LOCAL lock_timeout = '50ms'")
     with psycopg.connect(postgres_url) as other:
         other.execute("LOCK TABLE event")
         with pytest.raises(StoreUnavailable, match="55P03"):

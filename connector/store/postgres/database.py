@@ -35,16 +35,25 @@ _OURS: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
     "client_encoding": "utf8",
 }
-_SESSION = f"""
-SET lock_timeout = '{LOCK_SECONDS}s';
-SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';
-SET default_transaction_isolation = 'read committed';
-SET jit = off;
-SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+_LIMITS = f"""
+SET LOCAL lock_timeout = '{LOCK_SECONDS}s';
+SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';
+SET LOCAL jit = off
 """
-"""What is answered is on the disk, whatever the database was set up for; compiling would cost more than our statements
-take.
+"""Set in each transaction, because a pooler may run the next one on another connection. Compiling would cost more than
+our statements take.
 """
+_DURABLE = "; SET LOCAL synchronous_commit = on"
+"""Added where the database was set up with `off`: what is answered is on the disk. Stronger settings stay."""
+SETTINGS = f"""
+SELECT set_config('lock_timeout', '{LOCK_SECONDS}s', true),
+  set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true),
+  set_config('jit', 'off', true),
+  set_config('synchronous_commit', CASE found WHEN 'off' THEN 'on' ELSE found END, true)
+FROM current_setting('synchronous_commit') AS found
+"""  # noqa: S608 - numbers of ours
+"""The same as one statement that can be sent together with others; it takes the snapshot of its transaction."""
+_QUESTION = "SHOW synchronous_commit"
 
 
 def conninfo(url: str) -> str:
@@ -60,16 +69,18 @@ def conninfo(url: str) -> str:
 
 
 def connect(url: str, silence: float = CONNECT_SECONDS) -> psycopg.Connection[Any]:
-    """A connection of the driver with our session settings, in no transaction.
+    """A connection of the driver, in no transaction.
 
     A server, or a pooler before it, that lets us in and then says nothing for `silence` seconds counts as gone.
+    Statements are not prepared: a pooler in transaction mode may run the next one on another connection (psycopg,
+    "Prepared statements", PgBouncer).
     """
-    connection = psycopg.connect(conninfo(url), autocommit=True)
+    connection = psycopg.connect(conninfo(url), autocommit=True, prepare_threshold=None)
     watch = threading.Timer(silence, cut, [connection])
     watch.daemon = True
     watch.start()
     try:
-        connection.execute(_SESSION)
+        connection.execute(_QUESTION)
         connection.autocommit = False
     except BaseException:
         connection.close()
@@ -79,12 +90,12 @@ def connect(url: str, silence: float = CONNECT_SECONDS) -> psycopg.Connection[An
     return connection
 
 
-async def connect_async(url: str, *more: str, silence: float = CONNECT_SECONDS) -> psycopg.AsyncConnection[Any]:
-    """The same for the event loop, in autocommit mode; `more` are further statements for the session."""
-    connection = await psycopg.AsyncConnection.connect(conninfo(url), autocommit=True)
+async def connect_async(url: str, *, silence: float = CONNECT_SECONDS) -> psycopg.AsyncConnection[Any]:
+    """The same for the event loop, in autocommit mode."""
+    connection = await psycopg.AsyncConnection.connect(conninfo(url), autocommit=True, prepare_threshold=None)
     watch = asyncio.get_running_loop().call_later(silence, cut, connection)
     try:
-        await connection.execute("; ".join((_SESSION, *more)))
+        await connection.execute(_QUESTION)
     except BaseException:
         await connection.close()
         raise
@@ -109,9 +120,12 @@ def make_engine(url: str, size: int, *, mode: Literal["write", "read"] = "write"
     """
     conninfo(url)
     reads = mode == "read"
+    settings = _LIMITS
 
     def creator() -> psycopg.Connection[Any]:
+        nonlocal settings
         connection = connect(url)
+        settings = _settings(connection)
         connection.isolation_level = (
             psycopg.IsolationLevel.REPEATABLE_READ if reads else psycopg.IsolationLevel.READ_COMMITTED
         )
@@ -126,8 +140,17 @@ def make_engine(url: str, size: int, *, mode: Literal["write", "read"] = "write"
         pool_use_lifo=True,
         hide_parameters=True,
     )
+    event.listen(engine, "begin", lambda began: began.exec_driver_sql(settings))
     event.listen(engine, "handle_error", _without_values)
     return engine
+
+
+def _settings(connection: psycopg.Connection[Any]) -> str:
+    """What is set at the begin of each transaction; it takes no snapshot, so that a lock may be taken before one."""
+    connection.autocommit = True
+    row = connection.execute(_QUESTION).fetchone()
+    connection.autocommit = False
+    return _LIMITS + _DURABLE if row == ("off",) else _LIMITS
 
 
 def _without_values(context: ExceptionContext) -> None:

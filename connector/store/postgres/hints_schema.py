@@ -26,7 +26,7 @@ MARK = "connector, up to "
 """What the comment says before the name of the last migration."""
 LOCK = 7_226_318_400
 """The advisory lock under which one process at a time changes these tables."""
-PATIENCE = "SET lock_timeout = '60s'"
+PATIENCE = "SET LOCAL lock_timeout = '60s'"
 FOUND = (
     "SELECT to_regclass('procrastinate_jobs') IS NOT NULL,"
     " obj_description(to_regclass('procrastinate_jobs'), 'pg_class')"
@@ -47,14 +47,9 @@ async def apply(url: str, shipped: Sequence[str] | None = None) -> None:
     """
     names = migrations() if shipped is None else tuple(shipped)
     try:
-        async with await connect_async(url, PATIENCE) as connection:
-            await connection.execute(SQL("SELECT pg_advisory_lock({})").format(LOCK))
-            exists, comment = await _found(connection)
-            if not exists:
-                await _run(connection, _sql("schema.sql"), names[-1])
-                return
-            for name in names[names.index(_last_of(comment, names)) + 1 :]:
-                await _run(connection, _sql(f"migrations/{name}"), name)
+        async with await connect_async(url) as connection:
+            while await _next(connection, names):
+                """One file after the other: some use what an earlier one has committed."""
     except psycopg.Error as error:
         if not is_trouble(error):
             raise
@@ -81,18 +76,21 @@ def _last_of(comment: str | None, names: Sequence[str]) -> str:
     return last
 
 
-async def _found(connection: AsyncConnection[Any]) -> tuple[bool, str | None]:
-    row = await (await connection.execute(FOUND)).fetchone()
-    assert row is not None
-    return row[0], row[1]
-
-
-async def _run(connection: AsyncConnection[Any], sql: str, name: str) -> None:
-    """Runs one file whole or not at all, and remembers it."""
+async def _next(connection: AsyncConnection[Any], names: Sequence[str]) -> bool:
+    """Runs one file whole or not at all, and remembers it; `False` when there is none to run."""
     async with connection.transaction():
-        await connection.execute(sql.encode())
-        remember = SQL("COMMENT ON TABLE procrastinate_jobs IS {}").format(Literal(MARK + name))
+        await connection.execute(PATIENCE)
+        await connection.execute(SQL("SELECT pg_advisory_xact_lock({})").format(LOCK))
+        row = await (await connection.execute(FOUND)).fetchone()
+        assert row is not None
+        exists, comment = row
+        missing = names[names.index(_last_of(comment, names)) + 1 :] if exists else names[-1:]
+        if not missing:
+            return False
+        await connection.execute(_sql(f"migrations/{missing[0]}" if exists else "schema.sql").encode())
+        remember = SQL("COMMENT ON TABLE procrastinate_jobs IS {}").format(Literal(MARK + missing[0]))
         await connection.execute(remember)
+        return True
 
 
 def _sql(name: str) -> str:

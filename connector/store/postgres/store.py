@@ -13,7 +13,6 @@ from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store.plan import Answer, Directory, GroupPlan
 from connector.store.portable import insert_new
-from connector.store.postgres import ingest
 from connector.store.postgres.database import connect_async, require_current, revision
 from connector.store.postgres.ingest import Ingest
 from connector.store.postgres.jobs import Threads
@@ -61,9 +60,7 @@ class PostgresStore:
             await store.close()
             raise
         if receiver:
-            store._writer = Writer(
-                lambda: connect_async(url, *ingest.SESSION), Ingest(directory), on_group, limit=intake
-            )
+            store._writer = Writer(lambda: connect_async(url), Ingest(directory), on_group, limit=intake)
         return store
 
     @property
@@ -92,7 +89,9 @@ class PostgresStore:
         return await self._looks.run(query)
 
     async def probe(self, now: int) -> None:
-        """Writes something, to know that it can. Raises `StoreUnavailable`."""
+        """Writes something, in a receiver the way events are written. Raises `StoreUnavailable`."""
+        if self._writer is not None:
+            await self._writer.probe()
         await self.write(lambda connection: _touch(connection, now))
 
     async def close(self) -> None:

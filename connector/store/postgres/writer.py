@@ -65,6 +65,7 @@ class Writer:
         self._on_group = on_group
         self._loop = asyncio.get_running_loop()
         self._intake = Intake(limit)
+        self._probes: list[asyncio.Future[None]] = []
         self._wanted = asyncio.Event()
         self._answered = 0
         self._closing = False
@@ -75,13 +76,25 @@ class Writer:
 
         Raises `Overloaded` at once when too many wait, `StoreUnavailable` at once while the server is gone.
         """
+        self._require_open()
+        future = self._intake.add(reading, body)
+        self._wanted.set()
+        return future
+
+    async def probe(self) -> None:
+        """Returns when an empty group was committed, after the events that wait now. Raises as `offer`."""
+        self._require_open()
+        self._intake.require_room()
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._probes.append(future)
+        self._wanted.set()
+        await future
+
+    def _require_open(self) -> None:
         if self._closing:
             raise Overloaded("the intake is closed")
         if self._link.rests:
             raise StoreUnavailable("the store takes no writes: its server is gone")
-        future = self._intake.add(reading, body)
-        self._wanted.set()
-        return future
 
     async def close(self) -> None:
         """Finishes what waits, then closes the connection. New events are refused from now on."""
@@ -91,11 +104,13 @@ class Writer:
         await self._link.drop()
 
     async def _run(self) -> None:
-        while self._intake or not self._closing:
+        while self._intake or self._probes or not self._closing:
             await self._wanted.wait()
             self._wanted.clear()
             while self._intake:
                 await self._write(self._intake.next_group(fair_share(len(self._intake), self._answered)))
+            if self._probes:
+                await self._answer_probes()
             if self._closing:
                 self._wanted.set()
 
@@ -110,6 +125,19 @@ class Writer:
         self.load = self.load.with_group(len(group), self._loop.time())
         self._loop.call_soon(self._on_group, plan)  # whatever comes of it, the writer goes on
         resolve(group, plan.answers)
+
+    async def _answer_probes(self) -> None:
+        probes, self._probes = self._probes, []
+        try:
+            await self._committed([])
+        except Exception as error:  # noqa: BLE001 - as in `_write`
+            if is_trouble(error):
+                await self._link.drop()
+            intake.refuse(probes, words_of(error))
+            return
+        for probe in probes:
+            if not probe.done():
+                probe.set_result(None)
 
     async def _committed(self, group: Sequence[Request]) -> GroupPlan:
         arrivals = [request.arrival for request in group]

@@ -105,8 +105,8 @@ class SqliteStore:
         return await self._looks.run(query)
 
     async def probe(self, now: int) -> None:
-        """Writes something, to know that it can. Raises `StoreUnavailable`."""
-        await self.write(lambda connection: _touch(connection, now))
+        """Writes something as events are written. Raises `StoreUnavailable`, when too many events wait too."""
+        await self._writer.probe(lambda connection: _touch(connection, now))
 
     async def close(self) -> None:
         """Finishes what waits and closes the file, whole without its log: the writer goes last."""

@@ -105,6 +105,13 @@ class Writer:
             self._begin()
         return future
 
+    async def probe(self, work: Job[None]) -> None:
+        """As `run`, and raises as `offer` does: `Overloaded` when too many events wait."""
+        if self._closing:
+            raise Overloaded("the intake is closed")
+        self._intake.require_room()
+        await self.run(work)
+
     async def run(self, work: Job[T]) -> T:
         """Runs a job in the next transaction and returns its result after the commit.
 

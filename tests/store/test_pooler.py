@@ -1,0 +1,96 @@
+"""A store behind a pooler in transaction mode: what is set or prepared is gone with the transaction."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from connector.errors import StoreUnavailable
+from connector.store.postgres.database import LOCK_SECONDS
+from connector.store.postgres.prepare import migrate_postgres
+from connector.store.postgres.store import PostgresStore
+from tests.pooler import pooled
+from tests.postgres import empty_database, rows
+from tests.store.bench import writes
+from tests.store.kit import arrival, directory
+
+SHEET = directory(chat=False, sheet=True)
+
+
+@pytest.fixture
+def pooled_url(postgres_url):
+    with pooled(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def store(pooled_url):
+    opened = await PostgresStore.open(pooled_url, SHEET, lambda plan: None, intake=1000)
+    yield opened
+    await opened.close()
+
+
+def test_each_transaction_has_another_connection(pooled_url):
+    """What a client set or prepared in one is unknown in the next: so the tests here have a meaning."""
+    with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=0) as connection:
+        ids = [connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone() for _ in range(2)]
+        assert ids[0] != ids[1]
+        connection.execute("SET lock_timeout = '5s'", prepare=False)
+        assert connection.execute("SHOW lock_timeout", prepare=False).fetchone() == ("0",)
+        with pytest.raises(psycopg.errors.InvalidSqlStatementName):
+            connection.execute("SELECT 1")
+
+
+async def test_a_store_is_made_through_a_pooler():
+    """By two at once too, one after the other."""
+    with empty_database() as direct, pooled(direct) as url:
+        await asyncio.gather(*(migrate_postgres(url) for _ in range(2)))
+        store = await PostgresStore.open(url, SHEET, lambda plan: None, intake=10)
+        await store.offer(*arrival())
+        await store.close()
+        assert rows(direct, "SELECT count(*) FROM event") == [(1,)]
+
+
+async def test_every_event_is_taken(store, postgres_url):
+    """However often the same statements run, also while jobs and queries do."""
+
+    async def work():
+        for number in range(20):
+            await store.write(writes(str(number)))
+            await store.read(lambda connection: connection.execute(text("SELECT 1")).all())
+
+    async def send(interview):
+        for at in range(20):
+            await store.offer(*arrival(interview=interview, at=at + 1_761_566_424_000))
+
+    await asyncio.gather(work(), work(), *(send(f"i{number}") for number in range(10)))
+    await store.probe(1)
+    assert rows(postgres_url, "SELECT count(*) FROM event") == [(200,)]
+    assert rows(postgres_url, "SELECT count(*) FROM delivery") == [(400,)]
+
+
+async def test_our_limits_hold_in_every_transaction(store):
+    """A lock is not waited for for ever, whichever connection a job gets."""
+
+    def limit(connection):
+        return connection.execute(text("SHOW lock_timeout")).scalar()
+
+    for _ in range(3):
+        assert await store.write(limit) == await store.read(limit) == f"{LOCK_SECONDS}s"
+
+
+async def test_readiness_fails_whenever_events_are_refused(store, postgres_url):
+    """The probe takes the way of events, so that it notices what only they would meet."""
+    await store.probe(1)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for table in ("event", "interview", "delivery"):
+            connection.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
+            with pytest.raises(StoreUnavailable):
+                await store.offer(*arrival(interview=table))
+            with pytest.raises(StoreUnavailable):
+                await store.probe(1)
+            connection.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
+    await store.probe(1)
