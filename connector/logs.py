@@ -15,6 +15,8 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from connector.text import clean
+
 QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alembic", "gspread", "hpack")
 """Libraries that log addresses, headers or whole messages below WARNING."""
 MUTED = ("procrastinate", "psycopg")
@@ -36,8 +38,6 @@ SECRET_TEXTS = re.compile(  # each part is linear in the text: what is logged ma
 HIDDEN = "[hidden]"
 TEXT_MAX = 2000
 """Characters of one text; no line of ours is longer, but a library's may be."""
-CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What could move a terminal's cursor, or make two lines of one."""
 
 
 def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None) -> None:
@@ -127,4 +127,4 @@ def _hide(name: str, value: Any) -> Any:
         return {key: _hide(str(key), entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_hide(name, entry) for entry in value]
-    return CONTROL.sub("\ufffd", SECRET_TEXTS.sub(HIDDEN, str(value))[:TEXT_MAX])
+    return clean(SECRET_TEXTS.sub(HIDDEN, str(value))[:TEXT_MAX])

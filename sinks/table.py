@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from connector.sink import Interview
+from connector.text import clean, web_link
 
 KEY = "interview_id"
 """The field that names a row; every table has it."""
@@ -24,7 +23,6 @@ TEXT_MAX = 49_990
 """Most UTF-16 units of a text cell before the mark that says it was cut (a cell of Google Sheets takes 50,000)."""
 CUT_MARK = "… [cut]"
 TITLE_MAX = 100
-LINK_MAX = 2_000
 _TIME_MAX = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp() * 1000)
 _LAST_DAY = 2_958_465
 """9999-12-31 as a spreadsheet's date."""
@@ -90,14 +88,9 @@ SPECS: Mapping[str, FieldSpec] = {
 
 
 def clean_text(text: str) -> str:
-    """The text as a cell may hold it: one line, no control characters, cut to `TEXT_MAX` with a mark."""
-    text = _CONTROL.sub("", _BREAKS.sub(" ", text))
+    """The text as a cell may hold it: cleaned, and cut to `TEXT_MAX` with a mark."""
+    text = clean(text)
     return _cut(text) if _units(text) > TEXT_MAX else text
-
-
-_BREAKS = re.compile(r"\r\n|[\t\n\v\f\r\x85\u2028\u2029]")
-# also lone surrogates and the two non-characters: neither UTF-8 nor XML can carry them
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def _units(text: str) -> int:
@@ -195,20 +188,7 @@ def _time_value(value: object) -> CellValue:
 
 
 def _link_value(value: object) -> CellValue:
-    return safe_link(str(value)) if value else None
-
-
-def safe_link(url: str) -> str | None:
-    """The URL when it is one that a cell may link to: http or https with a host, no spaces, at most `LINK_MAX`."""
-    url = url.strip()
-    if len(url) > LINK_MAX or clean_text(url) != url or any(char.isspace() for char in url):
-        return None
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return None
-    return url if parts.scheme in {"http", "https"} and host else None
+    return web_link(str(value)) if value else None
 
 
 _READERS: Mapping[Kind, Callable[[object], CellValue]] = {

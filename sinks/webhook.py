@@ -14,7 +14,7 @@ import hmac
 import json
 import re
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import httpx
@@ -36,7 +36,9 @@ from connector.sink import (
     Sink,
     SinkBroken,
     SinkConfig,
+    Value,
 )
+from connector.text import clean, web_link
 
 THROTTLED_SECONDS = 30.0
 """The wait after a 429 that does not say how long."""
@@ -182,7 +184,7 @@ def payload(delivery: Delivery, event: Event) -> dict[str, Any]:
                 "interview_id": event.interview_id,
                 "occurred_at": event.occurred_at,
                 "received_at": event.received_at,
-                "fields": dict(event.fields),
+                "fields": _cleaned(event.fields),
             },
             "interview": None if delivery.interview is None else _merged(delivery.interview),
         },
@@ -199,8 +201,19 @@ def _merged(interview: Interview) -> dict[str, Any]:
         "stage": interview.stage.value,
         "updated_at": interview.updated_at,
         "completed_at": interview.completed_at,
-        "fields": dict(interview.values),
+        "fields": _cleaned(interview.values),
     }
+
+
+def _cleaned(fields: Mapping[str, Value]) -> dict[str, Value]:
+    """The fields as other programs may show them: text cleaned, links percent-encoded."""
+    return {name: _cleaned_value(name, value) for name, value in fields.items()}
+
+
+def _cleaned_value(name: str, value: Value) -> Value:
+    if not isinstance(value, str):
+        return value
+    return (web_link(value) if name.endswith("_url") else None) or clean(value)
 
 
 def signature_headers(keys: Sequence[bytes], delivery_id: str, now: int, body: bytes) -> dict[str, str]:

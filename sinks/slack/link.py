@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
+
+from connector.text import web_link
 
 _HOST = re.compile(r"[a-z0-9.-]+")
-_MOST = 3000
 
 
 def link(url: str, hosts: Iterable[str]) -> str | None:
@@ -15,17 +16,12 @@ def link(url: str, hosts: Iterable[str]) -> str | None:
 
     User names, ports, backslashes and control characters are ways to look like another host: refused.
     """
-    if any(char <= " " or char in "\\\x7f" for char in url):
+    encoded = web_link(url)
+    if encoded is None:
         return None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
+    parts = urlsplit(encoded)
     host = parts.netloc.lower()
-    if parts.scheme != "https" or not _HOST.fullmatch(host) or not _is_below(host, hosts):
-        return None
-    encoded = quote(url, safe=":/?#[]@!$&'()*+,;=%-._~", errors="replace")
-    return encoded if len(encoded) <= _MOST else None
+    return encoded if parts.scheme == "https" and _HOST.fullmatch(host) and _is_below(host, hosts) else None
 
 
 def _is_below(host: str, hosts: Iterable[str]) -> bool:

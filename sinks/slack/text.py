@@ -5,31 +5,20 @@ from __future__ import annotations
 import re
 import unicodedata
 
+import connector.text
 from connector.http import utc
 
 _ENTITY_CUT = re.compile(r"&[a-z]{0,3}\Z")
 _DATE = re.compile(r"<!date\^\d+\^[^|>]*\|([^>]*)>")
 _MARKERS = re.compile(r"[*_~`]")
-_JOINERS = "\u200c\u200d"
-"""Format characters that scripts and emoji need."""
 _LAST_DATE = 9_999_999_999_999
 """Epoch milliseconds; in the year 2286 the seconds get an eleventh digit."""
 
 
 def clean(text: str, most: int) -> str:
-    """One line of ordinary characters, at most `most` long: no control or bidirectional characters, no lone
-    surrogates, no runs of white space.
-    """
-    kept = "".join(_kept(char) for char in text[: most * 8])
-    line = " ".join(unicodedata.normalize("NFC", kept).split())
-    return cut(line, most) if line.strip(_JOINERS) else ""
-
-
-def _kept(char: str) -> str:
-    category = unicodedata.category(char)
-    if category in {"Cc", "Cs", "Zl", "Zp"}:
-        return " "
-    return "" if category == "Cf" and char not in _JOINERS else char
+    """Cleaned text in composed form (NFC) without runs of white space, at most `most` long."""
+    line = " ".join(unicodedata.normalize("NFC", connector.text.clean(text[: most * 8])).split())
+    return cut(line, most)
 
 
 def escape(text: str) -> str:

@@ -30,8 +30,7 @@ def test_hireflix_addresses_pass_unchanged(url: str) -> None:
         "https://evil.example\\@hireflix.com/",
         "https://user@hireflix.com/",
         "https://hireflix.com:8443/",
-        "https://hireflix.com/\n",
-        "https://hireflix.com/a b",
+        "https://hireflix.com/a\nb",
         "https://[::1",
         "//hireflix.com/",
         "https://hireflix.com/" + "x" * 3000,
@@ -40,6 +39,12 @@ def test_hireflix_addresses_pass_unchanged(url: str) -> None:
 )
 def test_anything_else_is_no_link(url: str) -> None:
     assert link(url, HOSTS) is None
+
+
+def test_a_blank_is_encoded_once() -> None:
+    encoded = "https://admin.hireflix.com/jobs/a%20b/interview/1"
+    assert link("https://admin.hireflix.com/jobs/a b/interview/1", HOSTS) == encoded
+    assert link(encoded, HOSTS) == encoded
 
 
 def test_what_could_end_a_slack_link_is_encoded() -> None:

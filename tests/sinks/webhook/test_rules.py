@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from connector.sink import Delivered, Delivery, Rejected, RetryLater, SinkBroken
-from connector.testing import START, make_batch, make_delivery, run_batch
+from connector.testing import START, make_batch, make_delivery, make_interview, run_batch
+from connector.text import clean
 from sinks.webhook import SINK, WebhookConfig, payload, read_answer, signature_headers, signing_key
 from tests.sinks.webhook.conftest import SECRET
 from tests.sinks.webhook.receiver import whsec
@@ -41,12 +42,22 @@ def test_any_delivery_id_becomes_a_header_without_full_stop(delivery_id):
 
 
 @given(st.text(), st.text())
-def test_hostile_text_comes_back_from_the_body_unchanged(name, email):
+def test_hostile_text_comes_back_from_the_body_cleaned(name, email):
     delivery = make_delivery(number=1)
-    values = {"candidate_name": name, "candidate_email": email}
+    values = {"candidate_name": name, "candidate_email": email, "score": 4.5}
     hostile = Delivery("d", "k", type(delivery.event)("e", "n", "i", 0, 0, values), None)
     body = json.dumps(payload(hostile, hostile.event)).encode("ascii")
-    assert json.loads(body)["data"]["event"]["fields"] == values
+    assert json.loads(body)["data"]["event"]["fields"] == {
+        "candidate_name": clean(name),
+        "candidate_email": clean(email),
+        "score": 4.5,
+    }
+
+
+def test_a_link_with_a_blank_is_percent_encoded():
+    delivery = make_delivery(interview=make_interview(review_url="https://x.example/a b"))
+    sent = payload(delivery, delivery.event)
+    assert sent["data"]["interview"]["fields"]["review_url"] == "https://x.example/a%20b"
 
 
 @pytest.mark.parametrize("secret", [SECRET, "whsec_" + base64.b64encode(b"x" * 24).decode(), whsec("z")])
