@@ -109,6 +109,17 @@ def caddy() -> dict[str, list[str]]:
     return found
 
 
+def require_named(words: Sequence[str]) -> None:
+    """Raises when there is no such command, or when it has none of these options; parameters may be missing."""
+    group: Any = get_command(app)
+    rest = list(words)
+    while rest and hasattr(group, "resolve_command") and not rest[0].startswith("-"):
+        context = group.make_context("connector", rest, resilient_parsing=True)
+        _, group, rest = group.resolve_command(context, rest)
+    known = {flag for option in group.params for flag in (*option.opts, *option.secondary_opts)} | {"--help"}
+    assert {word for word in rest if re.match(r"--?[a-z]", word)} <= known, words
+
+
 def require_command(words: Sequence[str]) -> str:
     """The name of the command that these words call. Raises when there is none, or when it has no such option."""
     group: Any = get_command(app)

@@ -30,7 +30,8 @@ def _table(tab: Tab) -> str:
     body = "".join(_row(tab, number) for number in range(len(rows)))
     size = f"{tab.row_count} rows, {tab.column_count} columns"
     size = "; ".join([size, *map(escape, objects_of(tab))])
-    return f"<h2>{escape(tab.title)}</h2><p>{size}</p><table><tr>{head}</tr>{body}</table>"
+    title = escape(tab.title)
+    return f'<h2>{title}</h2><p>{size}</p><table id="{title}"><tr>{head}</tr>{body}</table>'
 
 
 def _row(tab: Tab, number: int) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from connector.emulators.slack.workspace import Channel, Message
 
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:46rem;margin:2rem auto;color:#1d1c1d;padding:0 1rem}
-article{border:1px solid #ddd;border-radius:8px;padding:.6rem 1rem;margin:.8rem 0}article.reply{margin-left:2rem}
+main{padding-top:1px}article{border:1px solid #ddd;border-radius:8px;padding:.6rem 1rem;margin:.8rem 0}
+article.reply{margin-left:2rem}
 h3{margin:.2rem 0}small{color:#616061}.fields{display:grid;grid-template-columns:1fr 1fr;gap:.2rem 1rem}
 .button{display:inline-block;border:1px solid #888;border-radius:4px;padding:.1rem .6rem;margin-top:.4rem}"""
 DATE = re.compile(r"<!date\^(\d+)\^[^|]*\|([^>]*)>")
@@ -20,8 +21,8 @@ def page(channel: Channel) -> str:
     body = "".join(_message(message) for message in channel.messages.values()) or "<p>No messages.</p>"
     name = html.escape(channel.name)
     return (
-        f"<!doctype html><meta charset=utf-8><title>#{name}</title><style>{STYLE}</style><h1>#{name}</h1><main>{body}"
-        "</main>"
+        f"<!doctype html><meta charset=utf-8><title>#{name}</title><style>{STYLE}</style><h1>#{name}</h1>"
+        f"<main id=messages>{body}</main>"
     )
 
 
