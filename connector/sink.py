@@ -264,8 +264,8 @@ class Sink(ABC, Generic[ConfigT]):
     priority: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Event name -> rank, smaller first; 100 for the others."""
     resume_words: ClassVar[frozenset[str]] = frozenset()
-    """Words that a person may give when the sink is resumed: `refill`, `accept`. The next call for any key that names
-    the note `resume` finds the word there, as `{"word": …}`; the sink deletes it when it has obeyed.
+    """Words that a person may give when the sink is resumed: `refill`, `accept`, `adopt`. The next call for any key
+    that names the note `resume` finds the word there, as `{"word": …}`; the sink deletes it when it has obeyed.
     """
 
     def __init__(self, name: str, config: ConfigT) -> None:
@@ -337,7 +337,8 @@ class Report:
     """What `verify` found at `at` (epoch milliseconds).
 
     `counts` says how many keys are of which kind; `wrong` names the kinds that a destination in step has none of.
-    `differences` tells the first of them, `remarks` what else people should know.
+    `differences` tells the first of them, `remarks` what else people should know, `asks` what a person has to do before
+    the rest can be right.
     """
 
     at: int
@@ -345,6 +346,7 @@ class Report:
     wrong: Sequence[str]
     differences: Sequence[Difference] = ()
     remarks: Sequence[str] = ()
+    asks: Sequence[str] = ()
 
     @property
     def in_step(self) -> bool:

@@ -41,7 +41,7 @@ def check(config: o.ConfigOption = None, online: OnlineOption = False) -> None:
     good = [_check_sink(entry, offline=not online) for entry in entries]
     _print_warnings(settings, store.positions)
     if online:
-        good.append(_ask(entries))
+        good.append(_ask(entries, store))
     raise typer.Exit(exit_code or (0 if all(good) else FAILED))
 
 
@@ -71,8 +71,11 @@ def _print_warnings(settings: Config, positions: Sequence[tuple[str, str]]) -> N
             print("          →", safe(warning.hint))
 
 
-def _ask(entries: Sequence[SinkEntry]) -> bool:
-    """Asks every destination. Returns whether there is no problem."""
+def _ask(entries: Sequence[SinkEntry], store: StoreCheck) -> bool:
+    """Asks every destination, and prints what the service found there. Returns whether there is no problem."""
     answers = asyncio.run(online_findings([entry.cls(entry.name, entry.config) for entry in entries]))
-    good = [print_findings(entry.name, found) for entry, found in zip(entries, answers, strict=True)]
+    good = [
+        print_findings(entry.name, [*found, *store.stopped.get(entry.name, ())])
+        for entry, found in zip(entries, answers, strict=True)
+    ]
     return all(good)

@@ -17,6 +17,7 @@ from connector.operations.store_access import changing
 FLAGS = {
     "refill": "The destination was emptied on purpose: write everything again.",
     "accept": "What people removed there stays removed.",
+    "adopt": "A tab was replaced by another with the same title: go on in that one.",
 }
 
 
@@ -37,13 +38,14 @@ def resume(
     config: o.ConfigOption = None,
     refill: Annotated[bool, typer.Option("--refill", help=FLAGS["refill"])] = False,
     accept: Annotated[bool, typer.Option("--accept", help=FLAGS["accept"])] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help=FLAGS["adopt"])] = False,
 ) -> None:
     """Let a paused sink go on at once.
 
     It does not matter whether a person paused it or it paused itself. A sheet that paused because many rows vanished
     asks for a word: --refill or --accept. A sink that knows no such word refuses it.
     """
-    mode = _mode(refill=refill, accept=accept)
+    mode = _mode(refill=refill, accept=accept, adopt=adopt)
     settings = load(config)
     entry = configured(settings, sink)
     if mode is not None:
@@ -53,7 +55,8 @@ def resume(
     print(f"{sink} goes on; waiting for it: {counted(pending, 'delivery', 'deliveries')}")
 
 
-def _mode(*, refill: bool, accept: bool) -> str | None:
-    if refill and accept:
-        raise UsageError("--refill and --accept are opposites; give one of them")
-    return "refill" if refill else "accept" if accept else None
+def _mode(**flags: bool) -> str | None:
+    given = [name for name, is_set in flags.items() if is_set]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(f'--{name}' for name in given)} exclude each other; give one of them")
+    return given[0] if given else None

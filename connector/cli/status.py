@@ -81,6 +81,7 @@ def _advice(sink: SinkStatus, zone: ZoneInfo) -> Iterator[str]:
     if sink.verified_at is not None:
         word = "in step as of" if sink.in_step else "NOT in step as of"
         yield f"{word} {shown(sink.verified_at, zone)}" + ("" if sink.in_step else f": connector verify {sink.name}")
+    yield from sink.asks
     if sink.fix:
         yield sink.fix
     if sink.dead:

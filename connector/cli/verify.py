@@ -48,10 +48,16 @@ def _show(name: str, report: Report) -> None:
         print(f"  {count:>7}  {kind}")
     for each in report.differences:
         print(safe(f"  {each.kind}: {each.key}{f' ({each.detail})' if each.detail else ''}"))
-    for remark in report.remarks:
+    for remark in [*report.remarks, *report.asks]:
         print(safe(f"  {remark}"))
 
 
 def _document(report: Report) -> dict[str, Any]:
     differences = [{"kind": each.kind, "key": each.key, "detail": each.detail} for each in report.differences]
-    return {"at": report.at, "counts": dict(report.counts), "differences": differences, "remarks": list(report.remarks)}
+    return {
+        "at": report.at,
+        "counts": dict(report.counts),
+        "differences": differences,
+        "remarks": list(report.remarks),
+        "asks": list(report.asks),
+    }

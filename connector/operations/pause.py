@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from connector.config import SinkEntry
 from connector.errors import UsageError
 from connector.store import leases, notes
-from connector.store.schema import DeliveryState
+from connector.store.schema import DeliveryState, delivery, in_state
 from connector.store.views import Wanted, count_deliveries
+
+PAUSED_BY_PERSON = "paused by a person"
 
 
 def pause(connection: Connection, entry: SinkEntry) -> None:
     """Pauses a sink, whether or not it ever ran."""
     leases.register(connection, {entry.name: entry.type})
-    reason = leases.Pause("person", "paused by a person", f"connector resume {entry.name}")
+    reason = leases.Pause("person", PAUSED_BY_PERSON, f"connector resume {entry.name}")
     leases.pause(connection, entry.name, reason)
 
 
@@ -23,6 +25,8 @@ def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
     leases.register(connection, {entry.name: entry.type})
     leases.resume(connection, entry.name)
     if mode is not None:
+        here = (delivery.c.sink == entry.name) & in_state(DeliveryState.PENDING)
+        connection.execute(update(delivery).where(here).values(not_before=0))  # what waited for this answer goes on
         destination = entry.cls(entry.name, entry.config).destination
         notes.write(connection, entry.name, destination, {"resume": {"word": mode}})
     return count_deliveries(connection, Wanted(sink=entry.name, states=(DeliveryState.PENDING,)))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from connector.config import Config
 from connector.errors import StoreError
-from connector.operations.store_access import reading, store_address
+from connector.operations.pause import PAUSED_BY_PERSON
+from connector.operations.store_access import now_in, reading, store_address
 from connector.sink import Finding
 from connector.store.faults import require_older
 from connector.store.schema import REVISION
 from connector.store.sqlite.database import revision_of
+from connector.store.status import sinks
 from connector.store.views import positions
 
 _PERMISSIONS = "give the user that runs the connector write permission, or change [store] url"
@@ -22,10 +26,13 @@ _PERMISSIONS = "give the user that runs the connector write permission, or chang
 
 @dataclass(frozen=True, slots=True)
 class StoreCheck:
-    """What was found, and the positions (id and name) that the store has seen, as far as it was read."""
+    """What was found, the positions (id and name) that the store has seen, and by sink what `connector status` says of
+    those that cannot go on; as far as the store was read.
+    """
 
     findings: Sequence[Finding]
     positions: Sequence[tuple[str, str]] = ()
+    stopped: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
 
 
 def check_store(settings: Config, *, online: bool) -> StoreCheck:
@@ -39,9 +46,20 @@ def check_store(settings: Config, *, online: bool) -> StoreCheck:
         return StoreCheck(findings)
     try:
         with reading(settings) as connection:
-            return StoreCheck(findings, positions(connection))
+            return StoreCheck(findings, positions(connection), _stopped(connection, settings))
     except StoreError as error:
         return StoreCheck([*findings, Finding("problem", str(error))])
+
+
+def _stopped(connection: Connection, settings: Config) -> dict[str, list[Finding]]:
+    found: dict[str, list[Finding]] = {}
+    for sink in sinks(connection, now_in(connection), list(settings.sinks)):
+        found[sink.name] = [Finding("problem", ask) for ask in sink.asks]
+        if sink.state == "paused":
+            by_person = sink.reason == PAUSED_BY_PERSON
+            paused = Finding("warning" if by_person else "problem", f"the sink is paused: {sink.reason}", sink.fix)
+            found[sink.name].append(paused)
+    return found
 
 
 def _is_readable(path: Path, findings: Sequence[Finding]) -> bool:

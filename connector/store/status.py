@@ -37,6 +37,7 @@ class SinkStatus(msgspec.Struct, frozen=True):
     verified_at: int | None = None
     in_step: bool | None = None
     differences: dict[str, int] = {}
+    asks: list[str] = []
     worker: str | None = None
     lease_until: int | None = None
 
@@ -47,6 +48,7 @@ class _Report(msgspec.Struct):
     at: int
     in_step: bool
     counts: dict[str, int]
+    asks: list[str] = []
 
 
 class SourceStatus(msgspec.Struct, frozen=True):
@@ -147,7 +149,12 @@ def _reports(connection: Connection) -> dict[str, dict[str, Any]]:
             report = msgspec.json.decode(text, type=_Report)
         except msgspec.DecodeError:  # of another version, or of a sink that means something else by this note
             continue
-        found[name] = {"verified_at": report.at, "in_step": report.in_step, "differences": report.counts}
+        found[name] = {
+            "verified_at": report.at,
+            "in_step": report.in_step,
+            "differences": report.counts,
+            "asks": report.asks,
+        }
     return found
 
 

@@ -23,12 +23,13 @@ class Kind(StrEnum):
     DOUBLED = "doubled"
     STRAY = "stray"
     PROTECTED = "protected"
+    NO_TAB = "no tab"
     CORRECTED = "corrected by people"
     DELETED = "deleted by people"
     PENDING = "pending"
 
 
-WRONG = (Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.DOUBLED, Kind.STRAY, Kind.PROTECTED)
+WRONG = (Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.DOUBLED, Kind.STRAY, Kind.PROTECTED, Kind.NO_TAB)
 """The kinds that a sheet in step has none of."""
 
 

@@ -46,6 +46,8 @@ class Failure:
     fix: str = ""
     retry_after: str = ""
     date: str = ""
+    short: str = ""
+    """The reason without names, for what waits because of one tab."""
 
 
 class CallFailed(Exception):
@@ -234,14 +236,27 @@ PROTECTED = "the tab has protected cells that the service account may not edit"
 def emptied(title: str, gone: int, before: int) -> Failure:
     reason = f'{gone} of {before} rows are gone from the tab "{title}" at once'
     fix = "connector resume SINK --accept leaves them deleted, connector resume SINK --refill writes them again"
-    return Failure(Trouble.EMPTIED, reason, fix)
+    return Failure(Trouble.EMPTIED, reason, fix, short="many rows of a tab are gone")
 
 
 def tab_gone(title: str) -> Failure:
-    fix = "bring the tab back with Version history, or name another one in `worksheet`"
-    return Failure(Trouble.BROKEN, f'the tab "{title}" was deleted', fix)
+    fix = (
+        "bring the tab back with Version history; or connector resume SINK --accept leaves its rows deleted, connector "
+        "resume SINK --refill writes them again in a new tab"
+    )
+    return Failure(Trouble.BROKEN, f'the tab "{title}" was deleted', fix, short="a tab was deleted")
+
+
+def tab_replaced(title: str) -> Failure:
+    fix = (
+        "connector resume SINK --adopt goes on in the new tab: it finds rows by their ids, writes our cells again and "
+        "adds what is missing"
+    )
+    reason = f'the tab "{title}" was replaced by another tab with the same title'
+    return Failure(Trouble.BROKEN, reason, fix, short="a tab was replaced")
 
 
 def key_gone(title: str) -> Failure:
     fix = f'undo the deletion of the column "{title}", or bring it back with Version history'
-    return Failure(Trouble.BROKEN, f'the column "{title}" was deleted; without it no row can be found', fix)
+    reason = f'the column "{title}" was deleted; without it no row can be found'
+    return Failure(Trouble.BROKEN, reason, fix, short="the column of ids was deleted")

@@ -36,6 +36,8 @@ CONFLICTS = 4
 """Refusals because the sheet changed meanwhile, in one flush, before it waits a little."""
 CHANGING = RetryLater("the sheet is being changed", after=1.0, counts=False)
 PROTECTED_AGAIN = RetryLater(PROTECTED, after=300.0, counts=False)
+SHUT_SECONDS = 300.0
+"""Until a tab that waits for a person is looked at again."""
 REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sheets.md, Troubleshooting"
 
 
@@ -80,6 +82,7 @@ class Flush:
         self._plans: dict[str, Plan] = {}
         self._audited: set[str] = set()
         self._hidden: Mapping[int, Closed] = {}
+        self._shut: set[str] = set()
 
     async def run(self) -> RetryLater:
         """Does all that can be done; gives the outcome of what is left."""
@@ -111,6 +114,7 @@ class Flush:
         recent, self._memory.recent = self._memory.recent, {}
         if self._serves(recent):
             await self._calls.reserve(WRITE)
+            self._ledger.back(self._ledger.names)
             return {name: recent[name] for name in self._ledger.names}
         await self._calls.reserve(READ, WRITE)
         del recent  # two views of 100,000 rows at once are enough
@@ -128,10 +132,19 @@ class Flush:
 
     async def _look(self) -> dict[str, Look]:
         self._plans.clear()
-        seen = await look(self._calls, self._config, self._ledger.titles(), self._ledger.tabs)
+        shut: dict[str, Failure] = {}
+        titles = {name: title for name, title in self._ledger.titles().items() if name not in self._shut}
+        seen = await look(self._calls, self._config, titles, self._ledger.tabs, shut)
         seen = {name: self._with_hidden(each) for name, each in seen.items()}
         for name, each in seen.items():
-            self._watch(name, each)
+            if (failure := self._watch(name, each)) is not None:
+                shut[name] = failure
+        for name, failure in shut.items():
+            self._seen.pop(name, None)
+            self._shut.add(name)
+            self._ledger.shut(name, RetryLater(failure.short, after=SHUT_SECONDS, counts=False))
+        seen = {name: each for name, each in seen.items() if name not in shut}
+        self._ledger.back(seen)
         self._close_intents(seen)
         return {name: replace(each, tab=self._ledger.tabs[name]) for name, each in seen.items()}
 
@@ -140,12 +153,18 @@ class Flush:
         hidden = self._hidden.get(seen.view.sheet_id)
         return seen if hidden is None else replace(seen, view=replace(seen.view, closed=hidden))
 
-    def _watch(self, name: str, seen: Look) -> None:
-        """Notices what changed in a tab since it was last seen. Raises `CallFailed` when it was emptied."""
+    def _watch(self, name: str, seen: Look) -> Failure | None:
+        """Notices what changed in a tab since it was last seen. Returns why it waits for a person when it was emptied;
+        raises that as `CallFailed` when it is the only tab.
+        """
         before, view = self._ledger.tabs[name], seen.view
         if has_shrunk(before, view):
-            raise CallFailed(emptied(view.title, before.count - len(view.key_rows), before.count))
+            failure = emptied(view.title, before.count - len(view.key_rows), before.count)
+            if not self._config.per_position:
+                raise CallFailed(failure)
+            return failure
         self._learn(name, seen)
+        return None
 
     def _learn(self, name: str, seen: Look) -> None:
         before, view = self._ledger.tabs[name], seen.view
@@ -211,11 +230,16 @@ class Flush:
     def _without_row(self, name: str, due: Due, repairs: Repairs) -> None:
         """Interviews whose row is nowhere: people deleted it, unless it is wanted back or only its id is gone."""
         found = {restore.key for restore in repairs.restores}
-        gone = [each for each in due.absent if each.key not in found and each.key in repairs.gone]
-        if self._config.recreate or self._ledger.tabs[name].refill:
-            due.inserts += [self._ledger.forget_row(each) for each in [*gone, *due.deleted]]
-        else:
-            self._ledger.leave_deleted([*gone, *due.deleted])
+        exists, tab = self._seen[name].view.exists, self._ledger.tabs[name]
+        gone = [each for each in due.absent if each.key not in found and (each.key in repairs.gone or not exists)]
+        missing = [*gone, *due.deleted]
+        back = [
+            each
+            for each in missing
+            if self._config.recreate or (each.note is not None and tab.is_wanted_back(each.note))
+        ]
+        due.inserts += [self._ledger.forget_row(each) for each in back]
+        self._ledger.leave_deleted([each for each in missing if each not in back])
 
     def _compose(self) -> Write | None:
         """One batch with what each tab needs first."""
@@ -354,6 +378,8 @@ class Flush:
     async def _refused(self, write: Write, failure: Failure) -> RetryLater | None:
         """Looks again: did it land all the same, did the sheet change, or does Google not take what is in it?"""
         self._seen = await self._look()
+        if any(share.tab not in self._seen for share in write.shares):
+            return self._changed()
         if any(share.guard in self._seen[share.tab].view.guards for share in write.shares):
             return None
         same = all(share.view.same_ground(self._seen[share.tab].view) for share in write.shares)

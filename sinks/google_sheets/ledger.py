@@ -11,6 +11,7 @@ from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.notes import (
     INTENT,
+    RESUME,
     WORK,
     Intent,
     RowNote,
@@ -48,6 +49,11 @@ class Entry:
     outcome: Outcome | None = None
 
 
+def _of_now(note: RowNote | None, era: int) -> RowNote | None:
+    """What is remembered of a row; of an earlier era only that it was there."""
+    return note if note is None or note.era == era else replace(note, force=True)
+
+
 class Ledger:
     """Keeps every delivery open until a reply proves its row.
 
@@ -66,6 +72,7 @@ class Ledger:
         self.verification: Outcome = Delivered()
         self.intents = read_intents(batch.notes.get(INTENT))
         self.work = read_work(batch.notes.get(WORK))
+        self._is_answered = RESUME in batch.notes
         self.tabs: dict[str, TabNote] = {}
         self._kept_tabs: dict[str, TabNote] = {}
         self._kept: tuple[tuple[Intent, ...], Work] = (self.intents, self.work)
@@ -87,7 +94,9 @@ class Ledger:
     def names(self) -> Sequence[str]:
         """The tabs that the batch is about, those with a write under way, and those with something to repair."""
         concerned = [entry.tab for entry in self._entries.values()]
-        return list(dict.fromkeys([*concerned, *(intent.tab for intent in self.intents), *sorted(self.work.tabs)]))
+        asks = sorted(self.work.asks) if self._is_answered else []
+        under_way = (intent.tab for intent in self.intents)
+        return list(dict.fromkeys([*concerned, *under_way, *sorted(self.work.tabs), *asks]))
 
     def load(self, notes: Mapping[str, Note]) -> None:
         """Gives it the notes of the tabs it named."""
@@ -103,7 +112,8 @@ class Ledger:
         """What the tabs are called when they have to be made."""
         called = {entry.tab: title_of(entry.interview, self._config.worksheet) for entry in self._entries.values()}
         fallback = self._config.worksheet.replace("{position}", OTHER)
-        return {name: called.get(name, fallback) for name in self.names}
+        known = {name: tab.title for name, tab in self.tabs.items() if tab.title}
+        return {name: called.get(name) or known.get(name, fallback) for name in self.names}
 
     @property
     def open_keys(self) -> Sequence[str]:
@@ -117,7 +127,8 @@ class Ledger:
     def wanted(self, tab: str, zone: tzinfo) -> list[Wanted]:
         """What is still open in a tab, with its cells as a spreadsheet in `zone` holds them."""
         due = [(key, entry) for key, entry in self._entries.items() if entry.tab == tab and entry.outcome is None]
-        return [Wanted(key, self._cells(entry, zone), entry.note, entry.remove) for key, entry in due]
+        era = self.tabs[tab].era
+        return [Wanted(key, self._cells(entry, zone), _of_now(entry.note, era), entry.remove) for key, entry in due]
 
     def _cells(self, entry: Entry, zone: tzinfo) -> Mapping[str, CellValue]:
         if zone != entry.zone:
@@ -132,7 +143,8 @@ class Ledger:
             if entry.remove:
                 self._empty(entry, wanted)
                 continue
-            self._settle(entry, Delivered(), RowNote(self._applied(entry, wanted, layout), tab=entry.tab))
+            applied, era = self._applied(entry, wanted, layout), self.tabs[entry.tab].era
+            self._settle(entry, Delivered(), RowNote(applied, tab=entry.tab, era=era))
 
     def _applied(self, entry: Entry, wanted: Wanted, layout: Layout) -> Mapping[str, CellValue]:
         """What the row holds now: cells that are closed hold what they held."""
@@ -147,6 +159,23 @@ class Ledger:
         if tab not in self.work.skipped:
             self.work = replace(self.work, skipped=self.work.skipped | {tab}, verify=True)
 
+    def shut(self, tab: str, outcome: Outcome) -> None:
+        """A person must act before this tab can be written; the others go on."""
+        for entry in self._entries.values():
+            if entry.tab == tab and entry.outcome is None:
+                entry.outcome = outcome
+        # what is left to repair in it is found again once it is back
+        self.tabs[tab] = replace(self.tabs[tab], suspects=frozenset(), lost=frozenset(), undo=frozenset())
+        self.intents = tuple(intent for intent in self.intents if intent.tab != tab)
+        if tab not in self.work.asks:
+            self.work = replace(self.work, asks=self.work.asks | {tab}, verify=True)
+
+    def back(self, tabs: Iterable[str]) -> None:
+        """These tabs are there."""
+        back = self.work.asks.intersection(tabs)
+        if back:
+            self.work = replace(self.work, asks=self.work.asks - back, verify=True)
+
     def block(self, wanted: Iterable[Wanted], outcome: Outcome) -> None:
         """Protected cells do not let them be written at all."""
         for each in wanted:
@@ -156,7 +185,8 @@ class Ledger:
 
     def _empty(self, entry: Entry, wanted: Wanted) -> None:
         """Its row is empty now, but for the id; it stays open until that is gone too."""
-        self._note(entry, RowNote({name: None for name in wanted.cells if name != KEY}, tab=entry.tab))
+        empty = {name: None for name in wanted.cells if name != KEY}
+        self._note(entry, RowNote(empty, tab=entry.tab, era=self.tabs[entry.tab].era))
 
     def removed(self, gone: Iterable[Wanted]) -> None:
         """Nothing of them is left in the sheet."""
@@ -170,7 +200,8 @@ class Ledger:
         for wanted in gone:
             entry = self._entries[wanted.key]
             note = entry.note or RowNote(tab=entry.tab)
-            self._settle(entry, Delivered(), replace(note, force=False, gone=True))
+            era = self.tabs[entry.tab].era
+            self._settle(entry, Delivered(), replace(note, force=False, gone=True, era=era))
 
     def forget_row(self, wanted: Wanted) -> Wanted:
         """Its row is gone and is to be written again, as if it had never been there."""

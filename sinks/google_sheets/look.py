@@ -9,7 +9,7 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.columns import Layout, find_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import CallFailed, Failure, Trouble, key_gone, tab_gone
+from sinks.google_sheets.errors import CallFailed, Failure, Trouble, key_gone, tab_gone, tab_replaced
 from sinks.google_sheets.notes import TabNote
 from sinks.google_sheets.reading import TOP_ROWS, View, absent, read_view
 from sinks.google_sheets.replies import Book, TabProperties
@@ -41,6 +41,7 @@ def understand(view: View, config: GoogleSheetsConfig, tab: TabNote) -> Look:
         doubtful=tab.doubtful if layout.wrong else frozenset(),
         header=view.header_row,
         closed=view.closed,
+        title=view.title,
     )
     return Look(view, layout, now)
 
@@ -51,12 +52,31 @@ def titles_of(config: GoogleSheetsConfig) -> frozenset[str]:
 
 
 async def look(
-    calls: Calls, config: GoogleSheetsConfig, wanted: Mapping[str, str], notes: Mapping[str, TabNote]
+    calls: Calls,
+    config: GoogleSheetsConfig,
+    wanted: Mapping[str, str],
+    notes: Mapping[str, TabNote],
+    shut: dict[str, Failure],
 ) -> dict[str, Look]:
     """One read of all tabs that are known, one more at the first contact. Writes nothing.
 
-    `wanted` maps the names of tabs to what they are called when they have to be made.
+    `wanted` maps the names of tabs to what they are called when they have to be made. A tab that a person must bring
+    back is put into `shut`, with the reason, and is missing in the answer. Raises `CallFailed`, also for the reason of
+    the only tab when there is one for all.
     """
+    looks = await _look(calls, config, wanted, notes, shut)
+    if shut and not config.per_position:
+        raise CallFailed(next(iter(shut.values())))
+    return looks
+
+
+async def _look(
+    calls: Calls,
+    config: GoogleSheetsConfig,
+    wanted: Mapping[str, str],
+    notes: Mapping[str, TabNote],
+    shut: dict[str, Failure],
+) -> dict[str, Look]:
     known = {name: notes[name] for name in wanted if notes[name].seen}
     looks: dict[str, Look] = {}
     if len(known) < len(wanted):
@@ -68,7 +88,7 @@ async def look(
             else:
                 looks[name] = understand(view, config, found)
     if known:
-        looks |= await _read_known(calls, config, known, wanted)
+        looks |= await _read_known(calls, config, known, wanted, shut)
     return looks
 
 
@@ -78,13 +98,14 @@ def _first_contact(
     """The tab's id, and a view of nothing when the tab has still to be made."""
     tabs = [each.properties for each in book.sheets]
     wish = title if not config.per_position else f"{config.worksheet}/{name}"
-    found = _find(tabs, title, note.sheet_id, wished_id(wish), adopt=not config.per_position)
+    adopt = note.adopt or not config.per_position
+    found = _find(tabs, note.title or title, note.sheet_id, wished_id(wish), adopt=adopt)
     if found is not None:
-        return replace(note, sheet_id=found.sheet_id), None
+        return (note if found.sheet_id == note.sheet_id else note.restarted(found.sheet_id)), None
     coming = [each.view for each in made.values()]
     sheet_id = new_id(wish, {*(each.sheet_id for each in tabs), *(each.sheet_id for each in coming)})
     free = free_title(title, [*(each.title for each in tabs), *(each.title for each in coming)])
-    return replace(note, sheet_id=sheet_id), absent(sheet_id, free, book.properties.time_zone)
+    return note.restarted(sheet_id), absent(sheet_id, free, book.properties.time_zone)
 
 
 def _find(
@@ -100,27 +121,45 @@ def _find(
 
 
 async def _read_known(
-    calls: Calls, config: GoogleSheetsConfig, known: Mapping[str, TabNote], wanted: Mapping[str, str]
+    calls: Calls,
+    config: GoogleSheetsConfig,
+    known: Mapping[str, TabNote],
+    wanted: Mapping[str, str],
+    shut: dict[str, Failure],
 ) -> dict[str, Look]:
     places: dict[str, int | None] = dict.fromkeys(known)
     for _ in range(_LOOKS):
-        views = await _read(calls, config, known, places, wanted)
-        looks = {name: understand(view, config, known[name]) for name, view in views.items()}
+        left = {name: tab for name, tab in known.items() if name not in shut}
+        views = await _read(calls, config, left, places, wanted, shut) if left else {}
+        looks = _understood(views, config, known, shut)
         blind = [name for name, each in looks.items() if KEY in each.layout.at and each.view.keys is None]
         if not blind:
             return looks
-        places = {name: looks[name].layout.at[KEY] if name in blind else None for name in looks}
+        places = {name: looks[name].layout.at[KEY] if name in blind else None for name in known if name in looks}
     raise CallFailed(Failure(Trouble.UNCLEAR, "the columns are being moved"))
 
 
-async def _read(
+def _understood(
+    views: Mapping[str, View], config: GoogleSheetsConfig, known: Mapping[str, TabNote], shut: dict[str, Failure]
+) -> dict[str, Look]:
+    looks = {}
+    for name, view in views.items():
+        try:
+            looks[name] = understand(view, config, known[name])
+        except CallFailed as error:
+            shut[name] = error.failure
+    return looks
+
+
+async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes known
     calls: Calls,
     config: GoogleSheetsConfig,
     known: Mapping[str, TabNote],
     places: Mapping[str, int | None],
     wanted: Mapping[str, str],
+    shut: dict[str, Failure],
 ) -> dict[str, View]:
-    """`places`: where key columns are that have no tag yet."""
+    """`places`: where key columns are that have no tag yet. Tabs that are gone are `shut`, and the others are read."""
     filters = [each for name, tab in known.items() for each in _filters(tab, places[name])]
     titles = titles_of(config)
 
@@ -139,9 +178,14 @@ async def _read(
     else:
         why = Failure(Trouble.UNCLEAR, "an answer of Google lacks the tab")
     there = {name: view for name, view in found.items() if view is not None}
-    if len(there) < len(known):
-        raise CallFailed(_missing(await calls.tabs(), known, wanted) or why)
-    return there
+    if len(there) == len(known):
+        return there
+    gone = _missing(await calls.tabs(), known, wanted)
+    if not gone:
+        raise CallFailed(why)
+    shut |= gone
+    left = {name: tab for name, tab in known.items() if name not in gone}
+    return await _read(calls, config, left, places, wanted, shut) if left else {}
 
 
 def _filters(tab: TabNote, place: int | None) -> list[Request]:
@@ -150,10 +194,14 @@ def _filters(tab: TabNote, place: int | None) -> list[Request]:
     return [requests.top_filter(tab.sheet_id, TOP_ROWS), key]
 
 
-def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str]) -> Failure | None:
+def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str]) -> dict[str, Failure]:
+    """The tabs that are no longer there, or whose title another tab has."""
     there = {tab.properties.sheet_id for tab in book.sheets}
-    gone = [wanted[name] for name, tab in known.items() if tab.sheet_id not in there]
-    return tab_gone(gone[0]) if gone else None
+    titles = {tab.properties.title.casefold() for tab in book.sheets}
+    gone = {name: tab.title or wanted[name] for name, tab in known.items() if tab.sheet_id not in there}
+    return {
+        name: tab_replaced(title) if title.casefold() in titles else tab_gone(title) for name, title in gone.items()
+    }
 
 
 def has_shrunk(note: TabNote, view: View) -> bool:

@@ -54,7 +54,9 @@ class TabNote:
     at a time. `header` is the header's row, `count` how many ids there were, `zone` the time zone that dates were
     written in.
     `suspects` may stand in wrong rows, `lost` are ids that are gone while their rows may still be there, `undo` ids
-    that may have been put into a wrong row. `refill`: rows that are gone are written again.
+    that may have been put into a wrong row. `era` counts how often a person had the tab filled again: rows of an
+    earlier era are written in full, and with `refill` written again where they are gone. `adopt`: a tab with the same
+    `title` may take its place.
     """
 
     sheet_id: int | None = None
@@ -70,6 +72,17 @@ class TabNote:
     lost: frozenset[str] = frozenset()
     undo: frozenset[str] = frozenset()
     refill: bool = False
+    adopt: bool = False
+    era: int = 0
+    title: str = ""
+
+    def restarted(self, sheet_id: int | None) -> TabNote:
+        """For another tab in its place: nothing is known of that."""
+        return TabNote(sheet_id, refill=self.refill, era=self.era)
+
+    def is_wanted_back(self, row: RowNote) -> bool:
+        """Whether a person wants a row that is gone to be written again."""
+        return self.refill and row.era != self.era
 
     @property
     def in_repair(self) -> bool:
@@ -79,7 +92,7 @@ class TabNote:
     def encode(self) -> Note:
         note: dict[str, Any] = {"id": self.sheet_id, "seen": self.seen, "moving": self.moving, "zone": self.zone}
         note |= {name: sorted(getattr(self, name)) for name in _SETS if getattr(self, name)}
-        note |= {name: getattr(self, name) for name in ("header", "count", "refill") if getattr(self, name)}
+        note |= {name: getattr(self, name) for name in _VALUES if getattr(self, name)}
         if self.closed:
             note["protected"] = self.closed.encode()
         if self.suspects:
@@ -87,6 +100,7 @@ class TabNote:
         return note
 
 
+_VALUES = ("header", "count", "refill", "adopt", "era", "title")
 _SETS = ("fields", "doubtful", "lost", "undo")
 
 
@@ -103,6 +117,9 @@ def read_tab_note(note: Note | None) -> TabNote:
         closed=decode_closed(note),
         suspects=frozenset(Suspect(*each) for each in note.get("suspects", ())),
         refill=note.get("refill", False),
+        adopt=note.get("adopt", False),
+        era=note.get("era", 0),
+        title=note.get("title", ""),
         **{name: frozenset(note.get(name, ())) for name in _SETS},
     )
 
@@ -111,24 +128,28 @@ def read_tab_note(note: Note | None) -> TabNote:
 class RowNote:
     """`applied` is what a row holds by our last proven write, by field; `None`: nothing is known.
 
-    `tab` is the tab it is in. `force`: write every owned cell again. `gone`: people deleted the row.
+    `tab` is the tab it is in, `era` the tab's era in which it was written. `force`: write every owned cell again.
+    `gone`: people deleted the row.
     """
 
     applied: Mapping[str, CellValue] | None = None
     force: bool = False
     gone: bool = False
     tab: str = ""
+    era: int = 0
 
     def encode(self) -> Note:
         marks = {name: True for name, on in (("force", self.force), ("gone", self.gone)) if on}
-        tab = {"tab": self.tab} if self.tab else {}
+        tab: dict[str, Any] = {"tab": self.tab} if self.tab else {}
+        tab |= {"era": self.era} if self.era else {}
         return {"v": dict(self.applied or {}), **marks, **tab}
 
 
 def read_row_note(note: Note | None) -> RowNote | None:
     if note is None:
         return None
-    return RowNote(note.get("v") or {}, note.get("force", False), note.get("gone", False), note.get("tab", ""))
+    marks = note.get("force", False), note.get("gone", False)
+    return RowNote(note.get("v") or {}, *marks, note.get("tab", ""), note.get("era", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,24 +211,27 @@ def _intent(note: Note) -> Intent:
 @dataclass(frozen=True, slots=True)
 class Work:
     """What is to be done besides deliveries: tabs to look through, and whether to verify everything soon. `rounds` is
-    how often that has been done in a row. `skipped` are tabs with cells that wait until they are no longer protected.
+    how often that has been done in a row. `skipped` are tabs with cells that wait until they are no longer protected,
+    `asks` tabs of which a person has to say what to do.
     """
 
     tabs: frozenset[str] = frozenset()
     verify: bool = False
     rounds: int = 0
     skipped: frozenset[str] = frozenset()
+    asks: frozenset[str] = frozenset()
 
     def encode(self) -> Note | None:
         note = {"tabs": sorted(self.tabs), "verify": self.verify, "rounds": self.rounds}
-        note |= {"skipped": sorted(self.skipped)} if self.skipped else {}
-        return note if self.tabs or self.verify or self.skipped else None
+        note |= {name: sorted(getattr(self, name)) for name in ("skipped", "asks") if getattr(self, name)}
+        return note if self.tabs or self.verify or self.skipped or self.asks else None
 
 
 def read_work(note: Note | None) -> Work:
     if note is None:
         return Work()
-    return Work(frozenset(note["tabs"]), note["verify"], note["rounds"], frozenset(note.get("skipped", ())))
+    skipped, asks = frozenset(note.get("skipped", ())), frozenset(note.get("asks", ()))
+    return Work(frozenset(note["tabs"]), note["verify"], note["rounds"], skipped, asks)
 
 
 def digest(keys: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.columns import add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.errors import Failure
 from sinks.google_sheets.ledger import Ledger
 from sinks.google_sheets.look import Look, look
 from sinks.google_sheets.plan import Change, Due, sort_out, zone_of
@@ -22,7 +23,8 @@ async def changes(config: GoogleSheetsConfig, batch: Batch, calls: Calls) -> Seq
     ledger = Ledger(batch, config)
     ledger.load(batch.notes)
     texts: dict[str, str] = {}
-    for name, seen in (await look(calls, config, ledger.titles(), ledger.tabs)).items():
+    shut: dict[str, Failure] = {}
+    for name, seen in (await look(calls, config, ledger.titles(), ledger.tabs, shut)).items():
         after, _ = add_columns(seen.view, seen.layout)
         due = sort_out(seen.view, after, ledger.wanted(name, zone_of(seen.view.zone)))
         texts |= _without_a_change(seen, due)

@@ -51,7 +51,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     Config = GoogleSheetsConfig
     state = True
-    resume_words = frozenset({"accept", "refill"})
+    resume_words = frozenset({"accept", "refill", "adopt"})
     max_batch = 10_000
     timeout = 300
     gather = Gather(above=100, quiet=0.5, at_most=5.0)

@@ -26,14 +26,20 @@ REPAIRABLE = frozenset({Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.STRA
 
 
 def obey(ledger: Ledger, batch: Batch) -> None:
-    """Does what the person said who resumed the sink after many rows were gone."""
+    """Does what the person said who resumed the sink after many rows, or a tab, were gone."""
     note = batch.notes.get(RESUME)
     if note is None:
         return
-    refill = note.get("word") == "refill"
-    for name, tab in ledger.tabs.items():
-        ledger.tabs[name] = replace(tab, count=0, refill=refill)
-    ledger.work = replace(ledger.work, verify=True)
+    word = note.get("word")
+    asked = [name for name in ledger.tabs if name in ledger.work.asks] or list(ledger.tabs)
+    for name in asked:
+        tab = ledger.tabs[name]
+        refill = word in {"refill", "adopt"}
+        # found again by its id if it is there, else made again
+        ledger.tabs[name] = replace(
+            tab, seen=False, count=0, refill=refill, adopt=word == "adopt", era=tab.era + 1 if refill else tab.era
+        )
+    ledger.work = replace(ledger.work, verify=True, asks=ledger.work.asks.difference(asked))
     ledger.keep({RESUME: None})
 
 
@@ -103,6 +109,7 @@ async def _repair(findings: Findings, ledger: Ledger, context: Context) -> None:
     ledger.call_again(sorted(again)[:AT_ONCE])
     await _load({name for name, _ in found} | set(findings.closed), ledger, context)
     skipped = frozenset(name for name, _ in findings.only({Kind.PROTECTED}))
+    asks = frozenset(findings.shut)
     for (name, key), each in found.items():
         if each.kind is Kind.BROKEN_KEY:
             ledger.tabs[name] = replace(ledger.tabs[name], lost=ledger.tabs[name].lost | {key})
@@ -113,7 +120,7 @@ async def _repair(findings: Findings, ledger: Ledger, context: Context) -> None:
     ledger.keep({row_name(key): replace(note, gone=True).encode() for key, note in notes.items() if not note.gone})
     goes_on = bool(found) and ledger.work.rounds < ROUNDS
     rounds = ledger.work.rounds + 1 if goes_on else 0
-    ledger.work = replace(ledger.work, verify=goes_on, rounds=rounds, skipped=skipped)
+    ledger.work = replace(ledger.work, verify=goes_on, rounds=rounds, skipped=skipped, asks=asks)
 
 
 async def _load(names: Collection[str], ledger: Ledger, context: Context) -> None:
@@ -123,4 +130,4 @@ async def _load(names: Collection[str], ledger: Ledger, context: Context) -> Non
 
 def note_of(report: Report) -> Note:
     """What is kept of a report: figures, nothing personal."""
-    return {"at": report.at, "in_step": report.in_step, "counts": dict(report.counts)}
+    return {"at": report.at, "in_step": report.in_step, "counts": dict(report.counts), "asks": list(report.asks)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.columns import cannot_add
 from sinks.google_sheets.compare import WRONG, Kind, Print, Prints, differing
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import protected
+from sinks.google_sheets.errors import Failure, protected
 from sinks.google_sheets.look import Look, look
 from sinks.google_sheets.notes import RowNote, TabNote, read_tab_note, tab_name
 from sinks.google_sheets.plan import closed_in, closed_when_new, row_key, sheet_cells, zone_of
@@ -37,7 +37,9 @@ class Findings:
     counts: Counter[str] = field(default_factory=Counter)
     kinds: dict[tuple[str, str], Difference] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    asks: list[str] = field(default_factory=list)
     closed: dict[str, Closed] = field(default_factory=dict)
+    shut: dict[str, Failure] = field(default_factory=dict)
 
     def add(self, kind: Kind, tab: str, key: str, detail: str = "") -> None:
         self.counts[kind] += 1
@@ -59,7 +61,8 @@ class Findings:
     def report(self, at: int) -> Report:
         told = sorted(self.kinds.values(), key=lambda each: (each.kind not in WRONG, each.kind, each.key))
         counts = {str(kind): self.counts[kind] for kind in Kind if self.counts[kind] or kind is Kind.IN_STEP}
-        return Report(at, counts, [str(kind) for kind in WRONG], told[:TOLD], self.remarks)
+        asks = [f"{each.reason}: {each.fix}" for each in self.shut.values()]
+        return Report(at, counts, [str(kind) for kind in WRONG], told[:TOLD], self.remarks, [*asks, *self.asks])
 
 
 class Verification:
@@ -87,12 +90,12 @@ class Verification:
             return findings
         notes = await self._context.recall([tab_name(name) for name in titles])
         tabs = {name: read_tab_note(notes.get(tab_name(name))) for name in titles}
-        looks = await look(self._calls, self._config, titles, tabs)
+        looks = await look(self._calls, self._config, titles, tabs, findings.shut)
         findings.closed = {name: seen.view.closed for name, seen in looks.items()}
         prints = await self._prints(looks, tabs)
         lost: list[tuple[str, str, RowNote]] = []
         async for expected in self._expected():
-            lost += await self._compare(expected, looks, prints, findings)
+            lost += await self._compare(expected, looks, tabs, prints, findings)
         for name, key, note in lost:
             kind, detail = self._judge_lost(note, tabs[name], prints[name])
             findings.add(kind, name, key, detail)
@@ -136,6 +139,7 @@ class Verification:
         self,
         expected: Sequence[Expected],
         looks: Mapping[str, Look],
+        tabs: Mapping[str, TabNote],
         prints: Mapping[str, Prints],
         findings: Findings,
     ) -> list[tuple[str, str, RowNote]]:
@@ -145,21 +149,32 @@ class Verification:
         for each in expected:
             note, key = notes.get(each.interview.id), row_key(each.interview.id)
             name = self._tab(each.interview, note)
+            if name in findings.shut:
+                findings.add(Kind.NO_TAB, name, key, findings.shut[name].reason)
             if name not in looks:
                 continue
-            found = prints[name].by_key.get(key)
+            if note is not None and note.era != tabs[name].era:
+                note = replace(note, applied=None)  # written to the tab that was there before
             prints[name].matched.add(key)
-            if each.pending:
-                findings.add(*self._judge_pending(each, name, looks[name], found, note))
-            elif self._config.removes(each.interview, left=each.left):
-                findings.add(*self._judge_removed(name, key, looks[name], found))
-            elif found is not None:
-                findings.add(*self._judge_row(each.interview, name, looks[name], found, note))
-            elif note is None:
-                findings.add(*self._judge_missing(name, key, looks[name]))
-            else:
+            verdict = self._judge(each, name, looks[name], prints[name].by_key.get(key), note)
+            if verdict is not None:
+                findings.add(*verdict)
+            elif note is not None:
                 lost.append((name, key, note))
         return lost
+
+    def _judge(
+        self, each: Expected, name: str, seen: Look, found: Print | None, note: RowNote | None
+    ) -> Verdict | None:
+        """What an interview comes to; `None` when it had a row that is not found by its id."""
+        key = row_key(each.interview.id)
+        if each.pending:
+            return self._judge_pending(each, name, seen, found, note)
+        if self._config.removes(each.interview, left=each.left):
+            return self._judge_removed(name, key, seen, found)
+        if found is not None:
+            return self._judge_row(each.interview, name, seen, found, note)
+        return self._judge_missing(name, key, seen) if note is None else None
 
     def _judge_pending(
         self, each: Expected, name: str, seen: Look, found: Print | None, note: RowNote | None
@@ -208,7 +223,7 @@ class Verification:
         row = None if note.gone else prints.row_like(note)
         if row is not None:
             return Kind.BROKEN_KEY, f"row {row + 1}"
-        wanted_back = self._config.recreate or tab.refill
+        wanted_back = self._config.recreate or tab.is_wanted_back(note)
         return (Kind.MISSING if wanted_back else Kind.DELETED), ""
 
     def _judge_tab(self, name: str, seen: Look, prints: Prints, findings: Findings) -> None:
@@ -222,7 +237,9 @@ class Verification:
             for column in seen.layout.missing:
                 detail = f"{seen.view.title}, row {seen.view.header_row + 1}: the header is protected"
                 findings.add(Kind.PROTECTED, name, f"column {column.title}", detail)
-        findings.remarks += remarks_on(self._config, seen, self._calls.account.email)
+        findings.remarks += remarks_on(self._config, seen)
+        if any(each.kind is Kind.PROTECTED for (tab, _), each in findings.kinds.items() if tab == name):
+            findings.asks.append(f"{seen.view.title}: {protected(self._calls.account.email).fix}")
 
 
 Verdict: TypeAlias = tuple[Kind, str, str, str]
@@ -233,7 +250,7 @@ def _where(seen: Look, row: int, titles: Sequence[str]) -> str:
     return f"{seen.view.title}, row {row + 1}: {', '.join(titles)}"
 
 
-def remarks_on(config: GoogleSheetsConfig, seen: Look, email: str) -> list[str]:
+def remarks_on(config: GoogleSheetsConfig, seen: Look) -> list[str]:
     """What people should know about a tab's columns."""
     if not seen.view.exists:
         return []
@@ -247,5 +264,4 @@ def remarks_on(config: GoogleSheetsConfig, seen: Look, email: str) -> list[str]:
         ("columns that people deleted", [titles[name] for name in seen.layout.gone]),
         ("protected against us", seen.view.closed.names()),
     )
-    remarks = [f"{seen.view.title}: {what}: {', '.join(names)}" for what, names in lines if names]
-    return [*remarks, f"{seen.view.title}: {protected(email).fix}"] if seen.view.closed else remarks
+    return [f"{seen.view.title}: {what}: {', '.join(names)}" for what, names in lines if names]

@@ -115,7 +115,7 @@ def test_all_problems_of_a_config_file_are_told_at_once_and_nothing_is_made(name
         (["replay", "one"], "DELIVERY"),
         (["replay"], "say what to replay"),
         (["pause"], "SINK"),
-        (["resume", "chat", "--refill", "--accept"], "are opposites"),
+        (["resume", "chat", "--refill", "--accept"], "exclude each other"),
         (["statsu"], "statsu"),
     ],
 )

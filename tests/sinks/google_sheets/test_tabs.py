@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from connector.emulators import faults
 from connector.emulators.google import once
+from connector.sink import Delivered, RetryLater
 from connector.testing import interview_id
 from sinks.google_sheets.tabs import free_title, new_id, title_of
-from tests.sinks.google_sheets.conftest import TITLES, person_of, scored
+from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
 
 
 def applicant(number, job, name=None):
@@ -62,11 +63,138 @@ async def test_a_renamed_tab_is_followed_after_a_restart_too(jobs):
     assert len(jobs.google.titles(jobs.id)) == 4
 
 
-async def test_a_deleted_tab_stops_the_sink_and_is_not_made_again(jobs):
-    jobs.person.delete_tab("Job 1")
-    error = await jobs.broken(scored(JOBS[0], 4))
-    assert error.reason == 'the tab "Job 1" was deleted'
+ASKS = RetryLater("a tab was deleted", after=300.0, counts=False)
+
+
+def of_job(job):
+    return [each for each in JOBS if each.position_id == f"job-{job}"]
+
+
+async def answered(desk, word, *interviews):
+    """A person resumes the sink with this word."""
+    desk.context.notes["resume"] = {"word": word}
+    await desk.settle(*interviews)
+    await desk.look_after()
+
+
+async def without_job_1(desk):
+    desk.person.delete_tab("Job 1")
+    desk.context.clock.advance(60)
+    lost, others = of_job(1), [*of_job(0), *of_job(2)]
+    result = await desk.deliver(*[scored(each, 4) for each in [*lost, *others]])
+    assert result.outcomes == [ASKS] * len(lost) + [Delivered()] * len(others)
+    return lost
+
+
+async def test_a_deleted_tab_waits_for_a_person_while_the_others_are_written(jobs):
+    await without_job_1(jobs)
     assert "Job 1" not in jobs.google.titles(jobs.id)
+    assert {row["Score"] for job in (0, 2) for row in jobs.records(f"Job {job}").values()} == {4}
+
+
+async def test_a_deleted_tab_is_asked_about_in_the_report(jobs):
+    lost = await without_job_1(jobs)
+    report = await jobs.verify()
+    assert not report.in_step
+    assert {each.key for each in report.differences} == {each.id for each in lost}
+    [question] = report.asks
+    assert question.startswith('the tab "Job 1" was deleted: ')
+    assert "--accept" in question
+    assert "--refill" in question
+
+
+async def test_refill_writes_the_rows_of_a_deleted_tab_into_a_new_one(jobs):
+    lost = await without_job_1(jobs)
+    await answered(jobs, "refill", scored(lost[0], 4))
+    assert jobs.records("Job 1").keys() == {each.id for each in lost}
+    assert len(jobs.google.titles(jobs.id)) == 4
+    assert (await jobs.verify()).in_step
+
+
+async def test_a_row_that_is_deleted_after_a_refill_stays_deleted(jobs):
+    lost = await without_job_1(jobs)
+    await answered(jobs, "refill", *[scored(each, 4) for each in lost])
+    jobs.person.delete_rows("Job 1", 1)
+    jobs.context.clock.advance(60)
+    await jobs.show(*[scored(each, 5) for each in lost])
+    assert len(jobs.records("Job 1")) == len(lost) - 1
+
+
+async def test_accept_leaves_the_rows_of_a_deleted_tab_deleted_and_new_interviews_get_a_tab(jobs):
+    lost = await without_job_1(jobs)
+    await answered(jobs, "accept", *[scored(each, 4) for each in lost])
+    assert "Job 1" not in jobs.google.titles(jobs.id)
+    assert (await jobs.verify()).in_step
+    new = replace(lost[0], id=interview_id(99))
+    await jobs.show(new)
+    assert jobs.records("Job 1").keys() == {new.id}
+
+
+async def test_a_deleted_tab_that_comes_back_goes_on_by_itself(jobs):
+    book = jobs.google.book(jobs.id)
+    tab = next(tab for tab in book.tabs if tab.title == "Job 1")
+    tags = dict(book.tags)
+    lost = await without_job_1(jobs)
+    book = jobs.google.book(jobs.id)
+    book.tabs.append(tab)
+    book.tags = {**tags, **book.tags}
+    await jobs.settle(*[scored(each, 4) for each in lost])
+    await jobs.look_after()
+    assert {row["Score"] for row in jobs.records("Job 1").values()} == {4}
+    assert (await jobs.verify()).in_step
+
+
+async def test_a_tab_that_was_replaced_under_its_title_is_adopted_on_request(jobs):
+    rows = jobs.google.rows(jobs.id, "Job 1")
+    jobs.person.delete_tab("Job 1")
+    jobs.person.add_tab("Job 1")
+    jobs.person.write("Job 1", [[value if value is not None else "" for value in row] for row in rows[:-1]])
+    jobs.context.clock.advance(60)
+    lost = of_job(1)
+    waits = RetryLater("a tab was replaced", after=300.0, counts=False)
+    assert (await jobs.deliver(scored(lost[0], 4))).outcomes == [waits]
+    [question] = (await jobs.verify()).asks
+    assert question.startswith('the tab "Job 1" was replaced by another tab with the same title: ')
+    await answered(jobs, "adopt", scored(lost[0], 4))
+    assert jobs.records("Job 1").keys() == {each.id for each in lost}
+    assert jobs.records("Job 1")[lost[0].id]["Score"] == 4
+    assert (await jobs.verify()).in_step
+
+
+async def test_an_emptied_tab_waits_for_a_person_while_the_others_are_written(make_desk):
+    desk = make_desk(worksheet="{position}")
+    full = [applicant(number, 1) for number in range(1, 41)]
+    await desk.show(*full, applicant(41, 2))
+    desk.person.delete_rows("Job 1", 1, 20)
+    desk.context.clock.advance(60)
+    result = await desk.deliver(scored(full[30], 4), scored(applicant(41, 2), 4))
+    waits = RetryLater("many rows of a tab are gone", after=300.0, counts=False)
+    assert result.outcomes == [waits, Delivered()]
+    await answered(desk, "refill", scored(full[30], 4))
+    assert len(desk.records("Job 1")) == 40
+
+
+async def test_the_only_tab_that_was_replaced_says_how_to_adopt_it(desk):
+    await desk.show(person_of(1), person_of(2))
+    desk.person.delete_tab(TAB)
+    desk.person.add_tab(TAB)
+    desk.context.clock.advance(60)
+    error = await desk.broken(scored(person_of(1), 4))
+    assert error.reason == 'the tab "Interviews" was replaced by another tab with the same title'
+    assert "--adopt" in error.fix
+    await answered(desk, "adopt", scored(person_of(1), 4))
+    assert desk.records().keys() == {person_of(1).id, person_of(2).id}
+
+
+@pytest.mark.parametrize(("word", "rows"), [("accept", [3]), ("refill", [1, 2, 3])])
+async def test_the_word_of_a_person_decides_about_the_rows_of_the_only_tab(desk, word, rows):
+    await desk.show(person_of(1), person_of(2))
+    desk.person.delete_tab(TAB)
+    desk.context.clock.advance(60)
+    await desk.broken(scored(person_of(1), 4))
+    await answered(desk, word, scored(person_of(1), 4), person_of(3))
+    assert desk.records().keys() == {person_of(number).id for number in rows}
+    assert (await desk.verify()).in_step
 
 
 async def test_without_a_position_there_is_a_tab_for_the_others(make_desk):
