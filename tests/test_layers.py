@@ -13,8 +13,9 @@ LAYERS = (
     {"errors", "interview", "http", "sink", "role", "blocking", "text"},
     {"route", "event", "hireflix", "backoff"},
     {"store", "config", "registry", "secretsfile", "logs", "samples"},
-    {"web", "dispatch", "emulators"},
-    {"cli", "app"},
+    {"dispatch", "emulators"},
+    {"app", "operations", "web"},
+    {"cli", "healthcheck"},
 )
 """From the inside out. A part may import its own layer and those before it."""
 PUBLIC = {"connector.blocking", "connector.http", "connector.sink", "connector.text"}

@@ -1,15 +1,17 @@
-"""The configuration: one TOML file, overlaid by the secrets directory, `.env` and the environment."""
+"""The configuration: one TOML file, overridden by a secrets directory, `.env` and the environment."""
 
-from connector.config.generated import ensure_secret
 from connector.config.lint import position_warnings
-from connector.config.load import load
-from connector.config.model import (
+from connector.config.loading import ensure_secret, load
+from connector.config.settings import (
     Config,
     DashboardSettings,
     DeliverySettings,
     HireflixSettings,
     LogSettings,
+    RouteSettings,
+    Section,
     ServerSettings,
+    Settings,
     SinkEntry,
     StoreSettings,
 )
@@ -20,7 +22,10 @@ __all__ = [
     "DeliverySettings",
     "HireflixSettings",
     "LogSettings",
+    "RouteSettings",
+    "Section",
     "ServerSettings",
+    "Settings",
     "SinkEntry",
     "StoreSettings",
     "ensure_secret",

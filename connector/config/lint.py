@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from connector.config.model import Config, SinkEntry
+from connector.config.settings import Config, SinkEntry
 from connector.errors import Problem
 from connector.hireflix import EVENT_NAMES
 from connector.interview import Stage

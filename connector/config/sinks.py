@@ -1,80 +1,113 @@
-"""The second pass: each sink's own settings, checked by the type that it names."""
+"""The second pass: the settings of each sink, checked by its type, and what must hold between sinks and routes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from connector.config.fields import NoList, from_text, table_at, takes_list
-from connector.config.kinds import SINK_NAME, known_timezone
-from connector.config.layers import Keys, Layers, Tree, merged
-from connector.config.model import SinkEntry
-from connector.config.problems import as_problem, did_you_mean, parted, problems_of
+from connector.config.messages import did_you_mean, keys_of, problem_at, problems_of, split_hint
+from connector.config.raw import Keys, Raw, Tree, decoded, merged, nested, value_at
+from connector.config.settings import SINK_NAME, RouteSettings, Settings, SinkEntry, known_timezone
 from connector.errors import ConfigError, Problem
 from connector.registry import SinkClass, known_types, load_sink_class
+from connector.route import Route
 from connector.sink import SinkConfig
 
-NO_LIST = "must be a JSON list", 'such as ["a", "b"]'
 _OURS = ("type", "renamed_from")
+"""Settings of every sink that are not part of its own model."""
+_STRUCTURED = {
+    "dict_type",
+    "frozen_set_type",
+    "list_type",
+    "model_attributes_type",
+    "model_type",
+    "set_type",
+    "tuple_type",
+}
+"""Errors of pydantic for text where a list or a table is expected."""
+
+
+def read_sinks(raw: Raw, folder: Path, settings: Settings | None) -> tuple[dict[str, SinkEntry], list[Problem]]:
+    """All sinks in the order of the file, whether or not a route names them; and everything wrong with them.
+
+    `settings` are those of the first pass, `None` when it found problems. A sink with a problem is left out.
+    """
+    reader = _Reader(raw, folder, settings.timezone if settings else "UTC")
+    reader.check_names()
+    found = {name: reader.entry(name, table) for name, table in raw.tables("sinks").items()}
+    sinks = {name: entry for name, entry in found.items() if entry is not None}
+    wrong = [*_unknown_sinks(raw), *_otherwise_to_state(settings.routes if settings else (), sinks)]
+    return sinks, [*reader.problems, *(problem_at(raw, *problem) for problem in wrong)]
+
+
+def routed_sinks(routes: Sequence[RouteSettings], names: Iterable[str]) -> set[str]:
+    """The sinks that a route names; all of them when there is no route."""
+    return {name for route in routes for name in route.sinks} if routes else set(names)
+
+
+def as_route(settings: RouteSettings) -> Route:
+    return Route(
+        sinks=tuple(settings.sinks),
+        positions=tuple(settings.positions),
+        events=tuple(settings.events),
+        stages=tuple(settings.stages),
+        min_score=settings.min_score,
+        otherwise=settings.otherwise,
+    )
 
 
 @dataclass(slots=True)
-class SinkReader:
-    """Reads the sinks of one configuration; `timezone` is what they have unless they say otherwise."""
+class _Reader:
+    """Reads the sinks of one configuration; `timezone` is theirs unless they set another."""
 
-    layers: Layers
+    raw: Raw
     folder: Path
     timezone: str
     problems: list[Problem] = field(default_factory=list)
 
-    def read(self, names: Iterator[str] | list[str]) -> dict[str, SinkEntry]:
-        """The sinks of these names, in order, without those that have a problem."""
-        entries = {name: self._entry(name, self.layers.tree["sinks"][name]) for name in names}
-        return {name: entry for name, entry in entries.items() if entry is not None}
-
     def check_names(self) -> None:
-        """What can be said of every sink, whether a route reaches it or not."""
-        for name, table in self._tables().items():
+        """Checks what does not depend on the type: names, former names, and tables of defaults."""
+        for name, table in self.raw.tables("sinks").items():
             if not SINK_NAME.fullmatch(name):
-                self._add(("sinks", name), "no such name is possible", "use a-z, 0-9 and single _, first a letter")
+                self._add(("sinks", name), "is not a valid name", "use a-z, 0-9 and single _, starting with a letter")
             if not isinstance(table.get("type"), str):
-                self._no_type(name, table)
+                self._missing_type(name, table)
             self._check_renamed_from(name, table)
-        for kind in table_at(self.layers.tree, ("defaults",)) or {}:
+        for kind in self.raw.table("defaults"):
             if kind not in known_types():
-                self._add(("defaults", kind), "unknown type of sink", did_you_mean(kind, list(known_types())))
+                self._add(("defaults", kind), "no such type of sink", did_you_mean(kind, known_types()))
 
-    def _check_renamed_from(self, name: str, table: Tree) -> None:
-        old = table.get("renamed_from")
-        others = [other.get("renamed_from") for key, other in self._tables().items() if key != name]
-        keys = ("sinks", name, "renamed_from")
-        if old is None:
-            return
-        if not isinstance(old, str) or not SINK_NAME.fullmatch(old):
-            self._add(keys, "must be the old name of this sink")
-        elif old in self._tables():
-            self._add(keys, "there still is a sink of that name", "a sink takes over only what no other one has")
-        elif old in others:
-            self._add(keys, "another sink takes over the same name")
-
-    def _entry(self, name: str, table: Tree) -> SinkEntry | None:
+    def entry(self, name: str, table: Tree) -> SinkEntry | None:
+        """The sink of a name; `None` when it has a problem."""
         kind = table.get("type")
-        if not isinstance(kind, str):  # told by `check_names`
+        if not isinstance(kind, str):  # reported by `check_names`
             return None
         cls = self._class(name, kind)
         config = self._config(name, kind, cls) if cls else None
         return SinkEntry(name, kind, cls, config, table.get("renamed_from")) if cls and config else None
 
-    def _no_type(self, name: str, table: Tree) -> None:
-        """A misspelt variable makes a table without a type: say that, not what would have to be added to it."""
+    def _check_renamed_from(self, name: str, table: Tree) -> None:
+        old = table.get("renamed_from")
+        sinks = self.raw.tables("sinks")
+        keys = ("sinks", name, "renamed_from")
+        if old is None:
+            return
+        if not isinstance(old, str) or not SINK_NAME.fullmatch(old):
+            self._add(keys, "must be the old name of this sink")
+        elif old in sinks:
+            self._add(keys, "a sink of that name still exists", "remove that sink, or this setting")
+        elif old in [other.get("renamed_from") for key, other in sinks.items() if key != name]:
+            self._add(keys, "another sink has the same old name")
+
+    def _missing_type(self, name: str, table: Tree) -> None:
+        """A misspelt variable creates a table without a type: the name is wrong then, and the type is not missing."""
         if "type" in table:
             self._add(("sinks", name, "type"), "must be text")
-        elif self.layers.origin(("sinks", name)):
-            named = [other for other, table in self._tables().items() if "type" in table]
+        elif self.raw.origin(("sinks", name)):
+            named = [other for other, table in self.raw.tables("sinks").items() if "type" in table]
             self._add(("sinks", name), "no sink of that name", did_you_mean(name, named))
         else:
             self._add(("sinks", name, "type"), "is missing", f"one of {', '.join(known_types())}")
@@ -88,66 +121,78 @@ class SinkReader:
             return None
 
     def _config(self, name: str, kind: str, cls: SinkClass) -> SinkConfig | None:
-        own = self._decoded(("sinks", name), cls.Config)
-        shared = self._decoded(("defaults", kind), cls.Config)
+        own = {key: value for key, value in self.raw.table("sinks", name).items() if key not in _OURS}
+        shared = self.raw.table("defaults", kind)
         table = merged({"timezone": self.timezone}, merged(shared, own))
+
+        def problem(keys: Keys, message: str, hint: str) -> Problem:
+            return problem_at(self.raw, self._above(name, kind, keys) + keys, message, hint)
+
         try:
+            table = self._decoded(name, kind, cls.Config, table)
             config = cls.Config.model_validate(table, context={"folder": self.folder})
             known_timezone(config.timezone)
         except ValidationError as error:
-            for keys, message, hint in problems_of(error, cls.Config, table, foreign=True):
-                place: Keys = ("defaults", kind) if _has(shared, keys) and not _has(own, keys) else ("sinks", name)
-                self._add(place + keys, message, hint)
+            self.problems += problems_of(error, cls.Config, table, problem, foreign=True)
         except ValueError as error:
-            self._add(("sinks", name, "timezone"), *parted(str(error)))
-        except Exception as error:  # noqa: BLE001 - a validator of somebody else's may fail in any way
+            self._add(("sinks", name, "timezone"), *split_hint(str(error)))
+        except Exception as error:  # noqa: BLE001 - a validator of another package may raise anything
             self._add(("sinks", name), f"cannot be checked: {kind} fails with {type(error).__name__}")
         else:
             return config
         return None
 
-    def _decoded(self, keys: Keys, model: type[BaseModel]) -> Tree:
-        table = table_at(self.layers.tree, keys) or {}
-        own = {key: value for key, value in table.items() if keys[0] == "defaults" or key not in _OURS}
-        decoded, wrong = decode(own, keys, model, self.layers.origins)
-        for place in wrong:
-            self._add(place, *NO_LIST)
-        return decoded
+    def _decoded(self, name: str, kind: str, model: type[SinkConfig], table: Tree) -> Tree:
+        """The table with the text of variables decoded where the model expects more than text.
 
-    def _tables(self) -> dict[str, Tree]:
-        return tables(self.layers.tree)
+        Which places these are is known from the errors of a first try.
+        """
+        if not any(keys[:2] in {("sinks", name), ("defaults", kind)} for keys in self.raw.origins):
+            return table
+        try:
+            model.model_validate(table, context={"folder": self.folder})
+        except ValidationError as error:
+            places = {keys_of(details, table) for details in error.errors() if details["type"] in _STRUCTURED}
+            for keys in places:
+                if keys and self._above(name, kind, keys) + keys in self.raw.origins:
+                    table = merged(table, nested(keys, decoded(value_at(table, keys))))
+        return table
+
+    def _above(self, name: str, kind: str, keys: Keys) -> Keys:
+        """The table that sets the value at these keys: that of the sink, or the defaults of its type."""
+        in_defaults = _has(self.raw.table("defaults", kind), keys) and not _has(self.raw.table("sinks", name), keys)
+        return ("defaults", kind) if in_defaults else ("sinks", name)
 
     def _add(self, keys: Keys, message: str, hint: str = "") -> None:
-        self.problems.append(as_problem(self.layers, keys, message, hint))
+        self.problems.append(problem_at(self.raw, keys, message, hint))
 
 
-def tables(tree: Mapping[str, Any]) -> dict[str, Tree]:
-    """The tables of all sinks, as far as they are tables."""
-    sinks = tree.get("sinks")
-    return {name: table for name, table in sinks.items() if isinstance(table, dict)} if isinstance(sinks, dict) else {}
+def _unknown_sinks(raw: Raw) -> Iterator[tuple[Keys, str, str]]:
+    """Keys, message and hint for each sink that a route names and that is not configured."""
+    names = list(raw.tables("sinks"))
+    routes = raw.tree.get("routes")
+    for index, route in enumerate(routes if isinstance(routes, list) else ()):
+        listed = route.get("sinks") if isinstance(route, dict) else None
+        for place, name in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(name, str) and name not in names:
+                hint = did_you_mean(name, names) or f"configured sinks: {', '.join(names) or 'none'}"
+                yield ("routes", index, "sinks", place), "no sink of that name", hint
 
 
-def decode(table: Tree, above: Keys, model: type[BaseModel], origins: Mapping[Keys, str]) -> tuple[Tree, list[Keys]]:
-    """The table with the text of variables decoded where the model wants a list, and the keys where that failed.
-
-    `above` are the keys to the table in the whole tree.
-    """
-    decoded, wrong = dict(table), []
-    for keys in [keys for keys in origins if len(keys) > len(above) and keys[: len(above)] == above]:
-        inner = keys[len(above) :]
-        holder = table_at(decoded, inner[:-1])
-        if holder is None or inner[-1] not in holder or not takes_list(model, inner):
-            continue
-        try:
-            decoded = merged(decoded, _nested(inner, from_text(holder[inner[-1]])))
-        except NoList:
-            wrong.append(keys)
-    return decoded, wrong
+def _otherwise_to_state(
+    routes: Sequence[RouteSettings], sinks: Mapping[str, SinkEntry]
+) -> Iterator[tuple[Keys, str, str]]:
+    """Keys, message and hint for each route that would show a sheet only what no chat received."""
+    for index, route in enumerate(routes):
+        states = [name for name in route.sinks if name in sinks and sinks[name].cls.state]
+        if route.otherwise and states:
+            message = f"cannot lead to {', '.join(states)}, which shows the state of interviews"
+            yield ("routes", index, "otherwise"), message, "give the sheet a route of its own"
 
 
 def _has(tree: Tree, keys: Keys) -> bool:
-    """Whether a table says something at these keys, or at a list among them."""
-    node: Any = tree
+    """Whether a table sets something at these keys, or at a list among them."""
+    node: object = tree
     for key in keys:
         if not isinstance(node, dict):
             return isinstance(node, list)
@@ -155,10 +200,3 @@ def _has(tree: Tree, keys: Keys) -> bool:
             return False
         node = node[key]
     return bool(keys)
-
-
-def _nested(keys: Keys, value: object) -> Tree:
-    for key in reversed(keys):
-        value = {key: value}
-    assert isinstance(value, dict)
-    return value

@@ -7,8 +7,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.config import Config, load
-from connector.config.model import RouteSettings, Section, Settings
+from connector.config import Config, RouteSettings, Section, Settings, load
 from connector.errors import ConfigError
 
 HIDDEN = "hunter22"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.config import load
-from connector.config.model import RouteSettings, Section, Settings
+from connector.config import RouteSettings, Section, Settings, load
 from connector.hireflix import EVENT_NAMES
 from connector.registry import built_in_types, load_sink_class
 from connector.sink import SinkConfig, Stage

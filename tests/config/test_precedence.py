@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.config import load
-from connector.config.layers import merged
+from connector.config.raw import merged
 from connector.errors import ConfigError
 
 from .conftest import SECRET
@@ -109,6 +109,29 @@ def test_a_list_in_a_variable_is_json(birds):
     assert config.sinks["post"].config.birds == birds
 
 
+def test_a_table_of_a_sink_in_a_variable_is_json(folder):
+    config = folder.load(
+        '[sinks.post]\ntype = "pigeon"', CONNECTOR_SINKS__POST__LOFT='{"floors": [1], "keeper": "Ada"}'
+    )
+    assert config.sinks["post"].config.loft.model_dump() == {"floors": [1], "keeper": "Ada"}
+
+
+def test_a_table_of_settings_in_a_variable_is_json(folder):
+    """What it does not set comes from the file."""
+    config = folder.load("[server]\nport = 81\nhost = '::1'", CONNECTOR_SERVER='{"port": 82}')
+    assert (config.server.port, config.server.host) == (82, "::1")
+
+
+def test_a_number_deep_in_a_sink_stays_text_where_text_is_wanted(folder):
+    config = folder.load('[sinks.post]\ntype = "pigeon"', CONNECTOR_SINKS__POST__LOFT__KEEPER="007")
+    assert config.sinks["post"].config.loft.keeper == "007"
+
+
+def test_a_list_for_the_defaults_of_a_type_is_json_too(folder):
+    config = folder.load('[sinks.post]\ntype = "pigeon"', CONNECTOR_DEFAULTS__PIGEON__BIRDS='["Berta"]')
+    assert config.sinks["post"].config.birds == ["Berta"]
+
+
 def test_a_list_deep_in_a_sink_is_json_too(folder):
     config = folder.load('[sinks.post]\ntype = "pigeon"', CONNECTOR_SINKS__POST__LOFT__FLOORS="[1, 2]")
     assert config.sinks["post"].config.loft.floors == [1, 2]
@@ -147,17 +170,26 @@ def test_foreign_variables_in_dotenv_are_ignored(folder):
     assert folder.load("").server.port == 81
 
 
-def test_nothing_in_dotenv_is_expanded(folder):
-    """A secret may hold a dollar sign."""
-    folder.write(".env", 'CONNECTOR_HIREFLIX__API_KEY="a${HOME}$b"\n')
-    assert folder.load("").hireflix.api_key.get_secret_value() == "a${HOME}$b"
+def test_a_dollar_sign_in_dotenv_is_kept(folder):
+    """A secret may hold one."""
+    folder.write(".env", 'CONNECTOR_HIREFLIX__API_KEY="a$HOME$b"\n')
+    assert folder.load("").hireflix.api_key.get_secret_value() == "a$HOME$b"
 
 
-def test_a_broken_line_in_dotenv_is_told_without_the_line(folder):
+def test_a_value_in_dotenv_that_would_be_changed_is_refused(folder):
+    """The library replaces ${NAME}; a secret that holds it would silently become another one."""
+    folder.write(".env", 'OTHER="${HOME}"\nCONNECTOR_HIREFLIX__API_KEY="hunter22${HOME}"\n')
+    with pytest.raises(ConfigError) as caught:
+        folder.load("")
+    hint = "set this variable in the environment or in the secrets directory"
+    assert str(caught.value) == f".env, line 2: must not contain ${{, which would be replaced ({hint})"
+
+
+def test_a_broken_line_in_dotenv_is_reported_without_its_text(folder):
     folder.write(".env", "A=1\nCONNECTOR_HIREFLIX__API_KEY='hunter22\n")
     with pytest.raises(ConfigError) as caught:
         folder.load("")
-    assert str(caught.value) == ".env, line 2: is no NAME=value (put values with spaces or # in quotes)"
+    assert str(caught.value) == ".env, line 2: is not NAME=value (put values with spaces or # in quotes)"
 
 
 def test_dotenv_cannot_name_the_config_file(folder):
@@ -199,5 +231,5 @@ def test_a_problem_names_the_layer_it_comes_from(folder):
         folder.load("", CONNECTOR_SECRETS_DIR="secrets")
     assert [problem.hint for problem in caught.value.problems] == [
         "set by CONNECTOR_SERVER__PORT in .env",
-        "set by connector_logs__level in the secrets directory",
+        "set by CONNECTOR_LOGS__LEVEL in the secrets directory",
     ]

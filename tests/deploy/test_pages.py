@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from connector.config.fields import fields_at
-from connector.config.model import Settings
+from connector.config import Settings
+from connector.config.messages import fields_at
 from connector.web.metrics import Metrics
 from tests.deploy.readers import PAGE, ROOT, SECRETS, blocks, commands, compose, configured, require_command, typed
 

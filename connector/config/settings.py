@@ -1,24 +1,95 @@
-"""What a configuration is once it has been read: frozen, typed, with absolute paths and hidden secrets."""
+"""What a configuration holds: the settings with their types, defaults and checks, and the result of loading."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from connector.config.kinds import EventName, Secret, StoreUrl, Timezone, TrustedHost, UrlPath
 from connector.errors import Problem
+from connector.hireflix import EVENT_NAMES
 from connector.http import SafeUrl
 from connector.registry import SinkClass
 from connector.route import Route, Routes
 from connector.sink import SinkConfig, Stage
 
+PREFIX = "CONNECTOR_"
+DELIMITER = "__"
+"""Separates the names of tables in a variable: port of [server] is CONNECTOR_SERVER__PORT."""
+
+SINK_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+"""No double and no trailing underscore, which would be read as the delimiter of a variable."""
+_RESERVED_PATHS = ("/health", "/metrics", "/api", "/schema")
+"""Paths that the connector serves itself."""
+_SQLITE = "sqlite:///"
+
+
+def known_timezone(name: str) -> str:
+    """Returns the IANA name itself. Raises `ValueError` when it does not exist."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # OSError: a folder of zones, such as America
+        folded = {zone.casefold(): zone for zone in available_timezones()}
+        close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.8)
+        hint = f"; did you mean {folded[close[0]]}?" if close else ""
+        raise ValueError(f"must be an IANA time zone such as Europe/Madrid{hint}") from None
+    return name
+
+
+def _secret(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().strip()
+    if not text:
+        raise ValueError("must not be empty")
+    return SecretStr(text)
+
+
+def _url_path(path: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+        raise ValueError("must be a path such as /webhooks/hireflix, without a / at its end")
+    if any(path == taken or path.startswith(f"{taken}/") for taken in _RESERVED_PATHS):
+        raise ValueError(f"must not begin with a path of the connector: {', '.join(_RESERVED_PATHS)}")
+    return path
+
+
+def _trusted_host(host: str) -> str:
+    if not re.fullmatch(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?", host):
+        raise ValueError("must be a host name such as hooks.example.org or *.example.org, without https:// and path")
+    return host
+
+
+def _store_url(secret: SecretStr) -> SecretStr:
+    url = secret.get_secret_value()
+    file = url.removeprefix(_SQLITE)
+    is_file = url.startswith(_SQLITE) and file and file != ":memory:" and "?" not in file
+    if not is_file and not url.startswith("postgresql://"):
+        raise ValueError("must be sqlite:///path/of/a/file or postgresql://user:password@host/name")
+    return secret
+
+
+def _event_name(name: str) -> str:
+    close = get_close_matches(name, EVENT_NAMES, n=1, cutoff=0.8)
+    if name not in EVENT_NAMES and close:
+        raise ValueError(f"no such event; did you mean {close[0]}?")
+    return name
+
+
+Timezone = Annotated[str, AfterValidator(known_timezone)]
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+UrlPath = Annotated[str, AfterValidator(_url_path)]
+StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
+TrustedHost = Annotated[str, AfterValidator(_trusted_host)]
+EventName = Annotated[str, AfterValidator(_event_name)]
+
 
 class Section(BaseModel):
-    """One table of the file. Unknown keys are refused, and defaults are checked like what people write."""
+    """One table of the file. Unknown keys are refused, and defaults are checked like configured values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
 
@@ -42,9 +113,15 @@ class StoreSettings(Section):
 
     @property
     def file(self) -> Path | None:
-        """The absolute path of the SQLite file; `None` for PostgreSQL."""
+        """The path of the SQLite file; `None` for PostgreSQL."""
         url = self.url.get_secret_value()
-        return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+        return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+
+    def below(self, folder: Path) -> StoreSettings:
+        """The same settings with an absolute path; a relative one counts from `folder`."""
+        if self.file is None:
+            return self
+        return self.model_copy(update={"url": SecretStr(f"{_SQLITE}{folder / self.file}")})
 
 
 class HireflixSettings(Section):
@@ -90,8 +167,19 @@ class RouteSettings(Section):
     otherwise: bool = Field(default=False, description="Only what no other route to a message sink took.")
 
 
-class Settings(Section):
-    """The whole file, as far as it does not depend on the types of sinks."""
+class Settings(BaseSettings):
+    """All settings, as far as they do not depend on the types of sinks. `connector.config.loading` adds the sources."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        env_ignore_empty=True,
+        env_file_encoding="utf-8-sig",
+        dotenv_filtering="only_existing",
+    )
 
     timezone: Timezone = Field(default="UTC", description="IANA time zone of dates in the workbook and on the console.")
     server: ServerSettings = ServerSettings()
@@ -103,6 +191,11 @@ class Settings(Section):
     defaults: dict[str, dict[str, Any]] = {}
     sinks: dict[str, dict[str, Any]] = {}
     routes: list[RouteSettings] = []
+
+    @classmethod
+    def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what the caller passes: `Settings()` holds the defaults."""
+        return (sources["init_settings"],)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +211,11 @@ class SinkEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that is configured. `sinks` are those that run, in the order of the file; `unrouted` the others, which
-    no route names.
+    """The loaded configuration. `sinks` are those that run, in the order of the file; `unrouted` the others, which no
+    route names.
 
-    `path` is the config file; without one `embedded` is true and the embedded default runs. `folder` is what relative
-    paths count from. `warnings` tell what is legal but odd.
+    `path` is the config file; without one `embedded` is true and the embedded default is used. Relative paths count
+    from `folder`. `warnings` are about settings that are valid but probably a mistake.
     """
 
     timezone: str
@@ -145,9 +238,9 @@ class Config:
 
     @property
     def data_folder(self) -> Path:
-        """Where generated secrets lie, and the store and the workbook of the embedded default."""
+        """The folder of generated secrets, and of the store and the workbook of the embedded default."""
         return self.folder / "data"
 
     def routing(self) -> Routes:
-        """The routes, ready to be asked."""
+        """The routes with what they need to know about the sinks."""
         return Routes(self.routes, {name: entry.cls.state for name, entry in self.sinks.items()})

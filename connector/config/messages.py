@@ -1,0 +1,227 @@
+"""Turns errors of pydantic and of parsers into problems: a place, what is expected, a hint, and never the value."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from connector.config.raw import Keys, Raw
+from connector.errors import Problem
+
+_EXPECTED = {
+    "bool": "true or false",
+    "dict": "a table",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "model": "a table",
+    "path": "text",
+    "set": "a list",
+    "string": "text",
+    "tuple": "a list",
+}
+_WRONG_TYPE = re.compile(rf"({'|'.join(_EXPECTED)})(_type|_parsing|_from_float|_attributes_type|_sub_type)")
+_SHORTEST_HIDDEN = 3
+"""Characters; shorter values occur in ordinary words and are not removed from messages."""
+_VARIABLES = ("CONNECTOR_CONFIG", "CONNECTOR_SECRETS_DIR")
+"""Variables that are not settings."""
+
+
+def problems_of(
+    error: ValidationError,
+    model: type[BaseModel],
+    tree: Mapping[str, Any],
+    problem: Callable[[Keys, str, str], Problem],
+    *,
+    foreign: bool = False,
+) -> Iterator[Problem]:
+    """The problems in a tree that a model refused. `problem` makes one from the keys in that tree, a text and a hint.
+
+    Validators of the connector never repeat a value. Those of a `foreign` model may, so it is removed.
+    """
+    for details in error.errors(include_url=False):
+        keys = keys_of(details, tree)
+        message, hint = _explain(details, fields_at(model, keys[:-1]))
+        yield problem(keys, _without(details["input"], message) if foreign else message, hint)
+
+
+def problem_at(raw: Raw, keys: Keys, message: str, hint: str = "") -> Problem:
+    """A problem with the value at these keys; the hint names the variable that set it."""
+    origin = raw.origin(keys)
+    if origin and message.startswith("must be a list, not text"):
+        message, hint = "must be a JSON list", 'such as ["a", "b"]'
+    hints = [hint, f"set by {origin}" if origin else ""]
+    return Problem(place_of(keys), message, "; ".join(part for part in hints if part))
+
+
+def unknown_setting(raw: Raw, keys: Keys, message: str, hint: str, known: Collection[str]) -> Problem:
+    """As `problem_at`, for the settings themselves: a variable may be misspelt as a whole."""
+    if len(keys) == 1 and raw.origin(keys):
+        hint = _two_underscores(str(keys[0]), known) or hint or _not_a_setting(str(keys[0]))
+    return problem_at(raw, keys, message, hint)
+
+
+def place_of(keys: Keys) -> str:
+    """`("routes", 2, "events")` as in the file: `routes[2].events`."""
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+    return text.removeprefix(".")
+
+
+def keys_of(details: ErrorDetails, tree: Mapping[str, Any]) -> Keys:
+    """The location of an error without the tags that pydantic adds for the members of a union."""
+    keys: list[str | int] = []
+    node: Any = tree
+    for index, key in enumerate(details["loc"]):
+        if isinstance(node, dict) and (key in node or index == len(details["loc"]) - 1):
+            keys.append(key)
+            node = node.get(str(key))
+        elif isinstance(node, list) and isinstance(key, int):
+            keys.append(key)
+            node = node[key] if key < len(node) else None
+    return tuple(keys)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint with the nearest known word, `""` when none is near."""
+    close = get_close_matches(word.lower(), list(known), n=1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def split_hint(text: str) -> tuple[str, str]:
+    """The text of a `ValueError` as message and hint, which a semicolon separates."""
+    message, _, hint = text.partition("; ")
+    return message, hint
+
+
+def toml_problem(path: Path, error: Exception) -> Problem:
+    """Why a TOML file cannot be read, with the line."""
+    if isinstance(error, UnicodeDecodeError):
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return Problem(f"{path.name}, line {line}", "is not UTF-8 text", "save the file as UTF-8")
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        return Problem(path.name, f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}")
+    found = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+    line = int(found[1]) if found else path.read_bytes().count(b"\n") + 1
+    message = re.sub(r" \(at .*\)$", "", str(error))
+    message = re.sub(r"\('.*',?\)", _as_header, message)
+    unquoted = "Invalid value" in message or "Illegal character '\\n'" in message
+    hint = 'text needs double quotes: name = "value"' if unquoted else ""
+    return Problem(f"{path.name}, line {line}", f"is not valid TOML: {message[:1].lower()}{message[1:]}", hint)
+
+
+def dotenv_problems(path: Path, unread: Iterable[int]) -> Iterator[Problem]:
+    """The lines of an `.env` file that cannot be used: those that were not read, and those that would be changed.
+
+    The library replaces `${NAME}` in a value (python-dotenv, Variable expansion), which would change a secret.
+    """
+    for line in unread:
+        yield Problem(f"{path.name}, line {line}", "is not NAME=value", "put values with spaces or # in quotes")
+    for line, text in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if re.match(r"\s*(export\s+)?CONNECTOR_\w+\s*=.*\$\{", text, re.IGNORECASE):
+            hint = "set this variable in the environment or in the secrets directory"
+            yield Problem(f"{path.name}, line {line}", "must not contain ${, which would be replaced", hint)
+
+
+def _explain(details: ErrorDetails, fields: list[str]) -> tuple[str, str]:
+    """Message and hint for one error."""
+    kind, value = details["type"], details["input"]
+    if kind == "missing":
+        return "is missing", ""
+    if kind == "extra_forbidden":
+        return "no such setting", did_you_mean(str(details["loc"][-1]), fields)
+    if kind in {"enum", "literal_error"}:
+        words = re.findall(r"'([^']*)'", details["msg"])
+        return f"must be one of {', '.join(words)}", did_you_mean(str(value), words)
+    wrong = _WRONG_TYPE.fullmatch(kind)
+    if wrong is None:
+        return split_hint(_reworded(details))
+    expected, found = _EXPECTED[wrong[1]], _type_of(value)
+    hint = "a list of tables begins with two brackets: [[…]]" if (expected, found) == ("a list", "a table") else ""
+    return f"must be {expected}" + (f", not {found}" if kind != "int_from_float" else ""), hint
+
+
+def _reworded(details: ErrorDetails) -> str:
+    if details["type"] in {"value_error", "assertion_error"}:
+        return str(details["ctx"]["error"])
+    if details["type"] == "too_short":
+        return "must not be empty"
+    text = re.sub(r"^(Input|Value|[A-Z][a-z]+) should ", "must ", details["msg"])
+    return text[:1].lower() + text[1:]
+
+
+def _type_of(value: object) -> str:
+    """The type of a value in the terms of TOML."""
+    if isinstance(value, bool):
+        return "true or false"
+    types = {int: "a number", float: "a number", str: "text", list: "a list", dict: "a table", NoneType: "nothing"}
+    return types.get(type(value), "a date")
+
+
+def _two_underscores(word: str, tables: Collection[str]) -> str:
+    """A hint for `CONNECTOR_SERVER_PORT`, which is one name where a table and a setting were meant."""
+    table = word.partition("_")[0]
+    if table == word or table not in tables:
+        return ""
+    return f"a setting of {table}? use two underscores between table and setting: CONNECTOR_{table.upper()}__…"
+
+
+def _not_a_setting(word: str) -> str:
+    """A hint for `CONNECTOR_CONFG`, which was not meant as a setting."""
+    names = {name.removeprefix("CONNECTOR_").lower(): name for name in _VARIABLES}
+    close = get_close_matches(word, names, n=1)
+    return f"did you mean {names[close[0]]}?" if close else ""
+
+
+def _as_header(keys: re.Match[str]) -> str:
+    """`('server',)`, as the parser names a table, as in the file."""
+    names = re.findall("'([^']*)'", keys[0])
+    return f"[{'.'.join(names)}]"
+
+
+def _without(value: object, message: str) -> str:
+    """The message without the value."""
+    for text in _texts(value):
+        if len(text) >= _SHORTEST_HIDDEN:
+            message = message.replace(text, "…")
+    return message
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+    else:
+        yield str(value)
+
+
+def fields_at(model: type[BaseModel], keys: Keys) -> list[str]:
+    """Names of the settings that the table at these keys may have; none when it is not a table of ours."""
+    return [name for inner in _models_at(model, keys) for name in inner.model_fields]
+
+
+def _models_at(kind: Any, keys: Keys) -> Iterator[type[BaseModel]]:
+    """The models that the value at these keys may have, with unions and annotations unwrapped."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        yield from _models_at(get_args(kind)[0], keys)
+    elif origin in {Union, UnionType}:
+        for member in get_args(kind):
+            yield from _models_at(member, keys)
+    elif isinstance(kind, type) and issubclass(kind, BaseModel):
+        if not keys:
+            yield kind
+        elif found := kind.model_fields.get(str(keys[0])):
+            yield from _models_at(found.annotation, keys[1:])
+    elif keys and get_args(kind):
+        yield from _models_at(get_args(kind)[-1], keys[1:])
