@@ -67,6 +67,10 @@ class LateStore:
     def load(self) -> Load:
         return Load() if self._store is None else self._store.load
 
+    @property
+    def log_bytes(self) -> int:
+        return 0 if self._store is None else self._store.log_bytes
+
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
         return self._opened.offer(reading, body)
 

@@ -62,6 +62,11 @@ class Store(Protocol):
         """How busy the intake of this process is."""
         ...
 
+    @property
+    def log_bytes(self) -> int:
+        """The size of the write-ahead log that this process looks after, 0 where the database server does."""
+        ...
+
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
         """Takes an event; the future is done after its commit. Raises `StoreUnavailable`, at once or there."""
         ...

@@ -49,6 +49,7 @@ class Health:
     async def measure(self, metrics: Metrics) -> bytes:
         """The metrics with the queues as of now; without the store the queues are those last seen."""
         now = self._clock.now()
+        metrics.store_log(self._store.log_bytes)
         try:
             states = await self._store.look(lambda connection: sinks(connection, now, self._configured))
         except StoreUnavailable:

@@ -57,6 +57,7 @@ class Metrics:
         self._dead = self._gauge("deliveries_dead", "Dead letters, by sink.", "sink")
         self._paused = self._gauge("sink_paused", "1 while the sink is paused.", "sink")
         self._store = Gauge("connector_store_readable", "1 while the store can be read.", registry=self.registry)
+        self._log = Gauge("connector_store_log_bytes", "Size of the write-ahead log of SQLite.", registry=self.registry)
         self._verified = self._gauge("sink_verified_timestamp_seconds", "When a sheet was last compared.", "sink")
         self._in_step = self._gauge("sink_in_step", "1 if the last comparison found nothing wrong.", "sink")
         self._reasons: set[str] = set()
@@ -66,6 +67,10 @@ class Metrics:
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"connector_{name}", text, labels, registry=self.registry)
+
+    def store_log(self, size: int) -> None:
+        """The size of the log of a SQLite store, in bytes."""
+        self._log.set(size)
 
     def group(self, plan: GroupPlan) -> None:
         """A group of events was committed."""

@@ -5,16 +5,21 @@ from __future__ import annotations
 import resource
 import shutil
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import pytest
 from structlog.testing import capture_logs
 
 from connector.store.sqlite import database
-from connector.store.sqlite.checkpoint import PAGE, Checkpointer
+from connector.store.sqlite.checkpoint import PAGE_BYTES, Checkpointer, Gate
 from tests.store.kit import rows
 
 EVERY, LONG = 50, 100
+LIMIT = 3 * LONG
+"""In pages, like the others."""
+GROWS, TRUNCATED = "store log grows: another program reads the store", "store log truncated"
 
 
 @pytest.fixture
@@ -25,8 +30,8 @@ def writer(path):
 
 
 @contextmanager
-def checkpointing(path, writer):
-    checkpointer = Checkpointer(path, writer, every=EVERY, long=LONG)
+def checkpointing(path, writer, gate=None):
+    checkpointer = Checkpointer(path, writer, gate or Gate(), every=EVERY, long=LONG, limit=LIMIT * PAGE_BYTES)
     try:
         yield checkpointer
     finally:
@@ -38,14 +43,14 @@ def log_of(path):
 
 
 def pages_of(path):
-    return log_of(path).stat().st_size / PAGE
+    return log_of(path).stat().st_size / PAGE_BYTES
 
 
 def commit(checkpointer, writer, pages=1, told=0):
     """Writes so many pages and more, tells of so many bytes, and waits until nothing is being copied."""
     with writer:
         writer.execute("BEGIN")
-        writer.executemany("INSERT INTO written VALUES (zeroblob(?))", [(PAGE,)] * pages)
+        writer.executemany("INSERT INTO written VALUES (zeroblob(?))", [(PAGE_BYTES,)] * pages)
     checkpointer.committed(writer, told)
     if checkpointer.under_way is not None:
         checkpointer.under_way.result()
@@ -70,7 +75,7 @@ def test_without_anybody_who_copies_it_grows(path, writer):
     """Which shows that the writer does not copy by itself, and that the fact above is one."""
     with checkpointing(path, writer):
         for _ in range(2_000):
-            writer.execute("INSERT INTO written VALUES (zeroblob(?))", (PAGE,))
+            writer.execute("INSERT INTO written VALUES (zeroblob(?))", (PAGE_BYTES,))
         assert pages_of(path) > 2_000
 
 
@@ -87,7 +92,7 @@ def test_nothing_is_copied_before_its_time(path, writer):
 def test_large_bodies_count_by_their_size(path, writer):
     """One row may be many pages of the log."""
     with checkpointing(path, writer) as checkpointer:
-        commit(checkpointer, writer, told=(EVERY - 2) * PAGE)
+        commit(checkpointer, writer, told=(EVERY - 2) * PAGE_BYTES)
         assert checkpointer.under_way is None
         commit(checkpointer, writer)
         assert checkpointer.under_way is not None
@@ -101,22 +106,53 @@ def test_what_is_copied_is_in_the_file(path, writer, tmp_path):
         assert copied(path, tmp_path) == EVERY
 
 
-def test_a_reader_that_stays_stops_the_log_only_while_it_stays(path, writer, tmp_path):
-    """Nothing newer than what it looks at is copied over it; once it is gone, all is."""
+def test_a_foreign_reader_makes_the_log_grow_only_while_it_reads(path, writer, tmp_path):
+    """Nothing newer than what it reads is copied over it; once it is gone, all is, and the log is truncated."""
     with checkpointing(path, writer) as checkpointer, closing(database.connect(path, read_only=True)) as reader:
         commit(checkpointer, writer)
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM written").fetchone() == (1,)
-        for _ in range(5 * LONG):
-            commit(checkpointer, writer)
+        with capture_logs() as told:
+            for _ in range(5 * LONG):
+                commit(checkpointer, writer)
         assert pages_of(path) > 5 * LONG
+        assert checkpointer.log_bytes == log_of(path).stat().st_size
+        assert [line["event"] for line in told] == [GROWS]
         assert reader.execute("SELECT count(*) FROM written").fetchone() == (1,)
         reader.execute("ROLLBACK")
-        reached = pages_of(path)
-        for _ in range(5 * LONG):
-            commit(checkpointer, writer)
-        assert pages_of(path) <= reached + 2 * LONG
+        with capture_logs() as told:
+            for _ in range(2 * EVERY):
+                commit(checkpointer, writer)
+        assert [line["event"] for line in told] == [TRUNCATED]
+        assert pages_of(path) < LIMIT
         assert copied(path, tmp_path) > 5 * LONG
+
+
+def test_our_own_reads_never_make_the_log_grow(path, writer):
+    """Also when one always begins before another ends: those that come wait until the log has begun again."""
+    gate, committed = Gate(), threading.Condition()
+    total, commits = 20 * LONG, 0
+
+    def read(offset):
+        """Each read lasts for 20 commits; the two readers take turns every 10."""
+        with closing(database.connect(path, read_only=True)) as connection:
+            for until in range(offset, total, 20):
+                with gate.reading(), committed:
+                    connection.execute("BEGIN")
+                    connection.execute("SELECT count(*) FROM written").fetchone()
+                    committed.wait_for(lambda until=until: commits >= until)
+                    connection.execute("ROLLBACK")
+
+    with ThreadPoolExecutor(2) as threads, checkpointing(path, writer, gate) as checkpointer:
+        for offset in (10, 20):
+            threads.submit(read, offset)
+        for _ in range(total):
+            writer.execute("INSERT INTO written VALUES (zeroblob(?))", (PAGE_BYTES,))
+            checkpointer.committed(writer, 0)
+            with committed:
+                commits += 1
+                committed.notify_all()
+    assert pages_of(path) < total / 2
 
 
 def test_somebody_else_who_copies_disturbs_nobody(path, writer):
@@ -147,7 +183,7 @@ def test_a_file_that_cannot_grow_is_told_and_loses_nothing(path, writer):
             commit(checkpointer, writer)
         grown = path.stat().st_size
         with writer:
-            writer.execute("INSERT INTO written VALUES (zeroblob(?))", (PAGE,))
+            writer.execute("INSERT INTO written VALUES (zeroblob(?))", (PAGE_BYTES,))
         with full_disk(grown), capture_logs() as told:
             checkpointer.committed(writer, 0)
             checkpointer.under_way.result()

@@ -135,6 +135,8 @@ async def test_a_sender_that_stops_in_the_middle_is_answered_over_the_wire(tmp_p
 
 
 class Gone:
+    log_bytes = 4_096
+
     async def look(self, query):
         raise StoreUnavailable("the disk is gone")
 
@@ -154,6 +156,7 @@ async def test_metrics_are_told_even_when_the_store_is_gone():
     text = (await Health(Gone(), Clock(), []).measure(metrics)).decode()
     assert 'connector_requests_refused_total{reason="unavailable"} 1.0' in text
     assert "connector_store_readable 0.0" in text
+    assert "connector_store_log_bytes 4096.0" in text
 
 
 class Counting:

@@ -30,6 +30,8 @@ class PostgresStore:
     """A `connector.store.store.Store` that other processes share; `open` makes it."""
 
     shared = True
+    log_bytes = 0
+    """The server looks after its log."""
 
     def __init__(self, url: str) -> None:
         self.instance = ""

@@ -18,7 +18,7 @@ from connector.hireflix.payload import Reading
 from connector.store.plan import Answer, Directory, GroupPlan
 from connector.store.schema import meta
 from connector.store.sqlite import database
-from connector.store.sqlite.checkpoint import Checkpointer
+from connector.store.sqlite.checkpoint import Checkpointer, Gate
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer
 from connector.store.store import Load
@@ -29,7 +29,8 @@ T = TypeVar("T")
 class Reader:
     """A read-only connection in a thread of its own; each query sees the newest commit, and one only."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, gate: Gate) -> None:
+        self._gate = gate
         self._raw = database.connect(path, read_only=True)
         self._connection = database.through_sqlalchemy(self._raw)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -44,11 +45,12 @@ class Reader:
             raise StoreUnavailable(f"the store cannot be read: {database.words_of(error)}") from error
 
     def _look(self, query: Callable[[Connection], T]) -> T:
-        self._raw.execute("BEGIN")
-        try:
-            return query(self._connection)
-        finally:
-            self._raw.execute("ROLLBACK")
+        with self._gate.reading():
+            self._raw.execute("BEGIN")
+            try:
+                return query(self._connection)
+            finally:
+                self._raw.execute("ROLLBACK")
 
     def close(self) -> None:
         """Lets the running query end, then closes the connection."""
@@ -75,16 +77,22 @@ class SqliteStore:
             connection.close()
             raise
         self.path = path
-        self._checkpointer = Checkpointer(path, connection)
+        gate = Gate()
+        self._checkpointer = Checkpointer(path, connection, gate)
         commits = self._checkpointer.committed
         self._writer = Writer(connection, Ingest(directory), on_group, on_commit=commits, limit=intake)
-        self._lanes = Reader(path, "store-lanes")
-        self._looks = Reader(path, "store-looks")
+        self._lanes = Reader(path, "store-lanes", gate)
+        self._looks = Reader(path, "store-looks", gate)
 
     @property
     def load(self) -> Load:
         """How busy the intake is."""
         return self._writer.load
+
+    @property
+    def log_bytes(self) -> int:
+        """The size of the write-ahead log beside the file."""
+        return self._checkpointer.log_bytes
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
         """Takes an event; the future is done after its commit. Raises `StoreUnavailable`, at once or there."""
