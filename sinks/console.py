@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -15,12 +14,27 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from connector.sink import Batch, Context, Delivered, Delivery, Event, Interview, Result, Sink, SinkBroken, SinkConfig
+from connector.sink import (
+    Batch,
+    Context,
+    Delivered,
+    Delivery,
+    Event,
+    Interview,
+    Result,
+    Sink,
+    SinkBroken,
+    SinkConfig,
+    Stage,
+)
+from connector.text import clean, web_link, without_contacts
 
 LONGEST_TEXT = 120
 """Characters of one value from outside; the rest is cut."""
+GIVEN_MOST = 1000
+"""Characters of a name that is searched for addresses and telephone numbers, before it is cut."""
 
-_JOINERS = "\u200c\u200d"  # part of how names are written in Persian and Hindi, and harmless to a terminal
+_STAGE_FIELDS = ("status", "completed", "answered", "archived", "finalist", "deleted", "finished_at")
 
 
 class ConsoleConfig(SinkConfig):
@@ -81,64 +95,87 @@ class Console(Sink[ConsoleConfig]):
 
 
 def message(delivery: Delivery, zone: ZoneInfo) -> str:
-    """The whole message, lines ended; `""` for a delivery without an event or an interview."""
+    """The whole message, lines ended; `""` for a delivery without an event or an interview.
+
+    Score and stage are those at the time of the event. What is known only from later events is left out.
+    """
     event, interview = delivery.event, delivery.interview
     if event is None or interview is None:
         return ""
     lines = [f"{_local(event.occurred_at, zone)}  {_headline(event, interview)}"]
-    if event.name != "interview.delete":
-        lines += [f"    {line}" for line in _details(interview)]
+    if event.name != "interview.delete" and interview.stage is not Stage.DELETED:
+        lines += [f"    {line}" for line in _details(event, interview)]
     return "\n".join(lines) + "\n"
 
 
 def plain(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Text from outside as one harmless line: nothing that moves the cursor, changes colours or reverses the order.
-
-    Categories of the Unicode Standard, section 4.5: control, format, surrogate and separator characters go.
-    """
-    safe = "".join(char if _is_harmless(char) else " " for char in text)
-    line = " ".join(safe.split())
+    """Text from outside in one line, without what moves the cursor, changes colours or reverses the order."""
+    line = " ".join(clean(text).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def _is_harmless(char: str) -> bool:
-    return char in _JOINERS or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-
-
 def _headline(event: Event, interview: Interview) -> str:
-    who = plain(interview.candidate_name) or "A candidate"
+    who = _who(interview)
     where = plain(interview.position_name) or "a position without a name"
-    tell = _HEADLINES.get(event.name)
-    return tell(event, interview, who, where) if tell else f"{who}, {where}: {plain(event.name)}"
+    words = _HEADLINES.get(event.name)
+    return words(event, interview, who, where) if words else f"{who}, {where}: {plain(event.name)}"
+
+
+def _who(interview: Interview) -> str:
+    """The name without e-mail addresses and telephone numbers. The name of a deleted interview is not repeated."""
+    if interview.stage is Stage.DELETED:
+        return "A candidate"
+    return plain(without_contacts(plain(interview.candidate_name, GIVEN_MOST))) or "A candidate"
 
 
 def _scored(event: Event, interview: Interview, who: str, where: str) -> str:
-    score = event.fields.get("score", interview.score)
-    if isinstance(score, bool) or not isinstance(score, int | float):
+    score, is_known = _score_then(event, interview)
+    if not is_known:
+        return f"{who} was scored for {where}"
+    if score is None:
         return f"{who} has no score any more for {where}"
     return f"{who} was scored {score:g} for {where}"
+
+
+def _moved(event: Event, interview: Interview, who: str, where: str) -> str:
+    stage = _stage_then(event, interview)
+    return f"{who} is now “{stage}” for {where}" if stage else f"{who} changed stage for {where}"
+
+
+def _score_then(event: Event, interview: Interview) -> tuple[float | None, bool]:
+    """The score at the time of the event, and whether it is known."""
+    if "score" in event.fields:
+        score = event.fields["score"]
+        return (score if isinstance(score, int | float) and not isinstance(score, bool) else None), True
+    is_later = interview.dates.get("score", 0) > event.occurred_at
+    return (None if is_later else interview.score), not is_later
+
+
+def _stage_then(event: Event, interview: Interview) -> str:
+    """The stage at the time of the event, `""` when a later event may have changed it."""
+    is_later = any(interview.dates.get(name, 0) > event.occurred_at for name in _STAGE_FIELDS)
+    return "" if is_later else plain(interview.stage_word)
 
 
 _HEADLINES: MappingProxyType[str, Callable[[Event, Interview, str, str], str]] = MappingProxyType(
     {
         "interview.create": lambda _event, _interview, who, where: f"{who} was invited to {where}",
         "interview.finish": lambda _event, _interview, who, where: f"{who} finished the interview for {where}",
-        "interview.status-change": lambda _event, interview, who, where: (
-            f"{who} is now “{plain(interview.stage_word)}” for {where}"
-        ),
+        "interview.status-change": _moved,
         "interview.score-updated": _scored,
-        # whoever deletes an interview does not want the name to be repeated
         "interview.delete": lambda _event, _interview, _who, where: f"An interview for {where} was deleted",
     }
 )
 
 
-def _details(interview: Interview) -> list[str]:
-    facts = [f"Stage: {plain(interview.stage_word)}"]
-    if interview.score is not None:
-        facts.append(f"Score: {interview.score:g}")
-    link = plain(interview.text("review_url"), 400)
-    return [" · ".join(facts), *([f"Review: {link}"] if link.startswith(("https://", "http://")) else [])]
+def _details(event: Event, interview: Interview) -> list[str]:
+    stage = _stage_then(event, interview)
+    score, _ = _score_then(event, interview)
+    facts = [f"Stage: {stage}"] if stage else []
+    if score is not None:
+        facts.append(f"Score: {score:g}")
+    link = web_link(interview.text("review_url"))
+    return [*([" · ".join(facts)] if facts else []), *([f"Review: {link}"] if link else [])]
 
 
 def _local(at: int, zone: ZoneInfo) -> str:

@@ -79,9 +79,9 @@ def draft_of(config: SlackConfig, plan: Plan, record: Record, interview: Intervi
     news = plan.news
     assert news is not None
     ids = {"i": interview.id}
-    mention = mention_for(config.mentions, news.what, interview)
+    mention = next(filter(None, (mention_for(config.mentions, one, interview) for one in (news.what, *news.also))), "")
     if plan.act is Act.POST:
-        message = _whole(plan, record, interview, look)
+        message = _whole(config, plan, record, interview, look)
         shown = render.content_hash(render.parent(interview, look))
         then = {edits.key_of(record): edits.SOON} if record.editable else {}
         return Draft(message, {"told": news.told, "hash": shown}, ids, mention=mention, then=then)
@@ -92,10 +92,12 @@ def draft_of(config: SlackConfig, plan: Plan, record: Record, interview: Intervi
     return Draft(message, said, ids, str(record.ts), loud, mention if loud else "", then)
 
 
-def _whole(plan: Plan, record: Record, interview: Interview, look: Look) -> Message:
-    """The interview's message; through a webhook, which has no threads, with the difference in words."""
+def _whole(config: SlackConfig, plan: Plan, record: Record, interview: Interview, look: Look) -> Message:
+    """The interview's message; through a webhook, which has no threads and no edits, with the news as its headline
+    and with the difference in words.
+    """
     assert plan.news is not None
-    message = render.parent(interview, look)
+    message = render.parent(interview, look, plan.news if config.webhook_url is not None else None)
     return render.adding(message, plan.news.change) if record.ts == "" else message
 
 

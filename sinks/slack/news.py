@@ -19,6 +19,7 @@ Told: TypeAlias = Mapping[str, Any]
 
 INVITE = "interview.create"
 FINISH = "interview.finish"
+SCORED = "interview.score-updated"
 
 _STAGE_FIELDS = ("status", "completed", "answered", "archived", "finalist", "finished_at")
 _SCORE_BOUND = 1_000_000
@@ -40,8 +41,8 @@ class What(StrEnum):
 class News:
     """One message's content.
 
-    `what` is the headline, `change` the difference in words as it comes from outside, `at` its time (epoch
-    milliseconds), `mode` how loud it is, and `told` what people know once it is out.
+    `what` is the headline, `also` what else happened, `change` the difference in words as it comes from outside, `at`
+    its time (epoch milliseconds), `mode` how loud it is, and `told` what people know once it is out.
     """
 
     what: What
@@ -49,6 +50,13 @@ class News:
     at: int
     mode: Mode
     told: Told
+    also: tuple[What, ...] = ()
+
+    @property
+    def score(self) -> float | None:
+        """The score that people know once it is out."""
+        found: float | None = self.told.get("score")
+        return found
 
 
 def find_news(event: Event, interview: Interview, told: Told, modes: Events) -> News | None:
@@ -60,12 +68,15 @@ def find_news(event: Event, interview: Interview, told: Told, modes: Events) -> 
     changes = _changes(event, interview, told, modes)
     if not changes:
         return None
-    what, _, at = changes[0]
-    if what is What.FINISHED:  # the stage that comes with it says the same
+    if any(one[0] is What.FINISHED for one in changes):  # the stage that comes with it says the same
         changes = [one for one in changes if one[0] is not What.STAGE]
+    if event.name == SCORED:  # the score is the news, whatever else becomes known with it
+        changes.sort(key=lambda one: one[0] is not What.SCORE)
+    what, _, at = changes[0]
     words = " · ".join(change for _, change, _ in changes)
     mode = min((getattr(modes, one) for one, _, _ in changes), key=SPEAKING.index)
-    return News(what, words, at, mode, everything(interview, told))
+    also = tuple(one[0] for one in changes[1:])
+    return News(what, words, at, mode, everything(interview, told), also)
 
 
 def _deletion(event: Event, told: Told, modes: Events) -> News | None:
@@ -88,6 +99,16 @@ def everything(interview: Interview, told: Told) -> Told:
 def is_finished(interview: Interview) -> bool:
     """Whether the candidate has completed, as far as known."""
     return interview.completed_at is not None or interview.stage is Stage.TO_EVALUATE
+
+
+def scale_words(score: float | None) -> str:
+    """A score with its scale. Outside Hireflix's scale (0.5 to 5) only the number: the team uses another one."""
+    words = score_words(score)
+    return f"{words} of {SCALE[1]}" if score is not None and SCALE[0] <= score <= SCALE[1] else words
+
+
+SCALE = (0.5, 5)
+"""Least and greatest score in Hireflix (Hireflix MCP server, scoring an interview)."""
 
 
 def score_words(score: float | None) -> str:

@@ -75,4 +75,4 @@ def _after_loss(news: News, record: Record) -> Act:
     if news.what is What.DELETED:
         spoken = Act.BROADCAST if news.mode == "broadcast" else Act.REPLY
         return spoken if record.takes_replies else Act.NOTHING
-    return Act.POST if news.what is What.FINISHED else Act.NOTHING
+    return Act.POST if What.FINISHED in (news.what, *news.also) else Act.NOTHING

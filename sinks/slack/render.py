@@ -13,10 +13,11 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 
 from connector.sink import Interview, Stage
+from connector.text import without_contacts
 from sinks.slack import wording
 from sinks.slack.digest import Digest
 from sinks.slack.link import link
-from sinks.slack.news import News, score_words
+from sinks.slack.news import SCORED, News, What, scale_words
 from sinks.slack.text import clean, cut, date, literal, safe
 from sinks.slack.wording import Templates
 
@@ -27,6 +28,8 @@ EVENT_TYPE = "hireflix_notifier"
 HEADER_MOST = 140
 """Of the 150 that a header may have."""
 NAME_MOST = 80
+GIVEN_MOST = 1000
+"""Of a name that is searched for addresses and telephone numbers, before it is cut."""
 POSITION_MOST = 150
 FACT_MOST = 400
 WORD_MOST = 40
@@ -47,6 +50,13 @@ _PHRASES = {
     Stage.DISCARDED: "was discarded",
     Stage.DELETED: "was deleted",
 }
+_ANNOUNCED = {
+    What.DELETED: "was deleted",
+    What.FINISHED: "finished the interview",
+    What.INVITED: "was invited",
+}
+"""The phrase of a headline that announces it. A stage has the phrase in `_PHRASES` if that is about a decision."""
+_DECISIONS = (Stage.SHORTLISTED, Stage.DISCARDED)
 _MOVED = "A newer message about this interview stands below."
 
 
@@ -59,9 +69,12 @@ class Look:
     templates: Templates
 
 
-def parent(interview: Interview, look: Look) -> Message:
-    """The interview's message: what is known now, whatever led there. A deleted one names nobody."""
-    values = _values(interview, look.privacy)
+def parent(interview: Interview, look: Look, news: News | None = None) -> Message:
+    """The interview's message: what is known now. A deleted one names nobody.
+
+    The headline says the `news`, or, in a message that is edited later, how far the interview has come.
+    """
+    values = _values(interview, look.privacy, news)
     facts = [(field.label, wording.raw(field.value, values)) for field in look.templates.fields]
     blocks = [_header(values, look), *_facts(facts), _button(interview, look), _times(interview)]
     return {"text": _sentence(values, facts, look), "blocks": [block for block in blocks if block]}
@@ -80,7 +93,7 @@ def adding(message: Message, change: str) -> Message:
 
 def reply(news: News, interview: Interview, look: Look, *, named: bool) -> Message:
     """A line in the thread: the difference in words, and the name only if `named`."""
-    values = _values(interview, look.privacy)
+    values = _values(interview, look.privacy, news)
     change = clean(news.change, FACT_MOST) or "Changed"
     shown = {name: values[name] for name in ("position", "stage", "score")}
     line = wording.raw(look.templates.reply, {**shown, "change": change})
@@ -135,28 +148,33 @@ def content_hash(message: Message) -> str:
 
 
 def shown_name(interview: Interview, privacy: str) -> str:
-    """The candidate as the channel may see them: the name, initials, or the end of the interview's id."""
+    """The candidate as the channel may see them: the name, initials, or the end of the interview's id.
+
+    A name that is an e-mail address or a telephone number is shown as with privacy `none`.
+    """
     if interview.stage is Stage.DELETED:
         return "A candidate"
+    anonymous = f"Candidate {clean(interview.id, 200)[-6:]}"
     if privacy == "none":
-        return f"Candidate {clean(interview.id, 200)[-6:]}"
-    name = clean(interview.candidate_name, NAME_MOST)
+        return anonymous
+    given = clean(interview.candidate_name, GIVEN_MOST)
+    name = without_contacts(given)
     if privacy == "initials":
         name = " ".join(f"{word[0].upper()}." for word in name.split()[:3])
-    return cut(name, NAME_MOST) or "A candidate"
+    return cut(name, NAME_MOST) or (anonymous if given else "A candidate")
 
 
-def _values(interview: Interview, privacy: str) -> dict[str, str | int]:
+def _values(interview: Interview, privacy: str, news: News | None = None) -> dict[str, str | int]:
     """What templates may show; of a deleted interview nothing that belongs to a person."""
     deleted = interview.stage is Stage.DELETED
     stage = clean(interview.stage_word, WORD_MOST) or "Unknown"
     return {
         "emoji": _EMOJI[interview.stage],
         "name": shown_name(interview, privacy),
-        "phrase": _PHRASES.get(interview.stage, f"is at {stage}"),
+        "phrase": _phrase(interview, stage) if news is None or deleted else _announcement(news, interview, stage),
         "position": clean(interview.position_name, POSITION_MOST) or "none",
         "stage": stage,
-        "score": "" if deleted else _score(interview),
+        "score": "" if deleted else scale_words(interview.score),
         "external_id": "" if deleted else clean(interview.text("external_id"), NAME_MOST),
         "updated": wording.moment(interview.updated_at),
         "invited": "" if deleted else wording.moment(interview.time("created_at")),
@@ -164,9 +182,21 @@ def _values(interview: Interview, privacy: str) -> dict[str, str | int]:
     }
 
 
-def _score(interview: Interview) -> str:
-    words = score_words(interview.score)
-    return words if interview.score is None or words == "?" else f"{words} of 5"
+def _phrase(interview: Interview, stage: str) -> str:
+    """How far the interview has come: a decision, else the newest event."""
+    is_scored = interview.text("last_event") == SCORED and interview.score is not None
+    if is_scored and interview.stage in {Stage.PENDING, Stage.TO_EVALUATE}:
+        return f"was scored {scale_words(interview.score)}"
+    return _PHRASES.get(interview.stage, f"is at {stage}")
+
+
+def _announcement(news: News, interview: Interview, stage: str) -> str:
+    """What happened, as the end of a headline."""
+    if news.what is What.SCORE:
+        return "has no score any more" if news.score is None else f"was scored {scale_words(news.score)}"
+    if news.what is What.STAGE:
+        return _phrase(interview, stage) if interview.stage in _DECISIONS else f"is at {stage}"
+    return _ANNOUNCED[news.what]
 
 
 def _headline(values: dict[str, str | int], look: Look, emoji: str | int = "") -> str:

@@ -7,6 +7,7 @@ import io
 import os
 import threading
 import unicodedata
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.sink import Delivered, SinkBroken, Stage
-from connector.testing import FakeContext, make_batch, make_delivery, make_event, make_interview, run_batch
+from connector.testing import START, FakeContext, make_batch, make_delivery, make_event, make_interview, run_batch
 from sinks.console import SINK, ConsoleConfig, message, plain
 
 UTC = ZoneInfo("UTC")
@@ -92,6 +93,40 @@ def test_no_message_shows_e_mail_or_phone():
     assert "+15550100" not in "".join(texts)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("ana.k@example.com", "A candidate"), ("+34 600 111 222", "A candidate"), ("Ana K <ana.k@example.com>", "Ana K")],
+)
+def test_an_e_mail_address_or_phone_number_in_the_name_is_not_shown(name, shown):
+    line = told(make_event(), candidate_name=name).splitlines()[0]
+    assert line == f"2025-09-10 10:26 UTC  {shown} finished the interview for Graduate Program"
+
+
+def test_the_facts_are_those_of_the_event():
+    """A score that came later belongs to a later message."""
+    event = make_event("interview.score-updated", score=3.5)
+    later = make_interview(score=1, stage=Stage.SHORTLISTED)
+    later = replace(later, dates={**later.dates, "score": START + 1, "finalist": START + 1})
+    text = message(make_delivery(event, later), UTC)
+    assert "was scored 3.5 for" in text
+    assert "Score: 3.5" in text
+    assert "Score: 1" not in text
+    assert "Shortlisted" not in text
+
+
+def test_what_only_later_events_say_is_left_out():
+    later = make_interview(score=1, stage=Stage.SHORTLISTED)
+    later = replace(later, dates={**later.dates, "score": START + 1, "finalist": START + 1})
+    lines = message(make_delivery(make_event("interview.status-change"), later), UTC).splitlines()
+    assert lines[0].endswith("Wayne Knight 1 changed stage for Graduate Program")
+    assert "Score" not in "".join(lines)
+
+
+def test_a_late_event_of_a_deleted_interview_does_not_name_the_candidate():
+    text = told(make_event(), stage=Stage.DELETED)
+    assert text == "2025-09-10 10:26 UTC  A candidate finished the interview for Graduate Program\n"
+
+
 async def test_what_is_late_is_settled_and_not_printed():
     assert await printed(make_delivery(number=1, late=True), make_delivery(number=2)) == message(
         make_delivery(number=2), UTC
@@ -109,12 +144,12 @@ def test_a_link_that_is_no_web_address_is_not_shown():
 @pytest.mark.parametrize(
     ("hostile", "harmless"),
     [
-        ("\x1b]0;owned\x07Wayne", "]0;owned Wayne"),
-        ("\x1b[2J\x1b[31mWayne", "[2J [31mWayne"),
+        ("\x1b]0;owned\x07Wayne", "]0;ownedWayne"),
+        ("\x1b[2J\x1b[31mWayne", "[2J[31mWayne"),
         ("\u202eenyaW\u2066", "enyaW"),
         ("a\r\nb\u2028c\td", "a b c d"),
         ("\x9b31mred", "31mred"),
-        ("a\ud800b", "a b"),
+        ("a\ud800b", "ab"),
         ("x" * 200, "x" * 119 + "…"),
         ("می\u200cخواهم", "می\u200cخواهم"),
     ],

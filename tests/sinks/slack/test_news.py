@@ -97,6 +97,14 @@ def test_a_first_score_has_nothing_before_it() -> None:
     assert news.change == "Score 4"
 
 
+def test_a_score_is_the_news_of_its_event_also_when_it_is_the_first_that_is_told() -> None:
+    """As through a route with `min_score`, which the earlier events did not take."""
+    news = ask(make_event("interview.score-updated"), state(START, score=4.5))
+    assert news is not None
+    assert (news.what, news.also) == (What.SCORE, (What.FINISHED,))
+    assert news.change == "Score 4.5 · Finished the interview"
+
+
 def test_an_event_speaks_only_if_its_own_mode_does() -> None:
     silent = Events(score_updated="edit")
     told = {"announced": True, "stage": "To evaluate"}

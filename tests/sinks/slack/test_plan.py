@@ -34,6 +34,7 @@ class Paper:
     modes: Events = MODES
     record: Record = field(default_factory=lambda: Record("i"))
     acts: list[tuple[Act, What]] = field(default_factory=list)
+    news: list[tuple[What, ...]] = field(default_factory=list)
     parent: dict | None = None
     counted: list[str] = field(default_factory=list)
     state: State | None = None
@@ -51,6 +52,7 @@ class Paper:
             self.record = replace(self.record, invited=True)
         if plan.news is not None:
             self.acts.append((plan.act, plan.news.what))
+            self.news.append((plan.news.what, *plan.news.also))
             self._carry_out(plan, interview)
         if plan.edit:
             self._edit(interview)
@@ -73,8 +75,8 @@ class Paper:
 
     @property
     def announced(self) -> int:
-        """How often completion was told loudly."""
-        return sum(what is What.FINISHED for _, what in self.acts)
+        """How often completion was told."""
+        return sum(What.FINISHED in told for told in self.news)
 
 
 def played(payloads: Sequence[Payload], modes: Events = MODES) -> Paper:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +25,7 @@ from sinks.slack.wording import FieldTemplate, Templates
 from tests.sinks.slack.hostile import hostile_text
 
 HOSTS = ("hireflix.com", "hflx.io")
+CASES = Path(__file__).parents[2] / "samples" / "cases"
 interviews = st.builds(
     make_interview,
     id=hostile_text,
@@ -161,11 +164,68 @@ def test_the_headline_says_where_the_interview_stands(stage: Stage, headline: st
 
 
 def test_a_line_in_the_thread_names_nobody_unless_the_channel_sees_it() -> None:
-    change, interview = News(What.SCORE, "Score 3 → 4", START, "reply", {}), make_interview(candidate_name="Wayne")
+    change = News(What.SCORE, "Score 3 → 4", START, "reply", {"score": 4})
+    interview = make_interview(candidate_name="Wayne")
     quiet, loud = (render.reply(change, interview, FULL, named=named) for named in (False, True))
     assert read(quiet).splitlines() == ["Score 3 → 4", "2025-09-10 10:26 UTC"]
     assert "Wayne" not in json.dumps(quiet)
-    assert read(loud).splitlines()[0] == "✅ Wayne finished the interview"
+    assert read(loud).splitlines()[0] == "✅ Wayne was scored 4 of 5"
+
+
+@pytest.mark.parametrize(
+    ("case", "shown"),
+    [(0, "Candidate 000010"), (1, "Candidate 000011"), (2, "Ana K")],
+)
+def test_an_e_mail_address_or_phone_number_in_the_name_is_never_posted(case: int, shown: str) -> None:
+    payload = json.loads((CASES / "names.json").read_bytes())[case]["data"]
+    name = payload["candidate"]["name"]
+    interview = replace(make_interview(candidate_name=name), id=payload["id"])
+    news = News(What.FINISHED, "Finished the interview", START, "broadcast", {})
+    loud = render.reply(news, interview, FULL, named=True)
+    assert read(loud).splitlines()[0] == f"✅ {shown} finished the interview"
+    for look in (FULL, Look("initials", HOSTS, Templates())):
+        text = json.dumps([render.parent(interview, look), render.parent(interview, look, news)])
+        assert "example.com" not in text
+        assert "600 111" not in text
+
+
+@pytest.mark.parametrize(
+    ("news", "stage", "score", "headline"),
+    [
+        (News(What.SCORE, "", START, "post", {"score": 4.5}), Stage.TO_EVALUATE, 4.5, "was scored 4.5 of 5"),
+        (News(What.SCORE, "", START, "post", {"score": 4.5}), Stage.SHORTLISTED, 4.5, "was scored 4.5 of 5"),
+        (News(What.SCORE, "", START, "post", {}), Stage.TO_EVALUATE, None, "has no score any more"),
+        (News(What.FINISHED, "", START, "post", {}), Stage.SHORTLISTED, 3, "finished the interview"),
+        (News(What.STAGE, "", START, "post", {}), Stage.SHORTLISTED, 3, "was shortlisted"),
+        (News(What.STAGE, "", START, "post", {}), Stage.TO_EVALUATE, 3, "is at To evaluate"),
+    ],
+)
+def test_the_headline_says_the_news(news: News, stage: Stage, score: float | None, headline: str) -> None:
+    message = render.parent(make_interview(candidate_name="Wayne", stage=stage, score=score), FULL, news)
+    assert message["blocks"][0]["text"]["text"].endswith(f" Wayne {headline}")
+
+
+@pytest.mark.parametrize(
+    ("last_event", "stage", "headline"),
+    [
+        ("interview.finish", Stage.TO_EVALUATE, "finished the interview"),
+        ("interview.score-updated", Stage.TO_EVALUATE, "was scored 4 of 5"),
+        ("interview.score-updated", Stage.SHORTLISTED, "was shortlisted"),
+        ("interview.status-change", Stage.TO_EVALUATE, "finished the interview"),
+    ],
+)
+def test_the_headline_of_a_living_message_says_the_decision_or_the_newest_event(
+    last_event: str, stage: Stage, headline: str
+) -> None:
+    interview = make_interview(candidate_name="Wayne", stage=stage, score=4, last_event=last_event)
+    assert render.parent(interview, FULL)["blocks"][0]["text"]["text"].endswith(f" Wayne {headline}")
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"), [(80, "80"), (5.5, "5.5"), (0, "0"), (0.5, "0.5 of 5"), (5, "5 of 5"), (None, "none")]
+)
+def test_a_score_outside_the_scale_of_hireflix_is_shown_without_a_scale(score: float | None, shown: str) -> None:
+    assert f"Score: {shown}" in read(render.parent(make_interview(score=score), FULL)).splitlines()
 
 
 def test_a_digest_counts_and_names_a_position() -> None:

@@ -228,7 +228,7 @@ class TestRefusals:
         await run(receipt, scored(3, START + 2_000))
         assert len(receipt.lane.context.closed) == 1
         assert receipt.lane.context.closed[0][1] == 7.0
-        assert texts(slack, channel).count("Candidate 1 finished the interview") == 1
+        assert texts(slack, channel).count("Candidate 1 was scored 3 of 5") == 1
         assert slack.problems() == []
 
     @pytest.mark.parametrize("trouble", ["archived", "token"])
