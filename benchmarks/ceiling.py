@@ -10,6 +10,7 @@ import uvicorn
 from litestar import Litestar, Request, Response, post
 
 from benchmarks.bodies import PATH, SECRET
+from connector.web.server import CONNECTIONS_MAX, HEAD_BYTES
 
 KEY = SECRET.encode()
 
@@ -29,8 +30,10 @@ def main() -> None:
         app,
         port=int(sys.argv[1]),
         loop="uvloop",
-        http="httptools",
+        http="h11",
         ws="none",
+        limit_concurrency=CONNECTIONS_MAX,
+        h11_max_incomplete_event_size=HEAD_BYTES,
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Literal, TextIO
 
@@ -21,8 +22,10 @@ QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alem
 """Libraries that log addresses, headers or whole messages below WARNING."""
 MUTED = ("procrastinate", "psycopg")
 """They tell of each attempt to reach a database that is gone, with addresses; we tell it once."""
-SERVER = "uvicorn"
-"""It warns of each request that is no HTTP, and anybody may send as many as they like."""
+SERVER = "uvicorn.error"
+"""It warns of each request that is not HTTP or is one too many, and anyone may send as many as they like."""
+LOG_LIMIT_SECONDS = 60.0
+"""A line that anyone outside can cause is logged at most once in this time."""
 
 SECRET_NAMES = re.compile(
     r"secret|token|password|authorization|credential|api_key|signature|private_key", re.IGNORECASE
@@ -75,7 +78,42 @@ def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO 
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in MUTED:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger(SERVER).setLevel(logging.ERROR)
+    server = logging.getLogger(SERVER)
+    server.setLevel(logging.WARNING)
+    server.filters[:] = [_Limited()]
+
+
+class LogLimit:
+    """Decides which of many equal lines are worth logging, by a key such as the reason of a refusal."""
+
+    def __init__(self, seconds: float = LOG_LIMIT_SECONDS) -> None:
+        self._seconds = seconds
+        self._logged_at: dict[str, float] = {}
+        self._skipped: dict[str, int] = {}
+
+    def add(self, key: str, now: float) -> int:
+        """Counts one occurrence at `now` (seconds). Returns how many there were since the last line, this one included,
+        when it is time for a line, else 0.
+        """
+        count = self._skipped.get(key, 0) + 1
+        logged_at = self._logged_at.get(key)
+        if logged_at is not None and logged_at <= now < logged_at + self._seconds:
+            self._skipped[key] = count
+            return 0
+        self._skipped[key] = 0
+        self._logged_at[key] = now
+        return count
+
+
+class _Limited(logging.Filter):
+    """Passes each warning at most once a minute, and every error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._limit = LogLimit()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or self._limit.add(str(record.msg), time.monotonic()) > 0
 
 
 def without_exception_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -52,7 +52,6 @@ def _run(settings: Config, role: Role, *, new_secret: bool) -> None:
         print(banner(settings, base, role, new_secret=new_secret), flush=True)
         if role.works:
             await asyncio.to_thread(_print_sink_findings, settings)
-        app.spare_the_collector()
 
     async def main() -> None:
         await app.serve(settings, secrets_of(settings), on_started, role=role)

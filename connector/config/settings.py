@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -64,6 +65,14 @@ def _trusted_host(host: str) -> str:
     return host
 
 
+def _proxy_address(address: str) -> str:
+    try:
+        ip_network(address)
+    except ValueError:
+        raise ValueError("must be an address such as 10.0.0.5, or a network such as 10.0.0.0/24") from None
+    return address
+
+
 def _store_url(secret: SecretStr) -> SecretStr:
     url = secret.get_secret_value()
     file = url.removeprefix(_SQLITE)
@@ -85,6 +94,7 @@ Secret = Annotated[SecretStr, AfterValidator(_secret)]
 UrlPath = Annotated[str, AfterValidator(_url_path)]
 StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
 TrustedHost = Annotated[str, AfterValidator(_trusted_host)]
+ProxyAddress = Annotated[str, AfterValidator(_proxy_address)]
 EventName = Annotated[str, AfterValidator(_event_name)]
 
 
@@ -102,6 +112,9 @@ class ServerSettings(Section):
     )
     trusted_hosts: list[TrustedHost] = Field(
         default=[], description="What the Host header of requests may say; none = anything."
+    )
+    trusted_proxies: list[ProxyAddress] = Field(
+        default=[], description="Addresses or networks of proxies whose X-Forwarded-For header is believed."
     )
 
 

@@ -32,13 +32,21 @@ class Fleet:
     is to look after.
     """
 
-    def __init__(self, url: str, name: str, role: Role, store: Store, clock: Clock) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        role: Role,
+        store: Store,
+        clock: Clock,
+        *,
+        on_wake: Callable[[Iterable[str]], None],
+    ) -> None:
         self._name = name
         self._role = role
         self._store = store
         self._clock = clock
-        self.on_wake: Callable[[Iterable[str]], None] = lambda _: None
-        self._queue = HintQueue(url, name, lambda sink: self.on_wake([sink]))
+        self._queue = HintQueue(url, name, lambda sink: on_wake([sink]))
         self._hinter = Hinter(self._queue.send, self._is_hot)
         self._tasks: list[asyncio.Task[None]] = []
         self._taking: asyncio.Task[None] | None = None

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, select
 
-from connector.app.opening import Opened, Wanted, opened_database, opened_file
+from connector.app import Opened, opened_database, opened_file
 from connector.config import Config, SinkEntry
 from connector.dispatch import load
 from connector.dispatch.dispatcher import Dispatcher
@@ -124,7 +124,7 @@ async def _ask_the_file(path: Path, settings: Config, question: _Question) -> No
     """A service that holds the store has the lane; else nobody has."""
     async with AsyncExitStack() as held:
         try:
-            opened = await held.enter_async_context(opened_file(path, _wanted(settings), None))
+            opened = await held.enter_async_context(opened_file(path, ingest_directory(settings), _ignored))
         except UsageError:
             await question.answered()
         else:
@@ -140,7 +140,8 @@ async def _ask_the_server(settings: Config, question: _Question) -> None:
             async with asyncio.timeout(WORKERS_SECONDS):
                 await question.answered()
                 return
-    async with opened_database(settings.store.url.get_secret_value(), _wanted(settings)) as opened:
+    url = settings.store.url.get_secret_value()
+    async with opened_database(url, ingest_directory(settings), _ignored, Role.WORKER) as opened:
         await opened.ready()
         await _with_a_lane(settings, opened, question)
 
@@ -151,8 +152,8 @@ def has_workers(connection: Connection) -> bool:
     return any(process.state == "running" and Role(process.role).works for process in found)
 
 
-def _wanted(settings: Config) -> Wanted:
-    return Wanted(ingest_directory(settings), lambda _: None, Role.WORKER)
+def _ignored(_: object) -> None:
+    """No events are committed here."""
 
 
 async def _with_a_lane(settings: Config, opened: Opened, question: _Question) -> None:

@@ -1,15 +1,16 @@
-"""The receiver: checks, stores and acknowledges a webhook, and does nothing else.
+"""The receiver: checks a webhook, has it stored and acknowledges it, and does nothing else.
 
-Outside the framework's request pipeline, which costs more per request than all the work done here: as a bare ASGI
-function for whatever comes, and in two halves for `connector.web.shortcut`, which most webhooks take. It counts for
-itself, once per group.
+It is a bare ASGI route. A handler that Litestar parses requests for costs more per webhook than the checks here do,
+and `request_max_body_size` does not apply to an ASGI route, so the method and the size of the body are checked here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import structlog
 from litestar import asgi
@@ -21,28 +22,173 @@ from connector.hireflix.payload import Reading, read
 from connector.hireflix.signature import HEADER, Verifier
 from connector.logs import place_of
 from connector.store.plan import Answer
-from connector.web.body import Bodies, BodyError
+
+BODY_BYTES = 1024 * 1024
+"""Largest body that is accepted. A webhook of Hireflix has one or two KiB."""
+CLIENT_BYTES = 4 * BODY_BYTES
+"""Most bytes of incomplete bodies that one client may have here."""
+CLIENTS_BYTES = 64 * BODY_BYTES
+"""Bytes of incomplete bodies of all clients from which on each may have an equal share of them only."""
+STALL_SECONDS = 30.0
+"""A body of which nothing arrives for this long is ended."""
+BODY_SECONDS = 120.0
+"""A body that is not complete after this time is ended, however steadily it arrives."""
+STOP_SECONDS = 1.0
+"""A body that is incomplete at a stop has this long to become complete."""
+LENGTH_DIGITS = 19
+"""Most digits of a Content-Length that is read as a number; Python refuses to parse more than 4,300."""
+IPV6_CLIENT_BITS = 64
+"""One IPv6 subscriber has at least a /64 (RFC 6177), so that single addresses say nothing."""
 
 RETRY = (b"retry-after", b"5")
-"""Seconds after which a sender that was turned away should try again."""
+"""Seconds after which a sender that was refused for a passing reason should try again."""
 CLOSE = (b"connection", b"close")
 JSON = (b"content-type", b"application/json")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 HELLO = b"This is the Hireflix webhook receiver. It works; Hireflix posts its events here.\n"
-REFUSALS: Mapping[str, bytes] = {
-    "method": b'{"error":"POST events here"}',
-    "signature": b'{"error":"the signature is missing or wrong"}',
-    "too large": b'{"error":"the body is over 1 MiB"}',
-    "too slow": b'{"error":"the body did not come in time"}',
-    "overloaded": b'{"error":"too many bodies are under way, try again"}',
-    "unavailable": b'{"error":"the store takes no events now, try again"}',
-    "error": b'{"error":"the receiver failed; its log says where"}',
+REFUSALS: Mapping[str, tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]] = {
+    "method": (405, b'{"error":"POST events here"}', ((b"allow", b"POST, GET, HEAD"),)),
+    "signature": (401, b'{"error":"the signature is missing or wrong"}', ()),
+    "too large": (413, b'{"error":"the body is over 1 MiB"}', (CLOSE,)),
+    "too slow": (408, b'{"error":"the body did not arrive in time"}', (CLOSE,)),
+    "stopping": (408, b'{"error":"the receiver stops and the body was incomplete, try again"}', (CLOSE, RETRY)),
+    "overloaded": (503, b'{"error":"too many incomplete bodies, try again"}', (CLOSE, RETRY)),
+    "unavailable": (503, b'{"error":"the store takes no events now, try again"}', (RETRY,)),
+    "error": (500, b'{"error":"the receiver failed; its log says where"}', ()),
 }
-"""What is answered, by the word that the refusal is counted under."""
+"""Status, body and headers of each refusal, by the reason that it is counted under."""
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 log = structlog.get_logger("connector.web")
+
+
+class Refused(Exception):
+    """A request that is not stored, with a key of `REFUSALS`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Disconnected(Exception):
+    """The sender is gone before its body was complete; there is nobody to answer."""
+
+
+class Bodies:
+    """Reads the bodies of all requests of one receiver within bounds.
+
+    The sender is known only by the signature over the whole body, so anyone can send one. A body ends after
+    `stall_seconds` without a byte, and after `body_seconds` in all. `client_bytes` bounds the incomplete bodies of one
+    client, so that it cannot take the room of the others.
+    """
+
+    def __init__(
+        self,
+        *,
+        stall_seconds: float = STALL_SECONDS,
+        body_seconds: float = BODY_SECONDS,
+        stop_seconds: float = STOP_SECONDS,
+        client_bytes: int = CLIENT_BYTES,
+    ) -> None:
+        self._stall_seconds = stall_seconds
+        self._body_seconds = body_seconds
+        self._stop_seconds = stop_seconds
+        self._client_bytes = client_bytes
+        self._held: Counter[str] = Counter()
+        self._timeouts: set[asyncio.Timeout] = set()
+        self._stopping = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of all bodies that are incomplete now."""
+        return self._held.total()
+
+    def stop(self) -> None:
+        """Ends every body that is not complete within `stop_seconds`, also of requests that begin later."""
+        self._stopping = True
+        end = asyncio.get_running_loop().time() + self._stop_seconds
+        for timeout in self._timeouts:
+            when = timeout.when()
+            if not timeout.expired() and when is not None and when > end:
+                timeout.reschedule(end)
+
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """Returns the complete body. Raises `Refused` and `Disconnected`."""
+        _require_size(_declared(scope["headers"]))
+        begun = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._stop_seconds if self._stopping else self._stall_seconds) as timeout:
+                self._timeouts.add(timeout)
+                try:
+                    message: Any = await receive()
+                    if message["type"] == "http.request" and not message.get("more_body"):
+                        body: bytes = message.get("body", b"")
+                        _require_size(len(body))
+                        return body
+                    return await self._in_parts(client_of(scope), message, receive, timeout, begun + self._body_seconds)
+                finally:
+                    self._timeouts.discard(timeout)
+        except TimeoutError:
+            raise Refused("stopping" if self._stopping else "too slow") from None
+
+    async def _in_parts(
+        self, client: str, message: Any, receive: Receive, timeout: asyncio.Timeout, end: float
+    ) -> bytes:
+        parts = bytearray()
+        loop = asyncio.get_running_loop()
+        try:
+            while message["type"] == "http.request":
+                part = message.get("body", b"")
+                self._held[client] += len(part)
+                parts += part
+                _require_size(len(parts))
+                if not message.get("more_body"):
+                    return bytes(parts)
+                if not self._has_room(client):
+                    raise Refused("overloaded")
+                if part and not timeout.expired() and not self._stopping:
+                    timeout.reschedule(min(loop.time() + self._stall_seconds, end))
+                message = await receive()
+            raise Disconnected
+        finally:
+            self._held[client] -= len(parts)
+            if not self._held[client]:
+                del self._held[client]
+
+    def _has_room(self, client: str) -> bool:
+        share = self._client_bytes
+        if self.held > CLIENTS_BYTES:
+            share = min(share, CLIENTS_BYTES // len(self._held))
+        return self._held[client] <= share
+
+
+def client_of(scope: Scope) -> str:
+    """The client that a request counts for: its address, or the /64 network of an IPv6 address.
+
+    The server puts the last untrusted address of X-Forwarded-For there when the peer is one of `trusted_proxies`.
+    """
+    peer = scope.get("client")
+    try:
+        address = ipaddress.ip_address(peer[0] if peer else "")
+    except ValueError:
+        return ""
+    if address.version == 4:  # noqa: PLR2004 - the version of the protocol
+        return str(address)
+    return str(ipaddress.ip_network((address, IPV6_CLIENT_BITS), strict=False))
+
+
+def _declared(headers: Headers) -> int:
+    """The Content-Length, 0 without one; too large when it is no number."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value) if value.isdigit() and len(value) <= LENGTH_DIGITS else BODY_BYTES + 1
+    return 0
+
+
+def _require_size(size: int) -> None:
+    if size > BODY_BYTES:
+        raise Refused("too large")
 
 
 class Intake(Protocol):
@@ -52,7 +198,7 @@ class Intake(Protocol):
 
 
 class Reply(NamedTuple):
-    """What the sender is told; `headers` come before the length of the body."""
+    """An answer to the sender, without its content-length header."""
 
     status: int
     body: bytes
@@ -62,20 +208,11 @@ class Reply(NamedTuple):
 DUPLICATE = Reply(200, b'{"status":"duplicate"}')
 
 
-class Refused(Exception):
-    """A request that is not for the store, with what its sender is told; it has been counted."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(reply.status)
-        self.reply = reply
-
-
 class Receiver:
-    """Answers one request. `clock` tells receipt times, `refused` counts by a fixed word; `allow_unsigned` accepts a
-    missing signature, never a wrong one.
+    """Answers the requests at the webhook's path.
 
-    As an ASGI application it takes whatever comes; `take` and `reply_to` are the two halves of its work for a caller
-    that has a whole body already.
+    `clock` gives receipt times in epoch milliseconds. `refused` is called with the reason of every refusal, a key of
+    `REFUSALS` or "disconnected". `allow_unsigned` accepts a missing signature, never a wrong one.
     """
 
     def __init__(
@@ -95,85 +232,58 @@ class Receiver:
         self._allow_unsigned = allow_unsigned
         self._bodies = bodies or Bodies()
 
+    def stop(self) -> None:
+        """Ends every request whose body does not become complete within a second, with 408."""
+        self._bodies.stop()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method = scope.get("method")
-        if method == "POST":
-            await _send(send, await self._post(scope["headers"], receive))
-        elif method in {"GET", "HEAD"}:
-            await _send(send, Reply(200, HELLO, (PLAIN,)))
-        else:
-            await _send(send, self._refusal(405, "method", (b"allow", b"POST, GET, HEAD")))
-
-    def take(self, signature: bytes | None, body: bytes) -> asyncio.Future[Answer]:
-        """Checks a webhook and offers it to the store; the future is for `reply_to`. Raises `Refused`."""
-        if signature is None:
-            self._require_unsigned()
-        elif not self._verifier.accepts(body, signature):
-            raise Refused(self._refusal(401, "signature"))
         try:
-            return self._intake.offer(read(body, self._clock()), body)
+            reply = await self._reply(scope, receive)
+        except Disconnected:
+            self._refused("disconnected")
+            return
+        except Refused as error:
+            reply = self._refusal(error.reason)
+        except StoreUnavailable:
+            reply = self._refusal("unavailable")
         except Exception as error:  # noqa: BLE001 - the sender gets an answer whatever happens
-            raise Refused(self._failure(error)) from None
+            log.critical("receiver failed", error=place_of(error))
+            reply = self._refusal("error")
+        length = (b"content-length", b"%d" % len(reply.body))
+        await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
+        await send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
-    def reply_to(self, offered: asyncio.Future[Answer]) -> Reply:
-        """What to tell the sender when the store is done with its event."""
-        error = None if offered.cancelled() else offered.exception()
-        if error is not None:
-            return self._failure(error)
+    async def _reply(self, scope: Scope, receive: Receive) -> Reply:
+        method = scope.get("method")
+        if method in {"GET", "HEAD"}:
+            return Reply(200, HELLO, (PLAIN,))
+        if method != "POST":
+            raise Refused("method")
+        signature = next((value for name, value in scope["headers"] if name == HEADER), None)
+        if signature is None and not self._allow_unsigned:
+            raise Refused("signature")  # before the body is read: there is nothing to verify it with
+        body = await self._bodies.read(scope, receive)
+        if signature is not None and not self._verifier.accepts(body, signature):
+            raise Refused("signature")
+        return await self._stored(body)
+
+    async def _stored(self, body: bytes) -> Reply:
+        """The acknowledgement, after the commit. Raises `StoreUnavailable`."""
+        offered = self._intake.offer(read(body, self._clock()), body)
+        await asyncio.wait([offered])  # a sender that goes away does not cancel what others wait for, too
         if offered.cancelled():
-            return self._refusal(503, "unavailable", RETRY)
+            raise Refused("unavailable")
         seq, duplicate = offered.result()
         return DUPLICATE if duplicate else Reply(202, b'{"status":"accepted","event_id":"%d"}' % seq)
 
-    async def _post(self, headers: Headers, receive: Receive) -> Reply:
-        signature = next((value for name, value in headers if name == HEADER), None)
-        try:
-            if signature is None:
-                self._require_unsigned()  # before the body, so that a stranger costs no memory
-            offered = self.take(signature, await self._bodies.read(headers, receive))
-        except BodyError as error:
-            return self._no_body(error)
-        except Refused as refused:
-            return refused.reply
-        await asyncio.wait([offered])
-        return self.reply_to(offered)
-
-    def _require_unsigned(self) -> None:
-        if not self._allow_unsigned:
-            raise Refused(self._refusal(401, "signature"))
-
-    def _no_body(self, error: BodyError) -> Reply:
-        if not error.status:  # nobody is there to be answered
-            self._refused(error.reason)
-            return NOBODY
-        more = (CLOSE, RETRY) if error.reason == "overloaded" else (CLOSE,)
-        return self._refusal(error.status, error.reason, *more)
-
-    def _failure(self, error: BaseException) -> Reply:
-        if isinstance(error, StoreUnavailable):
-            return self._refusal(503, "unavailable", RETRY)
-        log.critical("receiver failed", error=place_of(error))  # for an operator, a trace
-        return self._refusal(500, "error")
-
-    def _refusal(self, status: int, reason: str, *headers: tuple[bytes, bytes]) -> Reply:
+    def _refusal(self, reason: str) -> Reply:
         self._refused(reason)
-        return Reply(status, REFUSALS[reason], (JSON, *headers))
+        status, body, headers = REFUSALS[reason]
+        return Reply(status, body, (JSON, *headers))
 
 
-NOBODY = Reply(0, b"", ())
-"""The sender is gone."""
-
-
-async def _send(send: Send, reply: Reply) -> None:
-    if reply is NOBODY:
-        return
-    length = (b"content-length", b"%d" % len(reply.body))
-    await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
-    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
-
-
-def route_handler(path: str, receiver: Receiver) -> ASGIRouteHandler:
-    """The receiver as a Litestar handler at a path."""
+def webhook_route(path: str, receiver: Receiver) -> ASGIRouteHandler:
+    """The receiver as a Litestar route."""
 
     @asgi(path, copy_scope=False)
     async def hireflix_webhook(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,62 +1,119 @@
-"""The HTTP server around the application: tells its address, ends gently on a signal."""
+"""The HTTP server: binds its address, bounds what a connection may hold, and ends within a given time."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import NamedTuple, cast
 
 import structlog
 import uvicorn
 from litestar.types import ASGIApp
 
 from connector.errors import UsageError
-from connector.web.shortcut import Hook, ShortcutProtocol
 
+HEAD_BYTES = 64 * 1024
+"""Most bytes of a request's head, of a chunk's header or of the trailers; Hireflix sends less than 1 KiB."""
+CONNECTIONS_MAX = 1000
+"""Connections from which on requests are answered with 503: just under the usual limit of 1,024 file handles."""
+BACKLOG = 2048
+"""Connections that the kernel keeps for us until they are accepted."""
 GRACE_SECONDS = 10
-"""Requests under way have this long to be answered at a stop."""
+"""Most seconds that requests under way have to be answered at a stop."""
 HANDLES_CHECK_SECONDS = 1.0
 """Between two checks whether a file handle is free."""
 
 log = structlog.get_logger("connector")
 
 
-class Front(NamedTuple):
-    """What answers: the application, and the short way of webhooks past it, if there is one."""
-
-    app: ASGIApp
-    hook: Hook | None = None
-
-
 class _Server(uvicorn.Server):
-    """Tells its address once it listens."""
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[str], Awaitable[None]]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    async def exit_after(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
-        await stop.wait()
-        log.info("stopping: what is under way has a moment to end")
-        self.should_exit = True
-        await hurry.wait()
-        self.force_exit = True
+    """Leaves the signals to `signals`."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """The server's own way raises the signal again at the end, which would kill us before the lanes have ended."""
+        """Does nothing. The server's own version raises the signal again when it has stopped, which would end the
+        process before the lanes have stopped.
+        """
         yield
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            await self._on_started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens on an address; port 0 is any free one. Raises `UsageError` that says what to do."""
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG
+        )
+    except OSError as error:
+        raise UsageError(_bind_problem(error, host, port)) from None
+
+
+def _bind_problem(error: OSError, host: str, port: int) -> str:
+    address = f"cannot listen on {host}:{port}: "
+    if error.errno == errno.EADDRINUSE:
+        return address + "another program uses the port; stop it, or set another [server] port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return address + "the address does not belong to this machine; set [server] host"
+    if error.errno == errno.EACCES:
+        return address + "this user may not use the port; set [server] port to one above 1023"
+    if error.errno in {socket.EAI_NONAME, socket.EAI_AGAIN}:
+        return address + "the name has no address; set [server] host"
+    return address + (os.strerror(error.errno) if error.errno else "unknown error")
+
+
+def base_address(listener: socket.socket) -> str:
+    """The address that a socket listens on, as `http://host:port`."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def serve_http(
+    app: ASGIApp,
+    listener: socket.socket,
+    *,
+    stop: asyncio.Event,
+    hurry: asyncio.Event,
+    grace_seconds: float = GRACE_SECONDS,
+    trusted_proxies: Sequence[str] = (),
+) -> None:
+    """Answers requests until `stop`, then lets those under way end for `grace_seconds`, or until `hurry`.
+
+    `trusted_proxies` are the addresses or networks of proxies whose X-Forwarded-For header is believed. The socket is
+    closed in the end.
+    """
+    server = _Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=list(trusted_proxies),
+            server_header=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            timeout_graceful_shutdown=int(min(grace_seconds, GRACE_SECONDS)),
+        )
+    )
+    stopper = asyncio.create_task(_exit_after(server, stop, hurry))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        stopper.cancel()
+        listener.close()
+
+
+async def _exit_after(server: uvicorn.Server, stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    await stop.wait()
+    server.should_exit = True
+    await hurry.wait()
+    server.force_exit = True
 
 
 @contextmanager
@@ -71,14 +128,14 @@ def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
 
-    def listen_no_more() -> None:
+    def remove_handlers() -> None:
         for number in numbers:
             loop.remove_signal_handler(number)
 
     def on_signal() -> None:
         if stop.is_set():
             hurry.set()
-            listen_no_more()
+            remove_handlers()
         stop.set()
 
     for number in numbers:
@@ -86,7 +143,7 @@ def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
     try:
         yield
     finally:
-        listen_no_more()
+        remove_handlers()
 
 
 async def watch_file_handles(on_exhausted: Callable[[], None]) -> None:
@@ -101,45 +158,3 @@ async def watch_file_handles(on_exhausted: Callable[[], None]) -> None:
         except OSError:
             on_exhausted()
         await asyncio.sleep(HANDLES_CHECK_SECONDS)
-
-
-async def listen(
-    front: Front,
-    host: str,
-    port: int,
-    on_started: Callable[[str], Awaitable[None]],
-    *,
-    stop: asyncio.Event,
-    hurry: asyncio.Event,
-) -> None:
-    """Takes requests until `stop`, and lets those under way end, at most until `hurry`.
-
-    `on_started` is told the base address. Raises `UsageError` when the address cannot be had.
-    """
-    server = _Server(
-        uvicorn.Config(
-            front.app,
-            host=host,
-            port=port,
-            loop="none",
-            http=cast("type[asyncio.Protocol]", partial(ShortcutProtocol, hook=front.hook)),
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        ),
-        on_started,
-    )
-    stopper = asyncio.create_task(server.exit_after(stop, hurry))
-    try:
-        await server.serve()
-    except SystemExit:
-        raise UsageError(
-            f"cannot listen on {host}:{port}; is another program using the port? "
-            "Or does the address belong to another machine? ([server] port and host)"
-        ) from None
-    finally:
-        stopper.cancel()

@@ -137,7 +137,7 @@ def test_a_part_of_a_service_needs_a_store_that_can_be_shared(tmp_path, role):
 def test_a_port_that_is_taken_is_told(service, tmp_path):
     done = call("serve", cwd=tmp_path, CONNECTOR_SERVER__PORT=service.url.rsplit(":", 1)[1])
     assert done.returncode == 2
-    assert "is another program using the port?" in done.stderr
+    assert "another program uses the port; stop it, or set another [server] port" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
@@ -10,11 +11,21 @@ from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import HEADER, Verifier
-from connector.web.body import BODY_MAX, Bodies, BodyError
 from connector.web.health import Health
 from connector.web.metrics import Metrics
-from connector.web.receiver import Receiver
+from connector.web.receiver import (
+    BODY_BYTES,
+    CLIENTS_BYTES,
+    Bodies,
+    Disconnected,
+    Receiver,
+    Refused,
+    client_of,
+)
 from tests.serving import serving
+
+HONEST = "198.51.100.7"
+GREEDY = "203.0.113.9"
 
 
 def streaming(*parts, then=None):
@@ -31,32 +42,108 @@ def streaming(*parts, then=None):
     return receive
 
 
-async def refused_by(bodies, *parts, then=None, headers=()):
-    with pytest.raises(BodyError) as caught:
-        await bodies.read(headers, streaming(*parts, then=then))
-    return caught.value.status
+GONE = {"type": "http.disconnect"}
+END = {"type": "http.request", "body": b"", "more_body": False}
 
 
-async def test_a_body_that_drips_is_given_up():
-    """Whoever sends a byte a minute does not hold a megabyte for a day."""
-    assert await refused_by(Bodies(seconds=0.01), b"{") == 408
+def scope(client=HONEST, headers=()):
+    return {"client": (client, 1), "headers": list(headers)}
 
 
-async def test_bodies_that_are_not_whole_are_bounded_together():
-    """Beyond the limit a sender is asked to come back, and room is made when one of the others has gone."""
-    bodies = Bodies(parts_max=BODY_MAX)
-    other = asyncio.create_task(bodies.read((), streaming(b"x" * BODY_MAX)))
-    await asyncio.sleep(0)
-    assert await refused_by(bodies, b"y") == 503
-    other.cancel()
-    await asyncio.gather(other, return_exceptions=True)
-    assert await refused_by(bodies, b"y", then={"type": "http.disconnect"}) == 0
+async def reason(bodies, *parts, then=None, client=HONEST, headers=()):
+    with pytest.raises(Refused) as caught:
+        await bodies.read(scope(client, headers), streaming(*parts, then=then))
+    return caught.value.reason
+
+
+@asynccontextmanager
+async def held(bodies, *parts, client=HONEST):
+    """A sender that has sent these parts and then nothing more, until the end of the block."""
+    sender = asyncio.create_task(bodies.read(scope(client), streaming(*parts)))
+    for _ in parts:
+        await asyncio.sleep(0)
+    yield sender
+    sender.cancel()
+    await asyncio.gather(sender, return_exceptions=True)
+
+
+@pytest.mark.parametrize("parts", [[], [b"{"]])
+async def test_a_body_of_which_nothing_more_arrives_is_ended(parts):
+    assert await reason(Bodies(stall_seconds=0.01), *parts) == "too slow"
+
+
+async def test_a_body_that_drips_is_ended_in_the_end():
+    """A byte now and then is progress, but not for ever."""
+
+    async def drip():
+        await asyncio.sleep(0.001)
+        return {"type": "http.request", "body": b"{", "more_body": True}
+
+    with pytest.raises(Refused, match="too slow"):
+        await Bodies(stall_seconds=5, body_seconds=0.05).read(scope(), drip)
+
+
+async def test_one_client_cannot_take_the_room_of_another():
+    bodies = Bodies(client_bytes=100)
+    async with held(bodies, b"x" * 100, client=GREEDY):
+        assert await reason(bodies, b"y", client=GREEDY) == "overloaded"
+        assert await bodies.read(scope(), streaming(b"y" * 100, then=END)) == b"y" * 100
+
+
+async def test_many_clients_together_hold_little_more_than_the_limit():
+    """Each has its equal share only, once they hold the limit together."""
+    bodies, clients, part = Bodies(), 40, b"x" * BODY_BYTES
+
+    async def fill(stack, client):
+        for _ in range(4):
+            await stack.enter_async_context(held(bodies, part[:-1], client=client))
+
+    async with AsyncExitStack() as stack:
+        for number in range(clients):
+            await fill(stack, f"203.0.113.{number}")
+        assert bodies.held < 2 * CLIENTS_BYTES
+        assert await bodies.read(scope(), streaming(b"y", then=END)) == b"y"
+
+
+async def test_room_is_made_when_a_sender_is_gone():
+    bodies = Bodies(client_bytes=100)
+    async with held(bodies, b"x" * 100):
+        assert bodies.held == 100
+    assert bodies.held == 0
+    with pytest.raises(Disconnected):
+        await bodies.read(scope(), streaming(b"x", then=GONE))
+    assert bodies.held == 0
+
+
+async def test_a_stop_ends_every_incomplete_body_and_those_that_begin_later():
+    """One that becomes complete is taken all the same."""
+    bodies = Bodies(stop_seconds=0.01)
+    async with held(bodies, b"x") as sender:
+        bodies.stop()
+        await asyncio.wait([sender])
+        assert sender.exception().reason == "stopping"
+    assert await reason(bodies, b"x") == "stopping"
+    assert await bodies.read(scope(), streaming(then={**END, "body": b"{}"})) == b"{}"
 
 
 @pytest.mark.parametrize("length", [b"1048577", b"1e9", b"9" * 5000, b"-1", b""])
 async def test_a_length_that_is_too_large_or_no_number_is_refused_unread(length):
     """Not one byte of it is waited for."""
-    assert await refused_by(Bodies(), headers=[(b"content-length", length)]) == 413
+    assert await reason(Bodies(), headers=[(b"content-length", length)]) == "too large"
+
+
+@pytest.mark.parametrize(
+    ("peer", "client"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+        ("unix", ""),
+    ],
+)
+def test_a_client_is_an_ipv4_address_or_the_network_of_an_ipv6_address(peer, client):
+    assert client_of(scope(peer)) == client
+    assert client_of({"client": None}) == ""
 
 
 async def answer_of(receiver, receive, *headers, method="POST"):
@@ -65,7 +152,7 @@ async def answer_of(receiver, receive, *headers, method="POST"):
     async def send(message):
         sent.append(message)
 
-    await receiver({"type": "http", "method": method, "headers": list(headers)}, receive, send)
+    await receiver({"type": "http", "method": method, **scope(headers=headers)}, receive, send)
     return sent
 
 
@@ -82,7 +169,7 @@ async def test_a_stranger_without_a_signature_is_refused_before_the_body():
     assert refused == ["signature"]
 
 
-@pytest.mark.parametrize(("bodies", "status"), [(Bodies(seconds=0.01), 408), (Bodies(parts_max=0), 503)])
+@pytest.mark.parametrize(("bodies", "status"), [(Bodies(stall_seconds=0.01), 408), (Bodies(client_bytes=0), 503)])
 async def test_who_is_refused_in_the_middle_of_a_body_loses_the_connection(bodies, status):
     """What is left of the body is not waited for."""
     receiver = Receiver(None, Verifier(["secret"]), lambda: 1, lambda _: None, bodies=bodies)

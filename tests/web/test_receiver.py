@@ -12,8 +12,7 @@ import pytest
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier, sign
 from connector.store.plan import Answer
-from connector.web.body import BODY_MAX
-from connector.web.receiver import Receiver
+from connector.web.receiver import BODY_BYTES, Receiver
 from tests.serving import CONSOLE_ONLY, SECRET, sample, serving
 
 EVENTS = ["create", "finish", "status-change", "delete", "score-updated"]
@@ -199,7 +198,7 @@ async def test_an_event_from_the_future_counts_from_receipt(served):
 
 async def test_a_body_over_one_mebibyte_is_refused(served):
     """413 for a declared length and for a stream without one; nothing stored."""
-    big = b"x" * (BODY_MAX + 1)
+    big = b"x" * (BODY_BYTES + 1)
 
     async def stream():
         for start in range(0, len(big), 65536):
@@ -214,7 +213,7 @@ async def test_a_body_over_one_mebibyte_is_refused(served):
 
 async def test_a_body_of_exactly_one_mebibyte_is_taken(served):
     """The limit is the limit."""
-    assert (await served.post(b"x" * BODY_MAX)).status_code == 202
+    assert (await served.post(b"x" * BODY_BYTES)).status_code == 202
 
 
 async def test_a_body_in_pieces_is_put_together(served):

@@ -1,0 +1,450 @@
+"""The one place that wires: a configuration becomes a running service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import secrets
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from litestar import Litestar
+from litestar.types import ControllerRouterHandler
+
+from connector import __version__
+from connector.config import Config
+from connector.dispatch.clock import Clock, SharedClock, SystemClock
+from connector.dispatch.dispatcher import Dispatcher
+from connector.dispatch.lane import Shared
+from connector.dispatch.rules import Policy
+from connector.errors import StoreUnavailable
+from connector.hireflix.signature import Verifier
+from connector.logs import LogLimit
+from connector.role import Role
+from connector.sink import Sink
+from connector.store.late import LateStore
+from connector.store.plan import Directory, GroupPlan, Target
+from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.prepare import prepare
+from connector.store.sqlite.store import SqliteStore
+from connector.store.store import Store
+from connector.web.app import create_app
+from connector.web.health import Health, health_routes
+from connector.web.metrics import Metrics
+from connector.web.receiver import Receiver, webhook_route
+from connector.web.server import base_address, bind, serve_http, signals, watch_file_handles
+
+if TYPE_CHECKING:
+    from connector.dispatch.fleet import Fleet
+
+INTAKE_LIMIT = 4096
+"""Requests that may wait for the store at once; a body has at most 1 MiB, usually one or two KiB."""
+START_REST_SECONDS = 1.0
+"""Between attempts to set up the lanes, when the database goes away in that moment."""
+CALLS_SHARE = 0.9
+"""The part of `stop_timeout` that calls under way have; the rest is for settling and closing."""
+
+log = structlog.get_logger("connector")
+
+OnGroup = Callable[[GroupPlan], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store and the clock that counts in it. `is_there` is false while its database is away; `ready` waits for it,
+    and raises `SchemaMismatch` when its schema is another version's.
+    """
+
+    store: Store
+    clock: Clock
+    is_there: bool
+    ready: Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def opened_file(
+    path: Path, directory: Directory, on_group: OnGroup, clock: Clock | None = None
+) -> AsyncIterator[Opened]:
+    """A SQLite file, held for this process alone, made or migrated first.
+
+    Raises `UsageError` when another process serves it, `StoreUnavailable` and `SchemaMismatch` when it cannot be used.
+    """
+    with StoreLock(path):
+        copy = await prepare(path)
+        if copy is not None:
+            log.info("store copied before its schema changed", copy=copy.name)
+        store = SqliteStore(path, directory, on_group, intake=INTAKE_LIMIT)
+        try:
+            yield Opened(store, clock or SystemClock(), is_there=True, ready=_at_once)
+        finally:
+            await store.close()
+
+
+async def _at_once() -> None:
+    """There is nothing to wait for."""
+
+
+@asynccontextmanager
+async def opened_database(url: str, directory: Directory, on_group: OnGroup, role: Role) -> AsyncIterator[Opened]:
+    """A PostgreSQL database, available or not. Raises `UsageError`, and `SchemaMismatch` for another schema."""
+    from connector.store.postgres import hints_schema
+    from connector.store.postgres.clock import DatabaseClock
+    from connector.store.postgres.store import PostgresStore
+
+    machine, clocks = SystemClock(), list[DatabaseClock]()
+
+    async def opening() -> Store:
+        real = await PostgresStore.open(url, directory, on_group, intake=INTAKE_LIMIT, receiver=role.receives)
+        try:
+            await real.look(hints_schema.require_current)
+            clock = DatabaseClock(real.read)
+            await clock.start()
+        except BaseException:
+            await real.close()
+            raise
+        clocks.append(clock)
+        return real
+
+    store = LateStore(opening)
+    shared = SharedClock(lambda: clocks[0].now() if clocks else machine.now())
+    try:
+        yield Opened(store, shared, is_there=await store.try_open(), ready=store.open)
+    finally:
+        for clock in clocks:
+            await clock.stop()
+        await store.close()
+
+
+class Wakeups:
+    """Passes on which sinks have new deliveries. What is sent before anyone subscribed is dropped."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Callable[[Iterable[str]], object]] = []
+
+    def subscribe(self, subscriber: Callable[[Iterable[str]], object]) -> None:
+        """Has `subscriber` called with the names of the sinks."""
+        self._subscribers.append(subscriber)
+
+    def send(self, sinks: Iterable[str]) -> None:
+        """Calls every subscriber."""
+        for subscriber in self._subscribers:
+            subscriber(sinks)
+
+
+class Service:
+    """One process on a store: what takes webhooks, what delivers, or both.
+
+    `http` is what it answers, `None` for a worker that opens no port. `dispatcher` is `None` for a receiver.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        *,
+        fleet: Fleet | None,
+        dispatcher: Dispatcher | None,
+        receiver: Receiver | None,
+        http: Litestar | None,
+        stop_timeout: float,
+    ) -> None:
+        self.store = opened.store
+        self.dispatcher = dispatcher
+        self.http = http
+        self._opened = opened
+        self._fleet = fleet
+        self._receiver = receiver
+        self._stop_timeout = stop_timeout
+
+    async def start(self) -> None:
+        """Starts everything as soon as the store is there. Raises `SchemaMismatch`."""
+        await self._opened.ready()
+        if self._fleet is not None:
+            await self._fleet.start()
+        while self.dispatcher is not None:
+            try:
+                await self.dispatcher.start()
+            except StoreUnavailable:
+                if not self.store.shared:
+                    raise
+                await asyncio.sleep(START_REST_SECONDS)
+            else:
+                return
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Ends incomplete requests, and lets calls under way end within `stop_timeout`, or until `hurry`."""
+        if self._receiver is not None:
+            self._receiver.stop()
+        if self._fleet is not None:
+            self._fleet.take_no_more()
+        if self.dispatcher is not None:
+            await self.dispatcher.stop(self._stop_timeout * CALLS_SHARE, hurry)
+        if self._fleet is not None:
+            await self._fleet.stop()
+
+
+@asynccontextmanager
+async def running(
+    config: Config,
+    webhook_secrets: Sequence[str],
+    role: Role = Role.ALL,
+    *,
+    clock: Clock | None = None,
+    stop: asyncio.Event | None = None,
+    hurry: asyncio.Event | None = None,
+    metrics: Metrics | None = None,
+) -> AsyncIterator[Service]:
+    """A service from start to stop, which begins with `stop` or at the end of the block. `webhook_secrets` include
+    generated ones; `hurry` cuts off the calls that a stop still waits for.
+
+    A SQLite store is held for this process alone, and made or migrated first. A PostgreSQL store that is away is waited
+    for, and `stop` is set when it turns out to be unusable. Raises `UsageError` when another process serves the store,
+    `StoreUnavailable` and `SchemaMismatch` when it cannot be used.
+    """
+    stop, hurry, metrics = stop or asyncio.Event(), hurry or asyncio.Event(), metrics or Metrics()
+    sinks = [entry.cls(entry.name, entry.config) for entry in config.sinks.values()]
+    wakeups = Wakeups()
+
+    def on_group(plan: GroupPlan) -> None:
+        metrics.group(plan)
+        wakeups.send(plan.woken)
+
+    directory = Directory(config.routing(), {sink.name: Target(sink.state, dict(sink.priority)) for sink in sinks})
+    async with _opened(config, directory, on_group, role, clock) as opened:
+        service = _service(
+            config,
+            role,
+            opened,
+            sinks=sinks,
+            metrics=metrics,
+            wakeups=wakeups,
+            webhook_secrets=webhook_secrets,
+        )
+        starting = asyncio.create_task(service.start())
+        stopping = asyncio.create_task(_stop_after(stop, hurry, starting, service))
+        try:
+            await _started(starting, opened, stop)
+            yield service
+        finally:
+            stop.set()
+            await stopping
+        if not starting.cancelled():
+            starting.result()
+
+
+def _opened(
+    config: Config, directory: Directory, on_group: OnGroup, role: Role, clock: Clock | None
+) -> AbstractAsyncContextManager[Opened]:
+    """The store that is configured."""
+    if config.store.file is not None:
+        return opened_file(config.store.file, directory, on_group, clock)
+    return opened_database(config.store.url.get_secret_value(), directory, on_group, role)
+
+
+async def _started(starting: asyncio.Task[None], opened: Opened, stop: asyncio.Event) -> None:
+    """Waits for the start, unless the store is away: then the process runs, and stops if the start fails later."""
+    if not opened.is_there:
+        starting.add_done_callback(lambda task: stop.set() if task.cancelled() or task.exception() else None)
+        return
+    await asyncio.wait([starting])
+    if not starting.cancelled():
+        starting.result()
+
+
+async def _stop_after(
+    stop: asyncio.Event, hurry: asyncio.Event, starting: asyncio.Task[None], service: Service
+) -> None:
+    await stop.wait()
+    log.info("stopping")
+    starting.cancel()
+    await asyncio.wait([starting])
+    await service.stop(hurry)
+
+
+def _service(
+    config: Config,
+    role: Role,
+    opened: Opened,
+    *,
+    sinks: Sequence[Sink[Any]],
+    metrics: Metrics,
+    wakeups: Wakeups,
+    webhook_secrets: Sequence[str],
+) -> Service:
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    fleet = None
+    if opened.store.shared:
+        from connector.dispatch.fleet import Fleet
+
+        url = config.store.url.get_secret_value()
+        fleet = Fleet(url, owner, role, opened.store, opened.clock, on_wake=wakeups.send)
+    dispatcher = None
+    if role.works:
+        dispatcher = _dispatcher(config, opened, sinks=sinks, metrics=metrics, owner=owner, fleet=fleet)
+        wakeups.subscribe(dispatcher.wake)
+    elif fleet is not None:
+        wakeups.subscribe(fleet.hint)
+    refused = _refusal_counter(metrics)
+    receiver = _receiver(config, opened, webhook_secrets, refused) if role.receives else None
+    return Service(
+        opened,
+        fleet=fleet,
+        dispatcher=dispatcher,
+        receiver=receiver,
+        http=_http(config, opened, metrics, receiver, refused),
+        stop_timeout=config.delivery.stop_timeout,
+    )
+
+
+def _dispatcher(
+    config: Config,
+    opened: Opened,
+    *,
+    sinks: Sequence[Sink[Any]],
+    metrics: Metrics,
+    owner: str,
+    fleet: Fleet | None,
+) -> Dispatcher:
+    delivery = config.delivery
+    policy = Policy(delivery.retry_window, delivery.probe_interval, delivery.lease)
+    return Dispatcher(
+        sinks,
+        config.routing(),
+        Shared(opened.store, opened.clock, metrics, owner, policy),
+        types={name: entry.type for name, entry in config.sinks.items()},
+        formerly={name: entry.renamed_from for name, entry in config.sinks.items() if entry.renamed_from},
+        hint=None if fleet is None else fleet.hint,
+    )
+
+
+def _receiver(
+    config: Config, opened: Opened, webhook_secrets: Sequence[str], refused: Callable[[str], None]
+) -> Receiver:
+    return Receiver(
+        opened.store,
+        Verifier(webhook_secrets),
+        opened.clock.now,
+        refused,
+        allow_unsigned=config.hireflix.allow_unsigned,
+    )
+
+
+def _http(
+    config: Config,
+    opened: Opened,
+    metrics: Metrics,
+    receiver: Receiver | None,
+    refused: Callable[[str], None],
+) -> Litestar | None:
+    health = health_routes(Health(opened.store, opened.clock, list(config.sinks)), metrics)
+    if receiver is not None:
+        routes: list[ControllerRouterHandler] = [webhook_route(config.hireflix.webhook_path, receiver), health]
+        return create_app(routes, config.server.trusted_hosts, refused)
+    if config.server.worker_port is None:
+        return None
+    return create_app([health], (), refused)
+
+
+def _refusal_counter(metrics: Metrics) -> Callable[[str], None]:
+    """Counts refused requests by reason, and logs each reason at most once a minute."""
+    limit = LogLimit()
+
+    def refused(reason: str) -> None:
+        metrics.refused(reason)
+        if count := limit.add(reason, time.monotonic()):
+            log.warning("requests refused", reason=reason, count=count)
+
+    return refused
+
+
+async def serve(
+    config: Config,
+    webhook_secrets: Sequence[str],
+    on_started: Callable[[str], Awaitable[None]],
+    stop: asyncio.Event | None = None,
+    *,
+    role: Role = Role.ALL,
+) -> None:
+    """Serves until SIGINT, SIGTERM, SIGHUP or `stop`, then stops intake, lets calls under way end, and returns.
+
+    `on_started` is called with the base address, `""` without one. A second signal cuts calls off: they come back at
+    the next start, marked. Raises as `running`, and `UsageError` when the address cannot be used.
+    """
+    stop, hurry, metrics = stop or asyncio.Event(), asyncio.Event(), Metrics()
+    port = config.server.port if role.receives else config.server.worker_port
+    listener = None if port is None else bind(config.server.host, port)
+    try:
+        with signals(stop, hurry):
+            async with (
+                running(config, webhook_secrets, role, stop=stop, hurry=hurry, metrics=metrics) as service,
+                _watched_file_handles(metrics),
+            ):
+                address = "" if listener is None else base_address(listener)
+                log.info("started", version=__version__, role=role, address=address, sinks=list(config.sinks))
+                await on_started(address)
+                if listener is None or service.http is None:
+                    await stop.wait()
+                else:
+                    await serve_http(
+                        service.http,
+                        listener,
+                        stop=stop,
+                        hurry=hurry,
+                        grace_seconds=config.delivery.stop_timeout * CALLS_SHARE,
+                        trusted_proxies=config.server.trusted_proxies,
+                    )
+    finally:
+        if listener is not None:
+            listener.close()
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def _watched_file_handles(metrics: Metrics) -> AsyncIterator[None]:
+    """Counts and logs that no file handle is free, at most one line a minute."""
+    limit = LogLimit()
+
+    def exhausted() -> None:
+        metrics.file_handles_exhausted()
+        if count := limit.add("file handles", time.monotonic()):
+            log.warning(
+                "no file handle is free, connections are dropped",
+                checks=count,
+                limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+                hint="close idle connections at the proxy, or raise LimitNOFILE",
+            )
+
+    watch = asyncio.create_task(watch_file_handles(exhausted))
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
+def end_within(seconds: float) -> None:
+    """Ends the process with exit code 0 after so many seconds, unless it has ended by then.
+
+    Python waits without limit for threads that are blocked in a call of `asyncio.to_thread`, as in a sink that uses a
+    blocking client.
+    """
+    timer = threading.Timer(seconds, os._exit, [0])
+    timer.daemon = True
+    timer.start()
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    """Runs a coroutine on the fast event loop."""
+    import uvloop
+
+    async def wrapped() -> None:
+        await main()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(wrapped())
