@@ -1,6 +1,6 @@
-"""Whether a service on this machine lives, for a container's health check: `python -m connector.healthcheck PORT`.
+"""Health check of a container: `python -m connector.healthcheck PORT` exits with 0 when a service runs there, else 1.
 
-Reads no configuration and imports nothing heavy, because it runs every few seconds. Exits with 0 or 1.
+Reads no configuration and imports little, because it runs every few seconds.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ import sys
 from http.client import HTTPConnection, HTTPException
 
 PATH = "/health/live"
-SECONDS = 3.0
-"""How long an answer may take."""
+TIMEOUT_SECONDS = 3.0
 
 
 def is_alive(port: int) -> bool:
-    """Whether `/health/live` answers 200 on a port of this machine."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    """Whether `/health/live` returns 200 on a port of this machine."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", PATH)
-        return connection.getresponse().status == 200  # noqa: PLR2004 - HTTP's own number
+        return connection.getresponse().status == 200  # noqa: PLR2004 - the HTTP status OK
     except (OSError, HTTPException):
         return False
     finally:
@@ -26,7 +25,7 @@ def is_alive(port: int) -> bool:
 
 
 def main() -> None:
-    """The command: the port is its only word."""
+    """Runs the command; its one argument is the port."""
     sys.exit(0 if is_alive(int(sys.argv[1])) else 1)
 
 

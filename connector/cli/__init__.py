@@ -1,4 +1,4 @@
-"""The command line. Each command is a module of its own, imported when the command runs."""
+"""The command line. A command is imported when it is called."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Command:
 COMMANDS: Mapping[str, Command] = {
     "serve": Command("connector.cli.serve", "Run the service: receive, store, deliver."),
     "check": Command("connector.cli.check", "Check the configuration, the store and every sink."),
-    "demo": Command("connector.cli.demo", "Run a service and feed it a lifelike signed stream."),
+    "demo": Command("connector.cli.demo", "Run a service and send it realistic signed webhooks."),
     "send": Command("connector.cli.send", "Sign a payload as Hireflix does and post it."),
-    "explain": Command("connector.cli.explain", "Show what an event does and why; send nothing."),
-    "status": Command("connector.cli.status", "Show how things stand, and what to do about it."),
-    "events": Command("connector.cli.lists", "List events, the newest first."),
-    "interviews": Command("connector.cli.lists", "List interviews as they are now, the last changed first."),
-    "deliveries": Command("connector.cli.lists", "List deliveries, the newest first."),
-    "attempts": Command("connector.cli.lists", "List attempts, the newest first."),
-    "replay": Command("connector.cli.replay", "Send again what failed or was delivered."),
-    "pause": Command("connector.cli.pause", "Stop a sink; it keeps queueing until it is resumed."),
-    "resume": Command("connector.cli.pause", "Let a paused sink go on at once."),
-    "verify": Command("connector.cli.verify", "Read a sheet back and compare it with the truth."),
-    "migrate": Command("connector.cli.migrate", "Make or update the tables of a PostgreSQL store."),
-    "store": Command("connector.cli.copy_store", "Work on the store as a whole."),
+    "explain": Command("connector.cli.explain", "Show what an event changes and where it goes, without sending it."),
+    "status": Command("connector.cli.status", "Show the state of every sink, and what to do."),
+    "events": Command("connector.cli.lists", "List events, newest first."),
+    "interviews": Command("connector.cli.lists", "List interviews in their current state, last changed first."),
+    "deliveries": Command("connector.cli.lists", "List deliveries, newest first."),
+    "attempts": Command("connector.cli.lists", "List attempts, newest first."),
+    "replay": Command("connector.cli.replay", "Send dead letters or earlier deliveries again."),
+    "pause": Command("connector.cli.pause", "Pause a sink; its deliveries stay queued until it is resumed."),
+    "resume": Command("connector.cli.pause", "Resume a paused sink at once."),
+    "verify": Command("connector.cli.verify", "Compare a sheet with the store, and repair it on request."),
+    "migrate": Command("connector.cli.migrate", "Create or update the tables of a PostgreSQL store."),
+    "store": Command("connector.cli.copy_store", "Copy the store to another database."),
 }
 """In the order of the help text. The help is repeated here, so that `connector --help` imports no command."""
 
@@ -100,12 +100,12 @@ def connector(
                      help="Print the version and exit."),
     ] = False,
 ) -> None:  # fmt: skip
-    """Receives Hireflix webhooks, keeps a hiring sheet right and Slack calm.
+    """Receives Hireflix webhooks and keeps a Google Sheet and Slack up to date.
 
-    Exit codes: 0 done, 1 something failed, 2 bad usage or configuration.
+    Exit codes: 0 done, 1 failed or not in step, 2 usage or configuration error.
     """
 
 
 def main() -> None:
-    """Runs `connector …` and ends the process: 0 done, 1 something failed, 2 bad usage or configuration."""
+    """Runs `connector …` and ends the process with 0 (done), 1 (failed) or 2 (usage or configuration error)."""
     app(prog_name="connector")

@@ -1,4 +1,4 @@
-"""What a service says when it starts: where it listens, where everything lies, and what to type next."""
+"""What a service prints when it starts: where it listens, where its files are, and a command to try."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ log = structlog.get_logger("connector")
 
 
 def warn(settings: Config) -> None:
-    """Logs what is legal but odd; what is dangerous stands out too where people read."""
+    """Logs the warnings of the configuration; prints a dangerous one on a terminal too."""
     for warning in settings.warnings:
         log.warning("configuration", place=warning.place, problem=warning.message, hint=warning.hint)
     if settings.hireflix.allow_unsigned and sys.stderr.isatty() and settings.logs.format != "json":
         bar = "!" * 78
-        text = "hireflix.allow_unsigned is on: anyone who knows the address can make up interviews."
+        text = "hireflix.allow_unsigned is on: anyone who knows the address can send false events."
         print(
-            f"{bar}\n{text}\nSet webhook_secrets and turn it off before candidates depend on it.\n{bar}",
+            f"{bar}\n{text}\nSet webhook_secrets and turn it off before real candidates use the service.\n{bar}",
             file=sys.stderr,
         )
 
 
 def secrets_of(settings: Config) -> list[str]:
-    """The webhook secrets in the clear, for those who verify and sign."""
+    """The webhook secrets in plain text, to verify and sign with."""
     return [secret.get_secret_value() for secret in settings.hireflix.webhook_secrets]
 
 
 def banner(settings: Config, base: str, role: Role = Role.ALL, *, new_secret: bool = False) -> str:
-    """The lines a person reads at the start. `base` is the address as it is, `""` without one."""
+    """The lines printed at the start. `base` is the address that the service listens on, `""` without one."""
     source = "the embedded default, no config file" if settings.path is None else str(settings.path)
     receiver = base + settings.hireflix.webhook_path
     lines = [f"hireflix-connector {__version__} runs on {source}" + ("" if role is Role.ALL else f" as {role}")]
@@ -58,9 +58,9 @@ def _secret(settings: Config, *, new_secret: bool) -> str:
     if not settings.hireflix.webhook_secrets:
         return "none: unsigned webhooks are accepted"
     if new_secret:
-        return f"{secrets_of(settings)[0]} (made now, shown once, kept in {kept})"
+        return f"{secrets_of(settings)[0]} (created now, shown once, stored in {kept})"
     if settings.embedded and kept.exists():
-        return f"kept in {kept}"
+        return f"stored in {kept}"
     return f"from the configuration ({len(settings.hireflix.webhook_secrets)})"
 
 
@@ -72,13 +72,13 @@ def _sinks(settings: Config) -> Iterator[str]:
 
 
 def place_of(entry: SinkEntry) -> str:
-    """Where a sink writes, as people find it: a file by its path, anything else by the destination's name."""
+    """Where a sink writes: the path of a file, or else the name of the destination."""
     path = getattr(entry.config, "path", None)
     return str(path) if isinstance(path, Path) else entry.cls(entry.name, entry.config).destination
 
 
 def try_it(settings: Config, receiver: str) -> str:
-    """A command to paste that sends a sample to this very service."""
+    """A command to paste that sends a sample to this service."""
     words = ["send", "--sample", "interview.finish"]
     if settings.server.port == 0 or receiver_url(settings) != receiver:
         words += ["--url", receiver]
@@ -86,14 +86,14 @@ def try_it(settings: Config, receiver: str) -> str:
 
 
 def to_paste(settings: Config, *words: str) -> str:
-    """A command that works in any terminal, wherever that stands: with this configuration, by the program's path."""
+    """A command that works in any folder: it names this configuration and the path of the program."""
     if settings.path is None:
         return f"cd {shlex.quote(str(settings.folder))} && {shlex.join([*executable(), *words])}"
     return shlex.join([*executable(), *words, "--config", str(settings.path)])
 
 
 def executable() -> list[str]:
-    """How to call this program from anywhere: by its name if the shell finds it, else by its path."""
+    """How to call this program from any folder: by its name if the shell finds it, else by its path."""
     called = Path(sys.argv[0])
     if called.name != "connector":
         return [sys.executable, "-m", "connector.cli"]

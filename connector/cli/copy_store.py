@@ -24,8 +24,8 @@ ToOption = Annotated[
     typer.Option(
         "--to",
         metavar="URL",
-        help="The PostgreSQL store, empty and migrated: postgresql://…; - reads the URL from standard input, where no "
-        "other user of the machine sees it.",
+        help="URL of an empty, migrated PostgreSQL store: postgresql://…; - reads it from standard input, so that "
+        "other users of the machine do not see it.",
     ),
 ]
 
@@ -35,16 +35,15 @@ store = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode
 
 @store.callback()
 def _store() -> None:
-    """Work on the store as a whole."""
+    """Copy the store to another database."""
 
 
 @store.command()
 def copy(to: ToOption, config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:
     """Copy a SQLite store into an empty PostgreSQL store, once.
 
-    The service must be stopped. Everything comes along: events, interviews, deliveries with their ids, notes, pauses.
-    It is counted and compared on both sides, and when anything differs nothing is kept. The SQLite store stays as it
-    is.
+    The service must be stopped. Everything is copied: events, interviews, deliveries with their ids, notes, pauses. All
+    rows are counted and compared; if anything differs, nothing is kept. The SQLite store does not change.
     """
     settings = load(config)
     source = _source_of(settings)
@@ -61,7 +60,7 @@ def copy(to: ToOption, config: o.ConfigOption = None, as_json: o.JsonOption = Fa
         show_json(_document(source, place, reports))
     else:
         _show(reports)
-        _say_what_now(place, equal=equal)
+        _show_next_step(place, equal=equal)
     if not equal:
         raise typer.Exit(FAILED)
 
@@ -69,14 +68,14 @@ def copy(to: ToOption, config: o.ConfigOption = None, as_json: o.JsonOption = Fa
 def _source_of(settings: Config) -> Path:
     path = settings.store.file
     if path is None:
-        raise UsageError("the store of this configuration is PostgreSQL already; give the --config of the SQLite store")
+        raise UsageError("the store of this configuration is PostgreSQL already; use the --config of the SQLite store")
     if not store_exists(settings):
-        raise StoreUnavailable(f"no store at {path}: there is nothing to copy")
+        raise StoreUnavailable(f"there is no store at {path}, so there is nothing to copy")
     return path
 
 
 def _target_of(to: str) -> str:
-    """The URL, from standard input if so wanted; it holds a password, so no message repeats it."""
+    """The URL, from standard input for `-`. It contains a password, so no message repeats it."""
     url = sys.stdin.readline().strip() if to == "-" else to
     if not url.startswith("postgresql://"):
         raise UsageError("--to must be postgresql://user:password@host/name, or - to read it from standard input")
@@ -105,12 +104,12 @@ def _show(reports: Sequence[TableReport]) -> None:
     show_table(rows, empty="")
 
 
-def _say_what_now(place: str, *, equal: bool) -> None:
+def _show_next_step(place: str, *, equal: bool) -> None:
     if not equal:
-        print("\nThe copy differs, so nothing of it was kept.")
+        print("\nThe copy differs, so nothing was kept.")
         return
     print(
-        f"\nAll is copied. Now set the store's address wherever the connector runs: [store] url, or the variable\n"
-        f"CONNECTOR_STORE__URL, to {safe(place)} with user and password. Then start it.\n"
-        "The SQLite store stays as it is; do not serve it again, or both would tell the same news."
+        f"\nEverything is copied. Wherever the connector runs, set [store] url, or the variable CONNECTOR_STORE__URL,\n"
+        f"to {safe(place)} with user and password. Then start it.\n"
+        "The SQLite store did not change. Do not run a service on it again: both would send the same messages."
     )

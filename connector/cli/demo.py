@@ -21,11 +21,13 @@ from connector.operations.demo import all_delivered, demo_settings, feed
 
 FolderOption = Annotated[
     Path | None,
-    typer.Option("--folder", metavar="DIR", help="Where store and workbook go; else a new temporary folder."),
+    typer.Option(
+        "--folder", metavar="DIR", help="Folder for the store and the workbook; default: a new temporary folder."
+    ),
 ]
-EventsOption = Annotated[int, typer.Option("--events", min=1, max=o.MANY, help="How many webhooks are sent.")]
+EventsOption = Annotated[int, typer.Option("--events", min=1, max=o.MANY, help="Number of webhooks to send.")]
 RateOption = Annotated[float, typer.Option("--rate", min=0.1, max=1000, help="Webhooks per second.")]
-OnceOption = Annotated[bool, typer.Option("--once", help="Stop when everything is delivered.")]
+OnceOption = Annotated[bool, typer.Option("--once", help="Stop when all deliveries are done.")]
 
 
 def demo(
@@ -34,17 +36,17 @@ def demo(
     rate: RateOption = 5.0,
     once: OnceOption = False,
 ) -> None:
-    """Run a service and feed it a lifelike signed stream.
+    """Run a service and send it realistic signed webhooks.
 
-    It runs on the embedded default, on any free port, and gets its webhooks over HTTP: several positions, invitations,
-    answers, scores, decisions, deletions; some webhooks come twice, some late.
+    The service uses the embedded default and a free port. The webhooks arrive over HTTP: several positions, with
+    invitations, answers, scores, decisions and deletions. Some arrive twice, some late.
     """
     settings = ensure_secret(demo_settings(folder))
     logs.set_up(settings.logs.format, "warning")
     running = _Demo(settings, events, rate, once=once)
     app.run(running.serve)
     if running.failure is not None:
-        raise ConnectorError(f"the stream ended early: {type(running.failure).__name__}") from running.failure
+        raise ConnectorError(f"the demo stopped early: {type(running.failure).__name__}") from running.failure
 
 
 @dataclass(slots=True)
@@ -64,8 +66,8 @@ class _Demo:
 
         async def started(base: str) -> None:
             print(banner(self.settings, base), flush=True)
-            follow = counted(self.events, "webhook follows", "webhooks follow")
-            print(f"  Demo      {follow}, {self.rate:g} a second; Ctrl-C ends it\n", flush=True)
+            webhooks = counted(self.events, "webhook", "webhooks")
+            print(f"  Demo      sends {webhooks}, {self.rate:g} per second; Ctrl-C stops it\n", flush=True)
             feeding.append(asyncio.create_task(self._feed(base, stop)))
 
         try:
@@ -89,11 +91,11 @@ class _Demo:
         if self.once or self.failure is not None:
             stop.set()
 
-    def _summary(self, responses: Counter[int]) -> str:
-        accepted, repeats = responses[202], responses[200]
-        other = sum(responses.values()) - accepted - repeats
-        taken, again = counted(accepted, "event", "events"), counted(repeats, "repeat", "repeats")
-        lines = [f"\nAll is delivered: {taken} accepted, {again} recognised, {other} refused."]
+    def _summary(self, responses: Counter[str]) -> str:
+        accepted, repeats = responses["accepted"], responses["duplicate"]
+        refused = sum(responses.values()) - accepted - repeats
+        events, again = counted(accepted, "event", "events"), counted(repeats, "repeat", "repeats")
+        lines = [f"\nAll deliveries are done: {events} accepted, {again} recognised, {refused} refused."]
         if not self.once:
-            lines.append(f"Look around: {to_paste(self.settings, 'status')}\nCtrl-C ends the demo.")
+            lines.append(f"Next: {to_paste(self.settings, 'status')}\nCtrl-C stops the demo.")
         return "\n".join(lines)

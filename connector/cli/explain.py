@@ -21,22 +21,24 @@ from connector.operations.store_access import now, reading, store_exists
 
 WhatArgument = Annotated[
     str,
-    typer.Argument(metavar="FILE|EVENT_ID", help="File with the body of a webhook (- = standard input), or an event."),
+    typer.Argument(
+        metavar="FILE|EVENT_ID", help="File with the body of a webhook (- is standard input), or id of a stored event."
+    ),
 ]
 _UNUSED = {
-    Kind.UNREADABLE: "Unreadable: {reason}. It is kept, answered 202 and shown; after an upgrade\n"
-    "`connector replay --state unreadable` reads it again.",
-    Kind.UNKNOWN: "This version knows no event of that name. It is kept and shown, neither merged nor routed;\n"
-    "after an upgrade `connector replay --state unknown` applies it.",
+    Kind.UNREADABLE: "Unreadable: {reason}. The event is stored and answered with 202.\n"
+    "After an upgrade, `connector replay --state unreadable` reads it again.",
+    Kind.UNKNOWN: "This version does not know an event of that name. It is stored, but neither merged nor routed.\n"
+    "After an upgrade, `connector replay --state unknown` applies it.",
 }
 _TIMES = {"created_at", "completed", "deleted", "archived", "finalist", "finished_at"}
 
 
 def explain(what: WhatArgument, config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:
-    """Show what an event does and why; send nothing.
+    """Show what an event changes and where it goes, without sending it.
 
-    Tells which routes take it and why others do not, which fields change, and what each sink would write. Writes
-    nothing; a file needs no store.
+    Prints which routes match and why others do not, which fields change, and what each sink would write. Nothing is
+    written. A file needs no store.
     """
     settings = load(config)
     found = _explanation(settings, what)
@@ -72,18 +74,18 @@ def _lines(found: Explanation, settings: Config) -> Iterator[str]:
 
 def _heading(found: Explanation) -> Iterator[str]:
     known = f", stored as event {found.stored_as}" if found.stored_as is not None else ""
-    yield f"{found.name or 'a body'}{known}"
+    yield f"{found.name or 'unnamed event'}{known}"
     if found.interview_id:
         yield f"  interview {found.interview_id}" + (f", afterwards {found.stage}" if found.stage else "")
     if found.mark:
-        yield f"  {found.mark}: the time of receipt counts as its date"
+        yield f"  {found.mark}: the time of receipt is used as its date"
     if found.unused:
         yield f"  values that could not be used: {', '.join(found.unused)}"
 
 
 def _changes(found: Explanation, zone: ZoneInfo) -> Iterator[str]:
     if not found.changes:
-        yield "Changes nothing: all of it was known, or newer things were."
+        yield "Changes nothing: the interview has these values, or newer ones."
         return
     yield "Changes"
     for change in found.changes:
@@ -102,16 +104,16 @@ def _value(field: str, value: Value, zone: ZoneInfo) -> str:
 def _routes(found: Explanation, settings: Config) -> Iterator[str]:
     yield "Routes"
     for verdict in found.routes:
-        name = f"routes[{verdict.route}]" if settings.routes else "no routes, so every sink"
+        name = f"routes[{verdict.route}]" if settings.routes else "no routes are configured"
         yield f"  {'yes' if verdict.matched else 'no '}  {name}: {verdict.reason}"
     if not found.effects:
-        yield "  No sink gets it."
+        yield "  No sink receives it."
 
 
 def _effect(effect: Effect) -> Iterator[str]:
     yield f"{effect.sink} ({effect.type}): {effect.why}"
     for row in effect.deliveries:
         why = f", {row.reason}" if row.reason else ""
-        yield f"  delivery {row.id}: {row.state}, attempts that failed: {row.attempts}{why}"
+        yield f"  delivery {row.id}: {row.state}, failed attempts: {row.attempts}{why}"
     for line in effect.preview.splitlines():
         yield f"  | {line}"

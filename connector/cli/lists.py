@@ -44,7 +44,10 @@ def events(
     limit: o.LimitOption = 50,
     as_json: o.JsonOption = False,
 ) -> None:
-    """List events, the newest first. --since and --until mean their receipt."""
+    """List events, newest first.
+
+    --since and --until are about the time of receipt.
+    """
     show = _Show(config, since, until, limit, as_json)
     show(EVENTS, name=name, kind=kind, interview=interview, position=position, stage=stage)
 
@@ -61,9 +64,9 @@ def interviews(
     limit: o.LimitOption = 50,
     as_json: o.JsonOption = False,
 ) -> None:
-    """List interviews as they are now, the last changed first.
+    """List interviews in their current state, last changed first.
 
-    --since and --until mean the newest event, --sink the state sinks that show the interview.
+    --since and --until are about the newest event of an interview. --sink lists what a state sink shows.
     """
     show = _Show(config, since, until, limit, as_json)
     show(INTERVIEWS, interview=interview, position=position, stage=stage, sink=sink)
@@ -84,7 +87,10 @@ def deliveries(
     limit: o.LimitOption = 50,
     as_json: o.JsonOption = False,
 ) -> None:
-    """List deliveries, the newest first. --since and --until mean the receipt, or the last replay."""
+    """List deliveries, newest first.
+
+    --since and --until are about the time of receipt or of the last replay.
+    """
     states = () if state is None else (DeliveryState[state.name],)
     show = _Show(config, since, until, limit, as_json)
     show(
@@ -108,9 +114,9 @@ def attempts(
     limit: o.LimitOption = 50,
     as_json: o.JsonOption = False,
 ) -> None:
-    """List attempts, the newest first.
+    """List attempts, newest first.
 
-    One line per batch and outcome; what went well at once is only counted.
+    One row per batch and outcome. Deliveries that succeed at the first attempt are only counted.
     """
     show = _Show(config, since, until, limit, as_json)
     show(ATTEMPTS, sink=sink)
@@ -139,7 +145,7 @@ class _Show:
         zone = ZoneInfo(settings.timezone)
         show_table([listing.cells(row, zone, found.pauses) for row in found.rows], empty=listing.empty)
         if found.has_more:
-            print("There is more: narrow it down, or raise --limit.")
+            print("There are more rows: add a filter, or raise --limit.")
 
 
 def _event_cells(row: EventRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cells:
@@ -205,9 +211,9 @@ def _attempt_cells(row: AttemptRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cel
     }
 
 
-EVENTS = Listing(views.events, _event_cells, "No such events.")
-INTERVIEWS = Listing(views.interviews, _interview_cells, "No such interviews.")
-DELIVERIES = Listing(views.deliveries, _delivery_cells, "No such deliveries.")
+EVENTS = Listing(views.events, _event_cells, "No events found.")
+INTERVIEWS = Listing(views.interviews, _interview_cells, "No interviews found.")
+DELIVERIES = Listing(views.deliveries, _delivery_cells, "No deliveries found.")
 ATTEMPTS = Listing(
-    views.attempts, _attempt_cells, "Nothing failed; what was delivered at the first try is only counted."
+    views.attempts, _attempt_cells, "No attempts found; deliveries that succeed at the first attempt are only counted."
 )

@@ -8,9 +8,9 @@ from connector.operations.migrate import migrate_store
 
 
 def migrate(config: o.ConfigOption = None) -> None:
-    """Make or update the tables of a PostgreSQL store.
+    """Create or update the tables of a PostgreSQL store.
 
-    Run it before the first start and after an upgrade; it does nothing when there is nothing to do. A SQLite store is
-    brought up to date by `connector serve` itself.
+    Run it before the first start and after an upgrade. It does nothing when the tables are current. `connector serve`
+    updates a SQLite store itself.
     """
     print(migrate_store(load(config)))

@@ -23,7 +23,7 @@ _AGO = re.compile(r"(\d{1,6})\s*([smhdw])(?:\s+ago)?")
 
 
 class State(StrEnum):
-    """States of a delivery, as people type them."""
+    """Delivery states as option values."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -32,7 +32,7 @@ class State(StrEnum):
 
 
 class Kind(StrEnum):
-    """Kinds of events, as people type them."""
+    """Kinds of events as option values."""
 
     EVENT = "event"
     UNKNOWN = "unknown"
@@ -45,11 +45,13 @@ ConfigOption: TypeAlias = Annotated[
     typer.Option(
         "--config",
         metavar="F",
-        help="Config file; else CONNECTOR_CONFIG, else ./config.toml, else the embedded default.",
+        help="Config file; default: CONNECTOR_CONFIG, then ./config.toml, then the embedded default.",
     ),
 ]
-JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document; times in epoch ms.")]
-LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, max=MANY, help="Show at most so many.")]
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document; times are epoch milliseconds.")
+]
+LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, max=MANY, help="Show at most this many rows.")]
 SinkOption: TypeAlias = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Only of this sink.")]
 PositionOption: TypeAlias = Annotated[
     str | None,
@@ -67,7 +69,9 @@ StateOption: TypeAlias = Annotated[State | None, typer.Option("--state", help="O
 KindOption: TypeAlias = Annotated[Kind | None, typer.Option("--kind", help="Only events of this kind.")]
 SinceOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--since", metavar="T", help="Not before: 30m, 2h, 3d, today, 2026-08-01 or 2026-08-01T12:30."),
+    typer.Option(
+        "--since", metavar="T", help="At or after this time: 30m, 2h, 3d, today, 2026-08-01 or 2026-08-01T12:30."
+    ),
 ]
 UntilOption: TypeAlias = Annotated[str | None, typer.Option("--until", metavar="T", help="Before this time.")]
 
@@ -82,9 +86,9 @@ def period(settings: Config, since: str | None, until: str | None) -> tuple[int 
 
 
 def moment(text: str, now: int, zone: ZoneInfo) -> int:
-    """The epoch milliseconds that a person means at `now`: `2h`, `today`, `yesterday`, or ISO 8601.
+    """The epoch milliseconds of `2h` (ago), `today`, `yesterday` or an ISO 8601 time, at `now`.
 
-    What names no zone is in `zone`. Raises `UsageError`.
+    A time without a zone is in `zone`. Raises `UsageError`.
     """
     found = _AGO.fullmatch(text.strip().lower())
     if found:
@@ -103,9 +107,7 @@ def _from_iso(text: str, zone: ZoneInfo) -> int:
         when = datetime.fromisoformat(text)
         return max(0, _epoch(when if when.tzinfo else when.replace(tzinfo=zone)))
     except (ValueError, OverflowError):
-        raise UsageError(
-            "that is no time; write 30m, 2h, 3d, 1w, today, yesterday, 2026-08-01 or 2026-08-01T12:30"
-        ) from None
+        raise UsageError("not a time; use 30m, 2h, 3d, 1w, today, yesterday, 2026-08-01 or 2026-08-01T12:30") from None
 
 
 def _ms(span: timedelta) -> int:

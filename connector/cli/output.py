@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for programs, and nothing that a candidate's text could do to either."""
+"""What commands print: tables and lines for users, JSON for programs, both safe against hostile text."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rich.table import Table
 from rich.text import Text
 
 _LONGEST = 500
-"""Characters of a cell; a name may have a million."""
+"""Longest cell, in characters; a name may have a million."""
 _WIDE = 20 * _LONGEST
-"""Columns of a table that goes into a pipe, where nothing has to be shortened."""
+"""Width of a table in a pipe, where nothing has to be shortened."""
 _ELASTIC = {"NAME", "CANDIDATE", "POSITION", "REMARK", "WHY", "REASON", "SHOWN BY"}
-"""Columns that give way on a narrow terminal, down to `_ELASTIC_LEAST` characters."""
+"""Columns that are shortened on a narrow terminal, down to `_ELASTIC_LEAST` characters."""
 _ELASTIC_LEAST = 12
 _GAP = 3
 """Characters between two columns."""
@@ -31,9 +31,9 @@ _JOINERS = "\u200c\u200d"  # part of how names are written in Persian and Hindi,
 
 
 def safe(text: str, *, keep: str = "") -> str:
-    """Text from outside without what moves the cursor, changes colours or reverses the order; `keep` stays.
+    """Replaces characters that move the cursor, change colours or reverse the order of text, except those in `keep`.
 
-    Categories of the Unicode Standard, section 4.5: control, format, surrogate and separator characters go.
+    These are the control, format, surrogate and separator characters of the Unicode Standard, section 4.5.
     """
     return "".join(char if char in keep or _is_harmless(char) else "\ufffd" for char in text)
 
@@ -43,15 +43,15 @@ def _is_harmless(char: str) -> bool:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where tables go: as wide as the terminal, or as wide as they like in a pipe; colours only on a terminal."""
+    """A console as wide as the terminal, or wide enough for every table in a pipe; colours only on a terminal."""
     made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=_WIDE)
 
 
 def show_table(rows: Sequence[Mapping[str, object]], *, empty: str) -> None:
-    """Prints rows of cells by title, or the sentence `empty` when there are none. A cell is text from anywhere.
+    """Prints rows of cells by title, or the sentence `empty` when there are none. Cells may hold hostile text.
 
-    On a terminal too narrow for the table each row becomes a block of lines, so that nothing is cut off.
+    On a terminal that is too narrow for the table, each row is printed as a block of lines, so that nothing is cut off.
     """
     if not rows:
         print(empty)
@@ -71,7 +71,7 @@ def _cell(cell: object) -> str:
 
 
 def _widths(texts: Sequence[Mapping[str, str]], room: int) -> dict[str, int] | None:
-    """A width for each column, the elastic ones shortened until all fit; `None` when they cannot."""
+    """The width of each column, with elastic ones shortened until all fit; `None` when they cannot fit."""
     widths = {title: max(len(title), *(cell_len(row[title]) for row in texts)) for title in texts[0]}
     room -= _GAP * (len(widths) - 1)
     while sum(widths.values()) > room:
@@ -139,12 +139,12 @@ def counted(count: int, one: str, many: str) -> str:
 
 
 def tell(text: str) -> None:
-    """Prints a line for people beside the output that programs read."""
+    """Prints a line for users on standard error, beside the output for programs."""
     print(safe(text, keep="\n"), file=sys.stderr)
 
 
 def is_interactive() -> bool:
-    """Whether somebody can be asked."""
+    """Whether there is a terminal for a question."""
     return sys.stdin.isatty()
 
 

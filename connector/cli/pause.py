@@ -15,22 +15,22 @@ from connector.operations.sinks import configured
 from connector.operations.store_access import changing
 
 FLAGS = {
-    "refill": "The destination was emptied on purpose: write everything again.",
-    "accept": "What people removed there stays removed.",
-    "adopt": "A tab was replaced by another with the same title: go on in that one.",
+    "refill": "Write the missing rows again.",
+    "accept": "Leave the removed rows deleted.",
+    "adopt": "Use the new tab: a tab was replaced by another one with the same title.",
 }
 
 
 def pause(sink: o.SinkArgument, config: o.ConfigOption = None) -> None:
-    """Stop a sink; it keeps queueing until it is resumed.
+    """Pause a sink; its deliveries stay queued until it is resumed.
 
-    The call under way ends first.
+    A running call to the destination ends first.
     """
     settings = load(config)
     entry = configured(settings, sink)
     with changing(settings) as store:
         store.change(lambda connection: operation.pause(connection, entry))
-    print(f"{sink} is paused and keeps queueing; connector resume {sink} lets it go on")
+    print(f"{sink} is paused; its deliveries stay queued until `connector resume {sink}`")
 
 
 def resume(
@@ -40,10 +40,11 @@ def resume(
     accept: Annotated[bool, typer.Option("--accept", help=FLAGS["accept"])] = False,
     adopt: Annotated[bool, typer.Option("--adopt", help=FLAGS["adopt"])] = False,
 ) -> None:
-    """Let a paused sink go on at once.
+    """Resume a paused sink at once.
 
-    It does not matter whether a person paused it or it paused itself. A sheet that paused because many rows vanished
-    asks for a word: --refill or --accept. A sink that knows no such word refuses it.
+    It does not matter whether an operator paused the sink or it paused itself. If a sheet paused because many rows
+    disappeared, choose --refill (write them again) or --accept (leave them deleted). If it paused because a tab was
+    replaced by another one with the same title, --adopt uses the new tab. Other sink types reject these options.
     """
     mode = _mode(refill=refill, accept=accept, adopt=adopt)
     settings = load(config)
@@ -52,11 +53,11 @@ def resume(
         operation.require_resume_mode(entry, mode)
     with changing(settings) as store:
         pending = store.change(lambda connection: operation.resume(connection, entry, mode))
-    print(f"{sink} goes on; waiting for it: {counted(pending, 'delivery', 'deliveries')}")
+    print(f"{sink} is resumed; pending: {counted(pending, 'delivery', 'deliveries')}")
 
 
 def _mode(**flags: bool) -> str | None:
     given = [name for name, is_set in flags.items() if is_set]
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(f'--{name}' for name in given)} exclude each other; give one of them")
+        raise UsageError(f"{' and '.join(f'--{name}' for name in given)} exclude each other; use one of them")
     return given[0] if given else None

@@ -17,16 +17,16 @@ from connector.store.replay import CHUNK
 
 IdsArgument = Annotated[
     list[int] | None,
-    typer.Argument(metavar="DELIVERY", help="Ids of deliveries, as `connector deliveries` lists them."),
+    typer.Argument(metavar="DELIVERY", help="Ids of deliveries, from `connector deliveries`."),
 ]
 StateOption = Annotated[
     Replayable | None,
     typer.Option(
         "--state",
-        help="dead (the default) and delivered are deliveries; unreadable and unknown are events of an older version.",
+        help="Deliveries that are dead (the default) or delivered; events that are unreadable or unknown.",
     ),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def replay(
@@ -42,11 +42,11 @@ def replay(
     until: o.UntilOption = None,
     yes: YesOption = False,
 ) -> None:
-    """Send again what failed or was delivered.
+    """Send dead letters or earlier deliveries again.
 
-    Counts first, then asks. A dead letter keeps its id, so that the destination still knows it; what was delivered
-    gets a new one. Without --state it takes dead letters, and with ids or --event also what was delivered. --since and
-    --until mean the receipt, or the last replay.
+    Prints the counts and asks for confirmation. A dead letter keeps its id, so that the destination recognises it; a
+    delivered one gets a new id. Without --state dead letters are replayed, with ids or --event also delivered ones.
+    --since and --until are about the time of receipt or of the last replay.
     """
     settings = load(config)
     from_ms, until_ms = o.period(settings, since, until)
@@ -77,7 +77,7 @@ def _replay_deliveries(store: OpenStore, settings: Config, request: Request, *, 
         return
     with progress_bar("replaying", transient=False, hidden=total <= CHUNK) as progress:
         count = operation.replay_deliveries(store, found, progress)
-    print(f"{counted(count, 'delivery waits', 'deliveries wait')} again; `connector status` shows how it goes")
+    print(f"{counted(count, 'delivery waits', 'deliveries wait')} again; `connector status` shows the progress")
 
 
 def _replay_events(store: OpenStore, settings: Config, request: Request, *, yes: bool) -> None:
@@ -87,7 +87,7 @@ def _replay_events(store: OpenStore, settings: Config, request: Request, *, yes:
     with progress_bar("replaying", transient=False, hidden=len(ids) <= CHUNK) as progress:
         result = operation.replay_events(store, settings, ids, progress)
     print(
-        f"{counted(result.applied, 'event', 'events')} applied, {result.repeats} repeated one that was known, "
+        f"{counted(result.applied, 'event', 'events')} applied, {result.repeats} duplicates of other events, "
         f"{result.still} still not understood by this version"
     )
 
@@ -95,13 +95,13 @@ def _replay_events(store: OpenStore, settings: Config, request: Request, *, yes:
 def _agreed(total: int, one: str, many: str, *, yes: bool) -> bool:
     """Whether to go on. Raises `UsageError` when there is no terminal to ask on."""
     if total == 0:
-        print(f"no such {many}; nothing to do")
+        print(f"no {many} found; nothing to do")
         return False
     if yes:
         return True
     if not is_interactive():
         raise UsageError(f"this would replay {counted(total, one, many)}; add --yes to do it")
     if not typer.confirm(f"Replay {counted(total, one, many)}?"):
-        print("nothing was changed")
+        print("nothing changed")
         return False
     return True

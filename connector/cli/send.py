@@ -19,30 +19,33 @@ SHOWN_CHARACTERS = 500
 """Characters of a response that are printed."""
 
 ADVICE = {
-    401: "the service has another secret: use the --config, or the variables, that it runs with",
+    401: "the service has another secret: use the --config or the variables of the service",
     404: "the service listens on another path: see hireflix.webhook_path",
     405: "the service listens on another path: see hireflix.webhook_path",
-    413: "a webhook has at most 1 MiB",
-    503: "the service takes no events now; try again, and see `connector status`",
+    413: "the body is larger than 1 MiB",
+    503: "the service cannot store events now: try again, and see its log",
 }
 
 
 def send(
     file: Annotated[
-        str | None, typer.Argument(metavar="FILE", help="File with the body, sent byte for byte; - = standard input.")
+        str | None, typer.Argument(metavar="FILE", help="File with the body, sent byte for byte; - is standard input.")
     ] = None,
     sample: Annotated[
-        str | None, typer.Option("--sample", metavar="NAME", help="A sample instead, such as interview.finish.")
+        str | None, typer.Option("--sample", metavar="NAME", help="Send a sample instead, such as interview.finish.")
     ] = None,
     url: Annotated[
-        str | None, typer.Option("--url", metavar="U", help="Receiver; else the one of the configuration.")
+        str | None,
+        typer.Option("--url", metavar="U", help="Address of the receiver; default: the one in the configuration."),
     ] = None,
-    as_is: Annotated[bool, typer.Option("--as-is", help="A sample keeps its own date; else it happens now.")] = False,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Keep the date of the sample; default: the current time.")
+    ] = False,
     config: o.ConfigOption = None,
 ) -> None:
     """Sign a payload as Hireflix does and post it.
 
-    The receiver's address and the secret come from the configuration.
+    The address of the receiver and the secret come from the configuration.
     """
     body = _body(file, sample, as_is=as_is)
     settings = load(config)

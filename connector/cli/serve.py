@@ -21,7 +21,9 @@ from connector.role import Role
 EXIT_SECONDS = 0.8
 """From the log line "stopped" to the end of the process, at most."""
 
-RoleOption = Annotated[Role, typer.Option("--role", help="receiver and worker share a store with other processes.")]
+RoleOption = Annotated[
+    Role, typer.Option("--role", help="receiver and worker need a PostgreSQL store, shared with other processes.")
+]
 
 
 def serve(config: o.ConfigOption = None, role: RoleOption = Role.ALL) -> None:
@@ -39,8 +41,8 @@ def _require_servable(settings: Config, role: Role) -> None:
             raise UsageError("store.url names a PostgreSQL database: install the package with its extra [postgres]")
     elif role is not Role.ALL:
         raise UsageError(
-            f"--role {role} needs a store that several processes share; a SQLite store belongs to one process: "
-            "leave --role away"
+            f"--role {role} needs a PostgreSQL store, which several processes share; with a SQLite store one process "
+            "does everything: omit --role"
         )
 
 

@@ -15,7 +15,7 @@ from connector.store.status import status as status_of
 
 
 def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:
-    """Show how things stand, and what to do about it."""
+    """Show the state of every sink, and what to do."""
     settings = load(config)
     with reading(settings) as connection:
         found = status_of(connection, now_in(connection), list(settings.sinks))
@@ -25,7 +25,7 @@ def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None
     zone = ZoneInfo(settings.timezone)
     for line in _source_lines(found.source, zone):
         print(line)
-    show_table([_cells(sink, zone) for sink in found.sinks], empty="No sink yet.")
+    show_table([_cells(sink, zone) for sink in found.sinks], empty="No sinks yet.")
     if found.processes:
         print()
         show_table([_process_cells(each, found.sinks, zone) for each in found.processes], empty="")

@@ -14,7 +14,7 @@ from connector.config import load
 from connector.operations import verify as operation
 from connector.sink import Report
 
-REPAIR = "Have everything that is wrong written again, and look once more."
+REPAIR = "Write everything again that is wrong, and compare once more."
 
 
 def verify(
@@ -23,10 +23,10 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help=REPAIR)] = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Read a sheet back and compare it with the truth.
+    """Compare a sheet with the store, and repair it on request.
 
-    What still waits to be delivered, and what a second look does not show again, is no difference. What people
-    corrected or deleted is told and left alone. Exits with 1 when the sheet is not in step.
+    Pending deliveries, and differences that a second read does not confirm, do not count. Cells that users corrected
+    and rows that they deleted are listed and left alone. Exits with 1 when the sheet is not in step.
     """
     settings = load(config)
     entry = operation.verifiable(settings, sink)

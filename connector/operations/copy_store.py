@@ -25,14 +25,14 @@ from connector.store.sqlite import database as sqlite
 from connector.store.sqlite.lock import StoreLock
 
 CHUNK = 1000
-"""Rows that are in memory at a time, and between two steps of the progress."""
+"""Rows in memory at a time, and between two calls of the progress."""
 SUM_BITS = 128
 CLEARED: Mapping[str, Mapping[str, object]] = {sink.name: {"lease_owner": None, "lease_until": 0}}
-"""Table -> column -> what stands there in the copy: no lane of the old store runs any more."""
+"""Table -> column -> its value in the copy: the lanes of the old store no longer run."""
 
 Row: TypeAlias = tuple[Any, ...]
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Is told a table, the rows that are done, and how many there are; each row counts twice, copied and compared."""
+"""Called with a table, the steps that are done and all steps; each row is two steps, copied and compared."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -53,7 +53,7 @@ class TableReport(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Tally:
-    """Rows, counted and summed up: the sum of their hashes, in which their order does not count."""
+    """The number of rows and the sum of their hashes, which does not depend on their order."""
 
     rows: int = 0
     sum: int = 0
@@ -80,9 +80,9 @@ def copy_store(source: Path, target: str, progress: Progress) -> list[TableRepor
         _claim(new, public_url(target))
         reports = [_copy_table(old, new, table, progress) for table in metadata.sorted_tables]
         if all(report.equal for report in reports):
-            _continue_numbers(old, new)
+            _set_sequences(old, new)
             new.commit()
-            _learn(new)
+            _analyze(new)
         else:
             new.rollback()
     return reports
@@ -110,14 +110,14 @@ def _target(url: str) -> Iterator[Connection]:
 
 
 def _claim(new: Connection, place: str) -> None:
-    """Nobody else writes until the end. Raises `UsageError` when somebody has written before."""
+    """Locks out other writers until the end. Raises `UsageError` when the store is not empty."""
     tables = metadata.sorted_tables
     new.exec_driver_sql(f"LOCK TABLE {', '.join(table.name for table in tables)} IN SHARE ROW EXCLUSIVE MODE")
     full = [table.name for table in tables if table is not meta and new.execute(select(table).limit(1)).first()]
     if full:
         raise UsageError(
-            f"{place} is not empty ({', '.join(full)}): a store is copied into an empty one only; "
-            "name another database, or empty this one, and run `connector migrate` on it"
+            f"{place} is not empty ({', '.join(full)}); "
+            "use another database, or empty this one, and run `connector migrate` on it"
         )
 
 
@@ -142,7 +142,7 @@ def _copy_table(old: Connection, new: Connection, table: Table, progress: Progre
 
 @contextmanager
 def _copying(new: Connection, table: Table) -> Iterator[psycopg.Copy]:
-    """Takes the rows of a table; those that a migration put there make room."""
+    """Accepts the rows of a table; replaces those that a migration wrote."""
     driver = new.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     if table is meta:
@@ -154,13 +154,13 @@ def _copying(new: Connection, table: Table) -> Iterator[psycopg.Copy]:
 
 
 def _rows(connection: Connection, table: Table) -> Iterator[Row]:
-    """All rows of a table, a portion at a time."""
+    """All rows of a table, read in chunks."""
     for part in connection.execute(select(table), execution_options={"yield_per": CHUNK}).partitions():
         yield from map(tuple, part)
 
 
 def _rows_to_be(old: Connection, table: Table) -> Iterator[Row]:
-    """The rows of a table as they are to stand in the copy."""
+    """The rows of a table as they are written to the copy."""
     cleared = CLEARED.get(table.name, {})
     for row in _rows(old, table):
         values = zip(table.columns, row, strict=True)
@@ -168,12 +168,12 @@ def _rows_to_be(old: Connection, table: Table) -> Iterator[Row]:
 
 
 def _storable(value: object) -> object:
-    """The value without the one character that PostgreSQL has no place for (its documentation, 8.3)."""
+    """The value without NUL, which PostgreSQL cannot store in text (its documentation, 8.3)."""
     return value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value
 
 
-def _continue_numbers(old: Connection, new: Connection) -> None:
-    """The next numbers are greater than any that was ever given."""
+def _set_sequences(old: Connection, new: Connection) -> None:
+    """Sets the sequences, so that new ids are greater than any that was ever used."""
     given = {name: seq for name, seq in old.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")}  # noqa: C416 - rows are no pairs to the type checker
     for table in metadata.sorted_tables:
         [key, *others] = table.primary_key
@@ -184,8 +184,8 @@ def _continue_numbers(old: Connection, new: Connection) -> None:
             new.execute(select(func.setval(func.pg_get_serial_sequence(table.name, key.name), last)))
 
 
-def _learn(new: Connection) -> None:
-    """Has the server count what it got, so that it plans for that and not for empty tables."""
+def _analyze(new: Connection) -> None:
+    """Updates the statistics of the server, which otherwise plans for empty tables."""
     for table in metadata.sorted_tables:
         new.exec_driver_sql(f"ANALYZE {table.name}")
     new.commit()

@@ -1,4 +1,4 @@
-"""A stream of signed sample webhooks for a service on the embedded default."""
+"""Sends a stream of signed sample webhooks to a service on the embedded default."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ def demo_settings(folder: Path | None) -> Config:
     """
     folder = folder or Path(tempfile.mkdtemp(prefix="connector-demo-"))
     if (folder / "config.toml").exists() or (folder / ".env").exists():
-        raise UsageError(f"{folder} holds a configuration; the demo wants a folder of its own")
+        raise UsageError(f"{folder} contains a configuration; name a folder without one")
     folder.mkdir(parents=True, exist_ok=True)
     return load(environ={"CONNECTOR_SERVER__PORT": "0"}, cwd=folder)
 
 
-async def feed(url: str, secret: str, events: int, rate: float) -> Counter[int]:
-    """Posts so many webhooks, `rate` a second. Returns the number of responses by status.
+async def feed(url: str, secret: str, events: int, rate: float) -> Counter[str]:
+    """Posts so many webhooks, `rate` a second. Counts `accepted`, `duplicate` and `refused` responses.
 
     Raises `httpx.TransportError` when the service stops.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    responses: Counter[int] = Counter()
+    responses: Counter[str] = Counter()
     async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as client:
         for number, body in enumerate(stream(events, now())):
             await asyncio.sleep(max(0.0, begun + number / rate - loop.time()))
             response = await client.post(url, content=body, headers=headers(body, secret))
-            responses[response.status_code] += 1
+            responses[response.json()["status"] if response.is_success else "refused"] += 1
     return responses
 
 

@@ -34,7 +34,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class RouteVerdict(msgspec.Struct, frozen=True):
-    """What one route says; `route` is its place among the routes, from 0."""
+    """Whether a route matches, and why. `route` is its index in the configuration, from 0."""
 
     route: int
     matched: bool
@@ -42,7 +42,7 @@ class RouteVerdict(msgspec.Struct, frozen=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """What one sink gets. `preview` is what it would write now; `deliveries` are those of a stored event."""
+    """What one sink receives. `preview` is what it would write now; `deliveries` are those of a stored event."""
 
     sink: str
     type: str
@@ -52,7 +52,7 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Everything about one event. `stored_as` is its id when the store has it; only what is routed has `routes`."""
+    """What an event does. `stored_as` is its id in the store; only known events have `routes` and `effects`."""
 
     kind: str
     name: str
@@ -70,7 +70,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An event with what is known around it: the interview before it, and as it is now."""
+    """An event, with its interview before the event and now."""
 
     reading: Reading
     event_id: int | None = None
@@ -113,9 +113,9 @@ def _case_of_body(connection: Connection | None, body: bytes, at: int) -> Case:
 def _case_of_event(connection: Connection, event_id: int) -> Case:
     row = connection.execute(select(event).where(event.c.seq == event_id)).first()
     if row is None:
-        raise UsageError(f"no event {event_id}; `connector events` lists them")
+        raise UsageError(f"there is no event {event_id}; `connector events` lists them")
     if row.body is None:
-        raise UsageError(f"the body of event {event_id} is no longer kept")
+        raise UsageError(f"the body of event {event_id} is no longer stored")
     reading = read(row.body, row.received_at)
     latest, entered = _interview(connection, reading.interview_id)
     return Case(reading, event_id, _before(connection, reading.interview_id, event_id), latest, entered)
@@ -184,7 +184,7 @@ async def _effects(
         if name not in matched and name not in case.entered:
             continue
         preview = await _preview(entry.cls(entry.name, entry.config), case, connection, at)
-        why = "a route matches" if name in matched else "the interview entered it earlier"
+        why = "a route matches" if name in matched else "the sink shows the interview already"
         effects.append(Effect(name, entry.type, why, preview, [row for row in done if row.sink == name]))
     return effects
 

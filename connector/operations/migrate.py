@@ -1,4 +1,4 @@
-"""Brings the tables of a store to this version."""
+"""Updates the tables of a store to this version."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from connector.store.schema import REVISION
 
 
 def migrate_store(settings: Config) -> str:
-    """Brings the tables up to date; says from what to what. Raises `StoreError`, `UsageError`."""
+    """Updates the tables, and returns a sentence about it. Raises `StoreError`, `UsageError`."""
     place = store_address(settings)
     if settings.store.file is not None:
-        return f"{place} is a SQLite store: `connector serve` makes it and brings it up to date by itself"
+        return f"{place} is a SQLite store: `connector serve` creates and updates it"
     require_driver()
     from connector.operations.store_access_postgres import PostgresAccess
     from connector.store.postgres.prepare import migrate_postgres
@@ -22,9 +22,9 @@ def migrate_store(settings: Config) -> str:
     had_hints = PostgresAccess(url).has_hints()
     found = asyncio.run(migrate_postgres(url))
     if found is None:
-        return f"{place}: the tables are made, schema {REVISION}"
+        return f"{place}: created the tables, schema {REVISION}"
     if found != REVISION:
-        return f"{place}: the schema was {found}, now it is {REVISION}"
+        return f"{place}: updated the schema from {found} to {REVISION}"
     if not had_hints:
-        return f"{place}: the schema is {REVISION}, as it should be; the tables of its hints were brought up to date"
-    return f"{place}: the schema is {REVISION}, as it should be; nothing to do"
+        return f"{place}: the schema {REVISION} is current; updated the tables of its hints"
+    return f"{place}: the schema {REVISION} is current; nothing to do"

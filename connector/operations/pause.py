@@ -37,5 +37,5 @@ def require_resume_mode(entry: SinkEntry, mode: str) -> None:
     if mode in entry.cls.resume_words:
         return
     known = ", ".join(f"--{known}" for known in sorted(entry.cls.resume_words))
-    hint = f"it knows {known}" if known else f"connector resume {entry.name} lets it go on"
-    raise UsageError(f"{entry.name} ({entry.type}) does not know --{mode}; {hint}")
+    hint = f"use {known}" if known else f"use `connector resume {entry.name}`"
+    raise UsageError(f"{entry.name} ({entry.type}) does not support --{mode}; {hint}")

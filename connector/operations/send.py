@@ -28,7 +28,7 @@ def receiver_url(settings: Config, url: str | None = None) -> str:
     path = settings.hireflix.webhook_path
     if url is None:
         if settings.server.port == 0:
-            raise UsageError("the service listens on any free port; say which with --url")
+            raise UsageError("server.port is 0, so the port is unknown; give the address with --url")
         return f"http://{_reachable(settings.server.host)}:{settings.server.port}{path}"
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -47,7 +47,7 @@ def secret_of(settings: Config) -> str | None:
         return settings.hireflix.webhook_secrets[0].get_secret_value()
     if settings.hireflix.allow_unsigned:
         return None
-    raise UsageError("there is no secret to sign with yet: start `connector serve` once, it makes one")
+    raise UsageError("there is no webhook secret yet: run `connector serve` once, it creates one")
 
 
 def post(url: str, body: bytes, secret: str | None) -> httpx.Response:
@@ -57,9 +57,9 @@ def post(url: str, body: bytes, secret: str | None) -> httpx.Response:
         with httpx.Client(trust_env=not is_loopback(host_of(url)), timeout=TIMEOUT_SECONDS) as client:
             return client.post(url, content=body, headers=headers(body, secret))
     except httpx.ConnectError:
-        raise ConnectorError(f"nobody listens at {url}; is `connector serve` running?") from None
+        raise ConnectorError(f"cannot connect to {url}; is `connector serve` running?") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ConnectorError(f"no answer from {url}: {type(error).__name__}") from None
+        raise ConnectorError(f"no response from {url}: {type(error).__name__}") from None
 
 
 def headers(body: bytes, secret: str | None) -> dict[str, str]:

@@ -23,8 +23,8 @@ def require_known(name: str, known: Iterable[str], what: str = "sink") -> str:
     if name in names:
         return name
     close = get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none'}"
-    raise UsageError(f"no {what} {name!r}; {hint}")
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(names) or 'none'}"
+    raise UsageError(f"unknown {what} {name!r}; {hint}")
 
 
 def configured(settings: Config, name: str) -> SinkEntry:
@@ -65,14 +65,20 @@ async def online_findings(sinks: Sequence[Sink[Any]]) -> list[Sequence[Finding]]
 async def _online_findings(sink: Sink[Any]) -> Sequence[Finding]:
     try:
         async with asyncio.timeout(sink.timeout), opened(sink):
-            return await sink.check() or [Finding("ok", "nothing to ask")]
+            return await sink.check() or [Finding("ok", "this type of sink has no online check")]
     except SinkBroken as error:
         return [Finding("problem", error.reason, error.fix)]
     except TimeoutError:
-        return [Finding("problem", f"no answer within {sink.timeout:g} s", "see whether this machine reaches it")]
+        return [
+            Finding(
+                "problem",
+                f"no answer within {sink.timeout:g} s",
+                "check the network between this machine and the destination",
+            )
+        ]
     except Exception as error:  # noqa: BLE001 - a third-party sink may raise anything; the others are still checked
         return [_failed(error)]
 
 
 def _failed(error: Exception) -> Finding:
-    return Finding("problem", f"the check failed: {place_of(error)}", "tell the author of the sink")
+    return Finding("problem", f"the check failed: {place_of(error)}", "report this to the author of the sink")

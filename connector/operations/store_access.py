@@ -138,7 +138,9 @@ class SqliteAccess:
     @contextmanager
     def _connected(self, *, read_only: bool) -> Iterator[Connection]:
         if not self._path.exists():
-            raise StoreUnavailable(f"no store yet at {self._path}: start `connector serve` once, it makes the store")
+            raise StoreUnavailable(
+                f"there is no store at {self._path} yet: run `connector serve` once, it creates the store"
+            )
         raw = database.connect(self._path, read_only=read_only)
         try:
             database.require_current(database.revision(raw))

@@ -30,10 +30,10 @@ from connector.store.schema import sink as sink_table
 from connector.store.status import sinks
 
 REPAIR_SECONDS = 900.0
-"""How long a repair is waited for."""
-LOOK_SECONDS = 0.3
+"""Longest wait for a repair."""
+POLL_SECONDS = 0.3
 WORKERS_SECONDS = 5.0
-"""How long workers have before this process helps itself; they look every second."""
+"""Wait for running workers, which poll every second, before this process runs a lane of its own."""
 
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -41,14 +41,14 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 
 class NotVerified(ConnectorError):
-    """The sheet could not be verified now; the message says why."""
+    """The sink could not be verified or repaired now; the message says why."""
 
 
 def verifiable(settings: Config, name: str) -> SinkEntry:
     """The sink of that name. Raises `UsageError` when it is unknown or cannot be read back."""
     entry = configured(settings, name)
     if not issubclass(entry.cls, Verifies):
-        raise UsageError(f"a sink of type {entry.type} cannot be read back; there is nothing to verify")
+        raise UsageError(f"a sink of type {entry.type} cannot be read back, so there is nothing to verify")
     return entry
 
 
@@ -66,7 +66,7 @@ async def verify(settings: Config, entry: SinkEntry, progress: Progress) -> Repo
 
 
 class _VerifyContext:
-    """The context of a look from outside: needs no lease, and writes nothing but the tokens it takes."""
+    """The context of a verification outside of a lane: has no lease, and writes only the tokens that it takes."""
 
     def __init__(self, store: OpenStore, settings: Config, sink: Sink[Any]) -> None:
         self._store = store
@@ -77,7 +77,7 @@ class _VerifyContext:
         return now()
 
     async def take(self, *wanted: Token) -> None:
-        """Waits for the tokens, so that a look slows the service down as little as it can."""
+        """Waits for the tokens, because the service takes them from the same rate limit."""
         while True:
             try:
                 self._store.change(lambda connection: tokens.take(connection, wanted, now_in(connection)))
@@ -90,7 +90,7 @@ class _VerifyContext:
         self._store.change(lambda connection: tokens.close(connection, bucket, seconds, now_in(connection)))
 
     async def remember(self, remembered: Mapping[str, Note | None]) -> None:
-        """Nothing is written."""
+        """Writes nothing."""
 
     async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
         sink = self._sink
@@ -102,11 +102,11 @@ class _VerifyContext:
         )
 
     def count_call(self, kind: str) -> None:
-        """Nothing is counted."""
+        """Counts nothing."""
 
 
 async def repair(settings: Config, entry: SinkEntry) -> None:
-    """Asks the lane that holds the lease, and waits for it; runs one for as long when there is none.
+    """Has the lane that holds the lease verify and repair, and waits for it; runs a lane when there is none.
 
     Raises `NotVerified` and `StoreError`.
     """
@@ -121,7 +121,7 @@ async def repair(settings: Config, entry: SinkEntry) -> None:
 
 
 async def _ask_the_file(path: Path, settings: Config, question: _Question) -> None:
-    """A service that holds the store has the lane; else nobody has."""
+    """The service that holds the store runs the lane; without a service this process runs it."""
     async with AsyncExitStack() as held:
         try:
             opened = await held.enter_async_context(opened_file(path, ingest_directory(settings), _ignored))
@@ -132,9 +132,7 @@ async def _ask_the_file(path: Path, settings: Config, question: _Question) -> No
 
 
 async def _ask_the_server(settings: Config, question: _Question) -> None:
-    """Workers, if there are any, have a moment to answer; then a lane of ours joins theirs, and takes the lease when
-    nobody has it.
-    """
+    """Waits for running workers for a moment; then runs a lane beside theirs, which takes the lease when it is free."""
     if question.store.read(has_workers):
         with suppress(TimeoutError):
             async with asyncio.timeout(WORKERS_SECONDS):
@@ -147,7 +145,7 @@ async def _ask_the_server(settings: Config, question: _Question) -> None:
 
 
 def has_workers(connection: Connection) -> bool:
-    """Whether other processes deliver from the store, as far as they gave a sign of life."""
+    """Whether other processes that sent a heartbeat deliver from the store."""
     found = processes(connection, now_in(connection))
     return any(process.state == "running" and Role(process.role).works for process in found)
 
@@ -172,7 +170,7 @@ async def _with_a_lane(settings: Config, opened: Opened, question: _Question) ->
 
 
 class _Uncounted:
-    """A meter that counts nothing: this process has no metrics."""
+    """Metrics of a process that has none."""
 
     def settled(self, *_: Any) -> None:
         pass
@@ -186,7 +184,7 @@ class _Uncounted:
 
 @dataclass(slots=True)
 class _Question:
-    """A verification that a person asked for, until there is an answer."""
+    """A verification that was requested, and its result."""
 
     store: OpenStore
     sink: Sink[Any]
@@ -194,7 +192,7 @@ class _Question:
     asked: int = 0
 
     def ask(self) -> None:
-        """Leaves word for the sink, and makes its lane look at once."""
+        """Stores the request for the sink, due at once."""
         self.store.change(self._ask)
 
     def _ask(self, connection: Connection) -> None:
@@ -204,13 +202,13 @@ class _Question:
         settle.ask_to_verify(connection, self.sink.name, self.asked)
 
     async def answered(self) -> None:
-        """Waits for a report that is younger than the question, and for what it set going. Raises `NotVerified`."""
-        for _ in range(int(REPAIR_SECONDS / LOOK_SECONDS)):
-            await asyncio.sleep(LOOK_SECONDS)
+        """Waits for a report that is newer than the request, and for its repairs. Raises `NotVerified`."""
+        for _ in range(int(REPAIR_SECONDS / POLL_SECONDS)):
+            await asyncio.sleep(POLL_SECONDS)
             if self.store.read(self._is_answered):
                 return
         raise NotVerified(
-            f"{self.sink.name} was not repaired within {REPAIR_SECONDS / 60:g} minutes; connector status shows why"
+            f"{self.sink.name} was not repaired within {REPAIR_SECONDS / 60:g} minutes; `connector status` shows why"
         )
 
     def _is_answered(self, connection: Connection) -> bool:
@@ -223,6 +221,6 @@ class _Question:
 
 
 def _is_under_way(connection: Connection, name: str) -> bool:
-    """Whether a call is out, or a verification is due at once."""
+    """Whether a batch is being delivered, or a verification is due."""
     running = connection.execute(select(sink_table.c.batch).where(sink_table.c.name == name)).scalar()
     return running is not None or settle.verifies_soon(connection, name, now_in(connection))

@@ -139,7 +139,7 @@ def test_without_online_no_destination_is_asked(run, with_sinks, friends):
     ("kind", "says"),
     [
         ("torn", ["the key is torn\ufffd[2J", "glue it"]),
-        ("clumsy", ["the check failed: KeyError at friends_sinks", "tell the author of the sink"]),
+        ("clumsy", ["the check failed: KeyError at friends_sinks", "report this to the author of the sink"]),
     ],
 )
 def test_what_a_sink_sees_on_this_machine_is_told_without_asking_anybody(run, with_sinks, kind, says):
@@ -197,7 +197,7 @@ def test_what_every_destination_says_is_told_in_order(run, with_sinks):
         "ok        kind: may write",
         "warning   kind: is slow",
         "          → ask for more",
-        "ok        friend: nothing to ask",
+        "ok        friend: this type of sink has no online check",
     ]
 
 
@@ -206,8 +206,8 @@ def test_what_every_destination_says_is_told_in_order(run, with_sinks):
     [
         ("strict", ["may not write\ufffd[2J", "share the sheet with bot@example.com"]),
         ("broken", ["the token is revoked", "make a new token"]),
-        ("silent", ["no answer within 0.05 s", "see whether this machine reaches it"]),
-        ("faulty", ["the check failed: KeyError at friends_sinks", "tell the author of the sink"]),
+        ("silent", ["no answer within 0.05 s", "check the network between this machine and the destination"]),
+        ("faulty", ["the check failed: KeyError at friends_sinks", "report this to the author of the sink"]),
     ],
 )
 def test_a_problem_is_told_with_its_fix_and_fails(run, with_sinks, friends, kind, says):

@@ -70,7 +70,7 @@ def test_a_stored_event_is_told_with_its_deliveries(run, world):
     world.settle(DeliveryState.DEAD, world.ids("chat")[0], reason="channel is gone")
     shown = run("explain", "1").stdout
     assert "interview.create, stored as event 1" in shown
-    assert "dead, attempts that failed: 2, channel is gone" in shown
+    assert "dead, failed attempts: 2, channel is gone" in shown
 
 
 def test_a_stored_event_is_explained_as_it_came(json_of, world):
@@ -93,7 +93,7 @@ def test_a_state_sink_that_was_entered_earlier_gets_it_by_that(json_of, file, wo
         config.read_text().replace('sinks = ["sheet", "chat"]', 'stages = ["deleted"]\nsinks = ["sheet", "chat"]')
     )
     [effect] = json_of("explain", file(body("interview.score-updated", 1, NOON + 1)))["effects"]
-    assert (effect["sink"], effect["why"]) == ("sheet", "the interview entered it earlier")
+    assert (effect["sink"], effect["why"]) == ("sheet", "the sink shows the interview already")
 
 
 def test_an_event_that_no_sink_gets(run, file, config):
@@ -102,7 +102,7 @@ def test_an_event_that_no_sink_gets(run, file, config):
     )
     shown = run("explain", file(body("interview.create"))).stdout
     assert "stage pending is none of: deleted" in shown
-    assert "No sink gets it." in shown
+    assert "No sink receives it." in shown
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_an_event_that_no_sink_gets(run, file, config):
     [
         (b"no json", "Unreadable: the body is not JSON in UTF-8."),
         (b'{"event":"interview.create","data":{}}', "Unreadable: there is no interview id."),
-        (body("interview.paused"), "knows no event of that name"),
+        (body("interview.paused"), "does not know an event of that name"),
     ],
 )
 def test_what_is_not_understood_is_explained_too(run, file, content, says):
@@ -121,7 +121,7 @@ def test_what_is_not_understood_is_explained_too(run, file, content, says):
 
 
 def test_a_date_that_does_not_count_is_told(run, file):
-    assert "undated: the time of receipt counts" in run("explain", file(body(at=None))).stdout
+    assert "undated: the time of receipt is used" in run("explain", file(body(at=None))).stdout
 
 
 def test_standard_input_is_a_file(run):
@@ -152,7 +152,7 @@ def test_an_event_whose_body_is_gone(run, world):
     world.connection.exec_driver_sql("UPDATE event SET body = NULL")
     result = run("explain", "1")
     assert result.exit_code == 2
-    assert "no longer kept" in result.stderr
+    assert "no longer stored" in result.stderr
 
 
 def test_explaining_writes_nothing(run, world, config):

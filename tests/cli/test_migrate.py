@@ -12,7 +12,7 @@ def test_tables_are_made_once(run, config):
     with empty_database() as url:
         config.write_text(config.read_text().replace("sqlite:///connector.db", url))
         first = run("migrate")
-        assert (first.exit_code, first.stdout.endswith(f": the tables are made, schema {REVISION}\n")) == (0, True)
+        assert (first.exit_code, first.stdout.endswith(f": created the tables, schema {REVISION}\n")) == (0, True)
         assert rows(url, "SELECT version_num FROM alembic_version") == [(REVISION,)]
         assert run("status").exit_code == 0
         second = run("migrate")
@@ -25,7 +25,7 @@ def test_tables_of_hints_that_are_missing_are_made_and_told(run, config):
         config.write_text(config.read_text().replace("sqlite:///connector.db", url))
         migrate(url)
         result = run("migrate")
-        assert (result.exit_code, result.stdout.endswith("the tables of its hints were brought up to date\n")) == (
+        assert (result.exit_code, result.stdout.endswith("updated the tables of its hints\n")) == (
             0,
             True,
         )
@@ -36,7 +36,7 @@ def test_a_sqlite_store_needs_no_such_command(run, config):
     """Nothing is made, and that is no failure: a script may call it for any store."""
     result = run("migrate")
     assert result.exit_code == 0
-    assert "`connector serve` makes it and brings it up to date by itself" in result.stdout
+    assert "`connector serve` creates and updates it" in result.stdout
     assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
 
 

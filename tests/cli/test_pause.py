@@ -30,7 +30,7 @@ def test_a_resumed_sink_goes_on_at_once(run, world):
     leases.pause(world.connection, "sheet", broken)
     world.connection.exec_driver_sql("UPDATE sink SET rest_until = 99")
     result = run("resume", "sheet")
-    assert result.stdout == "sheet goes on; waiting for it: 1 delivery\n"
+    assert result.stdout == "sheet is resumed; pending: 1 delivery\n"
     found = row(world, "sheet")
     assert (found.paused, found.reason, found.fix, found.probe_at, found.rest_until) == (None, None, None, None, 0)
 
@@ -62,14 +62,14 @@ def test_a_word_that_the_sink_does_not_know_is_bad_usage_and_changes_nothing(run
     run("pause", "chat")
     result = run("resume", "chat", "--refill")
     assert result.exit_code == 2
-    assert "chat (console) does not know --refill; connector resume chat lets it go on" in result.stderr
+    assert "chat (console) does not support --refill; use `connector resume chat`" in result.stderr
     assert row(world, "chat").paused == "person"
     assert world.rows(note) == []
 
 
 def test_a_sink_that_knows_another_word_says_which(run, world, monkeypatch):
     monkeypatch.setattr(load_sink_class("workbook"), "resume_words", frozenset({"accept"}))
-    assert "does not know --refill; it knows --accept" in run("resume", "sheet", "--refill").stderr
+    assert "does not support --refill; use --accept" in run("resume", "sheet", "--refill").stderr
 
 
 def test_without_a_word_no_note_is_written(run, world):
@@ -81,14 +81,14 @@ def test_without_a_word_no_note_is_written(run, world):
 def test_a_misspelt_sink_is_bad_usage(run, world, command):
     result = run(command, "shet")
     assert result.exit_code == 2
-    assert "no sink 'shet'; did you mean sheet?" in result.stderr
+    assert "unknown sink 'shet'; did you mean sheet?" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])
 def test_without_a_store_nothing_is_made(run, config, command):
     result = run(command, "chat")
     assert result.exit_code == 1
-    assert "start `connector serve` once" in result.stderr
+    assert "run `connector serve` once" in result.stderr
     assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
 
 

@@ -130,7 +130,7 @@ def test_ctrl_c_ends_it_quietly_and_an_open_receiver_was_warned_of_in_the_log(tm
 def test_a_part_of_a_service_needs_a_store_that_can_be_shared(tmp_path, role):
     done = call("serve", "--role", role, cwd=tmp_path)
     assert done.returncode == 2
-    assert "a SQLite store belongs to one process" in done.stderr
+    assert "with a SQLite store one process does everything" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,7 +149,7 @@ def test_the_embedded_default_makes_a_secret_and_shows_it_once(tmp_path):
     assert "shown once" in first
     second = embedded(tmp_path)
     assert secret not in second
-    assert f"kept in {tmp_path / 'data' / 'webhook-secret'}" in second
+    assert f"stored in {tmp_path / 'data' / 'webhook-secret'}" in second
 
 
 def embedded(folder):
@@ -179,7 +179,7 @@ def embedded(folder):
 def test_a_demo_delivers_everything_and_can_be_looked_at(tmp_path):
     done = call("demo", "--folder", str(tmp_path / "demo"), "--events", "60", "--rate", "200", "--once", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "All is delivered: " in done.stdout
+    assert "All deliveries are done: " in done.stdout
     assert ", 0 refused." in done.stdout
     assert (tmp_path / "demo" / "data" / "interviews.xlsx").exists()
     found = json.loads(call("status", "--json", cwd=tmp_path / "demo").stdout)
@@ -202,7 +202,7 @@ def test_the_commands_that_a_demo_prints_work_as_they_are(tmp_path):
     """From any folder, while it runs."""
     command = [*CONNECTOR, "demo", "--folder", "demo", "--events", "3", "--rate", "200"]
     with subprocess.Popen(command, cwd=tmp_path, env=ENVIRON, stdout=subprocess.PIPE, text=True) as demo:
-        titles = {"Try it": "202 ", "Look around:": "Source: "}
+        titles = {"Try it": "202 ", "Next:": "Source: "}
         for title, answer in titles.items():
             line = next(line for line in demo.stdout if title in line)
             pasted = subprocess.run(
@@ -216,7 +216,7 @@ def test_a_demo_does_not_touch_a_folder_that_is_configured(tmp_path):
     (tmp_path / "config.toml").write_text(TOML)
     done = call("demo", "--folder", str(tmp_path), "--once", cwd=tmp_path)
     assert done.returncode == 2
-    assert "the demo wants a folder of its own" in done.stderr
+    assert "name a folder without one" in done.stderr
     assert [entry.name for entry in tmp_path.iterdir()] == ["config.toml"]
 
 

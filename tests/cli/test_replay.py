@@ -73,7 +73,7 @@ def test_ids_take_what_was_delivered_too(run, filled):
 
 def test_nothing_to_do_is_no_failure(run, filled):
     result = run("replay", "--sink", "sheet")
-    assert (result.exit_code, result.stdout) == (0, "no such deliveries; nothing to do\n")
+    assert (result.exit_code, result.stdout) == (0, "no deliveries found; nothing to do\n")
 
 
 @ON_BOTH
@@ -99,7 +99,7 @@ def test_events_of_an_older_version_are_applied(run, world):
     world.keep("unknown", b'{"event":"interview.odd","data":{"id":"x"}}', 2)
     world.keep("unreadable", body("interview.finish", 8), 3)
     result = run("replay", "--state", "unknown", "--yes")
-    assert "1 event applied, 0 repeated one that was known, 1 still not understood" in result.stdout
+    assert "1 event applied, 0 duplicates of other events, 1 still not understood" in result.stdout
     assert sorted(pending(world)) == [("chat", 1), ("sheet", 1)]
     assert [row.kind for row in world.rows(event)] == ["event", "unknown", "unreadable"]
 
@@ -114,7 +114,7 @@ def test_unreadable_events_are_applied(run, world):
 def test_events_are_not_chosen_by_delivery_or_sink(run, world, words):
     result = run("replay", "--state", "unknown", *words)
     assert result.exit_code == 2
-    assert "it goes with --event, --interview" in result.stderr
+    assert "use it with --event, --interview" in result.stderr
 
 
 def test_without_a_store_nothing_is_made(run, config):

@@ -139,7 +139,7 @@ def test_the_embedded_default_has_no_secret_before_its_first_start(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["send", "--sample", "interview.finish"])
     assert result.exit_code == 2
-    assert "start `connector serve` once" in result.stderr
+    assert "run `connector serve` once" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -50,7 +50,7 @@ def test_a_day_begins_at_midnight_of_the_configured_zone():
 
 @pytest.mark.parametrize("text", ["", "soon", "2 fortnights", "2026-13-01", "-2h", "1785585600000", "12:30"])
 def test_what_is_no_time_is_refused_with_what_to_type(text):
-    with pytest.raises(UsageError, match="write 30m, 2h"):
+    with pytest.raises(UsageError, match="use 30m, 2h"):
         moment(text, NOON, UTC)
 
 

@@ -113,7 +113,7 @@ def test_all_problems_of_a_config_file_are_told_at_once_and_nothing_is_made(name
         (["deliveries", "--state", "lost"], "'--state': 'lost' is not one of 'pending',"),
         (["deliveries", "--event", "one"], "'--event': must be a valid integer\n"),
         (["replay", "one"], "DELIVERY"),
-        (["replay"], "say what to replay"),
+        (["replay"], "select what to replay"),
         (["pause"], "SINK"),
         (["resume", "chat", "--refill", "--accept"], "exclude each other"),
         (["statsu"], "statsu"),
