@@ -1,12 +1,11 @@
-"""The sink: gathers what is due, lets one thread rewrite the file, remembers what was written."""
+"""The workbook sink: collects what is due, rewrites the file in one thread, and remembers what was written."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -27,37 +26,35 @@ from connector.sink import (
     Stage,
     Token,
 )
-from sinks.workbook.child import flush_in_child
 from sinks.workbook.config import WorkbookConfig
-from sinks.workbook.files import InUseError, alone_at, lock_seconds, locked_message
-from sinks.workbook.memory import (
+from sinks.workbook.state import (
     RESUME_NOTE,
     TABLE_NOTE,
-    Flushed,
-    Memory,
-    Order,
+    RewriteRequest,
+    RewriteResult,
     Row,
+    TableState,
     Written,
     row_note,
-    wanted_values,
+    row_values,
 )
 
 PAUSE_SECONDS = 2.0
 """Least time between two rewrites."""
 ROWS_PER_SECOND = 1_000
-"""Beyond 2,000 rows the pause grows with the table, so that rewriting never takes a processor for itself."""
+"""With more than 2,000 rows the pause grows with the table, so that rewrites never use a whole processor."""
 CHILD_ROWS = 500
 """From so many rows on a child process rewrites: openpyxl would hold up the receiver for tenths of a second."""
 IN_USE_SECONDS = 5.0
-"""The wait while somebody else is at the file."""
+"""The wait while another program uses the file."""
 LOCK_OLD_SECONDS = 24 * 3600.0
 """An older lock file was probably left behind by a crash: office programs write it when they open the file."""
 LOCK_WAIT_SECONDS = 5 * 60.0
-"""How long the sink waits for an old lock file to go before it asks a person; somebody may really have it open."""
+"""How long the sink waits for an old lock file to go before it pauses; a user may really have the file open."""
 
 
 class Workbook(Sink[WorkbookConfig]):
-    """Keeps one row per interview in an `.xlsx` file: owned cells right, everything else as people left it."""
+    """Keeps one row per interview in an `.xlsx` file: its own cells are correct, all others stay as users left them."""
 
     Config = WorkbookConfig
     state = True
@@ -68,9 +65,9 @@ class Workbook(Sink[WorkbookConfig]):
 
     def __init__(self, name: str, config: WorkbookConfig) -> None:
         super().__init__(name, config)
-        # One thread: a call that timed out goes on in it, and the next one waits for its end.
+        # One thread: a call that timed out continues in it, and the next one waits for its end.
         self._thread = BlockingThread("workbook")
-        self._waits_since: int | None = None  # epoch milliseconds: for an old lock file
+        self._waits_since: int | None = None  # epoch milliseconds: since when an old lock file is waited for
 
     @property
     def destination(self) -> str:
@@ -86,54 +83,72 @@ class Workbook(Sink[WorkbookConfig]):
         await self._thread.finish()
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
-        memory = Memory.from_note(batch.notes.get(TABLE_NOTE))
-        size = memory.size_with(delivery.key for delivery in batch.deliveries)
+        state = TableState.from_note(batch.notes.get(TABLE_NOTE))
+        size = state.size_with(delivery.key for delivery in batch.deliveries)
         await context.take(Token(self._bucket, 1 / max(PAUSE_SECONDS, size / ROWS_PER_SECOND)))
         context.count_call("rewrite")
-        flush = flush_in_child if size > CHILD_ROWS else _flush_here
+        return await self._thread.run(lambda: self._deliver(batch, state, context.now()))
+
+    def _deliver(self, batch: Batch, state: TableState, now_ms: int) -> Result:
+        """The blocking part of `deliver`."""
+        from sinks.workbook.file import InUseError  # openpyxl is loaded by the first rewrite, not by every command
+
         try:
-            result = await self._thread.run(lambda: self._write(batch, memory, flush))
+            result = self._rewrite(batch, state)
         except InUseError as error:
-            await self._thread.run(lambda: self._refuse_old_lock(context.now()))
+            self._refuse_old_lock(now_ms)
             waiting = RetryLater(str(error), after=IN_USE_SECONDS, counts=False, lane=True)
             return Result([waiting for _ in batch.deliveries])
         self._waits_since = None
         return result
 
-    def _refuse_old_lock(self, now: int) -> None:
+    def _refuse_old_lock(self, now_ms: int) -> None:
         """Raises `SinkBroken` when the sink has waited long enough for an old lock file to go."""
+        from sinks.workbook.file import lock_seconds, locked_message
+
         path = self.config.path.resolve()
-        age = lock_seconds(path, now)
+        age = lock_seconds(path, now_ms)
         if age is None or age < LOCK_OLD_SECONDS:
             self._waits_since = None
             return
-        self._waits_since = now if self._waits_since is None else self._waits_since
-        if now - self._waits_since >= LOCK_WAIT_SECONDS * 1000:
+        self._waits_since = now_ms if self._waits_since is None else self._waits_since
+        if now_ms - self._waits_since >= LOCK_WAIT_SECONDS * 1000:
             raise SinkBroken(*locked_message(path))
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - reads no clock
         return [self._readable(delivery) for delivery in batch.deliveries]
 
     async def check(self) -> list[Finding]:
-        """Whether the folder can be written and the file be read and rewritten without loss; writes nothing."""
-        from sinks.workbook.check import check_file
+        """Checks whether the folder can be written, and the file read and rewritten without loss; writes nothing."""
+        from sinks.workbook.file import check_file
 
         return await asyncio.to_thread(check_file, self.config.path)
 
     @property
     def _bucket(self) -> str:
-        """Of the file, not of the tab: each rewrite writes the whole of it."""
+        """One for the file, not for the tab: each rewrite writes the whole file."""
         return f"workbook:{hashlib.sha256(os.path.abspath(self.config.path).encode()).hexdigest()[:12]}"  # noqa: PTH100 - as above
 
-    def _write(self, batch: Batch, memory: Memory, flush: Callable[[Order], Flushed]) -> Result:
-        """The blocking part; thousands of rows take their time to compare, too."""
+    def _rewrite(self, batch: Batch, state: TableState) -> Result:
+        from sinks.workbook.file import exclusive
+        from sinks.workbook.rewrite import rewrite, rewrite_in_child
+
         config, rows = self.config, self._rows(batch)
-        gone = {delivery.key for delivery in batch.deliveries} - rows.keys()
+        keys = {delivery.key for delivery in batch.deliveries}
+        gone = keys - rows.keys()
         word = batch.notes.get(RESUME_NOTE, {}).get("word")
-        order = Order(config.path, config.worksheet, config.columns, config.timezone, memory.without(gone), rows)
-        order = replace(order, recreate=config.recreate or word == "refill", accept=word == "accept")
-        with alone_at(config.path):
-            done = flush(order)
+        request = RewriteRequest(
+            config.path,
+            config.worksheet,
+            config.columns,
+            config.timezone,
+            state.without(gone),
+            rows,
+            recreate=config.recreate or word == "refill",
+            accept=word == "accept",
+        )
+        with exclusive(config.path):
+            done = rewrite_in_child(request) if state.size_with(keys) > CHILD_ROWS else rewrite(request)
         notes = {**_notes(done, rows), **dict.fromkeys(map(row_note, gone))}
         if word is not None:
             notes[RESUME_NOTE] = None
@@ -160,7 +175,7 @@ class Workbook(Sink[WorkbookConfig]):
     def _values(self, interview: Interview) -> dict[str, Written]:
         config = self.config
         zone = ZoneInfo(config.timezone)
-        return wanted_values(interview, config.columns, zone, clear_deleted=config.on_delete == "clear")
+        return row_values(interview, config.columns, zone, clear_deleted=config.on_delete == "clear")
 
     def _readable(self, delivery: Delivery) -> str:
         if delivery.interview is None:
@@ -171,18 +186,12 @@ class Workbook(Sink[WorkbookConfig]):
         return "\n".join(f"{column.title}: {_shown(values[column.field])}" for column in self.config.columns)
 
 
-def _flush_here(order: Order) -> Flushed:
-    from sinks.workbook.flush import flush  # openpyxl is loaded by the first rewrite, not by every command
-
-    return flush(order)
-
-
-def _notes(done: Flushed, rows: dict[str, Row]) -> dict[str, Note | None]:
-    notes: dict[str, Note | None] = {TABLE_NOTE: done.memory.to_note()}
+def _notes(done: RewriteResult, rows: dict[str, Row]) -> dict[str, Note | None]:
+    notes: dict[str, Note | None] = {TABLE_NOTE: done.state.to_note()}
     for key, row in rows.items():
         if row.removed:
             notes[row_note(key)] = None
-        elif key not in done.memory.deleted:  # a deleted row that comes back shows what it showed
+        elif key not in done.state.deleted:  # a deleted row that comes back shows what it showed
             notes[row_note(key)] = {"values": {name: row.values[name] for name in done.placed}}
     return notes
 

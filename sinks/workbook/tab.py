@@ -1,127 +1,155 @@
-"""The tab with the table: where its columns and rows are, however people have arranged them."""
+"""The tab with the table: where its header, columns and rows are, and how cells are written, moved and formatted."""
 
 from __future__ import annotations
 
 import copy
+import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from openpyxl.cell import Cell, MergedCell
-from openpyxl.styles import Font
-from openpyxl.utils import get_column_letter
+from openpyxl.cell.rich_text import CellRichText
+from openpyxl.formatting.rule import CellIsRule, Rule
+from openpyxl.styles import Alignment, Font, PatternFill
+from openpyxl.styles.numbers import is_date_format
+from openpyxl.utils import column_index_from_string, get_column_letter, quote_sheetname
+from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.cell_range import CellRange
 from openpyxl.worksheet.worksheet import Worksheet
 
-from connector.sink import SinkBroken
-from sinks.table import KEY, Column, Kind, header_key
-from sinks.workbook.cells import is_used, text_of, write_cell
-from sinks.workbook.memory import Written
-from sinks.workbook.tags import has_other_names, renamed_columns, tagged_cells
+from connector.sink import STAGE_WORDS, SinkBroken
+from sinks.palette import HEADER_COLOUR, STAGE_COLOURS
+from sinks.table import CUT_MARK, KEY, LINK_TEXT, Column, Kind, header_key
+from sinks.workbook.file import Book
+from sinks.workbook.package import SheetCells
+from sinks.workbook.state import RewriteRequest, Written
 
 HEADER_ROWS = 20
-"""The header is looked for in so many rows from the top."""
+"""The header is searched in so many rows from the top."""
 GRID_ROWS = 1_048_576
 """Rows of a tab (Excel, Specifications and limits)."""
+TEXT_MAX = 32_767
+"""UTF-16 units of a cell's text (Excel, Specifications and limits)."""
+NAME_PREFIX = "connector_"
+"""Start of the defined names on header cells."""
 
-
-def _cells(sheet: Worksheet) -> dict[tuple[int, int], Cell | MergedCell]:
-    # The public iterators make a cell for every gap: one stray note in the last row would cost gigabytes.
-    return sheet._cells  # noqa: SLF001 - see above
+_DATE_FORMAT = "yyyy-mm-dd hh:mm"
+_TEXT_FORMAT = "@"  # a text that a user edits stays text: no lost zeros, no formula from a name
+_LINK_FONT = Font(color="0563C1", underline="single")
+_HEADER_FILL = PatternFill("solid", start_color=HEADER_COLOUR)
+_COLOURED_ROWS = 20_000
+_KIND_WIDTHS = {Kind.TEXT: 22, Kind.NUMBER: 8, Kind.DATETIME: 17, Kind.LINK: 9}
+"""Characters."""
+_FIELD_WIDTHS = {"candidate_email": 30, "position_name": 28, "interview_id": 27, "stage": 13}
+_ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
+_LOOKS_LIKE_UNDERSCORE = "\N{FULLWIDTH LOW LINE}"
+_NAMED_CELL = re.compile(r"!\$([A-Z]{1,3})\$([0-9]{1,7})")
 
 
 class Tab:
-    """A worksheet with its header found: `columns` maps a field to its column, `rows` a key cell's text to its row."""
+    """A worksheet whose header was found: `columns` maps a field to its column, `rows` a key cell's text to its row.
 
-    def __init__(self, sheet: Worksheet, header: int, columns: Mapping[str, int]) -> None:
+    `cells` are the places of all its cells. They are kept here, because openpyxl cannot list them.
+    """
+
+    def __init__(self, sheet: Worksheet, cells: SheetCells, header: int, columns: Mapping[str, int]) -> None:
         self.sheet = sheet
         self.header = header
         self.columns = dict(columns)
+        self._cells = cells.places | {(header, column) for column in columns.values()}
         self.rows = self._find_rows()
         self.last = max(self.rows.values(), default=header)
 
     def write(self, row: int, column: Column, value: Written) -> None:
-        """Writes one owned cell by its column's kind; a cell inside a merged range belongs to people."""
+        """Writes one owned cell by the kind of its column; a cell inside a merged range belongs to the user."""
         cell = self.sheet.cell(row, self.columns[column.field])
-        if isinstance(cell, MergedCell):
-            return
-        write_cell(cell, column.kind, value)
+        self._cells.add((row, self.columns[column.field]))
+        if not isinstance(cell, MergedCell):
+            write_cell(cell, column.kind, value)
 
-    def make_room(self, count: int) -> int:
-        """Room for `count` rows below the last one of the table; the first of them."""
-        below = [place for place, cell in _cells(self.sheet).items() if place[0] > self.last and is_used(cell)]
-        if below and self.rows and self._may_move(self.last):
+    def make_room(self, count: int, *, fixed: bool) -> int:
+        """Makes room for `count` rows below the last one of the table, and returns the first of them.
+
+        What is below moves down; it stays with `fixed` or when cells are merged there, and the rows come below it.
+        Raises `SinkBroken` when the grid has no room.
+        """
+        below = [place for place in self._cells if place[0] > self.last and _is_used(self.sheet.cell(*place))]
+        if below and self.rows and not fixed and not self._is_fixed(self.last):
             self._move_down(count)
         elif below:
             self.last = max(row for row, _ in below)
-        if self.last + count > GRID_ROWS:
-            raise SinkBroken("there is no room below the table", "clear the last rows of the tab")
+        self._check_grid(self.last + count)
         first, self.last = self.last + 1, self.last + count
         self._stretch_filters()
         return first
 
-    def remove(self, keys: Iterable[str]) -> None:
-        """Takes rows out, with all that is in them; where something may refer to rows, only our cells are emptied."""
+    def remove(self, keys: Iterable[str], *, fixed: bool) -> None:
+        """Removes rows with everything in them; with `fixed`, or above merged cells, only owned cells are emptied."""
         rows = sorted(self.rows[key] for key in keys)
-        if self._may_move(rows[0] - 1):
-            self._take_out(rows)
-        else:
+        if fixed or self._is_fixed(rows[0] - 1):
             for row in rows:
                 self._empty(row)
+        else:
+            self._take_out(rows)
         self.rows = self._find_rows()
         self.last = max(self.rows.values(), default=self.header)
 
     def _take_out(self, rows: Sequence[int]) -> None:
-        cells = _cells(self.sheet)
-        gone = set(rows)
-        for place in [place for place in cells if place[0] in gone]:
-            del cells[place]
+        width = self._width()
         for row in rows:
+            for column in range(1, width + 1):
+                _clear(self.sheet.cell(row, column))
             self.sheet.row_dimensions.pop(row, None)
-        self._shift(lambda row: row - bisect_left(rows, row))
+        gone = set(rows)
+        self._cells = {place for place in self._cells if place[0] not in gone}
+        self._move_rows(lambda row: row - bisect_left(rows, row))
         if self.sheet.auto_filter.ref:
             left, top, right, bottom = _bounds(self.sheet.auto_filter.ref)
             self.sheet.auto_filter.ref = _ref(left, top, right, bottom - sum(top < row <= bottom for row in rows))
 
     def _empty(self, row: int) -> None:
         for column in self.columns.values():
-            cell = _cells(self.sheet).get((row, column))
+            cell = self.sheet.cell(row, column)
             if isinstance(cell, Cell):
                 cell.value = cell.hyperlink = None
 
     def _find_rows(self) -> dict[str, int]:
         rows: dict[str, int] = {}
-        key_column, cells = self.columns[KEY], _cells(self.sheet)
-        for row in sorted(row for row, column in cells if column == key_column and row > self.header):
-            key = text_of(cells[row, key_column])
+        for row, cell in _cells_below(self.sheet, self._cells, self.header, self.columns[KEY]):
+            key = text_of(cell)
             if key:
                 rows.setdefault(key, row)  # of copied rows the first is ours
         return rows
 
-    def _may_move(self, above: int) -> bool:
-        """Whether what stands below a row can move without breaking a reference to it."""
-        book = self.sheet.parent
-        sheets: Iterable[Worksheet] = book.worksheets if book is not None else ()
-        formulas = any(cell.data_type == "f" for sheet in sheets for cell in _cells(sheet).values())
+    def _is_fixed(self, above: int) -> bool:
+        """Whether merged cells or a table of the office program end below a row, so that rows there cannot move."""
         merged = any(area.max_row > above for area in self.sheet.merged_cells.ranges)
-        tables = any(_bounds(table.ref)[3] > above for table in self.sheet.tables.values())
-        named = (book is not None and book.defined_names) or any(has_other_names(sheet) for sheet in sheets)
-        return not (formulas or merged or tables or named)
+        return merged or any(_bounds(table.ref)[3] > above for table in self.sheet.tables.values())
 
     def _move_down(self, count: int) -> None:
-        if max(row for row, _ in _cells(self.sheet)) + count > GRID_ROWS:
-            raise SinkBroken("there is no room below the table", "clear the last rows of the tab")
+        self._check_grid(max(row for row, _ in self._cells) + count)
         last = self.last
-        self._shift(lambda row: row + count if row > last else row)
+        self._move_rows(lambda row: row + count if row > last else row)
 
-    def _shift(self, to: Callable[[int], int]) -> None:
-        """Moves rows with all that is in them; `to` gives each its new place, and no two the same."""
-        cells = _cells(self.sheet)
-        moving = [(place, cells.pop(place)) for place in [place for place in cells if to(place[0]) != place[0]]]
-        for (row, column), cell in moving:
-            cell.row = to(row)
-            cells[cell.row, column] = cell
+    def _check_grid(self, row: int) -> None:
+        if row > GRID_ROWS:
+            raise SinkBroken("there is no room below the table", "clear the last rows of the tab")
+
+    def _move_rows(self, to: Callable[[int], int]) -> None:
+        """Moves rows with everything in them; `to` returns the new row, and all rows move in the same direction."""
+        moving = sorted(row for row in {row for row, _ in self._cells} if to(row) != row)
+        if moving and to(moving[0]) > moving[0]:
+            moving.reverse()  # downwards the last row goes first, so that no row is overwritten
+        width = get_column_letter(self._width())
+        for row in moving:
+            self.sheet.move_range(f"A{row}:{width}{row}", rows=to(row) - row)
+        self._cells = {(to(row), column) for row, column in self._cells}
+        moved = {to(row) for row in moving}
+        for row, column in self._cells:
+            cell = self.sheet.cell(row, column) if row in moved else None
             if isinstance(cell, Cell) and cell.hyperlink is not None:
                 cell.hyperlink.ref = cell.coordinate
         heights = self.sheet.row_dimensions
@@ -129,8 +157,11 @@ class Tab:
             dimension.index = to(row)
             heights[to(row)] = dimension
 
+    def _width(self) -> int:
+        return max((column for _, column in self._cells), default=1)
+
     def _stretch_filters(self) -> None:
-        """A filter or a table of the office program that starts at our header takes in the new rows."""
+        """Extends a filter or a table of the office program that starts at our header to the new rows."""
         for owner in (self.sheet.auto_filter, *self.sheet.tables.values()):
             if owner.ref:
                 owner.ref = self._stretched(owner.ref)
@@ -145,71 +176,111 @@ class Tab:
         return _ref(left, top, right, self.last)
 
 
-def _ref(left: int, top: int, right: int, bottom: int) -> str:
-    return f"{get_column_letter(left)}{top}:{get_column_letter(right)}{bottom}"
+def open_tab(book: Book, request: RewriteRequest, known: Sequence[str]) -> Tab:
+    """Returns the tab with all its columns; makes it when the table is new.
+
+    `known` are the fields that had a column before: with any, a missing tab or key column was deleted by a user and
+    `SinkBroken` is raised.
+    """
+    sheet = _find_sheet(book, request, known)
+    cells = book.cells.get(sheet.title, SheetCells())
+    header = _known_header(sheet, cells, request) if known else _likely_header(sheet, cells, request.columns)
+    if header is None and known:
+        raise SinkBroken(
+            "the column that names the interview of each row is gone",
+            f'give that column its title "{_key_title(request)}" again, or move the file away: a new one is made',
+        )
+    columns = _place_columns(sheet, cells, header or 1, request.columns, known)
+    if header is None:
+        _format(sheet, request.columns)
+    return Tab(sheet, cells, header or 1, columns)
 
 
-def _bounds(ref: str) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a range such as `A1:L20`."""
-    area = CellRange(ref)
-    return area.min_col, area.min_row, area.max_col, area.max_row
+def has_references(book: Book) -> bool:
+    """Whether formulas or names of users may refer to rows of the table."""
+    formulas = any(cells.has_formulas for cells in book.cells.values())
+    named = any(not name.startswith(NAME_PREFIX) for sheet in book.book.worksheets for name in sheet.defined_names)
+    return formulas or named or bool(book.book.defined_names)
 
 
-def find_header(sheet: Worksheet, columns: Sequence[Column]) -> int | None:
-    """The first row near the top that has the title of the key column."""
-    key = {column for column in columns if column.field == KEY}
-    return min(_titled_rows(sheet, key), default=None)
+def _find_sheet(book: Book, request: RewriteRequest, known: Sequence[str]) -> Worksheet:
+    sheets = book.book.worksheets
+    titled = [sheet for sheet in sheets if sheet.title.casefold() == request.worksheet.casefold()]
+    if titled:
+        return titled[0]
+    if not known:
+        made: Worksheet = book.book.create_sheet(request.worksheet)
+        return made
+    renamed = [sheet for sheet in sheets if _known_header(sheet, book.cells[sheet.title], request) is not None]
+    if len(renamed) != 1:
+        raise SinkBroken(
+            f'the tab "{request.worksheet}" is gone',
+            "give the tab its name again, or move the file away: a new one is made and filled",
+        )
+    return renamed[0]
 
 
-def renamed_header(sheet: Worksheet, ids: Collection[str]) -> int | None:
-    """The header row by the name on the key column's header, when one of the `ids` stands below it."""
-    place = tagged_cells(sheet).get(KEY)
+def _key_title(request: RewriteRequest) -> str:
+    return next(column.title for column in request.columns if column.field == KEY)
+
+
+def _known_header(sheet: Worksheet, cells: SheetCells, request: RewriteRequest) -> int | None:
+    """The first row near the top that has the title of the key column, else the row with its name."""
+    titled = min(
+        _titled_rows(sheet, cells, {column for column in request.columns if column.field == KEY}), default=None
+    )
+    return titled or _named_header(sheet, cells, request.state.rows)
+
+
+def _named_header(sheet: Worksheet, cells: SheetCells, ids: Collection[str]) -> int | None:
+    """The row of the name on the key column's header, when one of the `ids` is below it."""
+    place = named_cells(sheet).get(KEY)
     if place is None:
         return None
-    below = (cell for (row, column), cell in _cells(sheet).items() if column == place[1] and row > place[0])
-    return place[0] if any(text_of(cell) in ids for cell in below) else None
+    below = _cells_below(sheet, cells.places, *place)
+    return place[0] if any(text_of(cell) in ids for _, cell in below) else None
 
 
-def likely_header(sheet: Worksheet, columns: Sequence[Column]) -> int | None:
-    """On a tab never seen before: the row near the top with most of our titles, else the first row with anything in
-    it; `None` for an empty tab.
+def _likely_header(sheet: Worksheet, cells: SheetCells, columns: Sequence[Column]) -> int | None:
+    """On a tab that is new to the sink: the row near the top with most of our titles, else the first row with anything
+    in it; `None` for an empty tab.
     """
-    rows = _titled_rows(sheet, columns)
+    rows = _titled_rows(sheet, cells, columns)
     if rows:
         return max(rows, key=lambda row: (rows[row], -row))
-    return min((row for (row, _), cell in _cells(sheet).items() if is_used(cell)), default=None)
+    return min((place[0] for place in cells.places if _is_used(sheet.cell(*place))), default=None)
 
 
-def _titled_rows(sheet: Worksheet, columns: Iterable[Column]) -> Counter[int]:
+def _titled_rows(sheet: Worksheet, cells: SheetCells, columns: Iterable[Column]) -> Counter[int]:
     titles = {header_key(column.title) for column in columns}
-    return Counter(
-        row for (row, _), cell in _cells(sheet).items() if row <= HEADER_ROWS and header_key(text_of(cell)) in titles
-    )
+    top = (place for place in cells.places if place[0] <= HEADER_ROWS)
+    return Counter(row for row, column in top if header_key(text_of(sheet.cell(row, column))) in titles)
 
 
-def place_columns(sheet: Worksheet, header: int, columns: Sequence[Column], known: Iterable[str]) -> dict[str, int]:
-    """Finds the columns by their titles, else by the names on their header cells, and adds those that were never
-    there at the right of all others.
+def _place_columns(
+    sheet: Worksheet, cells: SheetCells, header: int, columns: Sequence[Column], known: Iterable[str]
+) -> dict[str, int]:
+    """Finds the columns by their titles, else by the names on their header cells, and adds new ones at the right.
 
-    A column among the `known` that cannot be found was deleted by people: it stays away.
+    A column among the `known` that cannot be found was deleted by a user, and is not added.
     """
-    heads = sorted(((at, cell) for (row, at), cell in _cells(sheet).items() if row == header), reverse=True, key=_first)
-    titles = {header_key(text_of(cell)): at for at, cell in heads if is_used(cell)}  # of equal titles the first
+    heads = sorted((column for row, column in cells.places if row == header), reverse=True)
+    titles = {header_key(text_of(sheet.cell(header, at))): at for at in heads if _is_used(sheet.cell(header, at))}
     placed = {
         column.field: titles[header_key(column.title)] for column in columns if header_key(column.title) in titles
     }
     ours = {column.field for column in columns}
-    placed |= {field: at for field, at in renamed_columns(sheet, header, placed).items() if field in ours}
+    placed |= {field: at for field, at in _renamed_columns(sheet, header, placed).items() if field in ours}
     missing = [column for column in columns if column.field not in {*placed, *known}]
-    taken = (at for (_, at), cell in _cells(sheet).items() if is_used(cell) or isinstance(cell, MergedCell))
-    for at, column in enumerate(missing, start=1 + max(taken, default=0)):
+    for at, column in enumerate(missing, start=1 + _last_used_column(sheet, cells)):
         placed[column.field] = at
         _write_title(sheet, header, at, column.title)
     return placed
 
 
-def _first(pair: tuple[int, object]) -> int:
-    return pair[0]
+def _last_used_column(sheet: Worksheet, cells: SheetCells) -> int:
+    used = max((place[1] for place in cells.places if _is_used(sheet.cell(*place))), default=0)
+    return max([used, *(int(area.max_col) for area in sheet.merged_cells.ranges)])
 
 
 def _write_title(sheet: Worksheet, header: int, column: int, title: str) -> None:
@@ -219,3 +290,155 @@ def _write_title(sheet: Worksheet, header: int, column: int, title: str) -> None
     beside = sheet.cell(header, column - 1) if column > 1 else None
     like: Any = beside.font if isinstance(beside, Cell) and beside.value else Font(bold=True)
     cell.font = copy.copy(like)
+
+
+def write_names(sheet: Worksheet, header: int, columns: Mapping[str, int]) -> None:
+    """Gives each header cell a hidden name, by which a renamed column is found again.
+
+    Office programs move names along with the cells (ECMA-376 part 1, section 18.2.5, definedName). A program that does
+    not know names may leave them where they were: so a title counts more than a name, and names count only while they
+    agree with every title that is present.
+    """
+    for name in [name for name in sheet.defined_names if name.startswith(NAME_PREFIX)]:
+        del sheet.defined_names[name]
+    for field, column in columns.items():
+        place = f"{quote_sheetname(sheet.title)}!${get_column_letter(column)}${header}"
+        sheet.defined_names[NAME_PREFIX + field] = DefinedName(NAME_PREFIX + field, attr_text=place, hidden=True)
+
+
+def named_cells(sheet: Worksheet) -> dict[str, tuple[int, int]]:
+    """Returns field -> row and column of its header cell, for the names that still refer to a cell."""
+    found = {}
+    for name, defined in sheet.defined_names.items():
+        place = _NAMED_CELL.search(defined.attr_text or "")
+        if name.startswith(NAME_PREFIX) and place:
+            found[name.removeprefix(NAME_PREFIX)] = int(place[2]), column_index_from_string(place[1])
+    return found
+
+
+def _renamed_columns(sheet: Worksheet, header: int, titled: Mapping[str, int]) -> dict[str, int]:
+    """Columns found by their names alone; `titled` are those found by their titles."""
+    named = {field: column for field, (row, column) in named_cells(sheet).items() if row == header}
+    known = named.keys() & titled.keys()
+    if not known or any(named[field] != titled[field] for field in known):
+        return {}
+    taken = set(titled.values())
+    return {field: column for field, column in named.items() if field not in titled and column not in taken}
+
+
+def _cells_below(
+    sheet: Worksheet, places: Collection[tuple[int, int]], header: int, column: int
+) -> Iterator[tuple[int, Cell | MergedCell]]:
+    """The cells of one column below the header, from top to bottom, with their rows."""
+    for row in sorted(row for row, at in places if at == column and row > header):
+        yield row, sheet.cell(row, column)
+
+
+def text_of(cell: Cell | MergedCell) -> str:
+    """Returns the text of the cell; `""` for anything but a text or a whole number."""
+    value: Any = cell.value
+    if isinstance(value, str | CellRichText) and cell.data_type != "f":
+        return str(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def _is_used(cell: Cell | MergedCell) -> bool:
+    return cell.value is not None or cell.comment is not None
+
+
+def _clear(cell: Cell | MergedCell) -> None:
+    if isinstance(cell, Cell):
+        cell.value = cell.hyperlink = cell.comment = None
+        cell.style = "Normal"
+
+
+def write_cell(cell: Cell, kind: Kind, value: Written) -> None:
+    """Writes a value by the kind of its column."""
+    _WRITERS[kind](cell, value)
+
+
+def _write_text(cell: Cell, value: Written) -> None:
+    if value is None:
+        cell.value = None
+        return
+    cell.value = cell_text(str(value))
+    cell.data_type = "s"  # after the value: openpyxl takes `=1+1` for a formula and `#N/A` for an error
+    if cell.number_format == "General":
+        cell.number_format = _TEXT_FORMAT
+
+
+def cell_text(text: str) -> str:
+    """Returns the text as a cell can hold it: cut, and without what office programs read as an escape.
+
+    `_x0041_` is an A to them (ECMA-376 part 1, section 22.9.2.19). openpyxl drops the escape of that escape, so an
+    underscore of another width replaces the first one.
+    """
+    return _ESCAPE.sub(_LOOKS_LIKE_UNDERSCORE, _cut(text))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= TEXT_MAX // 2:
+        return text  # whatever its characters, it fits
+    units = text.encode("utf-16-le")
+    if len(units) <= 2 * TEXT_MAX:
+        return text
+    return units[: 2 * (TEXT_MAX - len(CUT_MARK))].decode("utf-16-le", "ignore") + CUT_MARK
+
+
+def _write_number(cell: Cell, value: Written) -> None:
+    cell.value = value
+
+
+def _write_time(cell: Cell, value: Written) -> None:
+    if not is_date_format(cell.number_format):
+        cell.number_format = _DATE_FORMAT  # before the value, which would choose a format of its own
+    cell.value = datetime.fromisoformat(value) if isinstance(value, str) else None
+
+
+def _write_link(cell: Cell, value: Written) -> None:
+    cell.value = LINK_TEXT if value else None
+    cell.hyperlink = str(value) if value else None
+    if value:
+        cell.font = _LINK_FONT
+
+
+_WRITERS = {
+    Kind.TEXT: _write_text,
+    Kind.NUMBER: _write_number,
+    Kind.DATETIME: _write_time,
+    Kind.LINK: _write_link,
+}
+
+
+def _format(sheet: Worksheet, columns: Sequence[Column]) -> None:
+    """Formats a new tab: bold and frozen header, widths, a filter, and colours of stages that survive sorting."""
+    for place, column in enumerate(columns, start=1):
+        letter = get_column_letter(place)
+        sheet.column_dimensions[letter].width = _FIELD_WIDTHS.get(column.field, _KIND_WIDTHS[column.kind])
+        cell = sheet[f"{letter}1"]
+        cell.font = Font(bold=True)
+        cell.fill = _HEADER_FILL
+        cell.alignment = Alignment(vertical="center")
+        if column.field == "stage":
+            _colour_stages(sheet, letter)
+    sheet.freeze_panes = "B2" if columns[0].field == "candidate_name" else "A2"
+    sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}1"
+
+
+def _colour_stages(sheet: Worksheet, letter: str) -> None:
+    for stage, colour in STAGE_COLOURS.items():
+        fill = PatternFill("solid", start_color=colour, end_color=colour)
+        rule: Rule = CellIsRule(  # type: ignore[no-untyped-call]  # missing from the stubs
+            operator="equal", formula=[f'"{STAGE_WORDS[stage]}"'], fill=fill
+        )
+        sheet.conditional_formatting.add(f"{letter}2:{letter}{_COLOURED_ROWS}", rule)
+
+
+def _ref(left: int, top: int, right: int, bottom: int) -> str:
+    return f"{get_column_letter(left)}{top}:{get_column_letter(right)}{bottom}"
+
+
+def _bounds(ref: str) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a range such as `A1:L20`."""
+    area = CellRange(ref)
+    return area.min_col, area.min_row, area.max_col, area.max_row

@@ -7,24 +7,23 @@ harmless; any other means that the file must not be rewritten.
 
 from __future__ import annotations
 
-import posixpath
 import re
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TypeAlias
 from xml.parsers import expat
 
+from sinks.workbook.package import WORKBOOK, Package, Relationship, local_name, relationships_part
+
 Path: TypeAlias = tuple[str, ...]
 """The relationships that lead from the package to a part: `("officeDocument", 'tab "Interviews"', "drawing")`."""
 
-_BOOK = "officeDocument"
 _STRINGS = "text of cells"
 _TAB = re.compile(r'tab ".*"', re.DOTALL)
 
-HARMLESS_RELATIONSHIPS = frozenset(
+_HARMLESS_RELATIONSHIPS = frozenset(
     {
         "calcChain",  # the order of calculation, made again on opening
         "printerSettings",  # the settings of one printer
@@ -111,7 +110,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("connections", "data connections"),
     ("xl/model/", "a data model"),
     ("powerpivotdata", "a data model"),
-    ("{bdbb8cdc-fa1e-496e-a857-3c3f30c029c3}", "linked data types or pictures in cells"),
+    ("{3e2802c4-a4d2-4d8b-9148-e3be6c30e623}", "linked data types or pictures in cells"),
     ("richdata", "linked data types or pictures in cells"),
     ("rdrich", "linked data types or pictures in cells"),
     ("metadata", "formulas that spill into other cells"),
@@ -180,15 +179,15 @@ def find_losses(content: bytes, rewrite: Callable[[], bytes]) -> str:
     `rewrite` returns a rewritten copy; it is called only when nothing is found that no rewrite keeps. Raises
     `zipfile.BadZipFile`, `expat.ExpatError` or `KeyError` when the file is not a workbook.
     """
-    with zipfile.ZipFile(BytesIO(content)) as archive:
-        original = _Lister(archive).inventory
-        if Feature((), "relationship", _BOOK) not in original.counts:
-            raise KeyError(_BOOK)
+    with Package(content) as package:
+        original = _Lister(package).inventory
+        if Feature((), "relationship", WORKBOOK) not in original.counts:
+            raise KeyError(WORKBOOK)
         lost = [feature for feature in original.counts if feature.kind in _NEVER_KEPT or feature.name in _REBUILT]
         if not lost:
-            with zipfile.ZipFile(BytesIO(rewrite())) as copy:
+            with Package(rewrite()) as copy:
                 lost = _missing(original, _Lister(copy).inventory)
-        return _describe(archive, original, _outermost(lost))
+        return _describe(package, original, _outermost(lost))
 
 
 def _missing(original: Inventory, copy: Inventory) -> list[Feature]:
@@ -205,12 +204,12 @@ def _outermost(lost: Sequence[Feature]) -> list[Feature]:
     ]
 
 
-def _describe(archive: zipfile.ZipFile, inventory: Inventory, lost: Iterable[Feature]) -> str:
+def _describe(package: Package, inventory: Inventory, lost: Iterable[Feature]) -> str:
     """The losses in the words of users, each with the tab, the cell and the part where it was found first."""
     named: dict[str, str] = {}
     for feature in lost:
         place = inventory.places.get(feature) or Place(inventory.sheets[feature.path], feature.name)
-        named.setdefault(_words(feature, place), _where(archive, inventory, feature, place))
+        named.setdefault(_words(feature, place), _where(package, inventory, feature, place))
     return "; ".join(f"{words} ({where})" for words, where in sorted(named.items()))
 
 
@@ -225,19 +224,19 @@ def _words(feature: Feature, place: Place) -> str:
     return f'the {feature.kind} "{name}"'
 
 
-def _where(archive: zipfile.ZipFile, inventory: Inventory, feature: Feature, place: Place) -> str:
+def _where(package: Package, inventory: Inventory, feature: Feature, place: Place) -> str:
     tab = next((step for step in feature.path if _TAB.fullmatch(step)), "")
     cell = place.cell
     if place.cell_format is not None:
-        tab, cell = _first_cell(archive, inventory, place.cell_format)
+        tab, cell = _first_cell(package, inventory, place.cell_format)
     return ", ".join(filter(None, [tab, cell and f"cell {cell}", place.part]))
 
 
-def _first_cell(archive: zipfile.ZipFile, inventory: Inventory, cell_format: int) -> tuple[str, str]:
+def _first_cell(package: Package, inventory: Inventory, cell_format: int) -> tuple[str, str]:
     """The first tab and cell with a cell format."""
     wanted = re.compile(rb'<c (?=[^>]*\bs="%d")[^>]*\br="([A-Z]+[0-9]+)"' % cell_format)
     for path, part in inventory.sheets.items():
-        found = wanted.search(archive.read(part))
+        found = wanted.search(package.read(part))
         if found:
             return path[-1], found[1].decode()
     return "", ""
@@ -246,36 +245,28 @@ def _first_cell(archive: zipfile.ZipFile, inventory: Inventory, cell_format: int
 class _Lister:
     """Follows the relationships of a package from part to part, each part once."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
-        self._names = set(archive.namelist())
+    def __init__(self, package: Package) -> None:
+        self._package = package
         self._visited = {"[Content_Types].xml"}
         self.inventory = Inventory()
         self._follow("", ())
-        for name in sorted(self._names - self._visited):
+        for name in sorted(package.names - self._visited):
             if not name.endswith("/") and not _HARMLESS_FILES.match(name.lower()):
                 self.inventory.add(Feature((), "file", name), Place(name))
 
     def _follow(self, part: str, path: Path) -> None:
-        folder, base = posixpath.split(part)
-        relationships = posixpath.join(folder, "_rels", f"{base}.rels")
-        if relationships not in self._names:
-            return
-        self._visited.add(relationships)
-        titles = _sheet_titles(self._archive.read(part)) if path == (_BOOK,) else {}
-        for attributes in _elements(self._archive.read(relationships), "Relationship"):
-            target = posixpath.normpath(posixpath.join("/", folder, attributes.get("Target", ""))).lstrip("/")
-            is_inside = attributes.get("TargetMode") != "External" and target in self._names
-            name = attributes["Type"].rpartition("/")[2]
-            if name == "worksheet":
-                name = f'tab "{titles.get(attributes["Id"], "")}"'
-            self._visit(Feature(path, "relationship", name), target if is_inside else "", part)
+        self._visited.add(relationships_part(part))
+        titles = {sheet: title for title, sheet in self._package.sheets().items()} if path == (WORKBOOK,) else {}
+        for found in self._package.relationships(part):
+            name = f'tab "{titles.get(found.target, "")}"' if found.type == "worksheet" else found.type
+            self._visit(Feature(path, "relationship", name), found, part)
 
-    def _visit(self, feature: Feature, target: str, source: str) -> None:
-        if feature.name == "drawing" and target and b"Anchor" not in self._archive.read(target):
+    def _visit(self, feature: Feature, found: Relationship, source: str) -> None:
+        target = found.target
+        if feature.name == "drawing" and target and b"Anchor" not in self._package.read(target):
             self._visited.add(target)  # LibreOffice and Google add a drawing with nothing in it
             return
-        if feature.name not in HARMLESS_RELATIONSHIPS:
+        if feature.name not in _HARMLESS_RELATIONSHIPS:
             self.inventory.add(feature, Place(target or source), once=False)
         if target and target not in self._visited:
             self._visited.add(target)
@@ -285,12 +276,12 @@ class _Lister:
 
     def _read(self, part: str, path: Path) -> None:
         if path[-1] == "vmlDrawing":  # shapes around notes, often malformed XML; only what they are counts
-            for kind in re.findall(rb'ObjectType="(\w+)"', self._archive.read(part)):
+            for kind in re.findall(rb'ObjectType="(\w+)"', self._package.read(part)):
                 self.inventory.add(Feature(path, "control", kind.decode()), Place(part))
-        elif part.lower().endswith(".xml") and (path[-1] not in HARMLESS_RELATIONSHIPS or path[-1] == "sharedStrings"):
+        elif part.lower().endswith(".xml") and (path[-1] not in _HARMLESS_RELATIONSHIPS or path[-1] == "sharedStrings"):
             if _TAB.fullmatch(path[-1]):
                 self.inventory.sheets[path] = part
-            _PartReader(self.inventory, part, path).read(self._archive.read(part))
+            _PartReader(self.inventory, part, path).read(self._package.read(part))
 
 
 class _PartReader:
@@ -314,7 +305,7 @@ class _PartReader:
         self._parser.ParseFile(BytesIO(content))
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        local = name.rpartition("}")[2]
+        local = local_name(name)
         if self._skipped:
             self._skipped += 1
         elif local == "ext" and "uri" in attributes:  # in drawings another `ext` is a size
@@ -361,7 +352,7 @@ class _PartReader:
             self._skipped -= 1
             return
         self._parser.CharacterDataHandler = None
-        local = name.rpartition("}")[2]
+        local = local_name(name)
         if local == "is":
             self._path = self._own_path
         elif local == "c":
@@ -377,26 +368,3 @@ class _PartReader:
 def _is_default(protection: dict[str, str]) -> bool:
     words = {"true": "1", "false": "0"}
     return all(_LOCKED.get(name) == words.get(value, value) for name, value in protection.items())
-
-
-def _sheet_titles(workbook: bytes) -> dict[str, str]:
-    """Relationship id -> title of the tab."""
-    found = {}
-    for sheet in _elements(workbook, "sheet"):
-        identifier = next((value for name, value in sheet.items() if name.endswith("}id")), "")
-        found[identifier] = sheet.get("name", "")
-    return found
-
-
-def _elements(content: bytes, local: str) -> Iterator[dict[str, str]]:
-    """The attributes of each element of that name."""
-    found: list[dict[str, str]] = []
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        if name.rpartition("}")[2] == local:
-            found.append(attributes)
-
-    parser = expat.ParserCreate(namespace_separator="}")
-    parser.StartElementHandler = start
-    parser.ParseFile(BytesIO(content))
-    yield from found

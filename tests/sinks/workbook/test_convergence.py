@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from connector.sink import Stage
 from connector.testing import START, interview_id, make_interview
-from tests.sinks.workbook.conftest import Desk
+from tests.sinks.workbook.conftest import WorkbookFile
 
 COLUMNS = [{"field": "candidate_name"}, {"field": "stage"}, {"field": "score"}, {"field": "interview_id"}]
 
@@ -36,7 +36,7 @@ class Office:
     """Hireflix and the people, with what each of them may expect of the file."""
 
     def __init__(self, folder):
-        self.desk = Desk(folder / "interviews.xlsx", columns=COLUMNS)
+        self.workbook = WorkbookFile(folder / "interviews.xlsx", columns=COLUMNS)
         self.truth = {}
         self.corrected = set()
         self.notes = {}
@@ -46,9 +46,9 @@ class Office:
         self.copy = None
 
     async def deliver(self, *keys):
-        result = await self.desk.show(*(self.truth[key] for key in keys))
+        result = await self.workbook.show(*(self.truth[key] for key in keys))
         while result.again:
-            result = await self.desk.show(*(self.truth[key] for key in result.again))
+            result = await self.workbook.show(*(self.truth[key] for key in result.again))
 
     async def play(self, act, *details):
         if act == "upstream":
@@ -56,25 +56,25 @@ class Office:
             key = interview_id(number)
             self.truth[key] = make_interview(number=number, candidate_name=name, stage=stage, score=score, status="odd")
             await self.deliver(key)
-        elif self.desk.path.exists():
+        elif self.workbook.path.exists():
             self.act_of_people(act, *(interview_id(number) for number in details))
 
     def act_of_people(self, act, key=None):
         if act == "remove file":
-            self.desk.path.unlink()
+            self.workbook.path.unlink()
             self.notes, self.corrected, self.deleted, self.either = {}, set(), set(), set()
             self.score = "Score"
         elif act == "keep copy":
-            rows = set(self.rows(self.desk.sheet()))
-            self.copy = self.desk.path.read_bytes(), rows, dict(self.notes), set(self.corrected), self.score
+            rows = set(self.rows(self.workbook.sheet()))
+            self.copy = self.workbook.path.read_bytes(), rows, dict(self.notes), set(self.corrected), self.score
         elif act == "restore copy":
             if self.copy:
                 content, rows, notes, corrected, self.score = self.copy
                 self.either = self.truth.keys() - rows
                 self.notes, self.corrected, self.deleted = dict(notes), set(corrected), set()
-                self.desk.path.write_bytes(content)
+                self.workbook.path.write_bytes(content)
         else:
-            with self.desk.edit() as sheet:
+            with self.workbook.edit() as sheet:
                 self.edit(sheet, act, key)
 
     def edit(self, sheet, act, key):
@@ -82,7 +82,7 @@ class Office:
         if act == "sort":
             self.reverse(sheet, sorted(rows.values()))
         elif act == "shift":
-            self.desk.insert_column(sheet, 1)
+            self.workbook.insert_column(sheet, 1)
         elif act == "rename column":
             sheet.cell(1, self.at(sheet, self.score)).value = "Stars"
             self.score = "Stars"
@@ -129,7 +129,7 @@ class Office:
         return dict(found)
 
     def check(self):
-        sheet = self.desk.sheet()
+        sheet = self.workbook.sheet()
         rows = self.rows(sheet)
         assert rows.keys() - self.either == self.truth.keys() - self.deleted - self.either
         for key, row in rows.items():

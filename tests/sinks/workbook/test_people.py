@@ -15,271 +15,271 @@ from sinks.table import DEFAULT_COLUMNS
 LATER = START + 60_000
 
 
-async def test_columns_and_cells_of_people_stay(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_columns_and_cells_of_people_stay(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet["M1"], sheet["M2"] = "Notes", "call back"
         sheet["N2"] = "=F2*2"
         sheet["B2"].comment = Comment("checked", "Ana")
-    await desk.show(make_interview(stage=Stage.SHORTLISTED), make_interview(number=2))
-    sheet = desk.sheet()
+    await workbook.show(make_interview(stage=Stage.SHORTLISTED), make_interview(number=2))
+    sheet = workbook.sheet()
     assert (sheet["M1"].value, sheet["M2"].value, sheet["N2"].value) == ("Notes", "call back", "=F2*2")
     assert sheet["B2"].comment.text == "checked"
-    assert desk.column("Stage") == ["Shortlisted", "To evaluate"]
+    assert workbook.column("Stage") == ["Shortlisted", "To evaluate"]
 
 
-async def test_moved_columns_are_followed(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_moved_columns_are_followed(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet.insert_cols(1)
         sheet["A1"] = "Mine"
         sheet["F1"] = "  sTaGe "
-    await desk.show(make_interview(stage=Stage.DISCARDED))
-    assert desk.sheet()["F2"].value == "Discarded"
-    assert desk.sheet()["A1"].value == "Mine"
+    await workbook.show(make_interview(stage=Stage.DISCARDED))
+    assert workbook.sheet()["F2"].value == "Discarded"
+    assert workbook.sheet()["A1"].value == "Mine"
 
 
-async def test_a_column_that_people_deleted_stays_away(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_a_column_that_people_deleted_stays_away(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet.delete_cols(3)
-    await desk.show(make_interview(candidate_phone="+1", stage=Stage.SHORTLISTED))
-    header, row = desk.grid()
+    await workbook.show(make_interview(candidate_phone="+1", stage=Stage.SHORTLISTED))
+    header, row = workbook.grid()
     assert "Phone" not in header
     assert row[3] == "Shortlisted"
 
 
-async def test_a_renamed_column_is_followed(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_a_renamed_column_is_followed(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet["C1"] = "Mobile"
-    await desk.show(make_interview(candidate_phone="+1"))
-    await desk.show(make_interview(candidate_phone="+1", stage=Stage.SHORTLISTED), make_interview(number=2))
-    assert desk.column("Mobile") == ["+1", None]
-    assert "Phone" not in desk.grid()[0]
+    await workbook.show(make_interview(candidate_phone="+1"))
+    await workbook.show(make_interview(candidate_phone="+1", stage=Stage.SHORTLISTED), make_interview(number=2))
+    assert workbook.column("Mobile") == ["+1", None]
+    assert "Phone" not in workbook.grid()[0]
 
 
-async def test_a_column_renamed_and_moved_in_an_office_program_is_followed(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
-        desk.insert_column(sheet, 2)
+async def test_a_column_renamed_and_moved_in_an_office_program_is_followed(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
+        workbook.insert_column(sheet, 2)
         sheet["B1"], sheet["B2"] = "Notes", "mine"
         sheet["F1"] = "Where it stands"
-    await desk.show(make_interview(stage=Stage.DISCARDED))
-    assert (desk.sheet()["F2"].value, desk.sheet()["B2"].value) == ("Discarded", "mine")
+    await workbook.show(make_interview(stage=Stage.DISCARDED))
+    assert (workbook.sheet()["F2"].value, workbook.sheet()["B2"].value) == ("Discarded", "mine")
 
 
-async def test_names_that_a_program_left_behind_lead_nowhere(desk):
+async def test_names_that_a_program_left_behind_lead_nowhere(workbook):
     """They still point at the old places: a column of people's stands there now."""
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet["C1"] = "Mobile"
         sheet.insert_cols(3)
         sheet["C1"], sheet["C2"] = "Notes", "mine"
-    await desk.show(make_interview(candidate_phone="+1"))
-    assert (desk.sheet()["C2"].value, desk.sheet()["D2"].value) == ("mine", None)
+    await workbook.show(make_interview(candidate_phone="+1"))
+    assert (workbook.sheet()["C2"].value, workbook.sheet()["D2"].value) == ("mine", None)
 
 
-async def test_a_renamed_key_column_is_followed(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_a_renamed_key_column_is_followed(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet["L1"] = "Key"
         sheet.title = "Hiring"
-    await desk.show(make_interview(score=3), make_interview(number=2))
-    assert [row[11] for row in desk.grid()] == ["Key", interview_id(1), interview_id(2)]
-    assert desk.grid()[1][5] == 3
+    await workbook.show(make_interview(score=3), make_interview(number=2))
+    assert [row[11] for row in workbook.grid()] == ["Key", interview_id(1), interview_id(2)]
+    assert workbook.grid()[1][5] == 3
 
 
-async def test_a_new_title_in_the_settings_leaves_the_column_where_it_is(desk):
-    await desk.show(make_interview())
+async def test_a_new_title_in_the_settings_leaves_the_column_where_it_is(workbook):
+    await workbook.show(make_interview())
     columns = [{"field": column.field} for column in DEFAULT_COLUMNS]
     columns[5]["title"] = "Stars"
-    desk.use(columns=columns)
-    await desk.show(make_interview(score=4))
-    header, row = desk.grid()
+    workbook.use(columns=columns)
+    await workbook.show(make_interview(score=4))
+    header, row = workbook.grid()
     assert (header[5], row[5], len(header)) == ("Score", 4, 12)
 
 
-async def test_without_its_key_column_the_table_is_left_alone(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_without_its_key_column_the_table_is_left_alone(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet.delete_cols(12)
-    before = desk.grid()
+    before = workbook.grid()
     with pytest.raises(SinkBroken, match="column") as broken:
-        await desk.deliver(make_interview(stage=Stage.SHORTLISTED))
+        await workbook.deliver(make_interview(stage=Stage.SHORTLISTED))
     assert "Interview ID" in broken.value.fix
-    assert desk.grid() == before
+    assert workbook.grid() == before
 
 
-async def test_a_column_configured_later_is_added_at_the_right_and_filled(make_desk):
-    desk = make_desk(columns=[{"field": "candidate_name"}])
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    with desk.edit() as sheet:
+async def test_a_column_configured_later_is_added_at_the_right_and_filled(make_workbook):
+    workbook = make_workbook(columns=[{"field": "candidate_name"}])
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    with workbook.edit() as sheet:
         sheet["D1"] = "Notes"
-    desk.use(columns=[{"field": "candidate_name"}, {"field": "stage"}])
-    result = await desk.show(make_interview(number=1))
+    workbook.use(columns=[{"field": "candidate_name"}, {"field": "stage"}])
+    result = await workbook.show(make_interview(number=1))
     assert set(result.again) == {interview_id(2)}
-    await desk.show(make_interview(number=2))
-    assert [row[4] for row in desk.grid()] == ["Stage", "To evaluate", "To evaluate"]
+    await workbook.show(make_interview(number=2))
+    assert [row[4] for row in workbook.grid()] == ["Stage", "To evaluate", "To evaluate"]
 
 
-async def test_the_order_of_rows_is_peoples(desk):
-    await desk.show(*(make_interview(number=number) for number in (1, 2, 3)))
-    with desk.edit() as sheet:
+async def test_the_order_of_rows_is_peoples(workbook):
+    await workbook.show(*(make_interview(number=number) for number in (1, 2, 3)))
+    with workbook.edit() as sheet:
         rows = [[cell.value for cell in row] for row in sheet.iter_rows(min_row=2)]
         for place, row in enumerate(reversed(rows), start=2):
             for column, value in enumerate(row, start=1):
                 sheet.cell(place, column).value = value
-    await desk.show(make_interview(number=1, score=5), make_interview(number=4))
-    assert desk.column("Interview ID") == [interview_id(number) for number in (3, 2, 1, 4)]
-    assert desk.column("Score") == [None, None, 5, None]
+    await workbook.show(make_interview(number=1, score=5), make_interview(number=4))
+    assert workbook.column("Interview ID") == [interview_id(number) for number in (3, 2, 1, 4)]
+    assert workbook.column("Score") == [None, None, 5, None]
 
 
-async def test_a_correction_stays_until_that_very_field_changes(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_a_correction_stays_until_that_very_field_changes(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet["A2"] = "Wayne W. Knight"
-    await desk.show(make_interview(stage=Stage.SHORTLISTED, updated_at=LATER))
-    assert desk.column("Candidate") == ["Wayne W. Knight"]
-    await desk.show(make_interview(candidate_name="Wayne Xavier Knight", updated_at=LATER))
-    assert desk.column("Candidate") == ["Wayne Xavier Knight"]
+    await workbook.show(make_interview(stage=Stage.SHORTLISTED, updated_at=LATER))
+    assert workbook.column("Candidate") == ["Wayne W. Knight"]
+    await workbook.show(make_interview(candidate_name="Wayne Xavier Knight", updated_at=LATER))
+    assert workbook.column("Candidate") == ["Wayne Xavier Knight"]
 
 
-async def test_new_rows_come_below_the_table_and_notes_below_move_down(desk):
-    await desk.show(make_interview(number=1))
-    with desk.edit() as sheet:
+async def test_new_rows_come_below_the_table_and_notes_below_move_down(workbook):
+    await workbook.show(make_interview(number=1))
+    with workbook.edit() as sheet:
         sheet["A4"] = "Ask Ana before inviting"
         sheet["A4"].hyperlink = "https://wiki.example.com/"
         sheet.row_dimensions[4].height = 40
-    await desk.show(make_interview(number=2), make_interview(number=3))
-    sheet = desk.sheet()
+    await workbook.show(make_interview(number=2), make_interview(number=3))
+    sheet = workbook.sheet()
     assert [cell.value for cell in sheet["A"]][3:] == ["Wayne Knight 3", None, "Ask Ana before inviting"]
     assert sheet["A6"].hyperlink.target == "https://wiki.example.com/"
     assert sheet["A4"].hyperlink is None
     assert sheet.row_dimensions[6].height == 40
 
 
-async def test_notes_below_stay_where_they_are_when_a_formula_could_refer_to_them(desk):
-    await desk.show(make_interview(number=1))
-    with desk.edit() as sheet:
+async def test_notes_below_stay_where_they_are_when_a_formula_could_refer_to_them(workbook):
+    await workbook.show(make_interview(number=1))
+    with workbook.edit() as sheet:
         sheet["A4"] = "=COUNTA(A2:A2)"
-    await desk.show(make_interview(number=2))
-    sheet = desk.sheet()
+    await workbook.show(make_interview(number=2))
+    sheet = workbook.sheet()
     assert sheet["A4"].value == "=COUNTA(A2:A2)"
     assert sheet["A5"].value == "Wayne Knight 2"
 
 
-async def test_merged_cells_below_stay_where_they_are(desk):
-    await desk.show(make_interview(number=1))
-    with desk.edit() as sheet:
+async def test_merged_cells_below_stay_where_they_are(workbook):
+    await workbook.show(make_interview(number=1))
+    with workbook.edit() as sheet:
         sheet["A4"] = "Legend"
         sheet.merge_cells("A4:C4")
-    await desk.show(make_interview(number=2))
-    assert str(next(iter(desk.sheet().merged_cells.ranges))) == "A4:C4"
-    assert desk.sheet()["A5"].value == "Wayne Knight 2"
+    await workbook.show(make_interview(number=2))
+    assert str(next(iter(workbook.sheet().merged_cells.ranges))) == "A4:C4"
+    assert workbook.sheet()["A5"].value == "Wayne Knight 2"
 
 
-async def test_a_note_in_the_very_last_row_costs_no_memory_and_is_kept(desk):
-    await desk.show(make_interview(number=1))
-    with desk.edit() as sheet:
+async def test_a_note_in_the_very_last_row_costs_no_memory_and_is_kept(workbook):
+    await workbook.show(make_interview(number=1))
+    with workbook.edit() as sheet:
         sheet["A1048576"] = "the end"
     with pytest.raises(SinkBroken, match="room"):
-        await desk.deliver(make_interview(number=2))
-    await desk.show(make_interview(number=1, score=1))
-    assert desk.sheet()["A1048576"].value == "the end"
+        await workbook.deliver(make_interview(number=2))
+    await workbook.show(make_interview(number=1, score=1))
+    assert workbook.sheet()["A1048576"].value == "the end"
 
 
-async def test_filters_and_tables_of_the_office_program_take_in_new_rows(desk):
-    await desk.show(make_interview(number=1))
-    with desk.edit() as sheet:
+async def test_filters_and_tables_of_the_office_program_take_in_new_rows(workbook):
+    await workbook.show(make_interview(number=1))
+    with workbook.edit() as sheet:
         sheet.auto_filter.ref = None
         sheet.add_table(Table(displayName="Interviews", ref="A1:L2"))
-    await desk.show(make_interview(number=2))
-    table = desk.sheet().tables["Interviews"]
+    await workbook.show(make_interview(number=2))
+    table = workbook.sheet().tables["Interviews"]
     assert (table.ref, table.autoFilter.ref) == ("A1:L3", "A1:L3")
 
 
-async def test_a_header_may_stand_below_a_heading(desk):
-    await desk.show(make_interview(number=1))
-    with desk.edit() as sheet:
+async def test_a_header_may_stand_below_a_heading(workbook):
+    await workbook.show(make_interview(number=1))
+    with workbook.edit() as sheet:
         sheet.insert_rows(1, 2)
         sheet["A1"] = "Hiring 2025"
-    await desk.show(make_interview(number=1, score=2), make_interview(number=2))
-    assert desk.column("Score") == [2, None]
+    await workbook.show(make_interview(number=1, score=2), make_interview(number=2))
+    assert workbook.column("Score") == [2, None]
 
 
-async def test_of_a_copied_row_the_first_is_kept_right(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_of_a_copied_row_the_first_is_kept_right(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet.append([cell.value for cell in sheet[2]])
-    await desk.show(make_interview(score=3))
-    assert desk.column("Score") == [3, None]
+    await workbook.show(make_interview(score=3))
+    assert workbook.column("Score") == [3, None]
 
 
-async def test_a_row_that_people_deleted_stays_deleted(desk):
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    with desk.edit() as sheet:
+async def test_a_row_that_people_deleted_stays_deleted(workbook):
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    with workbook.edit() as sheet:
         sheet.delete_rows(2)
-    result = await desk.show(make_interview(number=2, score=1))
+    result = await workbook.show(make_interview(number=2, score=1))
     assert result.again == {}
-    await desk.show(make_interview(number=1, score=5), make_interview(number=3))
-    assert desk.column("Interview ID") == [interview_id(2), interview_id(3)]
+    await workbook.show(make_interview(number=1, score=5), make_interview(number=3))
+    assert workbook.column("Interview ID") == [interview_id(2), interview_id(3)]
 
 
-async def test_a_deleted_row_that_comes_back_is_brought_up_to_date(desk):
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    with desk.edit() as sheet:
+async def test_a_deleted_row_that_comes_back_is_brought_up_to_date(workbook):
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    with workbook.edit() as sheet:
         row = [cell.value for cell in sheet[2]]
         sheet.delete_rows(2)
-    await desk.show(make_interview(number=1, score=5))
-    with desk.edit() as sheet:
+    await workbook.show(make_interview(number=1, score=5))
+    with workbook.edit() as sheet:
         sheet.append(row)
-    result = await desk.show(make_interview(number=2, score=1))
+    result = await workbook.show(make_interview(number=2, score=1))
     assert set(result.again) == {interview_id(1)}
-    await desk.show(make_interview(number=1, score=5))
-    assert desk.column("Score") == [1, 5]
+    await workbook.show(make_interview(number=1, score=5))
+    assert workbook.column("Score") == [1, 5]
 
 
-async def test_deleted_rows_are_written_again_where_that_is_wanted(make_desk):
-    desk = make_desk(recreate=True)
-    await desk.show(*(make_interview(number=number) for number in (1, 2, 3)))
-    with desk.edit() as sheet:
+async def test_deleted_rows_are_written_again_where_that_is_wanted(make_workbook):
+    workbook = make_workbook(recreate=True)
+    await workbook.show(*(make_interview(number=number) for number in (1, 2, 3)))
+    with workbook.edit() as sheet:
         sheet.delete_rows(2, 2)
-    result = await desk.show(make_interview(number=3, score=1))
+    result = await workbook.show(make_interview(number=3, score=1))
     assert set(result.again) == {interview_id(1), interview_id(2)}
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    assert sorted(desk.column("Interview ID")) == [interview_id(number) for number in (1, 2, 3)]
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    assert sorted(workbook.column("Interview ID")) == [interview_id(number) for number in (1, 2, 3)]
 
 
-async def test_rows_that_vanished_from_a_file_without_our_number_are_written_again(desk):
+async def test_rows_that_vanished_from_a_file_without_our_number_are_written_again(workbook):
     """Some programs keep no properties: then nobody can tell a deleted row from an older copy."""
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    with desk.edit() as sheet:
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    with workbook.edit() as sheet:
         sheet.delete_rows(2)
         del sheet.parent.custom_doc_props["connector_flush"]
-    result = await desk.show(make_interview(number=2, score=1))
+    result = await workbook.show(make_interview(number=2, score=1))
     assert set(result.again) == {interview_id(1)}
 
 
-async def test_the_number_is_known_again_after_libreoffice_made_a_fraction_of_it(desk):
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    with desk.edit() as sheet:
+async def test_the_number_is_known_again_after_libreoffice_made_a_fraction_of_it(workbook):
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    with workbook.edit() as sheet:
         sheet.delete_rows(2)
         properties = sheet.parent.custom_doc_props
         number = properties["connector_flush"].value
         del properties["connector_flush"]
         properties.append(FloatProperty(name="connector_flush", value=float(number)))
-    await desk.show(make_interview(number=1, score=1))
-    assert desk.column("Interview ID") == [interview_id(2)]
+    await workbook.show(make_interview(number=1, score=1))
+    assert workbook.column("Interview ID") == [interview_id(2)]
 
 
 @pytest.fixture
-async def emptied(desk):
+async def emptied(workbook):
     """Twelve of thirteen rows are gone at once."""
-    await desk.show(*(make_interview(number=number) for number in range(1, 14)))
-    with desk.edit() as sheet:
+    await workbook.show(*(make_interview(number=number) for number in range(1, 14)))
+    with workbook.edit() as sheet:
         sheet.delete_rows(2, 12)
-    return desk
+    return workbook
 
 
 async def test_a_tab_that_was_emptied_stops_the_sink_until_a_person_says_what_is_meant(emptied):
@@ -318,117 +318,117 @@ async def test_undoing_it_needs_no_word(emptied):
     assert len(emptied.column("Interview ID")) == 14
 
 
-async def test_a_large_table_that_was_emptied_stops_the_sink_as_well(desk):
+async def test_a_large_table_that_was_emptied_stops_the_sink_as_well(workbook):
     """There a child process does the work."""
-    await desk.show(*(make_interview(number=number) for number in range(1, 602)))
-    with desk.edit() as sheet:
+    await workbook.show(*(make_interview(number=number) for number in range(1, 602)))
+    with workbook.edit() as sheet:
         sheet.delete_rows(2, 300)
     with pytest.raises(SinkBroken) as broken:
-        await desk.deliver(make_interview(number=1))
+        await workbook.deliver(make_interview(number=1))
     assert broken.value.until_person
 
 
-async def test_an_older_copy_saved_over_ours_is_brought_up_to_date(desk):
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    older = desk.path.read_bytes()
-    await desk.show(make_interview(number=1, stage=Stage.SHORTLISTED), make_interview(number=3))
-    desk.path.write_bytes(older)
-    result = await desk.show(make_interview(number=2, score=4))
+async def test_an_older_copy_saved_over_ours_is_brought_up_to_date(workbook):
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    older = workbook.path.read_bytes()
+    await workbook.show(make_interview(number=1, stage=Stage.SHORTLISTED), make_interview(number=3))
+    workbook.path.write_bytes(older)
+    result = await workbook.show(make_interview(number=2, score=4))
     assert set(result.again) == {interview_id(1), interview_id(3)}
     # another rewrite comes first: what was lost is not forgotten
-    result = await desk.show(make_interview(number=2, score=5))
+    result = await workbook.show(make_interview(number=2, score=5))
     assert set(result.again) == {interview_id(1), interview_id(3)}
-    result = await desk.show(make_interview(number=1, stage=Stage.SHORTLISTED), make_interview(number=3))
+    result = await workbook.show(make_interview(number=1, stage=Stage.SHORTLISTED), make_interview(number=3))
     assert result.again == {}
-    assert desk.column("Stage") == ["Shortlisted", "To evaluate", "To evaluate"]
-    assert len(desk.column("Interview ID")) == 3
+    assert workbook.column("Stage") == ["Shortlisted", "To evaluate", "To evaluate"]
+    assert len(workbook.column("Interview ID")) == 3
 
 
-async def test_a_file_moved_away_is_made_and_filled_again(desk):
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    desk.path.unlink()
-    result = await desk.show(make_interview(number=2))
+async def test_a_file_moved_away_is_made_and_filled_again(workbook):
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    workbook.path.unlink()
+    result = await workbook.show(make_interview(number=2))
     assert set(result.again) == {interview_id(1)}
-    await desk.show(make_interview(number=1))
-    assert desk.column("Interview ID") == [interview_id(2), interview_id(1)]
+    await workbook.show(make_interview(number=1))
+    assert workbook.column("Interview ID") == [interview_id(2), interview_id(1)]
 
 
-async def test_a_renamed_tab_is_followed(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_a_renamed_tab_is_followed(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet.title = "Hiring"
-    await desk.show(make_interview(score=1))
-    assert desk.column("Score") == [1]
-    assert openpyxl.load_workbook(desk.path).sheetnames == ["Hiring"]
+    await workbook.show(make_interview(score=1))
+    assert workbook.column("Score") == [1]
+    assert openpyxl.load_workbook(workbook.path).sheetnames == ["Hiring"]
 
 
-async def test_a_deleted_tab_is_not_made_again_behind_peoples_backs(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_a_deleted_tab_is_not_made_again_behind_peoples_backs(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet.parent.create_sheet("Other")
         sheet.parent.remove(sheet)
     with pytest.raises(SinkBroken, match="tab"):
-        await desk.deliver(make_interview(score=1))
-    assert openpyxl.load_workbook(desk.path).sheetnames == ["Other"]
+        await workbook.deliver(make_interview(score=1))
+    assert openpyxl.load_workbook(workbook.path).sheetnames == ["Other"]
 
 
-async def test_a_file_of_people_gets_a_tab_of_its_own(desk):
+async def test_a_file_of_people_gets_a_tab_of_its_own(workbook):
     book = openpyxl.Workbook()
     book.active.title = "Budget"
     book.active["A1"] = "ours"
-    book.save(desk.path)
-    await desk.show(make_interview())
-    assert desk.sheet("Budget")["A1"].value == "ours"
-    assert desk.sheet("Interviews")["A2"].value == "Wayne Knight 1"
+    book.save(workbook.path)
+    await workbook.show(make_interview())
+    assert workbook.sheet("Budget")["A1"].value == "ours"
+    assert workbook.sheet("Interviews")["A2"].value == "Wayne Knight 1"
 
 
-async def test_a_table_of_people_is_joined_by_its_titles(desk):
+async def test_a_table_of_people_is_joined_by_its_titles(workbook):
     book = openpyxl.Workbook()
     book.active.title = "Interviews"
     book.active.append(["All of 2025"])
     book.active.append(["Candidate", "Salary", "Stage"])
     book.active.append(["Typed by hand", 100, "?"])
-    book.save(desk.path)
-    await desk.show(make_interview())
-    grid = desk.grid()
+    book.save(workbook.path)
+    await workbook.show(make_interview())
+    grid = workbook.grid()
     assert grid[1][:3] == ["Candidate", "Salary", "Stage"]
     assert grid[2][:3] == ["Typed by hand", 100, "?"]
     assert grid[3][:3] == ["Wayne Knight 1", None, "To evaluate"]
     assert "Interview ID" in grid[1][3:]
 
 
-async def test_rich_text_of_people_stays_rich(desk):
+async def test_rich_text_of_people_stays_rich(workbook):
     from openpyxl.cell.rich_text import CellRichText, TextBlock
     from openpyxl.cell.text import InlineFont
 
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet["M2"] = CellRichText("very ", TextBlock(InlineFont(b=True), "good"))
-    await desk.show(make_interview(score=1))
-    cell = openpyxl.load_workbook(desk.path, rich_text=True).worksheets[0]["M2"].value
+    await workbook.show(make_interview(score=1))
+    cell = openpyxl.load_workbook(workbook.path, rich_text=True).worksheets[0]["M2"].value
     assert isinstance(cell, CellRichText)
     assert str(cell) == "very good"
 
 
-async def test_a_merged_owned_cell_belongs_to_people(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_a_merged_owned_cell_belongs_to_people(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet.merge_cells("E2:F2")
-    await desk.show(make_interview(stage=Stage.SHORTLISTED, score=3))
-    assert desk.cell(2, "Stage").value == "Shortlisted"
-    assert desk.cell(2, "Score").value is None
+    await workbook.show(make_interview(stage=Stage.SHORTLISTED, score=3))
+    assert workbook.cell(2, "Stage").value == "Shortlisted"
+    assert workbook.cell(2, "Score").value is None
 
 
-async def test_a_lost_row_of_an_interview_that_exists_no_more_is_forgotten(make_desk):
-    desk = make_desk(recreate=True)
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    with desk.edit() as sheet:
+async def test_a_lost_row_of_an_interview_that_exists_no_more_is_forgotten(make_workbook):
+    workbook = make_workbook(recreate=True)
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    with workbook.edit() as sheet:
         sheet.delete_rows(2)
-    result = await desk.show(make_interview(number=2, score=1))
+    result = await workbook.show(make_interview(number=2, score=1))
     assert set(result.again) == {interview_id(1)}
     asked = make_delivery(interview=make_interview(number=2, score=1), state=True, key=interview_id(1))
-    desk.context.clock.advance(2)
-    result = await run_batch(desk.sink, [asked], desk.context)
+    workbook.context.clock.advance(2)
+    result = await run_batch(workbook.sink, [asked], workbook.context)
     assert (result.outcomes, result.again) == ([Delivered()], {})
-    assert desk.column("Interview ID") == [interview_id(2)]
-    assert f"row:{interview_id(1)}" not in desk.context.notes
+    assert workbook.column("Interview ID") == [interview_id(2)]
+    assert f"row:{interview_id(1)}" not in workbook.context.notes

@@ -20,9 +20,9 @@ def wall(*parts):
 TITLES = [column.title for column in DEFAULT_COLUMNS]
 
 
-async def test_a_new_file_has_a_header_and_one_row_per_interview(desk):
-    await desk.show(make_interview(number=1, score=4.5, candidate_phone="+44 020"), make_interview(number=2))
-    header, first, second = desk.grid()
+async def test_a_new_file_has_a_header_and_one_row_per_interview(workbook):
+    await workbook.show(make_interview(number=1, score=4.5, candidate_phone="+44 020"), make_interview(number=2))
+    header, first, second = workbook.grid()
     assert header == TITLES
     assert first == [
         "Wayne Knight 1",
@@ -41,47 +41,47 @@ async def test_a_new_file_has_a_header_and_one_row_per_interview(desk):
     assert second[-1] == interview_id(2)
 
 
-async def test_dates_are_wall_time_in_the_configured_zone(make_desk):
-    desk = make_desk(timezone="Europe/Madrid")
-    await desk.show(make_interview())
-    cell = desk.cell(2, "Completed")
+async def test_dates_are_wall_time_in_the_configured_zone(make_workbook):
+    workbook = make_workbook(timezone="Europe/Madrid")
+    await workbook.show(make_interview())
+    cell = workbook.cell(2, "Completed")
     assert cell.value == wall(2025, 9, 10, 12, 26, 40)
     assert cell.number_format == "yyyy-mm-dd hh:mm"
 
 
-async def test_another_zone_rewrites_every_date(make_desk):
-    desk = make_desk(timezone="UTC")
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    desk.use(timezone="Asia/Tokyo")
-    result = await desk.show(make_interview(number=1))
+async def test_another_zone_rewrites_every_date(make_workbook):
+    workbook = make_workbook(timezone="UTC")
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    workbook.use(timezone="Asia/Tokyo")
+    result = await workbook.show(make_interview(number=1))
     assert set(result.again) == {interview_id(2)}
-    await desk.show(make_interview(number=2))
-    assert desk.column("Completed") == [wall(2025, 9, 10, 19, 26, 40)] * 2
+    await workbook.show(make_interview(number=2))
+    assert workbook.column("Completed") == [wall(2025, 9, 10, 19, 26, 40)] * 2
 
 
-async def test_an_update_changes_its_row_and_adds_none(desk):
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    await desk.show(make_interview(number=1, stage=Stage.SHORTLISTED, updated_at=START + 60_000))
-    assert desk.column("Stage") == ["Shortlisted", "To evaluate"]
-    assert len(desk.grid()) == 3
+async def test_an_update_changes_its_row_and_adds_none(workbook):
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    await workbook.show(make_interview(number=1, stage=Stage.SHORTLISTED, updated_at=START + 60_000))
+    assert workbook.column("Stage") == ["Shortlisted", "To evaluate"]
+    assert len(workbook.grid()) == 3
 
 
-async def test_a_value_that_became_null_empties_its_cell(desk):
-    await desk.show(make_interview(score=3))
-    await desk.show(make_interview(score=None, review_url=None))
-    assert desk.cell(2, "Score").value is None
-    assert desk.cell(2, "Review").value is None
-    assert desk.cell(2, "Review").hyperlink is None
+async def test_a_value_that_became_null_empties_its_cell(workbook):
+    await workbook.show(make_interview(score=3))
+    await workbook.show(make_interview(score=None, review_url=None))
+    assert workbook.cell(2, "Score").value is None
+    assert workbook.cell(2, "Review").value is None
+    assert workbook.cell(2, "Review").hyperlink is None
 
 
 @pytest.mark.parametrize(
     "hostile",
     ["=1+1", '=HYPERLINK("http://evil.example")', "+1", "-1", "@SUM(A1)", "#N/A", "0012", "1e5", "TRUE", "2025-01-01"],
 )
-async def test_text_stays_text_whatever_it_looks_like(desk, hostile):
-    await desk.show(make_interview(candidate_name=hostile, external_id=hostile))
+async def test_text_stays_text_whatever_it_looks_like(workbook, hostile):
+    await workbook.show(make_interview(candidate_name=hostile, external_id=hostile))
     for title in ("Candidate", "External ID"):
-        cell = desk.cell(2, title)
+        cell = workbook.cell(2, title)
         assert (cell.value, cell.data_type, cell.number_format) == (hostile, "s", "@")
 
 
@@ -89,137 +89,137 @@ async def test_text_stays_text_whatever_it_looks_like(desk, hostile):
     ("hostile", "shown"),
     [("a\x00b\x1bc", "abc"), ("a\r\nb", "a b"), ("_x000D_", "＿x000D_"), ("\ud800x\uffff", "x")],
 )
-async def test_characters_that_a_file_cannot_hold_are_removed_or_escaped(desk, hostile, shown):
-    await desk.show(make_interview(candidate_name=hostile))
-    assert desk.cell(2, "Candidate").value == shown
+async def test_characters_that_a_file_cannot_hold_are_removed_or_escaped(workbook, hostile, shown):
+    await workbook.show(make_interview(candidate_name=hostile))
+    assert workbook.cell(2, "Candidate").value == shown
 
 
-async def test_a_text_longer_than_a_cell_is_cut_with_a_mark(desk):
-    await desk.show(make_interview(candidate_name="𝒳" * 40_000))
-    value = desk.cell(2, "Candidate").value
+async def test_a_text_longer_than_a_cell_is_cut_with_a_mark(workbook):
+    await workbook.show(make_interview(candidate_name="𝒳" * 40_000))
+    value = workbook.cell(2, "Candidate").value
     assert len(value.encode("utf-16-le")) // 2 <= 32_767
     assert value.endswith("… [cut]")
 
 
-async def test_the_review_link_opens_the_reviewers_page(desk):
-    await desk.show(make_interview(review_url="https://admin.hireflix.com/x?a=1&b=2"))
-    cell = desk.cell(2, "Review")
+async def test_the_review_link_opens_the_reviewers_page(workbook):
+    await workbook.show(make_interview(review_url="https://admin.hireflix.com/x?a=1&b=2"))
+    cell = workbook.cell(2, "Review")
     assert (cell.value, cell.hyperlink.target) == ("Open", "https://admin.hireflix.com/x?a=1&b=2")
 
 
-async def test_a_link_that_is_no_web_address_is_not_written(desk):
-    await desk.show(make_interview(review_url="javascript:alert(1)"))
-    assert desk.cell(2, "Review").value is None
+async def test_a_link_that_is_no_web_address_is_not_written(workbook):
+    await workbook.show(make_interview(review_url="javascript:alert(1)"))
+    assert workbook.cell(2, "Review").value is None
 
 
-async def test_a_deleted_interview_is_marked_and_its_row_stays(desk):
-    await desk.show(make_interview())
-    await desk.show(make_interview(stage=Stage.DELETED, deleted=START))
-    assert desk.cell(2, "Stage").value == "Deleted"
-    assert desk.cell(2, "Email").value == "wayne.knight.1@example.com"
+async def test_a_deleted_interview_is_marked_and_its_row_stays(workbook):
+    await workbook.show(make_interview())
+    await workbook.show(make_interview(stage=Stage.DELETED, deleted=START))
+    assert workbook.cell(2, "Stage").value == "Deleted"
+    assert workbook.cell(2, "Email").value == "wayne.knight.1@example.com"
 
 
-async def test_a_deleted_interview_keeps_only_id_and_stage_when_so_configured(make_desk):
-    desk = make_desk(on_delete="clear")
-    await desk.show(make_interview())
-    await desk.show(make_interview(stage=Stage.DELETED, deleted=START))
-    kept = {title: value for title, value in zip(*desk.grid(), strict=True) if value is not None}
+async def test_a_deleted_interview_keeps_only_id_and_stage_when_so_configured(make_workbook):
+    workbook = make_workbook(on_delete="clear")
+    await workbook.show(make_interview())
+    await workbook.show(make_interview(stage=Stage.DELETED, deleted=START))
+    kept = {title: value for title, value in zip(*workbook.grid(), strict=True) if value is not None}
     assert kept == {"Stage": "Deleted", "Interview ID": interview_id()}
 
 
-async def test_a_deleted_interview_loses_its_row_when_so_configured(make_desk):
-    desk = make_desk(on_delete="remove")
-    await desk.show(*(make_interview(number=number) for number in (1, 2, 3)))
-    with desk.edit() as sheet:
+async def test_a_deleted_interview_loses_its_row_when_so_configured(make_workbook):
+    workbook = make_workbook(on_delete="remove")
+    await workbook.show(*(make_interview(number=number) for number in (1, 2, 3)))
+    with workbook.edit() as sheet:
         sheet["M4"], sheet["A6"] = "note on 3", "below"
-    await desk.show(make_interview(number=2, stage=Stage.DELETED, deleted=START), make_interview(number=4))
-    assert desk.column("Interview ID")[:3] == [interview_id(number) for number in (1, 3, 4)]
-    assert desk.sheet()["M3"].value == "note on 3"
-    assert [cell.value for cell in desk.sheet()["A"]][-1] == "below"
-    assert desk.cell(3, "Review").hyperlink.ref == "J3"
-    assert desk.sheet().auto_filter.ref == "A1:L4"
+    await workbook.show(make_interview(number=2, stage=Stage.DELETED, deleted=START), make_interview(number=4))
+    assert workbook.column("Interview ID")[:3] == [interview_id(number) for number in (1, 3, 4)]
+    assert workbook.sheet()["M3"].value == "note on 3"
+    assert [cell.value for cell in workbook.sheet()["A"]][-1] == "below"
+    assert workbook.cell(3, "Review").hyperlink.ref == "J3"
+    assert workbook.sheet().auto_filter.ref == "A1:L4"
 
 
-async def test_an_interview_that_left_the_routes_goes_where_so_configured_and_comes_back_with_them(make_desk):
-    desk = make_desk(on_leave="remove")
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    desk.context.clock.advance(2)
+async def test_an_interview_that_left_the_routes_goes_where_so_configured_and_comes_back_with_them(make_workbook):
+    workbook = make_workbook(on_leave="remove")
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    workbook.context.clock.advance(2)
     left = make_delivery(interview=make_interview(number=1), state=True, left=True)
-    await run_batch(desk.sink, [left], desk.context)
-    assert desk.column("Interview ID") == [interview_id(2)]
-    await desk.show(make_interview(number=1))
-    assert desk.column("Interview ID") == [interview_id(2), interview_id(1)]
+    await run_batch(workbook.sink, [left], workbook.context)
+    assert workbook.column("Interview ID") == [interview_id(2)]
+    await workbook.show(make_interview(number=1))
+    assert workbook.column("Interview ID") == [interview_id(2), interview_id(1)]
 
 
-async def test_an_interview_that_left_the_routes_usually_goes_on_showing_the_truth(desk):
+async def test_an_interview_that_left_the_routes_usually_goes_on_showing_the_truth(workbook):
     left = make_delivery(interview=make_interview(number=1), state=True, left=True)
-    await run_batch(desk.sink, [left], desk.context)
-    assert desk.column("Interview ID") == [interview_id(1)]
+    await run_batch(workbook.sink, [left], workbook.context)
+    assert workbook.column("Interview ID") == [interview_id(1)]
 
 
-async def test_a_removed_row_stays_away_and_is_remembered_by_nobody(make_desk):
-    desk = make_desk(on_delete="remove")
-    await desk.show(make_interview(number=1), make_interview(number=2))
+async def test_a_removed_row_stays_away_and_is_remembered_by_nobody(make_workbook):
+    workbook = make_workbook(on_delete="remove")
+    await workbook.show(make_interview(number=1), make_interview(number=2))
     gone = make_interview(number=1, stage=Stage.DELETED, deleted=START)
-    await desk.show(gone)
-    await desk.show(gone, make_interview(number=3, stage=Stage.DELETED))
-    assert desk.column("Interview ID") == [interview_id(2)]
-    assert not [name for name in desk.context.notes if name.endswith((interview_id(1), interview_id(3)))]
+    await workbook.show(gone)
+    await workbook.show(gone, make_interview(number=3, stage=Stage.DELETED))
+    assert workbook.column("Interview ID") == [interview_id(2)]
+    assert not [name for name in workbook.context.notes if name.endswith((interview_id(1), interview_id(3)))]
 
 
-async def test_a_removed_row_that_an_older_copy_brings_back_is_removed_again(make_desk):
-    desk = make_desk(on_delete="remove")
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    older = desk.path.read_bytes()
+async def test_a_removed_row_that_an_older_copy_brings_back_is_removed_again(make_workbook):
+    workbook = make_workbook(on_delete="remove")
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    older = workbook.path.read_bytes()
     gone = make_interview(number=1, stage=Stage.DELETED, deleted=START)
-    await desk.show(gone)
-    desk.path.write_bytes(older)
-    result = await desk.show(make_interview(number=2))
+    await workbook.show(gone)
+    workbook.path.write_bytes(older)
+    result = await workbook.show(make_interview(number=2))
     assert set(result.again) == {interview_id(1)}
-    result = await desk.show(gone)
+    result = await workbook.show(gone)
     assert result.again == {}
-    assert desk.column("Interview ID") == [interview_id(2)]
+    assert workbook.column("Interview ID") == [interview_id(2)]
 
 
-async def test_where_a_formula_may_refer_to_rows_a_removed_row_is_only_emptied(make_desk):
-    desk = make_desk(on_delete="remove")
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    with desk.edit() as sheet:
+async def test_where_a_formula_may_refer_to_rows_a_removed_row_is_only_emptied(make_workbook):
+    workbook = make_workbook(on_delete="remove")
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    with workbook.edit() as sheet:
         sheet["N1"], sheet["M2"] = "=COUNTA(L2:L3)", "mine"
-    await desk.show(make_interview(number=1, stage=Stage.DELETED, deleted=START))
-    assert desk.column("Interview ID") == [None, interview_id(2)]
-    assert [cell.value for cell in desk.sheet()[2] if cell.value is not None] == ["mine"]
-    assert desk.cell(2, "Review").hyperlink is None
+    await workbook.show(make_interview(number=1, stage=Stage.DELETED, deleted=START))
+    assert workbook.column("Interview ID") == [None, interview_id(2)]
+    assert [cell.value for cell in workbook.sheet()[2] if cell.value is not None] == ["mine"]
+    assert workbook.cell(2, "Review").hyperlink is None
 
 
-async def test_a_deleted_interview_whose_row_is_to_stay_after_all_is_shown_again(make_desk):
-    desk = make_desk(on_delete="remove")
+async def test_a_deleted_interview_whose_row_is_to_stay_after_all_is_shown_again(make_workbook):
+    workbook = make_workbook(on_delete="remove")
     gone = make_interview(number=1, stage=Stage.DELETED, deleted=START)
-    await desk.show(make_interview(number=1), make_interview(number=2))
-    await desk.show(gone)
-    desk.use(on_delete="mark")
-    result = await desk.show(gone)
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    await workbook.show(gone)
+    workbook.use(on_delete="mark")
+    result = await workbook.show(gone)
     assert result.again == {}
-    result = await desk.show(make_interview(number=2, score=1))
+    result = await workbook.show(make_interview(number=2, score=1))
     assert result.again == {}
-    assert desk.column("Stage") == ["To evaluate", "Deleted"]
+    assert workbook.column("Stage") == ["To evaluate", "Deleted"]
 
 
-async def test_the_preview_of_a_removed_row_says_so(make_desk):
-    desk = make_desk(on_delete="remove")
+async def test_the_preview_of_a_removed_row_says_so(make_workbook):
+    workbook = make_workbook(on_delete="remove")
     gone = make_delivery(interview=make_interview(stage=Stage.DELETED))
-    assert await desk.sink.preview(make_batch(gone), desk.context) == ["no row: the interview was deleted"]
+    assert await workbook.sink.preview(make_batch(gone), workbook.context) == ["no row: the interview was deleted"]
 
 
-async def test_the_configured_columns_are_shown_with_their_titles(make_desk):
-    desk = make_desk(columns=[{"field": "candidate_name", "title": "Who"}, {"field": "hash"}])
-    await desk.show(make_interview(hash="00ab"))
-    assert desk.grid() == [["Who", "Hash", "Interview ID"], ["Wayne Knight 1", "00ab", interview_id()]]
+async def test_the_configured_columns_are_shown_with_their_titles(make_workbook):
+    workbook = make_workbook(columns=[{"field": "candidate_name", "title": "Who"}, {"field": "hash"}])
+    await workbook.show(make_interview(hash="00ab"))
+    assert workbook.grid() == [["Who", "Hash", "Interview ID"], ["Wayne Knight 1", "00ab", interview_id()]]
 
 
-async def test_a_new_file_is_made_readable_for_people(desk):
-    await desk.show(make_interview())
-    sheet = desk.sheet("Interviews")
+async def test_a_new_file_is_made_readable_for_people(workbook):
+    await workbook.show(make_interview())
+    sheet = workbook.sheet("Interviews")
     assert sheet.freeze_panes == "B2"
     assert sheet["A1"].font.bold
     assert sheet.auto_filter.ref == "A1:L2"
@@ -229,34 +229,34 @@ async def test_a_new_file_is_made_readable_for_people(desk):
     assert {rule.formula[0] for rule in colours.rules} >= {'"Shortlisted"', '"Deleted"'}
 
 
-async def test_nothing_new_means_no_rewrite(desk):
-    await desk.show(make_interview())
-    before = desk.path.stat().st_ino
-    await desk.show(make_interview())
-    assert desk.path.stat().st_ino == before
+async def test_nothing_new_means_no_rewrite(workbook):
+    await workbook.show(make_interview())
+    before = workbook.path.stat().st_ino
+    await workbook.show(make_interview())
+    assert workbook.path.stat().st_ino == before
 
 
-async def test_an_interview_twice_in_a_batch_is_one_row(desk):
-    result = await desk.deliver(make_interview(), make_interview(score=2))
+async def test_an_interview_twice_in_a_batch_is_one_row(workbook):
+    result = await workbook.deliver(make_interview(), make_interview(score=2))
     assert result.outcomes == [Delivered(), Delivered()]
-    assert desk.column("Score") == [2]
+    assert workbook.column("Score") == [2]
 
 
-async def test_the_preview_is_the_row_as_text(desk):
-    [text] = await desk.sink.preview(make_batch(make_delivery(interview=make_interview(score=4))), desk.context)
+async def test_the_preview_is_the_row_as_text(workbook):
+    [text] = await workbook.sink.preview(make_batch(make_delivery(interview=make_interview(score=4))), workbook.context)
     assert "Candidate: Wayne Knight 1\n" in text
     assert "Score: 4" in text
-    assert not desk.path.exists()
+    assert not workbook.path.exists()
 
 
-def test_it_is_a_state_sink_named_by_its_file_and_tab(desk):
+def test_it_is_a_state_sink_named_by_its_file_and_tab(workbook):
     assert SINK.state
-    assert desk.sink.destination == f"{desk.path}#Interviews"
+    assert workbook.sink.destination == f"{workbook.path}#Interviews"
 
 
 @pytest.mark.parametrize("key", ["a_x0041_b", " spaces around ", "=1+1", "0012", "#N/A", "x" * 200])
-async def test_a_row_is_found_again_whatever_its_id_looks_like(desk, key):
-    await desk.show(make_interview(id=key))
-    result = await desk.show(make_interview(id=key, score=1), make_interview(number=2))
+async def test_a_row_is_found_again_whatever_its_id_looks_like(workbook, key):
+    await workbook.show(make_interview(id=key))
+    result = await workbook.show(make_interview(id=key, score=1), make_interview(number=2))
     assert result.again == {}
-    assert desk.column("Score") == [1, None]
+    assert workbook.column("Score") == [1, None]

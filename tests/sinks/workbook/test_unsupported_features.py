@@ -22,30 +22,30 @@ BOOK = "xl/workbook.xml"
 EXTENSION = '<extLst><ext uri="{%s}"/></extLst></worksheet>'
 
 
-async def refused(desk, content=None):
+async def refused(workbook, content=None):
     """What the sink says of the file, which stays as it is."""
     if content is not None:
-        desk.path.write_bytes(content)
-    before = desk.path.read_bytes()
+        workbook.path.write_bytes(content)
+    before = workbook.path.read_bytes()
     with pytest.raises(SinkBroken) as broken:
-        await desk.deliver(make_interview(score=1))
-    assert desk.path.read_bytes() == before
+        await workbook.deliver(make_interview(score=1))
+    assert workbook.path.read_bytes() == before
     assert "another file" in broken.value.fix
     return broken.value.reason
 
 
 @pytest.mark.parametrize("parts", [EXCEL, GOOGLE], ids=["excel", "google"])
-async def test_a_plain_file_of_excel_or_google_is_accepted(desk, parts):
-    desk.path.write_bytes(packed(parts))
-    await desk.show(make_interview(score=3), make_interview(number=2))
-    assert desk.column("Score") == [3, None]
-    assert desk.column("Interview ID") == [interview_id(1), interview_id(2)]
+async def test_a_plain_file_of_excel_or_google_is_accepted(workbook, parts):
+    workbook.path.write_bytes(packed(parts))
+    await workbook.show(make_interview(score=3), make_interview(number=2))
+    assert workbook.column("Score") == [3, None]
+    assert workbook.column("Interview ID") == [interview_id(1), interview_id(2)]
 
 
-async def test_what_people_made_in_excel_is_still_there_after_a_rewrite(desk):
-    desk.path.write_bytes(packed(EXCEL))
-    await desk.show(make_interview(score=3))
-    book = openpyxl.load_workbook(desk.path)
+async def test_what_people_made_in_excel_is_still_there_after_a_rewrite(workbook):
+    workbook.path.write_bytes(packed(EXCEL))
+    await workbook.show(make_interview(score=3))
+    book = openpyxl.load_workbook(workbook.path)
     sheet = book["Interviews"]
     assert sheet["B2"].comment.text == "Ana: call back"
     assert sheet["A2"].hyperlink.target == "https://example.org/ana"
@@ -55,33 +55,33 @@ async def test_what_people_made_in_excel_is_still_there_after_a_rewrite(desk):
     assert [str(area.sqref) for area in sheet.conditional_formatting] == ["C2"]
 
 
-async def test_a_file_of_libreoffice_with_notes_filters_and_formats_is_accepted(desk):
-    shutil.copy(HERE / "rich_file_of_libreoffice.xlsx", desk.path)
-    await desk.show(make_interview())
-    assert desk.sheet()["B2"].comment.text == "Ana:\ncall back"
-    assert interview_id(1) in desk.column("Interview ID")
+async def test_a_file_of_libreoffice_with_notes_filters_and_formats_is_accepted(workbook):
+    shutil.copy(HERE / "rich_file_of_libreoffice.xlsx", workbook.path)
+    await workbook.show(make_interview())
+    assert workbook.sheet()["B2"].comment.text == "Ana:\ncall back"
+    assert interview_id(1) in workbook.column("Interview ID")
 
 
-async def test_cell_checkboxes_of_excel_365_are_refused_with_their_place(desk):
-    shutil.copy(HERE / "checkbox_of_excel_365.xlsx", desk.path)
-    reason = await refused(desk)
+async def test_cell_checkboxes_of_excel_365_are_refused_with_their_place(workbook):
+    shutil.copy(HERE / "checkbox_of_excel_365.xlsx", workbook.path)
+    reason = await refused(workbook)
     assert reason == (
         'a rewrite of the workbook would drop checkboxes in cells (tab "Interviews", cell B2, xl/styles.xml)'
     )
 
 
-async def test_the_check_names_the_same_loss(desk):
-    shutil.copy(HERE / "checkbox_of_excel_365.xlsx", desk.path)
-    [finding] = await desk.sink.check()
+async def test_the_check_names_the_same_loss(workbook):
+    shutil.copy(HERE / "checkbox_of_excel_365.xlsx", workbook.path)
+    [finding] = await workbook.sink.check()
     assert (finding.level, "checkboxes in cells" in finding.message) == ("problem", True)
 
 
-async def test_the_sink_resumes_once_the_loss_is_gone(desk):
-    shutil.copy(HERE / "checkbox_of_excel_365.xlsx", desk.path)
-    await refused(desk)
-    desk.path.write_bytes(packed(EXCEL))
-    await desk.show(make_interview())
-    assert interview_id(1) in desk.column("Interview ID")
+async def test_the_sink_resumes_once_the_loss_is_gone(workbook):
+    shutil.copy(HERE / "checkbox_of_excel_365.xlsx", workbook.path)
+    await refused(workbook)
+    workbook.path.write_bytes(packed(EXCEL))
+    await workbook.show(make_interview())
+    assert interview_id(1) in workbook.column("Interview ID")
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ async def test_the_sink_resumes_once_the_loss_is_gone(desk):
         (BOOK, "http://schemas.example.org/of-next-year", "xl/novelty.xml", '"of-next-year"'),
     ],
 )
-async def test_a_part_that_a_rewrite_would_drop_is_named(desk, source, relationship, name, words):
-    reason = await refused(desk, packed(with_part(EXCEL, source, relationship, name, "<oneCellAnchor/>")))
+async def test_a_part_that_a_rewrite_would_drop_is_named(workbook, source, relationship, name, words):
+    reason = await refused(workbook, packed(with_part(EXCEL, source, relationship, name, "<oneCellAnchor/>")))
     assert words in reason
     assert ('tab "Interviews"' in reason) == (source == SHEET)
 
 
-async def test_a_part_that_no_relationship_leads_to_is_named(desk):
-    assert "xl/novelty.xml" in await refused(desk, packed({**EXCEL, "xl/novelty.xml": "<x/>"}))
+async def test_a_part_that_no_relationship_leads_to_is_named(workbook):
+    assert "xl/novelty.xml" in await refused(workbook, packed({**EXCEL, "xl/novelty.xml": "<x/>"}))
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ async def test_a_part_that_no_relationship_leads_to_is_named(desk):
         ('<cellWatches><cellWatch r="A1"/></cellWatches></worksheet>', 'the element "cellWatch"'),
     ],
 )
-async def test_what_a_rewrite_would_drop_of_a_tab_is_named(desk, end, words):
-    reason = await refused(desk, packed(changed(GOOGLE, SHEET, "</worksheet>", end)))
+async def test_what_a_rewrite_would_drop_of_a_tab_is_named(workbook, end, words):
+    reason = await refused(workbook, packed(changed(GOOGLE, SHEET, "</worksheet>", end)))
     assert words in reason
     assert 'tab "Interviews"' in reason
 
@@ -158,40 +158,40 @@ async def test_what_a_rewrite_would_drop_of_a_tab_is_named(desk, end, words):
     ],
 )
 @pytest.mark.filterwarnings("ignore:Cannot parse header or footer", "ignore:Print area cannot be set")
-async def test_what_a_rewrite_would_drop_inside_a_part_is_named(desk, part, old, new, words):
-    assert words in await refused(desk, packed(changed(EXCEL, part, old, new)))
+async def test_what_a_rewrite_would_drop_inside_a_part_is_named(workbook, part, old, new, words):
+    assert words in await refused(workbook, packed(changed(EXCEL, part, old, new)))
 
 
 @pytest.mark.filterwarnings("ignore:.*outside the limits for dates")
-async def test_a_number_that_openpyxl_takes_for_an_impossible_date_is_not_replaced_by_an_error(desk):
+async def test_a_number_that_openpyxl_takes_for_an_impossible_date_is_not_replaced_by_an_error(workbook):
     dated = changed(
         GOOGLE,
         "xl/styles.xml",
         '<xf numFmtId="0" fontId="0" fillId="0" borderId="0" xfId="0" apply',
         '<xf numFmtId="14" fontId="0" fillId="0" borderId="0" xfId="0" apply',
     )
-    reason = await refused(desk, packed(changed(dated, SHEET, "<v>4.5</v>", "<v>99999999</v>")))
+    reason = await refused(workbook, packed(changed(dated, SHEET, "<v>4.5</v>", "<v>99999999</v>")))
     assert 'tab "Interviews", cell C2' in reason
 
 
-async def test_a_chart_is_named_and_kept(desk):
-    await desk.show(make_interview())
-    with desk.edit() as sheet:
+async def test_a_chart_is_named_and_kept(workbook):
+    await workbook.show(make_interview())
+    with workbook.edit() as sheet:
         sheet.add_chart(BarChart(), "P1")
-    assert "charts" in await refused(desk)
+    assert "charts" in await refused(workbook)
 
 
-async def test_the_note_knows_the_file_as_the_sink_wrote_it(desk):
+async def test_the_note_knows_the_file_as_the_sink_wrote_it(workbook):
     """So that its own version is not compared again."""
-    await desk.show(make_interview())
-    assert desk.context.notes["table"]["digest"] == hashlib.sha256(desk.path.read_bytes()).hexdigest()
+    await workbook.show(make_interview())
+    assert workbook.context.notes["table"]["digest"] == hashlib.sha256(workbook.path.read_bytes()).hexdigest()
 
 
-async def test_a_zip_bomb_is_refused_before_it_is_unpacked(desk):
+async def test_a_zip_bomb_is_refused_before_it_is_unpacked(workbook):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for number in range(3):
             archive.writestr(f"xl/{number}.xml", bytes(100 * 1024 * 1024))
-    desk.path.write_bytes(file.getvalue())
+    workbook.path.write_bytes(file.getvalue())
     with pytest.raises(SinkBroken, match="too large"):
-        await desk.deliver(make_interview())
+        await workbook.deliver(make_interview())

@@ -1,18 +1,18 @@
-"""What a look at the file says of the rows that are remembered."""
+"""What happened to the remembered rows, by the rows and the number that the file has."""
 
 from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinks.workbook.memory import Memory, Sight
+from sinks.workbook.state import FileDiff, TableState
 
 keys = st.sets(st.sampled_from("abcdefg"))
 rows = st.dictionaries(st.sampled_from("abcdefg"), st.integers(1, 5))
 
 
 def remembered(rows, deleted):
-    return Memory(flush=max(rows.values(), default=0), rows=rows, deleted=frozenset(deleted & rows.keys()))
+    return TableState(flush=max(rows.values(), default=0), rows=rows, deleted=frozenset(deleted & rows.keys()))
 
 
 @settings(max_examples=200)
@@ -22,23 +22,23 @@ def test_every_row_that_is_not_there_is_either_lost_or_deleted(rows, deleted, pr
     assert not seen.lost & seen.deleted
     assert rows.keys() - present <= seen.lost | seen.deleted
     assert not seen.deleted & present
-    assert seen.newly <= seen.deleted
+    assert seen.newly_deleted <= seen.deleted
 
 
 @settings(max_examples=100)
 @given(rows, keys, keys)
 def test_without_a_number_nobody_is_said_to_have_deleted_anything(rows, deleted, present):
-    memory = remembered(rows, deleted)
-    seen = memory.compare(present, None)
-    assert seen.newly == frozenset()
-    assert seen.deleted <= memory.deleted
+    state = remembered(rows, deleted)
+    seen = state.compare(present, None)
+    assert seen.newly_deleted == frozenset()
+    assert seen.deleted <= state.deleted
 
 
 @settings(max_examples=100)
 @given(rows, keys)
 def test_in_our_newest_version_nothing_is_lost(rows, present):
-    memory = remembered(rows, set())
-    seen = memory.compare(present, memory.flush)
+    state = remembered(rows, set())
+    seen = state.compare(present, state.flush)
     assert seen.lost == frozenset()
     assert seen.deleted == rows.keys() - present
 
@@ -47,22 +47,22 @@ def test_in_our_newest_version_nothing_is_lost(rows, present):
 @given(rows, keys, keys)
 def test_what_is_lost_stays_so_until_it_is_written(rows, present, others):
     """Whatever else is written first, without the lost rows."""
-    memory = remembered(rows, set())
-    lost = memory.compare(present, 0).lost
-    number = memory.flush + 1
-    later = Memory(flush=number, rows=memory.after(number, others - rows.keys(), lost))
+    state = remembered(rows, set())
+    lost = state.compare(present, 0).lost
+    number = state.flush + 1
+    later = TableState(flush=number, rows=state.rows_after(number, others - rows.keys(), lost))
     assert lost <= later.compare(present | others - rows.keys(), number).lost
 
 
 @settings(max_examples=50)
 @given(rows, keys)
 def test_a_note_keeps_everything(rows, deleted):
-    memory = remembered(rows, deleted)
-    assert Memory.from_note(memory.to_note()) == Memory(memory.flush, "", [], memory.rows, memory.deleted)
+    state = remembered(rows, deleted)
+    assert TableState.from_note(state.to_note()) == TableState(state.flush, "", [], state.rows, state.deleted)
 
 
 def test_a_few_rows_or_a_few_of_many_are_tidying_up():
     few, many = frozenset(map(str, range(10))), frozenset(map(str, range(11)))
-    assert not Sight(frozenset(), few, few).emptied(10)
-    assert Sight(frozenset(), many, many).emptied(54)
-    assert not Sight(frozenset(), many, many).emptied(55)
+    assert not FileDiff(frozenset(), few, few).is_mass_deletion(10)
+    assert FileDiff(frozenset(), many, many).is_mass_deletion(54)
+    assert not FileDiff(frozenset(), many, many).is_mass_deletion(55)

@@ -1,0 +1,201 @@
+"""One rewrite of the file: read it, change what is due, replace it. Blocking.
+
+Large tables are rewritten in a child process (`python -m sinks.workbook.rewrite`): openpyxl would hold up the receiver
+for tenths of a second, and the memory is returned when the process ends. The request is pickled to standard input and
+the answer to standard output, so that no personal data is in the list of processes.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from connector.sink import SinkBroken
+from sinks.table import clean_text
+from sinks.workbook import file
+from sinks.workbook.state import FileDiff, RewriteRequest, RewriteResult, TableState
+from sinks.workbook.tab import Tab, cell_text, has_references, open_tab, write_names
+
+ROWS_MAX = 10_000
+"""Most rows of a workbook; beyond it a rewrite takes too long."""
+CHILD_SECONDS = 170.0
+"""The longest a rewrite in a child process may take; less than the sink's own `timeout`."""
+
+_Answer: TypeAlias = RewriteResult | file.InUseError | RuntimeError | tuple[str, str, bool]
+
+
+def rewrite(request: RewriteRequest) -> RewriteResult:
+    """Carries out one rewrite; writes nothing when every cell is right.
+
+    Raises `file.InUseError` when another program uses the file, and `SinkBroken` when a person must act; then nothing
+    was written.
+    """
+    try:
+        path = request.path.resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file.refuse_if_open(path)
+        before = file.file_version(path)
+        return _rewrite(request, path, before, _load(path, request.state) if before else file.new_book())
+    except OSError as error:
+        raise file.broken_by(error) from error
+
+
+def _load(path: Path, state: TableState) -> file.Book:
+    content = path.read_bytes()
+    return file.load(content, is_own=file.digest_of(content) == state.digest)
+
+
+def _rewrite(request: RewriteRequest, path: Path, before: file.FileVersion | None, book: file.Book) -> RewriteResult:
+    state = request.state if before else replace(request.state, deleted=frozenset())
+    known = state.columns if before else ()
+    found = file.flush_number(book.book)
+    fixed = has_references(book)
+    tab = open_tab(book, request, known)
+    present = {key for key in state.rows if _row_of(tab, key)}
+    diff = _compare(state, present, found, request)
+    written = _update(tab, request, diff.lost) | _append(tab, request, diff.deleted, fixed=fixed)
+    written |= _remove(tab, request, fixed=fixed)
+    if written or not tab.columns.keys() <= set(known):
+        state = _save(book, tab, path, before, replace(state, flush=max(state.flush, found or 0) + 1))
+    rows = state.rows_after(state.flush, written, diff.lost - request.rows.keys())
+    returned = (state.deleted & present) | {key for key in state.removed if _row_of(tab, key)}
+    state = replace(state, rows=rows, deleted=diff.deleted)
+    return _result(request, state, list(tab.columns), diff.lost | returned, known)
+
+
+def _save(book: file.Book, tab: Tab, path: Path, before: file.FileVersion | None, state: TableState) -> TableState:
+    write_names(tab.sheet, tab.header, tab.columns)
+    file.set_flush_number(book.book, state.flush)
+    content = book.to_bytes()
+    file.replace_file(path, before, content)
+    return replace(state, digest=file.digest_of(content))
+
+
+def _compare(state: TableState, present: Collection[str], found: int | None, request: RewriteRequest) -> FileDiff:
+    """Compares the file with the state. Raises `SinkBroken` when the operator has to decide about deleted rows."""
+    diff = state.compare(present, found)
+    if request.recreate:
+        return diff.with_deleted_as_lost()
+    rows = len(state.rows.keys() - state.deleted)
+    if diff.is_mass_deletion(rows) and not request.accept:
+        raise SinkBroken(
+            f"{len(diff.newly_deleted)} of {rows} rows are gone from the workbook at once",
+            "connector resume SINK --accept leaves them deleted, connector resume SINK --refill writes them again",
+            until_person=True,
+        )
+    return diff
+
+
+def _result(
+    request: RewriteRequest, state: TableState, placed: Sequence[str], doubtful: Collection[str], known: Sequence[str]
+) -> RewriteResult:
+    """Returns what to remember and what to write next: all rows, when dates or columns changed."""
+    removed = {key for key, row in request.rows.items() if row.removed}
+    fields = [column.field for column in request.columns]
+    changed = state.zone not in {"", request.zone} or (known and not set(fields) <= set(known))
+    again = {*(state.rows.keys() - state.deleted if changed else ()), *doubtful} - request.rows.keys()
+    state = state.without(removed)
+    state = replace(state, zone=request.zone, columns=fields, removed=(state.removed - request.rows.keys()) | removed)
+    return RewriteResult(state, placed, again)
+
+
+def _update(tab: Tab, request: RewriteRequest, lost: Collection[str]) -> set[str]:
+    """Writes what is due to the rows that exist; returns the interviews whose row changed."""
+    columns = {column.field: column for column in request.columns}
+    written: set[str] = set()
+    for key, row in request.rows.items():
+        place = None if row.removed else _row_of(tab, key)
+        if place:
+            due = (replace(row, applied=None) if key in lost else row).due(tab.columns)
+            for name in due:
+                tab.write(place, columns[name], row.values[name])
+            written |= {key} if due else set()
+    return written
+
+
+def _append(tab: Tab, request: RewriteRequest, deleted: Collection[str], *, fixed: bool) -> set[str]:
+    """Adds a row for each interview that has none and has to have one; returns those interviews."""
+    wanted = (key for key, row in request.rows.items() if not row.removed and key not in deleted)
+    missing = [key for key in wanted if not _row_of(tab, key)]
+    if len(tab.rows) + len(missing) > ROWS_MAX:
+        raise SinkBroken(
+            f"a workbook holds at most {ROWS_MAX} interviews",
+            "split by position with routes to several workbooks, or use a google_sheets sink",
+        )
+    first = tab.make_room(len(missing), fixed=fixed) if missing else 0
+    for place, key in enumerate(missing, start=first):
+        for column in request.columns:
+            if column.field in tab.columns:
+                tab.write(place, column, request.rows[key].values[column.field])
+    return set(missing)
+
+
+def _remove(tab: Tab, request: RewriteRequest, *, fixed: bool) -> set[str]:
+    """Removes the rows of interviews that must have none; returns those interviews."""
+    gone = {key: _key_text(key) for key, row in request.rows.items() if row.removed and _row_of(tab, key)}
+    if gone:
+        tab.remove(gone.values(), fixed=fixed)
+    return set(gone)
+
+
+def _row_of(tab: Tab, key: str) -> int | None:
+    return tab.rows.get(_key_text(key))
+
+
+def _key_text(key: str) -> str:
+    return cell_text(clean_text(key))
+
+
+def rewrite_in_child(request: RewriteRequest) -> RewriteResult:
+    """Carries out `rewrite` in a child process."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "sinks.workbook.rewrite"],
+        input=pickle.dumps(request),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # a traceback could show a cell
+        timeout=CHILD_SECONDS,
+        env=child_environment(),
+        check=True,
+        start_new_session=True,  # Ctrl-C in the terminal is for the service, which ends in order
+    )
+    answer: _Answer = pickle.loads(done.stdout)  # noqa: S301 - our own module
+    if isinstance(answer, Exception):
+        raise answer
+    if isinstance(answer, tuple):
+        reason, fix, until_person = answer
+        raise SinkBroken(reason, fix, until_person=until_person)
+    return answer
+
+
+def child_environment() -> dict[str, str]:
+    """Returns the environment of the child: without our settings, which hold secrets, and with our import path."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("CONNECTOR_")}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def _answer(request: RewriteRequest) -> _Answer:
+    try:
+        return rewrite(request)
+    except file.InUseError as error:
+        return error
+    except SinkBroken as broken:
+        return broken.reason, broken.fix, broken.until_person
+    except Exception as error:  # noqa: BLE001 - the message could show a cell, so only the type is returned
+        return RuntimeError(f"the rewrite failed with {type(error).__name__}")
+
+
+def main() -> None:
+    """Runs in the child process: one request, one answer."""
+    gc.disable()  # the process ends before garbage matters, and collecting costs a quarter of its time
+    sys.stdout.buffer.write(pickle.dumps(_answer(pickle.load(sys.stdin.buffer))))  # noqa: S301 - from our own parent
+
+
+if __name__ == "__main__":
+    main()

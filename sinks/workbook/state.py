@@ -1,0 +1,200 @@
+"""What the workbook sink remembers about its file, and the rules that follow from it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
+from pathlib import Path
+from typing import TypeAlias
+
+from connector.sink import Interview, Note, Stage
+from sinks.table import KEY, Column, Kind, cell_values, wall_time
+
+TABLE_NOTE = "table"
+"""Name of the note about the table as a whole."""
+RESUME_NOTE = "resume"
+"""Name of the note with the choice of the operator who resumed the sink."""
+NOTE_VERSION = 1
+"""Version of the document in the note about the table."""
+
+MASS_DELETION_ROWS = 10
+"""So many deleted rows at once are tidying up."""
+MASS_DELETION_SHARE = 0.2
+"""So large a share of the rows deleted at once is tidying up; more than both needs a decision."""
+
+Written: TypeAlias = str | int | float | None
+"""A cell as it is written and remembered: text, a number, a URL, or wall time as ISO 8601 text."""
+
+_KEPT_WHEN_CLEARED = {KEY, "stage"}
+
+
+def row_note(interview_id: str) -> str:
+    """Name of the note about one row."""
+    return f"row:{interview_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """The table as the sink wrote it last.
+
+    `flush` numbers the rewrites. The file holds the number too: a smaller number in the file means that a user saved an
+    older copy over ours. `rows` maps an interview to the number of the rewrite that wrote its row last. `columns` are
+    the fields that were given a column, `zone` is the time zone of the dates. Users deleted the rows in `deleted`; the
+    sink removed those in `removed`. `digest` is the SHA-256 of the file as the sink wrote it.
+    """
+
+    flush: int = 0
+    zone: str = ""
+    columns: Sequence[str] = ()
+    rows: Mapping[str, int] = field(default_factory=dict)
+    deleted: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+    digest: str = ""
+
+    @classmethod
+    def from_note(cls, note: Note | None) -> TableState:
+        """Reads the note of this or an earlier version; what is missing gets its default."""
+        note = note or {}
+        return cls(
+            flush=note.get("flush", 0),
+            zone=note.get("zone", ""),
+            columns=note.get("columns", ()),
+            rows=note.get("rows", {}),
+            deleted=frozenset(note.get("deleted", ())),
+            removed=frozenset(note.get("removed", ())),
+            digest=note.get("digest", ""),
+        )
+
+    def to_note(self) -> Note:
+        """Returns the state as JSON."""
+        return {
+            "version": NOTE_VERSION,
+            "flush": self.flush,
+            "zone": self.zone,
+            "columns": list(self.columns),
+            "rows": dict(self.rows),
+            "deleted": sorted(self.deleted),
+            "removed": sorted(self.removed),
+            "digest": self.digest,
+        }
+
+    def size_with(self, keys: Iterable[str]) -> int:
+        """Returns about how many rows the table has with these."""
+        return len(self.rows.keys() | set(keys))
+
+    def without(self, keys: Collection[str]) -> TableState:
+        """Returns the state without these rows."""
+        rows = {key: flush for key, flush in self.rows.items() if key not in keys}
+        return replace(self, rows=rows, deleted=self.deleted.difference(keys), removed=self.removed.difference(keys))
+
+    def compare(self, present: Collection[str], file_flush: int | None) -> FileDiff:
+        """Returns what happened to the rows; `file_flush` is the number in the file, `None` when it has none.
+
+        A row was deleted by a user when the version that the user saved had it and the file has not. A row that is
+        newer than that version was lost with it. Without a number the two cannot be distinguished, and what is missing
+        counts as lost.
+        """
+        older = self.flush if file_flush is None else file_flush
+        stale = {key for key, flush in self.rows.items() if flush > older}
+        absent = self.rows.keys() - present
+        deleted = absent - stale if file_flush is not None else set()
+        still = self.deleted & absent
+        lost = (stale | absent) - deleted - still
+        return FileDiff(frozenset(lost), still.union(deleted), frozenset(deleted - still))
+
+    def rows_after(self, flush: int, written: Iterable[str], lost: Iterable[str]) -> Mapping[str, int]:
+        """Returns `rows` after rewrite number `flush`; a lost row counts as newer than the file until it is written."""
+        return {**self.rows, **dict.fromkeys(lost, flush + 1), **dict.fromkeys(written, flush)}
+
+
+@dataclass(frozen=True, slots=True)
+class FileDiff:
+    """How the rows in the file differ from those that are remembered.
+
+    `lost` rows are missing, or as old as the copy that was saved over ours: they have to be written again. `deleted`
+    rows were deleted by users, `newly_deleted` since the last rewrite.
+    """
+
+    lost: frozenset[str]
+    deleted: frozenset[str]
+    newly_deleted: frozenset[str] = frozenset()
+
+    def is_mass_deletion(self, rows: int) -> bool:
+        """Whether so many of the `rows` were deleted at once that the operator has to decide."""
+        return len(self.newly_deleted) > max(MASS_DELETION_ROWS, MASS_DELETION_SHARE * rows)
+
+    def with_deleted_as_lost(self) -> FileDiff:
+        """Returns the same, with the deleted rows to be written again."""
+        return FileDiff(self.lost | self.deleted, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The cells that one interview's row has to show, and those that were written last (`None`: not remembered).
+
+    `removed`: the interview has no row.
+    """
+
+    values: Mapping[str, Written]
+    applied: Mapping[str, Written] | None = None
+    removed: bool = False
+
+    def due(self, placed: Iterable[str]) -> list[str]:
+        """Returns the fields that changed since they were written last.
+
+        A cell that a user corrected stays until its field changes. The key is never written to a row that has it.
+        """
+        fields = [name for name in placed if name != KEY]
+        applied = self.applied
+        if applied is None:
+            return fields
+        return [name for name in fields if name not in applied or applied[name] != self.values.get(name)]
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteRequest:
+    """What one rewrite has to do: write `rows`, by interview id, to the tab `worksheet` of the file at `path`.
+
+    `recreate`: rows that users deleted are written again. `accept`: the operator decided that many deleted rows stay
+    deleted.
+    """
+
+    path: Path
+    worksheet: str
+    columns: Sequence[Column]
+    zone: str
+    state: TableState
+    rows: Mapping[str, Row]
+    recreate: bool = False
+    accept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteResult:
+    """What one rewrite did: the table as it is now and the fields that have a column.
+
+    `again`: further interviews whose rows have to be written, because they were lost or because dates or columns
+    changed.
+    """
+
+    state: TableState
+    placed: Sequence[str]
+    again: Collection[str]
+
+
+def row_values(
+    interview: Interview, columns: Sequence[Column], zone: tzinfo, *, clear_deleted: bool
+) -> dict[str, Written]:
+    """Returns the cells of an interview by field; with `clear_deleted` a deleted one keeps only its key and stage."""
+    values: dict[str, Written] = {}
+    for column, value in zip(columns, cell_values(interview, columns), strict=True):
+        cleared = clear_deleted and interview.stage is Stage.DELETED and column.field not in _KEPT_WHEN_CLEARED
+        values[column.field] = None if cleared else _written(column.kind, value, zone)
+    return values
+
+
+def _written(kind: Kind, value: Written, zone: tzinfo) -> Written:
+    if kind is Kind.DATETIME and isinstance(value, int):
+        return wall_time(value, zone).isoformat(timespec="seconds")
+    return value
