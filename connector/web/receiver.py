@@ -205,7 +205,8 @@ class Reply(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
 
 
-DUPLICATE = Reply(200, b'{"status":"duplicate"}')
+DUPLICATE = Reply(202, b'{"status":"duplicate"}')
+"""Some senders count only 202 as success."""
 
 
 class Receiver:
