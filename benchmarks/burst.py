@@ -116,7 +116,7 @@ async def _delivered(running: Running) -> None:
     until = time.monotonic() + WITHIN
     connection = running.store()
     try:
-        while connection.execute("SELECT count(*) FROM delivery WHERE state = 0 AND key <> '#verify'").fetchone()[0]:
+        while connection.execute("SELECT count(*) FROM delivery WHERE state = 0 AND purpose <> 'verify'").fetchone()[0]:
             if time.monotonic() > until:
                 raise RuntimeError("deliveries are still pending")
             await asyncio.sleep(0.05)

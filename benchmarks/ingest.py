@@ -24,7 +24,7 @@ SETTLED_WITHIN = 120.0
 EVENTS = "SELECT count(*) FROM event"
 PENDING = (
     "SELECT count(*) FROM delivery JOIN sink ON sink.name = delivery.sink "
-    "WHERE state = 0 AND key <> '#verify' AND paused IS NULL"
+    "WHERE state = 0 AND purpose <> 'verify' AND paused IS NULL"
 )
 CEILING = "plain handler, stores nothing"
 VARIANTS = {"service, sinks paused": (), "service, state sink draining": ("sheet",), "both draining": ("sheet", "chat")}

@@ -99,7 +99,7 @@ async def _flat(folder: Path, events: int) -> list[tuple[object, ...]]:
 async def _settled(running: Running) -> None:
     until = time.monotonic() + SETTLED_WITHIN
     with closing(running.store()) as connection:
-        while connection.execute("SELECT count(*) FROM delivery WHERE state = 0 AND key <> '#verify'").fetchone()[0]:
+        while connection.execute("SELECT count(*) FROM delivery WHERE state = 0 AND purpose <> 'verify'").fetchone()[0]:
             if time.monotonic() > until:
                 raise RuntimeError("deliveries are still pending")
             await asyncio.sleep(0.1)

@@ -31,7 +31,7 @@ from connector.logs import LogLimit
 from connector.role import Role
 from connector.sink import Sink
 from connector.store.late import LateStore
-from connector.store.plan import Directory, GroupPlan, Target
+from connector.store.plan import Directory, GroupPlan
 from connector.store.sqlite.lock import StoreLock
 from connector.store.sqlite.prepare import prepare
 from connector.store.sqlite.store import SqliteStore
@@ -216,7 +216,7 @@ async def running(
         metrics.group(plan)
         wakeups.send(plan.woken)
 
-    directory = Directory(config.routing(), {sink.name: Target(sink.state, dict(sink.priority)) for sink in sinks})
+    directory = Directory.of(config.routing(), sinks)
     async with _opened(config, directory, on_group, role, clock) as opened:
         service = _service(
             config,

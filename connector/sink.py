@@ -33,6 +33,7 @@ __all__ = [
     "Event",
     "Expected",
     "Finding",
+    "FollowUp",
     "Gather",
     "Interview",
     "LeaseLost",
@@ -48,10 +49,12 @@ __all__ = [
     "SinkBroken",
     "SinkConfig",
     "Stage",
+    "Superseded",
     "Token",
     "Value",
     "Verifies",
     "Wait",
+    "Waiting",
 ]
 
 Note: TypeAlias = Mapping[str, Any]
@@ -59,14 +62,43 @@ Note: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A later call that a sink asks for.
+
+    `purpose` is a fixed word of the sink's own, such as `"digest"`. `after` is the delay; it is zero on a delivery.
+    `interview` is the id of the interview that the call is about, `None` for a call that is about none. `subject` is
+    what else it is about, such as a position's id. At most one call is pending per purpose, interview and subject: one
+    that is asked for again moves to the earlier time.
+
+    `group` names the waiting deliveries (`Waiting`) that the call shows. When the call becomes a dead letter, they
+    become dead letters with the same reason.
+    """
+
+    purpose: str
+    after: timedelta = timedelta(0)
+    interview: str | None = None
+    subject: str = ""
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a follow-up without a purpose."""
+        if not self.purpose:
+            raise ValueError("a follow-up needs a purpose")
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One piece of work for one sink.
 
-    `id` is the idempotency key, the same on every attempt and never used for anything else. `key` is the interview's
-    id, or a key that the sink named in `Result.again`. `event` is what happened; it is `None` for a state sink and
-    for a call asked for by `again`. `interview` is everything known now. `attempt` counts from 1. `late` is set when
-    the delivery is older than the sink's `max_age`, by receipt: tell nobody loudly. `left` is set for a state sink when
-    the interview meets no route to it any more.
+    `id` is the idempotency key, the same on every attempt and never used for anything else. `event` is what happened;
+    it is `None` for a state sink and for a follow-up. `follow_up` is what the sink asked for in `Result.follow_ups`,
+    `None` for anything else. `interview` is everything known now about the interview that the delivery is about; for a
+    follow-up exactly the one that it names, `None` when it names none. `key` is that interview's id, or the subject of
+    a follow-up that names none: deliveries with the same purpose and key are called in order.
+
+    `attempt` counts from 1. `late` is set when the delivery is older than the sink's `max_age`, by receipt: it must
+    notify nobody. `silent` is set for a sink that `edits`, when no route chose the event: update the messages that are
+    there and notify nobody. `left` is set for a state sink when the interview meets no route to it any more.
     """
 
     id: str
@@ -76,6 +108,13 @@ class Delivery:
     attempt: int = 1
     late: bool = False
     left: bool = False
+    silent: bool = False
+    follow_up: FollowUp | None = None
+
+    @property
+    def purpose(self) -> str:
+        """The purpose of a follow-up, `""` for any other delivery."""
+        return "" if self.follow_up is None else self.follow_up.purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +136,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Done. `reference` is the destination's own name for it (a message id), kept on the delivery."""
+    """The destination shows it. `reference` is the destination's own name for it (a message id), kept on the delivery.
+
+    Without a call to the destination, only where the destination already shows the fact.
+    """
 
     reference: str | None = None
 
@@ -126,22 +168,43 @@ class Rejected:
     reason: str
 
 
-Outcome: TypeAlias = Delivered | RetryLater | Rejected
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A later call will show it, together with others of its `group`: a digest counts it.
+
+    The delivery stays pending, blocks no other and is not called again. It settles with the call that shows the group
+    (`Result.settles`), so a follow-up that names the group must be pending. `reason` says what it waits for, such as
+    `"digest at 08:00"`, and `until_ms` when that is expected (epoch milliseconds).
+    """
+
+    group: str
+    reason: str
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """There is nothing to show, and `reason` says why, without personal data."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Delivered | RetryLater | Rejected | Waiting | Superseded
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What `deliver` answers.
+    """What `deliver` returns.
 
-    `outcomes` has one entry per delivery, in the same order. `notes` are committed in the same transaction as the
-    outcomes, whatever they are; `None` deletes one. `again` asks for another call for a key after a delay; at most
-    one such call waits per key. That call sees the interview whose id the key is, else the interview of the delivery
-    that asked.
+    `outcomes` has one entry per delivery, in the same order. All of the following is committed in the same transaction
+    as the outcomes, whatever they are: `notes` (`None` deletes one), the `follow_ups` that the sink asks for, and
+    `settles`: the outcome of all deliveries that wait in a group, by the group's name.
     """
 
     outcomes: Sequence[Outcome]
     notes: Mapping[str, Note | None] = field(default_factory=dict)
-    again: Mapping[str, timedelta] = field(default_factory=dict)
+    follow_ups: Sequence[FollowUp] = ()
+    settles: Mapping[str, Delivered | Rejected | Superseded] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +281,10 @@ class Context(Protocol):
         """
         ...
 
+    async def waiting(self, group: str) -> int:
+        """How many deliveries of this sink wait in a group, as last committed."""
+        ...
+
     def count_call(self, kind: str) -> None:
         """Counts one call to the destination for the metrics; `kind` is a fixed word such as `"read"`."""
         ...
@@ -263,6 +330,10 @@ class Sink(ABC, Generic[ConfigT]):
     gather: ClassVar[Gather | None] = None
     priority: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Event name -> rank, smaller first; 100 for the others."""
+    counts_calls: ClassVar[bool] = False
+    """Whether the sink counts every call to its destination (`Context.count_call`). Then an outcome without a call is
+    not taken as evidence that a broken destination works again.
+    """
     resume_words: ClassVar[frozenset[str]] = frozenset()
     """Words that a person may give when the sink is resumed: `refill`, `accept`, `adopt`. The next call for any key
     that names the note `resume` finds the word there, as `{"word": …}`; the sink deletes it when it has obeyed.
@@ -282,6 +353,13 @@ class Sink(ABC, Generic[ConfigT]):
     def max_age(self) -> float | None:
         """Seconds after which a delivery counts as `late`; `None` = never."""
         return None
+
+    @property
+    def edits(self) -> bool:
+        """For a message sink: whether it updates what it has shown. Such a sink also gets the later events of an
+        interview that the routes do not choose, as `silent` deliveries.
+        """
+        return False
 
     @property
     def crowds(self) -> Mapping[str, int]:
@@ -354,8 +432,8 @@ class Report:
         return not any(self.counts.get(kind) for kind in self.wrong)
 
 
-VERIFY = "#verify"
-"""Key of the call that has a sink which `Verifies` verify and repair: by itself (`Result.again`), or for a person."""
+VERIFY = "verify"
+"""Purpose of the follow-up in which a sink that `Verifies` verifies and repairs: by itself, or for a person."""
 ASKED = "asked"
 """Name of the note that says since when (`{"at": epoch milliseconds}`) a person waits for a verification."""
 REPORT = "verify"
@@ -366,7 +444,7 @@ REPORT = "verify"
 class Verifies(Protocol):
     """A state sink that can read its destination back and compare it with the truth, for `connector verify`.
 
-    It repairs in `deliver`, when it is called for the key `VERIFY`.
+    It repairs in `deliver`, in the follow-up with the purpose `VERIFY`.
     """
 
     async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:

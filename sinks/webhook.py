@@ -30,12 +30,12 @@ from connector.sink import (
     Finding,
     Interview,
     Outcome,
-    Rejected,
     Result,
     RetryLater,
     Sink,
     SinkBroken,
     SinkConfig,
+    Superseded,
     Value,
 )
 from connector.text import clean, web_link
@@ -109,6 +109,7 @@ class Webhook(Sink[WebhookConfig]):
     """
 
     Config = WebhookConfig
+    counts_calls = True
     timeout = 60
 
     def __init__(self, name: str, config: WebhookConfig) -> None:
@@ -151,7 +152,7 @@ class Webhook(Sink[WebhookConfig]):
 
     async def _send(self, delivery: Delivery, context: Context) -> Outcome:
         if delivery.event is None:
-            return Rejected("no event to forward")
+            return Superseded("no event to forward")
         body = json.dumps(payload(delivery, delivery.event), separators=(",", ":")).encode()
         context.count_call("post")
         try:

@@ -26,6 +26,7 @@ class State(StrEnum):
     """Delivery states as option values."""
 
     PENDING = "pending"
+    WAITING = "waiting"
     DELIVERED = "delivered"
     SUPERSEDED = "superseded"
     DEAD = "dead"

@@ -34,12 +34,26 @@ class Caller:
         self._meter = meter
         self._stays = stays
         self._opened = False
+        self._calls = 0
         self.before: Callable[[], None] = lambda: None
 
     async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
         """Hands the batch over. Raises `LeaseLost` and `StoreUnavailable`; all else that goes wrong is an answer."""
+        context = LaneContext(
+            self._store, self._clock, lease, self._sink.destination, self._meter.called, stays=self._stays
+        )
+        try:
+            return await self._answer(context, claimed, deliveries)
+        finally:
+            self._calls = context.calls
+
+    @property
+    def reached(self) -> bool:
+        """Whether the last call of the sink called the destination, as far as the sink counts that."""
+        return self._calls > 0 or not self._sink.counts_calls
+
+    async def _answer(self, context: LaneContext, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
         sink = self._sink
-        context = LaneContext(self._store, self._clock, lease, sink.destination, self._meter.called, stays=self._stays)
         try:
             batch = await self._batch(claimed, deliveries)
             async with asyncio.timeout(sink.timeout):

@@ -11,7 +11,7 @@ from connector.dispatch.clock import Clock
 from connector.errors import Wait
 from connector.interview import Interview
 from connector.sink import Expected, Note, Token
-from connector.store import leases, notes, tokens
+from connector.store import leases, notes, settle, tokens
 from connector.store.leases import Lease
 from connector.store.store import Store
 
@@ -36,6 +36,8 @@ class LaneContext:
         self._on_call = on_call
         self._refused = False
         self._stays = stays
+        self.calls = 0
+        """How many calls to the destination the sink has counted."""
 
     def now(self) -> int:
         return self._clock.now()
@@ -78,5 +80,10 @@ class LaneContext:
         sink, stays = self._lease.sink, self._stays
         return await self._store.read(lambda connection: load.expected(connection, sink, after, limit, stays))
 
+    async def waiting(self, group: str) -> int:
+        sink = self._lease.sink
+        return await self._store.read(lambda connection: settle.count_waiting(connection, sink, group))
+
     def count_call(self, kind: str) -> None:
+        self.calls += 1
         self._on_call(self._lease.sink, kind)

@@ -14,7 +14,7 @@ from connector.errors import StoreUnavailable
 from connector.logs import place_of
 from connector.route import Routes
 from connector.sink import Sink
-from connector.store import claim, fill, leases, status
+from connector.store import claim, fill, leases, settle, status
 
 SWEEP_SECONDS = 1.0
 """What another process did (a replay, a resume) is noticed within this time."""
@@ -104,6 +104,9 @@ class Dispatcher:
         for name, formerly in self._formerly.items():
             fill.rename(connection, formerly, name)
         leases.register(connection, self._types)
+        for sink in self._sinks:
+            if not sink.state:
+                settle.move(connection, sink.name, sink.destination)
         for name in self.lanes if not self._shared.store.shared else ():
             leases.acquire(connection, name, self._shared.owner, now, by_force=True)
         leases.probe_all(connection, list(self.lanes))

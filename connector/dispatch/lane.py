@@ -260,16 +260,17 @@ class Lane:
         failures = rules.failures_after(answer, self._failures)
         rest = Rest.of(settlement.ended_at, rules.rest_after(answer, failures))
         settlement.rest_until = rest.until
-        settlement.resumed = look.paused is not None and rules.is_mended(answer)
+        mended = rules.is_mended(answer, reached=self._caller.reached)
+        settlement.resumed = look.paused is not None and mended
         if self.sink.state:
             settlement.cured = rules.delivered_keys(look.claim, settlement.delivered)
         if self.sink.state and isinstance(answer, Wait | SinkBroken):
-            settlement.waiting = []
+            settlement.unsent = []
         if not await self._settle(lease, settlement):
             return
         self._failures, self._rest = failures, rest
         self._looker.bucket = answer.bucket if isinstance(answer, Wait) and self.sink.state else None
-        self._tell(answer, look)
+        self._tell(answer, look, mended=mended)
         if settlement.dead:
             self._tell_dead([reason for _, reason in settlement.dead])
         self._shared.meter.settled(self.name, look.claim.works, answer, settlement)
@@ -287,14 +288,14 @@ class Lane:
             self._has_worked = True
         return answer
 
-    def _tell(self, answer: Answer, look: Look) -> None:
-        """One alert for each reason that a destination is broken, and a word when it works again."""
+    def _tell(self, answer: Answer, look: Look, *, mended: bool) -> None:
+        """Logs one alert for each reason that a destination is broken, and a line when it works again."""
         if isinstance(answer, SinkBroken):
             if look.paused is None or answer.reason != self._alerted:
                 log.error("sink paused", sink=self.name, reason=answer.reason, fix=answer.fix)
             self._alerted = answer.reason
             self._shared.meter.broken(self.name)
-        elif rules.is_mended(answer):
+        elif mended:
             self._alerted = None
             if look.paused is not None:
                 log.info("sink resumed by itself", sink=self.name)

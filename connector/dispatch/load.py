@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from connector.event import decode, event_of, interview_of
 from connector.hireflix.payload import read
 from connector.interview import Event, Interview
-from connector.sink import Delivery, Expected
+from connector.sink import Delivery, Expected, FollowUp
 from connector.store import claim, fill
 from connector.store.claim import Claim, Work
 from connector.store.plan import entered_by
@@ -27,7 +27,7 @@ Stays: TypeAlias = Callable[[Interview], bool]
 def claim_messages(
     connection: Connection, sink: str, now: int, limit: int, crowds: Mapping[str, int] = MappingProxyType({})
 ) -> Claim | None:
-    """The next batch of a message sink: an unclear one comes back alone, else the best rows, one per key.
+    """The next batch of a message sink: an unclear one comes back alone, else the best rows, one per purpose and key.
 
     At most `limit` of them, or as many of one event as `crowds` allows, when that event comes first.
     """
@@ -36,10 +36,10 @@ def claim_messages(
         return None
     if rows[0].batch is not None:
         return _unclear(claim.rows_of_batch(connection, sink, rows[0].batch), now)
-    fresh = {row.key: row for row in reversed(rows) if row.batch is None}
-    picked = [row for row in rows if row.batch is None and fresh[row.key] is row]
+    fresh = {(row.purpose, row.key): row for row in reversed(rows) if row.batch is None}
+    picked = [row for row in rows if row.batch is None and fresh[row.purpose, row.key] is row]
     company = _company(connection, picked, limit, crowds)
-    return Claim(uuid4().hex, now, tuple(_work(row) for row in company), maybe_sent=False)
+    return Claim(uuid4().hex, now, tuple(Work.of(row) for row in company), maybe_sent=False)
 
 
 def _company(connection: Connection, rows: Sequence[Any], limit: int, crowds: Mapping[str, int]) -> Sequence[Any]:
@@ -60,16 +60,12 @@ def _names(connection: Connection, rows: Sequence[Any]) -> dict[int, str]:
 
 
 def _unclear(rows: Sequence[Any], now: int) -> Claim:
-    return Claim(rows[0].batch, rows[0].batch_started_at or now, tuple(_work(row) for row in rows), maybe_sent=True)
-
-
-def _work(row: Any) -> Work:
-    return Work(row.id, row.key, row.interview_id, row.event_seq, row.attempts, row.since)
+    return Claim(rows[0].batch, rows[0].batch_started_at or now, tuple(Work.of(row) for row in rows), maybe_sent=True)
 
 
 def claim_states(connection: Connection, sink: Any, now: int, limit: int) -> Claim | None:
-    """The next batch of a state sink: the newest row of every key that is due. `sink` is its row."""
-    works = claim.newest(connection, sink.name, claim.due_keys(connection, sink.name, now, limit), now)
+    """The next batch of a state sink: the newest row of every topic that is due. `sink` is its row."""
+    works = claim.newest(connection, sink.name, claim.due_topics(connection, sink.name, now, limit), now)
     if not works:
         return None
     maybe_sent = sink.batch is not None
@@ -93,7 +89,7 @@ def deliveries_of(
     """The deliveries of claimed rows. `late_before` (epoch milliseconds): what is older counts as late."""
     seqs = [work.event_seq for work in works if work.event_seq is not None] if events else []
     happened = _events(connection, seqs)
-    known = _interviews(connection, {work.interview_id for work in works})
+    known = _interviews(connection, {work.interview_id for work in works if work.interview_id})
     return tuple(
         Delivery(
             id=f"{instance}-{work.id}",
@@ -103,9 +99,15 @@ def deliveries_of(
             attempt=work.attempts + 1,
             late=late_before is not None and work.event_seq is not None and work.since < late_before,
             left=not events and work.interview_id in known and not stays(known[work.interview_id]),
+            silent=events and work.silent,
+            follow_up=_follow_up(work) if work.purpose else None,
         )
         for work in works
     )
+
+
+def _follow_up(work: Work) -> FollowUp:
+    return FollowUp(work.purpose, interview=work.interview_id or None, subject=work.subject, group=work.group or "")
 
 
 def _events(connection: Connection, seqs: Sequence[int]) -> dict[int, Event]:

@@ -10,10 +10,11 @@ from random import uniform
 
 from connector.backoff import WINDOW_SECONDS, delay, lane_rest
 from connector.errors import SinkBroken, Wait
-from connector.sink import Delivered, Outcome, Rejected, Result, RetryLater
+from connector.sink import Delivered, FollowUp, Outcome, Rejected, Result, RetryLater, Superseded, Waiting
 from connector.store.claim import Claim, Work
 from connector.store.leases import LEASE_SECONDS, Pause
-from connector.store.settle import Again, Attempt, Retry, Settlement
+from connector.store.schema import DeliveryState
+from connector.store.settle import Attempt, Parked, Planned, Retry, Settlement
 
 REASON_LENGTH = 100
 PROBE_SECONDS = 300.0
@@ -33,7 +34,7 @@ class Health(StrEnum):
     UP = "up"
     DOWN = "down"
     UNKNOWN = "unknown"
-    """A refused token, or a delay the destination asked for: neither success nor failure."""
+    """A refused token, a delay the destination asked for, nothing sent: neither success nor failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def settlement_of(claim: Claim, answer: Answer, started_at: int, ended_at: int, 
     """Everything that the call changes in the store, except how long the lane rests."""
     settlement = Settlement(claim.batch, started_at, ended_at)
     if isinstance(answer, Wait | SinkBroken):
-        settlement.waiting = [work.id for work in claim.works]
+        settlement.unsent = [work.id for work in claim.works]
         settlement.maybe_sent = claim.maybe_sent
         if isinstance(answer, Wait):
             settlement.bucket = answer.bucket
@@ -95,7 +96,10 @@ def settlement_of(claim: Claim, answer: Answer, started_at: int, ended_at: int, 
     settlement.attempts = _attempts(claim, outcomes)
     if isinstance(answer, Result):
         settlement.notes = answer.notes
-        settlement.again = _agains(claim, answer, ended_at)
+        settlement.follow_ups = [_planned(each, ended_at) for each in answer.follow_ups]
+        settlement.groups = {group: _group_outcome(outcome) for group, outcome in answer.settles.items()}
+    for work, outcome in zip(claim.works, outcomes, strict=True):
+        _end_group(settlement, work, outcome)
     return settlement
 
 
@@ -131,15 +135,15 @@ def health_of(answer: Answer) -> Health:
         return Health.DOWN
     if isinstance(answer, Wait | SinkBroken):
         return Health.UNKNOWN
-    if any(not isinstance(outcome, RetryLater) for outcome in answer.outcomes):
+    if any(isinstance(outcome, Delivered | Rejected) for outcome in answer.outcomes):
         return Health.UP
     counted = any(isinstance(outcome, RetryLater) and outcome.counts for outcome in answer.outcomes)
     return Health.DOWN if counted else Health.UNKNOWN
 
 
-def is_mended(answer: Answer) -> bool:
-    """Whether a call shows that a broken destination works again."""
-    return isinstance(answer, Result) and health_of(answer) is not Health.DOWN
+def is_mended(answer: Answer, *, reached: bool) -> bool:
+    """Whether a call proves that a broken destination works again. `reached`: the destination was called."""
+    return reached and health_of(answer) is Health.UP
 
 
 def failures_after(answer: Answer, failures: int) -> int:
@@ -171,6 +175,11 @@ def _settle_one(settlement: Settlement, claim: Claim, work: Work, outcome: Outco
         settlement.delivered.append((work.id, outcome.reference))
     elif isinstance(outcome, Rejected):
         settlement.dead.append((work.id, short(outcome.reason)))
+    elif isinstance(outcome, Superseded):
+        settlement.unneeded.append((work.id, short(outcome.reason)))
+    elif isinstance(outcome, Waiting):
+        until = settlement.ended_at if outcome.until_ms is None else outcome.until_ms
+        settlement.parked.append(Parked(work.id, outcome.group, short(outcome.reason), until))
     elif _is_given_up(work, outcome, settlement.ended_at - work.since, policy):
         settlement.dead.append((work.id, short(f"retry window ended: {outcome.reason}")))
     else:
@@ -193,20 +202,33 @@ def _retry(claim: Claim, work: Work, outcome: RetryLater, now: int, policy: Poli
     )
 
 
-def _agains(claim: Claim, result: Result, now: int) -> list[Again]:
-    by_key = {work.key: work.interview_id for work in claim.works}
-    first = claim.works[0].interview_id
-    return [
-        Again(key, by_key.get(key, first), now + int(after.total_seconds() * 1000))
-        for key, after in result.again.items()
-    ]
+def _planned(asked: FollowUp, now: int) -> Planned:
+    at = now + int(asked.after.total_seconds() * 1000)
+    return Planned(asked.purpose, asked.interview or "", asked.subject, asked.group or None, at)
+
+
+def _group_outcome(outcome: Delivered | Rejected | Superseded) -> tuple[DeliveryState, str | None]:
+    if isinstance(outcome, Delivered):
+        return DeliveryState.DELIVERED, outcome.reference
+    return DeliveryState.DEAD if isinstance(outcome, Rejected) else DeliveryState.SUPERSEDED, short(outcome.reason)
+
+
+def _end_group(settlement: Settlement, work: Work, outcome: Outcome) -> None:
+    """What waits for a follow-up that will not come any more shares its end; the sink's own word about it counts."""
+    if work.group is None or isinstance(outcome, Waiting):
+        return
+    settlement.touched.add(work.group)
+    reason = dict(settlement.dead).get(work.id)
+    if reason is not None:
+        settlement.groups.setdefault(work.group, (DeliveryState.DEAD, reason))
 
 
 def _attempts(claim: Claim, outcomes: Sequence[Outcome]) -> list[Attempt]:
     """First-try successes are only counted; everything else is recorded, by outcome and reason."""
     counts: Counter[tuple[str, str]] = Counter()
     for work, outcome in zip(claim.works, outcomes, strict=True):
-        if isinstance(outcome, Delivered) and work.attempts == 0 and not claim.maybe_sent:
+        is_plain = isinstance(outcome, Delivered | Waiting | Superseded)
+        if is_plain and work.attempts == 0 and not claim.maybe_sent:
             continue
         counts[label_of(outcome)] += 1
     return [Attempt(name, reason, count) for (name, reason), count in counts.items()]
@@ -218,6 +240,10 @@ def label_of(outcome: Outcome) -> tuple[str, str]:
         return "delivered", ""
     if isinstance(outcome, Rejected):
         return "rejected", short(outcome.reason)
+    if isinstance(outcome, Waiting):
+        return "waiting", ""
+    if isinstance(outcome, Superseded):
+        return "superseded", short(outcome.reason)
     return ("unclear" if outcome.unclear else "retry later"), short(outcome.reason)
 
 

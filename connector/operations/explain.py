@@ -181,15 +181,19 @@ async def _effects(
         done = deliveries(connection, Wanted(event=case.event_id), limit=1000)
     effects = []
     for name, entry in settings.sinks.items():
-        if name not in matched and name not in case.entered:
+        sink = entry.cls(entry.name, entry.config)
+        silent = name not in matched and sink.edits and not sink.state
+        if name not in matched and not (name in case.entered and (sink.state or silent)):
             continue
-        preview = await _preview(entry.cls(entry.name, entry.config), case, connection, at)
+        preview = await _preview(sink, case, connection, at, silent=silent)
         why = "a route matches" if name in matched else "the sink shows the interview already"
+        if silent:
+            why = "no route matches; the sink shows the interview and updates its message silently"
         effects.append(Effect(name, entry.type, why, preview, [row for row in done if row.sink == name]))
     return effects
 
 
-async def _preview(sink: Sink[Any], case: Case, connection: Connection | None, at: int) -> str:
+async def _preview(sink: Sink[Any], case: Case, connection: Connection | None, at: int, *, silent: bool) -> str:
     """What the sink would write at `at` (epoch milliseconds), or in brackets why that is not known."""
     if not isinstance(sink, Previews):
         return "(this type of sink shows no preview)"
@@ -198,6 +202,7 @@ async def _preview(sink: Sink[Any], case: Case, connection: Connection | None, a
         key=case.reading.interview_id,
         event=None if sink.state else event_of(str(case.event_id or "new"), case.reading),
         interview=case.now,
+        silent=silent,
     )
     keys = list(sink.keys(delivery))
     remembered = {} if connection is None else notes.read(connection, sink.name, sink.destination, keys)
@@ -237,6 +242,10 @@ class _PreviewContext:
     async def expected(self, after: str, limit: int) -> Sequence[Expected]:  # noqa: ARG002 - as the protocol names them
         """Empty: a preview is about one interview."""
         return []
+
+    async def waiting(self, group: str) -> int:  # noqa: ARG002 - as the protocol names it
+        """As if something waited: the figures of a preview are those of the notes."""
+        return 1
 
     def count_call(self, kind: str) -> None:
         """Counts nothing."""

@@ -12,7 +12,7 @@ from connector.config import Config, SinkEntry
 from connector.errors import SinkBroken, UsageError
 from connector.logs import place_of
 from connector.sink import Finding, Sink
-from connector.store.plan import Directory, Target
+from connector.store.plan import Directory
 
 CLOSE_SECONDS = 10.0
 
@@ -34,8 +34,8 @@ def configured(settings: Config, name: str) -> SinkEntry:
 
 def ingest_directory(settings: Config) -> Directory:
     """Routes and sinks in the form in which events are planned."""
-    targets = {name: Target(entry.cls.state, dict(entry.cls.priority)) for name, entry in settings.sinks.items()}
-    return Directory(settings.routing(), targets)
+    sinks = [entry.cls(entry.name, entry.config) for entry in settings.sinks.values()]
+    return Directory.of(settings.routing(), sinks)
 
 
 @asynccontextmanager

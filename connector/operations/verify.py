@@ -101,6 +101,10 @@ class _VerifyContext:
             lambda connection: load.expected(connection, self._sink.name, after, limit, self._stays)
         )
 
+    async def waiting(self, group: str) -> int:  # noqa: ARG002 - as the protocol names it
+        """Nothing waits for a state sink."""
+        return 0
+
     def count_call(self, kind: str) -> None:
         """Counts nothing."""
 

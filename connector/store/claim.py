@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, or_, select, update
 
@@ -16,6 +16,9 @@ from connector.store.schema import DeliveryState, bucket, delivery, in_state, si
 
 PENDING = in_state(DeliveryState.PENDING)
 OF_SINK = and_(delivery.c.sink == bindparam("sink"), PENDING)
+
+Topic: TypeAlias = tuple[str, str]
+"""What a state sink shows at once: an interview (`("", id)`), or a purpose and a subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,26 @@ class Work:
     attempts: int
     since: int
     older: tuple[int, ...] = ()
+    purpose: str = ""
+    subject: str = ""
+    group: str | None = None
+    silent: bool = False
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """From the row of a delivery."""
+        return cls(
+            row.id,
+            row.key,
+            row.interview_id,
+            row.event_seq,
+            row.attempts,
+            row.since,
+            purpose=row.purpose,
+            subject=row.subject,
+            group=row.wait_group,
+            silent=bool(row.silent),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +74,9 @@ def _opens_at() -> ColumnElement[int]:
 
 
 def _held_back() -> ColumnElement[bool]:
-    """That another delivery of the same sink and key is in flight, failed or unclear."""
+    """That another delivery of the same sink, purpose and key is in flight, failed or unclear."""
     other = delivery.alias()
-    same = and_(other.c.sink == delivery.c.sink, other.c.key == delivery.c.key)
+    same = and_(other.c.sink == delivery.c.sink, other.c.key == delivery.c.key, other.c.purpose == delivery.c.purpose)
     holder = exists().where(same, in_state(DeliveryState.PENDING, other), other.c.held == 1)
     return and_(delivery.c.held == 0, holder)
 
@@ -61,7 +84,7 @@ def _held_back() -> ColumnElement[bool]:
 def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any]:
     """Rows of a sink that may be called now, best first: by priority, then by order of arrival.
 
-    A row that is in flight, failed or unclear holds back all others of its key, and nothing else.
+    A row that is in flight, failed or unclear holds back all others of its purpose and key, and nothing else.
     """
     statement = (
         select(delivery)
@@ -73,31 +96,38 @@ def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any
     return connection.execute(statement, {"sink": name}).all()
 
 
-def due_keys(connection: Connection, name: str, now: int, limit: int) -> list[str]:
-    """Keys of a state sink with something due, best first; a key in backoff is not due.
+def topic_of(row: Any) -> Topic:
+    """The topic of a row: all rows about one interview have the same, whatever asked for them."""
+    return ("", row.key) if row.interview_id else (row.purpose, row.key)
 
-    Looks at the first `limit` rows, so that a key with many rows makes the list shorter, not the look longer.
+
+def due_topics(connection: Connection, name: str, now: int, limit: int) -> list[Topic]:
+    """Topics of a state sink with something due, best first; one in backoff is not due.
+
+    Looks at the first `limit` rows, so that a topic with many rows makes the list shorter, not the look longer.
     """
     statement = (
-        select(delivery.c.key)
+        select(delivery.c.purpose, delivery.c.key, delivery.c.interview_id)
         .where(OF_SINK, delivery.c.not_before <= now, ~_held_back())
         .order_by(delivery.c.priority, delivery.c.id)
         .limit(limit)
     )
-    return list(dict.fromkeys(connection.execute(statement, {"sink": name}).scalars()))
+    return list(dict.fromkeys(topic_of(row) for row in connection.execute(statement, {"sink": name})))
 
 
-def newest(connection: Connection, name: str, keys: Sequence[str], now: int) -> tuple[Work, ...]:
-    """The newest row of each key with the older ones it supersedes, in the order of `keys`.
+def newest(connection: Connection, name: str, topics: Sequence[Topic], now: int) -> tuple[Work, ...]:
+    """The newest row of each topic with the older ones it supersedes, in the order of `topics`.
 
-    A row whose time has not come (a call asked for by `again`) neither supersedes nor is superseded.
+    A row whose time has not come (a follow-up) neither supersedes nor is superseded.
     """
+    keys = sorted({key for _, key in topics})
     chosen = (OF_SINK, among(connection, delivery.c.key, keys), delivery.c.not_before <= now)
     statement = select(delivery).where(*chosen).order_by(delivery.c.id)
-    by_key: dict[str, list[Any]] = {key: [] for key in keys}
+    found: dict[Topic, list[Any]] = {topic: [] for topic in topics}
     for row in connection.execute(statement, {"sink": name}):
-        by_key[row.key].append(row)
-    return tuple(_newest(rows) for rows in by_key.values() if rows)
+        if (rows := found.get(topic_of(row))) is not None:
+            rows.append(row)
+    return tuple(_newest(rows) for rows in found.values() if rows)
 
 
 def _newest(rows: Sequence[Any]) -> Work:
@@ -105,7 +135,7 @@ def _newest(rows: Sequence[Any]) -> Work:
     attempts = max(row.attempts for row in rows)
     since = min(row.since for row in rows if row.attempts == attempts)
     older = tuple(row.id for row in rows[:-1])
-    return Work(last.id, last.key, last.interview_id, last.event_seq, attempts, since, older)
+    return replace(Work.of(last), attempts=attempts, since=since, older=older)
 
 
 def pending_keys(connection: Connection, name: str, keys: Sequence[str]) -> set[str]:

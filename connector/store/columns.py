@@ -14,4 +14,4 @@ EVENT_COLUMNS = (
     "body",
 )
 INTERVIEW_COLUMNS = ("id", "state", "version", "position_id", "position_name", "stage", "updated_at", "entered")
-DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "since")
+DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "since", "silent")

@@ -94,7 +94,7 @@ def _next_interviews(connection: Connection, after: str) -> Sequence[Any]:
 
 
 def entered(connection: Connection, name: str, after: str, limit: int) -> Sequence[Any]:
-    """The next interviews whose entries mention a state sink, by id; the caller looks at the entries themselves."""
+    """The next interviews whose entries mention a sink, by id; the caller looks at the entries themselves."""
     listed = interview.c.entered.contains(name, autoescape=True)
     chosen = (interview.c.id > after, interview.c.erased_at.is_(None), listed)
     columns = (interview.c.id, interview.c.state, interview.c.entered)
@@ -102,7 +102,7 @@ def entered(connection: Connection, name: str, after: str, limit: int) -> Sequen
 
 
 def _put_entered(connection: Connection, changes: Sequence[tuple[str, Iterable[str]]]) -> None:
-    """Writes which state sinks interviews entered; a new version each, as for every change of their rows."""
+    """Writes which sinks show interviews; a new version each, as for every change of their rows."""
     if changes:
         connection.execute(
             update(interview)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from connector.event import State, decode, encode, merge, stage_of
 from connector.hireflix.payload import Kind, Reading
 from connector.interview import Stage, Value
 from connector.route import Routes
+from connector.sink import Sink
 
 DEFAULT_PRIORITY = 100
 FILL_PRIORITY = 500
 """What is filled in comes after what happens now."""
-AGAIN_PRIORITY = 1000
-"""A call asked for by `again` comes after all events."""
+FOLLOW_UP_PRIORITY = 1000
+"""A follow-up comes after all events."""
 VERIFY_PRIORITY = 2000
 """A verification comes after everything else, and does not count as pending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What planning needs to know of a sink."""
+    """What planning needs to know of a sink. `edits`: a message sink that updates what it has shown."""
 
     state: bool
     priority: Mapping[str, int] = field(default_factory=dict)
+    edits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,19 @@ class Directory:
     targets: Mapping[str, Target]
     states: frozenset[str] = field(init=False)
     """Names of the state sinks among them."""
+    subscribing: frozenset[str] = field(init=False)
+    """Names of those that get later events of an interview once a route chose one: all but chats that do not edit."""
 
     def __post_init__(self) -> None:
         states = frozenset(name for name, target in self.targets.items() if target.state)
+        edits = frozenset(name for name, target in self.targets.items() if target.edits)
         object.__setattr__(self, "states", states)
+        object.__setattr__(self, "subscribing", states | edits)
+
+    @classmethod
+    def of(cls, routes: Routes, sinks: Iterable[Sink[Any]]) -> Self:
+        """For configured sinks."""
+        return cls(routes, {s.name: Target(s.state, dict(s.priority), edits=s.edits and not s.state) for s in sinks})
 
 
 class Arrival(NamedTuple):
@@ -50,7 +61,7 @@ class Arrival(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """An interview's row as read: the encoded state, its version, the state sinks it entered (by comma)."""
+    """An interview's row as read: the encoded state, its version, the sinks that show it (by comma)."""
 
     state: str
     version: int
@@ -137,23 +148,27 @@ def apply_event(plan: GroupPlan, reading: Reading, seq: int, entry: _Merged, dir
     state = entry.state = merge(before, reading)
     entry.stage = stage_of(state.values)
     sinks = _matching(directory.routes, reading.name, state.values, entry.stage)
-    joined = [name for name in sinks if name in directory.states and name not in entry.entered]
+    joined = [name for name in sinks if name in directory.subscribing and name not in entry.entered]
     if joined:
         entry.entered = tuple(sorted({*joined, *entry.entered}))
-    for name in _receivers(sinks, entry.entered, directory):
-        target = directory.targets[name]
+    id_, at = reading.interview_id, reading.received_at
+    for name, silent in _receivers(sinks, entry.entered, directory):
         plan.woken.add(name)
-        priority = target.priority.get(reading.name, DEFAULT_PRIORITY)
-        plan.deliveries.append((name, reading.interview_id, reading.interview_id, seq, priority, reading.received_at))
+        priority = directory.targets[name].priority.get(reading.name, DEFAULT_PRIORITY)
+        plan.deliveries.append((name, id_, id_, seq, priority, at, silent))
 
 
 def _matching(routes: Routes, name: str, values: Mapping[str, Value], stage: Stage) -> tuple[str, ...]:
     return routes.match(name, text_of(values, "position_id"), text_of(values, "position_name"), stage, score_of(values))
 
 
-def _receivers(sinks: Iterable[str], entered: Sequence[str], directory: Directory) -> list[str]:
-    messages = [name for name in sinks if name not in directory.states and name in directory.targets]
-    return messages + [name for name in entered if name in directory.states]  # one may be a chat by now
+def _receivers(sinks: Iterable[str], entered: Sequence[str], directory: Directory) -> list[tuple[str, int]]:
+    """The sinks that get an event, each with 1 when it is silent: the message sinks that the routes chose, the state
+    sinks that the interview entered, and the chats that show it although no route chose this event.
+    """
+    chosen = [name for name in sinks if name not in directory.states and name in directory.targets]
+    known = [name for name in entered if name in directory.subscribing and name not in chosen]
+    return [(name, 0) for name in chosen] + [(name, int(name not in directory.states)) for name in known]
 
 
 def _current(merged: dict[str, _Merged], stored: Mapping[str, Stored], interview_id: str) -> _Merged:
@@ -206,7 +221,7 @@ def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:
 
 
 def entered_by(text: str) -> tuple[str, ...]:
-    """The state sinks that an interview entered, from `interview.entered`."""
+    """The sinks that show an interview, from `interview.entered`."""
     return tuple(text.split(",")) if text else ()
 
 

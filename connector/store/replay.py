@@ -37,9 +37,17 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
     """The deliveries to send again. `sinks` maps each configured sink to whether it is a state sink.
 
     Of a state sink one delivery per interview is repeated, because each shows the newest state anyway; a follow-up
-    call that was delivered tells nothing again.
+    that was delivered is not repeated.
     """
-    columns = (delivery.c.id, delivery.c.sink, delivery.c.key, delivery.c.state, delivery.c.event_seq)
+    columns = (
+        delivery.c.id,
+        delivery.c.sink,
+        delivery.c.key,
+        delivery.c.state,
+        delivery.c.event_seq,
+        delivery.c.purpose,
+        delivery.c.subject,
+    )
     order = (delivery.c.state.desc(), delivery.c.id)  # dead letters first: what they send again is not repeated
     found = Found()
     seen: set[tuple[object, ...]] = set()
@@ -47,10 +55,11 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
         is_state = sinks.get(row.sink)
         if is_state is None:
             continue
-        says = (row.sink, row.key) if is_state else (row.sink, row.key, row.event_seq)
+        says = (row.sink, row.key, row.purpose, row.subject) if is_state else (row.sink, row.key, row.event_seq)
+        is_repeatable = row.state == DeliveryState.DELIVERED and not row.purpose
         if row.state == DeliveryState.DEAD:
             found.dead.append(row.id)
-        elif row.state == DeliveryState.DELIVERED and says not in seen and (is_state or row.event_seq is not None):
+        elif is_repeatable and says not in seen and (is_state or row.event_seq is not None):
             found.repeat.append(row.id)
         else:
             continue
@@ -62,13 +71,15 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
 def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
     """Dead letters become pending again under their ids, as if they had come at `now`. Returns how many did.
 
-    A call without an event stays dead while another one waits for its key: that one says the same.
+    A follow-up stays dead while the same one is pending: it does the same.
     """
     _lock_sinks(connection, ids)
     other = delivery.alias()
     waiting = exists().where(
         other.c.sink == delivery.c.sink,
         other.c.key == delivery.c.key,
+        other.c.purpose == delivery.c.purpose,
+        other.c.subject == delivery.c.subject,
         in_state(DeliveryState.PENDING, other),
         other.c.event_seq.is_(None),
     )
@@ -105,6 +116,7 @@ def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
     waiting = exists().where(
         other.c.sink == delivery.c.sink,
         other.c.key == delivery.c.key,
+        other.c.purpose == delivery.c.purpose,
         in_state(DeliveryState.PENDING, other),
         other.c.event_seq.is_not_distinct_from(delivery.c.event_seq),
     )

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-REVISION = "0001"
+REVISION = "0002"
 """The Alembic revision this version works with; a test holds it against the newest migration."""
 
 Name = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -37,6 +37,8 @@ class DeliveryState(IntEnum):
     DELIVERED = 1
     SUPERSEDED = 2
     DEAD = 3
+    WAITING = 4
+    """Pending, and counted in something that a later call shows: not called by itself."""
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -95,8 +97,9 @@ interview = Table(
     Column("erased_at", BigInteger),
     postgresql_with={"fillfactor": 80},
 )
-"""The merged state as one JSON document; `entered` lists the state sinks this interview entered, by comma. Its pages
-keep room, so that an update stays on its page and touches no index.
+"""The merged state as one JSON document; `entered` lists the sinks that show this interview, by comma: the state sinks
+it entered, and the message sinks that edit their messages and got an event of it. Its pages keep room, so that an
+update stays on its page and touches no index.
 """
 
 delivery = Table(
@@ -119,18 +122,29 @@ delivery = Table(
     Column("reason", Text),
     Column("reference", Text),
     Column("done_at", BigInteger),
+    Column("purpose", Name, nullable=False, server_default=text("''")),
+    Column("subject", Name, nullable=False, server_default=text("''")),
+    Column("silent", SmallInteger, nullable=False, server_default=text("0")),
+    Column("wait_group", Name),
     Index("ix_delivery_due", "sink", "priority", "id", "since", "state", **_where("state = 0")),
     Index("ix_delivery_key", "key", "sink", "held", **_where("state = 0")),
     Index("ix_delivery_batch", "sink", "batch", **_where("state = 0 AND batch IS NOT NULL")),
     Index("ix_delivery_dead", "sink", "state", **_where("state = 3")),
+    Index("ix_delivery_group", "sink", "wait_group", "state", "not_before", **_where("wait_group IS NOT NULL")),
     sqlite_autoincrement=True,
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.01},
 )
-"""The outbox. `since` starts the retry window (receipt, or a replay). `held`: in flight, failed or unclear, so it holds
-back the others of its key. `batch`: in flight or unclear, so it may have been sent. `bucket`: it waits for a token
-there. `event_seq` is null for a call asked for by `again` and for the filling of a state sink. `since` and `state`
-stand in indexes so that counting what is pending or dead reads no rows, `held` so that asking what holds a key back
-does not read all rows of that key. It is vacuumed early: a claim walks past what was settled since.
+"""The outbox. `since` starts the retry window (receipt, a replay, or when a follow-up is due). `held`: in flight,
+failed or unclear, so it holds back the others of its purpose and key. `batch`: in flight or unclear, so it may have
+been sent. `bucket`: it waits for a token there.
+
+A follow-up has a `purpose`, an `interview_id` (`''` for none) and a `subject`; its `key` is the interview's id, else
+the subject. Without a purpose, `event_seq` is null for the filling of a state sink. `wait_group`: of a waiting delivery
+the group that it waits in, of a pending follow-up the group that it shows; a waiting delivery has in `not_before` when
+that is expected. `silent`: the event was not chosen by a route.
+
+`since` and `state` are in indexes so that counting what is pending or dead reads no rows, `held` so that asking what
+holds a key back does not read all rows of that key. It is vacuumed early: a claim walks past what was settled since.
 """
 
 

@@ -6,17 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, and_, bindparam, case, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from connector.sink import VERIFY, Note
 from connector.store import leases, notes
 from connector.store.claim import OF_SINK, PENDING
 from connector.store.leases import Lease, Pause
-from connector.store.plan import AGAIN_PRIORITY, VERIFY_PRIORITY
+from connector.store.plan import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
 from connector.store.portable import among, storable
-from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, sink
+from connector.store.schema import DeliveryState, attempt, delivery, in_state, sink
 
 SOON_MS = 60_000
+UNSHOWN_MS = 60_000
+"""The delay before a delivery is called that waited for a follow-up which is not pending: no busy loop."""
+WAITS = in_state(DeliveryState.WAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +46,34 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """A call that the sink asked for."""
+class Parked:
+    """A row that waits in a group, for a call that is expected at `until` (epoch milliseconds)."""
 
-    key: str
-    asked_by: str
+    id: int
+    group: str
+    reason: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A follow-up that the sink asked for. `interview_id` and `subject` may be empty; it shows the `group`, if any."""
+
+    purpose: str
+    interview_id: str
+    subject: str
+    group: str | None
     not_before: int
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """At most one with the same is pending per sink."""
+        return self.purpose, self.interview_id, self.subject
+
+    @property
+    def key(self) -> str:
+        """What its order is kept by."""
+        return self.interview_id or self.subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +95,23 @@ class Settlement:
     delivered: list[tuple[int, str | None]] = field(default_factory=list)
     superseded: list[int] = field(default_factory=list)
     dead: list[tuple[int, str]] = field(default_factory=list)
+    unneeded: list[tuple[int, str]] = field(default_factory=list)
+    """Rows with nothing to show, and why."""
     retries: list[Retry] = field(default_factory=list)
-    waiting: list[int] = field(default_factory=list)
+    parked: list[Parked] = field(default_factory=list)
+    groups: dict[str, tuple[DeliveryState, str | None]] = field(default_factory=dict)
+    """What becomes of all rows that wait in a group: the state, and its reference or reason."""
+    touched: set[str] = field(default_factory=set)
+    """Groups whose follow-up was called."""
+    shown_since: list[int] = field(default_factory=list)
+    """Filled in by `settle`: `since` of the waiting rows that were delivered."""
+    unsent: list[int] = field(default_factory=list)
+    """Rows that wait for a token or for the destination to be repaired."""
     cured: list[str] = field(default_factory=list)
     """Keys of a state sink that show the newest state now: their older dead letters say nothing any more."""
     bucket: str | None = None
     notes: Mapping[str, Note | None] = field(default_factory=dict)
-    again: list[Again] = field(default_factory=list)
+    follow_ups: list[Planned] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     maybe_sent: bool = False
     rest_until: int = 0
@@ -73,14 +120,15 @@ class Settlement:
 
 
 def settle(connection: Connection, lease: Lease, destination: str, settlement: Settlement) -> None:
-    """Writes what one call came to: outcomes, notes, follow-up calls, the record. Raises `LeaseLost`."""
+    """Writes what one call came to: outcomes, notes, follow-ups, the record. Raises `LeaseLost`."""
     leases.require(connection, lease)
     _settle_done(connection, settlement)
     _cure(connection, lease.sink, settlement)
     _settle_open(connection, settlement)
     notes.write(connection, lease.sink, destination, settlement.notes)
-    if settlement.again:
-        _ask_again(connection, lease.sink, settlement.again, settlement.ended_at)
+    if settlement.follow_ups:
+        _plan(connection, lease.sink, settlement.follow_ups)
+    _settle_groups(connection, lease.sink, settlement)
     _record(connection, lease.sink, settlement)
     _settle_sink(connection, lease.sink, settlement)
 
@@ -92,6 +140,7 @@ def _settle_done(connection: Connection, settlement: Settlement) -> None:
     _finish(connection, settlement.superseded, DeliveryState.SUPERSEDED, settlement.ended_at)
     _finish_each(connection, referred, DeliveryState.DELIVERED, settlement.ended_at, delivery.c.reference)
     _finish_each(connection, settlement.dead, DeliveryState.DEAD, settlement.ended_at, delivery.c.reason)
+    _finish_each(connection, settlement.unneeded, DeliveryState.SUPERSEDED, settlement.ended_at, delivery.c.reason)
 
 
 def _cure(connection: Connection, name: str, settlement: Settlement) -> None:
@@ -102,7 +151,7 @@ def _cure(connection: Connection, name: str, settlement: Settlement) -> None:
 
 
 def _ending(state: DeliveryState, at: int) -> dict[str, Any]:
-    return {"state": int(state), "done_at": at, "held": 0, "bucket": None}
+    return {"state": int(state), "done_at": at, "held": 0, "bucket": None, "wait_group": None}
 
 
 def _finish(connection: Connection, ids: Sequence[int], state: DeliveryState, at: int) -> None:
@@ -124,8 +173,10 @@ def _finish_each(
 def _settle_open(connection: Connection, settlement: Settlement) -> None:
     if settlement.retries:
         _put_off(connection, settlement.retries)
-    if settlement.waiting:
-        mine = among(connection, delivery.c.id, settlement.waiting)
+    if settlement.parked:
+        _park(connection, settlement.parked)
+    if settlement.unsent:
+        mine = among(connection, delivery.c.id, settlement.unsent)
         values: dict[str, Any] = {"bucket": settlement.bucket}
         if not settlement.maybe_sent:
             # what has not failed holds nothing back while it waits for a token
@@ -157,55 +208,131 @@ def _put_off(connection: Connection, retries: Sequence[Retry]) -> None:
     )
 
 
-def _ask_again(connection: Connection, name: str, asked: Sequence[Again], now: int) -> None:
-    """One pending call per sink and key: an untried one moves to the earlier time, a tried one keeps its own."""
-    keys = [again.key for again in asked]
-    mine = and_(OF_SINK, among(connection, delivery.c.key, keys), delivery.c.event_seq.is_(None))
-    columns = (delivery.c.key, delivery.c.id, delivery.c.attempts, delivery.c.held, delivery.c.not_before)
-    waiting = {row.key: row for row in connection.execute(select(*columns).where(mine), {"sink": name})}
-    _bring_forward(connection, [(waiting[again.key], again) for again in asked if again.key in waiting])
-    _add_again(connection, name, [again for again in asked if again.key not in waiting], now)
+def _park(connection: Connection, rows: Sequence[Parked]) -> None:
+    """They wait in their groups, and nothing waits for them."""
+    values = {
+        "state": int(DeliveryState.WAITING),
+        "wait_group": bindparam("group"),
+        "reason": bindparam("why"),
+        "not_before": bindparam("until"),
+        "held": 0,
+        "bucket": None,
+        "batch": None,
+    }
+    connection.execute(
+        update(delivery).where(delivery.c.id == bindparam("row"), PENDING).values(values),
+        [{"row": row.id, "group": row.group, "why": storable(row.reason), "until": row.until} for row in rows],
+    )
 
 
-def _bring_forward(connection: Connection, pairs: Sequence[tuple[Any, Again]]) -> None:
+def _settle_groups(connection: Connection, name: str, settlement: Settlement) -> None:
+    """Ends what waits in the groups that the call showed or gave up. What waits for a follow-up that is not pending
+    becomes plain pending again, so that nothing waits for a call that is never made.
+    """
+    settlement.shown_since = []
+    for group, (state, text) in settlement.groups.items():
+        column = delivery.c.reference if state is DeliveryState.DELIVERED else delivery.c.reason
+        values = _ending(state, settlement.ended_at) | {"reason": None}
+        values[column.name] = None if text is None else storable(text)
+        ended = connection.execute(
+            update(delivery).where(_in_group(name, group)).values(values).returning(delivery.c.since)
+        ).scalars()
+        if state is DeliveryState.DELIVERED:
+            settlement.shown_since += ended
+    for group in {*settlement.touched, *(row.group for row in settlement.parked)} - settlement.groups.keys():
+        shows = and_(OF_SINK, delivery.c.wait_group == group)
+        if connection.execute(select(delivery.c.id).where(shows).limit(1), {"sink": name}).first() is None:
+            _unpark(connection, _in_group(name, group), settlement.ended_at + UNSHOWN_MS)
+
+
+def _in_group(name: str, group: str) -> ColumnElement[bool]:
+    return and_(delivery.c.sink == name, delivery.c.wait_group == group, WAITS)
+
+
+def _unpark(connection: Connection, which: ColumnElement[bool], not_before: int) -> None:
+    values = {"state": int(DeliveryState.PENDING), "wait_group": None, "reason": None, "not_before": not_before}
+    connection.execute(update(delivery).where(which).values(values))
+
+
+def count_waiting(connection: Connection, name: str, group: str) -> int:
+    """How many deliveries of a sink wait in a group."""
+    return int(connection.execute(select(func.count()).where(_in_group(name, group))).scalar_one())
+
+
+def move(connection: Connection, name: str, destination: str) -> None:
+    """Notes where a message sink delivers to. When that changed, what waits to be shown at the old destination is
+    delivered to the new one, as if it had never been counted.
+    """
+    row = leases.lock(connection, name, sink.c.destination)
+    if row is None or row.destination == destination:
+        return
+    connection.execute(update(sink).where(sink.c.name == name).values(destination=destination))
+    if row.destination:
+        which = and_(delivery.c.sink == name, delivery.c.wait_group.is_not(None), WAITS)
+        _unpark(connection, which, 0)
+
+
+def _plan(connection: Connection, name: str, asked: Sequence[Planned]) -> None:
+    """One pending follow-up per sink, purpose, interview and subject: an untried one moves to the earlier time, a
+    tried one keeps its own.
+    """
+    wanted: dict[tuple[str, str, str], Planned] = {}
+    for each in asked:
+        before = wanted.get(each.identity)
+        if before is None or each.not_before < before.not_before:
+            wanted[each.identity] = each
+    mine = and_(OF_SINK, among(connection, delivery.c.key, sorted({each.key for each in asked})))
+    found = connection.execute(select(delivery).where(mine, delivery.c.purpose != ""), {"sink": name})
+    pending = {(row.purpose, row.interview_id, row.subject): row for row in found}
+    _bring_forward(connection, [(pending[key], each) for key, each in wanted.items() if key in pending])
+    _add_planned(connection, name, [each for key, each in wanted.items() if key not in pending])
+
+
+def _bring_forward(connection: Connection, pairs: Sequence[tuple[Any, Planned]]) -> None:
     sooner = [
-        {"row": row.id, "at": again.not_before}
-        for row, again in pairs
-        if not row.attempts and not row.held and again.not_before < row.not_before
+        {"row": row.id, "at": each.not_before}
+        for row, each in pairs
+        if not row.attempts and not row.held and each.not_before < row.not_before
     ]
     if sooner:
-        statement = update(delivery).where(delivery.c.id == bindparam("row")).values(not_before=bindparam("at"))
+        at: BindParameter[int] = bindparam("at")
+        statement = update(delivery).where(delivery.c.id == bindparam("row")).values(not_before=at, since=at)
         connection.execute(statement, sooner)
+    grouped = [{"row": row.id, "group": each.group} for row, each in pairs if row.wait_group != each.group]
+    if grouped:
+        statement = update(delivery).where(delivery.c.id == bindparam("row")).values(wait_group=bindparam("group"))
+        connection.execute(statement, grouped)
 
 
-def _add_again(connection: Connection, name: str, asked: Sequence[Again], now: int) -> None:
-    if not asked:
-        return
-    chosen = among(connection, interview.c.id, [again.key for again in asked])
-    known = set(connection.execute(select(interview.c.id).where(chosen)).scalars())
+def _add_planned(connection: Connection, name: str, asked: Sequence[Planned]) -> None:
+    """They are as old as the time at which they are due: until then they are not late."""
     rows = [
         {
             "sink": name,
-            "key": again.key,
-            "interview_id": again.key if again.key in known else again.asked_by,
-            "priority": VERIFY_PRIORITY if again.key == VERIFY else AGAIN_PRIORITY,
-            "since": now,
-            "not_before": again.not_before,
+            "key": each.key,
+            "interview_id": each.interview_id,
+            "priority": VERIFY_PRIORITY if each.purpose == VERIFY else FOLLOW_UP_PRIORITY,
+            "since": each.not_before,
+            "not_before": each.not_before,
+            "purpose": each.purpose,
+            "subject": each.subject,
+            "wait_group": each.group,
         }
-        for again in asked
+        for each in asked
     ]
-    connection.execute(insert(delivery), rows)
+    if rows:
+        connection.execute(insert(delivery), rows)
 
 
 def ask_to_verify(connection: Connection, name: str, now: int) -> None:
     """Has a sink's lane verify at once, for a person."""
     leases.lock(connection, name, sink.c.name)  # as a settle does that asks for the same
-    _ask_again(connection, name, [Again(VERIFY, "", now)], now)
+    _plan(connection, name, [Planned(VERIFY, "", "", None, now)])
 
 
 def verifies_soon(connection: Connection, name: str, now: int) -> bool:
     """Whether a verification is due, or will be within moments."""
-    mine = and_(OF_SINK, delivery.c.key == VERIFY, delivery.c.not_before <= now + SOON_MS)
+    mine = and_(OF_SINK, delivery.c.key == "", delivery.c.purpose == VERIFY, delivery.c.not_before <= now + SOON_MS)
     return connection.execute(select(delivery.c.id).where(mine), {"sink": name}).first() is not None
 
 
@@ -229,8 +356,8 @@ def _record(connection: Connection, name: str, settlement: Settlement) -> None:
 
 def _settle_sink(connection: Connection, name: str, settlement: Settlement) -> None:
     values: dict[str, Any] = {"rest_until": settlement.rest_until}
-    if settlement.delivered:
-        count = len(settlement.delivered)
+    if settlement.delivered or settlement.shown_since:
+        count = len(settlement.delivered) + len(settlement.shown_since)
         values |= {"delivered": sink.c.delivered + count, "last_delivered_at": settlement.ended_at}
     if not settlement.maybe_sent:
         values |= {"batch": None, "batch_started_at": None}

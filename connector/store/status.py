@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -18,6 +19,9 @@ from connector.store.schema import DeliveryState, delivery, event, in_state, int
 
 class SinkStatus(msgspec.Struct, frozen=True):
     """One sink. Times are epoch milliseconds; `oldest_age_seconds` is the age of the oldest pending delivery.
+
+    `waiting` deliveries are counted in something that is shown later, `waiting_reason` says when, and
+    `waiting_until` when that is; they are neither in `pending` nor in the age.
 
     `verified_at`, `in_step` and `differences` tell of the last verification; `None` when there was none yet. `worker`
     is the process that has the sink until `lease_until` unless it renews the lease; `None` when nobody has it now.
@@ -40,6 +44,9 @@ class SinkStatus(msgspec.Struct, frozen=True):
     asks: list[str] = []
     worker: str | None = None
     lease_until: int | None = None
+    waiting: int = 0
+    waiting_reason: str = ""
+    waiting_until: int | None = None
 
 
 class _Report(msgspec.Struct):
@@ -100,21 +107,23 @@ def _count_events(connection: Connection, last: int) -> int:
 
 def sinks(connection: Connection, now: int, configured: Collection[str] | None) -> list[SinkStatus]:
     """The status of every sink that was ever configured and has something to say."""
-    waiting = _pending(connection)
+    pendings = _pending(connection)
+    waiting = _waiting(connection)
     dead = _dead(connection)
     reports = _reports(connection)
     found = []
     for row in leases.rows(connection):
-        pending, oldest = waiting.get(row.name, (0, now))
+        pending, oldest = pendings.get(row.name, (0, now))
+        waits = waiting.get(row.name, _Waiting())
         is_configured = configured is None or row.name in configured
-        if not is_configured and not pending and row.name not in dead:
+        if not is_configured and not pending and not waits.count and row.name not in dead:
             continue
         found.append(
             SinkStatus(
                 name=row.name,
                 type=row.type,
-                state=_state(row, pending, is_configured=is_configured),
-                reason=_reason(row, now, is_configured=is_configured),
+                state=_state(row, pending + waits.count, is_configured=is_configured),
+                reason=_reason(row, now, is_configured=is_configured) or waits.reason,
                 fix=row.fix or "",
                 pending=pending,
                 oldest_age_seconds=max(0, now - oldest) / 1000,
@@ -124,9 +133,32 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
                 filling=row.filled_to is not None,
                 worker=row.lease_owner if row.lease_until >= now else None,
                 lease_until=row.lease_until if row.lease_owner is not None and row.lease_until >= now else None,
+                waiting=waits.count,
+                waiting_reason=waits.reason,
+                waiting_until=waits.until,
                 **reports.get(row.name, {}),
             )
         )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    count: int = 0
+    until: int | None = None
+    reason: str = ""
+
+
+def _waiting(connection: Connection) -> dict[str, _Waiting]:
+    """Per sink: how many deliveries wait, and for how long and why the one that is shown first."""
+    waits = (in_state(DeliveryState.WAITING), delivery.c.wait_group.is_not(None))
+    rows = connection.execute(
+        select(delivery.c.sink, func.count(), func.min(delivery.c.not_before)).where(*waits).group_by(delivery.c.sink)
+    ).all()
+    found = {}
+    for name, count, until in rows:
+        first = select(delivery.c.reason).where(*waits, delivery.c.sink == name, delivery.c.not_before == until)
+        found[name] = _Waiting(count, until, connection.execute(first.limit(1)).scalar() or "")
     return found
 
 

@@ -60,7 +60,7 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class InterviewRow(msgspec.Struct, frozen=True):
-    """One interview as it is now. `sinks` are the state sinks it entered."""
+    """One interview as it is now. `sinks` are those that show it and get its later events."""
 
     id: str
     candidate_name: str
@@ -76,7 +76,10 @@ class InterviewRow(msgspec.Struct, frozen=True):
 
 
 class DeliveryRow(msgspec.Struct, frozen=True):
-    """One delivery. `event_id` and `event_name` are null and empty for a follow-up call and for a fill."""
+    """One delivery. `event_id` and `event_name` are null and empty for a follow-up, which has a `purpose`, and for a
+    fill. `silent`: no route chose the event, so it only updates what the sink shows. Of a waiting delivery `not_before`
+    says when it is expected to be shown.
+    """
 
     id: int
     sink: str
@@ -94,6 +97,8 @@ class DeliveryRow(msgspec.Struct, frozen=True):
     done_at: int | None
     reason: str
     reference: str
+    purpose: str = ""
+    silent: bool = False
 
 
 class AttemptRow(msgspec.Struct, frozen=True):
@@ -297,6 +302,8 @@ def _delivery_row(row: Any) -> DeliveryRow:
         done_at=row.done_at,
         reason=row.reason or "",
         reference=row.reference or "",
+        purpose=row.purpose,
+        silent=bool(row.silent),
     )
 
 

@@ -16,8 +16,8 @@ class FakeContext:
     """A `connector.sink.Context` without a store.
 
     `notes` is what is committed, `remembered` the calls of `remember` in order, `taken` the tokens in order, `closed`
-    the buckets that the sink shut with their seconds, `calls` counts `count_call` by kind, and `leases_lost` how often
-    the sink was told that its lease is gone.
+    the buckets that the sink shut with their seconds, `calls` counts `count_call` by kind, `waits` the deliveries that
+    wait by group, and `leases_lost` how often the sink was told that its lease is gone.
     """
 
     def __init__(self, clock: ManualClock | None = None, notes: Mapping[str, Note] | None = None) -> None:
@@ -27,6 +27,7 @@ class FakeContext:
         self.taken: list[Token] = []
         self.closed: list[tuple[str, float]] = []
         self.calls: Counter[str] = Counter()
+        self.waits: Counter[str] = Counter()
         self.leases_lost = 0
         self.shown: dict[str, Expected] = {}
         self._buckets = Buckets()
@@ -65,6 +66,9 @@ class FakeContext:
 
     async def expected(self, after: str, limit: int) -> Sequence[Expected]:
         return [self.shown[key] for key in sorted(self.shown) if key > after][:limit]
+
+    async def waiting(self, group: str) -> int:
+        return self.waits[group]
 
     def count_call(self, kind: str) -> None:
         self.calls[kind] += 1

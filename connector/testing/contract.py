@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -28,12 +29,13 @@ from connector.sink import (
     Interview,
     Outcome,
     Previews,
-    Rejected,
-    RetryLater,
+    Result,
     Sink,
     SinkBroken,
     SinkConfig,
     Stage,
+    Superseded,
+    Waiting,
 )
 from connector.testing.clock import START
 from connector.testing.context import FakeContext
@@ -98,10 +100,47 @@ class SinkContract(SinkHarness):
     # delivering
 
     def test_each_delivery_has_one_outcome(self) -> None:
-        """And notes and `again` are of the kinds that the store can keep."""
+        """And follow-ups are of the kinds that the store can keep."""
         result = self._deliver(lambda sink: self._some(sink, min(3, sink.max_batch)))
-        assert all(isinstance(outcome, Delivered | RetryLater | Rejected) for outcome in result.outcomes)
-        assert all(delay >= timedelta(0) for delay in result.again.values())
+        assert all(isinstance(outcome, Outcome) for outcome in result.outcomes)
+        assert all(each.after >= timedelta(0) for each in result.follow_ups)
+
+    def test_what_waits_is_shown_by_a_follow_up(self) -> None:
+        """A delivery that waits in a group settles with the call that shows the group, so that call is asked for."""
+        result = self._deliver(lambda sink: self._some(sink, min(3, sink.max_batch)))
+        groups = {outcome.group for outcome in result.outcomes if isinstance(outcome, Waiting)}
+        assert groups <= {each.group for each in result.follow_ups}
+        outcomes = self._settle(lambda sink: self._some(sink, 5))
+        assert not any(isinstance(outcome, Waiting) for outcome in outcomes.values())
+
+    def test_a_sink_that_counts_its_calls_counts_the_first(self) -> None:
+        """What was delivered without a call proves nothing about a broken destination."""
+
+        async def deliver() -> tuple[Result, int]:
+            context = FakeContext()
+            async with opened(self.make_sink()) as sink:
+                if not sink.counts_calls:
+                    pytest.skip("the sink does not count its calls")
+                result = await run_batch(sink, self._some(sink, 1), context)
+                return result, context.calls.total()
+
+        result, calls = asyncio.run(deliver())
+        assert calls > 0 or not any(isinstance(outcome, Delivered) for outcome in result.outcomes)
+
+    def test_a_silent_delivery_shows_nothing_new(self) -> None:
+        """A sink that edits gets events that no route chose; where nothing is shown, nothing appears."""
+        before = self._held()
+
+        async def deliver() -> dict[str, Outcome]:
+            async with opened(self.make_sink()) as sink:
+                if sink.state or not sink.edits:
+                    pytest.skip("the sink gets no silent deliveries")
+                silent = replace(self._one(sink), silent=True)
+                return await run_until_settled(sink, [silent], FakeContext())
+
+        outcomes = asyncio.run(deliver())
+        assert {type(outcome) for outcome in outcomes.values()} == {Superseded}
+        assert self._held() == before
 
     def test_deliveries_settle(self) -> None:
         """Ordinary events of ordinary people are delivered once every wait is over."""
@@ -137,7 +176,7 @@ class SinkContract(SinkHarness):
         text = HOSTILE_TEXTS[name]
         values: dict[str, Any] = dict.fromkeys(("candidate_name", "position_name", "external_id", "status"), text)
         outcomes = self._settle(lambda sink: [self._one(sink, **values), self._one(sink, number=2)])
-        assert {type(outcome) for outcome in outcomes.values()} == {Delivered}
+        assert {type(outcome) for outcome in outcomes.values()} <= {Delivered, Superseded}
 
     @pytest.mark.parametrize("stage", list(Stage))
     def test_an_interview_of_which_little_is_known(self, stage: Stage) -> None:
@@ -150,7 +189,7 @@ class SinkContract(SinkHarness):
             return [make_delivery(*pair, state=sink.state) for pair in zip(events, known, strict=True)]
 
         outcomes = self._settle(sparse)
-        assert {type(outcome) for outcome in outcomes.values()} == {Delivered}
+        assert {type(outcome) for outcome in outcomes.values()} <= {Delivered, Superseded}
 
     def test_a_batch_that_comes_back_doubles_nothing(self) -> None:
         """The process died after the call and before the outcome was stored: what it remembered is all there is."""

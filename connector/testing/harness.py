@@ -56,7 +56,9 @@ class SinkHarness:
     def _settle(self, make: Callable[[Sink[Any]], Sequence[Delivery]]) -> dict[str, Outcome]:
         async def settle() -> dict[str, Outcome]:
             async with opened(self.make_sink()) as sink:
-                return await run_until_settled(sink, make(sink), FakeContext())
+                deliveries = make(sink)
+                outcomes = await run_until_settled(sink, deliveries, FakeContext())
+                return {delivery.id: outcomes[delivery.id] for delivery in deliveries}
 
         return asyncio.run(settle())
 

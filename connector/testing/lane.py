@@ -1,4 +1,4 @@
-"""A message sink's lane in memory: order, holds, tokens, doubt, follow-up calls and crashes, on a manual clock.
+"""A message sink's lane in memory: order, holds, tokens, doubt, waiting, follow-ups and crashes, on a manual clock.
 
 For tests that play many events against a destination with faults:
 
@@ -9,19 +9,22 @@ For tests that play many events against a destination with faults:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from connector.errors import SinkBroken, Wait
 from connector.interview import Event, Interview
-from connector.sink import Batch, Delivery, Outcome, Rejected, Result, RetryLater, Sink
+from connector.sink import Batch, Delivery, FollowUp, Outcome, Rejected, Result, RetryLater, Sink, Waiting
 from connector.testing.context import FakeContext
 from connector.testing.run import notes_for
 
 USUAL_PRIORITY = 100
-AGAIN_PRIORITY = 1000
+FOLLOW_UP_PRIORITY = 1000
 LONGEST_BACKOFF = 60.0
 PROBE = 300.0
+UNSHOWN_MS = 60_000
 
 
 @dataclass(slots=True)
@@ -29,7 +32,7 @@ class _Row:
     id: str
     key: str
     event: Event | None
-    interview: str
+    interview: str | None
     priority: int
     since: int
     not_before: int = 0
@@ -38,14 +41,33 @@ class _Row:
     maybe_sent: bool = False
     started_at: int | None = None
     outcome: Outcome | None = None
+    silent: bool = False
+    follow_up: FollowUp | None = None
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """What its order is kept by."""
+        return "" if self.follow_up is None else self.follow_up.purpose, self.key
+
+    @property
+    def group(self) -> str:
+        """The group that it shows."""
+        return "" if self.follow_up is None else self.follow_up.group
+
+    @property
+    def is_pending(self) -> bool:
+        return self.outcome is None
+
+    def waits_in(self, group: str) -> bool:
+        return isinstance(self.outcome, Waiting) and self.outcome.group == group
 
 
 @dataclass
 class MessageLane:
     """Calls a message sink as the dispatcher does, one delivery at a time.
 
-    A delivery that failed or is unclear holds back the others of its key; one that waits for a token holds back
-    nothing. `interviews` is what is known now, by id. `calls` counts calls of `deliver`, `broken` the pauses.
+    A delivery that failed or is unclear holds back the others of its purpose and key; one that waits for a token holds
+    back nothing. `interviews` is what is known now, by id. `calls` counts calls of `deliver`, `broken` the pauses.
     """
 
     sink: Sink[Any]
@@ -58,17 +80,22 @@ class MessageLane:
         self._rows: list[_Row] = []
         self._number = 0
 
-    def add(self, event: Event, interview: Interview, *, received_at: int | None = None) -> None:
+    def add(self, event: Event, interview: Interview, *, received_at: int | None = None, silent: bool = False) -> None:
         """An event, with the interview as it is known once it happened. Without a time it is received now."""
         self.interviews[interview.id] = interview
         rank = self.sink.priority.get(event.name, USUAL_PRIORITY)
         since = self.context.now() if received_at is None else received_at
-        self._rows.append(_Row(self._name(), interview.id, event, interview.id, rank, since))
+        self._rows.append(_Row(self._name(), interview.id, event, interview.id, rank, since, silent=silent))
 
     @property
     def pending(self) -> list[str]:
-        """Keys of what is not settled."""
-        return [row.key for row in self._rows if row.outcome is None]
+        """Keys of what is to be called."""
+        return [row.key for row in self._rows if row.is_pending]
+
+    @property
+    def waiting(self) -> list[str]:
+        """Keys of what waits for another call to show it."""
+        return [row.key for row in self._rows if isinstance(row.outcome, Waiting)]
 
     @property
     def dead(self) -> list[str]:
@@ -127,38 +154,65 @@ class MessageLane:
         else:
             row.outcome = outcome
         self.context.apply(result.notes)
-        for key, delay in result.again.items():
-            self._ask(key, row.interview, self.context.now() + round(delay.total_seconds() * 1000))
+        for each in result.follow_ups:
+            self._ask(each, self.context.now() + round(each.after.total_seconds() * 1000))
+        self._settle_groups(row, result)
 
-    def _ask(self, key: str, interview: str, at: int) -> None:
-        waiting = next(
-            (row for row in self._rows if row.outcome is None and row.event is None and row.key == key), None
-        )
-        if waiting is None:
-            about = key if key in self.interviews else interview
-            self._rows.append(_Row(self._name(), key, None, about, AGAIN_PRIORITY, self.context.now(), at))
-        elif not waiting.attempts and not waiting.is_held:
-            waiting.not_before = min(waiting.not_before, at)
+    def _settle_groups(self, row: _Row, result: Result) -> None:
+        """Ends what waited for the call, or has it called again when nothing will show it any more."""
+        ends: dict[str, Outcome] = dict(result.settles)
+        if row.group and isinstance(row.outcome, Rejected):
+            ends.setdefault(row.group, row.outcome)
+        for group, outcome in ends.items():
+            for each in self._rows:
+                if each.waits_in(group):
+                    each.outcome = outcome
+        shown = {each.group for each in self._rows if each.is_pending}
+        for each in self._rows:
+            if isinstance(each.outcome, Waiting) and each.outcome.group not in shown:
+                each.outcome = None
+                each.not_before = self.context.now() + UNSHOWN_MS
+        self.context.waits = Counter(each.outcome.group for each in self._rows if isinstance(each.outcome, Waiting))
+
+    def _ask(self, asked: FollowUp, at: int) -> None:
+        about = (asked.purpose, asked.interview, asked.subject)
+        for row in self._rows:
+            known = row.follow_up
+            if row.is_pending and known and (known.purpose, known.interview, known.subject) == about:
+                row.follow_up = asked
+                if not row.attempts and not row.is_held:
+                    row.not_before = min(row.not_before, at)
+                return
+        row = _Row(self._name(), asked.interview or asked.subject, None, asked.interview, FOLLOW_UP_PRIORITY, at, at)
+        row.follow_up = replace(asked, after=timedelta(0))
+        self._rows.append(row)
+
+    def _free(self) -> list[_Row]:
+        """What nothing else of its purpose and key holds back."""
+        held = {row.order for row in self._rows if row.is_pending and row.is_held}
+        return [row for row in self._rows if row.is_pending and (row.is_held or row.order not in held)]
 
     def _best(self) -> _Row | None:
-        now = self.context.now()
-        held = {row.key for row in self._rows if row.outcome is None and row.is_held}
-        due = [
-            row
-            for row in self._rows
-            if row.outcome is None and row.not_before <= now and (row.is_held or row.key not in held)
-        ]
+        due = [row for row in self._free() if row.not_before <= self.context.now()]
         return min(due, key=lambda row: row.priority, default=None)
 
     def _next_due(self) -> int:
-        held = {row.key for row in self._rows if row.outcome is None and row.is_held}
-        free = [row for row in self._rows if row.outcome is None and (row.is_held or row.key not in held)]
-        return min((row.not_before for row in free), default=self.context.now())
+        return min((row.not_before for row in self._free()), default=self.context.now())
 
     def _delivery(self, row: _Row) -> Delivery:
         age = self.sink.max_age
         late = row.event is not None and age is not None and row.since < self.context.now() - age * 1000
-        return Delivery(row.id, row.key, row.event, self.interviews.get(row.interview), row.attempts + 1, late)
+        about = None if row.interview is None else self.interviews.get(row.interview)
+        return Delivery(
+            row.id,
+            row.key,
+            row.event,
+            about,
+            row.attempts + 1,
+            late,
+            silent=row.silent,
+            follow_up=row.follow_up,
+        )
 
     def _name(self) -> str:
         self._number += 1

@@ -86,8 +86,7 @@ def make_delivery(
 ) -> Delivery:
     """A delivery about interview `number`, or about the given event or interview.
 
-    With `state` it carries no event: what a state sink gets, and a call asked for by `again`. `overrides` are the
-    other fields of `Delivery`.
+    With `state` it carries no event, as for a state sink. `overrides` are the other fields of `Delivery`.
     """
     if event is None:
         event = make_event(number=number) if interview is None else _last_event(interview)

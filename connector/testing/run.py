@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from connector.errors import Wait
-from connector.sink import VERIFY, Batch, Delivery, Note, Outcome, Result, RetryLater, Sink
+from connector.interview import Interview
+from connector.sink import VERIFY, Batch, Delivery, FollowUp, Note, Outcome, Result, RetryLater, Sink, Waiting
 from connector.testing.context import FakeContext
 
 REGULAR = timedelta(minutes=1)
@@ -66,16 +68,17 @@ async def run_until_settled(
     """Calls the sink until nothing is left to do, and moves the manual clock on instead of waiting.
 
     Batches hold at most `max_batch` deliveries; what asks for another try gets one, what has no token waits for it,
-    and the calls that `again` asked for come last, when they are due. Gives the last outcome per delivery id, those
-    calls included (`again-<key>-<due>`). What the sink raises goes through; `AssertionError` after `ROUNDS` calls.
+    and the follow-ups come last, when they are due. Gives the last outcome per delivery id, those of follow-ups
+    included (`follow-up-<number>`). What the sink raises goes through; `AssertionError` after `ROUNDS` calls.
     """
     outcomes: dict[str, Outcome] = {}
     pending = list(deliveries)
-    asked: dict[str, tuple[int, Delivery]] = {}
+    known = {each.interview.id: each.interview for each in deliveries if each.interview is not None}
+    asked: dict[tuple[str, str | None, str], tuple[int, FollowUp]] = {}
     for number in range(ROUNDS):
         if not pending and not asked:
             return outcomes
-        batch = pending[: sink.max_batch] or [_due(asked, context)]
+        batch = pending[: sink.max_batch] or [_due(asked, known, context, number)]
         try:
             result = await run_batch(sink, batch, context, id=f"batch-{number}")
         except Wait as wait:
@@ -84,7 +87,8 @@ async def run_until_settled(
             continue
         pending = _unsettled(batch, result.outcomes, context) + pending[len(batch) :]
         outcomes |= {delivery.id: outcome for delivery, outcome in zip(batch, result.outcomes, strict=True)}
-        _ask(asked, result.again, batch, context)
+        _settle_groups(outcomes, result, context)
+        _ask(asked, result, context)
     raise AssertionError(f"not settled after {ROUNDS} calls: {len(pending)} deliveries, {sorted(asked)}")
 
 
@@ -99,23 +103,30 @@ def _unsettled(batch: Sequence[Delivery], outcomes: Sequence[Outcome], context: 
     ]
 
 
-def _due(asked: dict[str, tuple[int, Delivery]], context: FakeContext) -> Delivery:
-    """The call that is due first, at its time."""
-    key = min(asked, key=lambda name: asked[name][0])
-    at, delivery = asked.pop(key)
-    context.clock.advance(max(0, at - context.now()) / 1000)
-    return delivery
+def _settle_groups(outcomes: dict[str, Outcome], result: Result, context: FakeContext) -> None:
+    for id_, outcome in outcomes.items():
+        if isinstance(outcome, Waiting):
+            outcomes[id_] = result.settles.get(outcome.group, outcome)
+    context.waits = Counter(each.group for each in outcomes.values() if isinstance(each, Waiting))
 
 
-def _ask(
-    asked: dict[str, tuple[int, Delivery]],
-    again: Mapping[str, timedelta],
-    batch: Sequence[Delivery],
+def _due(
+    asked: dict[tuple[str, str | None, str], tuple[int, FollowUp]],
+    known: Mapping[str, Interview],
     context: FakeContext,
-) -> None:
-    for key, delay in again.items():
-        if key == VERIFY and delay > REGULAR:
+    number: int,
+) -> Delivery:
+    """The follow-up that is due first, at its time."""
+    at, follow_up = asked.pop(min(asked, key=lambda about: asked[about][0]))
+    context.clock.advance(max(0, at - context.now()) / 1000)
+    about = None if follow_up.interview is None else known.get(follow_up.interview)
+    key = follow_up.interview or follow_up.subject
+    return Delivery(f"follow-up-{number}", key, None, about, follow_up=replace(follow_up, after=timedelta(0)))
+
+
+def _ask(asked: dict[tuple[str, str | None, str], tuple[int, FollowUp]], result: Result, context: FakeContext) -> None:
+    for each in result.follow_ups:
+        if each.purpose == VERIFY and each.after > REGULAR:
             continue
-        due = context.now() + round(delay.total_seconds() * 1000)
-        asker = next((delivery for delivery in batch if delivery.key == key), batch[-1])
-        asked.setdefault(key, (due, Delivery(f"again-{key}-{due}", key, None, asker.interview)))
+        due = context.now() + round(each.after.total_seconds() * 1000)
+        asked.setdefault((each.purpose, each.interview, each.subject), (due, each))

@@ -102,7 +102,11 @@ class Metrics:
         for (outcome, reason), count in Tally(map(label_of, answer.outcomes)).items():
             self._outcome(sink, outcome, reason, count)
         done = {id_ for id_, _ in settlement.delivered}
+        if settlement.shown_since:
+            self._outcome(sink, "delivered", "", len(settlement.shown_since))
         lag = self._lag.labels(sink)
+        for since in settlement.shown_since:
+            lag.observe(max(0, settlement.ended_at - since) / 1000)
         for work in works:
             if work.id in done:
                 lag.observe(max(0, settlement.ended_at - work.since) / 1000)

@@ -6,7 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta, tzinfo
 
-from connector.sink import VERIFY, Batch, Delivered, Delivery, Interview, Note, Outcome, Rejected, Result, RetryLater
+from connector.sink import (
+    VERIFY,
+    Batch,
+    Delivered,
+    Delivery,
+    FollowUp,
+    Interview,
+    Note,
+    Outcome,
+    Rejected,
+    Result,
+    RetryLater,
+)
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.notes import (
@@ -32,8 +44,10 @@ from sinks.table import KEY, CellValue
 MOVED = RetryLater("rows moved", after=1.0, counts=False)
 """The row may hold the values of another interview; the next flush writes it again."""
 SOON = timedelta(seconds=1)
-REPAIR = "#repair"
-"""Key of the call that goes on with repairs when no interview is due."""
+REPAIR = "repair"
+"""Purpose of the follow-up that goes on with repairs when no interview is due."""
+REWRITE = "rewrite"
+"""Purpose of the follow-up that writes the row of an interview once more."""
 
 
 @dataclass(slots=True)
@@ -66,7 +80,8 @@ class Ledger:
         self._deliveries = batch.deliveries
         self._entries: dict[str, Entry] = {}
         self._notes: dict[str, Note | None] = {}
-        self._again: dict[str, timedelta] = {}
+        self._again: set[str] = set()
+        self._calls: dict[str, timedelta] = {}
         self.hit: set[str] = set()
         self._inserted: dict[str, str] = {}
         self.verification: Outcome = Delivered()
@@ -222,11 +237,11 @@ class Ledger:
             entry = self._entries.get(key)
             if entry is None:
                 self.hit.add(key)
-                self._again[key] = timedelta(0)
+                self._again.add(key)
             else:
                 self._note(entry, replace(entry.note or RowNote(tab=entry.tab), force=True, gone=False))
                 if isinstance(entry.outcome, Delivered):
-                    self._again[key] = timedelta(0)
+                    self._again.add(key)
 
     def inserted(self, keys: Iterable[str], tab: str) -> None:
         """New rows of a write whose outcome nobody wrote down were there: what is not there any more people took out,
@@ -260,11 +275,11 @@ class Ledger:
 
     def call_again(self, keys: Iterable[str]) -> None:
         """These interviews are to be delivered once more."""
-        self._again.update(dict.fromkeys(keys, timedelta(0)))
+        self._again.update(keys)
 
     def verify_in(self, delay: timedelta) -> None:
         """Asks for the call that verifies; the earliest counts."""
-        self._again[VERIFY] = min(delay, self._again.get(VERIFY, delay))
+        self._calls[VERIFY] = min(delay, self._calls.get(VERIFY, delay))
 
     def _settle(self, entry: Entry, outcome: Outcome, note: RowNote) -> None:
         entry.outcome = outcome
@@ -297,21 +312,22 @@ class Ledger:
         notes = self.new_notes()
         outcomes = [self._outcome(delivery, otherwise) for delivery in self._deliveries]
         if self.work.tabs and not self._repairs_wait(otherwise):
-            self._again[REPAIR] = SOON
+            self._calls[REPAIR] = SOON
         if self.work.verify:
             self.verify_in(SOON)
-        return Result(outcomes, notes, self._again)
+        rewrites = [FollowUp(REWRITE, interview=key) for key in sorted(self._again)]
+        return Result(outcomes, notes, [*rewrites, *(FollowUp(*each) for each in self._calls.items())])
 
     def _outcome(self, delivery: Delivery, otherwise: Outcome) -> Outcome:
         if delivery.interview is not None and delivery.interview.id == delivery.key:
             return self._entries[row_key(delivery.key)].outcome or otherwise
-        if delivery.key == VERIFY:
+        if delivery.purpose == VERIFY:
             return self.verification
-        if delivery.key == REPAIR and isinstance(otherwise, RetryLater) and self.work.tabs:
+        if delivery.purpose == REPAIR and isinstance(otherwise, RetryLater) and self.work.tabs:
             return replace(otherwise, counts=False)  # it goes on until everything is repaired
         return Delivered()
 
     def _repairs_wait(self, otherwise: Outcome) -> bool:
         """Whether the call for repairs is put off already, for as long as the whole flush is."""
-        called = any(delivery.key == REPAIR for delivery in self._deliveries)
+        called = any(delivery.purpose == REPAIR for delivery in self._deliveries)
         return called and isinstance(otherwise, RetryLater)

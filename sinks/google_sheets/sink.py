@@ -9,7 +9,6 @@ from typing import ClassVar
 from connector.sink import (
     ASKED,
     REPORT,
-    VERIFY,
     Batch,
     Context,
     Delivered,
@@ -52,6 +51,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     Config = GoogleSheetsConfig
     state = True
     resume_words = frozenset({"accept", "refill", "adopt"})
+    counts_calls = True
     max_batch = 10_000
     timeout = 300
     gather = Gather(above=100, quiet=0.5, at_most=5.0)
@@ -70,7 +70,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     def keys(self, delivery: Delivery) -> Iterable[str]:
         common = (TAB, INTENT, WORK, RESUME)
-        if delivery.key == VERIFY or delivery.interview is None:
+        if delivery.interview is None:
             return (*common, REPORT, ASKED, row_name(delivery.key))
         tab = tab_of(delivery.interview, self.config.worksheet)
         return dict.fromkeys((*common, tab_name(tab), row_name(delivery.key)))

@@ -53,7 +53,7 @@ async def is_due(batch: Batch, ledger: Ledger, config: GoogleSheetsConfig, calls
     time. Raises `Wait`.
     """
     now = context.now()
-    if all(delivery.key != VERIFY for delivery in batch.deliveries):
+    if all(delivery.purpose != VERIFY for delivery in batch.deliveries):
         return False
     asked = batch.notes.get(ASKED, {}).get("at", 0)
     last = batch.notes.get(REPORT, {}).get("at", 0)

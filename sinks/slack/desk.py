@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
-from connector.sink import Batch, Context, Delivered, Delivery, Note, Outcome, Rejected, Result, RetryLater, Token
+from connector.sink import (
+    Batch,
+    Context,
+    Delivered,
+    Delivery,
+    FollowUp,
+    Note,
+    Outcome,
+    Rejected,
+    Result,
+    RetryLater,
+    Superseded,
+    Token,
+)
 from sinks.slack import lookup, rates
 from sinks.slack.answers import Kind, Reply
 from sinks.slack.calls import Gateway, WebApi
@@ -132,10 +144,26 @@ def is_refused(reply: Reply, attempt: int) -> bool:
 
 
 def done(
-    notes: dict[str, Note | None], again: dict[str, timedelta] | None = None, *, reference: str | None = None
+    notes: dict[str, Note | None],
+    follow_ups: Sequence[FollowUp] = (),
+    *,
+    reference: str | None = None,
+    settles: Mapping[str, Delivered] | None = None,
 ) -> Result:
-    """A delivery that is settled."""
-    return Result([Delivered(reference or None)], notes, again or {})
+    """The channel shows it."""
+    return Result([Delivered(reference or None)], notes, follow_ups, settles or {})
+
+
+def needless(
+    reason: str,
+    notes: dict[str, Note | None] | None = None,
+    follow_ups: Sequence[FollowUp] = (),
+    *,
+    group: str = "",
+) -> Result:
+    """There is nothing to show, nor for what waits in the group."""
+    outcome = Superseded(reason)
+    return Result([outcome], notes or {}, follow_ups, {group: outcome} if group else {})
 
 
 def dead(reply: Reply, notes: dict[str, Note | None]) -> Result:

@@ -1,20 +1,23 @@
 """The note about a position's digest: one message that stands for many events. Pure.
 
-Its figures are written in the transaction that settles the event they count, so that a crash can neither lose nor
-repeat one.
+Its figures are written in the transaction that has the event wait which they count, so that a crash can neither lose
+nor repeat one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Self
 
-from connector.sink import Interview, Note
+from connector.sink import Delivered, FollowUp, Interview, Note
 from sinks.slack.record import lasting
 
 NOTE = "digest:"
 """Before the position's id: the note about its digest."""
+DIGEST = "digest"
+"""Purpose of the call that posts or edits the digest of a position."""
 IDLE = 600_000
 """Milliseconds after which what comes next starts a new digest."""
 LONGEST = 86_400_000
@@ -27,7 +30,8 @@ class Digest:
 
     `counts` are its figures, `position` the position's newest name, `first` and `last` the dates of its events, `began`
     and `at` when it got its first and its newest event by our clock, all in epoch milliseconds. `ts` is its message,
-    `""` before it is posted; `shown` the figures that stand there.
+    `""` before it is posted; `shown` the figures that stand there. `waits`: the deliveries that it counts and does not
+    show wait in its group, which was not so in older notes.
     """
 
     id: str
@@ -41,6 +45,7 @@ class Digest:
     hash: str = ""
     shown: Mapping[str, int] = field(default_factory=dict)
     plain: str = ""
+    waits: bool = False
     intent: Mapping[str, Any] = field(default_factory=dict)
     dups: Sequence[Mapping[str, Any]] = ()
 
@@ -54,10 +59,21 @@ class Digest:
         """Name of the note."""
         return f"{NOTE}{self.id}"
 
-    @property
-    def total(self) -> int:
-        """How many events it stands for."""
-        return sum(self.counts.values())
+    def follow_up(self, purpose: str, after: timedelta) -> FollowUp:
+        """A later call about this digest."""
+        return FollowUp(purpose, after, subject=self.id)
+
+    def publishing(self, after: timedelta) -> FollowUp:
+        """The call that shows it, for everything that waits in its group."""
+        return replace(self.follow_up(DIGEST, after), group=self.key)
+
+    def settled(self, ts: str) -> Mapping[str, Delivered]:
+        """What its message with this timestamp shows: everything that waits in its group, or nothing."""
+        return {} if self.behind else {self.key: Delivered(ts or None)}
+
+    def forgetting(self) -> Self:
+        """Without the figures that it does not show, because nothing that they counted waits any more."""
+        return replace(self, counts=dict(self.shown), intent={}) if self.ts else type(self)(self.id, dups=self.dups)
 
     @property
     def behind(self) -> bool:
@@ -93,6 +109,7 @@ class Digest:
             last=max(self.last, occurred_at),
             began=now if is_first else self.began,
             at=now,
+            waits=True,
         )
 
     def _is_over(self, now: int) -> bool:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from connector.sink import Result, RetryLater
 from sinks.slack import render
 from sinks.slack.answers import Kind, Reply
 from sinks.slack.config import SlackConfig
-from sinks.slack.desk import Desk, Turn, dead, done, is_refused
+from sinks.slack.desk import Desk, Turn, dead, done, is_refused, needless
 from sinks.slack.digest import Digest
-from sinks.slack.edits import EDIT, LATE, REPEAT
+from sinks.slack.edits import REPEAT
 from sinks.slack.once import Draft, drop, reconcile, send
+from sinks.slack.record import REPEAT_EDIT
 
 WEBHOOK_WINDOW = timedelta(minutes=10)
 """How long a digest gathers at least for a webhook, whose messages cannot be edited."""
-
-
-def key_of(digest: Digest) -> str:
-    """The key under which the posting or editing of a digest is asked for."""
-    return f"{EDIT}{digest.key}"
 
 
 def due(config: SlackConfig, now: int) -> timedelta:
@@ -31,21 +28,37 @@ def due(config: SlackConfig, now: int) -> timedelta:
     return window if until is None else max(window, timedelta(milliseconds=until - now))
 
 
+def reason(config: SlackConfig, now: int) -> str:
+    """What a delivery waits for that a digest counts at `now` (epoch milliseconds)."""
+    is_quiet = config.quiet_hours is not None and config.quiet_hours.until(now, config.timezone) is not None
+    at = datetime.fromtimestamp(now / 1000, tz=UTC).astimezone(ZoneInfo(config.timezone)) + due(config, now)
+    return f"{'quiet until' if is_quiet else 'digest at'} {at:%H:%M}"
+
+
+async def current(turn: Turn, digest: Digest) -> Digest:
+    """The digest without figures of deliveries that do not wait for it any more: they became dead letters, or the sink
+    delivered elsewhere meanwhile. They are counted again when they are delivered again.
+    """
+    if digest.waits and digest.behind and not await turn.context.waiting(digest.key):
+        return digest.forgetting()
+    return digest
+
+
 async def publish(desk: Desk, turn: Turn, position_id: str) -> Result:
     """Shows what the digest stands for now."""
-    digest = Digest.read(position_id, turn.note(Digest(position_id).key))
-    found = await reconcile(desk, turn, digest, {key_of(digest): due(desk.config, turn.context.now())})
+    digest = await current(turn, Digest.read(position_id, turn.note(Digest(position_id).key)))
+    found = await reconcile(desk, turn, digest, [digest.publishing(due(desk.config, turn.context.now()))])
     if found is not None:
         return found
     now = turn.context.now()
     hours = desk.config.quiet_hours
     if hours is not None and hours.until(now, desk.config.timezone) is not None and digest.behind:
-        return done({}, {turn.delivery.key: due(desk.config, now)})
+        return needless(reason(desk.config, now), {}, [digest.publishing(due(desk.config, now))])
     if digest.ts:
         return await _edit(desk, turn, digest)
     if not digest.behind:
-        after, again = drop(turn, digest)
-        return done({digest.key: after.note()} if after != digest else {}, dict(again))
+        after, looks = drop(turn, digest)
+        return needless("nothing to count", {digest.key: after.note()}, looks)
     message = render.digest(digest, await desk.look(turn.context))
     said = {"counts": dict(digest.counts), "hash": render.content_hash(message)}
     result = await send(desk, turn, digest, Draft(message, said, {"p": position_id[:200]}))
@@ -58,22 +71,22 @@ async def _edit(desk: Desk, turn: Turn, digest: Digest) -> Result:
     message = render.digest(digest, await desk.look(turn.context))
     shown = render.content_hash(message)
     repeated = turn.batch.maybe_sent
-    if shown == digest.hash and not repeated and not turn.delivery.key.startswith(LATE):
-        return done({digest.key: replace(digest, shown=digest.counts).note()} if digest.behind else {})
+    after = replace(digest, shown=dict(digest.counts), hash=shown)
+    if shown == digest.hash and not repeated and turn.delivery.purpose != REPEAT_EDIT:
+        return done({digest.key: after.note()}, reference=digest.ts, settles=after.settled(digest.ts))
     content = render.plainly(message, digest.plain) if digest.plain else message
     reply = await desk.edit(digest.ts, content, turn.context)
-    after = replace(digest, shown=dict(digest.counts), hash=shown)
     if reply.kind is Kind.OK:
-        return done({digest.key: after.note()}, {f"{LATE}{digest.key}": REPEAT} if repeated else {})
+        more = [digest.follow_up(REPEAT_EDIT, REPEAT)] if repeated else []
+        return done({digest.key: after.note()}, more, reference=digest.ts, settles=after.settled(digest.ts))
     return await _not_edited(desk, turn, digest, after, reply)
 
 
 async def _not_edited(desk: Desk, turn: Turn, digest: Digest, after: Digest, reply: Reply) -> Result:
     if reply.kind is Kind.GONE:
         rest = digest.lost()
-        return done(
-            {digest.key: rest.note()}, {key_of(digest): due(desk.config, turn.context.now())} if rest.behind else {}
-        )
+        more = [rest.publishing(due(desk.config, turn.context.now()))] if rest.behind else []
+        return needless("the digest was deleted in Slack", {digest.key: rest.note()}, more)
     if is_refused(reply, turn.delivery.attempt):
         if digest.plain:
             return dead(reply, {digest.key: after.note()})

@@ -5,29 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from connector.sink import Interview, Note, Rejected, Result, RetryLater, Stage
+from connector.sink import Delivered, Interview, Note, Rejected, Result, RetryLater, Stage
 from sinks.slack import render
 from sinks.slack.answers import Kind, Reply
-from sinks.slack.desk import Desk, Turn, dead, done, is_refused
+from sinks.slack.desk import Desk, Turn, dead, done, is_refused, needless
 from sinks.slack.news import everything
 from sinks.slack.once import Draft, reconcile, send
-from sinks.slack.record import Record
+from sinks.slack.record import REPEAT_EDIT, Record
 from sinks.slack.render import Look, Message
 
-EDIT = "edit:"
-"""Before a note's name: the call that brings its message up to date."""
-LATE = "late:"
-"""Before a note's name: the call that repeats an edit whose first answer was lost, since a lost call may still be
-carried out and put an old content over a new one.
-"""
 SOON = timedelta(seconds=3)
 REPEAT = timedelta(seconds=60)
 _MISSING = "message_not_found"
-
-
-def key_of(record: Record) -> str:
-    """The key under which an edit of the interview's messages is asked for."""
-    return f"{EDIT}{record.key}"
+_DELETED = "the message was deleted in Slack"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +45,49 @@ def next_edit(record: Record, interview: Interview, look: Look, *, forced: bool 
 
 
 async def keep_current(desk: Desk, turn: Turn, interview_id: str, interview: Interview | None) -> Result:
-    """Makes one edit, and asks for another turn when there is more to do."""
+    """Makes one edit, and asks for another turn when there is more to do; else what waited for it is settled."""
     record = Record.read(interview_id, turn.note(Record(interview_id).key))
     if interview is None or desk.web is None:
-        return done({})
+        return needless("nothing to update", group=record.key)
     look = await desk.look(turn.context)
     if record.wanted and interview.stage is not Stage.DELETED:
         return await _replace_lost(desk, turn, record, interview, look)
     repeated = turn.batch.maybe_sent
-    edit = next_edit(record, interview, look, forced=repeated or turn.delivery.key.startswith(LATE))
+    edit = next_edit(record, interview, look, forced=repeated or turn.delivery.purpose == REPEAT_EDIT)
     if edit is None:
-        return done({})
+        return _shown(record, {}) if record.editable else needless("no message to update", group=record.key)
     message = render.plainly(edit.message, record.plain) if record.plain else edit.message
     reply = await desk.edit(edit.ts, message, turn.context)
     if reply.kind is not Kind.OK:
         return await _not_edited(desk, turn, record, edit, reply)
-    again = {f"{LATE}{record.key}": REPEAT} if repeated and edit.is_parent else {}
+    more = [record.follow_up(REPEAT_EDIT, REPEAT)] if repeated and edit.is_parent else []
+    notes = {record.key: edit.after.note()}
     if next_edit(edit.after, interview, look) is not None:
-        again[key_of(record)] = timedelta(0)
-    return done({record.key: edit.after.note()}, again)
+        return done(notes, [*more, record.edit(timedelta(0))])
+    return replace(_shown(record, notes), follow_ups=more)
+
+
+def _shown(record: Record, notes: dict[str, Note | None]) -> Result:
+    """The messages show what is known, and so everything that waited for that."""
+    shown = Delivered(record.ts or None)
+    return Result([shown], notes, settles={record.key: shown})
 
 
 async def _replace_lost(desk: Desk, turn: Turn, record: Record, interview: Interview, look: Look) -> Result:
-    found = await reconcile(desk, turn, record, {})
+    found = await reconcile(desk, turn, record, ())
     if found is not None:
-        return found
+        return _settling(record, found)
     message = render.parent(interview, look)
     said = {"told": everything(interview, record.told), "hash": render.content_hash(message)}
     result = await send(desk, turn, record, Draft(message, said, {"i": interview.id}))
     assert isinstance(result, Result)
-    return result
+    return _settling(record, result)
+
+
+def _settling(record: Record, result: Result) -> Result:
+    """With what waits for an edit, once the message was made anew."""
+    (outcome,) = result.outcomes
+    return replace(result, settles={record.key: outcome}) if isinstance(outcome, Delivered) else result
 
 
 async def _not_edited(desk: Desk, turn: Turn, record: Record, edit: Edit, reply: Reply) -> Result:
@@ -105,13 +108,14 @@ def _is_deleted(turn: Turn) -> bool:
 def _lost(desk: Desk, record: Record, edit: Edit, reply: Reply, *, deleted: bool) -> Result:
     """The message is not there, or not ours, any more."""
     missing = reply.error == _MISSING
-    key = key_of(record)
     if not edit.is_parent or deleted:
         after = edit.after if not edit.is_parent else replace(record, gone=True)
         notes: dict[str, Note | None] = {record.key: after.note()}
-        more = {key: timedelta(0)} if after.extra or after.former else {}
-        return Result([Rejected(reply.detail)], notes, more) if not missing else done(notes, more)
+        more = [record.edit(timedelta(0))] if after.extra or after.former else []
+        if not missing:
+            return Result([Rejected(reply.detail)], notes, more)
+        return needless(_DELETED, notes, more, group="" if more else record.key)
     if missing and desk.config.deleted_message == "leave":
-        return done({record.key: replace(record, gone=True).note()})
+        return needless(_DELETED, {record.key: replace(record, gone=True).note()}, group=record.key)
     after = replace(record, ts=None, hash="", wanted=True)
-    return done({record.key: after.note()}, {key: timedelta(0)})
+    return needless("the message is made anew", {record.key: after.note()}, [record.edit(timedelta(0))])

@@ -8,23 +8,21 @@ up, so after a second sending a *second look* a minute later removes our double.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, Self, TypeVar
 
-from connector.sink import Context, Note, Outcome, Result, RetryLater, Wait
+from connector.sink import Context, Delivered, FollowUp, Note, Outcome, Result, RetryLater, Wait
 from sinks.slack.answers import Kind, Reply
-from sinks.slack.desk import Desk, Turn, dead, done, is_refused
+from sinks.slack.desk import Desk, Turn, dead, done, is_refused, needless
 from sinks.slack.lookup import Match
 from sinks.slack.render import Message, mentioning, metadata, plainly
 
 SETTLING = 3_000
 """Milliseconds after which a posted message surely shows in the channel's history."""
 SECOND_LOOK = timedelta(seconds=60)
-LOOK = "look:"
-"""Before a note's name: the call that looks for doubles a second time."""
-
-Again = Mapping[str, timedelta]
+FIND_DOUBLES = "find-doubles"
+"""Purpose of the call that looks for doubles a second time."""
 
 
 class Ledger(Protocol):
@@ -45,6 +43,8 @@ class Ledger(Protocol):
     def intending(self, intent: Mapping[str, Any]) -> Self: ...
     def doubting(self, dups: Sequence[Mapping[str, Any]]) -> Self: ...
     def sent(self, ts: str, said: Mapping[str, Any]) -> Self: ...
+    def follow_up(self, purpose: str, after: timedelta) -> FollowUp: ...
+    def settled(self, ts: str) -> Mapping[str, Delivered]: ...
     def note(self) -> Note | None: ...
 
 
@@ -54,7 +54,7 @@ LedgerT = TypeVar("LedgerT", bound=Ledger)
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A message to be sent. `said` is what its ledger learns from it, `ids` what its metadata carries besides the key,
-    `then` the calls to ask for once it is out.
+    `then` the follow-ups to ask for once it is out.
     """
 
     message: Message
@@ -63,7 +63,7 @@ class Draft:
     thread: str = ""
     broadcast: bool = False
     mention: str = ""
-    then: Again = field(default_factory=dict)
+    then: Sequence[FollowUp] = ()
 
 
 async def send(desk: Desk, turn: Turn, ledger: Ledger, draft: Draft) -> Result | Reply:
@@ -91,7 +91,7 @@ async def send(desk: Desk, turn: Turn, ledger: Ledger, draft: Draft) -> Result |
     return await _not_sent(desk, turn, ledger, reply, {**intent, "said": list(before.get("said", ()))})
 
 
-async def reconcile(desk: Desk, turn: Turn, ledger: Ledger, then: Again) -> Result | None:
+async def reconcile(desk: Desk, turn: Turn, ledger: Ledger, then: Sequence[FollowUp]) -> Result | None:
     """What an earlier call of this delivery left in the channel, or the wish to look later; `None` when it left
     nothing, or Slack does not let us look.
     """
@@ -108,25 +108,25 @@ async def reconcile(desk: Desk, turn: Turn, ledger: Ledger, then: Again) -> Resu
     return None if trouble is None else Result([trouble])
 
 
-def drop(turn: Turn, ledger: LedgerT) -> tuple[LedgerT, Again]:
+def drop(turn: Turn, ledger: LedgerT) -> tuple[LedgerT, Sequence[FollowUp]]:
     """After a look that found nothing, when there is nothing to say any more: what arrives late must go again."""
     intent = _intent_of(turn, ledger)
     if not intent:
-        return ledger, {}
+        return ledger, ()
     if not (turn.batch.maybe_sent and intent.get("said")):
-        return ledger.intending({}), {}
+        return ledger.intending({}), ()
     doubted = ledger.doubting([*ledger.dups, _dup(turn, "", intent)])
-    return doubted.intending({}), {f"{LOOK}{ledger.key}": SECOND_LOOK}
+    return doubted.intending({}), [ledger.follow_up(FIND_DOUBLES, SECOND_LOOK)]
 
 
 async def look_again(desk: Desk, turn: Turn, ledger: Ledger) -> Result:
     """The second look: removes one message of ours that stands twice, and asks for another turn if more may."""
     if not ledger.dups or desk.web is None:
-        return done({})
+        return needless("nothing to look for")
     first, *others = ledger.dups
     early = first["at"] - turn.context.now()
     if early > 0:
-        return done({}, {turn.delivery.key: timedelta(milliseconds=early)})
+        return needless("too early", {}, [ledger.follow_up(FIND_DOUBLES, timedelta(milliseconds=early))])
     found = await desk.find(first["k"], first["since"], first["thread"], turn.context)
     trouble = await _troubled(desk, turn, found.trouble, first["thread"])
     if trouble is not None:
@@ -137,8 +137,8 @@ async def look_again(desk: Desk, turn: Turn, ledger: Ledger) -> Result:
         if reply.kind not in {Kind.OK, Kind.GONE}:
             return Result([await desk.not_now(reply, desk.rates.delete, turn.context)])
     left = [first, *others] if len(doubles) > 1 else others
-    again = {turn.delivery.key: timedelta(0)} if left else {}
-    return done({ledger.key: ledger.doubting(left).note()}, again)
+    more = [ledger.follow_up(FIND_DOUBLES, timedelta(0))] if left else ()
+    return done({ledger.key: ledger.doubting(left).note()}, more)
 
 
 def _intent_of(turn: Turn, ledger: Ledger) -> Mapping[str, Any]:
@@ -163,15 +163,17 @@ async def _may_mention(desk: Desk, token: str, context: Context) -> str:
     return token
 
 
-def _settled(turn: Turn, ledger: Ledger, match: Match, intent: Mapping[str, Any], *, then: Again) -> Result:
+def _settled(
+    turn: Turn, ledger: Ledger, match: Match, intent: Mapping[str, Any], *, then: Sequence[FollowUp]
+) -> Result:
     """`match` stands there. When it was not the only call, another may show up: then it goes, whatever it said."""
     said = intent["said"]
     after = ledger.sent(match.ts, said[min(max(match.call, 1), len(said)) - 1])
-    again = dict(then)
+    more = [*then]
     if len(said) > 1 and match.ts:
         after = after.doubting([*after.dups, _dup(turn, match.ts, intent)])
-        again[f"{LOOK}{ledger.key}"] = SECOND_LOOK
-    return done({ledger.key: after.note()}, again, reference=match.ts)
+        more.append(ledger.follow_up(FIND_DOUBLES, SECOND_LOOK))
+    return done({ledger.key: after.note()}, more, reference=match.ts, settles=after.settled(match.ts))
 
 
 def _dup(turn: Turn, ts: str, intent: Mapping[str, Any]) -> Mapping[str, Any]:

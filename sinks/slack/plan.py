@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from connector.sink import Event, Interview, Stage
-from sinks.slack.config import Events
+from sinks.slack.config import Events, Mode
 from sinks.slack.news import FINISH, INVITE, News, What, find_news
 from sinks.slack.record import Record
 
@@ -25,31 +25,37 @@ class Act(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`news` is what the act tells; `counted` the figure of the digest that grows by one, `""` for none; `edit` says
-    that an existing message has to be looked after.
+    that an existing message has to be looked after. `why` says why nothing is to be shown, when that turns out so.
     """
 
     act: Act = Act.NOTHING
     news: News | None = None
     counted: str = ""
     edit: bool = False
+    why: str = "nothing new"
 
 
 _COUNTED = {INVITE: "invited", FINISH: "finished"}
 _NEVER_COUNTED = ("interview.delete",)
 
 
-def decide(event: Event, interview: Interview, record: Record, modes: Events, *, hushed: bool) -> Plan:
+def decide(
+    event: Event, interview: Interview, record: Record, modes: Events, *, hushed: bool, silent: bool = False
+) -> Plan:
     """What to do about an event. `hushed`: nobody may be disturbed by it, because it is late or the hours are quiet.
+    `silent`: it may only update what is there, because no route chose it.
 
     An interview that was deleted before its first message is never mentioned.
     """
-    mode = modes.of(event.name)
-    counted = _figure(event, record) if mode == "digest" or (hushed and mode != "silent") else ""
-    edit = record.editable and (mode != "silent" or interview.stage is Stage.DELETED)
-    if interview.stage is Stage.DELETED and not record.shown:
-        return Plan(counted=counted if event.name == INVITE else "")
-    quiet = Plan(counted=counted, edit=edit or bool(record.extra and interview.stage is Stage.DELETED))
-    if hushed:
+    mode: Mode = "edit" if silent else modes.of(event.name)
+    is_deleted = interview.stage is Stage.DELETED
+    counted = _figure(event, record) if mode == "digest" or (hushed and mode != "silent" and not silent) else ""
+    edit = record.editable and (mode != "silent" or is_deleted)
+    if is_deleted and not record.shown:
+        return Plan(counted=counted if event.name == INVITE else "", why="deleted before it was shown")
+    why = "its events are silent" if mode == "silent" else "no message to update" if silent else "nothing new"
+    quiet = Plan(counted=counted, edit=edit or bool(record.extra and is_deleted), why=why)
+    if hushed or silent:
         return quiet
     news = find_news(event, interview, record.told, modes)
     act = Act.NOTHING if news is None else _act(news, record)

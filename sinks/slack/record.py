@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Self
 
-from connector.sink import Note
+from connector.sink import Delivered, FollowUp, Note
 from sinks.slack.news import Told
 
 NOTE = "parent:"
 """Before the interview's id: the note about it."""
+EDIT = "edit"
+"""Purpose of the call that brings the messages of an interview up to date."""
+REPEAT_EDIT = "repeat-edit"
+"""Purpose of the call that repeats an edit whose first answer was lost, since a lost call may still be carried out and
+put an old content over a new one. It is about an interview, or without one about the digest of a position.
+"""
 
 
 def lasting(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,7 +33,8 @@ class Record:
     `hash` that of the content it shows, `""` when that is not certain. `extra` are the other messages that carry the
     name, to be found again when it has to go, `former` those that a newer message replaced. `gone`: people deleted
     the message. `locked`: its thread takes no replies. `wanted`: a message has to be made in place of a lost one.
-    `invited`: counted in a digest. `intent` and `dups` as in `sinks.slack.once`.
+    `invited`: the id of the delivery whose invitation a digest counted, `True` in older notes. `intent` and `dups` as
+    in `sinks.slack.once`.
     """
 
     id: str
@@ -38,7 +46,7 @@ class Record:
     gone: bool = False
     locked: bool = False
     wanted: bool = False
-    invited: bool = False
+    invited: str | bool = ""
     plain: str = ""
     intent: Mapping[str, Any] = field(default_factory=dict)
     dups: Sequence[Mapping[str, Any]] = ()
@@ -52,6 +60,18 @@ class Record:
     def key(self) -> str:
         """Name of the note."""
         return f"{NOTE}{self.id}"
+
+    def follow_up(self, purpose: str, after: timedelta) -> FollowUp:
+        """A later call about this interview."""
+        return FollowUp(purpose, after, interview=self.id)
+
+    def edit(self, after: timedelta) -> FollowUp:
+        """The call that brings its messages up to date, for everything that waits for that."""
+        return replace(self.follow_up(EDIT, after), group=self.key)
+
+    def settled(self, ts: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - as a ledger of `sinks.slack.once`
+        """What waits in its group waits for an edit, not for a message that was sent."""
+        return {}
 
     @property
     def shown(self) -> bool:

@@ -8,32 +8,30 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from connector.http import host_of
-from connector.sink import Batch, Context, Delivery, Finding, Result, Sink, SinkConfig
-from sinks.slack import digest, digests, edits, events, once, record
+from connector.sink import Batch, Context, Delivery, Finding, FollowUp, Result, Sink, SinkConfig
+from sinks.slack import digests, edits, events, once
 from sinks.slack.calls import WebApi
 from sinks.slack.check import examine, examine_webhook
 from sinks.slack.config import SlackConfig
-from sinks.slack.desk import Desk, Turn, done
-from sinks.slack.digest import Digest
+from sinks.slack.desk import Desk, Turn, needless
+from sinks.slack.digest import DIGEST, Digest
 from sinks.slack.news import INVITE, SPEAKING
 from sinks.slack.preview import preview
-from sinks.slack.record import Record
+from sinks.slack.record import EDIT, REPEAT_EDIT, Record
 
 CROWD = 200
 """Most invitations in one call."""
-_CALLS = (edits.EDIT, edits.LATE, once.LOOK)
 
 
 class SlackSink(Sink[SlackConfig]):
     """Posts to one channel.
 
-    An event is told, counted in its position's digest, or left to the next edit, with one call to Slack at most; what
-    is left to do is asked for by `again` under a key of its own, so that no edit ever holds back an event:
-    `edit:` brings a message up to date, `late:` repeats an edit whose answer was lost, `look:` looks for doubles, each
-    followed by the name of a note, `parent:` and an interview's id or `digest:` and a position's.
+    An event is told, or it waits: in its position's digest, or for the next edit of its interview's message. It makes
+    one call to Slack at most; what is left to do is a follow-up, so that no edit ever holds back an event.
     """
 
     Config: ClassVar[type[SinkConfig]] = SlackConfig
+    counts_calls: ClassVar[bool] = True
     timeout: ClassVar[float] = 30
     priority: ClassVar[Mapping[str, int]] = MappingProxyType(
         {
@@ -62,13 +60,18 @@ class SlackSink(Sink[SlackConfig]):
         return self.config.max_age
 
     @property
+    def edits(self) -> bool:
+        """A bot updates its messages; an incoming webhook cannot."""
+        return self.config.webhook_url is None
+
+    @property
     def crowds(self) -> Mapping[str, int]:
         """Invitations that make no message share a call: a burst of them costs a few commits, not thousands."""
         return {} if self.config.events.create in SPEAKING else {INVITE: CROWD}
 
     def keys(self, delivery: Delivery) -> Iterable[str]:
-        if delivery.event is None:
-            return (_note_of(delivery.key),)
+        if delivery.follow_up is not None:
+            return (_ledger_of(delivery.follow_up, None).key,)
         about = delivery.interview
         return (Record(about.id).key, Digest(about.position_id).key) if about else ()
 
@@ -99,17 +102,16 @@ class SlackSink(Sink[SlackConfig]):
     async def deliver(self, batch: Batch, context: Context) -> Result:
         assert self._desk is not None, "open() comes first"
         turn = Turn(batch, context)
-        delivery = turn.delivery
-        if delivery.event is not None:
+        asked = turn.delivery.follow_up
+        if asked is None:
             return await events.tell_all(self._desk, turn)
-        name = _note_of(delivery.key)
-        if delivery.key.startswith(once.LOOK):
-            return await once.look_again(self._desk, turn, _ledger(turn, name))
-        if name.startswith(digest.NOTE):
-            return await digests.publish(self._desk, turn, name.removeprefix(digest.NOTE))
-        if name.startswith(record.NOTE):
-            return await edits.keep_current(self._desk, turn, name.removeprefix(record.NOTE), delivery.interview)
-        return done({})
+        if asked.purpose == once.FIND_DOUBLES:
+            return await once.look_again(self._desk, turn, _ledger_of(asked, turn))
+        if asked.purpose in {EDIT, REPEAT_EDIT} and asked.interview is not None:
+            return await edits.keep_current(self._desk, turn, asked.interview, turn.delivery.interview)
+        if asked.purpose in {DIGEST, REPEAT_EDIT}:
+            return await digests.publish(self._desk, turn, asked.subject)
+        return needless("a follow-up of another version")
 
     def _connect(self) -> Desk:
         from sinks.slack.gateway import BotGateway, WebhookGateway
@@ -123,13 +125,8 @@ class SlackSink(Sink[SlackConfig]):
         return Desk(config, self.destination, web, web)
 
 
-def _note_of(key: str) -> str:
-    """The note that a call asked for by `again` is about."""
-    return next((key.removeprefix(call) for call in _CALLS if key.startswith(call)), key)
-
-
-def _ledger(turn: Turn, name: str) -> once.Ledger:
-    note = turn.note(name)
-    if name.startswith(digest.NOTE):
-        return Digest.read(name.removeprefix(digest.NOTE), note)
-    return Record.read(name.removeprefix(record.NOTE), note)
+def _ledger_of(asked: FollowUp, turn: Turn | None) -> once.Ledger:
+    """What a follow-up is about: an interview's messages, or a position's digest. As remembered, within a turn."""
+    if asked.interview is None:
+        return Digest.read(asked.subject, None if turn is None else turn.note(Digest(asked.subject).key))
+    return Record.read(asked.interview, None if turn is None else turn.note(Record(asked.interview).key))

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from connector.blocking import BlockingThread
@@ -16,6 +15,7 @@ from connector.sink import (
     Delivered,
     Delivery,
     Finding,
+    FollowUp,
     Gather,
     Interview,
     Note,
@@ -45,6 +45,8 @@ ROWS_PER_SECOND = 1_000
 """With more than 2,000 rows the pause grows with the table, so that rewrites never use a whole processor."""
 CHILD_ROWS = 500
 """From so many rows on a child process rewrites: openpyxl would hold up the receiver for tenths of a second."""
+REWRITE = "rewrite"
+"""Purpose of the follow-up that writes the row of an interview once more."""
 IN_USE_SECONDS = 5.0
 """The wait while another program uses the file."""
 LOCK_OLD_SECONDS = 24 * 3600.0
@@ -60,6 +62,7 @@ class Workbook(Sink[WorkbookConfig]):
     state = True
     resume_words = frozenset({"accept", "refill"})
     max_batch = 5_000
+    counts_calls = True
     timeout = 180  # 10,000 rows take some seconds, on a busy machine many
     gather = Gather(above=20, quiet=0.5, at_most=5.0)
 
@@ -152,12 +155,11 @@ class Workbook(Sink[WorkbookConfig]):
         notes = {**_notes(done, rows), **dict.fromkeys(map(row_note, gone))}
         if word is not None:
             notes[RESUME_NOTE] = None
-        return Result([Delivered() for _ in batch.deliveries], notes, dict.fromkeys(done.again, timedelta()))
+        rewrites = [FollowUp(REWRITE, interview=key) for key in done.again]
+        return Result([Delivered() for _ in batch.deliveries], notes, rewrites)
 
     def _rows(self, batch: Batch) -> dict[str, Row]:
-        """What has to be shown, without interviews that exist no more: a call asked for by `again` has none then, or
-        that of whoever asked.
-        """
+        """What has to be shown, without interviews that exist no more."""
         return {
             delivery.key: Row(
                 self._values(delivery.interview),
@@ -165,7 +167,7 @@ class Workbook(Sink[WorkbookConfig]):
                 removed=self._is_removed(delivery.interview, left=delivery.left),
             )
             for delivery in batch.deliveries
-            if delivery.interview is not None and delivery.interview.id == delivery.key
+            if delivery.interview is not None
         }
 
     def _is_removed(self, interview: Interview, *, left: bool) -> bool:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from connector.errors import SinkBroken, Wait
-from connector.sink import Delivered, Rejected, Result, RetryLater, Token
+from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Token
 from tests.dispatch.rig import Scripted, State
 
 PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)
@@ -74,8 +74,11 @@ class Destination:
         self.resolve()
         outcomes = [self.arrive(one) for one in batch.deliveries]
         asks = not self.is_well and self.chance.random() < 0.2
-        keys = [batch.deliveries[0].key, "digest"]
-        return Result(outcomes, again={self.chance.choice(keys): timedelta(seconds=3)} if asks else {})
+        first = batch.deliveries[0].interview
+        about = [FollowUp("digest", timedelta(seconds=3))]
+        if first is not None:
+            about.append(FollowUp("edit", timedelta(seconds=3), interview=first.id))
+        return Result(outcomes, follow_ups=[self.chance.choice(about)] if asks else [])
 
     async def fail(self, batch, context):
         self.doubt(batch)

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.errors import SinkBroken, Wait
-from connector.sink import Delivered, Gather, Rejected, Result, RetryLater, Token
+from connector.sink import Delivered, FollowUp, Gather, Rejected, Result, RetryLater, Token
 from connector.store import leases
 from connector.store.store import Load
 from tests.dispatch.rig import Gathering, One, Scripted, State
@@ -69,9 +69,9 @@ async def test_something_cancelled_inside_a_sink_does_not_end_its_lane(rig_of):
         Result([RetryLater("x", after=1e300)]),
         Result([Delivered()], notes={"n": {"at": object()}}),
         Result([Delivered()], notes=[1]),
-        Result([Delivered()], again={"k": 5}),
+        Result([Delivered()], follow_ups=[5]),
     ],
-    ids=["no outcome", "class", "no reason", "reference", "infinite", "huge", "note", "notes", "again"],
+    ids=["no outcome", "class", "no reason", "reference", "infinite", "huge", "note", "notes", "follow-ups"],
 )
 async def test_an_answer_that_cannot_be_kept_is_a_failure_with_backoff(rig_of, result):
     """A sink that breaks the contract in a small thing must not send its message again every few seconds."""
@@ -242,7 +242,7 @@ async def test_a_lane_that_waits_for_tokens_is_not_in_a_hurry(rig_of):
 
     async def limited(batch, context):
         await context.take(Token("channel", rate=1))
-        return Result([Delivered()], again={"tick": timedelta(hours=1)})
+        return Result([Delivered()], follow_ups=[FollowUp("tick", timedelta(hours=1))])
 
     rig.sinks[0].always = limited
     for number in range(3):

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from connector.dispatch.rules import ATTEMPTS_MIN
 from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
-from connector.sink import Delivered, Rejected, Result, RetryLater, Token
+from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Token
 from connector.store import leases
 from tests.dispatch.rig import Gathering, One, Scripted, State
 
@@ -586,11 +586,11 @@ async def test_a_destination_that_is_down_rests_the_lane(rig_of):
     assert (await rig.sink_row()).rest_until == rig.clock.now() + 10_000
 
 
-async def test_again_calls_later_with_the_interview_of_the_asker(rig_of):
+async def test_a_follow_up_is_called_later_with_its_interview(rig_of):
     """The follow-up sees the newest interview, no event, and comes after all events."""
     rig = await rig_of(One())
-    ask = lambda batch, context: Result([Delivered()], again={"parent:i1": timedelta(seconds=3)})  # noqa: E731
-    rig.sinks[0].script = [ask]
+    edit = FollowUp("edit", timedelta(seconds=3), interview="i1")
+    rig.sinks[0].script = [lambda batch, context: Result([Delivered()], follow_ups=[edit])]
     await rig.event("interview.create", "i1")
     await rig.lane.step()
     assert await rig.lane.step() == rig.clock.now() + 3000
@@ -599,44 +599,48 @@ async def test_again_calls_later_with_the_interview_of_the_asker(rig_of):
     await rig.lane.step()
     await rig.lane.step()
     follow_up = rig.sinks[0].batches[-1].deliveries[0]
-    assert follow_up.key == "parent:i1"
+    assert follow_up.follow_up == FollowUp("edit", interview="i1")
     assert follow_up.event is None
     assert follow_up.interview.score == 2
     assert not follow_up.late
 
 
-async def test_again_keeps_one_row_per_key_at_the_earlier_time(rig_of):
+async def test_the_same_follow_up_is_called_once_at_the_earlier_time(rig_of):
     """Asking twice does not call twice."""
     rig = await rig_of(One())
     rig.sinks[0].script = [
-        lambda batch, context: Result([Delivered()], again={"digest": timedelta(seconds=25)}),
-        lambda batch, context: Result([Delivered()], again={"digest": timedelta(seconds=5)}),
-        lambda batch, context: Result([Delivered()], again={"digest": timedelta(seconds=50)}),
+        lambda batch, context: Result([Delivered()], follow_ups=[FollowUp("digest", timedelta(seconds=25))]),
+        lambda batch, context: Result([Delivered()], follow_ups=[FollowUp("digest", timedelta(seconds=5))]),
+        lambda batch, context: Result([Delivered()], follow_ups=[FollowUp("digest", timedelta(seconds=50))]),
     ]
     for interview in ("i1", "i2", "i3"):
         await rig.event("interview.create", interview)
         await rig.lane.step()
     assert await rig.lane.step() == rig.clock.now() + 5000
-    assert sum(row.key == "digest" for row in await rig.rows()) == 1
+    assert sum(row.purpose == "digest" for row in await rig.rows()) == 1
 
 
 async def test_a_follow_up_may_ask_for_itself(rig_of):
     """The outcome is settled first, then the next call is stored."""
     rig = await rig_of(One())
-    rig.sinks[0].always = lambda batch, context: Result([Delivered()], again={"tick": timedelta(seconds=1)})
+    rig.sinks[0].always = lambda batch, context: Result(
+        [Delivered()], follow_ups=[FollowUp("tick", timedelta(seconds=1))]
+    )
     await rig.event()
     for _ in range(4):
         await rig.lane.step()
         rig.clock.advance(1)
-    assert [batch.deliveries[0].key for batch in rig.sinks[0].batches] == ["i1", "tick", "tick", "tick"]
+    assert [batch.deliveries[0].purpose for batch in rig.sinks[0].batches] == ["", "tick", "tick", "tick"]
 
 
-async def test_again_for_another_interview_sees_that_interview(rig_of):
+async def test_a_follow_up_about_another_interview_sees_that_one(rig_of):
     """A state sink may ask for a row it has hurt."""
     rig = await rig_of(State())
     await rig.event(interview="other", candidate={"name": "Other"})
     await rig.lane.step()
-    rig.sinks[0].script = [lambda batch, context: Result([Delivered()], again={"other": timedelta(0)})]
+    rig.sinks[0].script = [
+        lambda batch, context: Result([Delivered()], follow_ups=[FollowUp("rewrite", interview="other")])
+    ]
     await rig.event(interview="i1")
     await rig.lane.step()
     await rig.lane.step()

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from connector.errors import LeaseLost, StoreUnavailable
-from connector.sink import Delivered, Result, RetryLater
+from connector.sink import Delivered, FollowUp, Result, RetryLater
 from connector.store import claim
 from connector.store.postgres.store import PostgresStore
 from tests import postgres
@@ -106,7 +106,7 @@ async def test_an_owner_keeps_its_lease_while_it_waits(crew_of):
     crew = await crew_of()
     one, other = crew.worker("one"), crew.worker("other")
     await crew.event()
-    ask = lambda batch, context: Result([Delivered()], again={"tick": timedelta(seconds=4)})  # noqa: E731
+    ask = lambda batch, context: Result([Delivered()], follow_ups=[FollowUp("tick", timedelta(seconds=4))])  # noqa: E731
     one.sink.always = ask
     for _ in range(12):
         await one.lane.step()
@@ -119,7 +119,9 @@ async def test_what_is_due_in_a_minute_is_nobodys(crew_of):
     """Whoever is told of it then does it."""
     crew = await crew_of()
     one = crew.worker("one")
-    one.sink.script = [lambda batch, context: Result([Delivered()], again={"tick": timedelta(seconds=60)})]
+    one.sink.script = [
+        lambda batch, context: Result([Delivered()], follow_ups=[FollowUp("tick", timedelta(seconds=60))])
+    ]
     await crew.event()
     await one.works_off()
     assert (await crew.row()).lease_owner is None

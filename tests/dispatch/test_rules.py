@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,14 +19,17 @@ from connector.dispatch.rules import (
     delivered_keys,
     failures_after,
     health_of,
+    is_mended,
     label_of,
     rest_after,
     settlement_of,
     short,
 )
 from connector.errors import SinkBroken, Wait
-from connector.sink import Delivered, Rejected, Result, RetryLater
+from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Superseded, Waiting
 from connector.store.claim import Claim, Work
+from connector.store.schema import DeliveryState
+from connector.store.settle import Planned
 
 NOW = 1_761_566_424_000
 POLICY = Policy(random=lambda low, high: high)
@@ -78,7 +82,7 @@ def test_every_claimed_row_gets_exactly_one_fate(drawn):
     ]
     assert sorted(fates) == [work.id for work in claim.works]
     assert sorted(settlement.superseded) == sorted(id_ for work in claim.works for id_ in work.older)
-    assert settlement.waiting == []
+    assert settlement.unsent == []
 
 
 @given(claims_and_outcomes(), answers)
@@ -94,7 +98,7 @@ def test_a_call_without_outcomes_settles_nothing(drawn, answer):
     settlement = settlement_of(young, answer, NOW - 1000, NOW, POLICY)
     assert settlement.delivered == []
     assert settlement.dead == []
-    assert {*settlement.waiting, *(retry.id for retry in settlement.retries)} == {work.id for work in young.works}
+    assert {*settlement.unsent, *(retry.id for retry in settlement.retries)} == {work.id for work in young.works}
 
 
 @given(claims_and_outcomes())
@@ -182,16 +186,39 @@ def test_the_rest_of_a_lane_grows_to_half_a_minute(failures):
     assert rest == (0 if failures < 2 else min(30, 2 ** min(failures - 1, 10)))
 
 
-def test_again_inherits_the_interview_of_the_delivery_that_asked():
-    """A key that was delivered speaks for its own interview, any other for the first."""
+def test_a_follow_up_is_about_what_it_names():
+    """Whoever asked for it."""
     works = (Work(1, "i1", "i1", 1, 0, NOW), Work(2, "i2", "i2", 2, 0, NOW))
-    again = {"i2": timedelta(seconds=1), "digest": timedelta(0)}
-    result = Result([Delivered(), Delivered()], again=again)
+    asked = [FollowUp("edit", timedelta(seconds=1), interview="i2"), FollowUp("digest", subject="p1", group="g")]
+    result = Result([Delivered(), Delivered()], follow_ups=asked)
     settlement = settlement_of(Claim("b", NOW, works, maybe_sent=False), result, NOW, NOW, POLICY)
-    assert [(one.key, one.asked_by, one.not_before) for one in settlement.again] == [
-        ("i2", "i2", NOW + 1000),
-        ("digest", "i1", NOW),
+    assert settlement.follow_ups == [
+        Planned("edit", "i2", "", None, NOW + 1000),
+        Planned("digest", "", "p1", "g", NOW),
     ]
+
+
+@pytest.mark.parametrize("outcome", [Waiting("g", "digest at 08:00"), Superseded("nothing new")])
+def test_what_made_no_call_is_no_evidence(outcome):
+    """Neither for nor against the destination."""
+    answer = Result([outcome])
+    assert health_of(answer) is Health.UNKNOWN
+    assert not is_mended(answer, reached=True)
+
+
+def test_a_delivery_without_a_call_mends_nothing():
+    """What the destination shows already says nothing about whether it can be reached."""
+    assert not is_mended(Result([Delivered()]), reached=False)
+    assert is_mended(Result([Delivered()]), reached=True)
+
+
+def test_a_follow_up_that_dies_takes_what_waits_for_it_along():
+    """Rejected or given up."""
+    work = Work(1, "p1", "", None, 0, NOW, purpose="digest", subject="p1", group="g")
+    settlement = settlement_of(
+        Claim("b", NOW, (work,), maybe_sent=False), Result([Rejected("msg_too_long")]), NOW, NOW, POLICY
+    )
+    assert settlement.groups == {"g": (DeliveryState.DEAD, "msg_too_long")}
 
 
 def test_the_keys_that_were_delivered_are_found_in_one_pass():

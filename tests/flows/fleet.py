@@ -204,7 +204,7 @@ class Fleet:
         return next((member for member in self.alive("worker") if member.process.pid == pid), None)
 
     def settled(self) -> bool:
-        return not self.rows("SELECT 1 FROM delivery WHERE state = 0 AND key <> '#verify' LIMIT 1")
+        return not self.rows("SELECT 1 FROM delivery WHERE state = 0 AND purpose <> 'verify' LIMIT 1")
 
     def posting(self, interviews: range, clients: int = 8) -> threading.Thread:
         """Posts a create and then a finish of each interview, to any receiver, until each is acknowledged."""

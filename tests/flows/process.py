@@ -131,10 +131,12 @@ class Service:
 
         With `looks` until Slack's second looks, a minute later, are over too.
         """
-        later = "" if looks else " AND key NOT LIKE 'look:%' AND key NOT LIKE 'late:%'"
+        later = "" if looks else " AND purpose NOT IN ('find-doubles', 'repeat-edit')"
         try:
             self.until(
-                lambda: not self.query(f"SELECT 1 FROM delivery WHERE state = 0 AND key <> '#verify'{later} LIMIT 1"),
+                lambda: (
+                    not self.query(f"SELECT 1 FROM delivery WHERE state = 0 AND purpose <> 'verify'{later} LIMIT 1")
+                ),
                 seconds,
             )
         except AssertionError:

@@ -59,6 +59,6 @@ def test_the_next_audit_is_due_six_hours_after(proven):
     service, _ = proven
     [(due, kept)] = service.query(
         "SELECT d.not_before, n.value FROM delivery d, note n"
-        " WHERE d.key = '#verify' AND d.state = 0 AND n.key = 'verify' AND n.sink = d.sink"
+        " WHERE d.purpose = 'verify' AND d.state = 0 AND n.key = 'verify' AND n.sink = d.sink"
     )
     assert abs(due - json.loads(kept)["at"] - 6 * 3_600_000) < 60_000

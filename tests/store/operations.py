@@ -10,7 +10,8 @@ from connector.sink import Token
 from connector.store import claim, fill, leases, notes, replay, settle, tokens
 from connector.store.claim import Claim, Work
 from connector.store.leases import Lease, Pause
-from connector.store.settle import Again, Attempt, Retry, Settlement
+from connector.store.schema import DeliveryState
+from connector.store.settle import Attempt, Parked, Planned, Retry, Settlement
 from connector.testing import START
 
 LEASE = Lease("chat", "me", 1, START)
@@ -23,10 +24,14 @@ SETTLEMENT = Settlement(
     superseded=[3],
     dead=[(4, "no")],
     retries=[Retry(5, 1, START, "later", keeps_batch=True)],
-    waiting=[6],
+    unneeded=[(7, "nothing new")],
+    parked=[Parked(8, "g", "digest at 08:00", START)],
+    groups={"h": (DeliveryState.DELIVERED, "ts")},
+    touched={"g"},
+    unsent=[6],
     bucket="b",
     notes={"a": {"x": 1}, "b": None},
-    again=[Again("k", "i1", START)],
+    follow_ups=[Planned("edit", "i1", "", "g", START)],
     attempts=[Attempt("rejected", "no", 1)],
     resumed=True,
     pause=Pause("broken", "no access", "share it", START),
@@ -45,8 +50,8 @@ def acquire(connection: Connection) -> None:
 def look(connection: Connection) -> None:
     leases.row(connection, "chat")
     claim.due(connection, "chat", START, 10)
-    claim.due_keys(connection, "chat", START, 10)
-    claim.newest(connection, "chat", ["i1", "i2"], START)
+    claim.due_topics(connection, "chat", START, 10)
+    claim.newest(connection, "chat", [("", "i1"), ("", "i2")], START)
     claim.rows_of_batch(connection, "chat", "b1")
     claim.next_due(connection, "chat")
     claim.count_due(connection, "chat", START, 10)

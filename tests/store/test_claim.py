@@ -180,7 +180,7 @@ def test_attempts_go_over_to_the_newer_row(connection):
     lease_of(connection)
     add(connection, held=1, attempts=3, since=START - 9000)
     add(connection, since=START)
-    (work,) = claim.newest(connection, "chat", ["i1"], START)
+    (work,) = claim.newest(connection, "chat", [("", "i1")], START)
     assert (work.attempts, work.since) == (3, START - 9000)
 
 

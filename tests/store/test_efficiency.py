@@ -42,8 +42,8 @@ def test_hot_statements_scan_no_table(ready, operation):
     [
         (lambda c: claim.due(c, "chat", START, 10), "ix_delivery_due"),
         (lambda c: claim.due(c, "chat", START, 10), "ix_delivery_key"),
-        (lambda c: claim.due_keys(c, "chat", START, 10), "ix_delivery_due"),
-        (lambda c: claim.newest(c, "chat", ["i1"], START), "ix_delivery_key"),
+        (lambda c: claim.due_topics(c, "chat", START, 10), "ix_delivery_due"),
+        (lambda c: claim.newest(c, "chat", [("", "i1")], START), "ix_delivery_key"),
         (lambda c: claim.rows_of_batch(c, "chat", "b1"), "ix_delivery_batch"),
         (lambda c: claim.next_due(c, "chat"), "ix_delivery_due"),
         (lambda c: claim.count_due(c, "chat", START, 10), "ix_delivery_due"),
@@ -57,7 +57,7 @@ def test_claims_use_the_partial_indexes(ready, query, index):
     assert any(index in step for step in steps)
 
 
-@pytest.mark.parametrize("search", [claim.due, claim.due_keys])
+@pytest.mark.parametrize("search", [claim.due, claim.due_topics])
 def test_asking_what_holds_a_key_back_does_not_read_the_key(ready, search):
     """A thousand waiting events of one interview are a thousand short questions, not a million rows."""
     with explained(ready) as steps:

@@ -28,8 +28,8 @@ NEXT = """
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -52,7 +52,7 @@ def newer(tmp_path):
     def make(then="pass"):
         folder = tmp_path / "migrations"
         shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "versions" / "0002_next.py").write_text(NEXT.format(then=then))
+        (folder / "versions" / "0003_next.py").write_text(NEXT.format(then=then))
         return folder
 
     return make
@@ -84,7 +84,7 @@ def test_migrations_make_the_same_as_the_tables_themselves(migrated, tmp_path):
         assert "AUTOINCREMENT" in rows(path, "SELECT sql FROM sqlite_master WHERE name = 'delivery'")[0][0]
     partial = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE '% WHERE %' ORDER BY name"
     assert rows(migrated, partial) == rows(made, partial)
-    assert len(rows(made, partial)) == 5
+    assert len(rows(made, partial)) == 6
 
 
 def test_columns_have_the_same_defaults(migrated, tmp_path):
@@ -162,8 +162,8 @@ async def test_an_older_store_is_copied_and_brought_up_to_date(migrated, newer):
     with closing(sqlite3.connect(migrated)) as connection:
         connection.execute("INSERT INTO meta VALUES ('k', 'v')")
         connection.commit()
-    copy = await prepare(migrated, "0002", newer())
-    assert (database.revision_of(copy), database.revision_of(migrated)) == ("0001", "0002")
+    copy = await prepare(migrated, "0003", newer())
+    assert (database.revision_of(copy), database.revision_of(migrated)) == ("0002", "0003")
     for path in (copy, migrated):
         assert rows(path, "SELECT * FROM meta") == [("k", "v")]
     assert rows(migrated, "SELECT * FROM seen") == []
@@ -174,9 +174,9 @@ async def test_a_failed_upgrade_is_told_in_a_line(migrated, newer):
     with pytest.raises(
         StoreUnavailable, match=r"could not be brought up to date: .*no such table: strangers"
     ) as caught:
-        await prepare(migrated, "0002", newer('op.execute("INSERT INTO strangers VALUES (1)")'))
+        await prepare(migrated, "0003", newer('op.execute("INSERT INTO strangers VALUES (1)")'))
     assert "\n" not in str(caught.value)
-    assert database.revision_of(migrated) == "0001"
+    assert database.revision_of(migrated) == "0002"
 
 
 async def test_a_store_of_a_newer_version_is_refused(migrated):

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from connector.dispatch import load, rules
 from connector.dispatch.rules import Failure, Policy
 from connector.errors import LeaseLost, SinkBroken, Wait
-from connector.sink import Delivered, Rejected, Result, RetryLater
+from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater
 from connector.store import claim, leases, settle, tokens
 from connector.store.claim import Claim
 from connector.store.leases import Lease
@@ -120,8 +120,8 @@ class Outbox(RuleBasedStateMachine):
         """A call, if none is in flight, and what the sink says: an outcome per delivery, and calls that it asks for."""
         self.call(name)
         if name in self.calls:
-            later = {key: timedelta(seconds=seconds) for key, seconds in again.items()}
-            self.settle(name, Result(results[: len(self.calls[name].claim.works)], again=later))
+            later = [FollowUp("edit", timedelta(seconds=each), interview=key) for key, each in again.items()]
+            self.settle(name, Result(results[: len(self.calls[name].claim.works)], follow_ups=later))
 
     @rule(name=sinks, failure=failures)
     def fail(self, name, failure):
@@ -169,7 +169,7 @@ class Outbox(RuleBasedStateMachine):
         call = self.calls.pop(name)
         settlement = rules.settlement_of(call.claim, answer, self.now, self.now, POLICY)
         if name == "sheet" and isinstance(answer, Wait | SinkBroken):
-            settlement.waiting = []
+            settlement.unsent = []
         settle.settle(self.connection, call.lease, "place", settlement)
         self.done |= {id_: DELIVERED for id_, _ in settlement.delivered}
         self.done |= {id_: DEAD for id_, _ in settlement.dead}
@@ -262,7 +262,7 @@ class Outbox(RuleBasedStateMachine):
     def one_row_of_a_key_holds_the_others(self):
         """Never are two deliveries of a sink and key in flight, failed or unclear."""
         held = select(func.count()).where(delivery.c.state == PENDING, delivery.c.held == 1)
-        counts = self.connection.execute(held.group_by(delivery.c.sink, delivery.c.key)).scalars()
+        counts = self.connection.execute(held.group_by(delivery.c.sink, delivery.c.purpose, delivery.c.key)).scalars()
         assert max(counts, default=0) <= 1
 
     @invariant()
@@ -278,7 +278,9 @@ class Outbox(RuleBasedStateMachine):
     def one_follow_up_per_key(self):
         """At most one call without an event waits for a sink and key."""
         waiting = select(func.count()).where(delivery.c.state == PENDING, delivery.c.event_seq.is_(None))
-        counts = self.connection.execute(waiting.group_by(delivery.c.sink, delivery.c.key)).scalars()
+        counts = self.connection.execute(
+            waiting.group_by(delivery.c.sink, delivery.c.purpose, delivery.c.key)
+        ).scalars()
         assert max(counts, default=0) <= 1
 
     @invariant()

@@ -85,9 +85,9 @@ async def test_a_failed_upgrade_is_told_in_a_line(postgres_url, tmp_path):
     """Without values; it is undone as a whole."""
     newer = tmp_path / "migrations"
     shutil.copytree(SCRIPTS, newer, ignore=shutil.ignore_patterns("__pycache__"))
-    (newer / "versions" / "0002_next.py").write_text(NEXT.format(then="op.execute(\"SELECT 'Zoë'::int\")"))
+    (newer / "versions" / "0003_next.py").write_text(NEXT.format(then="op.execute(\"SELECT 'Zoë'::int\")"))
     with pytest.raises(StoreUnavailable, match=r"could not be brought up to date: InvalidText.*\(22P02\)") as caught:
-        await migrate_postgres(postgres_url, "0002", newer)
+        await migrate_postgres(postgres_url, "0003", newer)
     assert "Zoë" not in str(caught.value)
     assert rows(postgres_url, "SELECT version_num, to_regclass('seen') FROM alembic_version") == [(REVISION, None)]
 

@@ -69,8 +69,8 @@ def test_every_statement_runs(crowded, operation):
     [
         (lambda c: claim.due(c, "chat", START, 10), "ix_delivery_due"),
         (lambda c: claim.due(c, "chat", START, 10), "ix_delivery_key"),
-        (lambda c: claim.due_keys(c, "chat", START, 10), "ix_delivery_due"),
-        (lambda c: claim.newest(c, "chat", ["i1"], START), "ix_delivery_key"),
+        (lambda c: claim.due_topics(c, "chat", START, 10), "ix_delivery_due"),
+        (lambda c: claim.newest(c, "chat", [("", "i1")], START), "ix_delivery_key"),
         (lambda c: claim.rows_of_batch(c, "chat", "b1"), "ix_delivery_batch"),
         (lambda c: claim.pending_keys(c, "chat", ["i1"]), "ix_delivery_key"),
     ],

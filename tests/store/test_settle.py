@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from connector.errors import LeaseLost
 from connector.store import claim, leases, notes
 from connector.store.leases import Pause
-from connector.store.plan import AGAIN_PRIORITY
-from connector.store.schema import attempt, delivery, interview, sink
-from connector.store.settle import Again, Attempt, Retry, Settlement, settle
+from connector.store.plan import FOLLOW_UP_PRIORITY
+from connector.store.schema import DeliveryState, attempt, delivery, sink
+from connector.store.settle import Attempt, Parked, Planned, Retry, Settlement, move, settle
 from connector.testing import START
 from tests.store.kit import DEAD, DELIVERED, PENDING, SUPERSEDED, add, lease_of, row_of
 
@@ -106,7 +106,7 @@ def test_a_newer_state_cures_dead_letters(connection, settled):
 def test_what_is_done_stays_as_it_is(connection, settled):
     """A row that a person replayed or another call settled is not settled again."""
     id_ = add(connection, state=DEAD, reason="by another")
-    settled(delivered=[(id_, "late")], retries=[Retry(id_, 1, LATER, "late", keeps_batch=False)], waiting=[id_])
+    settled(delivered=[(id_, "late")], retries=[Retry(id_, 1, LATER, "late", keeps_batch=False)], unsent=[id_])
     row = row_of(connection, id_)
     assert (row.state, row.reason, row.reference, row.attempts) == (DEAD, "by another", None, 0)
 
@@ -148,7 +148,7 @@ def test_an_unclear_retry_keeps_its_batch(connection, settled):
 def test_waiting_for_a_token_holds_nothing_back(connection, settled):
     """What was never tried waits for the bucket as if it had never been claimed."""
     id_, other = in_flight(connection), add(connection)
-    settled(waiting=[id_], bucket="channel")
+    settled(unsent=[id_], bucket="channel")
     row = row_of(connection, id_)
     assert (row.state, row.bucket, row.batch, row.held, row.attempts) == (PENDING, "channel", None, 0, 0)
     assert other in [row.id for row in claim.due(connection, "chat", START, 10)]
@@ -157,14 +157,14 @@ def test_waiting_for_a_token_holds_nothing_back(connection, settled):
 def test_a_failed_row_that_waits_for_a_token_goes_on_holding(connection, settled):
     """It was tried, so its order still counts."""
     id_ = in_flight(connection, attempts=1)
-    settled(waiting=[id_], bucket="channel")
+    settled(unsent=[id_], bucket="channel")
     assert (row_of(connection, id_).held, row_of(connection, id_).batch) == (1, None)
 
 
 def test_an_unclear_batch_that_waits_for_a_token_stays_one(connection, settled):
     """Nothing was sent this time, but something may have been before."""
     id_ = in_flight(connection)
-    settled(waiting=[id_], bucket="channel", maybe_sent=True)
+    settled(unsent=[id_], bucket="channel", maybe_sent=True)
     row = row_of(connection, id_)
     assert (row.bucket, row.batch, row.held) == ("channel", "b1", 1)
 
@@ -182,74 +182,142 @@ def test_notes_come_with_the_outcomes(connection, settled):
     assert notes.read(connection, "chat", "place", ["old", "new"]) == {"new": {"b": [2]}}
 
 
-# --- follow-up calls
+# --- follow-ups
 
 
-def asked(connection):
-    rows = connection.execute(select(delivery).where(delivery.c.event_seq.is_(None)).order_by(delivery.c.id)).all()
-    return [(row.key, row.interview_id, row.not_before) for row in rows if row.state == PENDING]
+def follow_up(purpose="edit", interview="i1", subject="", group=None, at=LATER):
+    return Planned(purpose, interview, subject, group, at)
+
+
+def planned(connection):
+    rows = connection.execute(select(delivery).where(delivery.c.purpose != "").order_by(delivery.c.id)).all()
+    return [(row.purpose, row.interview_id, row.subject, row.not_before) for row in rows if row.state == PENDING]
 
 
 def test_a_follow_up_comes_after_all_events(connection, settled):
-    """Untried, at its time, in the last rank, about the interview of the delivery that asked."""
-    settled(again=[Again("parent:i1", "i1", LATER)])
+    """Untried, at its time, in the last rank, about the interview that it names."""
+    settled(follow_ups=[follow_up()])
     (row,) = connection.execute(select(delivery)).all()
-    assert (row.key, row.interview_id, row.event_seq, row.priority) == ("parent:i1", "i1", None, AGAIN_PRIORITY)
-    assert (row.not_before, row.since, row.attempts, row.held) == (LATER, END, 0, 0)
+    assert (row.purpose, row.key, row.interview_id, row.event_seq) == ("edit", "i1", "i1", None)
+    assert (row.priority, row.not_before, row.attempts, row.held) == (FOLLOW_UP_PRIORITY, LATER, 0, 0)
 
 
-def test_a_follow_up_for_another_interview_is_about_that_one(connection, settled):
-    """A key that is an interview's id brings that interview."""
-    columns = {
-        "state": "{}",
-        "version": 1,
-        "position_id": "",
-        "position_name": "",
-        "stage": "",
-        "updated_at": 0,
-        "entered": "",
-    }
-    connection.execute(insert(interview).values(id="i2", **columns))
-    settled(again=[Again("i2", "i1", LATER), Again("i3", "i1", LATER)])
-    assert asked(connection) == [("i2", "i2", LATER), ("i3", "i1", LATER)]
+def test_a_follow_up_is_as_old_as_its_time(connection, settled):
+    """What is to be done in the morning is not late at night."""
+    settled(follow_ups=[follow_up()])
+    (row,) = connection.execute(select(delivery)).all()
+    assert row.since == LATER
+
+
+def test_a_follow_up_without_an_interview_has_its_subject_as_key(connection, settled):
+    settled(follow_ups=[follow_up("digest", "", "p1")])
+    (row,) = connection.execute(select(delivery)).all()
+    assert (row.key, row.interview_id, row.subject) == ("p1", "", "p1")
+
+
+@pytest.mark.parametrize("other", [{"purpose": "look"}, {"interview": "i2"}, {"subject": "p1"}])
+def test_one_follow_up_per_purpose_interview_and_subject(connection, settled, other):
+    """Those that differ in any of them are pending side by side."""
+    settled(follow_ups=[follow_up(), follow_up(), follow_up(**other)])
+    settled(follow_ups=[follow_up(), follow_up(**other)])
+    assert len(planned(connection)) == 2
 
 
 @pytest.mark.parametrize(("first", "second", "kept"), [(LATER, LATER - 1, LATER - 1), (LATER, LATER + 1, LATER)])
-def test_one_follow_up_per_key_at_the_earlier_time(connection, settled, first, second, kept):
-    """While it was never tried, the earlier of two times counts; it keeps the interview of the first who asked."""
-    settled(again=[Again("digest", "i1", first)])
-    settled(again=[Again("digest", "i2", second)])
-    assert asked(connection) == [("digest", "i1", kept)]
+def test_the_same_follow_up_moves_to_the_earlier_time(connection, settled, first, second, kept):
+    """While it was never tried, the earlier of two times counts."""
+    settled(follow_ups=[follow_up(at=first)])
+    settled(follow_ups=[follow_up(at=second)])
+    assert planned(connection) == [("edit", "i1", "", kept)]
 
 
 @pytest.mark.parametrize("tried", [{"attempts": 1}, {"held": 1}])
 def test_a_follow_up_that_was_tried_keeps_its_own_time(connection, settled, tried):
     """Its backoff is not shortened, also when the try was not counted."""
-    add(connection, "digest", event_seq=None, not_before=LATER, **tried)
-    settled(again=[Again("digest", "i1", START)])
-    assert [time for _, _, time in asked(connection)] == [LATER]
+    add(connection, "i1", event_seq=None, purpose="edit", not_before=LATER, **tried)
+    settled(follow_ups=[follow_up(at=START)])
+    assert [at for *_, at in planned(connection)] == [LATER]
 
 
 def test_a_follow_up_may_ask_for_itself(connection, settled):
     """It is settled before the next one is looked for, so the next one is a new row with a new id."""
-    id_ = in_flight(connection, "digest", event_seq=None)
-    settled(delivered=[(id_, None)], again=[Again("digest", "i1", LATER)])
+    id_ = in_flight(connection, "i1", event_seq=None, purpose="edit")
+    settled(delivered=[(id_, None)], follow_ups=[follow_up()])
     assert row_of(connection, id_).state == DELIVERED
-    assert asked(connection) == [("digest", "i1", LATER)]
-
-
-def test_a_pending_event_of_the_key_is_no_follow_up(connection, settled):
-    """An event's delivery and a follow-up for the same key are two rows."""
-    add(connection, "i1")
-    settled(again=[Again("i1", "i1", LATER)])
-    assert len(asked(connection)) == 1
+    assert planned(connection) == [("edit", "i1", "", LATER)]
 
 
 def test_follow_ups_of_another_sink_are_not_ours(connection, settled):
-    """One per sink and key."""
-    add(connection, "digest", sink="other", event_seq=None, not_before=START)
-    settled(again=[Again("digest", "i1", LATER)])
-    assert sorted(time for _, _, time in asked(connection)) == [START, LATER]
+    """One per sink."""
+    add(connection, "i1", sink="other", event_seq=None, purpose="edit", not_before=START)
+    settled(follow_ups=[follow_up()])
+    assert sorted(at for *_, at in planned(connection)) == [START, LATER]
+
+
+# --- waiting
+
+
+WAITING = DeliveryState.WAITING
+
+
+def parked(connection, settled, group="digest", **columns):
+    """A delivery that waits in a group, and the follow-up that shows it."""
+    id_ = in_flight(connection, **columns)
+    settled(
+        parked=[Parked(id_, group, "digest at 08:00", LATER)],
+        follow_ups=[follow_up("digest", "", "p1", group)],
+    )
+    return id_
+
+
+def test_a_waiting_delivery_says_why_and_until_when(connection, settled):
+    row = row_of(connection, parked(connection, settled))
+    assert (row.state, row.reason, row.not_before, row.held, row.batch) == (WAITING, "digest at 08:00", LATER, 0, None)
+
+
+def test_a_waiting_delivery_holds_nothing_back_and_is_not_called(connection, settled):
+    """Another event of the interview goes out; the waiting one never does by itself."""
+    parked(connection, settled)
+    other = add(connection)
+    assert [row.id for row in claim.due(connection, "chat", LATER - 1, 10)] == [other]
+
+
+def test_a_group_settles_with_the_call_that_shows_it(connection, settled):
+    """All of it, in the transaction of that call, and no other group."""
+    ids = [parked(connection, settled, key=f"i{number}") for number in range(3)]
+    other = parked(connection, settled, "another group", key="i9")
+    settled(groups={"digest": (DeliveryState.DELIVERED, "ts")})
+    assert [(row_of(connection, id_).state, row_of(connection, id_).reference) for id_ in ids] == [
+        (DELIVERED, "ts")
+    ] * 3
+    assert row_of(connection, other).state == WAITING
+
+
+def test_a_group_may_be_given_up(connection, settled):
+    """Its deliveries become dead letters with the reason."""
+    id_ = parked(connection, settled)
+    settled(groups={"digest": (DeliveryState.DEAD, "msg_too_long")})
+    assert (row_of(connection, id_).state, row_of(connection, id_).reason) == (DEAD, "msg_too_long")
+
+
+def test_nothing_waits_for_a_call_that_is_not_pending(connection, settled):
+    """A sink that forgot to ask for the call gets its deliveries back, a little later."""
+    id_ = in_flight(connection)
+    settled(parked=[Parked(id_, "digest", "soon", LATER)])
+    row = row_of(connection, id_)
+    assert (row.state, row.wait_group, row.not_before) == (PENDING, None, END + 60_000)
+
+
+def test_what_waited_at_an_old_destination_is_delivered_to_the_new_one(connection, settled):
+    """As if it had never been counted; what was delivered stays."""
+    move(connection, "chat", "C1")
+    id_, done = parked(connection, settled), add(connection, "i7", state=DELIVERED)
+    move(connection, "chat", "C1")
+    assert row_of(connection, id_).state == WAITING
+    move(connection, "chat", "C2")
+    row = row_of(connection, id_)
+    assert (row.state, row.wait_group, row.reason, row.not_before) == (PENDING, None, None, 0)
+    assert row_of(connection, done).state == DELIVERED
 
 
 # --- the record
@@ -300,7 +368,7 @@ def test_the_rest_of_the_lane_is_shown(connection, settled):
 def test_a_broken_destination_pauses_its_sink(connection, settled):
     """With reason, fix and the time of the next probe; the rows keep everything."""
     id_ = add(connection)
-    settled(waiting=[id_], pause=Pause("broken", "no access", "share the sheet", LATER))
+    settled(unsent=[id_], pause=Pause("broken", "no access", "share the sheet", LATER))
     row = sink_row(connection)
     assert (row.paused, row.reason, row.fix, row.probe_at) == ("broken", "no access", "share the sheet", LATER)
     assert (row_of(connection, id_).attempts, row_of(connection, id_).held) == (0, 0)
@@ -330,11 +398,11 @@ def test_without_the_lease_nothing_is_written(connection):
     lost = lease_of(connection)
     id_ = in_flight(connection)
     lease_of(connection, owner="other")
-    what = Settlement("b1", START, END, delivered=[(id_, "ts")], again=[Again("k", "i1", LATER)])
+    what = Settlement("b1", START, END, delivered=[(id_, "ts")], follow_ups=[follow_up()])
     what.notes, what.attempts = {"n": {"a": 1}}, [Attempt("rejected", "x", 1)]
     with pytest.raises(LeaseLost):
         settle(connection, lost, "place", what)
     assert row_of(connection, id_).state == PENDING
-    assert asked(connection) == []
+    assert planned(connection) == []
     assert notes.read(connection, "chat", "place", ["n"]) == {}
     assert connection.execute(select(attempt)).all() == []

@@ -74,7 +74,16 @@ def test_pending_rows_and_their_age(store):
 
 def test_a_verification_that_waits_is_not_pending(store):
     """It waits for its time for hours, and nothing is wrong meanwhile."""
-    add(store, since=START, event_seq=None, key=VERIFY, priority=VERIFY_PRIORITY, not_before=NOW + 1)
+    add(
+        store,
+        since=START,
+        event_seq=None,
+        key="",
+        interview_id="",
+        purpose=VERIFY,
+        priority=VERIFY_PRIORITY,
+        not_before=NOW + 1,
+    )
     found = the_sink(store)
     assert (found.state, found.pending, found.oldest_age_seconds) == ("ok", 0, 0.0)
 

@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import Field, SecretStr
 from connector.sink import (
     Delivered,
     Finding,
+    FollowUp,
     LeaseLost,
     Rejected,
     Result,
@@ -17,7 +19,9 @@ from connector.sink import (
     Sink,
     SinkBroken,
     SinkConfig,
+    Superseded,
     Token,
+    Waiting,
 )
 from connector.testing.contract import SinkContract
 
@@ -41,6 +45,7 @@ class Post(Sink[PostConfig]):
 
     Config = PostConfig
     max_batch = 10
+    counts_calls = True
 
     def __init__(self, box, config=None):
         super().__init__("post", config or PostConfig())
@@ -50,6 +55,10 @@ class Post(Sink[PostConfig]):
     def destination(self):
         return "box 7"
 
+    @property
+    def edits(self):
+        return True
+
     def keys(self, delivery):
         return [f"told:{delivery.key}"]
 
@@ -57,10 +66,16 @@ class Post(Sink[PostConfig]):
         await context.take(Token("post", rate=1, burst=2))
         if not self.box.works:
             return Result([RetryLater("no answer", unclear=True)] * len(batch.deliveries))
-        for delivery in batch.deliveries:
-            self.put(delivery, context)
+        outcomes = [self.tell(delivery, context) for delivery in batch.deliveries]
         notes = {key: {"at": context.now()} for delivery in batch.deliveries for key in self.keys(delivery)}
-        return Result([Delivered()] * len(batch.deliveries), notes=notes)
+        return Result(outcomes, notes=notes)
+
+    def tell(self, delivery, context):
+        if delivery.silent:
+            return Superseded("nothing to update")
+        context.count_call("put")
+        self.put(delivery, context)
+        return Delivered()
 
     def put(self, delivery, context):
         self.box.entries[delivery.id] = delivery.interview.candidate_name
@@ -162,7 +177,23 @@ class Boolean(Post):
 
 class Pastward(Post):
     async def deliver(self, batch, context):
-        return Result([Delivered()] * len(batch.deliveries), again={"x": timedelta(seconds=-1)})
+        return Result([Delivered()] * len(batch.deliveries), follow_ups=[FollowUp("x", timedelta(seconds=-1))])
+
+
+class Parking(Post):
+    def tell(self, delivery, context):
+        return Waiting("digest", "later")
+
+
+class Uncounted(Post):
+    def tell(self, delivery, context):
+        self.put(delivery, context)
+        return Delivered()
+
+
+class Chatty(Post):
+    def tell(self, delivery, context):
+        return super().tell(replace(delivery, silent=False), context)
 
 
 class Unstorable(Post):
@@ -326,6 +357,9 @@ WRONG = [
     (Hopeful, "test_deliveries_settle", ()),
     (Choosy, "test_hostile_text_harms_nobody", ("ansi",)),
     (Ascii, "test_hostile_text_harms_nobody", ("emoji",)),
+    (Parking, "test_what_waits_is_shown_by_a_follow_up", ()),
+    (Uncounted, "test_a_sink_that_counts_its_calls_counts_the_first", ()),
+    (Chatty, "test_a_silent_delivery_shows_nothing_new", ()),
     (Forgetful, "test_a_first_call_finds_no_notes", ()),
     (Fickle, "test_the_keys_are_the_same_whenever_asked", ()),
     (Silent, "test_late_deliveries_settle", ()),

@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from connector.sink import Batch, Context, Delivered, Rejected, Result, RetryLater, Sink, SinkBroken, SinkConfig, Token
+from connector.sink import (
+    Batch,
+    Context,
+    Delivered,
+    FollowUp,
+    Rejected,
+    Result,
+    RetryLater,
+    Sink,
+    SinkBroken,
+    SinkConfig,
+    Token,
+)
 from connector.testing import FakeContext, MessageLane, make_event, make_interview
 
 
@@ -99,9 +111,11 @@ async def test_a_doubt_stays_until_the_delivery_settles() -> None:
     assert [batch.maybe_sent for batch in lane.sink.batches] == [False, True, True]
 
 
-async def test_one_follow_up_call_per_key_at_the_earlier_time() -> None:
-    later, sooner = ({"edit": timedelta(seconds=seconds)} for seconds in (60, 3))
-    lane = lane_of(*(lambda *_, again=again: Result([Delivered()], again=again) for again in (later, sooner, later)))
+async def test_the_same_follow_up_is_called_once_at_the_earlier_time() -> None:
+    later, sooner = ([FollowUp("edit", timedelta(seconds=seconds))] for seconds in (60, 3))
+    lane = lane_of(
+        *(lambda *_, asked=asked: Result([Delivered()], follow_ups=asked) for asked in (later, sooner, later))
+    )
     start = lane.context.now()
     for number in (1, 2, 3):
         add(lane, "finish", number)

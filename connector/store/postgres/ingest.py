@@ -40,12 +40,12 @@ WITH given AS MATERIALIZED (
   FROM given ORDER BY identity
   ON CONFLICT (identity) DO NOTHING RETURNING seq
 ), sent AS (
-  INSERT INTO delivery (sink, key, interview_id, event_seq, priority, since)
-  SELECT d.sink, d.key, d.interview_id, given.seq, d.priority, d.since
+  INSERT INTO delivery (sink, key, interview_id, event_seq, priority, since, silent)
+  SELECT d.sink, d.key, d.interview_id, given.seq, d.priority, d.since, d.silent
   FROM ROWS FROM (
     json_to_recordset(%s::json) AS (sink text, key text, interview_id text, event_seq int, priority smallint,
-      since bigint)
-  ) WITH ORDINALITY AS d (sink, key, interview_id, event_seq, priority, since, line)
+      since bigint, silent smallint)
+  ) WITH ORDINALITY AS d (sink, key, interview_id, event_seq, priority, since, silent, line)
   JOIN given ON given.place = d.event_seq ORDER BY d.line
 )
 SELECT array_agg(seq ORDER BY seq), 1 / (count(*) = %s)::int FROM added

@@ -8,12 +8,13 @@ import pytest
 from connector.emulators.google import GoogleEmulator
 from connector.errors import SinkBroken, Wait
 from connector.interview import Interview, Stage
-from connector.sink import VERIFY, Delivered, Delivery, Expected, RetryLater
+from connector.sink import VERIFY, Delivered, Delivery, Expected, FollowUp, RetryLater
 from connector.testing import FakeContext, make_interview, run_batch
 from sinks.google_sheets import SINK
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.ledger import REPAIR
 from sinks.table import DEFAULT_COLUMNS
+from tests.sinks.follow_ups import asked
 
 TAB = "Interviews"
 TITLES = [column.title for column in DEFAULT_COLUMNS]
@@ -58,7 +59,7 @@ class Desk:
         return result
 
     async def settle(self, *interviews, rounds=60, calm=True):
-        """Calls until nothing is left, as the dispatcher does: all that is due at once, and every `again`.
+        """Calls until nothing is left, as the dispatcher does: all that is due at once, and every follow-up.
 
         While people do not rest (`calm=False`) repairs may be left.
         """
@@ -102,7 +103,7 @@ class Desk:
         later = [outcome for outcome in result.outcomes if isinstance(outcome, RetryLater)]
         self.context.clock.advance(max((outcome.after or 1 for outcome in later), default=0))
         left = [key for key, outcome in zip(due, result.outcomes, strict=True) if isinstance(outcome, RetryLater)]
-        soon = [key for key, delay in result.again.items() if delay.total_seconds() < 60]
+        soon = [key for key, delay in asked(result).items() if delay.total_seconds() < 60]
         self.context.clock.advance(1 if set(soon) - set(self.truth) else 0)
         return list(dict.fromkeys([*left, *soon]))
 
@@ -135,6 +136,8 @@ class Desk:
 
 
 def _delivery(key, interview, *, left=False):
+    if key in {REPAIR, VERIFY}:
+        return Delivery(id=f"delivery-{key}", key="", event=None, interview=None, follow_up=FollowUp(key))
     return Delivery(id=f"delivery-{key}", key=key, event=None, interview=interview, left=left)
 
 

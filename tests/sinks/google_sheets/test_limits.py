@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from connector.emulators.faults import Fault, Kind
 from connector.emulators.google import once
-from connector.sink import Delivered, Delivery, RetryLater, Stage, Wait
+from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Stage, Wait
 from connector.testing import interview_id, run_batch
 from sinks.google_sheets.calls import BURST, FULL_AGAIN, RATE
 from sinks.google_sheets.ledger import REPAIR, SOON
@@ -16,6 +16,7 @@ from sinks.google_sheets.requests import column_letters
 from sinks.google_sheets.sink import GoogleSheetsSink
 from sinks.table import KEY, SPECS
 from sinks.table import Kind as CellKind
+from tests.sinks.follow_ups import asked
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
 HOSTILE = ["=1+1", "+34 600 000 000", "-2", "@here", "00123", "1e5", "TRUE", "2025-01-01", "'quoted", "\t=1", "🙂" * 9]
@@ -83,14 +84,15 @@ async def test_a_call_that_only_repairs_waits_for_quota_like_any_other(desk):
     await desk.show(person_of(1), person_of(2))
     desk.google.before_write = once(lambda: desk.person.sort(TAB, 0, descending=True))
     result = await desk.deliver(scored(person_of(1), 4))
-    assert result.again[REPAIR] == SOON
+    assert asked(result)[REPAIR] == SOON
     desk.context.clock.advance(60)
     [read] = {token for token in desk.context.taken if token.bucket.endswith(":read")}
     for _ in range(BURST - 1):
         await desk.context.take(read)
-    result = await run_batch(desk.sink, [Delivery(id="1", key=REPAIR, event=None, interview=None)], desk.context)
+    repair = Delivery(id="1", key="", event=None, interview=None, follow_up=FollowUp(REPAIR))
+    result = await run_batch(desk.sink, [repair], desk.context)
     assert result.outcomes == [RetryLater("no quota left", after=FULL_AGAIN, counts=False, lane=True)]
-    assert REPAIR not in result.again
+    assert REPAIR not in asked(result)
     desk.context.clock.advance(FULL_AGAIN)
     await desk.settle(scored(person_of(1), 4))
     assert {key: row["Score"] for key, row in desk.records().items()} == {interview_id(1): 4, interview_id(2): None}

@@ -11,6 +11,7 @@ from connector.emulators import faults
 from connector.emulators.google import Tab, once
 from connector.sink import Delivered, RetryLater
 from connector.testing import interview_id
+from tests.sinks.follow_ups import asked
 from tests.sinks.google_sheets.conftest import TAB, TITLES, discarded, person_of, scored
 
 PEOPLE = [person_of(number) for number in range(1, 7)]
@@ -62,7 +63,7 @@ async def test_a_row_that_was_hit_by_mistake_asks_for_its_interview_again(busy):
     busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
     result = await busy.deliver(scored(PEOPLE[0], 4))
     assert result.outcomes == [RetryLater("rows moved", after=1.0, counts=False)]
-    assert interview_id(6) in result.again
+    assert interview_id(6) in asked(result)
     assert busy.context.notes[f"row:{interview_id(6)}"]["force"] is True
     assert busy.context.notes["tab"]["moving"] is True
 

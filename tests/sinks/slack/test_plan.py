@@ -209,7 +209,7 @@ def test_an_interview_deleted_before_its_first_message_is_never_mentioned(hushed
     paper = Paper()
     for name in ("interview.delete", "interview.finish", "interview.score-updated", "interview.status-change"):
         plan = paper.tell(make_event(name), make_interview(stage=Stage.DELETED), hushed=hushed)
-        assert plan == Plan()
+        assert plan == Plan(why="deleted before it was shown")
 
 
 @pytest.mark.parametrize(("mode", "act"), [("edit", Act.NOTHING), ("reply", Act.REPLY), ("broadcast", Act.BROADCAST)])

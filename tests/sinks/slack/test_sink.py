@@ -10,7 +10,18 @@ import pytest
 from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
-from connector.sink import Delivered, Rejected, RetryLater, SinkBroken, Stage, Wait
+from connector.sink import (
+    Delivered,
+    Delivery,
+    FollowUp,
+    Rejected,
+    RetryLater,
+    SinkBroken,
+    Stage,
+    Superseded,
+    Wait,
+    Waiting,
+)
 from connector.testing import (
     START,
     FakeContext,
@@ -83,7 +94,8 @@ async def test_a_change_becomes_a_line_in_the_thread_and_an_edit(
     parent, line = slack.messages(channel)
     assert (line.thread_ts, line.broadcast) == (parent.ts, False)
     assert line.text.startswith("Stage To evaluate → Shortlisted. <!date^")
-    assert result.again == {f"edit:{NOTE}": timedelta(seconds=3)}
+    about = NOTE.removeprefix("parent:")
+    assert result.follow_ups == [FollowUp("edit", timedelta(seconds=3), interview=about, group=NOTE)]
     assert not parent.edited
 
 
@@ -95,10 +107,18 @@ async def test_what_was_told_is_not_told_again(
     assert len(slack.messages(channel)) == 1
 
 
-async def test_an_invitation_makes_no_call(slack: SlackEmulator, sink: SlackSink, context: FakeContext) -> None:
+async def test_an_invitation_waits_for_the_digest_and_makes_no_call(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext
+) -> None:
     one = delivery("interview.create", Stage.PENDING, values={"completed": None})
     result = await run_batch(sink, [one], context)
-    assert result.again == {f"edit:{DIGEST}": timedelta(seconds=25)}
+    (outcome,) = result.outcomes
+    assert isinstance(outcome, Waiting)
+    assert (outcome.group, outcome.until_ms) == (DIGEST, context.now() + 25_000)
+    assert outcome.reason.startswith("digest at ")
+    (follow_up,) = result.follow_ups
+    assert (follow_up.purpose, follow_up.interview, follow_up.group) == ("digest", None, DIGEST)
+    assert follow_up.subject == one.interview.position_id
     assert context.notes[DIGEST]["counts"] == {"invited": 1}
     assert slack.requests == []
 
@@ -106,7 +126,7 @@ async def test_an_invitation_makes_no_call(slack: SlackEmulator, sink: SlackSink
 async def test_a_late_delivery_is_counted_and_tells_nothing(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
 ) -> None:
-    assert await turn(sink, context, delivery(late=True)) == Delivered()
+    assert isinstance(await turn(sink, context, delivery(late=True)), Waiting)
     assert slack.requests == []
     assert context.notes[DIGEST]["counts"] == {"finished": 1}
     await turn(sink, context, delivery("interview.status-change"))
@@ -116,7 +136,8 @@ async def test_a_late_delivery_is_counted_and_tells_nothing(
 async def test_a_call_without_an_event_does_nothing(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext
 ) -> None:
-    assert await turn(sink, context, make_delivery(state=True)) == Delivered()
+    about_nothing = Delivery("d-1", "", None, None, follow_up=FollowUp("no-such-purpose"))
+    assert isinstance(await turn(sink, context, about_nothing), Superseded)
     assert slack.requests == []
 
 
@@ -124,7 +145,8 @@ async def test_a_deletion_before_the_first_message_is_never_told(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext
 ) -> None:
     for name in ("interview.delete", "interview.finish"):
-        assert await turn(sink, context, delivery(name, Stage.DELETED)) == Delivered()
+        outcome = await turn(sink, context, delivery(name, Stage.DELETED))
+        assert outcome == Superseded("deleted before it was shown")
     assert slack.requests == []
 
 
@@ -249,7 +271,7 @@ async def test_a_webhook_posts_and_never_looks(slack: SlackEmulator, context: Fa
     slack.faults.add(faults.REFUSE)
     assert (await turn(sink, context, delivery())).unclear
     assert await turn(sink, context, delivery(attempt=2), maybe_sent=True) == Delivered()
-    assert await turn(sink, context, delivery("interview.status-change")) == Delivered()
+    assert await turn(sink, context, delivery("interview.status-change")) == Superseded("nothing new")
     await sink.close()
     assert slack.requests == ["webhook", "webhook"]
     assert len(slack.messages(channel)) == 1

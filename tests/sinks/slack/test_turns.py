@@ -169,12 +169,12 @@ class TestDeletion:
         assert slack.requests == []
 
     async def test_a_name_that_cannot_be_taken_back_is_a_dead_letter(self, slack: SlackEmulator, make: Make) -> None:
-        """A person has to see it."""
+        """A person has to see it: the deletion, and the call that was to show it."""
         receipt = await make()
         await run(receipt, done())
         slack.faults.add(says("cant_update_message", "chat.update"))
         await run(receipt, gone())
-        assert receipt.lane.dead == ["cant_update_message"]
+        assert receipt.lane.dead == ["cant_update_message"] * 2
 
     async def test_an_orphan_that_appears_after_a_deletion_is_removed(
         self, slack: SlackEmulator, make: Make, channel: str

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from connector.sink import Delivered, Delivery, Rejected, RetryLater, SinkBroken
+from connector.sink import Delivered, Delivery, RetryLater, SinkBroken, Superseded
 from connector.testing import START, make_batch, make_delivery, make_interview, run_batch
 from connector.text import clean
 from sinks.webhook import SINK, WebhookConfig, payload, read_answer, signature_headers, signing_key
@@ -186,10 +186,10 @@ async def test_a_refused_event_does_not_stop_the_next_one(context, make_sink):
 
 
 @respx.mock
-async def test_a_delivery_without_an_event_is_rejected_and_not_sent(context, make_sink):
+async def test_a_delivery_without_an_event_is_superseded_and_not_sent(context, make_sink):
     sink = await make_sink(URL)
     result = await run_batch(sink, [make_delivery(state=True)], context)
-    assert result.outcomes == [Rejected("no event to forward")]
+    assert result.outcomes == [Superseded("no event to forward")]
     assert respx.calls.call_count == 0
 
 

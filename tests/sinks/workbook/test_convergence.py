@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from connector.sink import Stage
 from connector.testing import START, interview_id, make_interview
+from tests.sinks.follow_ups import asked
 from tests.sinks.workbook.conftest import WorkbookFile
 
 COLUMNS = [{"field": "candidate_name"}, {"field": "stage"}, {"field": "score"}, {"field": "interview_id"}]
@@ -47,8 +48,8 @@ class Office:
 
     async def deliver(self, *keys):
         result = await self.workbook.show(*(self.truth[key] for key in keys))
-        while result.again:
-            result = await self.workbook.show(*(self.truth[key] for key in result.again))
+        while asked(result):
+            result = await self.workbook.show(*(self.truth[key] for key in asked(result)))
 
     async def play(self, act, *details):
         if act == "upstream":

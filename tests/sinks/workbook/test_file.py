@@ -17,6 +17,7 @@ import pytest
 from connector.sink import Delivered, RetryLater, SinkBroken, Stage, Wait
 from connector.testing import interview_id, make_delivery, make_interview, run_batch
 from sinks.workbook import file, rewrite
+from tests.sinks.follow_ups import asked
 
 WAITING = RetryLater("open in an office program", after=5.0, counts=False, lane=True)
 
@@ -378,6 +379,6 @@ async def test_a_file_that_libreoffice_saved_is_understood(workbook):
     await workbook.show(*(make_interview(number=number) for number in (1, 2, 3)))
     shutil.copy(Path(__file__).with_name("saved_by_libreoffice.xlsx"), workbook.path)
     result = await workbook.show(make_interview(number=1, candidate_phone="+1"), make_interview(number=2, score=4))
-    assert result.again == {}
+    assert asked(result) == {}
     assert workbook.column("Interview ID") == [interview_id(1), interview_id(3)]
     assert workbook.column("Mobile") == ["+1", None]

@@ -8,9 +8,10 @@ from openpyxl.comments import Comment
 from openpyxl.packaging.custom import FloatProperty
 from openpyxl.worksheet.table import Table
 
-from connector.sink import Delivered, SinkBroken, Stage
-from connector.testing import START, interview_id, make_delivery, make_interview, run_batch
+from connector.sink import Delivered, Delivery, FollowUp, SinkBroken, Stage
+from connector.testing import START, interview_id, make_interview, run_batch
 from sinks.table import DEFAULT_COLUMNS
+from tests.sinks.follow_ups import asked
 
 LATER = START + 60_000
 
@@ -118,7 +119,7 @@ async def test_a_column_configured_later_is_added_at_the_right_and_filled(make_w
         sheet["D1"] = "Notes"
     workbook.use(columns=[{"field": "candidate_name"}, {"field": "stage"}])
     result = await workbook.show(make_interview(number=1))
-    assert set(result.again) == {interview_id(2)}
+    assert set(asked(result)) == {interview_id(2)}
     await workbook.show(make_interview(number=2))
     assert [row[4] for row in workbook.grid()] == ["Stage", "To evaluate", "To evaluate"]
 
@@ -221,7 +222,7 @@ async def test_a_row_that_people_deleted_stays_deleted(workbook):
     with workbook.edit() as sheet:
         sheet.delete_rows(2)
     result = await workbook.show(make_interview(number=2, score=1))
-    assert result.again == {}
+    assert asked(result) == {}
     await workbook.show(make_interview(number=1, score=5), make_interview(number=3))
     assert workbook.column("Interview ID") == [interview_id(2), interview_id(3)]
 
@@ -235,7 +236,7 @@ async def test_a_deleted_row_that_comes_back_is_brought_up_to_date(workbook):
     with workbook.edit() as sheet:
         sheet.append(row)
     result = await workbook.show(make_interview(number=2, score=1))
-    assert set(result.again) == {interview_id(1)}
+    assert set(asked(result)) == {interview_id(1)}
     await workbook.show(make_interview(number=1, score=5))
     assert workbook.column("Score") == [1, 5]
 
@@ -246,7 +247,7 @@ async def test_deleted_rows_are_written_again_where_that_is_wanted(make_workbook
     with workbook.edit() as sheet:
         sheet.delete_rows(2, 2)
     result = await workbook.show(make_interview(number=3, score=1))
-    assert set(result.again) == {interview_id(1), interview_id(2)}
+    assert set(asked(result)) == {interview_id(1), interview_id(2)}
     await workbook.show(make_interview(number=1), make_interview(number=2))
     assert sorted(workbook.column("Interview ID")) == [interview_id(number) for number in (1, 2, 3)]
 
@@ -258,7 +259,7 @@ async def test_rows_that_vanished_from_a_file_without_our_number_are_written_aga
         sheet.delete_rows(2)
         del sheet.parent.custom_doc_props["connector_flush"]
     result = await workbook.show(make_interview(number=2, score=1))
-    assert set(result.again) == {interview_id(1)}
+    assert set(asked(result)) == {interview_id(1)}
 
 
 async def test_the_number_is_known_again_after_libreoffice_made_a_fraction_of_it(workbook):
@@ -294,7 +295,7 @@ async def test_a_tab_that_was_emptied_stops_the_sink_until_a_person_says_what_is
 async def test_accepting_leaves_them_deleted(emptied):
     emptied.context.notes["resume"] = {"word": "accept"}
     result = await emptied.show(make_interview(number=20))
-    assert result.again == {}
+    assert asked(result) == {}
     assert "resume" not in emptied.context.notes
     await emptied.show(make_interview(number=1, score=1))
     assert emptied.column("Interview ID") == [interview_id(13), interview_id(20)]
@@ -303,9 +304,9 @@ async def test_accepting_leaves_them_deleted(emptied):
 async def test_refilling_writes_them_again_even_when_nothing_else_is_due(emptied):
     emptied.context.notes["resume"] = {"word": "refill"}
     result = await emptied.show(make_interview(number=13))
-    assert len(result.again) == 12
+    assert len(asked(result)) == 12
     result = await emptied.show(make_interview(number=1))
-    assert len(result.again) == 11
+    assert len(asked(result)) == 11
     await emptied.show(*(make_interview(number=number) for number in range(1, 14)))
     assert len(emptied.column("Interview ID")) == 13
 
@@ -334,12 +335,12 @@ async def test_an_older_copy_saved_over_ours_is_brought_up_to_date(workbook):
     await workbook.show(make_interview(number=1, stage=Stage.SHORTLISTED), make_interview(number=3))
     workbook.path.write_bytes(older)
     result = await workbook.show(make_interview(number=2, score=4))
-    assert set(result.again) == {interview_id(1), interview_id(3)}
+    assert set(asked(result)) == {interview_id(1), interview_id(3)}
     # another rewrite comes first: what was lost is not forgotten
     result = await workbook.show(make_interview(number=2, score=5))
-    assert set(result.again) == {interview_id(1), interview_id(3)}
+    assert set(asked(result)) == {interview_id(1), interview_id(3)}
     result = await workbook.show(make_interview(number=1, stage=Stage.SHORTLISTED), make_interview(number=3))
-    assert result.again == {}
+    assert asked(result) == {}
     assert workbook.column("Stage") == ["Shortlisted", "To evaluate", "To evaluate"]
     assert len(workbook.column("Interview ID")) == 3
 
@@ -348,7 +349,7 @@ async def test_a_file_moved_away_is_made_and_filled_again(workbook):
     await workbook.show(make_interview(number=1), make_interview(number=2))
     workbook.path.unlink()
     result = await workbook.show(make_interview(number=2))
-    assert set(result.again) == {interview_id(1)}
+    assert set(asked(result)) == {interview_id(1)}
     await workbook.show(make_interview(number=1))
     assert workbook.column("Interview ID") == [interview_id(2), interview_id(1)]
 
@@ -425,10 +426,11 @@ async def test_a_lost_row_of_an_interview_that_exists_no_more_is_forgotten(make_
     with workbook.edit() as sheet:
         sheet.delete_rows(2)
     result = await workbook.show(make_interview(number=2, score=1))
-    assert set(result.again) == {interview_id(1)}
-    asked = make_delivery(interview=make_interview(number=2, score=1), state=True, key=interview_id(1))
+    assert set(asked(result)) == {interview_id(1)}
+    rewrite = FollowUp("rewrite", interview=interview_id(1))
+    unknown = Delivery("d-1", interview_id(1), None, None, follow_up=rewrite)
     workbook.context.clock.advance(2)
-    result = await run_batch(workbook.sink, [asked], workbook.context)
-    assert (result.outcomes, result.again) == ([Delivered()], {})
+    result = await run_batch(workbook.sink, [unknown], workbook.context)
+    assert (result.outcomes, asked(result)) == ([Delivered()], {})
     assert workbook.column("Interview ID") == [interview_id(2)]
     assert f"row:{interview_id(1)}" not in workbook.context.notes

@@ -10,6 +10,7 @@ from connector.sink import Delivered, Stage
 from connector.testing import START, interview_id, make_batch, make_delivery, make_interview, run_batch
 from sinks.table import DEFAULT_COLUMNS
 from sinks.workbook import SINK
+from tests.sinks.follow_ups import asked
 
 
 def wall(*parts):
@@ -54,7 +55,7 @@ async def test_another_zone_rewrites_every_date(make_workbook):
     await workbook.show(make_interview(number=1), make_interview(number=2))
     workbook.use(timezone="Asia/Tokyo")
     result = await workbook.show(make_interview(number=1))
-    assert set(result.again) == {interview_id(2)}
+    assert set(asked(result)) == {interview_id(2)}
     await workbook.show(make_interview(number=2))
     assert workbook.column("Completed") == [wall(2025, 9, 10, 19, 26, 40)] * 2
 
@@ -175,9 +176,9 @@ async def test_a_removed_row_that_an_older_copy_brings_back_is_removed_again(mak
     await workbook.show(gone)
     workbook.path.write_bytes(older)
     result = await workbook.show(make_interview(number=2))
-    assert set(result.again) == {interview_id(1)}
+    assert set(asked(result)) == {interview_id(1)}
     result = await workbook.show(gone)
-    assert result.again == {}
+    assert asked(result) == {}
     assert workbook.column("Interview ID") == [interview_id(2)]
 
 
@@ -199,9 +200,9 @@ async def test_a_deleted_interview_whose_row_is_to_stay_after_all_is_shown_again
     await workbook.show(gone)
     workbook.use(on_delete="mark")
     result = await workbook.show(gone)
-    assert result.again == {}
+    assert asked(result) == {}
     result = await workbook.show(make_interview(number=2, score=1))
-    assert result.again == {}
+    assert asked(result) == {}
     assert workbook.column("Stage") == ["To evaluate", "Deleted"]
 
 
@@ -258,5 +259,5 @@ def test_it_is_a_state_sink_named_by_its_file_and_tab(workbook):
 async def test_a_row_is_found_again_whatever_its_id_looks_like(workbook, key):
     await workbook.show(make_interview(id=key))
     result = await workbook.show(make_interview(id=key, score=1), make_interview(number=2))
-    assert result.again == {}
+    assert asked(result) == {}
     assert workbook.column("Score") == [1, None]

@@ -1,0 +1,147 @@
+"""Slack through the real service: each message is about its own candidate, and what was never shown is shown."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from connector.emulators.slack import SlackEmulator
+from tests.flows.process import Service, post
+from tests.sinks.slack.own_data import foreign_data, person, webhook
+
+INTERVIEWS = 120
+
+
+def slack_sink(slack: SlackEmulator, channel: str, *, routes: str = "") -> str:
+    return f"""
+    [sinks.chat]
+    type = "slack"
+    token = "{slack.token}"
+    channel = "{channel}"
+    api_url = "{slack.api_url}"
+    rate_per_second = 20
+    digest_window = 1
+    {routes}
+    """
+
+
+def feed(service: Service, payloads: list[dict[str, Any]], kills: list[int]) -> None:
+    """Posts all; before those at the places of `kills` the process is killed and started again."""
+    with httpx.Client(trust_env=False) as client:
+        for number, payload in enumerate(payloads):
+            if number in kills:
+                service.kill()
+                service.start()
+            assert post(client, service.hook, payload) in {200, 202}
+
+
+@pytest.mark.timeout(150)
+def test_no_message_shows_the_data_of_another_candidate(tmp_path: Path) -> None:
+    """120 interviews in random order and two kills: every message, thread line and notification is judged by what the
+    channel holds alone.
+    """
+    chance = random.Random(14)
+    events = [
+        webhook(name, number)
+        for number in range(INTERVIEWS)
+        for name in ("create", "finish", "score-updated")
+        if name != "score-updated" or number % 3 == 0
+    ]
+    chance.shuffle(events)
+    with SlackEmulator() as slack:
+        channel = slack.add_channel("hiring")
+        service = Service(tmp_path, slack_sink(slack, channel))
+        with service:
+            feed(service, events, sorted(chance.sample(range(len(events) // 3, len(events)), 2)))
+            service.settled(120)
+            assert service.query("SELECT 1 FROM delivery WHERE state IN (3, 4)") == []
+        shown = {person(number).name for number in range(INTERVIEWS)}
+        heads = [message for message in slack.messages(channel) if not message.is_reply]
+        assert sum(any(name in message.text for name in shown) for message in heads) == INTERVIEWS
+        assert foreign_data(slack.messages(channel)) == []
+
+
+@pytest.mark.timeout(120)
+def test_what_was_never_shown_in_a_wrong_channel_is_shown_in_the_right_one(tmp_path: Path) -> None:
+    """12 invitations wait for the digest of a channel that does not exist; nothing says that it works again, until the
+    id is corrected and the digest counts all of them.
+    """
+    with SlackEmulator() as slack:
+        channel = slack.add_channel("hiring")
+        service = Service(tmp_path, slack_sink(slack, "C0000000ZZZ") + "[delivery]\nprobe_interval = 0.5\n")
+        with service:
+            feed(service, [webhook("create", number, position="p1") for number in range(12)], [])
+            service.until(lambda: service.query("SELECT 1 FROM sink WHERE paused = 'broken'"))
+            service.until(lambda: slack.requests.count("chat.postMessage") >= 3)
+            assert service.query("SELECT count(*) FROM delivery WHERE state = 4") == [(12,)]
+            assert service.query("SELECT 1 FROM delivery WHERE state = 1") == []
+            assert not any("resumed by itself" in line for line in service.logs)
+        service = Service(tmp_path, slack_sink(slack, channel))
+        with service:
+            service.until(lambda: slack.messages(channel))
+            service.settled(60)
+            assert service.query("SELECT count(*) FROM delivery WHERE state = 1 AND event_seq IS NOT NULL") == [(12,)]
+            assert any("resumed by itself" in line for line in service.logs)
+        (message,) = slack.messages(channel)
+        assert "12 candidates were invited" in message.text
+
+
+@pytest.mark.timeout(120)
+def test_a_deleted_candidate_is_not_named_any_more_whatever_the_route_filters(tmp_path: Path) -> None:
+    """The route chooses finishes only; a score updates the message silently and a deletion takes the name."""
+    routes = '[[routes]]\nevents = ["interview.finish"]\nsinks = ["chat"]\n'
+    with SlackEmulator() as slack:
+        channel = slack.add_channel("hiring")
+        service = Service(tmp_path, slack_sink(slack, channel, routes=routes))
+        with service:
+            feed(service, [webhook("create", 1), webhook("finish", 1)], [])
+            service.settled()
+            (message,) = slack.messages(channel)
+            assert person(1).name in message.text
+            feed(service, [webhook("score-updated", 1), webhook("score-updated", 2)], [])
+            _until_shown(service, slack, channel, lambda text: person(1).score in text)
+            assert len(slack.messages(channel)) == 1
+            feed(service, [webhook("delete", 1)], [])
+            _until_shown(service, slack, channel, lambda text: person(1).name not in text)
+            service.settled()
+        (message,) = slack.messages(channel)
+        assert person(1).name not in f"{message.text} {message.blocks}"
+        assert message.edited
+
+
+def _until_shown(service: Service, slack: SlackEmulator, channel: str, condition: Callable[[str], bool]) -> None:
+    service.until(lambda: condition(slack.messages(channel)[0].text))
+
+
+@pytest.mark.timeout(120)
+def test_an_upgraded_service_takes_the_name_of_a_deleted_candidate_away(tmp_path: Path) -> None:
+    """A message that an earlier version posted is subscribed by the migration that `serve` runs."""
+    routes = '[[routes]]\nevents = ["interview.finish"]\nsinks = ["chat"]\n'
+    with SlackEmulator() as slack:
+        channel = slack.add_channel("hiring")
+        service = Service(tmp_path, slack_sink(slack, channel, routes=routes))
+        with service:
+            feed(service, [webhook("finish", 1)], [])
+            service.settled()
+        with closing(sqlite3.connect(service.store)) as store:
+            store.executescript(
+                """
+                UPDATE interview SET entered = '';
+                DROP INDEX ix_delivery_group;
+                ALTER TABLE delivery DROP COLUMN purpose;
+                ALTER TABLE delivery DROP COLUMN subject;
+                ALTER TABLE delivery DROP COLUMN silent;
+                ALTER TABLE delivery DROP COLUMN wait_group;
+                UPDATE alembic_version SET version_num = '0001';
+                """
+            )
+        with service:
+            feed(service, [webhook("delete", 1)], [])
+            _until_shown(service, slack, channel, lambda text: person(1).name not in text)
