@@ -20,7 +20,7 @@ from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
 from connector import __version__
-from connector.config import Config
+from connector.config import Config, SinkEntry
 from connector.dispatch.clock import Clock, SharedClock, SystemClock
 from connector.dispatch.dispatcher import Dispatcher
 from connector.dispatch.lane import Shared
@@ -28,6 +28,7 @@ from connector.dispatch.rules import Policy
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logs import LogLimit
+from connector.operations.sinks import ingest_directory
 from connector.role import Role
 from connector.sink import Sink
 from connector.store.late import LateStore
@@ -278,7 +279,7 @@ def _service(
     wakeups: Wakeups,
     webhook_secrets: Sequence[str],
 ) -> Service:
-    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    owner = _owner()
     fleet = None
     if opened.store.shared:
         from connector.dispatch.fleet import Fleet
@@ -312,16 +313,24 @@ def _dispatcher(
     owner: str,
     fleet: Fleet | None,
 ) -> Dispatcher:
-    delivery = config.delivery
-    policy = Policy(delivery.retry_window, delivery.probe_interval, delivery.lease)
     return Dispatcher(
         sinks,
         config.routing(),
-        Shared(opened.store, opened.clock, metrics, owner, policy),
+        Shared(opened.store, opened.clock, metrics, owner, _policy(config)),
         types={name: entry.type for name, entry in config.sinks.items()},
         formerly={name: entry.renamed_from for name, entry in config.sinks.items() if entry.renamed_from},
         hint=None if fleet is None else fleet.hint,
     )
+
+
+def _owner() -> str:
+    """The name of this process among those that share a store."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+def _policy(config: Config) -> Policy:
+    delivery = config.delivery
+    return Policy(delivery.retry_window, delivery.probe_interval, delivery.lease)
 
 
 def _receiver(
@@ -362,6 +371,28 @@ def _refusal_counter(metrics: Metrics) -> Callable[[str], None]:
             log.warning("requests refused", reason=reason, count=count)
 
     return refused
+
+
+@asynccontextmanager
+async def running_lane(config: Config, entry: SinkEntry) -> AsyncIterator[None]:
+    """A lane for one sink, for a process that does nothing else.
+
+    Raises `UsageError` when another process serves the SQLite store, otherwise as `running`.
+    """
+    async with _opened(config, ingest_directory(config), lambda _: None, Role.WORKER, None) as opened:
+        await opened.ready()
+        dispatcher = Dispatcher(
+            [entry.cls(entry.name, entry.config)],
+            config.routing(),
+            Shared(opened.store, opened.clock, Metrics(), _owner(), _policy(config)),
+            types={entry.name: entry.type},
+            formerly={},
+        )
+        try:
+            await dispatcher.start()
+            yield
+        finally:
+            await dispatcher.stop()
 
 
 async def serve(

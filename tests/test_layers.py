@@ -14,7 +14,9 @@ LAYERS = (
     {"route", "event", "hireflix", "backoff"},
     {"store", "config", "registry", "secretsfile", "logs", "samples"},
     {"dispatch", "emulators"},
-    {"app", "operations", "web"},
+    {"operations"},
+    {"web"},
+    {"app"},
     {"cli", "healthcheck"},
 )
 """From the inside out. A part may import its own layer and those before it."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from connector.app import running_lane
 from connector.cli import options as o
 from connector.cli.errors import FAILED
 from connector.cli.output import progress_bar, safe, show_json
@@ -31,7 +32,7 @@ def verify(
     settings = load(config)
     entry = operation.verifiable(settings, sink)
     if repair:
-        asyncio.run(operation.repair(settings, entry))
+        asyncio.run(operation.repair(settings, entry, running_lane))
     with progress_bar("reading") as progress:
         report = asyncio.run(operation.verify(settings, entry, progress))
     if as_json:

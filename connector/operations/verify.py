@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, select
 
-from connector.app import Opened, opened_database, opened_file
 from connector.config import Config, SinkEntry
 from connector.dispatch import load
-from connector.dispatch.dispatcher import Dispatcher
-from connector.dispatch.lane import Shared
-from connector.dispatch.rules import Policy
 from connector.errors import ConnectorError, SinkBroken, UsageError, Wait
-from connector.operations.sinks import configured, ingest_directory, opened
+from connector.operations.sinks import configured, opened
 from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.role import Role
 from connector.sink import ASKED, REPORT, Expected, Note, Report, Sink, Token, Verifies
@@ -32,12 +25,15 @@ from connector.store.status import sinks
 REPAIR_SECONDS = 900.0
 """Longest wait for a repair."""
 POLL_SECONDS = 0.3
+"""Between two reads of the state of a repair."""
 WORKERS_SECONDS = 5.0
 """Wait for running workers, which poll every second, before this process runs a lane of its own."""
 
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of rows that are read, and of all rows."""
+RunningLane: TypeAlias = Callable[[Config, SinkEntry], AbstractAsyncContextManager[None]]
+"""Runs a lane for one sink. Raises `UsageError` when another process holds the store."""
 
 
 class NotVerified(ConnectorError):
@@ -109,81 +105,29 @@ class _VerifyContext:
         """Counts nothing."""
 
 
-async def repair(settings: Config, entry: SinkEntry) -> None:
-    """Has the lane that holds the lease verify and repair, and waits for it; runs a lane when there is none.
+async def repair(settings: Config, entry: SinkEntry, running_lane: RunningLane) -> None:
+    """Has a lane verify and repair a sink, and waits for it: the lane of a running service, or one of its own.
 
     Raises `NotVerified` and `StoreError`.
     """
-    sink = entry.cls(entry.name, entry.config)
     with changing(settings) as store:
-        question = _Question(store, sink, entry.type)
+        question = _Question(store, entry.cls(entry.name, entry.config), entry.type)
         question.ask()
-        if settings.store.file is not None:
-            await _ask_the_file(settings.store.file, settings, question)
-        else:
-            await _ask_the_server(settings, question)
-
-
-async def _ask_the_file(path: Path, settings: Config, question: _Question) -> None:
-    """The service that holds the store runs the lane; without a service this process runs it."""
-    async with AsyncExitStack() as held:
-        try:
-            opened = await held.enter_async_context(opened_file(path, ingest_directory(settings), _ignored))
-        except UsageError:
+        if store.read(has_workers):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WORKERS_SECONDS):
+                    await question.answered()
+                    return
+        async with AsyncExitStack() as lane:
+            with suppress(UsageError):  # a service holds the SQLite store, and runs the lane
+                await lane.enter_async_context(running_lane(settings, entry))
             await question.answered()
-        else:
-            await _with_a_lane(settings, opened, question)
-
-
-async def _ask_the_server(settings: Config, question: _Question) -> None:
-    """Waits for running workers for a moment; then runs a lane beside theirs, which takes the lease when it is free."""
-    if question.store.read(has_workers):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(WORKERS_SECONDS):
-                await question.answered()
-                return
-    url = settings.store.url.get_secret_value()
-    async with opened_database(url, ingest_directory(settings), _ignored, Role.WORKER) as opened:
-        await opened.ready()
-        await _with_a_lane(settings, opened, question)
 
 
 def has_workers(connection: Connection) -> bool:
     """Whether other processes that sent a heartbeat deliver from the store."""
     found = processes(connection, now_in(connection))
     return any(process.state == "running" and Role(process.role).works for process in found)
-
-
-def _ignored(_: object) -> None:
-    """No events are committed here."""
-
-
-async def _with_a_lane(settings: Config, opened: Opened, question: _Question) -> None:
-    """Runs a lane until the question is answered."""
-    sink = question.sink
-    delivery = settings.delivery
-    policy = Policy(delivery.retry_window, delivery.probe_interval, delivery.lease)
-    owner = f"{socket.gethostname()}:{os.getpid()}:verify"
-    shared = Shared(opened.store, opened.clock, _Uncounted(), owner, policy)
-    dispatcher = Dispatcher([sink], settings.routing(), shared, types={sink.name: question.kind}, formerly={})
-    try:
-        await dispatcher.start()
-        await question.answered()
-    finally:
-        await dispatcher.stop()
-
-
-class _Uncounted:
-    """Metrics of a process that has none."""
-
-    def settled(self, *_: Any) -> None:
-        pass
-
-    def broken(self, sink: str) -> None:
-        pass
-
-    def called(self, sink: str, kind: str) -> None:
-        pass
 
 
 @dataclass(slots=True)
