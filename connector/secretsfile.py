@@ -1,4 +1,4 @@
-"""Secrets that we make once and keep in files that only their owner may read."""
+"""Secrets that the connector creates once and stores in files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pydantic import SecretStr
 from connector.errors import ConfigError, Problem
 
 WEBHOOK_SECRET = "webhook-secret"  # noqa: S105 - the name of a file
-DASHBOARD_PASSWORD = "dashboard-password"  # noqa: S105 - the name of a file
 
 
 def read_secret(path: Path) -> SecretStr | None:
-    """The secret in this file, `None` without the file. Raises `ConfigError` when it is empty or unreadable."""
+    """The secret in this file, `None` if there is no file. Raises `ConfigError` when it is empty or unreadable."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise _error(path, f"cannot be read ({type(error).__name__})", "check who owns it") from error
+        raise _error(path, f"cannot be read ({type(error).__name__})", "check its owner and its permissions") from error
     if not text:
-        raise _error(path, "is empty", "delete it, and a new secret is made at the next start")
+        raise _error(path, "is empty", "delete it; the next start creates a new secret")
     return SecretStr(text)
 
 
 def make_secret(path: Path) -> SecretStr:
-    """The secret in this file, made first if there is none: 32 random bytes, readable by the owner only.
+    """The secret in this file, created if there is none: 32 random bytes, readable by the owner only.
 
-    The file appears whole or not at all, and of several processes that start at once all get the same secret.
+    The file appears complete or not at all. Processes that start at the same time get the same secret. Raises
+    `ConfigError` when the file cannot be read or written.
     """
     found = read_secret(path)
     if found is not None:
@@ -39,14 +39,14 @@ def make_secret(path: Path) -> SecretStr:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_new(path, secrets.token_urlsafe(32))
     except OSError as error:
-        raise _error(path, f"cannot be written: {error.strerror}", "start where the folder may be written") from error
+        raise _error(path, f"cannot be written: {error.strerror}", "start in a folder that can be written") from error
     made = read_secret(path)
     assert made is not None
     return made
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Writes a file of mode 0600, and durably, unless there is one by now."""
+    """Writes a file of mode 0600 to the disk, unless another process has created it meanwhile."""
     draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -4,7 +4,6 @@ from connector.config.lint import position_warnings
 from connector.config.loading import ensure_secret, load
 from connector.config.settings import (
     Config,
-    DashboardSettings,
     DeliverySettings,
     HireflixSettings,
     LogSettings,
@@ -18,7 +17,6 @@ from connector.config.settings import (
 
 __all__ = [
     "Config",
-    "DashboardSettings",
     "DeliverySettings",
     "HireflixSettings",
     "LogSettings",

@@ -1,4 +1,4 @@
-"""Warnings: what is legal, but probably not what was meant."""
+"""Warnings about settings that are valid but probably a mistake."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def warnings_for(config: Config) -> Iterator[Problem]:
     if config.hireflix.allow_unsigned:
         yield Problem(
             "hireflix.allow_unsigned",
-            "webhooks without a signature are accepted: whoever knows the address can make up interviews",
+            "webhooks without a signature are accepted: anyone who knows the address can invent interviews",
             "set webhook_secrets, and allow_unsigned = false",
         )
     if not config.sinks and not config.unrouted:
-        yield Problem("sinks", "no sink is configured: events are stored and go nowhere", "add a [sinks.NAME]")
+        yield Problem("sinks", "no sink is configured: events are stored and not delivered", "add a [sinks.NAME]")
     for name in config.unrouted:
         yield Problem(f"sinks.{name}", "no route names this sink: it is not started", "name it in a route")
     yield from _same_target(list(config.sinks.values()))
@@ -32,7 +32,7 @@ def warnings_for(config: Config) -> Iterator[Problem]:
 
 
 def position_warnings(config: Config, positions: Iterable[tuple[str, str]]) -> list[Problem]:
-    """One warning for each position, given as id and name, that no route takes whatever happens there."""
+    """One warning for each position, given as id and name, whose events no route accepts."""
     open_routes = [replace(route, events=(), stages=(), min_score=None, otherwise=False) for route in config.routes]
     routes = Routes(open_routes, {name: entry.cls.state for name, entry in config.sinks.items()})
     return [

@@ -321,7 +321,6 @@ def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place) -> C
         server=settings.server,
         store=settings.store.below(place.folder),
         hireflix=_with_secret(settings.hireflix, place),
-        dashboard=settings.dashboard,
         delivery=settings.delivery,
         logs=settings.logs,
         sinks={name: entry for name, entry in sinks.items() if name in routed},

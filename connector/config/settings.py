@@ -16,7 +16,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from connector.errors import Problem
 from connector.hireflix import EVENT_NAMES
-from connector.http import SafeUrl
 from connector.registry import SinkClass
 from connector.route import Route, Routes
 from connector.sink import SinkConfig, Stage
@@ -141,12 +140,6 @@ class HireflixSettings(Section):
     webhook_path: UrlPath = Field(default="/webhooks/hireflix", description="Path that Hireflix posts to.")
     webhook_secrets: list[Secret] = Field(default=[], description="Keys that webhooks may be signed with.")
     allow_unsigned: bool = Field(default=False, description="Accept webhooks that carry no signature.")
-    api_url: SafeUrl = Field(default="https://api.hireflix.com/me", description="Address of the Hireflix API.")
-    api_key: Secret | None = Field(default=None, description="Key of the Hireflix API.")
-
-
-class DashboardSettings(Section):
-    password: Secret | None = Field(default=None, description="Password of the dashboard; without one it is generated.")
 
 
 class DeliverySettings(Section):
@@ -155,17 +148,19 @@ class DeliverySettings(Section):
     )
     probe_interval: float = Field(default=300, gt=0, description="Seconds between probes of a sink that paused itself.")
     lease: float = Field(
-        default=15, ge=1, description="Seconds after which another worker takes over the sinks of one that died."
+        default=15, ge=1, description="Seconds after which another worker takes over the sinks of a dead one."
     )
-    stop_timeout: float = Field(default=20, ge=0, description="Seconds that a running batch may take when we stop.")
+    stop_timeout: float = Field(
+        default=20, ge=0, description="Seconds that a running batch may take when the service stops."
+    )
 
 
 class LogSettings(Section):
     format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="auto = for people on a terminal, else one JSON object a line."
+        default="auto", description="auto = readable text on a terminal, else one JSON object per line."
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least level that is written."
+        default="info", description="Lowest level that is logged."
     )
 
 
@@ -176,7 +171,9 @@ class RouteSettings(Section):
     positions: list[str] = Field(default=[], description="Ids, or patterns of names with * and ?; none = all.")
     events: list[EventName] = Field(default=[], description="Names of events; none = all.")
     stages: list[Stage] = Field(default=[], description="Stages of the interview; none = all.")
-    min_score: float | None = Field(default=None, ge=0, le=5, description="Least score; no score never meets it.")
+    min_score: float | None = Field(
+        default=None, ge=0, le=5, description="Lowest score; an interview without a score never matches."
+    )
     otherwise: bool = Field(default=False, description="Only what no other route to a message sink took.")
 
 
@@ -198,7 +195,6 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     hireflix: HireflixSettings = HireflixSettings()
-    dashboard: DashboardSettings = DashboardSettings()
     delivery: DeliverySettings = DeliverySettings()
     logs: LogSettings = LogSettings()
     defaults: dict[str, dict[str, Any]] = {}
@@ -235,7 +231,6 @@ class Config:
     server: ServerSettings
     store: StoreSettings
     hireflix: HireflixSettings
-    dashboard: DashboardSettings
     delivery: DeliverySettings
     logs: LogSettings
     sinks: Mapping[str, SinkEntry]

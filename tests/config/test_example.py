@@ -82,7 +82,7 @@ def test_copying_it_changes_nothing(tmp_path):
     embedded = load(environ=environ, cwd=tmp_path)
     (tmp_path / "config.toml").write_text(TEXT)
     copied = load(environ=environ, cwd=tmp_path)
-    for name in ("timezone", "server", "store", "hireflix", "dashboard", "delivery", "logs", "sinks", "routes"):
+    for name in ("timezone", "server", "store", "hireflix", "delivery", "logs", "sinks", "routes"):
         assert getattr(copied, name) == getattr(embedded, name)
 
 

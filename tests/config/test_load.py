@@ -71,8 +71,7 @@ def test_no_secret_is_shown(folder):
     config = folder.load(
         '[sinks.post]\ntype = "pigeon"\ntoken = "hunter22"\nrings = ["hunter22"]',
         secret={"CONNECTOR_HIREFLIX__WEBHOOK_SECRETS": '["hunter22"]'},
-        CONNECTOR_HIREFLIX__API_KEY="hunter22",
-        CONNECTOR_DASHBOARD__PASSWORD="hunter22",
+        CONNECTOR_DEFAULTS__PIGEON__TOKEN="hunter22",
         CONNECTOR_STORE__URL="postgresql://me:hunter22@db/hiring",
     )
     assert "hunter22" not in f"{config!r} {config!s}"

@@ -172,13 +172,14 @@ def test_foreign_variables_in_dotenv_are_ignored(folder):
 
 def test_a_dollar_sign_in_dotenv_is_kept(folder):
     """A secret may hold one."""
-    folder.write(".env", 'CONNECTOR_HIREFLIX__API_KEY="a$HOME$b"\n')
-    assert folder.load("").hireflix.api_key.get_secret_value() == "a$HOME$b"
+    folder.write(".env", 'CONNECTOR_SINKS__POST__TOKEN="a$HOME$b"\n')
+    config = folder.load('[sinks.post]\ntype = "pigeon"')
+    assert config.sinks["post"].config.token.get_secret_value() == "a$HOME$b"
 
 
 def test_a_value_in_dotenv_that_would_be_changed_is_refused(folder):
     """The library replaces ${NAME}; a secret that holds it would silently become another one."""
-    folder.write(".env", 'OTHER="${HOME}"\nCONNECTOR_HIREFLIX__API_KEY="hunter22${HOME}"\n')
+    folder.write(".env", 'OTHER="${HOME}"\nCONNECTOR_HIREFLIX__WEBHOOK_PATH="/hunter22${NOWHERE}"\n')
     with pytest.raises(ConfigError) as caught:
         folder.load("")
     hint = "set this variable in the environment or in the secrets directory"
@@ -186,7 +187,7 @@ def test_a_value_in_dotenv_that_would_be_changed_is_refused(folder):
 
 
 def test_a_broken_line_in_dotenv_is_reported_without_its_text(folder):
-    folder.write(".env", "A=1\nCONNECTOR_HIREFLIX__API_KEY='hunter22\n")
+    folder.write(".env", "A=1\nCONNECTOR_STORE__URL='hunter22\n")
     with pytest.raises(ConfigError) as caught:
         folder.load("")
     assert str(caught.value) == ".env, line 2: is not NAME=value (put values with spaces or # in quotes)"

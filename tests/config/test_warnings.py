@@ -35,7 +35,7 @@ def test_a_sink_without_a_route(folder):
 
 def test_no_sink_at_all(folder):
     assert warnings(folder, "") == [
-        "sinks: no sink is configured: events are stored and go nowhere (add a [sinks.NAME])"
+        "sinks: no sink is configured: events are stored and not delivered (add a [sinks.NAME])"
     ]
 
 
