@@ -25,7 +25,8 @@ from sinks.google_sheets import SINK
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.notes import RowNote, row_name
 from sinks.google_sheets.plan import sheet_cells, zone_of
-from sinks.table import KEY, LINK_TEXT, SPECS, Kind
+from sinks.spreadsheet.columns import KEY, SPECS
+from sinks.spreadsheet.values import LINK_TEXT, CellKind
 
 TAB = "Interviews"
 _SERVER = """
@@ -184,5 +185,5 @@ def _rows(size: int) -> Iterator[list[Any]]:
     yield [column.title for column in columns]
     for number in range(size):
         cells = sheet_cells(_interview(number), columns, zone_of(ZONE))
-        links = {name: LINK_TEXT for name, value in cells.items() if SPECS[name].kind is Kind.LINK and value}
+        links = {name: LINK_TEXT for name, value in cells.items() if SPECS[name].kind is CellKind.LINK and value}
         yield [(cells | links)[column.field] for column in columns]

@@ -1,18 +1,5 @@
-"""The colours that spreadsheets share. Pure; each only repeats what a word in the same cell says."""
+"""The names of `sinks.spreadsheet.colours` at their old place, until google_sheets imports them from there."""
 
-from __future__ import annotations
+from sinks.spreadsheet.colours import HEADER_COLOUR, STAGE_COLOURS
 
-from collections.abc import Mapping
-
-from connector.sink import Stage
-
-STAGE_COLOURS: Mapping[Stage, str] = {
-    Stage.PENDING: "EDEDED",
-    Stage.TO_EVALUATE: "FFF2CC",
-    Stage.SHORTLISTED: "D9EAD3",
-    Stage.DISCARDED: "F4CCCC",
-    Stage.DELETED: "BFBFBF",
-}
-"""Backgrounds, RRGGBB, light enough for black text; an unknown stage has none."""
-HEADER_COLOUR = "E8EDF7"
-"""Background of a header, RRGGBB."""
+__all__ = ["HEADER_COLOUR", "STAGE_COLOURS"]

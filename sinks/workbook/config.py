@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from connector.sink import LocalPath, SinkConfig
-from sinks.table import DEFAULT_COLUMNS, Columns
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns
 
 _FORBIDDEN = re.compile(r"[\[\]:*?/\\\x00-\x1f]|^'|'$")
 

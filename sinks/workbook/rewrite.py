@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from connector.sink import SinkBroken
-from sinks.table import clean_text
+from sinks.spreadsheet.values import clean_text
 from sinks.workbook import file
 from sinks.workbook.state import FileDiff, RewriteRequest, RewriteResult, TableState
 from sinks.workbook.tab import Tab, cell_text, has_references, open_tab, write_names

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from connector.sink import Interview, Note, Stage
-from sinks.table import KEY, Column, Kind, cell_values, wall_time
+from sinks.spreadsheet.columns import KEY, Column, cell_values
+from sinks.spreadsheet.values import CellKind, wall_time
 
 TABLE_NOTE = "table"
 """Name of the note about the table as a whole."""
@@ -194,7 +195,7 @@ def row_values(
     return values
 
 
-def _written(kind: Kind, value: Written, zone: tzinfo) -> Written:
-    if kind is Kind.DATETIME and isinstance(value, int):
+def _written(kind: CellKind, value: Written, zone: tzinfo) -> Written:
+    if kind is CellKind.DATETIME and isinstance(value, int):
         return wall_time(value, zone).isoformat(timespec="seconds")
     return value

@@ -21,8 +21,9 @@ from openpyxl.worksheet.cell_range import CellRange
 from openpyxl.worksheet.worksheet import Worksheet
 
 from connector.sink import STAGE_WORDS, SinkBroken
-from sinks.palette import HEADER_COLOUR, STAGE_COLOURS
-from sinks.table import CUT_MARK, KEY, LINK_TEXT, Column, Kind, header_key
+from sinks.spreadsheet.colours import HEADER_COLOUR, STAGE_COLOURS
+from sinks.spreadsheet.columns import KEY, Column, header_key
+from sinks.spreadsheet.values import CUT_MARK, LINK_TEXT, CellKind
 from sinks.workbook.file import Book
 from sinks.workbook.package import SheetCells
 from sinks.workbook.state import RewriteRequest, Written
@@ -41,7 +42,7 @@ _TEXT_FORMAT = "@"  # a text that a user edits stays text: no lost zeros, no for
 _LINK_FONT = Font(color="0563C1", underline="single")
 _HEADER_FILL = PatternFill("solid", start_color=HEADER_COLOUR)
 _COLOURED_ROWS = 20_000
-_KIND_WIDTHS = {Kind.TEXT: 22, Kind.NUMBER: 8, Kind.DATETIME: 17, Kind.LINK: 9}
+_KIND_WIDTHS = {CellKind.TEXT: 22, CellKind.NUMBER: 8, CellKind.DATETIME: 17, CellKind.LINK: 9}
 """Characters."""
 _FIELD_WIDTHS = {"candidate_email": 30, "position_name": 28, "interview_id": 27, "stage": 13}
 _ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
@@ -286,7 +287,7 @@ def _last_used_column(sheet: Worksheet, cells: SheetCells) -> int:
 def _write_title(sheet: Worksheet, header: int, column: int, title: str) -> None:
     cell = sheet.cell(header, column)
     assert isinstance(cell, Cell), "beyond the last used column nothing is merged"
-    write_cell(cell, Kind.TEXT, title)
+    write_cell(cell, CellKind.TEXT, title)
     beside = sheet.cell(header, column - 1) if column > 1 else None
     like: Any = beside.font if isinstance(beside, Cell) and beside.value else Font(bold=True)
     cell.font = copy.copy(like)
@@ -352,7 +353,7 @@ def _clear(cell: Cell | MergedCell) -> None:
         cell.style = "Normal"
 
 
-def write_cell(cell: Cell, kind: Kind, value: Written) -> None:
+def write_cell(cell: Cell, kind: CellKind, value: Written) -> None:
     """Writes a value by the kind of its column."""
     _WRITERS[kind](cell, value)
 
@@ -403,10 +404,10 @@ def _write_link(cell: Cell, value: Written) -> None:
 
 
 _WRITERS = {
-    Kind.TEXT: _write_text,
-    Kind.NUMBER: _write_number,
-    Kind.DATETIME: _write_time,
-    Kind.LINK: _write_link,
+    CellKind.TEXT: _write_text,
+    CellKind.NUMBER: _write_number,
+    CellKind.DATETIME: _write_time,
+    CellKind.LINK: _write_link,
 }
 
 

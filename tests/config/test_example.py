@@ -11,7 +11,7 @@ from connector.config import RouteSettings, Section, Settings, load
 from connector.hireflix import EVENT_NAMES
 from connector.registry import built_in_types, load_sink_class
 from connector.sink import SinkConfig, Stage
-from sinks.table import SPECS
+from sinks.spreadsheet.columns import SPECS
 
 TEXT = (Path(__file__).parent.parent.parent / "config.example.toml").read_text(encoding="utf-8")
 ALL_ON = re.sub(r"^#(?=\S|  \{)", "", TEXT, flags=re.MULTILINE)

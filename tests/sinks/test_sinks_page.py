@@ -10,7 +10,7 @@ import pytest
 
 from connector.registry import built_in_types, load_sink_class
 from connector.testing import make_batch, make_delivery
-from sinks.table import SPECS
+from sinks.spreadsheet.columns import SPECS
 from sinks.webhook import signature_headers, signing_key
 from tests.sinks.webhook.receiver import whsec
 

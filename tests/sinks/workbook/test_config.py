@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from sinks.table import DEFAULT_COLUMNS
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 from sinks.workbook import WorkbookConfig
 
 

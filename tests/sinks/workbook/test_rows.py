@@ -8,7 +8,7 @@ import pytest
 
 from connector.sink import Delivered, Stage
 from connector.testing import START, interview_id, make_batch, make_delivery, make_interview, run_batch
-from sinks.table import DEFAULT_COLUMNS
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 from sinks.workbook import SINK
 from tests.sinks.follow_ups import asked
 

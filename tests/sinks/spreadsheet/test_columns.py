@@ -13,20 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from connector.interview import Stage
 from connector.testing import make_interview
-from sinks.table import (
-    CUT_MARK,
-    DEFAULT_COLUMNS,
-    SPECS,
-    Column,
-    Columns,
-    Kind,
-    cell_values,
-    clean_text,
-    from_serial,
-    header_key,
-    serial_number,
-    wall_time,
-)
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS, SPECS, Column, Columns, cell_values, header_key
+from sinks.spreadsheet.values import CUT_MARK, CellKind, clean_text, from_serial, serial_number, wall_time
 
 ADAPTER = TypeAdapter(Columns)
 EVERY = tuple(Column(field=field) for field in SPECS)
@@ -205,4 +193,4 @@ def test_a_known_date_has_the_serial_number_that_google_documents():
 
 
 def test_every_kind_is_used():
-    assert {spec.kind for spec in SPECS.values()} == set(Kind)
+    assert {spec.kind for spec in SPECS.values()} == set(CellKind)
