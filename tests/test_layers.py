@@ -213,6 +213,13 @@ def test_pure_modules_stay_pure(module):
     assert impure(module, MODULES[module]) == set()
 
 
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("connector.operations")))
+def test_an_operation_neither_prints_nor_serves_http(module):
+    """So that the command line and HTTP handlers can share it."""
+    assert calls(MODULES[module]) & {"print", "input"} == set()
+    assert {name.split(".")[0] for name in imports(MODULES[module])} & {"litestar", "rich", "typer", "uvicorn"} == set()
+
+
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("sinks")))
 def test_a_sink_reads_no_clock_and_never_sleeps(module):
     assert calls(MODULES[module]) & CLOCKS == set()
