@@ -88,7 +88,7 @@ def row_write(tab: str, view: View, layout: Layout, part: Part, nonce: str) -> S
     """Adds the missing columns and writes the part. `layout` is the one that `part` was made for."""
     after, added = columns.add_columns(view, layout)
     keys = _key_requests(view, after, part)
-    work = [*added, *keys, *_updates(view, part), *_inserts(view, after, part)]
+    work = [*added, *keys, *_updates(view, part), *_formats(view, part), *_inserts(view, after, part)]
     return _share(tab, view, after, part, nonce=nonce, work=work)
 
 
@@ -147,6 +147,17 @@ def _prunes(view: View) -> list[Request]:
 
 def _updates(view: View, part: Part) -> list[Request]:
     return _merged(view.sheet_id, part.runs, 0)
+
+
+def _formats(view: View, part: Part) -> list[Request]:
+    """Date formats for cells that have none, one request for cells below each other."""
+    ordered = sorted(part.formats, key=lambda cell: (cell[1], cell[0]))
+    groups = groupby(enumerate(ordered), lambda each: (each[1][1], each[1][0] - each[0]))
+    made = []
+    for (column, _), group in groups:
+        rows = [cell[0] for _, cell in group]
+        made.append(requests.date_format(view.sheet_id, rows[0], rows[-1] + 1, column))
+    return made
 
 
 def _merged(sheet_id: int, runs: Sequence[Run], first_row: int) -> list[Request]:

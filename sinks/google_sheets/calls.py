@@ -11,7 +11,7 @@ from connector.sink import Context, Token
 from sinks.google_sheets.account import Account
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.ground import Ground
-from sinks.google_sheets.replies import Book, Columns
+from sinks.google_sheets.replies import Book, Columns, Formats
 from sinks.google_sheets.requests import Request
 from sinks.google_sheets.sheets import Sheets
 
@@ -56,6 +56,14 @@ class Calls:
     async def values(self, filters: Sequence[Request]) -> Columns:
         await self._claim(READ)
         return await self._counted(READ, self._sheets.values(filters))
+
+    async def shown_dates(self, filters: Sequence[Request]) -> Columns:
+        await self._claim(READ)
+        return await self._counted(READ, self._sheets.shown_dates(filters))
+
+    async def formats(self, filters: Sequence[Request]) -> Formats:
+        await self._claim(READ)
+        return await self._counted(READ, self._sheets.formats(filters))
 
     async def ground(self) -> Ground:
         await self._claim(READ)

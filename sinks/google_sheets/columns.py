@@ -137,9 +137,10 @@ def _dress(view: View, columns: Sequence[Column], start: int) -> list[Request]:
         requests.header_cells(sheet_id, view.header_row, start, [column.title for column in columns]),
         requests.bold_header(sheet_id, view.header_row, start, start + len(columns)),
     ]
+    has_rows = view.rows > view.header_row + 1
     for index, column in enumerate(columns, start):
         made.append(requests.tag_column(sheet_id, index, column.field))
         made.append(requests.column_width(sheet_id, index, _PIXELS[column.kind]))
-        if column.kind is Kind.DATETIME and not view.exists:
+        if column.kind is Kind.DATETIME and (not view.exists or (has_rows and not view.closed)):
             made.append(requests.date_format(sheet_id, view.header_row + 1, None, index))
     return made

@@ -7,7 +7,7 @@ which is the next view. Whatever else comes back, the guards tell with the next 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from connector.sink import Context, RetryLater, SinkBroken, Wait
@@ -18,6 +18,7 @@ from sinks.google_sheets.calls import FULL_AGAIN, READ, WRITE, Calls
 from sinks.google_sheets.columns import Layout, add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import PROTECTED, CallFailed, Failure, Trouble, emptied, unreadable
+from sinks.google_sheets.formats import Bare, Question, is_unsure, without_format
 from sinks.google_sheets.ledger import MOVED, Ledger
 from sinks.google_sheets.look import Look, has_shrunk, look, titles_of, understand
 from sinks.google_sheets.narrowing import Narrowing, Verdict
@@ -53,10 +54,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one view of a tab calls for, and what an audit of it found."""
+    """What one view of a tab calls for, what an audit of it found, and date cells that have no format."""
 
     due: Due
     repairs: Repairs
+    bare: Bare = field(default_factory=dict)
 
 
 def _is_due(plan: Plan) -> bool:
@@ -200,9 +202,10 @@ class Flush:
 
     async def _next(self) -> Write | None:
         """The next batch, or `None` when nothing is left to write."""
-        for name, seen in self._seen.items():
-            if name not in self._plans and seen.layout.settled:
-                self._plans[name] = await self._plan(name, seen)
+        new = [name for name, seen in self._seen.items() if name not in self._plans and seen.layout.settled]
+        for name in new:
+            self._plans[name] = await self._plan(name, self._seen[name])
+        await self._find_bare(new)
         return await self._calls.think(self._compose)
 
     async def _plan(self, name: str, seen: Look) -> Plan:
@@ -223,6 +226,23 @@ class Flush:
         self._ledger.block([*due.blocked, *stuck], PROTECTED_AGAIN)
         self._without_row(name, due, repairs)
         return Plan(due, repairs)
+
+    async def _find_bare(self, names: Sequence[str]) -> None:
+        """Looks for date cells without a format in rows that may have such; they get one with the value."""
+        questions = {}
+        for name in names:
+            layout, _ = add_columns(self._seen[name].view, self._seen[name].layout)
+            rows = {change.row for change in self._plans[name].due.changes if is_unsure(change)}
+            questions[name] = Question(self._seen[name], layout, rows)
+        for name, bare in (await without_format(self._calls, questions)).items():
+            plan = self._plans[name]
+            plan.due.changes = [
+                change._replace(wanted=replace(change.wanted, dated=True))
+                if change.row in bare and change.wanted is not None
+                else change
+                for change in plan.due.changes
+            ]
+            self._plans[name] = replace(plan, bare=bare)
 
     async def _due(self, name: str, view: View, layout: Layout) -> Due:
         return await self._calls.think(lambda: sort_out(view, layout, self._ledger.wanted(name, zone_of(view.zone))))
@@ -279,6 +299,12 @@ class Flush:
         if self._ledger.tabs[name].moving:
             limits = replace(limits, updates=1)
         part = take_part(due, after, limits, spent)
+        part.formats = [
+            (change.row, after.at[field_])
+            for change in part.changes
+            if change.wanted is not None
+            for field_ in plan.bare.get(change.row, frozenset()) - change.wanted.closed
+        ]
         return part if part.rows else None
 
     async def _send(self, write: Write) -> RetryLater | None:

@@ -143,7 +143,12 @@ class Ledger:
         """What is still open in a tab, with its cells as a spreadsheet in `zone` holds them."""
         due = [(key, entry) for key, entry in self._entries.items() if entry.tab == tab and entry.outcome is None]
         era = self.tabs[tab].era
-        return [Wanted(key, self._cells(entry, zone), _of_now(entry.note, era), entry.remove) for key, entry in due]
+        return [self._wanted(key, entry, zone, era) for key, entry in due]
+
+    def _wanted(self, key: str, entry: Entry, zone: tzinfo, era: int) -> Wanted:
+        note = _of_now(entry.note, era)
+        is_dated = note is not None and note.era == era and note.dated
+        return Wanted(key, self._cells(entry, zone), note, entry.remove, dated=is_dated)
 
     def _cells(self, entry: Entry, zone: tzinfo) -> Mapping[str, CellValue]:
         if zone != entry.zone:
@@ -159,7 +164,7 @@ class Ledger:
                 self._empty(entry, wanted)
                 continue
             applied, era = self._applied(entry, wanted, layout), self.tabs[entry.tab].era
-            self._settle(entry, Delivered(), RowNote(applied, tab=entry.tab, era=era))
+            self._settle(entry, Delivered(), RowNote(applied, tab=entry.tab, era=era, dated=wanted.dated))
 
     def _applied(self, entry: Entry, wanted: Wanted, layout: Layout) -> Mapping[str, CellValue]:
         """What the row holds now: cells that are closed hold what they held."""
@@ -222,7 +227,7 @@ class Ledger:
         """Its row is gone and is to be written again, as if it had never been there."""
         entry = self._entries[wanted.key]
         entry.note = None
-        return replace(wanted, note=None)
+        return replace(wanted, note=None, dated=True)
 
     def reject(self, wanted: Wanted, reason: str) -> None:
         self._entries[wanted.key].outcome = Rejected(reason)
@@ -272,6 +277,10 @@ class Ledger:
     def keep(self, notes: Mapping[str, Note | None]) -> None:
         """Further notes; `None` deletes one."""
         self._notes.update(notes)
+
+    def holds(self, key: str) -> bool:
+        """Whether the interview is in this batch."""
+        return key in self._entries
 
     def call_again(self, keys: Iterable[str]) -> None:
         """These interviews are to be delivered once more."""

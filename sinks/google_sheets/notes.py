@@ -129,7 +129,7 @@ class RowNote:
     """`applied` is what a row holds by our last proven write, by field; `None`: nothing is known.
 
     `tab` is the tab it is in, `era` the tab's era in which it was written. `force`: write every owned cell again.
-    `gone`: people deleted the row.
+    `gone`: people deleted the row. `dated`: the date cells among those applied have a number format.
     """
 
     applied: Mapping[str, CellValue] | None = None
@@ -137,9 +137,10 @@ class RowNote:
     gone: bool = False
     tab: str = ""
     era: int = 0
+    dated: bool = False
 
     def encode(self) -> Note:
-        marks = {name: True for name, on in (("force", self.force), ("gone", self.gone)) if on}
+        marks = {name: True for name, on in (("force", self.force), ("gone", self.gone), ("dated", self.dated)) if on}
         tab: dict[str, Any] = {"tab": self.tab} if self.tab else {}
         tab |= {"era": self.era} if self.era else {}
         return {"v": dict(self.applied or {}), **marks, **tab}
@@ -149,7 +150,8 @@ def read_row_note(note: Note | None) -> RowNote | None:
     if note is None:
         return None
     marks = note.get("force", False), note.get("gone", False)
-    return RowNote(note.get("v") or {}, *marks, note.get("tab", ""), note.get("era", 0))
+    where = note.get("tab", ""), note.get("era", 0)
+    return RowNote(note.get("v") or {}, *marks, *where, note.get("dated", False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Wanted:
     """An interview that is due: the key of its row, its cells by field, and what is remembered of its row.
 
     With `remove` all cells are empty, and once they are the id goes too. `closed` are fields whose cells in its row we
-    may not edit.
+    may not edit. `dated`: the date cells of its row have a number format, or get one with this write.
     """
 
     key: str
@@ -37,6 +37,7 @@ class Wanted:
     note: RowNote | None = None
     remove: bool = False
     closed: frozenset[str] = frozenset()
+    dated: bool = False
 
     @property
     def in_full(self) -> bool:
@@ -171,7 +172,7 @@ def _without_row(due: Due, wanted: Wanted) -> None:
     if wanted.remove:
         due.idle.append(wanted)
     elif wanted.note is None:
-        due.inserts.append(wanted)
+        due.inserts.append(replace(wanted, dated=True))
     elif wanted.note.gone:
         due.deleted.append(wanted)
     else:
@@ -212,7 +213,7 @@ class Run(NamedTuple):
 class Part:
     """What goes into one write to one tab: updates and new rows, with the cells of both. Rows of `new` count from the
     first. `restores` and `undo` put ids back and take them out again; they go alone. `removals` are interviews whose
-    ids are among `undo`.
+    ids are among `undo`. `formats` are cells, by row and column, that get a date format.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -222,6 +223,7 @@ class Part:
     restores: list[Restore] = field(default_factory=list)
     undo: list[str] = field(default_factory=list)
     removals: list[Wanted] = field(default_factory=list)
+    formats: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def rows(self) -> int:

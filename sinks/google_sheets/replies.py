@@ -160,6 +160,45 @@ class Columns(msgspec.Struct, rename="camel"):
     value_ranges: list[Matched] = []
 
 
+class Format(msgspec.Struct, rename="camel", gc=False):
+    number_format: dict[str, str] | None = None
+
+
+class FormattedCell(msgspec.Struct, rename="camel", gc=False):
+    user_entered_format: Format | None = None
+
+
+class FormattedRow(msgspec.Struct, rename="camel"):
+    values: list[FormattedCell] = []
+
+
+class FormatGrid(msgspec.Struct, rename="camel"):
+    """One block of cells without what they hold."""
+
+    start_row: int = 0
+    start_column: int = 0
+    row_data: list[FormattedRow] = []
+
+    def has_format(self, row: int, column: int) -> bool:
+        """Whether a cell has a number format."""
+        row, column = row - self.start_row, column - self.start_column
+        if row >= len(self.row_data) or column >= len(self.row_data[row].values):
+            return False
+        found = self.row_data[row].values[column].user_entered_format
+        return found is not None and found.number_format is not None
+
+
+class FormatTab(msgspec.Struct, rename="camel"):
+    properties: TabProperties = msgspec.field(default_factory=TabProperties)
+    data: list[FormatGrid] = []
+
+
+class Formats(msgspec.Struct, rename="camel"):
+    """The reply of `spreadsheets.getByDataFilter` about number formats."""
+
+    sheets: list[FormatTab] = []
+
+
 class ErrorStatus(msgspec.Struct):
     message: str = ""
     status: str = ""
@@ -188,6 +227,11 @@ READ_FIELDS = (
 
 VALUES_FIELDS = "valueRanges(valueRange(values),dataFilters(gridRange(sheetId,startRowIndex,startColumnIndex)))"
 """Field mask of an audit: the owned cells as plain values."""
+
+FORMAT_FIELDS = (
+    "sheets(properties(sheetId),data(startRow,startColumn,rowData(values(userEnteredFormat(numberFormat(type))))))"
+)
+"""Field mask of the look at number formats."""
 
 WRITE_FIELDS = f"updatedSpreadsheet({READ_FIELDS})"
 """Field mask of a write: its reply is a full read of what it left behind."""

@@ -57,6 +57,11 @@ def cells_filter(sheet_id: int, column: int, first_row: int, end_row: int) -> Re
     return {"gridRange": _area(sheet_id, first_row, end_row, column, column + 1)}
 
 
+def area_filter(sheet_id: int, first_row: int, end_row: int, first_column: int, end_column: int) -> Request:
+    """Selects a block of cells."""
+    return {"gridRange": _area(sheet_id, first_row, end_row, first_column, end_column)}
+
+
 def add_sheet(sheet_id: int, title: str, rows: int, width: int) -> Request:
     """A new tab with a frozen first row; refused when id or title are in use."""
     grid = {"rowCount": rows, "columnCount": width, "frozenRowCount": 1}

@@ -16,6 +16,7 @@ from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble, read_only, unreadable
 from sinks.google_sheets.ground import GROUND_FIELDS, Ground
 from sinks.google_sheets.replies import (
+    FORMAT_FIELDS,
     PROTECTED_FIELDS,
     READ_FIELDS,
     TABS_FIELDS,
@@ -23,6 +24,7 @@ from sinks.google_sheets.replies import (
     WRITE_FIELDS,
     Book,
     Columns,
+    Formats,
     Written,
 )
 from sinks.google_sheets.requests import Request
@@ -34,6 +36,7 @@ T = TypeVar("T")
 _BOOK = msgspec.json.Decoder(Book)
 _COLUMNS = msgspec.json.Decoder(Columns)
 _WRITTEN = msgspec.json.Decoder(Written)
+_FORMATS = msgspec.json.Decoder(Formats)
 _GROUND = msgspec.json.Decoder(Ground)
 
 
@@ -85,6 +88,18 @@ class Sheets:
         options = {"valueRenderOption": "UNFORMATTED_VALUE", "dateTimeRenderOption": "SERIAL_NUMBER"}
         body = msgspec.json.encode({**wanted, **options})
         return await self._run(lambda: self._reading(lambda client: client.values(VALUES_FIELDS, body), _COLUMNS))
+
+    async def shown_dates(self, filters: Sequence[Request]) -> Columns:
+        """As `values`, but a date is the text that its cell shows; without a date format it stays a number."""
+        wanted = {"dataFilters": filters, "majorDimension": "COLUMNS"}
+        options = {"valueRenderOption": "UNFORMATTED_VALUE", "dateTimeRenderOption": "FORMATTED_STRING"}
+        body = msgspec.json.encode({**wanted, **options})
+        return await self._run(lambda: self._reading(lambda client: client.values(VALUES_FIELDS, body), _COLUMNS))
+
+    async def formats(self, filters: Sequence[Request]) -> Formats:
+        """The number formats of the cells that the filters select."""
+        body = msgspec.json.encode({"dataFilters": filters})
+        return await self._run(lambda: self._reading(lambda client: client.read(FORMAT_FIELDS, body), _FORMATS))
 
     async def write(self, body: Mapping[str, Any]) -> Book:
         """One atomic batch; gives the spreadsheet as it left it."""

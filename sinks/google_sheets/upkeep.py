@@ -118,9 +118,18 @@ async def _repair(findings: Findings, ledger: Ledger, context: Context) -> None:
     gone = {key for _, key in findings.only({Kind.DELETED})}
     notes = await recall_rows(context, gone)
     ledger.keep({row_name(key): replace(note, gone=True).encode() for key, note in notes.items() if not note.gone})
+    await _have_dated(findings, ledger, context)
     goes_on = bool(found) and ledger.work.rounds < ROUNDS
     rounds = ledger.work.rounds + 1 if goes_on else 0
     ledger.work = replace(ledger.work, verify=goes_on, rounds=rounds, skipped=skipped, asks=asks)
+
+
+async def _have_dated(findings: Findings, ledger: Ledger, context: Context) -> None:
+    """Has dates that show as bare numbers written again, so that they get a format."""
+    keys = [key for key in findings.undated if not ledger.holds(key)]
+    for key, note in (await recall_rows(context, keys)).items():
+        applied = {name: each for name, each in (note.applied or {}).items() if name not in findings.undated[key]}
+        ledger.keep({row_name(key): replace(note, applied=applied, dated=False).encode()})
 
 
 async def _load(names: Collection[str], ledger: Ledger, context: Context) -> None:

@@ -15,6 +15,7 @@ from sinks.google_sheets.columns import cannot_add
 from sinks.google_sheets.compare import WRONG, Kind, Print, Prints, differing
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import Failure, protected
+from sinks.google_sheets.formats import Bare, bare_dates
 from sinks.google_sheets.look import Look, look
 from sinks.google_sheets.notes import RowNote, TabNote, read_tab_note, tab_name
 from sinks.google_sheets.plan import closed_in, closed_when_new, row_key, sheet_cells, zone_of
@@ -40,6 +41,7 @@ class Findings:
     asks: list[str] = field(default_factory=list)
     closed: dict[str, Closed] = field(default_factory=dict)
     shut: dict[str, Failure] = field(default_factory=dict)
+    undated: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def add(self, kind: Kind, tab: str, key: str, detail: str = "") -> None:
         self.counts[kind] += 1
@@ -73,6 +75,8 @@ class Verification:
         self._calls = calls
         self._context = context
         self._progress = progress
+        self._bare: Mapping[str, Bare] = {}
+        self._undated: dict[str, frozenset[str]] = {}
 
     async def run(self) -> Findings:
         """Looks once, and once more when something is wrong: only what both looks show is a difference."""
@@ -93,6 +97,9 @@ class Verification:
         looks = await look(self._calls, self._config, titles, tabs, findings.shut)
         findings.closed = {name: seen.view.closed for name, seen in looks.items()}
         prints = await self._prints(looks, tabs)
+        there = {name: seen for name, seen in looks.items() if seen.view.exists and KEY in seen.layout.at}
+        self._bare = await bare_dates(self._calls, there)
+        self._undated = findings.undated
         lost: list[tuple[str, str, RowNote]] = []
         async for expected in self._expected():
             lost += await self._compare(expected, looks, tabs, prints, findings)
@@ -199,7 +206,13 @@ class Verification:
 
     def _judge_row(self, interview: Interview, name: str, seen: Look, found: Print, note: RowNote | None) -> Verdict:
         fields = [each for each in seen.layout.at if each != KEY]
-        kind, wrong = differing(found, fields, self._due(interview, seen), note)
+        due = self._due(interview, seen)
+        kind, wrong = differing(found, fields, due, note)
+        bare = self._bare.get(name, {}).get(found.row, frozenset()).difference(wrong)
+        if undated := {each for each in bare if due.get(each) is not None}:
+            self._undated[row_key(interview.id)] = frozenset(undated)
+            wrong = [*wrong, *undated] if kind is Kind.DIFFERENT else [*undated]
+            kind = Kind.DIFFERENT
         closed = closed_in(seen.view, seen.layout, found.row) if kind is Kind.DIFFERENT else frozenset()
         if closed.issuperset(wrong) and closed:
             kind = Kind.PROTECTED

@@ -11,6 +11,7 @@ from connector.interview import Interview, Stage
 from connector.sink import VERIFY, Delivered, Delivery, Expected, FollowUp, RetryLater
 from connector.testing import FakeContext, make_interview, run_batch
 from sinks.google_sheets import SINK
+from sinks.google_sheets.calls import FULL_AGAIN
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.ledger import REPAIR
 from sinks.table import DEFAULT_COLUMNS
@@ -89,7 +90,7 @@ class Desk:
             try:
                 return await self.sink.verify(self.context, lambda done, total: None)
             except Wait as wait:
-                self.context.clock.advance(wait.seconds + 0.001)
+                self.context.clock.advance(wait.seconds + FULL_AGAIN)
 
     async def _round(self, due):
         left = {key for key, each in self.context.shown.items() if each.left}

@@ -1,0 +1,139 @@
+"""Dates show as dates, also in rows that another tool made; a format that people chose stays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from connector.emulators.google.cells import cell, rest_of, value_of
+from connector.sink import Difference
+from connector.testing import interview_id, make_interview
+from sinks.google_sheets.notes import row_name
+from sinks.google_sheets.requests import DATE_FORMAT
+from sinks.table import Column
+from tests.sinks.google_sheets.conftest import TAB, person_of, scored
+
+ANA = interview_id(1)
+EARLIER = [
+    ["Candidate", "Notes", "Email", "Stage", "Invited", "Completed", "Updated", "Interview ID"],
+    ["Ana Prueba", "called", "ana@example.com", "Invited", "", "", "", ANA],
+]
+"""A tab of another tool: text and no number format."""
+FINISHED_MS = 1_761_566_430_000
+
+
+def finished():
+    return make_interview(
+        number=1, candidate_name="Ana Prueba", candidate_email="ana@example.com", completed=FINISHED_MS
+    )
+
+
+@pytest.fixture
+def earlier(make_desk):
+    desk = make_desk(tabs=[TAB])
+    desk.person.write(TAB, EARLIER)
+    return desk
+
+
+def stored(desk, title, row=1):
+    return desk.google.tab(desk.id, TAB).at(row, desk.place(title))
+
+
+def number_format(desk, title, row=1):
+    return rest_of(stored(desk, title, row)).get("userEnteredFormat", {}).get("numberFormat")
+
+
+def set_format(desk, title, wanted, row=1):
+    """What a person does with Format, Number."""
+    tab, place = desk.google.tab(desk.id, TAB), desk.place(title)
+    rest = {} if wanted is None else {"userEnteredFormat": {"numberFormat": wanted}}
+    tab.put(row, place, [cell(value_of(tab.at(row, place)), rest)])
+
+
+async def test_a_date_in_a_row_of_an_earlier_tool_gets_a_format_with_the_value(earlier):
+    await earlier.show(finished())
+    for title in ("Invited", "Completed", "Updated"):
+        assert isinstance(value_of(stored(earlier, title)), float)
+        assert number_format(earlier, title) == DATE_FORMAT
+    assert earlier.records()[ANA]["Notes"] == "called"
+    assert (await earlier.verify()).in_step
+
+
+async def test_a_format_that_people_set_stays(earlier):
+    mine = {"type": "DATE", "pattern": "d mmm"}
+    set_format(earlier, "Completed", mine)
+    await earlier.show(finished())
+    assert number_format(earlier, "Completed") == mine
+    assert number_format(earlier, "Updated") == DATE_FORMAT
+
+
+async def test_a_format_that_people_set_to_a_number_is_their_choice(earlier):
+    mine = {"type": "NUMBER", "pattern": "0.0"}
+    set_format(earlier, "Completed", mine)
+    await earlier.show(finished())
+    assert number_format(earlier, "Completed") == mine
+    assert (await earlier.verify()).in_step
+
+
+async def test_the_formats_of_a_row_are_looked_at_once(earlier):
+    await earlier.show(finished())
+    earlier.context.clock.advance(60)
+    earlier.google.forget_calls()
+    await earlier.show(scored(finished(), 4))
+    assert earlier.counts() == {"read": 1, "write": 1}
+
+
+async def test_the_formats_of_our_own_rows_are_not_looked_at(desk):
+    await desk.show(person_of(1))
+    desk.context.clock.advance(60)
+    desk.google.forget_calls()
+    await desk.show(replace(scored(person_of(1), 4), values={**person_of(1).values, "completed": FINISHED_MS}))
+    assert desk.counts() == {"read": 1, "write": 1}
+    assert number_format(desk, "Completed") == DATE_FORMAT
+
+
+async def test_verify_finds_a_date_that_shows_as_a_bare_number_and_has_it_mended(desk):
+    await desk.show(person_of(1), person_of(2))
+    set_format(desk, "Invited", None)
+    report = await desk.verify()
+    assert not report.in_step
+    assert report.differences == [Difference("different", ANA, "Interviews, row 2: Invited")]
+    await desk.look_after()
+    assert number_format(desk, "Invited") == DATE_FORMAT
+    assert (await desk.verify()).in_step
+
+
+async def test_a_row_written_by_an_earlier_version_gets_its_formats(desk):
+    await desk.show(person_of(1))
+    for title in ("Invited", "Updated"):
+        set_format(desk, title, None)
+    note = desk.context.notes[row_name(ANA)]
+    desk.context.notes[row_name(ANA)] = {name: value for name, value in note.items() if name != "dated"}
+    desk.context.clock.advance(60)
+    await desk.show(scored(person_of(1), 4))
+    assert number_format(desk, "Updated") == DATE_FORMAT
+    assert number_format(desk, "Invited") == DATE_FORMAT
+
+
+async def test_a_date_column_that_is_added_later_shows_dates_in_rows_that_are_there(desk):
+    await desk.show(person_of(1))
+    columns = (*desk.config.columns, Column(field="shortlisted_at"))
+    desk.config = desk.config.model_copy(update={"columns": columns})
+    await desk.restart()
+    desk.context.clock.advance(60)
+    await desk.show(replace(scored(person_of(1), 4), values={**person_of(1).values, "finalist": FINISHED_MS}))
+    assert number_format(desk, "Shortlisted") == DATE_FORMAT
+
+
+async def test_many_rows_of_an_earlier_tool_cost_one_more_read(make_desk):
+    desk = make_desk(tabs=[TAB])
+    people = [person_of(number) for number in range(1, 201)]
+    desk.google.fill(desk.id, TAB, [EARLIER[0], *[["", "", "", "", "", "", "", each.id] for each in people]])
+    await desk.show(person_of(201))
+    desk.context.clock.advance(60)
+    desk.google.forget_calls()
+    await desk.show(*people)
+    assert desk.counts() == {"read": 2, "write": 1}
+    assert number_format(desk, "Updated", 200) == DATE_FORMAT
+    assert (await desk.verify()).in_step
