@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from litestar import Litestar
 from litestar.types import ControllerRouterHandler
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 
 from connector import __version__
 from connector.config import Config, SinkEntry
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 INTAKE_LIMIT = 4096
 """Requests that may wait for the store at once; a body has at most 1 MiB, usually one or two KiB."""
-START_REST_SECONDS = 1.0
+START_WAIT_SECONDS = 1.0
 """Between attempts to set up the lanes, when the database goes away in that moment."""
 CALLS_SHARE = 0.9
 """The part of `stop_timeout` that calls under way have; the rest is for settling and closing."""
@@ -96,7 +97,6 @@ async def _at_once() -> None:
 @asynccontextmanager
 async def opened_database(url: str, directory: Directory, on_group: OnGroup, role: Role) -> AsyncIterator[Opened]:
     """A PostgreSQL database, available or not. Raises `UsageError`, and `SchemaMismatch` for another schema."""
-    from connector.store.postgres import hints_schema
     from connector.store.postgres.clock import DatabaseClock
     from connector.store.postgres.store import PostgresStore
 
@@ -105,7 +105,6 @@ async def opened_database(url: str, directory: Directory, on_group: OnGroup, rol
     async def opening() -> Store:
         real = await PostgresStore.open(url, directory, on_group, intake=INTAKE_LIMIT, receiver=role.receives)
         try:
-            await real.look(hints_schema.require_current)
             clock = DatabaseClock(real.read)
             await clock.start()
         except BaseException:
@@ -169,22 +168,16 @@ class Service:
         await self._opened.ready()
         if self._fleet is not None:
             await self._fleet.start()
-        while self.dispatcher is not None:
-            try:
-                await self.dispatcher.start()
-            except StoreUnavailable:
-                if not self.store.shared:
-                    raise
-                await asyncio.sleep(START_REST_SECONDS)
-            else:
-                return
+        if self.dispatcher is not None and self.store.shared:
+            is_away = retry_if_exception_type(StoreUnavailable)
+            await AsyncRetrying(retry=is_away, wait=wait_fixed(START_WAIT_SECONDS))(self.dispatcher.start)
+        elif self.dispatcher is not None:
+            await self.dispatcher.start()
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Ends incomplete requests, and lets calls under way end within `stop_timeout`, or until `hurry`."""
         if self._receiver is not None:
             self._receiver.stop()
-        if self._fleet is not None:
-            self._fleet.take_no_more()
         if self.dispatcher is not None:
             await self.dispatcher.stop(self._stop_timeout * CALLS_SHARE, hurry)
         if self._fleet is not None:
@@ -280,18 +273,17 @@ def _service(
     webhook_secrets: Sequence[str],
 ) -> Service:
     owner = _owner()
+    dispatcher = None
+    if role.works:
+        dispatcher = _dispatcher(config, opened, sinks=sinks, metrics=metrics, owner=owner)
+        wakeups.subscribe(dispatcher.wake)
     fleet = None
     if opened.store.shared:
         from connector.dispatch.fleet import Fleet
 
         url = config.store.url.get_secret_value()
-        fleet = Fleet(url, owner, role, opened.store, opened.clock, on_wake=wakeups.send)
-    dispatcher = None
-    if role.works:
-        dispatcher = _dispatcher(config, opened, sinks=sinks, metrics=metrics, owner=owner, fleet=fleet)
-        wakeups.subscribe(dispatcher.wake)
-    elif fleet is not None:
-        wakeups.subscribe(fleet.hint)
+        on_wake = None if dispatcher is None else dispatcher.wake
+        fleet = Fleet(url, owner, role, opened.store, opened.clock, on_wake=on_wake)
     refused = _refusal_counter(metrics)
     receiver = _receiver(config, opened, webhook_secrets, refused) if role.receives else None
     return Service(
@@ -311,7 +303,6 @@ def _dispatcher(
     sinks: Sequence[Sink[Any]],
     metrics: Metrics,
     owner: str,
-    fleet: Fleet | None,
 ) -> Dispatcher:
     return Dispatcher(
         sinks,
@@ -319,7 +310,6 @@ def _dispatcher(
         Shared(opened.store, opened.clock, metrics, owner, _policy(config)),
         types={name: entry.type for name, entry in config.sinks.items()},
         formerly={name: entry.renamed_from for name, entry in config.sinks.items() if entry.renamed_from},
-        hint=None if fleet is None else fleet.hint,
     )
 
 

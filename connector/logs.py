@@ -20,8 +20,8 @@ from connector.text import clean
 
 QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alembic", "gspread", "hpack")
 """Libraries that log addresses, headers or whole messages below WARNING."""
-MUTED = ("procrastinate", "psycopg")
-"""They tell of each attempt to reach a database that is gone, with addresses; we tell it once."""
+MUTED = ("psycopg",)
+"""Logs each attempt to reach a database that is gone, with addresses; we log the first."""
 SERVER = "uvicorn.error"
 """It warns of each request that is not HTTP or is one too many, and anyone may send as many as they like."""
 LOG_LIMIT_SECONDS = 60.0

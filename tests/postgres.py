@@ -59,8 +59,6 @@ SELECT format('DELETE FROM %I;', tablename) FROM pg_tables
 WHERE schemaname = 'public' AND tablename <> 'alembic_version'
 UNION ALL SELECT format('ALTER SEQUENCE %I RESTART;', sequencename) FROM pg_sequences WHERE last_value IS NOT NULL
 """
-"""Foreign keys are none of ours, and those of the tables of hints delete what hangs on a row or forget it."""
-
 _numbers = count(1)
 _idle: list[str] = []
 

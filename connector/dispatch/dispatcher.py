@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -32,14 +32,8 @@ FILL_PAUSE = 0.05
 log = structlog.get_logger("connector.dispatch")
 
 
-Hint = Callable[[Iterable[str]], bool]
-"""Tells some process that shares the store to look after these sinks; `False` when it can tell none."""
-
-
 class Dispatcher:
-    """Runs one lane per sink. `types` maps each sink to its type, `formerly` a renamed sink to its old name; `hint`
-    spreads what is left lying over all processes that share the store.
-    """
+    """Runs one lane per sink. `types` maps each sink to its type, `formerly` a renamed sink to its old name."""
 
     def __init__(
         self,
@@ -49,7 +43,6 @@ class Dispatcher:
         *,
         types: Mapping[str, str],
         formerly: Mapping[str, str],
-        hint: Hint | None = None,
     ) -> None:
         self.lanes = {sink.name: Lane(sink, shared, routes.staying(sink.name)) for sink in sinks}
         self._sinks = sinks
@@ -57,8 +50,6 @@ class Dispatcher:
         self._shared = shared
         self._types = types
         self._formerly = formerly
-        self._hint = hint
-        self._left_lying: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._helpers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
@@ -146,7 +137,7 @@ class Dispatcher:
         )
 
     async def _sweep(self) -> None:
-        """Wakes the lanes of sinks with something due now and then: a hint may be lost, and people give none."""
+        """Wakes the lanes of sinks with something due every second: a wake-up may be lost, and operations give none."""
         is_away = has_failed = False
         while not self._stopping.is_set():
             await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
@@ -165,19 +156,10 @@ class Dispatcher:
                 if is_away:
                     log.info("the store is back")
                 is_away = has_failed = False
-                self._rouse(due)
+                self.wake(due)
 
     def _due(self, connection: Connection) -> set[str]:
         return set(claim.due_sinks(connection, self._shared.owner, self._shared.clock.now()))
-
-    def _rouse(self, due: set[str]) -> None:
-        """Has some worker look after each sink; our own lanes after what still lies there at the next look."""
-        mine = due & set(self.lanes)
-        again = mine & self._left_lying
-        self._left_lying = mine - again
-        if self._hint is None or not self._hint(self._left_lying):
-            again = mine
-        self.wake(again)
 
     async def _alert(self) -> None:
         """Says once that a state sink has been out of step for long, and once that it is not any more."""

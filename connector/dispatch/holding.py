@@ -26,7 +26,7 @@ from connector.store.store import Store
 KEEP_SECONDS = 5.0
 """A sink that has something to do within this time is kept."""
 OWN_LOOK = 0.25
-"""Seconds after which an owner looks by itself: the hint may have gone to another process."""
+"""Seconds after which an owner looks by itself: a wake-up may have been lost."""
 LAST_PART = 0.1
 """The part of a lease that nothing is done in any more, because a clock may be wrong and a call slow to end."""
 

@@ -95,7 +95,7 @@ class Lane:
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Something may be due: a hint, never an order."""
+        """Something may be due: the lane looks."""
         self._wake.set()
 
     def stop(self) -> None:

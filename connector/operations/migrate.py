@@ -15,16 +15,12 @@ def migrate_store(settings: Config) -> str:
     if settings.store.file is not None:
         return f"{place} is a SQLite store: `connector serve` creates and updates it"
     require_driver()
-    from connector.operations.store_access_postgres import PostgresAccess
     from connector.store.postgres.prepare import migrate_postgres
 
     url = settings.store.url.get_secret_value()
-    had_hints = PostgresAccess(url).has_hints()
     found = asyncio.run(migrate_postgres(url))
     if found is None:
         return f"{place}: created the tables, schema {REVISION}"
     if found != REVISION:
         return f"{place}: updated the schema from {found} to {REVISION}"
-    if not had_hints:
-        return f"{place}: the schema {REVISION} is current; updated the tables of its hints"
     return f"{place}: the schema {REVISION} is current; nothing to do"

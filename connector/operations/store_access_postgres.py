@@ -10,8 +10,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from connector.errors import SchemaMismatch, StoreUnavailable
-from connector.store.postgres import database, hints_schema
+from connector.errors import StoreUnavailable
+from connector.store.postgres import database
 from connector.store.postgres.faults import is_conflict, words_of
 
 T = TypeVar("T")
@@ -40,15 +40,6 @@ class PostgresAccess:
     def exists(self) -> bool:
         with self._connected("read") as connection:
             return database.revision(connection) is not None
-
-    def has_hints(self) -> bool:
-        """Whether the tables of the hints exist as the installed version needs them."""
-        with self._connected("read") as connection:
-            try:
-                hints_schema.require_current(connection)
-            except SchemaMismatch:
-                return False
-            return True
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -2,7 +2,6 @@
 
 import psycopg
 
-from connector.store.migrate import migrate
 from connector.store.schema import REVISION
 from tests.postgres import empty_database, rows
 
@@ -17,19 +16,6 @@ def test_tables_are_made_once(run, config):
         assert run("status").exit_code == 0
         second = run("migrate")
         assert (second.exit_code, second.stdout.endswith("nothing to do\n")) == (0, True)
-
-
-def test_tables_of_hints_that_are_missing_are_made_and_told(run, config):
-    """They are beside ours and have an order of their own."""
-    with empty_database() as url:
-        config.write_text(config.read_text().replace("sqlite:///connector.db", url))
-        migrate(url)
-        result = run("migrate")
-        assert (result.exit_code, result.stdout.endswith("updated the tables of its hints\n")) == (
-            0,
-            True,
-        )
-        assert rows(url, "SELECT count(*) FROM procrastinate_jobs") == [(0,)]
 
 
 def test_a_sqlite_store_needs_no_such_command(run, config):

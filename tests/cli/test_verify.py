@@ -46,7 +46,7 @@ def sheet(google, config, tmp_path, store_url, run):
     google.service_account_file(tmp_path / "key.json")
     spreadsheet = google.add_spreadsheet()
     config.write_text(CONFIG.format(sheet=spreadsheet, url=google.url, store=store_url))
-    run("migrate")  # the tables of the hints, too
+    run("migrate")
     world = World(tmp_path) if store_url == SQLITE else PostgresWorld(store_url)
     world.receive(*[body(number=number) for number in range(1, 6)])
     world.close()

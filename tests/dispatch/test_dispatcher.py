@@ -223,52 +223,17 @@ async def test_a_state_sink_that_is_late_for_long_is_told_once(rig_of):
     assert [log["event"] for log in logs].count("sink out of step") == 1
 
 
-class Told:
-    """Somebody who spreads hints, and may not be able to."""
-
-    def __init__(self, *, works=True):
-        self.works = works
-        self.names = []
-
-    def __call__(self, names):
-        self.names.append(sorted(names))
-        return self.works
-
-
 def is_asleep(lane):
     """Whether it has looked and waits to be woken: an event is then not its own to find."""
     return bool(lane._wake._waiters)
 
 
-def spreading(rig, chat, told):
-    shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
-    routes = Routes((), {"chat": False})
-    return Dispatcher([chat], routes, shared, types={"chat": "scripted"}, formerly={}, hint=told)
-
-
-async def test_what_lies_there_is_hinted_at_first_and_done_by_ourselves_at_the_next_look(rig_of):
-    """Any worker may take it; when nobody did, a hint was lost."""
-    rig = await rig_of(Scripted("chat"))
-    chat, told = Scripted("chat"), Told()
-    dispatcher = spreading(rig, chat, told)
-    await dispatcher.start()
-    await until(lambda: rig.clock.waiting and is_asleep(dispatcher.lanes["chat"]))
-    await rig.event()
-    rig.clock.advance(1)
-    await until(lambda: told.names)
-    assert chat.batches == []
-    await until(lambda: rig.clock.waiting)
-    rig.clock.advance(1)
-    await until(lambda: chat.batches)
-    await dispatcher.stop(5)
-    assert told.names == [["chat"], []]
-
-
-async def test_what_lies_there_is_done_at_once_when_no_hint_can_be_given(rig_of):
-    """The hints need the database more than the sweep does."""
+async def test_a_delivery_whose_wake_up_was_lost_is_found_by_the_sweep(rig_of):
+    """Within a second, by any process that has a lane for its sink."""
     rig = await rig_of(Scripted("chat"))
     chat = Scripted("chat")
-    dispatcher = spreading(rig, chat, Told(works=False))
+    shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
+    dispatcher = Dispatcher([chat], Routes((), {"chat": False}), shared, types={"chat": "scripted"}, formerly={})
     await dispatcher.start()
     await until(lambda: rig.clock.waiting and is_asleep(dispatcher.lanes["chat"]))
     await rig.event()

@@ -67,6 +67,11 @@ WITH put AS (
 SELECT 1 / (count(*) = %s)::int FROM put
 """
 
+CHANNEL = "connector_due"
+"""Where processes listen for sinks with new deliveries."""
+SEPARATOR = ","
+NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
+"""Sent with the commit of the transaction (PostgreSQL, NOTIFY); its parameter is the names of the sinks."""
 TOUCH = "UPDATE meta SET value = (extract(epoch FROM clock_timestamp()) * 1000)::bigint::text WHERE key = 'written'"
 """What an empty group writes, because a server that only reads refuses it."""
 
@@ -137,6 +142,8 @@ async def _put(connection: AsyncConnection[Any], plan: GroupPlan, offset: int) -
             await connection.execute(PUT_INTERVIEWS, (_text(interviews), len(interviews)))
         if not events:
             await connection.execute(TOUCH)
+        if plan.woken:
+            await connection.execute(NOTIFY, (SEPARATOR.join(sorted(plan.woken)),))
         await connection.execute("COMMIT")
     row = await added.fetchone()
     assert row is not None

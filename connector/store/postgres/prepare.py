@@ -7,14 +7,12 @@ from pathlib import Path
 
 from connector.store.faults import require_older
 from connector.store.migrate_apart import SCRIPTS, migrate_apart
-from connector.store.postgres import hints_schema
 from connector.store.postgres.database import make_engine, revision_at
 from connector.store.schema import REVISION
 
 
 async def migrate_postgres(url: str, newest: str = REVISION, scripts: Path = SCRIPTS) -> str | None:
-    """Brings the store at a `postgresql://` URL to this version's schema, and the tables of hints beside it; returns
-    the revision it had before.
+    """Brings the store at a `postgresql://` URL to this version's schema; returns the revision it had before.
 
     Harmless when nothing is to be done. Two that run at once follow each other. Raises `StoreUnavailable`,
     `SchemaMismatch` for a newer schema or somebody else's tables, `UsageError` for a URL that is none.
@@ -24,7 +22,6 @@ async def migrate_postgres(url: str, newest: str = REVISION, scripts: Path = SCR
         require_older(found, newest)
     if found != newest:
         await migrate_apart(url, scripts)
-    await hints_schema.apply(url)
     return found
 
 
