@@ -19,11 +19,14 @@ from connector.sink import SinkConfig
 _OURS = ("type", "renamed_from")
 """Settings of every sink that are not part of its own model."""
 _STRUCTURED = {
+    "dataclass_type",
     "dict_type",
     "frozen_set_type",
     "list_type",
+    "mapping_type",
     "model_attributes_type",
     "model_type",
+    "sequence_str",
     "set_type",
     "tuple_type",
 }

@@ -212,6 +212,20 @@ def test_dotenv_may_name_the_secrets_directory(folder):
     assert folder.load("").server.port == 81
 
 
+def test_a_secrets_directory_of_kubernetes_is_read(folder):
+    """Its files are links into a hidden folder; a file of another program need not be text."""
+    folder.write("secrets/..data/CONNECTOR_SERVER__PORT", "81\n")
+    (folder.path / "secrets" / "CONNECTOR_SERVER__PORT").symlink_to("..data/CONNECTOR_SERVER__PORT")
+    (folder.path / "secrets" / "keystore.p12").write_bytes(b"\xff\xfe\x00")
+    assert folder.load("", CONNECTOR_SECRETS_DIR="secrets").server.port == 81
+
+
+def test_a_file_in_the_secrets_directory_may_link_to_another_folder(folder):
+    (folder.path / "secrets").mkdir()
+    (folder.path / "secrets" / "connector_server__port").symlink_to(folder.write("vault/port", "81"))
+    assert folder.load("", CONNECTOR_SECRETS_DIR="secrets").server.port == 81
+
+
 def test_a_named_secrets_directory_must_be_there(folder):
     with pytest.raises(ConfigError, match="CONNECTOR_SECRETS_DIR: there is no such folder"):
         folder.load("", CONNECTOR_SECRETS_DIR="nowhere")
@@ -234,3 +248,31 @@ def test_a_problem_names_the_layer_it_comes_from(folder):
         "set by CONNECTOR_SERVER__PORT in .env",
         "set by CONNECTOR_LOGS__LEVEL in the secrets directory",
     ]
+
+
+def test_a_variable_with_a_table_is_not_blamed_for_a_value_of_the_file(folder):
+    with pytest.raises(ConfigError) as caught:
+        folder.load("[sinks.out]\nmax_age = -1", CONNECTOR_SINKS='{"out": {"type": "console"}}')
+    assert str(caught.value) == "sinks.out.max_age: must be greater than 0"
+
+
+def test_a_variable_with_a_table_is_named_for_a_value_in_it(folder):
+    with pytest.raises(ConfigError) as caught:
+        folder.load("", CONNECTOR_SINKS='{"out": {"type": "console", "max_age": -1}}')
+    assert str(caught.value) == "sinks.out.max_age: must be greater than 0 (set by CONNECTOR_SINKS)"
+
+
+@pytest.mark.parametrize("variable", ["CONNECTOR_SERVR__PORT", "CONNECTOR_SERVER__PROT"])
+@pytest.mark.parametrize("place", ["environment", ".env", "secrets"])
+def test_an_unknown_name_is_refused_wherever_it_is_set(folder, variable, place):
+    if place == "environment":
+        environ = {variable: "hunter22"}
+    else:
+        folder.write(
+            ".env" if place == ".env" else f"secrets/{variable}",
+            "hunter22" if place == "secrets" else f"{variable}=hunter22\n",
+        )
+        environ = {"CONNECTOR_SECRETS_DIR": "secrets"} if place == "secrets" else {}
+    with pytest.raises(ConfigError, match=f"no such setting .*set by {variable}") as caught:
+        folder.load("", **environ)
+    assert "hunter22" not in str(caught.value)
