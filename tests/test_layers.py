@@ -100,7 +100,7 @@ def calls(tree):
 
 
 def layer_of(module):
-    """How far out a module of `connector` lies; `None` for what stands beside the layers."""
+    """The layer of a module of `connector`; `None` for a module without one."""
     part = module.split(".")[1] if "." in module else ""
     return next((depth for depth, parts in enumerate(LAYERS) if part in parts), None)
 
@@ -130,7 +130,7 @@ def too_curious_sinks(modules, types):
 
 
 def impure(module, tree):
-    """What a pure module must not do: I/O, a clock, chance that nobody passed in."""
+    """What a pure module must not do: I/O, a clock, chance that the caller did not pass in."""
     found = {name for name in imports(tree) if name in IMPURE_MODULES or name.split(".")[0] in IMPURE_MODULES}
     chance = {
         alias.asname or alias.name

@@ -1,4 +1,4 @@
-"""`check`: what is wrong, what is odd, and with --online what each destination says."""
+"""`check`: problems, warnings, and with --online what each destination answers."""
 
 import sqlite3
 import sys
@@ -69,7 +69,7 @@ TYPES = ("Friend", "Kind", "Strict", "Broken", "Silent", "Torn", "Clumsy", "Faul
 
 @pytest.fixture
 def friends(tmp_path):
-    """Types of sinks of somebody else's: `kind`, `strict` and so on. Returns the calls they got."""
+    """Types of sinks of another author: `kind`, `strict` and so on. Returns the calls they got."""
     folder = tmp_path / "site"
     info = folder / "friends-1.0.dist-info"
     info.mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_it_makes_no_store(run, config):
     assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
 
 
-def test_the_danger_of_unsigned_webhooks_is_told(run, config):
+def test_the_danger_of_unsigned_webhooks_is_reported(run, config):
     config.write_text(config.read_text().replace('webhook_secrets = ["hush-hush"]', "allow_unsigned = true"))
     result = run("check")
     assert result.exit_code == 0
@@ -118,8 +118,8 @@ def test_the_danger_of_unsigned_webhooks_is_told(run, config):
     assert "→ set webhook_secrets" in result.stdout
 
 
-def test_a_position_that_no_route_takes_is_told_once_it_was_seen(run, world, config):
-    """A warning is no failure: perhaps nobody wants to hear of it."""
+def test_a_position_that_no_route_takes_is_reported_once_it_was_seen(run, world, config):
+    """A warning is not a failure: the route may be missing on purpose."""
     config.write_text(
         config.read_text().replace('sinks = ["sheet", "chat"]', 'positions = ["Cook"]\nsinks = ["sheet", "chat"]')
     )
@@ -142,7 +142,7 @@ def test_without_online_no_destination_is_asked(run, with_sinks, friends):
         ("clumsy", ["the check failed: KeyError at friends_sinks", "report this to the author of the sink"]),
     ],
 )
-def test_what_a_sink_sees_on_this_machine_is_told_without_asking_anybody(run, with_sinks, kind, says):
+def test_what_a_sink_sees_on_this_machine_is_reported_without_asking_its_destination(run, with_sinks, kind, says):
     """And it fails, without calling that sink ok; the others are looked at all the same."""
     with_sinks(kind, "kind")
     result = run("check")
@@ -156,7 +156,7 @@ def test_what_a_sink_sees_on_this_machine_is_told_without_asking_anybody(run, wi
 
 
 def test_the_key_of_a_google_sheet_is_read(run, config):
-    """A file that is not there is told before anybody waits for Google."""
+    """A missing file is reported without a call to Google."""
     sheet = '[sinks.sheet]\ntype = "google_sheets"\nspreadsheet = "1AbC"\ncredentials_file = "key.json"\n'
     config.write_text(f'[hireflix]\nwebhook_secrets = ["hush-hush"]\n{sheet}')
     result = run("check")
@@ -165,7 +165,7 @@ def test_the_key_of_a_google_sheet_is_read(run, config):
 
 
 def test_a_store_on_a_server_is_asked_only_when_wanted(run, config):
-    """Its address is told without user and password."""
+    """Its address is printed without user and password."""
     config.write_text(config.read_text().replace("sqlite:///connector.db", "postgresql://u:hidden@/n?host=/nowhere"))
     assert run("check").exit_code == 0
     result = run("check", "--online")
@@ -180,7 +180,7 @@ def test_a_store_on_a_server_is_asked_only_when_wanted(run, config):
 
 
 @pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
-def test_a_position_that_a_store_on_a_server_has_seen_is_told_as_well(run, world, config):
+def test_a_position_that_a_store_on_a_server_has_seen_is_reported_as_well(run, world, config):
     config.write_text(
         config.read_text().replace('sinks = ["sheet", "chat"]', 'positions = ["Cook"]\nsinks = ["sheet", "chat"]')
     )
@@ -188,7 +188,7 @@ def test_a_position_that_a_store_on_a_server_has_seen_is_told_as_well(run, world
     assert "no route takes the position 'Baker' (p-9)" in run("check", "--online").stdout
 
 
-def test_what_every_destination_says_is_told_in_order(run, with_sinks):
+def test_what_every_destination_says_is_reported_in_order(run, with_sinks):
     with_sinks("kind", "friend")
     result = run("check", "--online")
     assert result.exit_code == 0
@@ -210,7 +210,7 @@ def test_what_every_destination_says_is_told_in_order(run, with_sinks):
         ("faulty", ["the check failed: KeyError at friends_sinks", "report this to the author of the sink"]),
     ],
 )
-def test_a_problem_is_told_with_its_fix_and_fails(run, with_sinks, friends, kind, says):
+def test_a_problem_is_reported_with_its_fix_and_fails(run, with_sinks, friends, kind, says):
     """However the sink tells it; the other sinks are asked all the same, and every sink is closed."""
     with_sinks(kind, "kind")
     result = run("check", "--online")

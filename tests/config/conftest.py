@@ -1,4 +1,4 @@
-"""A folder to configure in, and a distribution of somebody else's."""
+"""A folder to configure in, and a distribution of another author."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ def pigeon():
 
 
 class Folder:
-    """A working folder; `load` reads the configuration there, with a webhook secret unless told otherwise."""
+    """A working folder; `load` reads the configuration there, with a webhook secret unless another one is given."""
 
     def __init__(self, path):
         self.path = path

@@ -1,4 +1,4 @@
-"""Whatever people write, they get a configuration or all that is wrong with it, and never see a value."""
+"""Any input gives a configuration or all problems with it, and no message shows a value."""
 
 import json
 import tempfile
@@ -60,13 +60,13 @@ def toml(value):
 
 @settings(max_examples=150, deadline=None)
 @given(tree=TREES, variables=VARIABLES)
-def test_anything_is_read_or_told(tree, variables):
+def test_anything_is_read_or_reported(tree, variables):
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "config.toml"
         file.write_text("".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in tree.items()))
         try:
-            config, told = load(environ=variables, cwd=Path(name)), ""
+            config, reported = load(environ=variables, cwd=Path(name)), ""
         except ConfigError as error:
-            config, told = None, str(error)
-    assert isinstance(config, Config) or told
-    assert HIDDEN not in told
+            config, reported = None, str(error)
+    assert isinstance(config, Config) or reported
+    assert HIDDEN not in reported

@@ -1,6 +1,6 @@
 """One file per mistake; its first lines hold the messages, word for word.
 
-`{sink types}` stands for the installed types, so that a new sink edits no file here.
+`{sink types}` is replaced by the installed types, so that a new sink edits no file here.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ def header(file, word):
     return [line.removeprefix(f"# {word}: ") for line in lines if line.startswith(f"# {word}: ")]
 
 
-def told(folder, file):
+def reported(folder, file):
     variables = dict(line.split("=", 1) for line in header(file, "env"))
     with pytest.raises(ConfigError) as caught:
         folder.load(file.read_text(encoding="utf-8"), **variables)
@@ -27,19 +27,19 @@ def told(folder, file):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_mistake_is_told_as_its_file_says(folder, file):
+def test_a_mistake_is_reported_as_its_file_says(folder, file):
     expected = [line.replace("{sink types}", ", ".join(known_types())) for line in header(file, "expect")]
-    assert [str(problem) for problem in told(folder, file).problems] == expected
+    assert [str(problem) for problem in reported(folder, file).problems] == expected
 
 
 def test_a_missing_type_is_answered_with_the_built_in_and_the_installed_types(folder):
-    message = str(told(folder, Path(__file__).parent / "bad" / "sink-type-missing.toml"))
+    message = str(reported(folder, Path(__file__).parent / "bad" / "sink-type-missing.toml"))
     assert all(kind in message for kind in ("console", "google_sheets", "pigeon", "slack", "webhook", "workbook"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_no_message_shows_a_secret(folder, file):
-    assert "hunter22" not in str(told(folder, file))
+    assert "hunter22" not in str(reported(folder, file))
 
 
 def test_there_is_a_file_for_many_mistakes():

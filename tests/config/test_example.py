@@ -57,7 +57,7 @@ def sink_settings():
 
 
 def written(kind):
-    """What the file says of sinks of one type, in whatever table it stands."""
+    """What the file says of sinks of one type, in any table."""
     tables = [table for table in TREE["sinks"].values() if table["type"] == kind]
     return {key: value for table in [TREE["defaults"].get(kind, {}), *tables] for key, value in table.items()}
 

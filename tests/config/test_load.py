@@ -10,7 +10,7 @@ from connector.route import Route
 from connector.sink import Stage
 
 
-def test_the_usual_file_lies_in_the_working_folder(folder):
+def test_the_usual_file_is_in_the_working_folder(folder):
     config = folder.load("[server]\nport = 81")
     assert (config.path, config.folder, config.server.port) == (folder.path / "config.toml", folder.path, 81)
 
@@ -36,7 +36,7 @@ def test_a_byte_order_mark_does_no_harm(folder):
     assert folder.load().server.port == 81
 
 
-def test_a_file_that_is_no_utf8_is_told_with_its_line(folder):
+def test_a_file_that_is_not_utf8_is_reported_with_its_line(folder):
     (folder.path / "config.toml").write_bytes(b'timezone = "UTC"\n# caf\xe9\n')
     with pytest.raises(ConfigError, match=r"config\.toml, line 2: is not UTF-8 text"):
         folder.load()
@@ -52,7 +52,7 @@ def test_paths_count_from_the_folder_of_the_file(folder):
     assert config.sinks["post"].config.map == folder.path / "etc" / "m.txt"
 
 
-def test_the_default_store_lies_in_the_data_folder(folder):
+def test_the_default_store_is_in_the_data_folder(folder):
     config = folder.load("")
     assert config.store.file == config.data_folder / "connector.db" == folder.path / "data" / "connector.db"
 

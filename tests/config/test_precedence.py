@@ -231,7 +231,7 @@ def test_a_named_secrets_directory_must_be_there(folder):
         folder.load("", CONNECTOR_SECRETS_DIR="nowhere")
 
 
-def test_a_secret_that_is_no_text_is_told(folder):
+def test_a_secret_that_is_not_text_is_reported(folder):
     (folder.path / "secrets").mkdir()
     (folder.path / "secrets" / "connector_server__host").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError) as caught:

@@ -37,13 +37,13 @@ def test_those_who_start_at_once_get_the_same(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["secret"]
 
 
-def test_an_empty_file_is_told(tmp_path):
+def test_an_empty_file_is_reported(tmp_path):
     (tmp_path / "secret").write_text("\n")
     with pytest.raises(ConfigError, match=r"/secret: is empty \(delete it"):
         make_secret(tmp_path / "secret")
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "data").write_text("a file where the folder should be")
     with pytest.raises(ConfigError, match=r"data/secret: cannot be"):
         make_secret(tmp_path / "data" / "secret")

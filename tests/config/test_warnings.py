@@ -1,4 +1,4 @@
-"""What is legal but odd is told, and only that."""
+"""Settings that are valid but probably a mistake are reported, and only those."""
 
 import pytest
 
@@ -29,8 +29,8 @@ def test_an_ordinary_configuration_has_no_warning(folder, toml):
 
 
 def test_a_sink_without_a_route(folder):
-    told = warnings(folder, CHAT + '[sinks.idle]\ntype = "console"\n' + ALL)
-    assert told == ["sinks.idle: no route names this sink: it is not started (name it in a route)"]
+    reported = warnings(folder, CHAT + '[sinks.idle]\ntype = "console"\n' + ALL)
+    assert reported == ["sinks.idle: no route names this sink: it is not started (name it in a route)"]
 
 
 def test_no_sink_at_all(folder):
@@ -41,38 +41,38 @@ def test_no_sink_at_all(folder):
 
 def test_two_sinks_for_one_destination(folder):
     table = '[sinks.{}]\ntype = "blackboard"\nloft.keeper = "Ada"\n'
-    told = warnings(folder, table.format("one") + table.format("two"))
-    assert told == ["sinks.two: writes the same destination as one (remove one of them)"]
+    reported = warnings(folder, table.format("one") + table.format("two"))
+    assert reported == ["sinks.two: writes the same destination as one (remove one of them)"]
 
 
 def test_a_least_score_without_events(folder):
-    told = warnings(folder, CHAT + '[[routes]]\nsinks = ["chat"]\nmin_score = 4')
-    assert [line.split(":")[0] for line in told] == ["routes[0].min_score"]
+    reported = warnings(folder, CHAT + '[[routes]]\nsinks = ["chat"]\nmin_score = 4')
+    assert [line.split(":")[0] for line in reported] == ["routes[0].min_score"]
 
 
 def test_unsigned_webhooks(folder):
-    told = warnings(folder, CHAT + "[hireflix]\nallow_unsigned = true")
-    assert told[0].startswith("hireflix.allow_unsigned: webhooks without a signature are accepted")
+    reported = warnings(folder, CHAT + "[hireflix]\nallow_unsigned = true")
+    assert reported[0].startswith("hireflix.allow_unsigned: webhooks without a signature are accepted")
 
 
 def test_an_event_that_hireflix_does_not_send(folder):
-    told = warnings(folder, CHAT + '[[routes]]\nsinks = ["chat"]\nevents = ["candidate.hired"]')
-    assert told == ["routes[0].events: Hireflix sends no event 'candidate.hired': it never matches"]
+    reported = warnings(folder, CHAT + '[[routes]]\nsinks = ["chat"]\nevents = ["candidate.hired"]')
+    assert reported == ["routes[0].events: Hireflix sends no event 'candidate.hired': it never matches"]
 
 
 def test_excluding_by_name_what_should_be_excluded_by_id(folder):
-    told = warnings(
+    reported = warnings(
         folder,
         CHAT + '[[routes]]\nsinks = ["chat"]\npositions = ["Sales"]\n[[routes]]\nsinks = ["chat"]\notherwise = true',
     )
     problem = "routes[0].positions: once 'Sales' is renamed, its events go to the route with `otherwise`"
-    assert told == [f"{problem} (use the id of the position)"]
+    assert reported == [f"{problem} (use the id of the position)"]
 
 
 def test_a_position_that_no_route_takes(folder):
     config = folder.load(CHAT + '[[routes]]\nsinks = ["chat"]\npositions = ["Sales *"]\nmin_score = 5\nevents = []')
-    told = position_warnings(config, [("id-1", "Sales Madrid"), ("id-2", "Support")])
-    assert [problem.message for problem in told] == ["no route takes the position 'Support' (id-2)"]
+    reported = position_warnings(config, [("id-1", "Sales Madrid"), ("id-2", "Support")])
+    assert [problem.message for problem in reported] == ["no route takes the position 'Support' (id-2)"]
 
 
 def test_a_route_with_otherwise_takes_every_position_it_names(folder):
