@@ -27,7 +27,11 @@ class Person:
 
     @property
     def position(self) -> str:
-        return f"Position-{self.number}-Title" if self.position_id == f"p{self.number}" else "Shared position"
+        return self.own_title if self.position_id == f"p{self.number}" else "Shared position"
+
+    @property
+    def own_title(self) -> str:
+        return f"Position-{self.number}-Title"
 
     @property
     def score(self) -> str:
@@ -40,7 +44,7 @@ class Person:
     @property
     def marks(self) -> tuple[str, ...]:
         """Texts that may appear in messages about this candidate only."""
-        return self.name, f"Position-{self.number}-Title", self.score, self.link
+        return self.name, self.own_title, self.score, self.link
 
 
 def person(number: int, position: str = "") -> Person:
@@ -68,18 +72,21 @@ def webhook(name: str, number: int, *, position: str = "", at: int | None = None
 
 
 def foreign_data(messages: Sequence[Message], most: int = 400) -> list[str]:
-    """Every message that shows data of a candidate whom it is not about, by what the channel holds alone."""
+    """Every message that shows data of a candidate whom it is not about, by what the channel holds alone. A digest is
+    about a position and may show its title.
+    """
     people = [person(number) for number in range(most)]
     problems = []
     for message in messages:
         texts = " ".join(strings_of([message.text, message.blocks]))
-        owner = message.metadata.get("event_payload", {}).get("i")
+        ids = message.metadata.get("event_payload", {})
+        owner, digest = ids.get("i"), ids.get("p")
         problems += [
-            f"{message.ts} is about {owner} and shows {mark!r}"
+            f"{message.ts} is about {owner or digest} and shows {mark!r}"
             for each in people
             if each.id != owner
             for mark in each.marks
-            if _shows(texts, mark)
+            if _shows(texts, mark) and not (digest == f"p{each.number}" and mark == each.own_title)
         ]
     return problems
 
