@@ -15,7 +15,7 @@ from sinks.google_sheets.plan import Due, Wanted
 from sinks.google_sheets.repair import Repairs, Row, Sieve, find_repairs, marks_of, rows_of
 from sinks.google_sheets.replies import Columns
 from sinks.google_sheets.requests import Request
-from sinks.table import KEY
+from sinks.spreadsheet.columns import KEY
 
 SLICE = 50_000
 """Rows in one read, of however many tabs: about 8 MB."""

@@ -17,7 +17,8 @@ from sinks.google_sheets.notes import Aim, Intent, digest
 from sinks.google_sheets.plan import Part, Run, Wanted
 from sinks.google_sheets.reading import TOP_ROWS, Guard, View
 from sinks.google_sheets.requests import Request
-from sinks.table import KEY, SPECS, Kind
+from sinks.spreadsheet.columns import KEY, SPECS
+from sinks.spreadsheet.values import CellKind
 
 NEW_ROWS = 100
 """Rows of a tab that we make: room for people below ours."""
@@ -132,7 +133,7 @@ def _key_requests(view: View, layout: Layout, part: Part) -> list[Request]:
             rows = below if restore.alone else (restore.row, restore.row + 1)
             made.append(requests.replace_key(view.sheet_id, column, rows, restore.shown, restore.key))
         else:
-            cell = [requests.row_cells([requests.cell(restore.key, Kind.TEXT)])]
+            cell = [requests.row_cells([requests.cell(restore.key, CellKind.TEXT)])]
             made.append(requests.update_cells(view.sheet_id, restore.row, column, cell, link=False))
     return made
 
@@ -185,7 +186,7 @@ def _inserts(view: View, layout: Layout, part: Part) -> list[Request]:
     made = [requests.insert_rows(sheet_id, start, end, inherit=inherit)]
     if inherit and below_header and not any(view.closed.covers_new(start, place) for place in range(view.width)):
         made.append(requests.plain_format(sheet_id, start, end))
-    dates = [place for name, place in layout.at.items() if SPECS[name].kind is Kind.DATETIME]
+    dates = [place for name, place in layout.at.items() if SPECS[name].kind is CellKind.DATETIME]
     dates = [place for place in dates if not view.closed.covers_new(start, place)]
     made += [requests.date_format(sheet_id, start, end, place) for place in dates]
     return made + _merged(sheet_id, part.new, start)

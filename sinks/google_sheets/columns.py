@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from sinks.google_sheets import requests
 from sinks.google_sheets.reading import View
 from sinks.google_sheets.requests import Request
-from sinks.table import Column, Kind, header_key
+from sinks.spreadsheet.columns import Column, header_key
+from sinks.spreadsheet.values import CellKind
 
-_PIXELS: Mapping[Kind, int] = {Kind.TEXT: 180, Kind.NUMBER: 80, Kind.DATETIME: 140, Kind.LINK: 80}
+_PIXELS: Mapping[CellKind, int] = {CellKind.TEXT: 180, CellKind.NUMBER: 80, CellKind.DATETIME: 140, CellKind.LINK: 80}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,6 @@ def _dress(view: View, columns: Sequence[Column], start: int) -> list[Request]:
     for index, column in enumerate(columns, start):
         made.append(requests.tag_column(sheet_id, index, column.field))
         made.append(requests.column_width(sheet_id, index, _PIXELS[column.kind]))
-        if column.kind is Kind.DATETIME and (not view.exists or (has_rows and not view.closed)):
+        if column.kind is CellKind.DATETIME and (not view.exists or (has_rows and not view.closed)):
             made.append(requests.date_format(sheet_id, view.header_row + 1, None, index))
     return made

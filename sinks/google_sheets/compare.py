@@ -10,7 +10,7 @@ from enum import StrEnum
 from sinks.google_sheets.likeness import WHO, best_pairs
 from sinks.google_sheets.notes import RowNote, Suspect
 from sinks.google_sheets.repair import Row, shown, written_cells
-from sinks.table import CellValue
+from sinks.spreadsheet.values import CellValue
 
 
 class Kind(StrEnum):

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from connector.http import SafeUrl
 from connector.sink import Interview, LocalPath, SinkConfig, Stage
 from sinks.google_sheets.tabs import TITLE_MAX, is_per_position
-from sinks.table import DEFAULT_COLUMNS, Columns, clean_text
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns
+from sinks.spreadsheet.values import clean_text
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _PUBLISHED = re.compile(r"2PACX-|/d/e/|/pub(?:html)?(?:[/?#]|$)")

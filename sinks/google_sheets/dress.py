@@ -14,8 +14,9 @@ from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.ground import Free
 from sinks.google_sheets.reading import View
 from sinks.google_sheets.requests import Request
-from sinks.palette import HEADER_COLOUR, STAGE_COLOURS
-from sinks.table import SPECS, Kind
+from sinks.spreadsheet.colours import HEADER_COLOUR, STAGE_COLOURS
+from sinks.spreadsheet.columns import SPECS
+from sinks.spreadsheet.values import CellKind
 
 PIXELS: Mapping[str, int] = {
     "candidate_email": 230,
@@ -25,10 +26,10 @@ PIXELS: Mapping[str, int] = {
     "interview_id": 210,
 }
 """Widths of columns whose kind alone does not say how wide they are."""
-FORMATS: Mapping[Kind, Request] = {
-    Kind.TEXT: {"type": "TEXT"},
-    Kind.NUMBER: {"type": "NUMBER", "pattern": "0.0"},
-    Kind.DATETIME: requests.DATE_FORMAT,
+FORMATS: Mapping[CellKind, Request] = {
+    CellKind.TEXT: {"type": "TEXT"},
+    CellKind.NUMBER: {"type": "NUMBER", "pattern": "0.0"},
+    CellKind.DATETIME: requests.DATE_FORMAT,
 }
 """How the cells of a column show what they hold; a text that a person types stays text, zeros and all."""
 FILTERS: Sequence[tuple[str, Stage, str]] = (

@@ -29,7 +29,7 @@ from sinks.google_sheets.reading import View, read_view
 from sinks.google_sheets.repair import Repairs
 from sinks.google_sheets.replies import Book
 from sinks.google_sheets.settle import Settled
-from sinks.table import KEY
+from sinks.spreadsheet.columns import KEY
 
 FRESH = 5_000
 """Milliseconds for which a reply may serve as the read of a flush that only inserts."""

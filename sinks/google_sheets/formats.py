@@ -16,7 +16,8 @@ from sinks.google_sheets.look import Look
 from sinks.google_sheets.plan import Change
 from sinks.google_sheets.replies import Formats
 from sinks.google_sheets.requests import Request
-from sinks.table import SPECS, Kind
+from sinks.spreadsheet.columns import SPECS
+from sinks.spreadsheet.values import CellKind
 
 _APART = 50
 """Rows that are asked for one by one; of more the block that holds them all."""
@@ -26,7 +27,7 @@ Bare = Mapping[int, frozenset[str]]
 
 
 def is_date(name: str) -> bool:
-    return SPECS[name].kind is Kind.DATETIME
+    return SPECS[name].kind is CellKind.DATETIME
 
 
 def is_unsure(change: Change) -> bool:

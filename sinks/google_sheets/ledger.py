@@ -39,7 +39,8 @@ from sinks.google_sheets.notes import (
 )
 from sinks.google_sheets.plan import Wanted, row_key, sheet_cells
 from sinks.google_sheets.tabs import OTHER, tab_of, title_of
-from sinks.table import KEY, CellValue
+from sinks.spreadsheet.columns import KEY
+from sinks.spreadsheet.values import CellValue
 
 MOVED = RetryLater("rows moved", after=1.0, counts=False)
 """The row may hold the values of another interview; the next flush writes it again."""

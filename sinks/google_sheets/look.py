@@ -15,7 +15,7 @@ from sinks.google_sheets.reading import TOP_ROWS, View, absent, read_view
 from sinks.google_sheets.replies import Book, TabProperties
 from sinks.google_sheets.requests import Request
 from sinks.google_sheets.tabs import free_title, new_id, wished_id
-from sinks.table import KEY, header_key
+from sinks.spreadsheet.columns import KEY, header_key
 
 _LOOKS = 3
 

@@ -18,7 +18,8 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.notes import RowNote
 from sinks.google_sheets.reading import NOT_TEXT, View
-from sinks.table import KEY, SPECS, CellValue, Column, Kind, cell_values, clean_text, serial_number
+from sinks.spreadsheet.columns import KEY, SPECS, Column, cell_values
+from sinks.spreadsheet.values import CellKind, CellValue, clean_text, serial_number
 
 REQUEST_SIZE = 200
 """Bytes to allow for what stands around the cells of one request."""
@@ -69,7 +70,7 @@ def sheet_cells(
         return {**{column.field: None for column in columns}, KEY: row_key(interview.id)}
     cells: dict[str, CellValue] = {}
     for column, value in zip(columns, cell_values(interview, columns), strict=True):
-        dated = column.kind is Kind.DATETIME and isinstance(value, int)
+        dated = column.kind is CellKind.DATETIME and isinstance(value, int)
         cells[column.field] = serial_number(int(value), zone) if dated and value is not None else value
     if clear and interview.stage is Stage.DELETED:
         cells = {name: value if name == "stage" else None for name, value in cells.items()}
@@ -284,7 +285,7 @@ def _runs(row: int, cells: Mapping[str, CellValue], layout: Layout, *, apart: bo
     places = sorted((layout.at[name], name) for name in cells if name in layout.at)
     run: list[tuple[int, str]] = []
     for place, name in places:
-        if run and (place != run[-1][0] + 1 or (apart and Kind.LINK in {_kind(name), _kind(run[-1][1])})):
+        if run and (place != run[-1][0] + 1 or (apart and CellKind.LINK in {_kind(name), _kind(run[-1][1])})):
             yield _run(row, run, cells)
             run = []
         run.append((place, name))
@@ -293,10 +294,10 @@ def _runs(row: int, cells: Mapping[str, CellValue], layout: Layout, *, apart: bo
 
 
 def _run(row: int, places: Sequence[tuple[int, str]], cells: Mapping[str, CellValue]) -> Run:
-    link = any(_kind(name) is Kind.LINK for _, name in places)
+    link = any(_kind(name) is CellKind.LINK for _, name in places)
     encoded = requests.row_cells([requests.cell(cells[name], _kind(name)) for _, name in places])
     return Run(row, places[0][0], len(places), link, encoded)
 
 
-def _kind(name: str) -> Kind:
+def _kind(name: str) -> CellKind:
     return SPECS[name].kind

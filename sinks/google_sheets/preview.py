@@ -15,7 +15,8 @@ from sinks.google_sheets.ledger import Ledger
 from sinks.google_sheets.look import Look, look
 from sinks.google_sheets.plan import Change, Due, sort_out, zone_of
 from sinks.google_sheets.repair import rows_of, shown
-from sinks.table import LINK_TEXT, SPECS, CellValue, Kind, cell_values, from_serial
+from sinks.spreadsheet.columns import SPECS, cell_values
+from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue, from_serial
 
 
 async def changes(config: GoogleSheetsConfig, batch: Batch, calls: Calls) -> Sequence[str]:
@@ -57,7 +58,7 @@ async def _changed(calls: Calls, seen: Look, change: Change, config: GoogleSheet
 
 def _cell(name: str, value: CellValue) -> str:
     if isinstance(value, int | float):
-        is_date = SPECS[name].kind is Kind.DATETIME
+        is_date = SPECS[name].kind is CellKind.DATETIME
         return f"{from_serial(value):%Y-%m-%d %H:%M:%S}" if is_date else f"{value:g}"
     return "(empty)" if value is None else value
 
@@ -81,9 +82,9 @@ def _lines(interview: Interview, config: GoogleSheetsConfig) -> list[str]:
     return [f"  {column.title}: {_shown(value, column.kind)}" for column, value in values if value is not None]
 
 
-def _shown(value: CellValue, kind: Kind) -> str:
-    if kind is Kind.DATETIME and isinstance(value, int):
+def _shown(value: CellValue, kind: CellKind) -> str:
+    if kind is CellKind.DATETIME and isinstance(value, int):
         return f"{utc(value):%Y-%m-%d %H:%M} UTC"
-    if kind is Kind.LINK:
+    if kind is CellKind.LINK:
         return f"{LINK_TEXT} ({value})"
     return str(value)

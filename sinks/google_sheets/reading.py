@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sinks.google_sheets.protection import NOTHING_CLOSED, Closed, read_closed
 from sinks.google_sheets.replies import Book, Cell, Grid, Metadata, Row, Tab, UserValue
 from sinks.google_sheets.requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG
-from sinks.table import header_key
+from sinks.spreadsheet.columns import header_key
 
 TOP_ROWS = 20
 """Rows at the top of a tab among which the header is looked for."""

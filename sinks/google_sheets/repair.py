@@ -16,7 +16,8 @@ from sinks.google_sheets.plan import Change, Restore
 from sinks.google_sheets.protection import Closed
 from sinks.google_sheets.reading import NOT_TEXT
 from sinks.google_sheets.replies import Columns
-from sinks.table import KEY, LINK_TEXT, SPECS, CellValue, Kind
+from sinks.spreadsheet.columns import KEY, SPECS
+from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue
 
 NOTHING = frozenset((name, None) for name in WHO)
 
@@ -25,7 +26,7 @@ def shown(name: str, value: CellValue) -> CellValue:
     """A value as two reads of it compare: a link by its word, a number without its last digits, nothing as nothing."""
     if value is None or value == "":
         return None
-    if SPECS[name].kind is Kind.LINK:
+    if SPECS[name].kind is CellKind.LINK:
         return LINK_TEXT
     if isinstance(value, float | int) and not isinstance(value, bool):
         return round(float(value), 6)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from sinks.table import LINK_TEXT, CellValue, Kind
+from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue
 
 Request: TypeAlias = dict[str, Any]
 
@@ -171,7 +171,9 @@ def _area(sheet_id: int, first_row: int, end_row: int | None, first_column: int,
 
 
 def header_cells(sheet_id: int, row: int, column: int, titles: Sequence[str]) -> Request:
-    return update_cells(sheet_id, row, column, [row_cells([cell(title, Kind.TEXT) for title in titles])], link=False)
+    return update_cells(
+        sheet_id, row, column, [row_cells([cell(title, CellKind.TEXT) for title in titles])], link=False
+    )
 
 
 def row_cells(cells: Sequence[Request]) -> msgspec.Raw:
@@ -186,11 +188,11 @@ def update_cells(sheet_id: int, row: int, column: int, rows: Sequence[msgspec.Ra
     return {"updateCells": {"start": start, "fields": fields, "rows": list(rows)}}
 
 
-def cell(value: CellValue, kind: Kind) -> Request:
+def cell(value: CellValue, kind: CellKind) -> Request:
     """One typed cell. Text is a string whatever it looks like: nothing is parsed, so nothing is a formula."""
     if value is None:
         return {}
-    if kind is Kind.LINK:
+    if kind is CellKind.LINK:
         link = {"textFormat": {"link": {"uri": value}}}
         return {"userEnteredValue": {"stringValue": LINK_TEXT}, "userEnteredFormat": link}
     if isinstance(value, str):

@@ -9,7 +9,7 @@ from sinks.google_sheets.batch import Share
 from sinks.google_sheets.notes import Aim, Intent, Suspect, digest
 from sinks.google_sheets.plan import Change, Wanted
 from sinks.google_sheets.reading import NOT_TEXT, View
-from sinks.table import CellValue
+from sinks.spreadsheet.values import CellValue
 
 LATEST = 600_000
 """Milliseconds after which nobody executes a request any longer; Google gives up after 180 seconds (Usage limits)."""

@@ -18,8 +18,8 @@ from sinks.google_sheets.dress import colour, freeze, header_look, warn
 from sinks.google_sheets.ground import Free, Ground
 from sinks.google_sheets.reading import View
 from sinks.google_sheets.requests import Request, column_letters
-from sinks.palette import HEADER_COLOUR, STAGE_COLOURS
-from sinks.table import KEY
+from sinks.spreadsheet.colours import HEADER_COLOUR, STAGE_COLOURS
+from sinks.spreadsheet.columns import KEY
 
 TITLE = "Summary"
 SUMMARY_TAG = "hf.summary"

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from zlib import crc32
 
 from connector.sink import Interview
-from sinks.table import clean_text
+from sinks.spreadsheet.values import clean_text
 
 POSITION = "{position}"
 """In `worksheet`: one tab per position."""

@@ -21,7 +21,7 @@ from sinks.google_sheets.notes import RowNote, TabNote, read_tab_note, tab_name
 from sinks.google_sheets.plan import closed_in, closed_when_new, row_key, sheet_cells, zone_of
 from sinks.google_sheets.protection import Closed
 from sinks.google_sheets.tabs import tab_of, title_of
-from sinks.table import KEY, header_key
+from sinks.spreadsheet.columns import KEY, header_key
 
 SLICE = 2_000
 """Interviews at once."""

@@ -90,7 +90,8 @@ class Workbook(Sink[WorkbookConfig]):
         size = state.size_with(delivery.key for delivery in batch.deliveries)
         await context.take(Token(self._bucket, 1 / max(PAUSE_SECONDS, size / ROWS_PER_SECOND)))
         context.count_call("rewrite")
-        return await self._thread.run(lambda: self._deliver(batch, state, context.now()))
+        now_ms = context.now()
+        return await self._thread.run(lambda: self._deliver(batch, state, now_ms))
 
     def _deliver(self, batch: Batch, state: TableState, now_ms: int) -> Result:
         """The blocking part of `deliver`."""

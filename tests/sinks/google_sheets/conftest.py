@@ -14,7 +14,7 @@ from sinks.google_sheets import SINK
 from sinks.google_sheets.calls import FULL_AGAIN
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.ledger import REPAIR
-from sinks.table import DEFAULT_COLUMNS
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 from tests.sinks.follow_ups import asked
 
 TAB = "Interviews"

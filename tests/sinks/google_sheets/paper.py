@@ -13,7 +13,7 @@ from sinks.google_sheets import requests
 from sinks.google_sheets.reading import TOP_ROWS, read_view
 from sinks.google_sheets.replies import READ_FIELDS
 from sinks.google_sheets.replies import Book as Reply
-from sinks.table import KEY
+from sinks.spreadsheet.columns import KEY
 
 SHEET = 7
 READ = discovery().method("spreadsheets.getByDataFilter")

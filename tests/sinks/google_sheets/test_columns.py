@@ -6,7 +6,7 @@ import pytest
 
 from connector.emulators.google import once
 from connector.testing import interview_id
-from sinks.table import Column
+from sinks.spreadsheet.columns import Column
 from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
 
 PEOPLE = [person_of(number) for number in range(1, 5)]

@@ -11,7 +11,7 @@ from connector.sink import Delivery
 from connector.testing import make_batch, make_delivery, make_interview
 from sinks.google_sheets import SINK
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.table import DEFAULT_COLUMNS
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 
 ID = "1AbC-_xyz"
 

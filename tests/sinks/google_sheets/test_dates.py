@@ -11,7 +11,7 @@ from connector.sink import Difference
 from connector.testing import interview_id, make_interview
 from sinks.google_sheets.notes import row_name
 from sinks.google_sheets.requests import DATE_FORMAT
-from sinks.table import Column
+from sinks.spreadsheet.columns import Column
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
 ANA = interview_id(1)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.google_sheets.likeness import LEAST_CELLS, WHO, best_pairs, likeness
-from sinks.table import SPECS
+from sinks.spreadsheet.columns import SPECS
 
 ELAINE = {
     "candidate_name": "Elaine Benes",

@@ -14,8 +14,8 @@ from sinks.google_sheets.calls import BURST, FULL_AGAIN, RATE
 from sinks.google_sheets.ledger import REPAIR, SOON
 from sinks.google_sheets.requests import column_letters
 from sinks.google_sheets.sink import GoogleSheetsSink
-from sinks.table import KEY, SPECS
-from sinks.table import Kind as CellKind
+from sinks.spreadsheet.columns import KEY, SPECS
+from sinks.spreadsheet.values import CellKind
 from tests.sinks.follow_ups import asked
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 

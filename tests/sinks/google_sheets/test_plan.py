@@ -16,7 +16,7 @@ from sinks.google_sheets.columns import add_columns, find_columns
 from sinks.google_sheets.notes import RowNote, read_intents, write_intents
 from sinks.google_sheets.plan import Limits, Wanted, sort_out, take_part
 from sinks.google_sheets.settle import close_intent, settle
-from sinks.table import KEY, Column
+from sinks.spreadsheet.columns import KEY, Column
 from tests.sinks.google_sheets.paper import Paper
 
 FIELDS = ("candidate_name", "score", "review_url", "created_at", KEY)

@@ -24,7 +24,7 @@ from sinks.google_sheets.polish import dressing
 from sinks.google_sheets.reading import View
 from sinks.google_sheets.requests import column_letters
 from sinks.google_sheets.summary import Source, summarize
-from sinks.table import KEY, SPECS
+from sinks.spreadsheet.columns import KEY, SPECS
 
 GET = discovery().method("spreadsheets.get")
 WRITE = discovery().method("spreadsheets.batchUpdate")
