@@ -175,6 +175,15 @@ class TestProxy:
     def test_it_asks_for_health_where_there_is_an_answer(self):
         assert caddy()["health_uri"] == [healthcheck.PATH]
 
+    def test_it_keeps_incomplete_requests_to_itself(self):
+        """test_proxies.py shows the effect where a proxy is installed."""
+        assert caddy()["request_buffers"] == ["1MiB"]
+        assert seconds(caddy()["read_header"][0]) <= 10
+        nginx = (DEPLOY / "nginx.conf").read_text()
+        assert "proxy_request_buffering on;" in nginx
+        assert "client_header_timeout 10s;" in nginx
+        assert f"location = {HireflixSettings().webhook_path} {{" in nginx
+
     def test_its_name_comes_from_the_outside(self):
         """Compose refuses to start without one."""
         [name] = [directive for directive in caddy() if directive.startswith("{$")]
