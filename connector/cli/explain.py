@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from connector.cli import options as o
-from connector.cli.output import safe, show_json, shown
+from connector.cli.output import format_time, safe, show_json
 from connector.config import Config, load
 from connector.hireflix.payload import Kind
 from connector.interview import Value
@@ -97,7 +97,7 @@ def _value(field: str, value: Value, zone: ZoneInfo) -> str:
     if value is None:
         return "nothing"
     if field in _TIMES and type(value) is int:
-        return f"{shown(value, zone)} {zone}"
+        return f"{format_time(value, zone)} {zone}"
     return repr(value) if isinstance(value, str) else str(value)
 
 

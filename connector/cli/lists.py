@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from connector.cli import options as o
-from connector.cli.output import show_json, show_table, shown
+from connector.cli.output import format_time, show_json, show_table
 from connector.config import load
 from connector.operations.listings import page
 from connector.operations.store_access import reading
@@ -152,12 +152,12 @@ def _event_cells(row: EventRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cells:
     remarks = (row.kind if row.kind != "event" else "", row.mark, row.reason)
     return {
         "EVENT": row.id,
-        "RECEIVED": shown(row.received_at, zone),
+        "RECEIVED": format_time(row.received_at, zone),
         "NAME": row.name,
         "CANDIDATE": row.candidate_name,
         "POSITION": row.position_name,
         "INTERVIEW": row.interview_id,
-        "HAPPENED": shown(row.occurred_at, zone),
+        "HAPPENED": format_time(row.occurred_at, zone),
         "REMARK": ", ".join(remark for remark in remarks if remark),
     }
 
@@ -169,8 +169,8 @@ def _interview_cells(row: InterviewRow, zone: ZoneInfo, _: Mapping[str, str]) ->
         "POSITION": row.position_name,
         "STAGE": row.stage_word,
         "SCORE": "" if row.score is None else f"{row.score:g}",
-        "COMPLETED": shown(row.completed_at, zone),
-        "UPDATED": shown(row.updated_at, zone),
+        "COMPLETED": format_time(row.completed_at, zone),
+        "UPDATED": format_time(row.updated_at, zone),
         "SHOWN BY": ", ".join(row.sinks),
     }
 
@@ -185,8 +185,8 @@ def _delivery_cells(row: DeliveryRow, zone: ZoneInfo, pauses: Mapping[str, str])
         "CANDIDATE": row.candidate_name,
         "POSITION": row.position_name,
         "FAILED": row.attempts,
-        "SINCE": shown(row.since, zone),
-        "DONE OR NEXT": shown(row.done_at or row.not_before or None, zone),
+        "SINCE": format_time(row.since, zone),
+        "DONE OR NEXT": format_time(row.done_at or row.not_before or None, zone),
         "WHY": row.reason or _pause_reason(row, pauses),
     }
 
@@ -203,7 +203,7 @@ def _attempt_cells(row: AttemptRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cel
     return {
         "ATTEMPT": row.id,
         "SINK": row.sink,
-        "STARTED": shown(row.started_at, zone),
+        "STARTED": format_time(row.started_at, zone),
         "TOOK": f"{row.duration_ms} ms",
         "OUTCOME": row.outcome,
         "COUNT": row.count,

@@ -15,6 +15,7 @@ import typer
 
 from connector.config import Config
 from connector.errors import UsageError
+from connector.hireflix.payload import Kind
 from connector.interview import Stage
 
 MANY = 100_000
@@ -30,14 +31,6 @@ class State(StrEnum):
     DELIVERED = "delivered"
     SUPERSEDED = "superseded"
     DEAD = "dead"
-
-
-class Kind(StrEnum):
-    """Kinds of events as option values."""
-
-    EVENT = "event"
-    UNKNOWN = "unknown"
-    UNREADABLE = "unreadable"
 
 
 SinkArgument: TypeAlias = Annotated[str, typer.Argument(metavar="SINK", help="Name of the sink in the configuration.")]
@@ -81,12 +74,12 @@ def period(settings: Config, since: str | None, until: str | None) -> tuple[int 
     """The values of --since and --until in epoch milliseconds. Raises `UsageError`."""
     zone, now = ZoneInfo(settings.timezone), time.time_ns() // 1_000_000
     return (
-        None if since is None else moment(since, now, zone),
-        None if until is None else moment(until, now, zone),
+        None if since is None else parse_time(since, now, zone),
+        None if until is None else parse_time(until, now, zone),
     )
 
 
-def moment(text: str, now: int, zone: ZoneInfo) -> int:
+def parse_time(text: str, now: int, zone: ZoneInfo) -> int:
     """The epoch milliseconds of `2h` (ago), `today`, `yesterday` or an ISO 8601 time, at `now`.
 
     A time without a zone is in `zone`. Raises `UsageError`.

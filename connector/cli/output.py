@@ -138,7 +138,7 @@ def counted(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-def tell(text: str) -> None:
+def print_hint(text: str) -> None:
     """Prints a line for users on standard error, beside the output for programs."""
     print(safe(text, keep="\n"), file=sys.stderr)
 
@@ -148,7 +148,7 @@ def is_interactive() -> bool:
     return sys.stdin.isatty()
 
 
-def shown(at: int | None, zone: ZoneInfo) -> str:
+def format_time(at: int | None, zone: ZoneInfo) -> str:
     """Epoch milliseconds as `2026-08-01 12:30:05` in the zone, `""` for none."""
     if at is None:
         return ""
@@ -158,7 +158,7 @@ def shown(at: int | None, zone: ZoneInfo) -> str:
         return str(at)
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration in its two greatest units: `45 s`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`."""
     left = round(seconds)
     parts: list[tuple[int, str]] = []

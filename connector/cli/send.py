@@ -10,7 +10,7 @@ import typer
 from connector import samples
 from connector.cli import options as o
 from connector.cli.errors import FAILED
-from connector.cli.output import safe, tell
+from connector.cli.output import print_hint, safe
 from connector.config import load
 from connector.errors import UsageError
 from connector.operations.send import post, receiver_url, sample_body, secret_of
@@ -66,4 +66,4 @@ def _body(file: str | None, sample: str | None, *, as_is: bool) -> bytes:
 def _show(response: httpx.Response) -> None:
     print(response.status_code, safe(response.text[:SHOWN_CHARACTERS].strip()))
     if response.status_code in ADVICE:
-        tell(ADVICE[response.status_code])
+        print_hint(ADVICE[response.status_code])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from zoneinfo import ZoneInfo
 
 from connector.cli import options as o
-from connector.cli.output import counted, lasting, safe, show_json, show_table, shown
+from connector.cli.output import counted, format_duration, format_time, safe, show_json, show_table
 from connector.config import load
 from connector.operations.store_access import now_in, reading
 from connector.store.presence import Process
@@ -35,7 +35,7 @@ def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None
 
 
 def _source_lines(source: SourceStatus, zone: ZoneInfo) -> Iterator[str]:
-    last = f", the last at {shown(source.last_received_at, zone)} {zone}" if source.last_received_at else ""
+    last = f", the last at {format_time(source.last_received_at, zone)} {zone}" if source.last_received_at else ""
     events, interviews = (
         counted(source.events, "event", "events"),
         counted(source.interviews, "interview", "interviews"),
@@ -52,10 +52,10 @@ def _cells(sink: SinkStatus, zone: ZoneInfo) -> dict[str, object]:
         "TYPE": sink.type,
         "STATE": _state(sink) + (", filling" if sink.filling else ""),
         "PENDING": sink.pending,
-        "OLDEST": lasting(sink.oldest_age_seconds) if sink.pending else "",
+        "OLDEST": format_duration(sink.oldest_age_seconds) if sink.pending else "",
         "DEAD": sink.dead,
         "DELIVERED": sink.delivered,
-        "LAST DELIVERED": shown(sink.last_delivered_at, zone),
+        "LAST DELIVERED": format_time(sink.last_delivered_at, zone),
         "WHY": sink.reason,
     }
 
@@ -66,21 +66,21 @@ def _state(sink: SinkStatus) -> str:
 
 def _process_cells(process: Process, sinks: Sequence[SinkStatus], zone: ZoneInfo) -> dict[str, object]:
     """One process, with the sinks that it has now and until when."""
-    held = [f"{sink.name} until {shown(sink.lease_until, zone)}" for sink in sinks if sink.worker == process.name]
+    held = [f"{sink.name} until {format_time(sink.lease_until, zone)}" for sink in sinks if sink.worker == process.name]
     return {
         "PROCESS": process.name,
         "ROLE": process.role,
         "STATE": process.state,
-        "SINCE": shown(process.started_at, zone),
-        "SEEN": shown(process.seen_at, zone),
+        "SINCE": format_time(process.started_at, zone),
+        "SEEN": format_time(process.seen_at, zone),
         "HOLDS": ", ".join(held),
     }
 
 
 def _advice(sink: SinkStatus, zone: ZoneInfo) -> Iterator[str]:
     if sink.verified_at is not None:
-        word = "in step as of" if sink.in_step else "NOT in step as of"
-        yield f"{word} {shown(sink.verified_at, zone)}" + ("" if sink.in_step else f": connector verify {sink.name}")
+        at = format_time(sink.verified_at, zone)
+        yield f"in step as of {at}" if sink.in_step else f"NOT in step as of {at}: connector verify {sink.name}"
     yield from sink.asks
     if sink.fix:
         yield sink.fix

@@ -10,13 +10,13 @@ from connector.store import leases, notes
 from connector.store.schema import DeliveryState, delivery, in_state
 from connector.store.views import Wanted, count_deliveries
 
-PAUSED_BY_PERSON = "paused by a person"
+PAUSED_BY_OPERATOR = "paused by an operator"
 
 
 def pause(connection: Connection, entry: SinkEntry) -> None:
     """Pauses a sink, whether or not it ever ran."""
     leases.register(connection, {entry.name: entry.type})
-    reason = leases.Pause("person", PAUSED_BY_PERSON, f"connector resume {entry.name}")
+    reason = leases.Pause("person", PAUSED_BY_OPERATOR, f"connector resume {entry.name}")
     leases.pause(connection, entry.name, reason)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from connector.config import Config
 from connector.errors import StoreError
-from connector.operations.pause import PAUSED_BY_PERSON
+from connector.operations.pause import PAUSED_BY_OPERATOR
 from connector.operations.store_access import now_in, reading, store_address
 from connector.sink import Finding
 from connector.store.faults import require_older
@@ -56,8 +56,8 @@ def _stopped(connection: Connection, settings: Config) -> dict[str, list[Finding
     for sink in sinks(connection, now_in(connection), list(settings.sinks)):
         found[sink.name] = [Finding("problem", ask) for ask in sink.asks]
         if sink.state == "paused":
-            by_person = sink.reason == PAUSED_BY_PERSON
-            paused = Finding("warning" if by_person else "problem", f"the sink is paused: {sink.reason}", sink.fix)
+            by_operator = sink.reason == PAUSED_BY_OPERATOR
+            paused = Finding("warning" if by_operator else "problem", f"the sink is paused: {sink.reason}", sink.fix)
             found[sink.name].append(paused)
     return found
 

@@ -31,7 +31,7 @@ def filled(world):
     connection = world.connection
     connection.execute(delete(delivery).where(delivery.c.id == max(row.id for row in world.rows(delivery))))
     leases.acquire(connection, "chat", "elsewhere:1", NOON)
-    leases.pause(connection, "sheet", leases.Pause("person", "paused by a person"))
+    leases.pause(connection, "sheet", leases.Pause("person", "paused by an operator"))
     connection.execute(insert(note).values(sink="sheet", destination="there", key="row:1", value='{"at":1}'))
     connection.execute(insert(bucket).values(name="slack", full_at=NOON, burst_ms=5))
     connection.execute(insert(meta), [{"key": "instance", "value": "4f1c0a00"}, {"key": "written", "value": "0"}])
@@ -204,7 +204,7 @@ def test_a_failure_in_the_middle_leaves_nothing(copy, filled, meddler, postgres_
     meddler("sink", "RAISE EXCEPTION ''%'', NEW.reason")
     result = copy()
     assert result.exit_code == 1
-    assert "paused by a person" not in result.output
+    assert "paused by an operator" not in result.output
     assert [count(postgres_url, table) for table in ("event", "interview", "sink")] == [0, 0, 0]
 
 

@@ -102,6 +102,8 @@ def test_deliveries_as_json(json_of, filled):
             "done_at": NOON + 1000,
             "reason": "channel is gone",
             "reference": "",
+            "purpose": "",
+            "silent": False,
         }
     ]
 
@@ -164,7 +166,8 @@ def test_one_event_is_told_as_one(run, world):
 
 
 @pytest.mark.parametrize(
-    ("reason", "why"), [("not shared", "sink paused: not shared"), ("paused by a person", "sink paused: by a person")]
+    ("reason", "why"),
+    [("not shared", "sink paused: not shared"), ("paused by an operator", "sink paused: by an operator")],
 )
 def test_a_delivery_that_waits_for_a_paused_sink_says_so(run, filled, reason, why):
     """Beside its own reason, if it has one, there is no room for another."""

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.cli.options import moment
-from connector.cli.output import lasting, shown
+from connector.cli.options import parse_time
+from connector.cli.output import format_duration, format_time
 from connector.errors import UsageError
 
 UTC = ZoneInfo("UTC")
@@ -37,35 +37,35 @@ HOUR = 3_600_000
     ],
 )
 def test_what_people_type(text, expected):
-    assert moment(text, NOON, UTC) == expected
+    assert parse_time(text, NOON, UTC) == expected
 
 
 def test_a_time_without_a_zone_is_in_the_configured_one():
-    assert moment("2026-08-01T14:00", NOON, MADRID) == NOON
+    assert parse_time("2026-08-01T14:00", NOON, MADRID) == NOON
 
 
 def test_a_day_begins_at_midnight_of_the_configured_zone():
-    assert moment("today", NOON, MADRID) == NOON - 14 * HOUR
+    assert parse_time("today", NOON, MADRID) == NOON - 14 * HOUR
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2 fortnights", "2026-13-01", "-2h", "1785585600000", "12:30"])
 def test_what_is_no_time_is_refused_with_what_to_type(text):
     with pytest.raises(UsageError, match="use 30m, 2h"):
-        moment(text, NOON, UTC)
+        parse_time(text, NOON, UTC)
 
 
 @given(at=st.integers(0, 4_102_444_800_000), zone=st.sampled_from(["UTC", "Asia/Kathmandu", "America/Lima"]))
 def test_what_is_shown_can_be_typed(at, zone):
-    """A shown time is the moment itself, to the second."""
-    assert moment(shown(at, ZoneInfo(zone)), NOON, ZoneInfo(zone)) == at - at % 1000
+    """A printed time is the time itself, to the second."""
+    assert parse_time(format_time(at, ZoneInfo(zone)), NOON, ZoneInfo(zone)) == at - at % 1000
 
 
 def test_no_time_is_shown_as_nothing():
-    assert shown(None, UTC) == ""
+    assert format_time(None, UTC) == ""
 
 
 def test_a_time_that_no_calendar_has_is_shown_as_it_is():
-    assert shown(10**18, UTC) == str(10**18)
+    assert format_time(10**18, UTC) == str(10**18)
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_a_time_that_no_calendar_has_is_shown_as_it_is():
      (3601, "1 h"), (86400, "1 d"), (90_000, "1 d 1 h"), (86_460, "1 d")],
 )  # fmt: skip
 def test_a_duration_has_two_units_at_most(seconds, expected):
-    assert lasting(seconds) == expected
+    assert format_duration(seconds) == expected
