@@ -27,7 +27,7 @@ async def examine(gateway: WebApi, config: SlackConfig) -> list[Finding]:
 
 def examine_webhook(config: SlackConfig, place: str) -> list[Finding]:
     """What an incoming webhook cannot do, and what in the settings has no effect with it."""
-    fix = "use a bot token and a channel instead (docs/slack.md, Set it up)"
+    fix = "use a bot token and a channel instead (docs/slack.md, Set up)"
     lacks = "it cannot edit, reply in threads, take names back after a deletion, or look for lost messages"
     findings = [
         Finding("warning", f"{place}: a webhook cannot be tried without posting", "send a sample"),
