@@ -1,8 +1,6 @@
-"""The workbook: an `.xlsx` file that shows one row per interview and that people may edit."""
+"""The workbook sink: an `.xlsx` file with one row per interview, which users may edit."""
 
 from sinks.workbook.config import WorkbookConfig
 from sinks.workbook.sink import Workbook
 
-__all__ = ["SINK", "Workbook", "WorkbookConfig"]
-
-SINK = Workbook
+__all__ = ["Workbook", "WorkbookConfig"]

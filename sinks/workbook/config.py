@@ -27,10 +27,10 @@ def _tab_name(name: str) -> str:
 
 
 class WorkbookConfig(SinkConfig):
-    """Where the workbook lies and what it shows."""
+    """Where the workbook is and what it shows."""
 
     path: Annotated[LocalPath, AfterValidator(_xlsx)] = Field(
-        description="The .xlsx file. It and its folder are made when missing; what people add to it stays."
+        description="The .xlsx file. The file and its folder are created if they are missing; content of users stays."
     )
     worksheet: Annotated[str, Field(max_length=31), AfterValidator(_tab_name)] = Field(
         default="Interviews", description="The tab with the table."
@@ -41,15 +41,15 @@ class WorkbookConfig(SinkConfig):
     on_delete: Literal["mark", "clear", "remove"] = Field(
         default="mark",
         description=(
-            'The row of a deleted interview: "mark" = its stage says so, "clear" = only id and stage stay, '
-            '"remove" = it goes, with what people wrote in it.'
+            'A deleted interview: "mark" = the stage becomes Deleted, "clear" = only id and stage remain, "remove" '
+            "= the row is removed, with the cells of users in it."
         ),
     )
     on_leave: Literal["keep", "remove"] = Field(
         default="keep",
         description=(
-            'The row of an interview that meets no route to the workbook any more: "keep" = it goes on showing the '
-            'truth, "remove" = it goes, with what people wrote in it.'
+            'An interview that no route matches any more: "keep" = the row stays and is updated, "remove" = the row is '
+            "removed, with the cells of users in it."
         ),
     )
-    recreate: bool = Field(default=False, description="Whether a row that people deleted is written again.")
+    recreate: bool = Field(default=False, description="Whether a row that users deleted is written again.")

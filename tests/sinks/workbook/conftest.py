@@ -31,7 +31,7 @@ class WorkbookFile:
 
     @contextlib.contextmanager
     def edit(self):
-        """A person opens the file, changes it, saves it."""
+        """A user opens the file, changes it and saves it."""
         book = openpyxl.load_workbook(self.path, rich_text=True)
         yield book.worksheets[0]
         for cell in (cell for sheet in book if sheet.max_row < 10_000 for row in sheet.iter_rows() for cell in row):

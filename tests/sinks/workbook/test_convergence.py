@@ -1,5 +1,5 @@
-"""Whatever happens, and whatever people do to the file: in the end one right row per interview that they
-did not delete, and their text kept.
+"""After any events and any edits of users the file has one correct row per interview that they did not delete, and
+keeps their text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COLUMNS = [{"field": "candidate_name"}, {"field": "stage"}, {"field": "score"}, 
 numbers = st.integers(1, 4)
 names = st.sampled_from(["Ana", "=1+1", "Zoë", "李雷", "a_x0041_b"])
 upstream = st.tuples(st.just("upstream"), numbers, names, st.sampled_from(Stage), st.sampled_from([None, 1, 4.5]))
-people = st.one_of(
+users = st.one_of(
     st.tuples(st.sampled_from(["note", "correct", "drop"]), numbers),
     st.tuples(
         st.sampled_from(
@@ -30,11 +30,11 @@ people = st.one_of(
         )
     ),
 )
-acts = st.lists(st.one_of(upstream, people), min_size=3, max_size=10)
+acts = st.lists(st.one_of(upstream, users), min_size=3, max_size=10)
 
 
 class Office:
-    """Hireflix and the people, with what each of them may expect of the file."""
+    """Hireflix and the users, with what the file has to show after their acts."""
 
     def __init__(self, folder):
         self.workbook = WorkbookFile(folder / "interviews.xlsx", columns=COLUMNS)
@@ -58,9 +58,9 @@ class Office:
             self.truth[key] = make_interview(number=number, candidate_name=name, stage=stage, score=score, status="odd")
             await self.deliver(key)
         elif self.workbook.path.exists():
-            self.act_of_people(act, *(interview_id(number) for number in details))
+            self.act_of_users(act, *(interview_id(number) for number in details))
 
-    def act_of_people(self, act, key=None):
+    def act_of_users(self, act, key=None):
         if act == "remove file":
             self.workbook.path.unlink()
             self.notes, self.corrected, self.deleted, self.either = {}, set(), set(), set()
@@ -145,7 +145,7 @@ class Office:
 
 @settings(max_examples=20, deadline=None)
 @given(acts)
-def test_the_file_comes_to_show_the_truth_and_keeps_what_people_wrote(acts):
+def test_the_file_converges_to_the_truth_and_keeps_what_users_wrote(acts):
     asyncio.run(play_and_check(acts))
 
 
@@ -161,6 +161,6 @@ async def play_and_check(acts):
         office = Office(Path(folder))
         for act in acts:
             await office.play(*act)
-        # news of somebody else is enough to find what was lost
+        # an event of another interview is enough to find what was lost
         await office.play("upstream", 5, "Last", Stage.PENDING, START % 5 + 0.5)
         office.check()

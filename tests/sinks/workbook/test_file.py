@@ -1,4 +1,4 @@
-"""The file as a file: replaced in one step, never lost, never taken from somebody's hands."""
+"""The file is replaced in one step, never lost, and never overwritten while another program uses it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def test_a_fresh_lock_file_makes_the_sink_wait_however_long_it_has_waited(
         assert (await locked.deliver(make_interview(score=1))).outcomes == [WAITING]
 
 
-async def test_somebody_who_opens_the_file_anew_gets_all_the_time_again(locked):
+async def test_a_user_who_opens_the_file_again_gets_the_whole_time(locked):
     locked.context.clock.advance(3 * 24 * 3600)
     await locked.deliver(make_interview(score=1))
     os.utime(locked.lock, (locked.context.clock.now() / 1000,) * 2)
@@ -136,7 +136,7 @@ async def test_the_pause_between_rewrites_grows_with_a_large_table(workbook):
     assert [1 / token.rate for token in workbook.context.taken] == [6.0]
 
 
-async def test_what_stops_a_rewrite_in_a_child_process_is_told_all_the_same(workbook):
+async def test_what_stops_a_rewrite_in_a_child_process_is_reported_too(workbook):
     many = [make_interview(number=number) for number in range(1, 601)]
     workbook.path.write_bytes(b"broken")
     with pytest.raises(SinkBroken, match="cannot be read") as broken:
@@ -147,7 +147,7 @@ async def test_what_stops_a_rewrite_in_a_child_process_is_told_all_the_same(work
     assert (await workbook.deliver(*many)).outcomes == [WAITING] * 600
 
 
-def test_a_child_process_is_not_told_the_secrets_of_the_service(monkeypatch):
+def test_a_child_process_gets_no_secrets_of_the_service(monkeypatch):
     monkeypatch.setenv("CONNECTOR_DEFAULTS__SLACK__TOKEN", "xoxb-secret")
     assert "xoxb-secret" not in str(rewrite.child_environment())
 
@@ -305,7 +305,7 @@ async def test_a_torn_workbook_is_never_overwritten(workbook):
     assert workbook.path.read_bytes() == torn
 
 
-async def test_once_a_person_has_mended_it_the_sink_goes_on(workbook):
+async def test_once_the_file_is_repaired_the_sink_resumes(workbook):
     workbook.path.write_bytes(b"broken")
     with pytest.raises(SinkBroken):
         await workbook.deliver(make_interview())
@@ -328,7 +328,7 @@ async def test_a_call_that_timed_out_cannot_race_with_the_next(workbook):
     assert workbook.column("Stage")[:2] == ["Shortlisted", "To evaluate"]
 
 
-async def test_formulas_of_people_are_computed_anew_when_opened(workbook):
+async def test_formulas_of_users_are_computed_anew_when_opened(workbook):
     await workbook.show(make_interview())
     with workbook.edit() as sheet:
         sheet["N1"] = "=1+1"
@@ -373,7 +373,7 @@ async def test_the_check_names_a_folder_that_cannot_be_made(workbook, tmp_path):
 
 
 async def test_a_file_that_libreoffice_saved_is_understood(workbook):
-    """There a person renamed the column Phone and deleted the second of three rows. Saving made our number a fraction,
+    """There a user renamed the column Phone and deleted the second of three rows. Saving made our number a fraction,
     showed our names, and added an empty drawing.
     """
     await workbook.show(*(make_interview(number=number) for number in (1, 2, 3)))

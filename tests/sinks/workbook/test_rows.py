@@ -9,7 +9,7 @@ import pytest
 from connector.sink import Delivered, Stage
 from connector.testing import START, interview_id, make_batch, make_delivery, make_interview, run_batch
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS
-from sinks.workbook import SINK
+from sinks.workbook import Workbook
 from tests.sinks.follow_ups import asked
 
 
@@ -218,7 +218,7 @@ async def test_the_configured_columns_are_shown_with_their_titles(make_workbook)
     assert workbook.grid() == [["Who", "Hash", "Interview ID"], ["Wayne Knight 1", "00ab", interview_id()]]
 
 
-async def test_a_new_file_is_made_readable_for_people(workbook):
+async def test_a_new_file_is_formatted(workbook):
     await workbook.show(make_interview())
     sheet = workbook.sheet("Interviews")
     assert sheet.freeze_panes == "B2"
@@ -251,7 +251,7 @@ async def test_the_preview_is_the_row_as_text(workbook):
 
 
 def test_it_is_a_state_sink_named_by_its_file_and_tab(workbook):
-    assert SINK.state
+    assert Workbook.state
     assert workbook.sink.destination == f"{workbook.path}#Interviews"
 
 

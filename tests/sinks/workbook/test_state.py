@@ -27,7 +27,7 @@ def test_every_row_that_is_not_there_is_either_lost_or_deleted(rows, deleted, pr
 
 @settings(max_examples=100)
 @given(rows, keys, keys)
-def test_without_a_number_nobody_is_said_to_have_deleted_anything(rows, deleted, present):
+def test_without_a_number_no_row_counts_as_deleted(rows, deleted, present):
     state = remembered(rows, deleted)
     seen = state.compare(present, None)
     assert seen.newly_deleted == frozenset()

@@ -42,7 +42,7 @@ async def test_a_plain_file_of_excel_or_google_is_accepted(workbook, parts):
     assert workbook.column("Interview ID") == [interview_id(1), interview_id(2)]
 
 
-async def test_what_people_made_in_excel_is_still_there_after_a_rewrite(workbook):
+async def test_what_users_made_in_excel_is_still_there_after_a_rewrite(workbook):
     workbook.path.write_bytes(packed(EXCEL))
     await workbook.show(make_interview(score=3))
     book = openpyxl.load_workbook(workbook.path)

@@ -1,4 +1,4 @@
-"""What people may do to the file, and what becomes of it."""
+"""What users may do with the file, and what the sink does then."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.sinks.follow_ups import asked
 LATER = START + 60_000
 
 
-async def test_columns_and_cells_of_people_stay(workbook):
+async def test_columns_and_cells_of_users_stay(workbook):
     await workbook.show(make_interview())
     with workbook.edit() as sheet:
         sheet["M1"], sheet["M2"] = "Notes", "call back"
@@ -40,7 +40,7 @@ async def test_moved_columns_are_followed(workbook):
     assert workbook.sheet()["A1"].value == "Mine"
 
 
-async def test_a_column_that_people_deleted_stays_away(workbook):
+async def test_a_column_that_users_deleted_stays_away(workbook):
     await workbook.show(make_interview())
     with workbook.edit() as sheet:
         sheet.delete_cols(3)
@@ -71,7 +71,7 @@ async def test_a_column_renamed_and_moved_in_an_office_program_is_followed(workb
 
 
 async def test_names_that_a_program_left_behind_lead_nowhere(workbook):
-    """They still point at the old places: a column of people's stands there now."""
+    """They still point at the old places, where a column of the user is now."""
     await workbook.show(make_interview())
     with workbook.edit() as sheet:
         sheet["C1"] = "Mobile"
@@ -124,7 +124,7 @@ async def test_a_column_configured_later_is_added_at_the_right_and_filled(make_w
     assert [row[4] for row in workbook.grid()] == ["Stage", "To evaluate", "To evaluate"]
 
 
-async def test_the_order_of_rows_is_peoples(workbook):
+async def test_the_order_of_rows_is_kept(workbook):
     await workbook.show(*(make_interview(number=number) for number in (1, 2, 3)))
     with workbook.edit() as sheet:
         rows = [[cell.value for cell in row] for row in sheet.iter_rows(min_row=2)]
@@ -217,7 +217,7 @@ async def test_of_a_copied_row_the_first_is_kept_right(workbook):
     assert workbook.column("Score") == [3, None]
 
 
-async def test_a_row_that_people_deleted_stays_deleted(workbook):
+async def test_a_row_that_users_deleted_stays_deleted(workbook):
     await workbook.show(make_interview(number=1), make_interview(number=2))
     with workbook.edit() as sheet:
         sheet.delete_rows(2)
@@ -253,7 +253,7 @@ async def test_deleted_rows_are_written_again_where_that_is_wanted(make_workbook
 
 
 async def test_rows_that_vanished_from_a_file_without_our_number_are_written_again(workbook):
-    """Some programs keep no properties: then nobody can tell a deleted row from an older copy."""
+    """Some programs keep no properties: then a deleted row looks like an older copy."""
     await workbook.show(make_interview(number=1), make_interview(number=2))
     with workbook.edit() as sheet:
         sheet.delete_rows(2)
@@ -283,7 +283,7 @@ async def emptied(workbook):
     return workbook
 
 
-async def test_a_tab_that_was_emptied_stops_the_sink_until_a_person_says_what_is_meant(emptied):
+async def test_an_emptied_tab_pauses_the_sink_until_the_operator_decides(emptied):
     before = emptied.path.read_bytes()
     with pytest.raises(SinkBroken, match="12 of 13") as broken:
         await emptied.deliver(make_interview(number=20))
@@ -311,7 +311,7 @@ async def test_refilling_writes_them_again_even_when_nothing_else_is_due(emptied
     assert len(emptied.column("Interview ID")) == 13
 
 
-async def test_undoing_it_needs_no_word(emptied):
+async def test_undoing_it_needs_no_decision(emptied):
     with emptied.edit() as sheet:
         for number in range(1, 13):
             sheet.append([None] * 11 + [interview_id(number)])
@@ -363,7 +363,7 @@ async def test_a_renamed_tab_is_followed(workbook):
     assert openpyxl.load_workbook(workbook.path).sheetnames == ["Hiring"]
 
 
-async def test_a_deleted_tab_is_not_made_again_behind_peoples_backs(workbook):
+async def test_a_deleted_tab_is_not_restored_silently(workbook):
     await workbook.show(make_interview())
     with workbook.edit() as sheet:
         sheet.parent.create_sheet("Other")
@@ -373,7 +373,7 @@ async def test_a_deleted_tab_is_not_made_again_behind_peoples_backs(workbook):
     assert openpyxl.load_workbook(workbook.path).sheetnames == ["Other"]
 
 
-async def test_a_file_of_people_gets_a_tab_of_its_own(workbook):
+async def test_a_file_of_users_gets_a_tab_of_its_own(workbook):
     book = openpyxl.Workbook()
     book.active.title = "Budget"
     book.active["A1"] = "ours"
@@ -383,7 +383,7 @@ async def test_a_file_of_people_gets_a_tab_of_its_own(workbook):
     assert workbook.sheet("Interviews")["A2"].value == "Wayne Knight 1"
 
 
-async def test_a_table_of_people_is_joined_by_its_titles(workbook):
+async def test_a_table_of_users_is_joined_by_its_titles(workbook):
     book = openpyxl.Workbook()
     book.active.title = "Interviews"
     book.active.append(["All of 2025"])
@@ -398,7 +398,7 @@ async def test_a_table_of_people_is_joined_by_its_titles(workbook):
     assert "Interview ID" in grid[1][3:]
 
 
-async def test_rich_text_of_people_stays_rich(workbook):
+async def test_rich_text_of_users_stays_rich(workbook):
     from openpyxl.cell.rich_text import CellRichText, TextBlock
     from openpyxl.cell.text import InlineFont
 
@@ -411,7 +411,7 @@ async def test_rich_text_of_people_stays_rich(workbook):
     assert str(cell) == "very good"
 
 
-async def test_a_merged_owned_cell_belongs_to_people(workbook):
+async def test_a_merged_owned_cell_belongs_to_users(workbook):
     await workbook.show(make_interview())
     with workbook.edit() as sheet:
         sheet.merge_cells("E2:F2")
