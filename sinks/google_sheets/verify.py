@@ -75,7 +75,7 @@ class Verification:
         self._calls = calls
         self._context = context
         self._progress = progress
-        self._bare: Mapping[str, Bare] = {}
+        self._bare: Mapping[str, Bare] | None = None
         self._undated: dict[str, frozenset[str]] = {}
 
     async def run(self) -> Findings:
@@ -98,7 +98,8 @@ class Verification:
         findings.closed = {name: seen.view.closed for name, seen in looks.items()}
         prints = await self._prints(looks, tabs)
         there = {name: seen for name, seen in looks.items() if seen.view.exists and KEY in seen.layout.at}
-        self._bare = await bare_dates(self._calls, there)
+        if self._bare is None:  # a second look compares values again, and spares the quota this read
+            self._bare = await bare_dates(self._calls, there)
         self._undated = findings.undated
         lost: list[tuple[str, str, RowNote]] = []
         async for expected in self._expected():
@@ -208,7 +209,7 @@ class Verification:
         fields = [each for each in seen.layout.at if each != KEY]
         due = self._due(interview, seen)
         kind, wrong = differing(found, fields, due, note)
-        bare = self._bare.get(name, {}).get(found.row, frozenset()).difference(wrong)
+        bare = (self._bare or {}).get(name, {}).get(found.row, frozenset()).difference(wrong)
         if undated := {each for each in bare if due.get(each) is not None}:
             self._undated[row_key(interview.id)] = frozenset(undated)
             wrong = [*wrong, *undated] if kind is Kind.DIFFERENT else [*undated]
