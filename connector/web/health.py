@@ -13,7 +13,7 @@ from connector.store.store import Store
 from connector.web.metrics import Metrics
 
 PROBE_SECONDS = 1.0
-"""A probe of the store serves for this long, so that readiness checks cost no write each."""
+"""The result of a probe is used for this long, so that not every readiness check writes to the store."""
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Health:
-    """Knows whether the store takes a write."""
+    """Answers whether the store takes events, and what the queues look like."""
 
     def __init__(self, store: Store, clock: Clock, configured: Collection[str]) -> None:
         self._store = store
@@ -34,9 +34,9 @@ class Health:
         self._probed_at = -PROBE_SECONDS
 
     async def ready(self) -> Ready:
-        """Ready when the store takes a write, whatever the sinks do."""
+        """Ready when the store takes a write on the path that events take, whatever the state of the sinks."""
         now = self._clock.now()
-        passed = asyncio.get_running_loop().time()  # a clock that is set back must not hide a store that is gone
+        passed = asyncio.get_running_loop().time()  # a clock that is set back must not keep an old result
         try:
             if passed - self._probed_at >= PROBE_SECONDS:
                 await self._store.probe(now)
@@ -47,7 +47,7 @@ class Health:
         return Ready(ready=True, reason="", sinks={entry.name: entry.state for entry in states})
 
     async def measure(self, metrics: Metrics) -> bytes:
-        """The metrics with the queues as of now; without the store the queues are those last seen."""
+        """The metrics with the queues as of now. When the store is unavailable, the queues keep their last values."""
         now = self._clock.now()
         metrics.store_log(self._store.log_bytes)
         try:

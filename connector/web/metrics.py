@@ -27,7 +27,7 @@ REASONS_MAX = 200
 
 
 class Metrics:
-    """One registry; told by the receiver once per group and by the lanes once per call."""
+    """All metrics of one process. The receiver updates them once per group, a lane once per call."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -92,7 +92,7 @@ class Metrics:
         self._exhausted.inc()
 
     def settled(self, sink: str, works: Sequence[Work], answer: Answer, settlement: Settlement) -> None:
-        """A call to a sink came to this."""
+        """Counts the outcomes of a call to a sink."""
         if isinstance(answer, Failure):
             self._outcome(sink, "unclear", answer.reason, len(works))
             return
@@ -128,14 +128,14 @@ class Metrics:
         self._calls.labels(sink, kind).inc()
 
     def queue(self, sink: str, pending: int, oldest_age_seconds: float, dead: int, *, paused: bool) -> None:
-        """What waits for a sink, as of now."""
+        """Sets the size and the age of the queue of a sink."""
         self._pending.labels(sink).set(pending)
         self._oldest.labels(sink).set(oldest_age_seconds)
         self._dead.labels(sink).set(dead)
         self._paused.labels(sink).set(int(paused))
 
     def store(self, *, readable: bool) -> None:
-        """Whether the queues could be looked at."""
+        """Sets whether the store could be read."""
         self._store.set(int(readable))
 
     def compared(self, sink: str, at: int, *, in_step: bool) -> None:

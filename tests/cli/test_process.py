@@ -139,6 +139,7 @@ def test_a_port_that_is_taken_is_told(service, tmp_path):
     assert done.returncode == 2
     assert "another program uses the port; stop it, or set another [server] port" in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data" / "connector.db").exists()
 
 
 def test_the_embedded_default_makes_a_secret_and_shows_it_once(tmp_path):

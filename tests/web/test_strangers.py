@@ -37,10 +37,31 @@ def service(tmp_path_factory):
 
 
 @contextmanager
-def connected(service, *, source="127.0.0.1"):
-    port = httpx.URL(service.url).port
-    with socket.create_connection(("127.0.0.1", port), PATIENCE, (source, 0)) as connection:
+def connected(service, *, source="127.0.0.1", receive_bytes=None):
+    with socket.socket() as connection:
+        if receive_bytes is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        connection.bind((source, 0))
+        connection.settimeout(PATIENCE)
+        connection.connect(("127.0.0.1", httpx.URL(service.url).port))
         yield connection
+
+
+def unsent(connection):
+    """Bytes that the server wants to send and that the client takes no more (Linux, proc(5), /proc/net/tcp)."""
+    ports = f"{connection.getpeername()[1]:04X}", f"{connection.getsockname()[1]:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if (local.rpartition(":")[2], remote.rpartition(":")[2]) == ports:
+            return int(queues.partition(":")[0], 16)
+    return 0
+
+
+def is_stuck(connection):
+    """Whether the server waits for the client to read: it sends no more, though there are further requests."""
+    before = unsent(connection)
+    threading.Event().wait(0.3)
+    return before > 100_000 and unsent(connection) == before
 
 
 def resident(service):
@@ -245,9 +266,10 @@ def test_a_stop_ends_a_body_that_stands_still_and_does_not_wait_for_an_answer_th
     with (
         Service(tmp_path, TOML + "[delivery]\nstop_timeout = 2\n") as service,
         connected(service) as stalled,
-        connected(service) as unread,
+        connected(service, receive_bytes=4096) as unread,
     ):
-        pushed(unread, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 1000, 64 * MEGABYTE)
+        unread.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 2000)
+        service.until(lambda: is_stuck(unread))
         stalled.sendall(head(b"content-length: 10") + b"{")
         assert is_served(service)
         assert service.stop() == 0
