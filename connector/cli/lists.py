@@ -181,7 +181,7 @@ def _delivery_cells(row: DeliveryRow, zone: ZoneInfo, pauses: Mapping[str, str])
         "SINK": row.sink,
         "STATE": row.state,
         "EVENT": row.event_id,
-        "NAME": row.event_name or "follow-up",
+        "NAME": row.event_name or (f"follow-up: {row.purpose}" if row.purpose else "backfill"),
         "CANDIDATE": row.candidate_name,
         "POSITION": row.position_name,
         "FAILED": row.attempts,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from connector.cli.check import print_findings
 from connector.config import Config, ensure_secret, load
 from connector.errors import UsageError
 from connector.operations.sinks import offline_findings
+from connector.operations.store_access import require_driver
 from connector.role import Role
 
 EXIT_SECONDS = 0.8
@@ -36,9 +36,7 @@ def serve(config: o.ConfigOption = None, role: RoleOption = Role.ALL) -> None:
 
 def _require_servable(settings: Config, role: Role) -> None:
     if settings.store.file is None:
-        missing = [name for name in ("psycopg", "procrastinate") if find_spec(name) is None]
-        if missing:
-            raise UsageError("store.url names a PostgreSQL database: install the package with its extra [postgres]")
+        require_driver()
     elif role is not Role.ALL:
         raise UsageError(
             f"--role {role} needs a PostgreSQL store, which several processes share; with a SQLite store one process "

@@ -53,6 +53,7 @@ def _cells(sink: SinkStatus, zone: ZoneInfo) -> dict[str, object]:
         "STATE": _state(sink) + (", filling" if sink.filling else ""),
         "PENDING": sink.pending,
         "OLDEST": format_duration(sink.oldest_age_seconds) if sink.pending else "",
+        "WAITING": sink.waiting,
         "DEAD": sink.dead,
         "DELIVERED": sink.delivered,
         "LAST DELIVERED": format_time(sink.last_delivered_at, zone),

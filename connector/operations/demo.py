@@ -48,11 +48,11 @@ async def feed(url: str, secret: str, events: int, rate: float) -> Counter[str]:
 
 
 async def all_delivered(settings: Config) -> None:
-    """Returns when no delivery is pending."""
-    while await asyncio.to_thread(_pending, settings):  # noqa: ASYNC110 - the store is written by another component
+    """Returns when no delivery is pending or waits for a digest."""
+    while await asyncio.to_thread(_unfinished, settings):  # noqa: ASYNC110 - the store is written by another component
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _pending(settings: Config) -> int:
+def _unfinished(settings: Config) -> int:
     with reading(settings) as connection:
-        return sum(sink.pending for sink in status(connection, now(), None).sinks)
+        return sum(sink.pending + sink.waiting for sink in status(connection, now(), None).sinks)

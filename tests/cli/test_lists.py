@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from sqlalchemy import update
 
-from connector.store.schema import DeliveryState
+from connector.store.schema import DeliveryState, delivery
 from tests.cli.world import NOON, ON_BOTH, body
 
 LISTINGS = ["events", "interviews", "deliveries", "attempts"]
@@ -249,6 +250,24 @@ def test_json_keeps_a_hostile_name_as_it_is_but_escaped(run, world):
     shown = run("interviews", "--json").stdout
     assert json.loads(shown)[0]["candidate_name"] == HOSTILE
     assert not {"\x1b", "\u202e"} & set(shown)
+
+
+def test_a_delivery_without_an_event_is_named_by_its_purpose(run, filled):
+    """One without a purpose fills a destination with what the store holds."""
+    filled.connection.execute(update(delivery).where(delivery.c.sink == "chat").values(event_seq=None))
+    second = filled.ids("chat")[1]
+    filled.connection.execute(update(delivery).where(delivery.c.id == second).values(purpose="reminder"))
+    shown = run("deliveries", "--sink", "chat").stdout.splitlines()
+    assert [" follow-up: reminder " in shown[2], " backfill " in shown[3]] == [True, True]
+
+
+def test_status_counts_the_deliveries_that_wait_for_a_digest(run, filled):
+    filled.settle(DeliveryState.WAITING, filled.ids("chat")[1], wait_group="digest", reason="digest at 08:00")
+    titles, _, *rows = run("status").stdout.splitlines()[1:]
+    start = titles.index("WAITING")
+    [chat] = [row for row in rows if row.startswith("chat ")]
+    assert chat[start:].split()[0] == "1"
+    assert "digest at 08:00" in chat
 
 
 def test_looking_changes_nothing(run, filled):

@@ -82,7 +82,7 @@ def test_a_schema_of_a_newer_version_says_what_to_run(run, at, postgres_url):
 
 def test_an_address_that_is_none_is_bad_usage_and_not_repeated(run, at):
     at("postgresql://u:hidden@h/n?nonsense=1")
-    for words in (["status"], ["check"], ["migrate"]):
+    for words in (["serve"], ["status"], ["check"], ["migrate"]):
         result = run(*words)
         assert result.exit_code == 2
         assert "store.url" in result.output
@@ -184,7 +184,7 @@ class Without(PathFinder):
 sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 from connector.cli import app
 
-for words in (["status"], ["check"], ["migrate"]):
+for words in (["serve"], ["status"], ["check"], ["migrate"]):
     result = CliRunner().invoke(app, [*words, "--config", sys.argv[1]])
     print(result.exit_code, result.output)
 """
@@ -193,8 +193,8 @@ for words in (["status"], ["check"], ["migrate"]):
 def test_libraries_that_are_not_installed_are_told_with_the_command_that_installs_them(at, config):
     at(AWAY)
     done = subprocess.run([sys.executable, "-c", BLIND, config], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.count("pip install 'hireflix-connector[postgres]'") == 3
-    assert done.stdout.count("\n2 ") + done.stdout.startswith("2 ") == 3
+    assert done.stdout.count("pip install 'hireflix-connector[postgres]'") == 4
+    assert done.stdout.count("\n2 ") + done.stdout.startswith("2 ") == 4
 
 
 @on_postgres
