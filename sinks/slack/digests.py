@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from connector.sink import Result, RetryLater
+from sinks.chat.digest import Digest
+from sinks.chat.record import REPEAT_EDIT
 from sinks.slack import render
 from sinks.slack.answers import Kind, Reply
 from sinks.slack.config import SlackConfig
 from sinks.slack.desk import Desk, Turn, dead, done, is_refused, needless
-from sinks.slack.digest import Digest
 from sinks.slack.edits import REPEAT
 from sinks.slack.once import Draft, drop, reconcile, send
-from sinks.slack.record import REPEAT_EDIT
 
 WEBHOOK_WINDOW = timedelta(minutes=10)
 """How long a digest gathers at least for a webhook, whose messages cannot be edited."""

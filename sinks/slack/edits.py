@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from connector.sink import Delivered, Interview, Note, Rejected, Result, RetryLater, Stage
+from sinks.chat.changes import everything
+from sinks.chat.record import REPEAT_EDIT, Record
 from sinks.slack import render
 from sinks.slack.answers import Kind, Reply
 from sinks.slack.desk import Desk, Turn, dead, done, is_refused, needless
-from sinks.slack.news import everything
 from sinks.slack.once import Draft, reconcile, send
-from sinks.slack.record import REPEAT_EDIT, Record
 from sinks.slack.render import Look, Message
 
 SOON = timedelta(seconds=3)

@@ -19,16 +19,16 @@ from connector.sink import (
     Superseded,
     Waiting,
 )
+from sinks.chat.changes import FINISH
+from sinks.chat.digest import Digest
+from sinks.chat.planner import Act, Plan, decide
+from sinks.chat.record import Record
 from sinks.slack import digests, edits, render
 from sinks.slack.answers import Reply
 from sinks.slack.config import SlackConfig
 from sinks.slack.desk import Desk, Turn
-from sinks.slack.digest import Digest
 from sinks.slack.mentions import mention_for
-from sinks.slack.news import FINISH
 from sinks.slack.once import Draft, drop, reconcile, send
-from sinks.slack.plan import Act, Plan, decide
-from sinks.slack.record import Record
 from sinks.slack.render import Look, Message
 
 _LOST = frozenset({"message_not_found", "thread_not_found"})

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from connector.sink import Delivery, Interview, Note
+from sinks.chat.digest import Digest
+from sinks.chat.planner import Act, Plan
+from sinks.chat.record import Record
 from sinks.slack import edits, events, render
 from sinks.slack.config import SlackConfig
-from sinks.slack.digest import Digest
-from sinks.slack.plan import Act, Plan
-from sinks.slack.record import Record
 from sinks.slack.render import Look, Message
 from sinks.slack.text import readable
 

@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 from connector.sink import Interview, Stage
 from connector.text import without_contacts
+from sinks.chat.changes import SCORED, News, What, scale_words
+from sinks.chat.digest import Digest
 from sinks.slack import wording
-from sinks.slack.digest import Digest
 from sinks.slack.link import link
-from sinks.slack.news import SCORED, News, What, scale_words
 from sinks.slack.text import clean, cut, date, literal, safe
 from sinks.slack.wording import Templates
 

@@ -9,15 +9,15 @@ from typing import ClassVar
 
 from connector.http import host_of
 from connector.sink import Batch, Context, Delivery, Finding, FollowUp, Result, Sink, SinkConfig
+from sinks.chat.changes import INVITE, SPEAKING
+from sinks.chat.digest import DIGEST, Digest
+from sinks.chat.record import EDIT, REPEAT_EDIT, Record
 from sinks.slack import digests, edits, events, once
 from sinks.slack.calls import WebApi
 from sinks.slack.check import examine, examine_webhook
 from sinks.slack.config import SlackConfig
 from sinks.slack.desk import Desk, Turn, needless
-from sinks.slack.digest import DIGEST, Digest
-from sinks.slack.news import INVITE, SPEAKING
 from sinks.slack.preview import preview
-from sinks.slack.record import EDIT, REPEAT_EDIT, Record
 
 CROWD = 200
 """Most invitations in one call."""

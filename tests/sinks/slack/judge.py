@@ -10,8 +10,8 @@ from connector.emulators.slack import Message
 from connector.emulators.slack.invariants import problems
 from connector.emulators.slack.workspace import Channel
 from connector.sink import Interview, Stage
+from sinks.chat.changes import is_finished
 from sinks.slack import render
-from sinks.slack.news import is_finished
 from sinks.slack.render import Look
 from sinks.slack.wording import Templates
 

@@ -9,7 +9,8 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from sinks.slack.config import Events, Mode, SlackConfig
+from sinks.chat.config import Events, Mode
+from sinks.slack.config import SlackConfig
 from sinks.slack.manifest import manifest as generated
 from sinks.slack.scopes import RECOMMENDED, REQUIRED
 from sinks.slack.wording import Templates

@@ -15,9 +15,9 @@ from connector.emulators.slack import foreign_tokens
 from connector.emulators.slack.blocks import check_blocks
 from connector.sink import Interview, Stage
 from connector.testing import START, make_interview
+from sinks.chat.changes import News, What
+from sinks.chat.digest import Digest
 from sinks.slack import render
-from sinks.slack.digest import Digest
-from sinks.slack.news import News, What
 from sinks.slack.preview import read
 from sinks.slack.render import Look, Message, content_hash, metadata, plainly, shown_name
 from sinks.slack.text import units

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from connector.sink import STAGE_WORDS, Event, Interview, Stage
-from sinks.slack.config import Events, Mode
+from sinks.chat.config import Events, Mode
 
 Told: TypeAlias = Mapping[str, Any]
 """What people were told, each fact with the date (epoch milliseconds) of its field: kept in the note."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from connector.sink import Event, Interview, Stage
-from sinks.slack.config import Events, Mode
-from sinks.slack.news import FINISH, INVITE, News, What, find_news
-from sinks.slack.record import Record
+from sinks.chat.changes import FINISH, INVITE, News, What, find_news
+from sinks.chat.config import Events, Mode
+from sinks.chat.record import Record
 
 
 class Act(StrEnum):

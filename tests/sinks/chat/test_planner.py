@@ -16,11 +16,11 @@ from connector.event import State, event_of, interview_of, merge
 from connector.hireflix.payload import read
 from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
+from sinks.chat.changes import What
+from sinks.chat.config import Events
+from sinks.chat.planner import Act, Plan, decide
+from sinks.chat.record import Record
 from sinks.slack import edits, render
-from sinks.slack.config import Events
-from sinks.slack.news import What
-from sinks.slack.plan import Act, Plan, decide
-from sinks.slack.record import Record
 from tests.sinks.slack.judge import LOOK
 from tests.sinks.slack.story import Payload, life
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
-from sinks.slack.config import Events
-from sinks.slack.news import News, Told, What, find_news, score_words
+from sinks.chat.changes import News, Told, What, find_news, score_words
+from sinks.chat.config import Events
 
 SPEAKING = ("interview.finish", "interview.score-updated", "interview.status-change")
 MODES = Events()

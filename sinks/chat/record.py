@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from connector.sink import Delivered, FollowUp, Note
-from sinks.slack.news import Told
+from sinks.chat.changes import Told
 
 NOTE = "parent:"
 """Before the interview's id: the note about it."""

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from connector.sink import Delivered, FollowUp, Interview, Note
-from sinks.slack.record import lasting
+from sinks.chat.record import lasting
 
 NOTE = "digest:"
 """Before the position's id: the note about its digest."""
