@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
+from tenacity import AsyncRetrying, retry_if_result, wait_exponential
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
@@ -16,8 +17,9 @@ from connector.store.store import Load, Store
 
 T = TypeVar("T")
 
-REST_FIRST, REST_LAST = 1.0, 10.0
-"""Seconds between attempts to open it: after the first, and at most."""
+WAIT_FIRST_SECONDS = 1.0
+WAIT_MAX_SECONDS = 10.0
+"""The waits between attempts to open it double from the first to the longest."""
 
 log = structlog.get_logger("connector.store")
 
@@ -29,9 +31,9 @@ class LateStore:
 
     shared = True
 
-    def __init__(self, opening: Callable[[], Awaitable[Store]], *, rest: float = REST_FIRST) -> None:
+    def __init__(self, opening: Callable[[], Awaitable[Store]], *, wait_first: float = WAIT_FIRST_SECONDS) -> None:
         self._opening = opening
-        self._rest = rest
+        self._wait_first = wait_first
         self._store: Store | None = None
         self._reason = "the store is not open yet"
 
@@ -53,10 +55,8 @@ class LateStore:
         if self.is_open:
             return
         log.warning("the store is away, waiting for it", reason=self._reason)
-        rest = self._rest
-        while not await self.try_open():
-            await asyncio.sleep(rest)
-            rest = min(2 * rest, REST_LAST)
+        wait = wait_exponential(multiplier=self._wait_first, max=WAIT_MAX_SECONDS)
+        await AsyncRetrying(retry=retry_if_result(lambda is_open: not is_open), wait=wait)(self.try_open)
         log.info("the store is open")
 
     @property

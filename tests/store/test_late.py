@@ -55,7 +55,7 @@ async def test_open_it_is_the_real_one(opening):
 
 async def test_it_is_waited_for_and_told_once(opening):
     opening.errors = [StoreUnavailable("away")] * 5
-    store = LateStore(opening, rest=0)
+    store = LateStore(opening, wait_first=0)
     with capture_logs() as logs:
         await store.open()
     assert store.is_open

@@ -12,7 +12,10 @@ from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import read
-from connector.store.postgres import ingest, link
+from connector.store.postgres import ingest
+from connector.store.postgres.database import connect_async
+from connector.store.postgres.ingest import Ingest
+from connector.store.postgres.writer import Writer
 from connector.store.store import Overloaded
 from connector.testing import START
 from tests.postgres import GIVEN, end_all, rows
@@ -158,7 +161,7 @@ async def test_a_server_that_falls_silent_is_not_waited_for(postgres_url):
             await one.offer("i2")
         with pytest.raises(StoreUnavailable, match="server is gone"):
             one.offer("i2")
-        await rested(one)
+        await connected(one.writer)
         assert (await one.offer("i2")).duplicate is False
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -166,9 +169,9 @@ async def test_a_server_that_falls_silent_is_not_waited_for(postgres_url):
     assert [interview for _, interview in one.stored()] == ["i1", "i2"]
 
 
-async def rested(receiver):
-    """Waits until the link may be tried again."""
-    while receiver.writer._link.rests:  # noqa: ASYNC110 - a span of the loop's own time
+async def connected(writer):
+    """Waits until there is a connection again."""
+    while writer._link.is_away:  # noqa: ASYNC110 - nothing signals it
         await asyncio.sleep(0.01)
 
 
@@ -187,21 +190,21 @@ async def test_without_a_server_everything_is_refused_at_once():
     await gone.writer.close()
 
 
-async def test_a_link_that_rested_tries_again():
-    """The rest is short at first, and has an end."""
-    tries = []
+async def test_a_server_that_comes_back_is_found_without_an_event(postgres_url):
+    """So that readiness and the first sender find the store open."""
+    answers = [psycopg.OperationalError("connection refused")] * 3
 
     async def connect():
-        tries.append(1)
-        raise psycopg.OperationalError("connection refused")
+        if answers:
+            raise answers.pop()
+        return await connect_async(postgres_url)
 
-    one = link.Link(connect)
-    for _ in range(12):
-        with pytest.raises(psycopg.OperationalError):
-            await one.get()
-        assert one.rests
-        left = one._rests_until - asyncio.get_running_loop().time()
-        assert left <= min(link.REST_FIRST * 2 ** (len(tries) - 1), link.REST_LAST)
+    one = Writer(connect, Ingest(directory(chat=False)), lambda plan: None)
+    with pytest.raises(StoreUnavailable):
+        await one.offer(*arrival())
+    await connected(one)
+    assert (await one.offer(*arrival())).duplicate is False
+    await one.close()
 
 
 async def test_a_table_that_is_locked_refuses_after_a_while(receiver, postgres_url, monkeypatch):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from random import uniform
 from typing import Literal, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from connector.errors import StoreUnavailable
 from connector.store.postgres.database import make_engine
@@ -21,8 +20,9 @@ T = TypeVar("T")
 
 TRIES = 6
 """How often a job is run that others keep getting in the way of."""
-PAUSE = 0.01
-"""Seconds before the second try, at most; twice as many before each later one."""
+WAIT_FIRST_SECONDS = 0.01
+WAIT_MAX_SECONDS = 1.0
+"""The waits between tries double from the first to the longest, and are random below that."""
 
 
 def run(engine: Engine, job: Callable[[Connection], T], *, failure: str = "the store takes no writes") -> T:
@@ -32,18 +32,21 @@ def run(engine: Engine, job: Callable[[Connection], T], *, failure: str = "the s
     dead before the commit. Raises what the job raises, its changes undone, or `StoreUnavailable`, which begins with
     `failure`; should the connection be lost in the commit itself, nobody knows whether it was done.
     """
-    for number in range(TRIES):
-        try:
-            return _once(engine, job)
-        except (DBAPIError, psycopg.Error) as error:
-            if is_trouble(error):
-                raise StoreUnavailable(f"{failure}: {words_of(error)}") from None
-            if not is_conflict(error) or (number == TRIES - 1 and not is_contention(error)):
-                raise
-            if number == TRIES - 1:
-                raise StoreUnavailable(f"{failure}: others keep getting in the way ({words_of(error)})") from None
-        time.sleep(uniform(0, PAUSE * 2**number))  # noqa: S311 - a jitter, no secret
-    raise AssertionError("the last try returns or raises")
+    retrying = Retrying(
+        stop=stop_after_attempt(TRIES),
+        wait=wait_random_exponential(multiplier=WAIT_FIRST_SECONDS, max=WAIT_MAX_SECONDS),
+        retry=retry_if_exception(is_conflict),
+        reraise=True,
+    )
+    try:
+        result: T = retrying(_once, engine, job)
+    except (DBAPIError, psycopg.Error) as error:
+        if is_trouble(error):
+            raise StoreUnavailable(f"{failure}: {words_of(error)}") from None
+        if is_contention(error):
+            raise StoreUnavailable(f"{failure}: others keep getting in the way ({words_of(error)})") from None
+        raise
+    return result
 
 
 def _once(engine: Engine, job: Callable[[Connection], T]) -> T:

@@ -6,8 +6,8 @@ What happens when something fails:
 another receiver was faster       read and planned again, a bounded number of times
 a statement, for another reason   the group in halves, down to the one bad event, which is refused
 the connection was lost           once more on a new one: what had been committed turns out a duplicate
-the server is gone, silent or     everything that waits is refused, and what comes until the link has
-full                              rested
+the server is gone, silent or     everything that waits is refused, and what comes until there is a
+full                              connection again
 ================================  ====================================================================
 """
 
@@ -15,31 +15,110 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from random import uniform
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import structlog
 from psycopg import AsyncConnection
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random,
+    wait_random_exponential,
+)
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store import intake
 from connector.store.intake import Intake, Request, fair_share, resolve
 from connector.store.plan import Answer, Arrival, GroupPlan
+from connector.store.postgres.database import cut
 from connector.store.postgres.faults import is_overtaken, is_trouble, words_of
 from connector.store.postgres.ingest import Ingest
-from connector.store.postgres.link import Link
 from connector.store.store import Load, Overloaded
 
 TRIES = 12
 """How often a group is planned that other receivers keep overtaking."""
-PAUSE = 0.005
-"""Seconds before a group is planned again, at most."""
+REPLAN_MAX_SECONDS = 0.005
+"""The longest wait before a group is planned again; it is random, so that two receivers do not meet again."""
+RECONNECT_FIRST_SECONDS = 0.25
+RECONNECT_MAX_SECONDS = 5.0
+"""The waits between attempts to connect double from the first to the longest, and are random below that."""
 SILENCE_SECONDS = 15.0
 """A group that takes longer is given up: the server does not answer."""
+CLOSE_SECONDS = 1.0
+"""How long the end of a connection is waited for."""
 
 log = structlog.get_logger("connector.store")
+
+
+class Link:
+    """One connection at a time, made by `connect`. After a failure it is made again in the background, and `is_away` is
+    true until then. Belongs to the loop that made it.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[AsyncConnection[Any]]]) -> None:
+        self._connect = connect
+        self._connection: AsyncConnection[Any] | None = None
+        self._reconnecting: asyncio.Task[None] | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server is gone, so that nobody need wait for it."""
+        return self._reconnecting is not None and not self._reconnecting.done()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether there was a connection and its server, or the way to it, is gone."""
+        return self._connection is not None and self._connection.closed
+
+    async def get(self) -> AsyncConnection[Any]:
+        """The connection, made if there is none. Raises the driver's error, and then connects in the background."""
+        if self._connection is None or self._connection.closed:
+            try:
+                self._connection = await self._connect()
+            except (psycopg.Error, OSError):
+                self._reconnect()
+                raise
+        return self._connection
+
+    def cut(self) -> None:
+        """Ends the connection while a call waits for its answer, which raises the driver's error, and reconnects."""
+        if self._connection is not None and not self._connection.closed:
+            cut(self._connection)
+        self._connection = None
+        self._reconnect()
+
+    async def drop(self) -> None:
+        """Forgets a connection that no longer works, or is no longer wanted."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await connection.close()
+
+    async def close(self) -> None:
+        """Ends everything."""
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            await asyncio.wait([self._reconnecting])
+        await self.drop()
+
+    def _reconnect(self) -> None:
+        if not self.is_away:
+            self._reconnecting = asyncio.create_task(self._make(), name="store reconnect")
+
+    async def _make(self) -> None:
+        retrying = AsyncRetrying(
+            wait=wait_random_exponential(multiplier=RECONNECT_FIRST_SECONDS, max=RECONNECT_MAX_SECONDS),
+            retry=retry_if_exception_type((psycopg.Error, OSError)),
+        )
+        async for attempt in retrying:
+            with attempt:
+                self._connection = await self._connect()
 
 
 class Writer:
@@ -93,7 +172,7 @@ class Writer:
     def _require_open(self) -> None:
         if self._closing:
             raise Overloaded("the intake is closed")
-        if self._link.rests:
+        if self._link.is_away:
             raise StoreUnavailable("the store takes no writes: its server is gone")
 
     async def close(self) -> None:
@@ -101,7 +180,7 @@ class Writer:
         self._closing = True
         self._wanted.set()
         await self._task
-        await self._link.drop()
+        await self._link.close()
 
     async def _run(self) -> None:
         while self._intake or self._probes or not self._closing:
@@ -140,19 +219,20 @@ class Writer:
                 probe.set_result(None)
 
     async def _committed(self, group: Sequence[Request]) -> GroupPlan:
+        """Plans again while other receivers are faster, and connects once more when the connection was lost."""
         arrivals = [request.arrival for request in group]
-        was_lost = False
-        for number in range(TRIES):
-            try:
-                return await self._once(arrivals)
-            except psycopg.Error as error:
-                if is_overtaken(error) and number < TRIES - 1:
-                    await asyncio.sleep(uniform(0, PAUSE))  # noqa: S311 - a jitter, no secret
-                    continue
-                if was_lost or not await self._has_lost(error):
-                    raise
-                was_lost = True
-        raise AssertionError("the last try returns or raises")
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(TRIES),
+            wait=wait_random(max=REPLAN_MAX_SECONDS),
+            retry=retry_if_exception(is_overtaken),
+            reraise=True,
+        )
+        try:
+            return await retrying(self._once, arrivals)
+        except psycopg.Error as error:
+            if not await self._has_lost(error):
+                raise
+        return await retrying(self._once, arrivals)
 
     async def _once(self, arrivals: Sequence[Arrival]) -> GroupPlan:
         connection = await self._link.get()
@@ -164,7 +244,7 @@ class Writer:
 
     async def _has_lost(self, error: psycopg.Error) -> bool:
         """Whether an error came of a connection that was lost and can be made again."""
-        if self._link.rests or not is_trouble(error):
+        if self._link.is_away or not is_trouble(error):
             return False
         is_lost = self._link.is_broken
         await self._link.drop()
