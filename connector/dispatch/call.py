@@ -25,17 +25,28 @@ log = structlog.get_logger("connector.dispatch")
 
 
 class Caller:
-    """Calls one sink, and closes it at the end. `before` may raise `LeaseLost` at the last moment."""
+    """Calls one sink, and closes it at the end. `before` is called last before each call, and may
+    raise `LeaseLost`.
+    """
 
-    def __init__(self, sink: Sink[Any], store: Store, clock: Clock, meter: Meter, stays: Stays) -> None:
+    def __init__(
+        self,
+        sink: Sink[Any],
+        *,
+        store: Store,
+        clock: Clock,
+        meter: Meter,
+        stays: Stays,
+        before: Callable[[], None],
+    ) -> None:
         self._sink = sink
         self._store = store
         self._clock = clock
         self._meter = meter
         self._stays = stays
+        self._before = before
         self._opened = False
         self._calls = 0
-        self.before: Callable[[], None] = lambda: None
 
     async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
         """Hands the batch over. Raises `LeaseLost` and `StoreUnavailable`; all else that goes wrong is an answer."""
@@ -58,7 +69,7 @@ class Caller:
             batch = await self._batch(claimed, deliveries)
             async with asyncio.timeout(sink.timeout):
                 await self._open()
-                self.before()
+                self._before()
                 result = await sink.deliver(batch, context)
         except SinkBroken as error:
             return error

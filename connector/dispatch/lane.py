@@ -76,8 +76,14 @@ class Lane:
         self._clock = shared.clock
         self._holding = Holding(sink.name, shared.store, shared.clock, shared.owner, shared.policy.lease)
         self._looker = Looker(sink, self._holding, lambda: shared.store.instance, stays)
-        self._caller = Caller(sink, shared.store, shared.clock, shared.meter, stays)
-        self._caller.before = self._holding.require_time
+        self._caller = Caller(
+            sink,
+            store=shared.store,
+            clock=shared.clock,
+            meter=shared.meter,
+            stays=stays,
+            before=self._holding.require_time,
+        )
         self._failures = 0
         self._has_worked = False
         """The destination worked in the last call that showed whether it does."""
