@@ -49,8 +49,6 @@ def resume(
     mode = _mode(refill=refill, accept=accept, adopt=adopt)
     settings = load(config)
     entry = configured(settings, sink)
-    if mode is not None:
-        operation.require_resume_mode(entry, mode)
     with changing(settings) as store:
         pending = store.change(lambda connection: operation.resume(connection, entry, mode))
     print(f"{sink} is resumed; pending: {counted(pending, 'delivery', 'deliveries')}")

@@ -21,7 +21,13 @@ def pause(connection: Connection, entry: SinkEntry) -> None:
 
 
 def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
-    """Resumes a sink, with a mode of its type or `None`. Returns how many deliveries are pending."""
+    """Resumes a sink, with a mode of its type or `None`. Returns how many deliveries are pending.
+
+    Raises `UsageError` when sinks of this type do not support the mode.
+    """
+    if mode is not None and mode not in entry.cls.resume_words:
+        known = ", ".join(sorted(entry.cls.resume_words)) or "none"
+        raise UsageError(f"{entry.name} ({entry.type}) cannot be resumed with {mode!r}; it supports: {known}")
     leases.register(connection, {entry.name: entry.type})
     leases.resume(connection, entry.name)
     if mode is not None:
@@ -30,12 +36,3 @@ def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
         destination = entry.cls(entry.name, entry.config).destination
         notes.write(connection, entry.name, destination, {"resume": {"word": mode}})
     return count_deliveries(connection, Wanted(sink=entry.name, states=(DeliveryState.PENDING,)))
-
-
-def require_resume_mode(entry: SinkEntry, mode: str) -> None:
-    """Raises `UsageError` when sinks of this type do not have that mode of resuming."""
-    if mode in entry.cls.resume_words:
-        return
-    known = ", ".join(f"--{known}" for known in sorted(entry.cls.resume_words))
-    hint = f"use {known}" if known else f"use `connector resume {entry.name}`"
-    raise UsageError(f"{entry.name} ({entry.type}) does not support --{mode}; {hint}")

@@ -73,12 +73,15 @@ class Request:
 def require_valid(settings: Config, request: Request) -> None:
     """Raises `UsageError` for a request that selects nothing, names an unknown sink or mixes deliveries and events."""
     if request.is_empty:
-        raise UsageError("select what to replay: ids of deliveries, or --sink, --position, --event, --state, --since …")
+        raise UsageError(
+            "select what to replay: ids of deliveries, a sink, a position, an interview, an event, a state or a time"
+        )
     if request.sink is not None:
         require_known(request.sink, settings.sinks)
     if request.is_of_events and (request.ids or request.sink is not None):
         raise UsageError(
-            f"--state {request.state} selects events; use it with --event, --interview, --position, --since or --until"
+            f"state {request.state} selects events: use it with an event, an interview, a position or a time, "
+            "not with a sink or ids of deliveries"
         )
 
 

@@ -62,14 +62,14 @@ def test_a_word_that_the_sink_does_not_know_is_bad_usage_and_changes_nothing(run
     run("pause", "chat")
     result = run("resume", "chat", "--refill")
     assert result.exit_code == 2
-    assert "chat (console) does not support --refill; use `connector resume chat`" in result.stderr
+    assert "chat (console) cannot be resumed with 'refill'; it supports: none" in result.stderr
     assert row(world, "chat").paused == "person"
     assert world.rows(note) == []
 
 
 def test_a_sink_that_knows_another_word_says_which(run, world, monkeypatch):
     monkeypatch.setattr(load_sink_class("workbook"), "resume_words", frozenset({"accept"}))
-    assert "does not support --refill; use --accept" in run("resume", "sheet", "--refill").stderr
+    assert "cannot be resumed with 'refill'; it supports: accept" in run("resume", "sheet", "--refill").stderr
 
 
 def test_without_a_word_no_note_is_written(run, world):

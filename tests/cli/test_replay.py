@@ -114,7 +114,7 @@ def test_unreadable_events_are_applied(run, world):
 def test_events_are_not_chosen_by_delivery_or_sink(run, world, words):
     result = run("replay", "--state", "unknown", *words)
     assert result.exit_code == 2
-    assert "use it with --event, --interview" in result.stderr
+    assert "selects events: use it with an event" in result.stderr
 
 
 def test_without_a_store_nothing_is_made(run, config):
