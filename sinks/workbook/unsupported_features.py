@@ -41,8 +41,10 @@ _HARMLESS_ELEMENTS = frozenset(
         "absPath",  # where the file was saved
         "revisionPtr",  # of Excel, for editing together
         "fileVersion",  # the program that saved the file
+        "fileRecoveryPr",  # whether Excel repaired the file
         "ignoredErrors",  # hides green triangles
         "mruColors",  # the colours used last
+        "webPublishing",  # settings for saving as a web page
         "phoneticPr",  # the font of phonetic guides; the guides themselves (`rPh`) are not harmless
     }
 )
@@ -50,7 +52,10 @@ _HARMLESS_EXTENSIONS = frozenset(
     {
         "{140A7094-0E35-4892-8432-C4D2E57EDEB5}",  # which cells a chart follows
         "{B58B0392-4F1F-4190-BB64-5DF3571DCE5F}",  # functions that the calculation used
+        "{D14903EA-33C4-47F7-8F05-3474C54BE107}",  # the version of text functions, which new files have
+        "{7523E5D3-25F3-A5E0-1632-64F254C22452}",  # the processor of the Mac that saved the file
         "{7626C862-2A13-11E5-B345-FEFF819CDC9F}",  # LibreOffice: how text counts as a number
+        "{79F54976-1DA5-4618-B147-4CDE4B953A38}",  # the resolution of pictures to come
         "{EB79DEF2-80B8-43E5-95BD-54CBDDF9020C}",  # the style of slicers; slicers themselves are not harmless
         "{9260A510-F301-46A8-8635-F512D64BE5F5}",  # the style of timelines
         "GOOGLESHEETSCUSTOMDATAVERSION1",  # for Google's own next import
@@ -59,12 +64,31 @@ _HARMLESS_EXTENSIONS = frozenset(
 )
 _HARMLESS_IN_NOTES = frozenset({"r", "rPr", "b", "sz", "color", "rFont", "family", "charset", "scheme"})
 """The font that Excel gives to every note."""
+_UNREAD = _HARMLESS_RELATIONSHIPS - {"sharedStrings"} | {"theme"}
+"""Relationships to parts whose content is not compared: harmless ones, and the theme, which openpyxl copies."""
+_DEFAULTS = {
+    "b": "0",
+    "i": "0",
+    "strike": "0",
+    "outline": "0",
+    "shadow": "0",
+    "condense": "0",
+    "extend": "0",
+    "u": "none",
+    "vertAlign": "baseline",
+    "scheme": "none",
+}
+"""Elements of a font that say nothing with this value (ECMA-376 part 1, section 18.8.22)."""
 _POINTERS = frozenset({"drawing", "legacyDrawing", "tableParts", "tablePart"})
 """Elements that only name a relationship, which is compared itself."""
 _WRAPPERS = frozenset(
-    {"AlternateContent", "Choice", "Fallback", "extLst", "sst", "si", "dxfs", "headerFooter", "numFmts", "numFmt", "v"}
+    {"AlternateContent", "Choice", "Fallback", "extLst", "sst", "si", "dxfs", "headerFooter", "numFmts"}
 )
-"""Elements that only hold others, number formats (each cell keeps its own), and `v`: the last result of a formula."""
+"""Elements that only hold others, which are compared themselves."""
+_CONTENT = frozenset({"row", "c", "v", "t", "numFmt"})
+"""Elements of every cell: values and formats are kept by openpyxl, empty cells and results of formulas are not."""
+_EMPTY = frozenset({"printOptions", "dataConsolidate"})
+"""Elements that say nothing without attributes."""
 _HEADERS = frozenset({"oddHeader", "oddFooter", "evenHeader", "evenFooter", "firstHeader", "firstFooter"})
 """Page headers and footers: nothing without a text."""
 _HARMLESS_NAMES = frozenset({"_xlnm._FilterDatabase"})
@@ -76,7 +100,7 @@ _REBUILT = frozenset({"drawing", "chartsheet", "pivotTable", "pivotCacheDefiniti
 _NEVER_KEPT = frozenset({"extension", "file"})
 """Kinds of features that openpyxl does not know: extensions of elements, and files that no relationship leads to."""
 _HARMLESS_FILES = re.compile(
-    r"docprops/|xl/(printersettings/|sharedstrings\.xml|calcchain\.xml|persons/)|\[trash\]/|__macosx/"
+    r"docprops/|xl/(printersettings/|sharedstrings\.xml|calcchain\.xml|persons/)|\[trash\]/|__macosx/|(.*/)?\.ds_store$"
 )
 
 _WORDS_OF_KINDS = {"error value": "a date beyond the year 9999", "control": "form controls"}
@@ -110,6 +134,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("connections", "data connections"),
     ("xl/model/", "a data model"),
     ("powerpivotdata", "a data model"),
+    ("{fce2ad5d-f65c-4fa6-a056-5c36a1767c68}", "a data model"),
     ("{3e2802c4-a4d2-4d8b-9148-e3be6c30e623}", "linked data types or pictures in cells"),
     ("richdata", "linked data types or pictures in cells"),
     ("rdrich", "linked data types or pictures in cells"),
@@ -124,6 +149,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("classificationlabels", "a sensitivity label"),
     ("customxml", "custom XML data"),
     ("{78c0d931-6437-407d-a8ee-f0aad7539e65}", "conditional formats of newer office programs"),
+    ("{b025f937-c7b1-47d3-b67f-a62eff666e3e}", "conditional formats of newer office programs"),
     ("{cce6a557-97bc-4b89-adb6-d9c93caab3df}", "data validation that refers to another tab"),
     ("{05c60535-1f16-4fd2-b633-f4f36f0b64e0}", "sparklines"),
     ("{fc87aee6-9edd-4a0a-b7fb-166176984837}", "protected ranges"),
@@ -278,7 +304,7 @@ class _Lister:
         if path[-1] == "vmlDrawing":  # shapes around notes, often malformed XML; only what they are counts
             for kind in re.findall(rb'ObjectType="(\w+)"', self._package.read(part)):
                 self.inventory.add(Feature(path, "control", kind.decode()), Place(part))
-        elif part.lower().endswith(".xml") and (path[-1] not in _HARMLESS_RELATIONSHIPS or path[-1] == "sharedStrings"):
+        elif part.lower().endswith(".xml") and path[-1] not in _UNREAD:
             if _TAB.fullmatch(path[-1]):
                 self.inventory.sheets[path] = part
             _PartReader(self.inventory, part, path).read(self._package.read(part))
@@ -292,7 +318,7 @@ class _PartReader:
         self._part = part
         self._path = (*path[:1], _STRINGS) if path[-1] == "sharedStrings" else path
         self._own_path = self._path
-        self._ignored = _WRAPPERS | _POINTERS | (_HARMLESS_IN_NOTES if path[-1] == "comments" else set())
+        self._ignored = _WRAPPERS | _CONTENT | _POINTERS | (_HARMLESS_IN_NOTES if path[-1] == "comments" else set())
         self._found: set[tuple[Path, str]] = set()
         self._parser = expat.ParserCreate(namespace_separator="}")
         self._skipped = 0  # depth inside an element whose content does not count
@@ -321,7 +347,9 @@ class _PartReader:
     def _is_harmless(self, local: str, attributes: dict[str, str]) -> bool:
         return (
             local in _HARMLESS_ELEMENTS
+            or (local in _EMPTY and not attributes)
             or (local == "protection" and _is_default(attributes))
+            or (local in _DEFAULTS and _plain(attributes.get("val")) == _DEFAULTS[local])
             or (local == "definedName" and attributes["name"] in _HARMLESS_NAMES)
         )
 
@@ -366,5 +394,9 @@ class _PartReader:
 
 
 def _is_default(protection: dict[str, str]) -> bool:
-    words = {"true": "1", "false": "0"}
-    return all(_LOCKED.get(name) == words.get(value, value) for name, value in protection.items())
+    return all(_LOCKED.get(name) == _plain(value) for name, value in protection.items())
+
+
+def _plain(value: str | None) -> str | None:
+    """A boolean as a digit; it may be written as a word, too."""
+    return {"true": "1", "false": "0"}.get(value or "", value)

@@ -40,7 +40,8 @@ def styles(*, font="", extensions=""):
     cell = '<xf numFmtId="0" fontId="0" fillId="0" borderId="0"'
     return f"""{HEAD}<styleSheet xmlns="{MAIN}" xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"
  mc:Ignorable="x14ac" xmlns:x14ac="http://schemas.microsoft.com/office/spreadsheetml/2009/9/ac">
-<fonts count="1" x14ac:knownFonts="1"><font><sz val="11"/>{font}<name val="Aptos Narrow"/></font></fonts>
+<fonts count="1" x14ac:knownFonts="1"><font><b val="0"/><u val="none"/>
+<sz val="11"/>{font}<name val="Aptos Narrow"/></font></fonts>
 <fills count="2"><fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill></fills>
 <borders count="1"><border><left/><right/><top/><bottom/><diagonal/></border></borders>
 <cellStyleXfs count="1">{cell}/></cellStyleXfs>
@@ -110,14 +111,22 @@ EXCEL = {
 <extLst><ext uri="{{140A7094-0E35-4892-8432-C4D2E57EDEB5}}"><x15:workbookPr chartTrackingRefBase="1"/></ext>
 <ext uri="{{B58B0392-4F1F-4190-BB64-5DF3571DCE5F}}"
  xmlns:xcalcf="http://schemas.microsoft.com/office/spreadsheetml/2018/calcfeatures"><xcalcf:calcFeatures>
-<xcalcf:feature name="microsoft.com:RD"/></xcalcf:calcFeatures></ext></extLst></workbook>""",
+<xcalcf:feature name="microsoft.com:RD"/></xcalcf:calcFeatures></ext>
+<ext uri="{{D14903EA-33C4-47F7-8F05-3474C54BE107}}"
+ xmlns:xlwcv="http://schemas.microsoft.com/office/spreadsheetml/2024/workbookCompatibilityVersion">
+<xlwcv:version setVersion="2"/></ext></extLst></workbook>""",
     "xl/_rels/workbook.xml.rels": relationships(
         rId1="worksheet worksheets/sheet1.xml",
         rId2="styles styles.xml",
         rId3="sharedStrings sharedStrings.xml",
         rId4="calcChain calcChain.xml",
         rId5="http://schemas.microsoft.com/office/2017/10/relationships/person persons/person.xml",
+        rId6="theme theme/theme1.xml",
     ),
+    "xl/theme/theme1.xml": f"""{HEAD}<a:theme xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"
+ name="Office Theme"><a:themeElements/><a:extLst><a:ext uri="{{05A4C25C-085E-4340-85A3-A5531E510DB2}}"
+ ><thm15:themeFamily xmlns:thm15="http://schemas.microsoft.com/office/thememl/2012/main" name="Office Theme"/></a:ext>
+</a:extLst></a:theme>""",
     "xl/persons/person.xml": f"""{HEAD}<personList
  xmlns="http://schemas.microsoft.com/office/spreadsheetml/2018/threadedcomments"/>""",
     "xl/calcChain.xml": f'{HEAD}<calcChain xmlns="{MAIN}"><c r="E2" i="1"/></calcChain>',
