@@ -130,3 +130,17 @@ STAGE_WORDS: Mapping[Stage, str] = {
     Stage.DISCARDED: "Discarded",
     Stage.DELETED: "Deleted",
 }
+
+
+def is_late(since: int, event: Event | None, now: int, max_age: float | None) -> bool:
+    """Whether a delivery is older than `max_age` (seconds), so that it must notify nobody.
+
+    Its age counts from `since`: the receipt of its event, or its last replay. Without a replay it is also late when its
+    event was that old at its receipt already: a body that was sent long ago, or existing data.
+    """
+    if max_age is None:
+        return False
+    limit_ms = max_age * 1000
+    if now - since > limit_ms:
+        return True
+    return event is not None and since <= event.received_at and event.received_at - event.occurred_at > limit_ms

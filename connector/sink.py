@@ -96,9 +96,11 @@ class Delivery:
     follow-up exactly the one that it names, `None` when it names none. `key` is that interview's id, or the subject of
     a follow-up that names none: deliveries with the same purpose and key are called in order.
 
-    `attempt` counts from 1. `late` is set when the delivery is older than the sink's `max_age`, by receipt: it must
-    notify nobody. `silent` is set for a sink that `edits`, when no route chose the event: update the messages that are
-    there and notify nobody. `left` is set for a state sink when the interview meets no route to it any more.
+    `attempt` counts from 1. `late` is set when the delivery is older than the sink's `max_age`, so that it must notify
+    nobody: its event was received, or the delivery was replayed, longer ago; or, without a replay, the event's own date
+    was that old when it was received. `silent` is set for a sink that `edits`, when no route chose the event: update
+    the messages that are there and notify nobody. `left` is set for a state sink when the interview meets no route to
+    it any more.
     """
 
     id: str

@@ -43,34 +43,40 @@ class Fleet:
         self._store = store
         self._clock = clock
         self._listener = None if on_wake is None else Listener(url, on_wake)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._heartbeat: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """Begins; the store may be away, now and later."""
-        self._tasks = [asyncio.create_task(self._tell(), name="heartbeat")]
+        self._heartbeat = asyncio.create_task(self._beat(), name="heartbeat")
         if self._listener is not None:
-            self._tasks.append(asyncio.create_task(self._listener.run(), name="wake-ups"))
+            self._listening = asyncio.create_task(self._listener.run(), name="wake-ups")
 
     async def stop(self) -> None:
         """Ends, and takes this process off the list."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        self._stopping.set()
+        if self._listening is not None:
+            self._listening.cancel()
+        tasks = [task for task in (self._heartbeat, self._listening) if task is not None]
+        if tasks:
+            # a heartbeat that is being written is not cancelled: it could be committed after the process has left
+            _, running = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in running:
+                task.cancel()
         with suppress(StoreUnavailable):
             await self._store.write(lambda connection: presence.leave(connection, self._name))
 
-    async def _tell(self) -> None:
+    async def _beat(self) -> None:
         started_at = self._clock.now()
-        never = asyncio.Event()
-        while True:
+        while not self._stopping.is_set():
             try:
                 await self._store.write(lambda connection: presence.tell(connection, self._now(started_at)))
             except StoreUnavailable:
                 pass
-            except Exception as error:  # noqa: BLE001 - a process that was silent once is no dead one
-                log.warning("no sign of life could be given", error=place_of(error))
-            await self._clock.wait(never, presence.TELL_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the next heartbeat may succeed
+                log.warning("heartbeat failed", error=place_of(error))
+            await self._clock.wait(self._stopping, presence.TELL_SECONDS)
 
     def _now(self, started_at: int) -> Process:
         return Process(self._name, self._role, started_at, self._clock.now())

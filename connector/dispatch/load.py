@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from connector.event import decode, event_of, interview_of
 from connector.hireflix.payload import read
-from connector.interview import Event, Interview
+from connector.interview import Event, Interview, is_late
 from connector.sink import Delivery, Expected, FollowUp
 from connector.store import claim, fill
 from connector.store.claim import Claim, Work
@@ -83,10 +83,11 @@ def deliveries_of(
     instance: str,
     *,
     events: bool,
-    late_before: int | None,
+    now: int,
+    max_age: float | None = None,
     stays: Stays = lambda _: True,
 ) -> tuple[Delivery, ...]:
-    """The deliveries of claimed rows. `late_before` (epoch milliseconds): what is older counts as late."""
+    """The deliveries of claimed rows. `max_age` is the sink's, in seconds."""
     seqs = [work.event_seq for work in works if work.event_seq is not None] if events else []
     happened = _events(connection, seqs)
     known = _interviews(connection, {work.interview_id for work in works if work.interview_id})
@@ -97,7 +98,7 @@ def deliveries_of(
             event=None if work.event_seq is None else happened.get(work.event_seq),
             interview=known.get(work.interview_id),
             attempt=work.attempts + 1,
-            late=late_before is not None and work.event_seq is not None and work.since < late_before,
+            late=work.event_seq is not None and is_late(work.since, happened.get(work.event_seq), now, max_age),
             left=not events and work.interview_id in known and not stays(known[work.interview_id]),
             silent=events and work.silent,
             follow_up=_follow_up(work) if work.purpose else None,

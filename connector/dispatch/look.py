@@ -87,13 +87,13 @@ class Looker:
         return load.claim_messages(connection, sink.name, now, sink.max_batch, sink.crowds)
 
     def _deliveries(self, connection: Connection, claimed: Claim, now: int) -> tuple[Delivery, ...]:
-        max_age = self._sink.max_age
         return load.deliveries_of(
             connection,
             claimed.works,
             self._instance(),
             events=not self._sink.state,
-            late_before=None if max_age is None else now - int(max_age * 1000),
+            now=now,
+            max_age=self._sink.max_age,
             stays=self._stays,
         )
 

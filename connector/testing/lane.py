@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from connector.errors import SinkBroken, Wait
-from connector.interview import Event, Interview
+from connector.interview import Event, Interview, is_late
 from connector.sink import Batch, Delivery, FollowUp, Outcome, Rejected, Result, RetryLater, Sink, Waiting
 from connector.testing.context import FakeContext
 from connector.testing.run import notes_for
@@ -200,8 +200,7 @@ class MessageLane:
         return min((row.not_before for row in self._free()), default=self.context.now())
 
     def _delivery(self, row: _Row) -> Delivery:
-        age = self.sink.max_age
-        late = row.event is not None and age is not None and row.since < self.context.now() - age * 1000
+        late = row.event is not None and is_late(row.since, row.event, self.context.now(), self.sink.max_age)
         about = None if row.interview is None else self.interviews.get(row.interview)
         return Delivery(
             row.id,

@@ -33,7 +33,7 @@ class Destination:
         self.unclear = set()
         self.arrived = Counter()
         self.refused = set()
-        self.key_of = {}
+        self.order_by_id = {}
         self.batch_of = {}
         self.complaints = []
 
@@ -44,18 +44,22 @@ class Destination:
         return await way(batch, context)
 
     def examine(self, batch):
-        """Complains when two of a key come at once, what is unclear comes unannounced, or something overtakes it."""
-        if len({one.key for one in batch.deliveries}) != len(batch.deliveries):
-            self.complaints.append("two of a key")
+        """Complains when two that have an order come at once, what is unclear comes unannounced, or it is overtaken."""
+        if len({self.order_of(one) for one in batch.deliveries}) != len(batch.deliveries):
+            self.complaints.append("two of an order")
         announced = batch.maybe_sent or (not self.unclear if self.state else self.unclear.isdisjoint(ids_of(batch)))
         if not announced:
             self.complaints.append("unannounced")
         for one in batch.deliveries:
             if not self.state and one.id in self.unclear and self.batch_of[one.id] != batch.id:
                 self.complaints.append("under another id")
-            if not self.state and any(self.key_of[id_] == one.key for id_ in self.unclear - {one.id}):
+            if not self.state and any(self.order_by_id[id_] == self.order_of(one) for id_ in self.unclear - {one.id}):
                 self.complaints.append("overtaken")
-            self.key_of[one.id], self.batch_of[one.id] = one.key, batch.id
+            self.order_by_id[one.id], self.batch_of[one.id] = self.order_of(one), batch.id
+
+    def order_of(self, delivery):
+        """What the order is kept by: the interview of a state sink, the purpose and the key of a message sink."""
+        return delivery.key if self.state else (delivery.purpose, delivery.key)
 
     def arrive(self, delivery):
         self.arrived[delivery.id] += 1

@@ -12,6 +12,7 @@ from connector.dispatch.rules import ATTEMPTS_MIN
 from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Token
 from connector.store import leases
+from connector.store.replay import revive
 from tests.dispatch.rig import Gathering, One, Scripted, State
 
 PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)
@@ -649,14 +650,36 @@ async def test_a_follow_up_about_another_interview_sees_that_one(rig_of):
     assert delivery.interview.candidate_name == "Other"
 
 
-async def test_old_deliveries_are_late_by_receipt(rig_of):
-    """The event's own date does not count."""
+async def test_what_was_received_longer_ago_than_the_maximum_age_is_late(rig_of):
     rig = await rig_of(Scripted(max_age=3600))
-    await rig.event(interview="i1", at=1_600_000_000_000)
+    await rig.event(interview="i1")
     rig.clock.advance(3601)
-    await rig.event(interview="i2", at=1_600_000_000_000)
+    await rig.event(interview="i2")
     await rig.lane.step()
     assert {one.key: one.late for one in rig.sinks[0].batches[0].deliveries} == {"i1": True, "i2": False}
+
+
+async def test_an_event_that_was_old_at_its_receipt_is_late(rig_of):
+    """A body that was sent long ago, such as a signed one that is posted again or existing data, notifies nobody."""
+    rig = await rig_of(Scripted(max_age=3600))
+    await rig.event(interview="i1", at=rig.clock.now() - 3_601_000)
+    await rig.event(interview="i2", at=rig.clock.now() - 3_600_000)
+    await rig.lane.step()
+    assert {one.key: one.late for one in rig.sinks[0].batches[0].deliveries} == {"i1": True, "i2": False}
+
+
+async def test_an_old_event_that_is_replayed_is_not_late_until_the_maximum_age_has_passed_again(rig_of):
+    """A user who replays a delivery wants it to be shown now."""
+    rig = await rig_of(Scripted(max_age=3600))
+    rig.sinks[0].script = [all_of(Rejected("bad")), all_of(RetryLater("busy", after=3601.0))]
+    await rig.event(interview="i1", at=rig.clock.now() - 86_400_000)
+    await rig.lane.step()
+    rig.clock.advance(1)
+    await rig.store.write(lambda connection: revive(connection, [1], rig.clock.now()))
+    await rig.lane.step()
+    rig.clock.advance(3601)
+    await rig.lane.step()
+    assert [batch.deliveries[0].late for batch in rig.sinks[0].batches] == [True, False, True]
 
 
 async def test_a_lost_lease_drops_the_batch_without_outcomes(rig_of):

@@ -58,7 +58,7 @@ def look(connection: Connection) -> None:
 
 
 def deliveries(connection: Connection) -> None:
-    load.deliveries_of(connection, WORKS, "store", events=True, late_before=None)
+    load.deliveries_of(connection, WORKS, "store", events=True, now=0)
 
 
 def mark(connection: Connection) -> None:

@@ -100,7 +100,7 @@ def test_numbers_are_taken_back_after_a_rollback(raw):
             group.take_back()
 
 
-@pytest.mark.parametrize("hostile", ["i'; DROP TABLE event; --", '"]}', "\u202e☃\U0001f600", "%s ? :id", "1e3"])
+@pytest.mark.parametrize("hostile", ["i'; DROP TABLE event; --", '"]}', "é☃\U0001f600", "%s ? :id", "1e3"])
 def test_ids_are_values_never_statements(raw, path, hostile):
     """Whatever an id looks like, it is found again as it is."""
     for _ in range(2):

@@ -47,7 +47,7 @@ class Scripted(Sink[SinkConfig]):
 
     @property
     def told(self) -> list[str]:
-        return [one.event.name.split(".")[1] if (one := b.deliveries[0]).event else one.key for b in self.batches]
+        return [one.event.name.split(".")[1] if (one := b.deliveries[0]).event else one.purpose for b in self.batches]
 
 
 def lane_of(*script: Callable[[Batch, Context], Any]) -> MessageLane:
