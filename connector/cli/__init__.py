@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ COMMANDS: Mapping[str, Command] = {
     "check": Command("connector.cli.check", "Check the configuration, the store and every sink."),
     "demo": Command("connector.cli.demo", "Run a service and send it realistic signed webhooks."),
     "send": Command("connector.cli.send", "Sign a payload as Hireflix does and post it."),
-    "explain": Command("connector.cli.explain", "Show what an event changes and where it goes, without sending it."),
+    "explain": Command("connector.cli.explain", "Show what an event changes and where it goes; send nothing."),
     "status": Command("connector.cli.status", "Show the state of every sink, and what to do."),
     "events": Command("connector.cli.lists", "List events, newest first."),
     "interviews": Command("connector.cli.lists", "List interviews in their current state, last changed first."),
@@ -52,8 +53,13 @@ class LazyGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
-        return load_command(cmd_name) if cmd_name in COMMANDS else None
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in COMMANDS:
+            return load_command(cmd_name)
+        close = get_close_matches(cmd_name, COMMANDS, n=1)
+        if close and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {cmd_name!r}. Did you mean {close[0]!r}?")
+        return None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
         with formatter.section("Commands"):

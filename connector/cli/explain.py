@@ -35,7 +35,7 @@ _TIMES = {"created_at", "completed", "deleted", "archived", "finalist", "finishe
 
 
 def explain(what: WhatArgument, config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:
-    """Show what an event changes and where it goes, without sending it.
+    """Show what an event changes and where it goes; send nothing.
 
     Prints which routes match and why others do not, which fields change, and what each sink would write. Nothing is
     written. A file needs no store.

@@ -116,7 +116,8 @@ def test_all_problems_of_a_config_file_are_told_at_once_and_nothing_is_made(name
         (["replay"], "select what to replay"),
         (["pause"], "SINK"),
         (["resume", "chat", "--refill", "--accept"], "exclude each other"),
-        (["statsu"], "statsu"),
+        (["statsu"], "No such command 'statsu'. Did you mean 'status'?"),
+        (["frobnicate"], "No such command 'frobnicate'."),
     ],
 )
 def test_bad_usage_says_what_is_wrong(words, says, monkeypatch, tmp_path):
