@@ -416,7 +416,7 @@ class Difference:
 class Report:
     """What `verify` found at `at` (epoch milliseconds).
 
-    `counts` says how many keys are of which kind; `wrong` names the kinds that a destination in step has none of.
+    `counts` says how many keys are of which kind; `wrong` names the kinds that a destination in sync has none of.
     `differences` tells the first of them, `remarks` what else people should know, `asks` what a person has to do before
     the rest can be right.
     """
@@ -429,7 +429,7 @@ class Report:
     asks: Sequence[str] = ()
 
     @property
-    def in_step(self) -> bool:
+    def in_sync(self) -> bool:
         """Whether the destination shows the truth."""
         return not any(self.counts.get(kind) for kind in self.wrong)
 
@@ -439,7 +439,7 @@ VERIFY = "verify"
 ASKED = "asked"
 """Name of the note that says since when (`{"at": epoch milliseconds}`) a person waits for a verification."""
 REPORT = "verify"
-"""Name of the note that keeps the last report of a sink which `Verifies`: `{"at", "in_step", "counts", …}`."""
+"""Name of the note that keeps the last report of a sink which `Verifies`: `{"at", "in_sync", "counts", …}`."""
 
 
 @runtime_checkable

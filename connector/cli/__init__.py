@@ -108,7 +108,7 @@ def connector(
 ) -> None:  # fmt: skip
     """Receives Hireflix webhooks and keeps a Google Sheet and Slack up to date.
 
-    Exit codes: 0 done, 1 failed or not in step, 2 usage or configuration error.
+    Exit codes: 0 done, 1 failed or not in sync, 2 usage or configuration error.
     """
 
 

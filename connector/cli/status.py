@@ -62,7 +62,7 @@ def _cells(sink: SinkStatus, zone: ZoneInfo) -> dict[str, object]:
 
 
 def _state(sink: SinkStatus) -> str:
-    return "not in step" if sink.state == "ok" and sink.in_step is False else sink.state
+    return "not in sync" if sink.state == "ok" and sink.in_sync is False else sink.state
 
 
 def _process_cells(process: Process, sinks: Sequence[SinkStatus], zone: ZoneInfo) -> dict[str, object]:
@@ -81,7 +81,7 @@ def _process_cells(process: Process, sinks: Sequence[SinkStatus], zone: ZoneInfo
 def _advice(sink: SinkStatus, zone: ZoneInfo) -> Iterator[str]:
     if sink.verified_at is not None:
         at = format_time(sink.verified_at, zone)
-        yield f"in step as of {at}" if sink.in_step else f"NOT in step as of {at}: connector verify {sink.name}"
+        yield f"in sync as of {at}" if sink.in_sync else f"NOT in sync as of {at}: connector verify {sink.name}"
     yield from sink.asks
     if sink.fix:
         yield sink.fix

@@ -27,7 +27,7 @@ def verify(
     """Compare a sheet with the store, and repair it on request.
 
     Pending deliveries, and differences that a second read does not confirm, do not count. Cells that users corrected
-    and rows that they deleted are listed and left alone. Exits with 1 when the sheet is not in step.
+    and rows that they deleted are listed and left alone. Exits with 1 when the sheet is not in sync.
     """
     settings = load(config)
     entry = operation.verifiable(settings, sink)
@@ -36,15 +36,15 @@ def verify(
     with progress_bar("reading") as progress:
         report = asyncio.run(operation.verify(settings, entry, progress))
     if as_json:
-        show_json({"sink": sink, "in_step": report.in_step, **_document(report)})
+        show_json({"sink": sink, "in_sync": report.in_sync, **_document(report)})
     else:
         _show(sink, report)
-    if not report.in_step:
+    if not report.in_sync:
         raise typer.Exit(FAILED)
 
 
 def _show(name: str, report: Report) -> None:
-    print(safe(f"{name}: {'in step' if report.in_step else 'NOT in step'}"))
+    print(safe(f"{name}: {'in sync' if report.in_sync else 'NOT in sync'}"))
     for kind, count in report.counts.items():
         print(f"  {count:>7}  {kind}")
     for each in report.differences:

@@ -19,7 +19,7 @@ from connector.store import claim, fill, leases, settle, status
 SWEEP_SECONDS = 1.0
 """What another process did (a replay, a resume) is noticed within this time."""
 ALERT_EVERY = 15.0
-OUT_OF_STEP = 600.0
+OVERDUE_SECONDS = 600.0
 """A state sink with something this old, in seconds, that still waits is worth waking somebody."""
 STOP_SECONDS = 20.0
 """A call that is under way at a stop has this long to end."""
@@ -162,18 +162,18 @@ class Dispatcher:
         return set(claim.due_sinks(connection, self._shared.owner, self._shared.clock.now()))
 
     async def _alert(self) -> None:
-        """Says once that a state sink has been out of step for long, and once that it is not any more."""
+        """Says once that a state sink is overdue, and once that it is not any more."""
         now = self._shared.clock.now()
         if now - self._alerted_at < ALERT_EVERY * 1000:
             return
         self._alerted_at = now
         found = await self._shared.store.look(lambda connection: status.sinks(connection, now, list(self.lanes)))
-        late = {each.name for each in found if each.oldest_age_seconds > OUT_OF_STEP and each.state != "paused"}
+        late = {each.name for each in found if each.oldest_age_seconds > OVERDUE_SECONDS and each.state != "paused"}
         late &= {sink.name for sink in self._sinks if sink.state}
         for name in sorted(late - self._late):
-            log.error("sink out of step", sink=name, for_seconds=OUT_OF_STEP)
+            log.error("sink overdue", sink=name, seconds=OVERDUE_SECONDS)
         for name in sorted(self._late - late):
-            log.info("sink no longer late", sink=name)
+            log.info("sink no longer overdue", sink=name)
         self._late = late
 
 

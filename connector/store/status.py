@@ -23,7 +23,7 @@ class SinkStatus(msgspec.Struct, frozen=True):
     `waiting` deliveries are counted in something that is shown later, `waiting_reason` says when, and
     `waiting_until` when that is; they are neither in `pending` nor in the age.
 
-    `verified_at`, `in_step` and `differences` tell of the last verification; `None` when there was none yet. `worker`
+    `verified_at`, `in_sync` and `differences` tell of the last verification; `None` when there was none yet. `worker`
     is the process that has the sink until `lease_until` unless it renews the lease; `None` when nobody has it now.
     """
 
@@ -39,7 +39,7 @@ class SinkStatus(msgspec.Struct, frozen=True):
     last_delivered_at: int | None
     filling: bool
     verified_at: int | None = None
-    in_step: bool | None = None
+    in_sync: bool | None = None
     differences: dict[str, int] = {}
     asks: list[str] = []
     worker: str | None = None
@@ -53,7 +53,7 @@ class _Report(msgspec.Struct):
     """What is read of the note that a verification leaves."""
 
     at: int
-    in_step: bool
+    in_sync: bool
     counts: dict[str, int]
     asks: list[str] = []
 
@@ -183,7 +183,7 @@ def _reports(connection: Connection) -> dict[str, dict[str, Any]]:
             continue
         found[name] = {
             "verified_at": report.at,
-            "in_step": report.in_step,
+            "in_sync": report.in_sync,
             "differences": report.counts,
             "asks": report.asks,
         }

@@ -61,7 +61,7 @@ class Health:
                 entry.name, entry.pending, entry.oldest_age_seconds, entry.dead, paused=entry.state == "paused"
             )
             if entry.verified_at is not None:
-                metrics.compared(entry.name, entry.verified_at, in_step=bool(entry.in_step))
+                metrics.compared(entry.name, entry.verified_at, in_sync=bool(entry.in_sync))
         return metrics.text()
 
 

@@ -59,7 +59,7 @@ class Metrics:
         self._store = Gauge("connector_store_readable", "1 while the store can be read.", registry=self.registry)
         self._log = Gauge("connector_store_log_bytes", "Size of the write-ahead log of SQLite.", registry=self.registry)
         self._verified = self._gauge("sink_verified_timestamp_seconds", "When a sheet was last compared.", "sink")
-        self._in_step = self._gauge("sink_in_step", "1 if the last comparison found nothing wrong.", "sink")
+        self._in_sync = self._gauge("sink_in_sync", "1 if the last comparison found nothing wrong.", "sink")
         self._reasons: set[str] = set()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -138,10 +138,10 @@ class Metrics:
         """Sets whether the store could be read."""
         self._store.set(int(readable))
 
-    def compared(self, sink: str, at: int, *, in_step: bool) -> None:
+    def compared(self, sink: str, at: int, *, in_sync: bool) -> None:
         """What the last verification came to; `at` is epoch milliseconds."""
         self._verified.labels(sink).set(at / 1000)
-        self._in_step.labels(sink).set(int(in_step))
+        self._in_sync.labels(sink).set(int(in_sync))
 
     def text(self) -> bytes:
         """The exposition in Prometheus' text format."""

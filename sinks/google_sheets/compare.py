@@ -16,7 +16,7 @@ from sinks.spreadsheet.values import CellValue
 class Kind(StrEnum):
     """What a comparison comes to, one word per interview or row."""
 
-    IN_STEP = "in step"
+    IN_SYNC = "in sync"
     MISSING = "missing"
     DIFFERENT = "different"
     BROKEN_KEY = "broken key"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 
 WRONG = (Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.DOUBLED, Kind.STRAY, Kind.PROTECTED, Kind.NO_TAB)
-"""The kinds that a sheet in step has none of."""
+"""The kinds that a sheet in sync has none of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +107,4 @@ def differing(
         (corrected if is_correction else wrong).append(name)
     if wrong:
         return Kind.DIFFERENT, wrong
-    return (Kind.CORRECTED, corrected) if corrected else (Kind.IN_STEP, [])
+    return (Kind.CORRECTED, corrected) if corrected else (Kind.IN_SYNC, [])

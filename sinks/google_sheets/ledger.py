@@ -217,7 +217,7 @@ class Ledger:
             self._notes[row_name(entry.interview.id)] = None
 
     def leave_deleted(self, gone: Iterable[Wanted]) -> None:
-        """People deleted their rows; so they stay, and are in step."""
+        """People deleted their rows; so they stay, and are in sync."""
         for wanted in gone:
             entry = self._entries[wanted.key]
             note = entry.note or RowNote(tab=entry.tab)

@@ -139,4 +139,4 @@ async def _load(names: Collection[str], ledger: Ledger, context: Context) -> Non
 
 def note_of(report: Report) -> Note:
     """What is kept of a report: figures, nothing personal."""
-    return {"at": report.at, "in_step": report.in_step, "counts": dict(report.counts), "asks": list(report.asks)}
+    return {"at": report.at, "in_sync": report.in_sync, "counts": dict(report.counts), "asks": list(report.asks)}

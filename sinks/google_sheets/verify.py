@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Findings:
-    """What one look at everything found. `kinds` holds all that is not simply in step, by tab and key."""
+    """What one look at everything found. `kinds` holds all that is not simply in sync, by tab and key."""
 
     counts: Counter[str] = field(default_factory=Counter)
     kinds: dict[tuple[str, str], Difference] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Findings:
 
     def add(self, kind: Kind, tab: str, key: str, detail: str = "") -> None:
         self.counts[kind] += 1
-        if kind is not Kind.IN_STEP:
+        if kind is not Kind.IN_SYNC:
             self.kinds[tab, key] = Difference(kind, key, detail)
 
     def only(self, kinds: Collection[Kind]) -> dict[tuple[str, str], Difference]:
@@ -62,7 +62,7 @@ class Findings:
 
     def report(self, at: int) -> Report:
         told = sorted(self.kinds.values(), key=lambda each: (each.kind not in WRONG, each.kind, each.key))
-        counts = {str(kind): self.counts[kind] for kind in Kind if self.counts[kind] or kind is Kind.IN_STEP}
+        counts = {str(kind): self.counts[kind] for kind in Kind if self.counts[kind] or kind is Kind.IN_SYNC}
         asks = [f"{each.reason}: {each.fix}" for each in self.shut.values()]
         return Report(at, counts, [str(kind) for kind in WRONG], told[:TOLD], self.remarks, [*asks, *self.asks])
 
@@ -200,7 +200,7 @@ class Verification:
 
     def _judge_removed(self, name: str, key: str, seen: Look, found: Print | None) -> Verdict:
         if found is None:
-            return Kind.IN_STEP, name, key, ""
+            return Kind.IN_SYNC, name, key, ""
         if closed := closed_in(seen.view, seen.layout, found.row):
             return Kind.PROTECTED, name, key, _where(seen, found.row, self._titles_of(closed))
         return Kind.DIFFERENT, name, key, "still there"

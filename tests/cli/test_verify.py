@@ -1,4 +1,4 @@
-"""`connector verify`: looks, has the lane repair, and says by its exit code whether a sheet is in step."""
+"""`connector verify`: looks, has the lane repair, and says by its exit code whether a sheet is in sync."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def a_minute_later(config):
 def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sheet, google):
     result = run("verify", "sheet", "--repair")
     assert result.exit_code == 0, result.output
-    assert "sheet: in step" in result.output
+    assert "sheet: in sync" in result.output
     assert len(google.records(sheet, "Interviews")) == 5
 
 
 @ON_BOTH
-def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google, a_minute_later):
+def test_what_is_not_in_sync_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google, a_minute_later):
     run("verify", "sheet", "--repair")
     person = google.person(sheet)
     place = google.header(sheet, "Interviews").index("Interview ID")
@@ -83,19 +83,19 @@ def test_what_is_not_in_step_is_told_with_exit_code_1_and_repaired_on_request(ru
     found = run("verify", "sheet", "--json")
     assert found.exit_code == 1
     document = json.loads(found.stdout)
-    assert (document["in_step"], document["counts"]) == (
+    assert (document["in_sync"], document["counts"]) == (
         False,
-        {"in step": 3, "broken key": 1, "corrected by people": 1},
+        {"in sync": 3, "broken key": 1, "corrected by people": 1},
     )
     a_minute_later()
     repaired = run("verify", "sheet", "--repair", "--json")
     assert repaired.exit_code == 0, repaired.output
-    assert json.loads(repaired.stdout)["counts"] == {"in step": 4, "corrected by people": 1}
+    assert json.loads(repaired.stdout)["counts"] == {"in sync": 4, "corrected by people": 1}
 
 
 def test_the_result_is_shown_by_status(run, sheet):
     run("verify", "sheet", "--repair")
-    assert "sheet: in step as of" in run("status").output
+    assert "sheet: in sync as of" in run("status").output
 
 
 def test_explain_tells_the_cells_that_would_change_from_what_people_left_there(run, sheet, google, tmp_path):

@@ -220,7 +220,7 @@ async def test_a_state_sink_that_is_late_for_long_is_told_once(rig_of):
             rig.clock.advance(400)
             await dispatcher._alert()
         await dispatcher.stop(5)
-    assert [log["event"] for log in logs].count("sink out of step") == 1
+    assert [log["event"] for log in logs].count("sink overdue") == 1
 
 
 def is_asleep(lane):

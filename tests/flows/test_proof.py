@@ -38,21 +38,21 @@ def proven(tmp_path_factory):
             yield service, service.run("verify", "sheet", "--repair", "--json")
 
 
-def test_the_service_repairs_and_the_command_sees_it_in_step(proven):
+def test_the_service_repairs_and_the_command_sees_it_in_sync(proven):
     _, asked = proven
     assert asked.returncode == 0, asked.stderr
-    assert json.loads(asked.stdout)["counts"] == {"in step": 3}
+    assert json.loads(asked.stdout)["counts"] == {"in sync": 3}
 
 
 def test_the_result_stands_in_the_metrics(proven):
     service, _ = proven
     lines = httpx.get(f"{service.url}/metrics", trust_env=False).text.splitlines()
-    assert 'connector_sink_in_step{sink="sheet"} 1.0' in lines
+    assert 'connector_sink_in_sync{sink="sheet"} 1.0' in lines
 
 
 def test_the_result_stands_in_the_status(proven):
     service, _ = proven
-    assert "sheet: in step as of" in service.run("status").stdout
+    assert "sheet: in sync as of" in service.run("status").stdout
 
 
 def test_the_next_audit_is_due_six_hours_after(proven):

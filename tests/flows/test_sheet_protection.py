@@ -29,9 +29,9 @@ def finished(number: int) -> dict:
     return event("finish", number, score={"value": 4}, status="completed")
 
 
-def in_step(client: httpx.Client, service: Service) -> bool:
+def in_sync(client: httpx.Client, service: Service) -> bool:
     text = client.get(f"{service.url}/metrics").text
-    return 'connector_sink_in_step{sink="sheet"} 1.0' in text.splitlines()
+    return 'connector_sink_in_sync{sink="sheet"} 1.0' in text.splitlines()
 
 
 def test_one_protected_row_closes_nothing_else_and_is_visible_until_it_is_written(tmp_path):
@@ -49,7 +49,7 @@ def test_one_protected_row_closes_nothing_else_and_is_visible_until_it_is_writte
         for payload in (finished(1), finished(2), event("create", 3)):
             assert post(client, service.hook, payload) == 202
         service.settled()
-        service.until(lambda: not in_step(client, service))
+        service.until(lambda: not in_sync(client, service))
         rows = {row["Interview ID"]: row for row in google.records(sheet, TAB)}
         assert [rows[f"{number:024x}"]["Score"] for number in (1, 2)] == [None, 4]
         assert (rows[f"{3:024x}"]["Candidate"], rows[f"{3:024x}"]["Stage"]) == ("Ana 3", "Invited")
@@ -57,10 +57,10 @@ def test_one_protected_row_closes_nothing_else_and_is_visible_until_it_is_writte
         assert verified.returncode == 1
         assert f"protected: {1:024x} (Interviews, row 2: Stage, Score" in verified.stdout
         assert "Data, Protect sheets and ranges: add" in verified.stdout
-        assert "not in step" in service.run("status").stdout
+        assert "not in sync" in service.run("status").stdout
         person.unprotect(TAB)
         assert post(client, service.hook, finished(3)) == 202
-        service.until(lambda: in_step(client, service))
+        service.until(lambda: in_sync(client, service))
         assert {row["Score"] for row in google.records(sheet, TAB)} == {4}
         assert service.run("verify", "sheet").returncode == 0
 

@@ -79,7 +79,7 @@ def test_a_deleted_tab_is_asked_about_and_refilled_while_the_others_go_on(hiring
     assert 'the tab "Cook" was deleted' in hiring.run("check", "--online")
     assert hiring.service.run("resume", "sheet", "--refill").returncode == 0
     hiring.service.until(lambda: hiring.scores("Cook") == {1: 4, 3: None})
-    hiring.service.until(lambda: "NOT in step" not in hiring.run("status"))
+    hiring.service.until(lambda: "NOT in sync" not in hiring.run("status"))
     assert hiring.service.run("verify", "sheet").returncode == 0
 
 
@@ -94,5 +94,5 @@ def test_a_tab_that_was_replaced_under_its_title_is_adopted(hiring):
     assert hiring.scores("Waiter") == {2: 4, 4: None}
     assert hiring.service.run("resume", "sheet", "--adopt").returncode == 0
     hiring.service.until(lambda: hiring.scores("Cook") == {1: 4, 3: None})
-    hiring.service.until(lambda: "NOT in step" not in hiring.run("status"))
+    hiring.service.until(lambda: "NOT in sync" not in hiring.run("status"))
     assert 'the tab "Cook" was replaced' not in hiring.run("check", "--online")

@@ -90,12 +90,12 @@ def test_a_verification_that_waits_is_not_pending(store):
 
 def test_the_last_verification_of_the_present_destination_is_told(store):
     """One of a destination that the sink had before is not."""
-    assert the_sink(store).in_step is None
+    assert the_sink(store).in_sync is None
     store.execute(update(sink).values(destination="here"))
     for place, at in (("there", START), ("here", START + 5)):
-        notes.write(store, "chat", place, {REPORT: {"at": at, "in_step": place == "there", "counts": {"missing": 1}}})
+        notes.write(store, "chat", place, {REPORT: {"at": at, "in_sync": place == "there", "counts": {"missing": 1}}})
     found = the_sink(store)
-    assert (found.verified_at, found.in_step, found.differences) == (START + 5, False, {"missing": 1})
+    assert (found.verified_at, found.in_sync, found.differences) == (START + 5, False, {"missing": 1})
 
 
 def test_a_clock_behind_the_rows_gives_no_negative_age(store):
@@ -163,7 +163,7 @@ def test_sinks_do_not_mix(store):
     assert [(one.name, one.pending, one.dead) for one in sinks(store, NOW, None)] == [("alpha", 1, 0), ("chat", 0, 1)]
 
 
-@pytest.mark.parametrize("odd", [{}, {"at": "yesterday"}, {"verdict": 1}, [], "in step"])
+@pytest.mark.parametrize("odd", [{}, {"at": "yesterday"}, {"verdict": 1}, [], "in sync"])
 def test_a_note_that_is_no_report_harms_no_look(store, odd):
     """A sink may use that name for something of its own, and another version may write more or less."""
     store.execute(update(sink).values(destination="place"))

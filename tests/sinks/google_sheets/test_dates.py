@@ -57,7 +57,7 @@ async def test_a_date_in_a_row_of_an_earlier_tool_gets_a_format_with_the_value(e
         assert isinstance(value_of(stored(earlier, title)), float)
         assert number_format(earlier, title) == DATE_FORMAT
     assert earlier.records()[ANA]["Notes"] == "called"
-    assert (await earlier.verify()).in_step
+    assert (await earlier.verify()).in_sync
 
 
 async def test_a_format_that_people_set_stays(earlier):
@@ -73,7 +73,7 @@ async def test_a_format_that_people_set_to_a_number_is_their_choice(earlier):
     set_format(earlier, "Completed", mine)
     await earlier.show(finished())
     assert number_format(earlier, "Completed") == mine
-    assert (await earlier.verify()).in_step
+    assert (await earlier.verify()).in_sync
 
 
 async def test_the_formats_of_a_row_are_looked_at_once(earlier):
@@ -97,11 +97,11 @@ async def test_verify_finds_a_date_that_shows_as_a_bare_number_and_has_it_mended
     await desk.show(person_of(1), person_of(2))
     set_format(desk, "Invited", None)
     report = await desk.verify()
-    assert not report.in_step
+    assert not report.in_sync
     assert report.differences == [Difference("different", ANA, "Interviews, row 2: Invited")]
     await desk.look_after()
     assert number_format(desk, "Invited") == DATE_FORMAT
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync
 
 
 async def test_a_row_written_by_an_earlier_version_gets_its_formats(desk):
@@ -136,4 +136,4 @@ async def test_many_rows_of_an_earlier_tool_cost_one_more_read(make_desk):
     await desk.show(*people)
     assert desk.counts() == {"read": 2, "write": 1}
     assert number_format(desk, "Updated", 200) == DATE_FORMAT
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync

@@ -54,7 +54,7 @@ async def test_what_could_not_be_written_is_reported_with_tab_row_column_and_wha
     desk.person.protect_rows(TAB, 1)
     await show_later(desk, shortlisted(person_of(1)))
     report = await desk.verify()
-    assert not report.in_step
+    assert not report.in_sync
     detail = "Interviews, row 2: Stage, Score, Updated"
     assert report.differences == [Difference("protected", person_of(1).id, detail)]
     assert report.remarks == ["Interviews: protected against us: 2:2"]
@@ -67,14 +67,14 @@ async def test_a_report_is_kept_soon_after_a_cell_was_skipped(desk):
     await desk.show(person_of(1))
     desk.person.protect_rows(TAB, 1)
     await desk.settle(shortlisted(person_of(1)))
-    assert not desk.context.notes["verify"]["in_step"]
+    assert not desk.context.notes["verify"]["in_sync"]
 
 
 async def test_nothing_is_reported_while_protected_cells_hold_what_they_should(desk):
     await desk.show(person_of(1))
     desk.person.protect_rows(TAB, 1)
     await show_later(desk, person_of(1), person_of(2))
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ async def test_new_rows_go_below_a_protected_range_that_they_would_become_a_part
     await show_later(desk, person_of(2), person_of(3))
     assert complete(desk, person_of(2))
     assert complete(desk, person_of(3))
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync
 
 
 async def test_new_rows_go_below_a_range_that_ends_with_the_last_row(desk):
@@ -139,7 +139,7 @@ async def test_a_protected_tab_gets_no_row_and_loses_none(desk):
     await asked_again(desk)
     assert desk.records()[person_of(1).id]["Stage"] == "Shortlisted"
     assert complete(desk, person_of(2))
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync
 
 
 async def test_the_exceptions_of_a_protected_tab_are_written(desk):
@@ -158,7 +158,7 @@ async def test_a_protected_column_of_ids_stops_new_rows_only(desk):
     result = await desk.deliver(shortlisted(person_of(1)), person_of(2))
     assert result.outcomes == [Delivered(), WAITS]
     assert desk.records()[person_of(1).id]["Stage"] == "Shortlisted"
-    assert not (await desk.verify()).in_step
+    assert not (await desk.verify()).in_sync
 
 
 async def test_the_next_event_after_the_protection_went_has_everything_written(desk):
@@ -168,7 +168,7 @@ async def test_the_next_event_after_the_protection_went_has_everything_written(d
     desk.person.unprotect(TAB)
     await desk.settle(scored(person_of(2), 5))
     assert desk.records()[person_of(1).id]["Score"] == 4
-    assert desk.context.notes["verify"]["in_step"]
+    assert desk.context.notes["verify"]["in_sync"]
 
 
 async def test_without_an_event_it_is_written_within_minutes(desk):
@@ -196,7 +196,7 @@ async def test_cells_that_are_protected_between_read_and_write_are_skipped_as_we
     desk.google.before_write = once(lambda: desk.person.protect_rows(TAB, 1))
     await show_later(desk, shortlisted(person_of(1)), shortlisted(person_of(2)), person_of(3))
     assert [record["Stage"] for record in desk.records().values()] == ["To evaluate", "Shortlisted", "To evaluate"]
-    assert not (await desk.verify()).in_step
+    assert not (await desk.verify()).in_sync
 
 
 async def test_a_row_that_is_to_be_removed_waits_until_it_may_be_emptied(make_desk):
@@ -206,7 +206,7 @@ async def test_a_row_that_is_to_be_removed_waits_until_it_may_be_emptied(make_de
     desk.context.clock.advance(60)
     deleted = replace(person_of(1), stage=Stage.DELETED, updated_at=person_of(1).updated_at + 1)
     assert (await desk.deliver(deleted)).outcomes == [WAITS]
-    assert not (await desk.verify()).in_step
+    assert not (await desk.verify()).in_sync
     desk.person.unprotect(TAB)
     await desk.settle(deleted)
     assert desk.records() == {}

@@ -95,7 +95,7 @@ async def test_a_deleted_tab_waits_for_a_person_while_the_others_are_written(job
 async def test_a_deleted_tab_is_asked_about_in_the_report(jobs):
     lost = await without_job_1(jobs)
     report = await jobs.verify()
-    assert not report.in_step
+    assert not report.in_sync
     assert {each.key for each in report.differences} == {each.id for each in lost}
     [question] = report.asks
     assert question.startswith('the tab "Job 1" was deleted: ')
@@ -108,7 +108,7 @@ async def test_refill_writes_the_rows_of_a_deleted_tab_into_a_new_one(jobs):
     await answered(jobs, "refill", scored(lost[0], 4))
     assert jobs.records("Job 1").keys() == {each.id for each in lost}
     assert len(jobs.google.titles(jobs.id)) == 4
-    assert (await jobs.verify()).in_step
+    assert (await jobs.verify()).in_sync
 
 
 async def test_a_row_that_is_deleted_after_a_refill_stays_deleted(jobs):
@@ -124,7 +124,7 @@ async def test_accept_leaves_the_rows_of_a_deleted_tab_deleted_and_new_interview
     lost = await without_job_1(jobs)
     await answered(jobs, "accept", *[scored(each, 4) for each in lost])
     assert "Job 1" not in jobs.google.titles(jobs.id)
-    assert (await jobs.verify()).in_step
+    assert (await jobs.verify()).in_sync
     new = replace(lost[0], id=interview_id(99))
     await jobs.show(new)
     assert jobs.records("Job 1").keys() == {new.id}
@@ -141,7 +141,7 @@ async def test_a_deleted_tab_that_comes_back_goes_on_by_itself(jobs):
     await jobs.settle(*[scored(each, 4) for each in lost])
     await jobs.look_after()
     assert {row["Score"] for row in jobs.records("Job 1").values()} == {4}
-    assert (await jobs.verify()).in_step
+    assert (await jobs.verify()).in_sync
 
 
 async def test_a_tab_that_was_replaced_under_its_title_is_adopted_on_request(jobs):
@@ -158,7 +158,7 @@ async def test_a_tab_that_was_replaced_under_its_title_is_adopted_on_request(job
     await answered(jobs, "adopt", scored(lost[0], 4))
     assert jobs.records("Job 1").keys() == {each.id for each in lost}
     assert jobs.records("Job 1")[lost[0].id]["Score"] == 4
-    assert (await jobs.verify()).in_step
+    assert (await jobs.verify()).in_sync
 
 
 async def test_an_emptied_tab_waits_for_a_person_while_the_others_are_written(make_desk):
@@ -194,7 +194,7 @@ async def test_the_word_of_a_person_decides_about_the_rows_of_the_only_tab(desk,
     await desk.broken(scored(person_of(1), 4))
     await answered(desk, word, scored(person_of(1), 4), person_of(3))
     assert desk.records().keys() == {person_of(number).id for number in rows}
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync
 
 
 async def test_without_a_position_there_is_a_tab_for_the_others(make_desk):

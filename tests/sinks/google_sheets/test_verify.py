@@ -19,7 +19,7 @@ PEOPLE = [person_of(number) for number in range(1, 41)]
 
 @pytest.fixture
 async def full(desk):
-    """Forty interviews, all in step."""
+    """Forty interviews, all in sync."""
     await desk.show(*PEOPLE)
     desk.context.clock.advance(60)
     return desk
@@ -29,10 +29,10 @@ def kinds(report):
     return {each.key: str(each.kind) for each in report.differences}
 
 
-async def test_a_sheet_that_is_right_is_in_step(full):
+async def test_a_sheet_that_is_right_is_in_sync(full):
     report = await full.verify()
-    assert report.in_step
-    assert report.counts == {"in step": 40}
+    assert report.in_sync
+    assert report.counts == {"in sync": 40}
     assert report.differences == []
 
 
@@ -41,13 +41,13 @@ async def test_people_s_columns_are_told_and_change_nothing(full):
     full.person.edit(TAB, 0, 2, "Notes")
     full.person.shuffle(TAB, __import__("random").Random(1), 40)
     report = await full.verify()
-    assert (report.in_step, report.remarks) == (True, ["Interviews: columns of people: Notes"])
+    assert (report.in_sync, report.remarks) == (True, ["Interviews: columns of people: Notes"])
 
 
 async def test_a_correction_is_told_and_left_alone(full):
     full.person.edit(TAB, 3, full.place("Candidate"), "Corrected")
     report = await full.verify()
-    assert report.in_step
+    assert report.in_sync
     assert report.differences == [Difference("corrected by people", interview_id(3), "Interviews, row 4: Candidate")]
     await full.look_after()
     assert full.records()[interview_id(3)]["Candidate"] == "Corrected"
@@ -59,14 +59,14 @@ async def test_news_that_never_came_are_a_difference_and_are_made_up_for(full):
     assert kinds(report) == {interview_id(5): "different"}
     await full.look_after()
     assert full.records()[interview_id(5)]["Score"] == 4
-    assert (await full.verify()).in_step
+    assert (await full.verify()).in_sync
 
 
 async def test_what_is_pending_is_no_difference(full):
     full.know([scored(PEOPLE[4], 4)])
     full.context.shown[interview_id(5)] = Expected(scored(PEOPLE[4], 4), pending=True)
     report = await full.verify()
-    assert (report.in_step, report.counts["pending"]) == (True, 1)
+    assert (report.in_sync, report.counts["pending"]) == (True, 1)
 
 
 async def test_a_missing_row_is_found_and_added(full):
@@ -98,7 +98,7 @@ async def test_a_difference_that_a_second_look_does_not_show_is_none(full):
 async def test_a_deleted_row_is_told_and_stays_deleted(full):
     full.person.delete_rows(TAB, 7)
     report = await full.verify()
-    assert (report.in_step, kinds(report)) == (True, {interview_id(7): "deleted by people"})
+    assert (report.in_sync, kinds(report)) == (True, {interview_id(7): "deleted by people"})
     await full.look_after()
     assert interview_id(7) not in full.records()
 
@@ -108,20 +108,20 @@ async def test_with_recreate_a_deleted_row_is_written_again(make_desk):
     await desk.show(*PEOPLE)
     desk.person.delete_rows(TAB, 7)
     desk.context.clock.advance(60)
-    assert not (await desk.verify()).in_step
+    assert not (await desk.verify()).in_sync
     await desk.look_after()
     assert interview_id(7) in desk.records()
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync
 
 
 @pytest.mark.parametrize("value", ["zzz", None, 5])
 async def test_a_spoilt_id_is_reported_and_put_back(full, value):
     full.person.edit(TAB, 9, full.place("Interview ID"), value)
     report = await full.verify()
-    assert (report.in_step, kinds(report)[interview_id(9)]) == (False, "broken key")
+    assert (report.in_sync, kinds(report)[interview_id(9)]) == (False, "broken key")
     await full.look_after()
     assert full.records()[interview_id(9)]["Candidate"] == "Wayne Knight 9"
-    assert (await full.verify()).in_step
+    assert (await full.verify()).in_sync
 
 
 async def test_ten_emptied_ids_are_all_put_back(full):
@@ -135,7 +135,7 @@ async def test_ten_emptied_ids_are_all_put_back(full):
 async def test_a_doubled_id_is_reported_and_nothing_is_deleted(full):
     full.person.copy_row(TAB, 2, 5)
     report = await full.verify()
-    assert (report.in_step, kinds(report)[interview_id(2)]) == (False, "doubled")
+    assert (report.in_sync, kinds(report)[interview_id(2)]) == (False, "doubled")
     await full.look_after()
     assert full.column("Interview ID").count(interview_id(2)) == 2
 
@@ -189,7 +189,7 @@ async def test_the_word_of_the_person_decides(full, word, rows):
     await full.settle(scored(PEOPLE[20], 4))
     assert len(full.records()) == rows
     assert "resume" not in full.context.notes
-    assert (await full.verify()).in_step
+    assert (await full.verify()).in_sync
 
 
 async def test_ten_rows_at_once_are_no_alarm(full):
@@ -206,7 +206,7 @@ async def test_a_header_below_other_rows_is_found(full):
     records = {row[header.index("Interview ID")]: dict(zip(header, row, strict=True)) for row in rows}
     assert len(records) == 41
     assert records[interview_id(1)]["Score"] == 4
-    assert (await full.verify()).in_step
+    assert (await full.verify()).in_sync
 
 
 async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_desk):
@@ -218,7 +218,7 @@ async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_desk):
         "Stage": "Deleted",
         "Interview ID": interview_id(1),
     }
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync
 
 
 async def test_nothing_of_a_deleted_interview_stays_where_that_is_wanted_but_people_s_notes_do(make_desk):
@@ -233,7 +233,7 @@ async def test_nothing_of_a_deleted_interview_stays_where_that_is_wanted_but_peo
     assert [value for value in desk.rows()[2] if value is not None] == ["two"]
     assert f"row:{interview_id(2)}" not in desk.context.notes
     await desk.show(gone)
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync
 
 
 async def test_an_interview_that_left_the_routes_goes_and_comes_back_with_them(make_desk):
@@ -244,7 +244,7 @@ async def test_an_interview_that_left_the_routes_goes_and_comes_back_with_them(m
     assert kinds(await desk.verify()) == {interview_id(2): "different"}
     await desk.look_after()
     assert desk.records().keys() == {interview_id(1), interview_id(3)}
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync
     desk.know([PEOPLE[1]])
     await desk.settle(PEOPLE[1])
     assert desk.records()[interview_id(2)]["Candidate"] == "Wayne Knight 2"
@@ -260,7 +260,7 @@ async def test_rows_that_move_while_one_is_removed_lose_nothing(make_desk):
     await desk.settle(*desk.truth.values())
     await desk.look_after()
     assert desk.records().keys() == {interview_id(n) for n in (1, 3, 4, 5, 6)}
-    assert (await desk.verify()).in_step
+    assert (await desk.verify()).in_sync
 
 
 async def test_values_that_strayed_into_a_row_of_nobody_are_taken_out(full):
@@ -270,13 +270,13 @@ async def test_values_that_strayed_into_a_row_of_nobody_are_taken_out(full):
     await full.settle(scored(PEOPLE[1], 4))
     assert [row["Score"] for row in full.google.records(full.id, TAB) if row["Interview ID"] is None] == [None]
     assert full.records()[interview_id(2)]["Score"] == 4
-    assert (await full.verify()).in_step
+    assert (await full.verify()).in_sync
 
 
 async def test_the_result_of_a_verification_is_kept(full):
     await full.look_after()
     note = full.context.notes["verify"]
-    assert (note["in_step"], note["counts"]) == (True, {"in step": 40})
+    assert (note["in_sync"], note["counts"]) == (True, {"in sync": 40})
 
 
 async def test_a_verification_of_many_tabs_reads_them_all(make_desk):
@@ -286,8 +286,8 @@ async def test_a_verification_of_many_tabs_reads_them_all(make_desk):
     desk.know([scored(people[0], 4)])
     assert kinds(await desk.verify()) == {interview_id(1): "different"}
     await desk.look_after()
-    assert (await desk.verify()).counts == {"in step": 9}
+    assert (await desk.verify()).counts == {"in sync": 9}
 
 
 def test_what_people_decided_is_never_wrong():
-    assert {"corrected by people", "deleted by people", "pending", "in step"}.isdisjoint(map(str, WRONG))
+    assert {"corrected by people", "deleted by people", "pending", "in sync"}.isdisjoint(map(str, WRONG))
