@@ -17,7 +17,7 @@ from xml.parsers import expat
 
 from sinks.workbook.package import WORKBOOK, Package, Relationship, local_name, relationships_part
 
-Path: TypeAlias = tuple[str, ...]
+PartPath: TypeAlias = tuple[str, ...]
 """The relationships that lead from the package to a part: `("officeDocument", 'tab "Interviews"', "drawing")`."""
 
 _STRINGS = "text of cells"
@@ -179,7 +179,7 @@ class Place:
 class Feature:
     """Something that a file has, and that a rewritten copy must have too."""
 
-    path: Path
+    path: PartPath
     kind: str
     name: str
 
@@ -190,7 +190,7 @@ class Inventory:
 
     counts: Counter[Feature] = field(default_factory=Counter)
     places: dict[Feature, Place] = field(default_factory=dict)
-    sheets: dict[Path, str] = field(default_factory=dict)
+    sheets: dict[PartPath, str] = field(default_factory=dict)
     errors: set[Feature] = field(default_factory=set)
 
     def add(self, feature: Feature, place: Place, *, once: bool = True) -> None:
@@ -280,7 +280,7 @@ class _Lister:
             if not name.endswith("/") and not _HARMLESS_FILES.match(name.lower()):
                 self.inventory.add(Feature((), "file", name), Place(name))
 
-    def _follow(self, part: str, path: Path) -> None:
+    def _follow(self, part: str, path: PartPath) -> None:
         self._visited.add(relationships_part(part))
         titles = {sheet: title for title, sheet in self._package.sheets().items()} if path == (WORKBOOK,) else {}
         for found in self._package.relationships(part):
@@ -300,7 +300,7 @@ class _Lister:
             self._read(target, path)
             self._follow(target, path)
 
-    def _read(self, part: str, path: Path) -> None:
+    def _read(self, part: str, path: PartPath) -> None:
         if path[-1] == "vmlDrawing":  # shapes around notes, often malformed XML; only what they are counts
             for kind in re.findall(rb'ObjectType="(\w+)"', self._package.read(part)):
                 self.inventory.add(Feature(path, "control", kind.decode()), Place(part))
@@ -313,13 +313,13 @@ class _Lister:
 class _PartReader:
     """Lists the elements and extensions of one part of XML."""
 
-    def __init__(self, inventory: Inventory, part: str, path: Path) -> None:
+    def __init__(self, inventory: Inventory, part: str, path: PartPath) -> None:
         self._inventory = inventory
         self._part = part
         self._path = (*path[:1], _STRINGS) if path[-1] == "sharedStrings" else path
         self._own_path = self._path
         self._ignored = _WRAPPERS | _CONTENT | _POINTERS | (_HARMLESS_IN_NOTES if path[-1] == "comments" else set())
-        self._found: set[tuple[Path, str]] = set()
+        self._found: set[tuple[PartPath, str]] = set()
         self._parser = expat.ParserCreate(namespace_separator="}")
         self._skipped = 0  # depth inside an element whose content does not count
         self._cell = ""
