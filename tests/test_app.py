@@ -17,9 +17,9 @@ from connector.role import Role
 from connector.store import presence
 from connector.store.postgres.prepare import migrate_postgres
 from tests import postgres
+from tests.pooler import pooled
 
 SECRET = "hfx_test_secret_9f2c"
-BODY = json.dumps({"event": "interview.create", "data": {"id": "i1"}, "date": 1_761_566_424_000}).encode()
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,10 @@ async def served(config, role):
         await task
 
 
-async def post(client):
-    return await client.post("/webhooks/hireflix", content=BODY, headers={"x-hireflix-signature": sign(SECRET, BODY)})
+async def post(client, interview="i1"):
+    event = {"event": "interview.create", "data": {"id": interview}, "date": 1_761_566_424_000}
+    body = json.dumps(event).encode()
+    return await client.post("/webhooks/hireflix", content=body, headers={"x-hireflix-signature": sign(SECRET, body)})
 
 
 @pytest.mark.parametrize("role", Role)
@@ -76,6 +78,19 @@ async def test_a_receiver_takes_webhooks_and_delivers_nothing(tmp_path, server):
     async with running(config_of(tmp_path, server.url), [SECRET], Role.RECEIVER) as service:
         assert service.http is not None
         assert service.dispatcher is None
+
+
+async def test_every_webhook_is_taken_through_a_pooler_in_transaction_mode(tmp_path):
+    """And readiness, which says so, is right; what was taken is delivered."""
+    with postgres.empty_store() as direct, pooled(direct) as url:
+        async with served(config_of(tmp_path, url), Role.ALL) as client:
+            for number in range(20):  # groups that follow each other run the same statements
+                answers = await asyncio.gather(*(post(client, f"i{number}-{sender}") for sender in range(10)))
+                assert {answer.status_code for answer in answers} == {202}
+            assert (await client.get("/health/ready")).status_code == 200
+            while postgres.rows(direct, "SELECT count(*) FROM delivery WHERE state = 0") != [(0,)]:  # noqa: ASYNC110 - the database has no event
+                await asyncio.sleep(0.01)
+        assert postgres.rows(direct, "SELECT count(*) FROM event") == [(200,)]
 
 
 async def test_a_worker_opens_no_port_unless_it_is_told_to(tmp_path, server):

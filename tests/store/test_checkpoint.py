@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import shutil
 import sqlite3
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import pytest
+from sqlalchemy import insert, text
 from structlog.testing import capture_logs
 
+from connector.store.schema import meta
 from connector.store.sqlite import database
-from connector.store.sqlite.checkpoint import PAGE_BYTES, Checkpointer, Gate
-from tests.store.kit import rows
+from connector.store.sqlite.checkpoint import PAGE_BYTES, Checkpointer, Gate, LogLimits
+from connector.store.sqlite.store import SqliteStore
+from tests.store.kit import directory, rows
 
 EVERY, LONG = 50, 100
 LIMIT = 3 * LONG
 """In pages, like the others."""
+LIMITS = LogLimits(every_pages=EVERY, long_pages=LONG, size_bytes=LIMIT * PAGE_BYTES)
 GROWS, TRUNCATED = "store log grows: another program reads the store", "store log truncated"
 
 
@@ -31,7 +35,7 @@ def writer(path):
 
 @contextmanager
 def checkpointing(path, writer, gate=None):
-    checkpointer = Checkpointer(path, writer, gate or Gate(), every=EVERY, long=LONG, limit=LIMIT * PAGE_BYTES)
+    checkpointer = Checkpointer(path, writer, gate or Gate(), LIMITS)
     try:
         yield checkpointer
     finally:
@@ -128,31 +132,34 @@ def test_a_foreign_reader_makes_the_log_grow_only_while_it_reads(path, writer, t
         assert copied(path, tmp_path) > 5 * LONG
 
 
-def test_our_own_reads_never_make_the_log_grow(path, writer):
+async def test_our_own_reads_never_make_the_log_grow(path):
     """Also when one always begins before another ends: those that come wait until the log has begun again."""
-    gate, committed = Gate(), threading.Condition()
+    store = SqliteStore(path, directory(chat=False), lambda plan: None, intake=10, log_limits=LIMITS)
+    committed = threading.Condition()
     total, commits = 20 * LONG, 0
 
-    def read(offset):
-        """Each read lasts for 20 commits; the two readers take turns every 10."""
-        with closing(database.connect(path, read_only=True)) as connection:
-            for until in range(offset, total, 20):
-                with gate.reading(), committed:
-                    connection.execute("BEGIN")
-                    connection.execute("SELECT count(*) FROM written").fetchone()
-                    committed.wait_for(lambda until=until: commits >= until)
-                    connection.execute("ROLLBACK")
-
-    with ThreadPoolExecutor(2) as threads, checkpointing(path, writer, gate) as checkpointer:
-        for offset in (10, 20):
-            threads.submit(read, offset)
-        for _ in range(total):
-            writer.execute("INSERT INTO written VALUES (zeroblob(?))", (PAGE_BYTES,))
-            checkpointer.committed(writer, 0)
+    def until(number):
+        def query(connection):
+            connection.execute(text("SELECT count(*) FROM event")).scalar()
             with committed:
-                commits += 1
-                committed.notify_all()
+                committed.wait_for(lambda: commits >= number)
+
+        return query
+
+    async def read(way, offset):
+        """Each read lasts for 20 commits; the two ways take turns every 10."""
+        for number in range(offset, total, 20):
+            await way(until(number))
+
+    reading = [asyncio.create_task(read(store.read, 10)), asyncio.create_task(read(store.look, 20))]
+    for number in range(total):
+        await store.write(lambda c, n=number: c.execute(insert(meta).values(key=f"k{n}", value="x" * PAGE_BYTES)))
+        with committed:
+            commits += 1
+            committed.notify_all()
+    await asyncio.gather(*reading)
     assert pages_of(path) < total / 2
+    await store.close()
 
 
 def test_somebody_else_who_copies_disturbs_nobody(path, writer):

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -24,12 +25,6 @@ import structlog
 from connector.store.sqlite import database
 
 PAGE_BYTES = 4_096
-EVERY_PAGES = 4_000
-"""Pages written between two checkpoints: one for each changed row, which is a little much, and those of the bodies."""
-LONG_PAGES = 8_000
-"""Pages in the log from which on it is to begin again."""
-LIMIT_BYTES = 64 * 1024 * 1024
-"""A log that grew beyond this is truncated as soon as nobody reads it; until then a warning is logged once."""
 AGAIN_PAGES = 500
 """Pages written until a log that another program holds is looked at again."""
 PASSES = 3
@@ -42,6 +37,18 @@ COMMIT_SECONDS = 0.05
 """How long the next commit is waited for. Without one the log begins again all the same."""
 
 log = structlog.get_logger("connector.store")
+
+
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """When to do something about the log."""
+
+    every_pages: int = 4_000
+    """Pages written between two checkpoints: at most one for each changed row, and those of the bodies."""
+    long_pages: int = 8_000
+    """Pages in the log from which on it is to begin again."""
+    size_bytes: int = 64 * 1024 * 1024
+    """A larger log is truncated as soon as nobody reads it; until then a warning is logged once."""
 
 
 class Gate:
@@ -82,8 +89,7 @@ class Gate:
 class Checkpointer:
     """Sees to the log of one writer, whose connection no longer does so by itself. Raises `StoreUnavailable`.
 
-    `every` and `long` are numbers of pages, `limit` of bytes. Reads go through `gate`. `under_way`: the latest copying,
-    which may be done.
+    Reads of this process go through `gate`. `under_way`: the latest copying, which may be done.
     """
 
     def __init__(
@@ -91,20 +97,16 @@ class Checkpointer:
         path: Path,
         writer: sqlite3.Connection,
         gate: Gate,
-        *,
-        every: int = EVERY_PAGES,
-        long: int = LONG_PAGES,
-        limit: int = LIMIT_BYTES,
+        limits: LogLimits,
     ) -> None:
         writer.execute("PRAGMA wal_autocheckpoint=0")
-        writer.execute(f"PRAGMA journal_size_limit={limit}")
+        writer.execute(f"PRAGMA journal_size_limit={limits.size_bytes}")
         self.under_way: Future[None] | None = None
         self._path = path.with_name(f"{path.name}-wal")
         self._raw = database.connect(path)
         self._gate = gate
-        self._every = self._next = every
-        self._long = long
-        self._limit = limit
+        self._limits = limits
+        self._next = limits.every_pages
         self._changes = writer.total_changes
         self._written = 0
         self._wants_commit = threading.Event()
@@ -139,18 +141,18 @@ class Checkpointer:
         self._raw.close()
 
     def _copy(self) -> None:
-        self._next = self._every
+        self._next = self._limits.every_pages
         pages, copied = checkpoint(self._raw)
-        if pages < self._long:
+        if pages < self._limits.long_pages:
             return
         for _ in range(PASSES):
             pages, copied = checkpoint(self._raw)
-        if pages - copied >= self._every:
+        if pages - copied >= self._limits.every_pages:
             self._held()
             return
         with self._gate.closed(DRAIN_SECONDS) as is_empty:
             if not is_empty:
-                self._next = min(AGAIN_PAGES, self._every)
+                self._next = min(AGAIN_PAGES, self._limits.every_pages)
                 return
             self._had_commit.clear()
             self._wants_commit.set()
@@ -160,7 +162,7 @@ class Checkpointer:
 
     def _begin_again(self, connection: sqlite3.Connection) -> None:
         """Copies the rest; the next transaction then writes to the start of the log, unless somebody reads it."""
-        is_large = self.log_bytes > self._limit
+        is_large = self.log_bytes > self._limits.size_bytes
         if not _is_done(connection, "TRUNCATE" if is_large else "RESTART"):
             self._held()
         elif self._is_growing:
@@ -169,8 +171,8 @@ class Checkpointer:
 
     def _held(self) -> None:
         """Another program reads the log."""
-        self._next = min(AGAIN_PAGES, self._every)
-        if not self._is_growing and self.log_bytes > self._limit:
+        self._next = min(AGAIN_PAGES, self._limits.every_pages)
+        if not self._is_growing and self.log_bytes > self._limits.size_bytes:
             self._is_growing = True
             log.warning("store log grows: another program reads the store", bytes=self.log_bytes)
 

@@ -18,7 +18,7 @@ from connector.hireflix.payload import Reading
 from connector.store.plan import Answer, Directory, GroupPlan
 from connector.store.schema import meta
 from connector.store.sqlite import database
-from connector.store.sqlite.checkpoint import Checkpointer, Gate
+from connector.store.sqlite.checkpoint import Checkpointer, Gate, LogLimits
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer
 from connector.store.store import Load
@@ -68,7 +68,15 @@ class SqliteStore:
 
     shared = False
 
-    def __init__(self, path: Path, directory: Directory, on_group: Callable[[GroupPlan], None], *, intake: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        directory: Directory,
+        on_group: Callable[[GroupPlan], None],
+        *,
+        intake: int,
+        log_limits: LogLimits | None = None,
+    ) -> None:
         connection = database.connect(path)
         try:
             database.require_current(database.revision(connection))
@@ -78,7 +86,7 @@ class SqliteStore:
             raise
         self.path = path
         gate = Gate()
-        self._checkpointer = Checkpointer(path, connection, gate)
+        self._checkpointer = Checkpointer(path, connection, gate, log_limits or LogLimits())
         commits = self._checkpointer.committed
         self._writer = Writer(connection, Ingest(directory), on_group, on_commit=commits, limit=intake)
         self._lanes = Reader(path, "store-lanes", gate)
