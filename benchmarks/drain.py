@@ -18,7 +18,7 @@ from benchmarks.postgres import server, store_on
 from connector.dispatch.clock import SystemClock
 from connector.dispatch.lane import Lane, Shared
 from connector.hireflix.payload import read
-from connector.route import Routes
+from connector.routing import Routes
 from connector.store import leases
 from connector.store.plan import Directory, Target
 from connector.store.postgres.store import PostgresStore

@@ -18,7 +18,7 @@ from benchmarks import tables
 from benchmarks.bodies import POSITIONS, object_id, stream, update_of
 from connector.dispatch import load
 from connector.hireflix.payload import read
-from connector.route import Route, Routes
+from connector.routing import Route, Routes
 from connector.store import leases
 from connector.store.plan import Arrival, Directory, Target
 from connector.store.sqlite import database

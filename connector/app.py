@@ -28,7 +28,7 @@ from connector.dispatch.lane import Shared
 from connector.dispatch.rules import Policy
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
-from connector.logs import LogLimit
+from connector.logging import LogLimit
 from connector.operations.sinks import ingest_directory
 from connector.role import Role
 from connector.sink import Sink

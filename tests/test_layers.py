@@ -11,8 +11,8 @@ from tests.entry_points import declared
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"errors", "interview", "http", "sink", "role", "blocking", "text"},
-    {"route", "event", "hireflix", "backoff"},
-    {"store", "config", "registry", "secretsfile", "logs", "samples"},
+    {"routing", "merge", "hireflix", "backoff"},
+    {"store", "config", "registry", "secretsfile", "logging"},
     {"dispatch", "emulators"},
     {"operations"},
     {"web"},
@@ -25,9 +25,11 @@ PUBLIC = {"connector.blocking", "connector.http", "connector.sink", "connector.t
 PURE = (
     "connector.interview",
     "connector.text",
-    "connector.route",
-    "connector.event",
-    "connector.hireflix",
+    "connector.routing",
+    "connector.merge",
+    "connector.hireflix.fields",
+    "connector.hireflix.payload",
+    "connector.hireflix.signature",
     "connector.backoff",
 )
 IMPURE_MODULES = {
@@ -237,8 +239,8 @@ class TestTheseChecks:
 
     def test_an_import_outward_is_seen(self, tmp_path):
         """Even inside a function."""
-        modules = self.tree(tmp_path, connector__route="def f():\n    from connector.store.plan import Answer")
-        assert list(outward(modules)) == ["connector.route imports connector.store.plan"]
+        modules = self.tree(tmp_path, connector__routing="def f():\n    from connector.store.plan import Answer")
+        assert list(outward(modules)) == ["connector.routing imports connector.store.plan"]
 
     def test_a_curious_sink_is_seen(self, tmp_path):
         modules = self.tree(

@@ -47,7 +47,7 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
     assert tops == {"connector", "sinks"}
     for needed in ("connector/py.typed", "sinks/py.typed", "connector/store/migrations/env.py"):
         assert needed in names
-    assert any(name.startswith("connector/samples/") and name.endswith(".json") for name in names)
+    assert any(name.startswith("connector/hireflix/samples/") and name.endswith(".json") for name in names)
     assert not [name for name in names if name.endswith((".db", ".xlsx", ".env"))]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from connector import app, logs
+from connector import app, logging
 from connector.cli import options as o
 from connector.cli.banner import banner, secrets_of, to_paste
 from connector.cli.output import counted
@@ -42,7 +42,7 @@ def demo(
     invitations, answers, scores, decisions and deletions. Some arrive twice, some late.
     """
     settings = ensure_secret(demo_settings(folder))
-    logs.set_up(settings.logs.format, "warning")
+    logging.set_up(settings.logs.format, "warning")
     running = _Demo(settings, events, rate, once=once)
     app.run(running.serve)
     if running.failure is not None:

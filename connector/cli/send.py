@@ -7,12 +7,12 @@ from typing import Annotated
 import httpx
 import typer
 
-from connector import samples
 from connector.cli import options as o
 from connector.cli.errors import FAILED
 from connector.cli.output import print_hint, safe
 from connector.config import load
 from connector.errors import UsageError
+from connector.hireflix import samples
 from connector.operations.send import post, receiver_url, sample_body, secret_of
 
 SHOWN_CHARACTERS = 500

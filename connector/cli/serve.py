@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from connector import app, logs
+from connector import app, logging
 from connector.cli import options as o
 from connector.cli.banner import banner, secrets_of, warn
 from connector.cli.check import print_findings
@@ -45,7 +45,7 @@ def _require_servable(settings: Config, role: Role) -> None:
 
 
 def _run(settings: Config, role: Role, *, new_secret: bool) -> None:
-    logs.set_up(settings.logs.format, settings.logs.level)
+    logging.set_up(settings.logs.format, settings.logs.level)
     warn(settings)
 
     async def on_started(base: str) -> None:

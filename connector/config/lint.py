@@ -10,7 +10,7 @@ from connector.config.settings import Config, SinkEntry
 from connector.errors import Problem
 from connector.hireflix import EVENT_NAMES
 from connector.interview import Stage
-from connector.route import Routes
+from connector.routing import Routes
 
 _ID = re.compile(r"[0-9a-f]{24}")
 

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from connector.errors import Problem
 from connector.hireflix import EVENT_NAMES
 from connector.registry import SinkClass
-from connector.route import Route, Routes
+from connector.routing import Route, Routes
 from connector.sink import SinkConfig, Stage
 
 PREFIX = "CONNECTOR_"
@@ -165,7 +165,7 @@ class LogSettings(Section):
 
 
 class RouteSettings(Section):
-    """One `[[routes]]`; `connector.route.Route` says what the conditions mean."""
+    """One `[[routes]]`; `connector.routing.Route` says what the conditions mean."""
 
     sinks: list[str] = Field(min_length=1, description="Names of the sinks that get what matches.")
     positions: list[str] = Field(default=[], description="Ids, or patterns of names with * and ?; none = all.")

@@ -13,7 +13,7 @@ from connector.config.raw import Keys, Raw, Tree, decoded, merged, nested, value
 from connector.config.settings import SINK_NAME, RouteSettings, Settings, SinkEntry, known_timezone
 from connector.errors import ConfigError, Problem
 from connector.registry import SinkClass, known_types, load_sink_class
-from connector.route import Route
+from connector.routing import Route
 from connector.sink import SinkConfig
 
 _OURS = ("type", "renamed_from")

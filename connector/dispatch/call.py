@@ -14,7 +14,7 @@ from connector.dispatch.load import Stays
 from connector.dispatch.meter import Meter
 from connector.dispatch.rules import Answer, Failure
 from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
-from connector.logs import place_of
+from connector.logging import place_of
 from connector.sink import Batch, Delivery, Note, Result, Sink
 from connector.store import notes
 from connector.store.claim import Claim

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from connector.dispatch.lane import Lane, Shared
 from connector.errors import StoreUnavailable
-from connector.logs import place_of
-from connector.route import Routes
+from connector.logging import place_of
+from connector.routing import Routes
 from connector.sink import Sink
 from connector.store import claim, fill, leases, settle, status
 

@@ -11,7 +11,7 @@ import structlog
 from connector.dispatch.clock import Clock
 from connector.dispatch.wakeups import Listener
 from connector.errors import StoreUnavailable
-from connector.logs import place_of
+from connector.logging import place_of
 from connector.role import Role
 from connector.store import presence
 from connector.store.presence import Process

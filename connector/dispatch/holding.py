@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from connector.dispatch.clock import Clock
 from connector.errors import LeaseLost
-from connector.logs import place_of
+from connector.logging import place_of
 from connector.store import claim, leases
 from connector.store.claim import Claim, ClaimMoved
 from connector.store.leases import LEASE_SECONDS, Lease

@@ -19,7 +19,7 @@ from connector.dispatch.look import Look, Looker, costed
 from connector.dispatch.meter import Meter
 from connector.dispatch.rules import NO_REST, Answer, Failure, Policy, Rest
 from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
-from connector.logs import place_of
+from connector.logging import place_of
 from connector.sink import Sink
 from connector.store import settle
 from connector.store.claim import Claim

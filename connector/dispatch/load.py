@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, select
 
-from connector.event import decode, event_of, interview_of
 from connector.hireflix.payload import read
 from connector.interview import Event, Interview, is_late
+from connector.merge import decode, event_of, interview_of
 from connector.sink import Delivery, Expected, FollowUp
 from connector.store import claim, fill
 from connector.store.claim import Claim, Work

@@ -11,9 +11,9 @@ import httpx
 
 from connector.config import Config, load
 from connector.errors import UsageError
+from connector.hireflix.samples.stream import stream
 from connector.operations.send import TIMEOUT_SECONDS, headers
 from connector.operations.store_access import now, reading
-from connector.samples.stream import stream
 from connector.store.status import status
 
 POLL_SECONDS = 0.1

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, select
 
 from connector.config import Config
 from connector.errors import SinkBroken, UsageError
-from connector.event import State, decode, event_of, interview_of, merge
 from connector.hireflix.payload import Kind, Reading, read
 from connector.interview import FIELDS, Interview, Value
-from connector.logs import place_of
+from connector.logging import place_of
+from connector.merge import State, decode, event_of, interview_of, merge
 from connector.operations.sinks import opened
 from connector.sink import Batch, Delivery, Expected, Note, Previews, Sink, Token
 from connector.store import notes

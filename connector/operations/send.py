@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from connector import samples
 from connector.config import Config
 from connector.errors import ConnectorError, UsageError
+from connector.hireflix import samples
 from connector.hireflix.signature import HEADER, sign
 from connector.http import host_of, is_loopback
 from connector.operations.sinks import require_known

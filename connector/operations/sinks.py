@@ -10,7 +10,7 @@ from typing import Any
 
 from connector.config import Config, SinkEntry
 from connector.errors import SinkBroken, UsageError
-from connector.logs import place_of
+from connector.logging import place_of
 from connector.sink import Finding, Sink
 from connector.store.plan import Directory
 

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from connector.errors import ConnectorError
-from connector.event import decode, stage_of
-from connector.route import Routes
+from connector.merge import decode, stage_of
+from connector.routing import Routes
 from connector.store import leases
 from connector.store.plan import FILL_PRIORITY, entered_by, entered_text, score_of
 from connector.store.portable import among

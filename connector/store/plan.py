@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
-from connector.event import State, decode, encode, merge, stage_of
 from connector.hireflix.payload import Kind, Reading
 from connector.interview import Stage, Value
-from connector.route import Routes
+from connector.merge import State, decode, encode, merge, stage_of
+from connector.routing import Routes
 from connector.sink import Sink
 
 DEFAULT_PRIORITY = 100

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
-from connector.event import decode, interview_of
 from connector.interview import Stage
-from connector.route import Route, Routes
+from connector.merge import decode, interview_of
+from connector.routing import Route, Routes
 from connector.store.portable import among
 from connector.store.schema import DeliveryState, attempt, delivery, event, in_state, interview, sink
 

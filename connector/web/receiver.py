@@ -20,7 +20,7 @@ from litestar.types import Receive, Scope, Send
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading, read
 from connector.hireflix.signature import HEADER, Verifier
-from connector.logs import place_of
+from connector.logging import place_of
 from connector.store.plan import Answer
 
 BODY_BYTES = 1024 * 1024

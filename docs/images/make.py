@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT))
 
 from connector.emulators.google import EMAIL, GoogleEmulator  # noqa: E402 - the checkout is put on the path above
 from connector.emulators.slack import SlackEmulator  # noqa: E402
+from connector.hireflix.samples import stream  # noqa: E402
 from connector.hireflix.signature import sign  # noqa: E402
-from connector.samples import stream  # noqa: E402
 from tests.flows.process import SECRET, Service  # noqa: E402
 
 PAGE = """<!doctype html><meta charset=utf-8><style>body{margin:0;background:#f4f5f7;font:13px system-ui}

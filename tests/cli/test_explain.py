@@ -165,7 +165,7 @@ def test_explaining_writes_nothing(run, world, config):
 
 
 def test_every_documented_payload_is_explained(run, tmp_path):
-    from connector import samples
+    from connector.hireflix import samples
 
     for name in samples.names():
         (tmp_path / "s.json").write_bytes(samples.sample(name))

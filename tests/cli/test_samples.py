@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector import samples
-from connector.hireflix import EVENT_NAMES
+from connector.hireflix import EVENT_NAMES, samples
 from connector.hireflix.payload import Kind, read
-from connector.samples.stream import HOSTILE, POSITIONS, stream
+from connector.hireflix.samples.stream import HOSTILE, POSITIONS, stream
 from tests.cli.world import NOON
 
 DOCUMENTED = Path(__file__).parents[1] / "samples"

@@ -6,8 +6,8 @@ import socket
 import pytest
 from aiohttp import web
 
-from connector import samples
 from connector.emulators.server import EmulatorServer
+from connector.hireflix import samples
 from connector.hireflix.signature import Verifier
 
 SECRET = Verifier(["hush-hush"])

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, func, insert, select, update
 
 from connector.hireflix.payload import read
-from connector.route import Route, Routes
+from connector.routing import Route, Routes
 from connector.store import leases
 from connector.store.columns import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
 from connector.store.plan import Arrival, Directory, GroupPlan, Stored, Target, plan_group

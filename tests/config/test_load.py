@@ -6,7 +6,7 @@ import pytest
 
 from connector.config import ensure_secret, load
 from connector.errors import ConfigError
-from connector.route import Route
+from connector.routing import Route
 from connector.sink import Stage
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connector.route import Route
+from connector.routing import Route
 from connector.store.plan import Directory
 from connector.store.postgres.store import PostgresStore
 from connector.store.sqlite.store import SqliteStore

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from connector.dispatch.lane import Lane, Shared
 from connector.dispatch.rules import Policy
 from connector.hireflix.payload import read
-from connector.route import Routes
+from connector.routing import Routes
 from connector.sink import Context, Result
 from connector.store import leases
 from connector.store.plan import Directory, Target

@@ -13,7 +13,7 @@ from connector.dispatch.dispatcher import Dispatcher
 from connector.dispatch.lane import Lane, Shared
 from connector.dispatch.rules import Answer, Policy
 from connector.hireflix.payload import read
-from connector.route import Route, Routes
+from connector.routing import Route, Routes
 from connector.sink import Batch, Context, Delivered, Delivery, Gather, Result, Sink, SinkConfig
 from connector.store import leases
 from connector.store.claim import Work

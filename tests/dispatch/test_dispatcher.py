@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from connector.dispatch.dispatcher import Dispatcher
 from connector.dispatch.lane import Shared
 from connector.errors import StoreUnavailable
-from connector.route import Route, Routes
+from connector.routing import Route, Routes
 from connector.sink import Delivered, Result, RetryLater
 from connector.store import leases
 from tests.dispatch.rig import One, Scripted, State, dispatcher_of, run_until, until

@@ -15,7 +15,7 @@ import pytest
 from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import Rate, SlackEmulator
-from connector.event import decode, interview_of
+from connector.merge import decode, interview_of
 from connector.sink import Interview
 from tests.flows.process import Service, post
 from tests.sinks.slack.judge import judge

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from connector.hireflix.payload import Reading, read
-from connector.route import Route, Routes
+from connector.routing import Route, Routes
 from connector.store import leases
 from connector.store.leases import Lease
 from connector.store.plan import Arrival, Directory, Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from connector.dispatch import load
-from connector.route import Routes
+from connector.routing import Routes
 from connector.sink import Token
 from connector.store import claim, fill, leases, notes, replay, settle, tokens
 from connector.store.claim import Claim, Work

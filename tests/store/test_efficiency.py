@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert
 
-from connector.event import encode, merge
+from connector.merge import encode, merge
 from connector.store import claim, leases
 from connector.store.schema import interview
 from connector.store.status import sinks, status

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert, select, update
 
-from connector.event import decode, encode, merge
 from connector.interview import Stage
-from connector.route import Route, Routes
+from connector.merge import decode, encode, merge
+from connector.routing import Route, Routes
 from connector.store import fill, leases, notes
 from connector.store.leases import Pause
 from connector.store.plan import entered_by

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.hireflix.payload import read
-from connector.route import Route
+from connector.routing import Route
 from connector.store.sqlite import database
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.statements import SIZES, portions, sqlite_statements

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.event import decode, merge
 from connector.hireflix import EVENT_NAMES
 from connector.interview import Stage
-from connector.route import Route
+from connector.merge import decode, merge
+from connector.routing import Route
 from connector.store.plan import DEFAULT_PRIORITY, Stored, entered_by, entered_text, plan_group, plan_one
 from connector.store.sqlite.statements import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
 from connector.testing import START

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import update
 
-from connector.event import encode, merge
+from connector.merge import encode, merge
 from connector.sink import Token
 from connector.store import fill, leases, replay, tokens
 from connector.store.leases import Lease

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 
-from connector.event import encode, merge
+from connector.merge import encode, merge
 from connector.sink import Token
 from connector.store import claim, leases, settle, tokens
 from connector.store.postgres import ingest

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from connector.event import decode, encode, merge
 from connector.hireflix.payload import read
+from connector.merge import decode, encode, merge
 from connector.testing import START
 from tests.postgres import empty_store, rows
 from tests.store.kit import CREATE, FINISH, SCORE, body, directory

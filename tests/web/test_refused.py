@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from connector.logs import LOG_LIMIT_SECONDS as LIMIT
-from connector.logs import LogLimit
+from connector.logging import LOG_LIMIT_SECONDS as LIMIT
+from connector.logging import LogLimit
 from tests.serving import serving
 
 

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection, func, select
 
 from connector.errors import StoreUnavailable
-from connector.logs import place_of
+from connector.logging import place_of
 
 ASK_EVERY = 5.0
 """Seconds between two looks at the database's clock: quartz drifts by a tenth of a millisecond meanwhile."""

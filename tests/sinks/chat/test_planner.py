@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.event import State, event_of, interview_of, merge
 from connector.hireflix.payload import read
+from connector.merge import State, event_of, interview_of, merge
 from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
 from sinks.chat.changes import What

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from connector.dispatch.lane import Lane, Shared
 from connector.hireflix.payload import read
-from connector.route import Routes
+from connector.routing import Routes
 from connector.store import leases
 from connector.store.plan import Directory, Target
 from connector.store.schema import delivery, note

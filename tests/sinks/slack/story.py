@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from connector.event import State, event_of, interview_of, merge
 from connector.hireflix.payload import read
+from connector.merge import State, event_of, interview_of, merge
 from connector.sink import Interview
 from connector.testing import START, MessageLane
 from tests.sinks.slack.lanes import payload

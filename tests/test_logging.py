@@ -9,7 +9,7 @@ import logging
 import pytest
 import structlog
 
-from connector.logs import HIDDEN, TEXT_MAX, masked, set_up, without_exception_text
+from connector.logging import HIDDEN, TEXT_MAX, masked, set_up, without_exception_text
 
 HOSTILE = 300_000
 
@@ -112,7 +112,7 @@ def test_an_exception_given_as_a_value_is_told_by_type_and_place():
         fail()
     except ValueError as error:
         told = mask(event="x", error=error)["error"]
-    assert told.startswith("ValueError at tests.test_logs:")
+    assert told.startswith("ValueError at tests.test_logging:")
 
 
 def test_a_logged_exception_has_neither_text_nor_traceback():
@@ -133,7 +133,7 @@ def test_what_libraries_log_passes_here_too(logged):
         logging.getLogger("some.library").exception("could not write to %s", "jane@example.org")
     (line,) = logged()
     assert line["event"] == f"could not write to {HIDDEN}"
-    assert line["error"].startswith("ValueError at tests.test_logs:")
+    assert line["error"].startswith("ValueError at tests.test_logging:")
     assert "Jane" not in json.dumps(line)
 
 

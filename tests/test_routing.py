@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connector.hireflix import EVENT_NAMES, FINISH, SCORE_UPDATED
 from connector.interview import Stage
-from connector.route import MEMO_MAX, Route, Routes
+from connector.routing import MEMO_MAX, Route, Routes
 
 SINKS = {"sheet": True, "people": False, "book": True, "team": False}
 """Two state sinks and two message sinks."""

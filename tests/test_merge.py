@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.event import decode, encode, event_of, interview_of, merge, stage_of, stamp_of
 from connector.hireflix import DELETE, EVENT_NAMES, FINISH, STATUS_CHANGE
 from connector.hireflix.payload import read
 from connector.interview import FIELDS, Stage
+from connector.merge import decode, encode, event_of, interview_of, merge, stage_of, stamp_of
 
 SAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parent / "samples").glob("*.json"))]
 T = 1761566424499
