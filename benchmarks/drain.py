@@ -15,8 +15,8 @@ from benchmarks import tables
 from benchmarks.bodies import stream
 from benchmarks.plugin.noop_sinks import NoopConfig, NoopState
 from benchmarks.postgres import server, store_on
-from connector.dispatch.clock import SystemClock
-from connector.dispatch.lane import Lane, Shared
+from connector.delivery.clock import SystemClock
+from connector.delivery.lane import Lane, Shared
 from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.store import leases

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from benchmarks import tables
 from benchmarks.bodies import POSITIONS, object_id, stream, update_of
-from connector.dispatch import load
+from connector.delivery import load
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import leases

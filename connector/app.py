@@ -22,10 +22,10 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 
 from connector import __version__
 from connector.config import Config, SinkEntry
-from connector.dispatch.clock import Clock, SharedClock, SystemClock
-from connector.dispatch.dispatcher import Dispatcher
-from connector.dispatch.lane import Shared
-from connector.dispatch.rules import Policy
+from connector.delivery.clock import Clock, SharedClock, SystemClock
+from connector.delivery.dispatcher import Dispatcher
+from connector.delivery.lane import Shared
+from connector.delivery.rules import Policy
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
@@ -45,7 +45,7 @@ from connector.web.receiver import Receiver, webhook_route
 from connector.web.server import base_address, bind, serve_http, signals, watch_file_handles
 
 if TYPE_CHECKING:
-    from connector.dispatch.fleet import Fleet
+    from connector.delivery.fleet import Fleet
 
 INTAKE_LIMIT = 4096
 """Requests that may wait for the store at once; a body has at most 1 MiB, usually one or two KiB."""
@@ -279,7 +279,7 @@ def _service(
         wakeups.subscribe(dispatcher.wake)
     fleet = None
     if opened.store.shared:
-        from connector.dispatch.fleet import Fleet
+        from connector.delivery.fleet import Fleet
 
         url = config.store.url.get_secret_value()
         on_wake = None if dispatcher is None else dispatcher.wake

@@ -7,7 +7,7 @@ ConnectorError
     StoreUnavailable   answer 503 and try again: nothing was written
     SchemaMismatch     refuse to start and say which command mends it
   SinkBroken           pause that sink, alert once, probe, go on with the others
-  Wait                 no token now: the delivery waits for that bucket
+  RateLimited                 no token now: the delivery waits for that bucket
   LeaseLost            another worker writes to this sink: drop the batch without outcomes
 """
 
@@ -73,7 +73,7 @@ class SinkBroken(ConnectorError):
         self.until_person = until_person
 
 
-class Wait(ConnectorError):
+class RateLimited(ConnectorError):
     """A bucket has no token for this call; raised by `Context.take` before anything was sent."""
 
     def __init__(self, bucket: str, seconds: float) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeAli
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
-from connector.errors import LeaseLost, SinkBroken, Wait
+from connector.errors import LeaseLost, RateLimited, SinkBroken
 from connector.interview import FIELDS, STAGE_WORDS, Event, Interview, Stage, Value
 
 __all__ = [
@@ -27,20 +27,20 @@ __all__ = [
     "VERIFY",
     "Batch",
     "Context",
+    "Debounce",
     "Delivered",
     "Delivery",
     "Difference",
     "Event",
-    "Expected",
     "Finding",
     "FollowUp",
-    "Gather",
     "Interview",
     "LeaseLost",
     "LocalPath",
     "Note",
     "Outcome",
     "Previews",
+    "RateLimited",
     "Rejected",
     "Report",
     "Result",
@@ -49,11 +49,11 @@ __all__ = [
     "SinkBroken",
     "SinkConfig",
     "Stage",
+    "Subscription",
     "Superseded",
     "Token",
     "Value",
     "Verifies",
-    "Wait",
     "Waiting",
 ]
 
@@ -152,15 +152,15 @@ class RetryLater:
 
     `reason` is a short, stable word or phrase without personal data: it becomes a metric label. `after` (seconds) is
     a delay the destination asked for; without one the backoff decides. `counts` says whether this was an attempt (a
-    429 is none). `unclear` means it may have been applied. `lane` rests the whole sink until then: the destination
-    is down, not this delivery.
+    429 is none). `unclear` means it may have been applied. `pause_sink`: no delivery of the sink is called
+    until then, because the destination is down.
     """
 
     reason: str
     after: float | None = None
     counts: bool = True
     unclear: bool = False
-    lane: bool = False
+    pause_sink: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +210,14 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Gather:
-    """The lane waits for company when more than `above` deliveries are due: until none came for `quiet` seconds, at
-    most `at_most` seconds. Fewer are delivered at once.
+class Debounce:
+    """When more than `above` deliveries are due, the lane waits for more of them before it calls the sink: until no
+    new one arrived for `idle` seconds, at most `max_wait` seconds. Fewer are delivered at once.
     """
 
     above: int = 100
-    quiet: float = 0.5
-    at_most: float = 5.0
+    idle: float = 0.5
+    max_wait: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class Subscription:
     """An interview that a state sink shows. `pending`: something of it is still to be delivered. `left`: it meets no
     route to the sink any more.
     """
@@ -260,24 +260,24 @@ class Context(Protocol):
         ...
 
     async def take(self, *tokens: Token) -> None:
-        """Takes one token of each bucket, all or nothing. Raises `Wait` when one has none, `LeaseLost` when the
-        lease is gone. Take before the first call of a batch: what was sent before a `Wait` would be sent again.
+        """Takes one token of each bucket, all or nothing. Raises `RateLimited` when one has none, `LeaseLost` when the
+        lease is gone. Take before the first call of a batch: what was sent before a `RateLimited` would be sent again.
         """
         ...
 
-    async def close(self, bucket: str, seconds: float) -> None:
-        """Shuts a bucket for `seconds`, for everybody: the destination said 429."""
+    async def block(self, bucket: str, seconds: float) -> None:
+        """Blocks a bucket for `seconds`, for all sinks and processes: the destination answered 429."""
         ...
 
-    async def remember(self, notes: Mapping[str, Note | None]) -> None:
+    async def save_notes(self, notes: Mapping[str, Note | None]) -> None:
         """Commits notes now: what must survive a crash between here and the outcome. Raises `LeaseLost`."""
         ...
 
-    async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
+    async def get_notes(self, names: Sequence[str]) -> Mapping[str, Note]:
         """Notes as last committed, those of them that exist: for rows beyond the deliveries of a batch."""
         ...
 
-    async def expected(self, after: str, limit: int) -> Sequence[Expected]:
+    async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:
         """For a state sink: the next interviews it shows, by id, from the one that follows `after` (`""` = the
         first); fewer than `limit` are the last.
         """
@@ -329,16 +329,16 @@ class Sink(ABC, Generic[ConfigT]):
     """Most deliveries in one call."""
     timeout: ClassVar[float] = 60
     """Seconds for one call; after that it counts as unclear."""
-    gather: ClassVar[Gather | None] = None
+    debounce: ClassVar[Debounce | None] = None
     priority: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Event name -> rank, smaller first; 100 for the others."""
     counts_calls: ClassVar[bool] = False
     """Whether the sink counts every call to its destination (`Context.count_call`). Then an outcome without a call is
     not taken as evidence that a broken destination works again.
     """
-    resume_words: ClassVar[frozenset[str]] = frozenset()
-    """Words that a person may give when the sink is resumed: `refill`, `accept`, `adopt`. The next call for any key
-    that names the note `resume` finds the word there, as `{"word": …}`; the sink deletes it when it has obeyed.
+    resume_modes: ClassVar[frozenset[str]] = frozenset()
+    """Modes that a user may choose when the sink is resumed: `refill`, `accept`, `adopt`. The next call whose notes
+    include `resume` finds the mode there, as `{"word": …}`. The sink deletes the note once it has applied the mode.
     """
 
     def __init__(self, name: str, config: ConfigT) -> None:
@@ -364,13 +364,13 @@ class Sink(ABC, Generic[ConfigT]):
         return False
 
     @property
-    def crowds(self) -> Mapping[str, int]:
+    def batchable_events(self) -> Mapping[str, int]:
         """Event name -> most deliveries of that event in one call, for events that may share one although
         `max_batch` is smaller: those that the sink only takes note of, in a burst of thousands.
         """
         return {}
 
-    def keys(self, delivery: Delivery) -> Iterable[str]:  # noqa: ARG002 - the simple sink remembers nothing
+    def note_keys(self, delivery: Delivery) -> Iterable[str]:  # noqa: ARG002 - the simple sink remembers nothing
         """Names of the notes that `deliver` needs for this delivery."""
         return ()
 
@@ -388,14 +388,14 @@ class Sink(ABC, Generic[ConfigT]):
     async def close(self) -> None:
         """Called once at the end, also when `open` failed."""
 
-    def look(self) -> list[Finding]:
-        """What can be told at once without the network, for `connector check`: a file that is missing or broken.
+    def validate(self) -> list[Finding]:
+        """Returns what is wrong without asking the network, for `connector check`: a file that is missing or broken.
 
-        Called before `open`. `check` tells it too.
+        Called before `open`. `check_connection` reports it too.
         """
         return []
 
-    async def check(self) -> list[Finding]:
+    async def check_connection(self) -> list[Finding]:
         """Can it work? Asks the destination, writes nothing, never raises for an answer. `open` was called before."""
         return []
 

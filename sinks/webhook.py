@@ -141,7 +141,7 @@ class Webhook(Sink[WebhookConfig]):
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - nothing is sent
         return [f"POST to {host_of(self._url)}\n{_readable(delivery)}" for delivery in batch.deliveries]
 
-    async def check(self) -> list[Finding]:
+    async def check_connection(self) -> list[Finding]:
         """Whether the name resolves; posts nothing, because the destination would take it for an event."""
         host = host_of(self._url)
         try:
@@ -254,9 +254,9 @@ def read_answer(status: int, headers: httpx.Headers, now: int) -> Outcome:
             return Delivered()
         case Answer.THROTTLED:
             after = THROTTLED_SECONDS if after is None else after
-            return RetryLater(f"status {status}", after=after, counts=False, lane=True)
+            return RetryLater(f"status {status}", after=after, counts=False, pause_sink=True)
         case Answer.UNCLEAR if not httpx.codes.is_redirect(status):
-            return RetryLater(f"status {status}", after=after, unclear=True, lane=status in _OVERLOADED)
+            return RetryLater(f"status {status}", after=after, unclear=True, pause_sink=status in _OVERLOADED)
         case _:
             return RetryLater(_refusal(status), after=after)
 
@@ -274,7 +274,7 @@ def _not_reached(error: httpx.TransportError) -> Outcome:
             "the destination's certificate is not trusted",
             "renew or complete its certificate, or name your own authority's file in SSL_CERT_FILE",
         ) from None
-    return RetryLater("not reachable", lane=True)
+    return RetryLater("not reachable", pause_sink=True)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

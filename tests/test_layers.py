@@ -13,7 +13,7 @@ LAYERS = (
     {"errors", "interview", "http", "sink", "role", "blocking", "text"},
     {"routing", "merge", "hireflix", "backoff"},
     {"store", "config", "registry", "secretsfile", "logging"},
-    {"dispatch", "emulators"},
+    {"delivery", "emulators"},
     {"operations"},
     {"web"},
     {"app"},

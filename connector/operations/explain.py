@@ -17,7 +17,7 @@ from connector.interview import FIELDS, Interview, Value
 from connector.logging import place_of
 from connector.merge import State, decode, event_of, interview_of, merge
 from connector.operations.sinks import opened
-from connector.sink import Batch, Delivery, Expected, Note, Previews, Sink, Token
+from connector.sink import Batch, Delivery, Note, Previews, Sink, Subscription, Token
 from connector.store import notes
 from connector.store.schema import event, interview
 from connector.store.views import DeliveryRow, Wanted, deliveries
@@ -204,7 +204,7 @@ async def _preview(sink: Sink[Any], case: Case, connection: Connection | None, a
         interview=case.now,
         silent=silent,
     )
-    keys = list(sink.keys(delivery))
+    keys = list(sink.note_keys(delivery))
     remembered = {} if connection is None else notes.read(connection, sink.name, sink.destination, keys)
     batch = Batch("explain", at, [delivery], remembered)
     try:
@@ -229,17 +229,17 @@ class _PreviewContext:
     async def take(self, *tokens: Token) -> None:
         """Always succeeds: nothing is sent."""
 
-    async def close(self, bucket: str, seconds: float) -> None:
+    async def block(self, bucket: str, seconds: float) -> None:
         """Changes nothing."""
 
-    async def remember(self, remembered: Mapping[str, Note | None]) -> None:
+    async def save_notes(self, remembered: Mapping[str, Note | None]) -> None:
         """Writes nothing."""
 
-    async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
-        """The notes that the sink asked for in `keys`, and no others."""
+    async def get_notes(self, names: Sequence[str]) -> Mapping[str, Note]:
+        """The notes that the sink asked for in `note_keys`, and no others."""
         return {name: self._notes[name] for name in names if name in self._notes}
 
-    async def expected(self, after: str, limit: int) -> Sequence[Expected]:  # noqa: ARG002 - as the protocol names them
+    async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:  # noqa: ARG002 - as the protocol names them
         """Empty: a preview is about one interview."""
         return []
 

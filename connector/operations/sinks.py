@@ -52,7 +52,7 @@ async def opened(sink: Sink[Any]) -> AsyncIterator[None]:
 def offline_findings(sink: Sink[Any]) -> Sequence[Finding]:
     """What a sink finds without the network. Never raises."""
     try:
-        return sink.look()
+        return sink.validate()
     except Exception as error:  # noqa: BLE001 - a third-party sink may raise anything; the others are still checked
         return [_failed(error)]
 
@@ -65,7 +65,7 @@ async def online_findings(sinks: Sequence[Sink[Any]]) -> list[Sequence[Finding]]
 async def _online_findings(sink: Sink[Any]) -> Sequence[Finding]:
     try:
         async with asyncio.timeout(sink.timeout), opened(sink):
-            return await sink.check() or [Finding("ok", "this type of sink has no online check")]
+            return await sink.check_connection() or [Finding("ok", "this type of sink has no online check")]
     except SinkBroken as error:
         return [Finding("problem", error.reason, error.fix)]
     except TimeoutError:

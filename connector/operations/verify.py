@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, select
 
 from connector.config import Config, SinkEntry
-from connector.dispatch import load
-from connector.errors import ConnectorError, SinkBroken, UsageError, Wait
+from connector.delivery import load
+from connector.errors import ConnectorError, RateLimited, SinkBroken, UsageError
 from connector.operations.sinks import configured, opened
 from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.role import Role
-from connector.sink import ASKED, REPORT, Expected, Note, Report, Sink, Token, Verifies
+from connector.sink import ASKED, REPORT, Note, Report, Sink, Subscription, Token, Verifies
 from connector.store import leases, notes, settle, tokens
 from connector.store.presence import processes
 from connector.store.schema import sink as sink_table
@@ -77,24 +77,24 @@ class _VerifyContext:
         while True:
             try:
                 self._store.change(lambda connection: tokens.take(connection, wanted, now_in(connection)))
-            except Wait as wait:
+            except RateLimited as wait:
                 await asyncio.sleep(wait.seconds + 0.01)
             else:
                 return
 
-    async def close(self, bucket: str, seconds: float) -> None:
-        self._store.change(lambda connection: tokens.close(connection, bucket, seconds, now_in(connection)))
+    async def block(self, bucket: str, seconds: float) -> None:
+        self._store.change(lambda connection: tokens.block(connection, bucket, seconds, now_in(connection)))
 
-    async def remember(self, remembered: Mapping[str, Note | None]) -> None:
+    async def save_notes(self, remembered: Mapping[str, Note | None]) -> None:
         """Writes nothing."""
 
-    async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
+    async def get_notes(self, names: Sequence[str]) -> Mapping[str, Note]:
         sink = self._sink
         return self._store.read(lambda connection: notes.read(connection, sink.name, sink.destination, names))
 
-    async def expected(self, after: str, limit: int) -> Sequence[Expected]:
+    async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:
         return self._store.read(
-            lambda connection: load.expected(connection, self._sink.name, after, limit, self._stays)
+            lambda connection: load.subscriptions(connection, self._sink.name, after, limit, self._stays)
         )
 
     async def waiting(self, group: str) -> int:  # noqa: ARG002 - as the protocol names it

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from connector.errors import Wait
+from connector.errors import RateLimited
 from connector.sink import Token
 from connector.store.portable import among, has_row_locks, insert_new, upsert
 from connector.store.schema import bucket
@@ -25,7 +25,7 @@ _UNUSED = _Bucket()
 
 
 def take(connection: Connection, tokens: Sequence[Token], now: int) -> None:
-    """Takes one token of each bucket or none at all. Raises `Wait` for the bucket that opens last."""
+    """Takes one token of each bucket or none at all. Raises `RateLimited` for the bucket that opens last."""
     buckets = _buckets(connection, [token.bucket for token in tokens])
     waits = []
     for token in tokens:
@@ -35,7 +35,7 @@ def take(connection: Connection, tokens: Sequence[Token], now: int) -> None:
         # the stored burst counts too: a bucket may be shut before its burst is known
         opens_at = before.full_at - min(burst_ms, before.burst_ms)
         if opens_at > now:
-            waits.append(Wait(token.bucket, (opens_at - now) / 1000))
+            waits.append(RateLimited(token.bucket, (opens_at - now) / 1000))
         buckets[token.bucket] = _Bucket(max(before.full_at, now) + step, burst_ms)
     if waits:
         raise max(waits, key=lambda wait: wait.seconds)
@@ -43,7 +43,7 @@ def take(connection: Connection, tokens: Sequence[Token], now: int) -> None:
     upsert(connection, bucket, rows, ["name"])
 
 
-def close(connection: Connection, name: str, seconds: float, now: int) -> None:
+def block(connection: Connection, name: str, seconds: float, now: int) -> None:
     """No token from this bucket for `seconds`, for anybody; a bucket that is shut for longer stays so."""
     before = _buckets(connection, [name]).get(name, _UNUSED)
     full_at = now + math.ceil(seconds * 1000) + before.burst_ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from connector.errors import Wait
+from connector.errors import RateLimited
 from connector.sink import Token
 
 ROUNDING = 0.001
@@ -21,16 +21,16 @@ class Buckets:
         self._closed_until: dict[str, float] = {}
 
     def take(self, tokens: Sequence[Token], now: int) -> None:
-        """Takes all tokens, or none and raises `Wait` for the bucket that is longest without; `now` is epoch ms."""
+        """Takes all tokens, or none and raises `RateLimited` for the bucket that opens last; `now` is epoch ms."""
         taken = dict(self._empty_at)
-        waits = [Wait(token.bucket, self._take(token, taken, now) / 1000) for token in tokens]
+        waits = [RateLimited(token.bucket, self._take(token, taken, now) / 1000) for token in tokens]
         longest = max(waits, key=lambda wait: wait.seconds, default=None)
         if longest is not None and longest.seconds > 0:
             raise longest
         self._empty_at = taken
 
-    def close(self, bucket: str, seconds: float, now: int) -> None:
-        """Shuts a bucket for `seconds`; a later end that was set before stays."""
+    def block(self, bucket: str, seconds: float, now: int) -> None:
+        """Blocks a bucket for `seconds`; a later end that was set before stays."""
         until = now + seconds * 1000
         self._closed_until[bucket] = max(until, self._closed_until.get(bucket, until))
 

@@ -6,8 +6,8 @@ import json
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
-from connector.errors import LeaseLost, Wait
-from connector.sink import Expected, Note, Token
+from connector.errors import LeaseLost, RateLimited
+from connector.sink import Note, Subscription, Token
 from connector.testing.buckets import Buckets
 from connector.testing.clock import ManualClock
 
@@ -15,9 +15,9 @@ from connector.testing.clock import ManualClock
 class FakeContext:
     """A `connector.sink.Context` without a store.
 
-    `notes` is what is committed, `remembered` the calls of `remember` in order, `taken` the tokens in order, `closed`
-    the buckets that the sink shut with their seconds, `calls` counts `count_call` by kind, `waits` the deliveries that
-    wait by group, and `leases_lost` how often the sink was told that its lease is gone.
+    `notes` is what is committed, `remembered` the calls of `save_notes` in order, `taken` the tokens in order,
+    `blocked` the buckets that the sink blocked with their seconds, `calls` counts `count_call` by kind, `waits` the
+    deliveries that wait by group, and `leases_lost` how often the sink was told that its lease is gone.
     """
 
     def __init__(self, clock: ManualClock | None = None, notes: Mapping[str, Note] | None = None) -> None:
@@ -25,21 +25,21 @@ class FakeContext:
         self.notes: dict[str, Note] = dict(notes or {})
         self.remembered: list[dict[str, Note | None]] = []
         self.taken: list[Token] = []
-        self.closed: list[tuple[str, float]] = []
+        self.blocked: list[tuple[str, float]] = []
         self.calls: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self.leases_lost = 0
-        self.shown: dict[str, Expected] = {}
+        self.shown: dict[str, Subscription] = {}
         self._buckets = Buckets()
-        self._refusals: deque[Wait] = deque()
+        self._refusals: deque[RateLimited] = deque()
         self._lost_after: int | None = None
 
     def refuse(self, bucket: str, seconds: float = 1.0) -> None:
-        """Scripts one `take` that raises `Wait`; several calls script several."""
-        self._refusals.append(Wait(bucket, seconds))
+        """Scripts one `take` that raises `RateLimited`; several calls script several."""
+        self._refusals.append(RateLimited(bucket, seconds))
 
     def lose_lease(self, after: int = 0) -> None:
-        """The lease is gone once `after` more calls of `take` or `remember` went well."""
+        """The lease is gone once `after` more calls of `take` or `save_notes` went well."""
         self._lost_after = after
 
     def now(self) -> int:
@@ -52,19 +52,19 @@ class FakeContext:
         self._buckets.take(tokens, self.now())
         self.taken.extend(tokens)
 
-    async def close(self, bucket: str, seconds: float) -> None:
-        self.closed.append((bucket, seconds))
-        self._buckets.close(bucket, seconds, self.now())
+    async def block(self, bucket: str, seconds: float) -> None:
+        self.blocked.append((bucket, seconds))
+        self._buckets.block(bucket, seconds, self.now())
 
-    async def remember(self, notes: Mapping[str, Note | None]) -> None:
+    async def save_notes(self, notes: Mapping[str, Note | None]) -> None:
         self._check_lease()
         self.remembered.append(dict(notes))
         self.apply(notes)
 
-    async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
+    async def get_notes(self, names: Sequence[str]) -> Mapping[str, Note]:
         return {name: self.notes[name] for name in names if name in self.notes}
 
-    async def expected(self, after: str, limit: int) -> Sequence[Expected]:
+    async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:
         return [self.shown[key] for key in sorted(self.shown) if key > after][:limit]
 
     async def waiting(self, group: str) -> int:

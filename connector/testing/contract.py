@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connector.errors import LeaseLost, Wait
+from connector.errors import LeaseLost, RateLimited
 from connector.sink import (
     Batch,
     Delivered,
@@ -162,8 +162,8 @@ class SinkContract(SinkHarness):
     def test_the_keys_are_the_same_whenever_asked(self) -> None:
         sink = self.make_sink()
         for delivery in self._some(sink, 3):
-            keys = list(sink.keys(delivery))
-            assert keys == list(sink.keys(delivery))
+            keys = list(sink.note_keys(delivery))
+            assert keys == list(sink.note_keys(delivery))
             assert all(isinstance(key, str) for key in keys)
 
     def test_late_deliveries_settle(self) -> None:
@@ -238,7 +238,7 @@ class SinkContract(SinkHarness):
 
         async def check() -> list[Finding]:
             async with opened(self.make_sink()) as sink:
-                return await sink.check()
+                return await sink.check_connection()
 
         findings = asyncio.run(check())
         assert all(isinstance(finding, Finding) for finding in findings)
@@ -248,7 +248,7 @@ class SinkContract(SinkHarness):
     def test_a_look_finds_and_writes_nothing(self) -> None:
         """Before `open`, and without the network."""
         before = self._held()
-        findings = self.make_sink().look()
+        findings = self.make_sink().validate()
         assert all(isinstance(finding, Finding) for finding in findings)
         assert all(finding.fix for finding in findings if finding.level != "ok")
         assert self._held() == before
@@ -296,7 +296,7 @@ class SinkContract(SinkHarness):
             context = FakeContext()
             async with opened(self.make_sink()) as sink:
                 some = self._some(sink, 1)
-                with suppress(SinkBroken, Wait):
+                with suppress(SinkBroken, RateLimited):
                     await run_batch(sink, some, context)
                 self.mend_destination()
                 context.clock.advance(3600)
@@ -317,7 +317,5 @@ class SinkContract(SinkHarness):
         if self._has("break_destination"):
             self.break_destination()
         told = [*self._reasons(), caplog.text]
-        told += [
-            f"{finding.message} {finding.fix}" for finding in (*self.make_sink().look(), *asyncio.run(self._check()))
-        ]
+        told += [f"{each.message} {each.fix}" for each in (*self.make_sink().validate(), *asyncio.run(self._check()))]
         assert [secret for secret in secrets_of(self.make_sink().config) if secret in "\n".join(told)] == []

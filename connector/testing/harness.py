@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from connector.errors import Wait
+from connector.errors import RateLimited
 from connector.sink import Batch, Delivered, Delivery, Finding, Outcome, Result, Sink, SinkBroken
 from connector.testing.context import FakeContext
 from connector.testing.make import make_delivery, make_event, make_interview
@@ -82,7 +82,7 @@ class SinkHarness:
 
     async def _check(self) -> list[Finding]:
         async with opened(self.make_sink()) as sink:
-            return await sink.check()
+            return await sink.check_connection()
 
     def _held(self) -> list[object] | None:
         return list(self.delivered()) if self._has("delivered") else None
@@ -110,7 +110,7 @@ async def _patiently(call: Callable[[], Awaitable[Result]], context: FakeContext
     for _ in range(10):
         try:
             return await call()
-        except Wait as wait:
+        except RateLimited as wait:
             context.clock.advance(wait.seconds + 0.001)
     raise AssertionError("ten waits in a row")
 

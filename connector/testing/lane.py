@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from connector.errors import SinkBroken, Wait
+from connector.errors import RateLimited, SinkBroken
 from connector.interview import Event, Interview, is_late
 from connector.sink import Batch, Delivery, FollowUp, Outcome, Rejected, Result, RetryLater, Sink, Waiting
 from connector.testing.context import FakeContext
@@ -127,7 +127,7 @@ class MessageLane:
         self.calls += 1
         try:
             result = await self.sink.deliver(batch, self.context)
-        except Wait as wait:
+        except RateLimited as wait:
             row.not_before = self.context.now() + round(wait.seconds * 1000) + 1
             if not row.maybe_sent:
                 row.started_at = None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from connector.errors import Wait
+from connector.errors import RateLimited
 from connector.interview import Interview
 from connector.sink import VERIFY, Batch, Delivery, FollowUp, Note, Outcome, Result, RetryLater, Sink, Waiting
 from connector.testing.context import FakeContext
@@ -20,8 +20,8 @@ ROUNDS = 200
 
 
 def notes_for(sink: Sink[Any], deliveries: Sequence[Delivery], context: FakeContext) -> dict[str, Note]:
-    """The committed notes that the sink asks for with `keys`."""
-    wanted = {key for delivery in deliveries for key in sink.keys(delivery)}
+    """The committed notes that the sink asks for with `note_keys`."""
+    wanted = {key for delivery in deliveries for key in sink.note_keys(delivery)}
     return {key: context.notes[key] for key in sorted(wanted) if key in context.notes}
 
 
@@ -81,7 +81,7 @@ async def run_until_settled(
         batch = pending[: sink.max_batch] or [_due(asked, known, context, number)]
         try:
             result = await run_batch(sink, batch, context, id=f"batch-{number}")
-        except Wait as wait:
+        except RateLimited as wait:
             context.clock.advance(wait.seconds + 0.001)
             pending = pending or batch
             continue

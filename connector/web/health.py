@@ -6,7 +6,7 @@ from collections.abc import Collection
 import msgspec
 from litestar import MediaType, Response, Router, get
 
-from connector.dispatch.clock import Clock
+from connector.delivery.clock import Clock
 from connector.errors import StoreUnavailable
 from connector.store.status import sinks
 from connector.store.store import Store

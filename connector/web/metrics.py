@@ -15,8 +15,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from connector.dispatch.rules import Answer, Failure, label_of
-from connector.errors import SinkBroken, Wait
+from connector.delivery.rules import Answer, Failure, label_of
+from connector.errors import RateLimited, SinkBroken
 from connector.store.claim import Work
 from connector.store.plan import GroupPlan
 from connector.store.settle import Settlement
@@ -96,8 +96,8 @@ class Metrics:
         if isinstance(answer, Failure):
             self._outcome(sink, "unclear", answer.reason, len(works))
             return
-        if isinstance(answer, Wait | SinkBroken):
-            self._outcome(sink, "waiting" if isinstance(answer, Wait) else "broken", "", len(works))
+        if isinstance(answer, RateLimited | SinkBroken):
+            self._outcome(sink, "waiting" if isinstance(answer, RateLimited) else "broken", "", len(works))
             return
         for (outcome, reason), count in Tally(map(label_of, answer.outcomes)).items():
             self._outcome(sink, outcome, reason, count)

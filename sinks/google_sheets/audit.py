@@ -95,6 +95,6 @@ def _note_of(absent: Wanted) -> RowNote:
 
 async def recall_rows(context: Context, keys: Collection[str]) -> dict[str, RowNote]:
     """What is remembered of these rows."""
-    notes = await context.recall([row_name(key) for key in keys])
+    notes = await context.get_notes([row_name(key) for key in keys])
     read = {key: read_row_note(notes.get(row_name(key))) for key in keys}
     return {key: note for key, note in read.items() if note is not None}

@@ -27,7 +27,7 @@ _MINUTE = 60.0
 
 
 class Calls:
-    """The calls of one flush. Raises `Wait` when the quota has no token, `CallFailed` as `Sheets` does."""
+    """The calls of one flush. Raises `RateLimited` when the quota has no token, `CallFailed` as `Sheets` does."""
 
     def __init__(self, sheets: Sheets, account: Account, context: Context) -> None:
         self.account = account
@@ -100,7 +100,7 @@ class Calls:
             return await call
         except CallFailed as error:
             if error.failure.trouble is Trouble.THROTTLED:
-                await self._context.close(self._token(kind).bucket, self.pause(error))
+                await self._context.block(self._token(kind).bucket, self.pause(error))
             raise
 
     def pause(self, error: CallFailed) -> float:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from connector.sink import Context, RetryLater, SinkBroken, Wait
+from connector.sink import Context, RateLimited, RetryLater, SinkBroken
 from sinks.google_sheets import batch, settle
 from sinks.google_sheets.audit import audit, recall_rows
 from sinks.google_sheets.batch import Share, Write
@@ -68,7 +68,7 @@ def _is_due(plan: Plan) -> bool:
 
 
 class Flush:
-    """One call of `deliver`. `run` may raise `Wait` before any call, `SinkBroken` before anything was applied."""
+    """One call of `deliver`. `run` raises `RateLimited` before any call, `SinkBroken` before anything was applied."""
 
     def __init__(
         self, config: GoogleSheetsConfig, ledger: Ledger, calls: Calls, context: Context, memory: Memory
@@ -95,7 +95,7 @@ class Flush:
                     return rest
         except CallFailed as error:
             return self._give_up(error)
-        except Wait as wait:
+        except RateLimited as wait:
             return self._without_quota(wait)
         if not any(tab.moving or tab.in_repair for tab in self._ledger.tabs.values()):
             self._memory.recent, self._memory.recent_at = self._seen, self._context.now()
@@ -103,14 +103,14 @@ class Flush:
             await polish(self._calls, seen, self._config, self._memory.wardrobe)
         return CHANGING
 
-    def _without_quota(self, wait: Wait) -> RetryLater:
+    def _without_quota(self, wait: RateLimited) -> RetryLater:
         """Waits for a token if nothing was done yet. What needs several reads and had too few begins with a full quota:
         with each token as it comes it would spend that on the first read, for ever.
         """
         if not self._calls.begun:
             raise wait
         after = wait.seconds if self._calls.sent else max(wait.seconds, FULL_AGAIN)
-        return RetryLater("no quota left", after=after, counts=False, lane=not self._calls.sent)
+        return RetryLater("no quota left", after=after, counts=False, pause_sink=not self._calls.sent)
 
     async def _begin(self) -> dict[str, Look]:
         recent, self._memory.recent = self._memory.recent, {}
@@ -325,7 +325,7 @@ class Flush:
             self._ledger.tabs[share.tab] = replace(tab, doubtful=tab.doubtful.union(tagged))
             self._ledger.intents += (replace(share.intent, sent_at=self._context.now()),)
         self._ledger.mark_hit(await recall_rows(self._context, self._ledger.hit))
-        await self._context.remember(self._ledger.new_notes())
+        await self._context.save_notes(self._ledger.new_notes())
 
     def _settle(self, write: Write, book: Book) -> RetryLater | None:
         """Takes from the reply what is proven. Goes on with it as the next read only if nothing moved."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from connector.sink import Wait
+from connector.sink import RateLimited
 from sinks.google_sheets import requests
 from sinks.google_sheets.batch import first_number
 from sinks.google_sheets.calls import Calls
@@ -59,7 +59,7 @@ async def polish(calls: Calls, seen: Sequence[Seen], config: GoogleSheetsConfig,
         summary = wardrobe.failures < TRIES - 1
         body = dressing(due, ground, per_position=config.per_position, summary=summary)
         await calls.write(body)
-    except Wait:
+    except RateLimited:
         return
     except CallFailed as error:
         wardrobe.failures += error.failure.trouble is not Trouble.THROTTLED

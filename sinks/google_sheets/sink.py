@@ -11,10 +11,10 @@ from connector.sink import (
     REPORT,
     Batch,
     Context,
+    Debounce,
     Delivered,
     Delivery,
     Finding,
-    Gather,
     Outcome,
     Report,
     Result,
@@ -50,11 +50,11 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     Config = GoogleSheetsConfig
     state = True
-    resume_words = frozenset({"accept", "refill", "adopt"})
+    resume_modes = frozenset({"accept", "refill", "adopt"})
     counts_calls = True
     max_batch = 10_000
     timeout = 300
-    gather = Gather(above=100, quiet=0.5, at_most=5.0)
+    debounce = Debounce(above=100, idle=0.5, max_wait=5.0)
     call_timeout: ClassVar[float] = 30
     """Seconds to wait for Google in one call; what takes longer is unclear, and the guard tells."""
 
@@ -68,7 +68,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         """The spreadsheet's id and the tab's title."""
         return f"{self.config.spreadsheet}/{self.config.worksheet}"
 
-    def keys(self, delivery: Delivery) -> Iterable[str]:
+    def note_keys(self, delivery: Delivery) -> Iterable[str]:
         common = (TAB, INTENT, WORK, RESUME)
         if delivery.interview is None:
             return (*common, REPORT, ASKED, row_name(delivery.key))
@@ -85,7 +85,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         account = await self._account()
         ledger = Ledger(batch, self.config)
         others = [tab_name(name) for name in ledger.names if name]
-        ledger.load({**batch.notes, **(await context.recall(others) if others else {})})
+        ledger.load({**batch.notes, **(await context.get_notes(others) if others else {})})
         upkeep.obey(ledger, batch)
         calls = Calls(self._sheets, account, context)
         rest: Outcome = Delivered()
@@ -113,7 +113,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         except CallFailed as error:
             raise SinkBroken(error.failure.reason, error.failure.fix) from error
 
-    def look(self) -> list[Finding]:
+    def validate(self) -> list[Finding]:
         """Reads the service account's key."""
         try:
             load_account(self.config)
@@ -121,7 +121,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
             return [_problem(error)]
         return []
 
-    async def check(self) -> list[Finding]:
+    async def check_connection(self) -> list[Finding]:
         """Opens the spreadsheet, and tries whether it may be edited by a write that changes nothing."""
         try:
             book = await self._sheets.tabs()

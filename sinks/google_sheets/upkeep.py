@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from connector.sink import ASKED, REPORT, VERIFY, Batch, Context, Note, Report, RetryLater, SinkBroken, Wait
+from connector.sink import ASKED, REPORT, VERIFY, Batch, Context, Note, RateLimited, Report, RetryLater, SinkBroken
 from sinks.google_sheets.audit import recall_rows
 from sinks.google_sheets.calls import FULL_AGAIN, Calls
 from sinks.google_sheets.compare import Kind
@@ -50,7 +50,7 @@ def interval(ledger: Ledger, config: GoogleSheetsConfig) -> float:
 
 async def is_due(batch: Batch, ledger: Ledger, config: GoogleSheetsConfig, calls: Calls, context: Context) -> bool:
     """Whether this call is to verify: it was asked to, something changed for all rows, protection changed, or it is
-    time. Raises `Wait`.
+    time. Raises `RateLimited`.
     """
     now = context.now()
     if all(delivery.purpose != VERIFY for delivery in batch.deliveries):
@@ -80,7 +80,7 @@ async def verify_and_repair(config: GoogleSheetsConfig, ledger: Ledger, calls: C
     try:
         findings = await Verification(config, calls, context, _tell_nobody).run()
         await _repair(findings, ledger, context)
-    except Wait as wait:
+    except RateLimited as wait:
         # from the start again, and so only when there is enough for all of it
         ledger.verification = RetryLater("no quota left", after=max(wait.seconds, FULL_AGAIN), counts=False)
         return
@@ -134,7 +134,7 @@ async def _have_dated(findings: Findings, ledger: Ledger, context: Context) -> N
 
 async def _load(names: Collection[str], ledger: Ledger, context: Context) -> None:
     others = sorted(set(names) - set(ledger.tabs))
-    ledger.add(others, await context.recall([tab_name(name) for name in others]))
+    ledger.add(others, await context.get_notes([tab_name(name) for name in others]))
 
 
 def note_of(report: Report) -> Note:

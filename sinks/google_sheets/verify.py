@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from connector.sink import Context, Difference, Expected, Interview, Report
+from connector.sink import Context, Difference, Interview, Report, Subscription
 from sinks.google_sheets.audit import owned_rows, recall_rows
 from sinks.google_sheets.calls import Calls
 from sinks.google_sheets.columns import cannot_add
@@ -68,7 +68,7 @@ class Findings:
 
 
 class Verification:
-    """One verification. Raises `CallFailed`, and `Wait` when the quota has no token."""
+    """One verification. Raises `CallFailed`, and `RateLimited` when the quota has no token."""
 
     def __init__(self, config: GoogleSheetsConfig, calls: Calls, context: Context, progress: Progress) -> None:
         self._config = config
@@ -92,7 +92,7 @@ class Verification:
         titles = await self._titles()
         if not titles:
             return findings
-        notes = await self._context.recall([tab_name(name) for name in titles])
+        notes = await self._context.get_notes([tab_name(name) for name in titles])
         tabs = {name: read_tab_note(notes.get(tab_name(name))) for name in titles}
         looks = await look(self._calls, self._config, titles, tabs, findings.shut)
         findings.closed = {name: seen.view.closed for name, seen in looks.items()}
@@ -126,9 +126,9 @@ class Verification:
     def _tab(self, interview: Interview, note: RowNote | None) -> str:
         return tab_of(interview, self._config.worksheet) if note is None else note.tab
 
-    async def _expected(self) -> AsyncIterator[Sequence[Expected]]:
+    async def _expected(self) -> AsyncIterator[Sequence[Subscription]]:
         after = ""
-        while slice_ := await self._context.expected(after, SLICE):
+        while slice_ := await self._context.interviews(after, SLICE):
             yield slice_
             after = slice_[-1].interview.id
 
@@ -145,7 +145,7 @@ class Verification:
 
     async def _compare(
         self,
-        expected: Sequence[Expected],
+        expected: Sequence[Subscription],
         looks: Mapping[str, Look],
         tabs: Mapping[str, TabNote],
         prints: Mapping[str, Prints],
@@ -172,7 +172,7 @@ class Verification:
         return lost
 
     def _judge(
-        self, each: Expected, name: str, seen: Look, found: Print | None, note: RowNote | None
+        self, each: Subscription, name: str, seen: Look, found: Print | None, note: RowNote | None
     ) -> Verdict | None:
         """What an interview comes to; `None` when it had a row that is not found by its id."""
         key = row_key(each.interview.id)
@@ -185,7 +185,7 @@ class Verification:
         return self._judge_missing(name, key, seen) if note is None else None
 
     def _judge_pending(
-        self, each: Expected, name: str, seen: Look, found: Print | None, note: RowNote | None
+        self, each: Subscription, name: str, seen: Look, found: Print | None, note: RowNote | None
     ) -> Verdict:
         """What waits to be delivered is no difference, unless it waits for protected cells."""
         key = row_key(each.interview.id)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, Self, TypeVar
 
-from connector.sink import Context, Delivered, FollowUp, Note, Outcome, Result, RetryLater, Wait
+from connector.sink import Context, Delivered, FollowUp, Note, Outcome, RateLimited, Result, RetryLater
 from sinks.slack.answers import Kind, Reply
 from sinks.slack.desk import Desk, Turn, dead, done, is_refused, needless
 from sinks.slack.lookup import Match
@@ -80,7 +80,7 @@ async def send(desk: Desk, turn: Turn, ledger: Ledger, draft: Draft) -> Result |
         "mention": mention,
     }
     if desk.web is not None:
-        await turn.context.remember({ledger.key: ledger.intending(intent).note()})
+        await turn.context.save_notes({ledger.key: ledger.intending(intent).note()})
     message = _message(draft, intent)
     reply = await desk.post(message, turn.context, draft.thread, broadcast=draft.broadcast)
     if reply.kind is Kind.GONE:
@@ -158,7 +158,7 @@ async def _may_mention(desk: Desk, token: str, context: Context) -> str:
         return ""
     try:
         await context.take(desk.rates.mention)
-    except Wait:
+    except RateLimited:
         return ""
     return token
 

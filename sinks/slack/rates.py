@@ -63,5 +63,5 @@ async def rest(reply: Reply, tokens: Sequence[Token], context: Context) -> float
     asked = retry_after(reply.headers, context.now())
     seconds = min(max(asked or (LONG_REST if full else USUAL_REST), LEAST_REST), RETRY_AFTER_MAX)
     for token in tokens if full else tokens[:1]:
-        await context.close(token.bucket, seconds)
+        await context.block(token.bucket, seconds)
     return seconds

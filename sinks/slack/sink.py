@@ -65,11 +65,11 @@ class SlackSink(Sink[SlackConfig]):
         return self.config.webhook_url is None
 
     @property
-    def crowds(self) -> Mapping[str, int]:
+    def batchable_events(self) -> Mapping[str, int]:
         """Invitations that make no message share a call: a burst of them costs a few commits, not thousands."""
         return {} if self.config.events.create in SPEAKING else {INVITE: CROWD}
 
-    def keys(self, delivery: Delivery) -> Iterable[str]:
+    def note_keys(self, delivery: Delivery) -> Iterable[str]:
         if delivery.follow_up is not None:
             return (_ledger_of(delivery.follow_up, None).key,)
         about = delivery.interview
@@ -83,7 +83,7 @@ class SlackSink(Sink[SlackConfig]):
             desk, self._desk = self._desk, None
             await desk.close()
 
-    async def check(self) -> list[Finding]:
+    async def check_connection(self) -> list[Finding]:
         """Token, scopes, channel. An incoming webhook cannot be asked without posting, but what it lacks is said."""
         if self.config.webhook_url is not None:
             return examine_webhook(self.config, self.destination)

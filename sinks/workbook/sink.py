@@ -12,11 +12,11 @@ from connector.blocking import BlockingThread
 from connector.sink import (
     Batch,
     Context,
+    Debounce,
     Delivered,
     Delivery,
     Finding,
     FollowUp,
-    Gather,
     Interview,
     Note,
     Result,
@@ -60,11 +60,11 @@ class Workbook(Sink[WorkbookConfig]):
 
     Config = WorkbookConfig
     state = True
-    resume_words = frozenset({"accept", "refill"})
+    resume_modes = frozenset({"accept", "refill"})
     max_batch = 5_000
     counts_calls = True
     timeout = 180  # 10,000 rows take some seconds, on a busy machine many
-    gather = Gather(above=20, quiet=0.5, at_most=5.0)
+    debounce = Debounce(above=20, idle=0.5, max_wait=5.0)
 
     def __init__(self, name: str, config: WorkbookConfig) -> None:
         super().__init__(name, config)
@@ -76,7 +76,7 @@ class Workbook(Sink[WorkbookConfig]):
     def destination(self) -> str:
         return f"{os.path.abspath(self.config.path)}#{self.config.worksheet}"  # noqa: PTH100 - resolve() would read
 
-    def keys(self, delivery: Delivery) -> Iterable[str]:
+    def note_keys(self, delivery: Delivery) -> Iterable[str]:
         return TABLE_NOTE, RESUME_NOTE, row_note(delivery.key)
 
     async def open(self) -> None:
@@ -101,7 +101,7 @@ class Workbook(Sink[WorkbookConfig]):
             result = self._rewrite(batch, state)
         except InUseError as error:
             self._refuse_old_lock(now_ms)
-            waiting = RetryLater(str(error), after=IN_USE_SECONDS, counts=False, lane=True)
+            waiting = RetryLater(str(error), after=IN_USE_SECONDS, counts=False, pause_sink=True)
             return Result([waiting for _ in batch.deliveries])
         self._waits_since = None
         return result
@@ -122,7 +122,7 @@ class Workbook(Sink[WorkbookConfig]):
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - reads no clock
         return [self._readable(delivery) for delivery in batch.deliveries]
 
-    async def check(self) -> list[Finding]:
+    async def check_connection(self) -> list[Finding]:
         """Checks whether the folder can be written, and the file read and rewritten without loss; writes nothing."""
         from sinks.workbook.file import check_file
 

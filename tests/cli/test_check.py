@@ -29,39 +29,39 @@ class Friend(Sink[SinkConfig]):
 
 
 class Kind(Friend):
-    async def check(self):
+    async def check_connection(self):
         return [Finding("ok", "may write"), Finding("warning", "is slow", "ask for more")]
 
 
 class Strict(Friend):
-    async def check(self):
+    async def check_connection(self):
         return [Finding("problem", "may not write\\x1b[2J", "share the sheet with bot@example.com")]
 
 
 class Broken(Friend):
-    async def check(self):
+    async def check_connection(self):
         raise SinkBroken("the token is revoked", "make a new token")
 
 
 class Silent(Friend):
-    async def check(self):
+    async def check_connection(self):
         import asyncio
 
         await asyncio.Event().wait()
 
 
 class Torn(Friend):
-    def look(self):
+    def validate(self):
         return [Finding("problem", "the key is torn\\x1b[2J", "glue it")]
 
 
 class Clumsy(Friend):
-    def look(self):
+    def validate(self):
         raise KeyError("personal@example.com")
 
 
 class Faulty(Friend):
-    async def check(self):
+    async def check_connection(self):
         raise KeyError("personal@example.com")
 """
 TYPES = ("Friend", "Kind", "Strict", "Broken", "Silent", "Torn", "Clumsy", "Faulty")

@@ -46,7 +46,7 @@ def test_a_sink_that_never_ran_can_be_paused(run, world):
 @pytest.fixture
 def obedient(monkeypatch):
     """A workbook that knows both words."""
-    monkeypatch.setattr(load_sink_class("workbook"), "resume_words", frozenset({"refill", "accept"}))
+    monkeypatch.setattr(load_sink_class("workbook"), "resume_modes", frozenset({"refill", "accept"}))
 
 
 @pytest.mark.parametrize("word", ["refill", "accept"])
@@ -68,7 +68,7 @@ def test_a_word_that_the_sink_does_not_know_is_bad_usage_and_changes_nothing(run
 
 
 def test_a_sink_that_knows_another_word_says_which(run, world, monkeypatch):
-    monkeypatch.setattr(load_sink_class("workbook"), "resume_words", frozenset({"accept"}))
+    monkeypatch.setattr(load_sink_class("workbook"), "resume_modes", frozenset({"accept"}))
     assert "cannot be resumed with 'refill'; it supports: accept" in run("resume", "sheet", "--refill").stderr
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from connector.dispatch import load
+from connector.delivery import load
 from connector.routing import Routes
 from connector.sink import Token
 from connector.store import claim, fill, leases, notes, replay, settle, tokens
@@ -80,7 +80,7 @@ def pauses(connection: Connection) -> None:
 
 def rates(connection: Connection) -> None:
     tokens.take(connection, [Token("a", 1000, 1000), Token("b", 1000, 1000)], START)
-    tokens.close(connection, "a", 1, START)
+    tokens.block(connection, "a", 1, START)
     tokens.opens_at(connection, "a")
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import func, select
 
-from connector.dispatch import load, rules
-from connector.dispatch.rules import Failure, Policy
-from connector.errors import LeaseLost, SinkBroken, Wait
+from connector.delivery import load, rules
+from connector.delivery.rules import Failure, Policy
+from connector.errors import LeaseLost, RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater
 from connector.store import claim, leases, settle, tokens
 from connector.store.claim import Claim
@@ -44,7 +44,7 @@ outcomes = st.lists(
     min_size=BATCH,
     max_size=BATCH,
 )
-failures = st.sampled_from([Failure("timeout"), Wait("channel", 20), SinkBroken("no access", "share it")])
+failures = st.sampled_from([Failure("timeout"), RateLimited("channel", 20), SinkBroken("no access", "share it")])
 asked = st.dictionaries(st.sampled_from(["i1", "i2", "digest"]), st.sampled_from([0, 25, 600]), max_size=2)
 
 
@@ -128,8 +128,8 @@ class Outbox(RuleBasedStateMachine):
         """As `answer`, but the sink raises, has no token or finds its destination broken."""
         self.call(name)
         if name in self.calls:
-            if isinstance(failure, Wait):
-                tokens.close(self.connection, failure.bucket, failure.seconds, self.now)
+            if isinstance(failure, RateLimited):
+                tokens.block(self.connection, failure.bucket, failure.seconds, self.now)
             self.settle(name, failure)
 
     @precondition(lambda self: self.calls)
@@ -168,7 +168,7 @@ class Outbox(RuleBasedStateMachine):
     def settle(self, name, answer):
         call = self.calls.pop(name)
         settlement = rules.settlement_of(call.claim, answer, self.now, self.now, POLICY)
-        if name == "sheet" and isinstance(answer, Wait | SinkBroken):
+        if name == "sheet" and isinstance(answer, RateLimited | SinkBroken):
             settlement.unsent = []
         settle.settle(self.connection, call.lease, "place", settlement)
         self.done |= {id_: DELIVERED for id_, _ in settlement.delivered}
@@ -180,7 +180,7 @@ class Outbox(RuleBasedStateMachine):
 
     def remember_unclear(self, claimed, answer):
         """What may have been sent stays so until it is settled for good."""
-        if isinstance(answer, Wait | SinkBroken):
+        if isinstance(answer, RateLimited | SinkBroken):
             return
         failed = [RetryLater("", unclear=True)] * len(claimed.works)
         for work, outcome in zip(claimed.works, answer.outcomes if isinstance(answer, Result) else failed, strict=True):

@@ -65,7 +65,7 @@ async def test_a_lease_that_changed_hands_since_the_look_is_not_given(store, wor
 async def test_one_of_two_gets_the_first_token(store, worker):
     """A bucket that nobody has used yet is full once, not twice."""
     found = await both(store, worker, lambda c, _: tokens.take(c, [Token("b", 1, 1), Token("a", 1, 1)], START))
-    assert sorted(type(each).__name__ for each in found) == ["NoneType", "Wait"]
+    assert sorted(type(each).__name__ for each in found) == ["NoneType", "RateLimited"]
 
 
 async def test_two_that_fill_the_same_sink_share_the_work(store, worker, postgres_url):

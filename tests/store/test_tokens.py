@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.errors import Wait
+from connector.errors import RateLimited
 from connector.sink import Token
 from connector.store import tokens
 from connector.store.sqlite import database
@@ -21,13 +21,13 @@ def takes(connection, *wanted, now=START):
     """Whether the tokens were there."""
     try:
         tokens.take(connection, wanted, now)
-    except Wait:
+    except RateLimited:
         return False
     return True
 
 
 def wait_of(connection, *wanted, now=START):
-    with pytest.raises(Wait) as caught:
+    with pytest.raises(RateLimited) as caught:
         tokens.take(connection, wanted, now)
     return caught.value.bucket, caught.value.seconds
 
@@ -76,7 +76,7 @@ def test_the_wait_is_true(rate, burst, pauses):
             now += pause
             try:
                 tokens.take(connection, [Token("b", rate, burst)], now)
-            except Wait as wait:
+            except RateLimited as wait:
                 now += round(wait.seconds * 1000)
                 assert tokens.opens_at(connection, "b") == now
                 assert not takes(connection, Token("b", rate, burst), now=now - 1)
@@ -132,7 +132,7 @@ def test_a_closed_bucket_gives_nothing_until_it_opens(connection, used_before, b
     token = Token("b", 1, burst)
     if used_before:
         tokens.take(connection, [token], START)
-    tokens.close(connection, "b", 30, START)
+    tokens.block(connection, "b", 30, START)
     assert tokens.opens_at(connection, "b") == START + 30_000
     assert not takes(connection, token, now=START + 29_999)
     assert takes(connection, token, now=START + 30_000)
@@ -142,15 +142,15 @@ def test_after_a_closing_there_is_no_burst(connection):
     """The destination has just said that it was too much."""
     token = Token("b", 1, 5)
     tokens.take(connection, [token], START)
-    tokens.close(connection, "b", 30, START)
+    tokens.block(connection, "b", 30, START)
     assert takes(connection, token, now=START + 30_000)
     assert not takes(connection, token, now=START + 30_001)
 
 
 def test_a_longer_closing_stays(connection):
     """A second 429 with a shorter delay does not shorten the first."""
-    tokens.close(connection, "b", 60, START)
-    tokens.close(connection, "b", 1, START)
+    tokens.block(connection, "b", 60, START)
+    tokens.block(connection, "b", 1, START)
     assert tokens.opens_at(connection, "b") == START + 60_000
 
 

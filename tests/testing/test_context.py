@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.errors import LeaseLost, Wait
+from connector.errors import LeaseLost, RateLimited
 from connector.sink import Context, Token
 from connector.testing import START, FakeContext, ManualClock
 
@@ -21,7 +21,7 @@ def test_is_a_context():
 async def test_a_second_token_of_the_same_second_waits():
     context = FakeContext()
     await context.take(PER_SECOND)
-    with pytest.raises(Wait) as refused:
+    with pytest.raises(RateLimited) as refused:
         await context.take(PER_SECOND)
     assert (refused.value.bucket, refused.value.seconds) == ("chat", 1.0)
 
@@ -39,7 +39,7 @@ async def test_take_is_all_or_nothing():
     context = FakeContext()
     await context.take(PER_SECOND)
     for _ in range(5):
-        with pytest.raises(Wait):
+        with pytest.raises(RateLimited):
             await context.take(BURST, PER_SECOND)
     for _ in range(3):
         await context.take(BURST)
@@ -48,8 +48,8 @@ async def test_take_is_all_or_nothing():
 
 async def test_a_closed_bucket_opens_after_its_time():
     context = FakeContext()
-    await context.close("chat", 30)
-    with pytest.raises(Wait) as refused:
+    await context.block("chat", 30)
+    with pytest.raises(RateLimited) as refused:
         await context.take(PER_SECOND)
     context.clock.advance(30)
     await context.take(PER_SECOND)
@@ -58,9 +58,9 @@ async def test_a_closed_bucket_opens_after_its_time():
 
 async def test_a_shorter_close_does_not_open_earlier():
     context = FakeContext()
-    await context.close("chat", 30)
-    await context.close("chat", 5)
-    with pytest.raises(Wait) as refused:
+    await context.block("chat", 30)
+    await context.block("chat", 5)
+    with pytest.raises(RateLimited) as refused:
         await context.take(PER_SECOND)
     assert refused.value.seconds == 30
 
@@ -74,7 +74,7 @@ async def test_no_window_gets_more_than_rate_and_burst(gaps, burst, rate):
         context.clock.advance(gap)
         try:
             await context.take(Token("b", rate, burst))
-        except Wait as wait:
+        except RateLimited as wait:
             context.clock.advance(wait.seconds + 0.001)
             await context.take(Token("b", rate, burst))
         given_at.append(context.now())
@@ -87,7 +87,7 @@ async def test_no_window_gets_more_than_rate_and_burst(gaps, burst, rate):
 async def test_a_scripted_refusal_comes_once():
     context = FakeContext()
     context.refuse("chat", 7)
-    with pytest.raises(Wait):
+    with pytest.raises(RateLimited):
         await context.take(PER_SECOND)
     await context.take(PER_SECOND)
     assert context.taken == [PER_SECOND]
@@ -96,9 +96,9 @@ async def test_a_scripted_refusal_comes_once():
 async def test_a_lost_lease_stops_take_and_remember():
     context = FakeContext()
     context.lose_lease(after=1)
-    await context.remember({"a": {"n": 1}})
+    await context.save_notes({"a": {"n": 1}})
     with pytest.raises(LeaseLost):
-        await context.remember({"b": {"n": 2}})
+        await context.save_notes({"b": {"n": 2}})
     with pytest.raises(LeaseLost):
         await context.take(PER_SECOND)
     assert context.notes == {"a": {"n": 1}}
@@ -107,14 +107,14 @@ async def test_a_lost_lease_stops_take_and_remember():
 async def test_remember_commits_as_json():
     """A tuple comes back as a list, as it would from the store."""
     context = FakeContext(notes={"old": {}})
-    await context.remember({"a": {"at": (1, 2)}, "old": None})
+    await context.save_notes({"a": {"at": (1, 2)}, "old": None})
     assert context.notes == {"a": {"at": [1, 2]}}
     assert context.remembered == [{"a": {"at": (1, 2)}, "old": None}]
 
 
 async def test_a_note_that_is_no_json_fails():
     with pytest.raises(TypeError):
-        await FakeContext().remember({"a": {"at": object()}})
+        await FakeContext().save_notes({"a": {"at": object()}})
 
 
 def test_calls_are_counted_by_kind():

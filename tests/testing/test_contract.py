@@ -59,7 +59,7 @@ class Post(Sink[PostConfig]):
     def edits(self):
         return True
 
-    def keys(self, delivery):
+    def note_keys(self, delivery):
         return [f"told:{delivery.key}"]
 
     async def deliver(self, batch, context):
@@ -67,7 +67,7 @@ class Post(Sink[PostConfig]):
         if not self.box.works:
             return Result([RetryLater("no answer", unclear=True)] * len(batch.deliveries))
         outcomes = [self.tell(delivery, context) for delivery in batch.deliveries]
-        notes = {key: {"at": context.now()} for delivery in batch.deliveries for key in self.keys(delivery)}
+        notes = {key: {"at": context.now()} for delivery in batch.deliveries for key in self.note_keys(delivery)}
         return Result(outcomes, notes=notes)
 
     def tell(self, delivery, context):
@@ -83,7 +83,7 @@ class Post(Sink[PostConfig]):
     async def preview(self, batch, context):
         return [delivery.interview.candidate_name for delivery in batch.deliveries]
 
-    async def check(self):
+    async def check_connection(self):
         return [Finding("ok", "the box is there") if self.box.works else Finding("problem", "no box", "buy one")]
 
 
@@ -213,7 +213,7 @@ class Fickle(Post):
         super().__init__(box)
         self.count = 0
 
-    def keys(self, delivery):
+    def note_keys(self, delivery):
         self.count += 1
         return [f"key:{self.count}"]
 
@@ -268,24 +268,24 @@ class Stubborn(Post):
 
 
 class WritingCheck(Post):
-    async def check(self):
+    async def check_connection(self):
         self.box.entries["test"] = "hello"
         return []
 
 
 class Helpless(Post):
-    async def check(self):
+    async def check_connection(self):
         return [Finding("problem", "something is wrong")]
 
 
 class WritingLook(Post):
-    def look(self):
+    def validate(self):
         self.box.entries["look"] = "was here"
         return []
 
 
 class Vague(Post):
-    def look(self):
+    def validate(self):
         return [Finding("problem", "no box")]
 
 

@@ -16,7 +16,7 @@ class Counting(Sink[SinkConfig]):
         super().__init__("counting", SinkConfig())
         self.batches = []
 
-    def keys(self, delivery):
+    def note_keys(self, delivery):
         return [f"seen:{delivery.key}"]
 
     async def deliver(self, batch, context):

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from connector.emulators.google import GoogleEmulator
-from connector.errors import SinkBroken, Wait
+from connector.errors import RateLimited, SinkBroken
 from connector.interview import Interview, Stage
-from connector.sink import VERIFY, Delivered, Delivery, Expected, FollowUp, RetryLater
+from connector.sink import VERIFY, Delivered, Delivery, FollowUp, RetryLater, Subscription
 from connector.testing import FakeContext, make_interview, run_batch
 from sinks.google_sheets import SINK
 from sinks.google_sheets.calls import FULL_AGAIN
@@ -77,7 +77,7 @@ class Desk:
     def know(self, interviews, *, left=False):
         """The store knows these, and the sink shows them."""
         self.truth |= {each.id: each for each in interviews}
-        self.context.shown |= {each.id: Expected(each, left=left) for each in interviews}
+        self.context.shown |= {each.id: Subscription(each, left=left) for each in interviews}
 
     async def look_after(self):
         """The regular verification with all that follows from it."""
@@ -89,7 +89,7 @@ class Desk:
         while True:
             try:
                 return await self.sink.verify(self.context, lambda done, total: None)
-            except Wait as wait:
+            except RateLimited as wait:
                 self.context.clock.advance(wait.seconds + FULL_AGAIN)
 
     async def _round(self, due):
@@ -97,7 +97,7 @@ class Desk:
         deliveries = [_delivery(key, self.truth.get(key), left=key in left) for key in due]
         try:
             result = await run_batch(self.sink, deliveries, self.context)
-        except Wait as wait:
+        except RateLimited as wait:
             self.context.clock.advance(wait.seconds + 0.001)
             return due
         self.outcomes += result.outcomes

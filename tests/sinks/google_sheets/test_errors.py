@@ -37,7 +37,7 @@ async def test_a_sheet_shared_as_viewer_says_to_make_it_editor(desk):
     error = await desk.broken(person_of(1))
     assert error.reason == "the spreadsheet is shared read-only with the service account"
     assert error.fix == f"in the sheet, Share: make {EMAIL} an Editor"
-    [ok, problem] = await desk.sink.check()
+    [ok, problem] = await desk.sink.check_connection()
     assert (ok.level, problem.message, problem.fix) == ("ok", error.reason, error.fix)
 
 
@@ -46,7 +46,7 @@ async def test_an_excel_file_in_drive_says_to_save_it_as_google_sheets(desk):
     error = await desk.broken(person_of(1))
     assert error.reason == "the file is an Excel workbook (.xlsx), which the Sheets API cannot open"
     assert "File, Save as Google Sheets" in error.fix
-    [finding] = await desk.sink.check()
+    [finding] = await desk.sink.check_connection()
     assert (finding.level, finding.message, finding.fix) == ("problem", error.reason, error.fix)
 
 
@@ -113,7 +113,7 @@ async def test_a_key_file_with_a_byte_order_mark_is_read(desk, tmp_path, key_fil
     desk.config = desk.config.model_copy(update={"credentials_file": tmp_path / "bom.json"})
     (tmp_path / "bom.json").write_bytes(b"\xef\xbb\xbf" + key_file.read_bytes())
     await desk.restart()
-    assert desk.sink.look() == []
+    assert desk.sink.validate() == []
     await desk.show(person_of(1))
 
 
@@ -281,7 +281,7 @@ def test_an_answer_that_is_no_json_of_google_is_judged_by_its_status(body):
 
 
 async def test_check_says_who_can_open_what(desk):
-    [finding] = await desk.sink.check()
+    [finding] = await desk.sink.check_connection()
     assert finding == Finding(
         "ok", f'{EMAIL} can open the spreadsheet "Hiring"; the tab Interviews will be made with the first row'
     )
@@ -291,19 +291,19 @@ async def test_check_says_who_can_open_what(desk):
 
 async def test_check_notices_that_we_may_only_read(desk):
     desk.google.faults.add(Fault(Kind.STATUS, "write", status=403, body='{"error": {"message": "The caller"}}'))
-    findings = await desk.sink.check()
+    findings = await desk.sink.check_connection()
     assert [finding.level for finding in findings] == ["ok", "problem"]
     assert findings[1].fix == f"in the sheet, Share: make {EMAIL} an Editor"
 
 
 async def test_check_of_an_unreachable_google_says_what_to_look_at(desk):
     desk.google.faults.add(Fault(Kind.REFUSE, "read", times=3))
-    [finding] = await desk.sink.check()
+    [finding] = await desk.sink.check_connection()
     assert finding.level == "problem"
     assert "api_url" in finding.fix
 
 
 async def test_check_says_what_to_do(desk):
     desk.person.unshare(EMAIL)
-    [finding] = await desk.sink.check()
+    [finding] = await desk.sink.check_connection()
     assert (finding.level, finding.fix) == ("problem", f"share the sheet with {EMAIL} as editor")

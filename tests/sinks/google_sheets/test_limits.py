@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from connector.emulators.faults import Fault, Kind
 from connector.emulators.google import once
-from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Stage, Wait
+from connector.sink import Delivered, Delivery, FollowUp, RateLimited, RetryLater, Stage
 from connector.testing import interview_id, run_batch
 from sinks.google_sheets.calls import BURST, FULL_AGAIN, RATE
 from sinks.google_sheets.ledger import REPAIR, SOON
@@ -43,7 +43,7 @@ async def test_many_changed_rows_in_one_column_make_one_request(desk):
 
 async def test_no_quota_left_is_said_before_anything_is_sent(desk):
     desk.context.refuse("sheets:read", 3)
-    with pytest.raises(Wait):
+    with pytest.raises(RateLimited):
         await desk.deliver(person_of(1))
     assert desk.counts() == {}
 
@@ -75,7 +75,7 @@ async def test_a_repair_that_needs_more_reads_than_are_left_begins_again_with_a_
     for _ in range(BURST - 1):
         await desk.context.take(read)
     result = await desk.deliver(scored(person_of(1), 4))
-    assert result.outcomes == [RetryLater("no quota left", after=FULL_AGAIN, counts=False, lane=True)]
+    assert result.outcomes == [RetryLater("no quota left", after=FULL_AGAIN, counts=False, pause_sink=True)]
     desk.context.clock.advance(FULL_AGAIN)
     await desk.show(scored(person_of(1), 4))
 
@@ -91,7 +91,7 @@ async def test_a_call_that_only_repairs_waits_for_quota_like_any_other(desk):
         await desk.context.take(read)
     repair = Delivery(id="1", key="", event=None, interview=None, follow_up=FollowUp(REPAIR))
     result = await run_batch(desk.sink, [repair], desk.context)
-    assert result.outcomes == [RetryLater("no quota left", after=FULL_AGAIN, counts=False, lane=True)]
+    assert result.outcomes == [RetryLater("no quota left", after=FULL_AGAIN, counts=False, pause_sink=True)]
     assert REPAIR not in asked(result)
     desk.context.clock.advance(FULL_AGAIN)
     await desk.settle(scored(person_of(1), 4))
@@ -115,7 +115,7 @@ async def test_a_429_closes_the_bucket_to_the_next_minute_for_everybody(desk, ca
     desk.context.clock.advance(60)
     desk.google.faults.add(Fault(Kind.STATUS, call, status=429, body="{}"))
     result = await desk.deliver(scored(person_of(1), 4))
-    [(bucket, seconds)] = desk.context.closed
+    [(bucket, seconds)] = desk.context.blocked
     assert bucket.endswith(call)
     assert 0 < seconds <= 60
     assert result.outcomes == [RetryLater("rate limited", after=seconds, counts=False)]

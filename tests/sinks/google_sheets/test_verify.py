@@ -9,7 +9,7 @@ import pytest
 from connector.emulators.google import once
 from connector.errors import SinkBroken
 from connector.interview import Stage
-from connector.sink import Difference, Expected
+from connector.sink import Difference, Subscription
 from connector.testing import interview_id
 from sinks.google_sheets.compare import WRONG
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
@@ -64,7 +64,7 @@ async def test_news_that_never_came_are_a_difference_and_are_made_up_for(full):
 
 async def test_what_is_pending_is_no_difference(full):
     full.know([scored(PEOPLE[4], 4)])
-    full.context.shown[interview_id(5)] = Expected(scored(PEOPLE[4], 4), pending=True)
+    full.context.shown[interview_id(5)] = Subscription(scored(PEOPLE[4], 4), pending=True)
     report = await full.verify()
     assert (report.in_sync, report.counts["pending"]) == (True, 1)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from connector.dispatch.lane import Lane, Shared
+from connector.delivery.lane import Lane, Shared
 from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.store import leases

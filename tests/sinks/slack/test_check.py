@@ -12,7 +12,7 @@ from sinks.slack.sink import SlackSink
 
 
 async def test_all_is_well(slack: SlackEmulator, sink: SlackSink, channel: str) -> None:
-    assert await sink.check() == [
+    assert await sink.check_connection() == [
         Finding("ok", "signed in to Example Team (T0EXAMPLE1) as @hireflix"),
         Finding("ok", f"granted scopes: {', '.join(sorted(ALL_SCOPES))}"),
         Finding("ok", "all scopes are granted"),
@@ -23,12 +23,12 @@ async def test_all_is_well(slack: SlackEmulator, sink: SlackSink, channel: str) 
 
 async def test_a_sink_that_is_not_open_can_be_checked(slack: SlackEmulator, channel: str) -> None:
     sink = SINK("one", SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url))
-    assert {finding.level for finding in await sink.check()} == {"ok"}
+    assert {finding.level for finding in await sink.check_connection()} == {"ok"}
 
 
 async def test_a_dead_token_is_the_only_finding(slack: SlackEmulator, sink: SlackSink) -> None:
     slack.bot.trouble = "token_revoked"
-    (finding,) = await sink.check()
+    (finding,) = await sink.check_connection()
     assert finding.level == "problem"
     assert finding.message == "the token cannot be used: the token was revoked (token_revoked)"
     assert "Install App" in finding.fix
@@ -36,7 +36,7 @@ async def test_a_dead_token_is_the_only_finding(slack: SlackEmulator, sink: Slac
 
 async def test_missing_scopes_are_told_with_what_they_are_for(slack: SlackEmulator, sink: SlackSink) -> None:
     slack.bot.scopes = ("channels:read",)
-    findings = await sink.check()
+    findings = await sink.check_connection()
     assert (
         Finding(
             "problem",
@@ -64,7 +64,7 @@ async def test_the_channel_is_judged(
     slack.bot.scopes = scopes
     channel = slack.add_channel("other", **flags)
     sink = SINK("one", SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url))
-    last = (await sink.check())[-1]
+    last = (await sink.check_connection())[-1]
     assert (last.level, words in last.message, bool(last.fix)) == (level, True, True)
 
 
@@ -76,13 +76,13 @@ async def test_no_answer_is_a_finding_too(
     slack: SlackEmulator, sink: SlackSink, fault: faults.Fault, level: str
 ) -> None:
     slack.faults.add(fault)
-    (finding,) = await sink.check()
+    (finding,) = await sink.check_connection()
     assert (finding.level, bool(finding.fix)) == (level, True)
 
 
 async def test_a_webhook_cannot_be_checked_and_says_what_else_it_cannot_do(slack: SlackEmulator, channel: str) -> None:
     sink = SINK("hook", SINK.Config(webhook_url=slack.add_webhook(channel), privacy="auto"))
-    findings = await sink.check()
+    findings = await sink.check_connection()
     assert [finding.level for finding in findings] == ["warning"] * 3
     told = " ".join(finding.message for finding in findings)
     assert [word for word in ("edit", "threads", "names back", "lost messages", "initials") if word not in told] == []
@@ -97,6 +97,6 @@ async def test_what_auto_means_in_this_channel_is_said(
 ) -> None:
     channel = slack.add_channel("hiring", private=private)
     config = SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url, privacy="auto")
-    finding = (await SINK("one", config).check())[-1]
+    finding = (await SINK("one", config).check_connection())[-1]
     assert finding.level == level
     assert words in finding.message

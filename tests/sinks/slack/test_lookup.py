@@ -121,7 +121,7 @@ class TestLookUp:
         slack.faults.add(replace(says(429, "", **{"Retry-After": "9"}), match="conversations.history"))
         outcome = await self.again(sink, context, started)
         assert outcome == RetryLater("look-up: http 429", after=9.0, counts=False, unclear=True)
-        assert [bucket.split(":")[0] for bucket, _ in context.closed] == ["slack-history"]
+        assert [bucket.split(":")[0] for bucket, _ in context.blocked] == ["slack-history"]
 
     async def test_a_failed_look_keeps_the_doubt(
         self, slack: SlackEmulator, sink: SlackSink, context: FakeContext

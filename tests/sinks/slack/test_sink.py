@@ -14,12 +14,12 @@ from connector.sink import (
     Delivered,
     Delivery,
     FollowUp,
+    RateLimited,
     Rejected,
     RetryLater,
     SinkBroken,
     Stage,
     Superseded,
-    Wait,
     Waiting,
 )
 from connector.testing import (
@@ -162,7 +162,7 @@ async def test_tokens_are_taken_before_anything_is_remembered_or_sent(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
 ) -> None:
     context.refuse(f"slack:{channel}")
-    with pytest.raises(Wait):
+    with pytest.raises(RateLimited):
         await turn(sink, context, delivery())
     assert (slack.requests, context.remembered) == ([], [])
 
@@ -181,7 +181,7 @@ async def test_a_429_shuts_the_channel_for_everybody_and_counts_no_attempt(
 ) -> None:
     slack.faults.add(says(429, '{"ok":false,"error":"ratelimited"}', **{"Retry-After": "7"}))
     assert await turn(sink, context, delivery()) == RetryLater("ratelimited", after=7.0, counts=False)
-    assert context.closed == [(f"slack:{channel}", 7.0)]
+    assert context.blocked == [(f"slack:{channel}", 7.0)]
 
 
 @pytest.mark.parametrize(

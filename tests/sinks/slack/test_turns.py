@@ -226,8 +226,8 @@ class TestRefusals:
         slack.faults.add(Fault(faults.Kind.STATUS, method, status=429, body="", headers={"Retry-After": "7"}))
         await run(receipt, done(), payload("create", 2, START))
         await run(receipt, scored(3, START + 2_000))
-        assert len(receipt.lane.context.closed) == 1
-        assert receipt.lane.context.closed[0][1] == 7.0
+        assert len(receipt.lane.context.blocked) == 1
+        assert receipt.lane.context.blocked[0][1] == 7.0
         assert texts(slack, channel).count("Candidate 1 was scored 3 of 5") == 1
         assert slack.problems() == []
 

@@ -91,7 +91,7 @@ async def test_nobody_listening_rests_the_lane_and_is_clear(context, make_sink):
         port = taken.getsockname()[1]
     sink = await make_sink(f"http://127.0.0.1:{port}/")
     [outcome] = (await run_batch(sink, [make_delivery()], context)).outcomes
-    assert outcome == RetryLater("not reachable", lane=True)
+    assert outcome == RetryLater("not reachable", pause_sink=True)
 
 
 async def test_a_certificate_nobody_vouches_for_breaks_the_sink(context, make_sink, tmp_path):

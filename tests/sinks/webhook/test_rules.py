@@ -110,14 +110,14 @@ def test_another_path_is_another_destination():
     [
         (200, {}, Delivered()),
         (204, {}, Delivered()),
-        (429, {"Retry-After": "7"}, RetryLater("status 429", after=7, counts=False, lane=True)),
-        (429, {"Retry-After": "0"}, RetryLater("status 429", after=0, counts=False, lane=True)),
-        (429, {}, RetryLater("status 429", after=30, counts=False, lane=True)),
+        (429, {"Retry-After": "7"}, RetryLater("status 429", after=7, counts=False, pause_sink=True)),
+        (429, {"Retry-After": "0"}, RetryLater("status 429", after=0, counts=False, pause_sink=True)),
+        (429, {}, RetryLater("status 429", after=30, counts=False, pause_sink=True)),
         (500, {}, RetryLater("status 500", unclear=True)),
         (500, {"Retry-After": "60"}, RetryLater("status 500", after=60, unclear=True)),
-        (502, {}, RetryLater("status 502", unclear=True, lane=True)),
-        (503, {"Retry-After": "120"}, RetryLater("status 503", after=120, unclear=True, lane=True)),
-        (504, {}, RetryLater("status 504", unclear=True, lane=True)),
+        (502, {}, RetryLater("status 502", unclear=True, pause_sink=True)),
+        (503, {"Retry-After": "120"}, RetryLater("status 503", after=120, unclear=True, pause_sink=True)),
+        (504, {}, RetryLater("status 504", unclear=True, pause_sink=True)),
         (400, {}, RetryLater("status 400")),
         (409, {"Retry-After": "5"}, RetryLater("status 409", after=5)),
         (413, {}, RetryLater("status 413")),
@@ -132,7 +132,7 @@ def test_a_status_has_its_outcome(status, headers, outcome):
 def test_a_status_that_does_not_go_away_by_itself_is_retried_and_says_what_to_check(status):
     outcome = read_answer(status, httpx.Headers({"Retry-After": "9"}), START)
     assert isinstance(outcome, RetryLater)
-    assert (outcome.after, outcome.counts, outcome.unclear, outcome.lane) == (9, True, False, False)
+    assert (outcome.after, outcome.counts, outcome.unclear, outcome.pause_sink) == (9, True, False, False)
     assert outcome.reason.startswith(f"status {status}: ")
 
 
@@ -153,7 +153,8 @@ def test_only_a_2xx_is_a_success_and_any_other_status_is_retried(status):
 async def test_what_was_never_sent_is_clear(context, make_sink, error):
     respx.post(URL).mock(side_effect=error("no route"))
     sink = await make_sink(URL)
-    assert (await run_batch(sink, [make_delivery()], context)).outcomes == [RetryLater("not reachable", lane=True)]
+    outcomes = (await run_batch(sink, [make_delivery()], context)).outcomes
+    assert outcomes == [RetryLater("not reachable", pause_sink=True)]
 
 
 @pytest.mark.parametrize("error", [httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError])
@@ -195,14 +196,14 @@ async def test_a_delivery_without_an_event_is_superseded_and_not_sent(context, m
 
 async def test_the_check_asks_the_name_service_and_posts_nothing(receiver, make_sink):
     sink = await make_sink(receiver.url)
-    [finding] = await sink.check()
+    [finding] = await sink.check_connection()
     assert finding.level == "ok"
     assert receiver.requests == []
 
 
 async def test_a_name_that_cannot_resolve_is_a_problem_with_a_fix(make_sink):
     sink = await make_sink(f"https://{'a' * 64}.test/")
-    [finding] = await sink.check()
+    [finding] = await sink.check_connection()
     assert finding.level == "problem"
     assert finding.fix
 

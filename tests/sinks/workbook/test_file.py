@@ -14,12 +14,12 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from connector.sink import Delivered, RetryLater, SinkBroken, Stage, Wait
+from connector.sink import Delivered, RateLimited, RetryLater, SinkBroken, Stage
 from connector.testing import interview_id, make_delivery, make_interview, run_batch
 from sinks.workbook import file, rewrite
 from tests.sinks.follow_ups import asked
 
-WAITING = RetryLater("open in an office program", after=5.0, counts=False, lane=True)
+WAITING = RetryLater("open in an office program", after=5.0, counts=False, pause_sink=True)
 
 
 def names(folder):
@@ -114,7 +114,7 @@ async def test_a_user_who_opens_the_file_again_gets_the_whole_time(locked):
 async def test_rewrites_are_two_seconds_apart_and_the_first_comes_at_once(workbook):
     delivery = make_delivery(interview=make_interview(), state=True)
     await run_batch(workbook.sink, [delivery], workbook.context)
-    with pytest.raises(Wait) as wait:
+    with pytest.raises(RateLimited) as wait:
         await run_batch(workbook.sink, [delivery], workbook.context)
     assert wait.value.seconds == 2
     workbook.context.clock.advance(2)
@@ -338,20 +338,20 @@ async def test_formulas_of_users_are_computed_anew_when_opened(workbook):
 
 
 async def test_the_check_of_a_file_to_come_is_fine_and_makes_nothing(workbook, tmp_path):
-    [finding] = await workbook.sink.check()
+    [finding] = await workbook.sink.check_connection()
     assert finding.level == "ok"
     assert names(tmp_path) == []
 
 
 async def test_the_check_of_a_good_file_is_fine(workbook):
     await workbook.show(make_interview())
-    [finding] = await workbook.sink.check()
+    [finding] = await workbook.sink.check_connection()
     assert (finding.level, finding.fix) == ("ok", "")
 
 
 async def test_the_check_names_what_is_wrong_with_the_file(workbook):
     workbook.path.write_bytes(b"broken")
-    [finding] = await workbook.sink.check()
+    [finding] = await workbook.sink.check_connection()
     assert finding.level == "problem"
     assert finding.fix
 
@@ -359,7 +359,7 @@ async def test_the_check_names_what_is_wrong_with_the_file(workbook):
 async def test_the_check_warns_of_a_mark_that_makes_rewrites_wait(workbook):
     await workbook.show(make_interview())
     (workbook.path.parent / "~$interviews.xlsx").touch()
-    [good, warning] = await workbook.sink.check()
+    [good, warning] = await workbook.sink.check_connection()
     assert (good.level, warning.level) == ("ok", "warning")
     assert (warning.message, warning.fix) == file.locked_message(workbook.path)
 
@@ -368,7 +368,7 @@ async def test_the_check_names_a_folder_that_cannot_be_made(workbook, tmp_path):
     (tmp_path / "file").touch()
     workbook.path = tmp_path / "file" / "hiring.xlsx"
     workbook.use()
-    [finding] = await workbook.sink.check()
+    [finding] = await workbook.sink.check_connection()
     assert finding.level == "problem"
 
 

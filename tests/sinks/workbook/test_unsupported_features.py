@@ -72,7 +72,7 @@ async def test_cell_checkboxes_of_excel_365_are_refused_with_their_place(workboo
 
 async def test_the_check_names_the_same_loss(workbook):
     shutil.copy(HERE / "checkbox_of_excel_365.xlsx", workbook.path)
-    [finding] = await workbook.sink.check()
+    [finding] = await workbook.sink.check_connection()
     assert (finding.level, "checkboxes in cells" in finding.message) == ("problem", True)
 
 

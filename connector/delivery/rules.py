@@ -9,7 +9,7 @@ from enum import StrEnum
 from random import uniform
 
 from connector.backoff import WINDOW_SECONDS, delay, lane_rest
-from connector.errors import SinkBroken, Wait
+from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Outcome, Rejected, Result, RetryLater, Superseded, Waiting
 from connector.store.claim import Claim, Work
 from connector.store.leases import LEASE_SECONDS, Pause
@@ -44,7 +44,7 @@ class Failure:
     reason: str
 
 
-Answer = Result | Failure | Wait | SinkBroken
+Answer = Result | Failure | RateLimited | SinkBroken
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,10 @@ NO_REST = Rest(0, 0)
 def settlement_of(claim: Claim, answer: Answer, started_at: int, ended_at: int, policy: Policy) -> Settlement:
     """Everything that the call changes in the store, except how long the lane rests."""
     settlement = Settlement(claim.batch, started_at, ended_at)
-    if isinstance(answer, Wait | SinkBroken):
+    if isinstance(answer, RateLimited | SinkBroken):
         settlement.unsent = [work.id for work in claim.works]
         settlement.maybe_sent = claim.maybe_sent
-        if isinstance(answer, Wait):
+        if isinstance(answer, RateLimited):
             settlement.bucket = answer.bucket
         else:
             settlement.pause = pause_of(answer, ended_at, policy)
@@ -113,7 +113,7 @@ def needs_confirmation(answer: Answer, *, has_worked: bool) -> bool:
 
 def unconfirmed(broken: SinkBroken, count: int) -> Result:
     """The answer to settle instead: all of the batch is tried again after a short rest, and no attempt is counted."""
-    return Result([RetryLater(broken.reason, after=CONFIRM_SECONDS, counts=False, lane=True)] * count)
+    return Result([RetryLater(broken.reason, after=CONFIRM_SECONDS, counts=False, pause_sink=True)] * count)
 
 
 def delivered_keys(claim: Claim, delivered: Iterable[tuple[int, str | None]]) -> list[str]:
@@ -133,7 +133,7 @@ def health_of(answer: Answer) -> Health:
     """Whether the destination worked, as far as this call tells."""
     if isinstance(answer, Failure):
         return Health.DOWN
-    if isinstance(answer, Wait | SinkBroken):
+    if isinstance(answer, RateLimited | SinkBroken):
         return Health.UNKNOWN
     if any(isinstance(outcome, Delivered | Rejected) for outcome in answer.outcomes):
         return Health.UP
@@ -159,7 +159,7 @@ def rest_after(answer: Answer, failures: int) -> float:
     rest = lane_rest(failures)
     if isinstance(answer, Result):
         for outcome in answer.outcomes:
-            if isinstance(outcome, RetryLater) and outcome.lane:
+            if isinstance(outcome, RetryLater) and outcome.pause_sink:
                 rest = max(rest, lane_rest(2) if outcome.after is None else outcome.after)
     return rest
 

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 from sqlalchemy import select
 
-from connector.dispatch.dispatcher import Dispatcher
-from connector.dispatch.lane import Lane, Shared
-from connector.dispatch.rules import Answer, Policy
+from connector.delivery.dispatcher import Dispatcher
+from connector.delivery.lane import Lane, Shared
+from connector.delivery.rules import Answer, Policy
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
-from connector.sink import Batch, Context, Delivered, Delivery, Gather, Result, Sink, SinkConfig
+from connector.sink import Batch, Context, Debounce, Delivered, Delivery, Result, Sink, SinkConfig
 from connector.store import leases
 from connector.store.claim import Work
 from connector.store.plan import Directory, Target
@@ -81,7 +81,7 @@ class Scripted(Sink[SinkConfig]):
     def max_age(self) -> float | None:
         return self._max_age
 
-    def keys(self, delivery: Delivery) -> Iterable[str]:
+    def note_keys(self, delivery: Delivery) -> Iterable[str]:
         return [*self.wanted_keys, f"row:{delivery.key}"]
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
@@ -111,7 +111,7 @@ class State(Scripted):
 
 
 class Gathering(State):
-    gather = Gather(above=3, quiet=0.5, at_most=2.0)
+    debounce = Debounce(above=3, idle=0.5, max_wait=2.0)
 
 
 class Meters:

@@ -12,7 +12,7 @@ from connector.store.plan import Directory
 from connector.store.postgres.store import PostgresStore
 from connector.store.sqlite.store import SqliteStore
 from connector.store.store import Store
-from tests.dispatch.rig import Rig, Scripted, directory_of
+from tests.delivery.rig import Rig, Scripted, directory_of
 from tests.postgres import empty_store
 from tests.stores import make_store_file
 

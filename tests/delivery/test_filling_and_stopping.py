@@ -7,7 +7,7 @@ import asyncio
 from connector.errors import StoreUnavailable
 from connector.sink import Delivered, Result
 from connector.store import leases
-from tests.dispatch.rig import One, Scripted, State, dispatcher_of, run_until, until
+from tests.delivery.rig import One, Scripted, State, dispatcher_of, run_until, until
 
 PENDING, DELIVERED = 0, 1
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 import structlog
 from sqlalchemy import Connection
 
-from connector.dispatch.clock import Clock
+from connector.delivery.clock import Clock
 from connector.errors import LeaseLost
 from connector.logging import place_of
 from connector.store import claim, leases
@@ -30,7 +30,7 @@ OWN_LOOK = 0.25
 LAST_PART = 0.1
 """The part of a lease that nothing is done in any more, because a clock may be wrong and a call slow to end."""
 
-log = structlog.get_logger("connector.dispatch")
+log = structlog.get_logger("connector.delivery")
 
 
 @dataclass(frozen=True, slots=True)

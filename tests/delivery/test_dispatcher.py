@@ -6,13 +6,13 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from connector.dispatch.dispatcher import Dispatcher
-from connector.dispatch.lane import Shared
+from connector.delivery.dispatcher import Dispatcher
+from connector.delivery.lane import Shared
 from connector.errors import StoreUnavailable
 from connector.routing import Route, Routes
 from connector.sink import Delivered, Result, RetryLater
 from connector.store import leases
-from tests.dispatch.rig import One, Scripted, State, dispatcher_of, run_until, until
+from tests.delivery.rig import One, Scripted, State, dispatcher_of, run_until, until
 
 DELIVERED = 1
 
@@ -195,10 +195,10 @@ async def test_a_state_sink_is_told_a_part_at_a_time_what_it_is_to_show(rig_of):
 
     async def look(batch, context):
         after = ""
-        while part := await context.expected(after, 2):
+        while part := await context.interviews(after, 2):
             told.append([(each.interview.id, each.pending, each.left) for each in part])
             after = part[-1].interview.id
-        told.append(await context.recall(["row:i1", "nothing"]))
+        told.append(await context.get_notes(["row:i1", "nothing"]))
         return Result([Delivered() for _ in batch.deliveries], notes={"row:i1": {"x": 1}})
 
     sheet.script = [look]

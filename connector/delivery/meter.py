@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from connector.dispatch.rules import Answer
+from connector.delivery.rules import Answer
 from connector.store.claim import Work
 from connector.store.settle import Settlement
 

@@ -10,15 +10,15 @@ from typing import Any
 import structlog
 
 from connector.backoff import FAILURES_BEFORE_REST
-from connector.dispatch import load, rules
-from connector.dispatch.call import Caller
-from connector.dispatch.clock import Clock
-from connector.dispatch.holding import Holding, Seen
-from connector.dispatch.load import Stays
-from connector.dispatch.look import Look, Looker, costed
-from connector.dispatch.meter import Meter
-from connector.dispatch.rules import NO_REST, Answer, Failure, Policy, Rest
-from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
+from connector.delivery import load, rules
+from connector.delivery.call import Caller
+from connector.delivery.clock import Clock
+from connector.delivery.holding import Holding, Seen
+from connector.delivery.load import Stays
+from connector.delivery.look import Look, Looker, costed
+from connector.delivery.meter import Meter
+from connector.delivery.rules import NO_REST, Answer, Failure, Policy, Rest
+from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.logging import place_of
 from connector.sink import Sink
 from connector.store import settle
@@ -48,7 +48,7 @@ STORE_REST, STORE_REST_MOST = 1.0, 8.0
 CLOSE_SECONDS = 5.0
 """A sink has this long to close."""
 
-log = structlog.get_logger("connector.dispatch")
+log = structlog.get_logger("connector.delivery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Lane:
         await self._holding.keep()
         if self._rest.holds(now) and not await self._store.read(self._looker.was_resumed):
             return await self._resting()
-        await self._gather()
+        await self._debounce()
         now = self._clock.now()
         look, cost = await self._store.read(lambda connection: costed(lambda: self._looker.look(connection, now)))
         if self._stopping:
@@ -210,19 +210,19 @@ class Lane:
         seconds = min(LOOK_SHARE * cost, LOOK_REST) if cost > LOOK_DEAR else 0.0
         self._break = Rest.of(self._clock.now(), max(seconds, BUSY_REST if is_hot else 0.0))
 
-    async def _gather(self) -> None:
+    async def _debounce(self) -> None:
         """Waits for company when a burst has begun; a batch that was full needs none."""
-        gather = self.sink.gather
-        if gather is None or self._was_full:
+        debounce = self.sink.debounce
+        if debounce is None or self._was_full:
             return
-        seen = await self._store.read(lambda c: self._looker.burst(c, self._clock.now(), gather.above))
+        seen = await self._store.read(lambda c: self._looker.burst(c, self._clock.now(), debounce.above))
         if seen is None or not await self._owns(seen):
             return
-        until = self._clock.now() + int(gather.at_most * 1000)
+        until = self._clock.now() + int(debounce.max_wait * 1000)
         count = await self._count_due()
         while (left := (until - self._clock.now()) / 1000) > 0 and not self._stopping:
             self._wake.clear()
-            if not await self._clock.wait(self._wake, min(gather.quiet, left)):
+            if not await self._clock.wait(self._wake, min(debounce.idle, left)):
                 before, count = count, await self._count_due()
                 if count == before:
                     return
@@ -270,12 +270,12 @@ class Lane:
         settlement.resumed = look.paused is not None and mended
         if self.sink.state:
             settlement.cured = rules.delivered_keys(look.claim, settlement.delivered)
-        if self.sink.state and isinstance(answer, Wait | SinkBroken):
+        if self.sink.state and isinstance(answer, RateLimited | SinkBroken):
             settlement.unsent = []
         if not await self._settle(lease, settlement):
             return
         self._failures, self._rest = failures, rest
-        self._looker.bucket = answer.bucket if isinstance(answer, Wait) and self.sink.state else None
+        self._looker.bucket = answer.bucket if isinstance(answer, RateLimited) and self.sink.state else None
         self._tell(answer, look, mended=mended)
         if settlement.dead:
             self._tell_dead([reason for _, reason in settlement.dead])

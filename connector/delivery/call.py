@@ -8,12 +8,12 @@ from typing import Any
 
 import structlog
 
-from connector.dispatch.clock import Clock
-from connector.dispatch.context import LaneContext
-from connector.dispatch.load import Stays
-from connector.dispatch.meter import Meter
-from connector.dispatch.rules import Answer, Failure
-from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
+from connector.delivery.clock import Clock
+from connector.delivery.context import LaneContext
+from connector.delivery.load import Stays
+from connector.delivery.meter import Meter
+from connector.delivery.rules import Answer, Failure
+from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.logging import place_of
 from connector.sink import Batch, Delivery, Note, Result, Sink
 from connector.store import notes
@@ -21,7 +21,7 @@ from connector.store.claim import Claim
 from connector.store.leases import Lease
 from connector.store.store import Store
 
-log = structlog.get_logger("connector.dispatch")
+log = structlog.get_logger("connector.delivery")
 
 
 class Caller:
@@ -73,7 +73,7 @@ class Caller:
                 result = await sink.deliver(batch, context)
         except SinkBroken as error:
             return error
-        except Wait as error:
+        except RateLimited as error:
             await context.honour(error)
             return error
         except (LeaseLost, StoreUnavailable):
@@ -110,7 +110,7 @@ class Caller:
             self._opened = True
 
     async def _batch(self, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Batch:
-        keys = list(dict.fromkeys(key for delivery in deliveries for key in self._sink.keys(delivery)))
+        keys = list(dict.fromkeys(key for delivery in deliveries for key in self._sink.note_keys(delivery)))
         remembered: dict[str, Note] = {}
         if keys:
             name, destination = self._sink.name, self._sink.destination

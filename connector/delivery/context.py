@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from connector.dispatch import load
-from connector.dispatch.clock import Clock
-from connector.errors import Wait
+from connector.delivery import load
+from connector.delivery.clock import Clock
+from connector.errors import RateLimited
 from connector.interview import Interview
-from connector.sink import Expected, Note, Token
+from connector.sink import Note, Subscription, Token
 from connector.store import leases, notes, settle, tokens
 from connector.store.leases import Lease
 from connector.store.store import Store
@@ -49,36 +49,36 @@ class LaneContext:
 
         try:
             await self._store.write(job)
-        except Wait:
+        except RateLimited:
             self._refused = True
             raise
 
-    async def honour(self, wait: Wait) -> None:
-        """Shuts the bucket of a `Wait` that came from the sink and not from `take`: else it would be due at once."""
+    async def honour(self, wait: RateLimited) -> None:
+        """Blocks the bucket of a `RateLimited` that the sink raised itself, so that the delivery is not due at once."""
         if not self._refused:
-            await self.close(wait.bucket, wait.seconds)
+            await self.block(wait.bucket, wait.seconds)
 
-    async def close(self, bucket: str, seconds: float) -> None:
+    async def block(self, bucket: str, seconds: float) -> None:
         def job(connection: Connection) -> None:
             leases.require(connection, self._lease)
-            tokens.close(connection, bucket, seconds, self._clock.now())
+            tokens.block(connection, bucket, seconds, self._clock.now())
 
         await self._store.write(job)
 
-    async def remember(self, remembered: Mapping[str, Note | None]) -> None:
+    async def save_notes(self, remembered: Mapping[str, Note | None]) -> None:
         def job(connection: Connection) -> None:
             leases.require(connection, self._lease)
             notes.write(connection, self._lease.sink, self._destination, remembered)
 
         await self._store.write(job)
 
-    async def recall(self, names: Sequence[str]) -> Mapping[str, Note]:
+    async def get_notes(self, names: Sequence[str]) -> Mapping[str, Note]:
         sink, destination = self._lease.sink, self._destination
         return await self._store.read(lambda connection: notes.read(connection, sink, destination, names))
 
-    async def expected(self, after: str, limit: int) -> Sequence[Expected]:
+    async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:
         sink, stays = self._lease.sink, self._stays
-        return await self._store.read(lambda connection: load.expected(connection, sink, after, limit, stays))
+        return await self._store.read(lambda connection: load.subscriptions(connection, sink, after, limit, stays))
 
     async def waiting(self, group: str) -> int:
         sink = self._lease.sink

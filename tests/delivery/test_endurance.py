@@ -9,11 +9,11 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from connector.errors import SinkBroken, Wait
-from connector.sink import Delivered, FollowUp, Gather, Rejected, Result, RetryLater, Token
+from connector.errors import RateLimited, SinkBroken
+from connector.sink import Debounce, Delivered, FollowUp, Rejected, Result, RetryLater, Token
 from connector.store import leases
 from connector.store.store import Load
-from tests.dispatch.rig import Gathering, One, Scripted, State
+from tests.delivery.rig import Gathering, One, Scripted, State
 
 PENDING, DELIVERED = 0, 1
 
@@ -97,7 +97,7 @@ async def test_outcomes_without_a_length_are_a_failure(rig_of):
 async def test_a_wait_of_the_sinks_own_is_waited_for(rig_of):
     """A bucket that nobody ever used would be open at once, and the lane would call as fast as it can."""
     rig = await rig_of()
-    rig.sinks[0].script = [raising(Wait("its own", 5))]
+    rig.sinks[0].script = [raising(RateLimited("its own", 5))]
     await rig.event()
     await rig.lane.step()
     assert await rig.lane.step() == rig.clock.now() + 5000
@@ -122,7 +122,7 @@ async def test_a_batch_that_was_full_is_followed_by_the_next_without_gathering(r
 
     class Small(State):
         max_batch = 10
-        gather = Gather(above=3, quiet=0.5, at_most=2.0)
+        debounce = Debounce(above=3, idle=0.5, max_wait=2.0)
 
     rig = await rig_of(Small())
     for number in range(30):
@@ -175,7 +175,7 @@ async def test_a_batch_that_is_not_full_is_followed_by_a_rest_in_hot_times_too(r
 async def test_a_person_ends_the_rest_of_a_lane(rig_of):
     """`resume` reaches a sink that rests for a quarter of an hour as it reaches one that is paused."""
     rig = await rig_of()
-    rig.sinks[0].script = [all_of(RetryLater("down", after=900, lane=True))]
+    rig.sinks[0].script = [all_of(RetryLater("down", after=900, pause_sink=True))]
     await rig.event(interview="i1")
     await rig.lane.step()
     await rig.event(interview="i2")
@@ -227,7 +227,7 @@ async def test_each_reason_is_told_once_and_again_after_a_restart(rig_of):
 async def test_a_clock_that_is_set_back_does_not_prolong_a_rest(rig_of):
     """A lane that rests for two seconds does not rest for an hour because somebody corrected the clock."""
     rig = await rig_of()
-    rig.sinks[0].script = [all_of(RetryLater("down", after=2, lane=True))]
+    rig.sinks[0].script = [all_of(RetryLater("down", after=2, pause_sink=True))]
     await rig.event(interview="i1")
     await rig.lane.step()
     await rig.event(interview="i2")

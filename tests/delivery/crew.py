@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from connector.dispatch.lane import Lane, Shared
-from connector.dispatch.rules import Policy
+from connector.delivery.lane import Lane, Shared
+from connector.delivery.rules import Policy
 from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.sink import Context, Result
@@ -19,7 +19,7 @@ from connector.store.plan import Directory, Target
 from connector.store.schema import delivery, note, sink
 from connector.store.sqlite.store import SqliteStore
 from connector.store.store import Store
-from tests.dispatch.rig import Meters, Scripted, WaitingClock
+from tests.delivery.rig import Meters, Scripted, WaitingClock
 
 
 class SharedFile(SqliteStore):

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.sink import Delivered, Result, RetryLater
-from tests.dispatch.crew import Crew, SharedFile
-from tests.dispatch.rig import Scripted, State, WaitingClock
+from tests.delivery.crew import Crew, SharedFile
+from tests.delivery.rig import Scripted, State, WaitingClock
 from tests.stores import make_store_file
 
 WORKERS = st.integers(0, 2)

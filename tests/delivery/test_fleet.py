@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from connector.dispatch.fleet import Fleet
+from connector.delivery.fleet import Fleet
 from connector.role import Role
 from connector.store import presence
-from tests.dispatch.rig import until
+from tests.delivery.rig import until
 
 
 class Delayed:

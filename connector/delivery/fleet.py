@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import structlog
 
-from connector.dispatch.clock import Clock
-from connector.dispatch.wakeups import Listener
+from connector.delivery.clock import Clock
+from connector.delivery.wakeups import Listener
 from connector.errors import StoreUnavailable
 from connector.logging import place_of
 from connector.role import Role
@@ -20,7 +20,7 @@ from connector.store.store import Store
 STOP_SECONDS = 2.0
 """How long the end of a connection is waited for; nothing depends on it."""
 
-log = structlog.get_logger("connector.dispatch")
+log = structlog.get_logger("connector.delivery")
 
 
 class Fleet:

@@ -7,12 +7,12 @@ import asyncio
 import psycopg
 import pytest
 
-from connector.dispatch.wakeups import Listener, Waker
+from connector.delivery.wakeups import Listener, Waker
 from connector.store.plan import Directory
 from connector.store.postgres.ingest import CHANNEL
 from connector.store.postgres.store import PostgresStore
 from tests import postgres
-from tests.dispatch.rig import until
+from tests.delivery.rig import until
 from tests.store.kit import arrival, directory
 
 LISTENING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%%'"

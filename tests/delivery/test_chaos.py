@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from connector.errors import SinkBroken, Wait
+from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Token
-from tests.dispatch.rig import Scripted, State
+from tests.delivery.rig import Scripted, State
 
 PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)
 NAMES = ["interview.create", "interview.finish", "interview.status-change", "interview.score-updated"]
@@ -107,7 +107,7 @@ class Destination:
 
     async def limit(self, batch, context):
         if self.chance.random() < 0.3:
-            raise Wait("its own", 3)
+            raise RateLimited("its own", 3)
         await context.take(Token("bucket", 0.5))
         return await self.agree(batch, context)
 

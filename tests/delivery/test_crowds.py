@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.dispatch.rig import One
+from tests.delivery.rig import One
 
 
 class Crowded(One):
     """Takes note of invitations by three."""
 
     @property
-    def crowds(self) -> Mapping[str, int]:
+    def batchable_events(self) -> Mapping[str, int]:
         return {"interview.create": 3}
 
 

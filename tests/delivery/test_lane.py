@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from connector.dispatch.rules import ATTEMPTS_MIN
-from connector.errors import LeaseLost, SinkBroken, StoreUnavailable, Wait
+from connector.delivery.rules import ATTEMPTS_MIN
+from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Token
 from connector.store import leases
 from connector.store.replay import revive
-from tests.dispatch.rig import Gathering, One, Scripted, State
+from tests.delivery.rig import Gathering, One, Scripted, State
 
 PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)
 
@@ -174,7 +174,7 @@ async def test_maybe_sent_stays_until_the_batch_settles(rig_of):
     rig.sinks[0].script = [
         all_of(RetryLater("lost", unclear=True)),
         all_of(RetryLater("throttled", after=1, counts=False)),
-        raising(Wait("b", 1)),
+        raising(RateLimited("b", 1)),
     ]
     await rig.event()
     for _ in range(4):
@@ -346,7 +346,7 @@ async def test_remembered_notes_survive_a_crash(rig_of):
     rig = await rig_of()
 
     async def remember_and_die(batch, context):
-        await context.remember({"row:i1": {"intent": 7}})
+        await context.save_notes({"row:i1": {"intent": 7}})
         raise Died
 
     rig.sinks[0].script = [remember_and_die]
@@ -390,7 +390,7 @@ async def test_a_closed_bucket_stops_all_who_ask(rig_of):
     rig = await rig_of(One())
 
     async def throttled(batch, context):
-        await context.close("channel", 60)
+        await context.block("channel", 60)
         return Result([RetryLater("throttled", after=0, counts=False)])
 
     async def limited(batch, context):
@@ -569,7 +569,7 @@ async def test_a_lane_rests_after_two_failures_in_a_row(rig_of):
 async def test_a_refused_token_is_no_failure_of_the_lane(rig_of):
     """Waiting for tokens never makes the lane rest."""
     rig = await rig_of(One())
-    rig.sinks[0].always = raising(Wait("channel", 1))
+    rig.sinks[0].always = raising(RateLimited("channel", 1))
     for number in range(5):
         await rig.event(interview=f"i{number}")
         await rig.lane.step()
@@ -577,9 +577,9 @@ async def test_a_refused_token_is_no_failure_of_the_lane(rig_of):
 
 
 async def test_a_destination_that_is_down_rests_the_lane(rig_of):
-    """`lane=True` claims nothing for the sink until then."""
+    """`pause_sink=True` claims nothing for the sink until then."""
     rig = await rig_of(One())
-    rig.sinks[0].script = [all_of(RetryLater("file open elsewhere", after=10, counts=False, lane=True))]
+    rig.sinks[0].script = [all_of(RetryLater("file open elsewhere", after=10, counts=False, pause_sink=True))]
     await rig.event(interview="i1")
     await rig.event(interview="i2")
     await rig.lane.step()
@@ -698,7 +698,7 @@ async def test_a_lost_lease_drops_the_batch_without_outcomes(rig_of):
     assert await rig.attempts() == []
 
 
-@pytest.mark.parametrize("act", ["take", "remember"])
+@pytest.mark.parametrize("act", ["take", "save_notes"])
 async def test_the_context_checks_the_fence(rig_of, act):
     """A worker that lost its lease can neither take tokens nor remember."""
     rig = await rig_of()
@@ -707,7 +707,7 @@ async def test_the_context_checks_the_fence(rig_of, act):
     async def lose(batch, context):
         await rig.store.write(lambda c: leases.acquire(c, "scripted", "thief", rig.clock.now(), by_force=True))
         try:
-            await (context.take(Token("b", 1)) if act == "take" else context.remember({"a": {}}))
+            await (context.take(Token("b", 1)) if act == "take" else context.save_notes({"a": {}}))
         except LeaseLost as error:
             caught.append(error)
             raise

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from connector.dispatch.lane import Lane, Shared
+from connector.delivery.lane import Lane, Shared
 from connector.errors import StoreUnavailable
 from connector.logging import place_of
 from connector.routing import Routes
@@ -29,7 +29,7 @@ CANCEL_SECONDS = 5.0
 FILL_PAUSE = 0.05
 """Seconds between two portions of a fill, so that the receiver gets its turn."""
 
-log = structlog.get_logger("connector.dispatch")
+log = structlog.get_logger("connector.delivery")
 
 
 class Dispatcher:

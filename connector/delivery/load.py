@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from connector.hireflix.payload import read
 from connector.interview import Event, Interview, is_late
 from connector.merge import decode, event_of, interview_of
-from connector.sink import Delivery, Expected, FollowUp
+from connector.sink import Delivery, FollowUp, Subscription
 from connector.store import claim, fill
 from connector.store.claim import Claim, Work
 from connector.store.plan import entered_by
@@ -25,32 +25,34 @@ Stays: TypeAlias = Callable[[Interview], bool]
 
 
 def claim_messages(
-    connection: Connection, sink: str, now: int, limit: int, crowds: Mapping[str, int] = MappingProxyType({})
+    connection: Connection, sink: str, now: int, limit: int, batchable_events: Mapping[str, int] = MappingProxyType({})
 ) -> Claim | None:
     """The next batch of a message sink: an unclear one comes back alone, else the best rows, one per purpose and key.
 
-    At most `limit` of them, or as many of one event as `crowds` allows, when that event comes first.
+    At most `limit` of them, or as many of one event as `batchable_events` allows, when that event comes first.
     """
-    rows = claim.due(connection, sink, now, max(limit, *crowds.values()) if crowds else limit)
+    rows = claim.due(connection, sink, now, max(limit, *batchable_events.values()) if batchable_events else limit)
     if not rows:
         return None
     if rows[0].batch is not None:
         return _unclear(claim.rows_of_batch(connection, sink, rows[0].batch), now)
     fresh = {(row.purpose, row.key): row for row in reversed(rows) if row.batch is None}
     picked = [row for row in rows if row.batch is None and fresh[row.purpose, row.key] is row]
-    company = _company(connection, picked, limit, crowds)
+    company = _company(connection, picked, limit, batchable_events)
     return Claim(uuid4().hex, now, tuple(Work.of(row) for row in company), maybe_sent=False)
 
 
-def _company(connection: Connection, rows: Sequence[Any], limit: int, crowds: Mapping[str, int]) -> Sequence[Any]:
+def _company(
+    connection: Connection, rows: Sequence[Any], limit: int, batchable_events: Mapping[str, int]
+) -> Sequence[Any]:
     """Those of the best rows that may share a call."""
-    first = _names(connection, rows[:1]) if crowds else {}
+    first = _names(connection, rows[:1]) if batchable_events else {}
     name = first.get(rows[0].event_seq, "")
-    if name not in crowds:
+    if name not in batchable_events:
         return rows[:limit]
     names = _names(connection, rows)
     alike = takewhile(lambda row: names.get(row.event_seq) == name, rows)
-    return list(alike)[: max(limit, crowds[name])]
+    return list(alike)[: max(limit, batchable_events[name])]
 
 
 def _names(connection: Connection, rows: Sequence[Any]) -> dict[int, str]:
@@ -131,7 +133,7 @@ def _interviews(connection: Connection, ids: Iterable[str]) -> dict[str, Intervi
     return {row.id: interview_of(row.id, decode(row.state)) for row in rows}
 
 
-def expected(connection: Connection, sink: str, after: str, limit: int, stays: Stays) -> list[Expected]:
+def subscriptions(connection: Connection, sink: str, after: str, limit: int, stays: Stays) -> list[Subscription]:
     """The interviews that entered a state sink, by id from the one after `after`; those erased are none."""
     rows: list[Any] = []
     while len(rows) < limit:
@@ -142,4 +144,4 @@ def expected(connection: Connection, sink: str, after: str, limit: int, stays: S
         after = found[-1].id
     waiting = claim.pending_keys(connection, sink, [row.id for row in rows])
     interviews = [interview_of(row.id, decode(row.state)) for row in rows]
-    return [Expected(each, each.id in waiting, not stays(each)) for each in interviews]
+    return [Subscription(each, each.id in waiting, not stays(each)) for each in interviews]

@@ -14,8 +14,8 @@ from connector.sink import Delivered, FollowUp, Result, RetryLater
 from connector.store import claim
 from connector.store.postgres.store import PostgresStore
 from tests import postgres
-from tests.dispatch.crew import Crew, SharedFile, deaf
-from tests.dispatch.rig import Gathering, One, Scripted, State, WaitingClock, until
+from tests.delivery.crew import Crew, SharedFile, deaf
+from tests.delivery.rig import Gathering, One, Scripted, State, WaitingClock, until
 from tests.stores import make_store_file
 
 PENDING, DELIVERED, SUPERSEDED = 0, 1, 2
@@ -289,7 +289,7 @@ async def test_a_call_whose_lease_cannot_be_renewed_is_ended_before_another_may_
     assert await crew.states() == [PENDING]
 
 
-@pytest.mark.parametrize("act", ["take", "remember", "close"])
+@pytest.mark.parametrize("act", ["take", "save_notes", "block"])
 async def test_whatever_a_sink_does_through_its_context_checks_the_fence(crew_of, act):
     """Also closing a bucket, which would hold up the one who follows."""
     crew = await crew_of()
@@ -301,8 +301,8 @@ async def test_whatever_a_sink_does_through_its_context_checks_the_fence(crew_of
         await asyncio.shield(asyncio.create_task(other.works_off()))
         acts = {
             "take": context.take,
-            "remember": partial(context.remember, {"a": {}}),
-            "close": partial(context.close, "b", 60),
+            "save_notes": partial(context.save_notes, {"a": {}}),
+            "block": partial(context.block, "b", 60),
         }
         try:
             await acts[act]()
@@ -323,7 +323,7 @@ async def test_a_rest_that_another_worker_began_is_kept(crew_of):
     """The destination is as down for the one who follows."""
     crew = await crew_of()
     one, other = crew.worker("one"), crew.worker("other")
-    one.sink.script = [lambda batch, context: Result([RetryLater("down", after=60, counts=False, lane=True)])]
+    one.sink.script = [lambda batch, context: Result([RetryLater("down", after=60, counts=False, pause_sink=True)])]
     await crew.event()
     await one.lane.step()
     rest_until = (await crew.row()).rest_until
@@ -336,7 +336,7 @@ async def test_a_sink_is_kept_through_a_short_rest_and_given_back_for_a_long_one
     crew = await crew_of()
     one = crew.worker("one")
     for seconds, owner in ((20, "one"), (60, None)):
-        down = RetryLater("down", after=seconds, counts=False, lane=True)
+        down = RetryLater("down", after=seconds, counts=False, pause_sink=True)
         one.sink.script = [lambda batch, context, outcome=down: Result([outcome] * len(batch.deliveries))]
         await crew.event(interview=f"i{seconds}")
         await one.lane.step()

@@ -25,7 +25,7 @@ GAP_SECONDS = 0.1
 RECONNECT_MAX_SECONDS = 15.0
 """The longest wait before the next attempt to connect; the waits begin at a second and are random below it."""
 
-log = structlog.get_logger("connector.dispatch")
+log = structlog.get_logger("connector.delivery")
 
 
 class Waker:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.backoff import WINDOW_SECONDS
-from connector.dispatch.rules import (
+from connector.delivery.rules import (
     ATTEMPTS_MIN,
     NO_REST,
     Failure,
@@ -25,7 +25,7 @@ from connector.dispatch.rules import (
     settlement_of,
     short,
 )
-from connector.errors import SinkBroken, Wait
+from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Superseded, Waiting
 from connector.store.claim import Claim, Work
 from connector.store.schema import DeliveryState
@@ -67,7 +67,7 @@ def claims_and_outcomes(draw):
     return Claim("batch", NOW - 1000, works, draw(st.booleans())), given_outcomes
 
 
-answers = st.sampled_from([Failure("timeout"), Wait("bucket", 3), SinkBroken("gone", "fix it")])
+answers = st.sampled_from([Failure("timeout"), RateLimited("bucket", 3), SinkBroken("gone", "fix it")])
 
 
 @given(claims_and_outcomes())

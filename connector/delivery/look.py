@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from connector.dispatch import load
-from connector.dispatch.holding import Holding, Seen
-from connector.dispatch.load import Stays
+from connector.delivery import load
+from connector.delivery.holding import Holding, Seen
+from connector.delivery.load import Stays
 from connector.sink import Delivery, Sink
 from connector.store import claim, leases, tokens
 from connector.store.claim import Claim
@@ -84,7 +84,7 @@ class Looker:
         sink = self._sink
         if sink.state:
             return load.claim_states(connection, row, now, sink.max_batch)
-        return load.claim_messages(connection, sink.name, now, sink.max_batch, sink.crowds)
+        return load.claim_messages(connection, sink.name, now, sink.max_batch, sink.batchable_events)
 
     def _deliveries(self, connection: Connection, claimed: Claim, now: int) -> tuple[Delivery, ...]:
         return load.deliveries_of(
