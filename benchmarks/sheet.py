@@ -23,8 +23,8 @@ from connector.sink import Delivered, Delivery
 from connector.testing import FakeContext, make_interview, run_batch
 from sinks.google_sheets import SINK
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.notes import RowNote, row_name
-from sinks.google_sheets.plan import sheet_cells, zone_of
+from sinks.google_sheets.state import RowNote, row_name
+from sinks.google_sheets.write_planner import sheet_cells, zone_of
 from sinks.spreadsheet.columns import KEY, SPECS
 from sinks.spreadsheet.values import LINK_TEXT, CellKind
 

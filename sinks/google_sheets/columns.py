@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sinks.google_sheets import requests
-from sinks.google_sheets.reading import View
-from sinks.google_sheets.requests import Request
+from sinks.google_sheets import api_requests
+from sinks.google_sheets.api_requests import Request
+from sinks.google_sheets.sheet_view import View
 from sinks.spreadsheet.columns import Column, header_key
 from sinks.spreadsheet.values import CellKind
 
@@ -91,8 +91,8 @@ def _by_header(view: View, columns: Sequence[Column]) -> Mapping[str, int]:
 
 def tag_requests(view: View, layout: Layout) -> list[Request]:
     """Puts tags on columns found by their header, and takes wrong ones off."""
-    put = [requests.tag_column(view.sheet_id, layout.at[name], name) for name in layout.untagged]
-    return [requests.prune(tag) for tag in layout.wrong] + put
+    put = [api_requests.tag_column(view.sheet_id, layout.at[name], name) for name in layout.untagged]
+    return [api_requests.prune(tag) for tag in layout.wrong] + put
 
 
 def hold_requests(view: View, layout: Layout, width_tag: int) -> list[Request]:
@@ -100,9 +100,9 @@ def hold_requests(view: View, layout: Layout, width_tag: int) -> list[Request]:
     held = [
         request
         for name, tag in layout.tags.items()
-        for request in requests.hold_column(view.sheet_id, layout.at[name], name, tag)
+        for request in api_requests.hold_column(view.sheet_id, layout.at[name], name, tag)
     ]
-    return held + requests.prove_width(view.sheet_id, view.width, width_tag) if held else []
+    return held + api_requests.prove_width(view.sheet_id, view.width, width_tag) if held else []
 
 
 def add_columns(view: View, layout: Layout) -> tuple[Layout, list[Request]]:
@@ -116,7 +116,7 @@ def add_columns(view: View, layout: Layout) -> tuple[Layout, list[Request]]:
     end = start + len(layout.missing)
     made = []
     if view.exists:
-        made.append(requests.insert_columns(view.sheet_id, start, end, inherit=start == view.width))
+        made.append(api_requests.insert_columns(view.sheet_id, start, end, inherit=start == view.width))
     made += _dress(view, layout.missing, start)
     places = {column.field: index for index, column in enumerate(layout.missing, start)}
     return replace(layout, at={**layout.at, **places}, missing=()), made
@@ -135,13 +135,13 @@ def _right_of_headers(view: View, layout: Layout) -> int:
 def _dress(view: View, columns: Sequence[Column], start: int) -> list[Request]:
     sheet_id = view.sheet_id
     made = [
-        requests.header_cells(sheet_id, view.header_row, start, [column.title for column in columns]),
-        requests.bold_header(sheet_id, view.header_row, start, start + len(columns)),
+        api_requests.header_cells(sheet_id, view.header_row, start, [column.title for column in columns]),
+        api_requests.bold_header(sheet_id, view.header_row, start, start + len(columns)),
     ]
     has_rows = view.rows > view.header_row + 1
     for index, column in enumerate(columns, start):
-        made.append(requests.tag_column(sheet_id, index, column.field))
-        made.append(requests.column_width(sheet_id, index, _PIXELS[column.kind]))
+        made.append(api_requests.tag_column(sheet_id, index, column.field))
+        made.append(api_requests.column_width(sheet_id, index, _PIXELS[column.kind]))
         if column.kind is CellKind.DATETIME and (not view.exists or (has_rows and not view.closed)):
-            made.append(requests.date_format(sheet_id, view.header_row + 1, None, index))
+            made.append(api_requests.date_format(sheet_id, view.header_row + 1, None, index))
     return made

@@ -9,10 +9,13 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from connector.http import SafeUrl
 from connector.sink import Interview, LocalPath, SinkConfig, Stage
-from sinks.google_sheets.tabs import TITLE_MAX, is_per_position
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns
 from sinks.spreadsheet.values import clean_text
 
+POSITION = "{position}"
+"""In `worksheet`: one tab per position."""
+TITLE_MAX = 100
+"""Characters that a tab's title may have."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _PUBLISHED = re.compile(r"2PACX-|/d/e/|/pub(?:html)?(?:[/?#]|$)")
 """Marks an address made by "File, Share, Publish to web": a copy to read, which the Sheets API does not know."""
@@ -39,6 +42,10 @@ def _tab_title(title: str) -> str:
     if not 1 <= len(title) <= TITLE_MAX:
         raise ValueError(f"must have 1 to {TITLE_MAX} characters")
     return title
+
+
+def is_per_position(worksheet: str) -> bool:
+    return POSITION in worksheet
 
 
 class GoogleSheetsConfig(SinkConfig):

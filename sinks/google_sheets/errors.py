@@ -13,7 +13,7 @@ from enum import StrEnum
 import msgspec
 
 from connector.http import Answer, classify
-from sinks.google_sheets.replies import ErrorReply, ErrorStatus
+from sinks.google_sheets.api_replies import ErrorReply, ErrorStatus
 
 
 class Trouble(StrEnum):

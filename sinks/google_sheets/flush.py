@@ -1,7 +1,7 @@
-"""One flush: look, then write and settle, part by part, until everything that is due stands in the sheet.
+"""One flush: read, then write and settle in chunks, until everything that is due is in the sheet.
 
-A write is prepared from one view of every tab concerned, noted, sent, and proven by the key columns in its own reply,
-which is the next view. Whatever else comes back, the guards tell with the next read whether it landed.
+A write is planned from one view of every tab concerned, noted, sent, and proven by the key columns in its own reply,
+which is the next view. After any other reply the guards in the next read show whether the write was applied.
 """
 
 from __future__ import annotations
@@ -9,27 +9,68 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 
 from connector.sink import Context, RateLimited, RetryLater, SinkBroken
-from sinks.google_sheets import batch, settle
-from sinks.google_sheets.audit import audit, recall_rows
-from sinks.google_sheets.batch import Share, Write
-from sinks.google_sheets.calls import FULL_AGAIN, READ, WRITE, Calls
+from sinks.google_sheets import outcomes, write_planner
+from sinks.google_sheets.api_replies import Book
 from sinks.google_sheets.columns import Layout, add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.date_formats import Bare, Question, is_unsure, without_format
 from sinks.google_sheets.errors import PROTECTED, CallFailed, Failure, Trouble, emptied, unreadable
-from sinks.google_sheets.formats import Bare, Question, is_unsure, without_format
-from sinks.google_sheets.ledger import MOVED, Ledger
-from sinks.google_sheets.look import Look, has_shrunk, look, titles_of, understand
-from sinks.google_sheets.narrowing import Narrowing, Verdict
-from sinks.google_sheets.plan import Due, Limits, Part, Spent, sort_out, take_part, zone_of
-from sinks.google_sheets.polish import Wardrobe, polish
+from sinks.google_sheets.formatting import Wardrobe, polish
+from sinks.google_sheets.outcomes import MOVED, Ledger, Settled
 from sinks.google_sheets.protection import Closed, read_closed
-from sinks.google_sheets.reading import View, read_view
-from sinks.google_sheets.repair import Repairs
-from sinks.google_sheets.replies import Book
-from sinks.google_sheets.settle import Settled
+from sinks.google_sheets.repair import Repairs, audit, recall_rows
+from sinks.google_sheets.sheet_view import View, read_view
+from sinks.google_sheets.sheets_client import FULL_AGAIN, READ, WRITE, Calls
+from sinks.google_sheets.tabs import Look, has_shrunk, look, titles_of, understand
+from sinks.google_sheets.write_planner import Due, Limits, Part, Share, Spent, Write, sort_out, take_part, zone_of
 from sinks.spreadsheet.columns import KEY
+
+MOST = Limits().rows
+
+
+class Verdict(Enum):
+    """What a refusal says that has no other cause than what was in the write."""
+
+    SMALLER = auto()
+    """Try with fewer rows."""
+    POISON = auto()
+    """It is this row."""
+    EVERYTHING = auto()
+    """It is no row: not even a write without any is taken."""
+
+
+@dataclass(slots=True)
+class Narrowing:
+    """`rows` is how many the next write may hold. It lives on from one flush to the next, so that a search which the
+    quota interrupts goes on where it was.
+
+    `probed`: a write without rows went through, so that the next refusal is the fault of its one row.
+    """
+
+    rows: int = MOST
+    probed: bool = False
+
+    def taken(self, rows: int) -> None:
+        """A write of so many rows went through."""
+        if not self.rows:
+            self.probed = True
+        elif rows:
+            self.probed = False
+        self.rows = min(max(1, self.rows * 2), MOST)
+
+    def refused(self, rows: int) -> Verdict:
+        """A write of so many rows was refused."""
+        if not rows:
+            return Verdict.EVERYTHING
+        if rows == 1 and self.probed:
+            self.probed = False
+            return Verdict.POISON
+        self.rows = rows // 2
+        return Verdict.SMALLER
+
 
 FRESH = 5_000
 """Milliseconds for which a reply may serve as the read of a flush that only inserts."""
@@ -184,7 +225,7 @@ class Flush:
         for intent in self._ledger.intents:
             if intent.tab not in seen:
                 continue
-            closed = settle.close_intent(intent, seen[intent.tab].view, self._context.now())
+            closed = outcomes.close_intent(intent, seen[intent.tab].view, self._context.now())
             self._ledger.apply(closed.applied)
             self._ledger.force(closed.force)
             self._ledger.inserted(closed.inserted, intent.tab)
@@ -194,7 +235,7 @@ class Flush:
                 still_open.append(intent)
         self._ledger.intents = tuple(still_open)
 
-    def _suspect(self, name: str, found: Settled | settle.Closed) -> None:
+    def _suspect(self, name: str, found: Settled | outcomes.Closed) -> None:
         """Rows moved under a write to this tab: what it held may stand anywhere."""
         tab = self._ledger.tabs[name]
         suspects, undo, lost = tab.suspects | found.suspects, tab.undo | found.undo, tab.lost | found.lost
@@ -272,12 +313,12 @@ class Flush:
         """What a tab needs first: its tags, wrong ids out, ids back, else rows."""
         view, layout = seen.view, seen.layout
         if view.exists and not layout.settled:
-            return batch.tagging(name, view, layout, nonce)
+            return write_planner.tagging(name, view, layout, nonce)
         plan = self._plans[name]
         if not self._memory.narrowing.rows:
-            return batch.row_write(name, view, layout, Part(), nonce) if _is_due(plan) else None
+            return write_planner.row_write(name, view, layout, Part(), nonce) if _is_due(plan) else None
         part = self._repairing(name, plan) or self._rows(name, seen, plan, spent)
-        return batch.row_write(name, view, layout, part, nonce) if part is not None else None
+        return write_planner.row_write(name, view, layout, part, nonce) if part is not None else None
 
     def _repairing(self, name: str, plan: Plan) -> Part | None:
         """Ids are put back and taken out apart from everything else, by row number only on firm ground."""
@@ -347,7 +388,7 @@ class Flush:
 
     def _settle_share(self, share: Share, view: View) -> bool:
         ledger, name = self._ledger, share.tab
-        settled = settle.settle(share, view)
+        settled = outcomes.settle(share, view)
         unproven = [wanted.key for wanted in settled.unproven]
         # those before it had the same number, and are refused from now on
         ledger.intents = tuple(intent for intent in ledger.intents if intent.tab != name)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from connector.http import utc
 from connector.sink import Batch, Interview
-from sinks.google_sheets import requests
-from sinks.google_sheets.calls import Calls
+from sinks.google_sheets import api_requests
 from sinks.google_sheets.columns import add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import Failure
-from sinks.google_sheets.ledger import Ledger
-from sinks.google_sheets.look import Look, look
-from sinks.google_sheets.plan import Change, Due, sort_out, zone_of
+from sinks.google_sheets.outcomes import Ledger
 from sinks.google_sheets.repair import rows_of, shown
+from sinks.google_sheets.sheets_client import Calls
+from sinks.google_sheets.tabs import Look, look
+from sinks.google_sheets.write_planner import Change, Due, sort_out, zone_of
 from sinks.spreadsheet.columns import SPECS, cell_values
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue, from_serial
 
@@ -46,7 +46,7 @@ def _without_a_change(seen: Look, due: Due) -> dict[str, str]:
 async def _changed(calls: Calls, seen: Look, change: Change, config: GoogleSheetsConfig) -> str:
     view, layout, row = seen.view, seen.layout, change.row
     places = sorted(set(layout.at.values()))
-    reply = await calls.values([requests.cells_filter(view.sheet_id, place, row, row + 1) for place in places])
+    reply = await calls.values([api_requests.cells_filter(view.sheet_id, place, row, row + 1) for place in places])
     now = next((found.cells for found in rows_of(reply, view.sheet_id, layout, row)), {})
     titles = {column.field: column.title for column in config.columns}
     lines = [

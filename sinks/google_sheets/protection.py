@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sinks.google_sheets.replies import Block, Protection
-from sinks.google_sheets.requests import column_letters
+from sinks.google_sheets.api_replies import Block, Protection
+from sinks.google_sheets.api_requests import column_letters
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,63 @@
-"""What an audit finds in the owned cells of a tab, and what to do about it. Pure.
+"""Repairs: finds stray values and lost ids in the owned cells of a tab, and decides what to write.
 
-Order of repair: what strayed into rows without an id is cleared, rows that hold values of others are written again,
-and ids that people spoilt are put back where the rest of the row shows whose it is.
+Order of repair: stray values in rows without an id are cleared, rows that hold values of others are written again, and
+ids that users damaged are restored where the rest of the row shows to which interview it belongs. A tab is read in
+slices, so that a tab of any size fits into memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
+from connector.sink import Context
+from sinks.google_sheets import api_requests
+from sinks.google_sheets.api_replies import Columns
+from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.columns import Layout
-from sinks.google_sheets.likeness import WHO, best_pairs
-from sinks.google_sheets.notes import RowNote, Suspect
-from sinks.google_sheets.plan import Change, Restore
 from sinks.google_sheets.protection import Closed
-from sinks.google_sheets.reading import NOT_TEXT
-from sinks.google_sheets.replies import Columns
+from sinks.google_sheets.sheet_view import NOT_TEXT
+from sinks.google_sheets.sheets_client import Calls
+from sinks.google_sheets.state import RowNote, Suspect, TabNote, read_row_note, row_name
+from sinks.google_sheets.tabs import Look
+from sinks.google_sheets.write_planner import Change, Due, Restore, Wanted
 from sinks.spreadsheet.columns import KEY, SPECS
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue
+
+EMAIL = "candidate_email"
+WHO = frozenset({EMAIL, "candidate_name", "candidate_phone", "external_id", "created_at"})
+"""Fields that hardly two interviews have in common, all together."""
+LEAST_WHO = 2
+LEAST_CELLS = 4
+LEAST_SHARE = 0.6
+
+
+def likeness(written: Mapping[str, Hashable], held: Mapping[str, Hashable]) -> int:
+    """How many cells of a row hold what was written for an interview, `None` and fields without a column apart; 0 when
+    the row cannot be its own.
+
+    It is its own when at least four of its cells fit, and 60 % of them, and who it is: its e-mail, or two of the other
+    fields that tell and all of these but one (people correct an address too).
+    """
+    fits = {name: held[name] == value for name, value in written.items() if value is not None and name in held}
+    same = sum(fits.values())
+    who = [fit for name, fit in fits.items() if name in WHO]
+    is_who = fits.get(EMAIL, False) or (sum(who) >= LEAST_WHO and sum(who) >= len(who) - 1)
+    return same if is_who and same >= LEAST_CELLS and same >= LEAST_SHARE * len(fits) else 0
+
+
+def best_pairs(
+    lost: Mapping[str, Mapping[str, Hashable]], rows: Mapping[int, Mapping[str, Hashable]]
+) -> Mapping[str, int]:
+    """For each lost id the row that is most like what was written for it, each row at most once."""
+    scores = [(likeness(written, held), key, row) for key, written in lost.items() for row, held in rows.items()]
+    pairs: dict[str, int] = {}
+    for score, key, row in sorted(scores, key=lambda each: (-each[0], each[1:])):
+        if score and key not in pairs and row not in pairs.values():
+            pairs[key] = row
+    return pairs
+
 
 NOTHING = frozenset((name, None) for name in WHO)
 
@@ -178,3 +218,86 @@ def _restore(key: str, found: Row, keys: Sequence[str]) -> Restore | None:
     if at != found.key and not at.startswith(NOT_TEXT):
         return None
     return Restore(found.row, key, at, alone=sum(other == at for other in keys) == 1)
+
+
+SLICE = 50_000
+"""Rows in one read, of however many tabs: about 8 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some rows of a tab."""
+
+    tab: str
+    seen: Look
+    first: int
+    end: int
+
+    @property
+    def filters(self) -> list[Request]:
+        columns = sorted(set(self.seen.layout.at.values()))
+        return [api_requests.cells_filter(self.seen.view.sheet_id, place, self.first, self.end) for place in columns]
+
+
+def slices(looks: Mapping[str, Look]) -> list[list[Slice]]:
+    """The rows below the headers of some tabs, parted into reads."""
+    reads: list[list[Slice]] = []
+    room = 0
+    for name, seen in looks.items():
+        first, rows = seen.view.header_row + 1, seen.view.rows if KEY in seen.layout.at else 0
+        while first < rows:
+            if not room:
+                reads.append([])
+                room = SLICE
+            end = min(rows, first + room)
+            reads[-1].append(Slice(name, seen, first, end))
+            room, first = room - (end - first), end
+    return reads
+
+
+async def owned_rows(calls: Calls, looks: Mapping[str, Look]) -> AsyncIterator[tuple[str, Sequence[Row]]]:
+    """All rows that hold anything of ours, by tab; those of one read are consistent with each other."""
+    for read in slices(looks):
+        reply = await calls.values([each for part in read for each in part.filters])
+        for part in read:
+            yield part.tab, await calls.think(partial(_rows, reply, part))
+
+
+def _rows(reply: Columns, part: Slice) -> list[Row]:
+    return list(rows_of(reply, part.seen.view.sheet_id, part.seen.layout, part.first))
+
+
+async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: Due) -> tuple[Repairs, TabNote]:
+    """Looks through a tab for values that strayed and for rows whose id is gone; gives what is still to look for.
+
+    What is suspect is dropped only when a look finds nothing of it any more.
+    """
+    there = seen.view.key_rows
+    lost = {key: note for key, note in (await recall_rows(context, tab.lost)).items() if key not in there}
+    lost |= {each.key: _note_of(each) for each in due.absent}
+    sieve = Sieve(tab.suspects, marks_of(lost.values()))
+    if tab.suspects or sieve.marks:
+        async for _, rows in owned_rows(calls, {"": seen}):
+            sieve.sift(rows)
+    known = await recall_rows(context, {row.key.strip() for row in [*sieve.strays, *sieve.orphans]} - {""})
+    # what is due in full is written over anyway; cleared in the same write, it could come out empty
+    in_full = {change.key for change in due.changes if change.wanted is not None and change.wanted.in_full}
+    sieve.strays = [row for row in sieve.strays if row.key.strip() not in in_full]
+    repairs = find_repairs(sieve, lost, known, seen.view.keys or ())
+    repairs.leave_closed(seen.view.closed, seen.layout.at)
+    found = frozenset(restore.key for restore in repairs.restores)
+    suspects = frozenset() if repairs.is_clean else tab.suspects
+    return repairs, replace(tab, suspects=suspects, lost=tab.lost & found)
+
+
+def _note_of(absent: Wanted) -> RowNote:
+    """What the row of an absent interview holds; if nobody knows, what is due comes nearest."""
+    note = absent.note or RowNote()
+    return note if note.applied else replace(note, applied=absent.cells)
+
+
+async def recall_rows(context: Context, keys: Collection[str]) -> dict[str, RowNote]:
+    """What is remembered of these rows."""
+    notes = await context.get_notes([row_name(key) for key in keys])
+    read = {key: read_row_note(notes.get(row_name(key))) for key in keys}
+    return {key: note for key, note in read.items() if note is not None}

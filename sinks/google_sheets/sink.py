@@ -21,18 +21,17 @@ from connector.sink import (
     Sink,
     SinkBroken,
 )
-from sinks.google_sheets import upkeep
+from sinks.google_sheets import maintenance
 from sinks.google_sheets.account import Account, load_account
-from sinks.google_sheets.audit import recall_rows
-from sinks.google_sheets.calls import Calls
+from sinks.google_sheets.api_replies import Book
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.flush import Flush, Memory
-from sinks.google_sheets.ledger import Ledger
-from sinks.google_sheets.notes import INTENT, RESUME, TAB, WORK, row_name, tab_name
+from sinks.google_sheets.outcomes import Ledger
 from sinks.google_sheets.preview import changes, describe
-from sinks.google_sheets.replies import Book
-from sinks.google_sheets.sheets import Sheets
+from sinks.google_sheets.repair import recall_rows
+from sinks.google_sheets.sheets_client import Calls, Sheets
+from sinks.google_sheets.state import INTENT, RESUME, TAB, WORK, row_name, tab_name
 from sinks.google_sheets.tabs import tab_of
 from sinks.google_sheets.verify import Verification
 
@@ -86,15 +85,15 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         ledger = Ledger(batch, self.config)
         others = [tab_name(name) for name in ledger.names if name]
         ledger.load({**batch.notes, **(await context.get_notes(others) if others else {})})
-        upkeep.obey(ledger, batch)
+        maintenance.obey(ledger, batch)
         calls = Calls(self._sheets, account, context)
         rest: Outcome = Delivered()
         if ledger.names:
             rest = await Flush(self.config, ledger, calls, context, self._memory).run()
-        if await upkeep.is_due(batch, ledger, self.config, calls, context):
-            await upkeep.verify_and_repair(self.config, ledger, calls, context)
+        if await maintenance.is_due(batch, ledger, self.config, calls, context):
+            await maintenance.verify_and_repair(self.config, ledger, calls, context)
         ledger.mark_hit(await recall_rows(context, ledger.hit))
-        ledger.verify_in(timedelta(seconds=upkeep.interval(ledger, self.config)))
+        ledger.verify_in(timedelta(seconds=maintenance.interval(ledger, self.config)))
         return ledger.result(rest)
 
     async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:

@@ -1,23 +1,26 @@
-"""Which tab an interview goes to, and what a tab may be called. Pure."""
+"""The tabs of the sink: which one an interview goes to, and the read before a write that finds and reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from connector.sink import Interview
+from sinks.google_sheets import api_requests
+from sinks.google_sheets.api_replies import Book, TabProperties
+from sinks.google_sheets.api_requests import Request
+from sinks.google_sheets.columns import Layout, find_columns
+from sinks.google_sheets.config import POSITION, TITLE_MAX, GoogleSheetsConfig, is_per_position
+from sinks.google_sheets.errors import CallFailed, Failure, Trouble, key_gone, tab_gone, tab_replaced
+from sinks.google_sheets.sheet_view import TOP_ROWS, View, absent, read_view
+from sinks.google_sheets.sheets_client import Calls
+from sinks.google_sheets.state import TabNote
+from sinks.spreadsheet.columns import KEY, header_key
 from sinks.spreadsheet.values import clean_text
 
-POSITION = "{position}"
-"""In `worksheet`: one tab per position."""
 OTHER = "Other"
 """The tab of interviews that name no position."""
-TITLE_MAX = 100
-"""Characters that a tab's title may have."""
-
-
-def is_per_position(worksheet: str) -> bool:
-    return POSITION in worksheet
 
 
 def tab_of(interview: Interview, worksheet: str) -> str:
@@ -61,3 +64,200 @@ def _cut(text: str, units: int) -> str:
 
 def _units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
+
+
+_LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A tab as it is now, where its owned columns are, and what there is to remember of it."""
+
+    view: View
+    layout: Layout
+    tab: TabNote
+
+
+def understand(view: View, config: GoogleSheetsConfig, tab: TabNote) -> Look:
+    """Reads a view in the light of what is remembered. Raises `CallFailed` when people deleted the key column."""
+    layout = find_columns(view, config.columns, tab.fields, tab.doubtful)
+    if KEY in layout.gone:
+        raise CallFailed(key_gone(next(column.title for column in config.columns if column.field == KEY)))
+    now = replace(
+        tab,
+        seen=view.exists,
+        fields=tab.fields.intersection(column.field for column in config.columns) | frozenset(layout.tags),
+        doubtful=tab.doubtful if layout.wrong else frozenset(),
+        header=view.header_row,
+        closed=view.closed,
+        title=view.title,
+    )
+    return Look(view, layout, now)
+
+
+def titles_of(config: GoogleSheetsConfig) -> frozenset[str]:
+    """Our header texts, as headers are compared."""
+    return frozenset(header_key(column.title) for column in config.columns)
+
+
+async def look(
+    calls: Calls,
+    config: GoogleSheetsConfig,
+    wanted: Mapping[str, str],
+    notes: Mapping[str, TabNote],
+    shut: dict[str, Failure],
+) -> dict[str, Look]:
+    """One read of all tabs that are known, one more at the first contact. Writes nothing.
+
+    `wanted` maps the names of tabs to what they are called when they have to be made. A tab that a person must bring
+    back is put into `shut`, with the reason, and is missing in the answer. Raises `CallFailed`, also for the reason of
+    the only tab when there is one for all.
+    """
+    looks = await _look(calls, config, wanted, notes, shut)
+    if shut and not config.per_position:
+        raise CallFailed(next(iter(shut.values())))
+    return looks
+
+
+async def _look(
+    calls: Calls,
+    config: GoogleSheetsConfig,
+    wanted: Mapping[str, str],
+    notes: Mapping[str, TabNote],
+    shut: dict[str, Failure],
+) -> dict[str, Look]:
+    known = {name: notes[name] for name in wanted if notes[name].seen}
+    looks: dict[str, Look] = {}
+    if len(known) < len(wanted):
+        book = await calls.tabs()
+        for name in [name for name in wanted if name not in known]:
+            found, view = _first_contact(book, config, name, wanted[name], notes[name], made=looks)
+            if view is None:
+                known[name] = found
+            else:
+                looks[name] = understand(view, config, found)
+    if known:
+        looks |= await _read_known(calls, config, known, wanted, shut)
+    return looks
+
+
+def _first_contact(
+    book: Book, config: GoogleSheetsConfig, name: str, title: str, note: TabNote, *, made: Mapping[str, Look]
+) -> tuple[TabNote, View | None]:
+    """The tab's id, and a view of nothing when the tab has still to be made."""
+    tabs = [each.properties for each in book.sheets]
+    wish = title if not config.per_position else f"{config.worksheet}/{name}"
+    adopt = note.adopt or not config.per_position
+    found = _find(tabs, note.title or title, note.sheet_id, wished_id(wish), adopt=adopt)
+    if found is not None:
+        return (note if found.sheet_id == note.sheet_id else note.restarted(found.sheet_id)), None
+    coming = [each.view for each in made.values()]
+    sheet_id = new_id(wish, {*(each.sheet_id for each in tabs), *(each.sheet_id for each in coming)})
+    free = free_title(title, [*(each.title for each in tabs), *(each.title for each in coming)])
+    return note.restarted(sheet_id), absent(sheet_id, free, book.properties.time_zone)
+
+
+def _find(
+    tabs: Sequence[TabProperties], title: str, sheet_id: int | None, wish: int, *, adopt: bool
+) -> TabProperties | None:
+    """By id, or by the id it would get; a tab for all also by title, in the end whatever the case of its letters."""
+    found = [tab for tab in tabs if tab.sheet_id == sheet_id] or [tab for tab in tabs if tab.sheet_id == wish]
+    if adopt:
+        found = [tab for tab in tabs if tab.sheet_id == sheet_id]
+        found += [tab for tab in tabs if tab.title == title]
+        found += [tab for tab in tabs if tab.title.casefold() == title.casefold()]
+    return next(iter(found), None)
+
+
+async def _read_known(
+    calls: Calls,
+    config: GoogleSheetsConfig,
+    known: Mapping[str, TabNote],
+    wanted: Mapping[str, str],
+    shut: dict[str, Failure],
+) -> dict[str, Look]:
+    places: dict[str, int | None] = dict.fromkeys(known)
+    for _ in range(_LOOKS):
+        left = {name: tab for name, tab in known.items() if name not in shut}
+        views = await _read(calls, config, left, places, wanted, shut) if left else {}
+        looks = _understood(views, config, known, shut)
+        blind = [name for name, each in looks.items() if KEY in each.layout.at and each.view.keys is None]
+        if not blind:
+            return looks
+        places = {name: looks[name].layout.at[KEY] if name in blind else None for name in known if name in looks}
+    raise CallFailed(Failure(Trouble.UNCLEAR, "the columns are being moved"))
+
+
+def _understood(
+    views: Mapping[str, View], config: GoogleSheetsConfig, known: Mapping[str, TabNote], shut: dict[str, Failure]
+) -> dict[str, Look]:
+    looks = {}
+    for name, view in views.items():
+        try:
+            looks[name] = understand(view, config, known[name])
+        except CallFailed as error:
+            shut[name] = error.failure
+    return looks
+
+
+async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes known
+    calls: Calls,
+    config: GoogleSheetsConfig,
+    known: Mapping[str, TabNote],
+    places: Mapping[str, int | None],
+    wanted: Mapping[str, str],
+    shut: dict[str, Failure],
+) -> dict[str, View]:
+    """`places`: where key columns are that have no tag yet. Tabs that are gone are `shut`, and the others are read."""
+    filters = [each for name, tab in known.items() for each in _filters(tab, places[name])]
+    titles = titles_of(config)
+
+    def views(book: Book) -> dict[str, View | None]:
+        return {
+            name: read_view(book, tab.sheet_id or 0, places[name], titles, tab.header) for name, tab in known.items()
+        }
+
+    try:
+        book = await calls.read(filters)
+        found = await calls.think(lambda: views(book))
+    except CallFailed as error:
+        if error.failure.trouble not in {Trouble.REFUSED, Trouble.CONFLICT}:
+            raise
+        found, why = {}, error.failure
+    else:
+        why = Failure(Trouble.UNCLEAR, "an answer of Google lacks the tab")
+    there = {name: view for name, view in found.items() if view is not None}
+    if len(there) == len(known):
+        return there
+    gone = _missing(await calls.tabs(), known, wanted)
+    if not gone:
+        raise CallFailed(why)
+    shut |= gone
+    left = {name: tab for name, tab in known.items() if name not in gone}
+    return await _read(calls, config, left, places, wanted, shut) if left else {}
+
+
+def _filters(tab: TabNote, place: int | None) -> list[Request]:
+    assert tab.sheet_id is not None
+    key = (
+        api_requests.tagged_filter(tab.sheet_id, KEY)
+        if place is None
+        else api_requests.column_filter(tab.sheet_id, place)
+    )
+    return [api_requests.top_filter(tab.sheet_id, TOP_ROWS), key]
+
+
+def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str]) -> dict[str, Failure]:
+    """The tabs that are no longer there, or whose title another tab has."""
+    there = {tab.properties.sheet_id for tab in book.sheets}
+    titles = {tab.properties.title.casefold() for tab in book.sheets}
+    gone = {name: tab.title or wanted[name] for name, tab in known.items() if tab.sheet_id not in there}
+    return {
+        name: tab_replaced(title) if title.casefold() in titles else tab_gone(title) for name, title in gone.items()
+    }
+
+
+def has_shrunk(note: TabNote, view: View) -> bool:
+    """Whether so many ids are gone at once that somebody may have emptied the tab."""
+    gone = note.count - len(view.key_rows)
+    return gone > 10 and gone > note.count / 5  # noqa: PLR2004 - more than 10 and more than 20 %

@@ -11,9 +11,9 @@ from connector.interview import Interview, Stage
 from connector.sink import VERIFY, Delivered, Delivery, FollowUp, RetryLater, Subscription
 from connector.testing import FakeContext, make_interview, run_batch
 from sinks.google_sheets import SINK
-from sinks.google_sheets.calls import FULL_AGAIN
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.ledger import REPAIR
+from sinks.google_sheets.outcomes import REPAIR
+from sinks.google_sheets.sheets_client import FULL_AGAIN
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 from tests.sinks.follow_ups import asked
 

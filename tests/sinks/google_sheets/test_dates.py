@@ -9,8 +9,8 @@ import pytest
 from connector.emulators.google.cells import cell, rest_of, value_of
 from connector.sink import Difference
 from connector.testing import interview_id, make_interview
-from sinks.google_sheets.notes import row_name
-from sinks.google_sheets.requests import DATE_FORMAT
+from sinks.google_sheets.api_requests import DATE_FORMAT
+from sinks.google_sheets.state import row_name
 from sinks.spreadsheet.columns import Column
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 

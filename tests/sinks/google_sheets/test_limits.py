@@ -10,9 +10,9 @@ from connector.emulators.faults import Fault, Kind
 from connector.emulators.google import once
 from connector.sink import Delivered, Delivery, FollowUp, RateLimited, RetryLater, Stage
 from connector.testing import interview_id, run_batch
-from sinks.google_sheets.calls import BURST, FULL_AGAIN, RATE
-from sinks.google_sheets.ledger import REPAIR, SOON
-from sinks.google_sheets.requests import column_letters
+from sinks.google_sheets.api_requests import column_letters
+from sinks.google_sheets.outcomes import REPAIR, SOON
+from sinks.google_sheets.sheets_client import BURST, FULL_AGAIN, RATE
 from sinks.google_sheets.sink import GoogleSheetsSink
 from sinks.spreadsheet.columns import KEY, SPECS
 from sinks.spreadsheet.values import CellKind

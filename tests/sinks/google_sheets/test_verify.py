@@ -11,7 +11,7 @@ from connector.errors import SinkBroken
 from connector.interview import Stage
 from connector.sink import Difference, Subscription
 from connector.testing import interview_id
-from sinks.google_sheets.compare import WRONG
+from sinks.google_sheets.verify import WRONG
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
 PEOPLE = [person_of(number) for number in range(1, 41)]

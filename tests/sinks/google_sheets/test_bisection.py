@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.google_sheets.narrowing import MOST, Narrowing, Verdict
+from sinks.google_sheets.flush import MOST, Narrowing, Verdict
 
 
 @given(st.integers(1, 400), st.sets(st.integers(0, 399)))

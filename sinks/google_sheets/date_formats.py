@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from sinks.google_sheets import requests
-from sinks.google_sheets.audit import slices
-from sinks.google_sheets.calls import Calls
+from sinks.google_sheets import api_requests
+from sinks.google_sheets.api_replies import Formats
+from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.columns import Layout
-from sinks.google_sheets.look import Look
-from sinks.google_sheets.plan import Change
-from sinks.google_sheets.replies import Formats
-from sinks.google_sheets.requests import Request
+from sinks.google_sheets.repair import slices
+from sinks.google_sheets.sheets_client import Calls
+from sinks.google_sheets.tabs import Look
+from sinks.google_sheets.write_planner import Change
 from sinks.spreadsheet.columns import SPECS
 from sinks.spreadsheet.values import CellKind
 
@@ -57,7 +57,7 @@ class Question(NamedTuple):
     @property
     def filters(self) -> list[Request]:
         sheet_id, columns = self.seen.view.sheet_id, (min(self.places), max(self.places) + 1)
-        return [requests.area_filter(sheet_id, *area, *columns) for area in self.areas]
+        return [api_requests.area_filter(sheet_id, *area, *columns) for area in self.areas]
 
 
 async def without_format(calls: Calls, questions: Mapping[str, Question]) -> dict[str, Bare]:
@@ -88,7 +88,7 @@ async def bare_dates(calls: Calls, looks: Mapping[str, Look]) -> dict[str, Bare]
     numbers: dict[str, set[int]] = {}
     for read in slices(looks):
         filters = [
-            requests.cells_filter(part.seen.view.sheet_id, place, part.first, part.end)
+            api_requests.cells_filter(part.seen.view.sheet_id, place, part.first, part.end)
             for part in read
             for place in _date_places(part.seen.layout)
         ]

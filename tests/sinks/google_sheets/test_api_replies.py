@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.google_sheets.reading import NOT_TEXT, read_view
-from sinks.google_sheets.replies import Book
+from sinks.google_sheets.api_replies import Book
+from sinks.google_sheets.sheet_view import NOT_TEXT, read_view
 
 OPENS, CLOSES = '{"values":[{"userEnteredValue":{"stringValue":', '"}}]}'
 texts = st.one_of(

@@ -6,15 +6,14 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from connector.sink import ASKED, REPORT, VERIFY, Batch, Context, Note, RateLimited, Report, RetryLater, SinkBroken
-from sinks.google_sheets.audit import recall_rows
-from sinks.google_sheets.calls import FULL_AGAIN, Calls
-from sinks.google_sheets.compare import Kind
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
-from sinks.google_sheets.ledger import Ledger
-from sinks.google_sheets.notes import RESUME, row_name, tab_name
+from sinks.google_sheets.outcomes import Ledger
 from sinks.google_sheets.protection import read_closed
-from sinks.google_sheets.verify import Findings, Verification
+from sinks.google_sheets.repair import recall_rows
+from sinks.google_sheets.sheets_client import FULL_AGAIN, Calls
+from sinks.google_sheets.state import RESUME, row_name, tab_name
+from sinks.google_sheets.verify import Findings, Kind, Verification
 
 AT_ONCE = 10_000
 """Rows that one verification has written again; the rest comes with the next."""

@@ -17,13 +17,11 @@ from connector.emulators.google.model import Book, Tab, Tag
 from connector.emulators.google.requests import apply_all
 from connector.emulators.google.schema import discovery, read_body, read_mask
 from connector.interview import STAGE_WORDS
+from sinks.google_sheets.api_replies import GROUND_FIELDS, Ground
+from sinks.google_sheets.api_requests import column_letters
 from sinks.google_sheets.columns import Layout
-from sinks.google_sheets.dress import dress
-from sinks.google_sheets.ground import GROUND_FIELDS, Free, Ground
-from sinks.google_sheets.polish import dressing
-from sinks.google_sheets.reading import View
-from sinks.google_sheets.requests import column_letters
-from sinks.google_sheets.summary import Source, summarize
+from sinks.google_sheets.formatting import Free, Source, dress, dressing, summarize
+from sinks.google_sheets.sheet_view import View
 from sinks.spreadsheet.columns import KEY, SPECS
 
 GET = discovery().method("spreadsheets.get")

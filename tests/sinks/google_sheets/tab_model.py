@@ -9,10 +9,10 @@ from connector.emulators.google.cells import value_of
 from connector.emulators.google.model import Book, Tab
 from connector.emulators.google.requests import apply_all
 from connector.emulators.google.schema import discovery, read_body, read_mask
-from sinks.google_sheets import requests
-from sinks.google_sheets.reading import TOP_ROWS, read_view
-from sinks.google_sheets.replies import READ_FIELDS
-from sinks.google_sheets.replies import Book as Reply
+from sinks.google_sheets import api_requests
+from sinks.google_sheets.api_replies import READ_FIELDS
+from sinks.google_sheets.api_replies import Book as Reply
+from sinks.google_sheets.sheet_view import TOP_ROWS, read_view
 from sinks.spreadsheet.columns import KEY
 
 SHEET = 7
@@ -20,18 +20,18 @@ READ = discovery().method("spreadsheets.getByDataFilter")
 WRITE = discovery().method("spreadsheets.batchUpdate")
 
 
-class Paper:
+class TabModel:
     """One tab; `apply` takes a body as it goes over the wire, all or nothing."""
 
     def __init__(self, rows=30, columns=3):
-        self.book = Book("paper", "Paper", "Europe/Madrid", set(), tabs=[Tab.blank(SHEET, "It's", rows, columns)])
+        self.book = Book("model", "TabModel", "Europe/Madrid", set(), tabs=[Tab.blank(SHEET, "It's", rows, columns)])
 
     @property
     def tab(self):
         return self.book.tabs[0]
 
     def view(self):
-        filters = [requests.top_filter(SHEET, TOP_ROWS), requests.tagged_filter(SHEET, KEY)]
+        filters = [api_requests.top_filter(SHEET, TOP_ROWS), api_requests.tagged_filter(SHEET, KEY)]
         call = Call({}, {}, {"dataFilters": filters}, read_mask(READ, READ_FIELDS), fields=True)
         reply = msgspec.json.encode(get_by_data_filter(self.book, call))
         return read_view(msgspec.json.decode(reply, type=Reply), SHEET)

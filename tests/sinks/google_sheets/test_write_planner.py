@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from connector.emulators.google.cell_requests import reorder
 from connector.emulators.google.errors import GoogleError
 from connector.emulators.google.model import Area
-from sinks.google_sheets import batch
+from sinks.google_sheets import write_planner
 from sinks.google_sheets.columns import add_columns, find_columns
-from sinks.google_sheets.notes import RowNote, read_intents, write_intents
-from sinks.google_sheets.plan import Limits, Wanted, sort_out, take_part
-from sinks.google_sheets.settle import close_intent, settle
+from sinks.google_sheets.outcomes import close_intent, settle
+from sinks.google_sheets.state import RowNote, read_intents, write_intents
+from sinks.google_sheets.write_planner import Limits, Wanted, sort_out, take_part
 from sinks.spreadsheet.columns import KEY, Column
-from tests.sinks.google_sheets.paper import Paper
+from tests.sinks.google_sheets.tab_model import TabModel
 
 FIELDS = ("candidate_name", "score", "review_url", "created_at", KEY)
 COLUMNS = tuple(Column(field=field) for field in FIELDS)
@@ -49,19 +49,21 @@ def write_of(view, wanted, limits=None, known=()):
     layout = find_columns(view, COLUMNS, known)
     after, _ = add_columns(view, layout)
     due = sort_out(view, after, wanted)
-    return batch.Write([batch.row_write("", view, layout, take_part(due, after, limits or Limits()), "nonce")]), due
+    return write_planner.Write(
+        [write_planner.row_write("", view, layout, take_part(due, after, limits or Limits()), "nonce")]
+    ), due
 
 
-def flush(paper, states, notes, limits=None):
+def flush(model, states, notes, limits=None):
     """Writes until nothing is left; every write must be clean. Gives their number."""
     writes = 0
     left = wanted_of(states, notes)
     while True:
-        write, due = write_of(paper.view(), left, limits)
+        write, due = write_of(model.view(), left, limits)
         if not due.changes and not due.inserts:
             return writes
-        paper.apply(write.body)
-        settled = settle(write.shares[0], paper.view())
+        model.apply(write.body)
+        settled = settle(write.shares[0], model.view())
         assert settled.clean
         writes += 1
         done = {each.key for each in settled.proven}
@@ -95,77 +97,77 @@ surprises = st.lists(st.one_of(st.tuples(st.just("sort"), ROWS), drops, *HABITS)
 scores = st.sampled_from([1.5, 2.5])
 
 
-def act(paper, habit, number):
+def act(model, habit, number):
     kind, what = habit
-    _ACTS[kind](paper, what, number)
+    _ACTS[kind](model, what, number)
 
 
-def _own_column(paper, at, number):
-    at = min(at, paper.tab.column_count)
-    paper.tab.insert("COLUMNS", at, 1)
+def _own_column(model, at, number):
+    at = min(at, model.tab.column_count)
+    model.tab.insert("COLUMNS", at, 1)
     for row in range(13):
-        paper.tab.put(row, at, [f"own {number}.{row}"])
+        model.tab.put(row, at, [f"own {number}.{row}"])
 
 
-def _note_at_the_right(paper, row, number):
-    paper.tab.insert("COLUMNS", paper.tab.column_count, 1)
-    paper.tab.put(row, paper.tab.column_count - 1, [f"note {number}"])
+def _note_at_the_right(model, row, number):
+    model.tab.insert("COLUMNS", model.tab.column_count, 1)
+    model.tab.put(row, model.tab.column_count - 1, [f"note {number}"])
 
 
-def _sort(paper, order, number):
-    tab = paper.tab
+def _sort(model, order, number):
+    tab = model.tab
     reorder(tab, Area(1, tab.row_count, 0, tab.column_count), [*order, *range(9, tab.row_count)])
 
 
-def _move_to_the_left(paper, at, number):
-    at %= paper.tab.column_count
-    paper.tab.move("COLUMNS", at, at + 1, 0)
+def _move_to_the_left(model, at, number):
+    at %= model.tab.column_count
+    model.tab.move("COLUMNS", at, at + 1, 0)
 
 
-def _drop(paper, field, number):
-    header = paper.cells()[0]
+def _drop(model, field, number):
+    header = model.cells()[0]
     if TITLES[field] in header:
         place = header.index(TITLES[field])
-        paper.book.delete_lines(paper.tab, "COLUMNS", place, place + 1)
+        model.book.delete_lines(model.tab, "COLUMNS", place, place + 1)
 
 
 _ACTS = {
     "column": _own_column,
     "sort": _sort,
-    "blank": lambda paper, row, _: paper.tab.insert("ROWS", row, 1),
+    "blank": lambda model, row, _: model.tab.insert("ROWS", row, 1),
     "note": _note_at_the_right,
     "move": _move_to_the_left,
-    "delete": lambda paper, row, _: paper.book.delete_lines(paper.tab, "ROWS", row, row + 1),
+    "delete": lambda model, row, _: model.book.delete_lines(model.tab, "ROWS", row, row + 1),
     "drop": _drop,
 }
 
 
-def human_cells(paper):
+def human_cells(model):
     """Everything that people wrote, with how often; wherever it is."""
-    texts = [value for row in paper.cells() for value in row if isinstance(value, str)]
+    texts = [value for row in model.cells() for value in row if isinstance(value, str)]
     return Counter(text for text in texts if text.lower().startswith(("own ", "note ")))
 
 
 @settings(max_examples=60, deadline=None)
 @given(some, habits, states, st.booleans())
 def test_rows_are_right_and_people_s_cells_untouched_whatever_they_did_before(first, people, second, forgotten):
-    paper, notes = Paper(), {}
-    flush(paper, first, notes)
+    model, notes = TabModel(), {}
+    flush(model, first, notes)
     for number, habit in enumerate(people):
-        act(paper, habit, number)
-    before = human_cells(paper)
-    there = {record["Interview ID"] for record in paper.records()}
+        act(model, habit, number)
+    before = human_cells(model)
+    there = {record["Interview ID"] for record in model.records()}
     if forgotten:
         notes.clear()
-    flush(paper, second, notes)
-    found = {record["Interview ID"]: record for record in paper.records() if record["Interview ID"]}
-    assert human_cells(paper) == before
+    flush(model, second, notes)
+    found = {record["Interview ID"]: record for record in model.records() if record["Interview ID"]}
+    assert human_cells(model) == before
     for key, values in second.items():
         if key in there or key not in first or forgotten:
             assert ours(found[key]) == shown(values)
         else:
             assert key not in found  # people deleted it
-    ids = Counter(record["Interview ID"] for record in paper.records() if record["Interview ID"])
+    ids = Counter(record["Interview ID"] for record in model.records() if record["Interview ID"])
     assert set(ids.values()) <= {1}
 
 
@@ -174,27 +176,27 @@ def test_rows_are_right_and_people_s_cells_untouched_whatever_they_did_before(fi
 def test_a_write_that_people_got_ahead_of_is_refused_or_every_row_it_hit_is_named(count, before, second, between):
     # the hole that is left: a column of ours deleted and another inserted while one request is on its way
     assume(not {"drop", "column"} <= {habit[0] for habit in between})
-    paper, notes = Paper(), {}
+    model, notes = TabModel(), {}
     first = {f"id-{number}": person(number) for number in range(count)}
-    flush(paper, first, notes)
+    flush(model, first, notes)
     for number, habit in enumerate(before):
-        act(paper, habit, number)
+        act(model, habit, number)
     changed = {key: {**first.get(key, person(9)), "score": score} for key, score in second.items()}
-    write, _ = write_of(paper.view(), wanted_of(changed, notes))
+    write, _ = write_of(model.view(), wanted_of(changed, notes))
     for number, habit in enumerate(between, 10):
-        act(paper, habit, number)
-    human = human_cells(paper)
-    stood = {record["Interview ID"]: ours(record) for record in paper.records() if record["Interview ID"]}
+        act(model, habit, number)
+    human = human_cells(model)
+    stood = {record["Interview ID"]: ours(record) for record in model.records() if record["Interview ID"]}
     try:
-        paper.apply(write.body)
+        model.apply(write.body)
     except GoogleError as error:
         assert error.code == 400  # noqa: PT017 - one of two good ends
         return
-    settled = settle(write.shares[0], paper.view())
-    assert human_cells(paper) == human
+    settled = settle(write.shares[0], model.view())
+    assert human_cells(model) == human
     right = {each.key: shown({k: v for k, v in each.cells.items() if k != KEY}) for each in settled.proven}
     suspects = settled.hit | {each.key for each in settled.unproven}
-    for record in paper.records():
+    for record in model.records():
         key = record["Interview ID"]
         if key and key not in suspects:
             due = right.get(key, stood.get(key))
@@ -204,9 +206,9 @@ def test_a_write_that_people_got_ahead_of_is_refused_or_every_row_it_hit_is_name
 @given(states, st.integers(1, 4), st.sampled_from([300, 2_000, 1_800_000]))
 @settings(max_examples=40, deadline=None)
 def test_parts_of_any_size_make_the_same_sheet(first, rows, size):
-    whole, notes = Paper(), {}
+    whole, notes = TabModel(), {}
     flush(whole, first, notes)
-    parts, other = Paper(), {}
+    parts, other = TabModel(), {}
     flush(parts, first, other, Limits(size=size, rows=rows))
     assert parts.cells() == whole.cells()
     assert other == notes
@@ -215,38 +217,38 @@ def test_parts_of_any_size_make_the_same_sheet(first, rows, size):
 @given(states)
 @settings(max_examples=30, deadline=None)
 def test_what_was_written_is_not_written_again(first):
-    paper, notes = Paper(), {}
-    flush(paper, first, notes)
-    assert flush(paper, first, notes) == 0
+    model, notes = TabModel(), {}
+    flush(model, first, notes)
+    assert flush(model, first, notes) == 0
 
 
 @given(states, st.integers(2, 6))
 @settings(max_examples=30, deadline=None)
 def test_of_two_writes_from_one_view_the_second_is_refused(first, other):
-    paper, notes = Paper(), {}
-    flush(paper, first, notes)
-    view = paper.view()
+    model, notes = TabModel(), {}
+    flush(model, first, notes)
+    view = model.view()
     one, _ = write_of(view, wanted_of({"new-1": {"score": 1.0}}, {}))
     two, _ = write_of(view, wanted_of({f"new-{other}": {"score": 1.0}}, {}))
-    paper.apply(one.body)
+    model.apply(one.body)
     with pytest.raises(GoogleError, match="already exists"):
-        paper.apply(two.body)
+        model.apply(two.body)
 
 
 @given(states, habits)
 @settings(max_examples=40, deadline=None)
 def test_an_intent_tells_from_the_sheet_alone_whether_it_landed(first, people):
-    paper, notes = Paper(), {}
-    flush(paper, {"id-0": {"score": 1.0}}, notes)
-    write, due = write_of(paper.view(), wanted_of(first, notes))
+    model, notes = TabModel(), {}
+    flush(model, {"id-0": {"score": 1.0}}, notes)
+    write, due = write_of(model.view(), wanted_of(first, notes))
     [intent] = read_intents(write_intents([write.shares[0].intent]))
-    assert close_intent(intent, paper.view(), 0).pending
-    paper.apply(write.body)
-    closed = close_intent(intent, paper.view(), 0)
+    assert close_intent(intent, model.view(), 0).pending
+    model.apply(write.body)
+    closed = close_intent(intent, model.view(), 0)
     assert (closed.landed, closed.moved, closed.force) == (True, False, frozenset())
     for number, habit in enumerate(people):
-        act(paper, habit, number)
-    closed = close_intent(intent, paper.view(), 0)
+        act(model, habit, number)
+    closed = close_intent(intent, model.view(), 0)
     assert closed.landed
     assert closed.inserted == {each.key for each in due.inserts}
     if closed.moved:

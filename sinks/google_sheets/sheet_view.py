@@ -1,4 +1,4 @@
-"""What a reply says about the tab: header, tags, key column and guards. Pure."""
+"""What a reply shows of a tab: header, tags, key column, guards and protected cells. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from sinks.google_sheets.api_replies import Book, Cell, Grid, Metadata, Row, Tab, UserValue
+from sinks.google_sheets.api_requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG
 from sinks.google_sheets.protection import NOTHING_CLOSED, Closed, read_closed
-from sinks.google_sheets.replies import Book, Cell, Grid, Metadata, Row, Tab, UserValue
-from sinks.google_sheets.requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG
 from sinks.spreadsheet.columns import header_key
 
 TOP_ROWS = 20

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -235,3 +236,47 @@ FORMAT_FIELDS = (
 
 WRITE_FIELDS = f"updatedSpreadsheet({READ_FIELDS})"
 """Field mask of a write: its reply is a full read of what it left behind."""
+
+
+class FilterView(msgspec.Struct, rename="camel"):
+    filter_view_id: int = 0
+
+
+class ProtectedRange(msgspec.Struct, rename="camel"):
+    protected_range_id: int = 0
+
+
+class Chart(msgspec.Struct, rename="camel"):
+    chart_id: int = 0
+
+
+class GroundTab(msgspec.Struct, rename="camel"):
+    properties: TabProperties = msgspec.field(default_factory=TabProperties)
+    filter_views: list[FilterView] = []
+    protected_ranges: list[ProtectedRange] = []
+    charts: list[Chart] = []
+
+    def ids(self) -> Iterator[int]:
+        """Of the tab and of everything in it."""
+        yield self.properties.sheet_id
+        yield from (each.filter_view_id for each in self.filter_views)
+        yield from (each.protected_range_id for each in self.protected_ranges)
+        yield from (each.chart_id for each in self.charts)
+
+
+class Ground(msgspec.Struct, rename="camel"):
+    """A spreadsheet without its cells. `developer_metadata` is that of the spreadsheet itself."""
+
+    properties: BookProperties
+    sheets: list[GroundTab] = []
+    developer_metadata: list[Metadata] = []
+
+    def holds(self, sheet_id: int) -> bool:
+        return any(tab.properties.sheet_id == sheet_id for tab in self.sheets)
+
+
+GROUND_FIELDS = (
+    "properties(title),developerMetadata(metadataId,metadataKey,metadataValue),"
+    "sheets(properties(sheetId,title),filterViews(filterViewId),protectedRanges(protectedRangeId),charts(chartId))"
+)
+"""Field mask of the look at the whole spreadsheet."""

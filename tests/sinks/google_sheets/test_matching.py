@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.google_sheets.likeness import LEAST_CELLS, WHO, best_pairs, likeness
+from sinks.google_sheets.repair import LEAST_CELLS, WHO, best_pairs, likeness
 from sinks.spreadsheet.columns import SPECS
 
 ELAINE = {

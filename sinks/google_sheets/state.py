@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from connector.sink import Note
 from sinks.google_sheets.protection import NOTHING_CLOSED, Closed, decode_closed
-from sinks.google_sheets.reading import Guard, View
+from sinks.google_sheets.sheet_view import Guard, View
 from sinks.spreadsheet.values import CellValue
 
 TAB = "tab"

@@ -1,0 +1,429 @@
+"""Formatting of tabs that the sink made, and the tab Summary with counts per position and stage.
+
+Each tab is formatted once, as the last step of a flush. The write that makes a tab puts a mark on it, and the write
+that formats it puts another: the marks survive a crash, and a second formatting write is refused as a whole instead of
+adding rules twice. Formatting never delays a delivery: after a failure a later flush tries again, three times at most.
+Ranges have no last row, so that they hold for every later row.
+
+The formulas of the Summary are fixed text around references to cells; they contain nothing that a candidate or Hireflix
+sent. Arguments are separated by semicolons, which Google accepts in every language. Whole columns are counted, and
+Google updates references when users move columns or rename tabs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from zlib import crc32
+
+from connector.sink import STAGE_WORDS, RateLimited, Stage
+from sinks.google_sheets import api_requests
+from sinks.google_sheets.api_replies import Ground
+from sinks.google_sheets.api_requests import Request, column_letters
+from sinks.google_sheets.columns import Layout, hold_requests
+from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.errors import CallFailed, Trouble
+from sinks.google_sheets.sheet_view import View
+from sinks.google_sheets.sheets_client import Calls
+from sinks.google_sheets.write_planner import first_number
+from sinks.spreadsheet.colours import HEADER_COLOUR, STAGE_COLOURS
+from sinks.spreadsheet.columns import KEY, SPECS
+from sinks.spreadsheet.values import CellKind
+
+_MOST = 0x7FFF_FFFF
+
+
+class Free:
+    """Ids and titles for new objects: none that is in use, and the same for whoever looks at the same ground."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ids = {number for tab in ground.sheets for number in tab.ids()}
+        self._titles = {tab.properties.title.casefold() for tab in ground.sheets}
+
+    def id(self, name: str) -> int:
+        """One for an object of whatever kind; `name` says which."""
+        wish = crc32(name.encode()) & _MOST or 1
+        while wish in self._ids:
+            wish = wish % _MOST + 1
+        self._ids.add(wish)
+        return wish
+
+    def title(self, wish: str) -> str:
+        """The title itself, or with a number when a tab has it; Google tells titles apart without letter case."""
+        title, number = wish, 1
+        while title.casefold() in self._titles:
+            number += 1
+            title = f"{wish} ({number})"
+        self._titles.add(title.casefold())
+        return title
+
+
+PIXELS: Mapping[str, int] = {
+    "candidate_email": 230,
+    "position_name": 210,
+    "stage": 110,
+    "score": 70,
+    "interview_id": 210,
+}
+"""Widths of columns whose kind alone does not say how wide they are."""
+FORMATS: Mapping[CellKind, Request] = {
+    CellKind.TEXT: {"type": "TEXT"},
+    CellKind.NUMBER: {"type": "NUMBER", "pattern": "0.0"},
+    CellKind.DATETIME: api_requests.DATE_FORMAT,
+}
+"""How the cells of a column show what they hold; a text that a person types stays text, zeros and all."""
+FILTERS: Sequence[tuple[str, Stage, str]] = (
+    ("To review", Stage.TO_EVALUATE, "completed_at"),
+    ("Shortlisted", Stage.SHORTLISTED, "candidate_name"),
+)
+"""Filter views: title, the stage they show, and the field they sort by."""
+PROTECTED = "Filled from Hireflix. A correction stays until Hireflix changes that very value."
+FROZEN_MAX = 3
+"""Most columns that stay in place: more would leave no room on a small screen."""
+
+
+def colour(rgb: str) -> Request:
+    """RRGGBB as Google has it: parts from 0 to 1."""
+    parts = (int(rgb[place : place + 2], 16) / 255 for place in (0, 2, 4))
+    return {"rgbColor": dict(zip(("red", "green", "blue"), parts, strict=True))}
+
+
+def header_look(sheet_id: int, row: int) -> Request:
+    """A bold header on a light ground, across the whole row: also over columns that people add."""
+    look = {
+        "textFormat": {"bold": True},
+        "backgroundColorStyle": colour(HEADER_COLOUR),
+        "wrapStrategy": "WRAP",
+        "verticalAlignment": "MIDDLE",
+    }
+    area = {"sheetId": sheet_id, "startRowIndex": row, "endRowIndex": row + 1}
+    fields = "userEnteredFormat(textFormat.bold,backgroundColorStyle,wrapStrategy,verticalAlignment)"
+    return {"repeatCell": {"range": area, "cell": {"userEnteredFormat": look}, "fields": fields}}
+
+
+def freeze(sheet_id: int, rows: int, columns: int) -> Request:
+    grid = {"frozenRowCount": rows, "frozenColumnCount": columns}
+    fields = "gridProperties.frozenRowCount,gridProperties.frozenColumnCount"
+    return {"updateSheetProperties": {"properties": {"sheetId": sheet_id, "gridProperties": grid}, "fields": fields}}
+
+
+def warn(sheet_id: int, protected_id: int, span: tuple[int, int] | None) -> Request:
+    """Asks people whether they mean it before they edit; forbids nothing. `span`: columns, `None` = the whole tab."""
+    area = {"sheetId": sheet_id}
+    if span is not None:
+        area |= {"startColumnIndex": span[0], "endColumnIndex": span[1]}
+    protected: dict[str, Any] = {"protectedRangeId": protected_id, "range": area, "description": PROTECTED}
+    return {"addProtectedRange": {"protectedRange": {**protected, "warningOnly": True}}}
+
+
+def dress(view: View, layout: Layout, free: Free) -> list[Request]:
+    """Everything that a tab gets once."""
+    sheet_id = view.sheet_id
+    runs = [warn(sheet_id, free.id(f"{sheet_id}:owned:{start}"), (start, end)) for start, end in _runs(layout)]
+    return [
+        freeze(sheet_id, view.header_row + 1, _frozen(view, layout)),
+        header_look(sheet_id, view.header_row),
+        *_formats(view, layout),
+        *_widths(sheet_id, layout),
+        *_colours(view, layout),
+        *_filters(view, layout, free),
+        *runs,
+    ]
+
+
+def _frozen(view: View, layout: Layout) -> int:
+    """So many columns that the name stays in sight; none when that were too many, or all there are."""
+    frozen = layout.at.get("candidate_name", FROZEN_MAX) + 1
+    return frozen if frozen <= min(FROZEN_MAX, view.width - 1) else 0
+
+
+def _below_header(view: View, column: int) -> Request:
+    rows = {"sheetId": view.sheet_id, "startRowIndex": view.header_row + 1}
+    return {**rows, "startColumnIndex": column, "endColumnIndex": column + 1}
+
+
+def _formats(view: View, layout: Layout) -> Iterator[Request]:
+    for name, column in layout.at.items():
+        if number_format := FORMATS.get(SPECS[name].kind):
+            cell = {"userEnteredFormat": {"numberFormat": number_format}}
+            area = _below_header(view, column)
+            yield {"repeatCell": {"range": area, "cell": cell, "fields": "userEnteredFormat.numberFormat"}}
+
+
+def _widths(sheet_id: int, layout: Layout) -> list[Request]:
+    return [
+        api_requests.column_width(sheet_id, column, PIXELS[name])
+        for name, column in layout.at.items()
+        if name in PIXELS
+    ]
+
+
+def _colours(view: View, layout: Layout) -> Iterator[Request]:
+    """One rule per stage, by its word; a rule moves with its column and survives sorting."""
+    if (column := layout.at.get("stage")) is None:
+        return
+    for index, (stage, rgb) in enumerate(STAGE_COLOURS.items()):
+        rule = {"condition": _is(stage), "format": {"backgroundColorStyle": colour(rgb)}}
+        ranges = [_below_header(view, column)]
+        yield {"addConditionalFormatRule": {"index": index, "rule": {"ranges": ranges, "booleanRule": rule}}}
+
+
+def _is(stage: Stage) -> Request:
+    return {"type": "TEXT_EQ", "values": [{"userEnteredValue": STAGE_WORDS[stage]}]}
+
+
+def _filters(view: View, layout: Layout, free: Free) -> Iterator[Request]:
+    """Filter views: each person sorts and filters for themselves, and the rows stay where they are."""
+    if (column := layout.at.get("stage")) is None:
+        return
+    for title, stage, order in FILTERS:
+        spec = {"columnIndex": column, "filterCriteria": {"condition": _is(stage)}}
+        shown: Request = {
+            "filterViewId": free.id(f"{view.sheet_id}:filter:{title}"),
+            "title": title,
+            "range": {"sheetId": view.sheet_id, "startRowIndex": view.header_row},
+            "filterSpecs": [spec],
+        }
+        if order in layout.at:
+            shown["sortSpecs"] = [{"dimensionIndex": layout.at[order], "sortOrder": "ASCENDING"}]
+        yield {"addFilterView": {"filter": shown}}
+
+
+def _runs(layout: Layout) -> list[tuple[int, int]]:
+    """Owned columns that stand beside each other: start and end."""
+    runs: list[tuple[int, int]] = []
+    for column in sorted(layout.at.values()):
+        if runs and runs[-1][1] == column:
+            runs[-1] = (runs[-1][0], column + 1)
+        else:
+            runs.append((column, column + 1))
+    return runs
+
+
+TITLE = "Summary"
+SUMMARY_TAG = "hf.summary"
+"""Key of the developer metadata of a spreadsheet that says which tab is the Summary of its positions."""
+ROWS, WIDTH = 100, 16
+STAGES = tuple(STAGE_COLOURS)
+ALL = "All positions"
+_HEADER, _TOTAL, _FIRST = 0, 1, 2
+"""Rows: the header, all positions together, and from there on one position each."""
+_FIELDS = "userEnteredValue,userEnteredFormat.textFormat.bold,userEnteredFormat.backgroundColorStyle"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A tab that is counted. Each column is a reference to the whole of it."""
+
+    view: View
+    layout: Layout
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is anything to count by."""
+        return "stage" in self.layout.at
+
+    def column(self, field: str) -> str:
+        return api_requests.column_range(self.view.title, self.layout.at[field])
+
+    def header(self, field: str) -> str:
+        """The cell with the title of a column."""
+        sheet, _, column = self.column(field).rpartition("!")
+        return f"{sheet}!{column.partition(':')[0]}${self.view.header_row + 1}"
+
+    @property
+    def rows(self) -> str:
+        """Criteria for COUNTIFS: the rows with an id, without the header."""
+        key = self.column(KEY)
+        return f'{key};"?*";{key};{_differs(self.header(KEY))}'
+
+
+def summarize(sources: Sequence[Source], ground: Ground, free: Free, *, per_position: bool) -> list[Request]:
+    """What adds the tabs to a Summary: to one of their own each, or to that of all positions, which is made first.
+
+    When people deleted the Summary of all positions, it stays deleted.
+    """
+    sources = [source for source in sources if source.counts]
+    if not per_position:
+        return [request for source in sources for request in _of_one_tab(source, free)]
+    if not sources:
+        return []
+    made: list[Request] = []
+    if (sheet_id := _known(ground)) is None:
+        sheet_id = free.id(f"{TITLE}:positions")
+        totals = [f"=SUM({letters}{_FIRST + 1}:{letters})" for letters in _count_letters()]
+        made = [*_blank(sheet_id, free, totals), api_requests.tag_spreadsheet(SUMMARY_TAG, str(sheet_id))]
+    elif not ground.holds(sheet_id):
+        return []
+    rows = [{"values": [_text(source.view.title), *map(_formula, _counts(source, ""))]} for source in sources]
+    return [*made, {"appendCells": {"sheetId": sheet_id, "rows": rows, "fields": "userEnteredValue"}}]
+
+
+def _known(ground: Ground) -> int | None:
+    found = [tag.metadata_value for tag in ground.developer_metadata if tag.metadata_key == SUMMARY_TAG]
+    return int(found[0]) if found and found[0].isdecimal() else None
+
+
+def _of_one_tab(source: Source, free: Free) -> list[Request]:
+    """The positions in the tab are listed by a formula, so that new ones come by themselves."""
+    sheet_id = free.id(f"{TITLE}:{source.view.sheet_id}")
+    made = _blank(sheet_id, free, _counts(source, ""))
+    if "position_name" in source.layout.at:
+        position, key = source.column("position_name"), source.column(KEY)
+        listed = f'{position};{position}<>"";{key}<>"";{key}<>{source.header(KEY)}'
+        names = f"$A{_FIRST + 1}:$A"
+        mine = f"{source.column('position_name')};{_equals(names)};"
+        counted = [f'=ARRAYFORMULA(IF({names}="";"";{formula[1:]}))' for formula in _counts(source, mine)]
+        cells = [f'=IFERROR(SORT(UNIQUE(FILTER({listed})));"")', *counted]
+        made.append(_write(sheet_id, _FIRST, [_formula(each) for each in cells], "userEnteredValue"))
+    return made
+
+
+def _counts(source: Source, criteria: str) -> list[str]:
+    """One formula per stage, and one for all rows whatever their stage. `criteria` come first, each with its `;`."""
+    words = [f"{letters}${_HEADER + 1}" for letters in _count_letters()[:-1]]
+    stages = [f"{source.column('stage')};{word};" for word in words]
+    return [f"=COUNTIFS({criteria}{stage}{source.rows})" for stage in [*stages, ""]]
+
+
+def _count_letters() -> list[str]:
+    return [column_letters(place) for place in range(1, len(STAGES) + 2)]
+
+
+def _exact(text: str) -> str:
+    """A formula of the text without wildcards: `~` takes the meaning of `~`, `*` and `?` (Google Docs Editors Help,
+    COUNTIFS).
+    """
+    for sign in "~*?":
+        text = f'SUBSTITUTE({text};"{sign}";"~{sign}")'
+    return text
+
+
+def _equals(cell: str) -> str:
+    """A criterion of COUNTIFS: this very text, also when it begins with a sign such as `>`."""
+    return f'"="&{_exact(cell)}'
+
+
+def _differs(cell: str) -> str:
+    return f'"<>"&{_exact(cell)}'
+
+
+def _blank(sheet_id: int, free: Free, totals: Sequence[str]) -> list[Request]:
+    """The tab with its header, the line of all positions and the chart."""
+    words = [_text(STAGE_WORDS[stage], STAGE_COLOURS[stage]) for stage in STAGES]
+    header = [_text("Position", HEADER_COLOUR), *words, _text("All", HEADER_COLOUR)]
+    grid = {"rowCount": ROWS, "columnCount": WIDTH, "hideGridlines": True}
+    properties = {"sheetId": sheet_id, "title": free.title(TITLE), "gridProperties": grid}
+    return [
+        {"addSheet": {"properties": properties}},
+        header_look(sheet_id, _HEADER),
+        freeze(sheet_id, _FIRST, 1),
+        api_requests.column_width(sheet_id, 0, 240),
+        _write(sheet_id, _HEADER, header, _FIELDS),
+        _write(sheet_id, _TOTAL, [_bold(_text(ALL)), *(_bold(_formula(each)) for each in totals)], _FIELDS),
+        warn(sheet_id, free.id(f"{sheet_id}:owned"), None),
+        _chart(sheet_id, free.id(f"{sheet_id}:chart")),
+    ]
+
+
+def _write(sheet_id: int, row: int, cells: Sequence[Request], fields: str) -> Request:
+    start = {"sheetId": sheet_id, "rowIndex": row, "columnIndex": 0}
+    return {"updateCells": {"start": start, "fields": fields, "rows": [{"values": list(cells)}]}}
+
+
+def _text(text: str, background: str = "") -> Request:
+    cell: Request = {"userEnteredValue": {"stringValue": text}}
+    if background:
+        look = {"textFormat": {"bold": True}, "backgroundColorStyle": colour(background)}
+        cell["userEnteredFormat"] = look
+    return cell
+
+
+def _formula(text: str) -> Request:
+    return {"userEnteredValue": {"formulaValue": text}}
+
+
+def _bold(cell: Request) -> Request:
+    return {**cell, "userEnteredFormat": {"textFormat": {"bold": True}}}
+
+
+def _chart(sheet_id: int, chart_id: int) -> Request:
+    """Columns, one per stage with its word below, over the line of all positions."""
+    axes = [{"position": "BOTTOM_AXIS"}, {"position": "LEFT_AXIS", "title": "Interviews"}]
+    basic = {
+        "chartType": "COLUMN",
+        "legendPosition": "NO_LEGEND",
+        "axis": axes,
+        "domains": [{"domain": _line(sheet_id, _HEADER)}],
+        "series": [{"series": _line(sheet_id, _TOTAL), "targetAxis": "LEFT_AXIS"}],
+        "headerCount": 0,
+    }
+    anchor = {"sheetId": sheet_id, "rowIndex": _FIRST, "columnIndex": len(STAGES) + 3}
+    place = {"anchorCell": anchor, "widthPixels": 520, "heightPixels": 320}
+    spec: Mapping[str, object] = {"title": "Interviews by stage", "basicChart": basic}
+    return {"addChart": {"chart": {"chartId": chart_id, "spec": spec, "position": {"overlayPosition": place}}}}
+
+
+def _line(sheet_id: int, row: int) -> Request:
+    area = {"sheetId": sheet_id, "startRowIndex": row, "endRowIndex": row + 1}
+    area |= {"startColumnIndex": 1, "endColumnIndex": len(STAGES) + 1}
+    return {"sourceRange": {"sources": [area]}}
+
+
+TRIES = 3
+"""Failures after which a process dresses nothing any more. The last try goes without the Summary."""
+
+Seen: TypeAlias = tuple[View, Layout]
+
+
+@dataclass(slots=True)
+class Wardrobe:
+    """What a sink knows of the dressing: lost in a restart, and nothing is wrong."""
+
+    dressed: set[int] = field(default_factory=set)
+    failures: int = 0
+
+    def due(self, seen: Sequence[Seen]) -> list[Seen]:
+        """The tabs that we made and nobody dressed yet, with every column in its place."""
+        if self.failures >= TRIES:
+            return []
+        return [
+            (view, layout)
+            for view, layout in seen
+            if view.bare and layout.settled and not layout.missing and view.sheet_id not in self.dressed
+        ]
+
+
+async def polish(calls: Calls, seen: Sequence[Seen], config: GoogleSheetsConfig, wardrobe: Wardrobe) -> None:
+    """Dresses what is due by one read and one write for all tabs together. Raises nothing but `LeaseLost`."""
+    due = wardrobe.due(seen) if config.style else []
+    if not due:
+        return
+    try:
+        await calls.ready_to_write()
+        ground = await calls.ground()
+        summary = wardrobe.failures < TRIES - 1
+        body = dressing(due, ground, per_position=config.per_position, summary=summary)
+        await calls.write(body)
+    except RateLimited:
+        return
+    except CallFailed as error:
+        wardrobe.failures += error.failure.trouble is not Trouble.THROTTLED
+        return
+    wardrobe.failures = 0
+    wardrobe.dressed.update(view.sheet_id for view, _ in due)
+
+
+def dressing(due: Sequence[Seen], ground: Ground, *, per_position: bool, summary: bool = True) -> Mapping[str, Any]:
+    """The body of the one write. It is refused when a tab was dressed already, or when a column was moved since."""
+    free = Free(ground)
+    batch: list[Request] = []
+    for view, layout in due:
+        number = first_number(view.sheet_id)
+        batch += [api_requests.mark_dressed(view.sheet_id, number - 2), *hold_requests(view, layout, number - 1)]
+        batch += dress(view, layout, free)
+    if summary:
+        sources = [Source(view, layout) for view, layout in due]
+        batch += summarize(sources, ground, free, per_position=per_position)
+    return api_requests.batch_body(batch, [api_requests.cell_range(due[0][0].title, 0, 0)])
