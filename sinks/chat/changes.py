@@ -1,7 +1,7 @@
-"""What of an interview is worth a message, given what was already told. Pure.
+"""Which changes of an interview are worth a message, given what was announced before. Pure.
 
-Everything is read from the merged interview, never from the event alone: events come late, twice and out of order, and
-the first that shows a fact tells it, the others are silent.
+Everything is read from the merged interview, never from the event alone: events come late, twice and out of order. The
+first event that shows a fact announces it, and the others are silent.
 """
 
 from __future__ import annotations
@@ -9,13 +9,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from connector.sink import STAGE_WORDS, Event, Interview, Stage
-from sinks.chat.config import Events, Mode
 
-Told: TypeAlias = Mapping[str, Any]
-"""What people were told, each fact with the date (epoch milliseconds) of its field: kept in the note."""
+Mode = Literal["post", "broadcast", "reply", "edit", "digest", "silent"]
+"""What an event does.
+
+`post`: a new message in the channel, always. `broadcast`: the interview's message when there is none yet, else a line
+in its thread that is shown in the channel as well. `reply`: the same without the channel. `edit`: nothing new, but an
+existing message is kept current. `digest`: as `edit`, and the position's digest counts it. `silent`: nothing.
+"""
+
+
+class Events(BaseModel):
+    """What each kind of event does. A deletion always takes the candidate's name out of what was posted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    create: Mode = Field(default="digest", description="A candidate was invited.")
+    finish: Mode = Field(default="broadcast", description="A candidate finished the interview.")
+    score_updated: Mode = Field(default="reply", description="The team's score changed.")
+    status_change: Mode = Field(default="reply", description="The stage changed.")
+    delete: Literal["edit", "reply", "broadcast"] = Field(default="edit", description="The interview was deleted.")
+
+    def of(self, event: str) -> Mode:
+        """The mode of an event by its name, such as `interview.finish`; an unknown one is silent."""
+        name = event.removeprefix("interview.").replace("-", "_")
+        mode: Mode = getattr(self, name) if name in Events.model_fields else "silent"
+        return mode
+
+
+Announced: TypeAlias = Mapping[str, Any]
+"""What the chat has shown of an interview, each fact with the date of its field: kept in the note.
+
+`finished` (whether it was announced), `score`, `score_ms`, `stage`, `stage_ms`, and `deleted`.
+"""
 
 INVITE = "interview.create"
 FINISH = "interview.finish"
@@ -23,12 +54,13 @@ SCORED = "interview.score-updated"
 
 _STAGE_FIELDS = ("status", "completed", "answered", "archived", "finalist", "finished_at")
 _SCORE_BOUND = 1_000_000
-SPEAKING: tuple[Mode, ...] = ("post", "broadcast", "reply")
-"""Modes that make a message, the loudest first."""
+"""A greater score comes from a wrong unit and is shown as a question mark."""
+POSTING_MODES: tuple[Mode, ...] = ("post", "broadcast", "reply")
+"""Modes that make a message; the one that most people see comes first."""
 
 
-class What(StrEnum):
-    """What happened, in the order in which it makes the headline; named as in the settings."""
+class ChangeKind(StrEnum):
+    """What changed, in the order in which it makes the headline; named as in the settings."""
 
     DELETED = "delete"
     FINISHED = "finish"
@@ -37,62 +69,72 @@ class What(StrEnum):
     INVITED = "create"
 
 
-@dataclass(frozen=True, slots=True)
-class News:
-    """One message's content.
+class Change(NamedTuple):
+    """One change: its kind, the difference in words, and when it happened (epoch milliseconds)."""
 
-    `what` is the headline, `also` what else happened, `change` the difference in words as it comes from outside, `at`
-    its time (epoch milliseconds), `mode` how loud it is, and `told` what people know once it is out.
+    kind: ChangeKind
+    text: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What one message announces.
+
+    `kind` is the headline and `also` what else changed. `text` is the difference in words, with text from outside.
+    `at_ms` is its time (epoch milliseconds), `mode` says where it is posted, and `announced` is what the chat has shown
+    once it is posted.
     """
 
-    what: What
-    change: str
-    at: int
+    kind: ChangeKind
+    text: str
+    at_ms: int
     mode: Mode
-    told: Told
-    also: tuple[What, ...] = ()
+    announced: Announced
+    also: tuple[ChangeKind, ...] = ()
 
     @property
     def score(self) -> float | None:
-        """The score that people know once it is out."""
-        found: float | None = self.told.get("score")
+        """The score that the chat has shown once it is posted."""
+        found: float | None = self.announced.get("score")
         return found
 
 
-def find_news(event: Event, interview: Interview, told: Told, modes: Events) -> News | None:
-    """The news that this event gives occasion to tell, or `None`. An event speaks only if its own mode does."""
+def find_announcement(event: Event, interview: Interview, announced: Announced, modes: Events) -> Announcement | None:
+    """What to announce because of an event, or `None`. Only an event whose own mode makes a message announces."""
     if interview.stage is Stage.DELETED:
-        return _deletion(event, told, modes)
-    if modes.of(event.name) not in SPEAKING:
+        return _deletion(event, announced, modes)
+    if modes.of(event.name) not in POSTING_MODES:
         return None
-    changes = _changes(event, interview, told, modes)
+    changes = _changes(event, interview, announced, modes)
     if not changes:
         return None
-    if any(one[0] is What.FINISHED for one in changes):  # the stage that comes with it says the same
-        changes = [one for one in changes if one[0] is not What.STAGE]
-    if event.name == SCORED:  # the score is the news, whatever else becomes known with it
-        changes.sort(key=lambda one: one[0] is not What.SCORE)
-    what, _, at = changes[0]
-    words = " · ".join(change for _, change, _ in changes)
-    mode = min((getattr(modes, one) for one, _, _ in changes), key=SPEAKING.index)
-    also = tuple(one[0] for one in changes[1:])
-    return News(what, words, at, mode, everything(interview, told), also)
+    if any(change.kind is ChangeKind.FINISHED for change in changes):  # the stage that comes with it says the same
+        changes = [change for change in changes if change.kind is not ChangeKind.STAGE]
+    if event.name == SCORED:  # the score is the headline, whatever else becomes known with it
+        changes.sort(key=lambda change: change.kind is not ChangeKind.SCORE)
+    first, *others = changes
+    mode = min((getattr(modes, change.kind) for change in changes), key=POSTING_MODES.index)
+    text = " · ".join(change.text for change in changes)
+    also = tuple(change.kind for change in others)
+    return Announcement(first.kind, text, first.at_ms, mode, snapshot(interview, announced), also)
 
 
-def _deletion(event: Event, told: Told, modes: Events) -> News | None:
-    if modes.delete not in SPEAKING or told.get("deleted"):
+def _deletion(event: Event, announced: Announced, modes: Events) -> Announcement | None:
+    if modes.delete not in POSTING_MODES or announced.get("deleted"):
         return None
-    return News(What.DELETED, "Deleted", event.occurred_at, modes.delete, {**told, "deleted": True})
+    after = {**announced, "deleted": True}
+    return Announcement(ChangeKind.DELETED, "Deleted", event.occurred_at, modes.delete, after)
 
 
-def everything(interview: Interview, told: Told) -> Told:
-    """All that people know after a message about this interview. That it was finished is never untold."""
+def snapshot(interview: Interview, announced: Announced) -> Announced:
+    """What the chat has shown after a message about this interview. That it was finished stays announced for ever."""
     return {
-        "announced": bool(told.get("announced")) or is_finished(interview),
+        "finished": bool(announced.get("finished")) or is_finished(interview),
         "score": interview.score,
-        "score_at": interview.dates.get("score", 0),
+        "score_ms": interview.dates.get("score", 0),
         "stage": interview.stage_word,
-        "stage_at": _stage_date(interview),
+        "stage_ms": _stage_date(interview),
     }
 
 
@@ -101,59 +143,56 @@ def is_finished(interview: Interview) -> bool:
     return interview.completed_at is not None or interview.stage is Stage.TO_EVALUATE
 
 
-def scale_words(score: float | None) -> str:
+def score_with_scale(score: float | None) -> str:
     """A score with its scale. Outside Hireflix's scale (0.5 to 5) only the number: the team uses another one."""
-    words = score_words(score)
-    return f"{words} of {SCALE[1]}" if score is not None and SCALE[0] <= score <= SCALE[1] else words
+    text = score_text(score)
+    return f"{text} of {SCALE[1]}" if score is not None and SCALE[0] <= score <= SCALE[1] else text
 
 
 SCALE = (0.5, 5)
 """Least and greatest score in Hireflix (Hireflix MCP server, scoring an interview)."""
 
 
-def score_words(score: float | None) -> str:
-    """A score as people read it."""
+def score_text(score: float | None) -> str:
+    """A score as users read it."""
     if score is None:
         return "none"
     return f"{score:g}" if abs(score) < _SCORE_BOUND else "?"
 
 
-Change: TypeAlias = tuple[What, str, int]
-"""What changed, the difference in words, and when (epoch milliseconds)."""
-
-
-def _changes(event: Event, interview: Interview, told: Told, modes: Events) -> list[Change]:
-    found = [
-        _completion(event, interview, told),
-        _stage_change(interview, told),
-        _score_change(interview, told),
+def _changes(event: Event, interview: Interview, announced: Announced, modes: Events) -> list[Change]:
+    found: list[Change | None] = [
+        _completion(event, interview, announced),
+        _stage_change(interview, announced),
+        _score_change(interview, announced),
     ]
-    if not told and event.name == INVITE:
-        found.append((What.INVITED, "Invited", event.occurred_at))
-    return [one for one in found if one is not None and getattr(modes, one[0]) in SPEAKING]
+    if not announced and event.name == INVITE:
+        found.append(Change(ChangeKind.INVITED, "Invited", event.occurred_at))
+    return [change for change in found if change is not None and getattr(modes, change.kind) in POSTING_MODES]
 
 
-def _completion(event: Event, interview: Interview, told: Told) -> Change | None:
-    if told.get("announced") or not is_finished(interview):
+def _completion(event: Event, interview: Interview, announced: Announced) -> Change | None:
+    if announced.get("finished") or not is_finished(interview):
         return None
     at = event.occurred_at if event.name == FINISH else interview.completed_at
-    return What.FINISHED, "Finished the interview", at or event.occurred_at
+    return Change(ChangeKind.FINISHED, "Finished the interview", at or event.occurred_at)
 
 
-def _stage_change(interview: Interview, told: Told) -> Change | None:
-    before = told.get("stage", STAGE_WORDS[Stage.PENDING])
+def _stage_change(interview: Interview, announced: Announced) -> Change | None:
+    before = announced.get("stage", STAGE_WORDS[Stage.PENDING])
     at = _stage_date(interview)
-    if interview.stage_word == before or at < told.get("stage_at", 0):
+    if interview.stage_word == before or at < announced.get("stage_ms", 0):
         return None
-    return What.STAGE, f"Stage {before or '?'} → {interview.stage_word or '?'}", at
+    return Change(ChangeKind.STAGE, f"Stage {before or '?'} → {interview.stage_word or '?'}", at)
 
 
-def _score_change(interview: Interview, told: Told) -> Change | None:
-    before, at = told.get("score"), interview.dates.get("score", 0)
-    if interview.score == before or at < told.get("score_at", 0):
+def _score_change(interview: Interview, announced: Announced) -> Change | None:
+    before, at = announced.get("score"), interview.dates.get("score", 0)
+    if interview.score == before or at < announced.get("score_ms", 0):
         return None
-    after = score_words(interview.score)
-    return What.SCORE, f"Score {after}" if before is None else f"Score {score_words(before)} → {after}", at
+    after = score_text(interview.score)
+    text = f"Score {after}" if before is None else f"Score {score_text(before)} → {after}"
+    return Change(ChangeKind.SCORE, text, at)
 
 
 def _stage_date(interview: Interview) -> int:

@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-Mode = Literal["post", "broadcast", "reply", "edit", "digest", "silent"]
-"""What an event does.
-
-`post`: a new message in the channel, always. `broadcast`: the interview's message when there is none yet, else a line
-in its thread that is shown in the channel as well. `reply`: the same without the channel. `edit`: nothing new, but an
-existing message is kept current. `digest`: as `edit`, and the position's digest counts it. `silent`: nothing.
-"""
+from connector.sink import SinkConfig
+from sinks.chat.changes import Events
+from sinks.chat.mentions import MentionRule
+from sinks.chat.quiet_hours import QuietHours
+from sinks.chat.wording import Templates
 
 
-class Events(BaseModel):
-    """What each kind of event does. A deletion always takes the candidate's name out of what was posted."""
+def _host(host: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", host):
+        raise ValueError("must be a bare host name in small letters such as hireflix.com")
+    return host
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    create: Mode = Field(default="digest", description="A candidate was invited.")
-    finish: Mode = Field(default="broadcast", description="A candidate finished the interview.")
-    score_updated: Mode = Field(default="reply", description="The team's score changed.")
-    status_change: Mode = Field(default="reply", description="The stage changed.")
-    delete: Literal["edit", "reply", "broadcast"] = Field(default="edit", description="The interview was deleted.")
+class ChatConfig(SinkConfig):
+    """Settings of a chat. A service adds credentials and a channel."""
 
-    def of(self, event: str) -> Mode:
-        """The mode of an event by its name, such as `interview.finish`; an unknown one is silent."""
-        name = event.removeprefix("interview.").replace("-", "_")
-        mode: Mode = getattr(self, name) if name in Events.model_fields else "silent"
-        return mode
+    max_age: float = Field(
+        86_400.0, ge=0, description="Seconds after receipt from which an event only counts in the digest."
+    )
+    privacy: Literal["full", "initials", "none", "auto"] = Field(
+        "full",
+        description="How the candidate is named: in full, by initials, only by the end of the interview's id, or, with "
+        "auto, in full where the service says that the channel is private and by initials elsewhere.",
+    )
+    events: Events = Field(Events(), description="What each kind of event does.")
+    digest: Literal["position", "off"] = Field(
+        "position", description="One digest per position for events without a message of their own, or none at all."
+    )
+    digest_window: float = Field(
+        25.0, ge=1, le=3600, description="Seconds that a digest gathers before it is posted or edited."
+    )
+    quiet_hours: QuietHours | None = Field(None, description="When events wait for the digest; none by default.")
+    deleted_message: Literal["leave", "replace"] = Field(
+        "leave", description="When users delete an interview's message: leave it so, or post a new one."
+    )
+    templates: Templates = Field(Templates(), description="The wording.")
+    link_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
+        ("hireflix.com", "hflx.io"), description="The button may lead to these hosts and the ones below them."
+    )
+
+    @property
+    def edits(self) -> bool:
+        """Whether the service can edit, delete and search messages and has threads. Without, each announcement is a
+        message of its own.
+        """
+        return True
+
+    @property
+    def mention_rules(self) -> Sequence[MentionRule]:
+        """The rules for mentions."""
+        return ()

@@ -1,4 +1,4 @@
-"""What one event does: the whole message model as a pure rule, without Slack and without a clock."""
+"""What one event does in a chat: the whole message model as a rule, without a service and without a clock. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from connector.sink import Event, Interview, Stage
-from sinks.chat.changes import FINISH, INVITE, News, What, find_news
-from sinks.chat.config import Events, Mode
-from sinks.chat.record import Record
+from sinks.chat.changes import FINISH, INVITE, Announcement, ChangeKind, Events, Mode, find_announcement
+from sinks.chat.record import InterviewRecord
 
 
-class Act(StrEnum):
+class Action(StrEnum):
     """The one call that an event makes."""
 
     NOTHING = "nothing"
     POST = "post"
-    """A message of its own in the channel, which is the interview's from then on."""
+    """A new message in the channel, which is the interview's message from then on."""
     REPLY = "reply"
     BROADCAST = "broadcast"
     """A reply that is shown in the channel as well."""
@@ -24,15 +23,18 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`news` is what the act tells; `counted` the figure of the digest that grows by one, `""` for none; `edit` says
-    that an existing message has to be looked after. `why` says why nothing is to be shown, when that turns out so.
+    """What to do about an event.
+
+    `announcement` is what the call posts. `counted` is the figure of the digest that grows by one, `""` for none.
+    `edit` says that an existing message has to be brought up to date. `reason` says why there is nothing to show, for
+    the case that there is nothing.
     """
 
-    act: Act = Act.NOTHING
-    news: News | None = None
+    action: Action = Action.NOTHING
+    announcement: Announcement | None = None
     counted: str = ""
     edit: bool = False
-    why: str = "nothing new"
+    reason: str = "nothing new"
 
 
 _COUNTED = {INVITE: "invited", FINISH: "finished"}
@@ -40,45 +42,46 @@ _NEVER_COUNTED = ("interview.delete",)
 
 
 def decide(
-    event: Event, interview: Interview, record: Record, modes: Events, *, hushed: bool, silent: bool = False
+    event: Event, interview: Interview, record: InterviewRecord, modes: Events, *, muted: bool, silent: bool = False
 ) -> Plan:
-    """What to do about an event. `hushed`: nobody may be disturbed by it, because it is late or the hours are quiet.
-    `silent`: it may only update what is there, because no route chose it.
+    """What to do about an event. `muted`: it may notify nobody, because it is late or the hours are quiet. `silent`: it
+    may only update existing messages, because no route chose it.
 
     An interview that was deleted before its first message is never mentioned.
     """
     mode: Mode = "edit" if silent else modes.of(event.name)
     is_deleted = interview.stage is Stage.DELETED
-    counted = _figure(event, record) if mode == "digest" or (hushed and mode != "silent" and not silent) else ""
-    edit = record.editable and (mode != "silent" or is_deleted)
-    if is_deleted and not record.shown:
-        return Plan(counted=counted if event.name == INVITE else "", why="deleted before it was shown")
-    why = "its events are silent" if mode == "silent" else "no message to update" if silent else "nothing new"
-    quiet = Plan(counted=counted, edit=edit or bool(record.extra and is_deleted), why=why)
-    if hushed or silent:
+    counted = _figure(event, record) if mode == "digest" or (muted and mode != "silent" and not silent) else ""
+    edit = record.is_editable and (mode != "silent" or is_deleted)
+    if is_deleted and not record.is_shown:
+        return Plan(counted=counted if event.name == INVITE else "", reason="deleted before it was shown")
+    reason = "its events are silent" if mode == "silent" else "no message to update" if silent else "nothing new"
+    quiet = Plan(counted=counted, edit=edit or bool(record.named_reply_ids and is_deleted), reason=reason)
+    if muted or silent:
         return quiet
-    news = find_news(event, interview, record.told, modes)
-    act = Act.NOTHING if news is None else _act(news, record)
-    return quiet if act is Act.NOTHING else Plan(act, news, counted, quiet.edit)
+    announcement = find_announcement(event, interview, record.announced, modes)
+    action = Action.NOTHING if announcement is None else _action(announcement, record)
+    return quiet if action is Action.NOTHING else Plan(action, announcement, counted, quiet.edit)
 
 
-def _figure(event: Event, record: Record) -> str:
-    if event.name in _NEVER_COUNTED or (event.name == INVITE and record.invited):
+def _figure(event: Event, record: InterviewRecord) -> str:
+    if event.name in _NEVER_COUNTED or (event.name == INVITE and record.counted_by):
         return ""
     return _COUNTED.get(event.name, "updates")
 
 
-def _act(news: News, record: Record) -> Act:
-    if record.gone or news.what is What.DELETED:
-        return _after_loss(news, record)
-    if news.mode == "post" or not record.takes_replies:
-        return Act.POST
-    return Act.BROADCAST if news.mode == "broadcast" else Act.REPLY
+def _action(announcement: Announcement, record: InterviewRecord) -> Action:
+    if record.removed or announcement.kind is ChangeKind.DELETED:
+        return _action_without_message(announcement, record)
+    if announcement.mode == "post" or not record.takes_replies:
+        return Action.POST
+    return Action.BROADCAST if announcement.mode == "broadcast" else Action.REPLY
 
 
-def _after_loss(news: News, record: Record) -> Act:
-    """People deleted the message, or the interview is: the first is honoured until it is finished."""
-    if news.what is What.DELETED:
-        spoken = Act.BROADCAST if news.mode == "broadcast" else Act.REPLY
-        return spoken if record.takes_replies else Act.NOTHING
-    return Act.POST if What.FINISHED in (news.what, *news.also) else Act.NOTHING
+def _action_without_message(announcement: Announcement, record: InterviewRecord) -> Action:
+    """For a deleted interview, and for one whose message users deleted: only its completion makes a new message."""
+    if announcement.kind is ChangeKind.DELETED:
+        action = Action.BROADCAST if announcement.mode == "broadcast" else Action.REPLY
+        return action if record.takes_replies else Action.NOTHING
+    finished = ChangeKind.FINISHED in (announcement.kind, *announcement.also)
+    return Action.POST if finished else Action.NOTHING

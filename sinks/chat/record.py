@@ -1,65 +1,92 @@
-"""The note about one interview: what was said where, and what is about to be said. Pure."""
+"""The notes about messages: what was posted where, and which call is under way. Pure.
+
+Notes have a version. A note of version 1, which had other names, is brought forward when it is read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from connector.sink import Delivered, FollowUp, Note
-from sinks.chat.changes import Told
+from sinks.chat.changes import Announced
 
-NOTE = "parent:"
-"""Before the interview's id: the note about it."""
+VERSION = 2
+INTERVIEW_NOTE = "parent:"
+"""Prefix of the note about an interview, before its id."""
 EDIT = "edit"
 """Purpose of the call that brings the messages of an interview up to date."""
 REPEAT_EDIT = "repeat-edit"
-"""Purpose of the call that repeats an edit whose first answer was lost, since a lost call may still be carried out and
-put an old content over a new one. It is about an interview, or without one about the digest of a position.
+"""Purpose of the call that repeats an edit whose first answer was lost: the lost call may still be applied and replace
+new content by old. It is about an interview or, without one, about the digest of a position.
 """
 
 
-def lasting(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a note what is worth keeping."""
-    return {name: value for name, value in values.items() if value not in (None, False, "", (), [], {})}
+class MessageRecord(Protocol):
+    """A note about messages, as exactly-once posting needs it.
+
+    `intent` is the call under way: its `delivery_id`, its time `at_ms`, the `thread`, what each of the `calls` that may
+    have been applied shows, the `fallback_error` with which the service rejected the content, and the `mention`.
+    `possible_duplicates` are deliveries whose message may appear a second time: the `delivery_id`, the `message_id`
+    that stays (`""` = none), the `thread`, the time of the first call `since_ms` and when to search `at_ms`.
+    """
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def intent(self) -> Mapping[str, Any]: ...
+    @property
+    def possible_duplicates(self) -> Sequence[Mapping[str, Any]]: ...
+    def with_intent(self, intent: Mapping[str, Any]) -> Self: ...
+    def with_possible_duplicates(self, duplicates: Sequence[Mapping[str, Any]]) -> Self: ...
+    def posted(self, message_id: str, shows: Mapping[str, Any]) -> Self: ...
+    def follow_up(self, purpose: str, after: timedelta) -> FollowUp: ...
+    def settled(self, message_id: str) -> Mapping[str, Delivered]: ...
+    def note(self) -> Note | None: ...
+
+
+RecordT = TypeVar("RecordT", bound=MessageRecord)
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """The decoded note about the interview `id`.
+class InterviewRecord:
+    """The note about the interview `id`.
 
-    `ts` is its message in the channel, `None` when there is none and `""` for one whose timestamp nobody knows;
-    `hash` that of the content it shows, `""` when that is not certain. `extra` are the other messages that carry the
-    name, to be found again when it has to go, `former` those that a newer message replaced. `gone`: people deleted
-    the message. `locked`: its thread takes no replies. `wanted`: a message has to be made in place of a lost one.
-    `invited`: the id of the delivery whose invitation a digest counted, `True` in older notes. `intent` and `dups` as
-    in `sinks.slack.once`.
+    `message_id` is its message in the channel, `None` without one and `""` for one whose id is not known.
+    `content_hash` is that of the content it shows, `""` when that is not certain. `named_reply_ids` are replies with
+    the candidate's name, which have to change when it has to go. `superseded_ids` are messages that a newer one
+    replaced. `removed`: users deleted the message. `thread_locked`: its thread takes no replies. `needs_repost`: a
+    message has to be posted in place of a lost one. `counted_by` is the id of the delivery whose invitation a digest
+    counted, `True` in some notes of version 1. `fallback_error`: the service rejected the content with it.
     """
 
     id: str
-    told: Told = field(default_factory=dict)
-    ts: str | None = None
-    hash: str = ""
-    extra: Sequence[str] = ()
-    former: Sequence[str] = ()
-    gone: bool = False
-    locked: bool = False
-    wanted: bool = False
-    invited: str | bool = ""
-    plain: str = ""
+    announced: Announced = field(default_factory=dict)
+    message_id: str | None = None
+    content_hash: str = ""
+    named_reply_ids: Sequence[str] = ()
+    superseded_ids: Sequence[str] = ()
+    removed: bool = False
+    thread_locked: bool = False
+    needs_repost: bool = False
+    counted_by: str | bool = ""
+    fallback_error: str = ""
     intent: Mapping[str, Any] = field(default_factory=dict)
-    dups: Sequence[Mapping[str, Any]] = ()
+    possible_duplicates: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def read(cls, interview_id: str, note: Note | None) -> Self:
-        known = {name: value for name, value in (note or {}).items() if name in cls.__dataclass_fields__}
+        """Decodes a note of any version; without a note nothing is known."""
+        values = brought_forward(note or {}, _INTERVIEW_NAMES)
+        known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
         return cls(**{**known, "id": interview_id})
 
     @property
     def key(self) -> str:
         """Name of the note."""
-        return f"{NOTE}{self.id}"
+        return f"{INTERVIEW_NOTE}{self.id}"
 
     def follow_up(self, purpose: str, after: timedelta) -> FollowUp:
         """A later call about this interview."""
@@ -69,45 +96,102 @@ class Record:
         """The call that brings its messages up to date, for everything that waits for that."""
         return replace(self.follow_up(EDIT, after), group=self.key)
 
-    def settled(self, ts: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - as a ledger of `sinks.slack.once`
-        """What waits in its group waits for an edit, not for a message that was sent."""
+    def settled(self, message_id: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - the signature of `MessageRecord`
+        """Nothing: what waits in its group waits for an edit, not for a message that was posted."""
         return {}
 
     @property
-    def shown(self) -> bool:
-        """Whether a message about this interview stands in the channel, or did once."""
-        return self.ts is not None
+    def is_shown(self) -> bool:
+        """Whether a message about this interview is in the channel, or was once."""
+        return self.message_id is not None
 
     @property
-    def editable(self) -> bool:
-        """Whether there is a message to keep current."""
-        return bool(self.ts) and not self.gone
+    def is_editable(self) -> bool:
+        """Whether there is a message to keep up to date."""
+        return bool(self.message_id) and not self.removed
 
     @property
     def takes_replies(self) -> bool:
-        """Whether there is a thread to write into."""
-        return self.editable and not self.locked
+        """Whether there is a thread to reply in."""
+        return self.is_editable and not self.thread_locked
 
-    def intending(self, intent: Mapping[str, Any]) -> Self:
+    def with_intent(self, intent: Mapping[str, Any]) -> Self:
         """With a call under way, or none."""
         return replace(self, intent=intent)
 
-    def doubting(self, dups: Sequence[Mapping[str, Any]]) -> Self:
-        """With messages that may come to stand there twice."""
-        return replace(self, dups=tuple(dups))
+    def with_possible_duplicates(self, duplicates: Sequence[Mapping[str, Any]]) -> Self:
+        """With messages that may appear a second time."""
+        return replace(self, possible_duplicates=tuple(duplicates))
 
-    def sent(self, ts: str, said: Mapping[str, Any]) -> Self:
-        """After a message with this timestamp: `said` is what its draft promised."""
-        clean = replace(self, told=said["told"], intent={}, wanted=False)
-        if said.get("thread"):
-            return replace(clean, extra=(*self.extra, ts)) if said.get("named") else clean
-        former = tuple(self.former)
-        if self.editable:
-            former = (*former, str(self.ts))
-        return replace(clean, ts=ts, hash=said["hash"], former=former, gone=False, locked=False, plain="")
+    def posted(self, message_id: str, shows: Mapping[str, Any]) -> Self:
+        """After a message with this id was posted; `shows` is from its draft."""
+        after = replace(self, announced=shows["announced"], intent={}, needs_repost=False)
+        if shows.get("thread"):
+            return replace(after, named_reply_ids=(*self.named_reply_ids, message_id)) if shows.get("named") else after
+        superseded = (*self.superseded_ids, str(self.message_id)) if self.is_editable else tuple(self.superseded_ids)
+        return replace(
+            after,
+            message_id=message_id,
+            content_hash=shows["content_hash"],
+            superseded_ids=superseded,
+            removed=False,
+            thread_locked=False,
+            fallback_error="",
+        )
 
     def note(self) -> Note | None:
-        """What is to be kept, `None` when that is nothing."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"}
-        kept = lasting({name: list(value) if isinstance(value, tuple) else value for name, value in values.items()})
-        return {**kept, "ts": self.ts} if self.ts is not None else kept or None
+        """The note to keep, `None` when there is nothing to keep."""
+        kept = as_note({name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"})
+        return {"v": VERSION, **(kept or {}), "message_id": ""} if self.message_id == "" else kept
+
+
+def as_note(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values that are not empty, as a note of this version; `None` when all are."""
+    kept = {name: value for name, value in values.items() if value not in (None, False, "", (), [], {})}
+    lists = {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+    return {"v": VERSION, **lists} if lists else None
+
+
+_ANNOUNCED_NAMES = {"announced": "finished", "score_at": "score_ms", "stage_at": "stage_ms"}
+_CALL_NAMES = {"told": "announced", "hash": "content_hash"}
+_INTENT_NAMES = {"k": "delivery_id", "at": "at_ms", "said": "calls", "plain": "fallback_error"}
+_DUPLICATE_NAMES = {"k": "delivery_id", "ts": "message_id", "since": "since_ms", "at": "at_ms"}
+_INTERVIEW_NAMES = {
+    "told": "announced",
+    "ts": "message_id",
+    "hash": "content_hash",
+    "extra": "named_reply_ids",
+    "former": "superseded_ids",
+    "gone": "removed",
+    "locked": "thread_locked",
+    "wanted": "needs_repost",
+    "invited": "counted_by",
+    "plain": "fallback_error",
+    "dups": "possible_duplicates",
+}
+
+
+def brought_forward(note: Note, names: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a note under today's names. `names` are those of version 1 that have changed, with today's."""
+    if note.get("v", 1) >= VERSION:
+        return dict(note)
+    values = _renamed(note, names)
+    if "announced" in values:
+        values["announced"] = _renamed(values["announced"], _ANNOUNCED_NAMES)
+    if "intent" in values:
+        values["intent"] = _renamed(values["intent"], _INTENT_NAMES)
+        values["intent"]["calls"] = [_call(call) for call in values["intent"].get("calls", ())]
+    if "possible_duplicates" in values:
+        values["possible_duplicates"] = [_renamed(each, _DUPLICATE_NAMES) for each in values["possible_duplicates"]]
+    return values
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    values = _renamed(call, _CALL_NAMES)
+    if "announced" in values:
+        values["announced"] = _renamed(values["announced"], _ANNOUNCED_NAMES)
+    return values
+
+
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in values.items()}

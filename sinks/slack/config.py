@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from connector.http import SafeUrl, safe_url
-from connector.sink import SinkConfig
-from sinks.chat.config import Events
-from sinks.chat.quiet_hours import QuietHours
-from sinks.slack.mentions import Mention
-from sinks.slack.wording import Templates
+from sinks.chat.config import ChatConfig
+from sinks.chat.mentions import MentionRule
+
+_WHO = re.compile(r"[UW][A-Z0-9]{6,20}|S[A-Z0-9]{6,20}|@here|@channel")
+
+
+def _known(who: str) -> str:
+    if not _WHO.fullmatch(who):
+        raise ValueError(
+            "must be a member's id (U0123456789), a user group's id (S0123456789), @here or @channel: in Slack open "
+            "the profile, press the three dots, Copy member ID"
+        )
+    return who
+
+
+class Mention(MentionRule):
+    """A rule for a mention in Slack (Slack, Formatting message text, mentions)."""
+
+    who: Annotated[str, AfterValidator(_known)] = Field(
+        description="A member's id (U…), a user group's (S…), @here or @channel."
+    )
+
+    @property
+    def mention(self) -> str:
+        if self.who.startswith("@"):
+            return f"<!{self.who[1:]}>"
+        return f"<!subteam^{self.who}>" if self.who.startswith("S") else f"<@{self.who}>"
 
 
 def _bot_token(token: SecretStr) -> SecretStr:
@@ -24,7 +47,7 @@ def _bot_token(token: SecretStr) -> SecretStr:
 def _channel_id(channel: str) -> str:
     if not re.fullmatch(r"[CGD][A-Z0-9]{6,20}", channel):
         raise ValueError(
-            "must be a channel id such as C0123456789, not a name: in Slack open the channel's details, the id stands "
+            "must be a channel id such as C0123456789, not a name: in Slack open the channel's details, the id is "
             "at the very bottom"
         )
     return channel
@@ -35,13 +58,7 @@ def _webhook(url: SecretStr) -> SecretStr:
     return url
 
 
-def _host(host: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", host):
-        raise ValueError("must be a bare host name in small letters such as hireflix.com")
-    return host
-
-
-class SlackConfig(SinkConfig):
+class SlackConfig(ChatConfig):
     """A bot token and a channel, or the simple mode: an incoming webhook's address."""
 
     token: Annotated[SecretStr, AfterValidator(_bot_token)] | None = Field(
@@ -55,32 +72,18 @@ class SlackConfig(SinkConfig):
     )
     api_url: SafeUrl = Field("https://slack.com/api/", description="Where the Web API answers.")
     rate_per_second: float = Field(1.0, gt=0, le=20, description="Messages per second to the channel, in the long run.")
-    max_age: float = Field(
-        86_400.0, ge=0, description="Seconds after receipt from which an event only counts in the digest."
-    )
-    privacy: Literal["full", "initials", "none", "auto"] = Field(
-        "full",
-        description="How the candidate is named: in full, by initials, only by the end of the interview's id, or, with "
-        "auto, in full where Slack says that the channel is private and by initials elsewhere.",
-    )
-    events: Events = Field(Events(), description="What each kind of event does.")
-    digest: Literal["position", "off"] = Field(
-        "position", description="One digest per position for what is not told one by one, or none at all."
-    )
-    digest_window: float = Field(
-        25.0, ge=1, le=3600, description="Seconds that a digest gathers before it is posted or edited."
-    )
-    quiet_hours: QuietHours | None = Field(None, description="When only the digest may wait; none by default.")
     mentions: tuple[Mention, ...] = Field(
         (), max_length=20, description="Whom a message mentions; the first rule that applies, at most once a minute."
     )
-    deleted_message: Literal["leave", "replace"] = Field(
-        "leave", description="When people delete an interview's message: leave it so, or post a new one."
-    )
-    templates: Templates = Field(Templates(), description="The wording.")
-    link_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
-        ("hireflix.com", "hflx.io"), description="The button may lead to these hosts and the ones below them."
-    )
+
+    @property
+    def edits(self) -> bool:
+        """A bot edits its messages; an incoming webhook cannot."""
+        return self.webhook_url is None
+
+    @property
+    def mention_rules(self) -> Sequence[Mention]:
+        return self.mentions
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

@@ -1,4 +1,4 @@
-"""What is worth telling, given what was told."""
+"""Which changes are announced, given what was announced before."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from hypothesis import strategies as st
 
 from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
-from sinks.chat.changes import News, Told, What, find_news, score_words
-from sinks.chat.config import Events
+from sinks.chat.changes import Announced, Announcement, ChangeKind, Events, find_announcement, score_text
 
-SPEAKING = ("interview.finish", "interview.score-updated", "interview.status-change")
+ANNOUNCING = ("interview.finish", "interview.score-updated", "interview.status-change")
 MODES = Events()
 Step = tuple[Event, Interview]
 
 
-def ask(event: Event, interview: Interview, told: Told | None = None, modes: Events = MODES) -> News | None:
-    return find_news(event, interview, told or {}, modes)
+def ask(
+    event: Event, interview: Interview, announced: Announced | None = None, modes: Events = MODES
+) -> Announcement | None:
+    return find_announcement(event, interview, announced or {}, modes)
 
 
-def play(steps: Sequence[Step]) -> tuple[list[str], Told]:
-    told: Told = {}
+def play(steps: Sequence[Step]) -> tuple[list[str], Announced]:
+    announced: Announced = {}
     messages: list[str] = []
     for event, interview in steps:
-        news = ask(event, interview, told)
-        if news is not None:
-            told = news.told
-            messages.append(news.change)
-    return messages, told
+        found = ask(event, interview, announced)
+        if found is not None:
+            announced = found.announced
+            messages.append(found.text)
+    return messages, announced
 
 
 def state(at: int, stage: Stage = Stage.TO_EVALUATE, score: float | None = None, *, finished: bool = True) -> Interview:
@@ -39,7 +40,7 @@ def state(at: int, stage: Stage = Stage.TO_EVALUATE, score: float | None = None,
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(SPEAKING).map(make_event),
+        st.sampled_from(ANNOUNCING).map(make_event),
         st.builds(
             state,
             st.integers(START, START + 5),
@@ -63,15 +64,15 @@ def test_the_same_state_twice_is_no_news(history: list[Step]) -> None:
 @given(steps)
 def test_in_order_of_dates_the_newest_state_is_what_was_told_last(history: list[Step]) -> None:
     ordered = [(event, state(START + n, i.stage, i.score)) for n, (event, i) in enumerate(history)]
-    _, told = play(ordered)
+    _, announced = play(ordered)
     if ordered:
         newest = ordered[-1][1]
-        assert (told["stage"], told["score"]) == (newest.stage_word, newest.score)
+        assert (announced["stage"], announced["score"]) == (newest.stage_word, newest.score)
 
 
 def test_an_older_state_than_the_told_one_is_no_news() -> None:
-    told = {"announced": True, "stage": "Shortlisted", "stage_at": START + 10, "score": 4, "score_at": START + 10}
-    assert ask(make_event("interview.status-change"), state(START, score=3), told) is None
+    announced = {"finished": True, "stage": "Shortlisted", "stage_ms": START + 10, "score": 4, "score_ms": START + 10}
+    assert ask(make_event("interview.status-change"), state(START, score=3), announced) is None
 
 
 @pytest.mark.parametrize(
@@ -85,55 +86,55 @@ def test_an_older_state_than_the_told_one_is_no_news() -> None:
     ],
 )
 def test_the_difference_is_told_in_words(interview: Interview, change: str | None) -> None:
-    told = {"announced": True, "stage": "To evaluate", "stage_at": 0, "score": 3, "score_at": 0}
-    news = ask(make_event("interview.status-change"), interview, told)
-    assert (news and news.change) == change
+    announced = {"finished": True, "stage": "To evaluate", "stage_ms": 0, "score": 3, "score_ms": 0}
+    found = ask(make_event("interview.status-change"), interview, announced)
+    assert (found and found.text) == change
 
 
 def test_a_first_score_has_nothing_before_it() -> None:
-    told = {"announced": True, "stage": "To evaluate"}
-    news = ask(make_event("interview.score-updated"), state(START, score=4), told)
-    assert news is not None
-    assert news.change == "Score 4"
+    announced = {"finished": True, "stage": "To evaluate"}
+    found = ask(make_event("interview.score-updated"), state(START, score=4), announced)
+    assert found is not None
+    assert found.text == "Score 4"
 
 
 def test_a_score_is_the_news_of_its_event_also_when_it_is_the_first_that_is_told() -> None:
     """As through a route with `min_score`, which the earlier events did not take."""
-    news = ask(make_event("interview.score-updated"), state(START, score=4.5))
-    assert news is not None
-    assert (news.what, news.also) == (What.SCORE, (What.FINISHED,))
-    assert news.change == "Score 4.5 · Finished the interview"
+    found = ask(make_event("interview.score-updated"), state(START, score=4.5))
+    assert found is not None
+    assert (found.kind, found.also) == (ChangeKind.SCORE, (ChangeKind.FINISHED,))
+    assert found.text == "Score 4.5 · Finished the interview"
 
 
 def test_an_event_speaks_only_if_its_own_mode_does() -> None:
     silent = Events(score_updated="edit")
-    told = {"announced": True, "stage": "To evaluate"}
+    announced = {"finished": True, "stage": "To evaluate"}
     changed = state(START, Stage.SHORTLISTED, 4)
-    assert ask(make_event("interview.score-updated"), changed, told, silent) is None
-    news = ask(make_event("interview.status-change"), changed, told, silent)
-    assert news is not None
-    assert news.change == "Stage To evaluate → Shortlisted"
+    assert ask(make_event("interview.score-updated"), changed, announced, silent) is None
+    found = ask(make_event("interview.status-change"), changed, announced, silent)
+    assert found is not None
+    assert found.text == "Stage To evaluate → Shortlisted"
 
 
 def test_the_loudest_mode_of_several_changes_counts() -> None:
-    told = {"announced": True, "stage": "To evaluate"}
-    news = ask(
+    announced = {"finished": True, "stage": "To evaluate"}
+    found = ask(
         make_event("interview.status-change"),
         state(START, Stage.SHORTLISTED, 4),
-        told,
+        announced,
         Events(score_updated="broadcast"),
     )
-    assert news is not None
-    assert (news.what, news.mode) == (What.STAGE, "broadcast")
+    assert found is not None
+    assert (found.kind, found.mode) == (ChangeKind.STAGE, "broadcast")
 
 
 def test_an_invitation_speaks_only_when_configured() -> None:
     event, interview = make_event("interview.create"), state(START, Stage.PENDING, finished=False)
     assert ask(event, interview) is None
-    news = ask(event, interview, {}, Events(create="post"))
-    assert news is not None
-    assert news.what is What.INVITED
-    assert ask(event, interview, news.told, Events(create="post")) is None
+    found = ask(event, interview, {}, Events(create="post"))
+    assert found is not None
+    assert found.kind is ChangeKind.INVITED
+    assert ask(event, interview, found.announced, Events(create="post")) is None
 
 
 def test_an_unknown_event_is_silent() -> None:
@@ -142,11 +143,11 @@ def test_an_unknown_event_is_silent() -> None:
 
 def test_a_late_announcement_carries_the_time_of_completion() -> None:
     event = make_event("interview.score-updated", occurred_at=START + 1000)
-    news = ask(event, state(START + 1000))
-    assert news is not None
-    assert (news.what, news.at) == (What.FINISHED, START)
+    found = ask(event, state(START + 1000))
+    assert found is not None
+    assert (found.kind, found.at_ms) == (ChangeKind.FINISHED, START)
 
 
 @pytest.mark.parametrize(("score", "words"), [(None, "none"), (3.0, "3"), (4.5, "4.5"), (1e30, "?")])
 def test_a_score_reads_as_people_write_it(score: float | None, words: str) -> None:
-    assert score_words(score) == words
+    assert score_text(score) == words

@@ -16,12 +16,12 @@ from connector.hireflix.payload import read
 from connector.merge import State, event_of, interview_of, merge
 from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
-from sinks.chat.changes import What
-from sinks.chat.config import Events
-from sinks.chat.planner import Act, Plan, decide
-from sinks.chat.record import Record
-from sinks.slack import edits, render
-from tests.sinks.slack.judge import LOOK
+from sinks.chat.changes import ChangeKind, Events
+from sinks.chat.content import Content, interview_content
+from sinks.chat.planner import Action, Plan, decide
+from sinks.chat.record import InterviewRecord
+from sinks.chat.updates import next_edit
+from tests.sinks.slack.judge import STYLE
 from tests.sinks.slack.story import Payload, life
 
 MODES = Events()
@@ -32,51 +32,55 @@ class Paper:
     """A channel of which only the plan knows: every act carried out on paper."""
 
     modes: Events = MODES
-    record: Record = field(default_factory=lambda: Record("i"))
-    acts: list[tuple[Act, What]] = field(default_factory=list)
-    news: list[tuple[What, ...]] = field(default_factory=list)
-    parent: dict | None = None
+    record: InterviewRecord = field(default_factory=lambda: InterviewRecord("i"))
+    acts: list[tuple[Action, ChangeKind]] = field(default_factory=list)
+    news: list[tuple[ChangeKind, ...]] = field(default_factory=list)
+    parent: Content | None = None
     counted: list[str] = field(default_factory=list)
     state: State | None = None
 
-    def take(self, payload: Payload, *, hushed: bool = False) -> None:
+    def take(self, payload: Payload, *, muted: bool = False) -> None:
         reading = read(json.dumps(payload).encode(), START)
         self.state = merge(self.state, reading)
-        self.tell(event_of("e", reading), interview_of(reading.interview_id, self.state), hushed=hushed)
+        self.tell(event_of("e", reading), interview_of(reading.interview_id, self.state), muted=muted)
 
-    def tell(self, event: Event, interview: Interview, *, hushed: bool = False) -> Plan:
+    def tell(self, event: Event, interview: Interview, *, muted: bool = False) -> Plan:
         self.record = replace(self.record, id=interview.id)
-        plan = decide(event, interview, self.record, self.modes, hushed=hushed)
+        plan = decide(event, interview, self.record, self.modes, muted=muted)
         self.counted += [plan.counted] if plan.counted else []
         if plan.counted == "invited":
-            self.record = replace(self.record, invited=True)
-        if plan.news is not None:
-            self.acts.append((plan.act, plan.news.what))
-            self.news.append((plan.news.what, *plan.news.also))
+            self.record = replace(self.record, counted_by=True)
+        if plan.announcement is not None:
+            self.acts.append((plan.action, plan.announcement.kind))
+            self.news.append((plan.announcement.kind, *plan.announcement.also))
             self._carry_out(plan, interview)
         if plan.edit:
             self._edit(interview)
         return plan
 
     def _carry_out(self, plan: Plan, interview: Interview) -> None:
-        assert plan.news is not None
+        assert plan.announcement is not None
         ts = str(len(self.acts))
-        if plan.act is Act.POST:
-            self.parent = render.parent(interview, LOOK)
-            said = {"told": plan.news.told, "hash": render.content_hash(self.parent)}
+        if plan.action is Action.POST:
+            self.parent = interview_content(interview, STYLE)
+            shows = {"announced": plan.announcement.announced, "content_hash": repr(self.parent)}
         else:
-            said = {"told": plan.news.told, "thread": self.record.ts, "named": plan.act is Act.BROADCAST}
-        self.record = self.record.sent(ts, said)
+            shows = {
+                "announced": plan.announcement.announced,
+                "thread": self.record.message_id,
+                "named": plan.action is Action.BROADCAST,
+            }
+        self.record = self.record.posted(ts, shows)
 
     def _edit(self, interview: Interview) -> None:
-        while (edit := edits.next_edit(self.record, interview, LOOK)) is not None:
-            self.parent = edit.message if edit.is_parent else self.parent
+        while (edit := next_edit(repr, self.record, interview, STYLE)) is not None:
+            self.parent = edit.content if edit.is_main else self.parent
             self.record = edit.after
 
     @property
     def announced(self) -> int:
         """How often completion was told."""
-        return sum(What.FINISHED in told for told in self.news)
+        return sum(ChangeKind.FINISHED in told for told in self.news)
 
 
 def played(payloads: Sequence[Payload], modes: Events = MODES) -> Paper:
@@ -102,7 +106,7 @@ def test_any_order_and_repetition_announces_completion_once_and_ends_in_the_same
     for paper in papers:
         assert paper.state is not None
         now = interview_of(events[0]["data"]["id"], paper.state)
-        assert paper.parent is None or paper.parent == render.parent(now, LOOK)
+        assert paper.parent is None or paper.parent == interview_content(now, STYLE)
         assert paper.announced == 1 or now.completed_at is None or now.stage is Stage.DELETED
 
 
@@ -120,81 +124,85 @@ def test_every_order_of_five_events() -> None:
     full = next(told for seed in range(1000) if len(told := life(seed, random.Random(seed))) == 5)
     papers = [played(order) for order in permutations(full)]
     assert {paper.announced for paper in papers} == {1}
-    assert len({json.dumps(paper.parent) for paper in papers}) == 1
+    assert len({repr(paper.parent) for paper in papers}) == 1
 
 
 def test_the_first_event_that_shows_completion_announces_it() -> None:
     done = make_interview(stage=Stage.TO_EVALUATE)
     for name in ("interview.finish", "interview.status-change", "interview.score-updated"):
         paper = Paper()
-        assert paper.tell(make_event(name), done).act is Act.POST
+        assert paper.tell(make_event(name), done).action is Action.POST
         for later in ("interview.finish", "interview.status-change", "interview.score-updated"):
-            assert paper.tell(make_event(later), done).act is Act.NOTHING
+            assert paper.tell(make_event(later), done).action is Action.NOTHING
 
 
 def test_a_finish_that_meets_a_message_is_shown_in_the_channel_too() -> None:
     paper = Paper()
     paper.tell(make_event("interview.status-change"), make_interview(stage=Stage.UNKNOWN, status="x", completed=None))
     plan = paper.tell(make_event("interview.finish"), make_interview(stage=Stage.TO_EVALUATE, updated_at=START + 1))
-    assert plan.act is Act.BROADCAST
-    assert paper.record.extra == ("2",)
+    assert plan.action is Action.BROADCAST
+    assert paper.record.named_reply_ids == ("2",)
 
 
-SHOWN = Record("i", ts="1")
+SHOWN = InterviewRecord("i", message_id="1")
 
 
-def at(mode: str, name: str, record: Record = SHOWN) -> Act:
+def at(mode: str, name: str, record: InterviewRecord = SHOWN) -> Action:
     field_of = name.removeprefix("interview.").replace("-", "_")
     interview = make_interview(score=4)
-    told = {"announced": True, "stage": interview.stage_word, "stage_at": 0, "score": 3, "score_at": 0}
-    return decide(make_event(name), interview, replace(record, told=told), Events(**{field_of: mode}), hushed=False).act
+    announced = {"finished": True, "stage": interview.stage_word, "stage_ms": 0, "score": 3, "score_ms": 0}
+    return decide(
+        make_event(name), interview, replace(record, announced=announced), Events(**{field_of: mode}), muted=False
+    ).action
 
 
 @pytest.mark.parametrize(
     ("mode", "act"),
     [
-        ("post", Act.POST),
-        ("broadcast", Act.BROADCAST),
-        ("reply", Act.REPLY),
-        ("edit", Act.NOTHING),
-        ("digest", Act.NOTHING),
-        ("silent", Act.NOTHING),
+        ("post", Action.POST),
+        ("broadcast", Action.BROADCAST),
+        ("reply", Action.REPLY),
+        ("edit", Action.NOTHING),
+        ("digest", Action.NOTHING),
+        ("silent", Action.NOTHING),
     ],
 )
-def test_the_mode_decides_how_loud_an_event_is(mode: str, act: Act) -> None:
+def test_the_mode_decides_how_loud_an_event_is(mode: str, act: Action) -> None:
     assert at(mode, "interview.score-updated") is act
 
 
 @pytest.mark.parametrize("mode", ["post", "broadcast", "reply"])
 def test_without_a_message_every_loud_mode_makes_one(mode: str) -> None:
-    assert at(mode, "interview.score-updated", Record("i")) is Act.POST
+    assert at(mode, "interview.score-updated", InterviewRecord("i")) is Action.POST
 
 
 def test_a_thread_that_takes_no_replies_gets_a_new_message() -> None:
-    assert at("reply", "interview.score-updated", Record("i", ts="1", locked=True)) is Act.POST
+    assert (
+        at("reply", "interview.score-updated", InterviewRecord("i", message_id="1", thread_locked=True)) is Action.POST
+    )
 
 
 def test_a_message_that_people_deleted_is_honoured_until_completion() -> None:
-    gone = Record("i", ts="1", gone=True)
-    assert at("reply", "interview.score-updated", gone) is Act.NOTHING
-    plan = decide(make_event(), make_interview(), gone, MODES, hushed=False)
-    assert plan.act is Act.POST
+    gone = InterviewRecord("i", message_id="1", removed=True)
+    assert at("reply", "interview.score-updated", gone) is Action.NOTHING
+    plan = decide(make_event(), make_interview(), gone, MODES, muted=False)
+    assert plan.action is Action.POST
 
 
 def test_a_silent_event_does_not_even_edit() -> None:
-    record = Record("i", ts="1", told={"announced": True})
+    record = InterviewRecord("i", message_id="1", announced={"finished": True})
     for mode, edit in (("silent", False), ("edit", True)):
         modes = Events(score_updated=mode)
-        plan = decide(make_event("interview.score-updated"), make_interview(score=4), record, modes, hushed=False)
-        assert (plan.act, plan.edit) == (Act.NOTHING, edit)
+        plan = decide(make_event("interview.score-updated"), make_interview(score=4), record, modes, muted=False)
+        assert (plan.action, plan.edit) == (Action.NOTHING, edit)
 
 
-def test_what_comes_hushed_is_counted_and_told_to_nobody() -> None:
+def test_what_comes_muted_is_counted_and_told_to_nobody() -> None:
     paper = Paper()
     for name in ("interview.create", "interview.finish", "interview.score-updated", "interview.delete"):
-        paper.tell(make_event(name), make_interview(score=2), hushed=True)
+        paper.tell(make_event(name), make_interview(score=2), muted=True)
     assert (paper.acts, paper.counted) == ([], ["invited", "finished", "updates"])
-    assert paper.tell(make_event("interview.score-updated"), make_interview(score=3)).act is Act.POST
+    assert paper.tell(make_event("interview.score-updated"), make_interview(score=3)).action is Action.POST
 
 
 def test_an_invitation_is_counted_once() -> None:
@@ -204,26 +212,28 @@ def test_an_invitation_is_counted_once() -> None:
     assert paper.counted == ["invited"]
 
 
-@pytest.mark.parametrize("hushed", [False, True])
-def test_an_interview_deleted_before_its_first_message_is_never_mentioned(hushed: bool) -> None:
+@pytest.mark.parametrize("muted", [False, True])
+def test_an_interview_deleted_before_its_first_message_is_never_mentioned(muted: bool) -> None:
     paper = Paper()
     for name in ("interview.delete", "interview.finish", "interview.score-updated", "interview.status-change"):
-        plan = paper.tell(make_event(name), make_interview(stage=Stage.DELETED), hushed=hushed)
-        assert plan == Plan(why="deleted before it was shown")
+        plan = paper.tell(make_event(name), make_interview(stage=Stage.DELETED), muted=muted)
+        assert plan == Plan(reason="deleted before it was shown")
 
 
-@pytest.mark.parametrize(("mode", "act"), [("edit", Act.NOTHING), ("reply", Act.REPLY), ("broadcast", Act.BROADCAST)])
-def test_a_deletion_takes_the_name_away_and_speaks_only_when_told_to(mode: str, act: Act) -> None:
+@pytest.mark.parametrize(
+    ("mode", "act"), [("edit", Action.NOTHING), ("reply", Action.REPLY), ("broadcast", Action.BROADCAST)]
+)
+def test_a_deletion_takes_the_name_away_and_speaks_only_when_told_to(mode: str, act: Action) -> None:
     paper = Paper(Events(delete=mode))
     paper.tell(make_event(), make_interview())
     plan = paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED))
-    assert (plan.act, plan.edit) == (act, True)
-    assert "Wayne" not in json.dumps(paper.parent)
-    assert paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED)).act is Act.NOTHING
+    assert (plan.action, plan.edit) == (act, True)
+    assert "Wayne" not in repr(paper.parent)
+    assert paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED)).action is Action.NOTHING
 
 
 def test_a_late_deletion_is_obeyed_all_the_same() -> None:
     paper = Paper()
     paper.tell(make_event(), make_interview())
-    paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED), hushed=True)
-    assert "Wayne" not in json.dumps(paper.parent)
+    paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED), muted=True)
+    assert "Wayne" not in repr(paper.parent)

@@ -11,11 +11,11 @@ from connector.emulators.slack.invariants import problems
 from connector.emulators.slack.workspace import Channel
 from connector.sink import Interview, Stage
 from sinks.chat.changes import is_finished
-from sinks.slack import render
-from sinks.slack.render import Look
-from sinks.slack.wording import Templates
+from sinks.chat.content import Style, interview_content
+from sinks.chat.wording import Templates
+from sinks.slack.messages import render
 
-LOOK = Look("full", ("hireflix.com", "hflx.io"), Templates())
+STYLE = Style("full", ("hireflix.com", "hflx.io"), Templates())
 FIGURE = re.compile(r"([\d,]+) (candidates? w|finished|update)")
 TIME = re.compile(r"<!date\^(\d+)\^")
 
@@ -52,7 +52,7 @@ def _interview(one: Interview, mine: Sequence[Message]) -> Iterable[str]:
     elif is_finished(one):
         yield from _announced(parents, mine)
     for parent in parents[:1]:
-        if parent.blocks != render.parent(one, LOOK)["blocks"]:
+        if parent.blocks != render(interview_content(one, STYLE))["blocks"]:
             yield "the message does not show the last state"
     yield from _falling(mine)
 

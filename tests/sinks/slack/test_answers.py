@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinks.slack.answers import KINDS, Kind, read_answer, read_webhook
-from sinks.slack.fixes import broken, explain
+from sinks.chat.service import Status
+from sinks.slack.answers import STATUSES, read_answer, read_webhook
+from sinks.slack.diagnostics import broken, explain
 
 WORDS_OF = {
-    Kind.THROTTLED: ["ratelimited", "rate_limited", "message_limit_exceeded"],
-    Kind.TRANSIENT: ["service_unavailable", "request_timeout", "team_added_to_org", "org_login_required"],
-    Kind.UNCLEAR: ["internal_error", "fatal_error", "duplicate_message_not_found"],
-    Kind.BROKEN: [
+    Status.THROTTLED: ["ratelimited", "rate_limited", "message_limit_exceeded"],
+    Status.TRANSIENT: ["service_unavailable", "request_timeout", "team_added_to_org", "org_login_required"],
+    Status.UNCLEAR: ["internal_error", "fatal_error", "duplicate_message_not_found"],
+    Status.BROKEN: [
         "invalid_auth",
         "token_revoked",
         "missing_scope",
@@ -21,69 +22,72 @@ WORDS_OF = {
         "is_archived",
         "accesslimited",
     ],
-    Kind.BAD: ["invalid_blocks", "msg_too_long", "no_text", "metadata_too_large", "invalid_arguments"],
-    Kind.GONE: ["message_not_found", "thread_not_found", "cant_update_message", "cannot_reply_to_message"],
-    Kind.STRANGE: ["brand_new_error"],
+    Status.REJECTED: ["invalid_blocks", "msg_too_long", "no_text", "metadata_too_large", "invalid_arguments"],
+    Status.MISSING: ["message_not_found", "thread_not_found"],
+    Status.LOCKED: ["cant_update_message", "cannot_reply_to_message"],
+    Status.UNKNOWN: ["brand_new_error"],
 }
 
 
-@pytest.mark.parametrize(("kind", "word"), [(kind, word) for kind, words in WORDS_OF.items() for word in words])
-def test_an_error_string_has_its_class(kind: Kind, word: str) -> None:
-    reply = read_answer(200, {"ok": False, "error": word}, {})
-    assert (reply.kind, reply.error) == (kind, word)
+@pytest.mark.parametrize(
+    ("expected", "word"), [(expected, word) for expected, words in WORDS_OF.items() for word in words]
+)
+def test_an_error_string_has_its_class(expected: Status, word: str) -> None:
+    result = read_answer(200, {"ok": False, "error": word}, {})
+    assert (result.status, result.error) == (expected, word)
 
 
 def test_every_class_of_the_table_is_tested_and_no_success_is_in_it() -> None:
-    assert set(KINDS.values()) == WORDS_OF.keys() - {Kind.STRANGE}
+    assert set(STATUSES.values()) == WORDS_OF.keys() - {Status.UNKNOWN}
 
 
-@pytest.mark.parametrize("word", sorted(KINDS))
+@pytest.mark.parametrize("word", sorted(STATUSES))
 def test_a_5xx_is_unclear_whatever_its_body_says(word: str) -> None:
-    assert read_answer(503, {"ok": False, "error": word}, {}).kind is Kind.UNCLEAR
+    assert read_answer(503, {"ok": False, "error": word}, {}).status is Status.UNCLEAR
 
 
 @pytest.mark.parametrize(
-    ("status", "data", "kind", "error"),
+    ("status", "data", "expected", "error"),
     [
-        (200, {"ok": True, "ts": "1.2"}, Kind.OK, ""),
-        (200, {"ok": "true"}, Kind.UNCLEAR, "unreadable answer"),
-        (200, {}, Kind.UNCLEAR, "unreadable answer"),
-        (200, [], Kind.UNCLEAR, "unreadable answer"),
-        (200, None, Kind.UNCLEAR, "unreadable answer"),
-        (200, {"ok": False, "error": "Some sentence with a name in it"}, Kind.UNCLEAR, "unreadable answer"),
-        (429, None, Kind.THROTTLED, "http 429"),
-        (429, {"ok": False, "error": "ratelimited"}, Kind.THROTTLED, "ratelimited"),
-        (500, "<html>", Kind.UNCLEAR, "http 500"),
-        (0, None, Kind.UNCLEAR, "http 0"),
-        (404, "<html>", Kind.BROKEN, "http 404"),
-        (407, None, Kind.BROKEN, "http 407"),
-        (400, None, Kind.BROKEN, "http 400"),
-        (403, {"ok": False, "error": "invalid_auth"}, Kind.BROKEN, "invalid_auth"),
+        (200, {"ok": True, "ts": "1.2"}, Status.OK, ""),
+        (200, {"ok": "true"}, Status.UNCLEAR, "unreadable answer"),
+        (200, {}, Status.UNCLEAR, "unreadable answer"),
+        (200, [], Status.UNCLEAR, "unreadable answer"),
+        (200, None, Status.UNCLEAR, "unreadable answer"),
+        (200, {"ok": False, "error": "Some sentence with a name in it"}, Status.UNCLEAR, "unreadable answer"),
+        (429, None, Status.THROTTLED, "http 429"),
+        (429, {"ok": False, "error": "ratelimited"}, Status.THROTTLED, "ratelimited"),
+        (500, "<html>", Status.UNCLEAR, "http 500"),
+        (0, None, Status.UNCLEAR, "http 0"),
+        (404, "<html>", Status.BROKEN, "http 404"),
+        (407, None, Status.BROKEN, "http 407"),
+        (400, None, Status.BROKEN, "http 400"),
+        (403, {"ok": False, "error": "invalid_auth"}, Status.BROKEN, "invalid_auth"),
     ],
 )
-def test_answers_of_the_web_api(status: int, data: object, kind: Kind, error: str) -> None:
-    reply = read_answer(status, data, {})
-    assert (reply.kind, reply.error) == (kind, error)
+def test_answers_of_the_web_api(status: int, data: object, expected: Status, error: str) -> None:
+    result = read_answer(status, data, {})
+    assert (result.status, result.error) == (expected, error)
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "kind", "error"),
+    ("status", "text", "expected", "error"),
     [
-        (200, "ok", Kind.OK, ""),
-        (200, "<html>welcome</html>", Kind.UNCLEAR, "unreadable answer"),
-        (400, "invalid_payload", Kind.BAD, "invalid_payload"),
-        (400, "something else", Kind.BAD, "http 400"),
-        (403, "action_prohibited", Kind.BROKEN, "action_prohibited"),
-        (404, "no_service", Kind.BROKEN, "no_service"),
-        (404, "<html>", Kind.BROKEN, "http 404"),
-        (410, "channel_is_archived", Kind.BROKEN, "channel_is_archived"),
-        (429, '{"retry_after":1,"ok":false,"error":"rate_limited"}', Kind.THROTTLED, "http 429"),
-        (500, "rollup_error", Kind.UNCLEAR, "http 500"),
+        (200, "ok", Status.OK, ""),
+        (200, "<html>welcome</html>", Status.UNCLEAR, "unreadable answer"),
+        (400, "invalid_payload", Status.REJECTED, "invalid_payload"),
+        (400, "something else", Status.REJECTED, "http 400"),
+        (403, "action_prohibited", Status.BROKEN, "action_prohibited"),
+        (404, "no_service", Status.BROKEN, "no_service"),
+        (404, "<html>", Status.BROKEN, "http 404"),
+        (410, "channel_is_archived", Status.BROKEN, "channel_is_archived"),
+        (429, '{"retry_after":1,"ok":false,"error":"rate_limited"}', Status.THROTTLED, "http 429"),
+        (500, "rollup_error", Status.UNCLEAR, "http 500"),
     ],
 )
-def test_answers_of_a_webhook(status: int, text: str, kind: Kind, error: str) -> None:
-    reply = read_webhook(status, text, {})
-    assert (reply.kind, reply.error) == (kind, error)
+def test_answers_of_a_webhook(status: int, text: str, expected: Status, error: str) -> None:
+    result = read_webhook(status, text, {})
+    assert (result.status, result.error) == (expected, error)
 
 
 json_values = st.recursive(
@@ -96,10 +100,10 @@ json_values = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 600), json_values)
 def test_any_answer_has_a_class_and_a_short_label(status: int, data: object) -> None:
-    reply = read_answer(status, data, {})
-    assert (reply.kind is Kind.OK) == (reply.error == "")
-    assert len(reply.error) <= 61
-    assert len(reply.detail) <= 120
+    result = read_answer(status, data, {})
+    assert (result.status is Status.OK) == (result.error == "")
+    assert len(result.error) <= 61
+    assert len(result.detail) <= 120
 
 
 def test_the_detail_keeps_slacks_pointers() -> None:
@@ -107,7 +111,7 @@ def test_the_detail_keeps_slacks_pointers() -> None:
     assert read_answer(200, data, {}).detail == "invalid_blocks; too long [json-pointer:/blocks/0]"
 
 
-@pytest.mark.parametrize("word", sorted(word for word, kind in KINDS.items() if kind is Kind.BROKEN))
+@pytest.mark.parametrize("word", sorted(word for word, expected in STATUSES.items() if expected is Status.BROKEN))
 def test_everything_broken_comes_with_a_fix(word: str) -> None:
     error = broken(read_answer(200, {"ok": False, "error": word}, {}), "C0123456789")
     assert word in error.reason

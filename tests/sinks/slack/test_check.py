@@ -55,7 +55,7 @@ async def test_missing_scopes_are_told_with_what_they_are_for(slack: SlackEmulat
         ({"private": True, "member": False}, ALL_SCOPES, "problem", "private and the app is not in it"),
         ({"member": False}, ("chat:write", "channels:read"), "problem", "the app is not in channel"),
         ({"member": False}, ALL_SCOPES, "warning", "cannot look for lost messages"),
-        ({}, ("chat:write",), "warning", "was not looked at: missing_scope"),
+        ({}, ("chat:write",), "warning", "was not checked: missing_scope"),
     ],
 )
 async def test_the_channel_is_judged(

@@ -9,11 +9,11 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from sinks.chat.config import Events, Mode
+from sinks.chat.changes import Events, Mode
+from sinks.chat.wording import Templates
 from sinks.slack.config import SlackConfig
-from sinks.slack.manifest import manifest as generated
-from sinks.slack.scopes import RECOMMENDED, REQUIRED
-from sinks.slack.wording import Templates
+from sinks.slack.diagnostics import RECOMMENDED, REQUIRED
+from sinks.slack.diagnostics import manifest as generated
 
 ROOT = Path(__file__).parents[3]
 

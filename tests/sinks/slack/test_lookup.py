@@ -36,7 +36,7 @@ class TestLookUp:
         slack.say(channel, "somebody talks")
         outcome = await self.again(sink, context, started)
         assert outcome == Delivered(reference=slack.messages(channel)[0].ts)
-        assert context.notes[NOTE]["told"]["announced"]
+        assert context.notes[NOTE]["announced"]["finished"]
         assert slack.problems() == []
 
     async def test_a_message_that_did_not_arrive_is_posted(
@@ -51,7 +51,7 @@ class TestLookUp:
     ) -> None:
         started = await self.lose(slack, sink, context, faults.DROP)
         await self.again(sink, context, started, delivery(stage=Stage.DELETED))
-        assert context.notes[NOTE]["ts"]
+        assert context.notes[NOTE]["message_id"]
         assert "intent" not in context.notes[NOTE]
 
     async def test_a_change_in_between_is_told_after_an_adopted_message(
@@ -130,3 +130,23 @@ class TestLookUp:
         slack.faults.add(replace(faults.HTML_503, match="conversations.history"))
         outcome = await self.again(sink, context, started)
         assert outcome == RetryLater("look-up: http 503", unclear=True)
+
+
+async def test_a_note_of_version_1_still_finds_the_message_of_a_lost_answer(
+    slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
+) -> None:
+    """An upgrade between a call and the search for its message posts nothing twice."""
+    started = context.now()
+    slack.faults.add(faults.DROP)
+    await turn(sink, context, delivery())
+    intent = context.notes[NOTE]["intent"]
+    (call,) = intent["calls"]
+    told = {"announced": True, "stage": "To evaluate", "stage_at": started}
+    said = [{"told": told, "hash": call["content_hash"]}]
+    old = {"k": intent["delivery_id"], "at": intent["at_ms"], "thread": "", "said": said, "plain": "", "mention": ""}
+    context.apply({NOTE: {"intent": old}})
+    context.clock.advance(5)
+    outcome = await turn(sink, context, delivery(attempt=2), started_at=started, maybe_sent=True)
+    (message,) = slack.messages(channel)
+    assert outcome == Delivered(message.ts)
+    assert context.notes[NOTE]["announced"] == {"finished": True, "stage": "To evaluate", "stage_ms": started}

@@ -15,13 +15,23 @@ from connector.emulators.slack import foreign_tokens
 from connector.emulators.slack.blocks import check_blocks
 from connector.sink import Interview, Stage
 from connector.testing import START, make_interview
-from sinks.chat.changes import News, What
-from sinks.chat.digest import Digest
-from sinks.slack import render
-from sinks.slack.preview import read
-from sinks.slack.render import Look, Message, content_hash, metadata, plainly, shown_name
-from sinks.slack.text import units
-from sinks.slack.wording import FieldTemplate, Templates
+from sinks.chat.changes import Announcement, ChangeKind
+from sinks.chat.content import (
+    SUPERSEDED,
+    Content,
+    Style,
+    as_text,
+    digest_content,
+    interview_content,
+    reply_content,
+    shown_name,
+    with_change,
+)
+from sinks.chat.digest_record import DigestRecord
+from sinks.chat.service import Marker
+from sinks.chat.text import units
+from sinks.chat.wording import FieldTemplate, Templates
+from sinks.slack.messages import Message, metadata, render, with_mention, without_cause
 from tests.sinks.slack.hostile import hostile_text
 
 HOSTS = ("hireflix.com", "hflx.io")
@@ -40,9 +50,14 @@ interviews = st.builds(
 )
 USUAL = Templates()
 figures = st.dictionaries(st.sampled_from(["invited", "finished", "updates"]), st.integers(1, 10**7))
-digests = st.builds(Digest, hostile_text, figures, hostile_text, st.integers(0, 10**14), st.integers(0, 10**14))
+digests = st.builds(DigestRecord, hostile_text, figures, hostile_text, st.integers(0, 10**14), st.integers(0, 10**14))
 news = st.builds(
-    News, st.sampled_from(What), hostile_text, st.integers(0, 10**14), st.just("reply"), st.just({"announced": True})
+    Announcement,
+    st.sampled_from(ChangeKind),
+    hostile_text,
+    st.integers(0, 10**14),
+    st.just("reply"),
+    st.just({"finished": True}),
 )
 own_words = Templates(
     header="{{ name }} ({{ external_id }}), {{ position }}: {{ score }} {{ updated }}",
@@ -53,8 +68,8 @@ own_words = Templates(
     reply="*{{ change }}* <!channel> {{ stage }}",
     digest="{{ summary }} <!here> `{{ position }}`",
 )
-looks = st.builds(
-    Look,
+styles = st.builds(
+    Style,
     st.sampled_from(["full", "initials", "none"]),
     st.just(HOSTS),
     st.sampled_from([Templates(), own_words]),
@@ -62,29 +77,37 @@ looks = st.builds(
 modest = settings(max_examples=80, deadline=None)
 
 
-def messages(interview: Interview, change: News, digest: Digest, look: Look) -> list[Message]:
+def messages(interview: Interview, change: Announcement, digest: DigestRecord, style: Style) -> list[Message]:
     """Every kind of message there is."""
-    parent = render.parent(interview, look)
+    return [render(content) for content in contents(interview, change, digest, style)]
+
+
+def contents(interview: Interview, change: Announcement, digest: DigestRecord, style: Style) -> list[Content]:
+    parent = interview_content(interview, style)
     return [
         parent,
-        render.adding(parent, change.change),
-        render.reply(change, interview, look, named=True),
-        render.reply(change, interview, look, named=False),
-        render.digest(digest, look),
-        render.moved(),
+        with_change(parent, change.text),
+        reply_content(change, interview, style, named=True),
+        reply_content(change, interview, style, named=False),
+        digest_content(digest, style),
+        SUPERSEDED,
     ]
 
 
+def content(interview: Interview, privacy: str = "full", templates: Templates = USUAL) -> Content:
+    return interview_content(interview, Style(privacy, HOSTS, templates))
+
+
 def parent(interview: Interview, privacy: str = "full", templates: Templates = USUAL) -> Message:
-    return render.parent(interview, Look(privacy, HOSTS, templates))
+    return render(content(interview, privacy, templates))
 
 
 @modest
-@given(interviews, news, digests, looks)
+@given(interviews, news, digests, styles)
 def test_anything_makes_messages_that_slack_takes(
-    interview: Interview, change: News, digest: Digest, look: Look
+    interview: Interview, change: Announcement, digest: DigestRecord, style: Style
 ) -> None:
-    for message in messages(interview, change, digest, look):
+    for message in messages(interview, change, digest, style):
         assert check_blocks(message["blocks"]) == message["blocks"]
         assert [Block.parse(block).to_dict() for block in message["blocks"]] == message["blocks"]
         assert 0 < units(message["text"]) <= 4000
@@ -92,16 +115,20 @@ def test_anything_makes_messages_that_slack_takes(
 
 
 @modest
-@given(interviews, news, digests, looks)
-def test_every_angle_bracket_is_ours(interview: Interview, change: News, digest: Digest, look: Look) -> None:
-    for message in messages(interview, change, digest, look):
+@given(interviews, news, digests, styles)
+def test_every_angle_bracket_is_ours(
+    interview: Interview, change: Announcement, digest: DigestRecord, style: Style
+) -> None:
+    for message in messages(interview, change, digest, style):
         assert foreign_tokens(message["text"], message["blocks"]) == []
 
 
 @modest
-@given(interviews, news, digests, looks)
-def test_the_same_input_gives_the_same_bytes(interview: Interview, change: News, digest: Digest, look: Look) -> None:
-    first, second = (json.dumps(messages(interview, change, digest, look)) for _ in range(2))
+@given(interviews, news, digests, styles)
+def test_the_same_input_gives_the_same_bytes(
+    interview: Interview, change: Announcement, digest: DigestRecord, style: Style
+) -> None:
+    first, second = (json.dumps(messages(interview, change, digest, style)) for _ in range(2))
     assert first == second
 
 
@@ -120,17 +147,19 @@ def mrkdwn(message: dict) -> list[str]:
 
 def test_e_mail_and_phone_never_appear() -> None:
     interview = make_interview(candidate_email="wayne@example.com", candidate_phone="+1 555 0100")
-    text = json.dumps(messages(interview, News(What.SCORE, "Score 4", START, "reply", {}), Digest("p"), FULL))
+    text = json.dumps(
+        messages(interview, Announcement(ChangeKind.SCORE, "Score 4", START, "reply", {}), DigestRecord("p"), FULL)
+    )
     assert "wayne@example.com" not in text
     assert "555" not in text
 
 
-FULL = Look("full", HOSTS, Templates())
+FULL = Style("full", HOSTS, Templates())
 
 
 def test_the_message_reads_as_a_person_expects() -> None:
     interview = make_interview(candidate_name="Wayne Knight", score=4.5)
-    assert read(parent(interview)).splitlines() == [
+    assert as_text(content(interview)).splitlines() == [
         "✅ Wayne Knight finished the interview",
         "Position: Graduate Program",
         "Stage: To evaluate",
@@ -160,16 +189,16 @@ def test_the_text_is_a_whole_sentence_for_notifications() -> None:
 )
 def test_the_headline_says_where_the_interview_stands(stage: Stage, headline: str) -> None:
     interview = make_interview(candidate_name="Wayne", stage=stage, status="on_hold")
-    assert read(parent(interview)).splitlines()[0] == headline
+    assert as_text(content(interview)).splitlines()[0] == headline
 
 
 def test_a_line_in_the_thread_names_nobody_unless_the_channel_sees_it() -> None:
-    change = News(What.SCORE, "Score 3 → 4", START, "reply", {"score": 4})
+    change = Announcement(ChangeKind.SCORE, "Score 3 → 4", START, "reply", {"score": 4})
     interview = make_interview(candidate_name="Wayne")
-    quiet, loud = (render.reply(change, interview, FULL, named=named) for named in (False, True))
-    assert read(quiet).splitlines() == ["Score 3 → 4", "2025-09-10 10:26 UTC"]
-    assert "Wayne" not in json.dumps(quiet)
-    assert read(loud).splitlines()[0] == "✅ Wayne was scored 4 of 5"
+    quiet, loud = (reply_content(change, interview, FULL, named=named) for named in (False, True))
+    assert as_text(quiet).splitlines() == ["Score 3 → 4", "2025-09-10 10:26 UTC"]
+    assert "Wayne" not in json.dumps(render(quiet))
+    assert as_text(loud).splitlines()[0] == "✅ Wayne was scored 4 of 5"
 
 
 @pytest.mark.parametrize(
@@ -180,11 +209,11 @@ def test_an_e_mail_address_or_phone_number_in_the_name_is_never_posted(case: int
     payload = json.loads((CASES / "names.json").read_bytes())[case]["data"]
     name = payload["candidate"]["name"]
     interview = replace(make_interview(candidate_name=name), id=payload["id"])
-    news = News(What.FINISHED, "Finished the interview", START, "broadcast", {})
-    loud = render.reply(news, interview, FULL, named=True)
-    assert read(loud).splitlines()[0] == f"✅ {shown} finished the interview"
-    for look in (FULL, Look("initials", HOSTS, Templates())):
-        text = json.dumps([render.parent(interview, look), render.parent(interview, look, news)])
+    news = Announcement(ChangeKind.FINISHED, "Finished the interview", START, "broadcast", {})
+    loud = reply_content(news, interview, FULL, named=True)
+    assert as_text(loud).splitlines()[0] == f"✅ {shown} finished the interview"
+    for style in (FULL, Style("initials", HOSTS, Templates())):
+        text = json.dumps([render(interview_content(interview, style, each)) for each in (None, news)])
         assert "example.com" not in text
         assert "600 111" not in text
 
@@ -192,16 +221,26 @@ def test_an_e_mail_address_or_phone_number_in_the_name_is_never_posted(case: int
 @pytest.mark.parametrize(
     ("news", "stage", "score", "headline"),
     [
-        (News(What.SCORE, "", START, "post", {"score": 4.5}), Stage.TO_EVALUATE, 4.5, "was scored 4.5 of 5"),
-        (News(What.SCORE, "", START, "post", {"score": 4.5}), Stage.SHORTLISTED, 4.5, "was scored 4.5 of 5"),
-        (News(What.SCORE, "", START, "post", {}), Stage.TO_EVALUATE, None, "has no score any more"),
-        (News(What.FINISHED, "", START, "post", {}), Stage.SHORTLISTED, 3, "finished the interview"),
-        (News(What.STAGE, "", START, "post", {}), Stage.SHORTLISTED, 3, "was shortlisted"),
-        (News(What.STAGE, "", START, "post", {}), Stage.TO_EVALUATE, 3, "is at To evaluate"),
+        (
+            Announcement(ChangeKind.SCORE, "", START, "post", {"score": 4.5}),
+            Stage.TO_EVALUATE,
+            4.5,
+            "was scored 4.5 of 5",
+        ),
+        (
+            Announcement(ChangeKind.SCORE, "", START, "post", {"score": 4.5}),
+            Stage.SHORTLISTED,
+            4.5,
+            "was scored 4.5 of 5",
+        ),
+        (Announcement(ChangeKind.SCORE, "", START, "post", {}), Stage.TO_EVALUATE, None, "has no score any more"),
+        (Announcement(ChangeKind.FINISHED, "", START, "post", {}), Stage.SHORTLISTED, 3, "finished the interview"),
+        (Announcement(ChangeKind.STAGE, "", START, "post", {}), Stage.SHORTLISTED, 3, "was shortlisted"),
+        (Announcement(ChangeKind.STAGE, "", START, "post", {}), Stage.TO_EVALUATE, 3, "is at To evaluate"),
     ],
 )
-def test_the_headline_says_the_news(news: News, stage: Stage, score: float | None, headline: str) -> None:
-    message = render.parent(make_interview(candidate_name="Wayne", stage=stage, score=score), FULL, news)
+def test_the_headline_says_the_news(news: Announcement, stage: Stage, score: float | None, headline: str) -> None:
+    message = render(interview_content(make_interview(candidate_name="Wayne", stage=stage, score=score), FULL, news))
     assert message["blocks"][0]["text"]["text"].endswith(f" Wayne {headline}")
 
 
@@ -218,19 +257,19 @@ def test_the_headline_of_a_living_message_says_the_decision_or_the_newest_event(
     last_event: str, stage: Stage, headline: str
 ) -> None:
     interview = make_interview(candidate_name="Wayne", stage=stage, score=4, last_event=last_event)
-    assert render.parent(interview, FULL)["blocks"][0]["text"]["text"].endswith(f" Wayne {headline}")
+    assert render(interview_content(interview, FULL))["blocks"][0]["text"]["text"].endswith(f" Wayne {headline}")
 
 
 @pytest.mark.parametrize(
     ("score", "shown"), [(80, "80"), (5.5, "5.5"), (0, "0"), (0.5, "0.5 of 5"), (5, "5 of 5"), (None, "none")]
 )
 def test_a_score_outside_the_scale_of_hireflix_is_shown_without_a_scale(score: float | None, shown: str) -> None:
-    assert f"Score: {shown}" in read(render.parent(make_interview(score=score), FULL)).splitlines()
+    assert f"Score: {shown}" in as_text(interview_content(make_interview(score=score), FULL)).splitlines()
 
 
 def test_a_digest_counts_and_names_a_position() -> None:
-    digest = Digest("p1", {"invited": 212, "finished": 1, "updates": 2}, "Cook", START, START + 3_600_000)
-    assert read(render.digest(digest, FULL)).splitlines() == [
+    digest = DigestRecord("p1", {"invited": 212, "finished": 1, "updates": 2}, "Cook", START, START + 3_600_000)
+    assert as_text(digest_content(digest, FULL)).splitlines() == [
         "212 candidates were invited, 1 finished the interview, 2 updates · Cook",
         "2025-09-10 10:26 UTC to 2025-09-10 11:26 UTC",
     ]
@@ -273,7 +312,7 @@ def test_there_is_no_button_without_a_trusted_living_address(stage: Stage, url: 
 
 def test_metadata_holds_opaque_ids_only() -> None:
     payload = {"v": 1, "k": "key-1", "r": 2, "i": "643e97"}
-    assert metadata("key-1", 2, i="643e97") == {
+    assert metadata(Marker("key-1", 2, {"i": "643e97"})) == {
         "metadata": {"event_type": "hireflix_notifier", "event_payload": payload}
     }
 
@@ -282,13 +321,12 @@ def test_metadata_holds_opaque_ids_only() -> None:
     ("error", "kept"), [("invalid_blocks", {"text", "metadata"}), ("metadata_too_large", {"text"})]
 )
 def test_a_refused_message_loses_what_may_be_wrong(error: str, kept: set[str]) -> None:
-    message = {**parent(make_interview()), **metadata("k", 1)}
-    assert set(plainly(message, error)) == kept
+    message = {**parent(make_interview()), **metadata(Marker("k", 1, {}))}
+    assert set(without_cause(message, error)) == kept
 
 
-def test_a_mention_pings_once_and_changes_no_hash_of_the_message() -> None:
+def test_a_mention_notifies_once() -> None:
     message = parent(make_interview())
-    with_it = render.mentioning(message, "<@U0123456789>")
-    assert json.dumps(with_it).count("<@U0123456789>") == 1
-    assert render.mentioning({"text": "x"}, "<!here>")["text"] == "<!here> x"
-    assert content_hash(render.mentioning(message, "")) == content_hash(message)
+    assert json.dumps(with_mention(message, "<@U0123456789>")).count("<@U0123456789>") == 1
+    assert with_mention({"text": "x"}, "<!here>")["text"] == "<!here> x"
+    assert with_mention(message, "") == message

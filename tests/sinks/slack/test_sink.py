@@ -79,10 +79,11 @@ async def test_a_finish_becomes_one_message(
 async def test_the_note_tells_what_people_know(sink: SlackSink, context: FakeContext, slack, channel: str) -> None:
     await turn(sink, context, delivery(values={"score": 4}))
     note = dict(context.notes[NOTE])
-    assert len(note.pop("hash")) == 16
+    assert len(note.pop("content_hash")) == 16
     assert note == {
-        "ts": slack.messages(channel)[0].ts,
-        "told": {"announced": True, "score": 4, "score_at": START, "stage": "To evaluate", "stage_at": START},
+        "v": 2,
+        "message_id": slack.messages(channel)[0].ts,
+        "announced": {"finished": True, "score": 4, "score_ms": START, "stage": "To evaluate", "stage_ms": START},
     }
 
 
@@ -155,7 +156,7 @@ async def test_the_intent_is_committed_before_the_call(
 ) -> None:
     slack.faults.add(faults.DROP)
     await turn(sink, context, delivery())
-    assert context.remembered[0][NOTE]["intent"]["k"] == "interview.finish"
+    assert context.remembered[0][NOTE]["intent"]["delivery_id"] == "interview.finish"
 
 
 async def test_tokens_are_taken_before_anything_is_remembered_or_sent(
@@ -293,10 +294,10 @@ async def test_a_preview_shows_line_and_edit_by_what_stands_there(sink: SlackSin
     await turn(sink, context, delivery())
     batch = make_batch(delivery("interview.status-change", Stage.SHORTLISTED), notes=context.notes)
     (text,) = await sink.preview(batch, context)
-    assert text.startswith("Line in the thread:\nStage To evaluate → Shortlisted\n")
+    assert text.startswith("Reply in the thread:\nStage To evaluate → Shortlisted\n")
     assert "The message in the channel becomes:\n⭐ Wayne Knight 1 was shortlisted" in text
     (nothing,) = await sink.preview(make_batch(delivery(), notes=context.notes), context)
-    assert nothing == "No message: it brings nothing that may be told, or nothing new."
+    assert nothing == "No message: there is nothing to announce, or nothing new."
 
 
 async def test_closing_without_opening_is_harmless(slack: SlackEmulator, channel: str) -> None:

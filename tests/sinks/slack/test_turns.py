@@ -124,7 +124,7 @@ class TestThreads:
         slack.faults.add(says(word, "chat.postMessage"))
         await run(receipt, scored(3, START + 2_000))
         old, new = slack.messages(channel)
-        assert old.text == "A newer message about this interview stands below."
+        assert old.text == "A newer message about this interview is below."
         assert "Candidate" not in json.dumps(old.blocks)
         assert "Score: 3 of 5" in new.text
 

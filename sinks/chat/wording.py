@@ -1,7 +1,8 @@
 """The wording of messages: Jinja2 templates in a sandbox that make text, never markup.
 
-Whatever a template renders is cleaned, escaped and cut like any other foreign text; so neither a name in it nor the
-template itself can mention anybody, format or link. A time becomes what each reader sees in the own time zone.
+A service cleans, escapes and cuts what a template renders like any other text from outside, so neither a name in it nor
+the template itself can mention anybody, format or link. A time in it is a mark that the service replaces by a date in
+the reader's time zone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sinks.slack import text
+from sinks.chat.text import utc_time
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -41,7 +42,7 @@ class FieldTemplate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    label: Label = Field(description="What stands before it.")
+    label: Label = Field(description="The label before the value.")
     value: str = Field(max_length=1000, description="The template of the fact; a fact without text is left out.")
 
 
@@ -69,23 +70,23 @@ class Templates(BaseModel):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        """Templates other than the defaults are tried out."""
-        tries: list[tuple[str, str, Values]] = [
+        """Renders every template that is not a default with examples."""
+        examples: list[tuple[str, str, Values]] = [
             ("header", self.header, PARENT),
             ("reply", self.reply, REPLY),
             ("digest", self.digest, DIGEST),
         ]
-        tries += [(f"fields, {field.label}", field.value, PARENT) for field in self.fields if field not in FIELDS]
-        for name, template, values in tries:
+        examples += [(f"fields, {field.label}", field.value, PARENT) for field in self.fields if field not in FIELDS]
+        for name, template, values in examples:
             if name in Templates.model_fields and template == Templates.model_fields[name].default:
                 continue
-            trouble = fault_of(template, values)
-            if trouble:
-                raise ValueError(f"{name}: {trouble}; it may show {', '.join(sorted(values))}")
+            error = template_error(template, values)
+            if error:
+                raise ValueError(f"{name}: {error}; it may show {', '.join(sorted(values))}")
         return self
 
 
-def fault_of(template: str, values: Values) -> str:
+def template_error(template: str, values: Values) -> str:
     """What is wrong with a template, `""` when it works with these values."""
     from jinja2 import TemplateError
 
@@ -93,45 +94,37 @@ def fault_of(template: str, values: Values) -> str:
         rendered = _compiled(template).render(values)
     except TemplateError as error:
         return f"{type(error).__name__}: {error.message}"
-    except Exception as error:  # noqa: BLE001 - whatever a template computes, the person who wrote it is told
+    except Exception as error:  # noqa: BLE001 - a template may raise anything, and its author has to learn what
         return f"it fails with {type(error).__name__}"
     return "" if rendered.strip() else "it renders nothing"
 
 
-def moment(at: int | None) -> str:
-    """Epoch milliseconds as a value for a template."""
-    return f"\x02{at}\x03" if at is not None and at >= 0 else ""
+def moment(at_ms: int | None) -> str:
+    """Epoch milliseconds as a value for a template; `""` for `None` and for a negative number."""
+    return f"\x02{at_ms}\x03" if at_ms is not None and at_ms >= 0 else ""
 
 
-def raw(template: str, values: Values) -> str:
-    """The template with the values in it: still foreign text. A template that fails with them renders nothing."""
+def fill(template: str, values: Values) -> str:
+    """Renders a template. The result is still text from outside. A template that fails renders nothing."""
     try:
         return _compiled(template).render(values)
-    except Exception:  # noqa: BLE001 - a message without its wording is better than none; `check` shows the fault
+    except Exception:  # noqa: BLE001 - a message without its wording is better than none; `check` shows the error
         return ""
 
 
-def plain(rendered: str, most: int) -> str:
-    """It as text for a `plain_text` object, times in UTC."""
-    return text.safe(_MOMENT.sub(lambda found: text.readable(text.date(int(found[1]))), rendered), most)
+def parts(rendered: str) -> list[str | int]:
+    """Rendered text and the times in it (epoch milliseconds), in their order."""
+    return [int(part) if at % 2 else part for at, part in enumerate(_MOMENT.split(rendered))]
+
+
+def in_utc(rendered: str) -> str:
+    """Rendered text with its times in UTC."""
+    return "".join(utc_time(part) if isinstance(part, int) else part for part in parts(rendered))
 
 
 def has_moment(rendered: str) -> bool:
-    """Whether a time stands in it, which only `mrkdwn` can show in the reader's time zone."""
+    """Whether a time is in it."""
     return _MOMENT.search(rendered) is not None
-
-
-def mrkdwn(rendered: str, most: int) -> str:
-    """It as text for a `mrkdwn` object: markup made literal, times as tokens."""
-    parts = _MOMENT.split(rendered)
-    words = [text.date(int(part)) if at % 2 else _words(part, most) for at, part in enumerate(parts)]
-    return "".join(words).strip()
-
-
-def _words(part: str, most: int) -> str:
-    before = " " if part[:1].isspace() else ""
-    after = " " if part[-1:].isspace() else ""
-    return f"{before}{text.literal(text.safe(part, most))}{after}"
 
 
 @cache

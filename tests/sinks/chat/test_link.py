@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from sinks.slack.link import link
+from sinks.chat.content import trusted_link
 from tests.sinks.slack.hostile import hostile_text
 
 HOSTS = ("hireflix.com", "hflx.io")
@@ -15,7 +15,7 @@ HOSTS = ("hireflix.com", "hflx.io")
     "url", ["https://admin.hireflix.com/jobs/1/interview/2", "https://hflx.io/c/x?y=1&z=%20", "https://HIREFLIX.com/"]
 )
 def test_hireflix_addresses_pass_unchanged(url: str) -> None:
-    assert link(url, HOSTS) == url
+    assert trusted_link(url, HOSTS) == url
 
 
 @pytest.mark.parametrize(
@@ -38,21 +38,21 @@ def test_hireflix_addresses_pass_unchanged(url: str) -> None:
     ],
 )
 def test_anything_else_is_no_link(url: str) -> None:
-    assert link(url, HOSTS) is None
+    assert trusted_link(url, HOSTS) is None
 
 
 def test_a_blank_is_encoded_once() -> None:
     encoded = "https://admin.hireflix.com/jobs/a%20b/interview/1"
-    assert link("https://admin.hireflix.com/jobs/a b/interview/1", HOSTS) == encoded
-    assert link(encoded, HOSTS) == encoded
+    assert trusted_link("https://admin.hireflix.com/jobs/a b/interview/1", HOSTS) == encoded
+    assert trusted_link(encoded, HOSTS) == encoded
 
 
 def test_what_could_end_a_slack_link_is_encoded() -> None:
-    assert link('https://hireflix.com/a|b<c>d"e', HOSTS) == "https://hireflix.com/a%7Cb%3Cc%3Ed%22e"
+    assert trusted_link('https://hireflix.com/a|b<c>d"e', HOSTS) == "https://hireflix.com/a%7Cb%3Cc%3Ed%22e"
 
 
 @settings(max_examples=100, deadline=None)
 @given(hostile_text)
 def test_no_path_can_smuggle_a_control_sequence(text: str) -> None:
-    url = link(f"https://hireflix.com/{text}", HOSTS)
+    url = trusted_link(f"https://hireflix.com/{text}", HOSTS)
     assert url is None or (url.isascii() and not set(' <>|"\n') & set(url))

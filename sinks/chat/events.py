@@ -1,0 +1,187 @@
+"""The call for an event: posts what it announces, or has it wait for the digest or the next edit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from connector.sink import (
+    Delivered,
+    Delivery,
+    Event,
+    FollowUp,
+    Interview,
+    Note,
+    Outcome,
+    Result,
+    RetryLater,
+    Stage,
+    Superseded,
+    Waiting,
+)
+from sinks.chat import digest
+from sinks.chat.changes import FINISH
+from sinks.chat.config import ChatConfig
+from sinks.chat.content import Content, Style, interview_content, reply_content, with_change
+from sinks.chat.digest_record import DigestRecord
+from sinks.chat.exactly_once import Draft, abandon, post, reconcile
+from sinks.chat.mentions import mention_for
+from sinks.chat.planner import Action, Plan, decide
+from sinks.chat.record import InterviewRecord
+from sinks.chat.service import CallResult, Status
+from sinks.chat.session import Attempt, Session, retry
+from sinks.chat.updates import EDIT_DELAY, next_edit
+
+
+async def deliver_events(session: Session, attempt: Attempt) -> Result:
+    """Delivers the events of one call, each with the notes that the one before left. Only invitations share a call,
+    and they make no call to the service.
+    """
+    notes = await _current_notes(attempt)
+    follow_ups: list[FollowUp] = []
+    outcomes: list[Outcome] = []
+    changed: dict[str, Note | None] = {}
+    for delivery in attempt.batch.deliveries:
+        if delivery.interview is None:
+            outcomes.append(Superseded("the interview is unknown"))
+            continue
+        one = Attempt(replace(attempt.batch, deliveries=(delivery,), notes=notes), attempt.context)
+        result = await deliver_event(session, one, delivery.interview)
+        outcomes += result.outcomes
+        changed |= result.notes
+        notes = {key: note for key, note in {**notes, **result.notes}.items() if note is not None}
+        follow_ups += result.follow_ups
+    return Result(outcomes, changed, follow_ups)
+
+
+async def _current_notes(attempt: Attempt) -> dict[str, Note]:
+    """The notes of a call; a digest's without figures of what does not wait for it any more."""
+    notes = dict(attempt.batch.notes)
+    positions = {each.interview.position_id for each in attempt.batch.deliveries if each.interview is not None}
+    for position_id in sorted(positions):
+        known = DigestRecord.read(position_id, notes.get(DigestRecord(position_id).key))
+        kept = await digest.without_settled(attempt, known)
+        if kept != known:
+            notes[kept.key] = kept.note() or {}
+    return notes
+
+
+async def deliver_event(session: Session, attempt: Attempt, interview: Interview) -> Result:
+    """Does what the plan says, with one post at most."""
+    record = InterviewRecord.read(interview.id, attempt.note(InterviewRecord(interview.id).key))
+    found = await reconcile(session, attempt, record, [record.edit(EDIT_DELAY)])
+    if found is not None:
+        return found
+    plan = plan_of(session.config, attempt.delivery, record, attempt.context.now())
+    style = await session.style(attempt.context)
+    if plan.action is Action.NOTHING:
+        return _without_post(session, attempt, record, plan, style)
+    result = await post(session, attempt, record, draft_of(session, plan, record, interview, style))
+    return _without_thread(session.config, record, result) if isinstance(result, CallResult) else result
+
+
+def plan_of(config: ChatConfig, delivery: Delivery, record: InterviewRecord, now: int) -> Plan:
+    """What the event of a delivery does at `now` (epoch milliseconds)."""
+    event, interview = delivery.event, delivery.interview
+    assert event is not None
+    assert interview is not None
+    muted = delivery.late or is_quiet(config, event, now)
+    if record.counted_by == delivery.id:  # it was counted, but the digest was never shown
+        record = replace(record, counted_by="")
+    plan = decide(event, interview, record, config.events, muted=muted, silent=delivery.silent)
+    return replace(plan, counted="") if config.digest == "off" else plan
+
+
+def is_quiet(config: ChatConfig, event: Event, now: int) -> bool:
+    """Whether an event at `now` (epoch milliseconds) has to wait for the end of the quiet hours."""
+    hours = config.quiet_hours
+    if hours is None or (event.name == FINISH and hours.finish == "speak"):
+        return False
+    return hours.until(now, config.timezone) is not None
+
+
+def draft_of(session: Session, plan: Plan, record: InterviewRecord, interview: Interview, style: Style) -> Draft:
+    """The message of a plan that has one."""
+    announcement = plan.announcement
+    assert announcement is not None
+    subject = {"i": interview.id}
+    mention = mention_for(session.config.mention_rules, announcement, interview)
+    edit_later = [record.edit(EDIT_DELAY)]
+    if plan.action is Action.POST:
+        content_hash = session.content_hash(interview_content(interview, style))
+        return Draft(
+            _new_message(session.config, plan, record, interview, style),
+            {"announced": announcement.announced, "content_hash": content_hash},
+            subject,
+            mention=mention,
+            follow_ups=edit_later if record.is_editable else (),
+        )
+    broadcast = plan.action is Action.BROADCAST
+    return Draft(
+        reply_content(announcement, interview, style, named=broadcast),
+        {"announced": announcement.announced, "thread": record.message_id, "named": broadcast},
+        subject,
+        thread=str(record.message_id),
+        broadcast=broadcast,
+        mention=mention if broadcast else "",
+        follow_ups=edit_later,
+    )
+
+
+def _new_message(
+    config: ChatConfig, plan: Plan, record: InterviewRecord, interview: Interview, style: Style
+) -> Content:
+    """The interview's message; in a chat without edits with the announcement as its headline, and with the difference
+    in words when it is not the first.
+    """
+    assert plan.announcement is not None
+    content = interview_content(interview, style, None if config.edits else plan.announcement)
+    return with_change(content, plan.announcement.text) if record.message_id == "" else content
+
+
+def _without_post(session: Session, attempt: Attempt, record: InterviewRecord, plan: Plan, style: Style) -> Result:
+    """Without a post: it waits for the digest that counts it or for an edit, unless there is nothing to show."""
+    delivery, interview, now = attempt.delivery, attempt.delivery.interview, attempt.context.now()
+    assert interview is not None
+    after, searches = abandon(attempt, record)
+    follow_ups, notes = [*searches], dict[str, Note | None]()
+    outcome: Outcome = Superseded(plan.reason)
+    is_current = not session.config.edits or next_edit(session.content_hash, after, interview, style) is None
+    if plan.edit and not is_current:
+        wait = timedelta(0) if interview.stage is Stage.DELETED else EDIT_DELAY
+        follow_ups.append(after.edit(wait))
+        outcome = Waiting(after.key, "update of its message", _at(now, wait))
+    elif after.is_editable and is_current:
+        outcome = Delivered(after.message_id)
+    if plan.counted:
+        counted = _counted(attempt, plan, interview)
+        notes[counted.key] = counted.note()
+        wait = digest.delay(session.config, now)
+        follow_ups.append(counted.publication(wait))
+        outcome = Waiting(counted.key, digest.waiting_reason(session.config, now), _at(now, wait))
+        after = replace(after, counted_by=delivery.id if plan.counted == "invited" else after.counted_by)
+    if after != record:
+        notes[record.key] = after.note()
+    return Result([outcome], notes, follow_ups)
+
+
+def _at(now: int, wait: timedelta) -> int:
+    return now + round(wait.total_seconds() * 1000)
+
+
+def _counted(attempt: Attempt, plan: Plan, interview: Interview) -> DigestRecord:
+    """The digest of the interview's position with one more event."""
+    assert attempt.delivery.event is not None
+    record = DigestRecord.read(interview.position_id, attempt.note(DigestRecord(interview.position_id).key))
+    return record.counting(plan.counted, interview, attempt.delivery.event.occurred_at, attempt.context.now())
+
+
+def _without_thread(config: ChatConfig, record: InterviewRecord, result: CallResult) -> Result:
+    """The thread takes no more replies: this is remembered, and the event is planned again."""
+    if result.status is Status.LOCKED:
+        after = replace(record, thread_locked=True)
+    elif config.deleted_message == "replace":
+        after = replace(record, message_id=None, content_hash="")
+    else:
+        after = replace(record, removed=True)
+    return retry(RetryLater(result.error, after=0.0, counts=False), {record.key: after.note()})

@@ -1,0 +1,149 @@
+"""What a chat service has to offer: the calls that the shared code makes, and what is known after each of them.
+
+A service with messages that cannot be edited implements `post` alone (see `ChatConfig.edits`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from connector.sink import Context, SinkBroken, Token
+from sinks.chat.content import Content, as_text
+
+
+class Status(StrEnum):
+    """What is known about a call after its answer, or without one."""
+
+    OK = "ok"
+    THROTTLED = "throttled"
+    """Not applied; the service says when to call again."""
+    TRANSIENT = "transient"
+    """Not applied; worth another attempt."""
+    UNCLEAR = "unclear"
+    """May have been applied."""
+    BROKEN = "broken"
+    """Not applied; the credentials or the channel cannot be used until a person acts."""
+    MISSING = "missing"
+    """Not applied; the message or thread does not exist any more."""
+    LOCKED = "locked"
+    """Not applied; the message can no longer be edited, or the thread takes no replies."""
+    REJECTED = "rejected"
+    """Not applied; the service will never accept this content."""
+    UNKNOWN = "unknown"
+    """Not applied, with an error that the sink does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """The result of one call.
+
+    `error` is a short, stable word without personal data, `""` when OK. `detail` explains a rejection. `message_id` is
+    the id of the posted message, `""` when the service returns none. `retry_after` is the delay in seconds that the
+    service asked for. `account_wide` says that the delay concerns all channels.
+    """
+
+    status: Status
+    error: str = ""
+    detail: str = ""
+    message_id: str = ""
+    retry_after: float | None = None
+    account_wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a message carries, invisibly, so that `ChatService.search` finds it: opaque ids only.
+
+    `delivery_id` is the id of the delivery and `call` counts the calls that posted it. `subject` says what the message
+    is about: `{"i": interview id}` or `{"p": position id}`.
+    """
+
+    delivery_id: str
+    call: int
+    subject: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message to post: into the thread of the message `thread` when that is not `""`, and with `broadcast` into the
+    channel as well. `mention` is a mention in the service's own syntax. `fallback_error` is the error with which the
+    service rejected the content before: send something plainer.
+    """
+
+    content: Content
+    marker: Marker
+    thread: str = ""
+    broadcast: bool = False
+    mention: str = ""
+    fallback_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A message that a search found: its id, and which call posted it."""
+
+    message_id: str
+    call: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The messages of one delivery, the newest call first. `failure` is set when the service did not allow a search."""
+
+    matches: tuple[Match, ...] = ()
+    failure: CallResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The tokens of each kind of call. `mention` limits how often a message may mention somebody."""
+
+    post: Sequence[Token] = ()
+    edit: Sequence[Token] = ()
+    delete: Sequence[Token] = ()
+    search: Sequence[Token] = ()
+    search_thread: Sequence[Token] = ()
+    mention: Token = field(default=Token("chat-mention", 1 / 60))
+
+
+class ChatService(ABC):
+    """The calls to one channel. No method raises for an answer or for a lost connection: it returns a `CallResult`."""
+
+    limits: Limits = Limits()
+
+    def render(self, content: Content) -> Mapping[str, Any]:
+        """The content in the form that the service takes. Equal forms look the same to users."""
+        return {"text": as_text(content)}
+
+    @abstractmethod
+    async def post(self, post: Post, context: Context) -> CallResult:
+        """Posts one message, once."""
+
+    async def edit(self, message_id: str, content: Content, context: Context, fallback_error: str = "") -> CallResult:
+        """Replaces the content of one of our messages."""
+        raise NotImplementedError
+
+    async def delete(self, message_id: str, context: Context) -> CallResult:
+        """Deletes one of our messages."""
+        raise NotImplementedError
+
+    async def search(self, delivery_id: str, since_ms: int, thread: str, context: Context) -> SearchResult:
+        """Finds the messages whose `Marker` has this delivery id, posted after `since_ms` by our clock, in a thread or,
+        with `thread=""`, in the channel.
+        """
+        raise NotImplementedError
+
+    async def is_private(self, context: Context) -> bool | None:  # noqa: ARG002 - not every service can say
+        """Whether only invited people see the channel; `None` when the service does not say. For `privacy = "auto"`."""
+        return None
+
+    def broken(self, result: CallResult) -> SinkBroken:
+        """The exception for a result with `Status.BROKEN`, with what to do about it."""
+        return SinkBroken(result.error, "check the credentials and the channel of this sink")
+
+    async def close(self) -> None:  # noqa: B027 - not every service keeps a connection
+        """Closes the connection."""

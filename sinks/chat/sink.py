@@ -1,0 +1,113 @@
+"""The base class of chats: one living message per interview, replies in its thread, digests for bursts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import ClassVar, TypeVar
+
+from connector.sink import Batch, Context, Delivery, FollowUp, Result, Sink
+from sinks.chat.changes import INVITE, POSTING_MODES
+from sinks.chat.config import ChatConfig
+from sinks.chat.digest import publish
+from sinks.chat.digest_record import DIGEST, DigestRecord
+from sinks.chat.events import deliver_events
+from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
+from sinks.chat.preview import preview
+from sinks.chat.record import EDIT, REPEAT_EDIT, InterviewRecord, MessageRecord
+from sinks.chat.service import ChatService
+from sinks.chat.session import Attempt, Session, superseded
+from sinks.chat.updates import update_messages
+
+INVITES_PER_CALL = 200
+"""Most invitations in one call; they make no call to the service, only notes."""
+
+ChatConfigT = TypeVar("ChatConfigT", bound=ChatConfig)
+
+
+class ChatSink(Sink[ChatConfigT]):
+    """Posts to one channel. A subclass names its settings, its destination and its service (`connect`).
+
+    An event makes one call to the service at most, or waits for its position's digest or the next edit of its
+    interview's message. What is left to do is a follow-up, so that no edit delays an event.
+    """
+
+    counts_calls: ClassVar[bool] = True
+    timeout: ClassVar[float] = 30
+    priority: ClassVar[Mapping[str, int]] = MappingProxyType(
+        {
+            "interview.finish": 0,
+            "interview.score-updated": 10,
+            "interview.status-change": 10,
+            "interview.delete": 20,
+            "interview.create": 50,
+        }
+    )
+
+    def __init__(self, name: str, config: ChatConfigT) -> None:
+        super().__init__(name, config)
+        self._session: Session | None = None
+
+    @abstractmethod
+    def connect(self) -> ChatService:
+        """The service for the channel of the settings. Called in the loop that will call it; must not need the
+        network.
+        """
+
+    @property
+    def max_age(self) -> float | None:
+        return self.config.max_age
+
+    @property
+    def edits(self) -> bool:
+        return self.config.edits
+
+    @property
+    def batchable_events(self) -> Mapping[str, int]:
+        """Invitations that make no message share a call: a burst of them costs a few commits, not thousands."""
+        return {} if self.config.events.create in POSTING_MODES else {INVITE: INVITES_PER_CALL}
+
+    def note_keys(self, delivery: Delivery) -> Iterable[str]:
+        if delivery.follow_up is not None:
+            return (_record_of(delivery.follow_up, None).key,)
+        interview = delivery.interview
+        if interview is None:
+            return ()
+        return (InterviewRecord(interview.id).key, DigestRecord(interview.position_id).key)
+
+    async def open(self) -> None:
+        self._session = Session(self.config, self.connect())
+
+    async def close(self) -> None:
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
+        """What users would read in the channel, or why there is nothing."""
+        assert self._session is not None, "open() was not called"
+        return [preview(self._session, delivery, batch.notes, context.now()) for delivery in batch.deliveries]
+
+    async def deliver(self, batch: Batch, context: Context) -> Result:
+        assert self._session is not None, "open() was not called"
+        session, attempt = self._session, Attempt(batch, context)
+        asked = attempt.delivery.follow_up
+        if asked is None:
+            return await deliver_events(session, attempt)
+        if asked.purpose == FIND_DUPLICATES:
+            return await delete_duplicates(session, attempt, _record_of(asked, attempt))
+        if asked.purpose in {EDIT, REPEAT_EDIT} and asked.interview is not None:
+            return await update_messages(session, attempt, asked.interview)
+        if asked.purpose in {DIGEST, REPEAT_EDIT}:
+            return await publish(session, attempt, asked.subject)
+        return superseded("a follow-up of another version")
+
+
+def _record_of(asked: FollowUp, attempt: Attempt | None) -> MessageRecord:
+    """What a follow-up is about: an interview's messages, or a position's digest. Within a call with its note."""
+    if asked.interview is None:
+        note = None if attempt is None else attempt.note(DigestRecord(asked.subject).key)
+        return DigestRecord.read(asked.subject, note)
+    note = None if attempt is None else attempt.note(InterviewRecord(asked.interview).key)
+    return InterviewRecord.read(asked.interview, note)

@@ -1,0 +1,134 @@
+"""The call that edits: brings one message of an interview up to what is known now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from connector.sink import Delivered, Interview, Note, Result, RetryLater, Stage
+from sinks.chat.changes import snapshot
+from sinks.chat.content import SUPERSEDED, Content, Style, interview_content
+from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, post, reconcile
+from sinks.chat.record import REPEAT_EDIT, InterviewRecord
+from sinks.chat.service import CallResult, Status
+from sinks.chat.session import Attempt, Session, delivered, is_rejected, rejected, retry, superseded
+
+EDIT_DELAY = timedelta(seconds=3)
+"""How long an edit waits, so that several events make one edit."""
+REPEAT_DELAY = timedelta(seconds=60)
+"""When an edit is repeated whose first answer was lost: long enough for a lost request to be applied."""
+_DELETED = "the message was deleted in the chat"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One edit. `after` is the record once it is applied; `is_main` says that it is the interview's own message."""
+
+    message_id: str
+    content: Content
+    after: InterviewRecord
+    is_main: bool = False
+
+
+def next_edit(
+    content_hash: Callable[[Content], str],
+    record: InterviewRecord,
+    interview: Interview,
+    style: Style,
+    *,
+    forced: bool = False,
+) -> Edit | None:
+    """The first message that does not show what it should, by a hash of its content; `forced`: the interview's message
+    in any case.
+    """
+    if record.is_editable:
+        content = interview_content(interview, style)
+        shown = content_hash(content)
+        if forced or shown != record.content_hash:
+            after = replace(record, content_hash=shown, fallback_error="")
+            return Edit(str(record.message_id), content, after, is_main=True)
+    if record.superseded_ids:
+        first, *others = record.superseded_ids
+        return Edit(first, SUPERSEDED, replace(record, superseded_ids=others))
+    if interview.stage is Stage.DELETED and record.named_reply_ids:
+        first, *others = record.named_reply_ids
+        return Edit(first, interview_content(interview, style), replace(record, named_reply_ids=others))
+    return None
+
+
+async def update_messages(session: Session, attempt: Attempt, interview_id: str) -> Result:
+    """Makes one edit, and asks for another call when there is more to do; else what waited for it is settled."""
+    record = InterviewRecord.read(interview_id, attempt.note(InterviewRecord(interview_id).key))
+    interview = attempt.delivery.interview
+    if interview is None or not session.config.edits:
+        return superseded("nothing to update", group=record.key)
+    style = await session.style(attempt.context)
+    if record.needs_repost and interview.stage is not Stage.DELETED:
+        return await _repost(session, attempt, record, interview, style)
+    repeated = attempt.batch.maybe_sent
+    forced = repeated or attempt.delivery.purpose == REPEAT_EDIT
+    edit = next_edit(session.content_hash, record, interview, style, forced=forced)
+    if edit is None:
+        return _shown(record, {}) if record.is_editable else superseded("no message to update", group=record.key)
+    result = await session.edit(edit.message_id, edit.content, attempt.context, record.fallback_error)
+    if result.status is not Status.OK:
+        return await _not_edited(session, attempt, record, edit, result)
+    more = [record.follow_up(REPEAT_EDIT, REPEAT_DELAY)] if repeated and edit.is_main else []
+    notes = {record.key: edit.after.note()}
+    if next_edit(session.content_hash, edit.after, interview, style) is not None:
+        return delivered(notes, [*more, record.edit(timedelta(0))])
+    return replace(_shown(record, notes), follow_ups=more)
+
+
+def _shown(record: InterviewRecord, notes: dict[str, Note | None]) -> Result:
+    """The messages show what is known, and so everything that waited for that."""
+    outcome = Delivered(record.message_id or None)
+    return Result([outcome], notes, settles={record.key: outcome})
+
+
+async def _repost(
+    session: Session, attempt: Attempt, record: InterviewRecord, interview: Interview, style: Style
+) -> Result:
+    """Posts a message in place of a lost one. It settles what waits for an edit."""
+    result: Result | CallResult | None = await reconcile(session, attempt, record, ())
+    if result is None:
+        content = interview_content(interview, style)
+        announced = snapshot(interview, record.announced)
+        shows = {"announced": announced, "content_hash": session.content_hash(content)}
+        result = await post(session, attempt, record, Draft(content, shows, {"i": interview.id}))
+    if isinstance(result, CallResult):  # only threads are missing; a missing channel is a broken destination
+        return retry(RetryLater(result.error))
+    (outcome,) = result.outcomes
+    return replace(result, settles={record.key: outcome}) if isinstance(outcome, Delivered) else result
+
+
+async def _not_edited(
+    session: Session, attempt: Attempt, record: InterviewRecord, edit: Edit, result: CallResult
+) -> Result:
+    if result.status in {Status.MISSING, Status.LOCKED}:
+        interview = attempt.delivery.interview
+        is_deleted = interview is not None and interview.stage is Stage.DELETED
+        return _lost(session, record, edit, result, is_deleted=is_deleted)
+    if is_rejected(result, attempt.delivery):
+        if record.fallback_error:
+            return rejected(result, {record.key: edit.after.note()})
+        note = replace(record, fallback_error=result.error).note()
+        return retry(RetryLater(result.error, after=FALLBACK_SECONDS), {record.key: note})
+    return retry(await session.failure(result, session.limits.edit, attempt.context))
+
+
+def _lost(session: Session, record: InterviewRecord, edit: Edit, result: CallResult, *, is_deleted: bool) -> Result:
+    """The message does not exist any more, or cannot be edited any more."""
+    is_missing = result.status is Status.MISSING
+    if not edit.is_main or is_deleted:
+        after = edit.after if not edit.is_main else replace(record, removed=True)
+        notes: dict[str, Note | None] = {record.key: after.note()}
+        more = [record.edit(timedelta(0))] if after.named_reply_ids or after.superseded_ids else []
+        if not is_missing:
+            return rejected(result, notes, more)
+        return superseded(_DELETED, notes, more, group="" if more else record.key)
+    if is_missing and session.config.deleted_message == "leave":
+        return superseded(_DELETED, {record.key: replace(record, removed=True).note()}, group=record.key)
+    after = replace(record, message_id=None, content_hash="", needs_repost=True)
+    return superseded("the message is posted again", {record.key: after.note()}, [record.edit(timedelta(0))])

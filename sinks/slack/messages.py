@@ -1,0 +1,170 @@
+"""Messages for Slack: Block Kit (Slack, Reference: Block Kit) from the content of a chat. Pure and deterministic.
+
+Text from outside is in `plain_text` objects, where neither mentions nor markup exist; a text with a date is a `mrkdwn`
+object in which markup is made literal. The top-level `text`, which notifications and screen readers use, is a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from slack_sdk.models.blocks import (
+    ActionsBlock,
+    Block,
+    ButtonElement,
+    ContextBlock,
+    HeaderBlock,
+    MarkdownTextObject,
+    PlainTextObject,
+    SectionBlock,
+    TextObject,
+)
+
+from sinks.chat import wording
+from sinks.chat.content import BUTTON, Content
+from sinks.chat.service import Marker
+from sinks.chat.text import LAST_TIME_MS, clean, cut, utc_time
+
+Message: TypeAlias = dict[str, Any]
+"""The content arguments of chat.postMessage: `text`, `blocks`, `metadata`."""
+
+EVENT_TYPE = "hireflix_notifier"
+"""The type of our metadata (Slack, Message metadata)."""
+HEADER_UNITS = 140
+"""Slack takes 150."""
+TEXT_UNITS = 400
+"""Slack takes 2,000 in a field; a longer text is no fact for a message."""
+LABEL_UNITS = 40
+
+_CUT_ENTITY = re.compile(r"&[a-z]{0,3}…\Z")
+_MARKERS = re.compile(r"[*_~`]")
+
+
+def render(content: Content) -> Message:
+    """The content as text and blocks. Raises `SlackObjectFormationError` when Slack would not take a block."""
+    blocks: list[Block] = []
+    if content.headline:
+        headline = safe(wording.in_utc(content.headline), HEADER_UNITS)
+        blocks.append(HeaderBlock(text=_plain(headline)))
+    text = _text(content.text)
+    if text is not None:
+        blocks.append(SectionBlock(text=text))
+    fields = _fields(content)
+    if fields:
+        blocks.append(SectionBlock(fields=fields))
+    if content.link:
+        button = ButtonElement(text=_plain(BUTTON), action_id="open", url=content.link)
+        blocks.append(ActionsBlock(elements=[button]))
+    small = [_text(content.footer), _text(content.change)]
+    blocks += [ContextBlock(elements=[text]) for text in small if text is not None]
+    return {**as_sentence(content), "blocks": [block.to_dict() for block in blocks]}
+
+
+def as_sentence(content: Content) -> Message:
+    """The content as text alone."""
+    parts = [
+        literal(safe(wording.in_utc(content.change), TEXT_UNITS)),
+        literal(safe(wording.in_utc(content.spoken_headline), HEADER_UNITS)),
+        literal(safe(wording.in_utc(content.text), TEXT_UNITS)),
+        *(f"{literal(safe(label, LABEL_UNITS))}: {mrkdwn(value)}" for label, value in content.facts),
+    ]
+    if content.text or not content.headline:
+        parts.append(mrkdwn(content.footer))
+    return {"text": ". ".join(part for part in parts if part)}
+
+
+def metadata(marker: Marker) -> Message:
+    """What is added to a message so that a search finds it (Slack, Message metadata): opaque ids only."""
+    payload = {"v": 1, "k": marker.delivery_id, "r": marker.call, **marker.subject}
+    return {"metadata": {"event_type": EVENT_TYPE, "event_payload": payload}}
+
+
+def with_mention(message: Message, mention: str) -> Message:
+    """The message with a mention from the configuration; in its blocks alone, so that it notifies once."""
+    if not mention:
+        return message
+    if "blocks" not in message:
+        return {**message, "text": f"{mention} {message['text']}"}
+    block = ContextBlock(elements=[_mrkdwn(mention)])
+    return {**message, "blocks": [*message["blocks"], block.to_dict()]}
+
+
+def without_cause(message: Message, error: str) -> Message:
+    """The message without what Slack may have rejected with `error`: its blocks, and its metadata if it names them."""
+    dropped = {"blocks", "metadata"} if "metadata" in error else {"blocks"}
+    return {name: value for name, value in message.items() if name not in dropped}
+
+
+def marker_of(message: Mapping[str, Any]) -> tuple[str, int]:
+    """The delivery id in the metadata of a message, `""` when it is not ours, and which call posted it."""
+    data = message.get("metadata")
+    payload = data.get("event_payload") if isinstance(data, dict) and data.get("event_type") == EVENT_TYPE else None
+    if not isinstance(payload, dict):
+        return "", 1
+    call = payload.get("r")
+    return str(payload.get("k", "")), call if isinstance(call, int) else 1
+
+
+def escape(text: str) -> str:
+    """Escapes the three characters that Slack reads as control sequences (Slack, Formatting message text)."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def safe(text: str, most: int) -> str:
+    """Text from outside for any place in a message: cleaned, escaped, then cut to `most` units, never in an entity."""
+    return _CUT_ENTITY.sub("…", cut(escape(clean(text, most)), most))
+
+
+def literal(text: str) -> str:
+    """Takes the meaning from `* _ ~` and back-ticks, which have no escape in mrkdwn: a marker after a word joiner opens
+    nothing.
+    """
+    return _MARKERS.sub("\u2060\\g<0>", text)
+
+
+def date(at_ms: int) -> str:
+    """Epoch milliseconds as a date in the reader's time zone (Slack, Formatting message text, date formatting)."""
+    if not 0 <= at_ms <= LAST_TIME_MS:
+        return "unknown"
+    return f"<!date^{at_ms // 1000}^{{date_short_pretty}} at {{time}}|{utc_time(at_ms)}>"
+
+
+def mrkdwn(rendered: str) -> str:
+    """Rendered text for a `mrkdwn` object: markup made literal, times as dates."""
+    parts = wording.parts(rendered)
+    return "".join(date(part) if isinstance(part, int) else _literal_part(part) for part in parts).strip()
+
+
+def _literal_part(part: str) -> str:
+    before = " " if part[:1].isspace() else ""
+    after = " " if part[-1:].isspace() else ""
+    return f"{before}{literal(safe(part, TEXT_UNITS))}{after}"
+
+
+def _fields(content: Content) -> list[TextObject]:
+    """Two columns: our label, then the value, each an object of its own so that a value never shares our markup."""
+    shown = [(label, _text(value)) for label, value in content.facts]
+    return [
+        item
+        for label, value in shown
+        if value is not None
+        for item in (_mrkdwn(f"*{literal(safe(label, LABEL_UNITS))}*"), value)
+    ]
+
+
+def _text(rendered: str) -> TextObject | None:
+    """A text object: `plain_text`, unless a time needs `mrkdwn`; `None` without text."""
+    if wording.has_moment(rendered):
+        return _mrkdwn(mrkdwn(rendered))
+    text = safe(rendered, TEXT_UNITS)
+    return _plain(text) if text else None
+
+
+def _plain(text: str) -> PlainTextObject:
+    return PlainTextObject(text=text, emoji=False)
+
+
+def _mrkdwn(text: str) -> MarkdownTextObject:
+    return MarkdownTextObject(text=text, verbatim=True)
