@@ -1,7 +1,8 @@
-"""Logs for people or machines, on standard error, without secrets and personal data.
+"""Logs on standard error, as text for a terminal or as JSON lines, without secrets and personal data.
 
-What other libraries log passes here too. An exception is told by type and place: its text may hold what a candidate
-wrote, and so may a traceback's.
+Records of other libraries pass the same processors. An exception is logged by its type and the place where it was
+raised, from level `error` on with the frames of its traceback. Its message is shown only for errors of our own, which
+have no personal data in their messages; local variables are never logged.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from traceback import walk_tb
 from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from connector.errors import ConnectorError
 from connector.text import clean
 
 QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alembic", "gspread", "hpack")
@@ -39,19 +42,22 @@ SECRET_TEXTS = re.compile(  # each part is linear in the text: what is logged ma
     r"|hooks\.slack\.com/services/\S+"
 )
 HIDDEN = "[hidden]"
+TRACEBACK_LEVELS = frozenset({"error", "critical"})
+FRAMES_MAX = 40
+"""Frames of one exception; of a deeper traceback the first and the last are logged."""
 TEXT_MAX = 2000
 """Characters of one text; no line of ours is longer, but a library's may be."""
 
 
 def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None) -> None:
-    """Configures all logging of the process. `auto` is for people on a terminal, JSON lines elsewhere."""
+    """Configures all logging of the process. `auto` is text on a terminal and JSON lines elsewhere."""
     stream = stream or sys.stderr
     for_people = form == "console" or (form == "auto" and stream.isatty())
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        without_exception_text,
+        with_exception,
         masked,
     ]
     renderer: Processor = (
@@ -116,15 +122,20 @@ class _Limited(logging.Filter):
         return record.levelno >= logging.ERROR or self._limit.add(str(record.msg), time.monotonic()) > 0
 
 
-def without_exception_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Puts type and place where an exception's text and traceback would be, and keeps the first line of a message."""
+def with_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Logs an exception, given as `exc_info` or as `error`, by type and place, and its frames from `error` on.
+
+    Of a message with several lines only the first is kept.
+    """
     info = event.pop("exc_info", None)
     record = event.get("_record")
     if info is None and record is not None:
         info, record.exc_info, record.exc_text = record.exc_info, None, None
-    error = _error_of(info)
+    error = _error_of(info) or _error_of(event.get("error"))
     if error is not None:
         event["error"] = place_of(error)
+        if event.get("level") in TRACEBACK_LEVELS:
+            event["exception"] = "\n".join(frames_of(error))
     event["event"] = str(event.get("event", "")).partition("\n")[0]
     return event
 
@@ -137,6 +148,21 @@ def _error_of(info: object) -> BaseException | None:
     return info if isinstance(info, BaseException) else None
 
 
+def frames_of(error: BaseException) -> list[str]:
+    """The traceback as lines, each exception of the chain after the one that it was raised from."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    lines = [] if cause is None else [*frames_of(cause), ""]
+    frames = [
+        f"  {frame.f_globals.get('__name__', '?')}:{line} in {frame.f_code.co_name}"
+        for frame, line in walk_tb(error.__traceback__)
+    ]
+    if len(frames) > FRAMES_MAX:
+        half = FRAMES_MAX // 2
+        frames = [*frames[:half], "  …", *frames[-half:]]
+    message = _hide("", str(error)) if isinstance(error, ConnectorError) else HIDDEN
+    return [*lines, *frames, f"{type(error).__name__}: {message}"]
+
+
 def place_of(error: BaseException) -> str:
     """Type and innermost place of an exception, without its text."""
     trace = error.__traceback__
@@ -147,9 +173,9 @@ def place_of(error: BaseException) -> str:
 
 
 def masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The last net: hides what looks like a secret or an e-mail address, by name and by shape."""
+    """Hides what looks like a secret or an e-mail address, by name and by shape, whatever was logged by mistake."""
     for name, value in event.items():
-        if name not in {"_record", "_from_structlog"}:
+        if name not in {"_record", "_from_structlog", "exception"}:
             event[name] = _hide(name, value)
     return event
 

@@ -9,7 +9,8 @@ import logging
 import pytest
 import structlog
 
-from connector.logging import HIDDEN, TEXT_MAX, masked, set_up, without_exception_text
+from connector.errors import ConnectorError
+from connector.logging import FRAMES_MAX, HIDDEN, TEXT_MAX, masked, set_up, with_exception
 
 HOSTILE = 300_000
 
@@ -25,8 +26,8 @@ def logged():
     structlog.reset_defaults()
 
 
-def fail():
-    raise ValueError("Jane Doe")
+def fail(error=None):
+    raise error or ValueError("Jane Doe")
 
 
 def mask(**event):
@@ -115,14 +116,74 @@ def test_an_exception_given_as_a_value_is_told_by_type_and_place():
     assert told.startswith("ValueError at tests.test_logging:")
 
 
-def test_a_logged_exception_has_neither_text_nor_traceback():
+def process(level, **event):
+    return with_exception(None, level, {"level": level, **event})
+
+
+def test_below_error_an_exception_has_neither_text_nor_traceback():
     """And of a message of several lines the first is kept."""
     try:
         fail()
     except ValueError:
-        told = without_exception_text(None, "error", {"event": "failed\nJane Doe", "exc_info": True})
+        told = process("warning", event="failed\nJane Doe", exc_info=True)
     assert told["event"] == "failed"
+    assert "exception" not in told
     assert "Jane" not in json.dumps(told)
+
+
+@pytest.mark.parametrize("level", ["error", "critical"])
+@pytest.mark.parametrize("name", ["exc_info", "error"])
+def test_from_error_on_an_exception_has_its_frames_without_its_message(level, name):
+    try:
+        fail()
+    except ValueError as error:
+        told = process(level, event="failed", **{name: error})
+    lines = told["exception"].splitlines()
+    assert [line.rpartition(" in ")[2] for line in lines[:-1]] == [
+        "test_from_error_on_an_exception_has_its_frames_without_its_message",
+        "fail",
+    ]
+    assert lines[-1] == f"ValueError: {HIDDEN}"
+
+
+def test_the_message_of_an_error_of_our_own_is_shown_with_secrets_hidden():
+    try:
+        fail(ConnectorError("no answer for jane@example.org"))
+    except ConnectorError as error:
+        told = process("error", event="failed", error=error)
+    assert told["exception"].endswith(f"ConnectorError: no answer for {HIDDEN}")
+
+
+def test_a_cause_is_shown_before_what_it_caused():
+    try:
+        try:
+            fail()
+        except ValueError as error:
+            raise KeyError("Jane") from error
+    except KeyError as error:
+        lines = process("error", event="failed", error=error)["exception"].splitlines()
+    assert [line.partition(":")[0] for line in lines if line.endswith(HIDDEN)] == ["ValueError", "KeyError"]
+
+
+def test_a_deep_traceback_is_shortened_in_the_middle():
+    def dive(depth):
+        return dive(depth - 1) if depth else fail()
+
+    try:
+        dive(200)
+    except ValueError as error:
+        lines = process("error", event="failed", error=error)["exception"].splitlines()
+    assert len(lines) == FRAMES_MAX + 2
+    assert lines[-2].endswith(" in fail")
+
+
+def test_a_traceback_is_one_line_of_json(logged):
+    try:
+        fail()
+    except ValueError as error:
+        structlog.get_logger("x").error("failed", error=error)
+    [line] = logged()
+    assert line["exception"].splitlines()[-1] == f"ValueError: {HIDDEN}"
 
 
 def test_what_libraries_log_passes_here_too(logged):

@@ -14,7 +14,6 @@ from connector.delivery.load import Stays
 from connector.delivery.meter import Meter
 from connector.delivery.rules import Answer, Failure
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
-from connector.logging import place_of
 from connector.sink import Batch, Delivery, Note, Result, Sink
 from connector.store import notes
 from connector.store.claim import Claim
@@ -93,7 +92,7 @@ class Caller:
         await self._sink.close()
 
     def _raised(self, error: BaseException) -> Failure:
-        log.warning("sink raised", sink=self._sink.name, error=place_of(error))
+        log.error("sink raised", sink=self._sink.name, error=error)
         return Failure(f"exception {type(error).__name__}")
 
     def _checked(self, result: object, claimed: Claim) -> Answer:

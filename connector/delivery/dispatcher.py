@@ -118,7 +118,7 @@ class Dispatcher:
                 log.warning("filled by other rules elsewhere: give all processes the same settings", sink=sink.name)
                 return
             except Exception as error:  # noqa: BLE001 - the other sinks are to be filled all the same
-                log.critical("filling failed, the next start tries again", sink=sink.name, error=place_of(error))
+                log.critical("filling failed, the next start tries again", sink=sink.name, error=error)
                 return
             else:
                 return
@@ -150,7 +150,7 @@ class Dispatcher:
                 is_away = True
             except Exception as error:  # noqa: BLE001 - without the sweep nobody would find what others left lying
                 if not has_failed:
-                    log.critical("sweep failed", error=place_of(error))
+                    log.critical("sweep failed", error=error)
                 has_failed = True
             else:
                 if is_away:

@@ -121,7 +121,7 @@ class Lane:
                 at = self._clock.now() + int(away * 1000)
                 away = min(2 * away, STORE_REST_MOST)
             except Exception as error:  # noqa: BLE001 - a lane that ended would keep its queue for ever
-                log.critical("lane failed", sink=self.name, error=place_of(error))
+                log.critical("lane failed", sink=self.name, error=error)
                 self._break = Rest.of(self._clock.now(), FAULT_REST)
                 at = self._break.until
             if at is None:

@@ -20,7 +20,6 @@ from litestar.types import Receive, Scope, Send
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading, read
 from connector.hireflix.signature import HEADER, Verifier
-from connector.logging import place_of
 from connector.store.plan import Answer
 
 BODY_BYTES = 1024 * 1024
@@ -248,7 +247,7 @@ class Receiver:
         except StoreUnavailable:
             reply = self._refusal("unavailable")
         except Exception as error:  # noqa: BLE001 - the sender gets an answer whatever happens
-            log.critical("receiver failed", error=place_of(error))
+            log.critical("receiver failed", error=error)
             reply = self._refusal("error")
         length = (b"content-length", b"%d" % len(reply.body))
         await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
