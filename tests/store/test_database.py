@@ -16,6 +16,7 @@ from connector.errors import SchemaMismatch, StoreUnavailable
 from connector.store import faults
 from connector.store.schema import REVISION, meta
 from connector.store.sqlite import database
+from connector.store.sqlite.checkpoint import Gate
 from connector.store.sqlite.database import is_busy, is_trouble
 from connector.store.sqlite.store import Reader, SqliteStore
 from connector.testing import START
@@ -286,7 +287,7 @@ async def test_a_query_that_fails_leaves_the_reader_usable(store):
 
 async def test_a_reader_tells_trouble(path):
     """A file that was damaged under a running service is no mistake of the query."""
-    reader = Reader(path, "look")
+    reader = Reader(path, "look", Gate())
     path.write_bytes(b"\xff" * path.stat().st_size)
     with pytest.raises(StoreUnavailable, match="cannot be read"):
         await reader.run(lambda c: c.exec_driver_sql("SELECT * FROM event").all())

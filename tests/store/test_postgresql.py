@@ -34,7 +34,7 @@ SELECT 'e' || i, '', 'event', '', 'i' || i, 0, 0, '', '', '' FROM generate_serie
 """
 INTERVIEWS = """
 INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at, entered)
-SELECT 'i' || i, '{}', 1, '', '', '', 0, '' FROM generate_series(1, 20000) AS i
+SELECT 'g' || i, '{}', 1, '', '', '', 0, '' FROM generate_series(1, 20000) AS i
 """
 TABLES = ("delivery", "event", "interview", "attempt")
 
@@ -100,13 +100,14 @@ def test_counting_reads_no_rows_that_are_done(crowded):
 # --- the receiver's
 
 
-@pytest.fixture(scope="module")
-def grown():
-    """A store that grew from nothing to 20,000 events since its tables were last analyzed."""
-    with postgres.rolled_back() as connection:
-        connection.execute(text(EVENTS))
-        connection.execute(text(INTERVIEWS))
-        yield connection
+@pytest.fixture
+def grown(crowded):
+    """A store that grew by 20,000 events and interviews since these tables were last analyzed."""
+    with crowded.begin_nested() as undone:
+        crowded.execute(text(EVENTS))
+        crowded.execute(text(INTERVIEWS))
+        yield crowded
+        undone.rollback()
 
 
 @pytest.mark.parametrize(("sql", "index"), [(ingest.KNOWN, "uq_event_identity"), (ingest.STATES, "pk_interview")])
