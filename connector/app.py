@@ -82,7 +82,7 @@ async def opened_file(
     with StoreLock(path):
         copy = await prepare(path)
         if copy is not None:
-            log.info("store copied before its schema changed", copy=copy.name)
+            log.info("store copied before migration", copy=copy.name)
         store = SqliteStore(path, directory, on_group, intake=INTAKE_LIMIT)
         try:
             yield Opened(store, clock or SystemClock(), is_there=True, ready=_at_once)
@@ -436,7 +436,7 @@ async def _watched_file_handles(metrics: Metrics) -> AsyncIterator[None]:
         metrics.file_handles_exhausted()
         if count := limit.add("file handles", time.monotonic()):
             log.warning(
-                "no file handle is free, connections are dropped",
+                "file handles exhausted",
                 checks=count,
                 limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
                 hint="close idle connections at the proxy, or raise LimitNOFILE",

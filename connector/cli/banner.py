@@ -23,7 +23,7 @@ log = structlog.get_logger("connector")
 def warn(settings: Config) -> None:
     """Logs the warnings of the configuration; prints a dangerous one on a terminal too."""
     for warning in settings.warnings:
-        log.warning("configuration", place=warning.place, problem=warning.message, hint=warning.hint)
+        log.warning("configuration warning", place=warning.place, problem=warning.message, hint=warning.hint)
     if settings.hireflix.allow_unsigned and sys.stderr.isatty() and settings.logs.format != "json":
         bar = "!" * 78
         text = "hireflix.allow_unsigned is on: anyone who knows the address can send false events."

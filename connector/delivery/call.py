@@ -92,7 +92,7 @@ class Caller:
         await self._sink.close()
 
     def _raised(self, error: BaseException) -> Failure:
-        log.error("sink raised", sink=self._sink.name, error=error)
+        log.error("sink call failed", sink=self._sink.name, error=error)
         return Failure(f"exception {type(error).__name__}")
 
     def _checked(self, result: object, claimed: Claim) -> Answer:
@@ -100,7 +100,7 @@ class Caller:
         outcomes: object = result.outcomes if isinstance(result, Result) else None
         if isinstance(result, Result) and isinstance(outcomes, Sequence) and len(outcomes) == expected:
             return result
-        log.warning("sink answered with a wrong number of outcomes", sink=self._sink.name, expected=expected)
+        log.warning("sink outcomes mismatched", sink=self._sink.name, expected=expected)
         return Failure("wrong number of outcomes")
 
     async def _open(self) -> None:

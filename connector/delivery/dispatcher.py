@@ -85,7 +85,7 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
         for deaf in await _ended(self._tasks, CANCEL_SECONDS):
-            log.warning("a call does not let itself be ended", task=deaf.get_name())
+            log.warning("call not cancelled", task=deaf.get_name())
         await asyncio.gather(*self._helpers, return_exceptions=True)
         lanes = self.lanes.items()
         await asyncio.gather(*(_close(lane, at_rest=f"lane {name}" not in cut_off) for name, lane in lanes))
@@ -115,10 +115,10 @@ class Dispatcher:
             except StoreUnavailable:
                 await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
             except fill.Disputed:
-                log.warning("filled by other rules elsewhere: give all processes the same settings", sink=sink.name)
+                log.warning("sink filled with other routes", sink=sink.name)
                 return
             except Exception as error:  # noqa: BLE001 - the other sinks are to be filled all the same
-                log.critical("filling failed, the next start tries again", sink=sink.name, error=error)
+                log.critical("sink fill failed", sink=sink.name, error=error)
                 return
             else:
                 return
@@ -146,7 +146,7 @@ class Dispatcher:
                 await self._alert()
             except StoreUnavailable as error:
                 if not is_away:
-                    log.warning("the store is away, deliveries wait", reason=str(error))
+                    log.warning("store unavailable", reason=str(error))
                 is_away = True
             except Exception as error:  # noqa: BLE001 - without the sweep nobody would find what others left lying
                 if not has_failed:
@@ -154,7 +154,7 @@ class Dispatcher:
                 has_failed = True
             else:
                 if is_away:
-                    log.info("the store is back")
+                    log.info("store available")
                 is_away = has_failed = False
                 self.wake(due)
 
@@ -194,4 +194,4 @@ async def _close(lane: Lane, *, at_rest: bool) -> None:
     try:
         await lane.close(at_rest=at_rest)
     except Exception as error:  # noqa: BLE001 - one sink that cannot close must not keep the others open
-        log.warning("sink did not close", sink=lane.name, error=place_of(error))
+        log.warning("sink close failed", sink=lane.name, error=place_of(error))

@@ -202,7 +202,7 @@ class Holding:
                 self._end(patience)
                 return
             except Exception as error:  # noqa: BLE001 - the next renewal may go well, and the settle asks for the fence
-                log.warning("lease not renewed", sink=self._sink, error=place_of(error))
+                log.warning("lease renewal failed", sink=self._sink, error=place_of(error))
 
     async def _watch(self, patience: asyncio.Timeout) -> None:
         """Ends the call when the last part of the lease begins."""
@@ -210,7 +210,7 @@ class Holding:
         while (lease := self._lease) is not None:
             left = self._left(lease) - self._seconds * LAST_PART
             if left <= 0:
-                log.warning("the lease could not be renewed, the call is ended", sink=self._sink)
+                log.warning("call cancelled before lease end", sink=self._sink)
                 break
             await self._clock.wait(never, left)
         self._end(patience)

@@ -244,7 +244,7 @@ class Lane:
             async with self._holding.renewing():
                 answer = await self._caller.call(lease, look.claim, look.deliveries)
         except LeaseLost:
-            log.warning("lease lost, batch dropped", sink=self.name)
+            log.warning("lease lost", sink=self.name)
             self._holding.drop()
             return
         try:
@@ -255,7 +255,7 @@ class Lane:
             if isinstance(answer, Failure):
                 raise
             # notes that are no JSON, a delay that is no number: nothing of it was written
-            log.warning("sink answered what cannot be kept", sink=self.name, error=place_of(error))
+            log.warning("sink result invalid", sink=self.name, error=place_of(error))
             await self._conclude(lease, look, Failure("unusable answer"), started_at)
 
     async def _conclude(self, lease: Lease, look: Look, answer: Answer, started_at: int) -> None:
@@ -288,7 +288,7 @@ class Lane:
             is_first = rules.needs_confirmation(answer, has_worked=self._has_worked) and not self._doubt.holds(now)
             self._has_worked, self._doubt = False, Rest.of(now, rules.DOUBT_SECONDS)
             if is_first:
-                log.info("sink refused once, calling it again", sink=self.name, reason=answer.reason)
+                log.info("sink refusal unconfirmed", sink=self.name, reason=answer.reason)
                 return rules.unconfirmed(answer, len(claimed.works))
         elif rules.health_of(answer) is rules.Health.UP:
             self._has_worked = True
@@ -304,7 +304,7 @@ class Lane:
         elif mended:
             self._alerted = None
             if look.paused is not None:
-                log.info("sink resumed by itself", sink=self.name)
+                log.info("sink resumed", sink=self.name)
 
     def _tell_dead(self, reasons: Sequence[str]) -> None:
         """One line for all that a call gave up."""
@@ -324,7 +324,7 @@ class Lane:
             except StoreUnavailable:
                 await self._clock.wait(asyncio.Event(), STORE_REST)
             except LeaseLost:
-                log.warning("lease lost before settling, outcomes dropped", sink=self.name)
+                log.warning("lease lost", sink=self.name)
                 self._holding.drop()
                 return False
             else:

@@ -73,7 +73,7 @@ class Listener:
                 async for notification in connection.notifies():
                     self._waker.wake(notification.payload.split(SEPARATOR))
             except psycopg.Error as error:
-                log.debug("connection for wake-ups lost", reason=words_of(error))
+                log.debug("wake-up connection lost", reason=words_of(error))
             finally:
                 with suppress(psycopg.Error):
                     await connection.close()
@@ -99,4 +99,4 @@ class Listener:
 def _log_failure(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     if state.attempt_number == 1 and error is not None:
-        log.warning("no connection for wake-ups, deliveries are found by the sweep", reason=words_of(error))
+        log.warning("wake-up connection failed", reason=words_of(error))

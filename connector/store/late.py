@@ -54,10 +54,10 @@ class LateStore:
         """Opens it, however long its database is away. Raises as `try_open`."""
         if self.is_open:
             return
-        log.warning("the store is away, waiting for it", reason=self._reason)
+        log.warning("store unavailable", reason=self._reason)
         wait = wait_exponential(multiplier=self._wait_first, max=WAIT_MAX_SECONDS)
         await AsyncRetrying(retry=retry_if_result(lambda is_open: not is_open), wait=wait)(self.try_open)
-        log.info("the store is open")
+        log.info("store available")
 
     @property
     def instance(self) -> str:

@@ -63,7 +63,7 @@ def test_every_metric_that_is_told_exists():
 
 
 def test_every_log_message_that_is_told_is_logged():
-    table = re.search(r"\| message \| means \|\n\|---\|---\|\n(.*?)\n\n", PAGE, re.DOTALL).group(1)
+    table = re.search(r"\| message \| meaning \|\n\|---\|---\|\n(.*?)\n\n", PAGE, re.DOTALL).group(1)
     told = [row.split("`")[1].removesuffix("…").strip() for row in table.splitlines()]
     source = "".join(file.read_text() for file in (Path(__file__).parents[2] / "connector").rglob("*.py"))
     assert len(told) > 5

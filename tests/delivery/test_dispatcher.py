@@ -297,4 +297,4 @@ async def test_a_store_that_is_away_is_told_of_once(rig_of):
             rig.clock.advance(1)
             await asyncio.sleep(0)
         await dispatcher.stop(5)
-    assert [log["event"] for log in logs] == ["the store is away, deliveries wait", "the store is back"]
+    assert [log["event"] for log in logs] == ["store unavailable", "store available"]

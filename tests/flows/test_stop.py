@@ -143,7 +143,7 @@ def test_used_up_file_handles_are_warned_of_once_and_counted(tmp_path):
         service.settled()
         resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (60, 60))
         held = [socket.create_connection(("127.0.0.1", port)) for _ in range(80)]
-        service.until(lambda: any("no file handle is free" in line for line in service.logs))
+        service.until(lambda: any("file handles exhausted" in line for line in service.logs))
         for connection in held:
             connection.close()
 
@@ -155,5 +155,5 @@ def test_used_up_file_handles_are_warned_of_once_and_counted(tmp_path):
             return float(text.split("\nconnector_file_handles_exhausted_total ")[1].split()[0])
 
         service.until(counted)
-        lines = [json.loads(line) for line in service.logs if "no file handle is free" in line]
+        lines = [json.loads(line) for line in service.logs if "file handles exhausted" in line]
         assert [(line["level"], line["limit"]) for line in lines] == [("warning", 60)]

@@ -23,7 +23,7 @@ EVERY, LONG = 50, 100
 LIMIT = 3 * LONG
 """In pages, like the others."""
 LIMITS = LogLimits(every_pages=EVERY, long_pages=LONG, size_bytes=LIMIT * PAGE_BYTES)
-GROWS, TRUNCATED = "store log grows: another program reads the store", "store log truncated"
+GROWS, TRUNCATED = "store log growing", "store log truncated"
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_a_file_that_cannot_grow_is_told_and_loses_nothing(path, writer):
         with full_disk(grown), capture_logs() as told:
             checkpointer.committed(writer, 0)
             checkpointer.under_way.result()
-        assert [line["event"] for line in told] == ["the log of the store could not be copied into its file"]
+        assert [line["event"] for line in told] == ["store log checkpoint failed"]
         assert "disk" in told[0]["reason"]
         assert path.stat().st_size == grown
         for _ in range(EVERY):

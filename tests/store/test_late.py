@@ -59,7 +59,7 @@ async def test_it_is_waited_for_and_told_once(opening):
     with capture_logs() as logs:
         await store.open()
     assert store.is_open
-    assert [log["event"] for log in logs] == ["the store is away, waiting for it", "the store is open"]
+    assert [log["event"] for log in logs] == ["store unavailable", "store available"]
     await store.close()
 
 

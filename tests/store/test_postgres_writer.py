@@ -184,7 +184,7 @@ async def test_without_a_server_everything_is_refused_at_once():
     assert [str(result) for result in results] == ["the store takes no writes: no server answers at that address"] * 3
     with pytest.raises(StoreUnavailable, match="server is gone"):
         gone.offer("later")
-    assert [(entry["event"], entry["count"]) for entry in logs] == [("events refused by the store", 3)]
+    assert [(entry["event"], entry["count"]) for entry in logs] == [("events refused", 3)]
     assert "zoe" not in str(logs)
     assert "secret" not in str(logs)
     await gone.writer.close()

@@ -297,7 +297,7 @@ async def test_a_bad_event_is_told_to_the_engineer(bench_of):
     bench = bench_of(REFUSES_BAD)
     with capture_logs() as logs, pytest.raises(StoreUnavailable):
         await bench.offer("bad", candidate={"name": "Zoë Secret"})
-    assert logs == [{"event": "event refused by the store", "reason": "refused by the test", "log_level": "error"}]
+    assert logs == [{"event": "event refused", "reason": "refused by the test", "log_level": "error"}]
 
 
 async def test_a_value_the_driver_refuses_fails_alone(bench_of):

@@ -80,7 +80,7 @@ class DatabaseClock:
             except StoreUnavailable:
                 pass
             except Exception as error:  # noqa: BLE001 - a clock that asked no more would drift for ever
-                log.warning("the database's clock was not read", error=place_of(error))
+                log.warning("database clock not read", error=place_of(error))
 
 
 def _time(connection: Connection) -> float:

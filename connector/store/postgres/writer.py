@@ -255,12 +255,12 @@ class Writer:
             await self._link.drop()
             waiting = [*group, *self._intake.take_all()]
             reason = words_of(error)
-            log.error("events refused by the store", count=len(waiting), reason=reason)
+            log.error("events refused", count=len(waiting), reason=reason)
             intake.refuse((request.answer for request in waiting), reason)
         elif len(group) > 1 and not is_overtaken(error):
             middle = len(group) // 2
             for half in (group[:middle], group[middle:]):
                 await self._write(half)
         else:
-            log.error("event refused by the store", reason=words_of(error))
+            log.error("event refused", reason=words_of(error))
             intake.refuse((request.answer for request in group), words_of(error))

@@ -174,7 +174,7 @@ class Checkpointer:
         self._next = min(AGAIN_PAGES, self._limits.every_pages)
         if not self._is_growing and self.log_bytes > self._limits.size_bytes:
             self._is_growing = True
-            log.warning("store log grows: another program reads the store", bytes=self.log_bytes)
+            log.warning("store log growing", bytes=self.log_bytes)
 
 
 def checkpoint(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -193,6 +193,6 @@ def _checkpointed(connection: sqlite3.Connection, mode: str) -> tuple[int, int, 
     try:
         busy, pages, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     except sqlite3.Error as error:  # a full disk: the next commit meets it too, and refuses its events
-        log.warning("the log of the store could not be copied into its file", reason=database.words_of(error))
+        log.warning("store log checkpoint failed", reason=database.words_of(error))
         return None
     return int(busy), int(pages), int(copied)

@@ -101,7 +101,7 @@ class Transaction:
         for requests, plan in self.written:
             resolve(requests, plan.answers)
         for request, error in self.refused:
-            log.error("event refused by the store", reason=words_of(error))
+            log.error("event refused", reason=words_of(error))
             refuse([request], (), error)
         for errand in self.errands:
             _answer(errand)
