@@ -1,4 +1,4 @@
-"""The one place that wires: a configuration becomes a running service."""
+"""Builds a running service from a configuration. No other module creates the long-lived objects of a process."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from connector.delivery.fleet import Fleet
 
 INTAKE_LIMIT = 4096
-"""Requests that may wait for the store at once; a body has at most 1 MiB, usually one or two KiB."""
+"""Most requests that wait for the store at once; a body has at most 1 MiB, usually one or two KiB."""
 START_WAIT_SECONDS = 1.0
-"""Between attempts to set up the lanes, when the database goes away in that moment."""
+"""Wait between attempts to start the lanes when the database becomes unavailable during the start."""
 CALLS_SHARE = 0.9
-"""The part of `stop_timeout` that calls under way have; the rest is for settling and closing."""
+"""The part of `stop_timeout` that running calls may use; the rest is for settling outcomes and closing the store."""
 
 log = structlog.get_logger("connector")
 
@@ -61,8 +61,10 @@ OnGroup = Callable[[GroupPlan], None]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A store and the clock that counts in it. `is_there` is false while its database is away; `ready` waits for it,
-    and raises `SchemaMismatch` when its schema is another version's.
+    """A store and its clock.
+
+    `is_there` is false while the database is unavailable. `ready` waits until it is available, and raises
+    `SchemaMismatch` when the schema belongs to another version.
     """
 
     store: Store
@@ -75,7 +77,7 @@ class Opened:
 async def opened_file(
     path: Path, directory: Directory, on_group: OnGroup, clock: Clock | None = None
 ) -> AsyncIterator[Opened]:
-    """A SQLite file, held for this process alone, made or migrated first.
+    """Opens a SQLite file for this process only; creates or migrates it first.
 
     Raises `UsageError` when another process serves it, `StoreUnavailable` and `SchemaMismatch` when it cannot be used.
     """
@@ -91,12 +93,15 @@ async def opened_file(
 
 
 async def _at_once() -> None:
-    """There is nothing to wait for."""
+    """Returns at once: an open SQLite store is ready."""
 
 
 @asynccontextmanager
 async def opened_database(url: str, directory: Directory, on_group: OnGroup, role: Role) -> AsyncIterator[Opened]:
-    """A PostgreSQL database, available or not. Raises `UsageError`, and `SchemaMismatch` for another schema."""
+    """Opens a PostgreSQL store; its database may be unavailable for now.
+
+    Raises `UsageError` for a bad URL, and `SchemaMismatch` when the schema belongs to another version.
+    """
     from connector.store.postgres.clock import DatabaseClock
     from connector.store.postgres.store import PostgresStore
 
@@ -124,13 +129,13 @@ async def opened_database(url: str, directory: Directory, on_group: OnGroup, rol
 
 
 class Wakeups:
-    """Passes on which sinks have new deliveries. What is sent before anyone subscribed is dropped."""
+    """Notifies subscribers of sinks with new deliveries. A notification before the first subscription is dropped."""
 
     def __init__(self) -> None:
         self._subscribers: list[Callable[[Iterable[str]], object]] = []
 
     def subscribe(self, subscriber: Callable[[Iterable[str]], object]) -> None:
-        """Has `subscriber` called with the names of the sinks."""
+        """Adds a subscriber; `send` calls it with the names of the sinks."""
         self._subscribers.append(subscriber)
 
     def send(self, sinks: Iterable[str]) -> None:
@@ -140,9 +145,10 @@ class Wakeups:
 
 
 class Service:
-    """One process on a store: what takes webhooks, what delivers, or both.
+    """The components of one process: a receiver, a dispatcher, or both.
 
-    `http` is what it answers, `None` for a worker that opens no port. `dispatcher` is `None` for a receiver.
+    `http` is the application that the process serves, `None` for a worker without a port. `dispatcher` is `None` for a
+    receiver.
     """
 
     def __init__(
@@ -164,7 +170,7 @@ class Service:
         self._stop_timeout = stop_timeout
 
     async def start(self) -> None:
-        """Starts everything as soon as the store is there. Raises `SchemaMismatch`."""
+        """Waits for the store, then starts all components. Raises `SchemaMismatch`."""
         await self._opened.ready()
         if self._fleet is not None:
             await self._fleet.start()
@@ -175,7 +181,7 @@ class Service:
             await self.dispatcher.start()
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """Ends incomplete requests, and lets calls under way end within `stop_timeout`, or until `hurry`."""
+        """Ends incomplete requests. Running calls may finish until `stop_timeout` or `hurry`."""
         if self._receiver is not None:
             self._receiver.stop()
         if self.dispatcher is not None:
@@ -195,12 +201,12 @@ async def running(
     hurry: asyncio.Event | None = None,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Service]:
-    """A service from start to stop, which begins with `stop` or at the end of the block. `webhook_secrets` include
-    generated ones; `hurry` cuts off the calls that a stop still waits for.
+    """Runs a service until `stop` is set or the block ends.
 
-    A SQLite store is held for this process alone, and made or migrated first. A PostgreSQL store that is away is waited
-    for, and `stop` is set when it turns out to be unusable. Raises `UsageError` when another process serves the store,
-    `StoreUnavailable` and `SchemaMismatch` when it cannot be used.
+    `webhook_secrets` include generated ones. `hurry` cancels the calls that a stop still waits for. A SQLite store is
+    opened for this process only, and created or migrated first. When a PostgreSQL store is unavailable, the service
+    waits for it in the background, and sets `stop` when the store turns out to be unusable. Raises `UsageError` when
+    another process serves the store, `StoreUnavailable` and `SchemaMismatch` when the store cannot be used.
     """
     stop, hurry, metrics = stop or asyncio.Event(), hurry or asyncio.Event(), metrics or Metrics()
     sinks = [entry.cls(entry.name, entry.config) for entry in config.sinks.values()]
@@ -236,14 +242,14 @@ async def running(
 def _opened(
     config: Config, directory: Directory, on_group: OnGroup, role: Role, clock: Clock | None
 ) -> AbstractAsyncContextManager[Opened]:
-    """The store that is configured."""
+    """Opens the configured store."""
     if config.store.file is not None:
         return opened_file(config.store.file, directory, on_group, clock)
     return opened_database(config.store.url.get_secret_value(), directory, on_group, role)
 
 
 async def _started(starting: asyncio.Task[None], opened: Opened, stop: asyncio.Event) -> None:
-    """Waits for the start, unless the store is away: then the process runs, and stops if the start fails later."""
+    """Waits for the start. With an unavailable store it does not wait, and sets `stop` if the start fails later."""
     if not opened.is_there:
         starting.add_done_callback(lambda task: stop.set() if task.cancelled() or task.exception() else None)
         return
@@ -314,7 +320,7 @@ def _dispatcher(
 
 
 def _owner() -> str:
-    """The name of this process among those that share a store."""
+    """Returns a name for this process that is unique among the processes of a store."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
@@ -365,9 +371,9 @@ def _refusal_counter(metrics: Metrics) -> Callable[[str], None]:
 
 @asynccontextmanager
 async def running_lane(config: Config, entry: SinkEntry) -> AsyncIterator[None]:
-    """A lane for one sink, for a process that does nothing else.
+    """Runs the lane of one sink, for a command such as `verify --repair`.
 
-    Raises `UsageError` when another process serves the SQLite store, otherwise as `running`.
+    Raises `UsageError` when another process serves the SQLite store, and the other exceptions of `running`.
     """
     async with _opened(config, ingest_directory(config), lambda _: None, Role.WORKER, None) as opened:
         await opened.ready()
@@ -393,10 +399,11 @@ async def serve(
     *,
     role: Role = Role.ALL,
 ) -> None:
-    """Serves until SIGINT, SIGTERM, SIGHUP or `stop`, then stops intake, lets calls under way end, and returns.
+    """Serves until SIGINT, SIGTERM, SIGHUP or `stop`, then stops intake, lets running calls finish, and returns.
 
-    `on_started` is called with the base address, `""` without one. A second signal cuts calls off: they come back at
-    the next start, marked. Raises as `running`, and `UsageError` when the address cannot be used.
+    `on_started` is called with the base address, or with `""` when the process opens no port. A second signal cancels
+    running calls; the next start repeats them with `maybe_sent` set. Raises the exceptions of `running`, and
+    `UsageError` when the address cannot be used.
     """
     stop, hurry, metrics = stop or asyncio.Event(), asyncio.Event(), Metrics()
     port = config.server.port if role.receives else config.server.worker_port
@@ -429,7 +436,7 @@ async def serve(
 
 @asynccontextmanager
 async def _watched_file_handles(metrics: Metrics) -> AsyncIterator[None]:
-    """Counts and logs that no file handle is free, at most one line a minute."""
+    """Counts the checks that find no free file handle, and logs them at most once a minute."""
     limit = LogLimit()
 
     def exhausted() -> None:
@@ -450,10 +457,10 @@ async def _watched_file_handles(metrics: Metrics) -> AsyncIterator[None]:
 
 
 def end_within(seconds: float) -> None:
-    """Ends the process with exit code 0 after so many seconds, unless it has ended by then.
+    """Ends the process with exit code 0 after this many seconds, unless it has ended before.
 
-    Python waits without limit for threads that are blocked in a call of `asyncio.to_thread`, as in a sink that uses a
-    blocking client.
+    At exit Python waits without limit for the threads of `asyncio.to_thread` (documentation of
+    `concurrent.futures.ThreadPoolExecutor`). A sink with a blocking client may keep such a thread busy.
     """
     timer = threading.Timer(seconds, os._exit, [0])
     timer.daemon = True
@@ -461,7 +468,7 @@ def end_within(seconds: float) -> None:
 
 
 def run(main: Callable[[], Awaitable[None]]) -> None:
-    """Runs a coroutine on the fast event loop."""
+    """Runs a coroutine function on uvloop."""
     import uvloop
 
     async def wrapped() -> None:

@@ -1,4 +1,4 @@
-"""The Litestar application: which routes a process answers, and for which Host headers."""
+"""Creates the Litestar application and checks the Host header of requests."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _HOST = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<name>[^\[\]:/?#@\s]+))(?::
 def create_app(
     routes: Sequence[ControllerRouterHandler], trusted_hosts: Sequence[str], refused: Callable[[str], None]
 ) -> Litestar:
-    """An application with these routes.
+    """Returns an application with these routes.
 
-    `trusted_hosts` are the names that a Host header may have, whatever the port and the case; `*` is any name and
-    `*.example.org` any below that one. This machine's own names are always allowed, so that health checks and
-    `connector send` work. Empty allows everything. `refused` is called with "host" for each request that is refused.
+    `trusted_hosts` are the names that a Host header may have; port and case are ignored. `*` allows every name and
+    `*.example.org` every subdomain of example.org. An empty sequence allows everything. `localhost` and loopback
+    addresses are always allowed, so that health checks and `connector send` work. `refused` is called with "host" for
+    each refused request.
     """
     if not trusted_hosts:
         return Litestar(routes, openapi_config=None, logging_config=None)
@@ -39,9 +40,9 @@ def create_app(
 
 
 def host_name(host: str) -> str:
-    """The name or address in a Host header, in lower case and without its port (RFC 9110, section 7.2).
+    """Returns the name or address of a Host header, in lower case and without the port (RFC 9110, section 7.2).
 
-    Returns `localhost` for each address of this machine, and "" for a header without a name.
+    Returns "localhost" for loopback addresses, and "" for a header without a valid name.
     """
     found = _HOST.fullmatch(host)
     name = (found["address"] or found["name"]).lower() if found else ""
@@ -49,7 +50,7 @@ def host_name(host: str) -> str:
 
 
 def _host_as_name(app: ASGIApp, refused: Callable[[str], None]) -> ASGIApp:
-    """Middleware around `AllowedHostsMiddleware`, which compares the header as it came, port and case included."""
+    """Middleware around `AllowedHostsMiddleware`, which compares the header unchanged, with its port and case."""
 
     async def with_name(scope: Scope, receive: Receive, send: Send) -> None:
         scope["headers"] = [
@@ -59,7 +60,7 @@ def _host_as_name(app: ASGIApp, refused: Callable[[str], None]) -> ASGIApp:
 
         async def counting(message: Any) -> None:
             if message["type"] == "http.response.start" and message["status"] == 400:  # noqa: PLR2004 - see below
-                refused("host")  # no route of ours answers 400
+                refused("host")  # only `AllowedHostsMiddleware` answers 400
             await send(message)
 
         await app(scope, receive, counting)

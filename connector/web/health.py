@@ -1,4 +1,7 @@
-"""Health and metrics over HTTP. No annotations from `__future__` here: Litestar reads them at run time."""
+"""Health and metrics over HTTP.
+
+This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
+"""
 
 import asyncio
 from collections.abc import Collection
@@ -13,11 +16,11 @@ from connector.store.store import Store
 from connector.web.metrics import Metrics
 
 PROBE_SECONDS = 1.0
-"""The result of a probe is used for this long, so that not every readiness check writes to the store."""
+"""The result of a probe is reused for this time, so that frequent readiness checks do not write to the store."""
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The body of `/health/ready`: `sinks` maps each to ok, waiting or paused."""
+    """The body of `/health/ready`. `sinks` maps the name of each sink to its state: ok, waiting or paused."""
 
     ready: bool
     reason: str
@@ -25,7 +28,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Health:
-    """Answers whether the store takes events, and what the queues look like."""
+    """Checks whether the store accepts events, and measures the queues of the sinks."""
 
     def __init__(self, store: Store, clock: Clock, configured: Collection[str]) -> None:
         self._store = store
@@ -34,9 +37,12 @@ class Health:
         self._probed_at = -PROBE_SECONDS
 
     async def ready(self) -> Ready:
-        """Ready when the store takes a write on the path that events take, whatever the state of the sinks."""
+        """Returns whether the store accepts a write through the code that ingest uses, and the states of the sinks.
+
+        The states of the sinks do not change the result.
+        """
         now = self._clock.now()
-        passed = asyncio.get_running_loop().time()  # a clock that is set back must not keep an old result
+        passed = asyncio.get_running_loop().time()  # monotonic: a corrected system clock does not keep an old result
         try:
             if passed - self._probed_at >= PROBE_SECONDS:
                 await self._store.probe(now)
@@ -47,7 +53,7 @@ class Health:
         return Ready(ready=True, reason="", sinks={entry.name: entry.state for entry in states})
 
     async def measure(self, metrics: Metrics) -> bytes:
-        """The metrics with the queues as of now. When the store is unavailable, the queues keep their last values."""
+        """Returns the metrics with the present queues; with the last known queues when the store is unavailable."""
         now = self._clock.now()
         metrics.store_log(self._store.log_bytes)
         try:
@@ -66,7 +72,7 @@ class Health:
 
 
 def health_routes(health: Health, metrics: Metrics) -> Router:
-    """`/health/live`, `/health/ready` and `/metrics`."""
+    """Returns the routes `/health/live`, `/health/ready` and `/metrics`."""
 
     @get("/health/live", media_type=MediaType.TEXT, include_in_schema=False)
     async def live() -> str:

@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus. Labels are names from the configuration and fixed words, nothing else."""
+"""Metrics for Prometheus. Label values are names from the configuration and fixed terms, never data of candidates."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from connector.store.claim import Work
 from connector.store.plan import GroupPlan
 from connector.store.settle import Settlement
 
-LAG_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
+LAG_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
+"""From the fastest delivery to a day: quiet hours and backoff delay a delivery by hours."""
 REASONS_MAX = 200
-"""Reasons are short fixed phrases by contract; a sink that breaks it must not fill the memory."""
+"""Distinct reasons; later ones count as "other". The contract asks sinks for short fixed reasons; this bounds the
+memory when a sink does not keep to it.
+"""
 
 
 class Metrics:
-    """All metrics of one process. The receiver updates them once per group, a lane once per call."""
+    """All metrics of one process. Ingest updates them once per group of events, a lane once per call."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -49,7 +52,7 @@ class Metrics:
             "connector_delivery_lag_seconds",
             "From receipt to delivery.",
             ["sink"],
-            buckets=LAG_BUCKETS,
+            buckets=LAG_BUCKETS_SECONDS,
             registry=self.registry,
         )
         self._pending = self._gauge("deliveries_pending", "Deliveries that wait, by sink.", "sink")
@@ -69,11 +72,11 @@ class Metrics:
         return Gauge(f"connector_{name}", text, labels, registry=self.registry)
 
     def store_log(self, size: int) -> None:
-        """The size of the log of a SQLite store, in bytes."""
+        """Sets the size of the write-ahead log of a SQLite store, in bytes."""
         self._log.set(size)
 
     def group(self, plan: GroupPlan) -> None:
-        """A group of events was committed."""
+        """Counts a committed group of events."""
         for name, count in plan.received.items():
             self._received.labels(name).inc(count)
         for name, count in plan.unused.items():
@@ -84,11 +87,11 @@ class Metrics:
             self._older.inc(plan.older)
 
     def refused(self, reason: str) -> None:
-        """A request was answered with an error; `reason` is a fixed word."""
+        """Counts a request that was answered with an error; `reason` is a fixed term."""
         self._refused.labels(reason).inc()
 
     def file_handles_exhausted(self) -> None:
-        """A check found no free file handle."""
+        """Counts a check that found no free file handle."""
         self._exhausted.inc()
 
     def settled(self, sink: str, works: Sequence[Work], answer: Answer, settlement: Settlement) -> None:
@@ -112,7 +115,7 @@ class Metrics:
                 lag.observe(max(0, settlement.ended_at - work.since) / 1000)
 
     def _outcome(self, sink: str, outcome: str, reason: str, count: int) -> None:
-        reason = re.split("[:;]", reason, maxsplit=1)[0]  # what follows is detail for people
+        reason = re.split("[:;]", reason, maxsplit=1)[0]  # the rest is detail for the operator
         if reason not in self._reasons:
             if len(self._reasons) >= REASONS_MAX:
                 reason = "other"
@@ -120,11 +123,11 @@ class Metrics:
         self._outcomes.labels(sink, outcome, reason).inc(count)
 
     def broken(self, sink: str) -> None:
-        """A sink found its destination broken."""
+        """Counts that a sink found its destination broken."""
         self._broken.labels(sink).inc()
 
     def called(self, sink: str, kind: str) -> None:
-        """A sink called its destination."""
+        """Counts a call of a sink to its destination."""
         self._calls.labels(sink, kind).inc()
 
     def queue(self, sink: str, pending: int, oldest_age_seconds: float, dead: int, *, paused: bool) -> None:
@@ -139,10 +142,10 @@ class Metrics:
         self._store.set(int(readable))
 
     def compared(self, sink: str, at: int, *, in_sync: bool) -> None:
-        """What the last verification came to; `at` is epoch milliseconds."""
+        """Sets the result of the last verification; `at` is epoch milliseconds."""
         self._verified.labels(sink).set(at / 1000)
         self._in_sync.labels(sink).set(int(in_sync))
 
     def text(self) -> bytes:
-        """The exposition in Prometheus' text format."""
+        """Returns all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)

@@ -1,7 +1,7 @@
-"""The receiver: checks a webhook, has it stored and acknowledges it, and does nothing else.
+"""The receiver: checks a webhook, stores it and acknowledges it.
 
-It is a bare ASGI route. A handler that Litestar parses requests for costs more per webhook than the checks here do,
-and `request_max_body_size` does not apply to an ASGI route, so the method and the size of the body are checked here.
+It is an ASGI route of Litestar, because parsing each request for an ordinary handler costs more than all checks here.
+Litestar does not apply `request_max_body_size` and the check of the method to an ASGI route, so both are done here.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from connector.hireflix.signature import HEADER, Verifier
 from connector.store.plan import Answer
 
 BODY_BYTES = 1024 * 1024
-"""Largest body that is accepted. A webhook of Hireflix has one or two KiB."""
+"""Largest accepted body. A webhook of Hireflix has one or two KiB."""
 CLIENT_BYTES = 4 * BODY_BYTES
-"""Most bytes of incomplete bodies that one client may have here."""
+"""Most bytes of incomplete bodies of one client."""
 CLIENTS_BYTES = 64 * BODY_BYTES
-"""Bytes of incomplete bodies of all clients from which on each may have an equal share of them only."""
+"""Bytes of incomplete bodies of all clients. Above it each client may have only an equal share of this amount."""
 STALL_SECONDS = 30.0
-"""A body of which nothing arrives for this long is ended."""
+"""A request is ended when no byte of its body arrives for this time."""
 BODY_SECONDS = 120.0
-"""A body that is not complete after this time is ended, however steadily it arrives."""
+"""A request is ended when its body is incomplete after this time, even if bytes still arrive."""
 STOP_SECONDS = 1.0
-"""A body that is incomplete at a stop has this long to become complete."""
+"""At a stop an incomplete body has this time to become complete."""
 LENGTH_DIGITS = 19
-"""Most digits of a Content-Length that is read as a number; Python refuses to parse more than 4,300."""
+"""A longer Content-Length counts as too large. Python refuses to parse more than 4,300 digits."""
 IPV6_CLIENT_BITS = 64
-"""One IPv6 subscriber has at least a /64 (RFC 6177), so that single addresses say nothing."""
+"""A subscriber has at least a /64 network (RFC 6177), so a single IPv6 address does not identify a client."""
 
 RETRY = (b"retry-after", b"5")
-"""Seconds after which a sender that was refused for a passing reason should try again."""
+"""Seconds after which the sender should try again when the reason of the refusal is temporary."""
 CLOSE = (b"connection", b"close")
 JSON = (b"content-type", b"application/json")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
@@ -52,10 +52,10 @@ REFUSALS: Mapping[str, tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]] = {
     "too slow": (408, b'{"error":"the body did not arrive in time"}', (CLOSE,)),
     "stopping": (408, b'{"error":"the receiver stops and the body was incomplete, try again"}', (CLOSE, RETRY)),
     "overloaded": (503, b'{"error":"too many incomplete bodies, try again"}', (CLOSE, RETRY)),
-    "unavailable": (503, b'{"error":"the store takes no events now, try again"}', (RETRY,)),
-    "error": (500, b'{"error":"the receiver failed; its log says where"}', ()),
+    "unavailable": (503, b'{"error":"the store accepts no events now, try again"}', (RETRY,)),
+    "error": (500, b'{"error":"the receiver failed; see its log"}', ()),
 }
-"""Status, body and headers of each refusal, by the reason that it is counted under."""
+"""Status, body and headers of each refusal. The key is the reason in metrics and logs."""
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
@@ -63,7 +63,7 @@ log = structlog.get_logger("connector.web")
 
 
 class Refused(Exception):
-    """A request that is not stored, with a key of `REFUSALS`."""
+    """The request is refused and not stored; `reason` is a key of `REFUSALS`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -71,15 +71,15 @@ class Refused(Exception):
 
 
 class Disconnected(Exception):
-    """The sender is gone before its body was complete; there is nobody to answer."""
+    """The sender closed the connection before the body was complete, so no answer can be sent."""
 
 
 class Bodies:
-    """Reads the bodies of all requests of one receiver within bounds.
+    """Reads the bodies of all requests of one receiver, and bounds their time and memory.
 
-    The sender is known only by the signature over the whole body, so anyone can send one. A body ends after
-    `stall_seconds` without a byte, and after `body_seconds` in all. `client_bytes` bounds the incomplete bodies of one
-    client, so that it cannot take the room of the others.
+    The signature covers the whole body, so an unknown sender is recognised only at the end. A request is ended after
+    `stall_seconds` without a byte, and after `body_seconds` in total. `client_bytes` limits the incomplete bodies of
+    one client, so that a client cannot use the share of others.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class Bodies:
 
     @property
     def held(self) -> int:
-        """Bytes of all bodies that are incomplete now."""
+        """Bytes of all incomplete bodies."""
         return self._held.total()
 
     def stop(self) -> None:
-        """Ends every body that is not complete within `stop_seconds`, also of requests that begin later."""
+        """Ends requests whose body is not complete within `stop_seconds`, including requests that begin later."""
         self._stopping = True
         end = asyncio.get_running_loop().time() + self._stop_seconds
         for timeout in self._timeouts:
@@ -113,7 +113,7 @@ class Bodies:
                 timeout.reschedule(end)
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
-        """Returns the complete body. Raises `Refused` and `Disconnected`."""
+        """Returns the complete body. Raises `Refused` or `Disconnected`."""
         _require_size(_declared(scope["headers"]))
         begun = asyncio.get_running_loop().time()
         try:
@@ -163,9 +163,9 @@ class Bodies:
 
 
 def client_of(scope: Scope) -> str:
-    """The client that a request counts for: its address, or the /64 network of an IPv6 address.
+    """Returns the client of a request: its IPv4 address or its IPv6 /64 network; "" when the address is unknown.
 
-    The server puts the last untrusted address of X-Forwarded-For there when the peer is one of `trusted_proxies`.
+    When the peer is one of `trusted_proxies`, uvicorn sets the client to the last untrusted address of X-Forwarded-For.
     """
     peer = scope.get("client")
     try:
@@ -178,7 +178,7 @@ def client_of(scope: Scope) -> str:
 
 
 def _declared(headers: Headers) -> int:
-    """The Content-Length, 0 without one; too large when it is no number."""
+    """Returns the Content-Length, 0 without one, and more than `BODY_BYTES` when it is not a valid number."""
     for name, value in headers:
         if name == b"content-length":
             return int(value) if value.isdigit() and len(value) <= LENGTH_DIGITS else BODY_BYTES + 1
@@ -190,8 +190,8 @@ def _require_size(size: int) -> None:
         raise Refused("too large")
 
 
-class Intake(Protocol):
-    """Where events go; see `connector.store.store.Store.offer`."""
+class EventStore(Protocol):
+    """The part of `connector.store.store.Store` that the receiver needs."""
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]: ...
 
@@ -209,15 +209,15 @@ DUPLICATE = Reply(202, b'{"status":"duplicate"}')
 
 
 class Receiver:
-    """Answers the requests at the webhook's path.
+    """The ASGI application at the webhook path.
 
-    `clock` gives receipt times in epoch milliseconds. `refused` is called with the reason of every refusal, a key of
-    `REFUSALS` or "disconnected". `allow_unsigned` accepts a missing signature, never a wrong one.
+    `clock` returns epoch milliseconds, used as the time of receipt. `refused` is called with the reason of every
+    refusal: a key of `REFUSALS`, or "disconnected". `allow_unsigned` accepts a missing signature, never a wrong one.
     """
 
     def __init__(
         self,
-        intake: Intake,
+        store: EventStore,
         verifier: Verifier,
         clock: Callable[[], int],
         refused: Callable[[str], None],
@@ -225,7 +225,7 @@ class Receiver:
         allow_unsigned: bool = False,
         bodies: Bodies | None = None,
     ) -> None:
-        self._intake = intake
+        self._store = store
         self._verifier = verifier
         self._clock = clock
         self._refused = refused
@@ -233,7 +233,7 @@ class Receiver:
         self._bodies = bodies or Bodies()
 
     def stop(self) -> None:
-        """Ends every request whose body does not become complete within a second, with 408."""
+        """Answers 408 to each request whose body is not complete within a second."""
         self._bodies.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -246,7 +246,7 @@ class Receiver:
             reply = self._refusal(error.reason)
         except StoreUnavailable:
             reply = self._refusal("unavailable")
-        except Exception as error:  # noqa: BLE001 - the sender gets an answer whatever happens
+        except Exception as error:  # noqa: BLE001 - the sender always gets an answer
             log.critical("receiver failed", error=error)
             reply = self._refusal("error")
         length = (b"content-length", b"%d" % len(reply.body))
@@ -261,16 +261,16 @@ class Receiver:
             raise Refused("method")
         signature = next((value for name, value in scope["headers"] if name == HEADER), None)
         if signature is None and not self._allow_unsigned:
-            raise Refused("signature")  # before the body is read: there is nothing to verify it with
+            raise Refused("signature")  # the body need not be read
         body = await self._bodies.read(scope, receive)
         if signature is not None and not self._verifier.accepts(body, signature):
             raise Refused("signature")
         return await self._stored(body)
 
     async def _stored(self, body: bytes) -> Reply:
-        """The acknowledgement, after the commit. Raises `StoreUnavailable`."""
-        offered = self._intake.offer(read(body, self._clock()), body)
-        await asyncio.wait([offered])  # a sender that goes away does not cancel what others wait for, too
+        """Stores the event and returns the acknowledgement after the commit. Raises `StoreUnavailable`."""
+        offered = self._store.offer(read(body, self._clock()), body)
+        await asyncio.wait([offered])  # unlike `await offered`, a cancelled request does not cancel the shared commit
         if offered.cancelled():
             raise Refused("unavailable")
         seq, duplicate = offered.result()
@@ -283,7 +283,7 @@ class Receiver:
 
 
 def webhook_route(path: str, receiver: Receiver) -> ASGIRouteHandler:
-    """The receiver as a Litestar route."""
+    """Returns a Litestar route for the receiver."""
 
     @asgi(path, copy_scope=False)
     async def hireflix_webhook(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP server: binds its address, bounds what a connection may hold, and ends within a given time."""
+"""The HTTP server: binds the address, limits what a connection may use, and stops within a given time."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from litestar.types import ASGIApp
 from connector.errors import UsageError
 
 HEAD_BYTES = 64 * 1024
-"""Most bytes of a request's head, of a chunk's header or of the trailers; Hireflix sends less than 1 KiB."""
+"""Most bytes of a request head, a chunk header or trailers; Hireflix sends less than 1 KiB."""
 CONNECTIONS_MAX = 1000
-"""Connections from which on requests are answered with 503: just under the usual limit of 1,024 file handles."""
+"""With more connections, requests are answered with 503. Just below the usual limit of 1,024 file handles."""
 BACKLOG = 2048
-"""Connections that the kernel keeps for us until they are accepted."""
+"""Connections that wait in the kernel until they are accepted; the default of uvicorn."""
 GRACE_SECONDS = 10
-"""Most seconds that requests under way have to be answered at a stop."""
+"""At a stop requests that take longer than this are ended without an answer."""
 HANDLES_CHECK_SECONDS = 1.0
-"""Between two checks whether a file handle is free."""
+"""Time between two checks for a free file handle."""
 
 log = structlog.get_logger("connector")
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to `signals`."""
+    """Does not handle signals; `signals` does."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Does nothing. The server's own version raises the signal again when it has stopped, which would end the
+        """Does nothing. The method of uvicorn raises the signal again after the server has stopped, which would end the
         process before the lanes have stopped.
         """
         yield
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens on an address; port 0 is any free one. Raises `UsageError` that says what to do."""
+    """Returns a listening socket. Port 0 is any free port. Raises `UsageError` with the setting to change."""
     try:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG
@@ -65,7 +65,7 @@ def _bind_problem(error: OSError, host: str, port: int) -> str:
 
 
 def base_address(listener: socket.socket) -> str:
-    """The address that a socket listens on, as `http://host:port`."""
+    """Returns the address of a listening socket as `http://host:port`."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -79,10 +79,10 @@ async def serve_http(
     grace_seconds: float = GRACE_SECONDS,
     trusted_proxies: Sequence[str] = (),
 ) -> None:
-    """Answers requests until `stop`, then lets those under way end for `grace_seconds`, or until `hurry`.
+    """Answers requests until `stop`, then lets running requests finish until `grace_seconds` or `hurry`.
 
-    `trusted_proxies` are the addresses or networks of proxies whose X-Forwarded-For header is believed. The socket is
-    closed in the end.
+    `trusted_proxies` are addresses or networks of proxies whose X-Forwarded-For header is used. Closes the socket at
+    the end.
     """
     server = _Server(
         uvicorn.Config(
@@ -118,10 +118,10 @@ async def _exit_after(server: uvicorn.Server, stop: asyncio.Event, hurry: asynci
 
 @contextmanager
 def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP: the first sets `stop`, the second `hurry`, the third ends the process as usual.
+    """Handles SIGINT, SIGTERM and SIGHUP: the first one sets `stop`, the second one `hurry`, the third one has its
+    default effect.
 
-    SIGHUP comes when the terminal or the SSH connection of the process closes; `nohup` has it ignored, and then it
-    stays ignored.
+    The kernel sends SIGHUP when the terminal of the process closes. Under `nohup` the process ignores it.
     """
     loop = asyncio.get_running_loop()
     numbers = [signal.SIGINT, signal.SIGTERM]
@@ -147,10 +147,10 @@ def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
 
 
 async def watch_file_handles(on_exhausted: Callable[[], None]) -> None:
-    """Calls `on_exhausted` for each check that finds no free file handle. Runs until it is cancelled.
+    """Calls `on_exhausted` after each check that finds no free file handle. Runs until it is cancelled.
 
-    The event loop reports nothing: libuv closes connections that come in while the process has no handle left
-    (`uv__emfile_trick` in its src/unix/stream.c).
+    The event loop does not report this: libuv closes new connections while no file handle is free (`uv__emfile_trick`
+    in its src/unix/stream.c).
     """
     while True:
         try:
