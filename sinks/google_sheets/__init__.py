@@ -1,4 +1,4 @@
-"""A shared Google Sheet that is always right: one row per interview, people's own cells untouched."""
+"""A shared Google Sheet that is always right: one row per interview, users' own cells untouched."""
 
 from importlib.util import find_spec
 

@@ -12,7 +12,7 @@ import msgspec
 
 
 class UserValue(msgspec.Struct, rename="camel", gc=False):
-    """What stands in a cell, as entered (ExtendedValue)."""
+    """What is in a cell, as entered (ExtendedValue)."""
 
     string_value: str | None = None
     number_value: float | None = None
@@ -211,13 +211,13 @@ class ErrorReply(msgspec.Struct):
 
 
 TABS_FIELDS = "properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)))"
-"""Field mask of the first look: which tabs there are."""
+"""Field mask of the first read: which tabs there are."""
 
 _PROTECTION = "protectedRanges(range,unprotectedRanges,warningOnly,requestingUserCanEdit)"
 PROTECTED_FIELDS = (
     f"properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),{_PROTECTION})"
 )
-"""Field mask of the look at nothing but protection."""
+"""Field mask of the read of nothing but protection."""
 
 _METADATA = "developerMetadata(metadataId,metadataKey,metadataValue)"
 READ_FIELDS = (
@@ -232,7 +232,7 @@ VALUES_FIELDS = "valueRanges(valueRange(values),dataFilters(gridRange(sheetId,st
 FORMAT_FIELDS = (
     "sheets(properties(sheetId),data(startRow,startColumn,rowData(values(userEnteredFormat(numberFormat(type))))))"
 )
-"""Field mask of the look at number formats."""
+"""Field mask of the read of number formats."""
 
 WRITE_FIELDS = f"updatedSpreadsheet({READ_FIELDS})"
 """Field mask of a write: its reply is a full read of what it left behind."""
@@ -250,7 +250,7 @@ class Chart(msgspec.Struct, rename="camel"):
     chart_id: int = 0
 
 
-class GroundTab(msgspec.Struct, rename="camel"):
+class TabObjects(msgspec.Struct, rename="camel"):
     properties: TabProperties = msgspec.field(default_factory=TabProperties)
     filter_views: list[FilterView] = []
     protected_ranges: list[ProtectedRange] = []
@@ -264,19 +264,19 @@ class GroundTab(msgspec.Struct, rename="camel"):
         yield from (each.chart_id for each in self.charts)
 
 
-class Ground(msgspec.Struct, rename="camel"):
+class SpreadsheetObjects(msgspec.Struct, rename="camel"):
     """A spreadsheet without its cells. `developer_metadata` is that of the spreadsheet itself."""
 
     properties: BookProperties
-    sheets: list[GroundTab] = []
+    sheets: list[TabObjects] = []
     developer_metadata: list[Metadata] = []
 
     def holds(self, sheet_id: int) -> bool:
         return any(tab.properties.sheet_id == sheet_id for tab in self.sheets)
 
 
-GROUND_FIELDS = (
+OBJECTS_FIELDS = (
     "properties(title),developerMetadata(metadataId,metadataKey,metadataValue),"
     "sheets(properties(sheetId,title),filterViews(filterViewId),protectedRanges(protectedRangeId),charts(chartId))"
 )
-"""Field mask of the look at the whole spreadsheet."""
+"""Field mask of the read of the whole spreadsheet."""

@@ -22,7 +22,7 @@ WIDTH_TAG = "hf.width"
 MADE_TAG = "hf.made"
 """Key of the developer metadata that marks a tab that we made."""
 SETUP_TAG = "hf.setup"
-"""Key of the developer metadata that marks a tab that has its looks."""
+"""Key of the developer metadata that marks a tab that has its formatting."""
 
 DATE_FORMAT = {"type": "DATE_TIME", "pattern": "yyyy-mm-dd hh:mm"}
 
@@ -77,8 +77,8 @@ def mark_made(sheet_id: int) -> Request:
     return _create(MADE_TAG, "1", {"sheetId": sheet_id}, None)
 
 
-def mark_dressed(sheet_id: int, number: int) -> Request:
-    """Makes a second batch that dresses the same tab fail."""
+def mark_formatted(sheet_id: int, number: int) -> Request:
+    """Makes a second batch that formats the same tab fail."""
     return _create(SETUP_TAG, "1", {"sheetId": sheet_id}, number)
 
 
@@ -91,7 +91,7 @@ def prune(number: int) -> Request:
 
 
 def change_nothing() -> Request:
-    """Needs the right to edit and finds nothing to delete: nothing of ours or of anybody has this tag."""
+    """Needs the right to edit and finds nothing to delete: nothing of the sink or of anybody has this tag."""
     lookup = {"metadataKey": "hf.nothing", "metadataValue": "nothing"}
     return {"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": lookup}}}
 
@@ -135,7 +135,7 @@ def insert_columns(sheet_id: int, start: int, end: int, *, inherit: bool) -> Req
 
 
 def insert_rows(sheet_id: int, start: int, end: int, *, inherit: bool) -> Request:
-    """New blank rows; `inherit` takes their looks from the row above, and must be set at the end of the grid."""
+    """New blank rows; `inherit` takes their formatting from the row above, and must be set at the end of the grid."""
     rows = {"sheetId": sheet_id, "dimension": "ROWS", "startIndex": start, "endIndex": end}
     return {"insertDimension": {"range": rows, "inheritFromBefore": inherit}}
 
@@ -177,7 +177,7 @@ def header_cells(sheet_id: int, row: int, column: int, titles: Sequence[str]) ->
 
 
 def row_cells(cells: Sequence[Request]) -> msgspec.Raw:
-    """Cells beside each other, encoded at once: thousands of rows are small as bytes and large as objects."""
+    """Cells next to each other, encoded at once: thousands of rows are small as bytes and large as objects."""
     return msgspec.Raw(msgspec.json.encode({"values": cells}))
 
 

@@ -1,7 +1,7 @@
 """Where the owned columns are: by their tag, then by their header's text; what is missing is added at the right. Pure.
 
-A column with a tag is held by it, whatever people call it and wherever they move it. Everything without a tag and
-without a text of ours belongs to people.
+A column with a tag is held by it, whatever users call it and wherever they move it. Everything without a tag and
+without a text of the sink belongs to users.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_requests import Request
-from sinks.google_sheets.sheet_view import View
+from sinks.google_sheets.sheet_view import TabView
 from sinks.spreadsheet.columns import Column, header_key
 from sinks.spreadsheet.values import CellKind
 
@@ -23,7 +23,7 @@ class Layout:
     """The owned columns of a tab.
 
     `at` says where a field's column is and `tags` the tag that holds it; a field in `at` without a tag was found by
-    its header. `missing` have no column yet. `gone` had one that people deleted. `wrong` are tags to take off.
+    its header. `missing` have no column yet. `gone` had one that users deleted. `wrong` are tags to take off.
     """
 
     at: Mapping[str, int] = field(default_factory=dict)
@@ -43,9 +43,9 @@ class Layout:
 
 
 def find_columns(
-    view: View, columns: Sequence[Column], known: Collection[str] = (), doubtful: Collection[str] = ()
+    view: TabView, columns: Sequence[Column], known: Collection[str] = (), doubtful: Collection[str] = ()
 ) -> Layout:
-    """The layout of a tab. `known` are the fields that had a tag before; without one now, people deleted the column.
+    """The layout of a tab. `known` are the fields that had a tag before; without one now, users deleted the column.
 
     The tag of a `doubtful` field was put on a column that may have moved meanwhile; it is wrong unless the header is
     ours.
@@ -64,7 +64,7 @@ def find_columns(
 
 
 def _by_tag(
-    view: View, columns: Sequence[Column], doubtful: Collection[str]
+    view: TabView, columns: Sequence[Column], doubtful: Collection[str]
 ) -> tuple[Mapping[str, tuple[int, int]], Sequence[int]]:
     titles = {column.field: header_key(column.title) for column in columns}
     found: dict[str, tuple[int, int]] = {}
@@ -79,8 +79,8 @@ def _by_tag(
     return found, wrong
 
 
-def _by_header(view: View, columns: Sequence[Column]) -> Mapping[str, int]:
-    """The leftmost column with the right text that carries no tag of ours."""
+def _by_header(view: TabView, columns: Sequence[Column]) -> Mapping[str, int]:
+    """The leftmost column with the right text that carries no tag of the sink."""
     places = {
         header_key(text): index
         for index, text in reversed(list(enumerate(view.header)))
@@ -89,13 +89,13 @@ def _by_header(view: View, columns: Sequence[Column]) -> Mapping[str, int]:
     return {column.field: places[header_key(column.title)] for column in columns if header_key(column.title) in places}
 
 
-def tag_requests(view: View, layout: Layout) -> list[Request]:
+def tag_requests(view: TabView, layout: Layout) -> list[Request]:
     """Puts tags on columns found by their header, and takes wrong ones off."""
     put = [api_requests.tag_column(view.sheet_id, layout.at[name], name) for name in layout.untagged]
     return [api_requests.prune(tag) for tag in layout.wrong] + put
 
 
-def hold_requests(view: View, layout: Layout, width_tag: int) -> list[Request]:
+def hold_requests(view: TabView, layout: Layout, width_tag: int) -> list[Request]:
     """Makes the batch fail unless every owned column still is where the view shows it."""
     held = [
         request
@@ -105,7 +105,7 @@ def hold_requests(view: View, layout: Layout, width_tag: int) -> list[Request]:
     return held + api_requests.prove_width(view.sheet_id, view.width, width_tag) if held else []
 
 
-def add_columns(view: View, layout: Layout) -> tuple[Layout, list[Request]]:
+def add_columns(view: TabView, layout: Layout) -> tuple[Layout, list[Request]]:
     """Adds the missing columns in new ones right of everything with a header, so that nothing is overwritten.
 
     Gives the layout as it will be.
@@ -122,17 +122,17 @@ def add_columns(view: View, layout: Layout) -> tuple[Layout, list[Request]]:
     return replace(layout, at={**layout.at, **places}, missing=()), made
 
 
-def cannot_add(view: View, layout: Layout) -> bool:
+def cannot_add(view: TabView, layout: Layout) -> bool:
     """Whether the header is protected where missing columns would go."""
-    return bool(layout.missing) and view.closed.covers(view.header_row, _right_of_headers(view, layout))
+    return bool(layout.missing) and view.protected.covers(view.header_row, _right_of_headers(view, layout))
 
 
-def _right_of_headers(view: View, layout: Layout) -> int:
+def _right_of_headers(view: TabView, layout: Layout) -> int:
     filled = [index for index, text in enumerate(view.header) if text.strip()]
     return max([*filled, *layout.at.values()], default=-1) + 1
 
 
-def _dress(view: View, columns: Sequence[Column], start: int) -> list[Request]:
+def _dress(view: TabView, columns: Sequence[Column], start: int) -> list[Request]:
     sheet_id = view.sheet_id
     made = [
         api_requests.header_cells(sheet_id, view.header_row, start, [column.title for column in columns]),
@@ -142,6 +142,6 @@ def _dress(view: View, columns: Sequence[Column], start: int) -> list[Request]:
     for index, column in enumerate(columns, start):
         made.append(api_requests.tag_column(sheet_id, index, column.field))
         made.append(api_requests.column_width(sheet_id, index, _PIXELS[column.kind]))
-        if column.kind is CellKind.DATETIME and (not view.exists or (has_rows and not view.closed)):
+        if column.kind is CellKind.DATETIME and (not view.exists or (has_rows and not view.protected)):
             made.append(api_requests.date_format(sheet_id, view.header_row + 1, None, index))
     return made

@@ -1,4 +1,4 @@
-"""What an answer of Google that is no parsed 200 means, and what a person has to do about it. Pure.
+"""What an answer of Google that is no parsed 200 means, and what an operator has to do about it. Pure.
 
 (Google Sheets API, Usage limits and Troubleshoot; google.rpc.Code; google.rpc.ErrorInfo.)
 """
@@ -22,7 +22,7 @@ class Trouble(StrEnum):
     THROTTLED = "throttled"
     """Not applied; the quota comes back with the next minute."""
     BROKEN = "broken"
-    """Not applied; a person must act."""
+    """Not applied; an operator must act."""
     REFUSED = "refused"
     """Said to be not applied: something in it is wrong, or what it relied on has changed."""
     CONFLICT = "conflict"
@@ -30,14 +30,14 @@ class Trouble(StrEnum):
     PROTECTED = "protected"
     """Not applied; some cells are protected against us."""
     EMPTIED = "emptied"
-    """Not even sent: so many rows are gone that a person must say whether that was meant."""
+    """Not even sent: so many rows are gone that an operator must say whether that was meant."""
     UNCLEAR = "unclear"
-    """May have been applied; the guard tells."""
+    """May have been applied; the guard shows whether it was applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """`reason` has no personal data and no secret; `fix` is what a person does; `retry_after` and `date` are those
+    """`reason` has no personal data and no secret; `fix` is what an operator does; `retry_after` and `date` are those
     headers, raw.
     """
 
@@ -93,7 +93,7 @@ def _denied(status: int, error: ErrorStatus, email: str) -> Failure:
         fix = "open console.cloud.google.com, APIs & Services, Library, Google Sheets API and press Enable"
         return Failure(Trouble.BROKEN, "the Google Sheets API is switched off in the service account's project", fix)
     if "protected" in error.message.lower():
-        return protected(email)
+        return cells_protected(email)
     for matches, reason, fix in _DENIED:
         if matches(status, error):
             return Failure(Trouble.BROKEN, reason, fix.format(email=email))
@@ -138,7 +138,7 @@ _CONFLICTS = ("already exists", "already in use", "in use", "duplicate", "unable
 def _refused(status: int, error: ErrorStatus, email: str) -> Failure:
     text = error.message.lower()
     if "protected" in text:
-        return protected(email)
+        return cells_protected(email)
     if "not supported for this document" in text:
         return _office_file(email)
     if "cells in the workbook" in text:
@@ -225,7 +225,7 @@ def no_default_credentials() -> Failure:
     return Failure(Trouble.BROKEN, "there are no Application Default Credentials", fix)
 
 
-def protected(email: str) -> Failure:
+def cells_protected(email: str) -> Failure:
     fix = f"in the sheet, Data, Protect sheets and ranges: add {email} to those who may edit"
     return Failure(Trouble.PROTECTED, PROTECTED, fix)
 

@@ -12,45 +12,55 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from connector.sink import Context, RateLimited, RetryLater, SinkBroken
-from sinks.google_sheets import outcomes, write_planner
+from sinks.google_sheets import write_planner
 from sinks.google_sheets.api_replies import Book
 from sinks.google_sheets.columns import Layout, add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.date_formats import Bare, Question, is_unsure, without_format
+from sinks.google_sheets.date_formats import FormatQuery, UnformattedDates, may_lack_format, without_format
 from sinks.google_sheets.errors import PROTECTED, CallFailed, Failure, Trouble, emptied, unreadable
-from sinks.google_sheets.formatting import Wardrobe, polish
-from sinks.google_sheets.outcomes import MOVED, Ledger, Settled
-from sinks.google_sheets.protection import Closed, read_closed
+from sinks.google_sheets.formatting import FormattingState, format_new_tabs
+from sinks.google_sheets.outcomes import MOVED, BatchOutcomes, ClosedIntent, Settled, close_intent, settle
+from sinks.google_sheets.protection import ProtectedCells, read_protected_cells
 from sinks.google_sheets.repair import Repairs, audit, recall_rows
-from sinks.google_sheets.sheet_view import View, read_view
-from sinks.google_sheets.sheets_client import FULL_AGAIN, READ, WRITE, Calls
-from sinks.google_sheets.tabs import Look, has_shrunk, look, titles_of, understand
-from sinks.google_sheets.write_planner import Due, Limits, Part, Share, Spent, Write, sort_out, take_part, zone_of
+from sinks.google_sheets.sheet_view import TabView, read_view
+from sinks.google_sheets.sheets_client import READ, REFILL_SECONDS, WRITE, Calls
+from sinks.google_sheets.tabs import TabSnapshot, has_shrunk, read_tabs, snapshot_of, titles_of
+from sinks.google_sheets.write_planner import (
+    Limits,
+    TabChanges,
+    TabWrite,
+    Write,
+    WriteBudget,
+    WriteChunk,
+    plan_rows,
+    take_chunk,
+    zone_of,
+)
 from sinks.spreadsheet.columns import KEY
 
-MOST = Limits().rows
+ROWS_MAX = Limits().rows
 
 
-class Verdict(Enum):
+class BisectionResult(Enum):
     """What a refusal says that has no other cause than what was in the write."""
 
     SMALLER = auto()
     """Try with fewer rows."""
-    POISON = auto()
+    BAD_ROW = auto()
     """It is this row."""
-    EVERYTHING = auto()
+    ANY_WRITE = auto()
     """It is no row: not even a write without any is taken."""
 
 
 @dataclass(slots=True)
-class Narrowing:
+class Bisection:
     """`rows` is how many the next write may hold. It lives on from one flush to the next, so that a search which the
     quota interrupts goes on where it was.
 
     `probed`: a write without rows went through, so that the next refusal is the fault of its one row.
     """
 
-    rows: int = MOST
+    rows: int = ROWS_MAX
     probed: bool = False
 
     def taken(self, rows: int) -> None:
@@ -59,27 +69,27 @@ class Narrowing:
             self.probed = True
         elif rows:
             self.probed = False
-        self.rows = min(max(1, self.rows * 2), MOST)
+        self.rows = min(max(1, self.rows * 2), ROWS_MAX)
 
-    def refused(self, rows: int) -> Verdict:
+    def refused(self, rows: int) -> BisectionResult:
         """A write of so many rows was refused."""
         if not rows:
-            return Verdict.EVERYTHING
+            return BisectionResult.ANY_WRITE
         if rows == 1 and self.probed:
             self.probed = False
-            return Verdict.POISON
+            return BisectionResult.BAD_ROW
         self.rows = rows // 2
-        return Verdict.SMALLER
+        return BisectionResult.SMALLER
 
 
-FRESH = 5_000
+FRESH_MS = 5_000
 """Milliseconds for which a reply may serve as the read of a flush that only inserts."""
-CONFLICTS = 4
+CONFLICTS_MAX = 4
 """Refusals because the sheet changed meanwhile, in one flush, before it waits a little."""
 CHANGING = RetryLater("the sheet is being changed", after=1.0, counts=False)
 PROTECTED_AGAIN = RetryLater(PROTECTED, after=300.0, counts=False)
-SHUT_SECONDS = 300.0
-"""Until a tab that waits for a person is looked at again."""
+UNAVAILABLE_SECONDS = 300.0
+"""Until a tab that waits for an operator is looked at again."""
 REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sheets.md, Troubleshooting"
 
 
@@ -87,22 +97,22 @@ REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sh
 class Memory:
     """What a sink knows between two flushes without having to: lost in a restart, and nothing is wrong."""
 
-    recent: Mapping[str, Look] = field(default_factory=dict)
+    recent: Mapping[str, TabSnapshot] = field(default_factory=dict)
     recent_at: int = 0
-    narrowing: Narrowing = field(default_factory=Narrowing)
-    wardrobe: Wardrobe = field(default_factory=Wardrobe)
+    bisection: Bisection = field(default_factory=Bisection)
+    formatting: FormattingState = field(default_factory=FormattingState)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TabPlan:
     """What one view of a tab calls for, what an audit of it found, and date cells that have no format."""
 
-    due: Due
+    due: TabChanges
     repairs: Repairs
-    bare: Bare = field(default_factory=dict)
+    unformatted: UnformattedDates = field(default_factory=dict)
 
 
-def _is_due(plan: Plan) -> bool:
+def _is_due(plan: TabPlan) -> bool:
     return bool(
         plan.due.changes or plan.due.inserts or plan.due.removals or plan.repairs.clears or plan.repairs.restores
     )
@@ -112,25 +122,25 @@ class Flush:
     """One call of `deliver`. `run` raises `RateLimited` before any call, `SinkBroken` before anything was applied."""
 
     def __init__(
-        self, config: GoogleSheetsConfig, ledger: Ledger, calls: Calls, context: Context, memory: Memory
+        self, config: GoogleSheetsConfig, outcomes: BatchOutcomes, calls: Calls, context: Context, memory: Memory
     ) -> None:
         self._config = config
-        self._ledger = ledger
+        self._outcomes = outcomes
         self._calls = calls
         self._context = context
         self._memory = memory
         self._conflicts = 0
         self._landed = False
-        self._seen: dict[str, Look] = {}
-        self._plans: dict[str, Plan] = {}
+        self._snapshots: dict[str, TabSnapshot] = {}
+        self._plans: dict[str, TabPlan] = {}
         self._audited: set[str] = set()
-        self._hidden: Mapping[int, Closed] = {}
-        self._shut: set[str] = set()
+        self._hidden: Mapping[int, ProtectedCells] = {}
+        self._unavailable: set[str] = set()
 
     async def run(self) -> RetryLater:
         """Does all that can be done; gives the outcome of what is left."""
         try:
-            self._seen = await self._begin()
+            self._snapshots = await self._begin()
             while (write := await self._next()) is not None:
                 if (rest := await self._send(write)) is not None:
                     return rest
@@ -138,160 +148,162 @@ class Flush:
             return self._give_up(error)
         except RateLimited as wait:
             return self._without_quota(wait)
-        if not any(tab.moving or tab.in_repair for tab in self._ledger.tabs.values()):
-            self._memory.recent, self._memory.recent_at = self._seen, self._context.now()
-            seen = [(each.view, each.layout) for each in self._seen.values()]
-            await polish(self._calls, seen, self._config, self._memory.wardrobe)
+        if not any(tab.moving or tab.in_repair for tab in self._outcomes.tabs.values()):
+            self._memory.recent, self._memory.recent_at = self._snapshots, self._context.now()
+            snapshot = [(each.view, each.layout) for each in self._snapshots.values()]
+            await format_new_tabs(self._calls, snapshot, self._config, self._memory.formatting)
         return CHANGING
 
     def _without_quota(self, wait: RateLimited) -> RetryLater:
         """Waits for a token if nothing was done yet. What needs several reads and had too few begins with a full quota:
-        with each token as it comes it would spend that on the first read, for ever.
+        with each token as it comes it would spend that on the first read, permanently.
         """
         if not self._calls.begun:
             raise wait
-        after = wait.seconds if self._calls.sent else max(wait.seconds, FULL_AGAIN)
+        after = wait.seconds if self._calls.sent else max(wait.seconds, REFILL_SECONDS)
         return RetryLater("no quota left", after=after, counts=False, pause_sink=not self._calls.sent)
 
-    async def _begin(self) -> dict[str, Look]:
+    async def _begin(self) -> dict[str, TabSnapshot]:
         recent, self._memory.recent = self._memory.recent, {}
         if self._serves(recent):
             await self._calls.reserve(WRITE)
-            self._ledger.back(self._ledger.names)
-            return {name: recent[name] for name in self._ledger.names}
+            self._outcomes.back(self._outcomes.names)
+            return {name: recent[name] for name in self._outcomes.names}
         await self._calls.reserve(READ, WRITE)
         del recent  # two views of 100,000 rows at once are enough
-        return await self._look()
+        return await self._read()
 
-    def _serves(self, recent: Mapping[str, Look]) -> bool:
+    def _serves(self, recent: Mapping[str, TabSnapshot]) -> bool:
         """Whether a reply of a moment ago is good enough: new rows can be put below others without harm."""
-        ledger = self._ledger
-        if self._context.now() - self._memory.recent_at > FRESH or ledger.intents or not ledger.all_new:
+        outcomes = self._outcomes
+        if self._context.now() - self._memory.recent_at > FRESH_MS or outcomes.intents or not outcomes.all_new:
             return False
-        if any(name not in recent or recent[name].tab != ledger.tabs[name] for name in ledger.names):
+        if any(name not in recent or recent[name].tab != outcomes.tabs[name] for name in outcomes.names):
             return False
-        there = [recent[name].view.key_rows.keys() for name in ledger.names]
-        return all(keys.isdisjoint(ledger.open_keys) for keys in there)
+        there = [recent[name].view.key_rows.keys() for name in outcomes.names]
+        return all(keys.isdisjoint(outcomes.open_keys) for keys in there)
 
-    async def _look(self) -> dict[str, Look]:
+    async def _read(self) -> dict[str, TabSnapshot]:
         self._plans.clear()
-        shut: dict[str, Failure] = {}
-        titles = {name: title for name, title in self._ledger.titles().items() if name not in self._shut}
-        seen = await look(self._calls, self._config, titles, self._ledger.tabs, shut)
-        seen = {name: self._with_hidden(each) for name, each in seen.items()}
-        for name, each in seen.items():
+        unavailable: dict[str, Failure] = {}
+        titles = {name: title for name, title in self._outcomes.titles().items() if name not in self._unavailable}
+        snapshot = await read_tabs(self._calls, self._config, titles, self._outcomes.tabs, unavailable)
+        snapshot = {name: self._with_hidden(each) for name, each in snapshot.items()}
+        for name, each in snapshot.items():
             if (failure := self._watch(name, each)) is not None:
-                shut[name] = failure
-        for name, failure in shut.items():
-            self._seen.pop(name, None)
-            self._shut.add(name)
-            self._ledger.shut(name, RetryLater(failure.short, after=SHUT_SECONDS, counts=False))
-        seen = {name: each for name, each in seen.items() if name not in shut}
-        self._ledger.back(seen)
-        self._close_intents(seen)
-        return {name: replace(each, tab=self._ledger.tabs[name]) for name, each in seen.items()}
+                unavailable[name] = failure
+        for name, failure in unavailable.items():
+            self._snapshots.pop(name, None)
+            self._unavailable.add(name)
+            self._outcomes.unavailable(name, RetryLater(failure.short, after=UNAVAILABLE_SECONDS, counts=False))
+        snapshot = {name: each for name, each in snapshot.items() if name not in unavailable}
+        self._outcomes.back(snapshot)
+        self._close_intents(snapshot)
+        return {name: replace(each, tab=self._outcomes.tabs[name]) for name, each in snapshot.items()}
 
-    def _with_hidden(self, seen: Look) -> Look:
-        """With the protection that only a look at nothing else showed."""
-        hidden = self._hidden.get(seen.view.sheet_id)
-        return seen if hidden is None else replace(seen, view=replace(seen.view, closed=hidden))
+    def _with_hidden(self, snapshot: TabSnapshot) -> TabSnapshot:
+        """With the protection that only a read of nothing else showed."""
+        hidden = self._hidden.get(snapshot.view.sheet_id)
+        return snapshot if hidden is None else replace(snapshot, view=replace(snapshot.view, protected=hidden))
 
-    def _watch(self, name: str, seen: Look) -> Failure | None:
-        """Notices what changed in a tab since it was last seen. Returns why it waits for a person when it was emptied;
-        raises that as `CallFailed` when it is the only tab.
+    def _watch(self, name: str, snapshot: TabSnapshot) -> Failure | None:
+        """Notices what changed in a tab since the last read. Returns why it waits for an operator when it was emptied,
+        or raises that as `CallFailed` when it is the only tab.
         """
-        before, view = self._ledger.tabs[name], seen.view
+        before, view = self._outcomes.tabs[name], snapshot.view
         if has_shrunk(before, view):
             failure = emptied(view.title, before.count - len(view.key_rows), before.count)
             if not self._config.per_position:
                 raise CallFailed(failure)
             return failure
-        self._learn(name, seen)
+        self._learn(name, snapshot)
         return None
 
-    def _learn(self, name: str, seen: Look) -> None:
-        before, view = self._ledger.tabs[name], seen.view
-        has_new_column = bool(before.fields and seen.tab.fields - before.fields)
+    def _learn(self, name: str, snapshot: TabSnapshot) -> None:
+        before, view = self._outcomes.tabs[name], snapshot.view
+        has_new_column = bool(before.fields and snapshot.tab.fields - before.fields)
         if has_new_column or before.zone not in {"", view.zone}:
-            self._ledger.work = replace(self._ledger.work, verify=True)  # rows outside this batch are to change
-        if name in self._ledger.work.skipped and before.closed != view.closed:
-            self._ledger.work = replace(self._ledger.work, verify=True)  # what could not be written may be by now
-        self._ledger.tabs[name] = replace(seen.tab, count=len(view.key_rows), zone=view.zone)
-        self._seen[name] = replace(seen, tab=self._ledger.tabs[name])
+            self._outcomes.work = replace(self._outcomes.work, verify=True)  # rows outside this batch are to change
+        if name in self._outcomes.work.skipped and before.protected != view.protected:
+            self._outcomes.work = replace(self._outcomes.work, verify=True)  # what could not be written may be by now
+        self._outcomes.tabs[name] = replace(snapshot.tab, count=len(view.key_rows), zone=view.zone)
+        self._snapshots[name] = replace(snapshot, tab=self._outcomes.tabs[name])
 
-    def _close_intents(self, seen: Mapping[str, Look]) -> None:
-        """Reads from the guards what became of the writes that are noted as under way, and whom they may have hit."""
+    def _close_intents(self, snapshot: Mapping[str, TabSnapshot]) -> None:
+        """Reads from the guards the outcome of the writes that are noted as under way, and whom they may have hit."""
         still_open = []
-        for intent in self._ledger.intents:
-            if intent.tab not in seen:
+        for intent in self._outcomes.intents:
+            if intent.tab not in snapshot:
                 continue
-            closed = outcomes.close_intent(intent, seen[intent.tab].view, self._context.now())
-            self._ledger.apply(closed.applied)
-            self._ledger.force(closed.force)
-            self._ledger.inserted(closed.inserted, intent.tab)
-            if closed.moved:
-                self._suspect(intent.tab, closed)
-            if closed.pending:
+            found = close_intent(intent, snapshot[intent.tab].view, self._context.now())
+            self._outcomes.apply(found.applied)
+            self._outcomes.force(found.force)
+            self._outcomes.inserted(found.inserted, intent.tab)
+            if found.moved:
+                self._note_moved_rows(intent.tab, found)
+            if found.pending:
                 still_open.append(intent)
-        self._ledger.intents = tuple(still_open)
+        self._outcomes.intents = tuple(still_open)
 
-    def _suspect(self, name: str, found: Settled | outcomes.Closed) -> None:
-        """Rows moved under a write to this tab: what it held may stand anywhere."""
-        tab = self._ledger.tabs[name]
-        suspects, undo, lost = tab.suspects | found.suspects, tab.undo | found.undo, tab.lost | found.lost
-        self._ledger.tabs[name] = replace(tab, moving=True, suspects=suspects, undo=undo, lost=lost)
+    def _note_moved_rows(self, name: str, found: Settled | ClosedIntent) -> None:
+        """Rows moved under a write to this tab: what it held may be anywhere."""
+        tab = self._outcomes.tabs[name]
+        stray_values, undo, lost = tab.stray_values | found.stray_values, tab.undo | found.undo, tab.lost | found.lost
+        self._outcomes.tabs[name] = replace(tab, moving=True, stray_values=stray_values, undo=undo, lost=lost)
 
     async def _next(self) -> Write | None:
         """The next batch, or `None` when nothing is left to write."""
-        new = [name for name, seen in self._seen.items() if name not in self._plans and seen.layout.settled]
+        new = [
+            name for name, snapshot in self._snapshots.items() if name not in self._plans and snapshot.layout.settled
+        ]
         for name in new:
-            self._plans[name] = await self._plan(name, self._seen[name])
-        await self._find_bare(new)
+            self._plans[name] = await self._plan(name, self._snapshots[name])
+        await self._find_unformatted(new)
         return await self._calls.think(self._compose)
 
-    async def _plan(self, name: str, seen: Look) -> Plan:
-        after, _ = add_columns(seen.view, seen.layout)
-        due = await self._due(name, seen.view, after)
+    async def _plan(self, name: str, snapshot: TabSnapshot) -> TabPlan:
+        after, _ = add_columns(snapshot.view, snapshot.layout)
+        due = await self._due(name, snapshot.view, after)
         repairs = Repairs()
-        tab = self._ledger.tabs[name]
+        tab = self._outcomes.tabs[name]
         in_repair = tab.in_repair and name not in self._audited
-        if seen.view.exists and not tab.undo and (in_repair or due.absent):
+        if snapshot.view.exists and not tab.undo and (in_repair or due.absent):
             self._audited.add(name)
-            repairs, self._ledger.tabs[name] = await audit(self._calls, self._context, seen, tab, due)
-            self._ledger.force(repairs.force)
+            repairs, self._outcomes.tabs[name] = await audit(self._calls, self._context, snapshot, tab, due)
+            self._outcomes.force(repairs.force)
             if repairs.force:
-                due = await self._due(name, seen.view, after)
-        self._ledger.deliver([each for each in due.idle if not each.remove], after)
-        self._ledger.removed(each for each in due.idle if each.remove)
+                due = await self._due(name, snapshot.view, after)
+        self._outcomes.deliver([each for each in due.idle if not each.remove], after)
+        self._outcomes.removed(each for each in due.idle if each.remove)
         stuck = [each for each in due.absent if each.key in repairs.stuck]
-        self._ledger.block([*due.blocked, *stuck], PROTECTED_AGAIN)
+        self._outcomes.block([*due.blocked, *stuck], PROTECTED_AGAIN)
         self._without_row(name, due, repairs)
-        return Plan(due, repairs)
+        return TabPlan(due, repairs)
 
-    async def _find_bare(self, names: Sequence[str]) -> None:
+    async def _find_unformatted(self, names: Sequence[str]) -> None:
         """Looks for date cells without a format in rows that may have such; they get one with the value."""
-        questions = {}
+        queries = {}
         for name in names:
-            layout, _ = add_columns(self._seen[name].view, self._seen[name].layout)
-            rows = {change.row for change in self._plans[name].due.changes if is_unsure(change)}
-            questions[name] = Question(self._seen[name], layout, rows)
-        for name, bare in (await without_format(self._calls, questions)).items():
+            layout, _ = add_columns(self._snapshots[name].view, self._snapshots[name].layout)
+            rows = {change.row for change in self._plans[name].due.changes if may_lack_format(change)}
+            queries[name] = FormatQuery(self._snapshots[name], layout, rows)
+        for name, unformatted in (await without_format(self._calls, queries)).items():
             plan = self._plans[name]
             plan.due.changes = [
                 change._replace(wanted=replace(change.wanted, dated=True))
-                if change.row in bare and change.wanted is not None
+                if change.row in unformatted and change.wanted is not None
                 else change
                 for change in plan.due.changes
             ]
-            self._plans[name] = replace(plan, bare=bare)
+            self._plans[name] = replace(plan, unformatted=unformatted)
 
-    async def _due(self, name: str, view: View, layout: Layout) -> Due:
-        return await self._calls.think(lambda: sort_out(view, layout, self._ledger.wanted(name, zone_of(view.zone))))
+    async def _due(self, name: str, view: TabView, layout: Layout) -> TabChanges:
+        return await self._calls.think(lambda: plan_rows(view, layout, self._outcomes.wanted(name, zone_of(view.zone))))
 
-    def _without_row(self, name: str, due: Due, repairs: Repairs) -> None:
-        """Interviews whose row is nowhere: people deleted it, unless it is wanted back or only its id is gone."""
+    def _without_row(self, name: str, due: TabChanges, repairs: Repairs) -> None:
+        """Interviews whose row is nowhere: users deleted it, unless it is wanted back or only its id is gone."""
         found = {restore.key for restore in repairs.restores}
-        exists, tab = self._seen[name].view.exists, self._ledger.tabs[name]
+        exists, tab = self._snapshots[name].view.exists, self._outcomes.tabs[name]
         gone = [each for each in due.absent if each.key not in found and (each.key in repairs.gone or not exists)]
         missing = [*gone, *due.deleted]
         back = [
@@ -299,54 +311,54 @@ class Flush:
             for each in missing
             if self._config.recreate or (each.note is not None and tab.is_wanted_back(each.note))
         ]
-        due.inserts += [self._ledger.forget_row(each) for each in back]
-        self._ledger.leave_deleted([each for each in missing if each not in back])
+        due.inserts += [self._outcomes.forget_row(each) for each in back]
+        self._outcomes.leave_deleted([each for each in missing if each not in back])
 
     def _compose(self) -> Write | None:
         """One batch with what each tab needs first."""
-        nonce, spent = secrets.token_hex(6), Spent()
-        shares = [self._share(name, seen, nonce, spent) for name, seen in self._seen.items()]
-        chosen = [share for share in shares if share is not None]
+        nonce, budget = secrets.token_hex(6), WriteBudget()
+        tab_writes = [self._tab_write(name, snapshot, nonce, budget) for name, snapshot in self._snapshots.items()]
+        chosen = [tab_write for tab_write in tab_writes if tab_write is not None]
         return Write(chosen) if chosen else None
 
-    def _share(self, name: str, seen: Look, nonce: str, spent: Spent) -> Share | None:
+    def _tab_write(self, name: str, snapshot: TabSnapshot, nonce: str, budget: WriteBudget) -> TabWrite | None:
         """What a tab needs first: its tags, wrong ids out, ids back, else rows."""
-        view, layout = seen.view, seen.layout
+        view, layout = snapshot.view, snapshot.layout
         if view.exists and not layout.settled:
             return write_planner.tagging(name, view, layout, nonce)
         plan = self._plans[name]
-        if not self._memory.narrowing.rows:
-            return write_planner.row_write(name, view, layout, Part(), nonce) if _is_due(plan) else None
-        part = self._repairing(name, plan) or self._rows(name, seen, plan, spent)
-        return write_planner.row_write(name, view, layout, part, nonce) if part is not None else None
+        if not self._memory.bisection.rows:
+            return write_planner.row_write(name, view, layout, WriteChunk(), nonce) if _is_due(plan) else None
+        chunk = self._repairing(name, plan) or self._rows(name, snapshot, plan, budget)
+        return write_planner.row_write(name, view, layout, chunk, nonce) if chunk is not None else None
 
-    def _repairing(self, name: str, plan: Plan) -> Part | None:
-        """Ids are put back and taken out apart from everything else, by row number only on firm ground."""
-        tab = self._ledger.tabs[name]
+    def _repairing(self, name: str, plan: TabPlan) -> WriteChunk | None:
+        """Ids are restored and removed in writes of their own, by row number only while rows do not move."""
+        tab = self._outcomes.tabs[name]
         if tab.undo or plan.due.removals:
             removals = plan.due.removals
-            return Part(undo=sorted({*tab.undo, *(each.key for each in removals)}), removals=removals)
+            return WriteChunk(undo=sorted({*tab.undo, *(each.key for each in removals)}), removals=removals)
         by_content = [restore for restore in plan.repairs.restores if restore.by_content]
         if by_content or not plan.repairs.restores:
-            return Part(restores=by_content) if by_content else None
-        return Part() if tab.moving else Part(restores=plan.repairs.restores)
+            return WriteChunk(restores=by_content) if by_content else None
+        return WriteChunk() if tab.moving else WriteChunk(restores=plan.repairs.restores)
 
-    def _rows(self, name: str, seen: Look, plan: Plan, spent: Spent) -> Part | None:
+    def _rows(self, name: str, snapshot: TabSnapshot, plan: TabPlan, budget: WriteBudget) -> WriteChunk | None:
         due = replace(plan.due, changes=[*plan.repairs.clears, *plan.due.changes])
         if not due.changes and not due.inserts:
             return None
-        after, _ = add_columns(seen.view, seen.layout)
-        limits = replace(Limits(), rows=self._memory.narrowing.rows)
-        if self._ledger.tabs[name].moving:
+        after, _ = add_columns(snapshot.view, snapshot.layout)
+        limits = replace(Limits(), rows=self._memory.bisection.rows)
+        if self._outcomes.tabs[name].moving:
             limits = replace(limits, updates=1)
-        part = take_part(due, after, limits, spent)
-        part.formats = [
+        chunk = take_chunk(due, after, limits, budget)
+        chunk.formats = [
             (change.row, after.at[field_])
-            for change in part.changes
+            for change in chunk.changes
             if change.wanted is not None
-            for field_ in plan.bare.get(change.row, frozenset()) - change.wanted.closed
+            for field_ in plan.unformatted.get(change.row, frozenset()) - change.wanted.protected
         ]
-        return part if part.rows else None
+        return chunk if chunk.rows else None
 
     async def _send(self, write: Write) -> RetryLater | None:
         """Sends one write and settles it; gives what to say of the rest when the flush has to end here."""
@@ -360,111 +372,111 @@ class Flush:
 
     async def _note(self, write: Write) -> None:
         """What must survive a crash between here and the outcome."""
-        for share in write.shares:
-            tab = self._ledger.tabs[share.tab]
-            tagged = () if share.part.rows else share.layout.untagged
-            self._ledger.tabs[share.tab] = replace(tab, doubtful=tab.doubtful.union(tagged))
-            self._ledger.intents += (replace(share.intent, sent_at=self._context.now()),)
-        self._ledger.mark_hit(await recall_rows(self._context, self._ledger.hit))
-        await self._context.save_notes(self._ledger.new_notes())
+        for tab_write in write.tab_writes:
+            tab = self._outcomes.tabs[tab_write.tab]
+            tagged = () if tab_write.chunk.rows else tab_write.layout.untagged
+            self._outcomes.tabs[tab_write.tab] = replace(tab, doubtful=tab.doubtful.union(tagged))
+            self._outcomes.intents += (replace(tab_write.intent, sent_at=self._context.now()),)
+        self._outcomes.mark_hit(await recall_rows(self._context, self._outcomes.hit))
+        await self._context.save_notes(self._outcomes.new_notes())
 
     def _settle(self, write: Write, book: Book) -> RetryLater | None:
         """Takes from the reply what is proven. Goes on with it as the next read only if nothing moved."""
         titles = titles_of(self._config)
         views = {}
-        for share in write.shares:
-            key, header = share.layout.at.get(KEY), share.view.header_row
-            view = read_view(book, share.view.sheet_id, key, titles, header)
+        for tab_write in write.tab_writes:
+            key, header = tab_write.layout.at.get(KEY), tab_write.view.header_row
+            view = read_view(book, tab_write.view.sheet_id, key, titles, header)
             if view is None or (view.keys is None and key is not None):
                 return self._unclear(write, CallFailed(unreadable()))
-            views[share.tab] = view
+            views[tab_write.tab] = view
         self._landed = True
-        is_clean = [self._settle_share(share, views[share.tab]) for share in write.shares]
+        is_clean = [self._settle_tab(tab_write, views[tab_write.tab]) for tab_write in write.tab_writes]
         if not all(is_clean):
             return MOVED
-        self._memory.narrowing.taken(write.rows)
-        settled = all(self._seen[share.tab].layout.settled for share in write.shares)
+        self._memory.bisection.taken(write.rows)
+        settled = all(self._snapshots[tab_write.tab].layout.settled for tab_write in write.tab_writes)
         return None if settled else self._changed()
 
-    def _settle_share(self, share: Share, view: View) -> bool:
-        ledger, name = self._ledger, share.tab
-        settled = outcomes.settle(share, view)
+    def _settle_tab(self, tab_write: TabWrite, view: TabView) -> bool:
+        outcomes, name = self._outcomes, tab_write.tab
+        settled = settle(tab_write, view)
         unproven = [wanted.key for wanted in settled.unproven]
         # those before it had the same number, and are refused from now on
-        ledger.intents = tuple(intent for intent in ledger.intents if intent.tab != name)
-        ledger.removed(settled.removed)
-        ledger.deliver(settled.proven, share.layout)
-        ledger.retry(unproven, MOVED)
-        ledger.force({*unproven, *settled.hit})
-        tab = ledger.tabs[name]
+        outcomes.intents = tuple(intent for intent in outcomes.intents if intent.tab != name)
+        outcomes.removed(settled.removed)
+        outcomes.deliver(settled.proven, tab_write.layout)
+        outcomes.retry(unproven, MOVED)
+        outcomes.force({*unproven, *settled.hit})
+        tab = outcomes.tabs[name]
         # taken out by what the cells showed, wherever they were by then; what was put in wrongly is to be found again
-        undone = tab.undo.intersection(share.part.undo)
-        ledger.tabs[name] = replace(tab, moving=False, undo=tab.undo - undone, lost=tab.lost | undone)
+        undone = tab.undo.intersection(tab_write.chunk.undo)
+        outcomes.tabs[name] = replace(tab, moving=False, undo=tab.undo - undone, lost=tab.lost | undone)
         self._plans.pop(name, None)
         if not settled.clean:
-            self._suspect(name, settled)
+            self._note_moved_rows(name, settled)
             return False
-        seen = understand(view, self._config, ledger.tabs[name])
-        self._learn(name, seen)
+        snapshot = snapshot_of(view, self._config, outcomes.tabs[name])
+        self._learn(name, snapshot)
         return True
 
     def _changed(self) -> RetryLater | None:
-        """The sheet was changed between our read and our write: once more, but not for ever."""
+        """The sheet was changed between our read and our write: once more, but not permanently."""
         self._conflicts += 1
-        return CHANGING if self._conflicts >= CONFLICTS else None
+        return CHANGING if self._conflicts >= CONFLICTS_MAX else None
 
     async def _failed(self, write: Write, error: CallFailed) -> RetryLater | None:
         """After anything but a parsed 200: was it applied, and what next?"""
         failure = error.failure
         if failure.trouble is Trouble.PROTECTED:
-            return await self._protected(write, error)
+            return await self._handle_protected(write, error)
         if failure.trouble in {Trouble.REFUSED, Trouble.CONFLICT}:
             return await self._refused(write, failure)
         if failure.trouble is not Trouble.UNCLEAR:
-            self._ledger.intents = self._ledger.intents[: -len(write.shares)]
+            self._outcomes.intents = self._outcomes.intents[: -len(write.tab_writes)]
             raise error
         return self._unclear(write, error)
 
     def _unclear(self, write: Write, error: CallFailed) -> RetryLater:
         """Its intent stays: the next flush reads from the guard whether it landed."""
         reason, after = error.failure.reason, self._calls.asked(error)
-        sent = [wanted.key for wanted in write.everybody]
-        self._ledger.retry(sent, RetryLater(reason, after=after, unclear=True))
+        sent = [wanted.key for wanted in write.interviews]
+        self._outcomes.retry(sent, RetryLater(reason, after=after, unclear=True))
         return RetryLater(reason, after=after)
 
-    async def _protected(self, write: Write, error: CallFailed) -> RetryLater | None:
+    async def _handle_protected(self, write: Write, error: CallFailed) -> RetryLater | None:
         """Cells were protected after our read, or the read did not show it: then the rows that Google refuses are
         singled out, and the others are written.
         """
-        self._ledger.intents = self._ledger.intents[: -len(write.shares)]
+        self._outcomes.intents = self._outcomes.intents[: -len(write.tab_writes)]
         book = await self._calls.protection()
-        now = {tab.properties.sheet_id: read_closed(tab.protected_ranges) for tab in book.sheets}
-        self._hidden = {id_: closed for id_, closed in now.items() if closed}
+        now = {tab.properties.sheet_id: read_protected_cells(tab.protected_ranges) for tab in book.sheets}
+        self._hidden = {id_: protected for id_, protected in now.items() if protected}
         return await self._refused(write, error.failure)
 
     async def _refused(self, write: Write, failure: Failure) -> RetryLater | None:
         """Looks again: did it land all the same, did the sheet change, or does Google not take what is in it?"""
-        self._seen = await self._look()
-        if any(share.tab not in self._seen for share in write.shares):
+        self._snapshots = await self._read()
+        if any(tab_write.tab not in self._snapshots for tab_write in write.tab_writes):
             return self._changed()
-        if any(share.guard in self._seen[share.tab].view.guards for share in write.shares):
+        if any(tab_write.guard in self._snapshots[tab_write.tab].view.guards for tab_write in write.tab_writes):
             return None
-        same = all(share.view.same_ground(self._seen[share.tab].view) for share in write.shares)
+        same = all(tab_write.view.is_same_as(self._snapshots[tab_write.tab].view) for tab_write in write.tab_writes)
         if failure.trouble is Trouble.CONFLICT or not same:
             return self._changed()
-        verdict = self._memory.narrowing.refused(write.rows)
-        if verdict is Verdict.EVERYTHING:
+        verdict = self._memory.bisection.refused(write.rows)
+        if verdict is BisectionResult.ANY_WRITE:
             raise CallFailed(replace(failure, trouble=Trouble.BROKEN, fix=failure.fix or REFUSED_FIX))
-        if verdict is Verdict.POISON and not write.everybody:
+        if verdict is BisectionResult.BAD_ROW and not write.interviews:
             return RetryLater(failure.reason)
-        if verdict is Verdict.POISON and failure.trouble is Trouble.PROTECTED:
-            self._ledger.block(write.everybody[:1], PROTECTED_AGAIN)
-        elif verdict is Verdict.POISON:
-            self._ledger.reject(write.everybody[0], failure.reason)
+        if verdict is BisectionResult.BAD_ROW and failure.trouble is Trouble.PROTECTED:
+            self._outcomes.block(write.interviews[:1], PROTECTED_AGAIN)
+        elif verdict is BisectionResult.BAD_ROW:
+            self._outcomes.reject(write.interviews[0], failure.reason)
         return None
 
     def _give_up(self, error: CallFailed) -> RetryLater:
-        """The outcome of what is left; raises `SinkBroken` when a person must act and nothing was applied."""
+        """The outcome of what is left; raises `SinkBroken` when an operator must act and nothing was applied."""
         failure = error.failure
         if failure.trouble is Trouble.THROTTLED:
             return RetryLater(failure.reason, after=self._calls.pause(error), counts=False)

@@ -19,14 +19,14 @@ from zlib import crc32
 
 from connector.sink import STAGE_WORDS, RateLimited, Stage
 from sinks.google_sheets import api_requests
-from sinks.google_sheets.api_replies import Ground
+from sinks.google_sheets.api_replies import SpreadsheetObjects
 from sinks.google_sheets.api_requests import Request, column_letters
 from sinks.google_sheets.columns import Layout, hold_requests
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
-from sinks.google_sheets.sheet_view import View
+from sinks.google_sheets.sheet_view import TabView
 from sinks.google_sheets.sheets_client import Calls
-from sinks.google_sheets.write_planner import first_number
+from sinks.google_sheets.write_planner import first_guard_number
 from sinks.spreadsheet.colours import HEADER_COLOUR, STAGE_COLOURS
 from sinks.spreadsheet.columns import KEY, SPECS
 from sinks.spreadsheet.values import CellKind
@@ -34,12 +34,12 @@ from sinks.spreadsheet.values import CellKind
 _MOST = 0x7FFF_FFFF
 
 
-class Free:
-    """Ids and titles for new objects: none that is in use, and the same for whoever looks at the same ground."""
+class IdAllocator:
+    """Allocates ids and titles that are not in use; the same for every process that reads the same spreadsheet."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ids = {number for tab in ground.sheets for number in tab.ids()}
-        self._titles = {tab.properties.title.casefold() for tab in ground.sheets}
+    def __init__(self, objects: SpreadsheetObjects) -> None:
+        self._ids = {number for tab in objects.sheets for number in tab.ids()}
+        self._titles = {tab.properties.title.casefold() for tab in objects.sheets}
 
     def id(self, name: str) -> int:
         """One for an object of whatever kind; `name` says which."""
@@ -72,7 +72,7 @@ FORMATS: Mapping[CellKind, Request] = {
     CellKind.NUMBER: {"type": "NUMBER", "pattern": "0.0"},
     CellKind.DATETIME: api_requests.DATE_FORMAT,
 }
-"""How the cells of a column show what they hold; a text that a person types stays text, zeros and all."""
+"""How the cells of a column show what they hold; a text that an operator types stays text, zeros and all."""
 FILTERS: Sequence[tuple[str, Stage, str]] = (
     ("To review", Stage.TO_EVALUATE, "completed_at"),
     ("Shortlisted", Stage.SHORTLISTED, "candidate_name"),
@@ -90,8 +90,8 @@ def colour(rgb: str) -> Request:
 
 
 def header_look(sheet_id: int, row: int) -> Request:
-    """A bold header on a light ground, across the whole row: also over columns that people add."""
-    look = {
+    """A bold header on a light spreadsheet, across the whole row: also over columns that users add."""
+    style = {
         "textFormat": {"bold": True},
         "backgroundColorStyle": colour(HEADER_COLOUR),
         "wrapStrategy": "WRAP",
@@ -99,7 +99,7 @@ def header_look(sheet_id: int, row: int) -> Request:
     }
     area = {"sheetId": sheet_id, "startRowIndex": row, "endRowIndex": row + 1}
     fields = "userEnteredFormat(textFormat.bold,backgroundColorStyle,wrapStrategy,verticalAlignment)"
-    return {"repeatCell": {"range": area, "cell": {"userEnteredFormat": look}, "fields": fields}}
+    return {"repeatCell": {"range": area, "cell": {"userEnteredFormat": style}, "fields": fields}}
 
 
 def freeze(sheet_id: int, rows: int, columns: int) -> Request:
@@ -109,7 +109,7 @@ def freeze(sheet_id: int, rows: int, columns: int) -> Request:
 
 
 def warn(sheet_id: int, protected_id: int, span: tuple[int, int] | None) -> Request:
-    """Asks people whether they mean it before they edit; forbids nothing. `span`: columns, `None` = the whole tab."""
+    """Asks users whether they mean it before they edit; forbids nothing. `span`: columns, `None` = the whole tab."""
     area = {"sheetId": sheet_id}
     if span is not None:
         area |= {"startColumnIndex": span[0], "endColumnIndex": span[1]}
@@ -117,33 +117,33 @@ def warn(sheet_id: int, protected_id: int, span: tuple[int, int] | None) -> Requ
     return {"addProtectedRange": {"protectedRange": {**protected, "warningOnly": True}}}
 
 
-def dress(view: View, layout: Layout, free: Free) -> list[Request]:
+def format_tab(view: TabView, layout: Layout, allocator: IdAllocator) -> list[Request]:
     """Everything that a tab gets once."""
     sheet_id = view.sheet_id
-    runs = [warn(sheet_id, free.id(f"{sheet_id}:owned:{start}"), (start, end)) for start, end in _runs(layout)]
+    runs = [warn(sheet_id, allocator.id(f"{sheet_id}:owned:{start}"), (start, end)) for start, end in _runs(layout)]
     return [
         freeze(sheet_id, view.header_row + 1, _frozen(view, layout)),
         header_look(sheet_id, view.header_row),
         *_formats(view, layout),
         *_widths(sheet_id, layout),
         *_colours(view, layout),
-        *_filters(view, layout, free),
+        *_filters(view, layout, allocator),
         *runs,
     ]
 
 
-def _frozen(view: View, layout: Layout) -> int:
+def _frozen(view: TabView, layout: Layout) -> int:
     """So many columns that the name stays in sight; none when that were too many, or all there are."""
     frozen = layout.at.get("candidate_name", FROZEN_MAX) + 1
     return frozen if frozen <= min(FROZEN_MAX, view.width - 1) else 0
 
 
-def _below_header(view: View, column: int) -> Request:
+def _below_header(view: TabView, column: int) -> Request:
     rows = {"sheetId": view.sheet_id, "startRowIndex": view.header_row + 1}
     return {**rows, "startColumnIndex": column, "endColumnIndex": column + 1}
 
 
-def _formats(view: View, layout: Layout) -> Iterator[Request]:
+def _formats(view: TabView, layout: Layout) -> Iterator[Request]:
     for name, column in layout.at.items():
         if number_format := FORMATS.get(SPECS[name].kind):
             cell = {"userEnteredFormat": {"numberFormat": number_format}}
@@ -159,7 +159,7 @@ def _widths(sheet_id: int, layout: Layout) -> list[Request]:
     ]
 
 
-def _colours(view: View, layout: Layout) -> Iterator[Request]:
+def _colours(view: TabView, layout: Layout) -> Iterator[Request]:
     """One rule per stage, by its word; a rule moves with its column and survives sorting."""
     if (column := layout.at.get("stage")) is None:
         return
@@ -173,14 +173,14 @@ def _is(stage: Stage) -> Request:
     return {"type": "TEXT_EQ", "values": [{"userEnteredValue": STAGE_WORDS[stage]}]}
 
 
-def _filters(view: View, layout: Layout, free: Free) -> Iterator[Request]:
+def _filters(view: TabView, layout: Layout, allocator: IdAllocator) -> Iterator[Request]:
     """Filter views: each person sorts and filters for themselves, and the rows stay where they are."""
     if (column := layout.at.get("stage")) is None:
         return
     for title, stage, order in FILTERS:
         spec = {"columnIndex": column, "filterCriteria": {"condition": _is(stage)}}
         shown: Request = {
-            "filterViewId": free.id(f"{view.sheet_id}:filter:{title}"),
+            "filterViewId": allocator.id(f"{view.sheet_id}:filter:{title}"),
             "title": title,
             "range": {"sheetId": view.sheet_id, "startRowIndex": view.header_row},
             "filterSpecs": [spec],
@@ -191,7 +191,7 @@ def _filters(view: View, layout: Layout, free: Free) -> Iterator[Request]:
 
 
 def _runs(layout: Layout) -> list[tuple[int, int]]:
-    """Owned columns that stand beside each other: start and end."""
+    """Owned columns that are adjacent: start and end."""
     runs: list[tuple[int, int]] = []
     for column in sorted(layout.at.values()):
         if runs and runs[-1][1] == column:
@@ -216,7 +216,7 @@ _FIELDS = "userEnteredValue,userEnteredFormat.textFormat.bold,userEnteredFormat.
 class Source:
     """A tab that is counted. Each column is a reference to the whole of it."""
 
-    view: View
+    view: TabView
     layout: Layout
 
     @property
@@ -239,36 +239,38 @@ class Source:
         return f'{key};"?*";{key};{_differs(self.header(KEY))}'
 
 
-def summarize(sources: Sequence[Source], ground: Ground, free: Free, *, per_position: bool) -> list[Request]:
+def summarize(
+    sources: Sequence[Source], objects: SpreadsheetObjects, allocator: IdAllocator, *, per_position: bool
+) -> list[Request]:
     """What adds the tabs to a Summary: to one of their own each, or to that of all positions, which is made first.
 
-    When people deleted the Summary of all positions, it stays deleted.
+    When users deleted the Summary of all positions, it stays deleted.
     """
     sources = [source for source in sources if source.counts]
     if not per_position:
-        return [request for source in sources for request in _of_one_tab(source, free)]
+        return [request for source in sources for request in _of_one_tab(source, allocator)]
     if not sources:
         return []
     made: list[Request] = []
-    if (sheet_id := _known(ground)) is None:
-        sheet_id = free.id(f"{TITLE}:positions")
+    if (sheet_id := _known(objects)) is None:
+        sheet_id = allocator.id(f"{TITLE}:positions")
         totals = [f"=SUM({letters}{_FIRST + 1}:{letters})" for letters in _count_letters()]
-        made = [*_blank(sheet_id, free, totals), api_requests.tag_spreadsheet(SUMMARY_TAG, str(sheet_id))]
-    elif not ground.holds(sheet_id):
+        made = [*_blank(sheet_id, allocator, totals), api_requests.tag_spreadsheet(SUMMARY_TAG, str(sheet_id))]
+    elif not objects.holds(sheet_id):
         return []
     rows = [{"values": [_text(source.view.title), *map(_formula, _counts(source, ""))]} for source in sources]
     return [*made, {"appendCells": {"sheetId": sheet_id, "rows": rows, "fields": "userEnteredValue"}}]
 
 
-def _known(ground: Ground) -> int | None:
-    found = [tag.metadata_value for tag in ground.developer_metadata if tag.metadata_key == SUMMARY_TAG]
+def _known(objects: SpreadsheetObjects) -> int | None:
+    found = [tag.metadata_value for tag in objects.developer_metadata if tag.metadata_key == SUMMARY_TAG]
     return int(found[0]) if found and found[0].isdecimal() else None
 
 
-def _of_one_tab(source: Source, free: Free) -> list[Request]:
+def _of_one_tab(source: Source, allocator: IdAllocator) -> list[Request]:
     """The positions in the tab are listed by a formula, so that new ones come by themselves."""
-    sheet_id = free.id(f"{TITLE}:{source.view.sheet_id}")
-    made = _blank(sheet_id, free, _counts(source, ""))
+    sheet_id = allocator.id(f"{TITLE}:{source.view.sheet_id}")
+    made = _blank(sheet_id, allocator, _counts(source, ""))
     if "position_name" in source.layout.at:
         position, key = source.column("position_name"), source.column(KEY)
         listed = f'{position};{position}<>"";{key}<>"";{key}<>{source.header(KEY)}'
@@ -309,12 +311,12 @@ def _differs(cell: str) -> str:
     return f'"<>"&{_exact(cell)}'
 
 
-def _blank(sheet_id: int, free: Free, totals: Sequence[str]) -> list[Request]:
+def _blank(sheet_id: int, allocator: IdAllocator, totals: Sequence[str]) -> list[Request]:
     """The tab with its header, the line of all positions and the chart."""
     words = [_text(STAGE_WORDS[stage], STAGE_COLOURS[stage]) for stage in STAGES]
     header = [_text("Position", HEADER_COLOUR), *words, _text("All", HEADER_COLOUR)]
     grid = {"rowCount": ROWS, "columnCount": WIDTH, "hideGridlines": True}
-    properties = {"sheetId": sheet_id, "title": free.title(TITLE), "gridProperties": grid}
+    properties = {"sheetId": sheet_id, "title": allocator.title(TITLE), "gridProperties": grid}
     return [
         {"addSheet": {"properties": properties}},
         header_look(sheet_id, _HEADER),
@@ -322,8 +324,8 @@ def _blank(sheet_id: int, free: Free, totals: Sequence[str]) -> list[Request]:
         api_requests.column_width(sheet_id, 0, 240),
         _write(sheet_id, _HEADER, header, _FIELDS),
         _write(sheet_id, _TOTAL, [_bold(_text(ALL)), *(_bold(_formula(each)) for each in totals)], _FIELDS),
-        warn(sheet_id, free.id(f"{sheet_id}:owned"), None),
-        _chart(sheet_id, free.id(f"{sheet_id}:chart")),
+        warn(sheet_id, allocator.id(f"{sheet_id}:owned"), None),
+        _chart(sheet_id, allocator.id(f"{sheet_id}:chart")),
     ]
 
 
@@ -335,8 +337,8 @@ def _write(sheet_id: int, row: int, cells: Sequence[Request], fields: str) -> Re
 def _text(text: str, background: str = "") -> Request:
     cell: Request = {"userEnteredValue": {"stringValue": text}}
     if background:
-        look = {"textFormat": {"bold": True}, "backgroundColorStyle": colour(background)}
-        cell["userEnteredFormat"] = look
+        style = {"textFormat": {"bold": True}, "backgroundColorStyle": colour(background)}
+        cell["userEnteredFormat"] = style
     return cell
 
 
@@ -371,59 +373,63 @@ def _line(sheet_id: int, row: int) -> Request:
     return {"sourceRange": {"sources": [area]}}
 
 
-TRIES = 3
-"""Failures after which a process dresses nothing any more. The last try goes without the Summary."""
+FAILURES_MAX = 3
+"""Failures after which a process formats nothing any more. The last try goes without the Summary."""
 
-Seen: TypeAlias = tuple[View, Layout]
+Seen: TypeAlias = tuple[TabView, Layout]
 
 
 @dataclass(slots=True)
-class Wardrobe:
-    """What a sink knows of the dressing: lost in a restart, and nothing is wrong."""
+class FormattingState:
+    """What a sink knows of the formatting: lost in a restart, and nothing is wrong."""
 
-    dressed: set[int] = field(default_factory=set)
+    formatted: set[int] = field(default_factory=set)
     failures: int = 0
 
-    def due(self, seen: Sequence[Seen]) -> list[Seen]:
-        """The tabs that we made and nobody dressed yet, with every column in its place."""
-        if self.failures >= TRIES:
+    def due(self, snapshot: Sequence[Seen]) -> list[Seen]:
+        """The tabs that we made and nobody formatted yet, with every column in its place."""
+        if self.failures >= FAILURES_MAX:
             return []
         return [
             (view, layout)
-            for view, layout in seen
-            if view.bare and layout.settled and not layout.missing and view.sheet_id not in self.dressed
+            for view, layout in snapshot
+            if view.unformatted and layout.settled and not layout.missing and view.sheet_id not in self.formatted
         ]
 
 
-async def polish(calls: Calls, seen: Sequence[Seen], config: GoogleSheetsConfig, wardrobe: Wardrobe) -> None:
+async def format_new_tabs(
+    calls: Calls, snapshot: Sequence[Seen], config: GoogleSheetsConfig, formatting: FormattingState
+) -> None:
     """Dresses what is due by one read and one write for all tabs together. Raises nothing but `LeaseLost`."""
-    due = wardrobe.due(seen) if config.style else []
+    due = formatting.due(snapshot) if config.style else []
     if not due:
         return
     try:
         await calls.ready_to_write()
-        ground = await calls.ground()
-        summary = wardrobe.failures < TRIES - 1
-        body = dressing(due, ground, per_position=config.per_position, summary=summary)
+        objects = await calls.objects()
+        summary = formatting.failures < FAILURES_MAX - 1
+        body = formatting_body(due, objects, per_position=config.per_position, summary=summary)
         await calls.write(body)
     except RateLimited:
         return
     except CallFailed as error:
-        wardrobe.failures += error.failure.trouble is not Trouble.THROTTLED
+        formatting.failures += error.failure.trouble is not Trouble.THROTTLED
         return
-    wardrobe.failures = 0
-    wardrobe.dressed.update(view.sheet_id for view, _ in due)
+    formatting.failures = 0
+    formatting.formatted.update(view.sheet_id for view, _ in due)
 
 
-def dressing(due: Sequence[Seen], ground: Ground, *, per_position: bool, summary: bool = True) -> Mapping[str, Any]:
-    """The body of the one write. It is refused when a tab was dressed already, or when a column was moved since."""
-    free = Free(ground)
+def formatting_body(
+    due: Sequence[Seen], objects: SpreadsheetObjects, *, per_position: bool, summary: bool = True
+) -> Mapping[str, Any]:
+    """The body of the one write. It is refused when a tab was formatted already, or when a column was moved since."""
+    allocator = IdAllocator(objects)
     batch: list[Request] = []
     for view, layout in due:
-        number = first_number(view.sheet_id)
-        batch += [api_requests.mark_dressed(view.sheet_id, number - 2), *hold_requests(view, layout, number - 1)]
-        batch += dress(view, layout, free)
+        number = first_guard_number(view.sheet_id)
+        batch += [api_requests.mark_formatted(view.sheet_id, number - 2), *hold_requests(view, layout, number - 1)]
+        batch += format_tab(view, layout, allocator)
     if summary:
         sources = [Source(view, layout) for view, layout in due]
-        batch += summarize(sources, ground, free, per_position=per_position)
+        batch += summarize(sources, objects, allocator, per_position=per_position)
     return api_requests.batch_body(batch, [api_requests.cell_range(due[0][0].title, 0, 0)])

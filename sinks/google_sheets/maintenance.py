@@ -1,4 +1,4 @@
-"""What the sink does besides deliveries: obeys a person's word, verifies now and then, and sets repairs going."""
+"""What the sink does besides deliveries: obeys an operator's word, verifies now and then, and sets repairs going."""
 
 from __future__ import annotations
 
@@ -8,46 +8,48 @@ from dataclasses import replace
 from connector.sink import ASKED, REPORT, VERIFY, Batch, Context, Note, RateLimited, Report, RetryLater, SinkBroken
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
-from sinks.google_sheets.outcomes import Ledger
-from sinks.google_sheets.protection import read_closed
+from sinks.google_sheets.outcomes import BatchOutcomes
+from sinks.google_sheets.protection import read_protected_cells
 from sinks.google_sheets.repair import recall_rows
-from sinks.google_sheets.sheets_client import FULL_AGAIN, Calls
-from sinks.google_sheets.state import RESUME, row_name, tab_name
+from sinks.google_sheets.sheets_client import REFILL_SECONDS, Calls
+from sinks.google_sheets.state import RESUME, VERSION, row_name, tab_name
 from sinks.google_sheets.verify import Findings, Kind, Verification
 
-AT_ONCE = 10_000
+REWRITES_MAX = 10_000
 """Rows that one verification has written again; the rest comes with the next."""
-ROUNDS = 5
+ROUNDS_MAX = 5
 """Verifications in a row, each of which found something to repair, before it is left to the next regular one."""
 PROTECTED_SECONDS = 300.0
-"""Between two looks whether cells that we could not write are still protected."""
+"""Between two checks whether cells that we could not write are still protected."""
 REPAIRABLE = frozenset({Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.STRAY})
 
 
-def obey(ledger: Ledger, batch: Batch) -> None:
-    """Does what the person said who resumed the sink after many rows, or a tab, were gone."""
+def apply_resume_mode(outcomes: BatchOutcomes, batch: Batch) -> None:
+    """Does what the operator said who resumed the sink after many rows, or a tab, were gone."""
     note = batch.notes.get(RESUME)
     if note is None:
         return
     word = note.get("word")
-    asked = [name for name in ledger.tabs if name in ledger.work.asks] or list(ledger.tabs)
+    asked = [name for name in outcomes.tabs if name in outcomes.work.asks] or list(outcomes.tabs)
     for name in asked:
-        tab = ledger.tabs[name]
+        tab = outcomes.tabs[name]
         refill = word in {"refill", "adopt"}
         # found again by its id if it is there, else made again
-        ledger.tabs[name] = replace(
+        outcomes.tabs[name] = replace(
             tab, seen=False, count=0, refill=refill, adopt=word == "adopt", era=tab.era + 1 if refill else tab.era
         )
-    ledger.work = replace(ledger.work, verify=True, asks=ledger.work.asks.difference(asked))
-    ledger.keep({RESUME: None})
+    outcomes.work = replace(outcomes.work, verify=True, asks=outcomes.work.asks.difference(asked))
+    outcomes.keep({RESUME: None})
 
 
-def interval(ledger: Ledger, config: GoogleSheetsConfig) -> float:
+def interval(outcomes: BatchOutcomes, config: GoogleSheetsConfig) -> float:
     """Seconds until the next call that may verify."""
-    return min(config.audit_interval, PROTECTED_SECONDS) if ledger.work.skipped else config.audit_interval
+    return min(config.audit_interval, PROTECTED_SECONDS) if outcomes.work.skipped else config.audit_interval
 
 
-async def is_due(batch: Batch, ledger: Ledger, config: GoogleSheetsConfig, calls: Calls, context: Context) -> bool:
+async def is_due(
+    batch: Batch, outcomes: BatchOutcomes, config: GoogleSheetsConfig, calls: Calls, context: Context
+) -> bool:
     """Whether this call is to verify: it was asked to, something changed for all rows, protection changed, or it is
     time. Raises `RateLimited`.
     """
@@ -56,40 +58,42 @@ async def is_due(batch: Batch, ledger: Ledger, config: GoogleSheetsConfig, calls
         return False
     asked = batch.notes.get(ASKED, {}).get("at", 0)
     last = batch.notes.get(REPORT, {}).get("at", 0)
-    if ledger.work.verify or asked > last or now >= last + config.audit_interval * 1000:
+    if outcomes.work.verify or asked > last or now >= last + config.audit_interval * 1000:
         return True
-    return bool(ledger.work.skipped) and await _is_protection_changed(ledger, calls, context)
+    return bool(outcomes.work.skipped) and await _is_protection_changed(outcomes, calls, context)
 
 
-async def _is_protection_changed(ledger: Ledger, calls: Calls, context: Context) -> bool:
+async def _is_protection_changed(outcomes: BatchOutcomes, calls: Calls, context: Context) -> bool:
     """Whether a tab with cells that we could not write is protected otherwise by now: one small read."""
-    await _load(ledger.work.skipped, ledger, context)
+    await _load(outcomes.work.skipped, outcomes, context)
     try:
         book = await calls.protection()
     except CallFailed:
         return False  # the next call looks again
-    now = {tab.properties.sheet_id: read_closed(tab.protected_ranges) for tab in book.sheets}
-    tabs = [ledger.tabs[name] for name in ledger.work.skipped]
-    return any(now.get(tab.sheet_id or 0) != tab.closed for tab in tabs)
+    now = {tab.properties.sheet_id: read_protected_cells(tab.protected_ranges) for tab in book.sheets}
+    tabs = [outcomes.tabs[name] for name in outcomes.work.skipped]
+    return any(now.get(tab.sheet_id or 0) != tab.protected for tab in tabs)
 
 
-async def verify_and_repair(config: GoogleSheetsConfig, ledger: Ledger, calls: Calls, context: Context) -> None:
+async def verify_and_repair(
+    config: GoogleSheetsConfig, outcomes: BatchOutcomes, calls: Calls, context: Context
+) -> None:
     """Verifies, keeps the report, and asks for everything again that is wrong. Raises as `Flush.run`."""
     at = context.now()
     try:
-        findings = await Verification(config, calls, context, _tell_nobody).run()
-        await _repair(findings, ledger, context)
+        findings = await Verification(config, calls, context, _ignore_progress).run()
+        await _repair(findings, outcomes, context)
     except RateLimited as wait:
         # from the start again, and so only when there is enough for all of it
-        ledger.verification = RetryLater("no quota left", after=max(wait.seconds, FULL_AGAIN), counts=False)
+        outcomes.verification = RetryLater("no quota left", after=max(wait.seconds, REFILL_SECONDS), counts=False)
         return
     except CallFailed as error:
-        ledger.verification = _failed(error, calls)
+        outcomes.verification = _failed(error, calls)
         return
-    ledger.keep({REPORT: note_of(findings.report(at))})
+    outcomes.keep({REPORT: note_of(findings.report(at))})
 
 
-def _tell_nobody(_done: int, _total: int) -> None:
+def _ignore_progress(_done: int, _total: int) -> None:
     pass
 
 
@@ -102,40 +106,46 @@ def _failed(error: CallFailed, calls: Calls) -> RetryLater:
     return RetryLater(failure.reason, after=calls.asked(error))
 
 
-async def _repair(findings: Findings, ledger: Ledger, context: Context) -> None:
+async def _repair(findings: Findings, outcomes: BatchOutcomes, context: Context) -> None:
     found = findings.only(REPAIRABLE)
     again = {key for (_, key), each in found.items() if each.kind in {Kind.MISSING, Kind.DIFFERENT}}
-    ledger.call_again(sorted(again)[:AT_ONCE])
-    await _load({name for name, _ in found} | set(findings.closed), ledger, context)
+    outcomes.call_again(sorted(again)[:REWRITES_MAX])
+    await _load({name for name, _ in found} | set(findings.protected), outcomes, context)
     skipped = frozenset(name for name, _ in findings.only({Kind.PROTECTED}))
-    asks = frozenset(findings.shut)
+    asks = frozenset(findings.unavailable)
     for (name, key), each in found.items():
         if each.kind is Kind.BROKEN_KEY:
-            ledger.tabs[name] = replace(ledger.tabs[name], lost=ledger.tabs[name].lost | {key})
-    for name, closed in findings.closed.items():
-        ledger.tabs[name] = replace(ledger.tabs[name], closed=closed)
+            outcomes.tabs[name] = replace(outcomes.tabs[name], lost=outcomes.tabs[name].lost | {key})
+    for name, protected in findings.protected.items():
+        outcomes.tabs[name] = replace(outcomes.tabs[name], protected=protected)
     gone = {key for _, key in findings.only({Kind.DELETED})}
     notes = await recall_rows(context, gone)
-    ledger.keep({row_name(key): replace(note, gone=True).encode() for key, note in notes.items() if not note.gone})
-    await _have_dated(findings, ledger, context)
-    goes_on = bool(found) and ledger.work.rounds < ROUNDS
-    rounds = ledger.work.rounds + 1 if goes_on else 0
-    ledger.work = replace(ledger.work, verify=goes_on, rounds=rounds, skipped=skipped, asks=asks)
+    outcomes.keep({row_name(key): replace(note, gone=True).encode() for key, note in notes.items() if not note.gone})
+    await _have_dated(findings, outcomes, context)
+    goes_on = bool(found) and outcomes.work.rounds < ROUNDS_MAX
+    rounds = outcomes.work.rounds + 1 if goes_on else 0
+    outcomes.work = replace(outcomes.work, verify=goes_on, rounds=rounds, skipped=skipped, asks=asks)
 
 
-async def _have_dated(findings: Findings, ledger: Ledger, context: Context) -> None:
+async def _have_dated(findings: Findings, outcomes: BatchOutcomes, context: Context) -> None:
     """Has dates that show as bare numbers written again, so that they get a format."""
-    keys = [key for key in findings.undated if not ledger.holds(key)]
+    keys = [key for key in findings.undated if not outcomes.holds(key)]
     for key, note in (await recall_rows(context, keys)).items():
         applied = {name: each for name, each in (note.applied or {}).items() if name not in findings.undated[key]}
-        ledger.keep({row_name(key): replace(note, applied=applied, dated=False).encode()})
+        outcomes.keep({row_name(key): replace(note, applied=applied, dated=False).encode()})
 
 
-async def _load(names: Collection[str], ledger: Ledger, context: Context) -> None:
-    others = sorted(set(names) - set(ledger.tabs))
-    ledger.add(others, await context.get_notes([tab_name(name) for name in others]))
+async def _load(names: Collection[str], outcomes: BatchOutcomes, context: Context) -> None:
+    others = sorted(set(names) - set(outcomes.tabs))
+    outcomes.add(others, await context.get_notes([tab_name(name) for name in others]))
 
 
 def note_of(report: Report) -> Note:
     """What is kept of a report: figures, nothing personal."""
-    return {"at": report.at, "in_sync": report.in_sync, "counts": dict(report.counts), "asks": list(report.asks)}
+    return {
+        "v": VERSION,
+        "at": report.at,
+        "in_sync": report.in_sync,
+        "counts": dict(report.counts),
+        "asks": list(report.asks),
+    }

@@ -21,28 +21,28 @@ from connector.sink import (
 )
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.sheet_view import NOT_TEXT, View
+from sinks.google_sheets.sheet_view import NOT_TEXT, TabView
 from sinks.google_sheets.state import (
     INTENT,
     RESUME,
     WORK,
-    Aim,
     Intent,
+    PendingWork,
+    PlannedUpdate,
     RowNote,
-    Suspect,
+    StrayValue,
     TabNote,
-    Work,
     digest,
     read_intents,
+    read_pending_work,
     read_row_note,
     read_tab_note,
-    read_work,
     row_name,
     tab_name,
     write_intents,
 )
 from sinks.google_sheets.tabs import OTHER, tab_of, title_of
-from sinks.google_sheets.write_planner import Change, Share, Wanted, row_key, sheet_cells
+from sinks.google_sheets.write_planner import Change, DueInterview, TabWrite, row_key, sheet_cells
 from sinks.spreadsheet.columns import KEY
 from sinks.spreadsheet.values import CellValue
 
@@ -73,7 +73,7 @@ def _of_now(note: RowNote | None, era: int) -> RowNote | None:
     return note if note is None or note.era == era else replace(note, force=True)
 
 
-class Ledger:
+class BatchOutcomes:
     """Keeps every delivery open until a reply proves its row.
 
     `tabs`, `intents` and `work` may be changed and are kept as notes; `tabs` has those that `load` was given. `hit` are
@@ -91,11 +91,11 @@ class Ledger:
         self._inserted: dict[str, str] = {}
         self.verification: Outcome = Delivered()
         self.intents = read_intents(batch.notes.get(INTENT))
-        self.work = read_work(batch.notes.get(WORK))
+        self.work = read_pending_work(batch.notes.get(WORK))
         self._is_answered = RESUME in batch.notes
         self.tabs: dict[str, TabNote] = {}
         self._kept_tabs: dict[str, TabNote] = {}
-        self._kept: tuple[tuple[Intent, ...], Work] = (self.intents, self.work)
+        self._kept: tuple[tuple[Intent, ...], PendingWork] = (self.intents, self.work)
         for delivery in batch.deliveries:
             self._enter(delivery, batch.notes)
 
@@ -144,16 +144,16 @@ class Ledger:
         """Whether nothing is remembered of any row: then none should be there."""
         return all(entry.note is None for entry in self._entries.values())
 
-    def wanted(self, tab: str, zone: tzinfo) -> list[Wanted]:
+    def wanted(self, tab: str, zone: tzinfo) -> list[DueInterview]:
         """What is still open in a tab, with its cells as a spreadsheet in `zone` holds them."""
         due = [(key, entry) for key, entry in self._entries.items() if entry.tab == tab and entry.outcome is None]
         era = self.tabs[tab].era
         return [self._wanted(key, entry, zone, era) for key, entry in due]
 
-    def _wanted(self, key: str, entry: Entry, zone: tzinfo, era: int) -> Wanted:
+    def _wanted(self, key: str, entry: Entry, zone: tzinfo, era: int) -> DueInterview:
         note = _of_now(entry.note, era)
         is_dated = note is not None and note.era == era and note.dated
-        return Wanted(key, self._cells(entry, zone), note, entry.remove, dated=is_dated)
+        return DueInterview(key, self._cells(entry, zone), note, entry.remove, dated=is_dated)
 
     def _cells(self, entry: Entry, zone: tzinfo) -> Mapping[str, CellValue]:
         if zone != entry.zone:
@@ -161,7 +161,7 @@ class Ledger:
             entry.cells = sheet_cells(entry.interview, self._config.columns, zone, clear=clear, empty=entry.remove)
         return entry.cells
 
-    def deliver(self, done: Iterable[Wanted], layout: Layout) -> None:
+    def deliver(self, done: Iterable[DueInterview], layout: Layout) -> None:
         """Their rows hold what is due."""
         for wanted in done:
             entry = self._entries[wanted.key]
@@ -171,26 +171,26 @@ class Ledger:
             applied, era = self._applied(entry, wanted, layout), self.tabs[entry.tab].era
             self._settle(entry, Delivered(), RowNote(applied, tab=entry.tab, era=era, dated=wanted.dated))
 
-    def _applied(self, entry: Entry, wanted: Wanted, layout: Layout) -> Mapping[str, CellValue]:
+    def _applied(self, entry: Entry, wanted: DueInterview, layout: Layout) -> Mapping[str, CellValue]:
         """What the row holds now: cells that are closed hold what they held."""
         old = {} if wanted.in_full or wanted.note is None else wanted.note.applied or {}
         due = {name: value for name, value in wanted.cells.items() if name in layout.at and name != KEY}
-        if any(old.get(name) != due[name] for name in wanted.closed if name in due):
+        if any(old.get(name) != due[name] for name in wanted.protected if name in due):
             self.skip(entry.tab)
-        return {**old, **{name: value for name, value in due.items() if name not in wanted.closed}}
+        return {**old, **{name: value for name, value in due.items() if name not in wanted.protected}}
 
     def skip(self, tab: str) -> None:
         """Something of this tab cannot be written; a verification reports it soon."""
         if tab not in self.work.skipped:
             self.work = replace(self.work, skipped=self.work.skipped | {tab}, verify=True)
 
-    def shut(self, tab: str, outcome: Outcome) -> None:
-        """A person must act before this tab can be written; the others go on."""
+    def unavailable(self, tab: str, outcome: Outcome) -> None:
+        """An operator must act before this tab can be written; the others go on."""
         for entry in self._entries.values():
             if entry.tab == tab and entry.outcome is None:
                 entry.outcome = outcome
         # what is left to repair in it is found again once it is back
-        self.tabs[tab] = replace(self.tabs[tab], suspects=frozenset(), lost=frozenset(), undo=frozenset())
+        self.tabs[tab] = replace(self.tabs[tab], stray_values=frozenset(), lost=frozenset(), undo=frozenset())
         self.intents = tuple(intent for intent in self.intents if intent.tab != tab)
         if tab not in self.work.asks:
             self.work = replace(self.work, asks=self.work.asks | {tab}, verify=True)
@@ -201,40 +201,40 @@ class Ledger:
         if back:
             self.work = replace(self.work, asks=self.work.asks - back, verify=True)
 
-    def block(self, wanted: Iterable[Wanted], outcome: Outcome) -> None:
+    def block(self, wanted: Iterable[DueInterview], outcome: Outcome) -> None:
         """Protected cells do not let them be written at all."""
         for each in wanted:
             entry = self._entries[each.key]
             entry.outcome = outcome
             self.skip(entry.tab)
 
-    def _empty(self, entry: Entry, wanted: Wanted) -> None:
+    def _empty(self, entry: Entry, wanted: DueInterview) -> None:
         """Its row is empty now, but for the id; it stays open until that is gone too."""
         empty = {name: None for name in wanted.cells if name != KEY}
         self._note(entry, RowNote(empty, tab=entry.tab, era=self.tabs[entry.tab].era))
 
-    def removed(self, gone: Iterable[Wanted]) -> None:
+    def removed(self, gone: Iterable[DueInterview]) -> None:
         """Nothing of them is left in the sheet."""
         for wanted in gone:
             entry = self._entries[wanted.key]
             entry.outcome, entry.note = Delivered(), None
             self._notes[row_name(entry.interview.id)] = None
 
-    def leave_deleted(self, gone: Iterable[Wanted]) -> None:
-        """People deleted their rows; so they stay, and are in sync."""
+    def leave_deleted(self, gone: Iterable[DueInterview]) -> None:
+        """Users deleted their rows; so they stay, and are in sync."""
         for wanted in gone:
             entry = self._entries[wanted.key]
             note = entry.note or RowNote(tab=entry.tab)
             era = self.tabs[entry.tab].era
             self._settle(entry, Delivered(), replace(note, force=False, gone=True, era=era))
 
-    def forget_row(self, wanted: Wanted) -> Wanted:
+    def forget_row(self, wanted: DueInterview) -> DueInterview:
         """Its row is gone and is to be written again, as if it had never been there."""
         entry = self._entries[wanted.key]
         entry.note = None
         return replace(wanted, note=None, dated=True)
 
-    def reject(self, wanted: Wanted, reason: str) -> None:
+    def reject(self, wanted: DueInterview, reason: str) -> None:
         self._entries[wanted.key].outcome = Rejected(reason)
 
     def retry(self, keys: Iterable[str], outcome: RetryLater) -> None:
@@ -254,7 +254,7 @@ class Ledger:
                     self._again.add(key)
 
     def inserted(self, keys: Iterable[str], tab: str) -> None:
-        """New rows of a write whose outcome nobody wrote down were there: what is not there any more people took out,
+        """New rows of a write whose outcome was not recorded were there: what is not there any more users took out,
         or only its id.
         """
         self._inserted |= dict.fromkeys(keys, tab)
@@ -264,14 +264,14 @@ class Ledger:
         """Keeps that the rows which were `hit` are to be written in full. One that nothing is remembered of, and that
         was not `inserted`, needs no note: it is written in full if it is an interview's, and it may be nobody's.
         """
-        bare = {key: RowNote(tab=tab) for key, tab in self._inserted.items()}
-        known = {key: note for key, note in {**bare, **notes}.items() if key in self.hit}
+        unformatted = {key: RowNote(tab=tab) for key, tab in self._inserted.items()}
+        known = {key: note for key, note in {**unformatted, **notes}.items() if key in self.hit}
         forced = {row_name(key): replace(note, force=True, gone=False).encode() for key, note in known.items()}
         self._notes = {**forced, **self._notes}
         self.hit.clear()
 
     def apply(self, written: Mapping[str, Mapping[str, CellValue]]) -> None:
-        """A write whose outcome nobody wrote down landed: that is what these rows hold now."""
+        """A write whose outcome was not recorded landed: that is what these rows hold now."""
         for key, cells in written.items():
             entry = self._entries.get(key)
             if entry is None or entry.note is None:
@@ -347,56 +347,56 @@ class Ledger:
         return called and isinstance(otherwise, RetryLater)
 
 
-LATEST = 600_000
+LATEST_MS = 600_000
 """Milliseconds after which nobody executes a request any longer; Google gives up after 180 seconds (Usage limits)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
     """`clean`: nothing moved, so everything landed where it was aimed. `hit` are the keys whose rows may hold values
-    of another interview, `suspects` those values, and `undo` ids that may have been put into a wrong row, perhaps over
-    one of the `lost`. Of those `removed` nothing is left.
+    of another interview, `stray_values` those values, and `undo` ids that may have been put into a wrong row, perhaps
+    over one of the `lost`. Of those `removed` nothing is left.
     """
 
     clean: bool
-    proven: Sequence[Wanted]
-    unproven: Sequence[Wanted] = ()
+    proven: Sequence[DueInterview]
+    unproven: Sequence[DueInterview] = ()
     hit: frozenset[str] = frozenset()
-    suspects: frozenset[Suspect] = frozenset()
+    stray_values: frozenset[StrayValue] = frozenset()
     undo: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
-    removed: Sequence[Wanted] = ()
+    removed: Sequence[DueInterview] = ()
 
 
-def settle(share: Share, after: View) -> Settled:
+def settle(tab_write: TabWrite, after: TabView) -> Settled:
     """Compares the whole key column with what it must be; where that fails, looks row by row."""
-    part = share.part
-    if list(after.keys or ()) == list(share.keys):
-        return Settled(clean=True, proven=part.written, removed=part.removals)
-    astray = [change for change in part.changes if _key_at(after, change.row) != change.key]
+    chunk = tab_write.chunk
+    if list(after.keys or ()) == list(tab_write.keys):
+        return Settled(clean=True, proven=chunk.written, removed=chunk.removals)
+    astray = [change for change in chunk.changes if _key_at(after, change.row) != change.key]
     hit = frozenset(key for change in astray if is_text(key := _key_at(after, change.row)))
     there = after.key_rows
-    safe = {change.key for change in part.changes} - {change.key for change in astray}
-    safe |= {wanted.key for wanted in part.inserts if wanted.key in there}
-    proven: list[Wanted] = []
-    unproven: list[Wanted] = []
-    for wanted in part.written:
+    safe = {change.key for change in chunk.changes} - {change.key for change in astray}
+    safe |= {wanted.key for wanted in chunk.inserts if wanted.key in there}
+    proven: list[DueInterview] = []
+    unproven: list[DueInterview] = []
+    for wanted in chunk.written:
         (proven if wanted.key in safe and wanted.key not in hit else unproven).append(wanted)
-    undo = frozenset(restore.key for restore in part.restores)
+    undo = frozenset(restore.key for restore in chunk.restores)
     return Settled(
         clean=False,
         proven=proven,
         unproven=unproven,
         hit=hit,
-        suspects=_cells(astray),
+        stray_values=_cells(astray),
         undo=undo,
-        lost=frozenset(share.view.key_rows.keys() - there.keys()) if undo else frozenset(),
-        removed=[wanted for wanted in part.removals if wanted.key not in there],
+        lost=frozenset(tab_write.view.key_rows.keys() - there.keys()) if undo else frozenset(),
+        removed=[wanted for wanted in chunk.removals if wanted.key not in there],
     )
 
 
-def _cells(astray: Iterable[Change | Aim]) -> frozenset[Suspect]:
-    return frozenset(Suspect(*cell) for change in astray for cell in change.cells.items())
+def _cells(astray: Iterable[Change | PlannedUpdate]) -> frozenset[StrayValue]:
+    return frozenset(StrayValue(*cell) for change in astray for cell in change.cells.items())
 
 
 def is_text(key: str) -> bool:
@@ -404,17 +404,17 @@ def is_text(key: str) -> bool:
     return bool(key) and not key.startswith(NOT_TEXT)
 
 
-def _key_at(view: View, row: int) -> str:
+def _key_at(view: TabView, row: int) -> str:
     keys = view.keys or ()
     return keys[row].strip() if row < len(keys) else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
-    """What a look at the sheet makes of an open intent.
+class ClosedIntent:
+    """What a read of the sheet makes of an open intent.
 
     `pending`: it has not landed and still may. `force`: rows to write again in full. `inserted`: new rows, whether they
-    are still there or not. `applied` is what rows are known to hold by it. `suspects` and `undo` as for `Settled`;
+    are still there or not. `applied` is what rows are known to hold by it. `stray_values` and `undo` as for `Settled`;
     `lost` is none: what stood there before is not known any more.
     """
 
@@ -423,24 +423,28 @@ class Closed:
     moved: bool = False
     force: frozenset[str] = frozenset()
     inserted: frozenset[str] = frozenset()
-    suspects: frozenset[Suspect] = frozenset()
+    stray_values: frozenset[StrayValue] = frozenset()
     undo: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
     applied: Mapping[str, Mapping[str, CellValue]] = field(default_factory=dict)
 
 
-def close_intent(intent: Intent, view: View, now: int) -> Closed:
+def close_intent(intent: Intent, view: TabView, now: int) -> ClosedIntent:
     """Whether the write that was under way landed, read from its guard, and whom it may have hit.
 
-    One that has not landed is refused for ever once another write used its number; `now` is epoch milliseconds.
+    One that has not landed is refused permanently once another write used its number; `now` is epoch milliseconds.
     """
     if not intent.landed(view):
-        young = now - intent.sent_at < LATEST
-        return Closed(landed=False, pending=young and view.newest_guard < intent.guard.number)
+        young = now - intent.sent_at < LATEST_MS
+        return ClosedIntent(landed=False, pending=young and view.newest_guard < intent.guard.number)
     inserted = frozenset(intent.inserts)
     if digest(view.keys or ()) == intent.keys:
-        return Closed(landed=True, inserted=inserted, applied={aim.key: aim.cells for aim in intent.aims if aim.key})
-    at = {_key_at(view, aim.row) for aim in intent.aims} | {aim.key for aim in intent.aims}
+        return ClosedIntent(
+            landed=True,
+            inserted=inserted,
+            applied={update.key: update.cells for update in intent.updates if update.key},
+        )
+    at = {_key_at(view, update.row) for update in intent.updates} | {update.key for update in intent.updates}
     force = frozenset(key for key in at if is_text(key))
-    suspects, undo = _cells(intent.aims), frozenset(intent.restores)
-    return Closed(landed=True, moved=True, force=force, inserted=inserted, suspects=suspects, undo=undo)
+    stray_values, undo = _cells(intent.updates), frozenset(intent.restores)
+    return ClosedIntent(landed=True, moved=True, force=force, inserted=inserted, stray_values=stray_values, undo=undo)

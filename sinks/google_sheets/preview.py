@@ -1,4 +1,4 @@
-"""What a delivery would change in the sheet as it is now, as text for people. Writes nothing."""
+"""What a delivery would change in the sheet as it is now, as text for users. Writes nothing."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from sinks.google_sheets import api_requests
 from sinks.google_sheets.columns import add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import Failure
-from sinks.google_sheets.outcomes import Ledger
+from sinks.google_sheets.outcomes import BatchOutcomes
 from sinks.google_sheets.repair import rows_of, shown
 from sinks.google_sheets.sheets_client import Calls
-from sinks.google_sheets.tabs import Look, look
-from sinks.google_sheets.write_planner import Change, Due, sort_out, zone_of
+from sinks.google_sheets.tabs import TabSnapshot, read_tabs
+from sinks.google_sheets.write_planner import Change, TabChanges, plan_rows, zone_of
 from sinks.spreadsheet.columns import SPECS, cell_values
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue, from_serial
 
 
 async def changes(config: GoogleSheetsConfig, batch: Batch, calls: Calls) -> Sequence[str]:
     """One text per delivery: the cells that would change, from what they show now. Raises `CallFailed`."""
-    ledger = Ledger(batch, config)
-    ledger.load(batch.notes)
+    outcomes = BatchOutcomes(batch, config)
+    outcomes.load(batch.notes)
     texts: dict[str, str] = {}
-    shut: dict[str, Failure] = {}
-    for name, seen in (await look(calls, config, ledger.titles(), ledger.tabs, shut)).items():
-        after, _ = add_columns(seen.view, seen.layout)
-        due = sort_out(seen.view, after, ledger.wanted(name, zone_of(seen.view.zone)))
-        texts |= _without_a_change(seen, due)
+    unavailable: dict[str, Failure] = {}
+    for name, snapshot in (await read_tabs(calls, config, outcomes.titles(), outcomes.tabs, unavailable)).items():
+        after, _ = add_columns(snapshot.view, snapshot.layout)
+        due = plan_rows(snapshot.view, after, outcomes.wanted(name, zone_of(snapshot.view.zone)))
+        texts |= _without_a_change(snapshot, due)
         for change in due.changes:
-            texts[change.key] = await _changed(calls, seen, change, config)
+            texts[change.key] = await _changed(calls, snapshot, change, config)
     return [_text(texts, delivery.interview, config) for delivery in batch.deliveries]
 
 
-def _without_a_change(seen: Look, due: Due) -> dict[str, str]:
-    title = seen.view.title
+def _without_a_change(snapshot: TabSnapshot, due: TabChanges) -> dict[str, str]:
+    title = snapshot.view.title
     new = {each.key: f"a new row in the tab {title}" for each in due.inserts}
     idle = {each.key: f"nothing changes in the tab {title}" for each in due.idle}
-    gone = {each.key: f"nothing: people deleted its row in the tab {title}" for each in [*due.deleted, *due.absent]}
-    closed = {each.key: f"nothing: protected cells in the tab {title} do not allow it" for each in due.blocked}
-    return new | idle | gone | closed
+    gone = {each.key: f"nothing: users deleted its row in the tab {title}" for each in [*due.deleted, *due.absent]}
+    protected = {each.key: f"nothing: protected cells in the tab {title} do not allow it" for each in due.blocked}
+    return new | idle | gone | protected
 
 
-async def _changed(calls: Calls, seen: Look, change: Change, config: GoogleSheetsConfig) -> str:
-    view, layout, row = seen.view, seen.layout, change.row
+async def _changed(calls: Calls, snapshot: TabSnapshot, change: Change, config: GoogleSheetsConfig) -> str:
+    view, layout, row = snapshot.view, snapshot.layout, change.row
     places = sorted(set(layout.at.values()))
     reply = await calls.values([api_requests.cells_filter(view.sheet_id, place, row, row + 1) for place in places])
     now = next((found.cells for found in rows_of(reply, view.sheet_id, layout, row)), {})

@@ -1,4 +1,4 @@
-"""Which cells of a tab people protected against us. Pure.
+"""Which cells of a tab users protected against us. Pure.
 
 A protected range concerns its cells alone: everything else is written, and what cannot be written is reported.
 (Google Sheets API, ProtectedRange.)
@@ -15,8 +15,8 @@ from sinks.google_sheets.api_requests import column_letters
 
 
 @dataclass(frozen=True, slots=True)
-class ClosedBlock:
-    """A protected block with the parts of it that everybody may edit."""
+class ProtectedBlock:
+    """A protected block with the parts of it that every user may edit."""
 
     block: Block
     exceptions: tuple[Block, ...] = ()
@@ -33,10 +33,10 @@ class ClosedBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class ProtectedCells:
     """All cells of a tab that we may not edit."""
 
-    blocks: tuple[ClosedBlock, ...] = ()
+    blocks: tuple[ProtectedBlock, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.blocks)
@@ -66,19 +66,19 @@ class Closed:
         return [[_numbers(block) for block in (each.block, *each.exceptions)] for each in self.blocks]
 
 
-NOTHING_CLOSED = Closed()
+NOTHING_PROTECTED = ProtectedCells()
 
 
-def read_closed(protections: Iterable[Protection]) -> Closed:
+def read_protected_cells(protections: Iterable[Protection]) -> ProtectedCells:
     """The cells that we may not edit. A protection that only warns stops nobody."""
-    closed = [each for each in protections if not each.warning_only and not each.requesting_user_can_edit]
-    return Closed(tuple(ClosedBlock(each.range, tuple(each.unprotected_ranges)) for each in closed))
+    protected = [each for each in protections if not each.warning_only and not each.requesting_user_can_edit]
+    return ProtectedCells(tuple(ProtectedBlock(each.range, tuple(each.unprotected_ranges)) for each in protected))
 
 
-def decode_closed(note: Mapping[str, Any]) -> Closed:
+def decode_protected_cells(note: Mapping[str, Any]) -> ProtectedCells:
     """From the note of a tab, as `Closed.encode` made it."""
     blocks = [[Block(*numbers) for numbers in each] for each in note.get("protected", ())]
-    return Closed(tuple(ClosedBlock(first, tuple(others)) for first, *others in blocks))
+    return ProtectedCells(tuple(ProtectedBlock(first, tuple(others)) for first, *others in blocks))
 
 
 def _holds(block: Block, row: int, column: int) -> bool:

@@ -16,42 +16,42 @@ from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import Columns
 from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.columns import Layout
-from sinks.google_sheets.protection import Closed
+from sinks.google_sheets.protection import ProtectedCells
 from sinks.google_sheets.sheet_view import NOT_TEXT
 from sinks.google_sheets.sheets_client import Calls
-from sinks.google_sheets.state import RowNote, Suspect, TabNote, read_row_note, row_name
-from sinks.google_sheets.tabs import Look
-from sinks.google_sheets.write_planner import Change, Due, Restore, Wanted
+from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_row_note, row_name
+from sinks.google_sheets.tabs import TabSnapshot
+from sinks.google_sheets.write_planner import Change, DueInterview, Restore, TabChanges
 from sinks.spreadsheet.columns import KEY, SPECS
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue
 
 EMAIL = "candidate_email"
-WHO = frozenset({EMAIL, "candidate_name", "candidate_phone", "external_id", "created_at"})
+IDENTIFYING_FIELDS = frozenset({EMAIL, "candidate_name", "candidate_phone", "external_id", "created_at"})
 """Fields that hardly two interviews have in common, all together."""
-LEAST_WHO = 2
-LEAST_CELLS = 4
-LEAST_SHARE = 0.6
+MIN_IDENTIFYING = 2
+MIN_CELLS = 4
+MIN_SHARE = 0.6
 
 
-def likeness(written: Mapping[str, Hashable], held: Mapping[str, Hashable]) -> int:
+def similarity(written: Mapping[str, Hashable], held: Mapping[str, Hashable]) -> int:
     """How many cells of a row hold what was written for an interview, `None` and fields without a column apart; 0 when
     the row cannot be its own.
 
     It is its own when at least four of its cells fit, and 60 % of them, and who it is: its e-mail, or two of the other
-    fields that tell and all of these but one (people correct an address too).
+    fields that tell and all of these but one (users correct an address too).
     """
     fits = {name: held[name] == value for name, value in written.items() if value is not None and name in held}
     same = sum(fits.values())
-    who = [fit for name, fit in fits.items() if name in WHO]
-    is_who = fits.get(EMAIL, False) or (sum(who) >= LEAST_WHO and sum(who) >= len(who) - 1)
-    return same if is_who and same >= LEAST_CELLS and same >= LEAST_SHARE * len(fits) else 0
+    who = [fit for name, fit in fits.items() if name in IDENTIFYING_FIELDS]
+    is_who = fits.get(EMAIL, False) or (sum(who) >= MIN_IDENTIFYING and sum(who) >= len(who) - 1)
+    return same if is_who and same >= MIN_CELLS and same >= MIN_SHARE * len(fits) else 0
 
 
 def best_pairs(
     lost: Mapping[str, Mapping[str, Hashable]], rows: Mapping[int, Mapping[str, Hashable]]
 ) -> Mapping[str, int]:
     """For each lost id the row that is most like what was written for it, each row at most once."""
-    scores = [(likeness(written, held), key, row) for key, written in lost.items() for row, held in rows.items()]
+    scores = [(similarity(written, held), key, row) for key, written in lost.items() for row, held in rows.items()]
     pairs: dict[str, int] = {}
     for score, key, row in sorted(scores, key=lambda each: (-each[0], each[1:])):
         if score and key not in pairs and row not in pairs.values():
@@ -59,11 +59,11 @@ def best_pairs(
     return pairs
 
 
-NOTHING = frozenset((name, None) for name in WHO)
+NOTHING = frozenset((name, None) for name in IDENTIFYING_FIELDS)
 
 
 def shown(name: str, value: CellValue) -> CellValue:
-    """A value as two reads of it compare: a link by its word, a number without its last digits, nothing as nothing."""
+    """A value as it is compared: a link by its text, a number rounded, an empty text as `None`."""
     if value is None or value == "":
         return None
     if SPECS[name].kind is CellKind.LINK:
@@ -103,27 +103,27 @@ def _key_text(value: str | float) -> str:
 
 
 @dataclass(slots=True)
-class Sieve:
+class RowFilter:
     """Keeps of a tab's rows those that a repair may be about: rows with suspects, and rows that may be a lost one's.
 
-    `marks` are cells that tell who the lost are. `copies` are rows whose id stands further up already.
+    `marks` are cells that identify the lost interviews. `copies` are rows whose id stands further up already.
     """
 
-    suspects: Collection[Suspect] = ()
+    stray_values: Collection[StrayValue] = ()
     marks: frozenset[tuple[str, CellValue]] = frozenset()
     strays: list[Row] = field(default_factory=list)
     orphans: list[Row] = field(default_factory=list)
     copies: set[int] = field(default_factory=set)
     _ids: set[str] = field(default_factory=set)
 
-    def sift(self, rows: Iterable[Row]) -> None:
-        suspects = frozenset(Suspect(name, shown(name, value)) for name, value in self.suspects)
+    def examine(self, rows: Iterable[Row]) -> None:
+        stray_values = frozenset(StrayValue(name, shown(name, value)) for name, value in self.stray_values)
         for row in rows:
             if (key := row.key.strip()) in self._ids:
                 self.copies.add(row.row)
             elif key:
                 self._ids.add(key)
-            if suspects and not suspects.isdisjoint(Suspect(*cell) for cell in row.cells.items()):
+            if stray_values and not stray_values.isdisjoint(StrayValue(*cell) for cell in row.cells.items()):
                 self.strays.append(row)
             if self.marks and not self.marks.isdisjoint(row.cells.items()):
                 self.orphans.append(row)
@@ -141,14 +141,14 @@ class Repairs:
     gone: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
 
-    def leave_closed(self, closed: Closed, at: Mapping[str, int]) -> None:
+    def skip_protected(self, protected: ProtectedCells, at: Mapping[str, int]) -> None:
         """Takes out what protected cells do not allow; ids that cannot be put back are `stuck`."""
-        if not closed:
+        if not protected:
             return
-        self.stuck |= {each.key for each in self.restores if closed.covers(each.row, at[KEY])}
+        self.stuck |= {each.key for each in self.restores if protected.covers(each.row, at[KEY])}
         self.restores = [each for each in self.restores if each.key not in self.stuck]
         clears = [
-            each._replace(cells={name: None for name in each.cells if not closed.covers(each.row, at[name])})
+            each._replace(cells={name: None for name in each.cells if not protected.covers(each.row, at[name])})
             for each in self.clears
         ]
         self.clears = [each for each in clears if each.cells]
@@ -160,18 +160,18 @@ class Repairs:
 
 
 def find_repairs(
-    sieve: Sieve, lost: Mapping[str, RowNote], notes: Mapping[str, RowNote], keys: Sequence[str]
+    row_filter: RowFilter, lost: Mapping[str, RowNote], notes: Mapping[str, RowNote], keys: Sequence[str]
 ) -> Repairs:
-    """What the sifted rows need. `lost` are absent ids with what their rows held, `notes` what is known of the ids of
-    sifted rows, `keys` the key column as the write will rely on it.
+    """What the examined rows need. `lost` are absent ids with what their rows held, `notes` what is known of the ids of
+    examined rows, `keys` the key column as the write will rely on it.
     """
     repairs = Repairs()
-    suspects = frozenset(Suspect(name, shown(name, value)) for name, value in sieve.suspects)
-    for row in sieve.strays:
+    stray_values = frozenset(StrayValue(name, shown(name, value)) for name, value in row_filter.stray_values)
+    for row in row_filter.strays:
         note = notes.get(row.key.strip())
-        if note is None or row.row not in sieve.copies:  # a copy is people's: only the first row is kept right
-            _repair_stray(repairs, row, suspects, note)
-    free = {row.row: row for row in sieve.orphans if row.key.strip() not in notes}
+        if note is None or row.row not in row_filter.copies:  # a copy is users': only the first row is kept right
+            _repair_stray(repairs, row, stray_values, note)
+    free = {row.row: row for row in row_filter.orphans if row.key.strip() not in notes}
     written = {key: written_cells(note) for key, note in lost.items()}
     pairs = best_pairs(written, {row: found.cells for row, found in free.items()})
     repairs.gone |= lost.keys() - pairs.keys()
@@ -187,9 +187,12 @@ def written_cells(note: RowNote) -> Mapping[str, CellValue]:
     return {name: shown(name, value) for name, value in (note.applied or {}).items()}
 
 
-def marks_of(lost: Iterable[RowNote]) -> frozenset[tuple[str, CellValue]]:
-    """The cells that tell who they are."""
-    return frozenset(cell for note in lost for cell in written_cells(note).items() if cell[0] in WHO) - NOTHING
+def identifying_cells(lost: Iterable[RowNote]) -> frozenset[tuple[str, CellValue]]:
+    """The cells that identify the interviews."""
+    return (
+        frozenset(cell for note in lost for cell in written_cells(note).items() if cell[0] in IDENTIFYING_FIELDS)
+        - NOTHING
+    )
 
 
 def _has_gaps(found: Row, note: RowNote) -> bool:
@@ -198,8 +201,8 @@ def _has_gaps(found: Row, note: RowNote) -> bool:
     return any(value is not None and name in found.cells and found.cells[name] is None for name, value in applied)
 
 
-def _repair_stray(repairs: Repairs, row: Row, suspects: Collection[Suspect], note: RowNote | None) -> None:
-    bad = {name: value for name, value in row.cells.items() if Suspect(name, value) in suspects}
+def _repair_stray(repairs: Repairs, row: Row, stray_values: Collection[StrayValue], note: RowNote | None) -> None:
+    bad = {name: value for name, value in row.cells.items() if StrayValue(name, value) in stray_values}
     if note is None:
         cells = {name: None for name, value in bad.items() if value is not None}
         if cells:
@@ -220,7 +223,7 @@ def _restore(key: str, found: Row, keys: Sequence[str]) -> Restore | None:
     return Restore(found.row, key, at, alone=sum(other == at for other in keys) == 1)
 
 
-SLICE = 50_000
+SLICE_ROWS = 50_000
 """Rows in one read, of however many tabs: about 8 MB."""
 
 
@@ -229,69 +232,73 @@ class Slice:
     """Some rows of a tab."""
 
     tab: str
-    seen: Look
+    snapshot: TabSnapshot
     first: int
     end: int
 
     @property
     def filters(self) -> list[Request]:
-        columns = sorted(set(self.seen.layout.at.values()))
-        return [api_requests.cells_filter(self.seen.view.sheet_id, place, self.first, self.end) for place in columns]
+        columns = sorted(set(self.snapshot.layout.at.values()))
+        return [
+            api_requests.cells_filter(self.snapshot.view.sheet_id, place, self.first, self.end) for place in columns
+        ]
 
 
-def slices(looks: Mapping[str, Look]) -> list[list[Slice]]:
+def slices(snapshots: Mapping[str, TabSnapshot]) -> list[list[Slice]]:
     """The rows below the headers of some tabs, parted into reads."""
     reads: list[list[Slice]] = []
     room = 0
-    for name, seen in looks.items():
-        first, rows = seen.view.header_row + 1, seen.view.rows if KEY in seen.layout.at else 0
+    for name, snapshot in snapshots.items():
+        first, rows = snapshot.view.header_row + 1, snapshot.view.rows if KEY in snapshot.layout.at else 0
         while first < rows:
             if not room:
                 reads.append([])
-                room = SLICE
+                room = SLICE_ROWS
             end = min(rows, first + room)
-            reads[-1].append(Slice(name, seen, first, end))
+            reads[-1].append(Slice(name, snapshot, first, end))
             room, first = room - (end - first), end
     return reads
 
 
-async def owned_rows(calls: Calls, looks: Mapping[str, Look]) -> AsyncIterator[tuple[str, Sequence[Row]]]:
-    """All rows that hold anything of ours, by tab; those of one read are consistent with each other."""
-    for read in slices(looks):
+async def owned_rows(calls: Calls, snapshots: Mapping[str, TabSnapshot]) -> AsyncIterator[tuple[str, Sequence[Row]]]:
+    """All rows that hold anything of the sink, by tab; those of one read are consistent with each other."""
+    for read in slices(snapshots):
         reply = await calls.values([each for part in read for each in part.filters])
         for part in read:
             yield part.tab, await calls.think(partial(_rows, reply, part))
 
 
 def _rows(reply: Columns, part: Slice) -> list[Row]:
-    return list(rows_of(reply, part.seen.view.sheet_id, part.seen.layout, part.first))
+    return list(rows_of(reply, part.snapshot.view.sheet_id, part.snapshot.layout, part.first))
 
 
-async def audit(calls: Calls, context: Context, seen: Look, tab: TabNote, due: Due) -> tuple[Repairs, TabNote]:
+async def audit(
+    calls: Calls, context: Context, snapshot: TabSnapshot, tab: TabNote, due: TabChanges
+) -> tuple[Repairs, TabNote]:
     """Looks through a tab for values that strayed and for rows whose id is gone; gives what is still to look for.
 
-    What is suspect is dropped only when a look finds nothing of it any more.
+    What is stray is dropped only when a read finds nothing of it any more.
     """
-    there = seen.view.key_rows
+    there = snapshot.view.key_rows
     lost = {key: note for key, note in (await recall_rows(context, tab.lost)).items() if key not in there}
     lost |= {each.key: _note_of(each) for each in due.absent}
-    sieve = Sieve(tab.suspects, marks_of(lost.values()))
-    if tab.suspects or sieve.marks:
-        async for _, rows in owned_rows(calls, {"": seen}):
-            sieve.sift(rows)
-    known = await recall_rows(context, {row.key.strip() for row in [*sieve.strays, *sieve.orphans]} - {""})
+    row_filter = RowFilter(tab.stray_values, identifying_cells(lost.values()))
+    if tab.stray_values or row_filter.marks:
+        async for _, rows in owned_rows(calls, {"": snapshot}):
+            row_filter.examine(rows)
+    known = await recall_rows(context, {row.key.strip() for row in [*row_filter.strays, *row_filter.orphans]} - {""})
     # what is due in full is written over anyway; cleared in the same write, it could come out empty
     in_full = {change.key for change in due.changes if change.wanted is not None and change.wanted.in_full}
-    sieve.strays = [row for row in sieve.strays if row.key.strip() not in in_full]
-    repairs = find_repairs(sieve, lost, known, seen.view.keys or ())
-    repairs.leave_closed(seen.view.closed, seen.layout.at)
+    row_filter.strays = [row for row in row_filter.strays if row.key.strip() not in in_full]
+    repairs = find_repairs(row_filter, lost, known, snapshot.view.keys or ())
+    repairs.skip_protected(snapshot.view.protected, snapshot.layout.at)
     found = frozenset(restore.key for restore in repairs.restores)
-    suspects = frozenset() if repairs.is_clean else tab.suspects
-    return repairs, replace(tab, suspects=suspects, lost=tab.lost & found)
+    stray_values = frozenset() if repairs.is_clean else tab.stray_values
+    return repairs, replace(tab, stray_values=stray_values, lost=tab.lost & found)
 
 
-def _note_of(absent: Wanted) -> RowNote:
-    """What the row of an absent interview holds; if nobody knows, what is due comes nearest."""
+def _note_of(absent: DueInterview) -> RowNote:
+    """What the row of an absent interview holds; without a note, what is due is the best guess."""
     note = absent.note or RowNote()
     return note if note.applied else replace(note, applied=absent.cells)
 

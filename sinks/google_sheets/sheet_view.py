@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from sinks.google_sheets.api_replies import Book, Cell, Grid, Metadata, Row, Tab, UserValue
 from sinks.google_sheets.api_requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG
-from sinks.google_sheets.protection import NOTHING_CLOSED, Closed, read_closed
+from sinks.google_sheets.protection import NOTHING_PROTECTED, ProtectedCells, read_protected_cells
 from sinks.spreadsheet.columns import header_key
 
 TOP_ROWS = 20
 """Rows at the top of a tab among which the header is looked for."""
 _SURE = 2
-"""Titles of ours in one row that make it the header, whatever was the header before."""
+"""Titles of the sink in one row that make it the header, whatever was the header before."""
 NOT_TEXT = "\0"
 """Begins what stands for a key cell that holds no text; no interview's id has it."""
 
@@ -35,13 +35,13 @@ class Guard(NamedTuple):
 
 
 @dataclass(frozen=True)
-class View:
+class TabView:
     """A tab as one reply showed it.
 
     `header` has one text per column of the grid, `tags` the marks by column. `keys` is the key column by row of the
     grid, `""` for a blank cell, for the header and what is above it, without trailing blanks; `None` when the reply
     did not hold it.
-    `bare`: we made the tab, and it has not got its looks yet. `closed` are the cells that we may not edit.
+    `unformatted`: the sink made the tab and has not formatted it yet. `protected`: cells that the sink may not edit.
     """
 
     sheet_id: int
@@ -55,8 +55,8 @@ class View:
     keys: Sequence[str] | None
     exists: bool = True
     header_row: int = 0
-    bare: bool = False
-    closed: Closed = NOTHING_CLOSED
+    unformatted: bool = False
+    protected: ProtectedCells = NOTHING_PROTECTED
 
     @property
     def newest_guard(self) -> int:
@@ -67,7 +67,7 @@ class View:
     def end(self) -> int:
         """Where new rows go: below the last one with a key, and below protected rows, so that they are complete."""
         end = max(len(self.keys or ()), self.header_row + 1)
-        return min(self.closed.below(end), self.rows) if self.closed else end
+        return min(self.protected.below(end), self.rows) if self.protected else end
 
     @cached_property
     def key_rows(self) -> Mapping[str, int]:
@@ -77,24 +77,24 @@ class View:
         rows.pop("", None)
         return rows
 
-    def same_ground(self, other: View) -> bool:
+    def is_same_as(self, other: TabView) -> bool:
         """Whether nothing that a write relies on differs: then a refusal has another cause."""
         return (
             (self.sheet_id, self.title, self.width, self.rows) == (other.sheet_id, other.title, other.width, other.rows)
             and self.tags == other.tags
             and self.newest_guard == other.newest_guard
-            and self.closed == other.closed
+            and self.protected == other.protected
         )
 
 
-def absent(sheet_id: int, title: str, zone: str) -> View:
+def absent(sheet_id: int, title: str, zone: str) -> TabView:
     """The tab that is still to be made."""
-    return View(sheet_id, title, zone, 0, 0, (), {}, (), (), exists=False)
+    return TabView(sheet_id, title, zone, 0, 0, (), {}, (), (), exists=False)
 
 
 def read_view(
     book: Book, sheet_id: int, key_column: int | None = None, titles: Collection[str] = (), header_row: int = 0
-) -> View | None:
+) -> TabView | None:
     """The tab in a reply, `None` when it is not there.
 
     `key_column` says where the key column was asked for when it has no tag yet. The header is the row at the top with
@@ -107,7 +107,7 @@ def read_view(
     top, narrow = _blocks(tab, size.column_count)
     tags = _tags(top)
     row = _header_row(top, titles, header_row, sure=_SURE if tags else 1)
-    return View(
+    return TabView(
         sheet_id=sheet_id,
         title=tab.properties.title,
         zone=book.properties.time_zone,
@@ -118,8 +118,8 @@ def read_view(
         guards=_guards(tab.developer_metadata),
         keys=_keys(narrow, key_column, row),
         header_row=row,
-        bare=_is_bare(tab.developer_metadata),
-        closed=read_closed(tab.protected_ranges),
+        unformatted=_is_unformatted(tab.developer_metadata),
+        protected=read_protected_cells(tab.protected_ranges),
     )
 
 
@@ -133,7 +133,7 @@ def _blocks(tab: Tab, width: int) -> tuple[Grid, Sequence[Grid]]:
 
 
 def _header_row(block: Grid, titles: Collection[str], before: int, *, sure: int) -> int:
-    """The first row with the most titles of ours; where it was before, if that is not sure enough."""
+    """The first row with the most titles of the sink; where it was before, if that is not sure enough."""
     found, most = before, sure - 1
     for row, line in enumerate(block.lines[:TOP_ROWS]):
         count = len({header_key(text) for text in _cells(line)} & set(titles))
@@ -166,7 +166,7 @@ def _guards(metadata: Iterable[Metadata]) -> Sequence[Guard]:
     return tuple(sorted(guards))
 
 
-def _is_bare(metadata: Iterable[Metadata]) -> bool:
+def _is_unformatted(metadata: Iterable[Metadata]) -> bool:
     marks = {each.metadata_key for each in metadata}
     return MADE_TAG in marks and SETUP_TAG not in marks
 
@@ -200,6 +200,6 @@ def _text(cell: Cell) -> str:
 
 
 def _other(value: UserValue) -> str:
-    """A cell that people filled with something else: never blank, and never an id."""
+    """A cell that users filled with something else: never blank, and never an id."""
     held = next((x for x in (value.formula_value, value.number_value, value.bool_value) if x is not None), None)
     return "" if held is None else f"{NOT_TEXT}{held}"

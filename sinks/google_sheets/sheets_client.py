@@ -20,7 +20,7 @@ from sinks.google_sheets import api_requests
 from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.api_replies import (
     FORMAT_FIELDS,
-    GROUND_FIELDS,
+    OBJECTS_FIELDS,
     PROTECTED_FIELDS,
     READ_FIELDS,
     TABS_FIELDS,
@@ -29,7 +29,7 @@ from sinks.google_sheets.api_replies import (
     Book,
     Columns,
     Formats,
-    Ground,
+    SpreadsheetObjects,
     Written,
 )
 from sinks.google_sheets.api_requests import Request
@@ -44,14 +44,14 @@ _BOOK = msgspec.json.Decoder(Book)
 _COLUMNS = msgspec.json.Decoder(Columns)
 _WRITTEN = msgspec.json.Decoder(Written)
 _FORMATS = msgspec.json.Decoder(Formats)
-_GROUND = msgspec.json.Decoder(Ground)
+_OBJECTS = msgspec.json.Decoder(SpreadsheetObjects)
 
 
 class Sheets:
     """The calls that the sink makes. Each raises `CallFailed` and nothing else of the libraries below.
 
     A read is repeated at once when that may help; a write never is. `timeout` (seconds) holds for each wait on the
-    network. A call that is cancelled goes on in its thread: the guard tells later what became of it.
+    network. A call that is cancelled goes on in its thread: the guard shows later whether it was applied.
     """
 
     def __init__(self, config: GoogleSheetsConfig, timeout: float) -> None:
@@ -80,9 +80,9 @@ class Sheets:
         """Which parts of the tabs are protected, without cells."""
         return await self._run(lambda: self._reading(lambda client: client.tabs(PROTECTED_FIELDS), _BOOK))
 
-    async def ground(self) -> Ground:
+    async def objects(self) -> SpreadsheetObjects:
         """All tabs and the ids that are in use, without cells."""
-        return await self._run(lambda: self._reading(lambda client: client.tabs(GROUND_FIELDS), _GROUND))
+        return await self._run(lambda: self._reading(lambda client: client.tabs(OBJECTS_FIELDS), _OBJECTS))
 
     async def read(self, filters: Sequence[Request]) -> Book:
         """The parts that the filters select."""
@@ -168,17 +168,17 @@ class Sheets:
             raise Passing(unreadable()) from error
         except CallFailed as error:
             if error.failure.trouble is Trouble.BROKEN:
-                self._disconnect()  # the next call reads the key again: a person may have replaced it
+                self._disconnect()  # the next call reads the key again: an operator may have replaced it
             raise
 
 
 READ = "read"
 WRITE = "write"
-RATE = 36 / 60
-BURST = 14
-"""With `RATE`: at most 50 calls of a kind in any minute; Google allows a service account 60 (Usage limits)."""
-FULL_AGAIN = BURST / RATE + 1
-"""Seconds after which the quota is as full as it gets, for sure."""
+CALLS_PER_SECOND = 36 / 60
+BURST_CALLS = 14
+"""At most 50 calls of a kind in any minute; Google allows a service account 60 (Usage limits)."""
+REFILL_SECONDS = BURST_CALLS / CALLS_PER_SECOND + 1
+"""Seconds after which the quota is full again."""
 _MINUTE = 60.0
 
 
@@ -221,9 +221,9 @@ class Calls:
         await self._claim(READ)
         return await self._counted(READ, self._sheets.formats(filters))
 
-    async def ground(self) -> Ground:
+    async def objects(self) -> SpreadsheetObjects:
         await self._claim(READ)
-        return await self._counted(READ, self._sheets.ground())
+        return await self._counted(READ, self._sheets.objects())
 
     async def read(self, filters: Sequence[Request]) -> Book:
         await self._claim(READ)
@@ -272,4 +272,4 @@ class Calls:
         return retry_after({"retry-after": error.failure.retry_after}, self._context.now())
 
     def _token(self, kind: str) -> Token:
-        return Token(f"{self._bucket}:{kind}", RATE, BURST)
+        return Token(f"{self._bucket}:{kind}", CALLS_PER_SECOND, BURST_CALLS)

@@ -1,4 +1,4 @@
-"""The google_sheets sink: keeps one row per interview right in a tab that people edit."""
+"""The google_sheets sink: keeps one row per interview right in a tab that users edit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sinks.google_sheets.api_replies import Book
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.flush import Flush, Memory
-from sinks.google_sheets.outcomes import Ledger
+from sinks.google_sheets.outcomes import BatchOutcomes
 from sinks.google_sheets.preview import changes, describe
 from sinks.google_sheets.repair import recall_rows
 from sinks.google_sheets.sheets_client import Calls, Sheets
@@ -55,7 +55,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     timeout = 300
     debounce = Debounce(above=100, idle=0.5, max_wait=5.0)
     call_timeout: ClassVar[float] = 30
-    """Seconds to wait for Google in one call; what takes longer is unclear, and the guard tells."""
+    """Seconds to wait for Google in one call. A longer call is unclear; the guard shows whether it was applied."""
 
     def __init__(self, name: str, config: GoogleSheetsConfig) -> None:
         super().__init__(name, config)
@@ -82,22 +82,22 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
         account = await self._account()
-        ledger = Ledger(batch, self.config)
-        others = [tab_name(name) for name in ledger.names if name]
-        ledger.load({**batch.notes, **(await context.get_notes(others) if others else {})})
-        maintenance.obey(ledger, batch)
+        outcomes = BatchOutcomes(batch, self.config)
+        others = [tab_name(name) for name in outcomes.names if name]
+        outcomes.load({**batch.notes, **(await context.get_notes(others) if others else {})})
+        maintenance.apply_resume_mode(outcomes, batch)
         calls = Calls(self._sheets, account, context)
         rest: Outcome = Delivered()
-        if ledger.names:
-            rest = await Flush(self.config, ledger, calls, context, self._memory).run()
-        if await maintenance.is_due(batch, ledger, self.config, calls, context):
-            await maintenance.verify_and_repair(self.config, ledger, calls, context)
-        ledger.mark_hit(await recall_rows(context, ledger.hit))
-        ledger.verify_in(timedelta(seconds=maintenance.interval(ledger, self.config)))
-        return ledger.result(rest)
+        if outcomes.names:
+            rest = await Flush(self.config, outcomes, calls, context, self._memory).run()
+        if await maintenance.is_due(batch, outcomes, self.config, calls, context):
+            await maintenance.verify_and_repair(self.config, outcomes, calls, context)
+        outcomes.mark_hit(await recall_rows(context, outcomes.hit))
+        outcomes.verify_in(timedelta(seconds=maintenance.interval(outcomes, self.config)))
+        return outcomes.result(rest)
 
     async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
-        """Reads every owned cell and compares it with the truth; one more look when something is wrong."""
+        """Reads every owned cell and compares it with the truth; one more read when something is wrong."""
         account = await self._account()
         at = context.now()
         try:

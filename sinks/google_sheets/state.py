@@ -7,8 +7,8 @@
 | `row:<interview>` | the values last applied to the row, and its tab; whether to rewrite it, whether it was deleted |
 | `work` | the tabs with something to repair, and whether everything is to be verified |
 | `verify` | the last report |
-| `asked` | when a person last asked for a verification |
-| `resume` | the word of the person who resumed the sink |
+| `asked` | when an operator last asked for a verification |
+| `resume` | the word of the operator who resumed the sink |
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from connector.sink import Note
-from sinks.google_sheets.protection import NOTHING_CLOSED, Closed, decode_closed
-from sinks.google_sheets.sheet_view import Guard, View
+from sinks.google_sheets.protection import NOTHING_PROTECTED, ProtectedCells, decode_protected_cells
+from sinks.google_sheets.sheet_view import Guard, TabView
 from sinks.spreadsheet.values import CellValue
 
+VERSION = 1
+"""Version of the notes, their field `v`. Notes from before it are read as well: a row's had its values in `v`."""
 TAB = "tab"
 INTENT = "intent"
 WORK = "work"
@@ -38,8 +40,8 @@ def row_name(key: str) -> str:
     return f"row:{key}"
 
 
-class Suspect(NamedTuple):
-    """A value of ours that may stand in a row it was not meant for."""
+class StrayValue(NamedTuple):
+    """A value of the sink that may be in a row it was not meant for."""
 
     field: str
     value: CellValue
@@ -50,11 +52,11 @@ class TabNote:
     """`sheet_id` is the tab's own id, `None` before the first contact; until `seen` it may not have been made yet.
 
     `fields` had a tag when last seen. `doubtful` got theirs by the text of a header that may have moved meanwhile.
-    `closed` are cells that we may not edit, as last seen. `moving`: rows moved under the last write, so go one update
-    at a time. `header` is the header's row, `count` how many ids there were, `zone` the time zone that dates were
-    written in.
-    `suspects` may stand in wrong rows, `lost` are ids that are gone while their rows may still be there, `undo` ids
-    that may have been put into a wrong row. `era` counts how often a person had the tab filled again: rows of an
+    `protected` are cells that the sink may not edit, as last seen. `moving`: rows moved during the last write, so
+    write one update at a time. `header` is the header's row, `count` how many ids there were, `zone` the time zone in
+    which dates were written.
+    `stray_values` may be in wrong rows, `lost` are ids that are gone while their rows may still be there, `undo` ids
+    that may have been put into a wrong row. `era` counts how often an operator had the tab filled again: rows of an
     earlier era are written in full, and with `refill` written again where they are gone. `adopt`: a tab with the same
     `title` may take its place.
     """
@@ -63,12 +65,12 @@ class TabNote:
     seen: bool = False
     fields: frozenset[str] = frozenset()
     doubtful: frozenset[str] = frozenset()
-    closed: Closed = NOTHING_CLOSED
+    protected: ProtectedCells = NOTHING_PROTECTED
     moving: bool = False
     header: int = 0
     count: int = 0
     zone: str = ""
-    suspects: frozenset[Suspect] = frozenset()
+    stray_values: frozenset[StrayValue] = frozenset()
     lost: frozenset[str] = frozenset()
     undo: frozenset[str] = frozenset()
     refill: bool = False
@@ -81,22 +83,28 @@ class TabNote:
         return TabNote(sheet_id, refill=self.refill, era=self.era)
 
     def is_wanted_back(self, row: RowNote) -> bool:
-        """Whether a person wants a row that is gone to be written again."""
+        """Whether an operator wants a row that is gone to be written again."""
         return self.refill and row.era != self.era
 
     @property
     def in_repair(self) -> bool:
         """Whether it has to be looked through before it is right for sure."""
-        return bool(self.suspects or self.lost or self.undo)
+        return bool(self.stray_values or self.lost or self.undo)
 
     def encode(self) -> Note:
-        note: dict[str, Any] = {"id": self.sheet_id, "seen": self.seen, "moving": self.moving, "zone": self.zone}
+        note: dict[str, Any] = {
+            "v": VERSION,
+            "id": self.sheet_id,
+            "seen": self.seen,
+            "moving": self.moving,
+            "zone": self.zone,
+        }
         note |= {name: sorted(getattr(self, name)) for name in _SETS if getattr(self, name)}
         note |= {name: getattr(self, name) for name in _VALUES if getattr(self, name)}
-        if self.closed:
-            note["protected"] = self.closed.encode()
-        if self.suspects:
-            note["suspects"] = sorted(self.suspects, key=repr)
+        if self.protected:
+            note["protected"] = self.protected.encode()
+        if self.stray_values:
+            note["suspects"] = sorted(self.stray_values, key=repr)
         return note
 
 
@@ -114,8 +122,8 @@ def read_tab_note(note: Note | None) -> TabNote:
         header=note.get("header", 0),
         count=note.get("count", 0),
         zone=note["zone"],
-        closed=decode_closed(note),
-        suspects=frozenset(Suspect(*each) for each in note.get("suspects", ())),
+        protected=decode_protected_cells(note),
+        stray_values=frozenset(StrayValue(*each) for each in note.get("suspects", ())),
         refill=note.get("refill", False),
         adopt=note.get("adopt", False),
         era=note.get("era", 0),
@@ -129,7 +137,7 @@ class RowNote:
     """`applied` is what a row holds by our last proven write, by field; `None`: nothing is known.
 
     `tab` is the tab it is in, `era` the tab's era in which it was written. `force`: write every owned cell again.
-    `gone`: people deleted the row. `dated`: the date cells among those applied have a number format.
+    `gone`: users deleted the row. `dated`: the date cells among those applied have a number format.
     """
 
     applied: Mapping[str, CellValue] | None = None
@@ -143,7 +151,7 @@ class RowNote:
         marks = {name: True for name, on in (("force", self.force), ("gone", self.gone), ("dated", self.dated)) if on}
         tab: dict[str, Any] = {"tab": self.tab} if self.tab else {}
         tab |= {"era": self.era} if self.era else {}
-        return {"v": dict(self.applied or {}), **marks, **tab}
+        return {"v": VERSION, "applied": dict(self.applied or {}), **marks, **tab}
 
 
 def read_row_note(note: Note | None) -> RowNote | None:
@@ -151,11 +159,12 @@ def read_row_note(note: Note | None) -> RowNote | None:
         return None
     marks = note.get("force", False), note.get("gone", False)
     where = note.get("tab", ""), note.get("era", 0)
-    return RowNote(note.get("v") or {}, *marks, *where, note.get("dated", False))
+    applied = note["v"] if isinstance(note.get("v"), Mapping) else note.get("applied")
+    return RowNote(applied or {}, *marks, *where, note.get("dated", False))
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class PlannedUpdate:
     """An update of one row: where it was sent, for whom (`""`: for a row without an id), and what."""
 
     row: int
@@ -173,22 +182,22 @@ class Intent:
 
     guard: Guard
     keys: str
-    aims: Sequence[Aim] = ()
+    updates: Sequence[PlannedUpdate] = ()
     inserts: Sequence[str] = ()
     sent_at: int = 0
     tab: str = ""
     restores: Sequence[str] = ()
 
-    def landed(self, view: View) -> bool:
+    def landed(self, view: TabView) -> bool:
         """Whether the write was applied: only it knew its nonce."""
         return self.guard in view.guards
 
     def encode(self) -> Note:
-        aims = [[aim.row, aim.key, dict(aim.cells)] for aim in self.aims]
+        updates = [[update.row, update.key, dict(update.cells)] for update in self.updates]
         return {
             "guard": list(self.guard),
             "keys": self.keys,
-            "aims": aims,
+            "aims": updates,
             "inserts": list(self.inserts),
             "sent_at": self.sent_at,
             "tab": self.tab,
@@ -197,7 +206,7 @@ class Intent:
 
 
 def write_intents(intents: Sequence[Intent]) -> Note | None:
-    return {"open": [intent.encode() for intent in intents]} if intents else None
+    return {"v": VERSION, "open": [intent.encode() for intent in intents]} if intents else None
 
 
 def read_intents(note: Note | None) -> tuple[Intent, ...]:
@@ -205,16 +214,16 @@ def read_intents(note: Note | None) -> tuple[Intent, ...]:
 
 
 def _intent(note: Note) -> Intent:
-    aims = tuple(Aim(row, key, cells) for row, key, cells in note["aims"])
+    updates = tuple(PlannedUpdate(row, key, cells) for row, key, cells in note["aims"])
     guard, inserts, restores = Guard(*note["guard"]), tuple(note["inserts"]), tuple(note["restores"])
-    return Intent(guard, note["keys"], aims, inserts, note["sent_at"], note["tab"], restores)
+    return Intent(guard, note["keys"], updates, inserts, note["sent_at"], note["tab"], restores)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class PendingWork:
     """What is to be done besides deliveries: tabs to look through, and whether to verify everything soon. `rounds` is
     how often that has been done in a row. `skipped` are tabs with cells that wait until they are no longer protected,
-    `asks` tabs of which a person has to say what to do.
+    `asks` tabs of which an operator has to say what to do.
     """
 
     tabs: frozenset[str] = frozenset()
@@ -224,18 +233,18 @@ class Work:
     asks: frozenset[str] = frozenset()
 
     def encode(self) -> Note | None:
-        note = {"tabs": sorted(self.tabs), "verify": self.verify, "rounds": self.rounds}
+        note: dict[str, Any] = {"v": VERSION, "tabs": sorted(self.tabs), "verify": self.verify, "rounds": self.rounds}
         note |= {name: sorted(getattr(self, name)) for name in ("skipped", "asks") if getattr(self, name)}
         return note if self.tabs or self.verify or self.skipped or self.asks else None
 
 
-def read_work(note: Note | None) -> Work:
+def read_pending_work(note: Note | None) -> PendingWork:
     if note is None:
-        return Work()
+        return PendingWork()
     skipped, asks = frozenset(note.get("skipped", ())), frozenset(note.get("asks", ()))
-    return Work(frozenset(note["tabs"]), note["verify"], note["rounds"], skipped, asks)
+    return PendingWork(frozenset(note["tabs"]), note["verify"], note["rounds"], skipped, asks)
 
 
 def digest(keys: Sequence[str]) -> str:
-    """Tells whether two key columns are the same, without keeping one."""
+    """Shows whether two key columns are the same, without keeping one."""
     return sha256("\n".join(keys).encode()).hexdigest()[:32]

@@ -13,7 +13,7 @@ from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.columns import Layout, find_columns
 from sinks.google_sheets.config import POSITION, TITLE_MAX, GoogleSheetsConfig, is_per_position
 from sinks.google_sheets.errors import CallFailed, Failure, Trouble, key_gone, tab_gone, tab_replaced
-from sinks.google_sheets.sheet_view import TOP_ROWS, View, absent, read_view
+from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, absent, read_view
 from sinks.google_sheets.sheets_client import Calls
 from sinks.google_sheets.state import TabNote
 from sinks.spreadsheet.columns import KEY, header_key
@@ -66,20 +66,20 @@ def _units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-_LOOKS = 3
+_READS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TabSnapshot:
     """A tab as it is now, where its owned columns are, and what there is to remember of it."""
 
-    view: View
+    view: TabView
     layout: Layout
     tab: TabNote
 
 
-def understand(view: View, config: GoogleSheetsConfig, tab: TabNote) -> Look:
-    """Reads a view in the light of what is remembered. Raises `CallFailed` when people deleted the key column."""
+def snapshot_of(view: TabView, config: GoogleSheetsConfig, tab: TabNote) -> TabSnapshot:
+    """Reads a view with what is remembered of the tab. Raises `CallFailed` when users deleted the key column."""
     layout = find_columns(view, config.columns, tab.fields, tab.doubtful)
     if KEY in layout.gone:
         raise CallFailed(key_gone(next(column.title for column in config.columns if column.field == KEY)))
@@ -89,10 +89,10 @@ def understand(view: View, config: GoogleSheetsConfig, tab: TabNote) -> Look:
         fields=tab.fields.intersection(column.field for column in config.columns) | frozenset(layout.tags),
         doubtful=tab.doubtful if layout.wrong else frozenset(),
         header=view.header_row,
-        closed=view.closed,
+        protected=view.protected,
         title=view.title,
     )
-    return Look(view, layout, now)
+    return TabSnapshot(view, layout, now)
 
 
 def titles_of(config: GoogleSheetsConfig) -> frozenset[str]:
@@ -100,50 +100,50 @@ def titles_of(config: GoogleSheetsConfig) -> frozenset[str]:
     return frozenset(header_key(column.title) for column in config.columns)
 
 
-async def look(
+async def read_tabs(
     calls: Calls,
     config: GoogleSheetsConfig,
     wanted: Mapping[str, str],
     notes: Mapping[str, TabNote],
-    shut: dict[str, Failure],
-) -> dict[str, Look]:
+    unavailable: dict[str, Failure],
+) -> dict[str, TabSnapshot]:
     """One read of all tabs that are known, one more at the first contact. Writes nothing.
 
-    `wanted` maps the names of tabs to what they are called when they have to be made. A tab that a person must bring
-    back is put into `shut`, with the reason, and is missing in the answer. Raises `CallFailed`, also for the reason of
-    the only tab when there is one for all.
+    `wanted` maps the names of tabs to the titles of new ones. A tab that an operator must bring back is added to
+    `unavailable` with the reason, and is missing in the result. Raises `CallFailed`, with that reason when all
+    interviews share one tab.
     """
-    looks = await _look(calls, config, wanted, notes, shut)
-    if shut and not config.per_position:
-        raise CallFailed(next(iter(shut.values())))
-    return looks
+    snapshots = await _read_tabs(calls, config, wanted, notes, unavailable)
+    if unavailable and not config.per_position:
+        raise CallFailed(next(iter(unavailable.values())))
+    return snapshots
 
 
-async def _look(
+async def _read_tabs(
     calls: Calls,
     config: GoogleSheetsConfig,
     wanted: Mapping[str, str],
     notes: Mapping[str, TabNote],
-    shut: dict[str, Failure],
-) -> dict[str, Look]:
+    unavailable: dict[str, Failure],
+) -> dict[str, TabSnapshot]:
     known = {name: notes[name] for name in wanted if notes[name].seen}
-    looks: dict[str, Look] = {}
+    snapshots: dict[str, TabSnapshot] = {}
     if len(known) < len(wanted):
         book = await calls.tabs()
         for name in [name for name in wanted if name not in known]:
-            found, view = _first_contact(book, config, name, wanted[name], notes[name], made=looks)
+            found, view = _first_contact(book, config, name, wanted[name], notes[name], made=snapshots)
             if view is None:
                 known[name] = found
             else:
-                looks[name] = understand(view, config, found)
+                snapshots[name] = snapshot_of(view, config, found)
     if known:
-        looks |= await _read_known(calls, config, known, wanted, shut)
-    return looks
+        snapshots |= await _read_known(calls, config, known, wanted, unavailable)
+    return snapshots
 
 
 def _first_contact(
-    book: Book, config: GoogleSheetsConfig, name: str, title: str, note: TabNote, *, made: Mapping[str, Look]
-) -> tuple[TabNote, View | None]:
+    book: Book, config: GoogleSheetsConfig, name: str, title: str, note: TabNote, *, made: Mapping[str, TabSnapshot]
+) -> tuple[TabNote, TabView | None]:
     """The tab's id, and a view of nothing when the tab has still to be made."""
     tabs = [each.properties for each in book.sheets]
     wish = title if not config.per_position else f"{config.worksheet}/{name}"
@@ -174,30 +174,35 @@ async def _read_known(
     config: GoogleSheetsConfig,
     known: Mapping[str, TabNote],
     wanted: Mapping[str, str],
-    shut: dict[str, Failure],
-) -> dict[str, Look]:
+    unavailable: dict[str, Failure],
+) -> dict[str, TabSnapshot]:
     places: dict[str, int | None] = dict.fromkeys(known)
-    for _ in range(_LOOKS):
-        left = {name: tab for name, tab in known.items() if name not in shut}
-        views = await _read(calls, config, left, places, wanted, shut) if left else {}
-        looks = _understood(views, config, known, shut)
-        blind = [name for name, each in looks.items() if KEY in each.layout.at and each.view.keys is None]
+    for _ in range(_READS_MAX):
+        left = {name: tab for name, tab in known.items() if name not in unavailable}
+        views = await _read(calls, config, left, places, wanted, unavailable) if left else {}
+        snapshots = _snapshots_of(views, config, known, unavailable)
+        blind = [name for name, each in snapshots.items() if KEY in each.layout.at and each.view.keys is None]
         if not blind:
-            return looks
-        places = {name: looks[name].layout.at[KEY] if name in blind else None for name in known if name in looks}
+            return snapshots
+        places = {
+            name: snapshots[name].layout.at[KEY] if name in blind else None for name in known if name in snapshots
+        }
     raise CallFailed(Failure(Trouble.UNCLEAR, "the columns are being moved"))
 
 
-def _understood(
-    views: Mapping[str, View], config: GoogleSheetsConfig, known: Mapping[str, TabNote], shut: dict[str, Failure]
-) -> dict[str, Look]:
-    looks = {}
+def _snapshots_of(
+    views: Mapping[str, TabView],
+    config: GoogleSheetsConfig,
+    known: Mapping[str, TabNote],
+    unavailable: dict[str, Failure],
+) -> dict[str, TabSnapshot]:
+    snapshots = {}
     for name, view in views.items():
         try:
-            looks[name] = understand(view, config, known[name])
+            snapshots[name] = snapshot_of(view, config, known[name])
         except CallFailed as error:
-            shut[name] = error.failure
-    return looks
+            unavailable[name] = error.failure
+    return snapshots
 
 
 async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes known
@@ -206,13 +211,13 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
     known: Mapping[str, TabNote],
     places: Mapping[str, int | None],
     wanted: Mapping[str, str],
-    shut: dict[str, Failure],
-) -> dict[str, View]:
-    """`places`: where key columns are that have no tag yet. Tabs that are gone are `shut`, and the others are read."""
+    unavailable: dict[str, Failure],
+) -> dict[str, TabView]:
+    """`places`: key columns without a tag. Tabs that are gone are added to `unavailable`; the others are read."""
     filters = [each for name, tab in known.items() for each in _filters(tab, places[name])]
     titles = titles_of(config)
 
-    def views(book: Book) -> dict[str, View | None]:
+    def views(book: Book) -> dict[str, TabView | None]:
         return {
             name: read_view(book, tab.sheet_id or 0, places[name], titles, tab.header) for name, tab in known.items()
         }
@@ -232,9 +237,9 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
     gone = _missing(await calls.tabs(), known, wanted)
     if not gone:
         raise CallFailed(why)
-    shut |= gone
+    unavailable |= gone
     left = {name: tab for name, tab in known.items() if name not in gone}
-    return await _read(calls, config, left, places, wanted, shut) if left else {}
+    return await _read(calls, config, left, places, wanted, unavailable) if left else {}
 
 
 def _filters(tab: TabNote, place: int | None) -> list[Request]:
@@ -257,7 +262,7 @@ def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str]
     }
 
 
-def has_shrunk(note: TabNote, view: View) -> bool:
-    """Whether so many ids are gone at once that somebody may have emptied the tab."""
+def has_shrunk(note: TabNote, view: TabView) -> bool:
+    """Whether so many ids are gone at once that a user may have emptied the tab."""
     gone = note.count - len(view.key_rows)
     return gone > 10 and gone > note.count / 5  # noqa: PLR2004 - more than 10 and more than 20 %

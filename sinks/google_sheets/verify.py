@@ -16,14 +16,22 @@ from typing import TypeAlias
 from connector.sink import Context, Difference, Interview, Report, Subscription
 from sinks.google_sheets.columns import cannot_add
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.date_formats import Bare, bare_dates
-from sinks.google_sheets.errors import Failure, protected
-from sinks.google_sheets.protection import Closed
-from sinks.google_sheets.repair import WHO, Row, best_pairs, owned_rows, recall_rows, shown, written_cells
+from sinks.google_sheets.date_formats import UnformattedDates, unformatted_dates
+from sinks.google_sheets.errors import Failure, cells_protected
+from sinks.google_sheets.protection import ProtectedCells
+from sinks.google_sheets.repair import (
+    IDENTIFYING_FIELDS,
+    Row,
+    best_pairs,
+    owned_rows,
+    recall_rows,
+    shown,
+    written_cells,
+)
 from sinks.google_sheets.sheets_client import Calls
-from sinks.google_sheets.state import RowNote, Suspect, TabNote, read_tab_note, tab_name
-from sinks.google_sheets.tabs import Look, look, tab_of, title_of
-from sinks.google_sheets.write_planner import closed_in, closed_when_new, row_key, sheet_cells, zone_of
+from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_tab_note, tab_name
+from sinks.google_sheets.tabs import TabSnapshot, read_tabs, tab_of, title_of
+from sinks.google_sheets.write_planner import protected_fields, protected_fields_when_new, row_key, sheet_cells, zone_of
 from sinks.spreadsheet.columns import KEY, header_key
 from sinks.spreadsheet.values import CellValue
 
@@ -39,8 +47,8 @@ class Kind(StrEnum):
     STRAY = "stray"
     PROTECTED = "protected"
     NO_TAB = "no tab"
-    CORRECTED = "corrected by people"
-    DELETED = "deleted by people"
+    CORRECTED = "corrected by users"
+    DELETED = "deleted by users"
     PENDING = "pending"
 
 
@@ -49,7 +57,7 @@ WRONG = (Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.DOUBLED, Kind.STRAY
 
 
 @dataclass(frozen=True, slots=True)
-class Print:
+class RowHash:
     """A row as it compares: its place, and one number per cell."""
 
     row: int
@@ -57,23 +65,25 @@ class Print:
 
 
 @dataclass(slots=True)
-class Prints:
+class RowHashes:
     """The rows of a tab: by id, without an id, and those whose id is there already."""
 
     fields: Sequence[str]
-    suspects: frozenset[Suspect] = frozenset()
-    by_key: dict[str, Print] = field(default_factory=dict)
-    without: list[Print] = field(default_factory=list)
+    stray_values: frozenset[StrayValue] = frozenset()
+    by_key: dict[str, RowHash] = field(default_factory=dict)
+    without: list[RowHash] = field(default_factory=list)
     doubled: dict[str, list[int]] = field(default_factory=dict)
-    suspicious: dict[int, str] = field(default_factory=dict)
+    rows_with_strays: dict[int, str] = field(default_factory=dict)
     matched: set[str] = field(default_factory=set)
 
     def add(self, rows: Iterable[Row]) -> None:
-        suspects = frozenset(Suspect(name, shown(name, value)) for name, value in self.suspects if value is not None)
+        stray_values = frozenset(
+            StrayValue(name, shown(name, value)) for name, value in self.stray_values if value is not None
+        )
         for row in rows:
-            key, found = row.key.strip(), self._print(row)
-            if suspects and not suspects.isdisjoint(Suspect(*cell) for cell in row.cells.items()):
-                self.suspicious[row.row] = key
+            key, found = row.key.strip(), self._row_hash(row)
+            if stray_values and not stray_values.isdisjoint(StrayValue(*cell) for cell in row.cells.items()):
+                self.rows_with_strays[row.row] = key
             if not key:
                 self.without.append(found)
             elif key in self.by_key:
@@ -81,34 +91,34 @@ class Prints:
             else:
                 self.by_key[key] = found
 
-    def _print(self, row: Row) -> Print:
-        return Print(row.row, array("q", [hash(row.cells.get(name)) for name in self.fields]))
+    def _row_hash(self, row: Row) -> RowHash:
+        return RowHash(row.row, array("q", [hash(row.cells.get(name)) for name in self.fields]))
 
     def strays(self) -> Iterator[int]:
-        """Rows that are nobody's and hold what was meant for somebody."""
-        return (row for row, key in self.suspicious.items() if key not in self.matched)
+        """Rows that are nobody's and hold what was meant for a user."""
+        return (row for row, key in self.rows_with_strays.items() if key not in self.matched)
 
-    def row_like(self, note: RowNote) -> int | None:
+    def find_row_like(self, note: RowNote) -> int | None:
         """The row without a known id that most of all still holds what was written for the interview."""
         hashes = {name: None if value is None else hash(value) for name, value in written_cells(note).items()}
         who = [
             (place, hashes[name])
             for place, name in enumerate(self.fields)
-            if name in WHO and hashes.get(name) is not None
+            if name in IDENTIFYING_FIELDS and hashes.get(name) is not None
         ]
         near = [found for found in self._free() if any(found.cells[place] == value for place, value in who)]
         rows = {found.row: dict(zip(self.fields, found.cells, strict=True)) for found in near}
         return best_pairs({"": hashes}, rows).get("")
 
-    def _free(self) -> Iterator[Print]:
+    def _free(self) -> Iterator[RowHash]:
         yield from self.without
         yield from (found for key, found in self.by_key.items() if key not in self.matched)
 
 
 def differing(
-    found: Print, fields: Sequence[str], due: Mapping[str, CellValue], note: RowNote | None
+    found: RowHash, fields: Sequence[str], due: Mapping[str, CellValue], note: RowNote | None
 ) -> tuple[Kind, list[str]]:
-    """What a row with the right id comes to, and in which fields. A value that people put in place of what was last
+    """What a row with the right id comes to, and in which fields. A value that users put in place of what was last
     applied is a correction, until Hireflix changes that very field.
     """
     applied = (note.applied or {}) if note is not None else {}
@@ -125,9 +135,9 @@ def differing(
     return (Kind.CORRECTED, corrected) if corrected else (Kind.IN_SYNC, [])
 
 
-SLICE = 2_000
+SLICE_ROWS = 2_000
 """Interviews at once."""
-TOLD = 1_000
+REPORTED_MAX = 1_000
 """Differences that a report tells one by one."""
 
 Progress = Callable[[int, int], None]
@@ -141,8 +151,8 @@ class Findings:
     kinds: dict[tuple[str, str], Difference] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     asks: list[str] = field(default_factory=list)
-    closed: dict[str, Closed] = field(default_factory=dict)
-    shut: dict[str, Failure] = field(default_factory=dict)
+    protected: dict[str, ProtectedCells] = field(default_factory=dict)
+    unavailable: dict[str, Failure] = field(default_factory=dict)
     undated: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def add(self, kind: Kind, tab: str, key: str, detail: str = "") -> None:
@@ -154,7 +164,7 @@ class Findings:
         return {place: each for place, each in self.kinds.items() if each.kind in kinds}
 
     def unless_confirmed(self, earlier: Findings) -> None:
-        """Takes out what an earlier look did not show: it was only passing by."""
+        """Takes out what an earlier read did not show: it was a change in progress."""
         before = earlier.only(WRONG).keys()
         for place, each in self.only(WRONG).items():
             if place not in before:
@@ -165,8 +175,8 @@ class Findings:
     def report(self, at: int) -> Report:
         told = sorted(self.kinds.values(), key=lambda each: (each.kind not in WRONG, each.kind, each.key))
         counts = {str(kind): self.counts[kind] for kind in Kind if self.counts[kind] or kind is Kind.IN_SYNC}
-        asks = [f"{each.reason}: {each.fix}" for each in self.shut.values()]
-        return Report(at, counts, [str(kind) for kind in WRONG], told[:TOLD], self.remarks, [*asks, *self.asks])
+        asks = [f"{each.reason}: {each.fix}" for each in self.unavailable.values()]
+        return Report(at, counts, [str(kind) for kind in WRONG], told[:REPORTED_MAX], self.remarks, [*asks, *self.asks])
 
 
 class Verification:
@@ -177,40 +187,42 @@ class Verification:
         self._calls = calls
         self._context = context
         self._progress = progress
-        self._bare: Mapping[str, Bare] | None = None
+        self._unformatted: Mapping[str, UnformattedDates] | None = None
         self._undated: dict[str, frozenset[str]] = {}
 
     async def run(self) -> Findings:
-        """Looks once, and once more when something is wrong: only what both looks show is a difference."""
-        first = await self._look()
+        """Looks once, and once more when something is wrong: only what both reads show is a difference."""
+        first = await self._compare_once()
         if not first.only(WRONG):
             return first
-        second = await self._look()
+        second = await self._compare_once()
         second.unless_confirmed(first)
         return second
 
-    async def _look(self) -> Findings:
+    async def _compare_once(self) -> Findings:
         findings = Findings()
         titles = await self._titles()
         if not titles:
             return findings
         notes = await self._context.get_notes([tab_name(name) for name in titles])
         tabs = {name: read_tab_note(notes.get(tab_name(name))) for name in titles}
-        looks = await look(self._calls, self._config, titles, tabs, findings.shut)
-        findings.closed = {name: seen.view.closed for name, seen in looks.items()}
-        prints = await self._prints(looks, tabs)
-        there = {name: seen for name, seen in looks.items() if seen.view.exists and KEY in seen.layout.at}
-        if self._bare is None:  # a second look compares values again, and spares the quota this read
-            self._bare = await bare_dates(self._calls, there)
+        snapshots = await read_tabs(self._calls, self._config, titles, tabs, findings.unavailable)
+        findings.protected = {name: snapshot.view.protected for name, snapshot in snapshots.items()}
+        row_hashes = await self._row_hashes(snapshots, tabs)
+        there = {
+            name: snapshot for name, snapshot in snapshots.items() if snapshot.view.exists and KEY in snapshot.layout.at
+        }
+        if self._unformatted is None:  # a second look compares values again, and spares the quota this read
+            self._unformatted = await unformatted_dates(self._calls, there)
         self._undated = findings.undated
         lost: list[tuple[str, str, RowNote]] = []
         async for expected in self._expected():
-            lost += await self._compare(expected, looks, tabs, prints, findings)
+            lost += await self._compare(expected, snapshots, tabs, row_hashes, findings)
         for name, key, note in lost:
-            kind, detail = self._judge_lost(note, tabs[name], prints[name])
+            kind, detail = self._judge_lost(note, tabs[name], row_hashes[name])
             findings.add(kind, name, key, detail)
-        for name, seen in looks.items():
-            self._judge_tab(name, seen, prints[name], findings)
+        for name, snapshot in snapshots.items():
+            self._judge_tab(name, snapshot, row_hashes[name], findings)
         return findings
 
     async def _titles(self) -> dict[str, str]:
@@ -230,27 +242,29 @@ class Verification:
 
     async def _expected(self) -> AsyncIterator[Sequence[Subscription]]:
         after = ""
-        while slice_ := await self._context.interviews(after, SLICE):
+        while slice_ := await self._context.interviews(after, SLICE_ROWS):
             yield slice_
             after = slice_[-1].interview.id
 
-    async def _prints(self, looks: Mapping[str, Look], tabs: Mapping[str, TabNote]) -> dict[str, Prints]:
-        fields = {name: [each for each in seen.layout.at if each != KEY] for name, seen in looks.items()}
-        prints = {name: Prints(fields[name], tabs[name].suspects) for name in looks}
-        done, total = 0, sum(len(seen.view.keys or ()) for seen in looks.values())
-        there = {name: seen for name, seen in looks.items() if seen.view.exists}
+    async def _row_hashes(
+        self, snapshots: Mapping[str, TabSnapshot], tabs: Mapping[str, TabNote]
+    ) -> dict[str, RowHashes]:
+        fields = {name: [each for each in snapshot.layout.at if each != KEY] for name, snapshot in snapshots.items()}
+        row_hashes = {name: RowHashes(fields[name], tabs[name].stray_values) for name in snapshots}
+        done, total = 0, sum(len(snapshot.view.keys or ()) for snapshot in snapshots.values())
+        there = {name: snapshot for name, snapshot in snapshots.items() if snapshot.view.exists}
         async for name, rows in owned_rows(self._calls, there):
-            await self._calls.think(partial(prints[name].add, rows))
+            await self._calls.think(partial(row_hashes[name].add, rows))
             done += len(rows)
             self._progress(done, max(done, total))
-        return prints
+        return row_hashes
 
     async def _compare(
         self,
         expected: Sequence[Subscription],
-        looks: Mapping[str, Look],
+        snapshots: Mapping[str, TabSnapshot],
         tabs: Mapping[str, TabNote],
-        prints: Mapping[str, Prints],
+        row_hashes: Mapping[str, RowHashes],
         findings: Findings,
     ) -> list[tuple[str, str, RowNote]]:
         """Judges the interviews that have a row; gives those that had one."""
@@ -259,14 +273,14 @@ class Verification:
         for each in expected:
             note, key = notes.get(each.interview.id), row_key(each.interview.id)
             name = self._tab(each.interview, note)
-            if name in findings.shut:
-                findings.add(Kind.NO_TAB, name, key, findings.shut[name].reason)
-            if name not in looks:
+            if name in findings.unavailable:
+                findings.add(Kind.NO_TAB, name, key, findings.unavailable[name].reason)
+            if name not in snapshots:
                 continue
             if note is not None and note.era != tabs[name].era:
                 note = replace(note, applied=None)  # written to the tab that was there before
-            prints[name].matched.add(key)
-            verdict = self._judge(each, name, looks[name], prints[name].by_key.get(key), note)
+            row_hashes[name].matched.add(key)
+            verdict = self._judge(each, name, snapshots[name], row_hashes[name].by_key.get(key), note)
             if verdict is not None:
                 findings.add(*verdict)
             elif note is not None:
@@ -274,110 +288,114 @@ class Verification:
         return lost
 
     def _judge(
-        self, each: Subscription, name: str, seen: Look, found: Print | None, note: RowNote | None
-    ) -> Verdict | None:
+        self, each: Subscription, name: str, snapshot: TabSnapshot, found: RowHash | None, note: RowNote | None
+    ) -> Comparison | None:
         """What an interview comes to; `None` when it had a row that is not found by its id."""
         key = row_key(each.interview.id)
         if each.pending:
-            return self._judge_pending(each, name, seen, found, note)
+            return self._judge_pending(each, name, snapshot, found, note)
         if self._config.removes(each.interview, left=each.left):
-            return self._judge_removed(name, key, seen, found)
+            return self._judge_removed(name, key, snapshot, found)
         if found is not None:
-            return self._judge_row(each.interview, name, seen, found, note)
-        return self._judge_missing(name, key, seen) if note is None else None
+            return self._judge_row(each.interview, name, snapshot, found, note)
+        return self._judge_missing(name, key, snapshot) if note is None else None
 
     def _judge_pending(
-        self, each: Subscription, name: str, seen: Look, found: Print | None, note: RowNote | None
-    ) -> Verdict:
+        self, each: Subscription, name: str, snapshot: TabSnapshot, found: RowHash | None, note: RowNote | None
+    ) -> Comparison:
         """What waits to be delivered is no difference, unless it waits for protected cells."""
         key = row_key(each.interview.id)
-        verdict: Verdict = (Kind.PENDING, name, key, "")
+        verdict: Comparison = (Kind.PENDING, name, key, "")
         if self._config.removes(each.interview, left=each.left):
-            verdict = self._judge_removed(name, key, seen, found)
+            verdict = self._judge_removed(name, key, snapshot, found)
         elif found is not None:
-            verdict = self._judge_row(each.interview, name, seen, found, note)
+            verdict = self._judge_row(each.interview, name, snapshot, found, note)
         elif note is None:
-            verdict = self._judge_missing(name, key, seen)
+            verdict = self._judge_missing(name, key, snapshot)
         return verdict if verdict[0] is Kind.PROTECTED else (Kind.PENDING, name, key, "")
 
-    def _judge_removed(self, name: str, key: str, seen: Look, found: Print | None) -> Verdict:
+    def _judge_removed(self, name: str, key: str, snapshot: TabSnapshot, found: RowHash | None) -> Comparison:
         if found is None:
             return Kind.IN_SYNC, name, key, ""
-        if closed := closed_in(seen.view, seen.layout, found.row):
-            return Kind.PROTECTED, name, key, _where(seen, found.row, self._titles_of(closed))
+        if protected := protected_fields(snapshot.view, snapshot.layout, found.row):
+            return Kind.PROTECTED, name, key, _where(snapshot, found.row, self._titles_of(protected))
         return Kind.DIFFERENT, name, key, "still there"
 
-    def _judge_row(self, interview: Interview, name: str, seen: Look, found: Print, note: RowNote | None) -> Verdict:
-        fields = [each for each in seen.layout.at if each != KEY]
-        due = self._due(interview, seen)
+    def _judge_row(
+        self, interview: Interview, name: str, snapshot: TabSnapshot, found: RowHash, note: RowNote | None
+    ) -> Comparison:
+        fields = [each for each in snapshot.layout.at if each != KEY]
+        due = self._due(interview, snapshot)
         kind, wrong = differing(found, fields, due, note)
-        bare = (self._bare or {}).get(name, {}).get(found.row, frozenset()).difference(wrong)
-        if undated := {each for each in bare if due.get(each) is not None}:
+        unformatted = (self._unformatted or {}).get(name, {}).get(found.row, frozenset()).difference(wrong)
+        if undated := {each for each in unformatted if due.get(each) is not None}:
             self._undated[row_key(interview.id)] = frozenset(undated)
             wrong = [*wrong, *undated] if kind is Kind.DIFFERENT else [*undated]
             kind = Kind.DIFFERENT
-        closed = closed_in(seen.view, seen.layout, found.row) if kind is Kind.DIFFERENT else frozenset()
-        if closed.issuperset(wrong) and closed:
+        protected = (
+            protected_fields(snapshot.view, snapshot.layout, found.row) if kind is Kind.DIFFERENT else frozenset()
+        )
+        if protected.issuperset(wrong) and protected:
             kind = Kind.PROTECTED
-        detail = _where(seen, found.row, self._titles_of(wrong)) if wrong else ""
+        detail = _where(snapshot, found.row, self._titles_of(wrong)) if wrong else ""
         return kind, name, row_key(interview.id), detail
 
-    def _judge_missing(self, name: str, key: str, seen: Look) -> Verdict:
-        if KEY in closed_when_new(seen.view, seen.layout):
-            return Kind.PROTECTED, name, key, f"{seen.view.title}: protected against new rows"
+    def _judge_missing(self, name: str, key: str, snapshot: TabSnapshot) -> Comparison:
+        if KEY in protected_fields_when_new(snapshot.view, snapshot.layout):
+            return Kind.PROTECTED, name, key, f"{snapshot.view.title}: protected against new rows"
         return Kind.MISSING, name, key, ""
 
     def _titles_of(self, fields: Collection[str]) -> list[str]:
         return [column.title for column in self._config.columns if column.field in fields]
 
-    def _due(self, interview: Interview, seen: Look) -> Mapping[str, str | int | float | None]:
-        zone, clear = zone_of(seen.view.zone), self._config.on_delete == "clear"
+    def _due(self, interview: Interview, snapshot: TabSnapshot) -> Mapping[str, str | int | float | None]:
+        zone, clear = zone_of(snapshot.view.zone), self._config.on_delete == "clear"
         return sheet_cells(interview, self._config.columns, zone, clear=clear)
 
-    def _judge_lost(self, note: RowNote, tab: TabNote, prints: Prints) -> tuple[Kind, str]:
+    def _judge_lost(self, note: RowNote, tab: TabNote, row_hashes: RowHashes) -> tuple[Kind, str]:
         """A row that was there and is not found by its id."""
-        row = None if note.gone else prints.row_like(note)
+        row = None if note.gone else row_hashes.find_row_like(note)
         if row is not None:
             return Kind.BROKEN_KEY, f"row {row + 1}"
         wanted_back = self._config.recreate or tab.is_wanted_back(note)
         return (Kind.MISSING if wanted_back else Kind.DELETED), ""
 
-    def _judge_tab(self, name: str, seen: Look, prints: Prints, findings: Findings) -> None:
-        for key, rows in prints.doubled.items():
-            if key in prints.matched:
+    def _judge_tab(self, name: str, snapshot: TabSnapshot, row_hashes: RowHashes, findings: Findings) -> None:
+        for key, rows in row_hashes.doubled.items():
+            if key in row_hashes.matched:
                 findings.kinds.pop((name, key), None)
                 findings.add(Kind.DOUBLED, name, key, "rows " + ", ".join(str(row + 1) for row in rows))
-        for row in prints.strays():
+        for row in row_hashes.strays():
             findings.add(Kind.STRAY, name, f"row {row + 1}")
-        if cannot_add(seen.view, seen.layout):
-            for column in seen.layout.missing:
-                detail = f"{seen.view.title}, row {seen.view.header_row + 1}: the header is protected"
+        if cannot_add(snapshot.view, snapshot.layout):
+            for column in snapshot.layout.missing:
+                detail = f"{snapshot.view.title}, row {snapshot.view.header_row + 1}: the header is protected"
                 findings.add(Kind.PROTECTED, name, f"column {column.title}", detail)
-        findings.remarks += remarks_on(self._config, seen)
+        findings.remarks += remarks_on(self._config, snapshot)
         if any(each.kind is Kind.PROTECTED for (tab, _), each in findings.kinds.items() if tab == name):
-            findings.asks.append(f"{seen.view.title}: {protected(self._calls.account.email).fix}")
+            findings.asks.append(f"{snapshot.view.title}: {cells_protected(self._calls.account.email).fix}")
 
 
-Verdict: TypeAlias = tuple[Kind, str, str, str]
+Comparison: TypeAlias = tuple[Kind, str, str, str]
 """Kind, tab, key, and where."""
 
 
-def _where(seen: Look, row: int, titles: Sequence[str]) -> str:
-    return f"{seen.view.title}, row {row + 1}: {', '.join(titles)}"
+def _where(snapshot: TabSnapshot, row: int, titles: Sequence[str]) -> str:
+    return f"{snapshot.view.title}, row {row + 1}: {', '.join(titles)}"
 
 
-def remarks_on(config: GoogleSheetsConfig, seen: Look) -> list[str]:
-    """What people should know about a tab's columns."""
-    if not seen.view.exists:
+def remarks_on(config: GoogleSheetsConfig, snapshot: TabSnapshot) -> list[str]:
+    """What users should know about a tab's columns."""
+    if not snapshot.view.exists:
         return []
     titles = {column.field: column.title for column in config.columns}
     ours = {header_key(title) for title in titles.values()} | {
-        header_key(seen.view.header[place]) for place in seen.layout.at.values()
+        header_key(snapshot.view.header[place]) for place in snapshot.layout.at.values()
     }
-    theirs = [text for text in seen.view.header if text.strip() and header_key(text) not in ours]
+    theirs = [text for text in snapshot.view.header if text.strip() and header_key(text) not in ours]
     lines = (
-        ("columns of people", theirs),
-        ("columns that people deleted", [titles[name] for name in seen.layout.gone]),
-        ("protected against us", seen.view.closed.names()),
+        ("other columns", theirs),
+        ("columns that users deleted", [titles[name] for name in snapshot.layout.gone]),
+        ("protected against the sink", snapshot.view.protected.names()),
     )
-    return [f"{seen.view.title}: {what}: {', '.join(names)}" for what, names in lines if names]
+    return [f"{snapshot.view.title}: {what}: {', '.join(names)}" for what, names in lines if names]

@@ -20,28 +20,28 @@ from connector.sink import Interview, Stage
 from sinks.google_sheets import api_requests, columns
 from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.columns import Layout
-from sinks.google_sheets.sheet_view import NOT_TEXT, TOP_ROWS, Guard, View
-from sinks.google_sheets.state import Aim, Intent, RowNote, digest
+from sinks.google_sheets.sheet_view import NOT_TEXT, TOP_ROWS, Guard, TabView
+from sinks.google_sheets.state import Intent, PlannedUpdate, RowNote, digest
 from sinks.spreadsheet.columns import KEY, SPECS, Column, cell_values
 from sinks.spreadsheet.values import CellKind, CellValue, clean_text, serial_number
 
 REQUEST_SIZE = 200
-"""Bytes to allow for what stands around the cells of one request."""
+"""Bytes to allow for what surrounds the cells of one request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DueInterview:
     """An interview that is due: the key of its row, its cells by field, and what is remembered of its row.
 
-    With `remove` all cells are empty, and once they are the id goes too. `closed` are fields whose cells in its row we
-    may not edit. `dated`: the date cells of its row have a number format, or get one with this write.
+    With `remove` all cells are emptied, and then the id too. `protected` are fields whose cells in its row the sink may
+    not edit. `dated`: the date cells of its row have a number format, or get one with this write.
     """
 
     key: str
     cells: Mapping[str, CellValue]
     note: RowNote | None = None
     remove: bool = False
-    closed: frozenset[str] = frozenset()
+    protected: frozenset[str] = frozenset()
     dated: bool = False
 
     @property
@@ -85,7 +85,7 @@ class Change(NamedTuple):
     """An update of the row that holds an interview, or of one without an id; `cells` are those to write."""
 
     row: int
-    wanted: Wanted | None
+    wanted: DueInterview | None
     cells: Mapping[str, CellValue]
 
     @property
@@ -114,66 +114,66 @@ class Restore(NamedTuple):
 
 
 @dataclass(slots=True)
-class Due:
+class TabChanges:
     """What a view makes of the interviews that are due.
 
-    `absent` had a row that is not there: people took it out, or spoilt its id. `deleted` are known to be taken out.
+    `absent` had a row that is not there: users took it out, or damaged its id. `deleted` are known to be taken out.
     `idle` need no write. `removals` have a row of which only the id is left. `blocked` need a new row or an empty one,
     which protected cells do not allow.
     """
 
     changes: list[Change] = field(default_factory=list)
-    inserts: list[Wanted] = field(default_factory=list)
-    idle: list[Wanted] = field(default_factory=list)
-    deleted: list[Wanted] = field(default_factory=list)
-    absent: list[Wanted] = field(default_factory=list)
-    removals: list[Wanted] = field(default_factory=list)
-    blocked: list[Wanted] = field(default_factory=list)
+    inserts: list[DueInterview] = field(default_factory=list)
+    idle: list[DueInterview] = field(default_factory=list)
+    deleted: list[DueInterview] = field(default_factory=list)
+    absent: list[DueInterview] = field(default_factory=list)
+    removals: list[DueInterview] = field(default_factory=list)
+    blocked: list[DueInterview] = field(default_factory=list)
 
 
-def sort_out(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Due:
+def plan_rows(view: TabView, layout: Layout, wanted: Sequence[DueInterview]) -> TabChanges:
     """Compares what is due with the keys in the sheet and with what was last applied. Of rows with one key the first
     counts.
     """
     rows = view.key_rows
-    due = Due()
-    for each in _closed(view, layout, wanted):
+    due = TabChanges()
+    for each in _with_protection(view, layout, wanted):
         row = rows.get(each.key)
         if row is None:
             _without_row(due, each)
         elif cells := changed_cells(each, layout):
             due.changes.append(Change(row, each, cells))
         elif each.remove:
-            (due.blocked if each.closed else due.removals).append(each)
+            (due.blocked if each.protected else due.removals).append(each)
         else:
             due.idle.append(each)
-    due.blocked += [each for each in due.inserts if KEY in each.closed]
-    due.inserts = [each for each in due.inserts if KEY not in each.closed]
+    due.blocked += [each for each in due.inserts if KEY in each.protected]
+    due.inserts = [each for each in due.inserts if KEY not in each.protected]
     return due
 
 
-def _closed(view: View, layout: Layout, wanted: Sequence[Wanted]) -> Sequence[Wanted]:
+def _with_protection(view: TabView, layout: Layout, wanted: Sequence[DueInterview]) -> Sequence[DueInterview]:
     """The same with the fields that may not be written in their rows."""
-    if not view.closed:
+    if not view.protected:
         return wanted
-    rows, new = view.key_rows, closed_when_new(view, layout)
+    rows, new = view.key_rows, protected_fields_when_new(view, layout)
     return [
-        replace(each, closed=new if (row := rows.get(each.key)) is None else closed_in(view, layout, row))
+        replace(each, protected=new if (row := rows.get(each.key)) is None else protected_fields(view, layout, row))
         for each in wanted
     ]
 
 
-def closed_in(view: View, layout: Layout, row: int) -> frozenset[str]:
+def protected_fields(view: TabView, layout: Layout, row: int) -> frozenset[str]:
     """The fields whose cells in a row may not be written."""
-    return frozenset(name for name, place in layout.at.items() if view.closed.covers(row, place))
+    return frozenset(name for name, place in layout.at.items() if view.protected.covers(row, place))
 
 
-def closed_when_new(view: View, layout: Layout) -> frozenset[str]:
+def protected_fields_when_new(view: TabView, layout: Layout) -> frozenset[str]:
     """The fields whose cells in new rows may not be written."""
-    return frozenset(name for name, place in layout.at.items() if view.closed.covers_new(view.end, place))
+    return frozenset(name for name, place in layout.at.items() if view.protected.covers_new(view.end, place))
 
 
-def _without_row(due: Due, wanted: Wanted) -> None:
+def _without_row(due: TabChanges, wanted: DueInterview) -> None:
     if wanted.remove:
         due.idle.append(wanted)
     elif wanted.note is None:
@@ -184,9 +184,9 @@ def _without_row(due: Due, wanted: Wanted) -> None:
         due.absent.append(wanted)
 
 
-def changed_cells(wanted: Wanted, layout: Layout) -> Mapping[str, CellValue]:
+def changed_cells(wanted: DueInterview, layout: Layout) -> Mapping[str, CellValue]:
     """The owned cells that differ from what was last applied, or all of them."""
-    not_ours = wanted.closed | {KEY}
+    not_ours = wanted.protected | {KEY}
     owned = {name: value for name, value in wanted.cells.items() if name in layout.at and name not in not_ours}
     if wanted.in_full or wanted.note is None:
         return owned
@@ -204,8 +204,8 @@ class Limits:
     updates: int = 10_000
 
 
-class Run(NamedTuple):
-    """Cells beside each other in one row, encoded."""
+class CellRun(NamedTuple):
+    """Cells next to each other in one row, encoded."""
 
     row: int
     column: int
@@ -215,19 +215,19 @@ class Run(NamedTuple):
 
 
 @dataclass(slots=True)
-class Part:
+class WriteChunk:
     """What goes into one write to one tab: updates and new rows, with the cells of both. Rows of `new` count from the
     first. `restores` and `undo` put ids back and take them out again; they go alone. `removals` are interviews whose
     ids are among `undo`. `formats` are cells, by row and column, that get a date format.
     """
 
     changes: list[Change] = field(default_factory=list)
-    inserts: list[Wanted] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    new: list[Run] = field(default_factory=list)
+    inserts: list[DueInterview] = field(default_factory=list)
+    runs: list[CellRun] = field(default_factory=list)
+    new: list[CellRun] = field(default_factory=list)
     restores: list[Restore] = field(default_factory=list)
     undo: list[str] = field(default_factory=list)
-    removals: list[Wanted] = field(default_factory=list)
+    removals: list[DueInterview] = field(default_factory=list)
     formats: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -235,17 +235,17 @@ class Part:
         return len(self.changes) + len(self.inserts) + len(self.restores) + len(self.undo)
 
     @property
-    def written(self) -> list[Wanted]:
+    def written(self) -> list[DueInterview]:
         """The interviews that cells are written for."""
         return [*(change.wanted for change in self.changes if change.wanted is not None), *self.inserts]
 
     @property
-    def everybody(self) -> list[Wanted]:
+    def interviews(self) -> list[DueInterview]:
         return [*self.written, *self.removals]
 
 
 @dataclass(slots=True)
-class Spent:
+class WriteBudget:
     """What the parts of one write take up together."""
 
     size: int = 0
@@ -261,30 +261,30 @@ class Spent:
         return True
 
 
-def take_part(due: Due, layout: Layout, limits: Limits, spent: Spent | None = None) -> Part:
-    """As much of what is due as fits into one write, updates first; `spent` is what other tabs take up in it."""
-    part, spent = Part(), spent or Spent()
+def take_chunk(due: TabChanges, layout: Layout, limits: Limits, budget: WriteBudget | None = None) -> WriteChunk:
+    """As much of what is due as fits into one write, updates first; `budget` is what other tabs take up in it."""
+    chunk, budget = WriteChunk(), budget or WriteBudget()
     for change in due.changes[: limits.updates]:
         runs = list(_runs(change.row, change.cells, layout, apart=True))
-        if not spent.takes(_size(runs) + REQUEST_SIZE * len(runs), len(runs), limits):
-            return part
-        part.changes.append(change)
-        part.runs += runs
+        if not budget.takes(_size(runs) + REQUEST_SIZE * len(runs), len(runs), limits):
+            return chunk
+        chunk.changes.append(change)
+        chunk.runs += runs
     for wanted in due.inserts:
-        cells = {name: value for name, value in wanted.cells.items() if name not in wanted.closed}
-        runs = list(_runs(len(part.inserts), cells, layout, apart=False))
-        if not spent.takes(_size(runs), 0, limits):
-            return part
-        part.inserts.append(wanted)
-        part.new += runs
-    return part
+        cells = {name: value for name, value in wanted.cells.items() if name not in wanted.protected}
+        runs = list(_runs(len(chunk.inserts), cells, layout, apart=False))
+        if not budget.takes(_size(runs), 0, limits):
+            return chunk
+        chunk.inserts.append(wanted)
+        chunk.new += runs
+    return chunk
 
 
-def _size(runs: Sequence[Run]) -> int:
+def _size(runs: Sequence[CellRun]) -> int:
     return sum(len(bytes(run.cells)) for run in runs)
 
 
-def _runs(row: int, cells: Mapping[str, CellValue], layout: Layout, *, apart: bool) -> Iterator[Run]:
+def _runs(row: int, cells: Mapping[str, CellValue], layout: Layout, *, apart: bool) -> Iterator[CellRun]:
     """The runs of neighbouring cells. `apart`: a link is its own run, or the others of its run would lose theirs."""
     places = sorted((layout.at[name], name) for name in cells if name in layout.at)
     run: list[tuple[int, str]] = []
@@ -297,10 +297,10 @@ def _runs(row: int, cells: Mapping[str, CellValue], layout: Layout, *, apart: bo
         yield _run(row, run, cells)
 
 
-def _run(row: int, places: Sequence[tuple[int, str]], cells: Mapping[str, CellValue]) -> Run:
+def _run(row: int, places: Sequence[tuple[int, str]], cells: Mapping[str, CellValue]) -> CellRun:
     link = any(_kind(name) is CellKind.LINK for _, name in places)
     encoded = api_requests.row_cells([api_requests.cell(cells[name], _kind(name)) for _, name in places])
-    return Run(row, places[0][0], len(places), link, encoded)
+    return CellRun(row, places[0][0], len(places), link, encoded)
 
 
 def _kind(name: str) -> CellKind:
@@ -308,7 +308,7 @@ def _kind(name: str) -> CellKind:
 
 
 NEW_ROWS = 100
-"""Rows of a tab that we make: room for people below ours."""
+"""Rows of a tab that we make: room for users below ours."""
 MIN_WIDTH = 2
 """A grid of one column could not be told from its key column in a reply."""
 GUARDS_KEPT = 50
@@ -316,15 +316,15 @@ GUARDS_KEPT = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class TabWrite:
     """What one write does to one tab, and the layout and key column that it leaves behind there."""
 
     tab: str
     requests: Sequence[Request]
     guard: Guard
-    view: View
+    view: TabView
     layout: Layout
-    part: Part
+    chunk: WriteChunk
     keys: Sequence[str]
     intent: Intent
 
@@ -340,82 +340,84 @@ class Share:
 class Write:
     """One atomic write to any number of tabs: all of it lands, or nothing."""
 
-    shares: Sequence[Share]
+    tab_writes: Sequence[TabWrite]
 
     @property
     def body(self) -> Mapping[str, Any]:
-        batch = [request for share in self.shares for request in share.requests]
-        return api_requests.batch_body(batch, [each for share in self.shares for each in share.ranges])
+        batch = [request for tab_write in self.tab_writes for request in tab_write.requests]
+        return api_requests.batch_body(batch, [each for tab_write in self.tab_writes for each in tab_write.ranges])
 
     @property
     def rows(self) -> int:
-        return sum(share.part.rows for share in self.shares)
+        return sum(tab_write.chunk.rows for tab_write in self.tab_writes)
 
     @property
-    def everybody(self) -> Sequence[Wanted]:
+    def interviews(self) -> Sequence[DueInterview]:
         """The interviews that it has something for."""
-        return [wanted for share in self.shares for wanted in share.part.everybody]
+        return [wanted for tab_write in self.tab_writes for wanted in tab_write.chunk.interviews]
 
 
-def first_number(sheet_id: int) -> int:
+def first_guard_number(sheet_id: int) -> int:
     """Where the guard sequence of a tab begins: apart from those of other tabs, with room for 500 million writes."""
     return 1_000_000 + sheet_id * 2_654_435_761 % 1_600_000_000
 
 
-def next_guard(view: View, nonce: str) -> Guard:
+def next_guard(view: TabView, nonce: str) -> Guard:
     """The number after the highest seen. Whoever read the same view takes the same, and only one of them lands."""
-    return Guard(max(view.newest_guard + 1, first_number(view.sheet_id)), nonce)
+    return Guard(max(view.newest_guard + 1, first_guard_number(view.sheet_id)), nonce)
 
 
-def tagging(tab: str, view: View, layout: Layout, nonce: str) -> Share:
+def tagging(tab: str, view: TabView, layout: Layout, nonce: str) -> TabWrite:
     """Puts tags on columns that were found by their header. No rows: the tags are looked at first."""
-    return _share(tab, view, layout, Part(), nonce=nonce, work=columns.tag_requests(view, layout))
+    return _tab_write(tab, view, layout, WriteChunk(), nonce=nonce, work=columns.tag_requests(view, layout))
 
 
-def row_write(tab: str, view: View, layout: Layout, part: Part, nonce: str) -> Share:
-    """Adds the missing columns and writes the part. `layout` is the one that `part` was made for."""
+def row_write(tab: str, view: TabView, layout: Layout, chunk: WriteChunk, nonce: str) -> TabWrite:
+    """Adds the missing columns and writes the part. `layout` is the one that `chunk` was made for."""
     after, added = columns.add_columns(view, layout)
-    keys = _key_requests(view, after, part)
-    work = [*added, *keys, *_updates(view, part), *_formats(view, part), *_inserts(view, after, part)]
-    return _share(tab, view, after, part, nonce=nonce, work=work)
+    keys = _key_requests(view, after, chunk)
+    work = [*added, *keys, *_updates(view, chunk), *_formats(view, chunk), *_inserts(view, after, chunk)]
+    return _tab_write(tab, view, after, chunk, nonce=nonce, work=work)
 
 
-def _share(tab: str, view: View, layout: Layout, part: Part, *, nonce: str, work: Sequence[Request]) -> Share:
+def _tab_write(
+    tab: str, view: TabView, layout: Layout, chunk: WriteChunk, *, nonce: str, work: Sequence[Request]
+) -> TabWrite:
     guard = next_guard(view, nonce)
     made = [] if view.exists else [_new_tab(view, layout), api_requests.mark_made(view.sheet_id)]
-    hold = columns.hold_requests(view, layout, first_number(view.sheet_id) - 1)
+    hold = columns.hold_requests(view, layout, first_guard_number(view.sheet_id) - 1)
     batch = [*made, api_requests.guard(view.sheet_id, *guard), *hold, *work, *_prunes(view)]
-    keys = _expected_keys(view, part)
-    return Share(tab, batch, guard, view, layout, part, keys, _intent(tab, guard, part, keys))
+    keys = _expected_keys(view, chunk)
+    return TabWrite(tab, batch, guard, view, layout, chunk, keys, _intent(tab, guard, chunk, keys))
 
 
-def _expected_keys(view: View, part: Part) -> list[str]:
+def _expected_keys(view: TabView, chunk: WriteChunk) -> list[str]:
     """The key column after the write, if nothing moves."""
-    undone = set(part.undo)
+    undone = set(chunk.undo)
     keys = ["" if key in undone else key for key in view.keys or ()]
-    for restore in part.restores:
+    for restore in chunk.restores:
         keys += [""] * (restore.row + 1 - len(keys))
         keys[restore.row] = restore.key
-    if part.inserts:
-        keys += [""] * (view.end - len(keys)) + [wanted.key for wanted in part.inserts]
+    if chunk.inserts:
+        keys += [""] * (view.end - len(keys)) + [wanted.key for wanted in chunk.inserts]
     while keys and not keys[-1].strip():
         keys.pop()
     return keys
 
 
-def _intent(tab: str, guard: Guard, part: Part, keys: Sequence[str]) -> Intent:
-    aims = tuple(Aim(change.row, change.key, change.cells) for change in part.changes)
-    inserts, restores = [wanted.key for wanted in part.inserts], [restore.key for restore in part.restores]
-    return Intent(guard, digest(keys), aims, tuple(inserts), 0, tab, tuple(restores))
+def _intent(tab: str, guard: Guard, chunk: WriteChunk, keys: Sequence[str]) -> Intent:
+    updates = tuple(PlannedUpdate(change.row, change.key, change.cells) for change in chunk.changes)
+    inserts, restores = [wanted.key for wanted in chunk.inserts], [restore.key for restore in chunk.restores]
+    return Intent(guard, digest(keys), updates, tuple(inserts), 0, tab, tuple(restores))
 
 
-def _key_requests(view: View, layout: Layout, part: Part) -> list[Request]:
+def _key_requests(view: TabView, layout: Layout, chunk: WriteChunk) -> list[Request]:
     """Puts ids back, by what the cell shows where it shows something, and takes wrong ones out."""
-    if not part.restores and not part.undo:
+    if not chunk.restores and not chunk.undo:
         return []
     column, below = layout.at[KEY], (view.header_row + 1, None)
-    made = [api_requests.replace_key(view.sheet_id, column, below, key, "") for key in part.undo]
-    for restore in part.restores:
+    made = [api_requests.replace_key(view.sheet_id, column, below, key, "") for key in chunk.undo]
+    for restore in chunk.restores:
         if restore.is_found:
             rows = below if restore.alone else (restore.row, restore.row + 1)
             made.append(api_requests.replace_key(view.sheet_id, column, rows, restore.shown, restore.key))
@@ -425,21 +427,21 @@ def _key_requests(view: View, layout: Layout, part: Part) -> list[Request]:
     return made
 
 
-def _new_tab(view: View, layout: Layout) -> Request:
+def _new_tab(view: TabView, layout: Layout) -> Request:
     return api_requests.add_sheet(view.sheet_id, view.title, NEW_ROWS, max(MIN_WIDTH, len(layout.at)))
 
 
-def _prunes(view: View) -> list[Request]:
+def _prunes(view: TabView) -> list[Request]:
     return [api_requests.prune(guard.number) for guard in sorted(view.guards)[: 1 - GUARDS_KEPT]]
 
 
-def _updates(view: View, part: Part) -> list[Request]:
-    return _merged(view.sheet_id, part.runs, 0)
+def _updates(view: TabView, chunk: WriteChunk) -> list[Request]:
+    return _merged(view.sheet_id, chunk.runs, 0)
 
 
-def _formats(view: View, part: Part) -> list[Request]:
+def _formats(view: TabView, chunk: WriteChunk) -> list[Request]:
     """Date formats for cells that have none, one request for cells below each other."""
-    ordered = sorted(part.formats, key=lambda cell: (cell[1], cell[0]))
+    ordered = sorted(chunk.formats, key=lambda cell: (cell[1], cell[0]))
     groups = groupby(enumerate(ordered), lambda each: (each[1][1], each[1][0] - each[0]))
     made = []
     for (column, _), group in groups:
@@ -448,7 +450,7 @@ def _formats(view: View, part: Part) -> list[Request]:
     return made
 
 
-def _merged(sheet_id: int, runs: Sequence[Run], first_row: int) -> list[Request]:
+def _merged(sheet_id: int, runs: Sequence[CellRun], first_row: int) -> list[Request]:
     """One request for runs that lie below each other in the same columns."""
     ordered = sorted(runs, key=lambda run: (run.column, run.width, run.link, run.row))
     groups = groupby(enumerate(ordered), lambda each: (*each[1][1:4], each[1].row - each[0]))
@@ -461,19 +463,19 @@ def _merged(sheet_id: int, runs: Sequence[Run], first_row: int) -> list[Request]
     return merged
 
 
-def _inserts(view: View, layout: Layout, part: Part) -> list[Request]:
+def _inserts(view: TabView, layout: Layout, chunk: WriteChunk) -> list[Request]:
     """New rows below the last key. They take the looks of a row above, never the header's, and show dates as dates."""
-    if not part.inserts:
+    if not chunk.inserts:
         return []
     sheet_id, start = view.sheet_id, view.end
-    end = start + len(part.inserts)
+    end = start + len(chunk.inserts)
     below_header = start == view.header_row + 1
     rows = view.rows if view.exists else NEW_ROWS
-    inherit = start == rows or not (below_header or view.closed.ends_at(start))
+    inherit = start == rows or not (below_header or view.protected.ends_at(start))
     made = [api_requests.insert_rows(sheet_id, start, end, inherit=inherit)]
-    if inherit and below_header and not any(view.closed.covers_new(start, place) for place in range(view.width)):
+    if inherit and below_header and not any(view.protected.covers_new(start, place) for place in range(view.width)):
         made.append(api_requests.plain_format(sheet_id, start, end))
     dates = [place for name, place in layout.at.items() if SPECS[name].kind is CellKind.DATETIME]
-    dates = [place for place in dates if not view.closed.covers_new(start, place)]
+    dates = [place for place in dates if not view.protected.covers_new(start, place)]
     made += [api_requests.date_format(sheet_id, start, end, place) for place in dates]
-    return made + _merged(sheet_id, part.new, start)
+    return made + _merged(sheet_id, chunk.new, start)

@@ -85,12 +85,12 @@ def test_what_is_not_in_sync_is_told_with_exit_code_1_and_repaired_on_request(ru
     document = json.loads(found.stdout)
     assert (document["in_sync"], document["counts"]) == (
         False,
-        {"in sync": 3, "broken key": 1, "corrected by people": 1},
+        {"in sync": 3, "broken key": 1, "corrected by users": 1},
     )
     a_minute_later()
     repaired = run("verify", "sheet", "--repair", "--json")
     assert repaired.exit_code == 0, repaired.output
-    assert json.loads(repaired.stdout)["counts"] == {"in sync": 4, "corrected by people": 1}
+    assert json.loads(repaired.stdout)["counts"] == {"in sync": 4, "corrected by users": 1}
 
 
 def test_the_result_is_shown_by_status(run, sheet):

@@ -13,7 +13,7 @@ from connector.testing import FakeContext, make_interview, run_batch
 from sinks.google_sheets import SINK
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.outcomes import REPAIR
-from sinks.google_sheets.sheets_client import FULL_AGAIN
+from sinks.google_sheets.sheets_client import REFILL_SECONDS
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 from tests.sinks.follow_ups import asked
 
@@ -90,7 +90,7 @@ class Desk:
             try:
                 return await self.sink.verify(self.context, lambda done, total: None)
             except RateLimited as wait:
-                self.context.clock.advance(wait.seconds + FULL_AGAIN)
+                self.context.clock.advance(wait.seconds + REFILL_SECONDS)
 
     async def _round(self, due):
         left = {key for key, each in self.context.shown.items() if each.left}

@@ -17,11 +17,11 @@ from connector.emulators.google.model import Book, Tab, Tag
 from connector.emulators.google.requests import apply_all
 from connector.emulators.google.schema import discovery, read_body, read_mask
 from connector.interview import STAGE_WORDS
-from sinks.google_sheets.api_replies import GROUND_FIELDS, Ground
+from sinks.google_sheets.api_replies import OBJECTS_FIELDS, SpreadsheetObjects
 from sinks.google_sheets.api_requests import column_letters
 from sinks.google_sheets.columns import Layout
-from sinks.google_sheets.formatting import Free, Source, dress, dressing, summarize
-from sinks.google_sheets.sheet_view import View
+from sinks.google_sheets.formatting import IdAllocator, Source, format_tab, formatting_body, summarize
+from sinks.google_sheets.sheet_view import TabView
 from sinks.spreadsheet.columns import KEY, SPECS
 
 GET = discovery().method("spreadsheets.get")
@@ -49,18 +49,20 @@ class Desk:
             tag = sheet_id * 100 + place + 1
             self.book.add_tag(Tag(tag, "hf.col", field, "DOCUMENT", sheet_id, "COLUMNS", tab.column_lines[place]))
 
-    def seen(self, *sheet_ids):
+    def snapshot(self, *sheet_ids):
         for sheet_id in sheet_ids:
             tags = {field: sheet_id * 100 + place + 1 for field, place in self.places.items()}
-            view = View(sheet_id, self.book.tab(sheet_id).title, "UTC", 20, WIDTH, [""] * WIDTH, {}, (), (), bare=True)
+            view = TabView(
+                sheet_id, self.book.tab(sheet_id).title, "UTC", 20, WIDTH, [""] * WIDTH, {}, (), (), unformatted=True
+            )
             yield view, Layout(at=self.places, tags=tags)
 
-    def ground(self):
-        call = Call({}, {}, {}, read_mask(GET, GROUND_FIELDS), fields=True)
-        return msgspec.json.decode(msgspec.json.encode(get(self.book, call)), type=Ground)
+    def objects(self):
+        call = Call({}, {}, {}, read_mask(GET, OBJECTS_FIELDS), fields=True)
+        return msgspec.json.decode(msgspec.json.encode(get(self.book, call)), type=SpreadsheetObjects)
 
-    def polish(self, *sheet_ids, per_position=False, ground=None):
-        body = dressing(list(self.seen(*sheet_ids)), ground or self.ground(), per_position=per_position)
+    def format_new_tabs(self, *sheet_ids, per_position=False, objects=None):
+        body = formatting_body(list(self.snapshot(*sheet_ids)), objects or self.objects(), per_position=per_position)
         draft = self.book.copy()
         apply_all(draft, read_body(WRITE, msgspec.json.encode(body))["requests"])
         self.book = draft
@@ -94,7 +96,7 @@ def formulas(desk, title):
 def test_any_tabs_are_dressed_at_once_and_no_id_is_used_twice(places, names, per_position):
     """Each body is what Google's discovery document allows, and every range lies in its tab."""
     desk = Desk(places, *names)
-    desk.polish(*range(1, len(names) + 1), per_position=per_position)
+    desk.format_new_tabs(*range(1, len(names) + 1), per_position=per_position)
     numbers = desk.numbers()
     assert len(set(numbers)) == len(numbers)
     assert min(numbers[1:]) > 0
@@ -105,30 +107,30 @@ def test_any_tabs_are_dressed_at_once_and_no_id_is_used_twice(places, names, per
 @given(layouts, st.booleans())
 def test_a_second_time_is_refused_as_a_whole(places, per_position):
     desk = Desk(places, "One", "Two")
-    old = desk.ground()
-    desk.polish(1, per_position=per_position)
+    old = desk.objects()
+    desk.format_new_tabs(1, per_position=per_position)
     before = desk.numbers()
-    for ground in (old, desk.ground()):
+    for objects in (old, desk.objects()):
         with pytest.raises(GoogleError, match="already exists"):
-            desk.polish(1, 2, per_position=per_position, ground=ground)
+            desk.format_new_tabs(1, 2, per_position=per_position, objects=objects)
     assert desk.numbers() == before
 
 
 def test_a_column_that_moved_since_refuses_it():
     desk = Desk(USUAL, "One")
-    seen, ground = list(desk.seen(1)), desk.ground()
+    snapshot, objects = list(desk.snapshot(1)), desk.objects()
     desk.book.tab(1).move("COLUMNS", 0, 1, 5)
     with pytest.raises(GoogleError):
-        apply_all(desk.book, dressing(seen, ground, per_position=False)["requests"])
+        apply_all(desk.book, formatting_body(snapshot, objects, per_position=False)["requests"])
 
 
 def test_ids_in_use_are_gone_around():
-    ground = Ground(properties=None)
-    first = Free(ground).id("x")
+    objects = SpreadsheetObjects(properties=None)
+    first = IdAllocator(objects).id("x")
     desk = Desk(USUAL, "One")
     desk.add(first, "has that very number")
-    assert Free(ground).id("x") == first
-    assert Free(desk.ground()).id("x") == first + 1
+    assert IdAllocator(objects).id("x") == first
+    assert IdAllocator(desk.objects()).id("x") == first + 1
 
 
 @settings(max_examples=60, deadline=None)
@@ -137,12 +139,12 @@ def test_no_formula_holds_a_text_that_is_not_ours(places, names, per_position):
     """Without its references to cells a formula is the same whatever tabs are called."""
     desk, plain = Desk(places, *names), Desk(places, *(f"Plain {place}" for place in range(len(names))))
     for each in (desk, plain):
-        each.polish(*range(1, len(names) + 1), per_position=per_position)
-    bare = [
+        each.format_new_tabs(*range(1, len(names) + 1), per_position=per_position)
+    unformatted = [
         [REFERENCE.sub("@", text) for tab in each.book.tabs for text in _formulas_of(tab)] for each in (desk, plain)
     ]
-    assert bare[0] == bare[1]
-    assert bool(bare[0]) == ("stage" in places)
+    assert unformatted[0] == unformatted[1]
+    assert bool(unformatted[0]) == ("stage" in places)
 
 
 def _formulas_of(tab):
@@ -153,7 +155,7 @@ def _formulas_of(tab):
 @given(layouts.filter(lambda places: "stage" in places), st.sampled_from(HOSTILE))
 def test_whole_columns_are_counted_wherever_they_stand(places, title):
     desk = Desk(places, title)
-    desk.polish(1)
+    desk.format_new_tabs(1)
     summary = desk.book.tabs[-1].title
     quoted = "'" + title.replace("'", "''") + "'"
     letters = {name: column_letters(place) for name, place in places.items()}
@@ -164,7 +166,7 @@ def test_whole_columns_are_counted_wherever_they_stand(places, title):
 
 def test_the_header_of_the_summary_has_the_words_that_are_counted():
     desk = Desk(USUAL, "Interviews")
-    desk.polish(1)
+    desk.format_new_tabs(1)
     header, totals, positions = desk.cells("Summary")
     assert header == ["Position", *STAGE_WORDS.values(), "All"]
     assert totals[0] == "All positions"
@@ -185,9 +187,9 @@ def _other(title):
 def test_every_position_with_a_tab_of_its_own_is_a_row_of_one_summary():
     """Its name is a text; the first two came together, the third later."""
     desk = Desk(USUAL, "=1+1", "Sales")
-    desk.polish(1, 2, per_position=True)
+    desk.format_new_tabs(1, 2, per_position=True)
     desk.add(3, "Legal")
-    desk.polish(3, per_position=True)
+    desk.format_new_tabs(3, per_position=True)
     assert [tab.title for tab in desk.book.tabs if "Summary" in tab.title] == ["Summary"]
     rows = desk.cells("Summary")
     assert [row[0] for row in rows[1:]] == ["All positions", "=1+1", "Sales", "Legal"]
@@ -198,33 +200,33 @@ def test_every_position_with_a_tab_of_its_own_is_a_row_of_one_summary():
 
 def test_a_summary_that_people_deleted_stays_deleted():
     desk = Desk(USUAL, "Sales", "Legal")
-    desk.polish(1, per_position=True)
+    desk.format_new_tabs(1, per_position=True)
     desk.book.delete_tab(desk.book.titled("Summary"))
-    desk.polish(2, per_position=True)
+    desk.format_new_tabs(2, per_position=True)
     assert [tab.title for tab in desk.book.tabs] == ["People's", "Sales", "Legal"]
 
 
 def test_a_summary_that_people_renamed_goes_on():
     desk = Desk(USUAL, "Sales", "Legal")
-    desk.polish(1, per_position=True)
+    desk.format_new_tabs(1, per_position=True)
     desk.book.titled("Summary").title = "Overview"
-    desk.polish(2, per_position=True)
+    desk.format_new_tabs(2, per_position=True)
     assert [row[0] for row in desk.cells("Overview")][2:] == ["Sales", "Legal"]
 
 
 def test_a_title_in_use_gets_a_number():
     desk = Desk(USUAL, "Interviews", "More", "SUMMARY")
-    desk.polish(1)
-    desk.polish(2)
+    desk.format_new_tabs(1)
+    desk.format_new_tabs(2)
     assert [tab.title for tab in desk.book.tabs][-2:] == ["Summary (2)", "Summary (3)"]
 
 
 def test_without_a_stage_there_is_nothing_to_count_and_to_colour():
     places = {name: place for name, place in USUAL.items() if name != "stage"}
-    [(view, layout)] = Desk(places, "One").seen(1)
-    ground = Ground(properties=None)
-    assert summarize([Source(view, layout)], ground, Free(ground), per_position=False) == []
-    kinds = {kind for request in dress(view, layout, Free(ground)) for kind in request}
+    [(view, layout)] = Desk(places, "One").snapshot(1)
+    objects = SpreadsheetObjects(properties=None)
+    assert summarize([Source(view, layout)], objects, IdAllocator(objects), per_position=False) == []
+    kinds = {kind for request in format_tab(view, layout, IdAllocator(objects)) for kind in request}
     assert kinds.isdisjoint({"addConditionalFormatRule", "addFilterView"})
 
 
@@ -232,7 +234,7 @@ def test_without_a_stage_there_is_nothing_to_count_and_to_colour():
 def test_the_name_stays_in_sight_as_long_as_that_leaves_room(place, frozen):
     places = {KEY: 13} if place is None else {KEY: 13, "candidate_name": place}
     desk = Desk(places, "One")
-    desk.polish(1)
+    desk.format_new_tabs(1)
     assert desk.book.tab(1).grid == {"frozenRowCount": 1} | (
         {"frozenColumnCount": frozen} if frozen else {"frozenColumnCount": 0}
     )
@@ -240,7 +242,7 @@ def test_the_name_stays_in_sight_as_long_as_that_leaves_room(place, frozen):
 
 def test_the_chart_stands_over_the_line_of_all_positions():
     desk = Desk(USUAL, "One")
-    desk.polish(1)
+    desk.format_new_tabs(1)
     [chart] = desk.book.titled("Summary").objects["charts"]
     basic = chart["spec"]["basicChart"]
     [series] = basic["series"][0]["series"]["sourceRange"]["sources"]
@@ -249,12 +251,12 @@ def test_the_chart_stands_over_the_line_of_all_positions():
 
 
 def test_looks_begin_at_the_header_wherever_that_is():
-    [(view, layout)] = Desk(USUAL, "One").seen(1)
-    ground = Ground(properties=None)
-    free = Free(ground)
+    [(view, layout)] = Desk(USUAL, "One").snapshot(1)
+    objects = SpreadsheetObjects(properties=None)
+    free = IdAllocator(objects)
     wanted = [
-        *dress(replace(view, header_row=3), layout, free),
-        *summarize([Source(replace(view, header_row=3), layout)], ground, free, per_position=False),
+        *format_tab(replace(view, header_row=3), layout, free),
+        *summarize([Source(replace(view, header_row=3), layout)], objects, free, per_position=False),
     ]
     texts = msgspec.json.encode(wanted).decode()
     assert '"frozenRowCount":4' in texts

@@ -12,7 +12,7 @@ from connector.sink import Delivered, Delivery, FollowUp, RateLimited, RetryLate
 from connector.testing import interview_id, run_batch
 from sinks.google_sheets.api_requests import column_letters
 from sinks.google_sheets.outcomes import REPAIR, SOON
-from sinks.google_sheets.sheets_client import BURST, FULL_AGAIN, RATE
+from sinks.google_sheets.sheets_client import BURST_CALLS, CALLS_PER_SECOND, REFILL_SECONDS
 from sinks.google_sheets.sink import GoogleSheetsSink
 from sinks.spreadsheet.columns import KEY, SPECS
 from sinks.spreadsheet.values import CellKind
@@ -52,11 +52,11 @@ async def test_read_and_write_are_taken_together_before_the_first_call(desk):
     await desk.show(person_of(1))
     taken = [token.bucket.rsplit(":", 1)[1] for token in desk.context.taken]
     assert taken == ["read", "write"]
-    assert {(token.rate, token.burst) for token in desk.context.taken} == {(RATE, BURST)}
+    assert {(token.rate, token.burst) for token in desk.context.taken} == {(CALLS_PER_SECOND, BURST_CALLS)}
 
 
 def test_never_more_than_fifty_calls_of_a_kind_in_a_minute():
-    assert BURST + 60 * RATE == 50
+    assert BURST_CALLS + 60 * CALLS_PER_SECOND == 50
 
 
 async def test_the_buckets_go_by_the_account_and_do_not_name_it(desk):
@@ -72,11 +72,11 @@ async def test_a_repair_that_needs_more_reads_than_are_left_begins_again_with_a_
     desk.context.clock.advance(60)
     desk.person.delete_rows(TAB, 1)
     [read] = {token for token in desk.context.taken if token.bucket.endswith(":read")}
-    for _ in range(BURST - 1):
+    for _ in range(BURST_CALLS - 1):
         await desk.context.take(read)
     result = await desk.deliver(scored(person_of(1), 4))
-    assert result.outcomes == [RetryLater("no quota left", after=FULL_AGAIN, counts=False, pause_sink=True)]
-    desk.context.clock.advance(FULL_AGAIN)
+    assert result.outcomes == [RetryLater("no quota left", after=REFILL_SECONDS, counts=False, pause_sink=True)]
+    desk.context.clock.advance(REFILL_SECONDS)
     await desk.show(scored(person_of(1), 4))
 
 
@@ -87,13 +87,13 @@ async def test_a_call_that_only_repairs_waits_for_quota_like_any_other(desk):
     assert asked(result)[REPAIR] == SOON
     desk.context.clock.advance(60)
     [read] = {token for token in desk.context.taken if token.bucket.endswith(":read")}
-    for _ in range(BURST - 1):
+    for _ in range(BURST_CALLS - 1):
         await desk.context.take(read)
     repair = Delivery(id="1", key="", event=None, interview=None, follow_up=FollowUp(REPAIR))
     result = await run_batch(desk.sink, [repair], desk.context)
-    assert result.outcomes == [RetryLater("no quota left", after=FULL_AGAIN, counts=False, pause_sink=True)]
+    assert result.outcomes == [RetryLater("no quota left", after=REFILL_SECONDS, counts=False, pause_sink=True)]
     assert REPAIR not in asked(result)
-    desk.context.clock.advance(FULL_AGAIN)
+    desk.context.clock.advance(REFILL_SECONDS)
     await desk.settle(scored(person_of(1), 4))
     assert {key: row["Score"] for key, row in desk.records().items()} == {interview_id(1): 4, interview_id(2): None}
 

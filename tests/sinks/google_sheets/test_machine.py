@@ -35,7 +35,7 @@ FAULTS = [
     Fault(Kind.STATUS, status=429, body="{}"),
     Fault(Kind.LATE),
 ]
-AT_ONCE = [fault for fault in FAULTS if fault.kind is not Kind.LATE]
+REWRITES_MAX = [fault for fault in FAULTS if fault.kind is not Kind.LATE]
 
 
 class People:
@@ -257,7 +257,7 @@ class Machine(RuleBasedStateMachine):
         share = {"write": share, "read": share / 4}.get(call, 0)
         if self.chance.random() >= share:
             return None
-        fault = self.chance.choice(FAULTS if call == "write" else AT_ONCE)
+        fault = self.chance.choice(FAULTS if call == "write" else REWRITES_MAX)
         self.tally.faults += 1
         return fault
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.google_sheets.repair import LEAST_CELLS, WHO, best_pairs, likeness
+from sinks.google_sheets.repair import IDENTIFYING_FIELDS, MIN_CELLS, best_pairs, similarity
 from sinks.spreadsheet.columns import SPECS
 
 ELAINE = {
@@ -22,24 +22,24 @@ cells = st.dictionaries(st.sampled_from(sorted(ELAINE)), st.sampled_from([None, 
 
 
 def test_a_row_that_holds_all_that_was_written_is_its_own():
-    assert likeness(ELAINE, ELAINE) == 7
+    assert similarity(ELAINE, ELAINE) == 7
 
 
 def test_a_corrected_address_leaves_a_row_its_own():
-    assert likeness(ELAINE, ELAINE | {"candidate_email": "benes@example.com"}) == 6
+    assert similarity(ELAINE, ELAINE | {"candidate_email": "benes@example.com"}) == 6
 
 
 def test_another_address_and_another_name_make_it_somebody_elses():
-    assert likeness(ELAINE, ELAINE | {"candidate_email": "george@example.com", "candidate_name": "George"}) == 0
+    assert similarity(ELAINE, ELAINE | {"candidate_email": "george@example.com", "candidate_name": "George"}) == 0
 
 
 def test_the_address_alone_makes_no_row_its_own():
-    assert likeness(ELAINE, {"candidate_email": ELAINE["candidate_email"], "position_name": "Copy editor"}) == 0
+    assert similarity(ELAINE, {"candidate_email": ELAINE["candidate_email"], "position_name": "Copy editor"}) == 0
 
 
 def test_interviews_of_the_same_day_at_the_same_stage_are_not_taken_for_each_other():
     other = ELAINE | {"candidate_email": "g@example.com", "candidate_name": "George", "external_id": "EXT-8"}
-    assert likeness(ELAINE, other) == 0
+    assert similarity(ELAINE, other) == 0
 
 
 def test_of_two_interviews_of_one_person_each_gets_its_own_row():
@@ -50,18 +50,18 @@ def test_of_two_interviews_of_one_person_each_gets_its_own_row():
 @given(cells, cells)
 def test_likeness_counts_equal_cells_and_never_fewer_than_the_least(written, held):
     same = sum(value is not None and name in held and held[name] == value for name, value in written.items())
-    assert likeness(written, held) in {0, same}
-    assert not 0 < likeness(written, held) < LEAST_CELLS
+    assert similarity(written, held) in {0, same}
+    assert not 0 < similarity(written, held) < MIN_CELLS
 
 
 @given(st.dictionaries(st.text("abc", max_size=2), cells), st.dictionaries(st.integers(0, 5), cells))
 def test_no_row_is_given_away_twice_and_only_to_those_it_is_like(lost, rows):
     pairs = best_pairs(lost, rows)
     assert len(set(pairs.values())) == len(pairs)
-    assert all(likeness(lost[key], rows[row]) for key, row in pairs.items())
-    left = [likeness(lost[key], rows[row]) for key in lost.keys() - pairs for row in rows.keys() - pairs.values()]
+    assert all(similarity(lost[key], rows[row]) for key, row in pairs.items())
+    left = [similarity(lost[key], rows[row]) for key in lost.keys() - pairs for row in rows.keys() - pairs.values()]
     assert not any(left)
 
 
 def test_the_fields_that_tell_who_it_is_are_fields_of_the_table():
-    assert SPECS.keys() >= WHO
+    assert SPECS.keys() >= IDENTIFYING_FIELDS

@@ -38,7 +38,7 @@ async def test_a_new_interview_is_told_as_a_new_row(one):
 
 async def test_a_row_that_people_deleted_is_told(one):
     one.person.delete_rows(TAB, 1)
-    assert await preview(one, scored(person_of(1), 4)) == ["nothing: people deleted its row in the tab Interviews"]
+    assert await preview(one, scored(person_of(1), 4)) == ["nothing: users deleted its row in the tab Interviews"]
 
 
 async def test_nothing_to_change_is_told(one):

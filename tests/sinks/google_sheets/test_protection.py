@@ -57,7 +57,7 @@ async def test_what_could_not_be_written_is_reported_with_tab_row_column_and_wha
     assert not report.in_sync
     detail = "Interviews, row 2: Stage, Score, Updated"
     assert report.differences == [Difference("protected", person_of(1).id, detail)]
-    assert report.remarks == ["Interviews: protected against us: 2:2"]
+    assert report.remarks == ["Interviews: protected against the sink: 2:2"]
     assert report.asks == [
         f"Interviews: in the sheet, Data, Protect sheets and ranges: add {EMAIL} to those who may edit"
     ]

@@ -41,14 +41,14 @@ async def test_people_s_columns_are_told_and_change_nothing(full):
     full.person.edit(TAB, 0, 2, "Notes")
     full.person.shuffle(TAB, __import__("random").Random(1), 40)
     report = await full.verify()
-    assert (report.in_sync, report.remarks) == (True, ["Interviews: columns of people: Notes"])
+    assert (report.in_sync, report.remarks) == (True, ["Interviews: other columns: Notes"])
 
 
 async def test_a_correction_is_told_and_left_alone(full):
     full.person.edit(TAB, 3, full.place("Candidate"), "Corrected")
     report = await full.verify()
     assert report.in_sync
-    assert report.differences == [Difference("corrected by people", interview_id(3), "Interviews, row 4: Candidate")]
+    assert report.differences == [Difference("corrected by users", interview_id(3), "Interviews, row 4: Candidate")]
     await full.look_after()
     assert full.records()[interview_id(3)]["Candidate"] == "Corrected"
 
@@ -98,7 +98,7 @@ async def test_a_difference_that_a_second_look_does_not_show_is_none(full):
 async def test_a_deleted_row_is_told_and_stays_deleted(full):
     full.person.delete_rows(TAB, 7)
     report = await full.verify()
-    assert (report.in_sync, kinds(report)) == (True, {interview_id(7): "deleted by people"})
+    assert (report.in_sync, kinds(report)) == (True, {interview_id(7): "deleted by users"})
     await full.look_after()
     assert interview_id(7) not in full.records()
 
@@ -290,4 +290,4 @@ async def test_a_verification_of_many_tabs_reads_them_all(make_desk):
 
 
 def test_what_people_decided_is_never_wrong():
-    assert {"corrected by people", "deleted by people", "pending", "in sync"}.isdisjoint(map(str, WRONG))
+    assert {"corrected by users", "deleted by users", "pending", "in sync"}.isdisjoint(map(str, WRONG))

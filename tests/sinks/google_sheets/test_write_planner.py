@@ -15,7 +15,7 @@ from sinks.google_sheets import write_planner
 from sinks.google_sheets.columns import add_columns, find_columns
 from sinks.google_sheets.outcomes import close_intent, settle
 from sinks.google_sheets.state import RowNote, read_intents, write_intents
-from sinks.google_sheets.write_planner import Limits, Wanted, sort_out, take_part
+from sinks.google_sheets.write_planner import DueInterview, Limits, plan_rows, take_chunk
 from sinks.spreadsheet.columns import KEY, Column
 from tests.sinks.google_sheets.tab_model import TabModel
 
@@ -42,15 +42,15 @@ def person(number):
 
 
 def wanted_of(states, notes):
-    return [Wanted(key, {**values, KEY: key}, notes.get(key)) for key, values in states.items()]
+    return [DueInterview(key, {**values, KEY: key}, notes.get(key)) for key, values in states.items()]
 
 
 def write_of(view, wanted, limits=None, known=()):
     layout = find_columns(view, COLUMNS, known)
     after, _ = add_columns(view, layout)
-    due = sort_out(view, after, wanted)
+    due = plan_rows(view, after, wanted)
     return write_planner.Write(
-        [write_planner.row_write("", view, layout, take_part(due, after, limits or Limits()), "nonce")]
+        [write_planner.row_write("", view, layout, take_chunk(due, after, limits or Limits()), "nonce")]
     ), due
 
 
@@ -63,7 +63,7 @@ def flush(model, states, notes, limits=None):
         if not due.changes and not due.inserts:
             return writes
         model.apply(write.body)
-        settled = settle(write.shares[0], model.view())
+        settled = settle(write.tab_writes[0], model.view())
         assert settled.clean
         writes += 1
         done = {each.key for each in settled.proven}
@@ -192,13 +192,13 @@ def test_a_write_that_people_got_ahead_of_is_refused_or_every_row_it_hit_is_name
     except GoogleError as error:
         assert error.code == 400  # noqa: PT017 - one of two good ends
         return
-    settled = settle(write.shares[0], model.view())
+    settled = settle(write.tab_writes[0], model.view())
     assert human_cells(model) == human
     right = {each.key: shown({k: v for k, v in each.cells.items() if k != KEY}) for each in settled.proven}
-    suspects = settled.hit | {each.key for each in settled.unproven}
+    stray_values = settled.hit | {each.key for each in settled.unproven}
     for record in model.records():
         key = record["Interview ID"]
-        if key and key not in suspects:
+        if key and key not in stray_values:
             due = right.get(key, stood.get(key))
             assert ours(record) == {title: due[title] for title in ours(record)}
 
@@ -241,7 +241,7 @@ def test_an_intent_tells_from_the_sheet_alone_whether_it_landed(first, people):
     model, notes = TabModel(), {}
     flush(model, {"id-0": {"score": 1.0}}, notes)
     write, due = write_of(model.view(), wanted_of(first, notes))
-    [intent] = read_intents(write_intents([write.shares[0].intent]))
+    [intent] = read_intents(write_intents([write.tab_writes[0].intent]))
     assert close_intent(intent, model.view(), 0).pending
     model.apply(write.body)
     closed = close_intent(intent, model.view(), 0)
