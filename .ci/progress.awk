@@ -5,7 +5,7 @@ function bar(done,    part, text) {
     for (text = ""; length(text) < 20;) text = text (length(text) < part ? "#" : ".")
     return text
 }
-/^Collecting / {
+/^(Collecting|Processing) / {
     count++
     if (tty) printf "\r  [%s] %d of %d packages", bar(count < total ? count : total), count, total
     else if (count % int(total / 4) == 0) printf "  %d of %d packages\n", count, total
