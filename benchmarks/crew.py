@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.bodies import SECRET
 from benchmarks.processes import PLUGIN, ROOT
-from connector.store.postgres.prepare import migrate_postgres
+from connector.store.migrate import migrate_postgres
 from tests import postgres
 
 READY_WITHIN = 60.0

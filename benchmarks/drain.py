@@ -20,11 +20,11 @@ from connector.delivery.lane import Lane, Shared
 from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.store import leases
-from connector.store.plan import Directory, Target
+from connector.store.base import Store
+from connector.store.ingest import Directory, Target
 from connector.store.postgres.store import PostgresStore
+from connector.store.queries import sinks
 from connector.store.sqlite.store import SqliteStore
-from connector.store.status import sinks
-from connector.store.store import Store
 from tests.stores import make_store_file
 
 SINK = "sheet"

@@ -20,7 +20,7 @@ from connector.delivery import load
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import leases
-from connector.store.plan import Arrival, Directory, Target
+from connector.store.ingest import Arrival, Directory, Target
 from connector.store.sqlite import database
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.store import SqliteStore

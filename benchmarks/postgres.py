@@ -12,7 +12,7 @@ from benchmarks import ingest, tables
 from benchmarks.bodies import BodyFile
 from benchmarks.ingest import Comparison, Subject
 from benchmarks.wrk import load
-from connector.store.postgres.prepare import migrate_postgres
+from connector.store.migrate import migrate_postgres
 from tests.postgres import Server
 
 DURABLE = ("fsync=on", "full_page_writes=on", "max_connections=200", "min_wal_size=1GB")

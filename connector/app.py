@@ -32,12 +32,12 @@ from connector.logging import LogLimit
 from connector.operations.sinks import ingest_directory
 from connector.role import Role
 from connector.sink import Sink
+from connector.store.base import Store
+from connector.store.ingest import Directory, GroupPlan
 from connector.store.late import LateStore
-from connector.store.plan import Directory, GroupPlan
+from connector.store.migrate import prepare_sqlite
 from connector.store.sqlite.lock import StoreLock
-from connector.store.sqlite.prepare import prepare
 from connector.store.sqlite.store import SqliteStore
-from connector.store.store import Store
 from connector.web.app import create_app
 from connector.web.health import Health, health_routes
 from connector.web.metrics import Metrics
@@ -82,7 +82,7 @@ async def opened_file(
     Raises `UsageError` when another process serves it, `StoreUnavailable` and `SchemaMismatch` when it cannot be used.
     """
     with StoreLock(path):
-        copy = await prepare(path)
+        copy = await prepare_sqlite(path)
         if copy is not None:
             log.info("store copied before migration", copy=copy.name)
         store = SqliteStore(path, directory, on_group, intake=INTAKE_LIMIT)

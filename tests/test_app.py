@@ -14,8 +14,8 @@ from connector.config import load
 from connector.errors import SchemaMismatch
 from connector.hireflix.signature import sign
 from connector.role import Role
-from connector.store import presence
-from connector.store.postgres.prepare import migrate_postgres
+from connector.store import heartbeat
+from connector.store.migrate import migrate_postgres
 from tests import postgres
 from tests.pooler import pooled
 
@@ -112,7 +112,7 @@ async def test_a_process_is_listed_while_it_runs(tmp_path, server):
     async with running(config_of(tmp_path, server.url), [SECRET], Role.WORKER) as service:
         found = []
         while not found:
-            found = await service.store.look(lambda c: presence.processes(c, 0))
+            found = await service.store.look(lambda c: heartbeat.processes(c, 0))
         assert [each.role for each in found] == ["worker"]
     left = postgres.rows(server.url, "SELECT key FROM meta WHERE key LIKE 'process:%'")
     assert left == []

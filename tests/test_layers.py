@@ -249,8 +249,8 @@ class TestTheseChecks:
 
     def test_an_import_outward_is_seen(self, tmp_path):
         """Even inside a function."""
-        modules = self.tree(tmp_path, connector__routing="def f():\n    from connector.store.plan import Answer")
-        assert list(outward(modules)) == ["connector.routing imports connector.store.plan"]
+        modules = self.tree(tmp_path, connector__routing="def f():\n    from connector.store.ingest import Answer")
+        assert list(outward(modules)) == ["connector.routing imports connector.store.ingest"]
 
     def test_a_curious_sink_is_seen(self, tmp_path):
         modules = self.tree(

@@ -15,9 +15,9 @@ from connector.cli.output import format_time, show_json, show_table
 from connector.config import load
 from connector.operations.listings import page
 from connector.operations.store_access import reading
-from connector.store import views
+from connector.store import queries
+from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Wanted
 from connector.store.schema import DeliveryState
-from connector.store.views import AttemptRow, DeliveryRow, EventRow, InterviewRow, Wanted
 
 Cells: TypeAlias = dict[str, object]
 
@@ -211,9 +211,11 @@ def _attempt_cells(row: AttemptRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cel
     }
 
 
-EVENTS = Listing(views.events, _event_cells, "No events found.")
-INTERVIEWS = Listing(views.interviews, _interview_cells, "No interviews found.")
-DELIVERIES = Listing(views.deliveries, _delivery_cells, "No deliveries found.")
+EVENTS = Listing(queries.events, _event_cells, "No events found.")
+INTERVIEWS = Listing(queries.interviews, _interview_cells, "No interviews found.")
+DELIVERIES = Listing(queries.deliveries, _delivery_cells, "No deliveries found.")
 ATTEMPTS = Listing(
-    views.attempts, _attempt_cells, "No attempts found; deliveries that succeed at the first attempt are only counted."
+    queries.attempts,
+    _attempt_cells,
+    "No attempts found; deliveries that succeed at the first attempt are only counted.",
 )

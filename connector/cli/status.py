@@ -9,9 +9,9 @@ from connector.cli import options as o
 from connector.cli.output import counted, format_duration, format_time, safe, show_json, show_table
 from connector.config import load
 from connector.operations.store_access import now_in, reading
-from connector.store.presence import Process
-from connector.store.status import SinkStatus, SourceStatus
-from connector.store.status import status as status_of
+from connector.store.heartbeat import Process
+from connector.store.queries import SinkStatus, SourceStatus
+from connector.store.queries import status as status_of
 
 
 def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:

@@ -16,9 +16,9 @@ from connector.delivery.rules import Answer, Failure
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.sink import Batch, Delivery, Note, Result, Sink
 from connector.store import notes
+from connector.store.base import Store
 from connector.store.claim import Claim
 from connector.store.leases import Lease
-from connector.store.store import Store
 
 log = structlog.get_logger("connector.delivery")
 

@@ -11,9 +11,9 @@ from connector.delivery.clock import Clock
 from connector.errors import RateLimited
 from connector.interview import Interview
 from connector.sink import Note, Subscription, Token
-from connector.store import leases, notes, settle, tokens
+from connector.store import leases, notes, rate_limit, settle
+from connector.store.base import Store
 from connector.store.leases import Lease
-from connector.store.store import Store
 
 
 class LaneContext:
@@ -45,7 +45,7 @@ class LaneContext:
     async def take(self, *wanted: Token) -> None:
         def job(connection: Connection) -> None:
             leases.require(connection, self._lease)
-            tokens.take(connection, wanted, self._clock.now())
+            rate_limit.take(connection, wanted, self._clock.now())
 
         try:
             await self._store.write(job)
@@ -61,7 +61,7 @@ class LaneContext:
     async def block(self, bucket: str, seconds: float) -> None:
         def job(connection: Connection) -> None:
             leases.require(connection, self._lease)
-            tokens.block(connection, bucket, seconds, self._clock.now())
+            rate_limit.block(connection, bucket, seconds, self._clock.now())
 
         await self._store.write(job)
 

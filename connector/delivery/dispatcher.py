@@ -14,7 +14,7 @@ from connector.errors import StoreUnavailable
 from connector.logging import place_of
 from connector.routing import Routes
 from connector.sink import Sink
-from connector.store import claim, fill, leases, settle, status
+from connector.store import backfill, claim, leases, queries, settle
 
 SWEEP_SECONDS = 1.0
 """What another process did (a replay, a resume) is noticed within this time."""
@@ -93,7 +93,7 @@ class Dispatcher:
     def _set_up(self, connection: Connection) -> None:
         now = self._shared.clock.now()
         for name, formerly in self._formerly.items():
-            fill.rename(connection, formerly, name)
+            backfill.rename(connection, formerly, name)
         leases.register(connection, self._types)
         for sink in self._sinks:
             if not sink.state:
@@ -114,7 +114,7 @@ class Dispatcher:
                 await self._fill_one(sink)
             except StoreUnavailable:
                 await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
-            except fill.Disputed:
+            except backfill.Disputed:
                 log.warning("sink filled with other routes", sink=sink.name)
                 return
             except Exception as error:  # noqa: BLE001 - the other sinks are to be filled all the same
@@ -133,7 +133,7 @@ class Dispatcher:
     async def _fill_chunk(self, sink: Sink[Any], *, begun: bool) -> bool:
         name, destination, now = sink.name, sink.destination, self._shared.clock.now()
         return await self._shared.store.write(
-            lambda connection: fill.fill_chunk(connection, name, destination, self._routes, now, begun=begun)
+            lambda connection: backfill.fill_chunk(connection, name, destination, self._routes, now, begun=begun)
         )
 
     async def _sweep(self) -> None:
@@ -167,7 +167,7 @@ class Dispatcher:
         if now - self._alerted_at < ALERT_EVERY * 1000:
             return
         self._alerted_at = now
-        found = await self._shared.store.look(lambda connection: status.sinks(connection, now, list(self.lanes)))
+        found = await self._shared.store.look(lambda connection: queries.sinks(connection, now, list(self.lanes)))
         late = {each.name for each in found if each.oldest_age_seconds > OVERDUE_SECONDS and each.state != "paused"}
         late &= {sink.name for sink in self._sinks if sink.state}
         for name in sorted(late - self._late):

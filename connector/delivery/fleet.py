@@ -13,9 +13,9 @@ from connector.delivery.wakeups import Listener
 from connector.errors import StoreUnavailable
 from connector.logging import place_of
 from connector.role import Role
-from connector.store import presence
-from connector.store.presence import Process
-from connector.store.store import Store
+from connector.store import heartbeat
+from connector.store.base import Store
+from connector.store.heartbeat import Process
 
 STOP_SECONDS = 2.0
 """How long the end of a connection is waited for; nothing depends on it."""
@@ -65,18 +65,18 @@ class Fleet:
             for task in running:
                 task.cancel()
         with suppress(StoreUnavailable):
-            await self._store.write(lambda connection: presence.leave(connection, self._name))
+            await self._store.write(lambda connection: heartbeat.leave(connection, self._name))
 
     async def _beat(self) -> None:
         started_at = self._clock.now()
         while not self._stopping.is_set():
             try:
-                await self._store.write(lambda connection: presence.tell(connection, self._now(started_at)))
+                await self._store.write(lambda connection: heartbeat.tell(connection, self._now(started_at)))
             except StoreUnavailable:
                 pass
             except Exception as error:  # noqa: BLE001 - the next heartbeat may succeed
                 log.warning("heartbeat failed", error=place_of(error))
-            await self._clock.wait(self._stopping, presence.TELL_SECONDS)
+            await self._clock.wait(self._stopping, heartbeat.TELL_SECONDS)
 
     def _now(self, started_at: int) -> Process:
         return Process(self._name, self._role, started_at, self._clock.now())

@@ -19,9 +19,9 @@ from connector.delivery.clock import Clock
 from connector.errors import LeaseLost
 from connector.logging import place_of
 from connector.store import claim, leases
+from connector.store.base import Store
 from connector.store.claim import Claim, ClaimMoved
 from connector.store.leases import LEASE_SECONDS, Lease
-from connector.store.store import Store
 
 KEEP_SECONDS = 5.0
 """A sink that has something to do within this time is kept."""

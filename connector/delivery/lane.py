@@ -22,10 +22,10 @@ from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailabl
 from connector.logging import place_of
 from connector.sink import Sink
 from connector.store import settle
+from connector.store.base import Store
 from connector.store.claim import Claim
 from connector.store.leases import Lease
 from connector.store.settle import Settlement
-from connector.store.store import Store
 
 BUSY_REST = 0.25
 """Seconds that a lane leaves the machine to the receiver after each look in hot times: a look costs as much as a

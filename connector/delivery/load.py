@@ -14,10 +14,10 @@ from connector.hireflix.payload import read
 from connector.interview import Event, Interview, is_late
 from connector.merge import decode, event_of, interview_of
 from connector.sink import Delivery, FollowUp, Subscription
-from connector.store import claim, fill
+from connector.store import backfill, claim
 from connector.store.claim import Claim, Work
-from connector.store.plan import entered_by
-from connector.store.portable import among
+from connector.store.dialects import among
+from connector.store.ingest import entered_by
 from connector.store.schema import event, interview
 
 Stays: TypeAlias = Callable[[Interview], bool]
@@ -137,7 +137,7 @@ def subscriptions(connection: Connection, sink: str, after: str, limit: int, sta
     """The interviews that entered a state sink, by id from the one after `after`; those erased are none."""
     rows: list[Any] = []
     while len(rows) < limit:
-        found = fill.entered(connection, sink, after, limit - len(rows))
+        found = backfill.entered(connection, sink, after, limit - len(rows))
         rows += [row for row in found if sink in entered_by(row.entered)]
         if not found:
             break

@@ -13,7 +13,7 @@ from connector.delivery import load
 from connector.delivery.holding import Holding, Seen
 from connector.delivery.load import Stays
 from connector.sink import Delivery, Sink
-from connector.store import claim, leases, tokens
+from connector.store import claim, leases, rate_limit
 from connector.store.claim import Claim
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Looker:
             return Look(seen, look_at=row.probe_at, paused=row.paused)
         if not self._holding.is_owner and self._holding.is_resting(row.rest_until, now):
             return Look(seen, look_at=row.rest_until)
-        if self.bucket is not None and (opens_at := tokens.opens_at(connection, self.bucket)) > now:
+        if self.bucket is not None and (opens_at := rate_limit.opens_at(connection, self.bucket)) > now:
             return Look(seen, look_at=opens_at)
         claimed = self._claim(connection, row, now)
         if claimed is None:

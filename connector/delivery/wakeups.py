@@ -17,7 +17,7 @@ from psycopg import AsyncConnection
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from connector.store.postgres.database import connect_async
-from connector.store.postgres.faults import words_of
+from connector.store.postgres.errors import words_of
 from connector.store.postgres.ingest import CHANNEL, SEPARATOR
 
 GAP_SECONDS = 0.1

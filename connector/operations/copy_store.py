@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from connector.errors import StoreUnavailable, UsageError
 from connector.operations.store_access_postgres import public_url
 from connector.store.postgres import database as postgres
-from connector.store.postgres.faults import words_of
+from connector.store.postgres.errors import words_of
 from connector.store.schema import meta, metadata, sink
 from connector.store.sqlite import database as sqlite
 from connector.store.sqlite.lock import StoreLock

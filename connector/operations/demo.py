@@ -14,7 +14,7 @@ from connector.errors import UsageError
 from connector.hireflix.samples.stream import stream
 from connector.operations.send import TIMEOUT_SECONDS, headers
 from connector.operations.store_access import now, reading
-from connector.store.status import status
+from connector.store.queries import status
 
 POLL_SECONDS = 0.1
 

@@ -19,8 +19,8 @@ from connector.merge import State, decode, event_of, interview_of, merge
 from connector.operations.sinks import opened
 from connector.sink import Batch, Delivery, Note, Previews, Sink, Subscription, Token
 from connector.store import notes
+from connector.store.queries import DeliveryRow, Wanted, deliveries
 from connector.store.schema import event, interview
-from connector.store.views import DeliveryRow, Wanted, deliveries
 
 PREVIEW_SECONDS = 30.0
 

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from connector.config import Config
 from connector.operations.sinks import require_known
-from connector.store import leases, views
-from connector.store.views import Wanted
+from connector.store import leases, queries
+from connector.store.queries import Wanted
 
 Row = TypeVar("Row")
 
@@ -32,12 +32,12 @@ def page(
     wanted: Wanted,
     limit: int,
 ) -> Page[Row]:
-    """At most `limit` rows that `find`, a query of `connector.store.views`, returns.
+    """At most `limit` rows that `find`, a query of `connector.store.queries`, returns.
 
     Raises `UsageError` for a sink that was never configured.
     """
     if wanted.sink is not None:
-        require_known(wanted.sink, {*settings.sinks, *views.sink_names(connection)})
+        require_known(wanted.sink, {*settings.sinks, *queries.sink_names(connection)})
     rows = find(connection, wanted, limit + 1)
     pauses = {row.name: row.reason or "" for row in leases.rows(connection) if row.paused is not None}
     return Page(rows[:limit], len(rows) > limit, pauses)

@@ -6,6 +6,7 @@ import asyncio
 
 from connector.config import Config
 from connector.operations.store_access import require_driver, store_address
+from connector.store.migrate import migrate_postgres
 from connector.store.schema import REVISION
 
 
@@ -15,8 +16,6 @@ def migrate_store(settings: Config) -> str:
     if settings.store.file is not None:
         return f"{place} is a SQLite store: `connector serve` creates and updates it"
     require_driver()
-    from connector.store.postgres.prepare import migrate_postgres
-
     url = settings.store.url.get_secret_value()
     found = asyncio.run(migrate_postgres(url))
     if found is None:

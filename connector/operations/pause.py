@@ -7,8 +7,8 @@ from sqlalchemy import Connection, update
 from connector.config import SinkEntry
 from connector.errors import UsageError
 from connector.store import leases, notes
+from connector.store.queries import Wanted, count_deliveries
 from connector.store.schema import DeliveryState, delivery, in_state
-from connector.store.views import Wanted, count_deliveries
 
 PAUSED_BY_OPERATOR = "paused by an operator"
 

@@ -16,8 +16,8 @@ from connector.errors import UsageError
 from connector.operations.sinks import ingest_directory, require_known
 from connector.operations.store_access import OpenStore, now_in
 from connector.store import replay
+from connector.store.queries import Wanted
 from connector.store.schema import DeliveryState
-from connector.store.views import Wanted
 
 T = TypeVar("T")
 

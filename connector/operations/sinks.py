@@ -12,7 +12,7 @@ from connector.config import Config, SinkEntry
 from connector.errors import SinkBroken, UsageError
 from connector.logging import place_of
 from connector.sink import Finding, Sink
-from connector.store.plan import Directory
+from connector.store.ingest import Directory
 
 CLOSE_SECONDS = 10.0
 

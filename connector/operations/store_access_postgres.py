@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.errors import StoreUnavailable
 from connector.store.postgres import database
-from connector.store.postgres.faults import is_conflict, words_of
+from connector.store.postgres.errors import is_conflict, words_of
 
 T = TypeVar("T")
 

@@ -17,10 +17,10 @@ from connector.operations.sinks import configured, opened
 from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.role import Role
 from connector.sink import ASKED, REPORT, Note, Report, Sink, Subscription, Token, Verifies
-from connector.store import leases, notes, settle, tokens
-from connector.store.presence import processes
+from connector.store import leases, notes, rate_limit, settle
+from connector.store.heartbeat import processes
+from connector.store.queries import sinks
 from connector.store.schema import sink as sink_table
-from connector.store.status import sinks
 
 REPAIR_SECONDS = 900.0
 """Longest wait for a repair."""
@@ -76,14 +76,14 @@ class _VerifyContext:
         """Waits for the tokens, because the service takes them from the same rate limit."""
         while True:
             try:
-                self._store.change(lambda connection: tokens.take(connection, wanted, now_in(connection)))
+                self._store.change(lambda connection: rate_limit.take(connection, wanted, now_in(connection)))
             except RateLimited as wait:
                 await asyncio.sleep(wait.seconds + 0.01)
             else:
                 return
 
     async def block(self, bucket: str, seconds: float) -> None:
-        self._store.change(lambda connection: tokens.block(connection, bucket, seconds, now_in(connection)))
+        self._store.change(lambda connection: rate_limit.block(connection, bucket, seconds, now_in(connection)))
 
     async def save_notes(self, remembered: Mapping[str, Note | None]) -> None:
         """Writes nothing."""

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists,
 
 from connector.errors import ConnectorError
 from connector.store import leases
+from connector.store.dialects import among
 from connector.store.leases import Lease
-from connector.store.portable import among
 from connector.store.schema import DeliveryState, bucket, delivery, in_state, sink
 
 PENDING = in_state(DeliveryState.PENDING)

@@ -12,8 +12,7 @@ from tenacity import AsyncRetrying, retry_if_result, wait_exponential
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.plan import Answer
-from connector.store.store import Load, Store
+from connector.store.base import Answer, Load, Store
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, or_, select, update
 
 from connector.errors import LeaseLost
-from connector.store.portable import insert_new, storable
+from connector.store.dialects import insert_new, storable
 from connector.store.schema import sink
 
 LEASE_SECONDS = 15.0

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, delete, select
 
 from connector.sink import Note
-from connector.store.portable import among, upsert
+from connector.store.dialects import among, upsert
 from connector.store.schema import note
 
 

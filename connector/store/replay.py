@@ -14,11 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, insert, literal, or_, select, update
 
 from connector.hireflix.payload import Kind, Reading, read
-from connector.store.columns import DELIVERY_COLUMNS, INTERVIEW_COLUMNS
-from connector.store.plan import Directory, GroupPlan, Stored, plan_one
-from connector.store.portable import among, insert_new
+from connector.store.dialects import among, insert_new
+from connector.store.ingest import DELIVERY_COLUMNS, INTERVIEW_COLUMNS, Directory, GroupPlan, Stored, plan_one
+from connector.store.queries import Wanted, delivery_conditions, event_conditions, of_interview
 from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood, sink
-from connector.store.views import Wanted, delivery_conditions, event_conditions, of_interview
 
 CHUNK = 200
 """Rows per transaction: short enough not to hold up the receiver."""

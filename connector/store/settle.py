@@ -23,9 +23,9 @@ from sqlalchemy import (
 from connector.sink import VERIFY, Note
 from connector.store import leases, notes
 from connector.store.claim import OF_SINK, PENDING
+from connector.store.dialects import among, storable
+from connector.store.ingest import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
 from connector.store.leases import Lease, Pause
-from connector.store.plan import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
-from connector.store.portable import among, storable
 from connector.store.schema import DeliveryState, attempt, delivery, in_state, sink
 
 SOON_MS = 60_000

@@ -18,7 +18,7 @@ from prometheus_client import (
 from connector.delivery.rules import Answer, Failure, label_of
 from connector.errors import RateLimited, SinkBroken
 from connector.store.claim import Work
-from connector.store.plan import GroupPlan
+from connector.store.ingest import GroupPlan
 from connector.store.settle import Settlement
 
 LAG_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)

@@ -20,7 +20,7 @@ from litestar.types import Receive, Scope, Send
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading, read
 from connector.hireflix.signature import HEADER, Verifier
-from connector.store.plan import Answer
+from connector.store.base import Answer
 
 BODY_BYTES = 1024 * 1024
 """Largest accepted body. A webhook of Hireflix has one or two KiB."""
@@ -191,7 +191,7 @@ def _require_size(size: int) -> None:
 
 
 class EventStore(Protocol):
-    """The part of `connector.store.store.Store` that the receiver needs."""
+    """The part of `connector.store.base.Store` that the receiver needs."""
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]: ...
 

@@ -14,9 +14,18 @@ from sqlalchemy import Connection, func, insert, select, update
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import leases
-from connector.store.columns import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
-from connector.store.plan import Arrival, Directory, GroupPlan, Stored, Target, plan_group
-from connector.store.portable import upsert
+from connector.store.dialects import upsert
+from connector.store.ingest import (
+    DELIVERY_COLUMNS,
+    EVENT_COLUMNS,
+    INTERVIEW_COLUMNS,
+    Arrival,
+    Directory,
+    GroupPlan,
+    Stored,
+    Target,
+    plan_group,
+)
 from connector.store.postgres.database import make_engine
 from connector.store.schema import DeliveryState, attempt, delivery, event, interview
 from connector.store.sqlite import database

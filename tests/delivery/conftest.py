@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from connector.routing import Route
-from connector.store.plan import Directory
+from connector.store.base import Store
+from connector.store.ingest import Directory
 from connector.store.postgres.store import PostgresStore
 from connector.store.sqlite.store import SqliteStore
-from connector.store.store import Store
 from tests.delivery.rig import Rig, Scripted, directory_of
 from tests.postgres import empty_store
 from tests.stores import make_store_file

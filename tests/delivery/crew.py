@@ -15,10 +15,10 @@ from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.sink import Context, Result
 from connector.store import leases
-from connector.store.plan import Directory, Target
+from connector.store.base import Store
+from connector.store.ingest import Directory, Target
 from connector.store.schema import delivery, note, sink
 from connector.store.sqlite.store import SqliteStore
-from connector.store.store import Store
 from tests.delivery.rig import Meters, Scripted, WaitingClock
 
 

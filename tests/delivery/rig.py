@@ -16,11 +16,11 @@ from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.sink import Batch, Context, Debounce, Delivered, Delivery, Result, Sink, SinkConfig
 from connector.store import leases
+from connector.store.base import Store
 from connector.store.claim import Work
-from connector.store.plan import Directory, Target
+from connector.store.ingest import Directory, Target
 from connector.store.schema import attempt, delivery, note, sink
 from connector.store.settle import Settlement
-from connector.store.store import Store
 from connector.testing import ManualClock
 
 Script = Callable[[Batch, Context], Any]

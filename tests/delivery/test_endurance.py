@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from connector.errors import RateLimited, SinkBroken
 from connector.sink import Debounce, Delivered, FollowUp, Rejected, Result, RetryLater, Token
 from connector.store import leases
-from connector.store.store import Load
+from connector.store.base import Load
 from tests.delivery.rig import Gathering, One, Scripted, State
 
 PENDING, DELIVERED = 0, 1

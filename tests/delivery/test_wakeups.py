@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from connector.delivery.wakeups import Listener, Waker
-from connector.store.plan import Directory
+from connector.store.ingest import Directory
 from connector.store.postgres.ingest import CHANNEL
 from connector.store.postgres.store import PostgresStore
 from tests import postgres

@@ -21,7 +21,7 @@ from psycopg import OperationalError
 
 from connector.emulators.google import GoogleEmulator
 from connector.emulators.server import EmulatorServer
-from connector.store.postgres.prepare import migrate_postgres
+from connector.store.migrate import migrate_postgres
 from tests import postgres
 from tests.flows.process import ADDRESS, ROOT, SECRET, Service, signed
 from tests.sinks.webhook.receiver import whsec

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import update
 
-from connector.store.plan import Answer, Directory, GroupPlan
+from connector.store.base import Answer
+from connector.store.ingest import Directory, GroupPlan
 from connector.store.schema import meta
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, insert, select
 from connector.hireflix.payload import Reading, read
 from connector.routing import Route, Routes
 from connector.store import leases
+from connector.store.ingest import Arrival, Directory, Target
 from connector.store.leases import Lease
-from connector.store.plan import Arrival, Directory, Target
 from connector.store.schema import delivery, metadata
 from connector.store.sqlite import database
 from connector.testing import START

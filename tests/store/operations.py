@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from connector.delivery import load
 from connector.routing import Routes
 from connector.sink import Token
-from connector.store import claim, fill, leases, notes, replay, settle, tokens
+from connector.store import backfill, claim, leases, notes, rate_limit, replay, settle
 from connector.store.claim import Claim, Work
 from connector.store.leases import Lease, Pause
 from connector.store.schema import DeliveryState
@@ -79,9 +79,9 @@ def pauses(connection: Connection) -> None:
 
 
 def rates(connection: Connection) -> None:
-    tokens.take(connection, [Token("a", 1000, 1000), Token("b", 1000, 1000)], START)
-    tokens.block(connection, "a", 1, START)
-    tokens.opens_at(connection, "a")
+    rate_limit.take(connection, [Token("a", 1000, 1000), Token("b", 1000, 1000)], START)
+    rate_limit.block(connection, "a", 1, START)
+    rate_limit.opens_at(connection, "a")
 
 
 def remembering(connection: Connection) -> None:
@@ -90,8 +90,8 @@ def remembering(connection: Connection) -> None:
 
 
 def filling(connection: Connection) -> None:
-    fill.fill_chunk(connection, "chat", "elsewhere", Routes((), {"chat": True}), START)
-    fill.filled(connection, "chat", "place", "digest")
+    backfill.fill_chunk(connection, "chat", "elsewhere", Routes((), {"chat": True}), START)
+    backfill.filled(connection, "chat", "place", "digest")
 
 
 def replaying(connection: Connection) -> None:

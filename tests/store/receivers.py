@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from connector.store.plan import Answer, Directory, GroupPlan
+from connector.store.base import Answer
+from connector.store.ingest import Directory, GroupPlan
 from connector.store.postgres.database import connect_async
 from connector.store.postgres.ingest import Ingest
 from connector.store.postgres.writer import Writer

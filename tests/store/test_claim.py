@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from connector.delivery.load import claim_messages, claim_states
 from connector.errors import LeaseLost
-from connector.store import claim, leases, tokens
+from connector.store import claim, leases, rate_limit
 from connector.store.claim import ClaimMoved
 from connector.store.schema import delivery, sink
 from connector.testing import START
@@ -85,7 +85,7 @@ def test_a_done_row_holds_nothing_back(connection):
 
 def test_a_row_that_waits_for_a_bucket_holds_nothing_back(connection):
     """It is due when the bucket opens; others of its key go on meanwhile."""
-    tokens.block(connection, "channel", 60, START)
+    rate_limit.block(connection, "channel", 60, START)
     waiting = add(connection, bucket="channel")
     other = add(connection)
     assert due(connection) == [other]
@@ -218,7 +218,7 @@ def test_nothing_pending_is_nothing_to_wait_for(connection):
 
 def test_the_next_look_is_at_the_first_due_row(connection):
     """By time, or by the bucket it waits for, whichever is later."""
-    tokens.block(connection, "channel", 30, START)
+    rate_limit.block(connection, "channel", 30, START)
     add(connection, "i1", not_before=LATER)
     assert claim.next_due(connection, "chat") == LATER
     waiting = add(connection, "i2", bucket="channel")
@@ -238,7 +238,7 @@ def test_a_held_back_row_is_no_reason_to_look(connection):
 @pytest.mark.parametrize("held", [0, 1])
 def test_at_the_next_look_something_is_due(connection, held):
     """The time that `next_due` tells is one at which `due` finds a row."""
-    tokens.block(connection, "channel", 45, START)
+    rate_limit.block(connection, "channel", 45, START)
     add(connection, "i1", held=held, not_before=LATER)
     add(connection, "i1", bucket="channel")
     add(connection, "i2", held=1, not_before=LATER + 5, bucket="channel")

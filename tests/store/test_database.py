@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from connector.errors import SchemaMismatch, StoreUnavailable
-from connector.store import faults
+from connector.store import base
 from connector.store.schema import REVISION, meta
 from connector.store.sqlite import database
 from connector.store.sqlite.checkpoint import Gate
@@ -203,7 +203,7 @@ def test_another_schema_is_refused_with_what_to_do(found, says):
 def test_this_versions_schema_is_accepted():
     """Nothing is raised, nothing returned."""
     assert database.require_current(REVISION) is None
-    assert faults.require_older("0000") is None
+    assert base.require_older("0000") is None
 
 
 # --- the copy before a change of schema

@@ -7,8 +7,8 @@ from sqlalchemy import insert
 
 from connector.merge import encode, merge
 from connector.store import claim, leases
+from connector.store.queries import sinks, status
 from connector.store.schema import interview
-from connector.store.status import sinks, status
 from connector.testing import START
 from tests.store import operations
 from tests.store.explain import explained, scans

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from connector.hireflix.payload import LENGTH_MAX, Kind, read
 from connector.sink import Token
-from connector.store import notes, tokens
+from connector.store import notes, rate_limit
 from connector.store.postgres.store import PostgresStore
 from connector.store.sqlite.store import SqliteStore
 from connector.testing import START
@@ -96,5 +96,5 @@ def test_the_longest_keys_of_notes_fit(connection):
     for key in (f"parent:{WIDE}", f"digest:{WIDE}"):
         notes.write(connection, "chat", "T0123456789/C0123456789", {key: {"x": "\0"}})
         assert notes.read(connection, "chat", "T0123456789/C0123456789", [key]) == {key: {"x": "\0"}}
-    tokens.take(connection, [Token("chat:C0123456789", 1, 1)], START)
-    assert tokens.opens_at(connection, "chat:C0123456789") == START + 1000
+    rate_limit.take(connection, [Token("chat:C0123456789", 1, 1)], START)
+    assert rate_limit.opens_at(connection, "chat:C0123456789") == START + 1000

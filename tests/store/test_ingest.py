@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from connector.hireflix.payload import read
 from connector.routing import Route
 from connector.store.sqlite import database
-from connector.store.sqlite.ingest import Ingest
-from connector.store.sqlite.statements import SIZES, portions, sqlite_statements
+from connector.store.sqlite.ingest import SIZES, Ingest, portions, sqlite_statements
 from connector.testing import START
 from tests.store.explain import scans, steps_of
 from tests.store.kit import CREATE, FINISH, arrival, body, directory, rows

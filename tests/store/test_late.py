@@ -6,8 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.errors import SchemaMismatch, StoreUnavailable
+from connector.store.ingest import Directory
 from connector.store.late import LateStore
-from connector.store.plan import Directory
 from connector.store.sqlite.store import SqliteStore
 from tests.store.kit import directory, reading
 from tests.stores import make_store_file

@@ -16,11 +16,9 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable
-from connector.store.migrate import alembic_config, migrate
-from connector.store.migrate_apart import SCRIPTS, migrate_apart
+from connector.store.migrate import SCRIPTS, alembic_config, migrate, migrate_in_child, prepare_sqlite
 from connector.store.schema import REVISION, metadata
 from connector.store.sqlite import database
-from connector.store.sqlite.prepare import prepare
 from tests.store.kit import rows
 from tests.stores import make_store_file
 
@@ -144,7 +142,7 @@ def test_a_first_migration_that_was_interrupted_begins_again(tmp_path):
 async def test_a_new_store_is_made(tmp_path):
     """With its folder, for its owner alone; there is nothing to copy."""
     path = tmp_path / "data" / "connector.db"
-    assert await prepare(path) is None
+    assert await prepare_sqlite(path) is None
     assert database.revision_of(path) == REVISION
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [file.name for file in path.parent.iterdir()] == ["connector.db"]
@@ -153,7 +151,7 @@ async def test_a_new_store_is_made(tmp_path):
 async def test_a_current_store_is_left_alone(path):
     """No child process, no copy, no byte changed."""
     before = path.read_bytes()
-    assert await prepare(path, scripts=path.parent / "no such folder") is None
+    assert await prepare_sqlite(path, scripts=path.parent / "no such folder") is None
     assert path.read_bytes() == before
 
 
@@ -162,7 +160,7 @@ async def test_an_older_store_is_copied_and_brought_up_to_date(migrated, newer):
     with closing(sqlite3.connect(migrated)) as connection:
         connection.execute("INSERT INTO meta VALUES ('k', 'v')")
         connection.commit()
-    copy = await prepare(migrated, "0003", newer())
+    copy = await prepare_sqlite(migrated, "0003", newer())
     assert (database.revision_of(copy), database.revision_of(migrated)) == ("0002", "0003")
     for path in (copy, migrated):
         assert rows(path, "SELECT * FROM meta") == [("k", "v")]
@@ -174,7 +172,7 @@ async def test_a_failed_upgrade_is_told_in_a_line(migrated, newer):
     with pytest.raises(
         StoreUnavailable, match=r"could not be brought up to date: .*no such table: strangers"
     ) as caught:
-        await prepare(migrated, "0003", newer('op.execute("INSERT INTO strangers VALUES (1)")'))
+        await prepare_sqlite(migrated, "0003", newer('op.execute("INSERT INTO strangers VALUES (1)")'))
     assert "\n" not in str(caught.value)
     assert database.revision_of(migrated) == "0002"
 
@@ -185,7 +183,7 @@ async def test_a_store_of_a_newer_version_is_refused(migrated):
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
     with pytest.raises(SchemaMismatch, match="newest connector"):
-        await prepare(migrated)
+        await prepare_sqlite(migrated)
     assert [file.name for file in migrated.parent.iterdir()] == ["store.db"]
 
 
@@ -195,14 +193,16 @@ async def test_an_unknown_revision_is_told(migrated, newer):
         connection.execute("UPDATE alembic_version SET version_num = '0000'")
         connection.commit()
     with pytest.raises(StoreUnavailable, match="Can't locate revision"):
-        await migrate_apart(f"sqlite:///{migrated}")
+        await migrate_in_child(f"sqlite:///{migrated}")
 
 
 async def test_a_child_that_cannot_be_started_is_told(tmp_path, monkeypatch):
     """By what is wrong and what to look at, as any other trouble with the store."""
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(StoreUnavailable, match=r"No such file or directory\); see that /nowhere/python may be run"):
-        await prepare(tmp_path / "store.db")
+    with pytest.raises(
+        StoreUnavailable, match=r"No such file or directory\); check that /nowhere/python can be executed"
+    ):
+        await prepare_sqlite(tmp_path / "store.db")
 
 
 async def test_what_is_no_database_is_left_alone(tmp_path):
@@ -211,13 +211,13 @@ async def test_what_is_no_database_is_left_alone(tmp_path):
     path.write_text("Dear Sir or Madam " * 100)
     before = path.read_bytes()
     with pytest.raises(StoreUnavailable, match="not a database"):
-        await prepare(path)
+        await prepare_sqlite(path)
     assert path.read_bytes() == before
 
 
 async def test_any_file_name_can_be_migrated(tmp_path):
     """The path reaches the child process as it is."""
     path = tmp_path / "a größe%41#1?.db"
-    await prepare(path)
+    await prepare_sqlite(path)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     assert database.revision_of(path) == REVISION

@@ -16,7 +16,7 @@ from connector.delivery import load, rules
 from connector.delivery.rules import Failure, Policy
 from connector.errors import LeaseLost, RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater
-from connector.store import claim, leases, settle, tokens
+from connector.store import claim, leases, rate_limit, settle
 from connector.store.claim import Claim
 from connector.store.leases import Lease
 from connector.store.schema import delivery, sink
@@ -129,7 +129,7 @@ class Outbox(RuleBasedStateMachine):
         self.call(name)
         if name in self.calls:
             if isinstance(failure, RateLimited):
-                tokens.block(self.connection, failure.bucket, failure.seconds, self.now)
+                rate_limit.block(self.connection, failure.bucket, failure.seconds, self.now)
             self.settle(name, failure)
 
     @precondition(lambda self: self.calls)

@@ -14,8 +14,8 @@ from connector.hireflix import EVENT_NAMES
 from connector.interview import Stage
 from connector.merge import decode, merge
 from connector.routing import Route
-from connector.store.plan import DEFAULT_PRIORITY, Stored, entered_by, entered_text, plan_group, plan_one
-from connector.store.sqlite.statements import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
+from connector.store.ingest import DEFAULT_PRIORITY, Stored, entered_by, entered_text, plan_group, plan_one
+from connector.store.sqlite.ingest import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
 from connector.testing import START
 from tests.store.kit import CREATE, FINISH, SCORE, arrival, body, directory, reading
 

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from connector.errors import StoreUnavailable
+from connector.store.migrate import migrate_postgres
 from connector.store.postgres.database import LOCK_SECONDS
-from connector.store.postgres.prepare import migrate_postgres
 from connector.store.postgres.store import PostgresStore
 from tests.pooler import pooled
 from tests.postgres import empty_database, rows

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from connector.errors import StoreUnavailable
-from connector.store.postgres.prepare import migrate_postgres
+from connector.store.migrate import migrate_postgres
 from connector.store.postgres.store import PostgresStore
 from connector.testing import START
 from tests.postgres import Server, rows

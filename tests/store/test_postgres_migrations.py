@@ -12,10 +12,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import make_url
 
 from connector.errors import SchemaMismatch, StoreUnavailable
-from connector.store.migrate import migrate
-from connector.store.migrate_apart import SCRIPTS
+from connector.store.migrate import SCRIPTS, migrate, migrate_postgres
 from connector.store.postgres.database import make_engine
-from connector.store.postgres.prepare import migrate_postgres
 from connector.store.schema import REVISION, metadata
 from tests.postgres import empty_database, rows
 from tests.store.test_migrations import NEXT

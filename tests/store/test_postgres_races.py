@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from connector.merge import encode, merge
 from connector.sink import Token
-from connector.store import fill, leases, replay, tokens
+from connector.store import backfill, leases, rate_limit, replay
 from connector.store.leases import Lease
 from connector.store.postgres.store import PostgresStore
 from connector.store.replay import ReadAgain
@@ -64,13 +64,13 @@ async def test_a_lease_that_changed_hands_since_the_look_is_not_given(store, wor
 
 async def test_one_of_two_gets_the_first_token(store, worker):
     """A bucket that nobody has used yet is full once, not twice."""
-    found = await both(store, worker, lambda c, _: tokens.take(c, [Token("b", 1, 1), Token("a", 1, 1)], START))
+    found = await both(store, worker, lambda c, _: rate_limit.take(c, [Token("b", 1, 1), Token("a", 1, 1)], START))
     assert sorted(type(each).__name__ for each in found) == ["NoneType", "RateLimited"]
 
 
 async def test_two_that_fill_the_same_sink_share_the_work(store, worker, postgres_url):
     """Each interview is delivered once."""
-    ids = [f"i{number:04d}" for number in range(2 * fill.CHUNK + 10)]
+    ids = [f"i{number:04d}" for number in range(2 * backfill.CHUNK + 10)]
     columns = {"state": "{}", "version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": 0}
     row = {"entered": "sheet", **columns}
     await store.write(lambda c: c.execute(interview.insert(), [{"id": id_, **row} for id_ in ids]))
@@ -78,7 +78,7 @@ async def test_two_that_fill_the_same_sink_share_the_work(store, worker, postgre
 
     async def to_the_end(one):
         count = 0
-        while await one.write(lambda c: fill.fill_chunk(c, "sheet", "here", SHEET.routes, START)):
+        while await one.write(lambda c: backfill.fill_chunk(c, "sheet", "here", SHEET.routes, START)):
             count += 1
         return count
 
@@ -98,7 +98,7 @@ async def test_a_receiver_and_a_fill_do_not_undo_each_others_entries(store, work
         for at in range(0, len(events), 25):
             await asyncio.gather(*(chats.offer(*one) for one in events[at : at + 25]))
 
-    filling = worker.write(lambda c: fill.fill_chunk(c, "sheet", "here", SHEET.routes, START))
+    filling = worker.write(lambda c: backfill.fill_chunk(c, "sheet", "here", SHEET.routes, START))
     await asyncio.gather(offers(), filling)
     await chats.close()
     assert rows(postgres_url, "SELECT DISTINCT entered FROM interview") == [("sheet",)]

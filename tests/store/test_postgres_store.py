@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
 from connector.store.postgres import database, jobs
 from connector.store.postgres.database import connect, connect_async
-from connector.store.postgres.faults import is_conflict, is_overtaken, is_trouble, words_of
+from connector.store.postgres.errors import is_conflict, is_overtaken, is_trouble, words_of
 from connector.store.postgres.store import PostgresStore
 from connector.store.schema import REVISION, meta
 from connector.testing import START

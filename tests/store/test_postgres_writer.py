@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import read
+from connector.store.base import Overloaded
 from connector.store.postgres import ingest
 from connector.store.postgres.database import connect_async
 from connector.store.postgres.ingest import Ingest
 from connector.store.postgres.writer import Writer
-from connector.store.store import Overloaded
 from connector.testing import START
 from tests.postgres import GIVEN, end_all, rows
 from tests.store.kit import CREATE, FINISH, arrival, body, directory

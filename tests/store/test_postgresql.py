@@ -11,11 +11,11 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.merge import encode, merge
 from connector.sink import Token
-from connector.store import claim, leases, settle, tokens
+from connector.store import claim, leases, rate_limit, settle
 from connector.store.postgres import ingest
 from connector.store.postgres.database import make_engine
+from connector.store.queries import sinks
 from connector.store.schema import interview
-from connector.store.status import sinks
 from connector.testing import START
 from tests import postgres
 from tests.store import operations
@@ -130,7 +130,7 @@ def two():
         first, second = (stack.enter_context(engine.connect()) for _ in range(2))
         add(first)
         lease_of(first)
-        tokens.take(first, [Token("b", 1, 1)], START - 60_000)
+        rate_limit.take(first, [Token("b", 1, 1)], START - 60_000)
         first.commit()
         second.exec_driver_sql("SET LOCAL lock_timeout = '20ms'")
         yield first, second
@@ -159,14 +159,14 @@ def test_who_writes_for_a_sink_keeps_others_from_its_lease(two, job):
 def test_who_takes_a_token_keeps_others_from_its_bucket(two):
     """Also while the first one has not committed."""
     first, second = two
-    tokens.take(first, [Token("b", 1, 1)], START)
+    rate_limit.take(first, [Token("b", 1, 1)], START)
     with pytest.raises(DBAPIError, match="55P03"):
-        tokens.take(second, [Token("b", 1, 1)], START)
+        rate_limit.take(second, [Token("b", 1, 1)], START)
 
 
 def test_a_bucket_that_nobody_has_used_yet_is_kept_from_others_too(two):
     """What is not there cannot be locked, so it is made first."""
     first, second = two
-    tokens.take(first, [Token("new", 1, 1)], START)
+    rate_limit.take(first, [Token("new", 1, 1)], START)
     with pytest.raises(DBAPIError, match="55P03"):
-        tokens.take(second, [Token("new", 1, 1)], START)
+        rate_limit.take(second, [Token("new", 1, 1)], START)

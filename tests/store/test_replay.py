@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import insert
 
 from connector.store import replay
+from connector.store.queries import Wanted
 from connector.store.replay import ReadAgain
 from connector.store.schema import DeliveryState, delivery, event, interview
-from connector.store.views import Wanted
 from tests.cli.world import DAY, NOON, SINKS, World, body
 
 DEAD, DELIVERED, PENDING = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING

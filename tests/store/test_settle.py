@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from connector.errors import LeaseLost
 from connector.store import claim, leases, notes
+from connector.store.ingest import FOLLOW_UP_PRIORITY
 from connector.store.leases import Pause
-from connector.store.plan import FOLLOW_UP_PRIORITY
 from connector.store.schema import DeliveryState, attempt, delivery, sink
 from connector.store.settle import Attempt, Parked, Planned, Retry, Settlement, move, settle
 from connector.testing import START

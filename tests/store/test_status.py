@@ -7,10 +7,10 @@ from sqlalchemy import insert, update
 
 from connector.sink import REPORT, VERIFY
 from connector.store import leases, notes
+from connector.store.ingest import VERIFY_PRIORITY
 from connector.store.leases import Pause
-from connector.store.plan import VERIFY_PRIORITY
+from connector.store.queries import SourceStatus, sinks, status
 from connector.store.schema import event, interview, sink
-from connector.store.status import SourceStatus, sinks, status
 from connector.testing import START
 from tests.store.kit import DEAD, DELIVERED, SUPERSEDED, add
 

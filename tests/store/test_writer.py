@@ -18,12 +18,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
-from connector.store.intake import GROUP_LEAST, GROUP_LIMIT, fair_share
-from connector.store.plan import Answer
+from connector.store.base import LOAD_SECONDS, Answer, Load, Overloaded
+from connector.store.ingest import GROUP_LEAST, GROUP_LIMIT, fair_share
 from connector.store.sqlite import database, writer
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer
-from connector.store.store import LOAD_SECONDS, Load, Overloaded
 from tests.store.bench import Bench, marked, queued, rounds, writes
 from tests.store.kit import arrival, body, directory, locked, rows
 from tests.stores import make_store_file

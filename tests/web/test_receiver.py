@@ -11,7 +11,7 @@ import pytest
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier, sign
-from connector.store.plan import Answer
+from connector.store.base import Answer
 from connector.web.receiver import BODY_BYTES, Receiver
 from tests.serving import CONSOLE_ONLY, SECRET, sample, serving
 

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
-from connector.store import faults
-from connector.store.postgres.faults import words_of
+from connector.store.base import require_revision
+from connector.store.postgres.errors import words_of
 
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 5
@@ -180,7 +180,7 @@ def revision(connection: Connection) -> str | None:
 
 def require_current(found: str | None) -> None:
     """Raises `SchemaMismatch` unless the schema is this version's."""
-    faults.require_current(
+    require_revision(
         found,
         to_make="run `connector migrate` once, it makes the tables",
         to_update="run `connector migrate`, it brings the store up to date",

@@ -15,8 +15,17 @@ import msgspec
 import psycopg
 from psycopg import AsyncConnection
 
-from connector.store.columns import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
-from connector.store.plan import Answer, Arrival, Directory, GroupPlan, Stored, plan_group
+from connector.store.base import Answer
+from connector.store.ingest import (
+    DELIVERY_COLUMNS,
+    EVENT_COLUMNS,
+    INTERVIEW_COLUMNS,
+    Arrival,
+    Directory,
+    GroupPlan,
+    Stored,
+    plan_group,
+)
 from connector.store.postgres.database import SETTINGS
 
 KNOWN = """

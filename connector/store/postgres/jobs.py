@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from connector.errors import StoreUnavailable
 from connector.store.postgres.database import make_engine
-from connector.store.postgres.faults import is_conflict, is_contention, is_trouble, words_of
+from connector.store.postgres.errors import is_conflict, is_contention, is_trouble, words_of
 
 T = TypeVar("T")
 

@@ -11,14 +11,14 @@ from sqlalchemy import Connection, select, update
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.plan import Answer, Directory, GroupPlan
-from connector.store.portable import insert_new
+from connector.store.base import Answer, Load
+from connector.store.dialects import insert_new
+from connector.store.ingest import Directory, GroupPlan
 from connector.store.postgres.database import connect_async, require_current, revision
 from connector.store.postgres.ingest import Ingest
 from connector.store.postgres.jobs import Threads
 from connector.store.postgres.writer import Writer
 from connector.store.schema import meta
-from connector.store.store import Load
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ JOB_CONNECTIONS, LANE_CONNECTIONS, LOOK_CONNECTIONS = 4, 3, 2
 
 
 class PostgresStore:
-    """A `connector.store.store.Store` that other processes share; `open` makes it."""
+    """A `connector.store.base.Store` that other processes share; `open` makes it."""
 
     shared = True
     log_bytes = 0

@@ -32,13 +32,11 @@ from tenacity import (
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store import intake
-from connector.store.intake import Intake, Request, fair_share, resolve
-from connector.store.plan import Answer, Arrival, GroupPlan
+from connector.store.base import Answer, Load, Overloaded
+from connector.store.ingest import Arrival, GroupPlan, Intake, Request, fair_share, refuse, resolve
 from connector.store.postgres.database import cut
-from connector.store.postgres.faults import is_overtaken, is_trouble, words_of
+from connector.store.postgres.errors import is_overtaken, is_trouble, words_of
 from connector.store.postgres.ingest import Ingest
-from connector.store.store import Load, Overloaded
 
 TRIES = 12
 """How often a group is planned that other receivers keep overtaking."""
@@ -212,7 +210,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - as in `_write`
             if is_trouble(error):
                 await self._link.drop()
-            intake.refuse(probes, words_of(error))
+            refuse(probes, words_of(error))
             return
         for probe in probes:
             if not probe.done():
@@ -256,11 +254,11 @@ class Writer:
             waiting = [*group, *self._intake.take_all()]
             reason = words_of(error)
             log.error("events refused", count=len(waiting), reason=reason)
-            intake.refuse((request.answer for request in waiting), reason)
+            refuse((request.answer for request in waiting), reason)
         elif len(group) > 1 and not is_overtaken(error):
             middle = len(group) // 2
             for half in (group[:middle], group[middle:]):
                 await self._write(half)
         else:
             log.error("event refused", reason=words_of(error))
-            intake.refuse((request.answer for request in group), words_of(error))
+            refuse((request.answer for request in group), words_of(error))

@@ -11,8 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
 from connector.errors import SchemaMismatch, StoreUnavailable
-from connector.store import faults
-from connector.store.faults import cause_of
+from connector.store.base import cause_of, require_revision
 from connector.store.schema import REVISION
 
 PAGE_CACHE_KIB = 8192
@@ -147,7 +146,7 @@ def revision_of(path: Path) -> str | None:
 
 def require_current(found: str | None) -> None:
     """Raises `SchemaMismatch` unless the schema is this version's."""
-    faults.require_current(
+    require_revision(
         found,
         to_make="start `connector serve` once, it makes the store",
         to_update="start `connector serve` once, it brings the store up to date",

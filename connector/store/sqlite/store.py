@@ -15,13 +15,13 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.plan import Answer, Directory, GroupPlan
+from connector.store.base import Answer, Load
+from connector.store.ingest import Directory, GroupPlan
 from connector.store.schema import meta
 from connector.store.sqlite import database
 from connector.store.sqlite.checkpoint import Checkpointer, Gate, LogLimits
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer
-from connector.store.store import Load
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class Reader:
 
 class SqliteStore:
     """A SQLite file with one writer and two readers, one for the lanes and one for whoever looks: a
-    `connector.store.store.Store` of one process.
+    `connector.store.base.Store` of one process.
 
     Raises `StoreUnavailable`, or `SchemaMismatch` for a schema that is not this version's.
     """

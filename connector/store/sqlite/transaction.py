@@ -13,9 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from connector.errors import StoreUnavailable
-from connector.store import intake
-from connector.store.intake import Request, resolve
-from connector.store.plan import GroupPlan
+from connector.store.ingest import GroupPlan, Request, refuse, resolve
 from connector.store.sqlite.database import is_trouble, words_of
 from connector.store.sqlite.ingest import Ingest
 
@@ -102,7 +100,7 @@ class Transaction:
             resolve(requests, plan.answers)
         for request, error in self.refused:
             log.error("event refused", reason=words_of(error))
-            refuse([request], (), error)
+            refuse_all([request], (), error)
         for errand in self.errands:
             _answer(errand)
 
@@ -131,9 +129,9 @@ def _answer(errand: Errand) -> None:
         errand.done.set_exception(errand.error)
 
 
-def refuse(requests: Sequence[Request], errands: Sequence[Errand], error: Exception) -> None:
+def refuse_all(requests: Sequence[Request], errands: Sequence[Errand], error: Exception) -> None:
     """Tells them that the store took nothing."""
-    intake.refuse((*(request.answer for request in requests), *(errand.done for errand in errands)), words_of(error))
+    refuse((*(request.answer for request in requests), *(errand.done for errand in errands)), words_of(error))
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

@@ -31,12 +31,11 @@ from sqlalchemy import Connection
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.intake import Intake, Request, fair_share
-from connector.store.plan import Answer, GroupPlan
+from connector.store.base import Answer, Load, Overloaded
+from connector.store.ingest import GroupPlan, Intake, Request, fair_share
 from connector.store.sqlite.database import is_busy, through_sqlalchemy
 from connector.store.sqlite.ingest import Ingest
-from connector.store.sqlite.transaction import Errand, Job, Transaction, refuse
-from connector.store.store import Load, Overloaded
+from connector.store.sqlite.transaction import Errand, Job, Transaction, refuse_all
 
 T = TypeVar("T")
 OnCommit = Callable[[sqlite3.Connection, int], None]
@@ -197,7 +196,7 @@ class Writer:
         for queue in (self._one_by_one, self._repeated, self._errands):
             queue.clear()
         self._in_flight = False
-        refuse(waiting, errands, error)
+        refuse_all(waiting, errands, error)
 
     def _retry(self) -> None:
         self._in_flight = False
@@ -238,7 +237,7 @@ class Writer:
             self._one_by_one.extend(requests)
             requests = []
         self._begin()
-        refuse(requests, errands, error)
+        refuse_all(requests, errands, error)
 
 
 def _nothing(_: Connection) -> None:

@@ -15,7 +15,7 @@ from connector.delivery.lane import Lane, Shared
 from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.store import leases
-from connector.store.plan import Directory, Target
+from connector.store.ingest import Directory, Target
 from connector.store.schema import delivery, note
 from connector.store.sqlite.store import SqliteStore
 from connector.testing import ManualClock

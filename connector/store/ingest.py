@@ -1,16 +1,40 @@
-"""What one group of events does to the store, as a pure function: rows in, rows out, the same for every database."""
+"""How events enter the store: the queue and groups of waiting requests, and the plan of one group.
+
+The plan is a pure function, the same for every database: events and stored rows in, rows to write out.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
+from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Kind, Reading
 from connector.interview import Stage, Value
 from connector.merge import State, decode, encode, merge, stage_of
 from connector.routing import Routes
 from connector.sink import Sink
+from connector.store.base import Answer, Overloaded
+
+EVENT_COLUMNS = (
+    "seq",
+    "identity",
+    "sha256",
+    "kind",
+    "name",
+    "interview_id",
+    "occurred_at",
+    "received_at",
+    "mark",
+    "reason",
+    "body",
+)
+INTERVIEW_COLUMNS = ("id", "state", "version", "position_id", "position_name", "stage", "updated_at", "entered")
+DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "since", "silent")
+
 
 DEFAULT_PRIORITY = 100
 FILL_PRIORITY = 500
@@ -66,13 +90,6 @@ class Stored(NamedTuple):
     state: str
     version: int
     entered: str
-
-
-class Answer(NamedTuple):
-    """What the sender is told: the event's number, and whether it was known before."""
-
-    seq: int
-    duplicate: bool
 
 
 @dataclass(slots=True)
@@ -240,3 +257,91 @@ def score_of(values: Mapping[str, Value]) -> float | None:
     """The score, or `None`."""
     value = values.get("score")
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+GROUP_LIMIT = 512
+"""Most requests in one transaction."""
+GROUP_LEAST = 16
+"""So many are never parted."""
+GROUP_BYTES = 4 * 1024 * 1024
+"""No request is added to a transaction whose bodies have this size already."""
+INTAKE_BYTES = 64 * 1024 * 1024
+"""Most bytes of bodies that wait."""
+
+
+@dataclass(slots=True)
+class Request:
+    """An event that waits for its commit."""
+
+    arrival: Arrival
+    answer: asyncio.Future[Answer]
+
+
+class Intake:
+    """The queue of a writer; at most `limit` requests wait. Belongs to the loop that made it."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._loop = asyncio.get_running_loop()
+        self._requests: deque[Request] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def add(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+        """Queues an event; the future is for the writer to resolve. Raises `Overloaded` when too many wait."""
+        self.require_room()
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._requests.append(Request(Arrival(reading, body), future))
+        self._bytes += len(body)
+        return future
+
+    def require_room(self) -> None:
+        """Raises `Overloaded` when no further request may wait."""
+        if len(self._requests) >= self._limit or self._bytes > INTAKE_BYTES:
+            raise Overloaded("the intake is full")
+
+    def next_group(self, limit: int = GROUP_LIMIT) -> list[Request]:
+        """Takes the requests that go into the next transaction, at most `limit`."""
+        group: list[Request] = []
+        size = 0
+        while self._requests and len(group) < limit and size < GROUP_BYTES:
+            request = self._requests.popleft()
+            size += len(request.arrival.body)
+            group.append(request)
+        self._bytes -= size
+        return group
+
+    def take_all(self) -> list[Request]:
+        """Takes everything that waits."""
+        taken = list(self._requests)
+        self._requests.clear()
+        self._bytes = 0
+        return taken
+
+
+def fair_share(waiting: int, answered: int) -> int:
+    """How many of those that wait go into the next transaction, when so many have just been answered.
+
+    About half of all there are, so that senders which wait for their answers form two groups: one is read and answered
+    while the other is committed. In one group they would wait for the disk all together, and nobody had anything to do.
+    When nobody was answered, nobody comes back while the others wait: all go.
+    """
+    if not answered:
+        return GROUP_LIMIT
+    return min(GROUP_LIMIT, max(GROUP_LEAST, (waiting + answered + 1) // 2))
+
+
+def resolve(requests: Iterable[Request], answers: Iterable[Answer]) -> None:
+    """Tells each request its answer; one that nobody waits for any more is passed over."""
+    for request, answer in zip(requests, answers, strict=True):
+        if not request.answer.done():
+            request.answer.set_result(answer)
+
+
+def refuse(futures: Iterable[asyncio.Future[Any]], reason: str) -> None:
+    """Tells them that the store took nothing, each with an exception of its own."""
+    for future in futures:
+        if not future.done():
+            future.set_exception(StoreUnavailable(f"the store takes no writes: {reason}"))

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from sqlalchemy import Connection, delete, select
 
-from connector.store.portable import upsert
+from connector.store.dialects import upsert
 from connector.store.schema import meta
 
 PREFIX = "process:"

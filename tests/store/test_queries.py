@@ -3,9 +3,9 @@
 import pytest
 
 from connector.interview import Stage
-from connector.store import views
+from connector.store import queries
+from connector.store.queries import Wanted
 from connector.store.schema import DeliveryState
-from connector.store.views import Wanted
 from tests.cli.world import DAY, NOON, World, body
 
 ANY = Wanted()
@@ -26,7 +26,7 @@ def world(tmp_path):
 
 
 def test_events_come_newest_first_with_who_and_where(world):
-    rows = views.events(world.connection, ANY, 10)
+    rows = queries.events(world.connection, ANY, 10)
     assert [(row.id, row.name, row.candidate_name, row.position_name) for row in rows] == [
         (3, "interview.status-change", "Candidate 3", "Cook"),
         (2, "interview.create", "Candidate 2", "Baker [night]"),
@@ -36,7 +36,7 @@ def test_events_come_newest_first_with_who_and_where(world):
 
 def test_interviews_come_by_their_newest_event(world):
     world.receive(body("interview.score-updated", 1, NOON + 2 * DAY, score={"value": 4.5}), at=NOON + 2 * DAY)
-    first, *_ = views.interviews(world.connection, ANY, 10)
+    first, *_ = queries.interviews(world.connection, ANY, 10)
     assert (first.id, first.score, first.completed_at, first.last_event, first.sinks) == (
         "interview-1",
         4.5,
@@ -48,7 +48,7 @@ def test_interviews_come_by_their_newest_event(world):
 
 def test_deliveries_tell_state_event_and_reason(world):
     world.settle(DeliveryState.DEAD, 1, reason="channel is gone", reference="msg-1")
-    row = views.deliveries(world.connection, Wanted(ids=(1,)), 10)[0]
+    row = queries.deliveries(world.connection, Wanted(ids=(1,)), 10)[0]
     assert (row.state, row.event_id, row.event_name, row.attempts, row.reason, row.reference, row.done_at) == (
         "dead",
         1,
@@ -62,14 +62,14 @@ def test_deliveries_tell_state_event_and_reason(world):
 
 def test_a_delivery_without_an_event_has_no_name(world):
     world.connection.exec_driver_sql("UPDATE delivery SET event_seq = NULL WHERE id = 1")
-    row = views.deliveries(world.connection, Wanted(ids=(1,)), 10)[0]
+    row = queries.deliveries(world.connection, Wanted(ids=(1,)), 10)[0]
     assert (row.event_id, row.event_name, row.interview_id) == (None, "", "interview-1")
 
 
 def test_attempts_come_newest_first(world):
     world.try_once("chat")
     world.try_once("sheet", reason="timeout", count=3)
-    assert [(row.sink, row.reason, row.count) for row in views.attempts(world.connection, ANY, 10)] == [
+    assert [(row.sink, row.reason, row.count) for row in queries.attempts(world.connection, ANY, 10)] == [
         ("sheet", "timeout", 3),
         ("chat", "http 503", 1),
     ]
@@ -96,7 +96,7 @@ def test_attempts_come_newest_first(world):
 )
 def test_each_filter_of_events(world, wanted, expected):
     world.keep("unreadable", b"no json", 4)
-    assert {row.id for row in views.events(world.connection, wanted, 10)} == expected
+    assert {row.id for row in queries.events(world.connection, wanted, 10)} == expected
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_each_filter_of_events(world, wanted, expected):
     ],
 )
 def test_each_filter_of_interviews(world, wanted, expected):
-    rows = views.interviews(world.connection, wanted, 10)
+    rows = queries.interviews(world.connection, wanted, 10)
     assert {int(row.id.removeprefix("interview-")) for row in rows} == expected
 
 
@@ -136,8 +136,8 @@ def test_each_filter_of_interviews(world, wanted, expected):
 )
 def test_each_filter_of_deliveries(world, wanted, expected):
     world.settle(DeliveryState.DELIVERED, world.ids("chat")[0])
-    assert [row.event_id for row in views.deliveries(world.connection, wanted, 10)] == expected
-    assert views.count_deliveries(world.connection, wanted) == len(expected)
+    assert [row.event_id for row in queries.deliveries(world.connection, wanted, 10)] == expected
+    assert queries.count_deliveries(world.connection, wanted) == len(expected)
 
 
 @pytest.mark.parametrize(
@@ -146,17 +146,17 @@ def test_each_filter_of_deliveries(world, wanted, expected):
 def test_each_filter_of_attempts(world, wanted, expected):
     world.try_once("chat")
     world.try_once("sheet", at=NOON + 1)
-    assert len(views.attempts(world.connection, wanted, 10)) == expected
+    assert len(queries.attempts(world.connection, wanted, 10)) == expected
 
 
-@pytest.mark.parametrize("look", [views.events, views.interviews, views.deliveries])
+@pytest.mark.parametrize("look", [queries.events, queries.interviews, queries.deliveries])
 def test_a_limit_keeps_the_newest(world, look):
     assert look(world.connection, ANY, 2) == look(world.connection, ANY, 10)[:2]
 
 
 def test_positions_are_listed_once(world):
     world.receive(body("interview.create", 9, position={"id": "p-2", "name": "Baker [night]"}))
-    assert views.positions(world.connection) == [
+    assert queries.positions(world.connection) == [
         ("p-1", "Graduate Program Zürich"),
         ("p-2", "Baker [night]"),
         ("p-3", "Cook"),
@@ -164,4 +164,4 @@ def test_positions_are_listed_once(world):
 
 
 def test_the_names_of_all_sinks_are_listed(world):
-    assert views.sink_names(world.connection) == ["chat", "graduates", "sheet"]
+    assert queries.sink_names(world.connection) == ["chat", "graduates", "sheet"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from connector.store.portable import among, insert_new, upsert
+from connector.store.dialects import among, insert_new, upsert
 from connector.store.schema import delivery, meta
 from tests.store.kit import add
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from connector.store import leases, presence
-from connector.store.presence import Process
-from connector.store.status import status
+from connector.store import heartbeat, leases
+from connector.store.heartbeat import Process
+from connector.store.queries import status
 from connector.testing import START
 from tests.store.kit import memory
 
@@ -18,37 +18,37 @@ def store():
 
 
 def told(store, name="one", at=START, role="worker"):
-    presence.tell(store, Process(name, role, START, at))
+    heartbeat.tell(store, Process(name, role, START, at))
 
 
 def test_nobody_is_there_at_first(store):
-    assert presence.processes(store, START) == []
+    assert heartbeat.processes(store, START) == []
 
 
 def test_who_told_is_there_once(store):
     """However often it tells."""
     told(store)
     told(store, at=START + 10_000)
-    assert presence.processes(store, START + 10_000) == [Process("one", "worker", START, START + 10_000)]
+    assert heartbeat.processes(store, START + 10_000) == [Process("one", "worker", START, START + 10_000)]
 
 
 def test_who_stopped_telling_is_silent(store):
     told(store)
     told(store, "two", START + 31_000)
-    assert [each.state for each in presence.processes(store, START + 31_000)] == ["silent", "running"]
+    assert [each.state for each in heartbeat.processes(store, START + 31_000)] == ["silent", "running"]
 
 
 def test_who_is_silent_for_long_is_forgotten(store):
     """By the next one who tells."""
     told(store)
     told(store, "two", START + 3_600_001)
-    assert [each.name for each in presence.processes(store, START + 3_600_001)] == ["two"]
+    assert [each.name for each in heartbeat.processes(store, START + 3_600_001)] == ["two"]
 
 
 def test_who_leaves_is_gone(store):
     told(store)
-    presence.leave(store, "one")
-    assert presence.processes(store, START) == []
+    heartbeat.leave(store, "one")
+    assert heartbeat.processes(store, START) == []
 
 
 def test_the_status_tells_who_has_which_sink_until_when(store):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from connector.errors import RateLimited
 from connector.sink import Token
-from connector.store import tokens
+from connector.store import rate_limit
 from connector.store.sqlite import database
 from connector.testing import START
 from tests.store.kit import memory
@@ -20,7 +20,7 @@ from tests.store.kit import memory
 def takes(connection, *wanted, now=START):
     """Whether the tokens were there."""
     try:
-        tokens.take(connection, wanted, now)
+        rate_limit.take(connection, wanted, now)
     except RateLimited:
         return False
     return True
@@ -28,7 +28,7 @@ def takes(connection, *wanted, now=START):
 
 def wait_of(connection, *wanted, now=START):
     with pytest.raises(RateLimited) as caught:
-        tokens.take(connection, wanted, now)
+        rate_limit.take(connection, wanted, now)
     return caught.value.bucket, caught.value.seconds
 
 
@@ -75,10 +75,10 @@ def test_the_wait_is_true(rate, burst, pauses):
         for pause in pauses:
             now += pause
             try:
-                tokens.take(connection, [Token("b", rate, burst)], now)
+                rate_limit.take(connection, [Token("b", rate, burst)], now)
             except RateLimited as wait:
                 now += round(wait.seconds * 1000)
-                assert tokens.opens_at(connection, "b") == now
+                assert rate_limit.opens_at(connection, "b") == now
                 assert not takes(connection, Token("b", rate, burst), now=now - 1)
                 assert takes(connection, Token("b", rate, burst), now=now)
 
@@ -98,7 +98,7 @@ def test_all_or_nothing(connection):
 def test_the_wait_names_the_bucket_that_opens_last(connection):
     """Waiting for the other would be in vain."""
     minute, second = Token("minute", 1 / 60), Token("second", 1)
-    tokens.take(connection, [minute, second], START)
+    rate_limit.take(connection, [minute, second], START)
     assert wait_of(connection, second, minute, now=START + 500) == ("minute", 59.5)
     assert wait_of(connection, minute, second, now=START + 500) == ("minute", 59.5)
 
@@ -131,9 +131,9 @@ def test_a_closed_bucket_gives_nothing_until_it_opens(connection, used_before, b
     """Whatever its burst, and also when nobody had used it yet; then it begins with a single token."""
     token = Token("b", 1, burst)
     if used_before:
-        tokens.take(connection, [token], START)
-    tokens.block(connection, "b", 30, START)
-    assert tokens.opens_at(connection, "b") == START + 30_000
+        rate_limit.take(connection, [token], START)
+    rate_limit.block(connection, "b", 30, START)
+    assert rate_limit.opens_at(connection, "b") == START + 30_000
     assert not takes(connection, token, now=START + 29_999)
     assert takes(connection, token, now=START + 30_000)
 
@@ -141,22 +141,22 @@ def test_a_closed_bucket_gives_nothing_until_it_opens(connection, used_before, b
 def test_after_a_closing_there_is_no_burst(connection):
     """The destination has just said that it was too much."""
     token = Token("b", 1, 5)
-    tokens.take(connection, [token], START)
-    tokens.block(connection, "b", 30, START)
+    rate_limit.take(connection, [token], START)
+    rate_limit.block(connection, "b", 30, START)
     assert takes(connection, token, now=START + 30_000)
     assert not takes(connection, token, now=START + 30_001)
 
 
 def test_a_longer_closing_stays(connection):
     """A second 429 with a shorter delay does not shorten the first."""
-    tokens.block(connection, "b", 60, START)
-    tokens.block(connection, "b", 1, START)
-    assert tokens.opens_at(connection, "b") == START + 60_000
+    rate_limit.block(connection, "b", 60, START)
+    rate_limit.block(connection, "b", 1, START)
+    assert rate_limit.opens_at(connection, "b") == START + 60_000
 
 
 def test_a_bucket_that_nobody_used_is_open(connection):
     """It opens at the beginning of time."""
-    assert tokens.opens_at(connection, "b") == 0
+    assert rate_limit.opens_at(connection, "b") == 0
 
 
 # --- two processes

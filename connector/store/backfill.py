@@ -11,8 +11,8 @@ from connector.errors import ConnectorError
 from connector.merge import decode, stage_of
 from connector.routing import Routes
 from connector.store import leases
-from connector.store.plan import FILL_PRIORITY, entered_by, entered_text, score_of
-from connector.store.portable import among
+from connector.store.dialects import among
+from connector.store.ingest import FILL_PRIORITY, entered_by, entered_text, score_of
 from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, note, sink
 
 CHUNK = 500

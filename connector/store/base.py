@@ -1,4 +1,4 @@
-"""The store as the rest of the service sees it, whichever database it is."""
+"""The store as the rest of the service sees it, whichever database it is, and the errors of every database."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from connector.errors import StoreUnavailable
+from connector.errors import SchemaMismatch, StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.plan import Answer
+from connector.store.schema import REVISION
 
 T = TypeVar("T")
 
 LOAD_SECONDS = 0.25
 """How far back the load looks: an event of so long ago counts for a third."""
+
+
+class Answer(NamedTuple):
+    """What the sender is told: the event's number, and whether it was known before."""
+
+    seq: int
+    duplicate: bool
 
 
 class Overloaded(StoreUnavailable):
@@ -94,3 +101,27 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finishes what waits and lets go of the database."""
         ...
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The driver's error, whether or not SQLAlchemy stands around it."""
+    inner = getattr(error, "orig", None)
+    return inner if isinstance(inner, BaseException) else error
+
+
+def require_revision(found: str | None, *, to_make: str, to_update: str) -> None:
+    """Raises `SchemaMismatch` unless the schema is this version's; the two texts say what makes and updates it."""
+    if found == REVISION:
+        return
+    if found is None:
+        raise SchemaMismatch(f"the store is empty: {to_make}")
+    require_older(found)
+    raise SchemaMismatch(f"the store's schema is {found}, this version works with {REVISION}: {to_update}")
+
+
+def require_older(found: str, newest: str = REVISION) -> None:
+    """Raises `SchemaMismatch` for a schema that a newer version made; revisions sort as texts."""
+    if found > newest:
+        raise SchemaMismatch(
+            f"the store's schema is {found}, this version knows {newest} at most: run the newest connector"
+        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import psycopg
 
-from connector.store.faults import cause_of
+from connector.store.base import cause_of
 
 _TROUBLE_CLASSES = frozenset(
     {

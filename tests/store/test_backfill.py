@@ -8,9 +8,9 @@ from sqlalchemy import insert, select, update
 from connector.interview import Stage
 from connector.merge import decode, encode, merge
 from connector.routing import Route, Routes
-from connector.store import fill, leases, notes
+from connector.store import backfill, leases, notes
+from connector.store.ingest import entered_by
 from connector.store.leases import Pause
-from connector.store.plan import entered_by
 from connector.store.schema import attempt, delivery, interview, sink
 from connector.testing import START
 from tests.store.kit import CREATE, DELIVERED, FINISH, PENDING, add, reading
@@ -36,7 +36,7 @@ def knows(store, id_, entered="", **data):
 def filled(store, routes=ALL, name="sheet", destination="file.xlsx"):
     """Fills to the end; returns the keys that were delivered, and how many chunks had something."""
     chunks = 0
-    while fill.fill_chunk(store, name, destination, routes, START):
+    while backfill.fill_chunk(store, name, destination, routes, START):
         chunks += 1
     keys = store.execute(select(delivery.c.key).where(delivery.c.sink == name).order_by(delivery.c.id)).scalars().all()
     return keys, chunks
@@ -52,12 +52,12 @@ def entered(store):
 def test_a_sink_needs_filling_when_it_is_new_moved_or_routed_differently(store):
     """And not when it was filled for just that."""
     row = leases.row(store, "sheet")
-    assert fill.needs_filling(row, "file.xlsx", "digest")
-    fill.filled(store, "sheet", "file.xlsx", "digest")
+    assert backfill.needs_filling(row, "file.xlsx", "digest")
+    backfill.filled(store, "sheet", "file.xlsx", "digest")
     row = leases.row(store, "sheet")
-    assert not fill.needs_filling(row, "file.xlsx", "digest")
-    assert fill.needs_filling(row, "other.xlsx", "digest")
-    assert fill.needs_filling(row, "file.xlsx", "other")
+    assert not backfill.needs_filling(row, "file.xlsx", "digest")
+    assert backfill.needs_filling(row, "other.xlsx", "digest")
+    assert backfill.needs_filling(row, "file.xlsx", "other")
 
 
 # --- what
@@ -120,11 +120,11 @@ def test_the_state_itself_is_not_touched(store):
 
 def test_it_goes_in_chunks_and_remembers_where_it_is(store):
     """Each chunk is a short transaction of its own; in the end everything came once."""
-    ids = [f"i{number:05d}" for number in range(fill.CHUNK + 3)]
+    ids = [f"i{number:05d}" for number in range(backfill.CHUNK + 3)]
     for id_ in ids:
         knows(store, id_)
-    assert fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
-    assert leases.row(store, "sheet").filled_to.endswith(ids[fill.CHUNK - 1])
+    assert backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    assert leases.row(store, "sheet").filled_to.endswith(ids[backfill.CHUNK - 1])
     assert filled(store) == (ids, 1)
 
 
@@ -144,10 +144,10 @@ def test_an_empty_store_has_nothing_to_fill_with(store):
 
 def interrupted(store):
     """A fill of two chunks of which one is done."""
-    ids = [f"i{number:05d}" for number in range(fill.CHUNK + 1)]
+    ids = [f"i{number:05d}" for number in range(backfill.CHUNK + 1)]
     for id_ in ids:
         knows(store, id_)
-    fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
     return ids
 
 
@@ -167,7 +167,7 @@ def test_a_fill_for_something_else_begins_again(store, destination, routes):
     ids = interrupted(store)
     store.execute(update(delivery).where(delivery.c.key != ids[0]).values(state=DELIVERED))
     keys, chunks = filled(store, routes, destination=destination)
-    assert (keys, chunks) == ([*ids[: fill.CHUNK], *ids[1:]], 2)
+    assert (keys, chunks) == ([*ids[: backfill.CHUNK], *ids[1:]], 2)
 
 
 def test_a_fill_that_is_no_longer_wanted_is_forgotten(store):
@@ -175,7 +175,7 @@ def test_a_fill_that_is_no_longer_wanted_is_forgotten(store):
     filled(store)
     interrupted(store)
     store.execute(update(sink).values(filled_to="another\tgoal\ti3"))
-    assert not fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    assert not backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
     assert leases.row(store, "sheet").filled_to is None
 
 
@@ -184,11 +184,11 @@ def test_two_that_disagree_do_not_fill_against_each_other_for_ever(store):
     for number in range(3):
         knows(store, f"i{number}")
     other = Routes((Route(("sheet",), events=(FINISH,)),), {"sheet": True})
-    assert fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
-    assert fill.fill_chunk(store, "sheet", "file.xlsx", other, START)
-    with pytest.raises(fill.Disputed):
-        fill.fill_chunk(store, "sheet", "file.xlsx", ALL, START, begun=True)
-    assert not fill.fill_chunk(store, "sheet", "file.xlsx", other, START, begun=True)
+    assert backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    assert backfill.fill_chunk(store, "sheet", "file.xlsx", other, START)
+    with pytest.raises(backfill.Disputed):
+        backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START, begun=True)
+    assert not backfill.fill_chunk(store, "sheet", "file.xlsx", other, START, begun=True)
     assert store.execute(select(delivery.c.key)).scalars().all() == ["i0", "i1", "i2"]
 
 
@@ -217,9 +217,9 @@ def renamed(store):
     knows(store, "i2", entered="a,sheet,sheet_2")
     knows(store, "i3", entered="sheet_2")
     leases.pause(store, "sheet", Pause("person", "holidays"))
-    fill.filled(store, "sheet", "file.xlsx", "digest")
+    backfill.filled(store, "sheet", "file.xlsx", "digest")
     leases.acquire(store, "sheet", "me", START)
-    fill.rename(store, "sheet", "graduates")
+    backfill.rename(store, "sheet", "graduates")
     return store
 
 
@@ -253,14 +253,14 @@ def test_its_state_goes_along_without_the_lease(renamed):
 def test_renaming_again_does_nothing(renamed):
     """`formerly` may stay in the configuration for ever."""
     before = [tuple(row) for row in renamed.execute(select(sink))]
-    fill.rename(renamed, "sheet", "graduates")
+    backfill.rename(renamed, "sheet", "graduates")
     assert [tuple(row) for row in renamed.execute(select(sink))] == before
 
 
 def test_what_a_receiver_with_the_old_name_adds_later_follows(renamed):
     """While processes are restarted one after the other."""
     id_ = add(renamed, sink="sheet", key="late")
-    fill.rename(renamed, "sheet", "graduates")
+    backfill.rename(renamed, "sheet", "graduates")
     assert renamed.execute(select(delivery.c.sink).where(delivery.c.id == id_)).scalar_one() == "graduates"
 
 
@@ -268,19 +268,19 @@ def test_a_name_with_a_history_of_its_own_is_not_taken_over(store):
     """Two queues are never mixed up."""
     leases.register(store, {"graduates": "workbook"})
     add(store, sink="sheet")
-    fill.rename(store, "sheet", "graduates")
+    backfill.rename(store, "sheet", "graduates")
     assert store.execute(select(delivery.c.sink)).scalars().all() == ["sheet"]
     assert [row.name for row in leases.rows(store)] == ["graduates", "sheet"]
 
 
 def test_an_unknown_old_name_is_no_mistake(store):
     """A new installation with `formerly` in its configuration starts."""
-    fill.rename(store, "never_seen", "graduates")
+    backfill.rename(store, "never_seen", "graduates")
     assert [row.name for row in leases.rows(store)] == ["sheet"]
 
 
 def test_a_fill_under_way_goes_along(store):
     """Its progress stands in the row that is renamed."""
     store.execute(update(sink).values(filled_to="i5"))
-    fill.rename(store, "sheet", "graduates")
+    backfill.rename(store, "sheet", "graduates")
     assert leases.row(store, "graduates").filled_to == "i5"

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from connector.errors import RateLimited
 from connector.sink import Token
-from connector.store.portable import among, has_row_locks, insert_new, upsert
+from connector.store.dialects import among, has_row_locks, insert_new, upsert
 from connector.store.schema import bucket
 
 
