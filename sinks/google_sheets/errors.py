@@ -123,7 +123,7 @@ _DENIED: tuple[tuple[Callable[[int, ErrorStatus], bool], str, str], ...] = (
     (
         lambda _, error: "scope" in error.message.lower(),
         "the token lacks the right to edit spreadsheets",
-        "use a service account key; other kinds of credentials are not supported",
+        "allow the scope https://www.googleapis.com/auth/spreadsheets (docs/google-sheets.md, step 3)",
     ),
     (
         lambda status, _: status == 403,  # noqa: PLR2004 - PERMISSION_DENIED

@@ -1,4 +1,4 @@
-"""Owned columns are held by their tag: moved, renamed and deleted by people, and never mistaken for theirs."""
+"""Owned columns are held by their tag: moved, renamed and deleted by users, and never mistaken for theirs."""
 
 from __future__ import annotations
 
