@@ -1,15 +1,16 @@
-"""The console: prints to standard output what a person would be told. The embedded default chat."""
+"""The console: prints to standard output what a chat would post. The chat of the embedded default."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from threading import Thread
-from types import MappingProxyType
-from typing import TextIO
+from typing import Literal, TextIO
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
@@ -19,34 +20,59 @@ from connector.sink import (
     Context,
     Delivered,
     Delivery,
-    Event,
     Interview,
+    Note,
+    Outcome,
     Result,
     Sink,
     SinkBroken,
     SinkConfig,
     Stage,
+    Superseded,
 )
-from connector.text import clean, web_link, without_contacts
+from sinks.chat import wording
+from sinks.chat.changes import Announcement, Events, find_announcement
+from sinks.chat.config import LINK_HOSTS
+from sinks.chat.content import Style, interview_content
+from sinks.chat.record import InterviewRecord
+from sinks.chat.text import clean
+from sinks.chat.wording import FieldTemplate, Templates
 
-LONGEST_TEXT = 120
-"""Characters of one value from outside; the rest is cut."""
-GIVEN_MOST = 1000
-"""Characters of a name that is searched for addresses and telephone numbers, before it is cut."""
+LINE_UNITS = 400
+"""Most UTF-16 units of one text from outside in a line."""
+MODES = Events(create="post", finish="post", score_updated="post", status_change="post", delete="reply")
+"""Every kind of change is printed."""
+_WHERE = "{{ position if position != 'none' else 'a position without a name' }}"
 
-_STAGE_FIELDS = ("status", "completed", "answered", "archived", "finalist", "deleted", "finished_at")
+
+@cache
+def templates(*, deleted: bool) -> Templates:
+    """The wording. It is made when it is first used, because templates take time to load."""
+    if deleted:
+        return Templates(header=f"An interview for {_WHERE} was deleted", fields=())
+    return Templates(
+        header=f"{{{{ name }}}} {{{{ phrase }}}} for {_WHERE}",
+        fields=(
+            FieldTemplate(label="Stage", value="{{ stage }}"),
+            FieldTemplate(label="Score", value="{{ score if score != 'none' else '' }}"),
+        ),
+    )
 
 
 class ConsoleConfig(SinkConfig):
     """Settings of a console."""
 
     max_age: float = Field(default=86_400, gt=0, description="Seconds after which an event is no longer printed.")
+    privacy: Literal["full", "initials", "none"] = Field(
+        "full",
+        description="How the candidate is named: in full, by initials, or only by the end of the interview's id.",
+    )
 
 
 class Console(Sink[ConsoleConfig]):
-    """Prints one message per event, two or three lines each, without e-mail addresses and phone numbers.
+    """Prints one message per change, of one to three lines. Each change is printed once, however many events show it.
 
-    The printing is done by a thread of its own: a reader that stops reading (`| less`) must not stop the receiver.
+    A thread of its own prints: a reader that stops reading (`| less`) must not stop the receiver.
     """
 
     Config = ConsoleConfig
@@ -67,11 +93,14 @@ class Console(Sink[ConsoleConfig]):
     def max_age(self) -> float | None:
         return self.config.max_age
 
+    def note_keys(self, delivery: Delivery) -> Iterable[str]:
+        return () if delivery.interview is None else (InterviewRecord(delivery.interview.id).key,)
+
     async def deliver(self, batch: Batch, context: Context) -> Result:  # noqa: ARG002 - printing needs no context
+        texts, outcomes, notes = self._messages(batch)
         # The same batch again means that its printing outlasted the call: wait for it rather than print twice.
         if self._printing is None or batch.id != self._batch:
-            zone = ZoneInfo(self.config.timezone)
-            text = "".join(message(delivery, zone) for delivery in batch.deliveries if not delivery.late)
+            text = "".join(texts)
             self._batch, self._printing = batch.id, _in_thread(lambda: self._print(text))
         try:
             await asyncio.shield(asyncio.wrap_future(self._printing))
@@ -79,13 +108,50 @@ class Console(Sink[ConsoleConfig]):
             self._printing = None
             raise SinkBroken(
                 "standard output cannot be written",
-                "start the service with its output attached to a terminal or a file with room, or take this sink out",
+                "start the service with its output attached to a terminal or a file with room, or remove this sink",
             ) from error
-        return Result([Delivered() for _ in batch.deliveries])
+        return Result(outcomes, notes)
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - shows, does not print
-        zone = ZoneInfo(self.config.timezone)
-        return [message(delivery, zone) for delivery in batch.deliveries]
+        texts = []
+        for delivery in batch.deliveries:
+            (text,), (outcome,), _ = self._messages(replace(batch, deliveries=(delivery,)))
+            texts.append(f"No message: {outcome.reason}" if isinstance(outcome, Superseded) else text)
+        return texts
+
+    def _messages(self, batch: Batch) -> tuple[list[str], list[Outcome], dict[str, Note | None]]:
+        """The message, `""` without one, and the outcome of each delivery, and the notes after all of them."""
+        texts: list[str] = []
+        outcomes: list[Outcome] = []
+        notes: dict[str, Note | None] = {}
+        for delivery in batch.deliveries:
+            found = self._announcement(delivery, {**batch.notes, **notes})
+            if isinstance(found, Superseded) or delivery.interview is None:
+                texts.append("")
+                outcomes.append(found if isinstance(found, Superseded) else Superseded("the interview is unknown"))
+                continue
+            announcement, record = found
+            is_first = not record.announced
+            text = message(announcement, delivery.interview, self.config, is_first=is_first)
+            texts.append(text)
+            outcomes.append(Delivered())
+            notes[record.key] = replace(record, announced=announcement.announced).note()
+        return texts, outcomes, notes
+
+    def _announcement(
+        self, delivery: Delivery, notes: Mapping[str, Note | None]
+    ) -> tuple[Announcement, InterviewRecord] | Superseded:
+        """What to print for a delivery, or why there is nothing to print."""
+        event, interview = delivery.event, delivery.interview
+        if event is None or interview is None:
+            return Superseded("the interview is unknown")
+        if delivery.late:
+            return Superseded("it was received longer ago than max_age")
+        record = InterviewRecord.read(interview.id, notes.get(InterviewRecord(interview.id).key))
+        if interview.stage is Stage.DELETED and not record.announced:
+            return Superseded("deleted before it was shown")
+        announcement = find_announcement(event, interview, record.announced, MODES)
+        return Superseded("nothing new") if announcement is None else (announcement, record)
 
     def _print(self, text: str) -> None:
         stream = self.stream or sys.stdout
@@ -94,103 +160,39 @@ class Console(Sink[ConsoleConfig]):
         stream.flush()
 
 
-def message(delivery: Delivery, zone: ZoneInfo) -> str:
-    """The whole message, lines ended; `""` for a delivery without an event or an interview.
-
-    Score and stage are those at the time of the event. What is known only from later events is left out.
+def message(announcement: Announcement, interview: Interview, config: ConsoleConfig, *, is_first: bool) -> str:
+    """The lines of one announcement: time and headline, the facts or, after the first message about an interview, the
+    difference, and the address of the interview.
     """
-    event, interview = delivery.event, delivery.interview
-    if event is None or interview is None:
-        return ""
-    lines = [f"{_local(event.occurred_at, zone)}  {_headline(event, interview)}"]
-    if event.name != "interview.delete" and interview.stage is not Stage.DELETED:
-        lines += [f"    {line}" for line in _details(event, interview)]
+    deleted = interview.stage is Stage.DELETED
+    style = Style(config.privacy, LINK_HOSTS, templates(deleted=deleted))
+    content = interview_content(interview, style, announcement)
+    facts = [f"{label}: {_line(value)}" for label, value in content.facts]
+    lines = [f"{_local(announcement.at_ms, ZoneInfo(config.timezone))}  {_line(content.headline)}"]
+    if not deleted:
+        lines.append(f"    {' · '.join(facts) if is_first else _line(announcement.text)}")
+        lines += [f"    Review: {content.link}"] if content.link else []
     return "\n".join(lines) + "\n"
 
 
-def plain(text: str, longest: int = LONGEST_TEXT) -> str:
+def _line(rendered: str) -> str:
     """Text from outside in one line, without what moves the cursor, changes colours or reverses the order."""
-    line = " ".join(clean(text).split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return clean(wording.in_utc(rendered), LINE_UNITS)
 
 
-def _headline(event: Event, interview: Interview) -> str:
-    who = _who(interview)
-    where = plain(interview.position_name) or "a position without a name"
-    words = _HEADLINES.get(event.name)
-    return words(event, interview, who, where) if words else f"{who}, {where}: {plain(event.name)}"
-
-
-def _who(interview: Interview) -> str:
-    """The name without e-mail addresses and telephone numbers. The name of a deleted interview is not repeated."""
-    if interview.stage is Stage.DELETED:
-        return "A candidate"
-    return plain(without_contacts(plain(interview.candidate_name, GIVEN_MOST))) or "A candidate"
-
-
-def _scored(event: Event, interview: Interview, who: str, where: str) -> str:
-    score, is_known = _score_then(event, interview)
-    if not is_known:
-        return f"{who} was scored for {where}"
-    if score is None:
-        return f"{who} has no score any more for {where}"
-    return f"{who} was scored {score:g} for {where}"
-
-
-def _moved(event: Event, interview: Interview, who: str, where: str) -> str:
-    stage = _stage_then(event, interview)
-    return f"{who} is now “{stage}” for {where}" if stage else f"{who} changed stage for {where}"
-
-
-def _score_then(event: Event, interview: Interview) -> tuple[float | None, bool]:
-    """The score at the time of the event, and whether it is known."""
-    if "score" in event.fields:
-        score = event.fields["score"]
-        return (score if isinstance(score, int | float) and not isinstance(score, bool) else None), True
-    is_later = interview.dates.get("score", 0) > event.occurred_at
-    return (None if is_later else interview.score), not is_later
-
-
-def _stage_then(event: Event, interview: Interview) -> str:
-    """The stage at the time of the event, `""` when a later event may have changed it."""
-    is_later = any(interview.dates.get(name, 0) > event.occurred_at for name in _STAGE_FIELDS)
-    return "" if is_later else plain(interview.stage_word)
-
-
-_HEADLINES: MappingProxyType[str, Callable[[Event, Interview, str, str], str]] = MappingProxyType(
-    {
-        "interview.create": lambda _event, _interview, who, where: f"{who} was invited to {where}",
-        "interview.finish": lambda _event, _interview, who, where: f"{who} finished the interview for {where}",
-        "interview.status-change": _moved,
-        "interview.score-updated": _scored,
-        "interview.delete": lambda _event, _interview, _who, where: f"An interview for {where} was deleted",
-    }
-)
-
-
-def _details(event: Event, interview: Interview) -> list[str]:
-    stage = _stage_then(event, interview)
-    score, _ = _score_then(event, interview)
-    facts = [f"Stage: {stage}"] if stage else []
-    if score is not None:
-        facts.append(f"Score: {score:g}")
-    link = web_link(interview.text("review_url"))
-    return [*([" · ".join(facts)] if facts else []), *([f"Review: {link}"] if link else [])]
-
-
-def _local(at: int, zone: ZoneInfo) -> str:
-    moment = datetime.fromtimestamp(at / 1000, tz=UTC).astimezone(zone)
+def _local(at_ms: int, zone: ZoneInfo) -> str:
+    moment = datetime.fromtimestamp(at_ms / 1000, tz=UTC).astimezone(zone)
     return f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}"
 
 
 def _in_thread(work: Callable[[], None]) -> Future[None]:
-    """Runs `work` in a daemon thread, so that output nobody reads cannot keep the process from ending."""
+    """Runs `work` in a daemon thread, so that output that is not read does not keep the process from ending."""
     future: Future[None] = Future()
 
     def run() -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001 - handed over to whoever waits
+        except BaseException as error:  # noqa: BLE001 - raised where the future is awaited
             future.set_exception(error)
         else:
             future.set_result(None)

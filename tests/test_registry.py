@@ -151,7 +151,7 @@ def test_listing_the_types_imports_none():
 
 
 def test_only_the_type_asked_for_is_imported():
-    assert run("load_sink_class('console')") == ["['sinks', 'sinks.console']"]
+    assert run("load_sink_class('webhook')") == ["['sinks', 'sinks.webhook']"]
 
 
 def test_a_missing_dependency_is_named():

@@ -14,6 +14,9 @@ from sinks.chat.mentions import MentionRule
 from sinks.chat.quiet_hours import QuietHours
 from sinks.chat.wording import Templates
 
+LINK_HOSTS = ("hireflix.com", "hflx.io")
+"""Hosts of Hireflix's own pages."""
+
 
 def _host(host: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", host):
@@ -45,7 +48,7 @@ class ChatConfig(SinkConfig):
     )
     templates: Templates = Field(Templates(), description="The wording.")
     link_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
-        ("hireflix.com", "hflx.io"), description="The button may lead to these hosts and the ones below them."
+        LINK_HOSTS, description="The button may lead to these hosts and the ones below them."
     )
 
     @property
