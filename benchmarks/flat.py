@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from benchmarks import tables
 from benchmarks.bodies import POSITIONS, object_id, stream, update_of
-from connector.delivery import load
+from connector.delivery import batches
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import leases
@@ -179,11 +179,11 @@ async def _claim(store: SqliteStore, claim: Callable[[Connection], Any]) -> floa
 
 
 def _claim_states(connection: Connection) -> Any:
-    return load.claim_states(connection, leases.row(connection, STATE), NOW + 10**9, CLAIMED)
+    return batches.claim_states(connection, leases.row(connection, STATE), NOW + 10**9, CLAIMED)
 
 
 def _claim_messages(connection: Connection) -> Any:
-    return load.claim_messages(connection, "chat_0", NOW + 10**9, CLAIMED)
+    return batches.claim_messages(connection, "chat_0", NOW + 10**9, CLAIMED)
 
 
 def _settle_all(connection: Connection) -> None:

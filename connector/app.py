@@ -25,7 +25,7 @@ from connector.config import Config, SinkEntry
 from connector.delivery.clock import Clock, SharedClock, SystemClock
 from connector.delivery.dispatcher import Dispatcher
 from connector.delivery.lane import Shared
-from connector.delivery.rules import Policy
+from connector.delivery.outcomes import Policy
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
@@ -45,7 +45,7 @@ from connector.web.receiver import Receiver, webhook_route
 from connector.web.server import base_address, bind, serve_http, signals, watch_file_handles
 
 if TYPE_CHECKING:
-    from connector.delivery.fleet import Fleet
+    from connector.delivery.cluster import ClusterMember
 
 INTAKE_LIMIT = 4096
 """Most requests that wait for the store at once; a body has at most 1 MiB, usually one or two KiB."""
@@ -155,7 +155,7 @@ class Service:
         self,
         opened: Opened,
         *,
-        fleet: Fleet | None,
+        member: ClusterMember | None,
         dispatcher: Dispatcher | None,
         receiver: Receiver | None,
         http: Litestar | None,
@@ -165,15 +165,15 @@ class Service:
         self.dispatcher = dispatcher
         self.http = http
         self._opened = opened
-        self._fleet = fleet
+        self._member = member
         self._receiver = receiver
         self._stop_timeout = stop_timeout
 
     async def start(self) -> None:
         """Waits for the store, then starts all components. Raises `SchemaMismatch`."""
         await self._opened.ready()
-        if self._fleet is not None:
-            await self._fleet.start()
+        if self._member is not None:
+            await self._member.start()
         if self.dispatcher is not None and self.store.shared:
             is_away = retry_if_exception_type(StoreUnavailable)
             await AsyncRetrying(retry=is_away, wait=wait_fixed(START_WAIT_SECONDS))(self.dispatcher.start)
@@ -186,8 +186,8 @@ class Service:
             self._receiver.stop()
         if self.dispatcher is not None:
             await self.dispatcher.stop(self._stop_timeout * CALLS_SHARE, hurry)
-        if self._fleet is not None:
-            await self._fleet.stop()
+        if self._member is not None:
+            await self._member.stop()
 
 
 @asynccontextmanager
@@ -283,18 +283,18 @@ def _service(
     if role.works:
         dispatcher = _dispatcher(config, opened, sinks=sinks, metrics=metrics, owner=owner)
         wakeups.subscribe(dispatcher.wake)
-    fleet = None
+    member = None
     if opened.store.shared:
-        from connector.delivery.fleet import Fleet
+        from connector.delivery.cluster import ClusterMember
 
         url = config.store.url.get_secret_value()
         on_wake = None if dispatcher is None else dispatcher.wake
-        fleet = Fleet(url, owner, role, opened.store, opened.clock, on_wake=on_wake)
+        member = ClusterMember(url, owner, role, opened.store, opened.clock, on_wake=on_wake)
     refused = _refusal_counter(metrics)
     receiver = _receiver(config, opened, webhook_secrets, refused) if role.receives else None
     return Service(
         opened,
-        fleet=fleet,
+        member=member,
         dispatcher=dispatcher,
         receiver=receiver,
         http=_http(config, opened, metrics, receiver, refused),

@@ -11,7 +11,7 @@ from tests.entry_points import declared
 ROOT = Path(__file__).parent.parent
 LAYERS = (
     {"errors", "interview", "http", "sink", "role", "blocking", "text"},
-    {"routing", "merge", "hireflix", "backoff"},
+    {"routing", "merge", "hireflix"},
     {"store", "config", "registry", "secretsfile", "logging"},
     {"delivery", "emulators"},
     {"operations"},
@@ -32,7 +32,7 @@ PURE = (
     "connector.hireflix.fields",
     "connector.hireflix.payload",
     "connector.hireflix.signature",
-    "connector.backoff",
+    "connector.delivery.outcomes",
 )
 IMPURE_MODULES = {
     "asyncio",

@@ -3,105 +3,200 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
-from connector.backoff import FAILURES_BEFORE_REST
-from connector.delivery import load, rules
-from connector.delivery.call import Caller
+from connector.delivery import batches, outcomes
+from connector.delivery.batches import IsRouted
 from connector.delivery.clock import Clock
-from connector.delivery.holding import Holding, Seen
-from connector.delivery.load import Stays
-from connector.delivery.look import Look, Looker, costed
-from connector.delivery.meter import Meter
-from connector.delivery.rules import NO_REST, Answer, Failure, Policy, Rest
+from connector.delivery.lease import LeaseKeeper, SeenLease
+from connector.delivery.outcomes import FAILURES_BEFORE_REST, NO_REST, Answer, Failure, Policy, Rest
+from connector.delivery.sink_call import SinkCaller
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.logging import place_of
-from connector.sink import Sink
-from connector.store import settle
+from connector.sink import Delivery, Sink
+from connector.store import claim, leases, rate_limit, settle
 from connector.store.base import Store
-from connector.store.claim import Claim
+from connector.store.claim import Claim, Work
 from connector.store.leases import Lease
 from connector.store.settle import Settlement
 
-BUSY_REST = 0.25
-"""Seconds that a lane leaves the machine to the receiver after each look in hot times: a look costs as much as a
-hundred events, whether it finds one delivery or a full batch.
-"""
-HOT_RATE = 100.0
-"""Events per second above which times are hot."""
-LOOK_DEAR, LOOK_SHARE, LOOK_REST = 0.1, 4.0, 1.5
-"""A look in vain that cost more than so many seconds of work is followed by a break so many times as long, with a
-limit in seconds.
-"""
-REST_KEPT = 30.0
-"""Seconds: the longest rest through which a lane keeps a sink that others share."""
-FAULT_REST = 5.0
-"""Seconds that a lane rests after a fault of its own."""
-MOVED_REST = 0.05
-"""Seconds after which a lane looks again when others changed what it had found."""
-STORE_REST, STORE_REST_MOST = 1.0, 8.0
-"""Seconds between attempts while the store is away; they double, up to the second, unless something wakes the lane."""
+HOT_EVENTS_PER_SECOND = 100.0
+"""Above this rate a lane pauses after each poll, because the receiver needs the processor."""
+HOT_PAUSE_SECONDS = 0.25
+"""That pause. A poll costs as much as a hundred events, whether it finds one delivery or a full batch."""
+COSTLY_POLL_SECONDS = 0.1
+"""A poll that finds nothing and takes more processor time than this is followed by a pause."""
+COSTLY_POLL_FACTOR = 4.0
+"""That pause, as a multiple of the processor time: all lanes poll through one thread."""
+COSTLY_POLL_PAUSE_MAX_SECONDS = 1.5
+"""The longest such pause."""
+KEPT_REST_SECONDS = 30.0
+"""A lane keeps its lease during a rest up to this long; longer ones end in any process."""
+FAULT_PAUSE_SECONDS = 5.0
+"""Time until a lane goes on after an unexpected exception of its own."""
+OUTDATED_POLL_SECONDS = 0.05
+"""Time until the next poll when another process changed the rows that were found."""
+STORE_RETRY_SECONDS = 1.0
+"""Time between attempts while the store is unavailable; it doubles."""
+STORE_RETRY_MAX_SECONDS = 8.0
+"""The longest such time."""
 CLOSE_SECONDS = 5.0
-"""A sink has this long to close."""
+"""Time that a sink has to close."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger("connector.delivery")
 
 
+class DeliveryMetrics(Protocol):
+    """Counts what lanes do. Each method is called after the call was settled."""
+
+    def settled(self, sink: str, works: Sequence[Work], answer: Answer, settlement: Settlement) -> None:
+        """A call to a sink was settled."""
+        ...
+
+    def broken(self, sink: str) -> None:
+        """A sink paused itself, or its probe failed."""
+        ...
+
+    def called(self, sink: str, kind: str) -> None:
+        """A sink called its destination."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all lanes of a process have in common. `owner` names it in leases."""
+    """What all lanes of a process have in common. `owner` names the process in leases."""
 
     store: Store
     clock: Clock
-    meter: Meter
+    metrics: DeliveryMetrics
     owner: str
     policy: Policy = field(default_factory=Policy)
 
 
-class Lane:
-    """Delivers for one sink. `step` does one call at most; `run` goes on until `stop`.
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one poll of the outbox found: rows to call with, or when to poll again (epoch milliseconds).
 
-    `stays` says whether an interview still meets a route to a state sink.
+    `failing`: the last call, of any process, failed. `is_taken`: another process owns the sink.
     """
 
-    def __init__(self, sink: Sink[Any], shared: Shared, stays: Stays = lambda _: True) -> None:
+    seen: SeenLease
+    claim: Claim | None = None
+    deliveries: tuple[Delivery, ...] = ()
+    poll_at: int | None = None
+    paused: str | None = None
+    failing: bool = False
+    is_taken: bool = False
+
+
+class Poller:
+    """Reads what is due for one lane; writes nothing. `instance` returns the name of the store."""
+
+    def __init__(self, sink: Sink[Any], lease: LeaseKeeper, instance: Callable[[], str], is_routed: IsRouted) -> None:
+        self._sink = sink
+        self._lease = lease
+        self._instance = instance
+        self._is_routed = is_routed
+
+    def was_resumed(self, connection: Connection) -> bool:
+        """Whether a user ended the rest of the sink."""
+        return bool(leases.row(connection, self._sink.name).rest_until == 0)
+
+    def burst(self, connection: Connection, now: int, above: int) -> SeenLease | None:
+        """Returns the lease if more than `above` deliveries are due and no other process owns the sink."""
+        row = leases.row(connection, self._sink.name)
+        seen = SeenLease.of(row)
+        if row.paused is not None or self._lease.is_taken(seen, now):
+            return None
+        return seen if self.count_due(connection, now, above + 1) > above else None
+
+    def count_due(self, connection: Connection, now: int, limit: int) -> int:
+        """Returns how many deliveries are due, counted up to `limit`."""
+        return claim.count_due(connection, self._sink.name, now, limit)
+
+    def poll(self, connection: Connection, now: int, bucket: str | None) -> Poll:
+        """Polls the outbox. With a `bucket` it finds nothing until that bucket has a token."""
+        row = leases.row(connection, self._sink.name)
+        seen = SeenLease.of(row)
+        if self._lease.is_taken(seen, now):
+            return Poll(seen, is_taken=True)
+        if row.paused is not None and (row.paused != "broken" or row.probe_at > now):
+            return Poll(seen, poll_at=row.probe_at, paused=row.paused)
+        if not self._lease.is_owner and self._lease.is_resting(row.rest_until, now):
+            return Poll(seen, poll_at=row.rest_until)
+        if bucket is not None and (opens_at := rate_limit.opens_at(connection, bucket)) > now:
+            return Poll(seen, poll_at=opens_at)
+        claimed = self._claim(connection, row, now)
+        if claimed is None:
+            return Poll(seen, poll_at=claim.next_due(connection, self._sink.name))
+        deliveries = self._deliveries(connection, claimed, now)
+        return Poll(seen, claimed, deliveries, paused=row.paused, failing=row.rest_until > 0)
+
+    def _claim(self, connection: Connection, row: Any, now: int) -> Claim | None:
+        sink = self._sink
+        if sink.state:
+            return batches.claim_states(connection, row, now, sink.max_batch)
+        return batches.claim_messages(connection, sink.name, now, sink.max_batch, sink.batchable_events)
+
+    def _deliveries(self, connection: Connection, claimed: Claim, now: int) -> tuple[Delivery, ...]:
+        return batches.deliveries_of(
+            connection,
+            claimed.works,
+            self._instance(),
+            events=not self._sink.state,
+            now=now,
+            max_age=self._sink.max_age,
+            is_routed=self._is_routed,
+        )
+
+
+class Lane:
+    """The worker loop of one sink. `step` makes at most one call; `run` repeats it until `stop`."""
+
+    def __init__(self, sink: Sink[Any], shared: Shared, is_routed: IsRouted = lambda _: True) -> None:
         self.sink = sink
         self.name = sink.name
         self._shared = shared
         self._store = shared.store
         self._clock = shared.clock
-        self._holding = Holding(sink.name, shared.store, shared.clock, shared.owner, shared.policy.lease)
-        self._looker = Looker(sink, self._holding, lambda: shared.store.instance, stays)
-        self._caller = Caller(
+        self._lease = LeaseKeeper(sink.name, shared.store, shared.clock, shared.owner, shared.policy.lease)
+        self._poller = Poller(sink, self._lease, lambda: shared.store.instance, is_routed)
+        self._caller = SinkCaller(
             sink,
-            store=shared.store,
-            clock=shared.clock,
-            meter=shared.meter,
-            stays=stays,
-            before=self._holding.require_time,
+            shared.store,
+            shared.clock,
+            on_call=shared.metrics.called,
+            is_routed=is_routed,
+            require_time=self._lease.require_time,
         )
+        self._bucket: str | None = None
+        """The lane of a state sink waits for this bucket, instead of each of its thousands of rows."""
         self._failures = 0
         self._has_worked = False
-        """The destination worked in the last call that showed whether it does."""
+        """Whether the destination worked in the last call that showed it."""
         self._doubt = NO_REST
-        """The destination refused a call; until the end of this a second refusal pauses the sink."""
+        """The destination refused a call. Until the end of this time a second refusal pauses the sink."""
         self._fence = -1
-        """Of the lease that the failures were counted under."""
+        """Fence of the lease under which the failures were counted."""
         self._rest = NO_REST
-        """The destination is down; a person may end it."""
+        """After failures in a row. A user may end it."""
         self._break = NO_REST
-        """A moment for others, or after a fault of our own; nobody ends it."""
+        """For the receiver and the other lanes, or after an exception of the lane itself. Nothing ends it early."""
         self._was_full = False
         self._alerted: str | None = None
         self._stopping = False
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Something may be due: the lane looks."""
+        """Something may be due: the lane polls."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -110,19 +205,19 @@ class Lane:
         self._wake.set()
 
     async def run(self) -> None:
-        """Steps until `stop`; the store's absence is waited for."""
-        away = STORE_REST
+        """Steps until `stop`. While the store is unavailable it waits and tries again."""
+        away = STORE_RETRY_SECONDS
         while not self._stopping:
             self._wake.clear()
             try:
                 at = await self.step()
-                away = STORE_REST
+                away = STORE_RETRY_SECONDS
             except StoreUnavailable:
                 at = self._clock.now() + int(away * 1000)
-                away = min(2 * away, STORE_REST_MOST)
-            except Exception as error:  # noqa: BLE001 - a lane that ended would keep its queue for ever
+                away = min(2 * away, STORE_RETRY_MAX_SECONDS)
+            except Exception as error:  # noqa: BLE001 - a lane that ends would never deliver its queue
                 log.critical("lane failed", sink=self.name, error=error)
-                self._break = Rest.of(self._clock.now(), FAULT_REST)
+                self._break = Rest.of(self._clock.now(), FAULT_PAUSE_SECONDS)
                 at = self._break.until
             if at is None:
                 await self._wake.wait()
@@ -130,10 +225,10 @@ class Lane:
                 await self._clock.wait(self._wake, (at - self._clock.now()) / 1000)
 
     async def close(self, *, at_rest: bool = True) -> None:
-        """Closes the sink and gives the lease back.
+        """Closes the sink and releases the lease.
 
-        On a shared store the lease is left to run out when a call was cut off (`at_rest` is false) or the sink does
-        not close: something of it may still write, and who takes an abandoned sink looks again before it calls.
+        On a shared store the lease is left to expire when a call was cancelled (`at_rest` is false) or the sink does
+        not close: it may still write, and the next owner of an expired lease polls again before it calls.
         """
         closed = False
         try:
@@ -142,80 +237,80 @@ class Lane:
             closed = True
         finally:
             if not self._store.shared or (closed and at_rest):
-                await self._holding.release()
+                await self._lease.release()
 
     async def step(self) -> int | None:
-        """Makes at most one call. Returns when to look again (epoch milliseconds), `None` when nothing is known.
+        """Makes at most one call. Returns when to poll again (epoch milliseconds), `None` when nothing is pending.
 
         Raises `StoreUnavailable`.
         """
         now = self._clock.now()
         if self._break.holds(now):
             return self._break.until
-        await self._holding.keep()
-        if self._rest.holds(now) and not await self._store.read(self._looker.was_resumed):
+        await self._lease.keep()
+        if self._rest.holds(now) and not await self._store.read(self._poller.was_resumed):
             return await self._resting()
         await self._debounce()
         now = self._clock.now()
-        look, cost = await self._store.read(lambda connection: costed(lambda: self._looker.look(connection, now)))
+        poll, cost = await self._store.read(lambda c: _timed(lambda: self._poller.poll(c, now, self._bucket)))
         if self._stopping:
             return None
-        self._was_full = look.claim is not None and load.row_count(look.claim) >= self.sink.max_batch
-        if look.claim is None:
+        self._was_full = poll.claim is not None and batches.row_count(poll.claim) >= self.sink.max_batch
+        if poll.claim is None:
             self._yield(cost)
-            return await self._idle(look)
-        return await self._deliver(look, look.claim, now)
+            return await self._idle(poll)
+        return await self._deliver(poll, poll.claim, now)
 
     async def _resting(self) -> int:
-        """Keeps the sink through the rests that failures bring; a longer one any worker may end."""
+        """Keeps the lease during short rests. After a longer one any process may call the sink."""
         self._yield()
-        if self._holding.is_owner and not self._holding.is_worth_keeping(self._rest.until, REST_KEPT):
-            await self._holding.release()
-        return self._holding.next_renewal(self._rest.until)
+        if self._lease.is_owner and not self._lease.is_worth_keeping(self._rest.until, KEPT_REST_SECONDS):
+            await self._lease.release()
+        return self._lease.next_renewal(self._rest.until)
 
-    async def _idle(self, look: Look) -> int | None:
-        """Gives the sink back when nothing will be due soon, and then looks once more: another worker that was told
-        of something new in that moment went away, because we had the sink.
+    async def _idle(self, poll: Poll) -> int | None:
+        """Releases the lease when nothing is due soon, and polls once more: another process that was woken in that
+        moment did nothing, because this one owned the sink.
         """
-        if look.is_taken:
-            self._holding.drop()
+        if poll.is_taken:
+            self._lease.drop()
             return None
-        if not self._holding.is_owner:
-            return look.look_at
-        if look.look_at is not None and self._holding.is_worth_keeping(look.look_at):
-            return self._holding.next_look(look.look_at)
-        await self._holding.release()
+        if not self._lease.is_owner:
+            return poll.poll_at
+        if poll.poll_at is not None and self._lease.is_worth_keeping(poll.poll_at):
+            return self._lease.next_poll(poll.poll_at)
+        await self._lease.release()
         return self._clock.now()
 
-    async def _deliver(self, look: Look, claimed: Claim, now: int) -> int:
-        """Makes the call that a look asks for, if the sink is ours or can be had."""
-        if not self._holding.is_owner and self._holding.is_left(look.seen):
-            await self._holding.take(look.seen)
-            return now  # whoever left it may have written until now, so look again
-        lease = await self._holding.mark(claimed, look.seen, state_sink=self.sink.state)
+    async def _deliver(self, poll: Poll, claimed: Claim, now: int) -> int:
+        """Makes the call that a poll found, if this lane has the lease or can acquire it."""
+        if not self._lease.is_owner and self._lease.is_left(poll.seen):
+            await self._lease.acquire(poll.seen)
+            return now  # its former owner may have written until now, so poll again
+        lease = await self._lease.mark(claimed, poll.seen, state_sink=self.sink.state)
         if lease is None:
-            return now + int((MOVED_REST if self._store.shared else STORE_REST) * 1000)
+            return now + int((OUTDATED_POLL_SECONDS if self._store.shared else STORE_RETRY_SECONDS) * 1000)
         if self._store.shared and lease.fence != self._fence:
-            # what the sink did meanwhile, other workers know; its row tells the last of it
-            self._fence, self._failures = lease.fence, FAILURES_BEFORE_REST if look.failing else 0
-        await self._call(lease, look, now)
+            # other processes called the sink meanwhile; its row holds whether the last call failed
+            self._fence, self._failures = lease.fence, FAILURES_BEFORE_REST if poll.failing else 0
+        await self._call(lease, poll, now)
         self._yield()
         return self._clock.now()
 
     def _yield(self, cost: float = 0.0) -> None:
-        """Takes a break, whoever wakes the lane: for the receiver while the intake is hot, and for the other lanes
-        after a look in vain that was dear (`cost` in seconds), because all look through one thread.
+        """Pauses the lane, even when it is woken: for the receiver while many events arrive, and for the other lanes
+        after a costly poll that found nothing (`cost` in seconds of processor time).
         """
-        is_hot = self._store.load.rate_at(asyncio.get_running_loop().time()) > HOT_RATE
-        seconds = min(LOOK_SHARE * cost, LOOK_REST) if cost > LOOK_DEAR else 0.0
-        self._break = Rest.of(self._clock.now(), max(seconds, BUSY_REST if is_hot else 0.0))
+        is_hot = self._store.load.rate_at(asyncio.get_running_loop().time()) > HOT_EVENTS_PER_SECOND
+        seconds = min(COSTLY_POLL_FACTOR * cost, COSTLY_POLL_PAUSE_MAX_SECONDS) if cost > COSTLY_POLL_SECONDS else 0.0
+        self._break = Rest.of(self._clock.now(), max(seconds, HOT_PAUSE_SECONDS if is_hot else 0.0))
 
     async def _debounce(self) -> None:
-        """Waits for company when a burst has begun; a batch that was full needs none."""
+        """Waits for more deliveries when a burst has begun, unless the last batch was full."""
         debounce = self.sink.debounce
         if debounce is None or self._was_full:
             return
-        seen = await self._store.read(lambda c: self._looker.burst(c, self._clock.now(), debounce.above))
+        seen = await self._store.read(lambda c: self._poller.burst(c, self._clock.now(), debounce.above))
         if seen is None or not await self._owns(seen):
             return
         until = self._clock.now() + int(debounce.max_wait * 1000)
@@ -227,105 +322,111 @@ class Lane:
                 if count == before:
                     return
 
-    async def _owns(self, seen: Seen) -> bool:
-        """Whether the sink is ours, or became ours, so that nobody else gathers for it too."""
-        return not self._store.shared or self._holding.is_owner or await self._holding.take(seen)
+    async def _owns(self, seen: SeenLease) -> bool:
+        """Acquires the lease if this lane does not have it, so that no other process waits for the same burst."""
+        return not self._store.shared or self._lease.is_owner or await self._lease.acquire(seen)
 
     async def _count_due(self) -> int:
-        """How much company there is: on a shared store nobody need have told us. 0 = those who come tell."""
+        """Returns how many deliveries are due. On a store of one process 0: every new one wakes the lane."""
         if not self._store.shared:
             return 0
         limit = self.sink.max_batch + 1
-        return await self._store.read(lambda c: self._looker.count_due(c, self._clock.now(), limit))
+        return await self._store.read(lambda c: self._poller.count_due(c, self._clock.now(), limit))
 
-    async def _call(self, lease: Lease, look: Look, started_at: int) -> None:
-        assert look.claim is not None
+    async def _call(self, lease: Lease, poll: Poll, started_at: int) -> None:
+        assert poll.claim is not None
         try:
-            async with self._holding.renewing():
-                answer = await self._caller.call(lease, look.claim, look.deliveries)
+            async with self._lease.renewing():
+                answer = await self._caller.call(lease, poll.claim, poll.deliveries)
         except LeaseLost:
             log.warning("lease lost", sink=self.name)
-            self._holding.drop()
+            self._lease.drop()
             return
         try:
-            await self._conclude(lease, look, answer, started_at)
+            await self._conclude(lease, poll, answer, started_at)
         except (StoreUnavailable, LeaseLost):
             raise
         except Exception as error:
             if isinstance(answer, Failure):
                 raise
-            # notes that are no JSON, a delay that is no number: nothing of it was written
+            # the notes are not JSON, or a delay is not a number: nothing was written
             log.warning("sink result invalid", sink=self.name, error=place_of(error))
-            await self._conclude(lease, look, Failure("unusable answer"), started_at)
+            await self._conclude(lease, poll, Failure("unusable answer"), started_at)
 
-    async def _conclude(self, lease: Lease, look: Look, answer: Answer, started_at: int) -> None:
-        """Settles one answer, then learns from it."""
-        assert look.claim is not None
-        answer = self._confirmed(answer, look.claim)
-        settlement = rules.settlement_of(look.claim, answer, started_at, self._clock.now(), self._shared.policy)
-        failures = rules.failures_after(answer, self._failures)
-        rest = Rest.of(settlement.ended_at, rules.rest_after(answer, failures))
+    async def _conclude(self, lease: Lease, poll: Poll, answer: Answer, started_at: int) -> None:
+        """Settles one answer, then updates what the lane knows about the destination."""
+        assert poll.claim is not None
+        answer = self._confirmed(answer, poll.claim)
+        settlement = outcomes.settlement_of(poll.claim, answer, started_at, self._clock.now(), self._shared.policy)
+        failures = outcomes.failures_after(answer, self._failures)
+        rest = Rest.of(settlement.ended_at, outcomes.rest_after(answer, failures))
         settlement.rest_until = rest.until
-        mended = rules.is_mended(answer, reached=self._caller.reached)
-        settlement.resumed = look.paused is not None and mended
+        mended = outcomes.is_mended(answer, reached=self._caller.reached)
+        settlement.resumed = poll.paused is not None and mended
         if self.sink.state:
-            settlement.cured = rules.delivered_keys(look.claim, settlement.delivered)
+            settlement.cured = outcomes.delivered_keys(poll.claim, settlement.delivered)
         if self.sink.state and isinstance(answer, RateLimited | SinkBroken):
             settlement.unsent = []
         if not await self._settle(lease, settlement):
             return
         self._failures, self._rest = failures, rest
-        self._looker.bucket = answer.bucket if isinstance(answer, RateLimited) and self.sink.state else None
-        self._tell(answer, look, mended=mended)
+        self._bucket = answer.bucket if isinstance(answer, RateLimited) and self.sink.state else None
+        self._log(answer, poll, mended=mended)
         if settlement.dead:
-            self._tell_dead([reason for _, reason in settlement.dead])
-        self._shared.meter.settled(self.name, look.claim.works, answer, settlement)
+            self._log_dead([reason for _, reason in settlement.dead])
+        self._shared.metrics.settled(self.name, poll.claim.works, answer, settlement)
 
     def _confirmed(self, answer: Answer, claimed: Claim) -> Answer:
-        """The answer to settle: the first refusal of a destination that worked is only a reason to ask again."""
+        """Returns the answer to settle: a first refusal of a destination that worked is called once more."""
         if isinstance(answer, SinkBroken):
             now = self._clock.now()
-            is_first = rules.needs_confirmation(answer, has_worked=self._has_worked) and not self._doubt.holds(now)
-            self._has_worked, self._doubt = False, Rest.of(now, rules.DOUBT_SECONDS)
+            is_first = outcomes.needs_confirmation(answer, has_worked=self._has_worked) and not self._doubt.holds(now)
+            self._has_worked, self._doubt = False, Rest.of(now, outcomes.DOUBT_SECONDS)
             if is_first:
                 log.info("sink refusal unconfirmed", sink=self.name, reason=answer.reason)
-                return rules.unconfirmed(answer, len(claimed.works))
-        elif rules.health_of(answer) is rules.Health.UP:
+                return outcomes.unconfirmed(answer, len(claimed.works))
+        elif outcomes.health_of(answer) is outcomes.Health.UP:
             self._has_worked = True
         return answer
 
-    def _tell(self, answer: Answer, look: Look, *, mended: bool) -> None:
-        """Logs one alert for each reason that a destination is broken, and a line when it works again."""
+    def _log(self, answer: Answer, poll: Poll, *, mended: bool) -> None:
+        """Logs one error for each reason that a destination is broken, and a line when it works again."""
         if isinstance(answer, SinkBroken):
-            if look.paused is None or answer.reason != self._alerted:
+            if poll.paused is None or answer.reason != self._alerted:
                 log.error("sink paused", sink=self.name, reason=answer.reason, fix=answer.fix)
             self._alerted = answer.reason
-            self._shared.meter.broken(self.name)
+            self._shared.metrics.broken(self.name)
         elif mended:
             self._alerted = None
-            if look.paused is not None:
+            if poll.paused is not None:
                 log.info("sink resumed", sink=self.name)
 
-    def _tell_dead(self, reasons: Sequence[str]) -> None:
-        """One line for all that a call gave up."""
+    def _log_dead(self, reasons: Sequence[str]) -> None:
+        """Logs one line for all dead letters of a call."""
         log.warning(
-            "dead letters", sink=self.name, count=len(reasons), reason=rules.short("; ".join(dict.fromkeys(reasons)))
+            "dead letters", sink=self.name, count=len(reasons), reason=outcomes.short("; ".join(dict.fromkeys(reasons)))
         )
 
     async def _settle(self, lease: Lease, settlement: Settlement) -> bool:
-        """Writes the outcomes; waits for the store as long as it takes, because they are true already.
+        """Writes the outcomes, and waits while the store is unavailable, because the calls were made.
 
-        `False` when the lease is gone and they no longer count.
+        Returns `False` when the lease is lost and the outcomes are dropped.
         """
         destination = self.sink.destination
         while True:
             try:
                 await self._store.write(lambda connection: settle.settle(connection, lease, destination, settlement))
             except StoreUnavailable:
-                await self._clock.wait(asyncio.Event(), STORE_REST)
+                await self._clock.wait(asyncio.Event(), STORE_RETRY_SECONDS)
             except LeaseLost:
                 log.warning("lease lost", sink=self.name)
-                self._holding.drop()
+                self._lease.drop()
                 return False
             else:
                 return True
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    """Returns the result of `work` and the seconds of processor time that its thread took."""
+    before = time.thread_time()
+    return work(), time.thread_time() - before

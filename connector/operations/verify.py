@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, select
 
 from connector.config import Config, SinkEntry
-from connector.delivery import load
+from connector.delivery import batches
 from connector.errors import ConnectorError, RateLimited, SinkBroken, UsageError
 from connector.operations.sinks import configured, opened
 from connector.operations.store_access import OpenStore, changing, now, now_in
@@ -94,7 +94,7 @@ class _VerifyContext:
 
     async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:
         return self._store.read(
-            lambda connection: load.subscriptions(connection, self._sink.name, after, limit, self._stays)
+            lambda connection: batches.subscriptions(connection, self._sink.name, after, limit, self._stays)
         )
 
     async def waiting(self, group: str) -> int:  # noqa: ARG002 - as the protocol names it

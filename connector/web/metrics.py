@@ -15,7 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from connector.delivery.rules import Answer, Failure, label_of
+from connector.delivery.outcomes import Answer, Failure, label_of
 from connector.errors import RateLimited, SinkBroken
 from connector.store.claim import Work
 from connector.store.ingest import GroupPlan

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from connector.delivery.lane import Lane, Shared
-from connector.delivery.rules import Policy
+from connector.delivery.outcomes import Policy
 from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.sink import Context, Result

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from connector.delivery.dispatcher import Dispatcher
 from connector.delivery.lane import Lane, Shared
-from connector.delivery.rules import Answer, Policy
+from connector.delivery.outcomes import Answer, Policy
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.sink import Batch, Context, Debounce, Delivered, Delivery, Result, Sink, SinkConfig

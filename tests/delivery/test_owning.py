@@ -313,7 +313,7 @@ async def test_whatever_a_sink_does_through_its_context_checks_the_fence(crew_of
 
     one.sink.script = [lose]
     # its own clock stands still, as that of a stopped process does, so that nothing ends the call before
-    one.lane._holding._clock = WaitingClock()
+    one.lane._lease._clock = WaitingClock()
     await crew.event()
     await one.lane.step()
     assert len(caught) == 1

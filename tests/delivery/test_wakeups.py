@@ -7,7 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
-from connector.delivery.wakeups import Listener, Waker
+from connector.delivery.cluster import Listener, Waker
 from connector.store.ingest import Directory
 from connector.store.postgres.ingest import CHANNEL
 from connector.store.postgres.store import PostgresStore

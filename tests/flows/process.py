@@ -21,6 +21,8 @@ from connector.hireflix.signature import sign
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "hfx_test_secret_9f2c"
+ANY_AGE_SECONDS = 10**10
+"""`max_age` of a chat whose test sends events with fixed dates, which would only be counted in a digest otherwise."""
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 

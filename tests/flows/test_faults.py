@@ -25,7 +25,7 @@ from connector.emulators.faults import (
 )
 from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.emulators.slack import SlackEmulator
-from tests.flows.process import Service, post
+from tests.flows.process import ANY_AGE_SECONDS, Service, post
 
 JSON_500 = Fault(
     Kind.STATUS,
@@ -96,6 +96,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         channel = "{channel}"
         api_url = "{slack.api_url}"
         rate_per_second = 20
+        max_age = {ANY_AGE_SECONDS}
         [sinks.chat]
         type = "console"
         """

@@ -9,7 +9,7 @@ import httpx
 from connector.emulators.faults import DROP, TRUNCATE, Fault, Kind
 from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.emulators.slack import SlackEmulator
-from tests.flows.process import SECRET, Service, post
+from tests.flows.process import ANY_AGE_SECONDS, SECRET, Service, post
 
 NAME = "Zoë Ñandú-Quetzalcoatl"
 PERSON = {
@@ -50,6 +50,7 @@ def test_a_full_run_logs_nothing_personal_and_no_secret(tmp_path):
         channel = "{channel}"
         api_url = "{slack.api_url}"
         rate_per_second = 20
+        max_age = {ANY_AGE_SECONDS}
         [sinks.book]
         type = "workbook"
         path = "data/interviews.xlsx"

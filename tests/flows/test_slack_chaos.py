@@ -17,7 +17,7 @@ from connector.emulators.faults import Fault
 from connector.emulators.slack import Rate, SlackEmulator
 from connector.merge import decode, interview_of
 from connector.sink import Interview
-from tests.flows.process import Service, post
+from tests.flows.process import ANY_AGE_SECONDS, Service, post
 from tests.sinks.slack.judge import judge
 from tests.sinks.slack.story import stream
 
@@ -29,6 +29,7 @@ KILLS = 3
 def configured(slack: SlackEmulator, channels: Sequence[str], rate: float) -> str:
     """One sink per channel; the position of the same number goes there."""
     toml = f'[defaults.slack]\ntoken = "{slack.token}"\napi_url = "{slack.api_url}"\nrate_per_second = {rate}\n'
+    toml += f"max_age = {ANY_AGE_SECONDS}\n"
     for number, channel in enumerate(channels, 1):
         toml += f'[sinks.c{number}]\ntype = "slack"\nchannel = "{channel}"\ndigest_window = 1\n'
         toml += f'[[routes]]\npositions = ["{number:024x}"]\nsinks = ["c{number}"]\n'

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from connector.emulators.slack import SlackEmulator
-from tests.flows.process import Service, post
+from tests.flows.process import ANY_AGE_SECONDS, Service, post
 from tests.sinks.slack.own_data import foreign_data, person, webhook
 
 INTERVIEWS = 120
@@ -28,6 +28,7 @@ def slack_sink(slack: SlackEmulator, channel: str, *, routes: str = "") -> str:
     api_url = "{slack.api_url}"
     rate_per_second = 20
     digest_window = 1
+    max_age = {ANY_AGE_SECONDS}
     {routes}
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from connector.delivery import load
+from connector.delivery import batches
 from connector.routing import Routes
 from connector.sink import Token
 from connector.store import backfill, claim, leases, notes, rate_limit, replay, settle
@@ -58,7 +58,7 @@ def look(connection: Connection) -> None:
 
 
 def deliveries(connection: Connection) -> None:
-    load.deliveries_of(connection, WORKS, "store", events=True, now=0)
+    batches.deliveries_of(connection, WORKS, "store", events=True, now=0)
 
 
 def mark(connection: Connection) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from connector.delivery.load import claim_messages, claim_states
+from connector.delivery.batches import claim_messages, claim_states
 from connector.errors import LeaseLost
 from connector.store import claim, leases, rate_limit
 from connector.store.claim import ClaimMoved

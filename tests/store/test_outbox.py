@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import func, select
 
-from connector.delivery import load, rules
-from connector.delivery.rules import Failure, Policy
+from connector.delivery import batches
+from connector.delivery.outcomes import Failure, Policy, settlement_of
 from connector.errors import LeaseLost, RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater
 from connector.store import claim, leases, rate_limit, settle
@@ -151,7 +151,7 @@ class Outbox(RuleBasedStateMachine):
         name, call = self.lost.pop()
         before = self.rows()
         answer = Result(results[: len(call.claim.works)])
-        settlement = rules.settlement_of(call.claim, answer, self.now, self.now, POLICY)
+        settlement = settlement_of(call.claim, answer, self.now, self.now, POLICY)
         with pytest.raises(LeaseLost):
             settle.settle(self.connection, call.lease, "place", settlement)
         with pytest.raises(LeaseLost):
@@ -162,12 +162,12 @@ class Outbox(RuleBasedStateMachine):
 
     def claimed(self, name):
         if name == "chat":
-            return load.claim_messages(self.connection, name, self.now, BATCH)
-        return load.claim_states(self.connection, leases.row(self.connection, name), self.now, BATCH)
+            return batches.claim_messages(self.connection, name, self.now, BATCH)
+        return batches.claim_states(self.connection, leases.row(self.connection, name), self.now, BATCH)
 
     def settle(self, name, answer):
         call = self.calls.pop(name)
-        settlement = rules.settlement_of(call.claim, answer, self.now, self.now, POLICY)
+        settlement = settlement_of(call.claim, answer, self.now, self.now, POLICY)
         if name == "sheet" and isinstance(answer, RateLimited | SinkBroken):
             settlement.unsent = []
         settle.settle(self.connection, call.lease, "place", settlement)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.backoff import WINDOW_SECONDS, delay, lane_rest
+from connector.delivery.outcomes import WINDOW_SECONDS, delay, lane_rest
 
 attempts = st.integers(-1, 10**6)
 

@@ -1,4 +1,4 @@
-"""From claimed rows to the batch a sink gets: events decoded, interviews merged, notes at hand."""
+"""From due rows to the deliveries of a batch: which rows go out together, with their events and interviews."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from connector.store.dialects import among
 from connector.store.ingest import entered_by
 from connector.store.schema import event, interview
 
-Stays: TypeAlias = Callable[[Interview], bool]
+IsRouted: TypeAlias = Callable[[Interview], bool]
 """Whether an interview, as it is now, meets a route to a state sink."""
 
 
@@ -38,14 +38,14 @@ def claim_messages(
         return _unclear(claim.rows_of_batch(connection, sink, rows[0].batch), now)
     fresh = {(row.purpose, row.key): row for row in reversed(rows) if row.batch is None}
     picked = [row for row in rows if row.batch is None and fresh[row.purpose, row.key] is row]
-    company = _company(connection, picked, limit, batchable_events)
-    return Claim(uuid4().hex, now, tuple(Work.of(row) for row in company), maybe_sent=False)
+    shared = _shareable(connection, picked, limit, batchable_events)
+    return Claim(uuid4().hex, now, tuple(Work.of(row) for row in shared), maybe_sent=False)
 
 
-def _company(
+def _shareable(
     connection: Connection, rows: Sequence[Any], limit: int, batchable_events: Mapping[str, int]
 ) -> Sequence[Any]:
-    """Those of the best rows that may share a call."""
+    """Returns the first rows that may share a call."""
     first = _names(connection, rows[:1]) if batchable_events else {}
     name = first.get(rows[0].event_seq, "")
     if name not in batchable_events:
@@ -87,7 +87,7 @@ def deliveries_of(
     events: bool,
     now: int,
     max_age: float | None = None,
-    stays: Stays = lambda _: True,
+    is_routed: IsRouted = lambda _: True,
 ) -> tuple[Delivery, ...]:
     """The deliveries of claimed rows. `max_age` is the sink's, in seconds."""
     seqs = [work.event_seq for work in works if work.event_seq is not None] if events else []
@@ -101,7 +101,7 @@ def deliveries_of(
             interview=known.get(work.interview_id),
             attempt=work.attempts + 1,
             late=work.event_seq is not None and is_late(work.since, happened.get(work.event_seq), now, max_age),
-            left=not events and work.interview_id in known and not stays(known[work.interview_id]),
+            left=not events and work.interview_id in known and not is_routed(known[work.interview_id]),
             silent=events and work.silent,
             follow_up=_follow_up(work) if work.purpose else None,
         )
@@ -133,7 +133,7 @@ def _interviews(connection: Connection, ids: Iterable[str]) -> dict[str, Intervi
     return {row.id: interview_of(row.id, decode(row.state)) for row in rows}
 
 
-def subscriptions(connection: Connection, sink: str, after: str, limit: int, stays: Stays) -> list[Subscription]:
+def subscriptions(connection: Connection, sink: str, after: str, limit: int, is_routed: IsRouted) -> list[Subscription]:
     """The interviews that entered a state sink, by id from the one after `after`; those erased are none."""
     rows: list[Any] = []
     while len(rows) < limit:
@@ -144,4 +144,4 @@ def subscriptions(connection: Connection, sink: str, after: str, limit: int, sta
         after = found[-1].id
     waiting = claim.pending_keys(connection, sink, [row.id for row in rows])
     interviews = [interview_of(row.id, decode(row.state)) for row in rows]
-    return [Subscription(each, each.id in waiting, not stays(each)) for each in interviews]
+    return [Subscription(each, each.id in waiting, not is_routed(each)) for each in interviews]

@@ -1,4 +1,4 @@
-"""What becomes of each delivery after a call: pure rules, no clock, no store."""
+"""What becomes of each delivery after a call, and when it is tried again: pure rules, no clock, no store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import uniform
 
-from connector.backoff import WINDOW_SECONDS, delay, lane_rest
+from tenacity import RetryCallState, Retrying, wait_exponential
+
 from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Outcome, Rejected, Result, RetryLater, Superseded, Waiting
 from connector.store.claim import Claim, Work
@@ -16,16 +17,29 @@ from connector.store.leases import LEASE_SECONDS, Pause
 from connector.store.schema import DeliveryState
 from connector.store.settle import Attempt, Parked, Planned, Retry, Settlement
 
-REASON_LENGTH = 100
+WINDOW_SECONDS = 14 * 86400
+"""A delivery that still fails after this time becomes a dead letter."""
+ATTEMPTS_MIN = 10
+"""Attempts that every delivery gets, however old it is: it may have waited for weeks in the queue of a paused sink."""
+DELAY_MAX_SECONDS = 900
+"""The longest delay between two attempts of a delivery."""
+FAILURES_BEFORE_REST = 2
+"""Failures in a row after which a lane rests: one alone may be the fault of its delivery."""
+REST_MAX_SECONDS = 30
+"""The longest rest of a lane."""
 PROBE_SECONDS = 300.0
+"""Time between two calls to a destination that is broken."""
 CONFIRM_SECONDS = 5.0
-"""Seconds until a destination that worked is called once more, before its first refusal pauses the sink; a passing 403
+"""Seconds until a destination that worked is called once more, before its first refusal pauses the sink. A passing 403
 or 404 is gone by then.
 """
 DOUBT_SECONDS = 60.0
-"""A second refusal within so many seconds pauses the sink, even if a call for another delivery worked in between."""
-ATTEMPTS_MIN = 10
-"""So many attempts a delivery gets whatever its age: it may have waited for weeks in the queue of a paused sink."""
+"""A second refusal within this time pauses the sink, even if a call for another delivery worked in between."""
+REASON_LENGTH = 100
+"""Characters of a reason that are kept, so that it fits a metric label."""
+
+_delays = wait_exponential(multiplier=1, max=DELAY_MAX_SECONDS)
+_rests = wait_exponential(multiplier=2, max=REST_MAX_SECONDS)
 
 
 class Health(StrEnum):
@@ -39,7 +53,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The call raised, timed out or answered nonsense: it may have been applied."""
+    """The call raised, timed out or returned an unusable result: it may have been applied."""
 
     reason: str
 
@@ -75,6 +89,27 @@ class Rest:
 
 
 NO_REST = Rest(0, 0)
+
+
+def delay(attempts: int, random: Callable[[float, float], float] = uniform) -> float:
+    """Returns the seconds until the next attempt after `attempts` failed ones: full jitter over 1, 2, 4, … 900 s.
+
+    `random(low, high)` draws the jitter.
+    """
+    return random(0.0, _seconds(_delays, attempts))
+
+
+def lane_rest(failures: int) -> float:
+    """Returns the seconds that a lane rests after so many failures in a row: 0 after the first, then 2, 4, … 30 s."""
+    if failures < FAILURES_BEFORE_REST:
+        return 0.0
+    return _seconds(_rests, failures - 1)
+
+
+def _seconds(wait: wait_exponential, attempt: int) -> float:
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = max(attempt, 1)
+    return float(wait(state))
 
 
 def settlement_of(claim: Claim, answer: Answer, started_at: int, ended_at: int, policy: Policy) -> Settlement:
@@ -130,7 +165,7 @@ def pause_of(broken: SinkBroken, now: int, policy: Policy) -> Pause:
 
 
 def health_of(answer: Answer) -> Health:
-    """Whether the destination worked, as far as this call tells."""
+    """Returns whether the destination worked, as far as this call shows it."""
     if isinstance(answer, Failure):
         return Health.DOWN
     if isinstance(answer, RateLimited | SinkBroken):
@@ -214,7 +249,7 @@ def _group_outcome(outcome: Delivered | Rejected | Superseded) -> tuple[Delivery
 
 
 def _end_group(settlement: Settlement, work: Work, outcome: Outcome) -> None:
-    """What waits for a follow-up that will not come any more shares its end; the sink's own word about it counts."""
+    """Settles what waits for a follow-up that ended as a dead letter, unless the sink settled the group itself."""
     if work.group is None or isinstance(outcome, Waiting):
         return
     settlement.touched.add(work.group)

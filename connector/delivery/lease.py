@@ -1,7 +1,7 @@
-"""The lease of one lane: taken when there is something to do, kept while it is used, given back when it is not.
+"""The lease of one lane: acquired when a call is due, renewed while it is used, released when nothing is due.
 
-In a store of one process a lane takes the lease with its first call and keeps it. In one that is shared it *owns* its
-sink only while it has something to do there, so that another process may do the next piece.
+In a store of one process a lane acquires the lease with its first call and keeps it. In a shared store a lane *owns*
+its sink only while something is due, so that another process may deliver what comes next.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from connector.store.claim import Claim, ClaimMoved
 from connector.store.leases import LEASE_SECONDS, Lease
 
 KEEP_SECONDS = 5.0
-"""A sink that has something to do within this time is kept."""
-OWN_LOOK = 0.25
-"""Seconds after which an owner looks by itself: a wake-up may have been lost."""
-LAST_PART = 0.1
-"""The part of a lease that nothing is done in any more, because a clock may be wrong and a call slow to end."""
+"""A lane keeps the lease when something is due within this time."""
+OWNER_POLL_SECONDS = 0.25
+"""An owner polls this often by itself, because a wake-up may have been lost."""
+RESERVED_SHARE = 0.1
+"""The last part of a lease, in which no call is made: a clock may be wrong, and a call slow to end."""
 
 log = structlog.get_logger("connector.delivery")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The lease of a sink as a look found it: what the look says holds only as long as the fence stays the same."""
+class SeenLease:
+    """The lease of a sink as a poll found it. What the poll returned is valid as long as the fence stays the same."""
 
     fence: int
     owner: str | None
@@ -47,8 +47,8 @@ class Seen:
         return cls(row.fence, row.lease_owner, row.lease_until)
 
 
-class Holding:
-    """What one lane has of the right to write to its sink. `owner` names the process, a lease lasts `seconds`."""
+class LeaseKeeper:
+    """The exclusive right of one lane to write to its sink. `owner` names the process; a lease lasts `seconds`."""
 
     def __init__(self, sink: str, store: Store, clock: Clock, owner: str, seconds: float = LEASE_SECONDS) -> None:
         self._sink = sink
@@ -60,40 +60,40 @@ class Holding:
 
     @property
     def is_owner(self) -> bool:
-        """Whether the sink is ours for now, as far as we know."""
+        """Whether this process owns the sink, as far as it knows."""
         return self._store.shared and self._lease is not None
 
-    def is_taken(self, seen: Seen, now: int) -> bool:
-        """Whether a living other has the sink, so that there is nothing for us to do."""
+    def is_taken(self, seen: SeenLease, now: int) -> bool:
+        """Whether another running process owns the sink."""
         return self._store.shared and seen.owner not in {None, self._owner} and seen.until >= now
 
-    def is_left(self, seen: Seen) -> bool:
-        """Whether another left the sink without giving it back: it may still write until the lease is ours."""
+    def is_left(self, seen: SeenLease) -> bool:
+        """Whether another process did not release the lease: it may write until this lane has acquired it."""
         return self._store.shared and seen.owner not in {None, self._owner}
 
     def is_resting(self, rest_until: int, now: int) -> bool:
-        """Whether the sink rests after failures that another process saw; our own lane remembers its own."""
+        """Whether the sink rests after failures of another process. A lane remembers the failures of its own."""
         return self._store.shared and rest_until > now
 
-    def is_worth_keeping(self, look_at: int | None, seconds: float = KEEP_SECONDS) -> bool:
-        """Whether there will be something to do soon."""
-        return look_at is not None and look_at - self._clock.now() <= seconds * 1000
+    def is_worth_keeping(self, poll_at: int | None, seconds: float = KEEP_SECONDS) -> bool:
+        """Whether something is due within `seconds`."""
+        return poll_at is not None and poll_at - self._clock.now() <= seconds * 1000
 
-    def next_look(self, at: int) -> int:
-        """When an owner that knows nothing before `at` (epoch milliseconds) has to look all the same."""
-        return min(at, self._clock.now() + int(OWN_LOOK * 1000)) if self.is_owner else at
+    def next_poll(self, at: int) -> int:
+        """Returns when to poll next, at the latest at `at`. Times are epoch milliseconds."""
+        return min(at, self._clock.now() + int(OWNER_POLL_SECONDS * 1000)) if self.is_owner else at
 
     def next_renewal(self, at: int) -> int:
-        """As `next_look`, for one that only has to keep the lease."""
+        """Returns when to renew the lease next, at the latest at `at`."""
         return min(at, self._clock.now() + int(self._seconds / 3 * 1000)) if self.is_owner else at
 
-    async def take(self, seen: Seen) -> bool:
-        """Takes the sink, if the fence is still as seen. Raises `StoreUnavailable`."""
+    async def acquire(self, seen: SeenLease) -> bool:
+        """Acquires the lease, if the fence is still the one seen. Raises `StoreUnavailable`."""
         self._lease = await self._store.write(lambda connection: self._acquire(connection, seen))
         return self._lease is not None
 
     async def keep(self) -> None:
-        """Renews an owner's lease when a third of it is over; what is lost is dropped. Raises `StoreUnavailable`."""
+        """Renews the lease of an owner when a third of it is over. Raises `StoreUnavailable`."""
         lease = self._lease
         if lease is None or not self.is_owner or self._left(lease) > self._seconds * 2 / 3:
             return
@@ -102,8 +102,8 @@ class Holding:
         except LeaseLost:
             self.drop()
 
-    async def mark(self, claimed: Claim, seen: Seen, *, state_sink: bool) -> Lease | None:
-        """Stores the batch id, with the lease in the same transaction; `None` when the look no longer holds.
+    async def mark(self, claimed: Claim, seen: SeenLease, *, state_sink: bool) -> Lease | None:
+        """Stores the batch id and the lease in one transaction. Returns `None` when the poll is outdated.
 
         Raises `StoreUnavailable`.
         """
@@ -126,43 +126,43 @@ class Holding:
 
     @asynccontextmanager
     async def renewing(self) -> AsyncIterator[None]:
-        """Keeps the lease while a call is under way. On a shared store a call whose lease is gone, or could not be
-        renewed until near its end, is ended: raises `LeaseLost`.
+        """Renews the lease during a call. On a shared store it cancels a call whose lease is lost or about to end, and
+        raises `LeaseLost`.
         """
-        patience = asyncio.timeout(None)
+        limit = asyncio.timeout(None)
         try:
-            async with patience:
-                helpers = [asyncio.create_task(self._renew(patience))]
+            async with limit:
+                helpers = [asyncio.create_task(self._renew(limit))]
                 if self._store.shared:
-                    helpers.append(asyncio.create_task(self._watch(patience)))
+                    helpers.append(asyncio.create_task(self._watch(limit)))
                 try:
                     yield
                 finally:
                     for helper in helpers:
                         helper.cancel()
         except TimeoutError:
-            if not patience.expired():
+            if not limit.expired():
                 raise
             self.drop()
             raise LeaseLost(f"the lease on {self._sink} could not be kept") from None
 
     def require_time(self) -> None:
-        """Raises `LeaseLost` when this process stood still for so long that a call must not begin any more."""
+        """Raises `LeaseLost` when too little of the lease is left to start a call, because the process was stopped."""
         lease = self._lease
-        if self._store.shared and (lease is None or self._left(lease) <= self._seconds * LAST_PART):
+        if self._store.shared and (lease is None or self._left(lease) <= self._seconds * RESERVED_SHARE):
             raise LeaseLost(f"the lease on {self._sink} ended before the call")
 
     def drop(self) -> None:
-        """Another worker has it, or may have."""
+        """Forgets the lease: another process has it, or may have it."""
         self._lease = None
 
     async def release(self) -> None:
-        """Gives the lease back, if there is one. Raises `StoreUnavailable`."""
+        """Releases the lease, if there is one. Raises `StoreUnavailable`."""
         lease, self._lease = self._lease, None
         if lease is not None:
             await self._store.write(lambda connection: leases.release(connection, lease))
 
-    def _valid(self, connection: Connection, seen: Seen) -> Lease | None:
+    def _valid(self, connection: Connection, seen: SeenLease) -> Lease | None:
         lease = self._lease
         if lease is None or not self._store.shared:
             return lease if lease is not None and self._is_fresh(lease) else self._acquire(connection, seen)
@@ -179,7 +179,7 @@ class Holding:
         """Seconds until the lease ends."""
         return (lease.until - self._clock.now()) / 1000
 
-    def _acquire(self, connection: Connection, seen: Seen) -> Lease | None:
+    def _acquire(self, connection: Connection, seen: SeenLease) -> Lease | None:
         fence = seen.fence if self._store.shared else None
         now = self._clock.now()
         return leases.acquire(connection, self._sink, self._owner, now, seen_fence=fence, seconds=self._seconds)
@@ -189,7 +189,7 @@ class Holding:
         if self._lease is lease:
             self._lease = renewed
 
-    async def _renew(self, patience: asyncio.Timeout) -> None:
+    async def _renew(self, limit: asyncio.Timeout) -> None:
         never = asyncio.Event()
         while True:
             await self._clock.wait(never, self._seconds / 3)
@@ -199,23 +199,23 @@ class Holding:
             try:
                 await self._renewed(lease)
             except LeaseLost:
-                self._end(patience)
+                self._end(limit)
                 return
-            except Exception as error:  # noqa: BLE001 - the next renewal may go well, and the settle asks for the fence
+            except Exception as error:  # noqa: BLE001 - the next renewal may succeed, and settling checks the fence
                 log.warning("lease renewal failed", sink=self._sink, error=place_of(error))
 
-    async def _watch(self, patience: asyncio.Timeout) -> None:
-        """Ends the call when the last part of the lease begins."""
+    async def _watch(self, limit: asyncio.Timeout) -> None:
+        """Cancels the call when the reserved part of the lease begins."""
         never = asyncio.Event()
         while (lease := self._lease) is not None:
-            left = self._left(lease) - self._seconds * LAST_PART
+            left = self._left(lease) - self._seconds * RESERVED_SHARE
             if left <= 0:
                 log.warning("call cancelled before lease end", sink=self._sink)
                 break
             await self._clock.wait(never, left)
-        self._end(patience)
+        self._end(limit)
 
-    def _end(self, patience: asyncio.Timeout) -> None:
-        """Ends what the patience is for; on a store of our own nobody else can have gone on."""
+    def _end(self, limit: asyncio.Timeout) -> None:
+        """Cancels the call. On a store of one process no other process can have taken over."""
         if self._store.shared:
-            patience.reschedule(asyncio.get_running_loop().time())
+            limit.reschedule(asyncio.get_running_loop().time())

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.backoff import WINDOW_SECONDS
-from connector.delivery.rules import (
+from connector.delivery.outcomes import (
     ATTEMPTS_MIN,
     NO_REST,
+    WINDOW_SECONDS,
     Failure,
     Health,
     Policy,
@@ -44,7 +44,7 @@ outcomes = st.one_of(
         after=st.none() | st.floats(0, 900),
         counts=st.booleans(),
         unclear=st.booleans(),
-        lane=st.booleans(),
+        pause_sink=st.booleans(),
     ),
 )
 

@@ -1,0 +1,199 @@
+"""One call to a sink: its notes, its context, its time limit. Whatever the sink does becomes an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from connector.delivery import batches
+from connector.delivery.batches import IsRouted
+from connector.delivery.clock import Clock
+from connector.delivery.outcomes import Answer, Failure
+from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
+from connector.sink import Batch, Delivery, Note, Result, Sink, Subscription, Token
+from connector.store import leases, notes, rate_limit, settle
+from connector.store.base import Store
+from connector.store.claim import Claim
+from connector.store.leases import Lease
+
+log = structlog.get_logger("connector.delivery")
+
+
+class SinkContext:
+    """The `connector.sink.Context` of one call."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        lease: Lease,
+        destination: str,
+        on_call: Callable[[str, str], None],
+        *,
+        is_routed: IsRouted,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._lease = lease
+        self._destination = destination
+        self._on_call = on_call
+        self._refused = False
+        self._is_routed = is_routed
+        self.calls = 0
+        """How many calls to the destination the sink has counted."""
+
+    def now(self) -> int:
+        return self._clock.now()
+
+    async def take(self, *wanted: Token) -> None:
+        def job(connection: Connection) -> None:
+            leases.require(connection, self._lease)
+            rate_limit.take(connection, wanted, self._clock.now())
+
+        try:
+            await self._store.write(job)
+        except RateLimited:
+            self._refused = True
+            raise
+
+    async def apply(self, wait: RateLimited) -> None:
+        """Blocks the bucket of a `RateLimited` that the sink raised itself, so that the delivery is not due at once."""
+        if not self._refused:
+            await self.block(wait.bucket, wait.seconds)
+
+    async def block(self, bucket: str, seconds: float) -> None:
+        def job(connection: Connection) -> None:
+            leases.require(connection, self._lease)
+            rate_limit.block(connection, bucket, seconds, self._clock.now())
+
+        await self._store.write(job)
+
+    async def save_notes(self, remembered: Mapping[str, Note | None]) -> None:
+        def job(connection: Connection) -> None:
+            leases.require(connection, self._lease)
+            notes.write(connection, self._lease.sink, self._destination, remembered)
+
+        await self._store.write(job)
+
+    async def get_notes(self, names: Sequence[str]) -> Mapping[str, Note]:
+        sink, destination = self._lease.sink, self._destination
+        return await self._store.read(lambda connection: notes.read(connection, sink, destination, names))
+
+    async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:
+        sink, is_routed = self._lease.sink, self._is_routed
+        return await self._store.read(
+            lambda connection: batches.subscriptions(connection, sink, after, limit, is_routed)
+        )
+
+    async def waiting(self, group: str) -> int:
+        sink = self._lease.sink
+        return await self._store.read(lambda connection: settle.count_waiting(connection, sink, group))
+
+    def count_call(self, kind: str) -> None:
+        self.calls += 1
+        self._on_call(self._lease.sink, kind)
+
+
+class SinkCaller:
+    """Opens one sink with its first call, calls it, and closes it at the end.
+
+    `require_time` is called right before each call; it may raise `LeaseLost`. `on_call(sink, kind)` counts the calls
+    that the sink makes to its destination.
+    """
+
+    def __init__(
+        self,
+        sink: Sink[Any],
+        store: Store,
+        clock: Clock,
+        *,
+        on_call: Callable[[str, str], None],
+        is_routed: IsRouted,
+        require_time: Callable[[], None],
+    ) -> None:
+        self._sink = sink
+        self._store = store
+        self._clock = clock
+        self._on_call = on_call
+        self._is_routed = is_routed
+        self._require_time = require_time
+        self._opened = False
+        self._calls = 0
+
+    async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
+        """Calls the sink. Raises `LeaseLost` and `StoreUnavailable`; any other failure becomes an answer."""
+        context = SinkContext(
+            self._store, self._clock, lease, self._sink.destination, self._on_call, is_routed=self._is_routed
+        )
+        try:
+            return await self._answer(context, claimed, deliveries)
+        finally:
+            self._calls = context.calls
+
+    @property
+    def reached(self) -> bool:
+        """Whether the last call reached the destination; always true for a sink that does not count its calls."""
+        return self._calls > 0 or not self._sink.counts_calls
+
+    async def _answer(self, context: SinkContext, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
+        sink = self._sink
+        try:
+            batch = await self._batch(claimed, deliveries)
+            async with asyncio.timeout(sink.timeout):
+                await self._open()
+                self._require_time()
+                result = await sink.deliver(batch, context)
+        except SinkBroken as error:
+            return error
+        except RateLimited as error:
+            await context.apply(error)
+            return error
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except TimeoutError:
+            return Failure("timeout")
+        except asyncio.CancelledError as error:
+            if _is_being_cancelled():
+                raise
+            return self._raised(error)  # something inside the sink was cancelled, not this task
+        except Exception as error:  # noqa: BLE001 - a failing sink is called again and delays no other sink
+            return self._raised(error)
+        return self._checked(result, claimed)
+
+    async def close(self) -> None:
+        """Closes the sink, whether or not it was opened."""
+        await self._sink.close()
+
+    def _raised(self, error: BaseException) -> Failure:
+        log.error("sink call failed", sink=self._sink.name, error=error)
+        return Failure(f"exception {type(error).__name__}")
+
+    def _checked(self, result: object, claimed: Claim) -> Answer:
+        expected = len(claimed.works)
+        outcomes: object = result.outcomes if isinstance(result, Result) else None
+        if isinstance(result, Result) and isinstance(outcomes, Sequence) and len(outcomes) == expected:
+            return result
+        log.warning("sink outcomes mismatched", sink=self._sink.name, expected=expected)
+        return Failure("wrong number of outcomes")
+
+    async def _open(self) -> None:
+        if not self._opened:
+            await self._sink.open()
+            self._opened = True
+
+    async def _batch(self, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Batch:
+        keys = list(dict.fromkeys(key for delivery in deliveries for key in self._sink.note_keys(delivery)))
+        remembered: dict[str, Note] = {}
+        if keys:
+            name, destination = self._sink.name, self._sink.destination
+            remembered = await self._store.read(lambda connection: notes.read(connection, name, destination, keys))
+        return Batch(claimed.batch, claimed.started_at, deliveries, remembered, claimed.maybe_sent)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
