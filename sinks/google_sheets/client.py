@@ -83,17 +83,9 @@ class Client:
         found = str(getattr(self._credentials, "service_account_email", None) or "")
         return found if "@" in found else self.account.email
 
-    def tabs(self, fields: str) -> bytes:
-        """spreadsheets.get: which tabs there are."""
-        return self._call("get", "", fields, None)
-
-    def read(self, fields: str, body: bytes) -> bytes:
-        """spreadsheets.getByDataFilter."""
-        return self._call("post", ":getByDataFilter", fields, body)
-
-    def values(self, fields: str, body: bytes) -> bytes:
-        """spreadsheets.values.batchGetByDataFilter."""
-        return self._call("post", "/values:batchGetByDataFilter", fields, body)
+    def read(self, path: str, fields: str, body: bytes | None = None) -> bytes:
+        """Reads `fields` of the spreadsheet by a GET, or by a POST of `body`. `path` is what follows its address."""
+        return self._call("get" if body is None else "post", path, fields, body)
 
     def write(self, fields: str, body: bytes) -> bytes:
         """spreadsheets.batchUpdate."""

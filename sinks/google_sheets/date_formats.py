@@ -13,7 +13,7 @@ from sinks.google_sheets.api_replies import Formats
 from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.repair import slices
-from sinks.google_sheets.sheets_client import Calls
+from sinks.google_sheets.sheets_client import Calls, read_formats, read_values
 from sinks.google_sheets.tabs import TabSnapshot
 from sinks.google_sheets.write_planner import Change
 from sinks.spreadsheet.columns import SPECS
@@ -67,7 +67,7 @@ async def without_format(calls: Calls, queries: Mapping[str, FormatQuery]) -> di
     asked = {name: each for name, each in queries.items() if each.rows and each.places}
     if not asked:
         return {}
-    reply = await calls.formats([each for query in asked.values() for each in query.filters])
+    reply = await calls.fetch(read_formats([each for query in asked.values() for each in query.filters]))
     return {name: _unformatted(reply, query) for name, query in asked.items()}
 
 
@@ -96,7 +96,7 @@ async def unformatted_dates(calls: Calls, snapshots: Mapping[str, TabSnapshot]) 
         ]
         if not filters:
             continue
-        reply = await calls.shown_dates(filters)
+        reply = await calls.fetch(read_values(filters, dates_as_shown=True))
         by_sheet = {part.snapshot.view.sheet_id: part.tab for part in read}
         for matched in reply.value_ranges:
             grid = matched.data_filters[0].grid_range

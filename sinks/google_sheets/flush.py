@@ -23,7 +23,7 @@ from sinks.google_sheets.outcomes import MOVED, BatchOutcomes, ClosedIntent, Set
 from sinks.google_sheets.protection import ProtectedCells, read_protected_cells
 from sinks.google_sheets.repair import Repairs, audit, recall_rows
 from sinks.google_sheets.sheet_view import TabView, read_view
-from sinks.google_sheets.sheets_client import READ, REFILL_SECONDS, WRITE, Calls
+from sinks.google_sheets.sheets_client import LIST_PROTECTION, READ, REFILL_SECONDS, WRITE, Calls
 from sinks.google_sheets.tabs import TabSnapshot, has_shrunk, read_tabs, snapshot_of, titles_of
 from sinks.google_sheets.write_planner import (
     Limits,
@@ -252,42 +252,75 @@ class Flush:
         self._outcomes.tabs[name] = replace(tab, moving=True, stray_values=stray_values, undo=undo, lost=lost)
 
     async def _next(self) -> Write | None:
-        """The next batch, or `None` when nothing is left to write."""
+        """Returns the next batch, `None` when nothing is left to write."""
         new = [
             name for name, snapshot in self._snapshots.items() if name not in self._plans and snapshot.layout.settled
         ]
-        for name in new:
-            self._plans[name] = await self._plan(name, self._snapshots[name])
+        write, audits = await self._calls.run(lambda: self._plan(new))
+        if write is not None or not (audits or self._format_queries(new)):
+            return write
+        for name, due in audits.items():
+            await self._audit(name, due)
         await self._find_unformatted(new)
-        return await self._calls.think(self._compose)
+        return await self._calls.run(self._compose)
 
-    async def _plan(self, name: str, snapshot: TabSnapshot) -> TabPlan:
-        after, _ = add_columns(snapshot.view, snapshot.layout)
-        due = await self._due(name, snapshot.view, after)
-        repairs = Repairs()
+    def _plan(self, names: Sequence[str]) -> tuple[Write | None, dict[str, TabChanges]]:
+        """Plans what these tabs need, and the batch when nothing more has to be read for it. Returns it, and what is
+        due in the tabs that need an audit first.
+        """
+        audits = {}
+        for name in names:
+            due = self._due(name)
+            if self._needs_audit(name, due):
+                audits[name] = due
+            else:
+                self._add_plan(name, due, Repairs())
+        return (None if audits or self._format_queries(names) else self._compose()), audits
+
+    def _due(self, name: str) -> TabChanges:
+        view, layout = self._snapshots[name].view, self._layout_after(name)
+        return plan_rows(view, layout, self._outcomes.wanted(name, zone_of(view.zone)))
+
+    def _layout_after(self, name: str) -> Layout:
+        """The layout with the columns that the next write adds."""
+        return add_columns(self._snapshots[name].view, self._snapshots[name].layout)[0]
+
+    def _needs_audit(self, name: str, due: TabChanges) -> bool:
         tab = self._outcomes.tabs[name]
         in_repair = tab.in_repair and name not in self._audited
-        if snapshot.view.exists and not tab.undo and (in_repair or due.absent):
-            self._audited.add(name)
-            repairs, self._outcomes.tabs[name] = await audit(self._calls, self._context, snapshot, tab, due)
-            self._outcomes.force(repairs.force)
-            if repairs.force:
-                due = await self._due(name, snapshot.view, after)
-        self._outcomes.deliver([each for each in due.idle if not each.remove], after)
+        return bool(self._snapshots[name].view.exists and not tab.undo and (in_repair or due.absent))
+
+    async def _audit(self, name: str, due: TabChanges) -> None:
+        self._audited.add(name)
+        snapshot, tab = self._snapshots[name], self._outcomes.tabs[name]
+        repairs, self._outcomes.tabs[name] = await audit(self._calls, self._context, snapshot, tab, due)
+        self._outcomes.force(repairs.force)
+        if repairs.force:
+            due = await self._calls.run(lambda: self._due(name))
+        self._add_plan(name, due, repairs)
+
+    def _add_plan(self, name: str, due: TabChanges, repairs: Repairs) -> None:
+        self._outcomes.deliver([each for each in due.idle if not each.remove], self._layout_after(name))
         self._outcomes.removed(each for each in due.idle if each.remove)
         stuck = [each for each in due.absent if each.key in repairs.stuck]
         self._outcomes.block([*due.blocked, *stuck], PROTECTED_AGAIN)
         self._without_row(name, due, repairs)
-        return TabPlan(due, repairs)
+        self._plans[name] = TabPlan(due, repairs)
 
-    async def _find_unformatted(self, names: Sequence[str]) -> None:
-        """Looks for date cells without a format in rows that may have such; they get one with the value."""
+    def _format_queries(self, names: Sequence[str]) -> dict[str, FormatQuery]:
+        """The rows in which date cells may have no format, by tab."""
         queries = {}
         for name in names:
-            layout, _ = add_columns(self._snapshots[name].view, self._snapshots[name].layout)
-            rows = {change.row for change in self._plans[name].due.changes if may_lack_format(change)}
-            queries[name] = FormatQuery(self._snapshots[name], layout, rows)
-        for name, unformatted in (await without_format(self._calls, queries)).items():
+            changes = self._plans[name].due.changes if name in self._plans else ()
+            rows = {change.row for change in changes if may_lack_format(change)}
+            query = FormatQuery(self._snapshots[name], self._layout_after(name), rows)
+            if query.rows and query.places:
+                queries[name] = query
+        return queries
+
+    async def _find_unformatted(self, names: Sequence[str]) -> None:
+        """Finds date cells without a format in rows that are due; they get one with the value."""
+        for name, unformatted in (await without_format(self._calls, self._format_queries(names))).items():
             plan = self._plans[name]
             plan.due.changes = [
                 change._replace(wanted=replace(change.wanted, dated=True))
@@ -296,9 +329,6 @@ class Flush:
                 for change in plan.due.changes
             ]
             self._plans[name] = replace(plan, unformatted=unformatted)
-
-    async def _due(self, name: str, view: TabView, layout: Layout) -> TabChanges:
-        return await self._calls.think(lambda: plan_rows(view, layout, self._outcomes.wanted(name, zone_of(view.zone))))
 
     def _without_row(self, name: str, due: TabChanges, repairs: Repairs) -> None:
         """Interviews whose row is nowhere: users deleted it, unless it is wanted back or only its id is gone."""
@@ -365,10 +395,19 @@ class Flush:
         await self._calls.ready_to_write()
         await self._note(write)
         try:
-            book = await self._calls.write(write.body)
+            settled = await self._calls.write(write.body, lambda book: self._settled_or_error(write, book))
         except CallFailed as error:
             return await self._failed(write, error)
-        return await self._calls.think(lambda: self._settle(write, book))
+        if isinstance(settled, CallFailed):
+            raise settled
+        return settled
+
+    def _settled_or_error(self, write: Write, book: Book) -> RetryLater | CallFailed | None:
+        """As `_settle`, but returns an error, so that it does not look like a failure of the write."""
+        try:
+            return self._settle(write, book)
+        except CallFailed as error:
+            return error
 
     async def _note(self, write: Write) -> None:
         """What must survive a crash between here and the outcome."""
@@ -449,7 +488,7 @@ class Flush:
         singled out, and the others are written.
         """
         self._outcomes.intents = self._outcomes.intents[: -len(write.tab_writes)]
-        book = await self._calls.protection()
+        book = await self._calls.fetch(LIST_PROTECTION)
         now = {tab.properties.sheet_id: read_protected_cells(tab.protected_ranges) for tab in book.sheets}
         self._hidden = {id_: protected for id_, protected in now.items() if protected}
         return await self._refused(write, error.failure)

@@ -25,7 +25,7 @@ from sinks.google_sheets.columns import Layout, hold_requests
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.sheet_view import TabView
-from sinks.google_sheets.sheets_client import Calls
+from sinks.google_sheets.sheets_client import LIST_OBJECTS, Calls
 from sinks.google_sheets.write_planner import first_guard_number
 from sinks.spreadsheet.colours import HEADER_COLOUR, STAGE_COLOURS
 from sinks.spreadsheet.columns import KEY, SPECS
@@ -406,10 +406,10 @@ async def format_new_tabs(
         return
     try:
         await calls.ready_to_write()
-        objects = await calls.objects()
+        objects = await calls.fetch(LIST_OBJECTS)
         summary = formatting.failures < FAILURES_MAX - 1
         body = formatting_body(due, objects, per_position=config.per_position, summary=summary)
-        await calls.write(body)
+        await calls.write(body, lambda _: None)
     except RateLimited:
         return
     except CallFailed as error:

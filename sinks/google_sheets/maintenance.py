@@ -11,7 +11,7 @@ from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.outcomes import BatchOutcomes
 from sinks.google_sheets.protection import read_protected_cells
 from sinks.google_sheets.repair import recall_rows
-from sinks.google_sheets.sheets_client import REFILL_SECONDS, Calls
+from sinks.google_sheets.sheets_client import LIST_PROTECTION, REFILL_SECONDS, Calls
 from sinks.google_sheets.state import RESUME, VERSION, row_name, tab_name
 from sinks.google_sheets.verify import Findings, Kind, Verification
 
@@ -67,7 +67,7 @@ async def _is_protection_changed(outcomes: BatchOutcomes, calls: Calls, context:
     """Whether a tab with cells that we could not write is protected otherwise by now: one small read."""
     await _load(outcomes.work.skipped, outcomes, context)
     try:
-        book = await calls.protection()
+        book = await calls.fetch(LIST_PROTECTION)
     except CallFailed:
         return False  # the next call looks again
     now = {tab.properties.sheet_id: read_protected_cells(tab.protected_ranges) for tab in book.sheets}

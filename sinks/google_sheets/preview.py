@@ -12,7 +12,7 @@ from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import Failure
 from sinks.google_sheets.outcomes import BatchOutcomes
 from sinks.google_sheets.repair import rows_of, shown
-from sinks.google_sheets.sheets_client import Calls
+from sinks.google_sheets.sheets_client import Calls, read_values
 from sinks.google_sheets.tabs import TabSnapshot, read_tabs
 from sinks.google_sheets.write_planner import Change, TabChanges, plan_rows, zone_of
 from sinks.spreadsheet.columns import SPECS, cell_values
@@ -46,7 +46,9 @@ def _without_a_change(snapshot: TabSnapshot, due: TabChanges) -> dict[str, str]:
 async def _changed(calls: Calls, snapshot: TabSnapshot, change: Change, config: GoogleSheetsConfig) -> str:
     view, layout, row = snapshot.view, snapshot.layout, change.row
     places = sorted(set(layout.at.values()))
-    reply = await calls.values([api_requests.cells_filter(view.sheet_id, place, row, row + 1) for place in places])
+    reply = await calls.fetch(
+        read_values([api_requests.cells_filter(view.sheet_id, place, row, row + 1) for place in places])
+    )
     now = next((found.cells for found in rows_of(reply, view.sheet_id, layout, row)), {})
     titles = {column.field: column.title for column in config.columns}
     lines = [

@@ -18,7 +18,7 @@ from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.protection import ProtectedCells
 from sinks.google_sheets.sheet_view import NOT_TEXT
-from sinks.google_sheets.sheets_client import Calls
+from sinks.google_sheets.sheets_client import Calls, read_values
 from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_row_note, row_name
 from sinks.google_sheets.tabs import TabSnapshot
 from sinks.google_sheets.write_planner import Change, DueInterview, Restore, TabChanges
@@ -263,13 +263,15 @@ def slices(snapshots: Mapping[str, TabSnapshot]) -> list[list[Slice]]:
 async def owned_rows(calls: Calls, snapshots: Mapping[str, TabSnapshot]) -> AsyncIterator[tuple[str, Sequence[Row]]]:
     """All rows that hold anything of the sink, by tab; those of one read are consistent with each other."""
     for read in slices(snapshots):
-        reply = await calls.values([each for part in read for each in part.filters])
-        for part in read:
-            yield part.tab, await calls.think(partial(_rows, reply, part))
+        query = read_values([each for part in read for each in part.filters])
+        for name, rows in await calls.fetch_and(query, partial(_rows, read)):
+            yield name, rows
 
 
-def _rows(reply: Columns, part: Slice) -> list[Row]:
-    return list(rows_of(reply, part.snapshot.view.sheet_id, part.snapshot.layout, part.first))
+def _rows(read: Sequence[Slice], reply: Columns) -> list[tuple[str, Sequence[Row]]]:
+    return [
+        (part.tab, list(rows_of(reply, part.snapshot.view.sheet_id, part.snapshot.layout, part.first))) for part in read
+    ]
 
 
 async def audit(
@@ -305,6 +307,8 @@ def _note_of(absent: DueInterview) -> RowNote:
 
 async def recall_rows(context: Context, keys: Collection[str]) -> dict[str, RowNote]:
     """What is remembered of these rows."""
+    if not keys:
+        return {}
     notes = await context.get_notes([row_name(key) for key in keys])
     read = {key: read_row_note(notes.get(row_name(key))) for key in keys}
     return {key: note for key, note in read.items() if note is not None}

@@ -7,9 +7,10 @@ Google reports as used up is closed for all processes of the account.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -40,18 +41,67 @@ if TYPE_CHECKING:
     from sinks.google_sheets.client import Client
 
 T = TypeVar("T")
+U = TypeVar("U")
 _BOOK = msgspec.json.Decoder(Book)
 _COLUMNS = msgspec.json.Decoder(Columns)
 _WRITTEN = msgspec.json.Decoder(Written)
 _FORMATS = msgspec.json.Decoder(Formats)
 _OBJECTS = msgspec.json.Decoder(SpreadsheetObjects)
+READ = "read"
+WRITE = "write"
+CALLS_PER_SECOND = 36 / 60
+BURST_CALLS = 14
+"""At most 50 calls of a kind in any minute; Google allows a service account 60 (Usage limits)."""
+REFILL_SECONDS = BURST_CALLS / CALLS_PER_SECOND + 1
+"""Seconds after which the quota is full again."""
+_MINUTE_SECONDS = 60.0
 
 
-class Sheets:
-    """The calls that the sink makes. Each raises `CallFailed` and nothing else of the libraries below.
+@dataclass(frozen=True, slots=True)
+class Query(Generic[T]):
+    """One read: its field mask, how its reply is decoded, its path below the spreadsheet, and its body."""
 
-    A read is repeated at once when that may help; a write never is. `timeout` (seconds) holds for each wait on the
-    network. A call that is cancelled goes on in its thread: the guard shows later whether it was applied.
+    fields: str
+    decoder: msgspec.json.Decoder[T]
+    path: str = ""
+    body: bytes | None = None
+
+
+LIST_TABS = Query(TABS_FIELDS, _BOOK)
+"""Which tabs exist, without cells."""
+LIST_PROTECTION = Query(PROTECTED_FIELDS, _BOOK)
+"""Which parts of the tabs are protected, without cells."""
+LIST_OBJECTS = Query(OBJECTS_FIELDS, _OBJECTS)
+"""All tabs and the ids that are in use, without cells."""
+
+
+def read_cells(filters: Sequence[Request]) -> Query[Book]:
+    """The parts that the filters select."""
+    return Query(READ_FIELDS, _BOOK, ":getByDataFilter", msgspec.json.encode({"dataFilters": filters}))
+
+
+def read_formats(filters: Sequence[Request]) -> Query[Formats]:
+    """The number formats of the cells that the filters select."""
+    return Query(FORMAT_FIELDS, _FORMATS, ":getByDataFilter", msgspec.json.encode({"dataFilters": filters}))
+
+
+def read_values(filters: Sequence[Request], *, dates_as_shown: bool = False) -> Query[Columns]:
+    """The columns that the filters select, as plain values; dates are serial numbers.
+
+    With `dates_as_shown` a date is the text that its cell shows; without a date format it stays a number.
+    """
+    selected = {"dataFilters": filters, "majorDimension": "COLUMNS", "valueRenderOption": "UNFORMATTED_VALUE"}
+    dates = "FORMATTED_STRING" if dates_as_shown else "SERIAL_NUMBER"
+    body = msgspec.json.encode({**selected, "dateTimeRenderOption": dates})
+    return Query(VALUES_FIELDS, _COLUMNS, "/values:batchGetByDataFilter", body)
+
+
+class SheetsClient:
+    """One spreadsheet for the event loop. Calls raise `CallFailed` and nothing else of the libraries below.
+
+    `fetch`, `write` and `check_write` block: they are called in the thread, by `run`. A read is repeated at once when
+    that may help; a write never is. `timeout` (seconds) holds for each wait on the network. A call that is cancelled
+    goes on in its thread: the guard shows later whether it was applied.
     """
 
     def __init__(self, config: GoogleSheetsConfig, timeout: float) -> None:
@@ -62,71 +112,48 @@ class Sheets:
 
     async def load(self) -> None:
         """Imports the libraries, so that the first call does not have to."""
-        await self._run(lambda: import_module("sinks.google_sheets.client"))
+        await self.run(lambda: import_module("sinks.google_sheets.client"))
 
     async def account(self) -> Account:
-        """Who we are to Google; needs no network."""
-        return await self._run(lambda: self._connected().account)
+        """Returns the account that signs in. Needs no network."""
+        client = self._client
+        return client.account if client is not None else await self.run(lambda: self._connected().account)
 
     async def address(self) -> str:
-        """The address to share the spreadsheet with, `""` when it is not known; after the first call at the latest."""
-        return await self._run(lambda: self._connected().email)
+        """Returns the address to share the spreadsheet with, `""` when it is not known; it is after the first call."""
+        return await self.run(lambda: self._connected().email)
 
-    async def tabs(self) -> Book:
-        """Which tabs there are, without cells."""
-        return await self._run(lambda: self._reading(lambda client: client.tabs(TABS_FIELDS), _BOOK))
-
-    async def protection(self) -> Book:
-        """Which parts of the tabs are protected, without cells."""
-        return await self._run(lambda: self._reading(lambda client: client.tabs(PROTECTED_FIELDS), _BOOK))
-
-    async def objects(self) -> SpreadsheetObjects:
-        """All tabs and the ids that are in use, without cells."""
-        return await self._run(lambda: self._reading(lambda client: client.tabs(OBJECTS_FIELDS), _OBJECTS))
-
-    async def read(self, filters: Sequence[Request]) -> Book:
-        """The parts that the filters select."""
-        body = msgspec.json.encode({"dataFilters": filters})
-        return await self._run(lambda: self._reading(lambda client: client.read(READ_FIELDS, body), _BOOK))
-
-    async def values(self, filters: Sequence[Request]) -> Columns:
-        """The columns that the filters select, as plain values; dates are serial numbers."""
-        wanted = {"dataFilters": filters, "majorDimension": "COLUMNS"}
-        options = {"valueRenderOption": "UNFORMATTED_VALUE", "dateTimeRenderOption": "SERIAL_NUMBER"}
-        body = msgspec.json.encode({**wanted, **options})
-        return await self._run(lambda: self._reading(lambda client: client.values(VALUES_FIELDS, body), _COLUMNS))
-
-    async def shown_dates(self, filters: Sequence[Request]) -> Columns:
-        """As `values`, but a date is the text that its cell shows; without a date format it stays a number."""
-        wanted = {"dataFilters": filters, "majorDimension": "COLUMNS"}
-        options = {"valueRenderOption": "UNFORMATTED_VALUE", "dateTimeRenderOption": "FORMATTED_STRING"}
-        body = msgspec.json.encode({**wanted, **options})
-        return await self._run(lambda: self._reading(lambda client: client.values(VALUES_FIELDS, body), _COLUMNS))
-
-    async def formats(self, filters: Sequence[Request]) -> Formats:
-        """The number formats of the cells that the filters select."""
-        body = msgspec.json.encode({"dataFilters": filters})
-        return await self._run(lambda: self._reading(lambda client: client.read(FORMAT_FIELDS, body), _FORMATS))
-
-    async def write(self, body: Mapping[str, Any]) -> Book:
-        """One atomic batch; gives the spreadsheet as it left it."""
-        return await self._run(lambda: self._writing(body))
-
-    async def try_to_write(self) -> None:
-        """A write that changes nothing. Raises `CallFailed` with `BROKEN` when we may only read."""
-        body = msgspec.json.encode({"requests": [api_requests.change_nothing()]})
-        await self._run(lambda: self._write("spreadsheetId", body))
-
-    async def think(self, work: Callable[[], T]) -> T:
-        """Does work for thousands of rows in the thread, so that the loop can go on answering."""
-        return await self._run(work)
+    async def run(self, work: Callable[[], T]) -> T:
+        """Runs blocking or long work in the thread, so that the event loop can go on."""
+        return await self._thread.run(work)
 
     async def close(self) -> None:
-        """Ends the thread once the call it is in is over, without waiting for that."""
+        """Ends the thread once its present call is over, without waiting for that."""
         self._thread.close(self._disconnect)
 
-    async def _run(self, call: Callable[[], T]) -> T:
-        return await self._thread.run(call)
+    def fetch(self, query: Query[T]) -> T:
+        """Reads what the query selects."""
+        answer: T = reading(Passing)(self._once, query.decoder, lambda client: _read(client, query))
+        return answer
+
+    def write(self, body: Mapping[str, Any]) -> Book:
+        """Sends one atomic batch. Returns the spreadsheet as it left it."""
+        encoded = msgspec.json.encode(body)
+        return self._once(_WRITTEN, lambda client: _write(client, WRITE_FIELDS, encoded)).updated_spreadsheet
+
+    def check_write(self) -> None:
+        """Sends a write that changes nothing. Raises `CallFailed` with `BROKEN` when we may only read."""
+        _write(self._connected(), "spreadsheetId", msgspec.json.encode({"requests": [api_requests.change_nothing()]}))
+
+    def _once(self, decoder: msgspec.json.Decoder[T], call: Callable[[Client], bytes]) -> T:
+        try:
+            return decoder.decode(call(self._connected()))
+        except msgspec.MsgspecError as error:
+            raise Passing(unreadable()) from error
+        except CallFailed as error:
+            if error.failure.trouble is Trouble.BROKEN:
+                self._disconnect()  # the next call reads the key again: an operator may have replaced it
+            raise
 
     def _connected(self) -> Client:
         if self._client is None:
@@ -141,53 +168,29 @@ class Sheets:
             self._client.close()
             self._client = None
 
-    def _reading(self, call: Callable[[Client], bytes], decoder: msgspec.json.Decoder[T]) -> T:
-        answer: T = reading(Passing)(self._once, call, decoder)
-        return answer
 
-    def _writing(self, body: Mapping[str, Any]) -> Book:
-        encoded = msgspec.json.encode(body)
-        return self._once(lambda _: self._write(WRITE_FIELDS, encoded), _WRITTEN).updated_spreadsheet
-
-    def _write(self, fields: str, body: bytes) -> bytes:
-        """One batch. Refused for lack of rights, it asks whether we can still read: a sheet that was unshared since
-        our last read is not one that is shared read-only.
-        """
-        client = self._connected()
-        try:
-            return client.write(fields, body)
-        except CallFailed as error:
-            if error.failure == read_only(client.email):
-                client.tabs("spreadsheetId")
-            raise
-
-    def _once(self, call: Callable[[Client], bytes], decoder: msgspec.json.Decoder[T]) -> T:
-        try:
-            return decoder.decode(call(self._connected()))
-        except msgspec.MsgspecError as error:
-            raise Passing(unreadable()) from error
-        except CallFailed as error:
-            if error.failure.trouble is Trouble.BROKEN:
-                self._disconnect()  # the next call reads the key again: an operator may have replaced it
-            raise
+def _read(client: Client, query: Query[T]) -> bytes:
+    return client.read(query.path, query.fields, query.body)
 
 
-READ = "read"
-WRITE = "write"
-CALLS_PER_SECOND = 36 / 60
-BURST_CALLS = 14
-"""At most 50 calls of a kind in any minute; Google allows a service account 60 (Usage limits)."""
-REFILL_SECONDS = BURST_CALLS / CALLS_PER_SECOND + 1
-"""Seconds after which the quota is full again."""
-_MINUTE = 60.0
+def _write(client: Client, fields: str, body: bytes) -> bytes:
+    """One batch. Refused for lack of rights, it asks whether we can still read: a sheet that was unshared since
+    our last read is not one that is shared read-only.
+    """
+    try:
+        return client.write(fields, body)
+    except CallFailed as error:
+        if error.failure == read_only(client.email):
+            client.read("", "spreadsheetId")
+        raise
 
 
 class Calls:
-    """The calls of one flush. Raises `RateLimited` when the quota has no token, `CallFailed` as `Sheets` does."""
+    """The calls of one flush. Raises `RateLimited` when the quota has no token, `CallFailed` as `SheetsClient` does."""
 
-    def __init__(self, sheets: Sheets, account: Account, context: Context) -> None:
+    def __init__(self, client: SheetsClient, account: Account, context: Context) -> None:
         self.account = account
-        self._sheets = sheets
+        self._client = client
         self._bucket = account.bucket
         self._context = context
         self._held: Counter[str] = Counter()
@@ -201,59 +204,40 @@ class Calls:
         await self._context.take(*(self._token(kind) for kind in kinds))
         self._held.update(kinds)
 
-    async def tabs(self) -> Book:
-        await self._claim(READ)
-        return await self._counted(READ, self._sheets.tabs())
-
-    async def protection(self) -> Book:
-        await self._claim(READ)
-        return await self._counted(READ, self._sheets.protection())
-
-    async def values(self, filters: Sequence[Request]) -> Columns:
-        await self._claim(READ)
-        return await self._counted(READ, self._sheets.values(filters))
-
-    async def shown_dates(self, filters: Sequence[Request]) -> Columns:
-        await self._claim(READ)
-        return await self._counted(READ, self._sheets.shown_dates(filters))
-
-    async def formats(self, filters: Sequence[Request]) -> Formats:
-        await self._claim(READ)
-        return await self._counted(READ, self._sheets.formats(filters))
-
-    async def objects(self) -> SpreadsheetObjects:
-        await self._claim(READ)
-        return await self._counted(READ, self._sheets.objects())
-
-    async def read(self, filters: Sequence[Request]) -> Book:
-        await self._claim(READ)
-        return await self._counted(READ, self._sheets.read(filters))
-
-    async def write(self, body: Mapping[str, Any]) -> Book:
-        """Needs a token reserved before: the intent is noted between the two."""
-        self._held[WRITE] -= 1
-        self.sent = True
-        return await self._counted(WRITE, self._sheets.write(body))
-
-    async def think(self, work: Callable[[], T]) -> T:
-        """As `Sheets.think`."""
-        return await self._sheets.think(work)
-
     async def ready_to_write(self) -> None:
         """Makes sure of a token for the next write."""
         if not self._held[WRITE]:
             await self.reserve(WRITE)
 
-    async def _claim(self, kind: str) -> None:
-        if not self._held[kind]:
-            await self.reserve(kind)
-        self._held[kind] -= 1
+    async def fetch(self, query: Query[T]) -> T:
+        """Reads what the query selects."""
+        return await self.fetch_and(query, lambda reply: reply)
 
-    async def _counted(self, kind: str, call: Awaitable[T]) -> T:
+    async def fetch_and(self, query: Query[T], work: Callable[[T], U]) -> U:
+        """Reads what the query selects and returns what `work` makes of it, in the same visit to the thread."""
+        if not self._held[READ]:
+            await self.reserve(READ)
+        self._held[READ] -= 1
+        return await self._run(READ, lambda: work(self._client.fetch(query)))
+
+    async def write(self, body: Mapping[str, Any], work: Callable[[Book], T]) -> T:
+        """Sends one atomic batch and returns what `work` makes of the reply, in the same visit to the thread.
+
+        Needs a token that was reserved before, because the intent is noted between the two.
+        """
+        self._held[WRITE] -= 1
+        self.sent = True
+        return await self._run(WRITE, lambda: work(self._client.write(body)))
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Does work for thousands of rows in the thread, so that the event loop can go on."""
+        return await self._client.run(work)
+
+    async def _run(self, kind: str, call: Callable[[], T]) -> T:
         self.begun = True
         self._context.count_call(kind)
         try:
-            return await call
+            return await self._client.run(call)
         except CallFailed as error:
             if error.failure.trouble is Trouble.THROTTLED:
                 await self._context.block(self._token(kind).bucket, self.pause(error))
@@ -265,7 +249,7 @@ class Calls:
         if asked is not None:
             return asked
         there = epoch_ms(error.failure.date)
-        return _MINUTE - (self._context.now() if there is None else there) / 1000 % _MINUTE
+        return _MINUTE_SECONDS - (self._context.now() if there is None else there) / 1000 % _MINUTE_SECONDS
 
     def asked(self, error: CallFailed) -> float | None:
         """Seconds that the answer asked us to wait."""

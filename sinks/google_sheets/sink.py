@@ -30,7 +30,7 @@ from sinks.google_sheets.flush import Flush, Memory
 from sinks.google_sheets.outcomes import BatchOutcomes
 from sinks.google_sheets.preview import changes, describe
 from sinks.google_sheets.repair import recall_rows
-from sinks.google_sheets.sheets_client import Calls, Sheets
+from sinks.google_sheets.sheets_client import LIST_TABS, Calls, SheetsClient
 from sinks.google_sheets.state import INTENT, RESUME, TAB, WORK, row_name, tab_name
 from sinks.google_sheets.tabs import tab_of
 from sinks.google_sheets.verify import Verification
@@ -59,7 +59,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     def __init__(self, name: str, config: GoogleSheetsConfig) -> None:
         super().__init__(name, config)
-        self._sheets = Sheets(config, self.call_timeout)
+        self._client = SheetsClient(config, self.call_timeout)
         self._memory = Memory()
 
     @property
@@ -75,10 +75,10 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         return dict.fromkeys((*common, tab_name(tab), row_name(delivery.key)))
 
     async def open(self) -> None:
-        await self._sheets.load()
+        await self._client.load()
 
     async def close(self) -> None:
-        await self._sheets.close()
+        await self._client.close()
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
         account = await self._account()
@@ -86,7 +86,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         others = [tab_name(name) for name in outcomes.names if name]
         outcomes.load({**batch.notes, **(await context.get_notes(others) if others else {})})
         maintenance.apply_resume_mode(outcomes, batch)
-        calls = Calls(self._sheets, account, context)
+        calls = Calls(self._client, account, context)
         rest: Outcome = Delivered()
         if outcomes.names:
             rest = await Flush(self.config, outcomes, calls, context, self._memory).run()
@@ -101,14 +101,14 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         account = await self._account()
         at = context.now()
         try:
-            calls = Calls(self._sheets, account, context)
+            calls = Calls(self._client, account, context)
             return (await Verification(self.config, calls, context, progress).run()).report(at)
         except CallFailed as error:
             raise SinkBroken(error.failure.reason, error.failure.fix or UNREACHED_FIX) from error
 
     async def _account(self) -> Account:
         try:
-            return await self._sheets.account()
+            return await self._client.account()
         except CallFailed as error:
             raise SinkBroken(error.failure.reason, error.failure.fix) from error
 
@@ -123,12 +123,12 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     async def check_connection(self) -> list[Finding]:
         """Opens the spreadsheet, and tries whether it may be edited by a write that changes nothing."""
         try:
-            book = await self._sheets.tabs()
-            email = await self._sheets.address()
+            book = await self._client.run(lambda: self._client.fetch(LIST_TABS))
+            email = await self._client.address()
         except CallFailed as error:
             return [_problem(error)]
         try:
-            await self._sheets.try_to_write()
+            await self._client.run(self._client.check_write)
         except CallFailed as error:
             if error.failure.trouble not in {Trouble.REFUSED, Trouble.CONFLICT}:
                 return [self._found(book, email), _problem(error)]
@@ -144,7 +144,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
         """What would change in the sheet as it is now; the row as it would be when the sheet cannot be read."""
         try:
-            calls = Calls(self._sheets, await self._sheets.account(), context)
+            calls = Calls(self._client, await self._client.account(), context)
             return await changes(self.config, batch, calls)
         except CallFailed as error:
             why = f"(the sheet cannot be read now: {error.failure.reason})"

@@ -14,7 +14,7 @@ from sinks.google_sheets.columns import Layout, find_columns
 from sinks.google_sheets.config import POSITION, TITLE_MAX, GoogleSheetsConfig, is_per_position
 from sinks.google_sheets.errors import CallFailed, Failure, Trouble, key_gone, tab_gone, tab_replaced
 from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, absent, read_view
-from sinks.google_sheets.sheets_client import Calls
+from sinks.google_sheets.sheets_client import LIST_TABS, Calls, read_cells
 from sinks.google_sheets.state import TabNote
 from sinks.spreadsheet.columns import KEY, header_key
 from sinks.spreadsheet.values import clean_text
@@ -129,7 +129,7 @@ async def _read_tabs(
     known = {name: notes[name] for name in wanted if notes[name].seen}
     snapshots: dict[str, TabSnapshot] = {}
     if len(known) < len(wanted):
-        book = await calls.tabs()
+        book = await calls.fetch(LIST_TABS)
         for name in [name for name in wanted if name not in known]:
             found, view = _first_contact(book, config, name, wanted[name], notes[name], made=snapshots)
             if view is None:
@@ -223,8 +223,7 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
         }
 
     try:
-        book = await calls.read(filters)
-        found = await calls.think(lambda: views(book))
+        found = await calls.fetch_and(read_cells(filters), views)
     except CallFailed as error:
         if error.failure.trouble not in {Trouble.REFUSED, Trouble.CONFLICT}:
             raise
@@ -234,7 +233,7 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
     there = {name: view for name, view in found.items() if view is not None}
     if len(there) == len(known):
         return there
-    gone = _missing(await calls.tabs(), known, wanted)
+    gone = _missing(await calls.fetch(LIST_TABS), known, wanted)
     if not gone:
         raise CallFailed(why)
     unavailable |= gone

@@ -254,7 +254,7 @@ class Verification:
         done, total = 0, sum(len(snapshot.view.keys or ()) for snapshot in snapshots.values())
         there = {name: snapshot for name, snapshot in snapshots.items() if snapshot.view.exists}
         async for name, rows in owned_rows(self._calls, there):
-            await self._calls.think(partial(row_hashes[name].add, rows))
+            await self._calls.run(partial(row_hashes[name].add, rows))
             done += len(rows)
             self._progress(done, max(done, total))
         return row_hashes

@@ -52,22 +52,22 @@ def failure_of(call):
 class TestSigningIn:
     def test_a_token_is_asked_for_once(self, connect, google):
         client = connect()
-        client.tabs("spreadsheetId")
-        client.tabs("spreadsheetId")
+        client.read("", "spreadsheetId")
+        client.read("", "spreadsheetId")
         assert (google.counts["token"], google.counts["read"]) == (1, 2)
 
     def test_a_token_has_the_right_to_edit_spreadsheets_and_no_other(self, connect, google):
         granted = []
         issue = google.tokens.issue
         google.tokens.issue = lambda email, scopes: granted.append(scopes) or issue(email, scopes)
-        connect().tabs("spreadsheetId")
+        connect().read("", "spreadsheetId")
         assert granted == [{"https://www.googleapis.com/auth/spreadsheets"}]
 
     def test_a_token_that_was_revoked_is_replaced_once(self, connect, google):
         client = connect()
-        client.tabs("spreadsheetId")
+        client.read("", "spreadsheetId")
         google.tokens.revoke()
-        client.tabs("spreadsheetId")
+        client.read("", "spreadsheetId")
         assert google.counts["token"] == 2
 
     def test_a_refused_write_is_not_sent_again_for_a_new_token_more_than_once(self, connect, google):
@@ -80,16 +80,16 @@ class TestSigningIn:
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
         client = connect()
         client._session.trust_env = True
-        assert json.loads(client.tabs("spreadsheetId"))["spreadsheetId"]
+        assert json.loads(client.read("", "spreadsheetId"))["spreadsheetId"]
 
     def test_a_proxy_of_the_environment_is_not_asked_for_an_address_on_this_machine(self, connect, monkeypatch):
         for name in PROXIES:
             monkeypatch.setenv(name, "http://127.0.0.1:9")
-        assert json.loads(connect().tabs("spreadsheetId"))["spreadsheetId"]
+        assert json.loads(connect().read("", "spreadsheetId"))["spreadsheetId"]
 
     def test_google_s_own_hosts_are_not_asked_when_the_api_is_on_this_machine(self, connect):
         client = connect()
-        client.tabs("spreadsheetId")
+        client.read("", "spreadsheetId")
         assert list(client._session.adapters) == list(client._tokens.adapters) == ["http://"]
         assert not any("Regional" in type(thread).__name__ and thread.is_alive() for thread in threading.enumerate())
 
@@ -118,14 +118,14 @@ class TestKeyless:
         google.person(spreadsheet).share(FEDERATED)
         federate()
         client = connect(load_account(settings(auth="default")))
-        assert json.loads(client.tabs("spreadsheetId"))["spreadsheetId"] == spreadsheet
+        assert json.loads(client.read("", "spreadsheetId"))["spreadsheetId"] == spreadsheet
         assert client.email == ""
 
     def test_a_sheet_that_is_not_shared_names_the_kind_of_account_when_the_address_is_not_known(
         self, connect, federate
     ):
         federate()
-        failure = failure_of(lambda: connect(load_account(settings(auth="default"))).tabs("spreadsheetId")).failure
+        failure = failure_of(lambda: connect(load_account(settings(auth="default"))).read("", "spreadsheetId")).failure
         assert failure.fix == "share the sheet with the account of the Application Default Credentials as editor"
 
     def test_impersonation_needs_no_key_and_names_its_address(self, connect, federate):
@@ -169,38 +169,38 @@ class TestAnswers:
 
     def test_a_success_that_is_not_json_is_unclear(self, connect, google):
         google.faults.add(Fault(Kind.STATUS, "read", status=200, body="<html>Sign in to the Wi-Fi</html>"))
-        error = failure_of(lambda: connect().tabs("spreadsheetId"))
+        error = failure_of(lambda: connect().read("", "spreadsheetId"))
         assert (type(error), error.failure.trouble) == (Passing, Trouble.UNCLEAR)
 
     def test_a_lost_answer_to_a_write_is_unclear_and_the_write_is_not_repeated(self, connect, google):
         google.faults.add(DROP)
         client = connect()
         google.faults.clear()
-        client.tabs("spreadsheetId")
+        client.read("", "spreadsheetId")
         google.faults.add(DROP)
         error = failure_of(lambda: client.write("spreadsheetId", NOTHING))
         assert (type(error), error.failure.trouble, google.counts["write"]) == (Passing, Trouble.UNCLEAR, 1)
 
     def test_a_failed_connection_says_nothing_of_the_address(self, connect):
-        error = failure_of(lambda: connect(api_url="http://127.0.0.1:9").tabs("spreadsheetId"))
+        error = failure_of(lambda: connect(api_url="http://127.0.0.1:9").read("", "spreadsheetId"))
         assert str(error) == "no answer from Google (ConnectionError)"
 
     def test_silence_is_not_worth_asking_again_at_once(self, connect, google):
         client = connect()
-        client.tabs("spreadsheetId")
+        client.read("", "spreadsheetId")
         google.faults.add(HANG)
-        assert type(failure_of(lambda: client.tabs("spreadsheetId"))) is CallFailed
+        assert type(failure_of(lambda: client.read("", "spreadsheetId"))) is CallFailed
         google.faults.release()
 
     def test_a_token_endpoint_out_of_order_is_passing(self, connect, google):
         google.faults.add(Fault(Kind.REFUSE, "token", times=9))
-        failure = failure_of(lambda: connect().tabs("spreadsheetId")).failure
+        failure = failure_of(lambda: connect().read("", "spreadsheetId")).failure
         assert (failure.trouble, failure.fix) == (Trouble.UNCLEAR, "")
 
     def test_a_token_endpoint_that_refuses_needs_an_operator(self, connect, google):
         google.tokens.refuse()
-        assert failure_of(lambda: connect().tabs("spreadsheetId")).failure.trouble is Trouble.BROKEN
+        assert failure_of(lambda: connect().read("", "spreadsheetId")).failure.trouble is Trouble.BROKEN
 
     def test_a_token_answer_that_is_half_json_is_passing(self, connect, google):
         google.faults.add(Fault(BROKEN_JSON.kind, "token", times=9))
-        assert failure_of(lambda: connect().tabs("spreadsheetId")).failure.trouble is Trouble.UNCLEAR
+        assert failure_of(lambda: connect().read("", "spreadsheetId")).failure.trouble is Trouble.UNCLEAR
