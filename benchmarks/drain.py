@@ -21,7 +21,7 @@ from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.store import leases
 from connector.store.base import Store
-from connector.store.ingest import Directory, Target
+from connector.store.ingest import RoutingTable, SinkSpec
 from connector.store.postgres.store import PostgresStore
 from connector.store.queries import sinks
 from connector.store.sqlite.store import SqliteStore
@@ -59,7 +59,7 @@ class _Uncounted:
 async def run(*, quick: bool = False) -> None:
     """Measures and prints."""
     count, rounds = (500, 1) if quick else (10_000, 3)
-    directory = Directory(Routes((), {SINK: True}), {SINK: Target(state=True)})
+    routing_table = RoutingTable(Routes((), {SINK: True}), {SINK: SinkSpec(state=True)})
     rows = []
     with tempfile.TemporaryDirectory(prefix="drain-") as folder, server() as running:
         for batch, sink in zip(BATCHES, (Wide, Narrow), strict=True):
@@ -67,7 +67,7 @@ async def run(*, quick: bool = False) -> None:
                 tables.progress(f"{name}, batches of {batch:,}")
                 taken = []
                 for index in range(rounds):
-                    store = await _opened(name, directory, Path(folder) / f"{batch}-{index}.db", running)
+                    store = await _opened(name, routing_table, Path(folder) / f"{batch}-{index}.db", running)
                     try:
                         taken.append(await _drained(store, sink(SINK, NoopConfig()), count))
                     finally:
@@ -81,11 +81,11 @@ async def run(*, quick: bool = False) -> None:
     )
 
 
-async def _opened(name: str, directory: Directory, path: Path, running: Any) -> Store:
+async def _opened(name: str, routing_table: RoutingTable, path: Path, running: Any) -> Store:
     if name == "SQLite":
-        return SqliteStore(make_store_file(path), directory, lambda _: None, intake=100_000)
+        return SqliteStore(make_store_file(path), routing_table, lambda _: None, intake=100_000)
     url = await store_on(running, f"drain_{path.stem.replace('-', '_')}")
-    return await PostgresStore.open(url, directory, lambda _: None, intake=100_000)
+    return await PostgresStore.open(url, routing_table, lambda _: None, intake=100_000)
 
 
 async def _drained(store: Store, sink: NoopState, count: int) -> tuple[float, float, int]:
@@ -97,7 +97,7 @@ async def _drained(store: Store, sink: NoopState, count: int) -> tuple[float, fl
     lane = Lane(sink, Shared(store, clock, _Uncounted(), "benchmark"))
     started, cpu = time.perf_counter(), time.process_time()
     running = asyncio.create_task(lane.run())
-    while await store.look(lambda connection: sinks(connection, clock.now(), [SINK])[0].pending):
+    while await store.query(lambda connection: sinks(connection, clock.now(), [SINK])[0].pending):
         lane.wake()
         await asyncio.sleep(0.01)
     seconds, ours = time.perf_counter() - started, time.process_time() - cpu

@@ -20,7 +20,7 @@ from connector.delivery import batches
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import leases
-from connector.store.ingest import Arrival, Directory, Target
+from connector.store.ingest import Incoming, RoutingTable, SinkSpec
 from connector.store.sqlite import database
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.store import SqliteStore
@@ -48,7 +48,7 @@ async def run(*, quick: bool = False) -> None:
     found: dict[int, Cost] = {}
     with tempfile.TemporaryDirectory(prefix="flat-") as folder:
         path = make_store_file(Path(folder) / "store.db")
-        filling = Filling(path, directory())
+        filling = Filling(path, routing_table())
         for size in sizes:
             filling.to(size)
             found[size] = await _measure(path, filling, events)
@@ -63,7 +63,7 @@ async def run(*, quick: bool = False) -> None:
     )
 
 
-def directory() -> Directory:
+def routing_table() -> RoutingTable:
     """One state sink for everything, and message sinks that share the positions."""
     chats = [f"chat_{number}" for number in range(SINKS - 1)]
     kinds = {STATE: True, **dict.fromkeys(chats, False)}
@@ -72,14 +72,14 @@ def directory() -> Directory:
         Route((chats[number % len(chats)],), (f"Position {number}", f"Other {number} *"))
         for number in range(ROUTES - 1)
     ]
-    return Directory(Routes(routes, kinds), {name: Target(is_state) for name, is_state in kinds.items()})
+    return RoutingTable(Routes(routes, kinds), {name: SinkSpec(is_state) for name, is_state in kinds.items()})
 
 
 class Filling:
     """Makes a store large, by the service's own statements; everything in it is settled."""
 
-    def __init__(self, path: Path, into: Directory) -> None:
-        self.directory = into
+    def __init__(self, path: Path, into: RoutingTable) -> None:
+        self.routing_table = into
         self.size = 0
         self.known: list[str] = []
         self.number = 0
@@ -90,7 +90,7 @@ class Filling:
         """Adds events until there are so many."""
         connection = database.connect(self._path)
         connection.execute("PRAGMA synchronous=OFF")  # what is made here need not survive a power cut
-        ingest = Ingest(self.directory)
+        ingest = Ingest(self.routing_table)
         while self.size < size:
             tables.progress(f"{self.size:,} of {size:,} events") if self.size % 500_000 == 0 else None
             group = [self._arrival() for _ in range(min(CHUNK, size - self.size))]
@@ -101,11 +101,11 @@ class Filling:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 
-    def _arrival(self) -> Arrival:
+    def _arrival(self) -> Incoming:
         webhook = next(self._events)
         if webhook.event == "interview.create":
             self.known.append(webhook.interview_id)
-        return Arrival(read(webhook.body, NOW), webhook.body)
+        return Incoming(read(webhook.body, NOW), webhook.body)
 
     def new(self, count: int) -> list[bytes]:
         """Invites of interviews that are not there yet."""
@@ -128,7 +128,7 @@ NOW = time.time_ns() // 1_000_000
 
 async def _measure(path: Path, filling: Filling, events: int) -> Cost:
     cost = Cost()
-    store = SqliteStore(path, filling.directory, lambda _: None, intake=10_000)
+    store = SqliteStore(path, filling.routing_table, lambda _: None, intake=10_000)
     try:
         for name, bodies in _loads(filling, events):
             tables.progress(f"{filling.size:,} events: {name}")
@@ -141,7 +141,7 @@ async def _measure(path: Path, filling: Filling, events: int) -> Cost:
         cost.figures["looking in vain, ms"] = await _claim(store, _claim_states)
     finally:
         await store.close()
-    cost.figures["routing, µs"] = _routing(filling.directory)
+    cost.figures["routing, µs"] = _routing(filling.routing_table)
     return cost
 
 
@@ -190,7 +190,7 @@ def _settle_all(connection: Connection) -> None:
     connection.exec_driver_sql("UPDATE delivery SET state = 1, done_at = since WHERE state = 0")
 
 
-def _routing(into: Directory) -> float:
+def _routing(into: RoutingTable) -> float:
     """One decision among all routes, for positions that were seen before."""
     names = [f"Position {number % POSITIONS}" for number in range(20_000)]
     match, stage = into.routes.match, "pending"

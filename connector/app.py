@@ -29,13 +29,13 @@ from connector.delivery.outcomes import Policy
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
-from connector.operations.sinks import ingest_directory
+from connector.operations.sinks import make_routing_table
 from connector.role import Role
 from connector.sink import Sink
 from connector.store.base import Store
-from connector.store.ingest import Directory, GroupPlan
-from connector.store.late import LateStore
+from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.migrate import prepare_sqlite
+from connector.store.reconnecting import ReconnectingStore
 from connector.store.sqlite.lock import StoreLock
 from connector.store.sqlite.store import SqliteStore
 from connector.web.app import create_app
@@ -56,7 +56,7 @@ CALLS_SHARE = 0.9
 
 log = structlog.get_logger("connector")
 
-OnGroup = Callable[[GroupPlan], None]
+OnGroup = Callable[[IngestPlan], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Opened:
 
 @asynccontextmanager
 async def opened_file(
-    path: Path, directory: Directory, on_group: OnGroup, clock: Clock | None = None
+    path: Path, routing: RoutingTable, on_group: OnGroup, clock: Clock | None = None
 ) -> AsyncIterator[Opened]:
     """Opens a SQLite file for this process only; creates or migrates it first.
 
@@ -85,7 +85,7 @@ async def opened_file(
         copy = await prepare_sqlite(path)
         if copy is not None:
             log.info("store copied before migration", copy=copy.name)
-        store = SqliteStore(path, directory, on_group, intake=INTAKE_LIMIT)
+        store = SqliteStore(path, routing, on_group, intake=INTAKE_LIMIT)
         try:
             yield Opened(store, clock or SystemClock(), is_there=True, ready=_at_once)
         finally:
@@ -97,7 +97,7 @@ async def _at_once() -> None:
 
 
 @asynccontextmanager
-async def opened_database(url: str, directory: Directory, on_group: OnGroup, role: Role) -> AsyncIterator[Opened]:
+async def opened_database(url: str, routing: RoutingTable, on_group: OnGroup, role: Role) -> AsyncIterator[Opened]:
     """Opens a PostgreSQL store; its database may be unavailable for now.
 
     Raises `UsageError` for a bad URL, and `SchemaMismatch` when the schema belongs to another version.
@@ -108,7 +108,7 @@ async def opened_database(url: str, directory: Directory, on_group: OnGroup, rol
     machine, clocks = SystemClock(), list[DatabaseClock]()
 
     async def opening() -> Store:
-        real = await PostgresStore.open(url, directory, on_group, intake=INTAKE_LIMIT, receiver=role.receives)
+        real = await PostgresStore.open(url, routing, on_group, intake=INTAKE_LIMIT, receiver=role.receives)
         try:
             clock = DatabaseClock(real.read)
             await clock.start()
@@ -118,7 +118,7 @@ async def opened_database(url: str, directory: Directory, on_group: OnGroup, rol
         clocks.append(clock)
         return real
 
-    store = LateStore(opening)
+    store = ReconnectingStore(opening)
     shared = SharedClock(lambda: clocks[0].now() if clocks else machine.now())
     try:
         yield Opened(store, shared, is_there=await store.try_open(), ready=store.open)
@@ -212,12 +212,12 @@ async def running(
     sinks = [entry.cls(entry.name, entry.config) for entry in config.sinks.values()]
     wakeups = Wakeups()
 
-    def on_group(plan: GroupPlan) -> None:
+    def on_group(plan: IngestPlan) -> None:
         metrics.group(plan)
         wakeups.send(plan.woken)
 
-    directory = Directory.of(config.routing(), sinks)
-    async with _opened(config, directory, on_group, role, clock) as opened:
+    routing = RoutingTable.of(config.routing(), sinks)
+    async with _opened(config, routing, on_group, role, clock) as opened:
         service = _service(
             config,
             role,
@@ -240,12 +240,12 @@ async def running(
 
 
 def _opened(
-    config: Config, directory: Directory, on_group: OnGroup, role: Role, clock: Clock | None
+    config: Config, routing: RoutingTable, on_group: OnGroup, role: Role, clock: Clock | None
 ) -> AbstractAsyncContextManager[Opened]:
     """Opens the configured store."""
     if config.store.file is not None:
-        return opened_file(config.store.file, directory, on_group, clock)
-    return opened_database(config.store.url.get_secret_value(), directory, on_group, role)
+        return opened_file(config.store.file, routing, on_group, clock)
+    return opened_database(config.store.url.get_secret_value(), routing, on_group, role)
 
 
 async def _started(starting: asyncio.Task[None], opened: Opened, stop: asyncio.Event) -> None:
@@ -375,7 +375,7 @@ async def running_lane(config: Config, entry: SinkEntry) -> AsyncIterator[None]:
 
     Raises `UsageError` when another process serves the SQLite store, and the other exceptions of `running`.
     """
-    async with _opened(config, ingest_directory(config), lambda _: None, Role.WORKER, None) as opened:
+    async with _opened(config, make_routing_table(config), lambda _: None, Role.WORKER, None) as opened:
         await opened.ready()
         dispatcher = Dispatcher(
             [entry.cls(entry.name, entry.config)],

@@ -17,7 +17,7 @@ from connector.sink import Delivery, FollowUp, Subscription
 from connector.store import backfill, claim
 from connector.store.claim import Claim, Work
 from connector.store.dialects import among
-from connector.store.ingest import entered_by
+from connector.store.ingest import subscribed_sinks
 from connector.store.schema import event, interview
 
 IsRouted: TypeAlias = Callable[[Interview], bool]
@@ -137,8 +137,8 @@ def subscriptions(connection: Connection, sink: str, after: str, limit: int, is_
     """The interviews that entered a state sink, by id from the one after `after`; those erased are none."""
     rows: list[Any] = []
     while len(rows) < limit:
-        found = backfill.entered(connection, sink, after, limit - len(rows))
-        rows += [row for row in found if sink in entered_by(row.entered)]
+        found = backfill.subscribed_interviews(connection, sink, after, limit - len(rows))
+        rows += [row for row in found if sink in subscribed_sinks(row.entered)]
         if not found:
             break
         after = found[-1].id

@@ -24,7 +24,7 @@ from connector.store import heartbeat
 from connector.store.base import Store
 from connector.store.heartbeat import Process
 from connector.store.postgres.database import connect_async
-from connector.store.postgres.errors import words_of
+from connector.store.postgres.errors import safe_message
 from connector.store.postgres.ingest import CHANNEL, SEPARATOR
 
 GAP_SECONDS = 0.1
@@ -82,7 +82,7 @@ class Listener:
                 async for notification in connection.notifies():
                     self._waker.wake(notification.payload.split(SEPARATOR))
             except psycopg.Error as error:
-                log.debug("wake-up connection lost", reason=words_of(error))
+                log.debug("wake-up connection lost", reason=safe_message(error))
             finally:
                 with suppress(psycopg.Error):
                     await connection.close()
@@ -147,18 +147,18 @@ class ClusterMember:
             for task in running:
                 task.cancel()
         with suppress(StoreUnavailable):
-            await self._store.write(lambda connection: heartbeat.leave(connection, self._name))
+            await self._store.write(lambda connection: heartbeat.deregister(connection, self._name))
 
     async def _beat(self) -> None:
         started_at = self._clock.now()
         while not self._stopping.is_set():
             try:
-                await self._store.write(lambda connection: heartbeat.tell(connection, self._now(started_at)))
+                await self._store.write(lambda connection: heartbeat.beat(connection, self._now(started_at)))
             except StoreUnavailable:
                 pass
             except Exception as error:  # noqa: BLE001 - the next heartbeat may succeed
                 log.warning("heartbeat failed", error=place_of(error))
-            await self._clock.wait(self._stopping, heartbeat.TELL_SECONDS)
+            await self._clock.wait(self._stopping, heartbeat.BEAT_SECONDS)
 
     def _now(self, started_at: int) -> Process:
         return Process(self._name, self._role, started_at, self._clock.now())
@@ -167,4 +167,4 @@ class ClusterMember:
 def _log_failure(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     if state.attempt_number == 1 and error is not None:
-        log.warning("wake-up connection failed", reason=words_of(error))
+        log.warning("wake-up connection failed", reason=safe_message(error))

@@ -114,7 +114,7 @@ class Dispatcher:
                 await self._fill_one(sink)
             except StoreUnavailable:
                 await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
-            except backfill.Disputed:
+            except backfill.FillConflict:
                 log.warning("sink filled with other routes", sink=sink.name)
                 return
             except Exception as error:  # noqa: BLE001 - the other sinks are to be filled all the same
@@ -167,7 +167,7 @@ class Dispatcher:
         if now - self._alerted_at < ALERT_EVERY * 1000:
             return
         self._alerted_at = now
-        found = await self._shared.store.look(lambda connection: queries.sinks(connection, now, list(self.lanes)))
+        found = await self._shared.store.query(lambda connection: queries.sinks(connection, now, list(self.lanes)))
         late = {each.name for each in found if each.oldest_age_seconds > OVERDUE_SECONDS and each.state != "paused"}
         late &= {sink.name for sink in self._sinks if sink.state}
         for name in sorted(late - self._late):

@@ -132,8 +132,8 @@ class Poller:
             return Poll(seen, poll_at=row.probe_at, paused=row.paused)
         if not self._lease.is_owner and self._lease.is_resting(row.rest_until, now):
             return Poll(seen, poll_at=row.rest_until)
-        if bucket is not None and (opens_at := rate_limit.opens_at(connection, bucket)) > now:
-            return Poll(seen, poll_at=opens_at)
+        if bucket is not None and (blocked_until := rate_limit.blocked_until(connection, bucket)) > now:
+            return Poll(seen, poll_at=blocked_until)
         claimed = self._claim(connection, row, now)
         if claimed is None:
             return Poll(seen, poll_at=claim.next_due(connection, self._sink.name))

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from connector.errors import StoreUnavailable, UsageError
 from connector.operations.store_access_postgres import public_url
 from connector.store.postgres import database as postgres
-from connector.store.postgres.errors import words_of
+from connector.store.postgres.errors import safe_message
 from connector.store.schema import meta, metadata, sink
 from connector.store.sqlite import database as sqlite
 from connector.store.sqlite.lock import StoreLock
@@ -104,7 +104,7 @@ def _target(url: str) -> Iterator[Connection]:
         with engine.connect() as connection:
             yield connection
     except (DBAPIError, psycopg.Error) as error:
-        raise StoreUnavailable(f"the store {public_url(url)} cannot be used now: {words_of(error)}") from None
+        raise StoreUnavailable(f"the store {public_url(url)} cannot be used now: {safe_message(error)}") from None
     finally:
         engine.dispose()
 

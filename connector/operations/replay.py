@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from connector.config import Config
 from connector.errors import UsageError
-from connector.operations.sinks import ingest_directory, require_known
+from connector.operations.sinks import make_routing_table, require_known
 from connector.operations.store_access import OpenStore, now_in
 from connector.store import replay
 from connector.store.queries import Wanted
@@ -130,12 +130,12 @@ def find_events(connection: Connection, request: Request) -> list[int]:
 
 def replay_events(store: OpenStore, settings: Config, ids: Sequence[int], progress: Progress) -> replay.ReadAgain:
     """Reads events again, and merges and routes those that this version understands."""
-    directory = ingest_directory(settings)
+    routing = make_routing_table(settings)
     total = replay.ReadAgain()
 
     def read_again(connection: Connection, part: Sequence[int]) -> replay.ReadAgain:
         result = replay.ReadAgain()
-        replay.read_again(connection, part, directory, now_in(connection), result)
+        replay.read_again(connection, part, routing, now_in(connection), result)
         return result
 
     for result in _in_chunks(store, ids, read_again, lambda done: progress(done, len(ids))):

@@ -12,7 +12,7 @@ from connector.config import Config, SinkEntry
 from connector.errors import SinkBroken, UsageError
 from connector.logging import place_of
 from connector.sink import Finding, Sink
-from connector.store.ingest import Directory
+from connector.store.ingest import RoutingTable
 
 CLOSE_SECONDS = 10.0
 
@@ -32,10 +32,10 @@ def configured(settings: Config, name: str) -> SinkEntry:
     return settings.sinks[require_known(name, settings.sinks)]
 
 
-def ingest_directory(settings: Config) -> Directory:
+def make_routing_table(settings: Config) -> RoutingTable:
     """Routes and sinks in the form in which events are planned."""
     sinks = [entry.cls(entry.name, entry.config) for entry in settings.sinks.values()]
-    return Directory.of(settings.routing(), sinks)
+    return RoutingTable.of(settings.routing(), sinks)
 
 
 @asynccontextmanager

@@ -147,7 +147,9 @@ class SqliteAccess:
             with database.through_sqlalchemy(raw) as connection:
                 yield connection
         except (sqlite3.Error, DBAPIError) as error:
-            raise StoreUnavailable(f"the store {self._path} cannot be used now: {database.words_of(error)}") from error
+            raise StoreUnavailable(
+                f"the store {self._path} cannot be used now: {database.safe_message(error)}"
+            ) from error
         finally:
             raw.close()
 

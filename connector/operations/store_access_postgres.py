@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.errors import StoreUnavailable
 from connector.store.postgres import database
-from connector.store.postgres.errors import is_conflict, words_of
+from connector.store.postgres.errors import is_conflict, safe_message
 
 T = TypeVar("T")
 
@@ -62,7 +62,9 @@ class PostgresAccess:
             with engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreUnavailable(f"the store {public_url(self._url)} cannot be used now: {words_of(error)}") from None
+            raise StoreUnavailable(
+                f"the store {public_url(self._url)} cannot be used now: {safe_message(error)}"
+            ) from None
         finally:
             engine.dispose()
 

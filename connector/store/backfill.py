@@ -12,7 +12,7 @@ from connector.merge import decode, stage_of
 from connector.routing import Routes
 from connector.store import leases
 from connector.store.dialects import among
-from connector.store.ingest import FILL_PRIORITY, entered_by, entered_text, score_of
+from connector.store.ingest import FILL_PRIORITY, score_of, subscribed_sinks, subscribed_text
 from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, note, sink
 
 CHUNK = 500
@@ -24,7 +24,7 @@ def needs_filling(row: Any, destination: str, digest: str) -> bool:
     return bool(row.destination != destination or row.routes != digest)
 
 
-class Disputed(ConnectorError):
+class FillConflict(ConnectorError):
     """Another process fills the same sink for another destination or by other routes."""
 
 
@@ -34,7 +34,7 @@ def fill_chunk(
     """Lets the next interviews enter a sink and be delivered; `False` when nothing is left, which is remembered.
 
     Several processes may fill the same sink: they take turns at its row and share the work. A fill that was
-    interrupted goes on, unless destination or routes are others by now. Raises `Disputed` when this process had
+    interrupted goes on, unless destination or routes are others by now. Raises `FillConflict` when this process had
     `begun` and another one began anew since: two that disagree would never end.
     """
     row = leases.lock(connection, name)
@@ -45,26 +45,28 @@ def fill_chunk(
         return False
     is_ours = (row.filled_to or "").startswith(goal)
     if begun and row.filled_to is not None and not is_ours:
-        raise Disputed(f"{name} is filled by other rules elsewhere")
+        raise FillConflict(f"{name} is filled by other rules elsewhere")
     after = row.filled_to[len(goal) :] if is_ours else ""
     rows = _next_interviews(connection, after)
     if not rows:
-        filled(connection, name, destination, digest)
+        mark_filled(connection, name, destination, digest)
         return False
-    _let_enter(connection, name, rows, routes, now)
+    _subscribe(connection, name, rows, routes, now)
     _filled_to(connection, name, row, goal + rows[-1].id)
     return True
 
 
-def _let_enter(connection: Connection, name: str, rows: Sequence[Any], routes: Routes, now: int) -> None:
-    there = [row.id for row in rows if name in entered_by(row.entered)]
-    joining = [row for row in rows if name not in entered_by(row.entered) and _enters(row, name, routes)]
+def _subscribe(connection: Connection, name: str, rows: Sequence[Any], routes: Routes, now: int) -> None:
+    there = [row.id for row in rows if name in subscribed_sinks(row.entered)]
+    joining = [
+        row for row in rows if name not in subscribed_sinks(row.entered) and _should_subscribe(row, name, routes)
+    ]
     chosen = [*there, *(row.id for row in joining)]
     waiting = _waiting(connection, name, chosen, now)
     rows_to_add = [_delivery(id_, name, now) for id_ in chosen if id_ not in waiting]
     if rows_to_add:
         connection.execute(insert(delivery), rows_to_add)
-    _put_entered(connection, [(row.id, [*entered_by(row.entered), name]) for row in joining])
+    _put_subscribed(connection, [(row.id, [*subscribed_sinks(row.entered), name]) for row in joining])
 
 
 def _waiting(connection: Connection, name: str, keys: Sequence[str], now: int) -> set[str]:
@@ -93,7 +95,7 @@ def _next_interviews(connection: Connection, after: str) -> Sequence[Any]:
     return connection.execute(following.with_for_update()).all()
 
 
-def entered(connection: Connection, name: str, after: str, limit: int) -> Sequence[Any]:
+def subscribed_interviews(connection: Connection, name: str, after: str, limit: int) -> Sequence[Any]:
     """The next interviews whose entries mention a sink, by id; the caller looks at the entries themselves."""
     listed = interview.c.entered.contains(name, autoescape=True)
     chosen = (interview.c.id > after, interview.c.erased_at.is_(None), listed)
@@ -101,18 +103,18 @@ def entered(connection: Connection, name: str, after: str, limit: int) -> Sequen
     return connection.execute(select(*columns).where(*chosen).order_by(interview.c.id).limit(limit)).all()
 
 
-def _put_entered(connection: Connection, changes: Sequence[tuple[str, Iterable[str]]]) -> None:
+def _put_subscribed(connection: Connection, changes: Sequence[tuple[str, Iterable[str]]]) -> None:
     """Writes which sinks show interviews; a new version each, as for every change of their rows."""
     if changes:
         connection.execute(
             update(interview)
             .where(interview.c.id == bindparam("which"))
             .values(entered=bindparam("names"), version=interview.c.version + 1),
-            [{"which": id_, "names": entered_text(names)} for id_, names in changes],
+            [{"which": id_, "names": subscribed_text(names)} for id_, names in changes],
         )
 
 
-def _enters(row: Any, name: str, routes: Routes) -> bool:
+def _should_subscribe(row: Any, name: str, routes: Routes) -> bool:
     values = decode(row.state).values
     return routes.entry(name, row.position_id, row.position_name, stage_of(values), score_of(values))
 
@@ -121,7 +123,7 @@ def _delivery(interview_id: str, name: str, now: int) -> dict[str, object]:
     return {"sink": name, "key": interview_id, "interview_id": interview_id, "priority": FILL_PRIORITY, "since": now}
 
 
-def filled(connection: Connection, name: str, destination: str, digest: str) -> None:
+def mark_filled(connection: Connection, name: str, destination: str, digest: str) -> None:
     """Remembers what the sink was filled for."""
     connection.execute(
         update(sink).where(sink.c.name == name).values(destination=destination, routes=digest, filled_to=None)
@@ -146,7 +148,7 @@ def rename(connection: Connection, formerly: str, name: str) -> None:
     listed = interview.c.entered.contains(formerly, autoescape=True)
     those = select(interview.c.id, interview.c.entered).where(listed).order_by(interview.c.id).with_for_update()
     rows = connection.execute(those).all()
-    _put_entered(connection, [(row.id, _renamed(entered_by(row.entered), formerly, name)) for row in rows])
+    _put_subscribed(connection, [(row.id, _renamed(subscribed_sinks(row.entered), formerly, name)) for row in rows])
 
 
 def _renamed(entries: Iterable[str], formerly: str, name: str) -> list[str]:

@@ -88,7 +88,7 @@ class Store(Protocol):
         """Runs a query for a lane. Raises `StoreUnavailable`."""
         ...
 
-    async def look(self, query: Callable[[Connection], T]) -> T:
+    async def query(self, query: Callable[[Connection], T]) -> T:
         """Runs a query for people and metrics, which may take long without holding up a lane."""
         ...
 

@@ -68,7 +68,7 @@ class ClaimMoved(ConnectorError):
     """A claimed row was changed by somebody else before the call; claim again."""
 
 
-def _opens_at() -> ColumnElement[int]:
+def _blocked_until() -> ColumnElement[int]:
     """When the bucket that a delivery waits for has a token; at once for one that waits for none."""
     return func.coalesce(bucket.c.full_at - bucket.c.burst_ms, 0)
 
@@ -82,14 +82,14 @@ def _held_back() -> ColumnElement[bool]:
 
 
 def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any]:
-    """Rows of a sink that may be called now, best first: by priority, then by order of arrival.
+    """Rows of a sink that may be called now, best first: by priority, then by order of each.
 
     A row that is in flight, failed or unclear holds back all others of its purpose and key, and nothing else.
     """
     statement = (
         select(delivery)
         .outerjoin(bucket, bucket.c.name == delivery.c.bucket)
-        .where(OF_SINK, delivery.c.not_before <= now, _opens_at() <= now, ~_held_back())
+        .where(OF_SINK, delivery.c.not_before <= now, _blocked_until() <= now, ~_held_back())
         .order_by(delivery.c.priority, delivery.c.id)
         .limit(limit)
     )
@@ -166,7 +166,13 @@ def due_sinks(connection: Connection, owner: str, now: int) -> list[str]:
     first = (
         select(delivery.c.id)
         .outerjoin(bucket, bucket.c.name == delivery.c.bucket)
-        .where(delivery.c.sink == sink.c.name, PENDING, delivery.c.not_before <= now, _opens_at() <= now, ~_held_back())
+        .where(
+            delivery.c.sink == sink.c.name,
+            PENDING,
+            delivery.c.not_before <= now,
+            _blocked_until() <= now,
+            ~_held_back(),
+        )
         .limit(1)
         .correlate(sink)
         .scalar_subquery()  # as a join the database may choose to read all that is pending
@@ -180,7 +186,7 @@ def next_due(connection: Connection, name: str) -> int | None:
 
     What is held back is not due before the row that holds it, so it does not count.
     """
-    at = case((_opens_at() > delivery.c.not_before, _opens_at()), else_=delivery.c.not_before)
+    at = case((_blocked_until() > delivery.c.not_before, _blocked_until()), else_=delivery.c.not_before)
     pending = delivery.outerjoin(bucket, bucket.c.name == delivery.c.bucket)
     statement = select(func.min(at)).select_from(pending).where(OF_SINK, ~_held_back())
     found = connection.execute(statement, {"sink": name}).scalar()

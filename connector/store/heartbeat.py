@@ -12,7 +12,7 @@ from connector.store.schema import meta
 
 PREFIX = "process:"
 """Before the name of a process in the keys of `meta`."""
-TELL_SECONDS = 10.0
+BEAT_SECONDS = 10.0
 """Between two signs of life."""
 SILENT_SECONDS = 30.0
 """A process without a sign of life for so long hangs or is gone."""
@@ -30,16 +30,16 @@ class Process(msgspec.Struct, frozen=True):
     state: Literal["running", "silent"] = "running"
 
 
-def tell(connection: Connection, process: Process) -> None:
+def beat(connection: Connection, process: Process) -> None:
     """Notes a sign of life, and forgets who was silent for long."""
     value = msgspec.json.encode(process).decode()
     upsert(connection, meta, [{"key": PREFIX + process.name, "value": value}], ["key"])
     for other in _all(connection):
         if process.seen_at - other.seen_at > FORGET_SECONDS * 1000:
-            leave(connection, other.name)
+            deregister(connection, other.name)
 
 
-def leave(connection: Connection, name: str) -> None:
+def deregister(connection: Connection, name: str) -> None:
     """Forgets a process that ends."""
     connection.execute(delete(meta).where(meta.c.key == PREFIX + name))
 

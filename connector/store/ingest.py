@@ -46,7 +46,7 @@ VERIFY_PRIORITY = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SinkSpec:
     """What planning needs to know of a sink. `edits`: a message sink that updates what it has shown."""
 
     state: bool
@@ -55,36 +55,36 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
-    """The routes and the sinks they lead to. A sink outside `targets` gets nothing."""
+class RoutingTable:
+    """The routes and the sinks they lead to. A sink outside `sinks` gets nothing."""
 
     routes: Routes
-    targets: Mapping[str, Target]
+    sinks: Mapping[str, SinkSpec]
     states: frozenset[str] = field(init=False)
     """Names of the state sinks among them."""
     subscribing: frozenset[str] = field(init=False)
     """Names of those that get later events of an interview once a route chose one: all but chats that do not edit."""
 
     def __post_init__(self) -> None:
-        states = frozenset(name for name, target in self.targets.items() if target.state)
-        edits = frozenset(name for name, target in self.targets.items() if target.edits)
+        states = frozenset(name for name, spec in self.sinks.items() if spec.state)
+        edits = frozenset(name for name, spec in self.sinks.items() if spec.edits)
         object.__setattr__(self, "states", states)
         object.__setattr__(self, "subscribing", states | edits)
 
     @classmethod
     def of(cls, routes: Routes, sinks: Iterable[Sink[Any]]) -> Self:
         """For configured sinks."""
-        return cls(routes, {s.name: Target(s.state, dict(s.priority), edits=s.edits and not s.state) for s in sinks})
+        return cls(routes, {s.name: SinkSpec(s.state, dict(s.priority), edits=s.edits and not s.state) for s in sinks})
 
 
-class Arrival(NamedTuple):
+class Incoming(NamedTuple):
     """One request: what was read from its body, and the body as it came."""
 
     reading: Reading
     body: bytes
 
 
-class Stored(NamedTuple):
+class StoredInterview(NamedTuple):
     """An interview's row as read: the encoded state, its version, the sinks that show it (by comma)."""
 
     state: str
@@ -93,7 +93,7 @@ class Stored(NamedTuple):
 
 
 @dataclass(slots=True)
-class GroupPlan:
+class IngestPlan:
     """Rows to write, in the column order of `statements`, and what to tell whom."""
 
     answers: list[Answer] = field(default_factory=list)
@@ -118,20 +118,20 @@ class _Merged:
 
 
 def plan_group(
-    arrivals: Sequence[Arrival],
+    incoming: Sequence[Incoming],
     known: Mapping[str, int],
-    stored: Mapping[str, Stored],
-    directory: Directory,
+    stored: Mapping[str, StoredInterview],
+    routing: RoutingTable,
     next_seq: int,
-) -> GroupPlan:
+) -> IngestPlan:
     """Plans one transaction: new events numbered from `next_seq`, each interview written once, deliveries by route.
 
     `known` maps the identities that are stored already to their numbers and `stored` the interviews that exist.
     """
-    plan = GroupPlan()
+    plan = IngestPlan()
     seen = dict(known)
     merged: dict[str, _Merged] = {}
-    for reading, body in arrivals:
+    for reading, body in incoming:
         seq = seen.get(reading.identity)
         if seq is not None:
             plan.answers.append(Answer(seq, duplicate=True))
@@ -142,36 +142,36 @@ def plan_group(
         plan.answers.append(Answer(seq, duplicate=False))
         _add_event(plan, reading, body, seq)
         if reading.kind is Kind.EVENT:
-            apply_event(plan, reading, seq, _current(merged, stored, reading.interview_id), directory)
+            apply_event(plan, reading, seq, _current(merged, stored, reading.interview_id), routing)
     plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
     return plan
 
 
-def plan_one(reading: Reading, seq: int, stored: Stored | None, directory: Directory) -> GroupPlan:
+def plan_one(reading: Reading, seq: int, stored: StoredInterview | None, routing: RoutingTable) -> IngestPlan:
     """Plans the late application of an event that is stored already: merged and routed, no new event row."""
-    plan = GroupPlan()
+    plan = IngestPlan()
     merged: dict[str, _Merged] = {}
     existing = {} if stored is None else {reading.interview_id: stored}
-    apply_event(plan, reading, seq, _current(merged, existing, reading.interview_id), directory)
+    apply_event(plan, reading, seq, _current(merged, existing, reading.interview_id), routing)
     plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
     return plan
 
 
-def apply_event(plan: GroupPlan, reading: Reading, seq: int, entry: _Merged, directory: Directory) -> None:
+def apply_event(plan: IngestPlan, reading: Reading, seq: int, entry: _Merged, routing: RoutingTable) -> None:
     """Merges one event into its interview and adds the deliveries that its routes ask for."""
     before = entry.state
     if before is not None and reading.occurred_at < before.base[0]:
         plan.older += 1
     state = entry.state = merge(before, reading)
     entry.stage = stage_of(state.values)
-    sinks = _matching(directory.routes, reading.name, state.values, entry.stage)
-    joined = [name for name in sinks if name in directory.subscribing and name not in entry.entered]
+    sinks = _matching(routing.routes, reading.name, state.values, entry.stage)
+    joined = [name for name in sinks if name in routing.subscribing and name not in entry.entered]
     if joined:
         entry.entered = tuple(sorted({*joined, *entry.entered}))
     id_, at = reading.interview_id, reading.received_at
-    for name, silent in _receivers(sinks, entry.entered, directory):
+    for name, silent in _receivers(sinks, entry.entered, routing):
         plan.woken.add(name)
-        priority = directory.targets[name].priority.get(reading.name, DEFAULT_PRIORITY)
+        priority = routing.sinks[name].priority.get(reading.name, DEFAULT_PRIORITY)
         plan.deliveries.append((name, id_, id_, seq, priority, at, silent))
 
 
@@ -179,27 +179,29 @@ def _matching(routes: Routes, name: str, values: Mapping[str, Value], stage: Sta
     return routes.match(name, text_of(values, "position_id"), text_of(values, "position_name"), stage, score_of(values))
 
 
-def _receivers(sinks: Iterable[str], entered: Sequence[str], directory: Directory) -> list[tuple[str, int]]:
+def _receivers(sinks: Iterable[str], entered: Sequence[str], routing: RoutingTable) -> list[tuple[str, int]]:
     """The sinks that get an event, each with 1 when it is silent: the message sinks that the routes chose, the state
     sinks that the interview entered, and the chats that show it although no route chose this event.
     """
-    chosen = [name for name in sinks if name not in directory.states and name in directory.targets]
-    known = [name for name in entered if name in directory.subscribing and name not in chosen]
-    return [(name, 0) for name in chosen] + [(name, int(name not in directory.states)) for name in known]
+    chosen = [name for name in sinks if name not in routing.states and name in routing.sinks]
+    known = [name for name in entered if name in routing.subscribing and name not in chosen]
+    return [(name, 0) for name in chosen] + [(name, int(name not in routing.states)) for name in known]
 
 
-def _current(merged: dict[str, _Merged], stored: Mapping[str, Stored], interview_id: str) -> _Merged:
+def _current(merged: dict[str, _Merged], stored: Mapping[str, StoredInterview], interview_id: str) -> _Merged:
     entry = merged.get(interview_id)
     if entry is None:
         row = stored.get(interview_id)
         entry = (
-            _Merged(None, 0, ()) if row is None else _Merged(decode(row.state), row.version, entered_by(row.entered))
+            _Merged(None, 0, ())
+            if row is None
+            else _Merged(decode(row.state), row.version, subscribed_sinks(row.entered))
         )
         merged[interview_id] = entry
     return entry
 
 
-def _add_event(plan: GroupPlan, reading: Reading, body: bytes, seq: int) -> None:
+def _add_event(plan: IngestPlan, reading: Reading, body: bytes, seq: int) -> None:
     label = reading.name if reading.kind is Kind.EVENT else str(reading.kind)
     plan.received[label] = plan.received.get(label, 0) + 1
     for name in reading.unused:
@@ -233,16 +235,16 @@ def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:
         text_of(values, "position_name"),
         entry.stage.value,
         state.base[0],
-        entered_text(entry.entered),
+        subscribed_text(entry.entered),
     )
 
 
-def entered_by(text: str) -> tuple[str, ...]:
+def subscribed_sinks(text: str) -> tuple[str, ...]:
     """The sinks that show an interview, from `interview.entered`."""
     return tuple(text.split(",")) if text else ()
 
 
-def entered_text(names: Iterable[str]) -> str:
+def subscribed_text(names: Iterable[str]) -> str:
     """What `interview.entered` holds: the names in one order, so that equal sets are equal texts."""
     return ",".join(sorted(set(names)))
 
@@ -273,7 +275,7 @@ INTAKE_BYTES = 64 * 1024 * 1024
 class Request:
     """An event that waits for its commit."""
 
-    arrival: Arrival
+    incoming: Incoming
     answer: asyncio.Future[Answer]
 
 
@@ -293,7 +295,7 @@ class Intake:
         """Queues an event; the future is for the writer to resolve. Raises `Overloaded` when too many wait."""
         self.require_room()
         future: asyncio.Future[Answer] = self._loop.create_future()
-        self._requests.append(Request(Arrival(reading, body), future))
+        self._requests.append(Request(Incoming(reading, body), future))
         self._bytes += len(body)
         return future
 
@@ -308,7 +310,7 @@ class Intake:
         size = 0
         while self._requests and len(group) < limit and size < GROUP_BYTES:
             request = self._requests.popleft()
-            size += len(request.arrival.body)
+            size += len(request.incoming.body)
             group.append(request)
         self._bytes -= size
         return group

@@ -128,7 +128,7 @@ def resume(connection: Connection, name: str) -> None:
     )
 
 
-def mend(connection: Connection, name: str) -> None:
+def end_broken_pause(connection: Connection, name: str) -> None:
     """Ends the pause of a broken sink whose probe worked; one by a person stays."""
     connection.execute(
         update(sink)

@@ -33,9 +33,9 @@ def take(connection: Connection, tokens: Sequence[Token], now: int) -> None:
         step = math.ceil(1000 / token.rate)
         burst_ms = step * (token.burst - 1)
         # the stored burst counts too: a bucket may be shut before its burst is known
-        opens_at = before.full_at - min(burst_ms, before.burst_ms)
-        if opens_at > now:
-            waits.append(RateLimited(token.bucket, (opens_at - now) / 1000))
+        blocked_until = before.full_at - min(burst_ms, before.burst_ms)
+        if blocked_until > now:
+            waits.append(RateLimited(token.bucket, (blocked_until - now) / 1000))
         buckets[token.bucket] = _Bucket(max(before.full_at, now) + step, burst_ms)
     if waits:
         raise max(waits, key=lambda wait: wait.seconds)
@@ -55,7 +55,7 @@ def block(connection: Connection, name: str, seconds: float, now: int) -> None:
     )
 
 
-def opens_at(connection: Connection, name: str) -> int:
+def blocked_until(connection: Connection, name: str) -> int:
     """When the bucket has a token again, epoch milliseconds; 0 when nobody has used it."""
     statement = select(bucket.c.full_at - bucket.c.burst_ms).where(bucket.c.name == name)
     return int(connection.execute(statement).scalar() or 0)

@@ -15,7 +15,14 @@ from sqlalchemy import Connection, and_, exists, insert, literal, or_, select, u
 
 from connector.hireflix.payload import Kind, Reading, read
 from connector.store.dialects import among, insert_new
-from connector.store.ingest import DELIVERY_COLUMNS, INTERVIEW_COLUMNS, Directory, GroupPlan, Stored, plan_one
+from connector.store.ingest import (
+    DELIVERY_COLUMNS,
+    INTERVIEW_COLUMNS,
+    IngestPlan,
+    RoutingTable,
+    StoredInterview,
+    plan_one,
+)
 from connector.store.queries import Wanted, delivery_conditions, event_conditions, of_interview
 from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood, sink
 
@@ -159,7 +166,7 @@ def find_events(connection: Connection, wanted: Wanted) -> list[int]:
     return list(connection.execute(statement).scalars())
 
 
-def read_again(connection: Connection, seqs: Sequence[int], directory: Directory, now: int, result: ReadAgain) -> None:
+def read_again(connection: Connection, seqs: Sequence[int], routing: RoutingTable, now: int, result: ReadAgain) -> None:
     """Reads events with this version; what it understands now is merged and routed as if it had come at `now`.
 
     Adds what became of them to `result`, all at once at the end: a job that fails and is repeated counts once.
@@ -180,7 +187,7 @@ def read_again(connection: Connection, seqs: Sequence[int], directory: Directory
             _update_event(connection, row.seq, kind=str(Kind.EVENT), reason=f"repeats event {twin}")
         else:
             counts.applied += 1
-            _apply(connection, reading, row.seq, directory, now)
+            _apply(connection, reading, row.seq, routing, now)
     result.applied += counts.applied
     result.repeats += counts.repeats
     result.still += counts.still
@@ -193,7 +200,7 @@ def _twin(connection: Connection, reading: Reading, seq: int) -> int | None:
     return found
 
 
-def _apply(connection: Connection, reading: Reading, seq: int, directory: Directory, now: int) -> None:
+def _apply(connection: Connection, reading: Reading, seq: int, routing: RoutingTable, now: int) -> None:
     _update_event(
         connection,
         seq,
@@ -205,13 +212,13 @@ def _apply(connection: Connection, reading: Reading, seq: int, directory: Direct
         mark=reading.remark,
         reason="",
     )
-    plan = _merge(connection, reading, seq, directory)
+    plan = _merge(connection, reading, seq, routing)
     deliveries = [dict(zip(DELIVERY_COLUMNS, row, strict=True)) | {"since": now} for row in plan.deliveries]
     if deliveries:
         connection.execute(insert(delivery), deliveries)
 
 
-def _merge(connection: Connection, reading: Reading, seq: int, directory: Directory) -> GroupPlan:
+def _merge(connection: Connection, reading: Reading, seq: int, routing: RoutingTable) -> IngestPlan:
     """Merges an event into its interview, whose row is locked or, when there is none yet, made.
 
     A receiver may make it first: then this one merges into the receiver's.
@@ -220,7 +227,9 @@ def _merge(connection: Connection, reading: Reading, seq: int, directory: Direct
     mine = select(*columns).where(interview.c.id == reading.interview_id).with_for_update()
     while True:
         row = connection.execute(mine).first()
-        plan = plan_one(reading, seq, None if row is None else Stored(row.state, row.version, row.entered), directory)
+        plan = plan_one(
+            reading, seq, None if row is None else StoredInterview(row.state, row.version, row.entered), routing
+        )
         ((id_, *values),) = plan.interviews
         rest = dict(zip(INTERVIEW_COLUMNS[1:], values, strict=True))
         if row is not None:

@@ -363,6 +363,6 @@ def _settle_sink(connection: Connection, name: str, settlement: Settlement) -> N
         values |= {"batch": None, "batch_started_at": None}
     connection.execute(update(sink).where(sink.c.name == name).values(values))
     if settlement.resumed:
-        leases.mend(connection, name)
+        leases.end_broken_pause(connection, name)
     if settlement.pause is not None:
         leases.pause(connection, name, settlement.pause)

@@ -47,7 +47,7 @@ class Health:
             if passed - self._probed_at >= PROBE_SECONDS:
                 await self._store.probe(now)
                 self._probed_at = passed
-            states = await self._store.look(lambda connection: sinks(connection, now, self._configured))
+            states = await self._store.query(lambda connection: sinks(connection, now, self._configured))
         except StoreUnavailable as error:
             return Ready(ready=False, reason=str(error), sinks={})
         return Ready(ready=True, reason="", sinks={entry.name: entry.state for entry in states})
@@ -57,7 +57,7 @@ class Health:
         now = self._clock.now()
         metrics.store_log(self._store.log_bytes)
         try:
-            states = await self._store.look(lambda connection: sinks(connection, now, self._configured))
+            states = await self._store.query(lambda connection: sinks(connection, now, self._configured))
         except StoreUnavailable:
             metrics.store(readable=False)
             return metrics.text()

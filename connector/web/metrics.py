@@ -18,7 +18,7 @@ from prometheus_client import (
 from connector.delivery.outcomes import Answer, Failure, label_of
 from connector.errors import RateLimited, SinkBroken
 from connector.store.claim import Work
-from connector.store.ingest import GroupPlan
+from connector.store.ingest import IngestPlan
 from connector.store.settle import Settlement
 
 LAG_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
@@ -75,7 +75,7 @@ class Metrics:
         """Sets the size of the write-ahead log of a SQLite store, in bytes."""
         self._log.set(size)
 
-    def group(self, plan: GroupPlan) -> None:
+    def group(self, plan: IngestPlan) -> None:
         """Counts a committed group of events."""
         for name, count in plan.received.items():
             self._received.labels(name).inc(count)

@@ -200,7 +200,7 @@ def test_libraries_that_are_not_installed_are_told_with_the_command_that_install
 @on_postgres
 def test_the_status_shows_who_shares_the_store_and_who_has_which_sink(run, world):
     """A process by its name, its role, and the sinks that it has at the moment."""
-    heartbeat.tell(world.connection, Process("host:7:ab", "worker", now(), now()))
+    heartbeat.beat(world.connection, Process("host:7:ab", "worker", now(), now()))
     leases.acquire(world.connection, "chat", "host:7:ab", now())
     shown = run("status").stdout
     assert "host:7:ab" in shown

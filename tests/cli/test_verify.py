@@ -136,5 +136,5 @@ def test_an_unknown_sink_is_bad_usage(run, sheet):
 )
 def test_a_repair_is_left_to_workers_if_there_are_any(world, role, silent, helps):
     at = now_in(world.connection) - silent
-    heartbeat.tell(world.connection, heartbeat.Process("there:1", role, at, at))
+    heartbeat.beat(world.connection, heartbeat.Process("there:1", role, at, at))
     assert has_workers(world.connection) is helps

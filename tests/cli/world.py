@@ -19,11 +19,11 @@ from connector.store.ingest import (
     DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     INTERVIEW_COLUMNS,
-    Arrival,
-    Directory,
-    GroupPlan,
-    Stored,
-    Target,
+    Incoming,
+    IngestPlan,
+    RoutingTable,
+    SinkSpec,
+    StoredInterview,
     plan_group,
 )
 from connector.store.postgres.database import make_engine
@@ -84,19 +84,21 @@ class Filled:
     ) -> None:
         self.connection = connection
         self.sinks = sinks
-        self.directory = Directory(Routes(tuple(routes), sinks), {name: Target(state) for name, state in sinks.items()})
+        self.routing_table = RoutingTable(
+            Routes(tuple(routes), sinks), {name: SinkSpec(state) for name, state in sinks.items()}
+        )
         leases.register(connection, dict.fromkeys(sinks, "console"))
 
     def close(self) -> None:
         self.connection.close()
 
-    def receive(self, *bodies: bytes, at: int = NOON) -> GroupPlan:
+    def receive(self, *bodies: bytes, at: int = NOON) -> IngestPlan:
         """What the receiver would store for these bodies, received at `at`."""
-        arrivals = [Arrival(read(one, at), one) for one in bodies]
-        stored = {row.id: Stored(row.state, row.version, row.entered) for row in self.rows(interview)}
+        arrivals = [Incoming(read(one, at), one) for one in bodies]
+        stored = {row.id: StoredInterview(row.state, row.version, row.entered) for row in self.rows(interview)}
         known = {row.identity: row.seq for row in self.rows(event)}
         first = max(known.values(), default=0) + 1
-        plan = plan_group(arrivals, known, stored, self.directory, first)
+        plan = plan_group(arrivals, known, stored, self.routing_table, first)
         for table, columns, rows in (
             (event, EVENT_COLUMNS, plan.events),
             (delivery, DELIVERY_COLUMNS, plan.deliveries),
@@ -177,7 +179,7 @@ class PostgresWorld(Filled):
         super().close()
         self._engine.dispose()
 
-    def receive(self, *bodies: bytes, at: int = NOON) -> GroupPlan:
+    def receive(self, *bodies: bytes, at: int = NOON) -> IngestPlan:
         """As on SQLite; whoever numbers events next goes on after these."""
         plan = super().receive(*bodies, at=at)
         self.connection.execute(select(func.setval("event_seq_seq", func.max(event.c.seq))).select_from(event))

@@ -9,10 +9,10 @@ import pytest
 
 from connector.routing import Route
 from connector.store.base import Store
-from connector.store.ingest import Directory
+from connector.store.ingest import RoutingTable
 from connector.store.postgres.store import PostgresStore
 from connector.store.sqlite.store import SqliteStore
-from tests.delivery.rig import Rig, Scripted, directory_of
+from tests.delivery.rig import Rig, Scripted, routing_table_of
 from tests.postgres import empty_store
 from tests.stores import make_store_file
 
@@ -31,17 +31,17 @@ async def rig_of(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     made: list[Rig] = []
     with ExitStack() as stack:
 
-        async def opened(directory: Directory) -> Store:
+        async def opened(routing_table: RoutingTable) -> Store:
             if request.param == "postgresql":
                 url = stack.enter_context(empty_store())
-                return await OneProcess.open(url, directory, lambda plan: None, intake=INTAKE)
+                return await OneProcess.open(url, routing_table, lambda plan: None, intake=INTAKE)
             path = make_store_file(tmp_path / f"store{len(made)}.db")
-            return SqliteStore(path, directory, lambda plan: None, intake=INTAKE)
+            return SqliteStore(path, routing_table, lambda plan: None, intake=INTAKE)
 
         async def make(*sinks: Scripted, routes: Sequence[Route] = ()) -> Rig:
             sinks = sinks or (Scripted(),)
-            directory = directory_of(sinks, routes)
-            rig = Rig(await opened(directory), directory, *sinks)
+            routing_table = routing_table_of(sinks, routes)
+            rig = Rig(await opened(routing_table), routing_table, *sinks)
             await rig.register()
             made.append(rig)
             return rig

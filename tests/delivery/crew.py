@@ -16,7 +16,7 @@ from connector.routing import Routes
 from connector.sink import Context, Result
 from connector.store import leases
 from connector.store.base import Store
-from connector.store.ingest import Directory, Target
+from connector.store.ingest import RoutingTable, SinkSpec
 from connector.store.schema import delivery, note, sink
 from connector.store.sqlite.store import SqliteStore
 from tests.delivery.rig import Meters, Scripted, WaitingClock
@@ -80,8 +80,8 @@ class Crew:
         self.clock = clock
 
     @staticmethod
-    def directory(kind: type[Scripted]) -> Directory:
-        return Directory(Routes((), {"chat": kind.state}), {"chat": Target(kind.state, kind.priority)})
+    def routing_table(kind: type[Scripted]) -> RoutingTable:
+        return RoutingTable(Routes((), {"chat": kind.state}), {"chat": SinkSpec(kind.state, kind.priority)})
 
     async def register(self) -> None:
         await self.store.write(lambda c: leases.register(c, {"chat": "scripted"}))
@@ -95,15 +95,17 @@ class Crew:
         await self.store.offer(read(raw, at), raw)
 
     async def row(self) -> Any:
-        return await self.store.look(lambda c: c.execute(select(sink).where(sink.c.name == "chat")).one())
+        return await self.store.query(lambda c: c.execute(select(sink).where(sink.c.name == "chat")).one())
 
     async def states(self) -> list[int]:
         return list(
-            await self.store.look(lambda c: c.execute(select(delivery.c.state).order_by(delivery.c.id)).scalars().all())
+            await self.store.query(
+                lambda c: c.execute(select(delivery.c.state).order_by(delivery.c.id)).scalars().all()
+            )
         )
 
     async def notes(self) -> dict[str, Any]:
-        rows = await self.store.look(lambda c: c.execute(select(note)).all())
+        rows = await self.store.query(lambda c: c.execute(select(note)).all())
         return {row.key: json.loads(row.value) for row in rows}
 
 

@@ -18,7 +18,7 @@ from connector.sink import Batch, Context, Debounce, Delivered, Delivery, Result
 from connector.store import leases
 from connector.store.base import Store
 from connector.store.claim import Work
-from connector.store.ingest import Directory, Target
+from connector.store.ingest import RoutingTable, SinkSpec
 from connector.store.schema import attempt, delivery, note, sink
 from connector.store.settle import Settlement
 from connector.testing import ManualClock
@@ -132,20 +132,20 @@ class Meters:
         self.calls.append((sink, kind))
 
 
-def directory_of(sinks: Sequence[Scripted], routes: Sequence[Route] = ()) -> Directory:
+def routing_table_of(sinks: Sequence[Scripted], routes: Sequence[Route] = ()) -> RoutingTable:
     """Without routes every sink gets everything."""
-    targets = {sink.name: Target(sink.state, sink.priority) for sink in sinks}
-    return Directory(Routes(routes, {sink.name: sink.state for sink in sinks}), targets)
+    targets = {sink.name: SinkSpec(sink.state, sink.priority) for sink in sinks}
+    return RoutingTable(Routes(routes, {sink.name: sink.state for sink in sinks}), targets)
 
 
 class Rig:
     """One store, some lanes."""
 
-    def __init__(self, store: Store, directory: Directory, *sinks: Scripted) -> None:
+    def __init__(self, store: Store, routing_table: RoutingTable, *sinks: Scripted) -> None:
         self.clock = WaitingClock()
         self.meters = Meters()
         self.sinks = sinks
-        self.routes = directory.routes
+        self.routes = routing_table.routes
         self.store = store
         policy = Policy(random=lambda low, high: high)
         self.shared = Shared(self.store, self.clock, self.meters, "me", policy)
@@ -174,21 +174,21 @@ class Rig:
         self.lanes = {sink.name: Lane(sink, self.shared) for sink in self.sinks}
 
     async def rows(self) -> list[Any]:
-        return list(await self.store.look(lambda c: c.execute(select(delivery).order_by(delivery.c.id)).all()))
+        return list(await self.store.query(lambda c: c.execute(select(delivery).order_by(delivery.c.id)).all()))
 
     async def states(self) -> list[int]:
         return [row.state for row in await self.rows()]
 
     async def sink_row(self) -> Any:
         name = self.sinks[0].name
-        return await self.store.look(lambda c: c.execute(select(sink).where(sink.c.name == name)).one())
+        return await self.store.query(lambda c: c.execute(select(sink).where(sink.c.name == name)).one())
 
     async def attempts(self) -> list[tuple[str, str, int]]:
-        rows = await self.store.look(lambda c: c.execute(select(attempt).order_by(attempt.c.id)).all())
+        rows = await self.store.query(lambda c: c.execute(select(attempt).order_by(attempt.c.id)).all())
         return [(row.outcome, row.reason, row.count) for row in rows]
 
     async def notes(self) -> dict[str, Any]:
-        rows = await self.store.look(lambda c: c.execute(select(note)).all())
+        rows = await self.store.query(lambda c: c.execute(select(note)).all())
         return {row.key: json.loads(row.value) for row in rows}
 
 

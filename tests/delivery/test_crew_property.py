@@ -117,7 +117,9 @@ class Story:
 
 
 async def played(acts, kind, folder):
-    store = SharedFile(make_store_file(Path(folder) / "store.db"), Crew.directory(kind), lambda plan: None, intake=1000)
+    store = SharedFile(
+        make_store_file(Path(folder) / "store.db"), Crew.routing_table(kind), lambda plan: None, intake=1000
+    )
     try:
         story = Story(Crew(store, WaitingClock()), kind)
         await story.crew.register()

@@ -95,7 +95,7 @@ async def test_a_sink_that_does_not_close_keeps_neither_its_lease_nor_the_others
     bad, good = Stubborn("bad"), Scripted("good")
     await rig.event()
     await run_until(dispatcher_of(rig, bad, good), rig.clock, lambda: bad.batches and good.batches)
-    rows = await rig.store.look(leases.rows)
+    rows = await rig.store.query(leases.rows)
     assert good.closed
     assert [row.lease_owner for row in rows] == [None, None]
 

@@ -34,11 +34,11 @@ async def crew_of(request, tmp_path):
     url = database.__enter__() if database else ""
 
     async def make(kind=Scripted):
-        directory = Crew.directory(kind)
+        routing_table = Crew.routing_table(kind)
         if database:
-            store = await PostgresStore.open(url, directory, lambda plan: None, intake=1000)
+            store = await PostgresStore.open(url, routing_table, lambda plan: None, intake=1000)
         else:
-            store = SharedFile(make_store_file(tmp_path / "store.db"), directory, lambda plan: None, intake=1000)
+            store = SharedFile(make_store_file(tmp_path / "store.db"), routing_table, lambda plan: None, intake=1000)
         opened.append(store)
         crew = Crew(store, WaitingClock())
         await crew.register()

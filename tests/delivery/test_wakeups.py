@@ -8,12 +8,12 @@ import psycopg
 import pytest
 
 from connector.delivery.cluster import Listener, Waker
-from connector.store.ingest import Directory
+from connector.store.ingest import RoutingTable
 from connector.store.postgres.ingest import CHANNEL
 from connector.store.postgres.store import PostgresStore
 from tests import postgres
 from tests.delivery.rig import until
-from tests.store.kit import arrival, directory
+from tests.store.kit import arrival, routing_table
 
 LISTENING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%%'"
 
@@ -21,7 +21,7 @@ LISTENING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_datab
 @pytest.fixture
 async def store(postgres_url):
     """A receiver with a chat and a sheet."""
-    names: Directory = directory(chat=False, sheet=True)
+    names: RoutingTable = routing_table(chat=False, sheet=True)
     opened = await PostgresStore.open(postgres_url, names, lambda plan: None, intake=100)
     yield opened
     await opened.close()

@@ -10,26 +10,28 @@ from typing import Any
 from sqlalchemy import update
 
 from connector.store.base import Answer
-from connector.store.ingest import Directory, GroupPlan
+from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.schema import meta
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer
-from tests.store.kit import arrival, directory, rows
+from tests.store.kit import arrival, routing_table, rows
 
 
 class Bench:
     """`plans` are the committed groups, `statements` what the writer's connection ran, in order."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, of: Directory | None = None, **options: Any) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, of: RoutingTable | None = None, **options: Any
+    ) -> None:
         self.path = path
         self.connection = connection
-        self.plans: list[GroupPlan] = []
+        self.plans: list[IngestPlan] = []
         self.begins_at_plan: list[int] = []
         self.statements: list[str] = []
         connection.set_trace_callback(self.statements.append)
-        self.writer = Writer(connection, Ingest(of or directory(chat=False)), self._on_group, **options)
+        self.writer = Writer(connection, Ingest(of or routing_table(chat=False)), self._on_group, **options)
 
-    def _on_group(self, plan: GroupPlan) -> None:
+    def _on_group(self, plan: IngestPlan) -> None:
         self.plans.append(plan)
         self.begins_at_plan.append(self.begins)
 

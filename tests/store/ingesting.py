@@ -9,7 +9,7 @@ from pathlib import Path
 from connector.store.sqlite import database
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer
-from tests.store.kit import arrival, directory
+from tests.store.kit import arrival, routing_table
 
 
 async def client(writer: Writer, number: int, begin: int) -> None:
@@ -20,7 +20,7 @@ async def client(writer: Writer, number: int, begin: int) -> None:
 
 
 async def main(path: Path, begin: int) -> None:
-    writer = Writer(database.connect(path), Ingest(directory(chat=False, sheet=True)), lambda plan: None)
+    writer = Writer(database.connect(path), Ingest(routing_table(chat=False, sheet=True)), lambda plan: None)
     await asyncio.gather(*(client(writer, number, begin) for number in range(16)))
 
 

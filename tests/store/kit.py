@@ -15,7 +15,7 @@ from sqlalchemy import Connection, insert, select
 from connector.hireflix.payload import Reading, read
 from connector.routing import Route, Routes
 from connector.store import leases
-from connector.store.ingest import Arrival, Directory, Target
+from connector.store.ingest import Incoming, RoutingTable, SinkSpec
 from connector.store.leases import Lease
 from connector.store.schema import delivery, metadata
 from connector.store.sqlite import database
@@ -32,19 +32,21 @@ def body(name: str = FINISH, interview: str = "i1", at: int | None = START, **da
     return json.dumps(payload if at is None else {**payload, "date": at}).encode()
 
 
-def arrival(raw: bytes | None = None, now: int = START, **of_body: Any) -> Arrival:
+def arrival(raw: bytes | None = None, now: int = START, **of_body: Any) -> Incoming:
     raw = body(**of_body) if raw is None else raw
-    return Arrival(read(raw, now), raw)
+    return Incoming(read(raw, now), raw)
 
 
 def reading(**of_body: Any) -> Reading:
     return arrival(**of_body).reading
 
 
-def directory(routes: Sequence[Route] = (), *, priority: dict[str, int] | None = None, **sinks: bool) -> Directory:
+def routing_table(
+    routes: Sequence[Route] = (), *, priority: dict[str, int] | None = None, **sinks: bool
+) -> RoutingTable:
     """Sinks by name and whether they show state; without routes each gets everything."""
-    targets = {name: Target(is_state, priority or {}) for name, is_state in sinks.items()}
-    return Directory(Routes(routes, sinks), targets)
+    targets = {name: SinkSpec(is_state, priority or {}) for name, is_state in sinks.items()}
+    return RoutingTable(Routes(routes, sinks), targets)
 
 
 @cache

@@ -81,7 +81,7 @@ def pauses(connection: Connection) -> None:
 def rates(connection: Connection) -> None:
     rate_limit.take(connection, [Token("a", 1000, 1000), Token("b", 1000, 1000)], START)
     rate_limit.block(connection, "a", 1, START)
-    rate_limit.opens_at(connection, "a")
+    rate_limit.blocked_until(connection, "a")
 
 
 def remembering(connection: Connection) -> None:
@@ -91,7 +91,7 @@ def remembering(connection: Connection) -> None:
 
 def filling(connection: Connection) -> None:
     backfill.fill_chunk(connection, "chat", "elsewhere", Routes((), {"chat": True}), START)
-    backfill.filled(connection, "chat", "place", "digest")
+    backfill.mark_filled(connection, "chat", "place", "digest")
 
 
 def replaying(connection: Connection) -> None:

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from connector.store.base import Answer
-from connector.store.ingest import Directory, GroupPlan
+from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.postgres.database import connect_async
 from connector.store.postgres.ingest import Ingest
 from connector.store.postgres.writer import Writer
 from tests.postgres import rows
-from tests.store.kit import arrival, directory
+from tests.store.kit import arrival, routing_table
 
 
 class Receiver:
     """`plans` are its committed groups, `connections` those it made, the present one last."""
 
-    def __init__(self, url: str, of: Directory | None = None, **options: Any) -> None:
+    def __init__(self, url: str, of: RoutingTable | None = None, **options: Any) -> None:
         self.url = url
-        self.plans: list[GroupPlan] = []
+        self.plans: list[IngestPlan] = []
         self.connections: list[Any] = []
-        self.writer = Writer(self._connect, Ingest(of or directory(chat=False)), self.plans.append, **options)
+        self.writer = Writer(self._connect, Ingest(of or routing_table(chat=False)), self.plans.append, **options)
 
     async def _connect(self) -> Any:
         self.connections.append(await connect_async(self.url))

@@ -9,7 +9,7 @@ from connector.interview import Stage
 from connector.merge import decode, encode, merge
 from connector.routing import Route, Routes
 from connector.store import backfill, leases, notes
-from connector.store.ingest import entered_by
+from connector.store.ingest import subscribed_sinks
 from connector.store.leases import Pause
 from connector.store.schema import attempt, delivery, interview, sink
 from connector.testing import START
@@ -53,7 +53,7 @@ def test_a_sink_needs_filling_when_it_is_new_moved_or_routed_differently(store):
     """And not when it was filled for just that."""
     row = leases.row(store, "sheet")
     assert backfill.needs_filling(row, "file.xlsx", "digest")
-    backfill.filled(store, "sheet", "file.xlsx", "digest")
+    backfill.mark_filled(store, "sheet", "file.xlsx", "digest")
     row = leases.row(store, "sheet")
     assert not backfill.needs_filling(row, "file.xlsx", "digest")
     assert backfill.needs_filling(row, "other.xlsx", "digest")
@@ -103,7 +103,7 @@ def test_entries_to_other_sinks_stay(store):
     """A name that contains ours is another sink."""
     knows(store, "i1", entered="a,sheet_2")
     filled(store)
-    assert entered_by(entered(store)["i1"]) == ("a", "sheet", "sheet_2")
+    assert subscribed_sinks(entered(store)["i1"]) == ("a", "sheet", "sheet_2")
 
 
 def test_the_state_itself_is_not_touched(store):
@@ -186,7 +186,7 @@ def test_two_that_disagree_do_not_fill_against_each_other_for_ever(store):
     other = Routes((Route(("sheet",), events=(FINISH,)),), {"sheet": True})
     assert backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
     assert backfill.fill_chunk(store, "sheet", "file.xlsx", other, START)
-    with pytest.raises(backfill.Disputed):
+    with pytest.raises(backfill.FillConflict):
         backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START, begun=True)
     assert not backfill.fill_chunk(store, "sheet", "file.xlsx", other, START, begun=True)
     assert store.execute(select(delivery.c.key)).scalars().all() == ["i0", "i1", "i2"]
@@ -217,7 +217,7 @@ def renamed(store):
     knows(store, "i2", entered="a,sheet,sheet_2")
     knows(store, "i3", entered="sheet_2")
     leases.pause(store, "sheet", Pause("person", "holidays"))
-    backfill.filled(store, "sheet", "file.xlsx", "digest")
+    backfill.mark_filled(store, "sheet", "file.xlsx", "digest")
     leases.acquire(store, "sheet", "me", START)
     backfill.rename(store, "sheet", "graduates")
     return store

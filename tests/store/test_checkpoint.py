@@ -17,7 +17,7 @@ from connector.store.schema import meta
 from connector.store.sqlite import database
 from connector.store.sqlite.checkpoint import PAGE_BYTES, Checkpointer, Gate, LogLimits
 from connector.store.sqlite.store import SqliteStore
-from tests.store.kit import directory, rows
+from tests.store.kit import routing_table, rows
 
 EVERY, LONG = 50, 100
 LIMIT = 3 * LONG
@@ -134,7 +134,7 @@ def test_a_foreign_reader_makes_the_log_grow_only_while_it_reads(path, writer, t
 
 async def test_our_own_reads_never_make_the_log_grow(path):
     """Also when one always begins before another ends: those that come wait until the log has begun again."""
-    store = SqliteStore(path, directory(chat=False), lambda plan: None, intake=10, log_limits=LIMITS)
+    store = SqliteStore(path, routing_table(chat=False), lambda plan: None, intake=10, log_limits=LIMITS)
     committed = threading.Condition()
     total, commits = 20 * LONG, 0
 
@@ -151,7 +151,7 @@ async def test_our_own_reads_never_make_the_log_grow(path):
         for number in range(offset, total, 20):
             await way(until(number))
 
-    reading = [asyncio.create_task(read(store.read, 10)), asyncio.create_task(read(store.look, 20))]
+    reading = [asyncio.create_task(read(store.read, 10)), asyncio.create_task(read(store.query, 20))]
     for number in range(total):
         await store.write(lambda c, n=number: c.execute(insert(meta).values(key=f"k{n}", value="x" * PAGE_BYTES)))
         with committed:

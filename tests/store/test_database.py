@@ -17,17 +17,17 @@ from connector.store import base
 from connector.store.schema import REVISION, meta
 from connector.store.sqlite import database
 from connector.store.sqlite.checkpoint import Gate
-from connector.store.sqlite.database import is_busy, is_trouble
+from connector.store.sqlite.database import is_busy, is_unavailable
 from connector.store.sqlite.store import Reader, SqliteStore
 from connector.testing import START
 from tests.store.bench import writes
-from tests.store.kit import arrival, directory, locked, rows
+from tests.store.kit import arrival, locked, routing_table, rows
 from tests.stores import make_store_file
 
 
 @pytest.fixture
 async def store(path):
-    opened = SqliteStore(path, directory(chat=False), lambda plan: None, intake=100)
+    opened = SqliteStore(path, routing_table(chat=False), lambda plan: None, intake=100)
     yield opened
     await opened.close()
 
@@ -61,13 +61,13 @@ def test_an_error_is_told_with_what_to_do(path):
     """In the driver's words, of which a user alone makes little."""
     with closing(database.connect(path, read_only=True)) as connection, pytest.raises(sqlite3.Error) as caught:
         connection.execute("DELETE FROM meta")
-    words = database.words_of(caught.value)
+    words = database.safe_message(caught.value)
     assert words.startswith("attempt to write a readonly database (the file and its folder must both be writable by")
 
 
 def test_an_error_that_is_not_the_drivers_is_told_by_its_type():
     """Its text may hold values."""
-    assert database.words_of(ValueError("Jane Doe")) == "ValueError"
+    assert database.safe_message(ValueError("Jane Doe")) == "ValueError"
 
 
 @pytest.mark.parametrize("read_only", [True, False])
@@ -137,7 +137,7 @@ def failure(path, sql):
 )
 def test_a_wrong_statement_is_no_trouble_of_the_store(path, sql):
     """Trying again would not help."""
-    assert not is_trouble(failure(path, sql))
+    assert not is_unavailable(failure(path, sql))
 
 
 def test_a_lock_is_trouble_and_busy(path):
@@ -148,14 +148,14 @@ def test_a_lock_is_trouble_and_busy(path):
         with pytest.raises(DBAPIError) as wrapped:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
     for error in (plain.value, wrapped.value):
-        assert is_trouble(error)
+        assert is_unavailable(error)
         assert is_busy(error)
 
 
 def test_other_errors_are_neither():
     """A mistake of ours is told as such."""
     for error in (ValueError("x"), StatementError("x", None, None, ValueError("y"))):
-        assert not is_trouble(error)
+        assert not is_unavailable(error)
         assert not is_busy(error)
 
 
@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 async def test_what_was_answered_is_seen_by_both_readers(store):
     """A query after an answer sees the event."""
     answer = await store.offer(*arrival())
-    for look in (store.read, store.look):
+    for look in (store.read, store.query):
         assert await look(lambda c: c.exec_driver_sql("SELECT seq FROM event").scalars().all()) == [answer.seq]
 
 
@@ -270,12 +270,12 @@ async def test_one_look_is_one_moment(store):
         assert written.wait(60)
         return first, connection.exec_driver_sql(count).scalar_one()
 
-    look = asyncio.create_task(store.look(query))
+    look = asyncio.create_task(store.query(query))
     await asyncio.to_thread(begun.wait)
     await store.offer(*arrival())
     written.set()
     assert await look == (0, 0)
-    assert await store.look(lambda c: c.exec_driver_sql("SELECT count(*) FROM event").scalar_one()) == 1
+    assert await store.query(lambda c: c.exec_driver_sql("SELECT count(*) FROM event").scalar_one()) == 1
 
 
 async def test_a_query_that_fails_leaves_the_reader_usable(store):
@@ -304,7 +304,7 @@ async def test_a_store_keeps_its_name(path):
     """Ids of deliveries stay unique in the world, over restarts and between stores."""
     names = []
     for file in (path, path, make_store_file(path.with_name("other.db"))):
-        store = SqliteStore(file, directory(chat=False), lambda plan: None, intake=10)
+        store = SqliteStore(file, routing_table(chat=False), lambda plan: None, intake=10)
         names.append(store.instance)
         await store.close()
     assert names[0] == names[1] != names[2]
@@ -319,7 +319,7 @@ async def test_a_job_is_committed_when_it_returns(store, path):
 
 async def test_a_closed_store_is_one_file(path):
     """Nothing is left in the log, so that copying the file is a backup."""
-    store = SqliteStore(path, directory(chat=False), lambda plan: None, intake=10)
+    store = SqliteStore(path, routing_table(chat=False), lambda plan: None, intake=10)
     await store.offer(*arrival())
     await store.close()
     assert [file.name for file in path.parent.iterdir()] == ["store.db"]
@@ -331,6 +331,6 @@ async def test_another_schema_is_not_opened(path):
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
     with pytest.raises(SchemaMismatch):
-        SqliteStore(path, directory(chat=False), lambda plan: None, intake=10)
+        SqliteStore(path, routing_table(chat=False), lambda plan: None, intake=10)
     path.unlink()
     assert not path.exists()

@@ -12,7 +12,7 @@ from connector.errors import StoreUnavailable
 from connector.store.postgres.clock import SAMPLES, DatabaseClock
 from connector.store.postgres.store import PostgresStore
 from tests.postgres import rows
-from tests.store.kit import directory
+from tests.store.kit import routing_table
 
 
 class Way:
@@ -99,7 +99,7 @@ async def test_without_the_database_it_does_not_start():
 
 async def test_it_tells_the_servers_time(postgres_url):
     """As the server itself tells it, before and after."""
-    store = await PostgresStore.open(postgres_url, directory(), lambda plan: None, intake=1, receiver=False)
+    store = await PostgresStore.open(postgres_url, routing_table(), lambda plan: None, intake=1, receiver=False)
     clock = DatabaseClock(store.read)
     await clock.start()
     before, told, after = servers(postgres_url), clock.now(), servers(postgres_url)

@@ -18,7 +18,7 @@ def store():
 
 
 def told(store, name="one", at=START, role="worker"):
-    heartbeat.tell(store, Process(name, role, START, at))
+    heartbeat.beat(store, Process(name, role, START, at))
 
 
 def test_nobody_is_there_at_first(store):
@@ -47,7 +47,7 @@ def test_who_is_silent_for_long_is_forgotten(store):
 
 def test_who_leaves_is_gone(store):
     told(store)
-    heartbeat.leave(store, "one")
+    heartbeat.deregister(store, "one")
     assert heartbeat.processes(store, START) == []
 
 

@@ -20,11 +20,11 @@ from connector.testing import START
 from connector.testing.hostile import HOSTILE_TEXTS
 from tests.postgres import empty_store, rows
 from tests.store import kit
-from tests.store.kit import directory
+from tests.store.kit import routing_table
 from tests.stores import make_store_file
 
 WIDE = "\U0001f600" * LENGTH_MAX
-SHEET = directory(chat=False, sheet=True)
+SHEET = routing_table(chat=False, sheet=True)
 
 # any code point, halves of characters and NUL included; json.dumps writes them as escapes
 texts = st.one_of(
@@ -97,4 +97,4 @@ def test_the_longest_keys_of_notes_fit(connection):
         notes.write(connection, "chat", "T0123456789/C0123456789", {key: {"x": "\0"}})
         assert notes.read(connection, "chat", "T0123456789/C0123456789", [key]) == {key: {"x": "\0"}}
     rate_limit.take(connection, [Token("chat:C0123456789", 1, 1)], START)
-    assert rate_limit.opens_at(connection, "chat:C0123456789") == START + 1000
+    assert rate_limit.blocked_until(connection, "chat:C0123456789") == START + 1000

@@ -14,7 +14,7 @@ from connector.store.sqlite import database
 from connector.store.sqlite.ingest import SIZES, Ingest, portions, sqlite_statements
 from connector.testing import START
 from tests.store.explain import scans, steps_of
-from tests.store.kit import CREATE, FINISH, arrival, body, directory, rows
+from tests.store.kit import CREATE, FINISH, arrival, body, routing_table, rows
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def raw(path):
 def ingest(raw, *arrivals, of=None):
     """Writes one group in a transaction of its own."""
     raw.execute("BEGIN IMMEDIATE")
-    plan = Ingest(of or directory(chat=False, sheet=True)).write(raw, arrivals)
+    plan = Ingest(of or routing_table(chat=False, sheet=True)).write(raw, arrivals)
     raw.execute("COMMIT")
     return plan
 
@@ -52,7 +52,7 @@ def test_an_event_is_stored_as_it_came(raw, path):
     ],
 )
 def test_what_is_not_understood_is_kept_and_goes_nowhere(raw, path, sent, kind, reason):
-    """Stored with its reason, neither merged nor routed."""
+    """StoredInterview with its reason, neither merged nor routed."""
     plan = ingest(raw, arrival(sent))
     assert rows(path, "SELECT kind, reason, body FROM event") == [(kind, reason, sent)]
     assert rows(path, "SELECT count(*) FROM interview") == [(0,)]
@@ -72,7 +72,7 @@ def test_an_interview_is_one_row(raw, path):
 
 def test_a_delivery_begins_untried(raw, path):
     """Its retry window runs from receipt; nothing holds it back."""
-    ingest(raw, arrival(body(), START + 7), of=directory(chat=False, priority={FINISH: 3}))
+    ingest(raw, arrival(body(), START + 7), of=routing_table(chat=False, priority={FINISH: 3}))
     columns = "sink, key, interview_id, event_seq, priority, since, state, attempts, not_before, held, batch, bucket"
     assert rows(path, f"SELECT {columns} FROM delivery") == [
         ("chat", "i1", "i1", 1, 3, START + 7, 0, 0, 0, 0, None, None)
@@ -89,14 +89,14 @@ def test_a_known_identity_is_answered_with_its_number(raw, path):
 
 def test_numbers_are_taken_back_after_a_rollback(raw):
     """A group that was rolled back leaves no gap."""
-    group = Ingest(directory(chat=False))
+    group = Ingest(routing_table(chat=False))
     for end, expected in (("ROLLBACK", 1), ("COMMIT", 1), ("ROLLBACK", 2), ("COMMIT", 2)):
         raw.execute("BEGIN IMMEDIATE")
         plan = group.write(raw, [arrival(interview=f"{end}{expected}")])
         raw.execute(end)
         assert plan.answers == [(expected, False)]
         if end == "ROLLBACK":
-            group.take_back()
+            group.reset_sequence()
 
 
 @pytest.mark.parametrize("hostile", ["i'; DROP TABLE event; --", '"]}', "é☃\U0001f600", "%s ? :id", "1e3"])
@@ -111,7 +111,7 @@ def test_ids_are_values_never_statements(raw, path, hostile):
 
 def test_routes_decide_who_gets_it(raw, path):
     """Deliveries follow the routes as they see the merged interview."""
-    of = directory([Route(("chat",), ("Cook",)), Route(("sheet",), ("Baker",))], chat=False, sheet=True)
+    of = routing_table([Route(("chat",), ("Cook",)), Route(("sheet",), ("Baker",))], chat=False, sheet=True)
     ingest(raw, arrival(interview="i1", position={"id": "1", "name": "cook"}), of=of)
     ingest(raw, arrival(interview="i2", position={"id": "2", "name": "Baker"}), of=of)
     ingest(raw, arrival(interview="i3", position={"id": "3", "name": "Poet"}), of=of)
@@ -141,7 +141,7 @@ def test_a_group_of_any_size_is_stored_whole_and_in_order(raw, path, count):
     """Each event with its own body, each delivery with its own event, however they were put together."""
     ids = [f"i{number:03}" for number in range(count)]
     sent = [body(interview=id_) for id_ in ids]
-    of = directory(chat=False, sheet=True)
+    of = routing_table(chat=False, sheet=True)
     ingest(raw, *[arrival(raw_body) for raw_body in sent], of=of)
     assert rows(path, "SELECT seq, body FROM event ORDER BY seq") == list(enumerate(sent, 1))
     assert rows(path, "SELECT id, entered FROM interview ORDER BY id") == [(id_, "sheet") for id_ in ids]

@@ -14,10 +14,17 @@ from connector.hireflix import EVENT_NAMES
 from connector.interview import Stage
 from connector.merge import decode, merge
 from connector.routing import Route
-from connector.store.ingest import DEFAULT_PRIORITY, Stored, entered_by, entered_text, plan_group, plan_one
+from connector.store.ingest import (
+    DEFAULT_PRIORITY,
+    StoredInterview,
+    plan_group,
+    plan_one,
+    subscribed_sinks,
+    subscribed_text,
+)
 from connector.store.sqlite.ingest import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
 from connector.testing import START
-from tests.store.kit import CREATE, FINISH, SCORE, arrival, body, directory, reading
+from tests.store.kit import CREATE, FINISH, SCORE, arrival, body, reading, routing_table
 
 # --- a store made of dictionaries
 
@@ -26,7 +33,7 @@ from tests.store.kit import CREATE, FINISH, SCORE, arrival, body, directory, rea
 class Fake:
     """Applies plans the way the tables do."""
 
-    directory: object
+    routing_table: object
     known: dict = field(default_factory=dict)
     events: list = field(default_factory=list)
     interviews: dict = field(default_factory=dict)
@@ -34,8 +41,10 @@ class Fake:
     answers: list = field(default_factory=list)
 
     def group(self, arrivals):
-        stored = {id_: Stored(row["state"], row["version"], row["entered"]) for id_, row in self.interviews.items()}
-        plan = plan_group(arrivals, dict(self.known), stored, self.directory, len(self.events) + 1)
+        stored = {
+            id_: StoredInterview(row["state"], row["version"], row["entered"]) for id_, row in self.interviews.items()
+        }
+        plan = plan_group(arrivals, dict(self.known), stored, self.routing_table, len(self.events) + 1)
         for values in plan.events:
             row = dict(zip(EVENT_COLUMNS, values, strict=True))
             assert row["identity"] not in self.known
@@ -74,7 +83,7 @@ def all_kinds():
         Route(("chat", "sheet"), min_score=4),
         Route(("rest",), otherwise=True),
     ]
-    return directory(routes, sheet=True, talents=True, chat=False, rest=False, priority={FINISH: 1})
+    return routing_table(routes, sheet=True, talents=True, chat=False, rest=False, priority={FINISH: 1})
 
 
 positions = st.sampled_from(
@@ -121,7 +130,7 @@ def test_the_order_does_not_matter(bodies, places, randomness):
     arrivals = one_body_per_identity(bodies)
     shuffled = arrivals + randomness.sample(arrivals, len(arrivals) // 2)
     randomness.shuffle(shuffled)
-    of = directory(
+    of = routing_table(
         [Route(("sheet", "chat")), Route(("finishes",), events=(FINISH,))], sheet=True, chat=False, finishes=True
     )
     one, other = run(arrivals, [], of), run(shuffled, places, of)
@@ -150,7 +159,7 @@ def test_the_row_is_the_merge_of_its_events(bodies):
 
 def test_repeats_inside_a_group_and_across_groups():
     """The first of an identity is stored, the others are told its number."""
-    fake = Fake(directory(chat=False))
+    fake = Fake(routing_table(chat=False))
     fake.group([arrival(), arrival(), arrival(interview="i2")])
     plan = fake.group([arrival(interview="i2"), arrival(interview="i3"), arrival(interview="i3")])
     assert fake.answers == [(1, False), (1, True), (2, False), (2, True), (3, False), (3, True)]
@@ -160,7 +169,7 @@ def test_repeats_inside_a_group_and_across_groups():
 
 def test_of_several_bodies_with_one_identity_the_first_counts():
     """A later body with the same date, interview and name changes nothing."""
-    fake = Fake(directory(chat=False))
+    fake = Fake(routing_table(chat=False))
     fake.group([arrival(candidate={"name": "First"}), arrival(candidate={"name": "Second"})])
     assert decode(fake.interviews["i1"]["state"]).values["candidate_name"] == "First"
     assert len(fake.events) == 1
@@ -172,7 +181,7 @@ def test_of_several_bodies_with_one_identity_the_first_counts():
 @pytest.mark.parametrize(("raw", "kind"), [(b"\xff", "unreadable"), (body("interview.vanished"), "unknown")])
 def test_what_is_not_understood_is_stored_only(raw, kind):
     """An event row with its kind; nothing merged, nobody told, nobody woken."""
-    plan = Fake(directory(chat=False, sheet=True)).group([arrival(raw)])
+    plan = Fake(routing_table(chat=False, sheet=True)).group([arrival(raw)])
     assert [event[EVENT_COLUMNS.index("kind")] for event in plan.events] == [kind]
     assert (plan.interviews, plan.deliveries, plan.woken) == ([], [], set())
     assert plan.received == {kind: 1}
@@ -180,7 +189,7 @@ def test_what_is_not_understood_is_stored_only(raw, kind):
 
 def test_an_unreadable_body_beside_a_readable_one():
     """It costs the others of its group nothing."""
-    fake = Fake(directory(chat=False))
+    fake = Fake(routing_table(chat=False))
     fake.group([arrival(b"{"), arrival(), arrival(b"["), arrival(interview="i2")])
     assert fake.sent("chat") == [2, 4]
 
@@ -190,7 +199,7 @@ def test_an_unreadable_body_beside_a_readable_one():
 
 def test_entry_is_remembered_and_later_events_follow():
     """Once in, every event of the interview goes there, whatever the routes say by then."""
-    fake = Fake(directory([Route(("sheet",), events=(FINISH,))], sheet=True))
+    fake = Fake(routing_table([Route(("sheet",), events=(FINISH,))], sheet=True))
     fake.group([arrival(name=CREATE)])
     assert fake.sent("sheet") == []
     fake.group([arrival(name=FINISH, at=START + 1), arrival(name=SCORE, at=START + 2)])
@@ -201,32 +210,32 @@ def test_entry_is_remembered_and_later_events_follow():
 
 def test_entry_is_of_one_interview():
     """Another interview enters by its own events."""
-    fake = Fake(directory([Route(("sheet",), events=(FINISH,))], sheet=True))
+    fake = Fake(routing_table([Route(("sheet",), events=(FINISH,))], sheet=True))
     fake.group([arrival(name=FINISH), arrival(name=SCORE, interview="i2")])
     assert fake.shown("entered") == {"i1": ("sheet",), "i2": ("",)}
 
 
 def test_an_event_that_leads_into_a_sheet_twice_goes_there_once():
     """Entering and following are one delivery."""
-    fake = Fake(directory([Route(("sheet",)), Route(("sheet",), events=(FINISH,))], sheet=True))
+    fake = Fake(routing_table([Route(("sheet",)), Route(("sheet",), events=(FINISH,))], sheet=True))
     fake.group([arrival(), arrival(at=START + 1)])
     assert fake.sent("sheet") == [1, 2]
 
 
 def test_a_name_that_was_a_sheet_and_is_a_chat_by_now_follows_its_routes():
     """Old entries neither double its messages nor bring it what its routes leave out."""
-    fake = Fake(directory([Route(("news",))], news=True))
+    fake = Fake(routing_table([Route(("news",))], news=True))
     fake.group([arrival()])
-    fake.directory = directory([Route(("news",), events=(FINISH,))], news=False)
+    fake.routing_table = routing_table([Route(("news",), events=(FINISH,))], news=False)
     fake.group([arrival(name=FINISH, at=START + 1), arrival(name=SCORE, at=START + 2)])
     assert fake.sent("news") == [1, 2]
 
 
 def test_a_sink_that_is_not_there_gets_nothing_and_keeps_its_entries():
     """An orphaned sheet's entry survives the events that come meanwhile."""
-    fake = Fake(directory(chat=False))
+    fake = Fake(routing_table(chat=False))
     fake.interviews["i1"] = {
-        "state": Fake(directory()).group([arrival()]).interviews[0][1],
+        "state": Fake(routing_table()).group([arrival()]).interviews[0][1],
         "version": 7,
         "entered": "old",
     }
@@ -239,10 +248,10 @@ def test_a_sink_that_is_not_there_gets_nothing_and_keeps_its_entries():
 @given(st.lists(st.sampled_from(["a", "b_2", "sheet"])))
 def test_entries_are_one_text_per_set(names):
     """Equal sets of sinks are equal texts, and come back."""
-    text = entered_text(names)
-    assert text == entered_text(random.sample(names, len(names)))
-    assert set(entered_by(text)) == set(names)
-    assert entered_text(entered_by(text)) == text
+    text = subscribed_text(names)
+    assert text == subscribed_text(random.sample(names, len(names)))
+    assert set(subscribed_sinks(text)) == set(names)
+    assert subscribed_text(subscribed_sinks(text)) == text
 
 
 # --- message sinks, priorities, counts
@@ -250,7 +259,7 @@ def test_entries_are_one_text_per_set(names):
 
 def test_message_sinks_follow_the_routes_event_by_event():
     """Nothing is remembered for a chat: what matches goes there, what does not does not."""
-    fake = Fake(directory([Route(("chat",), events=(FINISH,))], chat=False))
+    fake = Fake(routing_table([Route(("chat",), events=(FINISH,))], chat=False))
     fake.group([arrival(name=FINISH), arrival(name=SCORE, at=START + 1), arrival(name=FINISH, interview="i2")])
     assert fake.sent("chat") == [1, 3]
     assert fake.shown("entered") == {"i1": ("",), "i2": ("",)}
@@ -258,28 +267,28 @@ def test_message_sinks_follow_the_routes_event_by_event():
 
 def test_routes_look_at_the_merged_interview():
     """A score that came earlier counts for an event that does not carry it."""
-    fake = Fake(directory([Route(("chat",), events=(FINISH,), min_score=4)], chat=False))
+    fake = Fake(routing_table([Route(("chat",), events=(FINISH,), min_score=4)], chat=False))
     fake.group([arrival(name=SCORE, score={"value": 5}), arrival(name=FINISH, at=START + 1)])
     assert fake.sent("chat") == [2]
 
 
 def test_a_delivery_has_the_priority_of_its_event():
     """By the sink's own ranks; what it does not rank comes in the middle."""
-    fake = Fake(directory(chat=False, priority={FINISH: 1}))
+    fake = Fake(routing_table(chat=False, priority={FINISH: 1}))
     fake.group([arrival(name=FINISH), arrival(name=SCORE)])
     assert [row["priority"] for row in fake.deliveries] == [1, DEFAULT_PRIORITY]
 
 
 def test_the_window_runs_from_receipt():
     """The event's own date says nothing about when we can first try."""
-    fake = Fake(directory(chat=False))
+    fake = Fake(routing_table(chat=False))
     fake.group([arrival(body(at=START - 90 * 86_400_000), START + 3)])
     assert [row["since"] for row in fake.deliveries] == [START + 3]
 
 
 def test_older_events_are_counted():
     """An event older than what is stored is merged and counted; a repeat is not counted as one."""
-    fake = Fake(directory(chat=False))
+    fake = Fake(routing_table(chat=False))
     fake.group([arrival(at=START + 10)])
     plan = fake.group([arrival(at=START), arrival(at=START + 20), arrival(at=START + 15), arrival(at=START)])
     assert plan.older == 2
@@ -287,7 +296,7 @@ def test_older_events_are_counted():
 
 def test_the_woken_are_those_with_new_work():
     """A repeat wakes nobody."""
-    fake = Fake(directory([Route(("chat",), events=(FINISH,)), Route(("sheet",))], chat=False, sheet=True))
+    fake = Fake(routing_table([Route(("chat",), events=(FINISH,)), Route(("sheet",))], chat=False, sheet=True))
     assert fake.group([arrival(name=FINISH)]).woken == {"chat", "sheet"}
     assert fake.group([arrival(name=SCORE)]).woken == {"sheet"}
     assert fake.group([arrival(name=SCORE)]).woken == set()
@@ -295,7 +304,7 @@ def test_the_woken_are_those_with_new_work():
 
 def test_events_are_counted_by_their_name():
     """Names that senders make up do not become labels."""
-    plan = Fake(directory()).group(
+    plan = Fake(routing_table()).group(
         [arrival(), arrival(name=SCORE), arrival(body("made.up.1")), arrival(body("made.up.2"))]
     )
     assert plan.received == {FINISH: 1, SCORE: 1, "unknown": 2}
@@ -306,7 +315,7 @@ def test_events_are_counted_by_their_name():
 
 def test_an_event_that_is_stored_already_is_applied_late():
     """Merged and routed under its old number, with no new event row."""
-    plan = plan_one(reading(), 5, None, directory(chat=False, sheet=True))
+    plan = plan_one(reading(), 5, None, routing_table(chat=False, sheet=True))
     assert plan.events == []
     assert sorted(row[:2] + row[3:4] for row in plan.deliveries) == [("chat", "i1", 5), ("sheet", "i1", 5)]
     assert plan.interviews[0][INTERVIEW_COLUMNS.index("entered")] == "sheet"
@@ -314,10 +323,10 @@ def test_an_event_that_is_stored_already_is_applied_late():
 
 def test_late_application_respects_what_is_known():
     """The stored interview is merged with, not replaced."""
-    fake = Fake(directory(sheet=True))
+    fake = Fake(routing_table(sheet=True))
     fake.group([arrival(at=START + 10, candidate={"name": "Newer"})])
     row = fake.interviews["i1"]
     late = reading(name=SCORE, at=START, candidate={"name": "Older"}, score={"value": 3})
-    plan = plan_one(late, 9, Stored(row["state"], row["version"], row["entered"]), fake.directory)
+    plan = plan_one(late, 9, StoredInterview(row["state"], row["version"], row["entered"]), fake.routing_table)
     values = decode(plan.interviews[0][1]).values
     assert (values["candidate_name"], values["score"]) == ("Newer", 3)

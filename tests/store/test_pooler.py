@@ -15,9 +15,9 @@ from connector.store.postgres.store import PostgresStore
 from tests.pooler import pooled
 from tests.postgres import empty_database, rows
 from tests.store.bench import writes
-from tests.store.kit import arrival, directory
+from tests.store.kit import arrival, routing_table
 
-SHEET = directory(chat=False, sheet=True)
+SHEET = routing_table(chat=False, sheet=True)
 
 
 @pytest.fixture

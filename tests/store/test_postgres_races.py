@@ -17,9 +17,9 @@ from connector.store.replay import ReadAgain
 from connector.store.schema import event, interview
 from connector.testing import START
 from tests.postgres import rows
-from tests.store.kit import CREATE, DELIVERED, FINISH, add, arrival, directory, reading
+from tests.store.kit import CREATE, DELIVERED, FINISH, add, arrival, reading, routing_table
 
-SHEET = directory(chat=False, sheet=True)
+SHEET = routing_table(chat=False, sheet=True)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ async def test_two_that_fill_the_same_sink_share_the_work(store, worker, postgre
 
 async def test_a_receiver_and_a_fill_do_not_undo_each_others_entries(store, worker, postgres_url):
     """The receiver plans again when the fill was faster; the fill waits for the receiver's commit."""
-    chats = await PostgresStore.open(postgres_url, directory(chat=False), lambda plan: None, intake=1000)
+    chats = await PostgresStore.open(postgres_url, routing_table(chat=False), lambda plan: None, intake=1000)
     await asyncio.gather(*(chats.offer(*arrival(name=CREATE, interview=f"i{n}", at=START)) for n in range(50)))
     await worker.write(lambda c: leases.register(c, {"sheet": "workbook"}))
     events = [arrival(interview=f"i{n}", at=START + at) for at in range(1, 4) for n in range(50)]

@@ -13,16 +13,16 @@ from sqlalchemy.exc import DBAPIError
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
 from connector.store.postgres import database, jobs
 from connector.store.postgres.database import connect, connect_async
-from connector.store.postgres.errors import is_conflict, is_overtaken, is_trouble, words_of
+from connector.store.postgres.errors import is_conflict, is_overtaken, is_unavailable, safe_message
 from connector.store.postgres.store import PostgresStore
 from connector.store.schema import REVISION, meta
 from connector.testing import START
 from tests import postgres
 from tests.postgres import rows
 from tests.store.bench import writes
-from tests.store.kit import arrival, directory
+from tests.store.kit import arrival, routing_table
 
-SHEET = directory(chat=False, sheet=True)
+SHEET = routing_table(chat=False, sheet=True)
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ async def test_a_probe_writes(store, postgres_url):
 # --- queries
 
 
-@pytest.mark.parametrize("way", ["read", "look"])
+@pytest.mark.parametrize("way", ["read", "query"])
 async def test_a_query_sees_one_commit(store, postgres_url, way):
     """What is committed between its statements is not seen, what was committed before is."""
     mine = select(meta.c.value).where(meta.c.key == "written")
@@ -283,7 +283,7 @@ async def test_a_query_sees_one_commit(store, postgres_url, way):
     assert await getattr(store, way)(lambda connection: connection.execute(mine).scalar()) == "later"
 
 
-@pytest.mark.parametrize("way", ["read", "look"])
+@pytest.mark.parametrize("way", ["read", "query"])
 async def test_a_query_cannot_write(store, way):
     """Whoever looks can do no harm."""
     with pytest.raises(StoreUnavailable, match=r"cannot be read: .*read-only.*25006"):
@@ -293,7 +293,7 @@ async def test_a_query_cannot_write(store, way):
 async def test_looks_of_people_do_not_hold_up_lanes(store):
     """However many there are."""
     go_on = threading.Event()
-    looks = [asyncio.create_task(store.look(lambda _: go_on.wait(30))) for _ in range(10)]
+    looks = [asyncio.create_task(store.query(lambda _: go_on.wait(30))) for _ in range(10)]
     assert await store.read(lambda connection: connection.execute(select(1)).scalar()) == 1
     await store.write(writes("meanwhile"))
     go_on.set()
@@ -338,20 +338,20 @@ async def test_close_finishes_what_waits(postgres_url):
 def test_an_error_speaks_of_the_store_or_of_a_statement(sqlstate, trouble, conflict):
     """Trying again helps with the one and not with the other."""
     error = psycopg.errors.lookup(sqlstate)("Zoë")
-    assert (is_trouble(error), is_conflict(error)) == (trouble, conflict)
-    assert "Zoë" not in words_of(error)
-    assert sqlstate in words_of(error)
+    assert (is_unavailable(error), is_conflict(error)) == (trouble, conflict)
+    assert "Zoë" not in safe_message(error)
+    assert sqlstate in safe_message(error)
 
 
 def test_a_network_that_fails_is_the_stores_trouble():
     """The system tells some of it, not the driver."""
-    assert is_trouble(ConnectionResetError())
-    assert "ConnectionResetError" in words_of(ConnectionResetError())
+    assert is_unavailable(ConnectionResetError())
+    assert "ConnectionResetError" in safe_message(ConnectionResetError())
 
 
 def test_other_errors_are_no_trouble_of_the_store():
     """Their text may hold values."""
-    assert words_of(ValueError("Jane Doe")) == "ValueError"
-    assert not is_trouble(ValueError())
+    assert safe_message(ValueError("Jane Doe")) == "ValueError"
+    assert not is_unavailable(ValueError())
     assert not is_overtaken(ValueError())
     assert is_overtaken(psycopg.errors.DivisionByZero())

@@ -19,7 +19,7 @@ from connector.store.postgres.ingest import Ingest
 from connector.store.postgres.writer import Writer
 from connector.testing import START
 from tests.postgres import GIVEN, end_all, rows
-from tests.store.kit import CREATE, FINISH, arrival, body, directory
+from tests.store.kit import CREATE, FINISH, arrival, body, routing_table
 from tests.store.receivers import Receiver
 
 REFUSES_BAD = """
@@ -31,7 +31,7 @@ CREATE TRIGGER refuse BEFORE INSERT ON event FOR EACH ROW EXECUTE FUNCTION refus
 
 @pytest.fixture
 async def receiver(postgres_url):
-    made = Receiver(postgres_url, directory(chat=False, sheet=True))
+    made = Receiver(postgres_url, routing_table(chat=False, sheet=True))
     yield made
     await made.writer.close()
 
@@ -87,7 +87,7 @@ async def test_deliveries_know_their_events(receiver):
 
 
 async def test_what_is_not_understood_is_kept_and_goes_nowhere(receiver):
-    """Stored with its reason, neither merged nor routed."""
+    """StoredInterview with its reason, neither merged nor routed."""
     for sent in (body("interview.vanished", "i1"), b"\xff\xfe not json"):
         await receiver.writer.offer(*arrival(sent))
     assert told(receiver, "SELECT kind, reason FROM event ORDER BY seq") == [
@@ -199,7 +199,7 @@ async def test_a_server_that_comes_back_is_found_without_an_event(postgres_url):
             raise answers.pop()
         return await connect_async(postgres_url)
 
-    one = Writer(connect, Ingest(directory(chat=False)), lambda plan: None)
+    one = Writer(connect, Ingest(routing_table(chat=False)), lambda plan: None)
     with pytest.raises(StoreUnavailable):
         await one.offer(*arrival())
     await connected(one)
@@ -255,7 +255,7 @@ async def test_close_finishes_what_waits(postgres_url):
 
 async def test_an_overtaken_group_is_planned_again(receiver, postgres_url):
     """Another receiver commits between the look and the write: the check ends the transaction before its COMMIT."""
-    other = Receiver(postgres_url, directory(chat=False, sheet=True))
+    other = Receiver(postgres_url, routing_table(chat=False, sheet=True))
     ingest = receiver.writer._ingest
     look, looks = ingest.look, []
 

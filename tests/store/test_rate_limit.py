@@ -78,7 +78,7 @@ def test_the_wait_is_true(rate, burst, pauses):
                 rate_limit.take(connection, [Token("b", rate, burst)], now)
             except RateLimited as wait:
                 now += round(wait.seconds * 1000)
-                assert rate_limit.opens_at(connection, "b") == now
+                assert rate_limit.blocked_until(connection, "b") == now
                 assert not takes(connection, Token("b", rate, burst), now=now - 1)
                 assert takes(connection, Token("b", rate, burst), now=now)
 
@@ -133,7 +133,7 @@ def test_a_closed_bucket_gives_nothing_until_it_opens(connection, used_before, b
     if used_before:
         rate_limit.take(connection, [token], START)
     rate_limit.block(connection, "b", 30, START)
-    assert rate_limit.opens_at(connection, "b") == START + 30_000
+    assert rate_limit.blocked_until(connection, "b") == START + 30_000
     assert not takes(connection, token, now=START + 29_999)
     assert takes(connection, token, now=START + 30_000)
 
@@ -151,12 +151,12 @@ def test_a_longer_closing_stays(connection):
     """A second 429 with a shorter delay does not shorten the first."""
     rate_limit.block(connection, "b", 60, START)
     rate_limit.block(connection, "b", 1, START)
-    assert rate_limit.opens_at(connection, "b") == START + 60_000
+    assert rate_limit.blocked_until(connection, "b") == START + 60_000
 
 
 def test_a_bucket_that_nobody_used_is_open(connection):
     """It opens at the beginning of time."""
-    assert rate_limit.opens_at(connection, "b") == 0
+    assert rate_limit.blocked_until(connection, "b") == 0
 
 
 # --- two processes

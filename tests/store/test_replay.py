@@ -126,7 +126,7 @@ def test_pending_and_superseded_deliveries_are_left_alone(world):
 def read_again(world, kind="unknown"):
     result = ReadAgain()
     seqs = replay.find_events(world.connection, Wanted(kind=kind))
-    replay.read_again(world.connection, seqs, world.directory, LATER, result)
+    replay.read_again(world.connection, seqs, world.routing_table, LATER, result)
     return result
 
 

@@ -13,7 +13,7 @@ from connector.hireflix.payload import read
 from connector.merge import decode, encode, merge
 from connector.testing import START
 from tests.postgres import empty_store, rows
-from tests.store.kit import CREATE, FINISH, SCORE, body, directory
+from tests.store.kit import CREATE, FINISH, SCORE, body, routing_table
 from tests.store.receivers import Receiver
 
 INTERVIEWS = ["i1", "i2", "i3", "größe \U0001f600"]
@@ -39,7 +39,7 @@ async def send(receiver, groups):
 
 async def storm(url, *plays):
     """Several receivers at once; returns what each was told."""
-    receivers = [Receiver(url, directory(chat=False, sheet=True)) for _ in plays]
+    receivers = [Receiver(url, routing_table(chat=False, sheet=True)) for _ in plays]
     told = await asyncio.gather(*(send(*pair) for pair in zip(receivers, plays, strict=True)))
     for receiver in receivers:
         await receiver.writer.close()

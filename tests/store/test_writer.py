@@ -24,7 +24,7 @@ from connector.store.sqlite import database, writer
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer
 from tests.store.bench import Bench, marked, queued, rounds, writes
-from tests.store.kit import arrival, body, directory, locked, rows
+from tests.store.kit import arrival, body, locked, routing_table, rows
 from tests.stores import make_store_file
 
 REFUSES_BAD = """
@@ -572,7 +572,7 @@ async def test_the_connection_is_never_used_by_two_threads_at_once(path):
     """Under a load of events and jobs each statement runs while nobody else is at the connection."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0, factory=Watched)
     connection.execute("PRAGMA journal_mode=WAL")
-    busy = Writer(connection, Ingest(directory(chat=False, sheet=True)), lambda plan: None)
+    busy = Writer(connection, Ingest(routing_table(chat=False, sheet=True)), lambda plan: None)
 
     async def client(number):
         for event in range(20):
@@ -591,7 +591,7 @@ async def test_a_turn_that_is_not_ours_is_noticed(bench_of):
     """The rule is in the code, too: the wrong thread stops before it touches the connection."""
     bench = bench_of()
     with pytest.raises(AssertionError, match="another thread"):
-        await asyncio.to_thread(bench.writer._own)
+        await asyncio.to_thread(bench.writer._assert_owner)
 
 
 # --- the file

@@ -224,7 +224,7 @@ async def test_a_sender_that_stops_in_the_middle_is_answered_over_the_wire(tmp_p
 class Gone:
     log_bytes = 4_096
 
-    async def look(self, query):
+    async def query(self, query):
         raise StoreUnavailable("the disk is gone")
 
     async def probe(self, now):
@@ -250,7 +250,7 @@ class Counting:
     def __init__(self):
         self.probes = 0
 
-    async def look(self, query):
+    async def query(self, query):
         return []
 
     async def probe(self, now):

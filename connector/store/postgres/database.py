@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
 from connector.store.base import require_revision
-from connector.store.postgres.errors import words_of
+from connector.store.postgres.errors import safe_message
 
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 5
@@ -158,7 +158,7 @@ def _without_values(context: ExceptionContext) -> None:
     cause = context.original_exception
     if getattr(cause, "sqlstate", None) is None:  # of a connection, or of the driver itself
         return
-    words = words_of(cause)
+    words = safe_message(cause)
     for error in (cause, context.sqlalchemy_exception):
         if error is not None:
             error.args = (words,)
@@ -193,4 +193,4 @@ def revision_at(engine: Engine) -> str | None:
         with engine.connect() as connection:
             return revision(connection)
     except (DBAPIError, psycopg.Error) as error:
-        raise StoreUnavailable(f"the store cannot be opened: {words_of(error)}; see [store] url") from None
+        raise StoreUnavailable(f"the store cannot be opened: {safe_message(error)}; see [store] url") from None

@@ -61,7 +61,7 @@ _UNREACHED = {
 }
 
 
-def words_of(error: BaseException) -> str:
+def safe_message(error: BaseException) -> str:
     """What may be told of an error, with what to do."""
     cause = cause_of(error)
     if not isinstance(cause, psycopg.Error):
@@ -82,7 +82,7 @@ def _unreached(cause: psycopg.Error) -> str:
     return known or "the connection to the server was lost or cannot be made"
 
 
-def is_trouble(error: BaseException) -> bool:
+def is_unavailable(error: BaseException) -> bool:
     """Whether an error speaks of the store (server, network, disk, rights), not of one statement or its values."""
     cause = cause_of(error)
     code = _code(cause)

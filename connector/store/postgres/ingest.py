@@ -20,10 +20,10 @@ from connector.store.ingest import (
     DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     INTERVIEW_COLUMNS,
-    Arrival,
-    Directory,
-    GroupPlan,
-    Stored,
+    Incoming,
+    IngestPlan,
+    RoutingTable,
+    StoredInterview,
     plan_group,
 )
 from connector.store.postgres.database import SETTINGS
@@ -90,46 +90,46 @@ _encode = msgspec.json.Encoder().encode
 class Ingest:
     """Reads what a group needs, plans it and commits it."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    def __init__(self, routing: RoutingTable) -> None:
+        self._routing = routing
 
-    async def write(self, connection: AsyncConnection[Any], arrivals: Sequence[Arrival]) -> GroupPlan:
+    async def write(self, connection: AsyncConnection[Any], incoming: Sequence[Incoming]) -> IngestPlan:
         """Commits one group and returns its plan, with the numbers that the server gave.
 
         An empty group runs the same statements without a row, which shows that they work.
 
         Raises the driver's error with nothing written; `is_overtaken` tells whether to do the same again.
         """
-        known, stored = await self.look(connection, arrivals)
-        plan = plan_group(arrivals, known, stored, self._directory, -len(arrivals))
-        if plan.events or not arrivals:
+        known, stored = await self.look(connection, incoming)
+        plan = plan_group(incoming, known, stored, self._routing, -len(incoming))
+        if plan.events or not incoming:
             try:
-                numbers = await _put(connection, plan, len(arrivals))
+                numbers = await _put(connection, plan, len(incoming))
             except BaseException:
                 with suppress(psycopg.Error):  # a lost connection took its transaction with it
                     await connection.rollback()
                 raise
             plan.answers = [
-                Answer(numbers[answer.seq + len(arrivals)], answer.duplicate) if answer.seq < 0 else answer
+                Answer(numbers[answer.seq + len(incoming)], answer.duplicate) if answer.seq < 0 else answer
                 for answer in plan.answers
             ]
         return plan
 
     async def look(
-        self, connection: AsyncConnection[Any], arrivals: Sequence[Arrival]
-    ) -> tuple[dict[str, int], dict[str, Stored]]:
+        self, connection: AsyncConnection[Any], incoming: Sequence[Incoming]
+    ) -> tuple[dict[str, int], dict[str, StoredInterview]]:
         """The numbers of the identities that are known, and the interviews that exist."""
-        identities = [arrival.reading.identity for arrival in arrivals]
-        interviews = sorted({arrival.reading.interview_id for arrival in arrivals if arrival.reading.interview_id})
+        identities = [each.reading.identity for each in incoming]
+        interviews = sorted({each.reading.interview_id for each in incoming if each.reading.interview_id})
         async with connection.pipeline():  # one transaction, which ends with the pipeline
             await connection.execute(SETTINGS)
             known = await connection.execute(KNOWN, (_text(identities),))
             states = await connection.execute(STATES, (_text(interviews),))
-        found = {row[0]: Stored(row[1], row[2], row[3]) for row in await states.fetchall()}
+        found = {row[0]: StoredInterview(row[1], row[2], row[3]) for row in await states.fetchall()}
         return dict(await known.fetchall()), found
 
 
-async def _put(connection: AsyncConnection[Any], plan: GroupPlan, offset: int) -> list[int]:
+async def _put(connection: AsyncConnection[Any], plan: IngestPlan, offset: int) -> list[int]:
     """Writes a plan whose events are numbered from `-offset`; returns their real numbers, in the plan's order."""
     events = [
         dict(zip(EVENT_COLUMNS[3:-1], row[3:-1], strict=True), place=place, identity=row[1])

@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from connector.errors import StoreUnavailable
 from connector.store.postgres.database import make_engine
-from connector.store.postgres.errors import is_conflict, is_contention, is_trouble, words_of
+from connector.store.postgres.errors import is_conflict, is_contention, is_unavailable, safe_message
 
 T = TypeVar("T")
 
@@ -41,10 +41,10 @@ def run(engine: Engine, job: Callable[[Connection], T], *, failure: str = "the s
     try:
         result: T = retrying(_once, engine, job)
     except (DBAPIError, psycopg.Error) as error:
-        if is_trouble(error):
-            raise StoreUnavailable(f"{failure}: {words_of(error)}") from None
+        if is_unavailable(error):
+            raise StoreUnavailable(f"{failure}: {safe_message(error)}") from None
         if is_contention(error):
-            raise StoreUnavailable(f"{failure}: others keep getting in the way ({words_of(error)})") from None
+            raise StoreUnavailable(f"{failure}: others keep getting in the way ({safe_message(error)})") from None
         raise
     return result
 

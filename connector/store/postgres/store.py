@@ -13,7 +13,7 @@ from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store.base import Answer, Load
 from connector.store.dialects import insert_new
-from connector.store.ingest import Directory, GroupPlan
+from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.postgres.database import connect_async, require_current, revision
 from connector.store.postgres.ingest import Ingest
 from connector.store.postgres.jobs import Threads
@@ -22,7 +22,7 @@ from connector.store.schema import meta
 
 T = TypeVar("T")
 
-JOB_CONNECTIONS, LANE_CONNECTIONS, LOOK_CONNECTIONS = 4, 3, 2
+JOB_CONNECTIONS, LANE_CONNECTIONS, QUERY_CONNECTIONS = 4, 3, 2
 """At most so many per process, beside the receiver's one; they are opened when first wanted."""
 
 
@@ -38,14 +38,14 @@ class PostgresStore:
         self._writer: Writer | None = None
         self._jobs = Threads(url, JOB_CONNECTIONS, "store-jobs", mode="write")
         self._lanes = Threads(url, LANE_CONNECTIONS, "store-lanes", mode="read")
-        self._looks = Threads(url, LOOK_CONNECTIONS, "store-looks", mode="read")
+        self._queries = Threads(url, QUERY_CONNECTIONS, "store-queries", mode="read")
 
     @classmethod
     async def open(
         cls,
         url: str,
-        directory: Directory,
-        on_group: Callable[[GroupPlan], None],
+        routing: RoutingTable,
+        on_group: Callable[[IngestPlan], None],
         *,
         intake: int,
         receiver: bool = True,
@@ -62,7 +62,7 @@ class PostgresStore:
             await store.close()
             raise
         if receiver:
-            store._writer = Writer(lambda: connect_async(url), Ingest(directory), on_group, limit=intake)
+            store._writer = Writer(lambda: connect_async(url), Ingest(routing), on_group, limit=intake)
         return store
 
     @property
@@ -86,9 +86,9 @@ class PostgresStore:
         """Runs a query for a lane."""
         return await self._lanes.run(query)
 
-    async def look(self, query: Callable[[Connection], T]) -> T:
+    async def query(self, query: Callable[[Connection], T]) -> T:
         """Runs a query for people and metrics, which may take long without holding up a lane."""
-        return await self._looks.run(query)
+        return await self._queries.run(query)
 
     async def probe(self, now: int) -> None:
         """Writes something, in a receiver the way events are written. Raises `StoreUnavailable`."""
@@ -100,7 +100,7 @@ class PostgresStore:
         """Finishes what waits and closes the connections."""
         if self._writer is not None:
             await self._writer.close()
-        for threads in (self._looks, self._lanes, self._jobs):
+        for threads in (self._queries, self._lanes, self._jobs):
             await threads.close()
 
 

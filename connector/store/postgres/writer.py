@@ -33,9 +33,9 @@ from tenacity import (
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store.base import Answer, Load, Overloaded
-from connector.store.ingest import Arrival, GroupPlan, Intake, Request, fair_share, refuse, resolve
+from connector.store.ingest import Incoming, IngestPlan, Intake, Request, fair_share, refuse, resolve
 from connector.store.postgres.database import cut
-from connector.store.postgres.errors import is_overtaken, is_trouble, words_of
+from connector.store.postgres.errors import is_overtaken, is_unavailable, safe_message
 from connector.store.postgres.ingest import Ingest
 
 TRIES = 12
@@ -130,7 +130,7 @@ class Writer:
         self,
         connect: Callable[[], Awaitable[AsyncConnection[Any]]],
         ingest: Ingest,
-        on_group: Callable[[GroupPlan], None],
+        on_group: Callable[[IngestPlan], None],
         *,
         limit: int = 4096,
         silence: float = SILENCE_SECONDS,
@@ -208,17 +208,17 @@ class Writer:
         try:
             await self._committed([])
         except Exception as error:  # noqa: BLE001 - as in `_write`
-            if is_trouble(error):
+            if is_unavailable(error):
                 await self._link.drop()
-            refuse(probes, words_of(error))
+            refuse(probes, safe_message(error))
             return
         for probe in probes:
             if not probe.done():
                 probe.set_result(None)
 
-    async def _committed(self, group: Sequence[Request]) -> GroupPlan:
+    async def _committed(self, group: Sequence[Request]) -> IngestPlan:
         """Plans again while other receivers are faster, and connects once more when the connection was lost."""
-        arrivals = [request.arrival for request in group]
+        incoming = [request.incoming for request in group]
         retrying = AsyncRetrying(
             stop=stop_after_attempt(TRIES),
             wait=wait_random(max=REPLAN_MAX_SECONDS),
@@ -226,33 +226,33 @@ class Writer:
             reraise=True,
         )
         try:
-            return await retrying(self._once, arrivals)
+            return await retrying(self._once, incoming)
         except psycopg.Error as error:
             if not await self._has_lost(error):
                 raise
-        return await retrying(self._once, arrivals)
+        return await retrying(self._once, incoming)
 
-    async def _once(self, arrivals: Sequence[Arrival]) -> GroupPlan:
+    async def _once(self, incoming: Sequence[Incoming]) -> IngestPlan:
         connection = await self._link.get()
         watch = self._loop.call_later(self._silence, self._link.cut)
         try:
-            return await self._ingest.write(connection, arrivals)
+            return await self._ingest.write(connection, incoming)
         finally:
             watch.cancel()
 
     async def _has_lost(self, error: psycopg.Error) -> bool:
         """Whether an error came of a connection that was lost and can be made again."""
-        if self._link.is_away or not is_trouble(error):
+        if self._link.is_away or not is_unavailable(error):
             return False
         is_lost = self._link.is_broken
         await self._link.drop()
         return is_lost
 
     async def _failed(self, group: Sequence[Request], error: Exception) -> None:
-        if is_trouble(error):
+        if is_unavailable(error):
             await self._link.drop()
             waiting = [*group, *self._intake.take_all()]
-            reason = words_of(error)
+            reason = safe_message(error)
             log.error("events refused", count=len(waiting), reason=reason)
             refuse((request.answer for request in waiting), reason)
         elif len(group) > 1 and not is_overtaken(error):
@@ -260,5 +260,5 @@ class Writer:
             for half in (group[:middle], group[middle:]):
                 await self._write(half)
         else:
-            log.error("event refused", reason=words_of(error))
-            refuse((request.answer for request in group), words_of(error))
+            log.error("event refused", reason=safe_message(error))
+            refuse((request.answer for request in group), safe_message(error))

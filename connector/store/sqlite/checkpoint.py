@@ -193,6 +193,6 @@ def _checkpointed(connection: sqlite3.Connection, mode: str) -> tuple[int, int, 
     try:
         busy, pages, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     except sqlite3.Error as error:  # a full disk: the next commit meets it too, and refuses its events
-        log.warning("store log checkpoint failed", reason=database.words_of(error))
+        log.warning("store log checkpoint failed", reason=database.safe_message(error))
         return None
     return int(busy), int(pages), int(copied)

@@ -65,7 +65,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"the store {path} cannot be opened: {words_of(error)}; see [store] url") from error
+        raise StoreUnavailable(f"the store {path} cannot be opened: {safe_message(error)}; see [store] url") from error
     return connection
 
 
@@ -95,7 +95,7 @@ def through_sqlalchemy(connection: sqlite3.Connection) -> Connection:
     return engine.connect()
 
 
-def words_of(error: BaseException) -> str:
+def safe_message(error: BaseException) -> str:
     """What may be told of an error, with what to do: the driver's words hold no values, those of others may."""
     cause = cause_of(error)
     if not isinstance(cause, sqlite3.Error):
@@ -104,7 +104,7 @@ def words_of(error: BaseException) -> str:
     return f"{cause} ({advice})" if advice else str(cause)
 
 
-def is_trouble(error: BaseException) -> bool:
+def is_unavailable(error: BaseException) -> bool:
     """Whether an error speaks of the store (disk, lock, file), not of one statement or its values."""
     return _code(error) in _TROUBLE
 
@@ -130,7 +130,7 @@ def revision(connection: sqlite3.Connection) -> str | None:
         row = tables and connection.execute("SELECT version_num FROM alembic_version").fetchone()
         is_foreign = row is None and connection.execute(_OTHER_TABLES).fetchone() is not None
     except sqlite3.DatabaseError as error:
-        raise StoreUnavailable(f"the store cannot be read: {words_of(error)}; see [store] url") from error
+        raise StoreUnavailable(f"the store cannot be read: {safe_message(error)}; see [store] url") from error
     if is_foreign:
         raise SchemaMismatch("the file is a database of something else: name another one ([store] url)")
     return None if row is None else str(row[0])

@@ -23,10 +23,10 @@ from connector.store.ingest import (
     DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     INTERVIEW_COLUMNS,
-    Arrival,
-    Directory,
-    GroupPlan,
-    Stored,
+    Incoming,
+    IngestPlan,
+    RoutingTable,
+    StoredInterview,
     plan_group,
 )
 from connector.store.schema import delivery, event, interview
@@ -117,31 +117,31 @@ _encode = msgspec.json.Encoder().encode
 class Ingest:
     """Reads what a group needs, plans it and writes it. Numbers events itself: it is the only writer of events."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, routing: RoutingTable) -> None:
         self._statements: IngestStatements = sqlite_statements()
-        self._directory = directory
+        self._routing = routing
         self._next: int | None = None
 
-    def write(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> GroupPlan:
+    def write(self, connection: sqlite3.Connection, incoming: Sequence[Incoming]) -> IngestPlan:
         """Writes one group and returns its plan; the transaction stays open."""
-        identities = [arrival.reading.identity for arrival in arrivals]
+        identities = [each.reading.identity for each in incoming]
         known: dict[str, int] = dict(_rows(connection, self._statements.known.sql, identities))
-        interviews = {arrival.reading.interview_id for arrival in arrivals if arrival.reading.interview_id}
+        interviews = {each.reading.interview_id for each in incoming if each.reading.interview_id}
         stored = {
-            row[0]: Stored(row[1], row[2], row[3])
+            row[0]: StoredInterview(row[1], row[2], row[3])
             for row in _rows(connection, self._statements.states.sql, sorted(interviews))
         }
         first = _first_number(connection) if self._next is None else self._next
-        plan = plan_group(arrivals, known, stored, self._directory, first)
+        plan = plan_group(incoming, known, stored, self._routing, first)
         self._put(connection, plan)
         self._next = first + len(plan.events)
         return plan
 
-    def take_back(self) -> None:
+    def reset_sequence(self) -> None:
         """The transaction was rolled back: its numbers were never given, so the store is asked for the next one."""
         self._next = None
 
-    def _put(self, connection: sqlite3.Connection, plan: GroupPlan) -> None:
+    def _put(self, connection: sqlite3.Connection, plan: IngestPlan) -> None:
         _write(connection, self._statements.add_events, plan.events)
         _write(connection, self._statements.put_interviews, plan.interviews)
         _write(connection, self._statements.add_deliveries, plan.deliveries)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store.base import Answer, Load
-from connector.store.ingest import Directory, GroupPlan
+from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.schema import meta
 from connector.store.sqlite import database
 from connector.store.sqlite.checkpoint import Checkpointer, Gate, LogLimits
@@ -40,9 +40,9 @@ class Reader:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._look, query)
         except (sqlite3.Error, DBAPIError) as error:
-            if not database.is_trouble(error):
+            if not database.is_unavailable(error):
                 raise
-            raise StoreUnavailable(f"the store cannot be read: {database.words_of(error)}") from error
+            raise StoreUnavailable(f"the store cannot be read: {database.safe_message(error)}") from error
 
     def _look(self, query: Callable[[Connection], T]) -> T:
         with self._gate.reading():
@@ -71,8 +71,8 @@ class SqliteStore:
     def __init__(
         self,
         path: Path,
-        directory: Directory,
-        on_group: Callable[[GroupPlan], None],
+        routing: RoutingTable,
+        on_group: Callable[[IngestPlan], None],
         *,
         intake: int,
         log_limits: LogLimits | None = None,
@@ -88,9 +88,9 @@ class SqliteStore:
         gate = Gate()
         self._checkpointer = Checkpointer(path, connection, gate, log_limits or LogLimits())
         commits = self._checkpointer.committed
-        self._writer = Writer(connection, Ingest(directory), on_group, on_commit=commits, limit=intake)
+        self._writer = Writer(connection, Ingest(routing), on_group, on_commit=commits, limit=intake)
         self._lanes = Reader(path, "store-lanes", gate)
-        self._looks = Reader(path, "store-looks", gate)
+        self._queries = Reader(path, "store-queries", gate)
 
     @property
     def load(self) -> Load:
@@ -116,9 +116,9 @@ class SqliteStore:
         """Runs a query for a lane."""
         return await self._lanes.run(query)
 
-    async def look(self, query: Callable[[Connection], T]) -> T:
+    async def query(self, query: Callable[[Connection], T]) -> T:
         """Runs a query for people and metrics, which may take long without holding up a lane."""
-        return await self._looks.run(query)
+        return await self._queries.run(query)
 
     async def probe(self, now: int) -> None:
         """Writes something as events are written. Raises `StoreUnavailable`, when too many events wait too."""
@@ -126,7 +126,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finishes what waits and closes the file, whole without its log: the writer goes last."""
-        for helper in (self._lanes, self._looks, self._checkpointer):
+        for helper in (self._lanes, self._queries, self._checkpointer):
             await asyncio.to_thread(helper.close)
         await self._writer.close()
 
@@ -144,4 +144,4 @@ def _instance(connection: sqlite3.Connection) -> str:
         connection.execute("PRAGMA busy_timeout=0")
         return str(connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()[0])
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"the store takes no writes: {database.words_of(error)}") from error
+        raise StoreUnavailable(f"the store takes no writes: {database.safe_message(error)}") from error

@@ -32,10 +32,10 @@ from sqlalchemy import Connection
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store.base import Answer, Load, Overloaded
-from connector.store.ingest import GroupPlan, Intake, Request, fair_share
+from connector.store.ingest import IngestPlan, Intake, Request, fair_share
 from connector.store.sqlite.database import is_busy, through_sqlalchemy
 from connector.store.sqlite.ingest import Ingest
-from connector.store.sqlite.transaction import Errand, Job, Transaction, refuse_all
+from connector.store.sqlite.transaction import Job, Transaction, refuse_all
 
 T = TypeVar("T")
 OnCommit = Callable[[sqlite3.Connection, int], None]
@@ -61,7 +61,7 @@ class Writer:
         self,
         connection: sqlite3.Connection,
         ingest: Ingest,
-        on_group: Callable[[GroupPlan], None],
+        on_group: Callable[[IngestPlan], None],
         *,
         on_commit: OnCommit = lambda _connection, _size: None,
         limit: int = 4096,
@@ -76,9 +76,9 @@ class Writer:
         self._busy_limit = busy_limit
         self._loop = asyncio.get_running_loop()
         self._intake = Intake(limit)
-        self._one_by_one: list[Request] = []
-        self._errands: list[Errand] = []
-        self._repeated: list[Errand] = []
+        self._retried_individually: list[Request] = []
+        self._jobs: list[Job] = []
+        self._repeated: list[Job] = []
         self._busy_since: float | None = None
         self._answered = 0
         self._in_flight = False
@@ -104,14 +104,14 @@ class Writer:
             self._begin()
         return future
 
-    async def probe(self, work: Job[None]) -> None:
+    async def probe(self, work: Callable[[Connection], None]) -> None:
         """As `run`, and raises as `offer` does: `Overloaded` when too many events wait."""
         if self._closing:
             raise Overloaded("the intake is closed")
         self._intake.require_room()
         await self.run(work)
 
-    async def run(self, work: Job[T]) -> T:
+    async def run(self, work: Callable[[Connection], T]) -> T:
         """Runs a job in the next transaction and returns its result after the commit.
 
         What the job raises is raised here, and its own changes are undone. A job may run more than once, as long as
@@ -119,11 +119,11 @@ class Writer:
         """
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        errand = Errand(work, self._loop.create_future())
-        self._errands.append(errand)
+        job = Job(work, self._loop.create_future())
+        self._jobs.append(job)
         if not self._in_flight:
             self._begin()
-        result: T = await errand.done
+        result: T = await job.done
         return result
 
     async def close(self) -> None:
@@ -139,22 +139,22 @@ class Writer:
         self._raw.close()
 
     def _has_work(self) -> bool:
-        return bool(self._intake or self._one_by_one or self._errands or self._repeated)
+        return bool(self._intake or self._retried_individually or self._jobs or self._repeated)
 
     def _next(self) -> Transaction:
         if self._repeated:
-            errands, self._repeated = self._repeated, []
-            return Transaction([], errands)
-        errands, self._errands = self._errands, []
-        if self._one_by_one:
-            requests, self._one_by_one = self._one_by_one, []
-            return Transaction(requests, errands, one_by_one=True)
-        return Transaction(self._intake.next_group(fair_share(len(self._intake), self._answered)), errands)
+            jobs, self._repeated = self._repeated, []
+            return Transaction([], jobs)
+        jobs, self._jobs = self._jobs, []
+        if self._retried_individually:
+            requests, self._retried_individually = self._retried_individually, []
+            return Transaction(requests, jobs, retry_individually=True)
+        return Transaction(self._intake.next_group(fair_share(len(self._intake), self._answered)), jobs)
 
     # --- a transaction: begun and written on the loop, committed in the thread, answered on the loop
 
-    def _own(self) -> sqlite3.Connection:
-        """The connection, for the thread whose turn it is."""
+    def _assert_owner(self) -> sqlite3.Connection:
+        """The connection. Only the thread that owns it now may call this."""
         assert self._user == threading.get_ident(), "the connection belongs to another thread now"
         return self._raw
 
@@ -163,7 +163,7 @@ class Writer:
         if self._in_flight or not self._has_work():
             return
         self._in_flight = True
-        connection = self._own()
+        connection = self._assert_owner()
         try:
             if connection.in_transaction:  # a rollback that failed
                 connection.execute("ROLLBACK")
@@ -191,12 +191,12 @@ class Writer:
             self._loop.call_later(BUSY_RETRY, self._retry)
             return
         self._busy_since = None
-        waiting = [*self._one_by_one, *self._intake.take_all()]
-        errands = [*self._repeated, *self._errands]
-        for queue in (self._one_by_one, self._repeated, self._errands):
+        waiting = [*self._retried_individually, *self._intake.take_all()]
+        jobs = [*self._repeated, *self._jobs]
+        for queue in (self._retried_individually, self._repeated, self._jobs):
             queue.clear()
         self._in_flight = False
-        refuse_all(waiting, errands, error)
+        refuse_all(waiting, jobs, error)
 
     def _retry(self) -> None:
         self._in_flight = False
@@ -205,7 +205,7 @@ class Writer:
     def _commit_loop(self) -> None:
         while (transaction := self._handed.get()) is not None:
             self._taken.put(transaction)
-            connection = self._own()
+            connection = self._assert_owner()
             transaction.commit(connection, self._view)
             if transaction.error is None:
                 self._on_commit(connection, transaction.size)
@@ -216,7 +216,7 @@ class Writer:
         """Back on the loop: the next transaction goes first, then the finished one is answered."""
         self._in_flight = False
         if transaction.error is not None:
-            self._ingest.take_back()
+            self._ingest.reset_sequence()
             self._failed(transaction, transaction.error)
             return
         if transaction.requests:
@@ -229,15 +229,15 @@ class Writer:
 
     def _failed(self, transaction: Transaction, error: Exception) -> None:
         """After a rollback: what may yet succeed waits for another transaction, the rest is refused."""
-        requests, errands = transaction.requests, transaction.errands
+        requests, jobs = transaction.requests, transaction.jobs
         if requests:
-            self._repeated.extend(errands)
-            errands = []
+            self._repeated.extend(jobs)
+            jobs = []
         if transaction.may_be_split:
-            self._one_by_one.extend(requests)
+            self._retried_individually.extend(requests)
             requests = []
         self._begin()
-        refuse_all(requests, errands, error)
+        refuse_all(requests, jobs, error)
 
 
 def _nothing(_: Connection) -> None:

@@ -15,7 +15,7 @@ from connector.delivery.lane import Lane, Shared
 from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.store import leases
-from connector.store.ingest import Directory, Target
+from connector.store.ingest import RoutingTable, SinkSpec
 from connector.store.schema import delivery, note
 from connector.store.sqlite.store import SqliteStore
 from connector.testing import ManualClock
@@ -58,8 +58,10 @@ class Lanes:
         self.sinks = sinks
         self.steps = 0
         routes = Routes([], {sink.name: False for sink in sinks})
-        directory = Directory(routes, {sink.name: Target(state=False, priority=sink.priority) for sink in sinks})
-        self.store = SqliteStore(make_store_file(folder / "lanes.db"), directory, lambda _plan: None, intake=10_000)
+        routing_table = RoutingTable(
+            routes, {sink.name: SinkSpec(state=False, priority=sink.priority) for sink in sinks}
+        )
+        self.store = SqliteStore(make_store_file(folder / "lanes.db"), routing_table, lambda _plan: None, intake=10_000)
         self._shared = Shared(self.store, clock, Silent(), "me")
         self.lanes = [Lane(sink, self._shared) for sink in sinks]
 
@@ -95,10 +97,10 @@ class Lanes:
         await self.store.offer(read(raw, self.clock.now()), raw)
 
     async def rows(self, *where: Any) -> list[Any]:
-        return list(await self.store.look(lambda c: c.execute(select(delivery).where(*where)).all()))
+        return list(await self.store.query(lambda c: c.execute(select(delivery).where(*where)).all()))
 
     async def notes(self) -> dict[str, Any]:
-        rows = await self.store.look(lambda c: c.execute(select(note)).all())
+        rows = await self.store.query(lambda c: c.execute(select(note)).all())
         return {row.key: json.loads(row.value) for row in rows}
 
     async def stop(self) -> None:

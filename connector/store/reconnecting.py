@@ -23,7 +23,7 @@ WAIT_MAX_SECONDS = 10.0
 log = structlog.get_logger("connector.store")
 
 
-class LateStore:
+class ReconnectingStore:
     """A `Store` that takes nothing until it is open: all calls raise `StoreUnavailable`. `opening` opens the real
     one.
     """
@@ -79,8 +79,8 @@ class LateStore:
     async def read(self, query: Callable[[Connection], T]) -> T:
         return await self._opened.read(query)
 
-    async def look(self, query: Callable[[Connection], T]) -> T:
-        return await self._opened.look(query)
+    async def query(self, query: Callable[[Connection], T]) -> T:
+        return await self._opened.query(query)
 
     async def probe(self, now: int) -> None:
         await self._opened.probe(now)

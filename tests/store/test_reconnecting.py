@@ -6,10 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from connector.errors import SchemaMismatch, StoreUnavailable
-from connector.store.ingest import Directory
-from connector.store.late import LateStore
+from connector.store.ingest import RoutingTable
+from connector.store.reconnecting import ReconnectingStore
 from connector.store.sqlite.store import SqliteStore
-from tests.store.kit import directory, reading
+from tests.store.kit import reading, routing_table
 from tests.stores import make_store_file
 
 
@@ -23,7 +23,7 @@ async def opening(tmp_path):
         async def __call__(self):
             if self.errors:
                 raise self.errors.pop(0)
-            names: Directory = directory(chat=False)
+            names: RoutingTable = routing_table(chat=False)
             return SqliteStore(make_store_file(tmp_path / "store.db"), names, lambda plan: None, intake=10)
 
     return Opening()
@@ -32,11 +32,11 @@ async def opening(tmp_path):
 async def test_it_takes_nothing_until_it_is_open(opening):
     """And says why."""
     opening.errors = [StoreUnavailable("no server answers")]
-    store = LateStore(opening)
+    store = ReconnectingStore(opening)
     assert not await store.try_open()
     with pytest.raises(StoreUnavailable, match="no server answers"):
         store.offer(reading(), b"")
-    for call in (store.write, store.read, store.look):
+    for call in (store.write, store.read, store.query):
         with pytest.raises(StoreUnavailable):
             await call(lambda connection: None)
     with pytest.raises(StoreUnavailable):
@@ -46,7 +46,7 @@ async def test_it_takes_nothing_until_it_is_open(opening):
 
 
 async def test_open_it_is_the_real_one(opening):
-    store = LateStore(opening)
+    store = ReconnectingStore(opening)
     assert await store.try_open()
     assert await store.read(lambda connection: 7) == 7
     assert store.instance
@@ -55,7 +55,7 @@ async def test_open_it_is_the_real_one(opening):
 
 async def test_it_is_waited_for_and_told_once(opening):
     opening.errors = [StoreUnavailable("away")] * 5
-    store = LateStore(opening, wait_first=0)
+    store = ReconnectingStore(opening, wait_first=0)
     with capture_logs() as logs:
         await store.open()
     assert store.is_open
@@ -66,4 +66,4 @@ async def test_it_is_waited_for_and_told_once(opening):
 async def test_another_versions_schema_is_not_waited_for(opening):
     opening.errors = [SchemaMismatch("run connector migrate")]
     with pytest.raises(SchemaMismatch):
-        await LateStore(opening).open()
+        await ReconnectingStore(opening).open()
