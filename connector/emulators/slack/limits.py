@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from connector.emulators.slack.clock import Clock
+from connector.emulators.slack.workspace import Clock
 
 TIER_OF = {
     "chat.update": 3,

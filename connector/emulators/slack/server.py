@@ -12,12 +12,11 @@ from aiohttp import web
 
 from connector.emulators.server import EmulatorServer, Handler
 from connector.emulators.slack import view
-from connector.emulators.slack.clock import Clock
 from connector.emulators.slack.errors import Limited, SlackError
 from connector.emulators.slack.invariants import problems
 from connector.emulators.slack.limits import Limits
 from connector.emulators.slack.methods import METHODS, publish, unknown
-from connector.emulators.slack.workspace import Bot, Channel, Message, Workspace
+from connector.emulators.slack.workspace import Bot, Channel, Clock, Message, Workspace
 
 ALL_SCOPES = (
     "chat:write",
