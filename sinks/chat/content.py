@@ -7,7 +7,7 @@ link.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -58,6 +58,7 @@ class Content:
     `headline` is shown large, `spoken_headline` is the same without its emoji, for notifications and screen readers.
     `text` is the line below it, `facts` are labels with values, `link` is an https address behind a button, `footer` is
     small print, and `change` is the difference in words where the chat has no threads.
+    `fallback_error` is the error with which the service rejected the content before: send something plainer.
     """
 
     headline: str = ""
@@ -67,6 +68,7 @@ class Content:
     link: str = ""
     footer: str = ""
     change: str = ""
+    fallback_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +133,25 @@ def digest_content(digest: DigestRecord, style: Style) -> Content:
     return Content(text=line if _is_visible(line) else digest.summary, footer=span)
 
 
-def as_text(content: Content, mention: str = "") -> str:
-    """The content as lines of text, times in UTC."""
-    lines = [content.headline, content.text]
-    lines += [f"{label}: {value}" for label, value in content.facts]
-    lines += [f"[{BUTTON}] {content.link}" if content.link else "", content.footer, content.change]
-    shown = [" ".join(wording.in_utc(line).split()) for line in lines]
-    return "\n".join(line for line in [*shown, mention] if line)
+def as_text(content: Content, mention: str = "", *, neutralise: Callable[[str], str] = str) -> str:
+    """The content as lines of text, times in UTC. `neutralise` is applied to every text from outside, for a service
+    whose text has markup.
+    """
+    facts = [f"{label}: {_neutral(value, neutralise)}" for label, value in content.facts]
+    lines = [
+        _neutral(content.headline, neutralise),
+        _neutral(content.text, neutralise),
+        *facts,
+        f"[{BUTTON}] {content.link}" if content.link else "",
+        wording.in_utc(content.footer),
+        _neutral(content.change, neutralise),
+        mention,
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _neutral(rendered: str, neutralise: Callable[[str], str]) -> str:
+    return neutralise(" ".join(wording.in_utc(rendered).split()))
 
 
 def shown_name(interview: Interview, privacy: str) -> str:

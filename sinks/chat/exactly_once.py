@@ -8,7 +8,7 @@ long after we gave up on it, so after a second post a later search deletes the d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -134,12 +134,11 @@ def _intent_of(attempt: Attempt, record: MessageRecord) -> Mapping[str, Any]:
 
 def _post(draft: Draft, intent: Mapping[str, Any]) -> Post:
     return Post(
-        content=draft.content,
+        content=replace(draft.content, fallback_error=str(intent["fallback_error"])),
         marker=Marker(intent["delivery_id"], len(intent["calls"]), draft.subject),
         thread=draft.thread,
         broadcast=draft.broadcast,
         mention=str(intent["mention"]),
-        fallback_error=str(intent["fallback_error"]),
     )
 
 

@@ -70,8 +70,7 @@ class Marker:
 @dataclass(frozen=True, slots=True)
 class Post:
     """A message to post: into the thread of the message `thread` when that is not `""`, and with `broadcast` into the
-    channel as well. `mention` is a mention in the service's own syntax. `fallback_error` is the error with which the
-    service rejected the content before: send something plainer.
+    channel as well. `mention` is a mention in the service's own syntax.
     """
 
     content: Content
@@ -79,7 +78,6 @@ class Post:
     thread: str = ""
     broadcast: bool = False
     mention: str = ""
-    fallback_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ class ChatService(ABC):
     async def post(self, post: Post, context: Context) -> CallResult:
         """Posts one message, once."""
 
-    async def edit(self, message_id: str, content: Content, context: Context, fallback_error: str = "") -> CallResult:
+    async def edit(self, message_id: str, content: Content, context: Context) -> CallResult:
         """Replaces the content of one of our messages."""
         raise NotImplementedError
 

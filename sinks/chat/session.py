@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from connector.http import RETRY_AFTER_MAX
@@ -83,7 +83,7 @@ class Session:
         """Replaces a message's content. Raises `RateLimited` without a token."""
         await context.take(*self.limits.edit)
         context.count_call("edit")
-        return await self._service.edit(message_id, content, context, fallback_error)
+        return await self._service.edit(message_id, replace(content, fallback_error=fallback_error), context)
 
     async def delete(self, message_id: str, context: Context) -> CallResult:
         """Deletes a message. Raises `RateLimited` without a token."""

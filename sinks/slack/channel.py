@@ -90,14 +90,14 @@ class BotChannel(_Channel):
         self._clock_offset_ms: int | None = None  # Slack's clock minus ours, as last seen
 
     async def post(self, post: Post, context: Context) -> CallResult:
-        message = _message(post.content, post.fallback_error, messages.metadata(post.marker))
+        message = _message(post.content, messages.metadata(post.marker))
         if isinstance(message, CallResult):
             return message
         message = messages.with_mention(message, post.mention)
         return self._read(await self.client.post(message, post.thread, broadcast=post.broadcast), context)
 
-    async def edit(self, message_id: str, content: Content, context: Context, fallback_error: str = "") -> CallResult:
-        message = _message(content, fallback_error)
+    async def edit(self, message_id: str, content: Content, context: Context) -> CallResult:
+        message = _message(content)
         if isinstance(message, CallResult):
             return message
         return self._read(await self.client.edit(message_id, message), context)
@@ -158,7 +158,7 @@ class WebhookChannel(_Channel):
         self._client = WebhookClient(config.webhook_url.get_secret_value())
 
     async def post(self, post: Post, context: Context) -> CallResult:
-        message = _message(post.content, post.fallback_error)
+        message = _message(post.content)
         if isinstance(message, CallResult):
             return message
         result = await self._client.post(messages.with_mention(message, post.mention))
@@ -185,11 +185,11 @@ def timestamp(at_ms: int) -> str:
     return f"{seconds}.{rest * 1000:06d}"
 
 
-def _message(content: Content, fallback_error: str, metadata: Message | None = None) -> Message | CallResult:
+def _message(content: Content, metadata: Message | None = None) -> Message | CallResult:
     """The content as Slack takes it, or the rejection of blocks that Slack would not take."""
     extra = metadata or {}
-    if fallback_error:
-        return messages.without_cause({**messages.as_sentence(content), **extra}, fallback_error)
+    if content.fallback_error:
+        return messages.without_cause({**messages.as_sentence(content), **extra}, content.fallback_error)
     try:
         return {**messages.render(content), **extra}
     except SlackObjectFormationError as error:
