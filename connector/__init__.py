@@ -1,3 +1,3 @@
-"""A self-hosted service that keeps a sheet right and a chat calm from Hireflix webhooks."""
+"""A self-hosted service that receives Hireflix webhooks and keeps a Google Sheet and Slack up to date."""
 
 __version__ = "0.2.0"

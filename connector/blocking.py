@@ -1,4 +1,4 @@
-"""A thread for a client that blocks, which never delays the end of the process."""
+"""A daemon thread for blocking clients, so that they never delay the exit of the process."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class BlockingThread:
-    """Runs blocking calls one after the other in one daemon thread; the thread starts with the first call.
+    """Runs blocking calls one at a time in a daemon thread. The first call starts the thread.
 
     Python waits without limit for the threads of `concurrent.futures` and `asyncio.to_thread` before the process ends
-    (https://docs.python.org/3/library/concurrent.futures.html, ThreadPoolExecutor). A destination that accepts a
-    connection and does not answer would keep the process alive. It does not wait for a daemon thread.
+    (https://docs.python.org/3/library/concurrent.futures.html, ThreadPoolExecutor), so a destination that does not
+    answer would keep the process alive. Python does not wait for daemon threads.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,8 +30,8 @@ class BlockingThread:
     async def run(self, call: Callable[[], T]) -> T:
         """Returns what `call` returns, or raises what it raises.
 
-        When the caller is cancelled, a call that waits is dropped, and one that runs goes on in the thread without its
-        result. Raises `RuntimeError` after `close`.
+        When the caller is cancelled, a waiting call is dropped. A running call continues in the thread, and its result
+        is dropped. Raises `RuntimeError` after `close`.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -44,7 +44,7 @@ class BlockingThread:
         return await asyncio.wrap_future(future)
 
     def close(self, last: Callable[[], Any] | None = None) -> None:
-        """Ends the thread after the calls that wait, and `last` after them. Returns at once."""
+        """Ends the thread after the waiting calls and then `last`. Returns at once."""
         with self._lock:
             if not self._closed and self._thread is not None:
                 if last is not None:
@@ -53,7 +53,7 @@ class BlockingThread:
             self._closed = True
 
     async def finish(self) -> None:
-        """Waits for the calls that were asked for, then ends the thread."""
+        """Waits for all calls, then ends the thread."""
         if self._thread is not None and not self._closed:
             await self.run(lambda: None)
         self.close()
@@ -65,7 +65,7 @@ class BlockingThread:
                 continue
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001 - it is raised where the call was asked for
+            except BaseException as error:  # noqa: BLE001 - `run` raises it
                 future.set_exception(error)
             else:
                 future.set_result(result)

@@ -1,14 +1,14 @@
-"""Every exception of ours, by what the one who catches it has to do.
+"""All exceptions of the connector, with the action of the code that catches them.
 
 ConnectorError
-  ConfigError          tell the person all problems at once, exit 2
-  UsageError           tell the person what to type instead, exit 2
+  ConfigError          print all problems, exit with 2
+  UsageError           print the message, exit with 2
   StoreError
-    StoreUnavailable   answer 503 and try again: nothing was written
-    SchemaMismatch     refuse to start and say which command mends it
-  SinkBroken           pause that sink, alert once, probe, go on with the others
-  RateLimited                 no token now: the delivery waits for that bucket
-  LeaseLost            another worker writes to this sink: drop the batch without outcomes
+    StoreUnavailable   answer 503 or retry; nothing was written
+    SchemaMismatch     refuse to start; the message names the command to run
+  SinkBroken           pause the sink, alert once, probe; other sinks continue
+  RateLimited          leave the delivery pending until the bucket has a token
+  LeaseLost            drop the batch without outcomes; another worker writes to this sink
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 
 class ConnectorError(Exception):
-    """Base of all errors that are told without a traceback."""
+    """Base class of expected errors. Commands print the message without a traceback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with the configuration: where, what, and what to do. Never holds the input value."""
+    """A problem of the configuration: the place, the message, and a hint what to do. Never contains the value."""
 
     place: str
     message: str
@@ -34,7 +34,7 @@ class Problem:
 
 
 class ConfigError(ConnectorError):
-    """The configuration cannot be used; `problems` holds all of them."""
+    """The configuration cannot be used. `problems` holds all problems."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -42,7 +42,7 @@ class ConfigError(ConnectorError):
 
 
 class UsageError(ConnectorError):
-    """A command was asked for something it cannot do; the message says what to type instead."""
+    """A command was called with arguments that it cannot use. The message says what to do instead."""
 
 
 class StoreError(ConnectorError):
@@ -50,20 +50,20 @@ class StoreError(ConnectorError):
 
 
 class StoreUnavailable(StoreError):
-    """The store took nothing (full disk, locked file, database gone); the same call may succeed later."""
+    """Nothing was written (full disk, locked file, database unavailable). The same call may succeed later."""
 
 
 class SchemaMismatch(StoreError):
-    """The store's schema is older or newer than this version."""
+    """The schema of the store is older or newer than this version supports."""
 
 
 class SinkBroken(ConnectorError):
-    """The destination cannot be used until a person acts; the call was *not applied*.
+    """The destination cannot be used until an operator acts. The call was *not applied*.
 
-    `reason` says what is wrong and `fix` what to do about it, both without secrets or personal data. The dispatcher
-    pauses the sink, keeps its queue, counts no attempt and probes every few minutes. When the destination worked in the
-    call before, the first refusal is confirmed by a second call some seconds later. With `until_person` the sink pauses
-    at once and there is no probe: only `connector resume` goes on.
+    `reason` says what is wrong and `fix` what to do, both without secrets and personal data. The dispatcher pauses the
+    sink, keeps its queue, counts no attempt, and probes the destination every few minutes. When the previous call
+    succeeded, a second call some seconds later confirms the failure first. With `until_person` the sink pauses at once
+    and is not probed; only `connector resume` resumes it.
     """
 
     def __init__(self, reason: str, fix: str, *, until_person: bool = False) -> None:
@@ -74,7 +74,7 @@ class SinkBroken(ConnectorError):
 
 
 class RateLimited(ConnectorError):
-    """A bucket has no token for this call; raised by `Context.take` before anything was sent."""
+    """A bucket has no token for `seconds`. `Context.take` raises it before anything is sent."""
 
     def __init__(self, bucket: str, seconds: float) -> None:
         super().__init__(f"no token in {bucket} for {seconds:.3f} s")
@@ -83,4 +83,4 @@ class RateLimited(ConnectorError):
 
 
 class LeaseLost(ConnectorError):
-    """The lease on this sink went to another worker; whatever the batch was doing no longer counts."""
+    """Another worker has the lease of this sink. The result of the running batch is dropped."""

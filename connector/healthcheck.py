@@ -1,6 +1,6 @@
-"""Health check of a container: `python -m connector.healthcheck PORT` exits with 0 when a service runs there, else 1.
+"""Health check for containers: `python -m connector.healthcheck PORT` exits with 0 when a service answers, else 1.
 
-Reads no configuration and imports little, because it runs every few seconds.
+It reads no configuration and imports only the standard library, because it runs every few seconds.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from http.client import HTTPConnection, HTTPException
 
 PATH = "/health/live"
 TIMEOUT_SECONDS = 3.0
+"""Shorter than the timeout of the health check in the container files."""
 
 
 def is_alive(port: int) -> bool:
-    """Whether `/health/live` returns 200 on a port of this machine."""
+    """Whether `/health/live` answers 200 on a loopback port. Never raises."""
     connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", PATH)
@@ -25,7 +26,7 @@ def is_alive(port: int) -> bool:
 
 
 def main() -> None:
-    """Runs the command; its one argument is the port."""
+    """Runs the command. Its only argument is the port."""
     sys.exit(0 if is_alive(int(sys.argv[1])) else 1)
 
 

@@ -1,4 +1,4 @@
-"""What every sink that speaks HTTP needs: one table of statuses, one reading of `Retry-After`, safe addresses."""
+"""Helpers for sinks that use HTTP: the meaning of a status, `Retry-After`, safe URLs, retries of reads."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
-from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random
 
-RETRY_AFTER_MAX = 900.0
-"""Seconds; a longer wish is cut to this."""
+RETRY_AFTER_MAX_SECONDS = 900.0
+"""A longer `Retry-After` is reduced to this: the longest delay of the backoff."""
+READ_TRIES = 3
+"""Tries of a read in one call; a third failure is probably not a short interruption."""
+READ_SECONDS = 5.0
+"""A read is not tried again after this time, because the lane waits for it."""
 
 
 class Answer(StrEnum):
-    """What an HTTP status says about the request."""
+    """The meaning of an HTTP status for the request."""
 
     OK = "ok"
     THROTTLED = "throttled"
-    """Not applied; come back later."""
+    """Not applied; try again later."""
     UNCLEAR = "unclear"
     """May have been applied."""
     DENIED = "denied"
-    """Not applied; a person must act."""
+    """Not applied; an operator must act."""
     REFUSED = "refused"
     """Not applied and never will be."""
 
 
 def classify(status: int) -> Answer:
-    """The meaning of an HTTP status (RFC 9110 section 15, RFC 6585 section 4) for a request that changes something."""
+    """Returns the meaning of a status (RFC 9110 section 15, RFC 6585 section 4) for a request that changes data."""
     if 200 <= status < 300:  # noqa: PLR2004 - the classes of RFC 9110
         return Answer.OK
     if status in {408, 425, 429}:
@@ -45,9 +49,10 @@ def classify(status: int) -> Answer:
 
 
 def retry_after(headers: Mapping[str, str], now: int) -> float | None:
-    """Seconds that `Retry-After` asks for (RFC 9110 section 10.2.3: seconds or a date), at most `RETRY_AFTER_MAX`.
+    """Returns the seconds of `Retry-After` (RFC 9110 section 10.2.3: seconds or a date), at most
+    `RETRY_AFTER_MAX_SECONDS`.
 
-    `now` is epoch milliseconds. `None` without the header, or when it says nothing usable.
+    `now` is epoch milliseconds. Returns `None` when the header is missing or invalid.
     """
     text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "").strip()
     if not text:
@@ -58,7 +63,7 @@ def retry_after(headers: Mapping[str, str], now: int) -> float | None:
         seconds = _seconds_until(text, now)
     if not 0 <= seconds < float("inf"):
         return None
-    return min(seconds, RETRY_AFTER_MAX)
+    return min(seconds, RETRY_AFTER_MAX_SECONDS)
 
 
 def _seconds_until(text: str, now: int) -> float:
@@ -67,7 +72,7 @@ def _seconds_until(text: str, now: int) -> float:
 
 
 def epoch_ms(date: str) -> int | None:
-    """Epoch milliseconds of an HTTP date (RFC 9110 section 5.6.7), as in the header `Date`; `None` if it is none."""
+    """Returns the epoch milliseconds of an HTTP date (RFC 9110 section 5.6.7), `None` when it is invalid."""
     try:
         when = parsedate_to_datetime(date)
     except (ValueError, OverflowError):
@@ -76,7 +81,7 @@ def epoch_ms(date: str) -> int | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
+    """Whether a host is `localhost` or a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -86,7 +91,7 @@ def is_loopback(host: str) -> bool:
 
 
 def safe_url(url: str) -> str:
-    """The address itself when credentials may be sent there: https, or loopback. Else `ValueError`."""
+    """Returns the URL when credentials may be sent to it: https, or http to loopback. Raises `ValueError` otherwise."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "https" and host:
@@ -101,29 +106,22 @@ SafeUrl = Annotated[str, AfterValidator(safe_url)]
 
 
 def host_of(url: str) -> str:
-    """The host alone: what may be shown of an address that holds a secret."""
+    """Returns the host of a URL, the only part that may be shown of a URL with a secret; "?" without one."""
     return urlsplit(url).hostname or "?"
 
 
 def utc(at: int) -> datetime:
-    """Epoch milliseconds as an aware UTC time."""
+    """Returns epoch milliseconds as a time with the zone UTC."""
     return datetime.fromtimestamp(at / 1000, tz=UTC)
 
 
 def reading(*errors: type[Exception]) -> Retrying:
-    """In-call retry for reads only: twice more at most, within 5 seconds. A write is never repeated in a call."""
+    """Returns a tenacity retry for reads: at most `READ_TRIES` tries within `READ_SECONDS`.
+
+    A sink must not use it for a write: the dispatcher repeats writes.
+    """
     return Retrying(
-        stop=stop_after_attempt(3) | stop_after_delay(5),
-        wait=wait_random(0.1, 0.5),
-        retry=retry_if_exception(lambda error: isinstance(error, errors)),
-        reraise=True,
-    )
-
-
-def reading_async(*errors: type[Exception]) -> AsyncRetrying:
-    """As `reading`, for coroutines."""
-    return AsyncRetrying(
-        stop=stop_after_attempt(3) | stop_after_delay(5),
+        stop=stop_after_attempt(READ_TRIES) | stop_after_delay(READ_SECONDS),
         wait=wait_random(0.1, 0.5),
         retry=retry_if_exception(lambda error: isinstance(error, errors)),
         reraise=True,

@@ -1,4 +1,4 @@
-"""What happened and what is known: the two values that every sink reads."""
+"""Event and interview: the two values that every sink reads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import TypeAlias
 
 Value: TypeAlias = str | int | float | bool | None
-"""One normalised field: text, a number, epoch milliseconds, a flag, or an explicit null."""
+"""A normalised field: text, a number, epoch milliseconds, a flag, or an explicit null."""
 
 
 class Stage(StrEnum):
-    """Where an interview stands; derived from its fields, never sent by Hireflix as such."""
+    """The stage of an interview, derived from its fields. Hireflix does not send it."""
 
     PENDING = "pending"
     TO_EVALUATE = "to_evaluate"
@@ -52,10 +52,10 @@ FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to an interview; immutable.
+    """An event of an interview; immutable.
 
-    `occurred_at` is the event's own date and `received_at` ours, both epoch milliseconds. `fields` holds only
-    what the payload carried: a missing name means unknown, `None` means an explicit null.
+    `occurred_at` is the date in the event and `received_at` the time of receipt, both in epoch milliseconds. `fields`
+    holds the fields of the payload: a missing name means unknown, `None` means an explicit null.
     """
 
     id: str
@@ -68,11 +68,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Interview:
-    """Everything known now about one interview, merged from its events.
+    """The current state of an interview, merged from its events.
 
-    `values` maps a name of `FIELDS` to its newest value and `dates` to the date (epoch milliseconds) of the event
-    it came from. `updated_at` is the date of the newest event. Times are
-    epoch milliseconds.
+    `values` maps names of `FIELDS` to the newest values, and `dates` maps them to the dates of the events that the
+    values came from. `updated_at` is the date of the newest event. All times are epoch milliseconds.
     """
 
     id: str
@@ -119,7 +118,7 @@ class Interview:
 
     @property
     def stage_word(self) -> str:
-        """The stage as people read it: Invited, To evaluate, …, or the unknown status verbatim."""
+        """The stage as it is displayed: Invited, To evaluate, …, or the unknown status unchanged."""
         return STAGE_WORDS.get(self.stage) or self.text("status")
 
 
@@ -133,10 +132,10 @@ STAGE_WORDS: Mapping[Stage, str] = {
 
 
 def is_late(since: int, event: Event | None, now: int, max_age: float | None) -> bool:
-    """Whether a delivery is older than `max_age` (seconds), so that it must notify nobody.
+    """Whether a delivery is older than `max_age` (seconds), so that a message sink must not notify users of it.
 
-    Its age counts from `since`: the receipt of its event, or its last replay. Without a replay it is also late when its
-    event was that old at its receipt already: a body that was sent long ago, or existing data.
+    Its age counts from `since`: the time of receipt, or of the last replay. Without a replay it is also late when the
+    event was older than `max_age` at its receipt, as with existing data. `since` and `now` are epoch milliseconds.
     """
     if max_age is None:
         return False

@@ -1,8 +1,8 @@
-"""Logs on standard error, as text for a terminal or as JSON lines, without secrets and personal data.
+"""Logs to standard error, as text or as JSON lines, without secrets and personal data.
 
-Records of other libraries pass the same processors. An exception is logged by its type and the place where it was
-raised, from level `error` on with the frames of its traceback. Its message is shown only for errors of our own, which
-have no personal data in their messages; local variables are never logged.
+Records of libraries pass through the same processors. An exception is logged with its type and the location where it
+was raised; at level `error` and above also with its traceback. Only messages of `ConnectorError` are logged, because
+they contain no personal data. Local variables are never logged.
 """
 
 from __future__ import annotations
@@ -22,37 +22,38 @@ from connector.errors import ConnectorError
 from connector.text import clean
 
 QUIET = ("httpx", "httpcore", "slack_sdk", "google", "urllib3", "aiohttp", "alembic", "gspread", "hpack")
-"""Libraries that log addresses, headers or whole messages below WARNING."""
+"""Libraries that log URLs, headers or whole messages below level WARNING."""
 MUTED = ("psycopg",)
-"""Logs each attempt to reach a database that is gone, with addresses; we log the first."""
+"""psycopg logs each failed connection with its address; the store logs the first failure."""
 SERVER = "uvicorn.error"
-"""It warns of each request that is not HTTP or is one too many, and anyone may send as many as they like."""
+"""Logs a warning for each invalid request and each request over the limit. Any client can cause these."""
 LOG_LIMIT_SECONDS = 60.0
-"""A line that anyone outside can cause is logged at most once in this time."""
+"""A line that any client can cause is logged at most once in this time."""
 
 SECRET_NAMES = re.compile(
     r"secret|token|password|authorization|credential|api_key|signature|private_key", re.IGNORECASE
 )
-SECRET_TEXTS = re.compile(  # each part is linear in the text: what is logged may be long and hostile
-    r"(?<![\w.+-])[\w.+-]++@"  # an e-mail address, but for that of a service account, which belongs to no person
+SECRET_TEXTS = re.compile(  # each part takes linear time, because logged text may be long and hostile
+    r"(?<![\w.+-])[\w.+-]++@"  # an e-mail address, except that of a service account, which is not personal data
     r"(?![\w-]++(?:\.[\w-]++){0,2}?\.iam\.gserviceaccount\.com(?![\w-]|\.\w))[\w-]++(?:\.[\w-]++)+"
     r"|xox[a-z]-[\w-]+|whsec_[\w+/=]+|ya29\.[\w.-]+"  # Slack, Standard Webhooks, Google
-    r"|Bearer\s++\S+|-----BEGIN[\s\S]*+"  # what follows a key's first line is the key
-    r"|(?<=://)[^/\s@:]*+:[^/\s@]*+(?=@)"  # credentials in an address
+    r"|Bearer\s++\S+|-----BEGIN[\s\S]*+"  # the text after the first line of a PEM key is the key
+    r"|(?<=://)[^/\s@:]*+:[^/\s@]*+(?=@)"  # credentials in a URL
     r"|hooks\.slack\.com/services/\S+"
 )
 HIDDEN = "[hidden]"
 TRACEBACK_LEVELS = frozenset({"error", "critical"})
+"""Levels at which a fault is unexpected, so that the traceback is needed."""
 FRAMES_MAX = 40
-"""Frames of one exception; of a deeper traceback the first and the last are logged."""
+"""Frames of one exception. Of a deeper traceback the first and the last half are logged."""
 TEXT_MAX = 2000
-"""Characters of one text; no line of ours is longer, but a library's may be."""
+"""Characters of one text. Messages of the connector are shorter; those of a library may be longer."""
 
 
 def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None) -> None:
-    """Configures all logging of the process. `auto` is text on a terminal and JSON lines elsewhere."""
+    """Configures the logging of the process. `auto` is text on a terminal and JSON lines otherwise."""
     stream = stream or sys.stderr
-    for_people = form == "console" or (form == "auto" and stream.isatty())
+    as_text = form == "console" or (form == "auto" and stream.isatty())
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -61,7 +62,7 @@ def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO 
         masked,
     ]
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=stream.isatty()) if for_people else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=stream.isatty()) if as_text else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -90,7 +91,7 @@ def set_up(form: Literal["auto", "json", "console"], level: str, stream: TextIO 
 
 
 class LogLimit:
-    """Decides which of many equal lines are worth logging, by a key such as the reason of a refusal."""
+    """Limits how often lines with the same key are logged. A key is for example the reason of a refusal."""
 
     def __init__(self, seconds: float = LOG_LIMIT_SECONDS) -> None:
         self._seconds = seconds
@@ -98,8 +99,8 @@ class LogLimit:
         self._skipped: dict[str, int] = {}
 
     def add(self, key: str, now: float) -> int:
-        """Counts one occurrence at `now` (seconds). Returns how many there were since the last line, this one included,
-        when it is time for a line, else 0.
+        """Counts an occurrence at `now` (monotonic seconds). Returns 0, or when a line is due the number of occurrences
+        since the last line, including this one.
         """
         count = self._skipped.get(key, 0) + 1
         logged_at = self._logged_at.get(key)
@@ -112,7 +113,7 @@ class LogLimit:
 
 
 class _Limited(logging.Filter):
-    """Passes each warning at most once a minute, and every error."""
+    """Passes each warning at most once per `LOG_LIMIT_SECONDS`, and every error."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,9 +124,10 @@ class _Limited(logging.Filter):
 
 
 def with_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Logs an exception, given as `exc_info` or as `error`, by type and place, and its frames from `error` on.
+    """Processor: replaces the exception in `exc_info` or `error` by its type and location, with a traceback at level
+    `error` and above.
 
-    Of a message with several lines only the first is kept.
+    Keeps only the first line of the event.
     """
     info = event.pop("exc_info", None)
     record = event.get("_record")
@@ -149,7 +151,7 @@ def _error_of(info: object) -> BaseException | None:
 
 
 def frames_of(error: BaseException) -> list[str]:
-    """The traceback as lines, each exception of the chain after the one that it was raised from."""
+    """Returns the traceback as lines. Each exception of the chain follows its cause."""
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     lines = [] if cause is None else [*frames_of(cause), ""]
     frames = [
@@ -164,7 +166,7 @@ def frames_of(error: BaseException) -> list[str]:
 
 
 def place_of(error: BaseException) -> str:
-    """Type and innermost place of an exception, without its text."""
+    """Returns the type and the innermost location of an exception, without its message."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -173,7 +175,7 @@ def place_of(error: BaseException) -> str:
 
 
 def masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Hides what looks like a secret or an e-mail address, by name and by shape, whatever was logged by mistake."""
+    """Processor: hides values that have the name or the form of a secret, and e-mail addresses."""
     for name, value in event.items():
         if name not in {"_record", "_from_structlog", "exception"}:
             event[name] = _hide(name, value)

@@ -1,6 +1,6 @@
-"""What is known of an interview, merged from its events in whatever order they come.
+"""Merges the events of an interview into its state, in any order of arrival.
 
-Each field keeps the value of the event with the greatest stamp among those that carried it. So the merge is
+Each field keeps the value of the event with the greatest version among the events that contain the field. So merging is
 commutative, associative and idempotent: any order and any repetition of the same events gives the same state.
 """
 
@@ -16,14 +16,16 @@ from connector.hireflix.payload import Reading
 from connector.interview import Event, Interview, Stage, Value
 
 Stamp: TypeAlias = tuple[int, int, str]
-"""What orders events: date (epoch milliseconds), number of keys, first 8 bytes of the body's sha256 in hex."""
+"""The version of an event: date (epoch milliseconds), number of keys, first 8 bytes of the SHA-256 of the body in hex.
+
+The number of keys prefers the fuller of two events with one date; the hash makes the order total.
+"""
 
 
 class State(msgspec.Struct, frozen=True, gc=False):
-    """The merged fields of one interview.
+    """The merged fields of an interview; immutable. Equal states encode to equal text.
 
-    `base` is the greatest stamp of all events and holds for every field that `exceptions` does not name. Never
-    changed in place; equal states encode to equal text.
+    `base` is the greatest version of all events. It is the version of every field that is not in `exceptions`.
     """
 
     base: Stamp
@@ -32,46 +34,46 @@ class State(msgspec.Struct, frozen=True, gc=False):
 
 
 def stamp_of(reading: Reading) -> Stamp:
-    """The stamp of everything that this event says."""
+    """Returns the version of an event and of all its fields."""
     return (reading.occurred_at, reading.keys, reading.sha256[:8].hex())
 
 
 def merge(state: State | None, reading: Reading) -> State:
-    """The state with one more event in it: a new one, or `state` itself when the event says nothing new."""
+    """Returns the state with one more event merged in, or `state` itself when the event changes nothing."""
     stamp = stamp_of(reading)
-    told = _told(reading)
+    fields = _contribution(reading)
     if state is None:
-        return State(stamp, told, {})
+        return State(stamp, fields, {})
     if stamp > state.base:
-        return _newer(state, stamp, told)
+        return _newer(state, stamp, fields)
     if stamp == state.base:
         return state
-    return _older(state, stamp, told)
+    return _older(state, stamp, fields)
 
 
-def _told(reading: Reading) -> dict[str, Value]:
-    """What the event says about the interview, beyond the payload's own fields."""
-    told = reading.fields.copy()
-    told["last_event"] = reading.name
+def _contribution(reading: Reading) -> dict[str, Value]:
+    """Returns the fields that an event contributes: those of its payload, and those that its name implies."""
+    fields = reading.fields.copy()
+    fields["last_event"] = reading.name
     if reading.name == FINISH:
-        # its `status` lags behind later stages; that it finished is the news
-        told.pop("status", None)
-        told["finished_at"] = reading.occurred_at
-    elif reading.name == DELETE and told.get("deleted", True) is True:
-        told["deleted"] = reading.occurred_at
-    return told
+        # the payload of a finish has the status from before the finish
+        fields.pop("status", None)
+        fields["finished_at"] = reading.occurred_at
+    elif reading.name == DELETE and fields.get("deleted", True) is True:
+        fields["deleted"] = reading.occurred_at
+    return fields
 
 
-def _newer(state: State, stamp: Stamp, told: dict[str, Value]) -> State:
+def _newer(state: State, stamp: Stamp, fields: dict[str, Value]) -> State:
     base, earlier = state.base, state.exceptions
-    exceptions = {name: earlier.get(name, base) for name in state.values.keys() - told.keys()}
-    return State(stamp, state.values | told, exceptions)
+    exceptions = {name: earlier.get(name, base) for name in state.values.keys() - fields.keys()}
+    return State(stamp, state.values | fields, exceptions)
 
 
-def _older(state: State, stamp: Stamp, told: dict[str, Value]) -> State:
+def _older(state: State, stamp: Stamp, fields: dict[str, Value]) -> State:
     values, exceptions = state.values.copy(), state.exceptions.copy()
     changed = False
-    for name, value in told.items():
+    for name, value in fields.items():
         if name not in values or stamp > exceptions.get(name, state.base):
             values[name], exceptions[name] = value, stamp
             changed = True
@@ -83,17 +85,17 @@ _decoder = msgspec.json.Decoder(State)
 
 
 def encode(state: State) -> str:
-    """The state as one canonical JSON document."""
+    """Returns the state as canonical JSON."""
     return _encoder.encode(state).decode()
 
 
 def decode(text: str | bytes) -> State:
-    """The state that `encode` wrote."""
+    """Returns the state from the text of `encode`."""
     return _decoder.decode(text)
 
 
 def stage_of(values: Mapping[str, Value]) -> Stage:
-    """Where the interview stands: the first of these that holds."""
+    """Returns the stage of an interview; the first matching rule counts."""
     if values.get("deleted"):
         return Stage.DELETED
     archived, finalist = values.get("archived"), values.get("finalist")
@@ -123,7 +125,7 @@ def _stage_by_status(values: Mapping[str, Value]) -> Stage:
 
 
 def interview_of(interview_id: str, state: State) -> Interview:
-    """The interview as sinks see it."""
+    """Returns the interview that sinks receive."""
     dates = dict.fromkeys(state.values, state.base[0])
     for name, stamp in state.exceptions.items():
         dates[name] = stamp[0]
@@ -137,7 +139,7 @@ def interview_of(interview_id: str, state: State) -> Interview:
 
 
 def event_of(event_id: str, reading: Reading) -> Event:
-    """The event as sinks see it."""
+    """Returns the event that sinks receive."""
     return Event(
         id=event_id,
         name=reading.name,

@@ -1,7 +1,7 @@
-"""Finds the class of a sink by the name of its type.
+"""Finds the class of a sink by its type.
 
-A type is an entry point of the group `connector.sinks` whose value is the class (Python Packaging User Guide, Entry
-points specification). Our own sinks are declared in pyproject.toml, those of other packages in theirs.
+A type is the name of an entry point in the group `connector.sinks`; its value is the class (Python Packaging User
+Guide, Entry points specification). Built-in sinks are declared in pyproject.toml, like those of other packages.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from connector.sink import Sink, SinkConfig
 GROUP = "connector.sinks"
 DISTRIBUTION = "hireflix-connector"
 EXTRAS = {"google_sheets": "sheets", "slack": "slack"}
-"""Type -> the extra of this distribution that installs what the type needs."""
+"""Maps a type to the extra of this distribution that installs the libraries of the type."""
 
 SinkClass: TypeAlias = type[Sink[Any]]
 
 
 def load_sink_class(type_name: str) -> SinkClass:
-    """The class behind `type = "…"`; the only place where the module of a sink is imported.
+    """Imports the module of a sink and returns the class of the type.
 
-    Raises `ConfigError` with one problem at the place `type` when the type is unknown or cannot be used.
+    Raises `ConfigError` with one problem at `type` when the type is unknown or cannot be used.
     """
     points = tuple(entry_points(group=GROUP, name=type_name))
     if not points:
@@ -36,12 +36,12 @@ def load_sink_class(type_name: str) -> SinkClass:
 
 
 def known_types() -> tuple[str, ...]:
-    """Names that `type` may have, sorted. Imports no sink."""
+    """Returns all installed types, sorted. Imports no sink."""
     return tuple(sorted(entry_points(group=GROUP).names))
 
 
 def built_in_types() -> tuple[str, ...]:
-    """The types of this distribution, sorted. Imports no sink."""
+    """Returns the types of this distribution, sorted. Imports no sink."""
     points = entry_points(group=GROUP)
     return tuple(sorted(point.name for point in points if point.dist and point.dist.name == DISTRIBUTION))
 
@@ -51,7 +51,7 @@ def _load(point: EntryPoint) -> object:
         return point.load()
     except ModuleNotFoundError as error:
         raise _missing(point.name, error.name or "?") from error
-    except Exception as error:  # a sink of any author, or one in development, may raise anything when it is imported
+    except Exception as error:  # a third-party module may raise any exception when it is imported
         message = f"{point.value} cannot be imported: {type(error).__name__}: {error}"
         raise _error(message, "correct that module, or ask its author") from error
 

@@ -1,4 +1,4 @@
-"""What a process does."""
+"""The role of a process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """`receiver` takes webhooks, `worker` delivers, `all` does both."""
+    """`receiver` receives webhooks, `worker` delivers, `all` does both."""
 
     ALL = "all"
     RECEIVER = "receiver"
@@ -14,8 +14,10 @@ class Role(StrEnum):
 
     @property
     def receives(self) -> bool:
+        """Whether the process receives webhooks."""
         return self is not Role.WORKER
 
     @property
     def works(self) -> bool:
+        """Whether the process delivers to sinks."""
         return self is not Role.RECEIVER

@@ -1,4 +1,4 @@
-"""Which events and interviews go to which sinks."""
+"""Routes: decides which events and interviews go to which sinks."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from connector.hireflix import FINISH
 from connector.interview import Interview, Stage
 
 MEMO_MAX = 4096
-"""Looks at a position that are remembered; beyond it all are forgotten."""
+"""Cached results by event name and position. The cache is cleared when it is full."""
 MEMO_NAME_MAX = 500
-"""Characters of a position's id and name together; a longer look is not remembered, so that the memory is bounded."""
+"""Most characters of id and name of a position in the cache. Longer ones are not cached, so the memory is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One rule. An empty condition is always met.
+    """A route. An empty condition is always met.
 
-    `positions` holds position ids, matched exactly, or patterns of names: `*` stands for any text and `?` for one
-    character, case is ignored, everything else is literal. A route with `otherwise` takes only what no other route
-    to a message sink took.
+    `positions` holds ids, matched exactly, and patterns of names: `*` matches any text and `?` one character; case is
+    ignored; all other characters are literal. A route with `otherwise` matches only what no other route to a message
+    sink matched. `min_score` is a score from 0 to 5.
     """
 
     sinks: tuple[str, ...]
@@ -38,14 +38,14 @@ class Route:
     otherwise: bool = False
 
     def meets(self, stage: Stage, score: float | None) -> bool:
-        """Whether the conditions on the merged interview are met; no score never meets `min_score`."""
+        """Whether stage and score of the merged interview meet the conditions. `None` never meets `min_score`."""
         if self.stages and stage not in self.stages:
             return False
         return self.min_score is None or (score is not None and score >= self.min_score)
 
 
 class Verdict(NamedTuple):
-    """Whether one route takes an event, and why. `route` is its place among the routes, from 0."""
+    """Whether a route matches an event, and the reason. `route` is its index in the configuration, from 0."""
 
     route: int
     matched: bool
@@ -53,14 +53,14 @@ class Verdict(NamedTuple):
 
 
 class _Positions:
-    """The position conditions of one route, ready to be asked."""
+    """The compiled position conditions of a route."""
 
     def __init__(self, wanted: Sequence[str]) -> None:
         folded = [_fold(text) for text in wanted]
         self._any = not wanted
         self._ids = frozenset(wanted)
         self._names = frozenset(folded)
-        # a bracket would begin a character class; `[[]` is the class of just the bracket
+        # `[` would begin a character class; `[[]` is a class that matches only `[`
         patterns = [translate(text.replace("[", "[[]")) for text in folded if "*" in text or "?" in text]
         self._patterns = tuple(re.compile(pattern) for pattern in patterns)
 
@@ -72,14 +72,14 @@ class _Positions:
 
 
 def _fold(text: str) -> str:
-    """Equal for names that look equal: case and the way accents are composed do not count."""
+    """Returns a form that is equal for names that differ only in case or in the composition of accents."""
     return normalize("NFC", text.casefold())
 
 
 class _Candidates(NamedTuple):
-    """The routes that can match at a position, once stage and score are known.
+    """The routes that can match at a position, depending on stage and score.
 
-    `certain` is the answer when they ask for neither, as most routes do.
+    `certain` holds the sinks when no route depends on stage or score, else `None`.
     """
 
     plain: tuple[Route, ...]
@@ -88,10 +88,10 @@ class _Candidates(NamedTuple):
 
 
 class Routes:
-    """All routes. `sinks` maps every configured sink, in order, to whether it is a state sink.
+    """All routes. `sinks` maps the names of all configured sinks, in order, to whether they are state sinks.
 
-    Without any route every sink gets everything. No route with `otherwise` leads to a state sink, and none to a sink
-    that is not configured: the configuration refuses both.
+    Without routes every sink gets everything. A route with `otherwise` must not lead to a state sink, and a route must
+    not name an unknown sink; the configuration refuses both.
     """
 
     def __init__(self, routes: Sequence[Route], sinks: Mapping[str, bool]) -> None:
@@ -107,19 +107,22 @@ class Routes:
     def match(
         self, event_name: str, position_id: str, position_name: str, stage: Stage, score: float | None
     ) -> tuple[str, ...]:
-        """The sinks that get this event, in configured order, each once. The rest describes the merged interview."""
+        """Returns the sinks that get an event, in configured order, each once.
+
+        Position, stage and score are those of the merged interview.
+        """
         candidates = self._candidates(event_name, position_id, position_name)
         if candidates.certain is not None:
             return candidates.certain
         return self._decide(candidates.plain, candidates.otherwise, _counted(event_name, stage), score)
 
     def entry(self, sink: str, position_id: str, position_name: str, stage: Stage, score: float | None) -> bool:
-        """Whether an interview, as it is now, enters a state sink that is being filled: `events` count as met."""
+        """Whether a backfill of a state sink includes an interview in its current state; ignores `events`."""
         plain = self._candidates(None, position_id, position_name).plain
         return any(sink in route.sinks and route.meets(stage, score) for route in plain)
 
     def staying(self, sink: str) -> Callable[[Interview], bool]:
-        """As `entry`, for an interview."""
+        """Returns a predicate that calls `entry` for an interview."""
         return lambda known: self.entry(sink, known.position_id, known.position_name, known.stage, known.score)
 
     def digest(self, sink: str) -> str:
@@ -130,7 +133,7 @@ class Routes:
     def explain(
         self, event_name: str, position_id: str, position_name: str, stage: Stage, score: float | None
     ) -> list[Verdict]:
-        """What each route says about this event, in configured order."""
+        """Returns for each route whether it matches an event, and why; in configured order."""
         return list(self._verdicts(event_name, position_id, position_name, _counted(event_name, stage), score))
 
     def _candidates(self, event_name: str | None, position_id: str, position_name: str) -> _Candidates:
@@ -138,10 +141,10 @@ class Routes:
         found = self._memo.get(key)
         if found is None:
             if len(position_id) + len(position_name) > MEMO_NAME_MAX:
-                return self._look(*key)
+                return self._find_candidates(*key)
             if len(self._memo) >= MEMO_MAX:
                 self._memo.clear()
-            found = self._memo[key] = self._look(*key)
+            found = self._memo[key] = self._find_candidates(*key)
         return found
 
     def _decide(
@@ -152,7 +155,7 @@ class Routes:
             taken |= _sinks_of(otherwise, stage, score)
         return tuple(name for name in self._sinks if name in taken)
 
-    def _look(self, event_name: str | None, position_id: str, position_name: str) -> _Candidates:
+    def _find_candidates(self, event_name: str | None, position_id: str, position_name: str) -> _Candidates:
         met = [
             route
             for route, positions in zip(self._routes, self._positions, strict=True)
@@ -177,12 +180,12 @@ class Routes:
                 against = f"position {position_name!r} ({position_id}) is none of: {', '.join(route.positions)}"
             against = against or _against_interview(route, stage, score)
             if not against and route.otherwise and takers:
-                against = f"taken already, for {', '.join(takers)}"
+                against = f"another route already sends it to {', '.join(takers)}"
             yield Verdict(index, not against, against or f"goes to {', '.join(route.sinks)}")
 
 
 def _counted(event_name: str, stage: Stage) -> Stage:
-    """A finish tells of the completion, whatever people decided since."""
+    """Returns the stage that counts for an event. A finish is about the completion, even if it was decided since."""
     return Stage.TO_EVALUATE if event_name == FINISH else stage
 
 

@@ -14,7 +14,7 @@ WEBHOOK_SECRET = "webhook-secret"  # noqa: S105 - the name of a file
 
 
 def read_secret(path: Path) -> SecretStr | None:
-    """The secret in this file, `None` if there is no file. Raises `ConfigError` when it is empty or unreadable."""
+    """Returns the secret in a file, `None` without the file. Raises `ConfigError` when it is empty or unreadable."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
@@ -27,10 +27,10 @@ def read_secret(path: Path) -> SecretStr | None:
 
 
 def make_secret(path: Path) -> SecretStr:
-    """The secret in this file, created if there is none: 32 random bytes, readable by the owner only.
+    """Returns the secret in a file; creates the file with 32 random bytes if it is missing.
 
-    The file appears complete or not at all. Processes that start at the same time get the same secret. Raises
-    `ConfigError` when the file cannot be read or written.
+    Only the owner can read the file. It is created complete, and processes that start at the same time get the same
+    secret. Raises `ConfigError` when the file cannot be read or written.
     """
     found = read_secret(path)
     if found is not None:
@@ -46,7 +46,7 @@ def make_secret(path: Path) -> SecretStr:
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Writes a file of mode 0600 to the disk, unless another process has created it meanwhile."""
+    """Writes a file with mode 0600, unless another process has created it in the meantime."""
     draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

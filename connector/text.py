@@ -1,6 +1,6 @@
-"""Text from outside: what is removed from it before a person or a program sees it. Pure.
+"""Removes dangerous and invisible characters from untrusted text. Pure functions.
 
-Every sink and the logs use `clean`. Names, addresses and positions are typed by people we do not know.
+Candidates and users of Hireflix type names, addresses and positions. Every sink and the logs use `clean`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ def _ranges(*bounds: int) -> str:
 
 _BREAKS: Final = "\t\n\v\f\r\x85\u2028\u2029"
 _BLANK: Final = "\u2800"
-"""The braille pattern without dots: it looks like a space and is none."""
+"""The braille pattern without dots. It looks like a space."""
 
 _INVISIBLE: Final = _ranges(
     *(0x00, 0x08, 0x0E, 0x1F, 0x7F, 0x84, 0x86, 0x9F),  # control characters that do not break a line
-    *(0xD800, 0xDFFF),  # lone surrogates: UTF-8 cannot carry them
+    *(0xD800, 0xDFFF),  # lone surrogates: UTF-8 cannot encode them
     *(0x00AD, 0x00AD, 0x034F, 0x034F, 0x061C, 0x061C),  # soft hyphen, grapheme joiner, Arabic letter mark
     *(0x115F, 0x1160, 0x3164, 0x3164, 0xFFA0, 0xFFA0),  # Hangul fillers: letters without a shape
     *(0x17B4, 0x17B5, 0x180B, 0x180F),  # Khmer inherent vowels, Mongolian selectors
     *(0x200B, 0x200F, 0x202A, 0x202E, 0x2060, 0x206F),  # zero width characters, bidirectional controls
     *(0xFE00, 0xFE0F, 0xFEFF, 0xFEFF, 0xFFF0, 0xFFFB),  # variation selectors, byte order mark, annotations
-    *(0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF),  # no characters: neither XML nor some databases can carry them
+    *(0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF),  # non-characters: XML and some databases cannot store them
     *(0x13430, 0x1343F, 0x1BCA0, 0x1BCA3, 0x1D173, 0x1D17A),  # format controls of hieroglyphs, shorthand, music
     *(0xE0000, 0xE0FFF),  # tags and more variation selectors
     *(code for plane in range(1, 17) for code in (plane * 0x10000 + 0xFFFE, plane * 0x10000 + 0xFFFF)),
 )
-"""What has no shape of its own (Unicode Character Database: categories Cc, Cf and Cs, `Default_Ignorable_Code_Point`
-and `Noncharacter_Code_Point`), without the visible signs among the format characters (`Prepended_Concatenation_Mark`).
+"""Characters without a glyph (Unicode Character Database: categories Cc, Cf and Cs, `Default_Ignorable_Code_Point` and
+`Noncharacter_Code_Point`), except the visible format characters (`Prepended_Concatenation_Mark`).
 """
 
 _EMOJI: Final = (
@@ -75,20 +75,20 @@ _NEEDED: Final = "|".join(
         rf"[{_ARABIC}]\u200C(?=[{_ARABIC}])",
     )
 )
-"""Where names and emoji need a character without a shape: joiners as RFC 5892 (appendix A.1 and A.2) allows them in
-domain names, variation selectors after what they select (Unicode Standard, section 23.4), and emoji sequences (Unicode
-Technical Standard 51).
+"""Sequences in which names and emoji need an invisible character: joiners as RFC 5892 (appendix A.1 and A.2) allows
+them in domain names, variation selectors after their base character (Unicode Standard, section 23.4), and emoji
+sequences (Unicode Technical Standard 51).
 """
 
 _UNCLEAN: Final = re.compile(rf"({_NEEDED})|\r\n|([{_BREAKS}{_BLANK}])|[{_INVISIBLE}]")
 
 
 def clean(text: str) -> str:
-    """The text in one line, without control characters and without characters that nobody can see.
+    """Returns the text in one line, without control characters and invisible characters.
 
     A line break or tab becomes a space. Bidirectional controls, zero width characters, fillers, tags, lone surrogates
-    and non-characters are removed. A joiner or a variation selector stays where a name or an emoji needs it. Cleaning
-    twice is the same as cleaning once.
+    and non-characters are removed. A joiner or a variation selector stays where a name or an emoji needs it. The
+    function is idempotent.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -102,20 +102,20 @@ def _kept(found: re.Match[str]) -> str:
 
 
 _OUTSIDE: Final = r"\s<>()\[\]{},;:\"'|"
-"""What ends an address."""
+"""Characters that end an e-mail address, in a character class."""
 _AT: Final = r"@\uFF20\uFE6B"
 _EMAIL: Final = re.compile(
     rf"(?<![^{_OUTSIDE}])(?:mailto:)?[^{_OUTSIDE}{_AT}]++\s?(?:[{_AT}]|[(\[]at[)\]])\s?[^{_OUTSIDE}]++", re.IGNORECASE
 )
 _PHONE: Final = re.compile(r"(?<!\d)[+\uFF0B]?\d(?:[\s().\-/\u2010-\u2015\uFE0F\u20E3]{0,4}\d){6,}[\uFE0F\u20E3]*")
-"""Seven digits or more with the separators of telephone numbers between them: more rather than less."""
+"""Seven or more digits, with separators of telephone numbers between them. May match other numbers too."""
 _EMPTY: Final = re.compile(r"""[<(\[{"'][\s,;:/|-]*[>)\]}"']""")
 
 
 def without_contacts(text: str) -> str:
-    """Cleaned text without e-mail addresses and telephone numbers; `""` when nothing else is in it.
+    """Returns cleaned text without e-mail addresses and telephone numbers; `""` when nothing else is left.
 
-    For a name where only the name may be shown. Both steps take linear time.
+    Used for names where contact data must not be shown. Takes linear time.
     """
     masked = _PHONE.sub(" ", _EMAIL.sub(" ", text))
     if masked == text:
@@ -125,11 +125,11 @@ def without_contacts(text: str) -> str:
 
 
 def web_link(url: str) -> str | None:
-    """The address as a link: http or https with a host, percent-encoded once; `None` when it is no such address.
+    """Returns an http or https URL, percent-encoded once, or `None` when it is not safe to show as a link.
 
-    A blank, a quotation mark and what is outside ASCII are encoded (RFC 3986, section 2.1), except in the host. What is
-    encoded already stays. Control characters, characters without a shape and backslashes are refused: programs disagree
-    about the host of such an address. At most `LINK_MAX` characters.
+    Blanks, quotation marks and characters outside ASCII are encoded (RFC 3986, section 2.1), except in the host.
+    Existing encodings stay. URLs with control characters, invisible characters or backslashes are refused, because
+    programs disagree about their host. The result has at most `LINK_MAX` characters.
     """
     url = url.strip()
     if clean(url) != url or "\\" in url:
@@ -147,4 +147,4 @@ def web_link(url: str) -> str | None:
 
 
 _RESERVED: Final = ":/?#[]@!$&'()*+,;=%-._~"
-"""Characters with a meaning in an address, and the sign of what is encoded already."""
+"""Reserved and unreserved characters of a URL (RFC 3986, section 2), and `%`."""

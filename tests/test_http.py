@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from connector.http import (
-    RETRY_AFTER_MAX,
+    RETRY_AFTER_MAX_SECONDS,
     Answer,
     SafeUrl,
     classify,
     host_of,
     is_loopback,
     reading,
-    reading_async,
     retry_after,
     safe_url,
     utc,
@@ -69,7 +68,7 @@ def test_only_a_2xx_is_a_success(status):
         ("30", 30),
         (" 1.5 ", 1.5),
         ("900", 900),
-        ("86400", RETRY_AFTER_MAX),
+        ("86400", RETRY_AFTER_MAX_SECONDS),
         ("", None),
         ("-1", None),
         ("nan", None),
@@ -92,7 +91,7 @@ def test_without_the_header_nothing_is_asked_for():
     assert retry_after({}, NOW) is None
 
 
-@pytest.mark.parametrize(("ahead", "seconds"), [(0, 0), (90, 90), (-90, 0), (86400, RETRY_AFTER_MAX)])
+@pytest.mark.parametrize(("ahead", "seconds"), [(0, 0), (90, 90), (-90, 0), (86400, RETRY_AFTER_MAX_SECONDS)])
 def test_a_date_asks_for_the_time_until_then(ahead, seconds):
     date = format_datetime(utc(NOW) + timedelta(seconds=ahead), usegmt=True)
     assert retry_after({"Retry-After": date}, NOW) == seconds
@@ -105,7 +104,7 @@ def test_a_date_without_a_zone_is_utc():
 @given(st.text())
 def test_no_header_raises_or_asks_for_more_than_a_quarter_of_an_hour(text):
     seconds = retry_after({"Retry-After": text}, NOW)
-    assert seconds is None or 0 <= seconds <= RETRY_AFTER_MAX
+    assert seconds is None or 0 <= seconds <= RETRY_AFTER_MAX_SECONDS
 
 
 # --- addresses
@@ -192,40 +191,24 @@ class Flaky:
             raise self._error
         return "read"
 
-    async def again(self):
-        return self()
-
-
-def sleepless(naps):
-    async def nap(seconds):
-        naps.append(seconds)
-
-    return nap
-
 
 @pytest.mark.parametrize("failures", [0, 1, 2])
-async def test_a_read_is_tried_three_times_with_a_short_nap_between(failures):
-    naps, flaky = [], Flaky(failures, OSError())
-    blocking = Flaky(failures, OSError())
-    assert reading(OSError).copy(sleep=naps.append)(blocking) == "read"
-    assert await reading_async(OSError).copy(sleep=sleepless(naps))(flaky.again) == "read"
-    assert (blocking.calls, flaky.calls, len(naps)) == (failures + 1, failures + 1, 2 * failures)
-    assert all(0.1 <= nap <= 0.5 for nap in naps)
+def test_a_read_is_tried_three_times_with_a_short_wait_between(failures):
+    waits, flaky = [], Flaky(failures, OSError())
+    assert reading(OSError).copy(sleep=waits.append)(flaky) == "read"
+    assert (flaky.calls, len(waits)) == (failures + 1, failures)
+    assert all(0.1 <= wait <= 0.5 for wait in waits)
 
 
-async def test_the_third_failure_is_told_as_it_is():
-    flaky, blocking = Flaky(9, OSError("gone")), Flaky(9, OSError("gone"))
+def test_the_third_failure_is_raised():
+    flaky = Flaky(9, OSError("gone"))
     with pytest.raises(OSError, match="gone"):
-        reading(OSError).copy(sleep=lambda _: None)(blocking)
-    with pytest.raises(OSError, match="gone"):
-        await reading_async(OSError).copy(sleep=sleepless([]))(flaky.again)
-    assert (blocking.calls, flaky.calls) == (3, 3)
+        reading(OSError).copy(sleep=lambda _: None)(flaky)
+    assert flaky.calls == 3
 
 
-async def test_another_error_is_not_tried_again():
-    flaky, blocking = Flaky(1, KeyError()), Flaky(1, KeyError())
+def test_another_error_is_not_retried():
+    flaky = Flaky(1, KeyError())
     with pytest.raises(KeyError):
-        reading(OSError)(blocking)
-    with pytest.raises(KeyError):
-        await reading_async(OSError)(flaky.again)
-    assert (blocking.calls, flaky.calls) == (1, 1)
+        reading(OSError)(flaky)
+    assert flaky.calls == 1

@@ -220,7 +220,7 @@ def test_explain_says_why_a_route_takes_an_event_or_not():
         (2, False, "position 'Cook' (p1) is none of: Clerk, p2"),
         (3, False, "stage pending is none of: discarded, shortlisted"),
         (4, False, "score 3.5 is below 4"),
-        (5, False, "taken already, for team"),
+        (5, False, "another route already sends it to team"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The command line. A command is imported when it is called."""
+"""The command line. The module of a command is imported when the command is called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from connector.errors import ConnectorError
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: the module with a function, or a group, of the command's name, and the first sentence of its help."""
+    """A command. `module` contains a function or a group with the name of the command; `help` is its first sentence."""
 
     module: str
     help: str
@@ -44,11 +44,11 @@ COMMANDS: Mapping[str, Command] = {
     "migrate": Command("connector.cli.migrate", "Create or update the tables of a PostgreSQL store."),
     "store": Command("connector.cli.copy_store", "Copy the store to another database."),
 }
-"""In the order of the help text. The help is repeated here, so that `connector --help` imports no command."""
+"""All commands in the order of the help text. The help is repeated here, so that `connector --help` imports none."""
 
 
 class LazyGroup(TyperGroup):
-    """Imports a command when it is called, and turns errors of ours into messages and exit codes."""
+    """Imports a command when it is called, and converts a `ConnectorError` into a message and an exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
         return list(COMMANDS)

@@ -1,4 +1,4 @@
-"""`python -m connector.cli` is `connector`, for places where the script is not installed."""
+"""`python -m connector.cli` is the same as `connector`, where the script is not installed."""
 
 from __future__ import annotations
 

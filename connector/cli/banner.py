@@ -1,4 +1,4 @@
-"""What a service prints when it starts: where it listens, where its files are, and a command to try."""
+"""The startup message of a service: its addresses, its files, and a command to try."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = structlog.get_logger("connector")
 
 
 def warn(settings: Config) -> None:
-    """Logs the warnings of the configuration; prints a dangerous one on a terminal too."""
+    """Logs the warnings of the configuration. On a terminal it also prints the warning about unsigned webhooks."""
     for warning in settings.warnings:
         log.warning("configuration warning", place=warning.place, problem=warning.message, hint=warning.hint)
     if settings.hireflix.allow_unsigned and sys.stderr.isatty() and settings.logs.format != "json":
@@ -34,12 +34,12 @@ def warn(settings: Config) -> None:
 
 
 def secrets_of(settings: Config) -> list[str]:
-    """The webhook secrets in plain text, to verify and sign with."""
+    """Returns the webhook secrets in plain text, to verify and sign with them."""
     return [secret.get_secret_value() for secret in settings.hireflix.webhook_secrets]
 
 
 def banner(settings: Config, base: str, role: Role = Role.ALL, *, new_secret: bool = False) -> str:
-    """The lines printed at the start. `base` is the address that the service listens on, `""` without one."""
+    """Returns the startup message. `base` is the base address of the service, `""` when it opens no port."""
     source = "the embedded default, no config file" if settings.path is None else str(settings.path)
     receiver = base + settings.hireflix.webhook_path
     lines = [f"hireflix-connector {__version__} runs on {source}" + ("" if role is Role.ALL else f" as {role}")]
@@ -49,51 +49,51 @@ def banner(settings: Config, base: str, role: Role = Role.ALL, *, new_secret: bo
         lines.append(f"  Health    {base}/health/ready and {base}/metrics")
     lines += [f"  Store     {store_address(settings)}", *_sinks(settings)]
     if role.receives:
-        lines.append(f"  Try it    {try_it(settings, receiver)}")
+        lines.append(f"  Try it    {sample_command(settings, receiver)}")
     return "\n".join(lines)
 
 
 def _secret(settings: Config, *, new_secret: bool) -> str:
-    kept = settings.data_folder / WEBHOOK_SECRET
+    file = settings.data_folder / WEBHOOK_SECRET
     if not settings.hireflix.webhook_secrets:
         return "none: unsigned webhooks are accepted"
     if new_secret:
-        return f"{secrets_of(settings)[0]} (created now, shown once, stored in {kept})"
-    if settings.embedded and kept.exists():
-        return f"stored in {kept}"
+        return f"{secrets_of(settings)[0]} (created now, shown once, stored in {file})"
+    if settings.embedded and file.exists():
+        return f"stored in {file}"
     return f"from the configuration ({len(settings.hireflix.webhook_secrets)})"
 
 
 def _sinks(settings: Config) -> Iterator[str]:
     title = "Sinks"
     for entry in settings.sinks.values():
-        yield f"  {title:<9} {entry.name} ({entry.type}): {place_of(entry)}"
+        yield f"  {title:<9} {entry.name} ({entry.type}): {destination_of(entry)}"
         title = ""
 
 
-def place_of(entry: SinkEntry) -> str:
-    """Where a sink writes: the path of a file, or else the name of the destination."""
+def destination_of(entry: SinkEntry) -> str:
+    """Returns the destination of a sink: the path of a file, or the name of the destination."""
     path = getattr(entry.config, "path", None)
     return str(path) if isinstance(path, Path) else entry.cls(entry.name, entry.config).destination
 
 
-def try_it(settings: Config, receiver: str) -> str:
-    """A command to paste that sends a sample to this service."""
-    words = ["send", "--sample", "interview.finish"]
+def sample_command(settings: Config, receiver: str) -> str:
+    """Returns a shell command that sends a sample to this service."""
+    arguments = ["send", "--sample", "interview.finish"]
     if settings.server.port == 0 or receiver_url(settings) != receiver:
-        words += ["--url", receiver]
-    return to_paste(settings, *words)
+        arguments += ["--url", receiver]
+    return shell_command(settings, *arguments)
 
 
-def to_paste(settings: Config, *words: str) -> str:
-    """A command that works in any folder: it names this configuration and the path of the program."""
+def shell_command(settings: Config, *arguments: str) -> str:
+    """Returns a `connector` command that works in any folder, with this configuration."""
     if settings.path is None:
-        return f"cd {shlex.quote(str(settings.folder))} && {shlex.join([*executable(), *words])}"
-    return shlex.join([*executable(), *words, "--config", str(settings.path)])
+        return f"cd {shlex.quote(str(settings.folder))} && {shlex.join([*executable(), *arguments])}"
+    return shlex.join([*executable(), *arguments, "--config", str(settings.path)])
 
 
 def executable() -> list[str]:
-    """How to call this program from any folder: by its name if the shell finds it, else by its path."""
+    """Returns the arguments that start this program: its name if the shell finds it, else its path."""
     called = Path(sys.argv[0])
     if called.name != "connector":
         return [sys.executable, "-m", "connector.cli"]

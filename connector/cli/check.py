@@ -1,4 +1,4 @@
-"""Checks the configuration, the store and every sink; with `--online` also every destination."""
+"""`connector check`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from connector.cli import options as o
-from connector.cli.banner import place_of
+from connector.cli.banner import destination_of
 from connector.cli.errors import BAD_USAGE, FAILED
 from connector.cli.output import safe
 from connector.config import Config, SinkEntry, load, position_warnings
@@ -33,7 +33,7 @@ def check(config: o.ConfigOption = None, online: OnlineOption = False) -> None:
     entries = [*settings.sinks.values(), *settings.unrouted.values()]
     try:
         store = check_store(settings, online=online)
-    except UsageError as error:  # a library is missing: nothing can run here, but the sinks are checked all the same
+    except UsageError as error:  # a library is missing, so `serve` cannot start; check the sinks anyway
         print("problem  ", error)
         store, exit_code = StoreCheck(()), BAD_USAGE
     else:
@@ -46,7 +46,7 @@ def check(config: o.ConfigOption = None, online: OnlineOption = False) -> None:
 
 
 def print_findings(name: str, findings: Iterable[Finding]) -> bool:
-    """Prints findings with what to do about them. Returns whether none of them is a problem."""
+    """Prints findings and what to do about them. Returns whether there is no problem among them."""
     good = True
     for finding in findings:
         good &= finding.level != "problem"
@@ -57,10 +57,10 @@ def print_findings(name: str, findings: Iterable[Finding]) -> bool:
 
 
 def _check_sink(entry: SinkEntry, *, offline: bool) -> bool:
-    """Prints where a sink writes, and with `offline` what it finds on this machine. Returns whether it is usable."""
+    """Prints the destination of a sink, and with `offline` its findings. Returns whether there is no problem."""
     findings = offline_findings(entry.cls(entry.name, entry.config)) if offline else ()
     if all(finding.level == "ok" for finding in findings):
-        print("ok       ", safe(f"sinks.{entry.name}: {entry.type}, {place_of(entry)}"))
+        print("ok       ", safe(f"sinks.{entry.name}: {entry.type}, {destination_of(entry)}"))
     return print_findings(f"sinks.{entry.name}", findings)
 
 
@@ -72,7 +72,7 @@ def _print_warnings(settings: Config, positions: Sequence[tuple[str, str]]) -> N
 
 
 def _ask(entries: Sequence[SinkEntry], store: StoreCheck) -> bool:
-    """Asks every destination, and prints what the service found there. Returns whether there is no problem."""
+    """Checks every destination and prints the findings. Returns whether there is no problem."""
     answers = asyncio.run(online_findings([entry.cls(entry.name, entry.config) for entry in entries]))
     good = [
         print_findings(entry.name, [*found, *store.stopped.get(entry.name, ())])

@@ -13,7 +13,7 @@ import typer
 
 from connector import app, logging
 from connector.cli import options as o
-from connector.cli.banner import banner, secrets_of, to_paste
+from connector.cli.banner import banner, secrets_of, shell_command
 from connector.cli.output import counted
 from connector.config import Config, ensure_secret
 from connector.errors import ConnectorError
@@ -51,7 +51,7 @@ def demo(
 
 @dataclass(slots=True)
 class _Demo:
-    """Serves and sends `events` webhooks at `rate` per second; with `once` it ends when all are delivered."""
+    """Serves, and sends `events` webhooks at `rate` per second. With `once` it stops when all are delivered."""
 
     settings: Config
     events: int
@@ -60,7 +60,7 @@ class _Demo:
     failure: BaseException | None = None
 
     async def serve(self) -> None:
-        """Serves until a signal, or until everything is done."""
+        """Serves until a signal, or with `once` until all deliveries are done."""
         stop = asyncio.Event()
         feeding: list[asyncio.Task[None]] = []
 
@@ -78,7 +78,7 @@ class _Demo:
             await asyncio.gather(*feeding, return_exceptions=True)
 
     async def _feed(self, base: str, stop: asyncio.Event) -> None:
-        """Sends everything and prints a summary; stops the service at the end, or when something fails."""
+        """Sends all webhooks and prints a summary. Stops the service after a failure, and with `once` at the end."""
         url = base + self.settings.hireflix.webhook_path
         try:
             responses = await feed(url, secrets_of(self.settings)[0], self.events, self.rate)
@@ -97,5 +97,5 @@ class _Demo:
         events, again = counted(accepted, "event", "events"), counted(repeats, "repeat", "repeats")
         lines = [f"\nAll deliveries are done: {events} accepted, {again} recognised, {refused} refused."]
         if not self.once:
-            lines.append(f"Next: {to_paste(self.settings, 'status')}\nCtrl-C stops the demo.")
+            lines.append(f"Next: {shell_command(self.settings, 'status')}\nCtrl-C stops the demo.")
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Exit codes, and errors as users see them: what is wrong and what to do, without a traceback."""
+"""Exit codes and error messages, without tracebacks."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import re
 from connector.errors import ConfigError, ConnectorError, UsageError
 
 FAILED = 1
+"""Exit code when the command failed, or a sink is not in sync."""
 BAD_USAGE = 2
+"""Exit code for a usage or configuration error."""
 
 
 def exit_code_of(error: ConnectorError) -> int:
-    """The exit code of a command that raised this error."""
+    """Returns the exit code of a command that raised this error."""
     return BAD_USAGE if isinstance(error, ConfigError | UsageError) else FAILED
 
 
 def reworded(message: str) -> str:
-    """What is wrong with an option, without the phrases of the library that checked it."""
+    """Returns the message about an option without the phrases of pydantic."""
     message = message.removeprefix("Value error, ").partition(", unable to parse")[0]
     return re.sub("^Input should be", "must be", message)
 
 
 def lines_of(error: ConnectorError) -> list[str]:
-    """The error for a terminal: one line, or a list of problems with their hints."""
+    """Returns the lines to print for an error: one line, or a list of problems with their hints."""
     if not isinstance(error, ConfigError):
         return [f"error: {error}"]
     lines = ["error: the configuration cannot be used:"]

@@ -14,7 +14,7 @@ import typer
 from connector.cli import options as o
 from connector.cli.output import format_time, safe, show_json
 from connector.config import Config, load
-from connector.hireflix.payload import Kind
+from connector.hireflix.payload import EventKind
 from connector.interview import Value
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event
 from connector.operations.store_access import now, reading, store_exists
@@ -26,9 +26,9 @@ WhatArgument = Annotated[
     ),
 ]
 _UNUSED = {
-    Kind.UNREADABLE: "Unreadable: {reason}. The event is stored and answered with 202.\n"
+    EventKind.UNREADABLE: "Unreadable: {reason}. The event is stored and answered with 202.\n"
     "After an upgrade, `connector replay --state unreadable` reads it again.",
-    Kind.UNKNOWN: "This version does not know an event of that name. It is stored, but neither merged nor routed.\n"
+    EventKind.UNKNOWN: "This version does not know the name of the event. It is stored, not merged and not routed.\n"
     "After an upgrade, `connector replay --state unknown` applies it.",
 }
 _TIMES = {"created_at", "completed", "deleted", "archived", "finalist", "finished_at"}
@@ -61,8 +61,8 @@ def _explanation(settings: Config, what: str) -> Explanation:
 def _lines(found: Explanation, settings: Config) -> Iterator[str]:
     yield from _heading(found)
     yield ""
-    if found.kind != Kind.EVENT:
-        yield _UNUSED[Kind(found.kind)].format(reason=found.reason)
+    if found.kind != EventKind.EVENT:
+        yield _UNUSED[EventKind(found.kind)].format(reason=found.reason)
         return
     yield from _changes(found, ZoneInfo(settings.timezone))
     yield ""

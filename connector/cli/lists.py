@@ -193,7 +193,7 @@ def _delivery_cells(row: DeliveryRow, zone: ZoneInfo, pauses: Mapping[str, str])
 
 def _pause_reason(row: DeliveryRow, pauses: Mapping[str, str]) -> str:
     """Why a delivery is pending that has not failed: its sink may be paused."""
-    if row.state != o.State.PENDING or row.sink not in pauses:
+    if row.state != o.DeliveryStateName.PENDING or row.sink not in pauses:
         return ""
     reason = pauses[row.sink].removeprefix("paused ")
     return f"sink paused: {reason}" if reason else "sink paused"

@@ -15,16 +15,17 @@ import typer
 
 from connector.config import Config
 from connector.errors import UsageError
-from connector.hireflix.payload import Kind
+from connector.hireflix.payload import EventKind
 from connector.interview import Stage
 
 MANY = 100_000
+"""Largest number of rows or webhooks; a table or a demo of this size still takes only seconds or minutes."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"(\d{1,6})\s*([smhdw])(?:\s+ago)?")
 
 
-class State(StrEnum):
-    """Delivery states as option values."""
+class DeliveryStateName(StrEnum):
+    """The values of the option --state for deliveries."""
 
     PENDING = "pending"
     WAITING = "waiting"
@@ -59,8 +60,10 @@ NameOption: TypeAlias = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="Only events of this name, such as interview.finish.")
 ]
 StageOption: TypeAlias = Annotated[Stage | None, typer.Option("--stage", help="Only interviews in this stage.")]
-StateOption: TypeAlias = Annotated[State | None, typer.Option("--state", help="Only deliveries in this state.")]
-KindOption: TypeAlias = Annotated[Kind | None, typer.Option("--kind", help="Only events of this kind.")]
+StateOption: TypeAlias = Annotated[
+    DeliveryStateName | None, typer.Option("--state", help="Only deliveries in this state.")
+]
+KindOption: TypeAlias = Annotated[EventKind | None, typer.Option("--kind", help="Only events of this kind.")]
 SinceOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -71,7 +74,7 @@ UntilOption: TypeAlias = Annotated[str | None, typer.Option("--until", metavar="
 
 
 def period(settings: Config, since: str | None, until: str | None) -> tuple[int | None, int | None]:
-    """The values of --since and --until in epoch milliseconds. Raises `UsageError`."""
+    """Returns the values of --since and --until in epoch milliseconds. Raises `UsageError`."""
     zone, now = ZoneInfo(settings.timezone), time.time_ns() // 1_000_000
     return (
         None if since is None else parse_time(since, now, zone),
@@ -80,18 +83,18 @@ def period(settings: Config, since: str | None, until: str | None) -> tuple[int 
 
 
 def parse_time(text: str, now: int, zone: ZoneInfo) -> int:
-    """The epoch milliseconds of `2h` (ago), `today`, `yesterday` or an ISO 8601 time, at `now`.
+    """Returns the epoch milliseconds of `2h` (ago), `today`, `yesterday` or an ISO 8601 time.
 
-    A time without a zone is in `zone`. Raises `UsageError`.
+    `now` is epoch milliseconds. A time without a zone is in `zone`. Raises `UsageError`.
     """
     found = _AGO.fullmatch(text.strip().lower())
     if found:
         return max(0, now - _ms(timedelta(**{_UNITS[found[2]]: int(found[1])})))
     today = datetime.fromtimestamp(now / 1000, tz=zone).replace(hour=0, minute=0, second=0, microsecond=0)
     days = {"now": None, "today": 0, "yesterday": 1}
-    word = text.strip().lower()
-    if word in days:
-        back = days[word]
+    name = text.strip().lower()
+    if name in days:
+        back = days[name]
         return now if back is None else _epoch(today - timedelta(days=back))
     return _from_iso(text.strip(), zone)
 
@@ -113,7 +116,7 @@ def _epoch(when: datetime) -> int:
 
 
 def read_body(file: str) -> bytes:
-    """The bytes of a file, or of standard input for `-`. Raises `UsageError`."""
+    """Returns the bytes of a file, or of standard input for `-`. Raises `UsageError`."""
     if file == "-":
         return sys.stdin.buffer.read()
     try:

@@ -1,4 +1,4 @@
-"""What commands print: tables and lines for users, JSON for programs, both safe against hostile text."""
+"""Output of commands: tables and lines for users, JSON for programs. Both are safe against hostile text."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from rich.table import Table
 from rich.text import Text
 
 _LONGEST = 500
-"""Longest cell, in characters; a name may have a million."""
+"""Most characters of a cell; the name of a candidate may have a million."""
 _WIDE = 20 * _LONGEST
-"""Width of a table in a pipe, where nothing has to be shortened."""
+"""Width of a table in a pipe, so that no column is shortened."""
 _ELASTIC = {"NAME", "CANDIDATE", "POSITION", "REMARK", "WHY", "REASON", "SHOWN BY"}
-"""Columns that are shortened on a narrow terminal, down to `_ELASTIC_LEAST` characters."""
+"""Columns that are shortened on a narrow terminal."""
 _ELASTIC_LEAST = 12
+"""Fewest characters of a shortened column; enough to recognise a name."""
 _GAP = 3
 """Characters between two columns."""
-_JOINERS = "\u200c\u200d"  # part of how names are written in Persian and Hindi, and harmless to a terminal
+_JOINERS = "\u200c\u200d"
+"""Zero width joiners, which names in Persian and Hindi need. They are harmless in a terminal."""
 
 
 def safe(text: str, *, keep: str = "") -> str:
@@ -43,26 +45,26 @@ def _is_harmless(char: str) -> bool:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console as wide as the terminal, or wide enough for every table in a pipe; colours only on a terminal."""
+    """Returns a console with the width of the terminal, or in a pipe with `_WIDE`. Only a terminal gets colours."""
     made = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=_WIDE)
 
 
 def show_table(rows: Sequence[Mapping[str, object]], *, empty: str) -> None:
-    """Prints rows of cells by title, or the sentence `empty` when there are none. Cells may hold hostile text.
+    """Prints rows, which map titles to cells, or the sentence `empty` when there are none. Cells may be hostile text.
 
-    On a terminal that is too narrow for the table, each row is printed as a block of lines, so that nothing is cut off.
+    When the terminal is too narrow for the table, each row is printed as a block of lines, so that no cell is cut off.
     """
     if not rows:
         print(empty)
         return
-    where = console()
+    target = console()
     texts = [{title: _cell(cell) for title, cell in row.items()} for row in rows]
-    widths = _widths(texts, where.width)
+    widths = _widths(texts, target.width)
     if widths is None:
         _print_blocks(texts)
     else:
-        where.print(_table(texts, widths))
+        target.print(_table(texts, widths))
 
 
 def _cell(cell: object) -> str:
@@ -71,7 +73,7 @@ def _cell(cell: object) -> str:
 
 
 def _widths(texts: Sequence[Mapping[str, str]], room: int) -> dict[str, int] | None:
-    """The width of each column, with elastic ones shortened until all fit; `None` when they cannot fit."""
+    """Returns the width of each column, with the elastic ones shortened until all fit; `None` when they cannot fit."""
     widths = {title: max(len(title), *(cell_len(row[title]) for row in texts)) for title in texts[0]}
     room -= _GAP * (len(widths) - 1)
     while sum(widths.values()) > room:
@@ -101,29 +103,30 @@ def _print_blocks(texts: Sequence[Mapping[str, str]]) -> None:
 
 
 def show_json(value: Any) -> None:
-    """Prints one JSON document, in which the characters that `safe` replaces are escaped.
+    """Prints a JSON document. The characters that `safe` replaces are escaped.
 
-    Outside of strings JSON has no such characters but line breaks, so the document stays the same (RFC 8259, 7).
+    Outside of strings JSON contains no such characters except line breaks, so the value does not change (RFC 8259,
+    section 7).
     """
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
     print("".join(char if char == "\n" or _is_harmless(char) else _json_escape(char) for char in text))
 
 
 def _json_escape(char: str) -> str:
-    r"""A character as `\uXXXX`, or as a pair of them beyond the Basic Multilingual Plane."""
+    r"""Returns a character as `\uXXXX`, or as two of them beyond the Basic Multilingual Plane."""
     units = char.encode("utf-16-be")
     return "".join(f"\\u{int.from_bytes(units[start : start + 2], 'big'):04x}" for start in range(0, len(units), 2))
 
 
 class Progress(Protocol):
-    """Shows how many of all steps are done, and of what."""
+    """Shows the number of finished steps and of all steps."""
 
     def __call__(self, done: int, total: int, description: str | None = None) -> None: ...
 
 
 @contextmanager
 def progress_bar(description: str, *, transient: bool = True, hidden: bool = False) -> Iterator[Progress]:
-    """A progress bar on standard error; one that is `transient` disappears at the end."""
+    """Shows a progress bar on standard error. A `transient` one is removed at the end."""
     with ProgressDisplay(console=console(stderr=True), transient=transient, disable=hidden) as display:
         task = display.add_task(description, total=None)
 
@@ -134,22 +137,22 @@ def progress_bar(description: str, *, transient: bool = True, hidden: bool = Fal
 
 
 def counted(count: int, one: str, many: str) -> str:
-    """`1 delivery`, `2 deliveries`."""
+    """Returns a count with its noun: `1 delivery`, `2 deliveries`."""
     return f"{count} {one if count == 1 else many}"
 
 
 def print_hint(text: str) -> None:
-    """Prints a line for users on standard error, beside the output for programs."""
+    """Prints a line on standard error, so that it is not part of the output for programs."""
     print(safe(text, keep="\n"), file=sys.stderr)
 
 
 def is_interactive() -> bool:
-    """Whether there is a terminal for a question."""
+    """Whether standard input is a terminal, so that the command can ask a question."""
     return sys.stdin.isatty()
 
 
 def format_time(at: int | None, zone: ZoneInfo) -> str:
-    """Epoch milliseconds as `2026-08-01 12:30:05` in the zone, `""` for none."""
+    """Returns epoch milliseconds as `2026-08-01 12:30:05` in the zone, `""` for `None`."""
     if at is None:
         return ""
     try:
@@ -159,7 +162,7 @@ def format_time(at: int | None, zone: ZoneInfo) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration in its two greatest units: `45 s`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`."""
+    """Returns a duration in its two greatest units: `45 s`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`."""
     left = round(seconds)
     parts: list[tuple[int, str]] = []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):

@@ -93,7 +93,7 @@ def _replay_events(store: OpenStore, settings: Config, request: Request, *, yes:
 
 
 def _agreed(total: int, one: str, many: str, *, yes: bool) -> bool:
-    """Whether to go on. Raises `UsageError` when there is no terminal to ask on."""
+    """Asks for confirmation. Returns whether the user agrees; raises `UsageError` when there is no terminal."""
     if total == 0:
         print(f"no {many} found; nothing to do")
         return False

@@ -1,4 +1,4 @@
-"""Runs the service and prints where everything is."""
+"""`connector serve`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from connector.operations.store_access import require_driver
 from connector.role import Role
 
 EXIT_SECONDS = 0.8
-"""From the log line "stopped" to the end of the process, at most."""
+"""Longest time from the log line "stopped" to the end of the process."""
 
 RoleOption = Annotated[
     Role, typer.Option("--role", help="receiver and worker need a PostgreSQL store, shared with other processes.")
@@ -27,7 +27,7 @@ RoleOption = Annotated[
 
 
 def serve(config: o.ConfigOption = None, role: RoleOption = Role.ALL) -> None:
-    """Run the service: receive, store, deliver. Ctrl-C, SIGTERM or SIGHUP stops it after the calls under way."""
+    """Run the service: receive, store, deliver. Ctrl-C, SIGTERM or SIGHUP stops it after the running calls."""
     loaded = load(config)
     _require_servable(loaded, role)
     settings = ensure_secret(loaded)
@@ -61,7 +61,7 @@ def _run(settings: Config, role: Role, *, new_secret: bool) -> None:
 
 
 def _print_sink_findings(settings: Config) -> None:
-    """Prints what `connector check` would find about the sinks that run, without what is in order."""
+    """Prints the problems and warnings that `connector check` finds in the running sinks."""
     for entry in settings.sinks.values():
         findings = offline_findings(entry.cls(entry.name, entry.config))
         print_findings(f"sinks.{entry.name}", [finding for finding in findings if finding.level != "ok"])

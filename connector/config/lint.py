@@ -16,7 +16,7 @@ _ID = re.compile(r"[0-9a-f]{24}")
 
 
 def warnings_for(config: Config) -> Iterator[Problem]:
-    """Everything that is valid but probably a mistake."""
+    """Returns a warning for each setting that is valid but probably a mistake."""
     if config.hireflix.allow_unsigned:
         yield Problem(
             "hireflix.allow_unsigned",
@@ -32,13 +32,13 @@ def warnings_for(config: Config) -> Iterator[Problem]:
 
 
 def position_warnings(config: Config, positions: Iterable[tuple[str, str]]) -> list[Problem]:
-    """One warning for each position, given as id and name, whose events no route accepts."""
+    """Returns a warning for each position (id and name) whose events no route accepts."""
     open_routes = [replace(route, events=(), stages=(), min_score=None, otherwise=False) for route in config.routes]
     routes = Routes(open_routes, {name: entry.cls.state for name, entry in config.sinks.items()})
     return [
-        Problem("routes", f"no route takes the position {name!r} ({place})", "add a route, or one without positions")
-        for place, name in positions
-        if not routes.match("", place, name, Stage.PENDING, None)
+        Problem("routes", f"no route takes the position {name!r} ({id_})", "add a route, or one without positions")
+        for id_, name in positions
+        if not routes.match("", id_, name, Stage.PENDING, None)
     ]
 
 

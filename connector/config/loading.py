@@ -1,4 +1,4 @@
-"""Loads the configuration: finds the file, lays the sources over each other, and reports all problems at once."""
+"""Loads the configuration: finds the file, merges the sources, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ EMBEDDED: Tree = {
         "console": {"type": "console"},
     }
 }
-"""The configuration without a config file; variables override it like those of a file."""
+"""The configuration without a config file. Variables override it like the values of a file."""
 
 _CONFIG = "connector_config"
 _SECRETS_DIR = "connector_secrets_dir"
 _FOR_TESTS = "connector_test_"
 _RUN_SECRETS = Path("/run/secrets")
-"""Where Docker and Podman put secrets."""
+"""The directory in which Docker and Podman mount secrets."""
 
 
 class Variables(EnvSettingsSource):
-    """The variables of one place. Remembers which of them set what, and passes on unknown ones to be refused."""
+    """The variables of one source. Records which variable set which value, and keeps unknown ones, to refuse them."""
 
     where = ""
-    """Follows the name of a variable in a message."""
+    """The source, as it follows the name of a variable in a message."""
 
     def select(self) -> None:
-        """Keeps the variables that are settings; `others` holds what is not a setting but belongs to the connector."""
+        """Keeps the variables that are settings. `others` gets the other variables of the connector."""
         ours = {name: text for name, text in self.env_vars.items() if name.startswith(PREFIX.lower()) and text}
         self.others = {name: ours.pop(name) for name in (_CONFIG, _SECRETS_DIR) if name in ours}
         self.env_vars = {name: text for name, text in ours.items() if not name.startswith(_FOR_TESTS)}
 
     def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:  # noqa: ARG002
-        """Decodes JSON lists and tables of our own settings. Other text stays as it is: the model reports its place.
+        """Decodes JSON lists and tables of known settings. Other text stays unchanged, and the model reports it.
 
-        There is no field for what is inside a sink: its text is decoded in the second pass, by the type of the sink.
+        Settings of sinks have no field here. The second pass decodes them by the type of the sink.
         """
         return decoded(value) if field else value
 
@@ -75,7 +75,7 @@ class Variables(EnvSettingsSource):
         return self.data
 
     def origins(self) -> dict[Keys, str]:
-        """The keys of each value, and the variable that set it. Called after the values were read."""
+        """Returns the variable that set each value, by keys. Must be called after the values are read."""
         return {
             keys: f"{name.upper()} {self.where}".rstrip()
             for name in self.env_vars
@@ -84,7 +84,7 @@ class Variables(EnvSettingsSource):
 
 
 class Environment(Variables):
-    """The environment of the process, or the one that is given."""
+    """Environment variables."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         super().__init__(Settings)
@@ -93,7 +93,7 @@ class Environment(Variables):
 
 
 class DotEnv(Variables, DotEnvSettingsSource):
-    """The `.env` file beside the config file; names of other programs in it are ignored."""
+    """The `.env` file beside the config file. Names of other programs are ignored."""
 
     where = "in .env"
 
@@ -103,7 +103,7 @@ class DotEnv(Variables, DotEnvSettingsSource):
 
 
 class SecretsDirectory(Variables, NestedSecretsSettingsSource):
-    """Files that are named like their variables; other files in the directory are not read."""
+    """Files in the secrets directory that have the name of a variable. Other files are not read."""
 
     where = "in the secrets directory"
 
@@ -113,7 +113,7 @@ class SecretsDirectory(Variables, NestedSecretsSettingsSource):
 
     @classmethod
     def load_secrets(cls, path: Path) -> dict[str, str]:
-        """Reads the files of the connector. Raises `ConfigError` with a problem for each that cannot be read."""
+        """Reads the files of the connector. Raises `ConfigError` with a problem for each unreadable file."""
         found, problems = {}, []
         for file in sorted(path.iterdir()):
             if file.name.upper().startswith(PREFIX) and file.is_file():
@@ -130,13 +130,13 @@ class ConfigFile(TomlConfigSettingsSource):
     """The TOML file."""
 
     def _read_file(self, file_path: Any) -> Tree:
-        """The file with or without a byte order mark, which some editors on Windows write."""
+        """Reads the file with or without a byte order mark, which some editors on Windows write."""
         return tomllib.loads(file_path.read_bytes().decode("utf-8-sig"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The config file, if there is one, and the folder that relative paths count from."""
+    """The config file, if any, and the folder that relative paths start from."""
 
     file: Path | None
     folder: Path
@@ -150,10 +150,10 @@ class _Sources:
     environ: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
     broken: bool = False
-    """The config file cannot be read, so its content is unknown."""
+    """Whether the config file cannot be read, so that its content is unknown."""
 
     def read(self) -> list[PydanticBaseSettingsSource]:
-        """Environment, `.env`, secrets directory, config file."""
+        """Returns environment, `.env`, secrets directory and config file, as far as they exist."""
         environment = Environment(self.environ)
         dotenv = self._dotenv()
         named = environment.others.get(_SECRETS_DIR) or (dotenv.others.get(_SECRETS_DIR) if dotenv else None)
@@ -203,7 +203,7 @@ class _Sources:
 
 
 class _UnreadLines(logging.Handler):
-    """Collects the numbers of the lines that python-dotenv skips: it reports them to its log and nowhere else."""
+    """Collects the numbers of the lines that python-dotenv skips, which it only logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -222,7 +222,7 @@ class _UnreadLines(logging.Handler):
 
 
 class _Merged(PydanticBaseSettingsSource):
-    """Comes after all other sources, adds nothing, and keeps what they say together."""
+    """The last source. Adds nothing, and records the merged values of the sources before it."""
 
     tree: Tree
 
@@ -235,7 +235,7 @@ class _Merged(PydanticBaseSettingsSource):
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Config:
-    """Loads the configuration; makes no file, opens no connection.
+    """Loads the configuration. Creates no file and opens no connection.
 
     `path` is the config file; without it `CONNECTOR_CONFIG` names it, else it is `config.toml` in `cwd` if that exists,
     else the embedded default is used. `environ` and `cwd` are those of the process unless given. Precedence: `environ`,
@@ -258,10 +258,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, cwd
 
 
 def ensure_secret(config: Config) -> Config:
-    """The configuration with a webhook secret: the configured one, else one in the data folder, created if necessary.
+    """Returns the configuration with a webhook secret: the configured one, or one in a file that it creates.
 
-    Only `serve` and `demo` call this; other commands create no file. With a config file no secret is created. Raises
-    `ConfigError` when the file cannot be written.
+    Only `serve` and `demo` call this, because other commands create no file. With a config file it creates no secret.
+    Raises `ConfigError` when the file cannot be written.
     """
     if config.hireflix.webhook_secrets or not config.embedded:
         return config
@@ -332,7 +332,7 @@ def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place) -> C
 
 
 def _secret_problems(raw: Raw, place: _Place) -> Iterator[Problem]:
-    """Without a secret and without `allow_unsigned` every webhook would be refused."""
+    """Yields a problem when there is neither a secret nor `allow_unsigned`: every webhook would be refused."""
     try:
         hireflix = HireflixSettings.model_validate(raw.tree.get("hireflix", {}))
     except ValidationError:  # reported by the first pass
@@ -346,7 +346,7 @@ def _secret_problems(raw: Raw, place: _Place) -> Iterator[Problem]:
 
 
 def _with_secret(hireflix: HireflixSettings, place: _Place) -> HireflixSettings:
-    """The embedded default has the secret that an earlier start created."""
+    """Adds the secret that an earlier start created, when the embedded default is used."""
     if place.file is not None or hireflix.webhook_secrets:
         return hireflix
     secret = read_secret(place.folder / "data" / WEBHOOK_SECRET)
@@ -354,5 +354,5 @@ def _with_secret(hireflix: HireflixSettings, place: _Place) -> HireflixSettings:
 
 
 def _keys(name: str) -> tuple[str, ...]:
-    """The keys of a variable: `connector_server__port` is ("server", "port")."""
+    """Returns the keys of a variable: ("server", "port") for `connector_server__port`."""
     return tuple(name.removeprefix(PREFIX.lower()).split(DELIMITER))

@@ -1,4 +1,4 @@
-"""Turns errors of pydantic and of parsers into problems: a place, what is expected, a hint, and never the value."""
+"""Converts errors of pydantic and of parsers into problems: place, expectation and hint, never the value."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXPECTED = {
 }
 _WRONG_TYPE = re.compile(rf"({'|'.join(_EXPECTED)})(_type|_parsing|_from_float|_attributes_type|_sub_type)")
 _SHORTEST_HIDDEN = 3
-"""Characters; shorter values occur in ordinary words and are not removed from messages."""
+"""Characters. Shorter values are part of many words, so they are not removed from messages."""
 _VARIABLES = ("CONNECTOR_CONFIG", "CONNECTOR_SECRETS_DIR")
 """Variables that are not settings."""
 
@@ -43,9 +43,9 @@ def problems_of(
     *,
     foreign: bool = False,
 ) -> Iterator[Problem]:
-    """The problems in a tree that a model refused. `problem` makes one from the keys in that tree, a text and a hint.
+    """Yields the problems of a tree that a model refused. `problem` builds one from keys, message and hint.
 
-    Validators of the connector never repeat a value. Those of a `foreign` model may, so it is removed.
+    Messages of the connector never contain a value. Those of a `foreign` model may, so the value is removed.
     """
     for details in error.errors(include_url=False):
         keys = keys_of(details, tree)
@@ -54,29 +54,29 @@ def problems_of(
 
 
 def problem_at(raw: Raw, keys: Keys, message: str, hint: str = "") -> Problem:
-    """A problem with the value at these keys; the hint names the variable that set it."""
+    """Returns a problem of the value at these keys. The hint names the variable that set the value."""
     origin = raw.origin(keys)
     if origin and message.startswith("must be a list, not text"):
         message, hint = "must be a JSON list", 'such as ["a", "b"]'
     hints = [hint, f"set by {origin}" if origin else ""]
-    return Problem(place_of(keys), message, "; ".join(part for part in hints if part))
+    return Problem(setting_path(keys), message, "; ".join(part for part in hints if part))
 
 
 def unknown_setting(raw: Raw, keys: Keys, message: str, hint: str, known: Collection[str]) -> Problem:
-    """As `problem_at`, for the settings themselves: a variable may be misspelt as a whole."""
+    """Returns the problem of an unknown setting. The hint covers a misspelt name of a variable, too."""
     if len(keys) == 1 and raw.origin(keys):
         hint = _two_underscores(str(keys[0]), known) or hint or _not_a_setting(str(keys[0]))
     return problem_at(raw, keys, message, hint)
 
 
-def place_of(keys: Keys) -> str:
-    """`("routes", 2, "events")` as in the file: `routes[2].events`."""
+def setting_path(keys: Keys) -> str:
+    """Returns the path of a setting as in the file: `routes[2].events` for `("routes", 2, "events")`."""
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
     return text.removeprefix(".")
 
 
 def keys_of(details: ErrorDetails, tree: Mapping[str, Any]) -> Keys:
-    """The location of an error without the tags that pydantic adds for the members of a union."""
+    """Returns the keys of an error, without the tags that pydantic adds for the members of a union."""
     keys: list[str | int] = []
     node: Any = tree
     for index, key in enumerate(details["loc"]):
@@ -89,20 +89,20 @@ def keys_of(details: ErrorDetails, tree: Mapping[str, Any]) -> Keys:
     return tuple(keys)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint with the nearest known word, `""` when none is near."""
-    close = get_close_matches(word.lower(), list(known), n=1)
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns a hint with the closest known name, `""` when none is close."""
+    close = get_close_matches(name.lower(), list(known), n=1)
     return f"did you mean {close[0]}?" if close else ""
 
 
 def split_hint(text: str) -> tuple[str, str]:
-    """The text of a `ValueError` as message and hint, which a semicolon separates."""
+    """Splits the text of a `ValueError` at its first semicolon into message and hint."""
     message, _, hint = text.partition("; ")
     return message, hint
 
 
 def toml_problem(path: Path, error: Exception) -> Problem:
-    """Why a TOML file cannot be read, with the line."""
+    """Returns why a TOML file cannot be read, with the line number."""
     if isinstance(error, UnicodeDecodeError):
         line = error.object.count(b"\n", 0, error.start) + 1
         return Problem(f"{path.name}, line {line}", "is not UTF-8 text", "save the file as UTF-8")
@@ -118,9 +118,9 @@ def toml_problem(path: Path, error: Exception) -> Problem:
 
 
 def dotenv_problems(path: Path, unread: Iterable[int]) -> Iterator[Problem]:
-    """The lines of an `.env` file that cannot be used: those that were not read, and those that would be changed.
+    """Yields a problem for each line of an `.env` file that is not valid or that python-dotenv would change.
 
-    The library replaces `${NAME}` in a value (python-dotenv, Variable expansion), which would change a secret.
+    python-dotenv replaces `${NAME}` in a value (Variable expansion), which would change a secret.
     """
     for line in unread:
         yield Problem(f"{path.name}, line {line}", "is not NAME=value", "put values with spaces or # in quotes")
@@ -131,15 +131,15 @@ def dotenv_problems(path: Path, unread: Iterable[int]) -> Iterator[Problem]:
 
 
 def _explain(details: ErrorDetails, fields: list[str]) -> tuple[str, str]:
-    """Message and hint for one error."""
+    """Returns message and hint for an error."""
     kind, value = details["type"], details["input"]
     if kind == "missing":
         return "is missing", ""
     if kind == "extra_forbidden":
         return "no such setting", did_you_mean(str(details["loc"][-1]), fields)
     if kind in {"enum", "literal_error"}:
-        words = re.findall(r"'([^']*)'", details["msg"])
-        return f"must be one of {', '.join(words)}", did_you_mean(str(value), words)
+        allowed = re.findall(r"'([^']*)'", details["msg"])
+        return f"must be one of {', '.join(allowed)}", did_you_mean(str(value), allowed)
     wrong = _WRONG_TYPE.fullmatch(kind)
     if wrong is None:
         return split_hint(_reworded(details))
@@ -158,36 +158,36 @@ def _reworded(details: ErrorDetails) -> str:
 
 
 def _type_of(value: object) -> str:
-    """The type of a value in the terms of TOML."""
+    """Returns the type of a value in the terms of TOML."""
     if isinstance(value, bool):
         return "true or false"
     types = {int: "a number", float: "a number", str: "text", list: "a list", dict: "a table", NoneType: "nothing"}
     return types.get(type(value), "a date")
 
 
-def _two_underscores(word: str, tables: Collection[str]) -> str:
-    """A hint for `CONNECTOR_SERVER_PORT`, which is one name where a table and a setting were meant."""
-    table = word.partition("_")[0]
-    if table == word or table not in tables:
+def _two_underscores(name: str, tables: Collection[str]) -> str:
+    """Returns a hint for names such as `CONNECTOR_SERVER_PORT`, with one underscore after the table."""
+    table = name.partition("_")[0]
+    if table == name or table not in tables:
         return ""
     return f"a setting of {table}? use two underscores between table and setting: CONNECTOR_{table.upper()}__…"
 
 
-def _not_a_setting(word: str) -> str:
-    """A hint for `CONNECTOR_CONFG`, which was not meant as a setting."""
+def _not_a_setting(misspelt: str) -> str:
+    """Returns a hint for a misspelt variable that is not a setting, such as `CONNECTOR_CONFG`."""
     names = {name.removeprefix("CONNECTOR_").lower(): name for name in _VARIABLES}
-    close = get_close_matches(word, names, n=1)
+    close = get_close_matches(misspelt, names, n=1)
     return f"did you mean {names[close[0]]}?" if close else ""
 
 
 def _as_header(keys: re.Match[str]) -> str:
-    """`('server',)`, as the parser names a table, as in the file."""
+    """Returns a table name as in the file: `[server]` for the `('server',)` of the parser."""
     names = re.findall("'([^']*)'", keys[0])
     return f"[{'.'.join(names)}]"
 
 
 def _without(value: object, message: str) -> str:
-    """The message without the value."""
+    """Returns the message with the texts of the value replaced by an ellipsis."""
     for text in _texts(value):
         if len(text) >= _SHORTEST_HIDDEN:
             message = message.replace(text, "…")
@@ -206,12 +206,12 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def fields_at(model: type[BaseModel], keys: Keys) -> list[str]:
-    """Names of the settings that the table at these keys may have; none when it is not a table of ours."""
+    """Returns the names of the settings in the table at these keys; none when it is not a known table."""
     return [name for inner in _models_at(model, keys) for name in inner.model_fields]
 
 
 def _models_at(kind: Any, keys: Keys) -> Iterator[type[BaseModel]]:
-    """The models that the value at these keys may have, with unions and annotations unwrapped."""
+    """Yields the models that the value at these keys may have. Unwraps unions and annotations."""
     origin = get_origin(kind)
     if origin is Annotated:
         yield from _models_at(get_args(kind)[0], keys)

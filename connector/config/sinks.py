@@ -1,4 +1,4 @@
-"""The second pass: the settings of each sink, checked by its type, and what must hold between sinks and routes."""
+"""The second pass: validates the settings of each sink by its type, and the references between sinks and routes."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _STRUCTURED = {
 
 
 def read_sinks(raw: Raw, folder: Path, settings: Settings | None) -> tuple[dict[str, SinkEntry], list[Problem]]:
-    """All sinks in the order of the file, whether or not a route names them; and everything wrong with them.
+    """Returns all sinks in the order of the file, including those that no route names, and their problems.
 
-    `settings` are those of the first pass, `None` when it found problems. A sink with a problem is left out.
+    `settings` is the result of the first pass, `None` when it found problems. A sink with a problem is left out.
     """
     reader = _Reader(raw, folder, settings.timezone if settings else "UTC")
     reader.check_names()
@@ -47,11 +47,12 @@ def read_sinks(raw: Raw, folder: Path, settings: Settings | None) -> tuple[dict[
 
 
 def routed_sinks(routes: Sequence[RouteSettings], names: Iterable[str]) -> set[str]:
-    """The sinks that a route names; all of them when there is no route."""
+    """Returns the sinks that a route names; all sinks when there is no route."""
     return {name for route in routes for name in route.sinks} if routes else set(names)
 
 
 def as_route(settings: RouteSettings) -> Route:
+    """Returns the route of these settings."""
     return Route(
         sinks=tuple(settings.sinks),
         positions=tuple(settings.positions),
@@ -64,7 +65,7 @@ def as_route(settings: RouteSettings) -> Route:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads the sinks of one configuration; `timezone` is theirs unless they set another."""
+    """Reads the sinks of a configuration. `timezone` is the default of their time zone."""
 
     raw: Raw
     folder: Path
@@ -72,7 +73,7 @@ class _Reader:
     problems: list[Problem] = field(default_factory=list)
 
     def check_names(self) -> None:
-        """Checks what does not depend on the type: names, former names, and tables of defaults."""
+        """Checks what does not depend on the type: names, old names, and tables of defaults."""
         for name, table in self.raw.tables("sinks").items():
             if not SINK_NAME.fullmatch(name):
                 self._add(("sinks", name), "is not a valid name", "use a-z, 0-9 and single _, starting with a letter")
@@ -84,7 +85,7 @@ class _Reader:
                 self._add(("defaults", kind), "no such type of sink", did_you_mean(kind, known_types()))
 
     def entry(self, name: str, table: Tree) -> SinkEntry | None:
-        """The sink of a name; `None` when it has a problem."""
+        """Returns the sink of a name; `None` when it has a problem."""
         kind = table.get("type")
         if not isinstance(kind, str):  # reported by `check_names`
             return None
@@ -106,7 +107,7 @@ class _Reader:
             self._add(keys, "another sink has the same old name")
 
     def _missing_type(self, name: str, table: Tree) -> None:
-        """A misspelt variable creates a table without a type: the name is wrong then, and the type is not missing."""
+        """Adds the problem of a sink without a type. When only variables set the sink, its name is misspelt."""
         if "type" in table:
             self._add(("sinks", name, "type"), "must be text")
         elif self.raw.origin(("sinks", name)):
@@ -139,16 +140,16 @@ class _Reader:
             self.problems += problems_of(error, cls.Config, table, problem, foreign=True)
         except ValueError as error:
             self._add(("sinks", name, "timezone"), *split_hint(str(error)))
-        except Exception as error:  # noqa: BLE001 - a validator of another package may raise anything
+        except Exception as error:  # noqa: BLE001 - a validator of another package may raise any exception
             self._add(("sinks", name), f"cannot be checked: {kind} fails with {type(error).__name__}")
         else:
             return config
         return None
 
     def _decoded(self, name: str, kind: str, model: type[SinkConfig], table: Tree) -> Tree:
-        """The table with the text of variables decoded where the model expects more than text.
+        """Returns the table with the text of variables decoded where the model expects a list or a table.
 
-        Which places these are is known from the errors of a first try.
+        The errors of a first validation name these settings.
         """
         if not any(keys[:2] in {("sinks", name), ("defaults", kind)} for keys in self.raw.origins):
             return table
@@ -162,7 +163,7 @@ class _Reader:
         return table
 
     def _above(self, name: str, kind: str, keys: Keys) -> Keys:
-        """The table that sets the value at these keys: that of the sink, or the defaults of its type."""
+        """Returns the keys of the table that sets a value: the sink, or the defaults of its type."""
         in_defaults = _has(self.raw.table("defaults", kind), keys) and not _has(self.raw.table("sinks", name), keys)
         return ("defaults", kind) if in_defaults else ("sinks", name)
 
@@ -171,7 +172,7 @@ class _Reader:
 
 
 def _unknown_sinks(raw: Raw) -> Iterator[tuple[Keys, str, str]]:
-    """Keys, message and hint for each sink that a route names and that is not configured."""
+    """Yields keys, message and hint for each unknown sink in a route."""
     names = list(raw.tables("sinks"))
     routes = raw.tree.get("routes")
     for index, route in enumerate(routes if isinstance(routes, list) else ()):
@@ -185,7 +186,7 @@ def _unknown_sinks(raw: Raw) -> Iterator[tuple[Keys, str, str]]:
 def _otherwise_to_state(
     routes: Sequence[RouteSettings], sinks: Mapping[str, SinkEntry]
 ) -> Iterator[tuple[Keys, str, str]]:
-    """Keys, message and hint for each route that would show a sheet only what no chat received."""
+    """Yields keys, message and hint for each route with `otherwise` that leads to a state sink."""
     for index, route in enumerate(routes):
         states = [name for name in route.sinks if name in sinks and sinks[name].cls.state]
         if route.otherwise and states:
@@ -194,7 +195,7 @@ def _otherwise_to_state(
 
 
 def _has(tree: Tree, keys: Keys) -> bool:
-    """Whether a table sets something at these keys, or at a list among them."""
+    """Whether a table sets a value at these keys, or a list above them."""
     node: object = tree
     for key in keys:
         if not isinstance(node, dict):

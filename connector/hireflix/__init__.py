@@ -1,4 +1,4 @@
-"""The source: what Hireflix sends, how it signs, and how we read it (Hireflix, Webhooks, Getting started)."""
+"""The source: payloads and signatures of Hireflix webhooks (Hireflix, Webhooks, Getting started)."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ DELETE = "interview.delete"
 SCORE_UPDATED = "interview.score-updated"
 
 EVENT_NAMES = frozenset({CREATE, FINISH, STATUS_CHANGE, DELETE, SCORE_UPDATED})
-"""The five events that can be selected in Hireflix. Any other name is stored and shown, neither merged nor routed."""
+"""The five events of Hireflix. Events with other names are stored and listed, but neither merged nor routed."""

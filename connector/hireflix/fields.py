@@ -1,10 +1,10 @@
-"""The fields of an interview object: Hireflix's names and types on one side, ours on the other.
+"""Converts the fields of an interview object from the names and types of Hireflix to those of the connector.
 
-A value of another type is converted where only one value can be meant: a number where text is expected, and a number, a
-time or a flag as text. Any other value is not used, as if its key were absent, and its field is named in `unused`.
+A value of another type is converted when only one value can be meant: a number where text is expected, and a number, a
+time or a flag as text. Other values are not used, as if the key were absent, and their fields are listed in `unused`.
 
-`position: null`, `candidate: null`, `url: null` (no name is lost that way), `thumbnail: null` (a picture that is not
-ready yet) and `deleted: null` (a deletion is final) count as absent as well.
+These nulls count as absent: `position`, `candidate` and `url` (so no name is lost), `thumbnail` (the picture is not
+ready yet) and `deleted` (a deletion is final).
 """
 
 from __future__ import annotations
@@ -19,20 +19,25 @@ from msgspec import UNSET, UnsetType
 from connector.interview import Value
 
 LENGTH_MAX = 200
-"""Characters of an interview's or a position's id and of an event's name."""
+"""Most characters of the id of an interview or a position, and of the name of an event. All are parts of an index."""
 _SECONDS_BELOW = 10**11
-_DATE_END = 2**63  # what a database keeps as an integer
-_TIME_END = 253_402_300_800_000  # the year 10000: nothing behind us can show such a time
+"""A smaller time is in seconds: as milliseconds it would be before March 1973."""
+_DATE_END_MS = 2**63
+"""The databases store integers below this."""
+_TIME_END_MS = 253_402_300_800_000
+"""The year 10000. Python and the destinations cannot show later times."""
 _SCORE_MAX = 1000
-_EXACT_BELOW = 2**53  # from here on a JSON number with a fraction part has lost digits (RFC 8259, section 6)
+"""Hireflix scores are at most 5; the limit only excludes values that are not scores."""
+_EXACT_BELOW = 2**53
+"""A JSON number with a fraction part is exact below this (RFC 8259, section 6)."""
 _DIGITS_MAX = 30
-"""Characters of a number as text; a longer one is not meant as a score or a time."""
+"""Characters of a number as text. Longer text is not a score or a time."""
 
 
 def fields_of(envelope: Mapping[str, Any], source: Mapping[str, Any]) -> tuple[dict[str, Value], list[str]]:
-    """The fields that the interview object `source` carries, by our names, and the unused ones, by Hireflix's names.
+    """Returns the fields of the interview object `source` by our names, and the unused fields by their Hireflix names.
 
-    `envelope` is the object around it.
+    `envelope` is the object around `source`; older payloads have the external id there.
     """
     fields: dict[str, Value] = {}
     unused: list[str] = []
@@ -60,24 +65,25 @@ def _collect(
             found = None if value is None else reader(value)
             if found is UNSET:
                 unused.append(path + key)
-            elif found is not None or name not in _NULL_IS_NO_NEWS:
+            elif found is not None or name not in _NULL_IS_ABSENT:
                 fields[name] = found
 
 
-_NULL_IS_NO_NEWS = frozenset({"deleted", "thumbnail_url"})
+_NULL_IS_ABSENT = frozenset({"deleted", "thumbnail_url"})
+"""Fields whose null counts as absent; the docstring of the module has the reasons."""
 
 _Reader: TypeAlias = Callable[[Any], Value | UnsetType]
-"""A value other than null as we keep it; `UNSET` when it cannot be used."""
+"""Converts a value other than null; returns `UNSET` when it cannot be used."""
 _Readers: TypeAlias = tuple[tuple[str, str, _Reader], ...]
-"""Their key, our name, and how to read it."""
+"""The key of Hireflix, the name of the connector, and the conversion."""
 _NUMBERS = frozenset({int, float})
 
 
 def as_text(value: Any) -> Any:
-    """A whole number as text; any other value unchanged.
+    """Returns a whole number as text, and any other value unchanged.
 
-    A number with a fraction is not converted: its text may have had more digits. (Some senders write whole numbers as
-    `12345.0`.)
+    Whole numbers may be written as `12345.0`. A number with a fraction is not converted, because its text may have had
+    more digits.
     """
     if type(value) is float and value.is_integer() and abs(value) < _EXACT_BELOW:
         value = int(value)
@@ -85,7 +91,7 @@ def as_text(value: Any) -> Any:
 
 
 def as_number(value: Any) -> Any:
-    """Text in the form of a JSON number as that number; any other value unchanged."""
+    """Returns the number that a text in the form of a JSON number contains, and any other value unchanged."""
     if type(value) is not str or len(value) > _DIGITS_MAX or not _NUMBER.fullmatch(value):
         return value
     return int(value) if _WHOLE.fullmatch(value.strip()) else float(value)
@@ -96,7 +102,7 @@ _WHOLE = re.compile(r"-?[0-9]+")
 
 
 def as_flag(value: Any) -> Any:
-    """`true` and `false` as text, and 1 and 0, as a flag; any other value unchanged."""
+    """Returns the flag of 1, 0 and of "true", "false", "1", "0" as text, and any other value unchanged."""
     if type(value) is str:
         return _FLAGS.get(value.strip().lower(), value)
     return bool(value) if type(value) in _NUMBERS and value in {0, 1} else value
@@ -109,7 +115,7 @@ def _text(value: Any) -> Value | UnsetType:
     value = as_text(value)
     if type(value) is not str:
         return UNSET
-    # PostgreSQL keeps no NUL in text
+    # PostgreSQL cannot store NUL in text
     return value.replace("\0", "") if "\0" in value else value
 
 
@@ -118,7 +124,7 @@ def _address(value: Any) -> Value | UnsetType:
 
 
 def _position(value: Any) -> Value | UnsetType:
-    """An id that notes are found by, and so must fit an index."""
+    """Converts the id of a position, which must fit into an index."""
     found = _text(value)
     return UNSET if type(found) is str and len(found) > LENGTH_MAX else found
 
@@ -134,11 +140,11 @@ def _score(value: Any) -> Value | UnsetType:
 
 def _time(value: Any) -> Value | UnsetType:
     at = epoch_ms(value)
-    return UNSET if at is None or at >= _TIME_END else at
+    return UNSET if at is None or at >= _TIME_END_MS else at
 
 
 def _time_or_flag(value: Any) -> Value | UnsetType:
-    """A mark that is set (a time or true) or not (null): `completed`, `deleted`, `archived`, `finalist`."""
+    """Converts `completed`, `deleted`, `archived` or `finalist`: a time or true when it is set, else null."""
     flag = as_flag(value)
     if type(flag) is bool:
         return flag or None
@@ -146,7 +152,7 @@ def _time_or_flag(value: Any) -> Value | UnsetType:
 
 
 def _flag(value: Any) -> Value | UnsetType:
-    """A flag; the time at which it was set is true as well (the GraphQL API has such a time for an answer)."""
+    """Converts a flag. A time counts as true: the GraphQL API has the time of the answer here."""
     flag = as_flag(value)
     if type(flag) is bool:
         return flag
@@ -154,24 +160,24 @@ def _flag(value: Any) -> Value | UnsetType:
 
 
 def epoch_ms(value: Any) -> int | None:
-    """A time after 1970 as epoch milliseconds, `None` when it is none that can be used.
+    """Returns a time after 1970 as epoch milliseconds, `None` when it is not usable.
 
-    A number too small for milliseconds is seconds. Text is such a number with at least nine digits (shorter ones are
-    dates of ISO 8601, such as 20251027), or ISO 8601, in UTC when it names no zone.
+    Numbers below 10^11 are seconds. Text is a number with at least nine digits, because shorter ones are ISO 8601 dates
+    such as 20251027, or an ISO 8601 time, which is in UTC when it has no zone.
     """
     if type(value) is str:
         number = as_number(value)
         if type(number) is str or number < _TEXT_SECONDS_FROM:
             return _from_iso(value.strip())
         value = number
-    if type(value) not in _NUMBERS or not 0 < value < _DATE_END:
+    if type(value) not in _NUMBERS or not 0 < value < _DATE_END_MS:
         return None
     milliseconds = value * 1000 if value < _SECONDS_BELOW else value
     return round(milliseconds) or None
 
 
 _TEXT_SECONDS_FROM = 10**8
-"""Epoch seconds from 1973 on."""
+"""Smallest number in a text that counts as epoch seconds: the year 1973."""
 
 
 def _from_iso(text: str) -> int | None:

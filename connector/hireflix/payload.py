@@ -1,8 +1,8 @@
-"""Reads the body of a webhook: tolerant of shapes and types, strict about what makes an event an event.
+"""Reads the body of a webhook. Optional fields may be wrong or missing; the event name and the interview id may not.
 
 The documented shape is `{"event": name, "data": {interview}, "date": epoch milliseconds}` (Hireflix, Webhooks,
-Getting started). Older shapes seen in the wild keep the interview under `data.interview` or a top-level `interview`,
-with `external_id` and an ISO `completed_at`.
+Getting started). Older payloads have the interview under `data.interview` or `interview`, with `external_id` and an
+ISO 8601 `completed_at`.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ from connector.hireflix.fields import LENGTH_MAX, as_text, epoch_ms, fields_of
 from connector.interview import Value
 from connector.text import clean
 
-AHEAD_MAX = 24 * 3600 * 1000
-"""Milliseconds that an event's date may lie ahead of its receipt and still be believed."""
+AHEAD_MAX_MS = 24 * 3600 * 1000
+"""An event with a date further ahead of its receipt counts as received now: the clock of the sender is wrong."""
 
 
-class Kind(StrEnum):
-    """What a body turned out to be."""
+class EventKind(StrEnum):
+    """Whether a body could be read, and whether its event is known."""
 
     EVENT = "event"
     """One of the five known events."""
     UNKNOWN = "unknown"
-    """A well-formed event whose name this version does not know."""
+    """A well-formed event with a name that this version does not know."""
     UNREADABLE = "unreadable"
+    """The body has no event name or no interview id that can be used."""
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
-    """What a body says.
+    """The parsed body of a webhook.
 
-    `identity` is the same for every repeat of one event: its date as sent (epoch milliseconds), interview id and
-    name in lower case, parted by tabs, which none of them holds; without a usable date it is `sha256:` and the hash
-    of the body. `sha256` is the raw hash. `occurred_at` is the date as it counts and `received_at` ours, both epoch
-    milliseconds; `mark` is `"undated"` or `"future"` when receipt stands in for the date. `fields` has the names of
-    `connector.interview.FIELDS` that the payload carried: absent means unknown, `None` an explicit null. `unused` has
-    Hireflix's names of the fields whose values could not be used. `keys` is the number of keys of the interview object
-    and of the objects in it. `reason` says, without personal data, why a body is unreadable; then `interview_id` and
-    `name` are empty.
+    `identity` is equal for all repeats of an event: its date as sent (epoch milliseconds), interview id and name in
+    lower case, separated by tabs; without a usable date it is `sha256:` and the hash of the body. `sha256` is the hash
+    as bytes. `occurred_at` is the date of the event and `received_at` the time of receipt, both in epoch milliseconds.
+    `mark` is `"undated"` or `"future"` when `occurred_at` is the time of receipt instead of the date. `fields` has the
+    names of `connector.interview.FIELDS` that are in the payload: absent means unknown, `None` an explicit null.
+    `unused` has the Hireflix names of the fields whose values could not be used. `keys` is the number of keys of the
+    interview object and of the objects in it. `reason` says why a body is unreadable, without personal data;
+    `interview_id` and `name` are then empty.
     """
 
-    kind: Kind
+    kind: EventKind
     identity: str
     sha256: bytes
     name: str
@@ -62,13 +63,13 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remark(self) -> str:
-        """What was not taken over as it was sent: `mark`, and the fields that could not be used. No personal data."""
+        """`mark` and the names of the fields that could not be used, as text without personal data."""
         unused = f"unused: {' '.join(self.unused)}" if self.unused else ""
         return ", ".join(part for part in (self.mark, unused) if part)
 
 
 def read(body: bytes, received_at: int) -> Reading:
-    """Reads the raw body of a webhook received at `received_at` (epoch milliseconds). Never raises."""
+    """Parses the raw body of a webhook. `received_at` is the time of receipt in epoch milliseconds. Never raises."""
     digest = sha256(body).digest()
     try:
         envelope = _decode(body)
@@ -82,9 +83,9 @@ def read(body: bytes, received_at: int) -> Reading:
     name = folded if known else name
     sent = epoch_ms(envelope.get("date"))
     fields, unused = fields_of(envelope, source)
-    mark = "undated" if sent is None else "future" if sent > received_at + AHEAD_MAX else ""
+    mark = "undated" if sent is None else "future" if sent > received_at + AHEAD_MAX_MS else ""
     return Reading(
-        Kind.EVENT if known else Kind.UNKNOWN,
+        EventKind.EVENT if known else EventKind.UNKNOWN,
         f"sha256:{digest.hex()}" if sent is None else f"{sent}\t{interview_id}\t{folded}",
         digest,
         name,
@@ -100,12 +101,12 @@ def read(body: bytes, received_at: int) -> Reading:
 
 
 class _UnreadableError(Exception):
-    """The body is kept, but nothing can be made of it."""
+    """The body cannot be used as an event. The message is the reason."""
 
 
 def _unreadable(digest: bytes, received_at: int, reason: str) -> Reading:
     identity = f"sha256:{digest.hex()}"
-    return Reading(Kind.UNREADABLE, identity, digest, "", "", received_at, received_at, "", {}, 0, reason)
+    return Reading(EventKind.UNREADABLE, identity, digest, "", "", received_at, received_at, "", {}, 0, reason)
 
 
 _json = msgspec.json.Decoder()
@@ -130,7 +131,7 @@ def _decode(body: bytes) -> dict[str, Any]:
 
 
 def _without_surrogates(body: bytes) -> bytes:
-    """Half a character (a name cut inside an emoji) is legal in JSON and in JavaScript, but is no Unicode text."""
+    """Replaces lone surrogates, which JSON allows and UTF-8 does not, as in a name that was cut inside an emoji."""
     text = json.dumps(json.loads(body.decode()), ensure_ascii=False)
     return _SURROGATE.sub("\ufffd", text).encode()
 
@@ -147,7 +148,7 @@ def _interview(envelope: dict[str, Any]) -> dict[str, Any]:
 def _interview_id(source: dict[str, Any]) -> str:
     found = _short(as_text(source.get("id")), "interview id")
     if found.startswith("#"):
-        # such names are those of calls that are about no interview
+        # the connector uses such keys for deliveries that are not about an interview
         raise _UnreadableError("the interview id starts with #")
     return found
 

@@ -1,4 +1,4 @@
-"""The signature over a webhook's raw body (Hireflix, Webhooks, Validate webhook events)."""
+"""The signature of a webhook over its raw body (Hireflix, Webhooks, Validate webhook events)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from base64 import b64encode
 from collections.abc import Sequence
 
 HEADER = b"x-hireflix-signature"
-"""Name of the header as an ASGI scope spells it."""
+"""Name of the header in an ASGI scope, in lower case."""
 
 
 def sign(secret: str, body: bytes) -> str:
-    """The header's value for a body: standard Base64 of HMAC-SHA256, keyed with the secret's UTF-8 text."""
+    """Returns the value of the header for a body: HMAC-SHA256 with the secret in UTF-8 as key, in standard Base64."""
     return b64encode(hmac.digest(secret.encode(), body, "sha256")).decode()
 
 
 class Verifier:
-    """Knows whether a body was signed with one of several secrets (more than one while a secret is rotated)."""
+    """Verifies signatures with one of several secrets. There is more than one while a secret is rotated."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._keys = tuple(secret.encode() for secret in secrets)
 
     def accepts(self, body: bytes, signature: bytes) -> bool:
-        """Whether `signature`, the header's value as received, is that of `body` under one of the secrets.
+        """Whether `signature`, the received value of the header, is the signature of `body` with one of the secrets.
 
-        Only the canonical Base64 text counts, so there is nothing to decode and nothing that can raise. The time
-        taken depends neither on which secret fits nor on how much of the signature does.
+        Compares the Base64 text without decoding it, so no value raises. The time does not depend on the secret that
+        matches or on the part of the signature that matches.
         """
         accepted = False
         for key in self._keys:

@@ -25,20 +25,21 @@ from connector.store.sqlite import database as sqlite
 from connector.store.sqlite.lock import StoreLock
 
 CHUNK = 1000
-"""Rows in memory at a time, and between two calls of the progress."""
+"""Rows in memory at a time, and rows between two reports of the progress."""
 SUM_BITS = 128
+"""Bits of the checksum of a table; enough that two different tables never have the same one by chance."""
 CLEARED: Mapping[str, Mapping[str, object]] = {sink.name: {"lease_owner": None, "lease_until": 0}}
-"""Table -> column -> its value in the copy: the lanes of the old store no longer run."""
+"""Values of the copy by table and column. Leases are not copied, because the lanes of the old store have stopped."""
 
 Row: TypeAlias = tuple[Any, ...]
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with a table, the steps that are done and all steps; each row is two steps, copied and compared."""
+"""Called with a table, the finished steps and all steps. Each row has two steps: it is copied and compared."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class TableReport(msgspec.Struct, frozen=True):
-    """One table on both sides."""
+    """Row count and checksum of a table in the source and in the copy."""
 
     table: str
     rows: int
@@ -48,6 +49,7 @@ class TableReport(msgspec.Struct, frozen=True):
 
     @property
     def equal(self) -> bool:
+        """Whether both sides have the same rows."""
         return (self.rows, self.checksum) == (self.copied_rows, self.copied_checksum)
 
 
@@ -59,6 +61,7 @@ class Tally:
     sum: int = 0
 
     def add(self, row: Row) -> None:
+        """Adds a row."""
         digest = sha256(_encode(row)).digest()
         self.rows += 1
         self.sum = (self.sum + int.from_bytes(digest[: SUM_BITS // 8], "big")) % (1 << SUM_BITS)
@@ -71,9 +74,9 @@ class Tally:
 def copy_store(source: Path, target: str, progress: Progress) -> list[TableReport]:
     """Copies a SQLite store into an empty PostgreSQL store.
 
-    Ids, the store's name for itself and fences stay; leases do not. All of it is there afterwards, or nothing: when a
-    report is not equal nothing is kept. Raises `UsageError` when a service runs on the source or the target is not
-    empty, `SchemaMismatch` for a target that is not migrated, `StoreUnavailable`.
+    Copies everything except leases; ids do not change. It is one transaction, which is rolled back when a report is not
+    equal. Raises `UsageError` when a service runs on the source or the target is not empty, `SchemaMismatch` when the
+    target is not migrated, `StoreUnavailable` when it does not answer.
     """
     with StoreLock(source), _source(source) as old, _target(target) as new:
         postgres.require_current(postgres.revision(new))
@@ -110,7 +113,7 @@ def _target(url: str) -> Iterator[Connection]:
 
 
 def _claim(new: Connection, place: str) -> None:
-    """Locks out other writers until the end. Raises `UsageError` when the store is not empty."""
+    """Locks all tables against other writers until the end. Raises `UsageError` when the store is not empty."""
     tables = metadata.sorted_tables
     new.exec_driver_sql(f"LOCK TABLE {', '.join(table.name for table in tables)} IN SHARE ROW EXCLUSIVE MODE")
     full = [table.name for table in tables if table is not meta and new.execute(select(table).limit(1)).first()]
@@ -122,7 +125,7 @@ def _claim(new: Connection, place: str) -> None:
 
 
 def _copy_table(old: Connection, new: Connection, table: Table, progress: Progress) -> TableReport:
-    """Copies one table, then reads it back."""
+    """Copies a table, then reads the copy."""
     total = 2 * old.execute(select(func.count()).select_from(table)).scalar_one()
     before, after, steps = Tally(), Tally(), count(1)
 
@@ -142,7 +145,7 @@ def _copy_table(old: Connection, new: Connection, table: Table, progress: Progre
 
 @contextmanager
 def _copying(new: Connection, table: Table) -> Iterator[psycopg.Copy]:
-    """Accepts the rows of a table; replaces those that a migration wrote."""
+    """Opens a COPY into a table; first deletes the rows that a migration wrote."""
     driver = new.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     if table is meta:
@@ -154,13 +157,13 @@ def _copying(new: Connection, table: Table) -> Iterator[psycopg.Copy]:
 
 
 def _rows(connection: Connection, table: Table) -> Iterator[Row]:
-    """All rows of a table, read in chunks."""
+    """Yields all rows of a table, read in chunks."""
     for part in connection.execute(select(table), execution_options={"yield_per": CHUNK}).partitions():
         yield from map(tuple, part)
 
 
 def _rows_to_be(old: Connection, table: Table) -> Iterator[Row]:
-    """The rows of a table as they are written to the copy."""
+    """Yields the rows of a table in the form of the copy."""
     cleared = CLEARED.get(table.name, {})
     for row in _rows(old, table):
         values = zip(table.columns, row, strict=True)
@@ -168,13 +171,13 @@ def _rows_to_be(old: Connection, table: Table) -> Iterator[Row]:
 
 
 def _storable(value: object) -> object:
-    """The value without NUL, which PostgreSQL cannot store in text (its documentation, 8.3)."""
+    """Replaces NUL, which PostgreSQL cannot store in text (PostgreSQL, 8.3)."""
     return value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value
 
 
 def _set_sequences(old: Connection, new: Connection) -> None:
-    """Sets the sequences, so that new ids are greater than any that was ever used."""
-    given = {name: seq for name, seq in old.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")}  # noqa: C416 - rows are no pairs to the type checker
+    """Sets the sequences, so that a new id is greater than all ids that were ever used."""
+    given = {name: seq for name, seq in old.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")}  # noqa: C416 - mypy does not accept rows as pairs
     for table in metadata.sorted_tables:
         [key, *others] = table.primary_key
         if others or not isinstance(key.type, BigInteger):
@@ -185,7 +188,7 @@ def _set_sequences(old: Connection, new: Connection) -> None:
 
 
 def _analyze(new: Connection) -> None:
-    """Updates the statistics of the server, which otherwise plans for empty tables."""
+    """Updates the statistics of the tables, so that the server does not plan queries for empty tables."""
     for table in metadata.sorted_tables:
         new.exec_driver_sql(f"ANALYZE {table.name}")
     new.commit()

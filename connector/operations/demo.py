@@ -17,12 +17,13 @@ from connector.operations.store_access import now, reading
 from connector.store.queries import status
 
 POLL_SECONDS = 0.1
+"""Time between two checks whether all deliveries are done; short, because a user waits."""
 
 
 def demo_settings(folder: Path | None) -> Config:
-    """The embedded default in a folder, on any free port; ignores the environment.
+    """Returns the embedded default for a folder, with any free port. Ignores the environment.
 
-    Raises `UsageError` when the folder holds a configuration.
+    Without a folder it creates a temporary one. Raises `UsageError` when the folder contains a configuration.
     """
     folder = folder or Path(tempfile.mkdtemp(prefix="connector-demo-"))
     if (folder / "config.toml").exists() or (folder / ".env").exists():
@@ -32,7 +33,7 @@ def demo_settings(folder: Path | None) -> Config:
 
 
 async def feed(url: str, secret: str, events: int, rate: float) -> Counter[str]:
-    """Posts so many webhooks, `rate` a second. Counts `accepted`, `duplicate` and `refused` responses.
+    """Posts `events` webhooks, `rate` per second. Returns the numbers of `accepted`, `duplicate` and `refused`.
 
     Raises `httpx.TransportError` when the service stops.
     """

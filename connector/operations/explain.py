@@ -1,4 +1,4 @@
-"""Explains an event: what it changes, which routes match, what each sink would write. Writes nothing."""
+"""Explains an event: which fields it changes, which routes match, and what each sink would write. Writes nothing."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from sqlalchemy import Connection, select
 
 from connector.config import Config
 from connector.errors import SinkBroken, UsageError
-from connector.hireflix.payload import Kind, Reading, read
+from connector.hireflix.payload import EventKind, Reading, read
 from connector.interview import FIELDS, Interview, Value
 from connector.logging import place_of
 from connector.merge import State, decode, event_of, interview_of, merge
-from connector.operations.sinks import opened
+from connector.operations.sinks import open_sink
 from connector.sink import Batch, Delivery, Note, Previews, Sink, Subscription, Token
 from connector.store import notes
 from connector.store.queries import DeliveryRow, Wanted, deliveries
 from connector.store.schema import event, interview
 
 PREVIEW_SECONDS = 30.0
+"""Longest wait for the preview of a sink, which may read from its destination."""
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One field before and after the event; a field that was unknown before is null there."""
+    """A field before and after the event; `before` is null when it was unknown."""
 
     field: str
     before: Value
@@ -42,7 +43,7 @@ class RouteVerdict(msgspec.Struct, frozen=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """What one sink receives. `preview` is what it would write now; `deliveries` are those of a stored event."""
+    """What a sink receives, and why. `preview` is what it would write now; `deliveries` are those of a stored event."""
 
     sink: str
     type: str
@@ -52,7 +53,7 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """What an event does. `stored_as` is its id in the store; only known events have `routes` and `effects`."""
+    """The effect of an event. `stored_as` is its id in the store; only known events have `routes` and `effects`."""
 
     kind: str
     name: str
@@ -70,7 +71,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An event, with its interview before the event and now."""
+    """An event, with its interview before the event and now. `entered` are the sinks that show the interview."""
 
     reading: Reading
     event_id: int | None = None
@@ -80,6 +81,7 @@ class Case:
 
     @property
     def after(self) -> State:
+        """The interview after the event."""
         return merge(self.before, self.reading)
 
     @property
@@ -128,7 +130,7 @@ def _interview(connection: Connection, interview_id: str) -> tuple[State | None,
 
 
 def _before(connection: Connection, interview_id: str, event_id: int) -> State | None:
-    earlier = (event.c.interview_id == interview_id, event.c.seq < event_id, event.c.kind == str(Kind.EVENT))
+    earlier = (event.c.interview_id == interview_id, event.c.seq < event_id, event.c.kind == str(EventKind.EVENT))
     rows = connection.execute(
         select(event.c.body, event.c.received_at).where(*earlier, event.c.body.is_not(None)).order_by(event.c.seq)
     )
@@ -140,7 +142,7 @@ def _before(connection: Connection, interview_id: str, event_id: int) -> State |
 
 async def _explain(settings: Config, case: Case, connection: Connection | None, at: int) -> Explanation:
     reading = case.reading
-    is_routed = reading.kind is Kind.EVENT
+    is_routed = reading.kind is EventKind.EVENT
     shown = interview_of(reading.interview_id, case.after)
     return Explanation(
         kind=str(reading.kind),
@@ -194,7 +196,7 @@ async def _effects(
 
 
 async def _preview(sink: Sink[Any], case: Case, connection: Connection | None, at: int, *, silent: bool) -> str:
-    """What the sink would write at `at` (epoch milliseconds), or in brackets why that is not known."""
+    """Returns what the sink would write at `at` (epoch milliseconds), or in brackets why there is no preview."""
     if not isinstance(sink, Previews):
         return "(this type of sink shows no preview)"
     delivery = Delivery(
@@ -208,7 +210,7 @@ async def _preview(sink: Sink[Any], case: Case, connection: Connection | None, a
     remembered = {} if connection is None else notes.read(connection, sink.name, sink.destination, keys)
     batch = Batch("explain", at, [delivery], remembered)
     try:
-        async with asyncio.timeout(PREVIEW_SECONDS), opened(sink):
+        async with asyncio.timeout(PREVIEW_SECONDS), open_sink(sink):
             return "\n".join(await sink.preview(batch, _PreviewContext(at, remembered)))
     except SinkBroken as error:
         return f"(no preview: {error.reason}; {error.fix})"
@@ -244,7 +246,7 @@ class _PreviewContext:
         return []
 
     async def waiting(self, group: str) -> int:  # noqa: ARG002 - as the protocol names it
-        """As if something waited: the figures of a preview are those of the notes."""
+        """Returns 1, because a preview shows the counts of the notes."""
         return 1
 
     def count_call(self, kind: str) -> None:

@@ -32,9 +32,9 @@ def page(
     wanted: Wanted,
     limit: int,
 ) -> Page[Row]:
-    """At most `limit` rows that `find`, a query of `connector.store.queries`, returns.
+    """Returns at most `limit` rows of `find`, a query of `connector.store.queries`.
 
-    Raises `UsageError` for a sink that was never configured.
+    Raises `UsageError` for a sink that is neither configured nor in the store.
     """
     if wanted.sink is not None:
         require_known(wanted.sink, {*settings.sinks, *queries.sink_names(connection)})

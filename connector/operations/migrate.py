@@ -11,7 +11,7 @@ from connector.store.schema import REVISION
 
 
 def migrate_store(settings: Config) -> str:
-    """Updates the tables, and returns a sentence about it. Raises `StoreError`, `UsageError`."""
+    """Creates or updates the tables. Returns a sentence with the result. Raises `StoreError`, `UsageError`."""
     place = store_address(settings)
     if settings.store.file is not None:
         return f"{place} is a SQLite store: `connector serve` creates and updates it"

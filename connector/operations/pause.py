@@ -14,14 +14,14 @@ PAUSED_BY_OPERATOR = "paused by an operator"
 
 
 def pause(connection: Connection, entry: SinkEntry) -> None:
-    """Pauses a sink, whether or not it ever ran."""
+    """Pauses a sink, even if it never ran."""
     leases.register(connection, {entry.name: entry.type})
     reason = leases.Pause("person", PAUSED_BY_OPERATOR, f"connector resume {entry.name}")
     leases.pause(connection, entry.name, reason)
 
 
 def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
-    """Resumes a sink, with a mode of its type or `None`. Returns how many deliveries are pending.
+    """Resumes a sink, with a resume mode of its type or `None`. Returns the number of pending deliveries.
 
     Raises `UsageError` when sinks of this type do not support the mode.
     """
@@ -32,7 +32,7 @@ def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
     leases.resume(connection, entry.name)
     if mode is not None:
         here = (delivery.c.sink == entry.name) & in_state(DeliveryState.PENDING)
-        connection.execute(update(delivery).where(here).values(not_before=0))  # what waited for this answer goes on
+        connection.execute(update(delivery).where(here).values(not_before=0))  # due at once
         destination = entry.cls(entry.name, entry.config).destination
         notes.write(connection, entry.name, destination, {"resume": {"word": mode}})
     return count_deliveries(connection, Wanted(sink=entry.name, states=(DeliveryState.PENDING,)))

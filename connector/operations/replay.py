@@ -22,10 +22,10 @@ from connector.store.schema import DeliveryState
 T = TypeVar("T")
 
 CHUNK_PAUSE_SECONDS = 0.02
-"""Between two transactions, so that a running service can write."""
+"""Pause between two transactions, so that a running service can write."""
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of rows that are done, and of all rows."""
+"""Called with the number of finished rows and of all rows."""
 
 
 class Replayable(StrEnum):
@@ -39,9 +39,9 @@ class Replayable(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to replay; `None` and empty mean any. `since` and `until` are epoch milliseconds.
+    """Selects what to replay. `None` and empty match everything. `since` and `until` are epoch milliseconds.
 
-    Without a state dead letters are replayed, and with ids or an event also delivered ones.
+    Without a state it selects dead letters, and with ids or an event also delivered deliveries.
     """
 
     ids: tuple[int, ...] = ()
@@ -86,7 +86,7 @@ def require_valid(settings: Config, request: Request) -> None:
 
 
 def find_deliveries(connection: Connection, settings: Config, request: Request) -> replay.Found:
-    """The deliveries that a request selects, counted by sink and state."""
+    """Returns the deliveries that a request selects, with counts by sink and state."""
     wanted = Wanted(
         ids=request.ids,
         sink=request.sink,
@@ -101,7 +101,10 @@ def find_deliveries(connection: Connection, settings: Config, request: Request) 
 
 
 def replay_deliveries(store: OpenStore, found: replay.Found, progress: Progress) -> int:
-    """Makes deliveries pending again: dead letters under their ids, delivered ones under new ids. Returns how many."""
+    """Makes deliveries pending again: dead letters with their ids, delivered ones with new ids.
+
+    Returns the number of pending deliveries.
+    """
     dead, repeat = found.dead, found.repeat
     total = len(dead) + len(repeat)
     counts = _in_chunks(
@@ -116,7 +119,7 @@ def replay_deliveries(store: OpenStore, found: replay.Found, progress: Progress)
 
 
 def find_events(connection: Connection, request: Request) -> list[int]:
-    """Ids of the events that a request selects."""
+    """Returns the ids of the events that a request selects."""
     wanted = Wanted(
         kind=str(request.state),
         event=request.event,
@@ -129,7 +132,7 @@ def find_events(connection: Connection, request: Request) -> list[int]:
 
 
 def replay_events(store: OpenStore, settings: Config, ids: Sequence[int], progress: Progress) -> replay.ReadAgain:
-    """Reads events again, and merges and routes those that this version understands."""
+    """Parses stored events again; merges and routes those that this version knows."""
     routing = make_routing_table(settings)
     total = replay.ReadAgain()
 

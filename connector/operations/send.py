@@ -1,4 +1,4 @@
-"""Signs a webhook as Hireflix does and posts it."""
+"""Signs a webhook like Hireflix and posts it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,23 @@ from connector.http import host_of, is_loopback
 from connector.operations.sinks import require_known
 
 TIMEOUT_SECONDS = 30.0
+"""Longest wait for a response; the receiver answers within seconds even when the store is busy."""
 
 
 def sample_body(name: str, *, as_is: bool) -> bytes:
-    """The body of a sample, with its own date or the present one. Raises `UsageError` for an unknown name."""
+    """Returns the body of a sample with the current time as date, or unchanged with `as_is`.
+
+    Raises `UsageError` for an unknown name.
+    """
     body = samples.sample(require_known(name, samples.names(), "sample"))
     return body if as_is else samples.dated(body, time.time_ns() // 1_000_000)
 
 
 def receiver_url(settings: Config, url: str | None = None) -> str:
-    """Where to post: `url`, with the configured path if it has none, or the configured address. Raises `UsageError`."""
+    """Returns the URL to post to: `url`, with the configured path if it has none, or the configured address.
+
+    Raises `UsageError` for an invalid URL, and when the configured port is 0.
+    """
     path = settings.hireflix.webhook_path
     if url is None:
         if settings.server.port == 0:
@@ -42,7 +49,10 @@ def _reachable(host: str) -> str:
 
 
 def secret_of(settings: Config) -> str | None:
-    """The first webhook secret; `None` when the service accepts unsigned webhooks. Raises `UsageError` without one."""
+    """Returns the first webhook secret, `None` when there is none and the service accepts unsigned webhooks.
+
+    Raises `UsageError` when there is none and the service needs one.
+    """
     if settings.hireflix.webhook_secrets:
         return settings.hireflix.webhook_secrets[0].get_secret_value()
     if settings.hireflix.allow_unsigned:
@@ -53,7 +63,7 @@ def secret_of(settings: Config) -> str | None:
 def post(url: str, body: bytes, secret: str | None) -> httpx.Response:
     """Posts a body, signed if there is a secret. Raises `ConnectorError` when there is no response."""
     try:
-        # no proxy can reach this machine's loopback address
+        # a proxy cannot reach the loopback address of this machine
         with httpx.Client(trust_env=not is_loopback(host_of(url)), timeout=TIMEOUT_SECONDS) as client:
             return client.post(url, content=body, headers=headers(body, secret))
     except httpx.ConnectError:
@@ -63,6 +73,6 @@ def post(url: str, body: bytes, secret: str | None) -> httpx.Response:
 
 
 def headers(body: bytes, secret: str | None) -> dict[str, str]:
-    """The headers that Hireflix sends with a body."""
+    """Returns the headers that Hireflix sends with a body."""
     signed = {} if secret is None else {HEADER.decode(): sign(secret, body)}
     return {"content-type": "application/json", **signed}

@@ -15,10 +15,11 @@ from connector.sink import Finding, Sink
 from connector.store.ingest import RoutingTable
 
 CLOSE_SECONDS = 10.0
+"""Longest wait until a sink is closed; a sink of another package may block."""
 
 
 def require_known(name: str, known: Iterable[str], what: str = "sink") -> str:
-    """The name itself, if it is known. Raises `UsageError` with the closest name."""
+    """Returns the name if it is known. Raises `UsageError` with the closest name otherwise."""
     names = sorted(known)
     if name in names:
         return name
@@ -28,19 +29,19 @@ def require_known(name: str, known: Iterable[str], what: str = "sink") -> str:
 
 
 def configured(settings: Config, name: str) -> SinkEntry:
-    """The sink of that name. Raises `UsageError` with the closest name."""
+    """Returns the configured sink of a name. Raises `UsageError` with the closest name."""
     return settings.sinks[require_known(name, settings.sinks)]
 
 
 def make_routing_table(settings: Config) -> RoutingTable:
-    """Routes and sinks in the form in which events are planned."""
+    """Returns the routes and sinks in the form that ingest uses."""
     sinks = [entry.cls(entry.name, entry.config) for entry in settings.sinks.values()]
     return RoutingTable.of(settings.routing(), sinks)
 
 
 @asynccontextmanager
-async def opened(sink: Sink[Any]) -> AsyncIterator[None]:
-    """Opens a sink, and closes it whatever happens, also when opening failed."""
+async def open_sink(sink: Sink[Any]) -> AsyncIterator[None]:
+    """Opens a sink for the block, and closes it in any case, even when it fails to open."""
     try:
         await sink.open()
         yield
@@ -50,21 +51,21 @@ async def opened(sink: Sink[Any]) -> AsyncIterator[None]:
 
 
 def offline_findings(sink: Sink[Any]) -> Sequence[Finding]:
-    """What a sink finds without the network. Never raises."""
+    """Returns the findings of a sink without network access. Never raises."""
     try:
         return sink.validate()
-    except Exception as error:  # noqa: BLE001 - a third-party sink may raise anything; the others are still checked
+    except Exception as error:  # noqa: BLE001 - a third-party sink may raise any exception; check the others
         return [_failed(error)]
 
 
 async def online_findings(sinks: Sequence[Sink[Any]]) -> list[Sequence[Finding]]:
-    """What every sink finds at its destination, in order. Asks all at once; never raises."""
+    """Returns the findings of every sink at its destination, in order. Checks all concurrently. Never raises."""
     return await asyncio.gather(*(_online_findings(sink) for sink in sinks))
 
 
 async def _online_findings(sink: Sink[Any]) -> Sequence[Finding]:
     try:
-        async with asyncio.timeout(sink.timeout), opened(sink):
+        async with asyncio.timeout(sink.timeout), open_sink(sink):
             return await sink.check_connection() or [Finding("ok", "this type of sink has no online check")]
     except SinkBroken as error:
         return [Finding("problem", error.reason, error.fix)]
@@ -76,7 +77,7 @@ async def _online_findings(sink: Sink[Any]) -> Sequence[Finding]:
                 "check the network between this machine and the destination",
             )
         ]
-    except Exception as error:  # noqa: BLE001 - a third-party sink may raise anything; the others are still checked
+    except Exception as error:  # noqa: BLE001 - a third-party sink may raise any exception; check the others
         return [_failed(error)]
 
 

@@ -1,4 +1,4 @@
-"""Opens the store of a configuration for one operation, whichever database it is. Never creates a store."""
+"""Opens the store of a configuration for one operation, SQLite or PostgreSQL. Never creates a store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from connector.store.sqlite import database
 T = TypeVar("T")
 
 SQLITE_BUSY_MS = 5000
-"""How long a command waits while a running service writes."""
+"""Longest wait of a command while a running service writes."""
 
 
 class OpenStore(Protocol):
@@ -29,13 +29,13 @@ class OpenStore(Protocol):
     def change(self, job: Callable[[Connection], T]) -> T:
         """Runs a job in a transaction and commits it; an exception rolls it back.
 
-        The job may run more than once, as long as nothing was committed. It must be short: the service's own writes may
-        wait for it.
+        The job may run more than once when its transaction conflicts with another one. It must be short, because writes
+        of the service may wait for it.
         """
         ...
 
     def read(self, query: Callable[[Connection], T]) -> T:
-        """Runs a query on one snapshot: the newest commit."""
+        """Runs a query on a snapshot of the newest commit."""
         ...
 
 
@@ -56,7 +56,7 @@ class StoreAccess(Protocol):
 
 
 def store_access(config: Config) -> StoreAccess:
-    """How to open the store of a configuration. Raises `UsageError` when a library that it needs is missing."""
+    """Returns access to the configured store. Raises `UsageError` when a required library is missing."""
     path = config.store.file
     if path is not None:
         return SqliteAccess(path)
@@ -76,7 +76,7 @@ def require_driver() -> None:
 
 
 def store_address(config: Config) -> str:
-    """Where the store is, to be shown: a path, or server and database without user and password."""
+    """Returns the path of the store, or its URL without user and password; safe to print."""
     path = config.store.file
     if path is not None:
         return str(path)
@@ -102,12 +102,12 @@ def changing(config: Config) -> AbstractContextManager[OpenStore]:
 
 
 def now() -> int:
-    """Epoch milliseconds by the clock of this machine."""
+    """Returns epoch milliseconds from the clock of this machine."""
     return time.time_ns() // 1_000_000
 
 
 def now_in(connection: Connection) -> int:
-    """Epoch milliseconds by the clock of the store: that of its server, if it has one."""
+    """Returns epoch milliseconds from the clock of the PostgreSQL server, or of this machine for SQLite."""
     if connection.dialect.name == "sqlite":
         return now()
     return int(connection.execute(select(func.extract("epoch", func.clock_timestamp()) * 1000)).scalar_one())
@@ -155,7 +155,7 @@ class SqliteAccess:
 
 
 class OpenSqlite:
-    """A SQLite store open for changes. There is one writer at a time, a running service included."""
+    """A SQLite store open for changes. Only one process writes at a time, including a running service."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

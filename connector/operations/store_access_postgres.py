@@ -17,7 +17,7 @@ from connector.store.postgres.errors import is_conflict, safe_message
 T = TypeVar("T")
 
 CHANGE_TRIES = 50
-"""Tries of a change that conflicts with other transactions; each conflict means that another one was committed."""
+"""Tries of a change that conflicts with other transactions. After each conflict another transaction was committed."""
 ISOLATION = "REPEATABLE READ"
 """All statements of a transaction see one snapshot. A change of a row that another transaction changed since then
 fails, and the job is repeated.
@@ -28,7 +28,7 @@ query takes, it is taken before the snapshot, so that an operation sees what the
 and 13.4.2).
 """
 ALLOW_LONG_READ = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
-"""A read may be idle for as long as sinks are asked meanwhile."""
+"""A read transaction may be idle for this time while sinks are called."""
 
 
 class PostgresAccess:
@@ -70,7 +70,7 @@ class PostgresAccess:
 
 
 class OpenPostgres:
-    """A PostgreSQL store open for changes, beside the processes that work on it."""
+    """A PostgreSQL store open for changes while other processes use it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -95,7 +95,7 @@ class OpenPostgres:
 
 
 def public_url(url: str) -> str:
-    """The URL of a store without user and password. Raises `UsageError` when it is not a URL of PostgreSQL."""
+    """Returns a PostgreSQL URL without user and password. Raises `UsageError` when the URL is invalid."""
     parts = conninfo_to_dict(database.conninfo(url))
     host, name = str(parts.get("host", "")), parts.get("dbname", "")
     if not host or host.startswith("/"):  # a Unix socket

@@ -25,8 +25,10 @@ _PERMISSIONS = "give the user that runs the connector write permission, or chang
 
 @dataclass(frozen=True, slots=True)
 class StoreCheck:
-    """What was found, the positions (id and name) that the store has seen, and by sink what `connector status` says of
-    those that cannot go on; as far as the store was read.
+    """The result of a check of the store.
+
+    `positions` are the positions (id and name) in the store. `stopped` maps each sink to findings about why it does not
+    deliver. Both are empty when the store could not be read.
     """
 
     findings: Sequence[Finding]
@@ -35,7 +37,7 @@ class StoreCheck:
 
 
 def check_store(settings: Config, *, online: bool) -> StoreCheck:
-    """Checks the store; a database on a server is asked only with `online`.
+    """Checks the store. Connects to a database server only with `online`.
 
     Raises `UsageError` when the libraries that the store needs are not installed.
     """
@@ -66,7 +68,7 @@ def _is_readable(path: Path, findings: Sequence[Finding]) -> bool:
 
 
 def _check_file(path: Path) -> list[Finding]:
-    """Findings about a SQLite file that may not exist yet."""
+    """Returns findings about a SQLite file that may not exist yet."""
     refused = _write_problem(path)
     if refused:
         return [Finding("problem", refused, _PERMISSIONS)]
@@ -85,10 +87,10 @@ def _check_file(path: Path) -> list[Finding]:
 
 
 def _write_problem(path: Path) -> str:
-    """Why the store at a path cannot be written, `""` if it can.
+    """Returns why a SQLite file cannot be written, `""` if it can.
 
-    `serve` creates a missing folder, so the nearest one that exists counts. SQLite writes its log beside the file, so
-    the folder must be writable too (SQLite, Write-Ahead Logging).
+    `serve` creates missing folders, so the closest existing folder is checked. It must be writable, because SQLite
+    writes its log beside the file (SQLite, Write-Ahead Logging).
     """
     if path.is_dir():
         return f"{path} is a folder"

@@ -1,4 +1,4 @@
-"""Verifies sinks that can be read back, and repairs them by the lane of a running service or by a lane of its own."""
+"""Verifies sinks that can be read back, and repairs them with the lane of a running service or with its own lane."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from connector.config import Config, SinkEntry
 from connector.delivery import batches
 from connector.errors import ConnectorError, RateLimited, SinkBroken, UsageError
-from connector.operations.sinks import configured, opened
+from connector.operations.sinks import configured, open_sink
 from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.role import Role
 from connector.sink import ASKED, REPORT, Note, Report, Sink, Subscription, Token, Verifies
@@ -25,23 +25,23 @@ from connector.store.schema import sink as sink_table
 REPAIR_SECONDS = 900.0
 """Longest wait for a repair."""
 POLL_SECONDS = 0.3
-"""Between two reads of the state of a repair."""
+"""Time between two reads of the state of a repair."""
 WORKERS_SECONDS = 5.0
-"""Wait for running workers, which poll every second, before this process runs a lane of its own."""
+"""Wait for running workers, which poll every second, before this process runs its own lane."""
 
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of rows that are read, and of all rows."""
+"""Called with the number of rows that were read and of all rows."""
 RunningLane: TypeAlias = Callable[[Config, SinkEntry], AbstractAsyncContextManager[None]]
 """Runs a lane for one sink. Raises `UsageError` when another process holds the store."""
 
 
 class NotVerified(ConnectorError):
-    """The sink could not be verified or repaired now; the message says why."""
+    """The sink could not be verified or repaired. The message says why."""
 
 
 def verifiable(settings: Config, name: str) -> SinkEntry:
-    """The sink of that name. Raises `UsageError` when it is unknown or cannot be read back."""
+    """Returns the sink of a name. Raises `UsageError` when it is unknown or cannot be read back."""
     entry = configured(settings, name)
     if not issubclass(entry.cls, Verifies):
         raise UsageError(f"a sink of type {entry.type} cannot be read back, so there is nothing to verify")
@@ -49,20 +49,20 @@ def verifiable(settings: Config, name: str) -> SinkEntry:
 
 
 async def verify(settings: Config, entry: SinkEntry, progress: Progress) -> Report:
-    """Compares what the destination shows with the store. Raises `StoreError`, `NotVerified`."""
+    """Compares the destination with the store. Raises `StoreError`, `NotVerified`."""
     sink = entry.cls(entry.name, entry.config)
     assert isinstance(sink, Verifies)
     with changing(settings) as store:
         context = _VerifyContext(store, settings, sink)
         try:
-            async with opened(sink):
+            async with open_sink(sink):
                 return await sink.verify(context, progress)
         except SinkBroken as error:
             raise NotVerified(f"{error.reason}; {error.fix}") from error
 
 
 class _VerifyContext:
-    """The context of a verification outside of a lane: has no lease, and writes only the tokens that it takes."""
+    """The context of a verification outside of a lane. It has no lease, and writes only the tokens that it takes."""
 
     def __init__(self, store: OpenStore, settings: Config, sink: Sink[Any]) -> None:
         self._store = store
@@ -106,33 +106,33 @@ class _VerifyContext:
 
 
 async def repair(settings: Config, entry: SinkEntry, running_lane: RunningLane) -> None:
-    """Has a lane verify and repair a sink, and waits for it: the lane of a running service, or one of its own.
+    """Requests a repair from the lane of a running service, or runs a lane, and waits for the result.
 
     Raises `NotVerified` and `StoreError`.
     """
     with changing(settings) as store:
-        question = _Question(store, entry.cls(entry.name, entry.config), entry.type)
-        question.ask()
+        request = _RepairRequest(store, entry.cls(entry.name, entry.config), entry.type)
+        request.ask()
         if store.read(has_workers):
             with suppress(TimeoutError):
                 async with asyncio.timeout(WORKERS_SECONDS):
-                    await question.answered()
+                    await request.answered()
                     return
         async with AsyncExitStack() as lane:
             with suppress(UsageError):  # a service holds the SQLite store, and runs the lane
                 await lane.enter_async_context(running_lane(settings, entry))
-            await question.answered()
+            await request.answered()
 
 
 def has_workers(connection: Connection) -> bool:
-    """Whether other processes that sent a heartbeat deliver from the store."""
+    """Whether a running process delivers from the store, by its heartbeat."""
     found = processes(connection, now_in(connection))
     return any(process.state == "running" and Role(process.role).works for process in found)
 
 
 @dataclass(slots=True)
-class _Question:
-    """A verification that was requested, and its result."""
+class _RepairRequest:
+    """A repair that was requested from a lane, and its result."""
 
     store: OpenStore
     sink: Sink[Any]
@@ -150,7 +150,7 @@ class _Question:
         settle.ask_to_verify(connection, self.sink.name, self.asked)
 
     async def answered(self) -> None:
-        """Waits for a report that is newer than the request, and for its repairs. Raises `NotVerified`."""
+        """Waits until a report is newer than the request and its repairs are done. Raises `NotVerified`."""
         for _ in range(int(REPAIR_SECONDS / POLL_SECONDS)):
             await asyncio.sleep(POLL_SECONDS)
             if self.store.read(self._is_answered):
@@ -162,13 +162,13 @@ class _Question:
     def _is_answered(self, connection: Connection) -> bool:
         name = self.sink.name
         report = notes.read(connection, name, self.sink.destination, [REPORT]).get(REPORT, {})
-        [standing] = [each for each in sinks(connection, now_in(connection), None) if each.name == name]
-        if standing.state == "paused":
-            raise NotVerified(f"{name} is paused: {standing.reason}; {standing.fix}")
-        return bool(report.get("at", 0) >= self.asked and not standing.pending and not _is_under_way(connection, name))
+        [current] = [each for each in sinks(connection, now_in(connection), None) if each.name == name]
+        if current.state == "paused":
+            raise NotVerified(f"{name} is paused: {current.reason}; {current.fix}")
+        return bool(report.get("at", 0) >= self.asked and not current.pending and not _is_running(connection, name))
 
 
-def _is_under_way(connection: Connection, name: str) -> bool:
+def _is_running(connection: Connection, name: str) -> bool:
     """Whether a batch is being delivered, or a verification is due."""
     running = connection.execute(select(sink_table.c.batch).where(sink_table.c.name == name)).scalar()
     return running is not None or settle.verifies_soon(connection, name, now_in(connection))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from connector.errors import StoreUnavailable
-from connector.hireflix.payload import Kind, Reading
+from connector.hireflix.payload import EventKind, Reading
 from connector.interview import Stage, Value
 from connector.merge import State, decode, encode, merge, stage_of
 from connector.routing import Routes
@@ -141,7 +141,7 @@ def plan_group(
         next_seq += 1
         plan.answers.append(Answer(seq, duplicate=False))
         _add_event(plan, reading, body, seq)
-        if reading.kind is Kind.EVENT:
+        if reading.kind is EventKind.EVENT:
             apply_event(plan, reading, seq, _current(merged, stored, reading.interview_id), routing)
     plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
     return plan
@@ -202,7 +202,7 @@ def _current(merged: dict[str, _Merged], stored: Mapping[str, StoredInterview], 
 
 
 def _add_event(plan: IngestPlan, reading: Reading, body: bytes, seq: int) -> None:
-    label = reading.name if reading.kind is Kind.EVENT else str(reading.kind)
+    label = reading.name if reading.kind is EventKind.EVENT else str(reading.kind)
     plan.received[label] = plan.received.get(label, 0) + 1
     for name in reading.unused:
         plan.unused[name] = plan.unused.get(name, 0) + 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exists, insert, literal, or_, select, update
 
-from connector.hireflix.payload import Kind, Reading, read
+from connector.hireflix.payload import EventKind, Reading, read
 from connector.store.dialects import among, insert_new
 from connector.store.ingest import (
     DELIVERY_COLUMNS,
@@ -180,11 +180,11 @@ def read_again(connection: Connection, seqs: Sequence[int], routing: RoutingTabl
     ).all()
     for row in rows:
         reading = read(row.body, row.received_at)
-        if reading.kind is not Kind.EVENT:
+        if reading.kind is not EventKind.EVENT:
             counts.still += 1
         elif (twin := _twin(connection, reading, row.seq)) is not None:
             counts.repeats += 1
-            _update_event(connection, row.seq, kind=str(Kind.EVENT), reason=f"repeats event {twin}")
+            _update_event(connection, row.seq, kind=str(EventKind.EVENT), reason=f"repeats event {twin}")
         else:
             counts.applied += 1
             _apply(connection, reading, row.seq, routing, now)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from connector.http import RETRY_AFTER_MAX
+from connector.http import RETRY_AFTER_MAX_SECONDS
 from connector.sink import (
     Batch,
     Context,
@@ -108,7 +108,7 @@ class Session:
         if result.status is not Status.THROTTLED:
             return RetryLater(result.error, unclear=result.status is Status.UNCLEAR)
         usual = ACCOUNT_DELAY_SECONDS if result.account_wide else USUAL_DELAY_SECONDS
-        seconds = min(max(result.retry_after or usual, LEAST_DELAY_SECONDS), RETRY_AFTER_MAX)
+        seconds = min(max(result.retry_after or usual, LEAST_DELAY_SECONDS), RETRY_AFTER_MAX_SECONDS)
         for token in tokens if result.account_wide else tokens[:1]:
             await context.block(token.bucket, seconds)
         return RetryLater(result.error, seconds, counts=False)

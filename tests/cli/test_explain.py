@@ -110,7 +110,7 @@ def test_an_event_that_no_sink_gets(run, file, config):
     [
         (b"no json", "Unreadable: the body is not JSON in UTF-8."),
         (b'{"event":"interview.create","data":{}}', "Unreadable: there is no interview id."),
-        (body("interview.paused"), "does not know an event of that name"),
+        (body("interview.paused"), "does not know the name of the event"),
     ],
 )
 def test_what_is_not_understood_is_explained_too(run, file, content, says):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.hireflix import EVENT_NAMES, samples
-from connector.hireflix.payload import Kind, read
+from connector.hireflix.payload import EventKind, read
 from connector.hireflix.samples.stream import HOSTILE, POSITIONS, stream
 from tests.cli.world import NOON
 
@@ -52,7 +52,7 @@ def test_a_stream_is_the_same_for_the_same_seed():
 def test_a_stream_has_its_length_and_only_readable_events(count, seed):
     readings = [read(body, NOON) for body in stream(count, NOON, seed)]
     assert len(readings) == count
-    assert {reading.kind for reading in readings} == {Kind.EVENT}
+    assert {reading.kind for reading in readings} == {EventKind.EVENT}
 
 
 def test_a_long_stream_has_everything_in_it():

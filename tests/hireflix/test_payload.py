@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from connector.hireflix import EVENT_NAMES
-from connector.hireflix.payload import Kind, Reading, read
+from connector.hireflix.payload import EventKind, Reading, read
 from connector.interview import FIELDS
 from connector.text import clean
 
@@ -30,7 +30,7 @@ def test_the_published_sample_of_each_event_is_read(name):
     reading = read(raw, NOW)
     sent = json.loads(raw)
     assert (reading.kind, reading.name, reading.interview_id, reading.occurred_at) == (
-        Kind.EVENT,
+        EventKind.EVENT,
         name,
         sent["data"]["id"],
         sent["date"],
@@ -40,7 +40,7 @@ def test_the_published_sample_of_each_event_is_read(name):
 def test_a_reading_tells_of_the_whole_body():
     raw = body(data={"id": "i1", "status": "pending", "candidate": {"name": "Ann"}}, date=1761566424499)
     assert read(raw, NOW) == Reading(
-        kind=Kind.EVENT,
+        kind=EventKind.EVENT,
         identity="1761566424499\ti1\tinterview.create",
         sha256=sha256(raw).digest(),
         name="interview.create",
@@ -56,12 +56,12 @@ def test_a_reading_tells_of_the_whole_body():
 
 def test_a_known_name_is_read_in_any_case_and_told_in_lower_case():
     reading = read(body("Interview.Create"), NOW)
-    assert (reading.kind, reading.name) == (Kind.EVENT, "interview.create")
+    assert (reading.kind, reading.name) == (EventKind.EVENT, "interview.create")
 
 
 def test_an_unknown_name_is_kept_verbatim():
     reading = read(body("Interview.Opened"), NOW)
-    assert (reading.kind, reading.name, reading.interview_id) == (Kind.UNKNOWN, "Interview.Opened", "i1")
+    assert (reading.kind, reading.name, reading.interview_id) == (EventKind.UNKNOWN, "Interview.Opened", "i1")
 
 
 def test_an_event_keeps_its_identity_when_a_later_version_knows_its_name():
@@ -111,7 +111,7 @@ def test_a_body_with_a_byte_order_mark_is_read():
     raw = sample_case("bom")
     reading = read(raw, NOW)
     assert raw.startswith(b"\xef\xbb\xbf")
-    assert (reading.kind, reading.fields["candidate_name"]) == (Kind.EVENT, "Ana Prueba")
+    assert (reading.kind, reading.fields["candidate_name"]) == (EventKind.EVENT, "Ana Prueba")
     assert reading.sha256 == sha256(raw).digest()
 
 
@@ -188,7 +188,7 @@ def test_the_interview_may_lie_at_the_top_with_its_old_names():
         }
     ).encode()
     reading = read(raw, NOW)
-    assert (reading.kind, reading.interview_id, reading.mark) == (Kind.EVENT, "i3", "undated")
+    assert (reading.kind, reading.interview_id, reading.mark) == (EventKind.EVENT, "i3", "undated")
     assert reading.fields == {
         "status": "completed",
         "position_id": "p1",
@@ -259,7 +259,7 @@ DEEP = 100_000
 def test_what_cannot_be_read_is_kept_with_a_reason(raw, reason):
     reading = read(raw, NOW)
     assert reason in reading.reason
-    assert (reading.kind, reading.identity) == (Kind.UNREADABLE, f"sha256:{sha256(raw).hexdigest()}")
+    assert (reading.kind, reading.identity) == (EventKind.UNREADABLE, f"sha256:{sha256(raw).hexdigest()}")
     assert (reading.name, reading.interview_id, reading.fields, reading.occurred_at) == ("", "", {}, NOW)
 
 
@@ -270,7 +270,7 @@ def test_an_id_of_200_characters_is_read():
 def test_half_a_character_in_a_name_costs_only_that_character():
     raw = b'{"event":"interview.create","data":{"id":"i1","candidate":{"name":"Ann \\ud83d"}},"date":1761566424499}'
     reading = read(raw, NOW)
-    assert (reading.kind, reading.fields["candidate_name"]) == (Kind.EVENT, "Ann \ufffd")
+    assert (reading.kind, reading.fields["candidate_name"]) == (EventKind.EVENT, "Ann \ufffd")
 
 
 # --- properties
@@ -316,7 +316,7 @@ def check_promises(reading):
 def test_no_bytes_raise(raw):
     reading = read(raw, NOW)
     check_promises(reading)
-    assert reading.kind is Kind.UNREADABLE or raw.lstrip().startswith(b"{")
+    assert reading.kind is EventKind.UNREADABLE or raw.lstrip().startswith(b"{")
 
 
 @settings(max_examples=300)
@@ -325,7 +325,7 @@ def test_no_json_raises_and_what_comes_out_can_be_stored(envelope, ascii_only):
     raw = json.dumps(envelope, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     reading = read(raw, NOW)
     check_promises(reading)
-    assert (reading.kind is Kind.UNREADABLE) == bool(reading.reason)
+    assert (reading.kind is EventKind.UNREADABLE) == bool(reading.reason)
 
 
 texts = st.text(

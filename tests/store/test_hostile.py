@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connector.hireflix.payload import LENGTH_MAX, Kind, read
+from connector.hireflix.payload import LENGTH_MAX, EventKind, read
 from connector.sink import Token
 from connector.store import notes, rate_limit
 from connector.store.postgres.store import PostgresStore
@@ -81,7 +81,7 @@ def test_the_longest_names_fit_the_indexes(wide):
     """Of an identity, in bytes: a tree's entry has at most about a third of a page (PostgreSQL, B-Tree Indexes)."""
     raw = json.dumps({"event": wide, "data": {"id": wide}, "date": START}).encode()
     reading = read(raw, START)
-    assert reading.kind is Kind.UNKNOWN
+    assert reading.kind is EventKind.UNKNOWN
     assert len(reading.identity.encode()) < 2600
 
 

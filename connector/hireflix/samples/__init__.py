@@ -1,4 +1,4 @@
-"""The payloads that Hireflix documents, one per event (Hireflix, Webhooks, Getting started), ready to be sent."""
+"""The documented payloads of Hireflix, one per event (Hireflix, Webhooks, Getting started)."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _TIMES = ("createdAt", "completed", "deleted", "archived", "finalist")
 
 
 def names() -> list[str]:
-    """Names of the samples: those of the five events."""
+    """Returns the names of the samples, which are those of the five events."""
     found = [entry.name for entry in files(__name__).iterdir() if entry.name.endswith(".json")]
     return sorted(name.removesuffix(".json") for name in found)
 
 
 def sample(name: str) -> bytes:
-    """The body of a sample as documented. Raises `KeyError` for a name that is none."""
+    """Returns the body of a sample as documented. Raises `KeyError` for an unknown name."""
     if name not in names():
         raise KeyError(name)
     return files(__name__).joinpath(f"{name}.json").read_bytes()
 
 
 def dated(body: bytes, now: int) -> bytes:
-    """The same body as if it happened at `now` (epoch milliseconds): all its times move by as much as its date.
+    """Returns the body with `now` (epoch milliseconds) as date; all times move by the same difference.
 
-    The interview keeps its id, so that one sent again is a new event of the same row.
+    The interview keeps its id, so a sample that is sent twice is a new event of the same interview.
     """
     payload: dict[str, Any] = json.loads(body)
     shift = now - payload["date"]

@@ -1,4 +1,4 @@
-"""A made-up but lifelike stream of webhooks: whole lives of interviews, and what networks do to their events."""
+"""Generates a realistic stream of webhooks: interviews from invitation to decision, with late and repeated events."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ FIRST = ("Ana", "Björn", "Chloé", "Dariusz", "Eimear", "Fatima", "Giulia", "Ha
 LAST = ("Åberg", "Çelik", "D'Arcy", "García Núñez", "Ibáñez", "Kowalski", "Müller-Lüdenscheid", "Nguyễn", "Ó Briain",
         "Šimić", "小龙", "Петрова")  # fmt: skip
 HOSTILE = ('=HYPERLINK("http://example.com";"Open")', "<!channel> Robin", "Bobby\u202e elbaT\tDrop")
-"""Names that somebody gave to see what happens."""
+"""Names that try a formula, a mention and control characters."""
 SCORES = tuple(half / 2 for half in range(1, 11))
 
-MINUTE = 60_000
+MINUTE_MS = 60_000
 LATE_SHARE = 0.06
+"""Share of events that arrive after a later one."""
 REPEAT_SHARE = 0.06
+"""Share of events that arrive twice."""
 HOSTILE_SHARE = 0.02
+"""Share of candidates with a name of `HOSTILE`."""
 
 
 @dataclass(slots=True)
-class _Life:
-    """One interview as it goes on; `at` is the time of what happens next, epoch milliseconds."""
+class _Progress:
+    """An interview and the steps that follow. `at` is the time of the next step in epoch milliseconds."""
 
     interview: dict[str, Any]
     at: int
@@ -38,7 +41,7 @@ class _Life:
 
 
 def stream(count: int, until: int, seed: int = 1) -> Iterator[bytes]:
-    """`count` bodies in the order in which they arrive, some twice and some late; the last dates are near `until`.
+    """Yields `count` bodies in order of arrival, some twice and some late. The last dates are near `until`.
 
     `until` is epoch milliseconds. The same seed gives the same stream.
     """
@@ -60,22 +63,22 @@ def stream(count: int, until: int, seed: int = 1) -> Iterator[bytes]:
 
 
 def _in_order(count: int, until: int, random: Random) -> Iterator[bytes]:
-    """Events as they happen, by date; twice as many as will be needed at most."""
-    at = until - count * MINUTE
-    lives: list[_Life] = []
+    """Yields events without end, ordered by date."""
+    at = until - count * MINUTE_MS
+    open_interviews: list[_Progress] = []
     number = 0
     while True:
-        at += random.randrange(MINUTE // 2, MINUTE * 3 // 2)
-        if not lives or random.random() < 0.35:  # noqa: PLR2004 - about one event in three is an invitation
+        at += random.randrange(MINUTE_MS // 2, MINUTE_MS * 3 // 2)
+        if not open_interviews or random.random() < 0.35:  # noqa: PLR2004 - about one event in three is an invitation
             number += 1
-            lives.append(_born(number, at, random))
-        life = random.choice(lives)
-        yield _next_event(life, at, random)
-        if not life.steps:
-            lives.remove(life)
+            open_interviews.append(_new_interview(number, at, random))
+        progress = random.choice(open_interviews)
+        yield _next_event(progress, at, random)
+        if not progress.steps:
+            open_interviews.remove(progress)
 
 
-def _born(number: int, at: int, random: Random) -> _Life:
+def _new_interview(number: int, at: int, random: Random) -> _Progress:
     first, last = random.choice(FIRST), random.choice(LAST)
     name = random.choice(HOSTILE) if random.random() < HOSTILE_SHARE else f"{first} {last}"
     position_id, position_name = random.choice(POSITIONS)
@@ -108,15 +111,15 @@ def _born(number: int, at: int, random: Random) -> _Life:
             "public": f"https://app.hireflix.com/{code[:8]}",
         },
     }
-    return _Life(interview, at, _steps(random))
+    return _Progress(interview, at, _steps(random))
 
 
 def _steps(random: Random) -> list[str]:
-    """What will happen to an interview, in order."""
-    fate = random.random()
-    if fate < 0.2:  # noqa: PLR2004 - a fifth never answers
+    """Returns the steps of an interview, in order."""
+    draw = random.random()
+    if draw < 0.2:  # noqa: PLR2004 - a fifth never answers
         return ["create"]
-    if fate < 0.27:  # noqa: PLR2004 - a few are withdrawn
+    if draw < 0.27:  # noqa: PLR2004 - a few are withdrawn
         return ["create", "delete"]
     scores = ["score"] * random.choice((0, 1, 1, 2))
     decided = random.choice(([], ["shortlist"], ["discard"], ["discard", "shortlist"]))
@@ -133,9 +136,9 @@ EVENTS = {
 }
 
 
-def _next_event(life: _Life, at: int, random: Random) -> bytes:
-    step = life.steps.pop(0)
-    interview = life.interview
+def _next_event(progress: _Progress, at: int, random: Random) -> bytes:
+    step = progress.steps.pop(0)
+    interview = progress.interview
     if step == "finish":
         interview |= {"status": "completed", "completed": at, "answered": True}
     elif step == "score":
