@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -17,7 +16,7 @@ from connector.config import Config, load
 from connector.hireflix.payload import EventKind
 from connector.interview import Value
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event
-from connector.operations.store_access import now, reading, store_exists
+from connector.operations.store_access import now
 
 WhatArgument = Annotated[
     str,
@@ -51,11 +50,8 @@ def explain(what: WhatArgument, config: o.ConfigOption = None, as_json: o.JsonOp
 
 def _explanation(settings: Config, what: str) -> Explanation:
     if what.isascii() and what.isdigit() and not Path(what).exists():
-        with reading(settings) as connection:
-            return asyncio.run(explain_event(settings, connection, int(what), now()))
-    body = o.read_body(what)
-    with reading(settings) if store_exists(settings) else nullcontext() as snapshot:
-        return asyncio.run(explain_body(settings, snapshot, body, now()))
+        return asyncio.run(explain_event(settings, int(what), now()))
+    return asyncio.run(explain_body(settings, o.read_body(what), now()))
 
 
 def _lines(found: Explanation, settings: Config) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from connector.interview import FIELDS, Interview, Value
 from connector.logging import place_of
 from connector.merge import State, decode, event_of, interview_of, merge
 from connector.operations.sinks import open_sink
+from connector.operations.store_access import reading, store_exists
 from connector.sink import Batch, Delivery, Note, Previews, Sink, Subscription, Token
 from connector.store import notes
 from connector.store.queries import DeliveryRow, Wanted, deliveries
@@ -90,17 +92,39 @@ class Case:
         return interview_of(self.reading.interview_id, merge(self.latest, self.reading))
 
 
-async def explain_event(settings: Config, connection: Connection, event_id: int, at: int) -> Explanation:
-    """Explains a stored event at `at` (epoch milliseconds). Raises `UsageError` when it is not stored with its body."""
-    return await _explain(settings, _case_of_event(connection, event_id), connection, at)
+@dataclass(frozen=True, slots=True)
+class _Recipient:
+    """A sink that receives the event: why, with what, what it noted about that, and what the store has for it."""
+
+    type: str
+    sink: Sink[Any]
+    why: str
+    delivery: Delivery
+    notes: Mapping[str, Note]
+    stored: list[DeliveryRow]
 
 
-async def explain_body(settings: Config, connection: Connection | None, body: bytes, at: int) -> Explanation:
+async def explain_event(settings: Config, event_id: int, at: int) -> Explanation:
+    """Explains a stored event at `at` (epoch milliseconds).
+
+    The store is closed before sinks are asked for previews, because they may call their destinations. Raises
+    `UsageError` when the event is not stored with its body, and the exceptions of `reading`.
+    """
+    with reading(settings) as connection:
+        case = _case_of_event(connection, event_id)
+        recipients = _recipients(settings, case, connection)
+    return await _explain(settings, case, recipients, at)
+
+
+async def explain_body(settings: Config, body: bytes, at: int) -> Explanation:
     """Explains the body of a webhook as if it was received at `at` (epoch milliseconds).
 
-    Without a `connection` the event is explained as the first of its interview.
+    Without a store the event is explained as the first of its interview. Raises the exceptions of `reading`.
     """
-    return await _explain(settings, _case_of_body(connection, body, at), connection, at)
+    with reading(settings) if store_exists(settings) else nullcontext() as connection:
+        case = _case_of_body(connection, body, at)
+        recipients = _recipients(settings, case, connection)
+    return await _explain(settings, case, recipients, at)
 
 
 def _case_of_body(connection: Connection | None, body: bytes, at: int) -> Case:
@@ -140,7 +164,7 @@ def _before(connection: Connection, interview_id: str, event_id: int) -> State |
     return state
 
 
-async def _explain(settings: Config, case: Case, connection: Connection | None, at: int) -> Explanation:
+async def _explain(settings: Config, case: Case, recipients: Sequence[_Recipient], at: int) -> Explanation:
     reading = case.reading
     is_routed = reading.kind is EventKind.EVENT
     shown = interview_of(reading.interview_id, case.after)
@@ -156,7 +180,7 @@ async def _explain(settings: Config, case: Case, connection: Connection | None, 
         stage=str(shown.stage) if is_routed else "",
         changes=_changes(case.before, case.after) if is_routed else [],
         routes=_routes(settings, reading.name, shown) if is_routed else [],
-        effects=await _effects(settings, case, shown, connection, at) if is_routed else [],
+        effects=[await _effect(recipient, at) for recipient in recipients],
     )
 
 
@@ -174,44 +198,61 @@ def _changes(before: State | None, after: State) -> list[Change]:
     return [Change(name, old.get(name), after.values[name]) for name in names]
 
 
-async def _effects(
-    settings: Config, case: Case, shown: Interview, connection: Connection | None, at: int
-) -> list[Effect]:
+def _recipients(settings: Config, case: Case, connection: Connection | None) -> list[_Recipient]:
+    """The sinks that receive the event. Only a known event is routed."""
+    if case.reading.kind is not EventKind.EVENT:
+        return []
+    shown = interview_of(case.reading.interview_id, case.after)
     matched = settings.routing().match(case.reading.name, *_about(shown))
-    done: list[DeliveryRow] = []
+    stored: list[DeliveryRow] = []
     if connection is not None and case.event_id is not None:
-        done = deliveries(connection, Wanted(event=case.event_id), limit=1000)
-    effects = []
+        stored = deliveries(connection, Wanted(event=case.event_id), limit=1000)
+    recipients = []
     for name, entry in settings.sinks.items():
         sink = entry.cls(entry.name, entry.config)
         silent = name not in matched and sink.edits and not sink.state
         if name not in matched and not (name in case.entered and (sink.state or silent)):
             continue
-        preview = await _preview(sink, case, connection, at, silent=silent)
         why = "a route matches" if name in matched else "the sink shows the interview already"
         if silent:
             why = "no route matches; the sink shows the interview and updates its message silently"
-        effects.append(Effect(name, entry.type, why, preview, [row for row in done if row.sink == name]))
-    return effects
+        delivery = _delivery(sink, case, silent=silent)
+        remembered = _notes(connection, sink, delivery)
+        mine = [row for row in stored if row.sink == name]
+        recipients.append(_Recipient(entry.type, sink, why, delivery, remembered, mine))
+    return recipients
 
 
-async def _preview(sink: Sink[Any], case: Case, connection: Connection | None, at: int, *, silent: bool) -> str:
-    """Returns what the sink would write at `at` (epoch milliseconds), or in brackets why there is no preview."""
-    if not isinstance(sink, Previews):
-        return "(this type of sink shows no preview)"
-    delivery = Delivery(
+def _delivery(sink: Sink[Any], case: Case, *, silent: bool) -> Delivery:
+    return Delivery(
         id="explain",
         key=case.reading.interview_id,
         event=None if sink.state else event_of(str(case.event_id or "new"), case.reading),
         interview=case.now,
         silent=silent,
     )
-    keys = list(sink.note_keys(delivery))
-    remembered = {} if connection is None else notes.read(connection, sink.name, sink.destination, keys)
-    batch = Batch("explain", at, [delivery], remembered)
+
+
+def _notes(connection: Connection | None, sink: Sink[Any], delivery: Delivery) -> Mapping[str, Note]:
+    if connection is None or not isinstance(sink, Previews):
+        return {}
+    return notes.read(connection, sink.name, sink.destination, list(sink.note_keys(delivery)))
+
+
+async def _effect(recipient: _Recipient, at: int) -> Effect:
+    preview = await _preview(recipient, at)
+    return Effect(recipient.sink.name, recipient.type, recipient.why, preview, recipient.stored)
+
+
+async def _preview(recipient: _Recipient, at: int) -> str:
+    """Returns what the sink would write at `at` (epoch milliseconds), or in brackets why there is no preview."""
+    sink = recipient.sink
+    if not isinstance(sink, Previews):
+        return "(this type of sink shows no preview)"
+    batch = Batch("explain", at, [recipient.delivery], recipient.notes)
     try:
         async with asyncio.timeout(PREVIEW_SECONDS), open_sink(sink):
-            return "\n".join(await sink.preview(batch, _PreviewContext(at, remembered)))
+            return "\n".join(await sink.preview(batch, _PreviewContext(at, recipient.notes)))
     except SinkBroken as error:
         return f"(no preview: {error.reason}; {error.fix})"
     except Exception as error:  # noqa: BLE001 - a third-party sink may raise anything; the others are still explained

@@ -27,8 +27,6 @@ LOCK_OPERATIONS = "LOCK TABLE meta IN SHARE UPDATE EXCLUSIVE MODE"
 query takes, it is taken before the snapshot, so that an operation sees what the one before it did (PostgreSQL, 13.3.1
 and 13.4.2).
 """
-ALLOW_LONG_READ = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
-"""A read transaction may be idle for this time while sinks are called."""
 
 
 class PostgresAccess:
@@ -44,7 +42,6 @@ class PostgresAccess:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         with self._connected("read") as connection, connection.begin():
-            connection.exec_driver_sql(ALLOW_LONG_READ)
             database.require_current(database.revision(connection))
             yield connection
 

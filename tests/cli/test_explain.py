@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 from connector.cli import app
 from connector.store.schema import DeliveryState
-from tests.cli.world import NOON, ON_BOTH, body
+from sinks.console import Console
+from tests.cli.world import NOON, ON_BOTH, PostgresWorld, body
 
 GRADUATE = {"id": "p-1", "name": "Graduate Program"}
 
@@ -162,6 +163,31 @@ def test_explaining_writes_nothing(run, world, config):
     run("explain", "1")
     assert world.file.read_bytes() == before
     assert not (config.parent / "sheet.xlsx").exists()
+
+
+def has_reads(world):
+    """Whether a transaction of another connection reads the store at this moment."""
+    if isinstance(world, PostgresWorld):
+        theirs = "datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+        return world.connection.exec_driver_sql(f"SELECT count(*) FROM pg_stat_activity WHERE {theirs}").scalar() > 0
+    return world.raw.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 1
+
+
+@ON_BOTH
+@pytest.mark.parametrize("what", ["body", "event"])
+def test_no_read_is_open_while_a_sink_is_asked(run, file, world, monkeypatch, what):
+    """A slow destination neither keeps the log of a SQLite store from starting again nor an old snapshot open."""
+    world.receive(body("interview.finish", 1))
+    found = []
+
+    async def preview(self, batch, context):
+        found.append(has_reads(world))
+        return []
+
+    monkeypatch.setattr(Console, "preview", preview)
+    result = run("explain", "1" if what == "event" else file(body("interview.finish", 1, NOON + 1)))
+    assert result.exit_code == 0
+    assert found == [False]
 
 
 def test_every_documented_payload_is_explained(run, tmp_path):
