@@ -11,7 +11,7 @@ from importlib import import_module
 from benchmarks import tables
 from benchmarks.wrk import Missing
 
-NAMES = ("ingest", "burst", "memory", "startup", "sheet", "flat", "slowdisk", "postgres", "drain", "fleet")
+NAMES = ("ingest", "burst", "memory", "startup", "sheet", "flat", "slowdisk", "postgres", "drain", "fleet", "road")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import burst, drain, flat, fleet, ingest, memory, postgres, sheet, slowdisk, startup, wrk
+from benchmarks import burst, drain, flat, fleet, ingest, memory, postgres, road, sheet, slowdisk, startup, wrk
 
 pytestmark = pytest.mark.bench
 
@@ -41,6 +43,13 @@ async def test_sheet_measures_a_flush_by_calls_and_bytes():
     cost = await sheet._measure(60, "changed", 5)
     assert cost.calls == 2
     assert cost.received > 60 * 50
+
+
+async def test_road_counts_one_event_until_its_delivery_is_settled(capsys):
+    await road.run(quick=True)
+    rows = dict(re.findall(r"│\s*([a-z ]+?)\s*│\s*(\d+)", capsys.readouterr().out))
+    assert int(rows["commits"]) >= 1
+    assert int(rows["calls of own functions"]) > int(rows["files"]) > 1
 
 
 async def test_flat_measures_at_every_size(capsys):

@@ -19,7 +19,7 @@ from connector.delivery.outcomes import FAILURES_BEFORE_REST, NO_REST, Answer, F
 from connector.delivery.sink_call import SinkCaller
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.logging import place_of
-from connector.sink import Delivery, Sink
+from connector.sink import Debounce, Delivery, Sink
 from connector.store import claim, leases, rate_limit, settle
 from connector.store.base import Store
 from connector.store.claim import Claim, Work
@@ -86,6 +86,7 @@ class Poll:
     """What one poll of the outbox found: rows to call with, or when to poll again (epoch milliseconds).
 
     `failing`: the last call, of any process, failed. `is_taken`: another process owns the sink.
+    `is_burst`: so much is due that the lane waits for more.
     """
 
     seen: SeenLease
@@ -95,6 +96,7 @@ class Poll:
     paused: str | None = None
     failing: bool = False
     is_taken: bool = False
+    is_burst: bool = False
 
 
 class Poller:
@@ -110,24 +112,20 @@ class Poller:
         """Whether a user ended the rest of the sink."""
         return bool(leases.row(connection, self._sink.name).rest_until == 0)
 
-    def burst(self, connection: Connection, now: int, above: int) -> SeenLease | None:
-        """Returns the lease if more than `above` deliveries are due and no other process owns the sink."""
-        row = leases.row(connection, self._sink.name)
-        seen = SeenLease.of(row)
-        if row.paused is not None or self._lease.is_taken(seen, now):
-            return None
-        return seen if self.count_due(connection, now, above + 1) > above else None
-
     def count_due(self, connection: Connection, now: int, limit: int) -> int:
         """Returns how many deliveries are due, counted up to `limit`."""
         return claim.count_due(connection, self._sink.name, now, limit)
 
-    def poll(self, connection: Connection, now: int, bucket: str | None) -> Poll:
-        """Polls the outbox. With a `bucket` it finds nothing until that bucket has a token."""
+    def poll(self, connection: Connection, now: int, bucket: str | None, above: int | None) -> Poll:
+        """Polls the outbox. With a `bucket` it finds nothing until that bucket has a token. With `above` it finds no
+        rows when more than so many are due, only that this is a burst.
+        """
         row = leases.row(connection, self._sink.name)
         seen = SeenLease.of(row)
         if self._lease.is_taken(seen, now):
             return Poll(seen, is_taken=True)
+        if above is not None and row.paused is None and self.count_due(connection, now, above + 1) > above:
+            return Poll(seen, is_burst=True)
         if row.paused is not None and (row.paused != "broken" or row.probe_at > now):
             return Poll(seen, poll_at=row.probe_at, paused=row.paused)
         if not self._lease.is_owner and self._lease.is_resting(row.rest_until, now):
@@ -250,9 +248,10 @@ class Lane:
         await self._lease.keep()
         if self._rest.holds(now) and not await self._store.read(self._poller.was_resumed):
             return await self._resting()
-        await self._debounce()
-        now = self._clock.now()
-        poll, cost = await self._store.read(lambda c: _timed(lambda: self._poller.poll(c, now, self._bucket)))
+        poll, cost, now = await self._poll(None if self._was_full else self.sink.debounce)
+        if poll.is_burst:
+            await self._debounce(poll.seen)
+            poll, cost, now = await self._poll(None)
         if self._stopping:
             return None
         self._was_full = poll.claim is not None and batches.row_count(poll.claim) >= self.sink.max_batch
@@ -260,6 +259,13 @@ class Lane:
             self._yield(cost)
             return await self._idle(poll)
         return await self._deliver(poll, poll.claim, now)
+
+    async def _poll(self, debounce: Debounce | None) -> tuple[Poll, float, int]:
+        """Polls the outbox. Returns what it found, the seconds of processor time, and the time of the poll."""
+        now = self._clock.now()
+        above = None if debounce is None else debounce.above
+        poll, cost = await self._store.read(lambda c: _timed(lambda: self._poller.poll(c, now, self._bucket, above)))
+        return poll, cost, now
 
     async def _resting(self) -> int:
         """Keeps the lease during short rests. After a longer one any process may call the sink."""
@@ -305,13 +311,10 @@ class Lane:
         seconds = min(COSTLY_POLL_FACTOR * cost, COSTLY_POLL_PAUSE_MAX_SECONDS) if cost > COSTLY_POLL_SECONDS else 0.0
         self._break = Rest.of(self._clock.now(), max(seconds, HOT_PAUSE_SECONDS if is_hot else 0.0))
 
-    async def _debounce(self) -> None:
-        """Waits for more deliveries when a burst has begun, unless the last batch was full."""
+    async def _debounce(self, seen: SeenLease) -> None:
+        """Waits for more deliveries of a burst."""
         debounce = self.sink.debounce
-        if debounce is None or self._was_full:
-            return
-        seen = await self._store.read(lambda c: self._poller.burst(c, self._clock.now(), debounce.above))
-        if seen is None or not await self._owns(seen):
+        if debounce is None or not await self._owns(seen):
             return
         until = self._clock.now() + int(debounce.max_wait * 1000)
         count = await self._count_due()
