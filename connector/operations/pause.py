@@ -6,7 +6,7 @@ from sqlalchemy import Connection, update
 
 from connector.config import SinkEntry
 from connector.errors import UsageError
-from connector.store import leases, notes
+from connector.store import leases, notes, settle
 from connector.store.queries import Wanted, count_deliveries
 from connector.store.schema import DeliveryState, delivery, in_state
 
@@ -33,6 +33,7 @@ def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
     if mode is not None:
         here = (delivery.c.sink == entry.name) & in_state(DeliveryState.PENDING)
         connection.execute(update(delivery).where(here).values(not_before=0))  # due at once
+        settle.release_waiting(connection, entry.name)
         destination = entry.cls(entry.name, entry.config).destination
         notes.write(connection, entry.name, destination, {"resume": {"word": mode}})
     return count_deliveries(connection, Wanted(sink=entry.name, states=(DeliveryState.PENDING,)))

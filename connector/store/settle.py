@@ -259,6 +259,12 @@ def count_waiting(connection: Connection, name: str, group: str) -> int:
     return int(connection.execute(select(func.count()).where(_in_group(name, group))).scalar_one())
 
 
+def release_waiting(connection: Connection, name: str) -> None:
+    """Makes every waiting delivery of a sink due at once, because an operator answered what it waited for."""
+    which = and_(delivery.c.sink == name, delivery.c.wait_group.is_not(None), WAITS)
+    _unpark(connection, which, 0)
+
+
 def move(connection: Connection, name: str, destination: str) -> None:
     """Notes where a message sink delivers to. When that changed, what waits to be shown at the old destination is
     delivered to the new one, as if it had never been counted.
@@ -268,8 +274,7 @@ def move(connection: Connection, name: str, destination: str) -> None:
         return
     connection.execute(update(sink).where(sink.c.name == name).values(destination=destination))
     if row.destination:
-        which = and_(delivery.c.sink == name, delivery.c.wait_group.is_not(None), WAITS)
-        _unpark(connection, which, 0)
+        release_waiting(connection, name)
 
 
 def _plan(connection: Connection, name: str, asked: Sequence[Planned]) -> None:

@@ -88,8 +88,6 @@ CONFLICTS_MAX = 4
 """Refusals because the sheet changed meanwhile, in one flush, before it waits a little."""
 CHANGING = RetryLater("the sheet is being changed", after=1.0, counts=False)
 PROTECTED_AGAIN = RetryLater(PROTECTED, after=300.0, counts=False)
-UNAVAILABLE_SECONDS = 300.0
-"""Until a tab that waits for an operator is looked at again."""
 REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sheets.md, Troubleshooting"
 
 
@@ -167,7 +165,7 @@ class Flush:
         recent, self._memory.recent = self._memory.recent, {}
         if self._serves(recent):
             await self._calls.reserve(WRITE)
-            self._outcomes.back(self._outcomes.names)
+            self._outcomes.mark_available(self._outcomes.names)
             return {name: recent[name] for name in self._outcomes.names}
         await self._calls.reserve(READ, WRITE)
         del recent  # two views of 100,000 rows at once are enough
@@ -195,9 +193,9 @@ class Flush:
         for name, failure in unavailable.items():
             self._snapshots.pop(name, None)
             self._unavailable.add(name)
-            self._outcomes.unavailable(name, RetryLater(failure.short, after=UNAVAILABLE_SECONDS, counts=False))
+            self._outcomes.wait_for_operator(name, failure.short)
         snapshot = {name: each for name, each in snapshot.items() if name not in unavailable}
-        self._outcomes.back(snapshot)
+        self._outcomes.mark_available(snapshot)
         self._close_intents(snapshot)
         return {name: replace(each, tab=self._outcomes.tabs[name]) for name, each in snapshot.items()}
 
@@ -253,6 +251,8 @@ class Flush:
 
     async def _next(self) -> Write | None:
         """Returns the next batch, `None` when nothing is left to write."""
+        if self._is_done():
+            return None
         new = [
             name for name, snapshot in self._snapshots.items() if name not in self._plans and snapshot.layout.settled
         ]
@@ -263,6 +263,11 @@ class Flush:
             await self._audit(name, due)
         await self._find_unformatted(new)
         return await self._calls.run(self._compose)
+
+    def _is_done(self) -> bool:
+        settled = all(snapshot.layout.settled for snapshot in self._snapshots.values())
+        in_repair = any(self._outcomes.tabs[name].in_repair for name in self._snapshots)
+        return settled and not in_repair and not self._outcomes.open_keys
 
     def _plan(self, names: Sequence[str]) -> tuple[Write | None, dict[str, TabChanges]]:
         """Plans what these tabs need, and the batch when nothing more has to be read for it. Returns it, and what is

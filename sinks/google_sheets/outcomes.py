@@ -18,6 +18,7 @@ from connector.sink import (
     Rejected,
     Result,
     RetryLater,
+    Waiting,
 )
 from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.config import GoogleSheetsConfig
@@ -53,6 +54,10 @@ REPAIR = "repair"
 """Purpose of the follow-up that goes on with repairs when no interview is due."""
 REWRITE = "rewrite"
 """Purpose of the follow-up that writes the row of an interview once more."""
+RETRY_TAB = "tab"
+"""Purpose of the follow-up that reads a tab again which waits for an operator; its subject is the tab's name."""
+RETRY_TAB_DELAY = timedelta(seconds=300)
+"""Until a tab that waits for an operator is read again: a user may have restored it."""
 
 
 @dataclass(slots=True)
@@ -88,6 +93,8 @@ class BatchOutcomes:
         self._again: set[str] = set()
         self._calls: dict[str, timedelta] = {}
         self.hit: set[str] = set()
+        self._unavailable: set[str] = set()
+        self._available: set[str] = set()
         self._inserted: dict[str, str] = {}
         self.verification: Outcome = Delivered()
         self.intents = read_intents(batch.notes.get(INTENT))
@@ -107,7 +114,7 @@ class BatchOutcomes:
             self._entries[row_key(delivery.key)] = Entry(
                 interview, note, tab, self._config.removes(interview, left=delivery.left)
             )
-        elif name in notes:
+        elif name in notes and delivery.purpose != RETRY_TAB:
             self._notes[name] = None  # a row was to be written again whose key turned out to be no interview
 
     @property
@@ -116,7 +123,8 @@ class BatchOutcomes:
         concerned = [entry.tab for entry in self._entries.values()]
         asks = sorted(self.work.asks) if self._is_answered else []
         under_way = (intent.tab for intent in self.intents)
-        return list(dict.fromkeys([*concerned, *under_way, *sorted(self.work.tabs), *asks]))
+        again = [delivery.key for delivery in self._deliveries if delivery.purpose == RETRY_TAB]
+        return list(dict.fromkeys([*concerned, *under_way, *sorted(self.work.tabs), *asks, *again]))
 
     def load(self, notes: Mapping[str, Note]) -> None:
         """Gives it the notes of the tabs it named."""
@@ -184,8 +192,10 @@ class BatchOutcomes:
         if tab not in self.work.skipped:
             self.work = replace(self.work, skipped=self.work.skipped | {tab}, verify=True)
 
-    def unavailable(self, tab: str, outcome: Outcome) -> None:
-        """An operator must act before this tab can be written; the others go on."""
+    def wait_for_operator(self, tab: str, reason: str) -> None:
+        """An operator must act before this tab can be written: its interviews wait, those of other tabs do not."""
+        outcome = Waiting(tab_name(tab), reason)
+        self._unavailable.add(tab)
         for entry in self._entries.values():
             if entry.tab == tab and entry.outcome is None:
                 entry.outcome = outcome
@@ -195,8 +205,10 @@ class BatchOutcomes:
         if tab not in self.work.asks:
             self.work = replace(self.work, asks=self.work.asks | {tab}, verify=True)
 
-    def back(self, tabs: Iterable[str]) -> None:
-        """These tabs are there."""
+    def mark_available(self, tabs: Iterable[str]) -> None:
+        """These tabs exist and can be written."""
+        tabs = set(tabs)
+        self._available |= tabs
         back = self.work.asks.intersection(tabs)
         if back:
             self.work = replace(self.work, asks=self.work.asks - back, verify=True)
@@ -330,13 +342,19 @@ class BatchOutcomes:
         if self.work.verify:
             self.verify_in(SOON)
         rewrites = [FollowUp(REWRITE, interview=key) for key in sorted(self._again)]
-        return Result(outcomes, notes, [*rewrites, *(FollowUp(*each) for each in self._calls.items())])
+        retries = [
+            FollowUp(RETRY_TAB, RETRY_TAB_DELAY, subject=tab, group=tab_name(tab)) for tab in sorted(self._unavailable)
+        ]
+        return Result(outcomes, notes, [*rewrites, *retries, *(FollowUp(*each) for each in self._calls.items())])
 
     def _outcome(self, delivery: Delivery, otherwise: Outcome) -> Outcome:
         if delivery.interview is not None and delivery.interview.id == delivery.key:
             return self._entries[row_key(delivery.key)].outcome or otherwise
         if delivery.purpose == VERIFY:
             return self.verification
+        if delivery.purpose == RETRY_TAB and delivery.key not in self._unavailable | self._available:
+            # not read: without a further follow-up the interviews that wait would be delivered
+            return replace(otherwise, counts=False) if isinstance(otherwise, RetryLater) else otherwise
         if delivery.purpose == REPAIR and isinstance(otherwise, RetryLater) and self.work.tabs:
             return replace(otherwise, counts=False)  # it goes on until everything is repaired
         return Delivered()

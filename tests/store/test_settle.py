@@ -12,7 +12,7 @@ from connector.store import claim, leases, notes
 from connector.store.ingest import FOLLOW_UP_PRIORITY
 from connector.store.leases import Pause
 from connector.store.schema import DeliveryState, attempt, delivery, sink
-from connector.store.settle import Attempt, Parked, Planned, Retry, Settlement, move, settle
+from connector.store.settle import Attempt, Parked, Planned, Retry, Settlement, move, release_waiting, settle
 from connector.testing import START
 from tests.store.kit import DEAD, DELIVERED, PENDING, SUPERSEDED, add, lease_of, row_of
 
@@ -318,6 +318,13 @@ def test_what_waited_at_an_old_destination_is_delivered_to_the_new_one(connectio
     row = row_of(connection, id_)
     assert (row.state, row.wait_group, row.reason, row.not_before) == (PENDING, None, None, 0)
     assert row_of(connection, done).state == DELIVERED
+
+
+def test_what_waits_is_due_at_once_when_an_operator_answers(connection, settled):
+    id_, other = parked(connection, settled), parked(connection, settled, "another group", key="i9")
+    release_waiting(connection, "chat")
+    rows = [row_of(connection, each) for each in (id_, other)]
+    assert [(row.state, row.wait_group, row.not_before) for row in rows] == [(PENDING, None, 0)] * 2
 
 
 # --- the record

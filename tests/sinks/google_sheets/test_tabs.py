@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from connector.emulators import faults
 from connector.emulators.google import once
-from connector.sink import Delivered, RetryLater
-from connector.testing import interview_id
+from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Waiting
+from connector.testing import interview_id, run_batch
+from sinks.google_sheets.outcomes import RETRY_TAB
 from sinks.google_sheets.tabs import free_title, new_id, title_of
 from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
 
@@ -63,7 +64,7 @@ async def test_a_renamed_tab_is_followed_after_a_restart_too(jobs):
     assert len(jobs.google.titles(jobs.id)) == 4
 
 
-ASKS = RetryLater("a tab was deleted", after=300.0, counts=False)
+ASKS = Waiting("tab:job-1", "a tab was deleted")
 
 
 def of_job(job):
@@ -90,6 +91,47 @@ async def test_a_deleted_tab_waits_for_a_person_while_the_others_are_written(job
     await without_job_1(jobs)
     assert "Job 1" not in jobs.google.titles(jobs.id)
     assert {row["Score"] for job in (0, 2) for row in jobs.records(f"Job {job}").values()} == {4}
+
+
+def retries(result):
+    """The follow-ups that read a tab again."""
+    return [each for each in result.follow_ups if each.purpose == RETRY_TAB]
+
+
+async def read_again(desk, tab):
+    follow_up = FollowUp(RETRY_TAB, subject=tab, group=f"tab:{tab}")
+    delivery = Delivery(id="again", key=tab, event=None, interview=None, follow_up=follow_up)
+    return await run_batch(desk.sink, [delivery], desk.context)
+
+
+async def test_the_interviews_of_a_deleted_tab_wait_for_a_call_that_reads_the_tab_again(jobs):
+    lost = await without_job_1(jobs)
+    [retry] = retries(await jobs.deliver(scored(lost[0], 5)))
+    assert (retry.subject, retry.group, retry.after.total_seconds()) == ("job-1", ASKS.group, 300)
+
+
+async def test_a_tab_that_is_still_deleted_is_read_again_later(jobs):
+    await without_job_1(jobs)
+    result = await read_again(jobs, "job-1")
+    assert result.outcomes == [Delivered()]
+    assert [each.group for each in retries(result)] == [ASKS.group]
+
+
+async def test_a_tab_that_is_restored_releases_the_interviews_that_wait_for_it(jobs):
+    tab = next(tab for tab in jobs.google.book(jobs.id).tabs if tab.title == "Job 1")
+    tags = dict(jobs.google.book(jobs.id).tags)
+    await without_job_1(jobs)
+    jobs.google.book(jobs.id).tabs.append(tab)
+    jobs.google.book(jobs.id).tags |= tags
+    result = await read_again(jobs, "job-1")
+    assert (result.outcomes, retries(result)) == ([Delivered()], [])
+
+
+async def test_a_tab_that_could_not_be_read_again_keeps_its_interviews_waiting(jobs):
+    await without_job_1(jobs)
+    jobs.google.faults.add(replace(faults.BROKEN_JSON, match="read", times=99))
+    result = await read_again(jobs, "job-1")
+    assert isinstance(result.outcomes[0], RetryLater)
 
 
 async def test_a_deleted_tab_is_asked_about_in_the_report(jobs):
@@ -151,7 +193,7 @@ async def test_a_tab_that_was_replaced_under_its_title_is_adopted_on_request(job
     jobs.person.write("Job 1", [[value if value is not None else "" for value in row] for row in rows[:-1]])
     jobs.context.clock.advance(60)
     lost = of_job(1)
-    waits = RetryLater("a tab was replaced", after=300.0, counts=False)
+    waits = Waiting("tab:job-1", "a tab was replaced")
     assert (await jobs.deliver(scored(lost[0], 4))).outcomes == [waits]
     [question] = (await jobs.verify()).asks
     assert question.startswith('the tab "Job 1" was replaced by another tab with the same title: ')
@@ -168,7 +210,7 @@ async def test_an_emptied_tab_waits_for_a_person_while_the_others_are_written(ma
     desk.person.delete_rows("Job 1", 1, 20)
     desk.context.clock.advance(60)
     result = await desk.deliver(scored(full[30], 4), scored(applicant(41, 2), 4))
-    waits = RetryLater("many rows of a tab are gone", after=300.0, counts=False)
+    waits = Waiting("tab:job-1", "many rows of a tab are gone")
     assert result.outcomes == [waits, Delivered()]
     await answered(desk, "refill", scored(full[30], 4))
     assert len(desk.records("Job 1")) == 40
