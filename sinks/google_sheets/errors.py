@@ -233,24 +233,24 @@ def cells_protected(email: str) -> Failure:
 PROTECTED = "the tab has protected cells that the service account may not edit"
 
 
-def emptied(title: str, gone: int, before: int) -> Failure:
+def emptied(sink: str, title: str, gone: int, before: int) -> Failure:
     reason = f'{gone} of {before} rows are gone from the tab "{title}" at once'
-    fix = "connector resume SINK --accept leaves them deleted, connector resume SINK --refill writes them again"
+    fix = f"connector resume {sink} --accept leaves them deleted, connector resume {sink} --refill writes them again"
     return Failure(Trouble.EMPTIED, reason, fix, short="many rows of a tab are gone")
 
 
-def tab_gone(title: str) -> Failure:
+def tab_gone(sink: str, title: str) -> Failure:
     fix = (
-        "bring the tab back with Version history; or connector resume SINK --accept leaves its rows deleted, connector "
-        "resume SINK --refill writes them again in a new tab"
+        f"bring the tab back with Version history; or connector resume {sink} --accept leaves its rows deleted, "
+        f"connector resume {sink} --refill writes them again in a new tab"
     )
     return Failure(Trouble.BROKEN, f'the tab "{title}" was deleted', fix, short="a tab was deleted")
 
 
-def tab_replaced(title: str) -> Failure:
+def tab_replaced(sink: str, title: str) -> Failure:
     fix = (
-        "connector resume SINK --adopt goes on in the new tab: it finds rows by their ids, writes our cells again and "
-        "adds what is missing"
+        f"connector resume {sink} --adopt uses the new tab: it finds rows by their ids, writes owned cells again and "
+        "adds missing rows"
     )
     reason = f'the tab "{title}" was replaced by another tab with the same title'
     return Failure(Trouble.BROKEN, reason, fix, short="a tab was replaced")

@@ -210,7 +210,7 @@ class Flush:
         """
         before, view = self._outcomes.tabs[name], snapshot.view
         if has_shrunk(before, view):
-            failure = emptied(view.title, before.count - len(view.key_rows), before.count)
+            failure = emptied(self._calls.sink, view.title, before.count - len(view.key_rows), before.count)
             if not self._config.per_position:
                 raise CallFailed(failure)
             return failure

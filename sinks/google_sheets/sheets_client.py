@@ -188,7 +188,9 @@ def _write(client: Client, fields: str, body: bytes) -> bytes:
 class Calls:
     """The calls of one flush. Raises `RateLimited` when the quota has no token, `CallFailed` as `SheetsClient` does."""
 
-    def __init__(self, client: SheetsClient, account: Account, context: Context) -> None:
+    def __init__(self, sink: str, client: SheetsClient, account: Account, context: Context) -> None:
+        self.sink = sink
+        """The sink's name, for what an operator is told to do."""
         self.account = account
         self._client = client
         self._bucket = account.bucket

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
@@ -81,12 +81,11 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         await self._client.close()
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
-        account = await self._account()
+        calls = Calls(self.name, self._client, await self._account(), context)
         outcomes = BatchOutcomes(batch, self.config)
         others = [tab_name(name) for name in outcomes.names if name]
         outcomes.load({**batch.notes, **(await context.get_notes(others) if others else {})})
         maintenance.apply_resume_mode(outcomes, batch)
-        calls = Calls(self._client, account, context)
         rest: Outcome = Delivered()
         if outcomes.names:
             rest = await Flush(self.config, outcomes, calls, context, self._memory).run()
@@ -98,10 +97,9 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
 
     async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
         """Reads every owned cell and compares it with the truth; one more read when something is wrong."""
-        account = await self._account()
+        calls = Calls(self.name, self._client, await self._account(), context)
         at = context.now()
         try:
-            calls = Calls(self._client, account, context)
             return (await Verification(self.config, calls, context, progress).run()).report(at)
         except CallFailed as error:
             raise SinkBroken(error.failure.reason, error.failure.fix or UNREACHED_FIX) from error
@@ -135,16 +133,22 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         return [self._found(book, email)]
 
     def _found(self, book: Book, email: str) -> Finding:
-        titles = {tab.properties.title.casefold() for tab in book.sheets}
-        there = "is there" if self.config.worksheet.casefold() in titles else "will be made with the first row"
         who = email or "the account of the Application Default Credentials (google-auth does not know its address)"
-        message = f'{who} can open the spreadsheet "{book.properties.title}"; the tab {self.config.worksheet} {there}'
-        return Finding("ok", message)
+        tabs = self._tabs_found({tab.properties.title.casefold() for tab in book.sheets})
+        return Finding("ok", f'{who} can open the spreadsheet "{book.properties.title}"; {tabs}')
+
+    def _tabs_found(self, titles: Collection[str]) -> str:
+        worksheet = self.config.worksheet
+        if self.config.per_position:
+            return f'each position gets a tab of its own, titled "{worksheet}", when its first row is written'
+        if worksheet.casefold() in titles:
+            return f'the tab "{worksheet}" exists'
+        return f'the tab "{worksheet}" is created with the first row'
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
         """What would change in the sheet as it is now; the row as it would be when the sheet cannot be read."""
         try:
-            calls = Calls(self._client, await self._client.account(), context)
+            calls = Calls(self.name, self._client, await self._client.account(), context)
             return await changes(self.config, batch, calls)
         except CallFailed as error:
             why = f"(the sheet cannot be read now: {error.failure.reason})"

@@ -233,7 +233,7 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
     there = {name: view for name, view in found.items() if view is not None}
     if len(there) == len(known):
         return there
-    gone = _missing(await calls.fetch(LIST_TABS), known, wanted)
+    gone = _missing(await calls.fetch(LIST_TABS), known, wanted, calls.sink)
     if not gone:
         raise CallFailed(why)
     unavailable |= gone
@@ -251,13 +251,14 @@ def _filters(tab: TabNote, place: int | None) -> list[Request]:
     return [api_requests.top_filter(tab.sheet_id, TOP_ROWS), key]
 
 
-def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str]) -> dict[str, Failure]:
+def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str], sink: str) -> dict[str, Failure]:
     """The tabs that are no longer there, or whose title another tab has."""
     there = {tab.properties.sheet_id for tab in book.sheets}
     titles = {tab.properties.title.casefold() for tab in book.sheets}
     gone = {name: tab.title or wanted[name] for name, tab in known.items() if tab.sheet_id not in there}
     return {
-        name: tab_replaced(title) if title.casefold() in titles else tab_gone(title) for name, title in gone.items()
+        name: tab_replaced(sink, title) if title.casefold() in titles else tab_gone(sink, title)
+        for name, title in gone.items()
     }
 
 

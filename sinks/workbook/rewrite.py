@@ -87,7 +87,8 @@ def _compare(state: TableState, present: Collection[str], found: int | None, req
     if diff.is_mass_deletion(rows) and not request.accept:
         raise SinkBroken(
             f"{len(diff.newly_deleted)} of {rows} rows are gone from the workbook at once",
-            "connector resume SINK --accept leaves them deleted, connector resume SINK --refill writes them again",
+            f"connector resume {request.sink} --accept leaves them deleted, "
+            f"connector resume {request.sink} --refill writes them again",
             until_person=True,
         )
     return diff

@@ -142,6 +142,7 @@ class Workbook(Sink[WorkbookConfig]):
         gone = keys - rows.keys()
         word = batch.notes.get(RESUME_NOTE, {}).get("word")
         request = RewriteRequest(
+            self.name,
             config.path,
             config.worksheet,
             config.columns,

@@ -158,9 +158,10 @@ class RewriteRequest:
     """What one rewrite has to do: write `rows`, by interview id, to the tab `worksheet` of the file at `path`.
 
     `recreate`: rows that users deleted are written again. `accept`: the operator decided that many deleted rows stay
-    deleted.
+    deleted. `sink` is the sink's name.
     """
 
+    sink: str
     path: Path
     worksheet: str
     columns: Sequence[Column]

@@ -283,10 +283,21 @@ def test_an_answer_that_is_no_json_of_google_is_judged_by_its_status(body):
 async def test_check_says_who_can_open_what(desk):
     [finding] = await desk.sink.check_connection()
     assert finding == Finding(
-        "ok", f'{EMAIL} can open the spreadsheet "Hiring"; the tab Interviews will be made with the first row'
+        "ok", f'{EMAIL} can open the spreadsheet "Hiring"; the tab "Interviews" is created with the first row'
     )
     assert desk.google.titles(desk.id) == ["Sheet1"]
     assert desk.google.tags(desk.id) == []
+
+
+async def test_check_says_that_the_tab_exists(make_desk):
+    [finding] = await make_desk(tabs=["interviews"]).sink.check_connection()
+    assert finding.message.endswith('the tab "Interviews" exists')
+
+
+async def test_check_says_that_each_position_gets_a_tab(make_desk):
+    [finding] = await make_desk(worksheet="Hiring {position}").sink.check_connection()
+    promise = 'each position gets a tab of its own, titled "Hiring {position}", when its first row is written'
+    assert finding.message.endswith(promise)
 
 
 async def test_check_notices_that_we_may_only_read(desk):

@@ -141,8 +141,8 @@ async def test_a_deleted_tab_is_asked_about_in_the_report(jobs):
     assert {each.key for each in report.differences} == {each.id for each in lost}
     [question] = report.asks
     assert question.startswith('the tab "Job 1" was deleted: ')
-    assert "--accept" in question
-    assert "--refill" in question
+    assert "connector resume hiring --accept" in question
+    assert "connector resume hiring --refill" in question
 
 
 async def test_refill_writes_the_rows_of_a_deleted_tab_into_a_new_one(jobs):
@@ -223,7 +223,7 @@ async def test_the_only_tab_that_was_replaced_says_how_to_adopt_it(desk):
     desk.context.clock.advance(60)
     error = await desk.broken(scored(person_of(1), 4))
     assert error.reason == 'the tab "Interviews" was replaced by another tab with the same title'
-    assert "--adopt" in error.fix
+    assert "connector resume hiring --adopt" in error.fix
     await answered(desk, "adopt", scored(person_of(1), 4))
     assert desk.records().keys() == {person_of(1).id, person_of(2).id}
 

@@ -288,7 +288,7 @@ async def test_an_emptied_tab_pauses_the_sink_until_the_operator_decides(emptied
     with pytest.raises(SinkBroken, match="12 of 13") as broken:
         await emptied.deliver(make_interview(number=20))
     assert broken.value.until_person
-    assert "--accept" in broken.value.fix
+    assert "connector resume hiring --accept" in broken.value.fix
     assert emptied.path.read_bytes() == before
 
 
