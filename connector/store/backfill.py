@@ -1,4 +1,4 @@
-"""Filling a state sink that is new, moved or differently routed, from what the store knows."""
+"""Backfill: delivers stored interviews to a state sink that is new or has a new destination or new routes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from connector.store.ingest import FILL_PRIORITY, score_of, subscribed_sinks, su
 from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, note, sink
 
 CHUNK = 500
-"""Interviews per transaction: short enough not to hold up the receiver."""
+"""Interviews per transaction. A longer transaction would delay the receiver."""
 
 
 def needs_filling(row: Any, destination: str, digest: str) -> bool:
-    """Whether a sink's row says that it was filled for another destination or by other routes, or never."""
+    """Whether a sink was last filled for another destination or by other routes, or never."""
     return bool(row.destination != destination or row.routes != digest)
 
 
@@ -31,11 +31,11 @@ class FillConflict(ConnectorError):
 def fill_chunk(
     connection: Connection, name: str, destination: str, routes: Routes, now: int, *, begun: bool = False
 ) -> bool:
-    """Lets the next interviews enter a sink and be delivered; `False` when nothing is left, which is remembered.
+    """Subscribes a sink to the next interviews and adds their deliveries. Returns `False` when none is left.
 
-    Several processes may fill the same sink: they take turns at its row and share the work. A fill that was
-    interrupted goes on, unless destination or routes are others by now. Raises `FillConflict` when this process had
-    `begun` and another one began anew since: two that disagree would never end.
+    Several processes may fill the same sink: they lock its row in turn and share the work. An interrupted backfill is
+    continued, unless the destination or the routes changed. Raises `FillConflict` when this process had `begun` and
+    another process started again since: two processes with different settings would never finish.
     """
     row = leases.lock(connection, name)
     digest = routes.digest(name)
@@ -70,7 +70,7 @@ def _subscribe(connection: Connection, name: str, rows: Sequence[Any], routes: R
 
 
 def _waiting(connection: Connection, name: str, keys: Sequence[str], now: int) -> set[str]:
-    """Those that are due to be shown already, as they will be then: another row would say the same."""
+    """Returns the interviews that already have a due delivery of a backfill, so that no second one is added."""
     mine = (delivery.c.sink == name) & in_state(DeliveryState.PENDING)
     mine &= delivery.c.event_seq.is_(None) & (delivery.c.not_before <= now)
     chosen = select(delivery.c.key).where(mine, among(connection, delivery.c.key, keys))
@@ -83,7 +83,7 @@ def _filled_to(connection: Connection, name: str, row: Any, progress: str | None
 
 
 def _next_interviews(connection: Connection, after: str) -> Sequence[Any]:
-    """Locked where the database has row locks, so that a receiver's entry and ours do not undo each other."""
+    """Locks the rows where the database has row locks, so that a receiver does not overwrite the subscriptions."""
     columns = (
         interview.c.id,
         interview.c.state,
@@ -96,7 +96,7 @@ def _next_interviews(connection: Connection, after: str) -> Sequence[Any]:
 
 
 def subscribed_interviews(connection: Connection, name: str, after: str, limit: int) -> Sequence[Any]:
-    """The next interviews whose entries mention a sink, by id; the caller looks at the entries themselves."""
+    """Returns the next interviews, by id, whose list of sinks contains the name as text; the caller checks the list."""
     listed = interview.c.entered.contains(name, autoescape=True)
     chosen = (interview.c.id > after, interview.c.erased_at.is_(None), listed)
     columns = (interview.c.id, interview.c.state, interview.c.entered)
@@ -104,7 +104,7 @@ def subscribed_interviews(connection: Connection, name: str, after: str, limit: 
 
 
 def _put_subscribed(connection: Connection, changes: Sequence[tuple[str, Iterable[str]]]) -> None:
-    """Writes which sinks show interviews; a new version each, as for every change of their rows."""
+    """Writes the subscribed sinks of interviews and increases their versions, as every change of a row does."""
     if changes:
         connection.execute(
             update(interview)
@@ -124,17 +124,17 @@ def _delivery(interview_id: str, name: str, now: int) -> dict[str, object]:
 
 
 def mark_filled(connection: Connection, name: str, destination: str, digest: str) -> None:
-    """Remembers what the sink was filled for."""
+    """Stores the destination and routes that the sink was filled for."""
     connection.execute(
         update(sink).where(sink.c.name == name).values(destination=destination, routes=digest, filled_to=None)
     )
 
 
 def rename(connection: Connection, formerly: str, name: str) -> None:
-    """Takes queue, notes, record and entries of a renamed sink along.
+    """Moves the deliveries, notes, attempts and subscriptions of a renamed sink to its new name.
 
-    Does little when there is no such sink any more, and nothing when the new name has a history of its own: only
-    deliveries follow that a receiver with the old settings added since.
+    Does nothing when both names exist. When only the new name exists, it moves the deliveries that a receiver with the
+    old settings added since.
     """
     names = select(sink.c.name).where(sink.c.name.in_([formerly, name])).with_for_update()
     known = set(connection.execute(names).scalars())

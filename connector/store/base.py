@@ -1,4 +1,4 @@
-"""The store as the rest of the service sees it, whichever database it is, and the errors of every database."""
+"""The `Store` protocol that the rest of the service uses, and the errors that both databases share."""
 
 from __future__ import annotations
 
@@ -17,100 +17,102 @@ from connector.store.schema import REVISION
 T = TypeVar("T")
 
 LOAD_SECONDS = 0.25
-"""How far back the load looks: an event of so long ago counts for a third."""
+"""Time constant of `Load`: an event counts for 1/e, about a third, after this time."""
 
 
 class Answer(NamedTuple):
-    """What the sender is told: the event's number, and whether it was known before."""
+    """The number of a stored event, and whether it had been stored before."""
 
     seq: int
     duplicate: bool
 
 
 class Overloaded(StoreUnavailable):
-    """More requests wait than the intake takes."""
+    """The queue of incoming events is full, or closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy the intake is: events per second at a loop time, of which those of long ago count less and less."""
+    """Events per second as an exponentially decaying average. `at` is a time of the event loop in seconds."""
 
     rate: float = 0.0
     at: float = 0.0
 
     def rate_at(self, now: float) -> float:
-        """What is left of the rate at a later loop time, when no more events came."""
+        """Returns the rate at a later time of the loop, without further events."""
         return self.rate * math.exp((self.at - now) / LOAD_SECONDS)
 
     def with_group(self, size: int, now: float) -> Load:
-        """The load after so many events more."""
+        """Returns the load after `size` further events at `now`."""
         return Load(self.rate_at(now) + size / LOAD_SECONDS, now)
 
 
 class Store(Protocol):
-    """Takes events, runs jobs and answers queries. Everything is called on the loop that made it.
+    """Stores events, runs jobs and answers queries. Every method is called on the event loop that created the store.
 
-    A job runs in a transaction of its own or in one that it shares, and may run more than once as long as none of its
-    changes was committed. A query sees one commit, and the newest one.
+    A job runs in its own transaction or shares one. It may run more than once, as long as none of its changes was
+    committed. A query runs on one snapshot: the newest commit.
     """
 
     @property
     def instance(self) -> str:
-        """A random name for this store, so that delivery ids are unique in the world."""
+        """A random name of this store. It makes delivery ids unique across stores."""
         ...
 
     @property
     def shared(self) -> bool:
-        """Whether other processes may deliver from it too, so that a lease is held only while it is used."""
+        """Whether other processes may deliver from this store. A lease is then held only while it is used."""
         ...
 
     @property
     def load(self) -> Load:
-        """How busy the intake of this process is."""
+        """The rate at which this process stores events."""
         ...
 
     @property
     def log_bytes(self) -> int:
-        """The size of the write-ahead log that this process looks after, 0 where the database server does."""
+        """The size of the write-ahead log of a SQLite file; 0 on PostgreSQL, whose server manages its own log."""
         ...
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
-        """Takes an event; the future is done after its commit. Raises `StoreUnavailable`, at once or there."""
+        """Queues an event. The future resolves after the commit. Raises `StoreUnavailable`, here or in the future."""
         ...
 
     async def write(self, job: Callable[[Connection], T]) -> T:
-        """Runs a job and returns after its commit. Raises what the job raises, its changes undone, or
-        `StoreUnavailable`.
+        """Runs a job and returns its result after the commit.
+
+        Raises the exception of the job, whose changes are then rolled back, or `StoreUnavailable`.
         """
         ...
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """Runs a query for a lane. Raises `StoreUnavailable`."""
+        """Runs a short query of a lane. Raises `StoreUnavailable`."""
         ...
 
     async def query(self, query: Callable[[Connection], T]) -> T:
-        """Runs a query for people and metrics, which may take long without holding up a lane."""
+        """Runs a query of an operator or of the metrics. It may be slow without delaying a lane."""
         ...
 
     async def probe(self, now: int) -> None:
-        """Writes something the way events are written, where this process takes them. Raises `StoreUnavailable`
-        whenever `offer` would.
+        """Writes through the code path that stores events, for the readiness check.
+
+        Raises `StoreUnavailable` whenever `offer` would.
         """
         ...
 
     async def close(self) -> None:
-        """Finishes what waits and lets go of the database."""
+        """Finishes queued work and closes the connections."""
         ...
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """The driver's error, whether or not SQLAlchemy stands around it."""
+    """Returns the error of the driver, also when SQLAlchemy wrapped it."""
     inner = getattr(error, "orig", None)
     return inner if isinstance(inner, BaseException) else error
 
 
 def require_revision(found: str | None, *, to_make: str, to_update: str) -> None:
-    """Raises `SchemaMismatch` unless the schema is this version's; the two texts say what makes and updates it."""
+    """Raises `SchemaMismatch` unless `found` is `REVISION`. The texts say how to create and update it."""
     if found == REVISION:
         return
     if found is None:
@@ -120,7 +122,7 @@ def require_revision(found: str | None, *, to_make: str, to_update: str) -> None
 
 
 def require_older(found: str, newest: str = REVISION) -> None:
-    """Raises `SchemaMismatch` for a schema that a newer version made; revisions sort as texts."""
+    """Raises `SchemaMismatch` when a newer version created the schema. Revisions are ordered as text."""
     if found > newest:
         raise SchemaMismatch(
             f"the store's schema is {found}, this version knows {newest} at most: run the newest connector"

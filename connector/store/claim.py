@@ -1,4 +1,4 @@
-"""Which deliveries are due, and which go out together. Functions on an open connection."""
+"""The outbox: finds due deliveries and claims a batch. Functions on an open connection."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PENDING = in_state(DeliveryState.PENDING)
 OF_SINK = and_(delivery.c.sink == bindparam("sink"), PENDING)
 
 Topic: TypeAlias = tuple[str, str]
-"""What a state sink shows at once: an interview (`("", id)`), or a purpose and a subject."""
+"""The subject of a state sink's delivery: an interview (`("", id)`), or a purpose and a subject."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One claimed row; `older` are the rows of a state sink that it supersedes."""
+    """A claimed delivery. `older` are the ids of the rows that it supersedes (state sinks)."""
 
     id: int
     key: str
@@ -39,7 +39,7 @@ class Work:
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """From the row of a delivery."""
+        """Creates it from a row of `delivery`."""
         return cls(
             row.id,
             row.key,
@@ -56,7 +56,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Rows that go to a sink in one call. `maybe_sent`: an earlier call with them may have been applied."""
+    """The deliveries of one call to a sink. `maybe_sent`: an earlier call with them may have been applied."""
 
     batch: str
     started_at: int
@@ -65,16 +65,16 @@ class Claim:
 
 
 class ClaimMoved(ConnectorError):
-    """A claimed row was changed by somebody else before the call; claim again."""
+    """Another transaction changed a claimed row before the call; claim again."""
 
 
 def _blocked_until() -> ColumnElement[int]:
-    """When the bucket that a delivery waits for has a token; at once for one that waits for none."""
+    """The time at which the rate limit of a delivery has a token; 0 without a rate limit."""
     return func.coalesce(bucket.c.full_at - bucket.c.burst_ms, 0)
 
 
 def _held_back() -> ColumnElement[bool]:
-    """That another delivery of the same sink, purpose and key is in flight, failed or unclear."""
+    """The condition that another delivery of the same sink, purpose and key is in flight, failed or unclear."""
     other = delivery.alias()
     same = and_(other.c.sink == delivery.c.sink, other.c.key == delivery.c.key, other.c.purpose == delivery.c.purpose)
     holder = exists().where(same, in_state(DeliveryState.PENDING, other), other.c.held == 1)
@@ -82,9 +82,9 @@ def _held_back() -> ColumnElement[bool]:
 
 
 def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any]:
-    """Rows of a sink that may be called now, best first: by priority, then by order of each.
+    """Returns the due rows of a message sink, by priority, then in order of arrival.
 
-    A row that is in flight, failed or unclear holds back all others of its purpose and key, and nothing else.
+    A row that is in flight, failed or unclear blocks the others of its purpose and key, and nothing else.
     """
     statement = (
         select(delivery)
@@ -97,14 +97,14 @@ def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any
 
 
 def topic_of(row: Any) -> Topic:
-    """The topic of a row: all rows about one interview have the same, whatever asked for them."""
+    """Returns the topic of a row. All rows about one interview have the same topic."""
     return ("", row.key) if row.interview_id else (row.purpose, row.key)
 
 
 def due_topics(connection: Connection, name: str, now: int, limit: int) -> list[Topic]:
-    """Topics of a state sink with something due, best first; one in backoff is not due.
+    """Returns the topics of a state sink with due rows, by priority. A topic in backoff is not due.
 
-    Looks at the first `limit` rows, so that a topic with many rows makes the list shorter, not the look longer.
+    Reads at most `limit` rows: a topic with many rows shortens the list instead of slowing down the query.
     """
     statement = (
         select(delivery.c.purpose, delivery.c.key, delivery.c.interview_id)
@@ -116,9 +116,9 @@ def due_topics(connection: Connection, name: str, now: int, limit: int) -> list[
 
 
 def newest(connection: Connection, name: str, topics: Sequence[Topic], now: int) -> tuple[Work, ...]:
-    """The newest row of each topic with the older ones it supersedes, in the order of `topics`.
+    """Returns the newest row of each topic with the older rows that it supersedes, in the order of `topics`.
 
-    A row whose time has not come (a follow-up) neither supersedes nor is superseded.
+    A row that is not due yet (a follow-up) neither supersedes nor is superseded.
     """
     keys = sorted({key for _, key in topics})
     chosen = (OF_SINK, among(connection, delivery.c.key, keys), delivery.c.not_before <= now)
@@ -139,27 +139,28 @@ def _newest(rows: Sequence[Any]) -> Work:
 
 
 def pending_keys(connection: Connection, name: str, keys: Sequence[str]) -> set[str]:
-    """Which of the keys have something pending."""
+    """Returns those of the keys that have a pending delivery."""
     statement = select(delivery.c.key).where(OF_SINK, among(connection, delivery.c.key, keys))
     return set(connection.execute(statement, {"sink": name}).scalars())
 
 
 def rows_of_batch(connection: Connection, name: str, batch: str) -> Sequence[Any]:
-    """The rows that went out under one batch id and are not settled."""
+    """Returns the unsettled rows with this batch id."""
     rows = connection.execute(select(delivery).where(OF_SINK, delivery.c.batch == batch), {"sink": name}).all()
     return sorted(rows, key=lambda row: (row.priority, row.id))  # an order in SQL would keep it from the batch's index
 
 
 def count_due(connection: Connection, name: str, now: int, limit: int) -> int:
-    """How many rows of a sink have come to their time, counted up to `limit`."""
+    """Counts the rows of a sink whose time has come, up to `limit`."""
     rows = select(delivery.c.id).where(OF_SINK, delivery.c.not_before <= now).limit(limit).subquery()
     return int(connection.execute(select(func.count()).select_from(rows), {"sink": name}).scalar_one())
 
 
 def due_sinks(connection: Connection, owner: str, now: int) -> list[str]:
-    """Sinks with something to do that no other worker is at: neither paused nor resting, the lease free, over or ours.
+    """Returns the sinks with due deliveries that this worker may claim.
 
-    One probe of an index for each sink, however much is pending, unless all of it waits for later.
+    They are neither paused nor resting, and their lease is free, expired or held by `owner`. The query probes an index
+    once per sink, unless all pending deliveries of the sink are due later.
     """
     is_free = or_(sink.c.lease_owner.is_(None), sink.c.lease_owner == owner, sink.c.lease_until < now)
     is_active = or_(sink.c.paused.is_(None), and_(sink.c.paused == "broken", sink.c.probe_at <= now))
@@ -182,9 +183,9 @@ def due_sinks(connection: Connection, owner: str, now: int) -> list[str]:
 
 
 def next_due(connection: Connection, name: str) -> int | None:
-    """When the first row of a sink is due by time or by its bucket; `None` when nothing is pending.
+    """Returns the time at which the first row of a sink is due by its time or rate limit; `None` without pending rows.
 
-    What is held back is not due before the row that holds it, so it does not count.
+    Blocked rows are not due before the row that blocks them, so they are not considered.
     """
     at = case((_blocked_until() > delivery.c.not_before, _blocked_until()), else_=delivery.c.not_before)
     pending = delivery.outerjoin(bucket, bucket.c.name == delivery.c.bucket)
@@ -194,7 +195,7 @@ def next_due(connection: Connection, name: str) -> int | None:
 
 
 def mark(connection: Connection, lease: Lease, claim: Claim, *, state_sink: bool) -> None:
-    """Stores the batch id before the call. Raises `LeaseLost`, or `ClaimMoved` when a row is no longer to be had."""
+    """Stores the batch id before the call. Raises `LeaseLost`, or `ClaimMoved` when a row was changed meanwhile."""
     leases.require(connection, lease)
     if state_sink:
         here = sink.c.name == lease.sink

@@ -1,4 +1,4 @@
-"""What differs between the databases in a statement, in one place."""
+"""Statements that differ between SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """`column IN values` with one parameter, however many there are."""
+    """Returns `column IN values` with a single parameter for any number of values."""
     if connection.dialect.name == "postgresql":
         return column == any_(literal(list(values), postgresql.ARRAY(column.type)))
     return column.in_(
@@ -24,7 +24,7 @@ def among(connection: Connection, column: ColumnElement[Any], values: Sequence[A
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
-    """Inserts the rows; where a key exists already, its other columns take the new values."""
+    """Inserts the rows. When a key exists, its other columns are updated."""
     if not rows:
         return
     insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
@@ -33,7 +33,7 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> int:
-    """Inserts the rows whose key is not there yet; returns how many that were."""
+    """Inserts the rows whose key does not exist yet; returns their number."""
     if not rows:
         return 0
     insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
@@ -42,10 +42,10 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 
 
 def storable(text: str) -> str:
-    """A text from elsewhere as every database takes it: without NUL and without halves of characters."""
+    """Returns the text without NUL and lone surrogates, which databases reject."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 
 def has_row_locks(connection: Connection) -> bool:
-    """Whether other processes write at the same time, and rows can be locked against them."""
+    """Whether the database has row locks, because other processes write at the same time."""
     return connection.dialect.name == "postgresql"

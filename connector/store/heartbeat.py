@@ -1,4 +1,4 @@
-"""Which processes share a store: each says every now and then that it is there. Functions on an open connection."""
+"""The heartbeats of the processes that share a store. Functions on an open connection."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from connector.store.dialects import upsert
 from connector.store.schema import meta
 
 PREFIX = "process:"
-"""Before the name of a process in the keys of `meta`."""
+"""Prefix of the keys of processes in `meta`."""
 BEAT_SECONDS = 10.0
-"""Between two signs of life."""
+"""Interval between two heartbeats."""
 SILENT_SECONDS = 30.0
-"""A process without a sign of life for so long hangs or is gone."""
+"""A process without a heartbeat for this time is silent: it hangs or has ended."""
 FORGET_SECONDS = 3600.0
-"""One that is silent for so long is no longer listed."""
+"""A process without a heartbeat for this time is removed."""
 
 
 class Process(msgspec.Struct, frozen=True):
-    """One process. `started_at` and `seen_at` are epoch milliseconds; `state` is `silent` when it gives no sign."""
+    """One process. `started_at` and `seen_at` are epoch milliseconds; `state` is `silent` without recent heartbeats."""
 
     name: str
     role: str
@@ -31,7 +31,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 def beat(connection: Connection, process: Process) -> None:
-    """Notes a sign of life, and forgets who was silent for long."""
+    """Stores a heartbeat, and removes processes that have been silent for `FORGET_SECONDS`."""
     value = msgspec.json.encode(process).decode()
     upsert(connection, meta, [{"key": PREFIX + process.name, "value": value}], ["key"])
     for other in _all(connection):
@@ -40,12 +40,12 @@ def beat(connection: Connection, process: Process) -> None:
 
 
 def deregister(connection: Connection, name: str) -> None:
-    """Forgets a process that ends."""
+    """Removes a process that ends."""
     connection.execute(delete(meta).where(meta.c.key == PREFIX + name))
 
 
 def processes(connection: Connection, now: int) -> list[Process]:
-    """Who is there, by name."""
+    """Returns the processes, by name."""
     return [_judged(process, now) for process in _all(connection)]
 
 

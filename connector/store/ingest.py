@@ -38,7 +38,7 @@ DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "sin
 
 DEFAULT_PRIORITY = 100
 FILL_PRIORITY = 500
-"""What is filled in comes after what happens now."""
+"""Backfilled interviews come after new events."""
 FOLLOW_UP_PRIORITY = 1000
 """A follow-up comes after all events."""
 VERIFY_PRIORITY = 2000
@@ -47,7 +47,7 @@ VERIFY_PRIORITY = 2000
 
 @dataclass(frozen=True, slots=True)
 class SinkSpec:
-    """What planning needs to know of a sink. `edits`: a message sink that updates what it has shown."""
+    """The properties of a sink that planning needs. `edits`: a message sink that updates its messages."""
 
     state: bool
     priority: Mapping[str, int] = field(default_factory=dict)
@@ -56,14 +56,16 @@ class SinkSpec:
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """The routes and the sinks they lead to. A sink outside `sinks` gets nothing."""
+    """The routes and their sinks. A sink that is not in `sinks` receives nothing."""
 
     routes: Routes
     sinks: Mapping[str, SinkSpec]
     states: frozenset[str] = field(init=False)
-    """Names of the state sinks among them."""
+    """Names of the state sinks."""
     subscribing: frozenset[str] = field(init=False)
-    """Names of those that get later events of an interview once a route chose one: all but chats that do not edit."""
+    """Sinks that receive all later events of an interview after a route matched one: state sinks, and message sinks
+    that edit their messages.
+    """
 
     def __post_init__(self) -> None:
         states = frozenset(name for name, spec in self.sinks.items() if spec.state)
@@ -73,19 +75,19 @@ class RoutingTable:
 
     @classmethod
     def of(cls, routes: Routes, sinks: Iterable[Sink[Any]]) -> Self:
-        """For configured sinks."""
+        """Returns the table for configured sinks."""
         return cls(routes, {s.name: SinkSpec(s.state, dict(s.priority), edits=s.edits and not s.state) for s in sinks})
 
 
 class Incoming(NamedTuple):
-    """One request: what was read from its body, and the body as it came."""
+    """One webhook: the parsed event and the raw body."""
 
     reading: Reading
     body: bytes
 
 
 class StoredInterview(NamedTuple):
-    """An interview's row as read: the encoded state, its version, the sinks that show it (by comma)."""
+    """The stored row of an interview: encoded state, version, subscribed sinks (separated by commas)."""
 
     state: str
     version: int
@@ -94,7 +96,7 @@ class StoredInterview(NamedTuple):
 
 @dataclass(slots=True)
 class IngestPlan:
-    """Rows to write, in the column order of `statements`, and what to tell whom."""
+    """The rows that a transaction writes, in the column order above, the answers, and counts for the metrics."""
 
     answers: list[Answer] = field(default_factory=list)
     events: list[tuple[object, ...]] = field(default_factory=list)
@@ -109,7 +111,7 @@ class IngestPlan:
 
 @dataclass(slots=True)
 class _Merged:
-    """An interview as the events of a group change it; `stage` is known once one of them was applied."""
+    """An interview while the events of a group are merged into it. `stage` is valid after the first of them."""
 
     state: State | None
     version: int
@@ -180,8 +182,10 @@ def _matching(routes: Routes, name: str, values: Mapping[str, Value], stage: Sta
 
 
 def _receivers(sinks: Iterable[str], entered: Sequence[str], routing: RoutingTable) -> list[tuple[str, int]]:
-    """The sinks that get an event, each with 1 when it is silent: the message sinks that the routes chose, the state
-    sinks that the interview entered, and the chats that show it although no route chose this event.
+    """Returns the sinks that receive an event, each with 1 when the delivery is silent.
+
+    These are the message sinks of the matching routes, and the subscribed sinks. A subscribed message sink whose routes
+    do not match is silent.
     """
     chosen = [name for name in sinks if name not in routing.states and name in routing.sinks]
     known = [name for name in entered if name in routing.subscribing and name not in chosen]
@@ -240,35 +244,35 @@ def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:
 
 
 def subscribed_sinks(text: str) -> tuple[str, ...]:
-    """The sinks that show an interview, from `interview.entered`."""
+    """Returns the subscribed sinks from `interview.entered`."""
     return tuple(text.split(",")) if text else ()
 
 
 def subscribed_text(names: Iterable[str]) -> str:
-    """What `interview.entered` holds: the names in one order, so that equal sets are equal texts."""
+    """Returns the value of `interview.entered`: sorted, so that equal sets are equal texts."""
     return ",".join(sorted(set(names)))
 
 
 def text_of(values: Mapping[str, Value], name: str) -> str:
-    """A field as text, `""` when unknown or null."""
+    """Returns a field as text, `""` when it is unknown or null."""
     value = values.get(name)
     return "" if value is None else str(value)
 
 
 def score_of(values: Mapping[str, Value]) -> float | None:
-    """The score, or `None`."""
+    """Returns the score, or `None`."""
     value = values.get("score")
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 GROUP_LIMIT = 512
-"""Most requests in one transaction."""
-GROUP_LEAST = 16
-"""So many are never parted."""
+"""Largest number of requests in one transaction."""
+GROUP_MIN = 16
+"""A group of up to this number of requests is not split in two."""
 GROUP_BYTES = 4 * 1024 * 1024
-"""No request is added to a transaction whose bodies have this size already."""
+"""A transaction takes no further request when its bodies have reached this size."""
 INTAKE_BYTES = 64 * 1024 * 1024
-"""Most bytes of bodies that wait."""
+"""Largest total size of waiting bodies."""
 
 
 @dataclass(slots=True)
@@ -280,7 +284,7 @@ class Request:
 
 
 class Intake:
-    """The queue of a writer; at most `limit` requests wait. Belongs to the loop that made it."""
+    """The queue of a writer. At most `limit` requests wait. Used only on the event loop that created it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -292,7 +296,7 @@ class Intake:
         return len(self._requests)
 
     def add(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
-        """Queues an event; the future is for the writer to resolve. Raises `Overloaded` when too many wait."""
+        """Queues an event; the writer resolves the future. Raises `Overloaded` when the queue is full."""
         self.require_room()
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._requests.append(Request(Incoming(reading, body), future))
@@ -300,12 +304,12 @@ class Intake:
         return future
 
     def require_room(self) -> None:
-        """Raises `Overloaded` when no further request may wait."""
+        """Raises `Overloaded` when the queue is full."""
         if len(self._requests) >= self._limit or self._bytes > INTAKE_BYTES:
             raise Overloaded("the intake is full")
 
     def next_group(self, limit: int = GROUP_LIMIT) -> list[Request]:
-        """Takes the requests that go into the next transaction, at most `limit`."""
+        """Removes and returns the requests of the next transaction, at most `limit`."""
         group: list[Request] = []
         size = 0
         while self._requests and len(group) < limit and size < GROUP_BYTES:
@@ -316,7 +320,7 @@ class Intake:
         return group
 
     def take_all(self) -> list[Request]:
-        """Takes everything that waits."""
+        """Removes and returns all waiting requests."""
         taken = list(self._requests)
         self._requests.clear()
         self._bytes = 0
@@ -324,26 +328,26 @@ class Intake:
 
 
 def fair_share(waiting: int, answered: int) -> int:
-    """How many of those that wait go into the next transaction, when so many have just been answered.
+    """Returns how many of `waiting` requests the next transaction takes, when the last one answered `answered`.
 
-    About half of all there are, so that senders which wait for their answers form two groups: one is read and answered
-    while the other is committed. In one group they would wait for the disk all together, and nobody had anything to do.
-    When nobody was answered, nobody comes back while the others wait: all go.
+    It takes about half of the outstanding requests, so that one half is received and parsed while the other half is
+    written to the disk. With a single group, clients and disk would be idle in turns. When the last transaction
+    answered no request there is nothing to overlap with, and the limit is the size of a group.
     """
     if not answered:
         return GROUP_LIMIT
-    return min(GROUP_LIMIT, max(GROUP_LEAST, (waiting + answered + 1) // 2))
+    return min(GROUP_LIMIT, max(GROUP_MIN, (waiting + answered + 1) // 2))
 
 
 def resolve(requests: Iterable[Request], answers: Iterable[Answer]) -> None:
-    """Tells each request its answer; one that nobody waits for any more is passed over."""
+    """Sets the answer of each request; a cancelled one is skipped."""
     for request, answer in zip(requests, answers, strict=True):
         if not request.answer.done():
             request.answer.set_result(answer)
 
 
 def refuse(futures: Iterable[asyncio.Future[Any]], reason: str) -> None:
-    """Tells them that the store took nothing, each with an exception of its own."""
+    """Fails the futures with `StoreUnavailable`, each with its own exception."""
     for future in futures:
         if not future.done():
             future.set_exception(StoreUnavailable(f"the store takes no writes: {reason}"))

@@ -1,4 +1,4 @@
-"""One writer per sink: a lease with a fence number, and the pauses of a sink."""
+"""One writer per sink: leases with fencing tokens. Also the pauses of a sink."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from connector.store.dialects import insert_new, storable
 from connector.store.schema import sink
 
 LEASE_SECONDS = 15.0
+"""A crashed worker blocks its sinks for at most this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write to one sink until `until` (epoch milliseconds), if the fence still stands."""
+    """The right to write to one sink until `until` (epoch milliseconds), as long as `fence` is the current token."""
 
     sink: str
     owner: str
@@ -26,9 +27,7 @@ class Lease:
 
 
 def register(connection: Connection, sinks: Mapping[str, str]) -> None:
-    """Adds rows for sinks (name -> type) that have none yet and notes changed types; an empty destination means: never
-    filled.
-    """
+    """Adds rows for new sinks (name -> type) and stores changed types. An empty destination means: never filled."""
     rows = [{"name": name, "type": kind, "destination": "", "routes": ""} for name, kind in sorted(sinks.items())]
     insert_new(connection, sink, rows, ["name"])
     for name, kind in sinks.items():
@@ -45,12 +44,11 @@ def acquire(
     seen_fence: int | None = None,
     seconds: float = LEASE_SECONDS,
 ) -> Lease | None:
-    """Takes or renews the lease for so many seconds; `None` when another owner holds it. A new owner gets a higher
-    fence.
+    """Takes or renews the lease for `seconds`. Returns `None` when another owner holds it.
 
-    `by_force` takes it from whoever holds it, the same name included: that may be an earlier process. `seen_fence` is
-    the fence that a look at the queue saw: `None` too when it is another by now, because then somebody else held the
-    lease since, and what was seen no longer counts.
+    A new owner gets a higher fencing token. `by_force` takes the lease from any holder, also from one with the same
+    name, which may be an earlier process. `seen_fence` is the token that an earlier query read: the result is `None`
+    when it changed, because another worker held the lease since and the result of that query is outdated.
     """
     row = lock(connection, name, sink.c.lease_owner, sink.c.lease_until, sink.c.fence)
     if seen_fence is not None and row.fence != seen_fence:
@@ -82,7 +80,7 @@ def lock(connection: Connection, name: str, *columns: Column[Any]) -> Any:
 
 
 def release(connection: Connection, lease: Lease) -> None:
-    """Gives the lease back, if it is still ours."""
+    """Releases the lease, if it is still held by this owner."""
     connection.execute(
         update(sink)
         .where(sink.c.name == lease.sink, sink.c.lease_owner == lease.owner, sink.c.fence == lease.fence)
@@ -91,7 +89,7 @@ def release(connection: Connection, lease: Lease) -> None:
 
 
 def require(connection: Connection, lease: Lease) -> None:
-    """Raises `LeaseLost` unless this lease still stands; call it first in a transaction that writes for a sink."""
+    """Raises `LeaseLost` unless the lease is current. Call it first in a transaction that writes for a sink."""
     row = lock(connection, lease.sink, sink.c.lease_owner, sink.c.fence)
     if row is None or row.lease_owner != lease.owner or row.fence != lease.fence:
         raise LeaseLost(f"the lease on {lease.sink} went to another worker")
@@ -99,8 +97,10 @@ def require(connection: Connection, lease: Lease) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why a sink stops: `kind` is `person`, `broken` (tried again at `probe_at`, epoch milliseconds) or
-    `until_person`.
+    """Why a sink is paused.
+
+    `kind` is `person` (by an operator), `broken` (probed at `probe_at`, epoch milliseconds) or `until_person` (an
+    operator must act).
     """
 
     kind: str
@@ -110,7 +110,7 @@ class Pause:
 
 
 def pause(connection: Connection, name: str, why: Pause) -> None:
-    """Stops a sink; a person's pause is not replaced by one of its own making."""
+    """Pauses a sink. A pause by an operator is not replaced by one of the sink itself."""
     kept = sink.c.name == name
     if why.kind != "person":
         kept &= or_(sink.c.paused.is_(None), sink.c.paused != "person")
@@ -122,14 +122,14 @@ def pause(connection: Connection, name: str, why: Pause) -> None:
 
 
 def resume(connection: Connection, name: str) -> None:
-    """Lets a sink go on, at once."""
+    """Ends the pause of a sink and its rest, so that it continues at once."""
     connection.execute(
         update(sink).where(sink.c.name == name).values(paused=None, reason=None, fix=None, probe_at=None, rest_until=0)
     )
 
 
 def end_broken_pause(connection: Connection, name: str) -> None:
-    """Ends the pause of a broken sink whose probe worked; one by a person stays."""
+    """Ends the pause of a broken sink after a successful probe. A pause by an operator stays."""
     connection.execute(
         update(sink)
         .where(sink.c.name == name, sink.c.paused == "broken")
@@ -138,15 +138,15 @@ def end_broken_pause(connection: Connection, name: str) -> None:
 
 
 def probe_all(connection: Connection, names: Sequence[str]) -> None:
-    """Broken sinks try again at once: their configuration may have been mended meanwhile."""
+    """Lets broken sinks probe at once, because their configuration may have been corrected."""
     connection.execute(update(sink).where(sink.c.name.in_(names), sink.c.paused == "broken").values(probe_at=0))
 
 
 def rows(connection: Connection) -> Sequence[Any]:
-    """All sinks ever configured."""
+    """Returns the rows of all sinks that were ever configured."""
     return connection.execute(select(sink).order_by(sink.c.name)).all()
 
 
 def row(connection: Connection, name: str) -> Any:
-    """One sink."""
+    """Returns the row of one sink."""
     return connection.execute(select(sink).where(sink.c.name == name)).one()

@@ -1,4 +1,4 @@
-"""What sinks remember about their destinations."""
+"""Reads and writes the notes that sinks store about their destinations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from connector.store.schema import note
 
 
 def read(connection: Connection, sink: str, destination: str, keys: Sequence[str]) -> dict[str, Note]:
-    """The notes of these keys that exist."""
+    """Returns the existing notes of these keys."""
     if not keys:
         return {}
     here = (note.c.sink == sink) & (note.c.destination == destination)
@@ -22,7 +22,7 @@ def read(connection: Connection, sink: str, destination: str, keys: Sequence[str
 
 
 def write(connection: Connection, sink: str, destination: str, notes: Mapping[str, Note | None]) -> None:
-    """Puts the notes; `None` deletes one."""
+    """Stores the notes; `None` deletes one."""
     gone = [key for key, value in notes.items() if value is None]
     if gone:
         here = (note.c.sink == sink) & (note.c.destination == destination)

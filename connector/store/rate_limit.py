@@ -1,4 +1,4 @@
-"""Rate tokens by GCRA (ITU-T I.371, the virtual scheduling form), shared by all processes through their rows."""
+"""Rate limits by GCRA (ITU-T I.371, virtual scheduling), shared by all processes through the table `bucket`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from connector.store.schema import bucket
 
 
 class _Bucket(NamedTuple):
-    """A row of `bucket`: when all tokens are back, and how long before that the first one is."""
+    """A row of `bucket`: `full_at` is when all tokens are available again, the first one `burst_ms` before that."""
 
     full_at: int = 0
     burst_ms: int = 0
@@ -25,14 +25,14 @@ _UNUSED = _Bucket()
 
 
 def take(connection: Connection, tokens: Sequence[Token], now: int) -> None:
-    """Takes one token of each bucket or none at all. Raises `RateLimited` for the bucket that opens last."""
+    """Takes one token of each bucket, or none. Raises `RateLimited` for the bucket with the longest wait."""
     buckets = _buckets(connection, [token.bucket for token in tokens])
     waits = []
     for token in tokens:
         before = buckets.get(token.bucket, _UNUSED)
         step = math.ceil(1000 / token.rate)
         burst_ms = step * (token.burst - 1)
-        # the stored burst counts too: a bucket may be shut before its burst is known
+        # the stored burst counts too: a bucket may be blocked before its burst is known
         blocked_until = before.full_at - min(burst_ms, before.burst_ms)
         if blocked_until > now:
             waits.append(RateLimited(token.bucket, (blocked_until - now) / 1000))
@@ -44,7 +44,7 @@ def take(connection: Connection, tokens: Sequence[Token], now: int) -> None:
 
 
 def block(connection: Connection, name: str, seconds: float, now: int) -> None:
-    """No token from this bucket for `seconds`, for anybody; a bucket that is shut for longer stays so."""
+    """Blocks a bucket for `seconds`, for all processes. A bucket that is blocked for longer stays so."""
     before = _buckets(connection, [name]).get(name, _UNUSED)
     full_at = now + math.ceil(seconds * 1000) + before.burst_ms
     upsert(
@@ -56,14 +56,14 @@ def block(connection: Connection, name: str, seconds: float, now: int) -> None:
 
 
 def blocked_until(connection: Connection, name: str) -> int:
-    """When the bucket has a token again, epoch milliseconds; 0 when nobody has used it."""
+    """Returns when the bucket has a token again (epoch milliseconds); 0 for a bucket that was never used."""
     statement = select(bucket.c.full_at - bucket.c.burst_ms).where(bucket.c.name == name)
     return int(connection.execute(statement).scalar() or 0)
 
 
 def _buckets(connection: Connection, names: Sequence[str]) -> dict[str, _Bucket]:
-    # locked where the database has row locks, in one order, so that two takers can neither meet nor block each other
-    if has_row_locks(connection):  # what is not there cannot be locked
+    # rows are locked in one order where the database has row locks, so that two transactions cannot deadlock
+    if has_row_locks(connection):  # a row that does not exist cannot be locked
         insert_new(connection, bucket, [{"name": name, **_UNUSED._asdict()} for name in sorted(set(names))], ["name"])
     statement = (
         select(bucket.c.name, bucket.c.full_at, bucket.c.burst_ms)

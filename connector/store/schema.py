@@ -26,23 +26,23 @@ REVISION = "0002"
 """The Alembic revision this version works with; a test holds it against the newest migration."""
 
 Name = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-"""What rows are found and ordered by: by its bytes, so that no update of the system's locales breaks an index."""
+"""Text that indexes order by its bytes, so that an update of the system's locales cannot corrupt an index."""
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class DeliveryState(IntEnum):
-    """What became of a delivery; as stored in `delivery.state`."""
+    """The state of a delivery, as stored in `delivery.state`."""
 
     PENDING = 0
     DELIVERED = 1
     SUPERSEDED = 2
     DEAD = 3
     WAITING = 4
-    """Pending, and counted in something that a later call shows: not called by itself."""
+    """Pending, and part of a digest: a later call of the sink shows it, so it is not claimed by itself."""
 
 
 def _where(condition: str) -> dict[str, Any]:
-    """What makes an index partial, in both databases."""
+    """Returns the arguments of a partial index for both databases."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
@@ -60,7 +60,9 @@ meta = Table(
     Column("key", Name, primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""`instance`: random name of this store, so that delivery ids are unique in the world; `written`: for readiness."""
+"""`instance`: the random name of this store, a part of every delivery id. `written`: time of the last readiness write.
+`process:NAME`: the heartbeat of a process.
+"""
 
 event = Table(
     "event",
@@ -78,9 +80,8 @@ event = Table(
     Column("body", LargeBinary),
     Index("ix_event_kind", "kind", **_where("kind <> 'event'")),
 )
-"""Append only. `kind` is event, unknown or unreadable; `mark` says when the date was not the sender's
-and which fields could not be used; the raw body
-may be dropped by retention, the identity never.
+"""Append only. `kind` is event, unknown or unreadable. `mark` says whether the date is the sender's and which fields
+could not be used. Retention may delete the raw body, never the identity.
 """
 
 interview = Table(
@@ -97,9 +98,9 @@ interview = Table(
     Column("erased_at", BigInteger),
     postgresql_with={"fillfactor": 80},
 )
-"""The merged state as one JSON document; `entered` lists the sinks that show this interview, by comma: the state sinks
-it entered, and the message sinks that edit their messages and got an event of it. Its pages keep room, so that an
-update stays on its page and touches no index.
+"""The merged state as one JSON document. `entered` lists the subscribed sinks, separated by commas: state sinks that
+show the interview, and message sinks that edit their messages and received an event of it. The fill factor leaves free
+space in each page, so that PostgreSQL can update a row without changing an index (heap-only tuples).
 """
 
 delivery = Table(
@@ -134,27 +135,28 @@ delivery = Table(
     sqlite_autoincrement=True,
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.01},
 )
-"""The outbox. `since` starts the retry window (receipt, a replay, or when a follow-up is due). `held`: in flight,
-failed or unclear, so it holds back the others of its purpose and key. `batch`: in flight or unclear, so it may have
-been sent. `bucket`: it waits for a token there.
+"""The outbox. `since` is the start of the retry window: the receipt, a replay, or the due time of a follow-up. `held`
+(blocks_key): the delivery is in flight, failed or unclear, and blocks the others of its purpose and key. `batch`: the
+id of the call that may have sent it. `bucket`: the rate limit that it waits for.
 
 A follow-up has a `purpose`, an `interview_id` (`''` for none) and a `subject`; its `key` is the interview's id, else
-the subject. Without a purpose, `event_seq` is null for the filling of a state sink. `wait_group`: of a waiting delivery
-the group that it waits in, of a pending follow-up the group that it shows; a waiting delivery has in `not_before` when
-that is expected. `silent`: the event was not chosen by a route.
+the subject. Without a purpose, a null `event_seq` means a delivery of a backfill. `wait_group`: for a waiting delivery
+the group that it waits in, for a pending follow-up the group that it shows. `not_before` of a waiting delivery is the
+time at which it is expected to be shown. `silent`: no route matched the event.
 
-`since` and `state` are in indexes so that counting what is pending or dead reads no rows, `held` so that asking what
-holds a key back does not read all rows of that key. It is vacuumed early: a claim walks past what was settled since.
+The indexes contain `since` and `state`, so that pending and dead deliveries are counted without reading rows, and
+`held`, so that the search for a blocking delivery does not read every row of its key. The table is vacuumed early,
+because a claim has to skip the index entries of rows that were settled since the last vacuum.
 """
 
 
 def in_state(state: DeliveryState, rows: FromClause = delivery) -> ColumnElement[bool]:
-    """That a delivery is in a state, as a literal: a planner uses no partial index for a parameter."""
+    """The condition `state = N` with a literal: planners do not use a partial index for a parameter."""
     return rows.c.state == literal_column(str(int(state)))
 
 
 def not_understood() -> ColumnElement[bool]:
-    """That an event is unknown or unreadable, as a literal."""
+    """The condition for unknown and unreadable events, with a literal for the partial index."""
     return event.c.kind != literal_column("'event'")
 
 
@@ -170,7 +172,7 @@ attempt = Table(
     Column("reason", Text, nullable=False),
     Column("count", Integer, nullable=False),
 )
-"""One per batch and kind of outcome; first-try successes are only counted, in `sink.delivered`."""
+"""One row per batch and kind of outcome. A success at the first attempt is only counted, in `sink.delivered`."""
 
 sink = Table(
     "sink",
@@ -193,9 +195,9 @@ sink = Table(
     Column("delivered", BigInteger, nullable=False, server_default=text("0")),
     Column("last_delivered_at", BigInteger),
 )
-"""One per configured sink, ever. `paused` is null, `person`, `broken` (probed) or `until_person`. `filled_to` is null
-but for a fill that is under way: what it is done for, and the last interview's id. `batch`: a state sink's call in
-flight.
+"""One row for every sink that was ever configured. `paused` is null, `person` (by an operator), `broken` (probed) or
+`until_person` (an operator must act). `filled_to` is set while a backfill runs: its goal and the id of the last
+interview. `batch`: the id of a state sink's call in flight.
 """
 
 note = Table(
@@ -214,4 +216,4 @@ bucket = Table(
     Column("full_at", BigInteger, nullable=False),
     Column("burst_ms", BigInteger, nullable=False),
 )
-"""Rate tokens by GCRA: a token is there when `full_at - burst_ms <= now`; taking one moves `full_at` on."""
+"""Rate limits by GCRA: a token is available when `full_at - burst_ms <= now`. Taking one increases `full_at`."""

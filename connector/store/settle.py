@@ -1,4 +1,4 @@
-"""What one call to a sink came to, written in one transaction. Functions on an open connection."""
+"""The outbox: writes the outcome of one call to a sink in one transaction. Functions on an open connection."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ from connector.store.leases import Lease, Pause
 from connector.store.schema import DeliveryState, attempt, delivery, in_state, sink
 
 SOON_MS = 60_000
+"""A verification that is due within this time counts as requested."""
 UNSHOWN_MS = 60_000
-"""The delay before a delivery is called that waited for a follow-up which is not pending: no busy loop."""
+"""The delay before a delivery is claimed again whose follow-up is not pending. It prevents a busy loop."""
 WAITS = in_state(DeliveryState.WAITING)
 
 
@@ -47,7 +48,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A row that waits in a group, for a call that is expected at `until` (epoch milliseconds)."""
+    """A row that waits in a group until a call shows it, which is expected at `until` (epoch milliseconds)."""
 
     id: int
     group: str
@@ -57,7 +58,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A follow-up that the sink asked for. `interview_id` and `subject` may be empty; it shows the `group`, if any."""
+    """A follow-up that a sink requested. `interview_id` and `subject` may be empty. It shows the `group`, if any."""
 
     purpose: str
     interview_id: str
@@ -67,18 +68,18 @@ class Planned:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """At most one with the same is pending per sink."""
+        """At most one follow-up with this identity is pending per sink."""
         return self.purpose, self.interview_id, self.subject
 
     @property
     def key(self) -> str:
-        """What its order is kept by."""
+        """The key within which the order of deliveries is kept."""
         return self.interview_id or self.subject
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One line of the record of attempts."""
+    """One row of the table of attempts."""
 
     outcome: str
     reason: str
@@ -87,7 +88,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Settlement:
-    """What one call comes to, ready to be written in one transaction."""
+    """The outcome of one call, to be written in one transaction."""
 
     batch: str
     started_at: int
@@ -96,19 +97,19 @@ class Settlement:
     superseded: list[int] = field(default_factory=list)
     dead: list[tuple[int, str]] = field(default_factory=list)
     unneeded: list[tuple[int, str]] = field(default_factory=list)
-    """Rows with nothing to show, and why."""
+    """Rows with nothing to show, with the reason."""
     retries: list[Retry] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
     groups: dict[str, tuple[DeliveryState, str | None]] = field(default_factory=dict)
-    """What becomes of all rows that wait in a group: the state, and its reference or reason."""
+    """The new state of all rows that wait in a group, with its reference or reason."""
     touched: set[str] = field(default_factory=set)
     """Groups whose follow-up was called."""
     shown_since: list[int] = field(default_factory=list)
-    """Filled in by `settle`: `since` of the waiting rows that were delivered."""
+    """Set by `settle`: `since` of the waiting rows that were delivered."""
     unsent: list[int] = field(default_factory=list)
-    """Rows that wait for a token or for the destination to be repaired."""
+    """Rows that were not sent: they wait for a rate limit or for the repair of the destination."""
     cured: list[str] = field(default_factory=list)
-    """Keys of a state sink that show the newest state now: their older dead letters say nothing any more."""
+    """Keys of a state sink that show the newest state now, so that their older dead letters are superseded."""
     bucket: str | None = None
     notes: Mapping[str, Note | None] = field(default_factory=dict)
     follow_ups: list[Planned] = field(default_factory=list)
@@ -120,7 +121,7 @@ class Settlement:
 
 
 def settle(connection: Connection, lease: Lease, destination: str, settlement: Settlement) -> None:
-    """Writes what one call came to: outcomes, notes, follow-ups, the record. Raises `LeaseLost`."""
+    """Writes outcomes, notes, follow-ups and attempts of one call. Raises `LeaseLost`."""
     leases.require(connection, lease)
     _settle_done(connection, settlement)
     _cure(connection, lease.sink, settlement)
@@ -163,7 +164,7 @@ def _finish(connection: Connection, ids: Sequence[int], state: DeliveryState, at
 def _finish_each(
     connection: Connection, rows: Sequence[tuple[int, str]], state: DeliveryState, at: int, column: Column[Any]
 ) -> None:
-    """As `_finish`, with a text of its own for each row."""
+    """Like `_finish`, with a text for each row."""
     if rows:
         mine = delivery.c.id == bindparam("row")
         statement = update(delivery).where(mine, PENDING).values({**_ending(state, at), column.name: bindparam("text")})
@@ -179,7 +180,7 @@ def _settle_open(connection: Connection, settlement: Settlement) -> None:
         mine = among(connection, delivery.c.id, settlement.unsent)
         values: dict[str, Any] = {"bucket": settlement.bucket}
         if not settlement.maybe_sent:
-            # what has not failed holds nothing back while it waits for a token
+            # a row that has not failed does not block its key while it waits for a rate limit
             values |= {"batch": None, "held": case((delivery.c.attempts > 0, delivery.c.held), else_=0)}
         connection.execute(update(delivery).where(mine, PENDING).values(values))
 
@@ -209,7 +210,7 @@ def _put_off(connection: Connection, retries: Sequence[Retry]) -> None:
 
 
 def _park(connection: Connection, rows: Sequence[Parked]) -> None:
-    """They wait in their groups, and nothing waits for them."""
+    """Sets the rows to waiting in their groups. They block nothing."""
     values = {
         "state": int(DeliveryState.WAITING),
         "wait_group": bindparam("group"),
@@ -226,8 +227,9 @@ def _park(connection: Connection, rows: Sequence[Parked]) -> None:
 
 
 def _settle_groups(connection: Connection, name: str, settlement: Settlement) -> None:
-    """Ends what waits in the groups that the call showed or gave up. What waits for a follow-up that is not pending
-    becomes plain pending again, so that nothing waits for a call that is never made.
+    """Settles the waiting rows of the groups that the call showed or gave up.
+
+    Rows whose follow-up is no longer pending become pending again, so that no row waits for a call that never happens.
     """
     settlement.shown_since = []
     for group, (state, text) in settlement.groups.items():
@@ -255,7 +257,7 @@ def _unpark(connection: Connection, which: ColumnElement[bool], not_before: int)
 
 
 def count_waiting(connection: Connection, name: str, group: str) -> int:
-    """How many deliveries of a sink wait in a group."""
+    """Counts the deliveries of a sink that wait in a group."""
     return int(connection.execute(select(func.count()).where(_in_group(name, group))).scalar_one())
 
 
@@ -266,8 +268,9 @@ def release_waiting(connection: Connection, name: str) -> None:
 
 
 def move(connection: Connection, name: str, destination: str) -> None:
-    """Notes where a message sink delivers to. When that changed, what waits to be shown at the old destination is
-    delivered to the new one, as if it had never been counted.
+    """Stores the destination of a message sink.
+
+    When it changed, the deliveries that wait to be shown at the old destination become pending, for the new one.
     """
     row = leases.lock(connection, name, sink.c.destination)
     if row is None or row.destination == destination:
@@ -278,8 +281,9 @@ def move(connection: Connection, name: str, destination: str) -> None:
 
 
 def _plan(connection: Connection, name: str, asked: Sequence[Planned]) -> None:
-    """One pending follow-up per sink, purpose, interview and subject: an untried one moves to the earlier time, a
-    tried one keeps its own.
+    """Adds follow-ups: one pending row per sink, purpose, interview and subject.
+
+    A pending one that was not tried yet moves to the earlier time; one that was tried keeps its time.
     """
     wanted: dict[tuple[str, str, str], Planned] = {}
     for each in asked:
@@ -310,7 +314,7 @@ def _bring_forward(connection: Connection, pairs: Sequence[tuple[Any, Planned]])
 
 
 def _add_planned(connection: Connection, name: str, asked: Sequence[Planned]) -> None:
-    """They are as old as the time at which they are due: until then they are not late."""
+    """Their age starts at their due time, so that they are not late before."""
     rows = [
         {
             "sink": name,
@@ -330,13 +334,13 @@ def _add_planned(connection: Connection, name: str, asked: Sequence[Planned]) ->
 
 
 def ask_to_verify(connection: Connection, name: str, now: int) -> None:
-    """Has a sink's lane verify at once, for a person."""
-    leases.lock(connection, name, sink.c.name)  # as a settle does that asks for the same
+    """Requests a verification by the lane of a sink, for an operator."""
+    leases.lock(connection, name, sink.c.name)  # as `settle` does, which may request the same
     _plan(connection, name, [Planned(VERIFY, "", "", None, now)])
 
 
 def verifies_soon(connection: Connection, name: str, now: int) -> bool:
-    """Whether a verification is due, or will be within moments."""
+    """Whether a verification is due within `SOON_MS`."""
     mine = and_(OF_SINK, delivery.c.key == "", delivery.c.purpose == VERIFY, delivery.c.not_before <= now + SOON_MS)
     return connection.execute(select(delivery.c.id).where(mine), {"sink": name}).first() is not None
 

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
 from connector.store.base import LOAD_SECONDS, Answer, Load, Overloaded
-from connector.store.ingest import GROUP_LEAST, GROUP_LIMIT, fair_share
+from connector.store.ingest import GROUP_LIMIT, GROUP_MIN, fair_share
 from connector.store.sqlite import database, writer
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer
@@ -136,11 +136,11 @@ def test_a_share_is_some_of_those_that_wait(waiting, answered):
     just answered.
     """
     share = fair_share(waiting, answered)
-    assert GROUP_LEAST <= share <= GROUP_LIMIT
+    assert GROUP_MIN <= share <= GROUP_LIMIT
     assert share == GROUP_LIMIT or (answered and (2 * share >= waiting + answered or share == GROUP_LIMIT))
 
 
-@given(st.integers(2 * GROUP_LEAST, 2 * GROUP_LIMIT), st.data())
+@given(st.integers(2 * GROUP_MIN, 2 * GROUP_LIMIT), st.data())
 def test_senders_that_wait_for_answers_form_two_halves(senders, data):
     """However many are answered at first: after three transactions they take turns in two groups of a size."""
     answered = data.draw(st.integers(1, min(senders, GROUP_LIMIT)))
