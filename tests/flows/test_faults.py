@@ -99,6 +99,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         max_age = {ANY_AGE_SECONDS}
         [sinks.chat]
         type = "console"
+        max_age = {ANY_AGE_SECONDS}
         """
         with Service(folder, toml) as service:
             world = World(google, slack, spreadsheet, channel, service, count())
