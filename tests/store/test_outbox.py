@@ -192,7 +192,7 @@ class Outbox(RuleBasedStateMachine):
     def check_claim(self, name, found):
         rows = self.rows()
         ids = [work.id for work in found.works]
-        assert len({work.key for work in found.works}) == len(ids)
+        assert len({work.key if name == "sheet" else (work.purpose, work.key) for work in found.works}) == len(ids)
         for id_ in (*ids, *(older for work in found.works for older in work.older)):
             assert id_ not in self.done
             assert rows[id_].sink == name
@@ -212,7 +212,7 @@ class Outbox(RuleBasedStateMachine):
         for id_ in ids:
             mine = rows[id_]
             for other in pending:
-                if other.key == mine.key and other.id != id_:
+                if (other.purpose, other.key) == (mine.purpose, mine.key) and other.id != id_:
                     assert not other.held
                     assert not other.attempts
                     assert other.id not in self.unclear
