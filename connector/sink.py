@@ -1,4 +1,4 @@
-"""The sink contract: everything that the author of a sink needs to know, and nothing else.
+"""The sink contract: what every author of a sink needs. `connector.capabilities` has what only some sinks need.
 
 A sink is one class with one method, `deliver`. It never sleeps, retries, schedules, logs secrets or touches the
 store: it says what happened to each delivery, and the dispatcher does the rest.
@@ -7,12 +7,12 @@ store: it says what happened to each delivery, and the dispatcher does the rest.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
@@ -20,17 +20,12 @@ from connector.errors import LeaseLost, RateLimited, SinkBroken
 from connector.interview import FIELDS, STAGE_WORDS, Event, Interview, Stage, Value
 
 __all__ = [
-    "ASKED",
     "FIELDS",
-    "REPORT",
     "STAGE_WORDS",
-    "VERIFY",
     "Batch",
     "Context",
-    "Debounce",
     "Delivered",
     "Delivery",
-    "Difference",
     "Event",
     "Finding",
     "FollowUp",
@@ -39,10 +34,8 @@ __all__ = [
     "LocalPath",
     "Note",
     "Outcome",
-    "Previews",
     "RateLimited",
     "Rejected",
-    "Report",
     "Result",
     "RetryLater",
     "Sink",
@@ -53,7 +46,6 @@ __all__ = [
     "Superseded",
     "Token",
     "Value",
-    "Verifies",
     "Waiting",
 ]
 
@@ -210,17 +202,6 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Debounce:
-    """When more than `above` deliveries are due, the lane waits for more of them before it calls the sink: until no
-    new one arrived for `idle` seconds, at most `max_wait` seconds. Fewer are delivered at once.
-    """
-
-    above: int = 100
-    idle: float = 0.5
-    max_wait: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
 class Token:
     """One unit of a rate limit, shared by all sinks and processes that name the same `bucket`.
 
@@ -329,16 +310,11 @@ class Sink(ABC, Generic[ConfigT]):
     """Most deliveries in one call."""
     timeout: ClassVar[float] = 60
     """Seconds for one call; after that it counts as unclear."""
-    debounce: ClassVar[Debounce | None] = None
     priority: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Event name -> rank, smaller first; 100 for the others."""
     counts_calls: ClassVar[bool] = False
     """Whether the sink counts every call to its destination (`Context.count_call`). Then an outcome without a call is
     not taken as evidence that a broken destination works again.
-    """
-    resume_modes: ClassVar[frozenset[str]] = frozenset()
-    """Modes that a user may choose when the sink is resumed: `refill`, `accept`, `adopt`. The next call whose notes
-    include `resume` finds the mode there, as `{"word": …}`. The sink deletes the note once it has applied the mode.
     """
 
     def __init__(self, name: str, config: ConfigT) -> None:
@@ -362,13 +338,6 @@ class Sink(ABC, Generic[ConfigT]):
         interview that the routes do not choose, as `silent` deliveries.
         """
         return False
-
-    @property
-    def batchable_events(self) -> Mapping[str, int]:
-        """Event name -> most deliveries of that event in one call, for events that may share one although
-        `max_batch` is smaller: those that the sink only takes note of, in a burst of thousands.
-        """
-        return {}
 
     def note_keys(self, delivery: Delivery) -> Iterable[str]:  # noqa: ARG002 - the simple sink remembers nothing
         """Names of the notes that `deliver` needs for this delivery."""
@@ -398,69 +367,3 @@ class Sink(ABC, Generic[ConfigT]):
     async def check_connection(self) -> list[Finding]:
         """Can it work? Asks the destination, writes nothing, never raises for an answer. `open` was called before."""
         return []
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One finding of `verify`: a word for its kind, the key it is about, and where it is or what differs.
-
-    `detail` has no cell values: it may go where personal data may not.
-    """
-
-    kind: str
-    key: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What `verify` found at `at` (epoch milliseconds).
-
-    `counts` says how many keys are of which kind; `wrong` names the kinds that a destination in sync has none of.
-    `differences` tells the first of them, `remarks` what else people should know, `asks` what a person has to do before
-    the rest can be right.
-    """
-
-    at: int
-    counts: Mapping[str, int]
-    wrong: Sequence[str]
-    differences: Sequence[Difference] = ()
-    remarks: Sequence[str] = ()
-    asks: Sequence[str] = ()
-
-    @property
-    def in_sync(self) -> bool:
-        """Whether the destination shows the truth."""
-        return not any(self.counts.get(kind) for kind in self.wrong)
-
-
-VERIFY = "verify"
-"""Purpose of the follow-up in which a sink that `Verifies` verifies and repairs: by itself, or for a person."""
-ASKED = "asked"
-"""Name of the note that says since when (`{"at": epoch milliseconds}`) a person waits for a verification."""
-REPORT = "verify"
-"""Name of the note that keeps the last report of a sink which `Verifies`: `{"at", "in_sync", "counts", …}`."""
-
-
-@runtime_checkable
-class Verifies(Protocol):
-    """A state sink that can read its destination back and compare it with the truth, for `connector verify`.
-
-    It repairs in `deliver`, in the follow-up with the purpose `VERIFY`.
-    """
-
-    async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
-        """Compares; writes nothing. `progress` is told what is done and of how much.
-
-        Something that is pending, or that a second look does not show again, is no difference.
-        """
-        ...
-
-
-@runtime_checkable
-class Previews(Protocol):
-    """A sink that can show what it would write, for `connector explain`."""
-
-    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
-        """One text per delivery, as a person would read it. Writes nothing. `open` was called before."""
-        ...

@@ -10,7 +10,7 @@ from tests.entry_points import declared
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    {"errors", "interview", "http", "sink", "role", "blocking", "text"},
+    {"errors", "interview", "http", "sink", "capabilities", "role", "blocking", "text"},
     {"routing", "merge", "hireflix"},
     {"store", "config", "registry", "secretsfile", "logging"},
     {"delivery", "emulators"},
@@ -20,7 +20,7 @@ LAYERS = (
     {"cli", "healthcheck"},
 )
 """From the inside out. A part may import its own layer and those before it."""
-PUBLIC = {"connector.blocking", "connector.http", "connector.sink", "connector.text"}
+PUBLIC = {"connector.blocking", "connector.capabilities", "connector.http", "connector.sink", "connector.text"}
 """What a sink may import from us."""
 SHARED = {"chat", "spreadsheet"}
 """Packages in `sinks` that hold what several types of sinks share."""

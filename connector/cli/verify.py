@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from connector.app import running_lane
+from connector.capabilities import Report
 from connector.cli import options as o
 from connector.cli.errors import FAILED
 from connector.cli.output import progress_bar, safe, show_json
 from connector.config import load
 from connector.operations import verify as operation
-from connector.sink import Report
 
 REPAIR = "Write everything again that is wrong, and compare once more."
 

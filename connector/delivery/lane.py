@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from sqlalchemy import Connection
 
+from connector.capabilities import BatchesBursts, Debounce, Debounces
 from connector.delivery import batches, outcomes
 from connector.delivery.batches import IsRouted
 from connector.delivery.clock import Clock
@@ -19,7 +20,7 @@ from connector.delivery.outcomes import FAILURES_BEFORE_REST, NO_REST, Answer, F
 from connector.delivery.sink_call import SinkCaller
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.logging import place_of
-from connector.sink import Debounce, Delivery, Sink
+from connector.sink import Delivery, Sink
 from connector.store import claim, leases, rate_limit, settle
 from connector.store.base import Store
 from connector.store.claim import Claim, Work
@@ -142,7 +143,8 @@ class Poller:
         sink = self._sink
         if sink.state:
             return batches.claim_states(connection, row, now, sink.max_batch)
-        return batches.claim_messages(connection, sink.name, now, sink.max_batch, sink.batchable_events)
+        events = sink.batchable_events if isinstance(sink, BatchesBursts) else {}
+        return batches.claim_messages(connection, sink.name, now, sink.max_batch, events)
 
     def _deliveries(self, connection: Connection, claimed: Claim, now: int) -> tuple[Delivery, ...]:
         return batches.deliveries_of(
@@ -177,6 +179,7 @@ class Lane:
         )
         self._bucket: str | None = None
         """The lane of a state sink waits for this bucket, instead of each of its thousands of rows."""
+        self._collecting = sink.debounce if isinstance(sink, Debounces) else None
         self._failures = 0
         self._has_worked = False
         """Whether the destination worked in the last call that showed it."""
@@ -248,7 +251,7 @@ class Lane:
         await self._lease.keep()
         if self._rest.holds(now) and not await self._store.read(self._poller.was_resumed):
             return await self._resting()
-        poll, cost, now = await self._poll(None if self._was_full else self.sink.debounce)
+        poll, cost, now = await self._poll(None if self._was_full else self._collecting)
         if poll.is_burst:
             await self._debounce(poll.seen)
             poll, cost, now = await self._poll(None)
@@ -313,7 +316,7 @@ class Lane:
 
     async def _debounce(self, seen: SeenLease) -> None:
         """Waits for more deliveries of a burst."""
-        debounce = self.sink.debounce
+        debounce = self._collecting
         if debounce is None or not await self._owns(seen):
             return
         until = self._clock.now() + int(debounce.max_wait * 1000)

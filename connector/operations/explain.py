@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
+from connector.capabilities import Previews
 from connector.config import Config
 from connector.errors import SinkBroken, UsageError
 from connector.hireflix.payload import EventKind, Reading, read
@@ -19,7 +20,7 @@ from connector.logging import place_of
 from connector.merge import State, decode, event_of, interview_of, merge
 from connector.operations.sinks import open_sink
 from connector.operations.store_access import reading, store_exists
-from connector.sink import Batch, Delivery, Note, Previews, Sink, Subscription, Token
+from connector.sink import Batch, Delivery, Note, Sink, Subscription, Token
 from connector.store import notes
 from connector.store.queries import DeliveryRow, Wanted, deliveries
 from connector.store.schema import event, interview

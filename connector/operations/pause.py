@@ -25,8 +25,9 @@ def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
 
     Raises `UsageError` when sinks of this type do not support the mode.
     """
-    if mode is not None and mode not in entry.cls.resume_modes:
-        known = ", ".join(sorted(entry.cls.resume_modes)) or "none"
+    modes: frozenset[str] = getattr(entry.cls, "resume_modes", frozenset())
+    if mode is not None and mode not in modes:
+        known = ", ".join(sorted(modes)) or "none"
         raise UsageError(f"{entry.name} ({entry.type}) cannot be resumed with {mode!r}; it supports: {known}")
     leases.register(connection, {entry.name: entry.type})
     leases.resume(connection, entry.name)

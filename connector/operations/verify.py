@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, select
 
+from connector.capabilities import ASKED, REPORT, Report, Verifies
 from connector.config import Config, SinkEntry
 from connector.delivery import batches
 from connector.errors import ConnectorError, RateLimited, SinkBroken, UsageError
 from connector.operations.sinks import configured, open_sink
 from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.role import Role
-from connector.sink import ASKED, REPORT, Note, Report, Sink, Subscription, Token, Verifies
+from connector.sink import Note, Sink, Subscription, Token
 from connector.store import leases, notes, rate_limit, settle
 from connector.store.heartbeat import processes
 from connector.store.queries import sinks

@@ -12,10 +12,10 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
+from connector.capabilities import REPORT
 from connector.interview import Stage
 from connector.merge import decode, interview_of
 from connector.routing import Route, Routes
-from connector.sink import REPORT
 from connector.store import leases
 from connector.store.dialects import among, has_row_locks
 from connector.store.heartbeat import Process, processes

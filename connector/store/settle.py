@@ -20,7 +20,8 @@ from sqlalchemy import (
     update,
 )
 
-from connector.sink import VERIFY, Note
+from connector.capabilities import VERIFY
+from connector.sink import Note
 from connector.store import leases, notes
 from connector.store.claim import OF_SINK, PENDING
 from connector.store.dialects import among, storable

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from connector.capabilities import Previews
 from connector.errors import LeaseLost, RateLimited
 from connector.sink import (
     Batch,
@@ -28,7 +29,6 @@ from connector.sink import (
     Finding,
     Interview,
     Outcome,
-    Previews,
     Result,
     Sink,
     SinkBroken,

@@ -8,9 +8,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from connector.capabilities import VERIFY
 from connector.errors import RateLimited
 from connector.interview import Interview
-from connector.sink import VERIFY, Batch, Delivery, FollowUp, Note, Outcome, Result, RetryLater, Sink, Waiting
+from connector.sink import Batch, Delivery, FollowUp, Note, Outcome, Result, RetryLater, Sink, Waiting
 from connector.testing.context import FakeContext
 
 REGULAR = timedelta(minutes=1)

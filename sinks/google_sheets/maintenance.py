@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from connector.sink import ASKED, REPORT, VERIFY, Batch, Context, Note, RateLimited, Report, RetryLater, SinkBroken
+from connector.capabilities import ASKED, REPORT, VERIFY, Report
+from connector.sink import Batch, Context, Note, RateLimited, RetryLater, SinkBroken
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.outcomes import BatchOutcomes

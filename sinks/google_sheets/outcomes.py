@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta, tzinfo
 
+from connector.capabilities import VERIFY
 from connector.sink import (
-    VERIFY,
     Batch,
     Delivered,
     Delivery,

@@ -6,21 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
-from connector.sink import (
-    ASKED,
-    REPORT,
-    Batch,
-    Context,
-    Debounce,
-    Delivered,
-    Delivery,
-    Finding,
-    Outcome,
-    Report,
-    Result,
-    Sink,
-    SinkBroken,
-)
+from connector.capabilities import ASKED, REPORT, Debounce, Report
+from connector.sink import Batch, Context, Delivered, Delivery, Finding, Outcome, Result, Sink, SinkBroken
 from sinks.google_sheets import maintenance
 from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.api_replies import Book

@@ -13,7 +13,8 @@ from enum import StrEnum
 from functools import partial
 from typing import TypeAlias
 
-from connector.sink import Context, Difference, Interview, Report, Subscription
+from connector.capabilities import Difference, Report
+from connector.sink import Context, Interview, Subscription
 from sinks.google_sheets.columns import cannot_add
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.date_formats import UnformattedDates, unformatted_dates

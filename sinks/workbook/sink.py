@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from zoneinfo import ZoneInfo
 
 from connector.blocking import BlockingThread
+from connector.capabilities import Debounce
 from connector.sink import (
     Batch,
     Context,
-    Debounce,
     Delivered,
     Delivery,
     Finding,

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 from sqlalchemy import select
 
+from connector.capabilities import Debounce
 from connector.delivery.dispatcher import Dispatcher
 from connector.delivery.lane import Lane, Shared
 from connector.delivery.outcomes import Answer, Policy
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
-from connector.sink import Batch, Context, Debounce, Delivered, Delivery, Result, Sink, SinkConfig
+from connector.sink import Batch, Context, Delivered, Delivery, Result, Sink, SinkConfig
 from connector.store import leases
 from connector.store.base import Store
 from connector.store.claim import Work

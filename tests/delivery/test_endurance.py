@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from connector.capabilities import Debounce
 from connector.errors import RateLimited, SinkBroken
-from connector.sink import Debounce, Delivered, FollowUp, Rejected, Result, RetryLater, Token
+from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Token
 from connector.store import leases
 from connector.store.base import Load
 from tests.delivery.rig import Gathering, One, Scripted, State

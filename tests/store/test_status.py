@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert, update
 
-from connector.sink import REPORT, VERIFY
+from connector.capabilities import REPORT, VERIFY
 from connector.store import leases, notes
 from connector.store.ingest import VERIFY_PRIORITY
 from connector.store.leases import Pause

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from connector.capabilities import VERIFY
 from connector.emulators.google import GoogleEmulator
 from connector.errors import RateLimited, SinkBroken
 from connector.interview import Interview, Stage
-from connector.sink import VERIFY, Delivered, Delivery, FollowUp, RetryLater, Subscription
+from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Subscription
 from connector.testing import FakeContext, make_interview, run_batch
 from sinks.google_sheets import SINK
 from sinks.google_sheets.config import GoogleSheetsConfig

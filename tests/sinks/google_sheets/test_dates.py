@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from connector.capabilities import Difference
 from connector.emulators.google.cells import cell, rest_of, value_of
-from connector.sink import Difference
 from connector.testing import interview_id, make_interview
 from sinks.google_sheets.api_requests import DATE_FORMAT
 from sinks.google_sheets.state import row_name

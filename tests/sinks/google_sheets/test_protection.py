@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from connector.capabilities import VERIFY, Difference
 from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.emulators.google.model import Area
 from connector.emulators.google.people import once
 from connector.interview import Stage
-from connector.sink import VERIFY, Delivered, Difference, RetryLater
+from connector.sink import Delivered, RetryLater
 from sinks.google_sheets.errors import PROTECTED
 from tests.sinks.google_sheets.conftest import TAB, TITLES, Desk, person_of, scored
 

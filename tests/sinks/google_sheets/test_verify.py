@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from connector.capabilities import Difference
 from connector.emulators.google import once
 from connector.errors import SinkBroken
 from connector.interview import Stage
-from connector.sink import Difference, Subscription
+from connector.sink import Subscription
 from connector.testing import interview_id
 from sinks.google_sheets.verify import WRONG
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored

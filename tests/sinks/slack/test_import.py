@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from connector.sink import Previews
+from connector.capabilities import Previews
 from sinks.slack import SINK
 
 

@@ -1,0 +1,118 @@
+"""Capabilities that a sink may have in addition to the contract: it verifies, previews, collects or shares calls, or
+asks which choice a user made.
+
+A sink has a capability when it has the attributes of the protocol. It need not inherit from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+from connector.sink import Batch, Context
+
+
+@dataclass(frozen=True, slots=True)
+class Debounce:
+    """When more than `above` deliveries are due, the lane waits for more of them before it calls the sink: until no
+    new one arrived for `idle` seconds, at most `max_wait` seconds. Fewer are delivered at once.
+    """
+
+    above: int = 100
+    idle: float = 0.5
+    max_wait: float = 5.0
+
+
+@runtime_checkable
+class Debounces(Protocol):
+    """A sink that prefers one large call to many small ones."""
+
+    debounce: ClassVar[Debounce]
+
+
+@runtime_checkable
+class BatchesBursts(Protocol):
+    """A message sink that takes some events of a burst together, although its `max_batch` is smaller."""
+
+    @property
+    def batchable_events(self) -> Mapping[str, int]:
+        """Event name -> most deliveries of that event in one call."""
+        ...
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """A sink that pauses until a user chooses how it goes on.
+
+    `resume_modes` are the possible choices: `refill`, `accept`, `adopt`. The next call whose notes include `resume`
+    finds the choice there, as `{"word": …}`. The sink deletes the note once it has applied the choice.
+    """
+
+    resume_modes: ClassVar[frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference that `verify` found: its kind, the key it is about, and where it is or what differs.
+
+    `detail` has no cell values: it may go where personal data may not.
+    """
+
+    kind: str
+    key: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `verify` found at `at` (epoch milliseconds).
+
+    `counts` says how many keys are of which kind; `wrong` names the kinds that a destination in sync has none of.
+    `differences` tells the first of them, `remarks` what else people should know, `asks` what a person has to do before
+    the rest can be right.
+    """
+
+    at: int
+    counts: Mapping[str, int]
+    wrong: Sequence[str]
+    differences: Sequence[Difference] = ()
+    remarks: Sequence[str] = ()
+    asks: Sequence[str] = ()
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether the destination shows the truth."""
+        return not any(self.counts.get(kind) for kind in self.wrong)
+
+
+VERIFY = "verify"
+"""Purpose of the follow-up in which a sink that `Verifies` verifies and repairs, by itself or for a user."""
+ASKED = "asked"
+"""Name of the note that holds since when (`{"at": epoch milliseconds}`) a user waits for a verification."""
+REPORT = "verify"
+"""Name of the note that keeps the last report of a sink which `Verifies`: `{"at", "in_sync", "counts", …}`."""
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A state sink that can read its destination back and compare it with the truth, for `connector verify`.
+
+    It repairs in `deliver`, in the follow-up with the purpose `VERIFY`.
+    """
+
+    async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
+        """Compares; writes nothing. `progress` is called with what is done and of how much.
+
+        Something that is pending, or that a second look does not show again, is no difference.
+        """
+        ...
+
+
+@runtime_checkable
+class Previews(Protocol):
+    """A sink that can show what it would write, for `connector explain`."""
+
+    async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
+        """Returns one text per delivery, as a user would read it. Writes nothing. `open` was called before."""
+        ...
