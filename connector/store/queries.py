@@ -35,7 +35,7 @@ from connector.store.schema import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What to look for; `None` and empty mean any.
+    """The filter of a listing; `None` and empty mean any.
 
     `position` is an id or a pattern of names, as in a route. `name` and `kind` are an event's. `since` (inclusive)
     and `until` (exclusive) are epoch milliseconds: of receipt for events, of receipt or replay for deliveries, of the
@@ -74,7 +74,7 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class InterviewRow(msgspec.Struct, frozen=True):
-    """One interview as it is now. `sinks` are those that show it and get its later events."""
+    """The current state of one interview. `sinks` are the subscribed sinks."""
 
     id: str
     candidate_name: str
@@ -116,7 +116,7 @@ class DeliveryRow(msgspec.Struct, frozen=True):
 
 
 class AttemptRow(msgspec.Struct, frozen=True):
-    """One try of a batch: `count` deliveries had this outcome for this reason."""
+    """One attempt of a batch: `count` deliveries had this outcome and reason."""
 
     id: int
     sink: str
@@ -156,7 +156,7 @@ def events(connection: Connection, wanted: Wanted, limit: int) -> list[EventRow]
 
 
 def interviews(connection: Connection, wanted: Wanted, limit: int) -> list[InterviewRow]:
-    """The wanted interviews, those with the newest event first."""
+    """Returns the matching interviews, those with the newest event first."""
     conditions = [*of_interview(connection, wanted), *_between(interview.c.updated_at, wanted)]
     if wanted.interview is not None:
         conditions.append(interview.c.id == wanted.interview)
@@ -167,7 +167,7 @@ def interviews(connection: Connection, wanted: Wanted, limit: int) -> list[Inter
 
 
 def deliveries(connection: Connection, wanted: Wanted, limit: int) -> list[DeliveryRow]:
-    """The newest deliveries that are wanted."""
+    """Returns the newest matching deliveries."""
     people = interview.alias()
     statement: Select[Any] = (
         select(
@@ -187,7 +187,7 @@ def deliveries(connection: Connection, wanted: Wanted, limit: int) -> list[Deliv
 
 
 def attempts(connection: Connection, wanted: Wanted, limit: int) -> list[AttemptRow]:
-    """The newest attempts that are wanted."""
+    """Returns the newest matching attempts."""
     conditions = _between(attempt.c.started_at, wanted)
     if wanted.sink is not None:
         conditions.append(attempt.c.sink == wanted.sink)
@@ -196,24 +196,24 @@ def attempts(connection: Connection, wanted: Wanted, limit: int) -> list[Attempt
 
 
 def count_deliveries(connection: Connection, wanted: Wanted) -> int:
-    """How many deliveries are wanted."""
+    """Counts the matching deliveries."""
     statement = select(func.count()).select_from(delivery).where(*delivery_conditions(connection, wanted))
     return int(connection.execute(statement).scalar_one())
 
 
 def sink_names(connection: Connection) -> list[str]:
-    """Every sink that was ever configured."""
+    """Returns the names of all sinks that were ever configured."""
     return list(connection.execute(select(sink.c.name).order_by(sink.c.name)).scalars())
 
 
 def positions(connection: Connection) -> list[tuple[str, str]]:
-    """Ids and names of all positions seen, each pair once."""
+    """Returns ids and names of all positions, each pair once."""
     rows = connection.execute(select(interview.c.position_id, interview.c.position_name).distinct())
     return sorted((row.position_id, row.position_name) for row in rows)
 
 
 def event_conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
-    """What of `wanted` concerns the event itself."""
+    """Returns the conditions on the event table."""
     conditions = _between(event.c.received_at, wanted)
     for column, value in (
         (event.c.seq, wanted.event),
@@ -227,7 +227,7 @@ def event_conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
 
 
 def delivery_conditions(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
-    """What of `wanted` concerns a delivery, for a statement on the delivery table alone."""
+    """Returns the conditions on a delivery, for a statement on the delivery table alone."""
     conditions = _between(delivery.c.since, wanted)
     if wanted.ids:
         conditions.append(among(connection, delivery.c.id, wanted.ids))
@@ -249,7 +249,7 @@ def delivery_conditions(connection: Connection, wanted: Wanted) -> list[ColumnEl
 
 
 def of_interview(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
-    """What of `wanted` concerns the position and the stage of an interview."""
+    """Returns the conditions on position and stage of an interview."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.stage is not None:
         conditions.append(interview.c.stage == wanted.stage.value)
@@ -259,7 +259,7 @@ def of_interview(connection: Connection, wanted: Wanted) -> list[ColumnElement[b
 
 
 def _at(wanted: str, known: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
-    """The rule for names is that of the routes, which no database has: so the few positions are matched here."""
+    """Matches the stored positions in Python, because routes match names by rules that SQL does not have."""
     rule = Routes([Route(sinks=("found",), positions=(wanted,))], {"found": False})
     met = [pair for pair in known if rule.match("", *pair, Stage.PENDING, None)]
     return or_(
@@ -358,7 +358,7 @@ class SinkStatus(msgspec.Struct, frozen=True):
 
 
 class _Report(msgspec.Struct):
-    """What is read of the note that a verification leaves."""
+    """The fields that are read of a verification's note."""
 
     at: int
     in_sync: bool
@@ -367,7 +367,7 @@ class _Report(msgspec.Struct):
 
 
 class SourceStatus(msgspec.Struct, frozen=True):
-    """What came in. `unreadable` and `unknown` events are kept and wait for a version that understands them."""
+    """Received events. `unreadable` and `unknown` ones are stored and can be replayed after an upgrade."""
 
     events: int
     interviews: int
@@ -377,7 +377,7 @@ class SourceStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Everything that `connector status` shows. `processes` are those that share the store; none on SQLite."""
+    """Everything that `connector status` shows. `processes` share the store; the list is empty on SQLite."""
 
     source: SourceStatus
     sinks: list[SinkStatus]
@@ -385,7 +385,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def status(connection: Connection, now: int, configured: Collection[str] | None) -> Status:
-    """The status at `now` (epoch milliseconds). Sinks outside `configured` are orphaned; `None` = all are there."""
+    """Returns the status at `now` (epoch milliseconds). Sinks outside `configured` are orphaned; `None`: none is."""
     return Status(_source(connection), sinks(connection, now, configured), processes(connection, now))
 
 
@@ -405,8 +405,9 @@ def _source(connection: Connection) -> SourceStatus:
 
 
 def _count_events(connection: Connection, last: int) -> int:
-    """Counting reads an index from end to end, so it is done only where numbers have gaps: of groups that were
-    overtaken by those of another receiver.
+    """Returns the number of events. On SQLite it is the last id.
+
+    On PostgreSQL ids have gaps, from groups that were rolled back, so the events are counted by an index scan.
     """
     if not has_row_locks(connection):
         return last
@@ -414,7 +415,7 @@ def _count_events(connection: Connection, last: int) -> int:
 
 
 def sinks(connection: Connection, now: int, configured: Collection[str] | None) -> list[SinkStatus]:
-    """The status of every sink that was ever configured and has something to say."""
+    """Returns the status of every configured sink, and of others that still have deliveries."""
     pendings = _pending(connection)
     waiting = _waiting(connection)
     dead = _dead(connection)
@@ -458,7 +459,7 @@ class _Waiting:
 
 
 def _waiting(connection: Connection) -> dict[str, _Waiting]:
-    """Per sink: how many deliveries wait, and for how long and why the one that is shown first."""
+    """Returns per sink the number of waiting deliveries, and time and reason of the one that is shown first."""
     waits = (in_state(DeliveryState.WAITING), delivery.c.wait_group.is_not(None))
     rows = connection.execute(
         select(delivery.c.sink, func.count(), func.min(delivery.c.not_before)).where(*waits).group_by(delivery.c.sink)
@@ -471,7 +472,7 @@ def _waiting(connection: Connection) -> dict[str, _Waiting]:
 
 
 def _pending(connection: Connection) -> dict[str, tuple[int, int]]:
-    """Per sink: how many deliveries are pending, and since when the oldest; a verification that waits is none."""
+    """Returns per sink the number of pending deliveries and the start of the oldest, without verifications."""
     rows = connection.execute(
         select(delivery.c.sink, func.count(), func.min(delivery.c.since))
         .where(in_state(DeliveryState.PENDING), delivery.c.priority < VERIFY_PRIORITY)
@@ -481,13 +482,13 @@ def _pending(connection: Connection) -> dict[str, tuple[int, int]]:
 
 
 def _reports(connection: Connection) -> dict[str, dict[str, Any]]:
-    """Per sink: what the last verification of its present destination found."""
+    """Returns per sink the result of the last verification of its current destination."""
     here = (note.c.sink == sink.c.name) & (note.c.destination == sink.c.destination) & (note.c.key == REPORT)
     found = {}
     for name, text in connection.execute(select(sink.c.name, note.c.value).join(note, here)):
         try:
             report = msgspec.json.decode(text, type=_Report)
-        except msgspec.DecodeError:  # of another version, or of a sink that means something else by this note
+        except msgspec.DecodeError:  # written by another version, or by a sink that uses this key for another purpose
             continue
         found[name] = {
             "verified_at": report.at,

@@ -1,4 +1,4 @@
-"""A shared store whose database may be away when a process starts."""
+"""A store whose database may be unavailable when a process starts."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from connector.store.base import Answer, Load, Store
 T = TypeVar("T")
 
 WAIT_FIRST_SECONDS = 1.0
+"""The delay after the first failed attempt to open the store; it doubles with every attempt."""
 WAIT_MAX_SECONDS = 10.0
-"""The waits between attempts to open it double from the first to the longest."""
+"""The longest delay between two attempts."""
 
 log = structlog.get_logger("connector.store")
 
 
 class ReconnectingStore:
-    """A `Store` that takes nothing until it is open: all calls raise `StoreUnavailable`. `opening` opens the real
-    one.
-    """
+    """A `Store` whose calls raise `StoreUnavailable` until `opening` has opened the real store."""
 
     shared = True
 
@@ -38,11 +37,11 @@ class ReconnectingStore:
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes calls."""
+        """Whether the real store is open."""
         return self._store is not None
 
     async def try_open(self) -> bool:
-        """Opens it, unless its database is away. Raises `SchemaMismatch` and `UsageError`."""
+        """Tries to open the store once; returns whether it is open. Raises `SchemaMismatch` and `UsageError`."""
         try:
             self._store = await self._opening()
         except StoreUnavailable as error:
@@ -50,7 +49,7 @@ class ReconnectingStore:
         return self.is_open
 
     async def open(self) -> None:
-        """Opens it, however long its database is away. Raises as `try_open`."""
+        """Opens the store and retries while its database is unavailable. Raises the exceptions of `try_open`."""
         if self.is_open:
             return
         log.warning("store unavailable", reason=self._reason)
@@ -86,7 +85,7 @@ class ReconnectingStore:
         await self._opened.probe(now)
 
     async def close(self) -> None:
-        """Closes the real one, if it was opened."""
+        """Closes the real store, if it was opened."""
         if self._store is not None:
             await self._store.close()
 

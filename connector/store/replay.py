@@ -1,7 +1,7 @@
-"""Putting dead letters and old events back on purpose. Functions on an open connection; the caller has transactions.
+"""Replay: puts dead letters, delivered deliveries and old events back into the queue, for an operator.
 
-A dead letter keeps its id, so that the destination still knows it; what was delivered gets a new one. Nothing here
-adds an event: that is the receiver's alone.
+Functions on an open connection, inside a transaction of the caller. A dead letter keeps its id, so that the destination
+recognizes it; a delivered one is repeated under a new id. Only the receiver adds events.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from connector.store.queries import Wanted, delivery_conditions, event_condition
 from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood, sink
 
 CHUNK = 200
-"""Rows per transaction: short enough not to hold up the receiver."""
+"""Rows per transaction. A longer transaction would delay the receiver."""
 
 
 @dataclass(slots=True)
 class Found:
-    """What a replay would send: ids of dead letters, ids of deliveries to repeat, and the counts by sink and state."""
+    """What a replay sends: ids of dead letters, ids of deliveries to repeat, and counts by sink and state."""
 
     dead: list[int] = field(default_factory=list)
     repeat: list[int] = field(default_factory=list)
@@ -40,10 +40,10 @@ class Found:
 
 
 def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> Found:
-    """The deliveries to send again. `sinks` maps each configured sink to whether it is a state sink.
+    """Returns the deliveries to send again. `sinks` maps each configured sink to whether it is a state sink.
 
-    Of a state sink one delivery per interview is repeated, because each shows the newest state anyway; a follow-up
-    that was delivered is not repeated.
+    For a state sink one delivery per interview is repeated, because each shows the newest state. A delivered follow-up
+    is not repeated.
     """
     columns = (
         delivery.c.id,
@@ -54,7 +54,10 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
         delivery.c.purpose,
         delivery.c.subject,
     )
-    order = (delivery.c.state.desc(), delivery.c.id)  # dead letters first: what they send again is not repeated
+    order = (
+        delivery.c.state.desc(),
+        delivery.c.id,
+    )  # dead letters first: their content is not repeated
     found = Found()
     seen: set[tuple[object, ...]] = set()
     for row in connection.execute(select(*columns).where(*delivery_conditions(connection, wanted)).order_by(*order)):
@@ -75,9 +78,9 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
 
 
 def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
-    """Dead letters become pending again under their ids, as if they had come at `now`. Returns how many did.
+    """Makes dead letters pending again under their ids, as if received at `now`. Returns their number.
 
-    A follow-up stays dead while the same one is pending: it does the same.
+    A follow-up stays dead while an equal one is pending.
     """
     _lock_sinks(connection, ids)
     other = delivery.alias()
@@ -113,9 +116,9 @@ def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
 
 
 def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
-    """New deliveries of what was delivered under these ids, in the old order. Returns how many were added.
+    """Adds new deliveries for the delivered ones with these ids, in the same order. Returns their number.
 
-    None is added where the same event waits for that sink already.
+    No delivery is added where one of the same event is already pending for that sink.
     """
     _lock_sinks(connection, ids)
     other = delivery.alias()
@@ -137,8 +140,9 @@ def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
 
 
 def _lock_sinks(connection: Connection, ids: Sequence[int]) -> None:
-    """Keeps lanes from settling and other replays from adding, where the database has row locks, so that what was
-    asked for and what waits is counted once.
+    """Locks the sinks of these deliveries, where the database has row locks.
+
+    Lanes then cannot settle and other replays cannot add deliveries before this transaction ends.
     """
     theirs = select(delivery.c.sink).where(among(connection, delivery.c.id, ids))
     connection.execute(select(sink.c.name).where(sink.c.name.in_(theirs)).order_by(sink.c.name).with_for_update())
@@ -146,7 +150,7 @@ def _lock_sinks(connection: Connection, ids: Sequence[int]) -> None:
 
 @dataclass(slots=True)
 class ReadAgain:
-    """What became of events that an earlier version could not use."""
+    """Counts of events that an earlier version could not use: applied now, repeats of another event, still unusable."""
 
     applied: int = 0
     repeats: int = 0
@@ -154,7 +158,7 @@ class ReadAgain:
 
 
 def find_events(connection: Connection, wanted: Wanted) -> list[int]:
-    """Numbers of the events of a kind that was not applied, in order of arrival, as far as their bodies are kept."""
+    """Returns the ids of unknown and unreadable events whose bodies are stored, in order of arrival."""
     statement = (
         select(event.c.seq)
         .outerjoin(interview, interview.c.id == event.c.interview_id)
@@ -167,9 +171,9 @@ def find_events(connection: Connection, wanted: Wanted) -> list[int]:
 
 
 def read_again(connection: Connection, seqs: Sequence[int], routing: RoutingTable, now: int, result: ReadAgain) -> None:
-    """Reads events with this version; what it understands now is merged and routed as if it had come at `now`.
+    """Parses stored events with this version. A known event is merged and routed as if received at `now`.
 
-    Adds what became of them to `result`, all at once at the end: a job that fails and is repeated counts once.
+    Adds the counts to `result` at the end, so that a job that fails and is repeated counts once.
     """
     counts = ReadAgain()
     rows = connection.execute(
@@ -194,7 +198,7 @@ def read_again(connection: Connection, seqs: Sequence[int], routing: RoutingTabl
 
 
 def _twin(connection: Connection, reading: Reading, seq: int) -> int | None:
-    """The event that said the same before, or after, this one was readable."""
+    """Returns the id of another event with the same identity, if there is one."""
     same = and_(event.c.identity == reading.identity, event.c.seq != seq)
     found: int | None = connection.execute(select(event.c.seq).where(same)).scalar()
     return found
@@ -219,9 +223,9 @@ def _apply(connection: Connection, reading: Reading, seq: int, routing: RoutingT
 
 
 def _merge(connection: Connection, reading: Reading, seq: int, routing: RoutingTable) -> IngestPlan:
-    """Merges an event into its interview, whose row is locked or, when there is none yet, made.
+    """Merges an event into its interview. The row is locked, or created when there is none.
 
-    A receiver may make it first: then this one merges into the receiver's.
+    When a receiver creates it at the same time, the event is merged into that row.
     """
     columns = (interview.c.state, interview.c.version, interview.c.entered)
     mine = select(*columns).where(interview.c.id == reading.interview_id).with_for_update()

@@ -260,7 +260,7 @@ async def test_patience_with_another_writer_ends(bench_of):
 
 async def test_the_patience_is_a_few_seconds():
     """Long enough for any command, short enough for a sender to see that the store is gone."""
-    assert 2 <= writer.BUSY_LIMIT <= 10
+    assert 2 <= writer.BUSY_LIMIT_SECONDS <= 10
 
 
 # --- a statement fails

@@ -32,16 +32,14 @@ from connector.store.ingest import (
 from connector.store.schema import delivery, event, interview
 
 SIZES = (32, 16, 8, 4, 2, 1)
-"""How many rows a statement may write, so that few statements write any number of them and the driver keeps them all
-prepared.
-"""
+"""Numbers of rows per statement. A few statements write any number of rows, so all stay prepared."""
 MultiRow = Mapping[int, str]
 """SQL text by the number of rows it writes; its parameters are the columns of the first row, then of the second, …"""
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """SQL text for the driver and the order in which it wants its parameters."""
+    """SQL text for the driver, and the order of its parameters."""
 
     sql: str
     names: tuple[str, ...]
@@ -56,9 +54,9 @@ def compiled(statement: ClauseElement, dialect: Dialect) -> Compiled:
 
 @dataclass(frozen=True, slots=True)
 class IngestStatements:
-    """What one group of events needs: two reads, three writes.
+    """The statements of one group of events: two reads and three writes.
 
-    A read takes one parameter, a JSON list. The columns of a write are in the order of `connector.store.ingest`.
+    A read has one parameter, a JSON list. The columns of a write are in the order of `connector.store.ingest`.
     """
 
     known: Compiled
@@ -71,7 +69,7 @@ class IngestStatements:
 
 
 def sqlite_statements() -> IngestStatements:
-    """For SQLite, whose lists travel as one JSON parameter."""
+    """Builds and compiles the statements. A list is passed as one JSON parameter."""
     dialect = sqlite.dialect(paramstyle="qmark")
     listed = select(func.json_each(bindparam("list")).table_valued("value").c.value)
     known = select(event.c.identity, event.c.seq).where(event.c.identity.in_(listed))
@@ -91,7 +89,7 @@ def sqlite_statements() -> IngestStatements:
 
 
 def portions(count: int) -> Iterator[int]:
-    """Numbers of rows out of `SIZES`, as few as can be, that are so many together."""
+    """Yields as few elements of `SIZES` as possible whose sum is `count`."""
     for size in SIZES:
         times, count = divmod(count, size)
         yield from [size] * times
@@ -106,7 +104,7 @@ def _of_size(statement: ValuesBase, columns: Sequence[str], size: int, dialect: 
         {column: bindparam(f"{column}_{row}") for column in columns} for row in range(size)
     ]
     result = compiled(statement.values(rows), dialect)
-    # SQLAlchemy takes the order of the table's columns; the rows of a plan must be in the same
+    # SQLAlchemy uses the column order of the table, so the rows of a plan must have the same order
     assert result.names == tuple(f"{column}_{row}" for row in range(size) for column in columns)
     return result.sql
 
@@ -115,7 +113,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Ingest:
-    """Reads what a group needs, plans it and writes it. Numbers events itself: it is the only writer of events."""
+    """Reads what a group needs, plans it and writes it. Assigns event ids, as the only writer of events."""
 
     def __init__(self, routing: RoutingTable) -> None:
         self._statements: IngestStatements = sqlite_statements()
@@ -138,7 +136,7 @@ class Ingest:
         return plan
 
     def reset_sequence(self) -> None:
-        """The transaction was rolled back: its numbers were never given, so the store is asked for the next one."""
+        """Reads the next id from the store again, after a rollback of the transaction that used ids."""
         self._next = None
 
     def _put(self, connection: sqlite3.Connection, plan: IngestPlan) -> None:

@@ -1,4 +1,4 @@
-"""One service per SQLite store: a file lock that ends with the process, however it ends."""
+"""One service per SQLite store: a file lock that the system releases when the process ends."""
 
 from __future__ import annotations
 

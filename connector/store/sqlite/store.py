@@ -1,4 +1,4 @@
-"""The store as the rest of the service sees it: offer events, run jobs, read."""
+"""A SQLite file as a store of one process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Reader:
-    """A read-only connection in a thread of its own; each query sees the newest commit, and one only."""
+    """A read-only connection with its own thread. Each query runs on one snapshot: the newest commit."""
 
     def __init__(self, path: Path, name: str, gate: Gate) -> None:
         self._gate = gate
@@ -60,8 +60,7 @@ class Reader:
 
 
 class SqliteStore:
-    """A SQLite file with one writer and two readers, one for the lanes and one for whoever looks: a
-    `connector.store.base.Store` of one process.
+    """A `connector.store.base.Store` of one process: one writer, a reader for lanes and a reader for other queries.
 
     Raises `StoreUnavailable`, or `SchemaMismatch` for a schema that is not this version's.
     """
@@ -94,7 +93,7 @@ class SqliteStore:
 
     @property
     def load(self) -> Load:
-        """How busy the intake is."""
+        """The rate at which events are stored."""
         return self._writer.load
 
     @property
@@ -103,29 +102,30 @@ class SqliteStore:
         return self._checkpointer.log_bytes
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
-        """Takes an event; the future is done after its commit. Raises `StoreUnavailable`, at once or there."""
+        """Queues an event. The future resolves after the commit. Raises `StoreUnavailable`, here or in the future."""
         return self._writer.offer(reading, body)
 
     async def write(self, job: Callable[[Connection], T]) -> T:
-        """Runs a job in the next transaction; returns after the commit. Raises what the job raises, its changes
-        undone, or `StoreUnavailable`.
+        """Runs a job in the next transaction and returns its result after the commit.
+
+        Raises the exception of the job, whose changes are then rolled back, or `StoreUnavailable`.
         """
         return await self._writer.run(job)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """Runs a query for a lane."""
+        """Runs a short query of a lane."""
         return await self._lanes.run(query)
 
     async def query(self, query: Callable[[Connection], T]) -> T:
-        """Runs a query for people and metrics, which may take long without holding up a lane."""
+        """Runs a query of an operator or of the metrics. It may be slow without delaying a lane."""
         return await self._queries.run(query)
 
     async def probe(self, now: int) -> None:
-        """Writes something as events are written. Raises `StoreUnavailable`, when too many events wait too."""
+        """Writes through the path of events. Raises `StoreUnavailable`, also when the queue of events is full."""
         await self._writer.probe(lambda connection: _touch(connection, now))
 
     async def close(self) -> None:
-        """Finishes what waits and closes the file, whole without its log: the writer goes last."""
+        """Finishes queued work and closes the file. The writer is last, so that SQLite deletes the log."""
         for helper in (self._lanes, self._queries, self._checkpointer):
             await asyncio.to_thread(helper.close)
         await self._writer.close()
@@ -136,7 +136,7 @@ def _touch(connection: Connection, now: int) -> None:
 
 
 def _instance(connection: sqlite3.Connection) -> str:
-    """The store's name for itself, made when it is first opened. Raises `StoreUnavailable`."""
+    """Returns the random name of the store, created when it is first opened. Raises `StoreUnavailable`."""
     try:
         connection.execute(f"PRAGMA busy_timeout={database.OPEN_SECONDS * 1000}")
         connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('written', '0')")

@@ -1,4 +1,4 @@
-"""One transaction of the writer: the requests and jobs that share it, and what becomes of them."""
+"""One transaction of the writer: the requests and jobs that share it, and their outcomes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Transaction:
     refused: list[tuple[Request, Exception]] = field(default_factory=list)
     error: Exception | None = None
     may_be_split: bool = False
-    """It failed while its requests were written, so that one of them may be to blame for all."""
+    """It failed while its requests were written, so one of them may be the cause."""
 
     @property
     def size(self) -> int:
@@ -54,7 +54,7 @@ class Transaction:
         return sum(len(request.incoming.body) for request in self.requests)
 
     def write(self, connection: sqlite3.Connection, ingest: Ingest) -> None:
-        """Writes the requests; what fails is kept in `error`."""
+        """Writes the requests. A failure is stored in `error`."""
         try:
             if self.retry_individually:
                 for request in self.requests:
@@ -62,7 +62,7 @@ class Transaction:
             elif self.requests:
                 plan = ingest.write(connection, [request.incoming for request in self.requests])
                 self.written.append((self.requests, plan))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the transaction is rolled back and the writer goes on
+        except Exception as error:  # noqa: BLE001 - the transaction is rolled back and the writer continues
             self.error = error
             self.may_be_split = not self.retry_individually and not is_unavailable(error)
 
@@ -80,7 +80,7 @@ class Transaction:
         connection.execute("RELEASE request")
 
     def commit(self, connection: sqlite3.Connection, view: Connection) -> None:
-        """Runs the jobs and commits, or rolls back; `view` is the same connection as jobs see it."""
+        """Runs the jobs and commits, or rolls back. `view` is the same connection through SQLAlchemy, for the jobs."""
         if self.error is None:
             try:
                 for job in self.jobs:
@@ -89,11 +89,11 @@ class Transaction:
             except Exception as error:  # noqa: BLE001 - as in `write`
                 self.error = error
         if self.error is not None and connection.in_transaction:
-            with suppress(sqlite3.Error):  # the next BEGIN sees to it
+            with suppress(sqlite3.Error):  # the next BEGIN repeats the rollback
                 connection.execute("ROLLBACK")
 
     def answer(self) -> None:
-        """Tells everybody what was committed."""
+        """Resolves the futures of requests and jobs after the commit."""
         for requests, plan in self.written:
             resolve(requests, plan.answers)
         for request, error in self.refused:
@@ -104,7 +104,7 @@ class Transaction:
 
 
 def _run(job: Job, connection: sqlite3.Connection, view: Connection) -> None:
-    """Runs one job; what it raises undoes its own changes only, unless the whole transaction went with it."""
+    """Runs one job under a savepoint: an exception rolls back its changes only, unless the transaction was aborted."""
     connection.execute("SAVEPOINT job")
     try:
         job.result, job.error = job.function(view), None
@@ -128,7 +128,7 @@ def _answer(job: Job) -> None:
 
 
 def refuse_all(requests: Sequence[Request], jobs: Sequence[Job], error: Exception) -> None:
-    """Tells them that the store took nothing."""
+    """Fails requests and jobs with `StoreUnavailable`."""
     refuse((*(request.answer for request in requests), *(job.done for job in jobs)), safe_message(error))
 
 

@@ -1,18 +1,18 @@
 """The only writer of a SQLite store: one connection, one transaction at a time, group commit.
 
-Statements of the receiver run on the event loop, where nothing contends with them; jobs (settling, notes, leases,
-tokens) and COMMIT run in one long-lived thread. While a commit is under way new requests only queue up, and when it
-ends the next transaction is handed over before the finished group is answered. The loop stands still until the thread
-has taken it: it would keep the interpreter lock for all the answers otherwise, while the disk has nothing to do. A
-thread for all of it would cost more, because every SQLite step there has to win that lock back from the loop.
+The statements of the receiver run on the event loop. Jobs (settling, notes, leases, rate limits) and COMMIT run in one
+long-lived thread. Requests that arrive during a commit are queued. After the commit the next transaction is handed to
+the thread before the finished group is answered. The loop blocks until the thread has taken the transaction: otherwise
+it would keep the interpreter lock for all the answers while the disk is idle. Running everything in the thread would
+cost more, because every SQLite step there has to acquire that lock from the loop.
 
-What happens when something fails:
+Failures:
 
 ==================================  ==================================================================
-BEGIN: another process writes       tried again until `busy_limit`, the loop goes on meanwhile
-BEGIN: anything else                everything that waits is refused
-a statement of the group            the same events again, each under a savepoint: the bad one is refused
-a job                               only its own changes are undone, its caller gets the error
+BEGIN: another process writes       retried until `busy_limit`; the loop continues meanwhile
+BEGIN: any other reason             all waiting requests and jobs are refused
+a statement of the group            the events again, each under a savepoint; the bad one is refused
+a job                               its changes are rolled back, its caller gets the exception
 COMMIT, or the file (a full disk)   rolled back; the events are refused, the jobs repeated without events
 ==================================  ==================================================================
 """
@@ -39,22 +39,22 @@ from connector.store.sqlite.transaction import Job, Transaction, refuse_all
 
 T = TypeVar("T")
 OnCommit = Callable[[sqlite3.Connection, int], None]
-"""Told the connection and the size, in bytes, of the bodies that were committed."""
+"""Called with the connection and the size in bytes of the committed bodies."""
 
-BUSY_RETRY = 0.005
-"""Seconds until BEGIN is tried again while another process writes."""
-HANDOVER = 0.001
-"""Seconds that the loop stands still for at most when it hands over a transaction; it takes some 0.03 ms."""
-BUSY_LIMIT = 5.0
-"""Seconds after which a store that is busy with another process counts as unavailable."""
+BUSY_RETRY_SECONDS = 0.005
+"""Delay before BEGIN is retried while another process writes."""
+HANDOVER_SECONDS = 0.001
+"""The longest time that the loop blocks to hand over a transaction; usually it takes 0.03 ms."""
+BUSY_LIMIT_SECONDS = 5.0
+"""A store that another process keeps locked for this time counts as unavailable."""
 
 
 class Writer:
-    """Runs requests and jobs in shared transactions; everything is called on the loop that made it.
+    """Runs requests and jobs in shared transactions. Every method is called on the event loop that created it.
 
-    `on_group` is told the plan of each committed group, `on_commit` is called after each commit by the thread that made
-    it. `limit` bounds the requests that wait, `busy_limit` (seconds of the loop's time) the patience with another
-    process that writes.
+    `on_group` is called with the plan of each committed group, `on_commit` after each commit, in the thread of the
+    commit. At most `limit` requests wait. `busy_limit` is how long BEGIN is retried while another process writes, in
+    seconds.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Writer:
         *,
         on_commit: OnCommit = lambda _connection, _size: None,
         limit: int = 4096,
-        busy_limit: float = BUSY_LIMIT,
+        busy_limit: float = BUSY_LIMIT_SECONDS,
     ) -> None:
         self.load = Load()
         self._raw = connection
@@ -93,9 +93,9 @@ class Writer:
     # --- what waits
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
-        """Queues an event; the future is done after its commit, or raises `StoreUnavailable`.
+        """Queues an event. The future resolves after the commit, or raises `StoreUnavailable`.
 
-        Raises `Overloaded` at once when too many wait.
+        Raises `Overloaded` when the queue is full.
         """
         if self._closing:
             raise Overloaded("the intake is closed")
@@ -105,7 +105,7 @@ class Writer:
         return future
 
     async def probe(self, work: Callable[[Connection], None]) -> None:
-        """As `run`, and raises as `offer` does: `Overloaded` when too many events wait."""
+        """Like `run`, and raises `Overloaded` when the queue of events is full."""
         if self._closing:
             raise Overloaded("the intake is closed")
         self._intake.require_room()
@@ -114,8 +114,8 @@ class Writer:
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Runs a job in the next transaction and returns its result after the commit.
 
-        What the job raises is raised here, and its own changes are undone. A job may run more than once, as long as
-        none of its changes was committed. Raises `StoreUnavailable` when the store took nothing.
+        An exception of the job is raised here after its changes were rolled back. A job may run more than once, as long
+        as none of its changes was committed. Raises `StoreUnavailable` when nothing was committed.
         """
         if self._closed:
             raise StoreUnavailable("the store is closed")
@@ -127,7 +127,7 @@ class Writer:
         return result
 
     async def close(self) -> None:
-        """Finishes what waits, then closes the connection. New events are refused from now on."""
+        """Finishes queued work, then closes the connection. New events are refused."""
         self._closing = True
         while self._in_flight or self._has_work():
             with suppress(StoreUnavailable):
@@ -159,7 +159,7 @@ class Writer:
         return self._raw
 
     def _begin(self) -> None:
-        """Opens a transaction for everything that waits and hands it to the thread; never waits."""
+        """Begins a transaction for the waiting requests and jobs, and hands it to the thread. Does not block."""
         if self._in_flight or not self._has_work():
             return
         self._in_flight = True
@@ -180,15 +180,15 @@ class Writer:
     def _hand_over(self, transaction: Transaction) -> None:
         self._handed.put(transaction)
         with suppress(Empty):
-            while self._taken.get(timeout=HANDOVER) is not transaction:
-                """An earlier one, which took longer than the loop had patience for."""
+            while self._taken.get(timeout=HANDOVER_SECONDS) is not transaction:
+                """An earlier transaction, whose hand-over took longer than the timeout."""
 
     def _begin_failed(self, error: sqlite3.Error) -> None:
         now = self._loop.time()
         if self._busy_since is None:
             self._busy_since = now
         if is_busy(error) and now - self._busy_since < self._busy_limit:
-            self._loop.call_later(BUSY_RETRY, self._retry)
+            self._loop.call_later(BUSY_RETRY_SECONDS, self._retry)
             return
         self._busy_since = None
         waiting = [*self._retried_individually, *self._intake.take_all()]
@@ -213,7 +213,7 @@ class Writer:
             self._loop.call_soon_threadsafe(self._finished, transaction)
 
     def _finished(self, transaction: Transaction) -> None:
-        """Back on the loop: the next transaction goes first, then the finished one is answered."""
+        """On the loop again: hands over the next transaction, then answers the finished one."""
         self._in_flight = False
         if transaction.error is not None:
             self._ingest.reset_sequence()
