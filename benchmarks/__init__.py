@@ -1,1 +1,1 @@
-"""Runnable side-by-side measurements; `python -m benchmarks` runs them all. See README.md here."""
+"""Benchmarks with comparisons. `python -m benchmarks` runs all of them; see README.md in this folder."""

@@ -1,4 +1,4 @@
-"""A realistic, endless stream of webhooks: signed, each unique, one third of them about interviews seen before."""
+"""An endless, realistic stream of signed, unique webhooks. One third is about earlier interviews."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAST = ("Almeida", "Berg", "Castellanos-Ruiz", "Dubois", "Eriksen", "Fischer", "
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One request: whose interview, what it is, its body and the body's signature."""
+    """A request: its interview, its event name, its body and the signature."""
 
     interview_id: str
     event: str
@@ -30,7 +30,7 @@ class Webhook:
     signature: str
 
     def as_request(self) -> bytes:
-        """The whole HTTP/1.1 request; keeps the connection open."""
+        """Returns the complete HTTP/1.1 request. The connection stays open."""
         return (
             f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"X-Hireflix-Signature: {self.signature}\r\nContent-Length: {len(self.body)}\r\n\r\n"
@@ -38,7 +38,7 @@ class Webhook:
 
 
 def stream(*, updates: bool = True, seed: int = 1) -> Iterator[Webhook]:
-    """Invites, and with `updates` after every second one an update of any interview invited earlier."""
+    """Yields invitations; with `updates` an update of an earlier interview follows every second one."""
     source = random.Random(seed)
     started = time.time_ns() // 1_000_000 - 3_600_000
     known: list[tuple[str, int]] = []
@@ -67,7 +67,7 @@ def object_id(seconds: int, source: random.Random) -> str:
 
 
 def invited_and_finished(number: int = 0) -> tuple[Webhook, Webhook]:
-    """The two events of one interview that no stream has, dated now; another number is another interview."""
+    """Returns two current events of an interview that is not in a stream. Each number is another interview."""
     now = time.time_ns() // 1_000_000
     interview_id = f"{2**95 + number:024x}"
     return webhook_of("interview.create", interview_id, 0, now), webhook_of(
@@ -125,7 +125,7 @@ class BodyFile:
         self._size = 0
 
     def ensure(self, count: int) -> None:
-        """Makes the file hold at least `count` requests."""
+        """Extends the file to at least `count` requests."""
         with self.path.open("ab") as file:
             while len(self.ends) < count:
                 request = next(self._stream).as_request()
@@ -133,5 +133,5 @@ class BodyFile:
                 self.ends.append(self._size)
 
     def offset(self, number: int) -> int:
-        """Where the request of this number begins, in bytes; the first is 0."""
+        """Returns the offset of a request in bytes. Requests are numbered from 0."""
         return self.ends[number - 1] if number else 0

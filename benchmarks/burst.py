@@ -29,7 +29,7 @@ from connector.emulators.slack.server import SlackEmulator
 
 TAB = "Interviews"
 LATENCY = 0.15
-"""Seconds that the emulated Google takes for a call, a usual figure for a sheet that is not huge."""
+"""Seconds per call of the emulated Google, as usual for a sheet of ordinary size."""
 WITHIN = 300.0
 GOOGLE = "https://sheets.googleapis.com"
 SCOPES = ["https://www.googleapis.com/auth/spreadsheets"]
@@ -37,7 +37,7 @@ SCOPES = ["https://www.googleapis.com/auth/spreadsheets"]
 
 @dataclass(slots=True)
 class Outcome:
-    """What one burst came to; times in seconds from the first webhook sent."""
+    """The result of a burst; times in seconds from the first webhook."""
 
     posted: float = 0.0
     first_row: float = 0.0
@@ -71,7 +71,7 @@ async def rig(folder: Path, more: str = "") -> AsyncIterator[tuple[GoogleEmulato
 
 
 def sheet_config(emulator: GoogleEmulator, sheet: str, folder: Path) -> str:
-    """A sink that keeps this spreadsheet; its key file is written into the folder."""
+    """Returns the configuration of a sink for this spreadsheet. Writes its key file into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     emulator.service_account_file(folder / "service-account.json")
     return (
@@ -81,7 +81,7 @@ def sheet_config(emulator: GoogleEmulator, sheet: str, folder: Path) -> str:
 
 
 async def burst(emulator: GoogleEmulator, sheet: str, running: Running, count: int) -> Outcome:
-    """Sends so many new interviews at once and waits for the last row; every row is there once, or it raises."""
+    """Sends `count` new interviews at once and waits for the last row. Raises unless every row exists exactly once."""
     webhooks = list(islice(stream(updates=False), count))
     outcome = Outcome()
     before = row_count(emulator, sheet)
@@ -105,14 +105,14 @@ async def burst(emulator: GoogleEmulator, sheet: str, running: Running, count: i
 
 
 def row_count(emulator: GoogleEmulator, sheet: str) -> int:
-    """Rows with content below the header, 0 as long as there is no tab."""
+    """Returns the number of rows below the header, 0 without a tab."""
     with emulator.lock:
         tab = emulator.book(sheet).titled(TAB)
         return 0 if tab is None else max(0, sum(1 for row in tab.rows if row) - 1)
 
 
 async def _delivered(running: Running) -> None:
-    """Waits until the service knows that every row is right, which may take a further call."""
+    """Waits until the service has settled every row, which may take another call."""
     until = time.monotonic() + WITHIN
     connection = running.store()
     try:
@@ -132,7 +132,7 @@ def _verify(emulator: GoogleEmulator, sheet: str, webhooks: Sequence[Webhook]) -
 
 @dataclass(slots=True)
 class ScriptOutcome:
-    """What the usual script came to until it was stopped."""
+    """The result of the simple script until it was stopped."""
 
     done: int
     seconds: float
@@ -142,7 +142,7 @@ class ScriptOutcome:
 
 
 class _ToEmulator(HTTPAdapter):
-    """Sends what is meant for Google to the emulator."""
+    """Redirects requests for Google to the emulator."""
 
     def __init__(self, base: str) -> None:
         super().__init__()
@@ -154,16 +154,16 @@ class _ToEmulator(HTTPAdapter):
 
 
 def _run_script(folder: Path, patience: float, count: int) -> ScriptOutcome:
-    """Feeds the script one webhook after the other in a thread, and looks at it after `patience` seconds."""
+    """Calls the script for one webhook after the other in a thread, and measures it after `patience` seconds."""
     with GoogleEmulator() as google, SlackEmulator() as slack:
         slack.limits = True
         google.latency = LATENCY
         script = _script(google, slack, folder)
         google.quotas.enabled = True
         google.forget_calls()
-        told: list[bool] = []
+        posted: list[bool] = []
         stop = threading.Event()
-        work = threading.Thread(target=_feed, args=(script, count, told, stop), daemon=True)
+        work = threading.Thread(target=_feed, args=(script, count, posted, stop), daemon=True)
         started = time.monotonic()
         work.start()
         work.join(patience)
@@ -172,7 +172,7 @@ def _run_script(folder: Path, patience: float, count: int) -> ScriptOutcome:
         with google.lock:
             refused = sum(1 for record in google.calls if record.status == 429)
             calls = google.counts["read"] + google.counts["write"]
-        return ScriptOutcome(len(told), seconds, calls, refused, told.count(False))
+        return ScriptOutcome(len(posted), seconds, calls, refused, posted.count(False))
 
 
 def _script(google: GoogleEmulator, slack: SlackEmulator, folder: Path) -> UsualScript:
@@ -184,10 +184,10 @@ def _script(google: GoogleEmulator, slack: SlackEmulator, folder: Path) -> Usual
     return UsualScript(client, google.add_spreadsheet(), slack.add_webhook(slack.add_channel("recruiting")))
 
 
-def _feed(script: UsualScript, count: int, told: list[bool], stop: threading.Event) -> None:
+def _feed(script: UsualScript, count: int, posted: list[bool], stop: threading.Event) -> None:
     for webhook in islice(stream(updates=False), count):
         try:
-            told.append(script.handle(msgspec.json.decode(webhook.body)))
+            posted.append(script.handle(msgspec.json.decode(webhook.body)))
         except requests.RequestException:
             if not stop.is_set():
                 raise

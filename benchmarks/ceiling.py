@@ -1,4 +1,4 @@
-"""What the receiver is held against: a plain Litestar handler that checks the signature and stores nothing."""
+"""The baseline for the receiver: a plain Litestar handler that checks the signature and stores nothing."""
 
 from __future__ import annotations
 

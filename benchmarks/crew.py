@@ -1,4 +1,4 @@
-"""Receivers and workers as processes of their own on one PostgreSQL, for what is measured there."""
+"""Runs receivers and workers as processes on one PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ format = "json"
 
 
 class Member:
-    """One process; what it says goes to a file."""
+    """A process that writes its output to a file."""
 
     def __init__(self, folder: Path, role: str, number: int) -> None:
         self.output = folder / f"{role}{number}.log"
@@ -72,7 +72,7 @@ class Member:
 
 
 class Crew:
-    """A server with its disk's real durability, and the members on it."""
+    """A durable server and the processes that use it."""
 
     def __init__(self, folder: Path) -> None:
         self.server = postgres.Server("fsync=on")
@@ -107,7 +107,7 @@ class Crew:
 
 @contextmanager
 def crew(folder: Path) -> Iterator[Crew]:
-    """A crew that is gone at the end of the block."""
+    """Runs a crew and stops it at the end of the block."""
     made = Crew(folder)
     try:
         yield made

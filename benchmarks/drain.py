@@ -1,4 +1,4 @@
-"""(i) Drain: what we spend ourselves on 10,000 pending deliveries of a state sink, from the claim to the settle."""
+"""(i) Drain: the connector's own time for 10,000 pending deliveries of a state sink, from claim to settle."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ BATCHES = (10_000, 500)
 
 
 class Wide(NoopState):
-    """A batch as large as a sheet's."""
+    """A sink with the batch size of a sheet."""
 
     max_batch = BATCHES[0]
 
 
 class Narrow(NoopState):
-    """A batch as most sinks want it."""
+    """A sink with the default batch size."""
 
     max_batch = BATCHES[1]
 

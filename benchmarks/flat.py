@@ -1,4 +1,4 @@
-"""(f) Flat: what an event, a claim and a route cost while the store grows; 200 sinks, 2,000 routes."""
+"""(f) Flat: the cost of an event, a claim and a route while the store grows; 200 sinks, 2,000 routes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STATE = "sheet"
 
 @dataclass(slots=True)
 class Cost:
-    """Microseconds per event, or per claim, of each thing that is measured."""
+    """Microseconds per event or per claim, by measurement."""
 
     figures: dict[str, float] = field(default_factory=dict)
 
@@ -76,7 +76,7 @@ def routing_table() -> RoutingTable:
 
 
 class Filling:
-    """Makes a store large, by the service's own statements; everything in it is settled."""
+    """Fills a store with the statements of the service. All its deliveries are settled."""
 
     def __init__(self, path: Path, into: RoutingTable) -> None:
         self.routing_table = into
@@ -87,9 +87,9 @@ class Filling:
         self._events = stream()
 
     def to(self, size: int) -> None:
-        """Adds events until there are so many."""
+        """Adds events until the store has `count`."""
         connection = database.connect(self._path)
-        connection.execute("PRAGMA synchronous=OFF")  # what is made here need not survive a power cut
+        connection.execute("PRAGMA synchronous=OFF")  # the benchmark does not need durability
         ingest = Ingest(self.routing_table)
         while self.size < size:
             tables.progress(f"{self.size:,} of {size:,} events") if self.size % 500_000 == 0 else None
@@ -108,7 +108,7 @@ class Filling:
         return Incoming(read(webhook.body, NOW), webhook.body)
 
     def new(self, count: int) -> list[bytes]:
-        """Invites of interviews that are not there yet."""
+        """Yields invitations of new interviews."""
         made = []
         for _ in range(count):
             self.number += 1
@@ -117,7 +117,7 @@ class Filling:
         return made
 
     def old(self, count: int) -> list[bytes]:
-        """Finishes of interviews of any age, chosen by chance."""
+        """Yields finishes of random interviews of any age."""
         chosen = random.Random(self.number).choices(self.known, k=count)
         self.number += count
         return [update_of(each, "interview.finish", NOW + self.number + place) for place, each in enumerate(chosen)]

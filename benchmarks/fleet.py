@@ -1,4 +1,4 @@
-"""(g) Several receivers and workers on one PostgreSQL: what kills and stops of workers cost.
+"""(g) Several receivers and workers on one PostgreSQL: the cost of killed and stopped workers.
 
 One worker is killed with -9 in the middle of its calls and another is started in its place; later one is stopped
 (SIGSTOP) for longer than its lease and continued.
@@ -49,8 +49,8 @@ async def run(*, quick: bool = False) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the calls of one sink come to. `lost`: delivered as the store says, and in no call. `followed`: seconds from
-    each blow to the next call by another worker.
+    """The result of the calls of a sink. `lost`: delivered according to the store, and in no call. `followed`: seconds
+    from each blow to the next call by another worker.
     """
 
     calls: int
@@ -69,7 +69,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Record:
-    """What one sink was called with. Times are monotonic seconds."""
+    """The calls of a sink. Times are monotonic seconds."""
 
     calls: list[tuple[float, int, str, bool, list[Any]]] = field(default_factory=list)
     """Begin, process, batch, maybe sent, items."""
@@ -87,7 +87,7 @@ class Record:
         return record
 
     def overlaps(self, given_up: dict[int, float]) -> int:
-        """Calls that began while another was under way; one of a process that was ended counts until then."""
+        """Calls that began while another one was running. A call of a killed process counts until its end."""
         spans = []
         for begin, pid, batch, _, _ in self.calls:
             end = self.ends.get((batch, pid), given_up.get(pid, begin))
@@ -117,7 +117,7 @@ class Record:
 
 
 def _webhooks(interviews: int) -> Iterator[Webhook]:
-    """Several events of each interview, in rounds, so that those of one interview come in order."""
+    """Yields several events of each interview in rounds, so that the events of an interview are in order."""
     started = time.time_ns() // 1_000_000 - 3_600_000
     names = ("interview.create", *bodies.UPDATES)
     for number in range(EVENTS_EACH):
@@ -127,7 +127,7 @@ def _webhooks(interviews: int) -> Iterator[Webhook]:
 
 
 async def storm(folder: Path, interviews: int) -> dict[str, Verdict]:
-    """Measures, prints and returns what became of each sink."""
+    """Measures, prints and returns the result of each sink."""
     with crew(folder) as fleet:
         sinks = "".join(SINK.format(name=name, type=kind) for name, kind in SINKS.items())
         await fleet.open(f"[delivery]\nlease = {LEASE}\n{sinks}")
@@ -149,7 +149,7 @@ async def storm(folder: Path, interviews: int) -> dict[str, Verdict]:
 
 
 async def _post(receivers: Sequence[Member], interviews: int) -> None:
-    """Every other interview through the other receiver, so that each interview's events come in order."""
+    """Sends every second interview to the other receiver, so that the events of an interview are in order."""
     webhooks = list(_webhooks(interviews))
     parts = [[each for each in webhooks if int(each.interview_id, 16) % 2 == part] for part in range(2)]
     await asyncio.gather(
@@ -201,8 +201,10 @@ def _show(verdicts: dict[str, Verdict], events: int, seconds: float) -> None:
 
 
 def _lost(fleet: Crew, name: str, record: Record) -> int:
-    """Delivered according to the store, and never in a call."""
+    """Returns the number of deliveries that are delivered according to the store and were never in a call."""
     called = {id_.rsplit("-", 1)[1] for _, _, _, _, items in record.calls for id_, _, _ in items}
     states = "1" if SINKS[name] == "recording_state" else "1, 2, 3"
-    told = {str(row[0]) for row in fleet.rows(f"SELECT id FROM delivery WHERE sink = '{name}' AND state IN ({states})")}
-    return len(told - called)
+    delivered = {
+        str(row[0]) for row in fleet.rows(f"SELECT id FROM delivery WHERE sink = '{name}' AND state IN ({states})")
+    }
+    return len(delivered - called)

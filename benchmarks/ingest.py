@@ -1,4 +1,4 @@
-"""(a) Ingest: webhooks acknowledged per second, against a plain Litestar handler that stores nothing."""
+"""(a) Ingest: acknowledged webhooks per second, compared with a plain Litestar handler that stores nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.wrk import Load
 
 CLIENTS = (1, 16, 64)
 RATE_MAX = {1: 15_000, 16: 25_000, 64: 30_000}
-"""Webhooks per second that are prepared for a run with so many clients."""
+"""Webhooks per second that are prepared for a run, by number of clients."""
 SETTLED_WITHIN = 120.0
 EVENTS = "SELECT count(*) FROM event"
 PENDING = (
@@ -58,7 +58,7 @@ async def run(*, quick: bool = False) -> None:
 
 @asynccontextmanager
 async def compared(title: str, *, quick: bool, clients: tuple[int, ...] = CLIENTS) -> AsyncIterator[Comparison]:
-    """What is added in the block runs in turn beside the plain handler, and one table shows it. Raises `Missing`."""
+    """Runs the services of the block in turn with the plain handler, and prints a table. Raises `Missing`."""
     if not wrk.is_installed():
         raise wrk.Missing(wrk.MISSING)
     rounds, seconds = (1, 1) if quick else (5, 4)
@@ -152,7 +152,7 @@ async def _settled(subject: Subject, load: Load) -> None:
             if time.monotonic() > until:
                 raise RuntimeError(f"deliveries were still pending after {SETTLED_WITHIN:.0f} s")
             await asyncio.sleep(0.1)
-    await asyncio.sleep(0.2)  # what was under way when the load ended is stored by now
+    await asyncio.sleep(0.2)  # running requests are stored by now
     events = subject.running.count(EVENTS)
     new, subject.stored = events - subject.stored, events
     if not load.answered <= new <= load.sent:
@@ -160,7 +160,7 @@ async def _settled(subject: Subject, load: Load) -> None:
 
 
 def _verify(subject: Subject) -> str:
-    """After the service has stopped: nothing acknowledged is missing, nothing doubled, every delivery is there."""
+    """Checks after the stop that no acknowledged event is missing or doubled, and that every delivery exists."""
     store = subject.running
     events, identities = store.count(EVENTS), store.count("SELECT count(DISTINCT identity) FROM event")
     deliveries, sound = store.count("SELECT count(*) FROM delivery"), store.soundness()

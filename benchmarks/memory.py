@@ -1,4 +1,4 @@
-"""(c) Memory: the resident set idle, at the peak of a burst into a sheet, and over 100,000 events."""
+"""(c) Memory: the resident set when idle, at the peak of a burst into a sheet, and during 100,000 events."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def _idle(quick: bool, running: Running) -> tuple[str, str, str]:  # noqa:
 
 
 async def _deliver_one(running: Running) -> None:
-    """One interview that is invited and finishes, through every sink: what is loaded when needed is loaded then."""
+    """Sends an invitation and a finish through every sink, so that all lazy imports are done."""
     await post_all(running.url, invited_and_finished(), clients=1)
     await _settled(running)
 

@@ -33,7 +33,7 @@ async def run(*, quick: bool = False) -> None:
 
 @contextmanager
 def server(*settings: str) -> Iterator[Server]:
-    """A server of our own that makes every commit durable, with the log of one that has run for a while."""
+    """Starts a server with durable commits and a write-ahead log like that of a server that ran for a while."""
     running = Server(*DURABLE, *settings)
     try:
         running.start()
@@ -77,7 +77,7 @@ async def _receivers(running: Server, *, quick: bool) -> None:
             tables.progress(f"two receivers, round {index + 1} of {rounds}")
             single.append(await _loaded([first], comparison, bodies, seconds))
             double.append(await _loaded([first, second], comparison, bodies, seconds))
-        await comparison.stop()  # what was under way is stored now
+        await comparison.stop()  # running requests are stored now
         stored = first.running.count("SELECT count(*) FROM event")
         identities = first.running.count("SELECT count(DISTINCT identity) FROM event")
     if stored != identities or stored < comparison.answered:

@@ -1,4 +1,4 @@
-"""Posts given webhooks, each once, over a few connections that stay open, and waits for all answers."""
+"""Posts webhooks, each once, over a few persistent connections, and waits for all answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.bodies import Webhook
 
 
 async def post_all(url: str, webhooks: Iterable[Webhook], *, clients: int = 16) -> list[float]:
-    """Seconds that each took to be acknowledged. Raises when one was not accepted as new."""
+    """Returns the seconds until each webhook was acknowledged. Raises when one was not accepted as new."""
     taken: list[float] = []
     waiting = iter(webhooks)
     await asyncio.gather(*(_client(url, waiting, taken) for _ in range(clients)))

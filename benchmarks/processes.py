@@ -1,4 +1,4 @@
-"""The service, and what it is compared with, as processes of their own; what Linux says about them."""
+"""Runs the service and the programs that it is compared with as processes, and reads their figures from Linux."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Running:
         return self._status("VmRSS")
 
     def memory_own(self) -> float:
-        """The part of the resident set that is no page of a file, in MB."""
+        """The part of the resident set that is not file pages, in MB."""
         return self._status("RssAnon")
 
     def memory_peak(self) -> float:
@@ -61,14 +61,14 @@ class Running:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024 / 1e6
-        raise RuntimeError(f"/proc tells no {name}")
+        raise RuntimeError(f"/proc has no {name}")
 
     def store(self) -> sqlite3.Connection:
-        """A read-only look at its SQLite store."""
+        """Opens its SQLite store read-only."""
         return sqlite3.connect(f"file:{self.folder / 'data' / 'connector.db'}?mode=ro", uri=True)
 
     def count(self, sql: str) -> int:
-        """What one query of its store counts."""
+        """Returns the count of a query of its store."""
         if self.database is None:
             with closing(self.store()) as file:
                 return int(file.execute(sql).fetchone()[0])
@@ -80,7 +80,7 @@ class Running:
             return int(row[0])
 
     def soundness(self) -> str:
-        """What SQLite says of its file, or which server holds the store."""
+        """Returns the result of the integrity check of SQLite, or the server of the store."""
         if self.database is not None:
             return "on PostgreSQL"
         with closing(self.store()) as file:

@@ -1,4 +1,4 @@
-"""(e) Sheet: what one flush costs, by the size of the sheet and by how much is new or changed."""
+"""(e) Sheet: the cost of a flush, by the size of the sheet and the number of new and changed rows."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _shown(cost: Cost) -> Sequence[str]:
 
 
 def _apart(size: int, kind: str, amount: int) -> Cost:
-    """In a fresh process, so that memory is that of this flush alone."""
+    """Runs in a new process, so that the memory is that of this flush only."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (size, kind, amount))
 
@@ -104,7 +104,7 @@ async def _measure(size: int, kind: str, amount: int) -> Cost:
         await sink.open()
         idle = _megabytes()
         if size:
-            # only those that are asked for: a service keeps the notes of all rows in its store
+            # only the requested ones: the service stores the notes of all rows
             there = [_interview(number) for number in {0, *chosen} if number < size]
             context.notes |= {row_name(each.id): _note(each) for each in there}
             await _flush(sink, context, [_interview(0)])
@@ -120,7 +120,7 @@ async def _measure(size: int, kind: str, amount: int) -> Cost:
 
 
 def _megabytes() -> float:
-    """The most this process held so far."""
+    """Returns the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -146,7 +146,7 @@ def _note(interview: Interview) -> Any:
 
 @contextmanager
 def _google(folder: Path, size: int) -> Iterator[Connection]:
-    """An emulator in a process of its own; the first thing it tells is its address and the spreadsheet's id."""
+    """Runs an emulator in its own process. It first sends its address and the id of the spreadsheet."""
     here, there = multiprocessing.Pipe()
     server = subprocess.Popen(
         [sys.executable, "-c", _SERVER.format(fd=there.fileno(), folder=str(folder), size=size)],

@@ -1,4 +1,4 @@
-"""(g) Slow disk: ingest while every sync to disk takes 4 ms longer, as on many rented disks."""
+"""(g) Slow disk: ingest while every sync takes 4 ms longer, as on many cloud disks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def run(*, quick: bool = False) -> None:
 
 
 def slowed(folder: Path) -> dict[str, str]:
-    """Builds the delay into a folder; returns the environment that a process needs for it. Raises `Missing`."""
+    """Builds the delay library in a folder and returns the environment that loads it. Raises `Missing`."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise Missing("no C compiler: apt-get install gcc libc6-dev (Debian, Ubuntu)")

@@ -1,4 +1,4 @@
-"""(d) Start-up to ready, and from a webhook to the call of its sink when nothing else is going on."""
+"""(d) Time from start to ready, and from a webhook to the call of its sink in an idle service."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def _of_one(folder: Path, webhooks: int, database: str | None) -> Latencie
 
 
 async def _starts(folder: Path, count: int) -> None:
-    """Each start on a new folder, where the store is made by the migrations, then once more on the store it has."""
+    """Starts the service in a new folder, where migrations create the store, and again on the existing store."""
     first: list[Running] = []
     again: list[Running] = []
     cpu: dict[int, float] = {}
@@ -76,7 +76,7 @@ def _seconds(values: Sequence[float]) -> str:
 
 
 async def latencies(running: Running, count: int) -> Latencies:
-    """Sends one webhook after another, each when nothing else is going on."""
+    """Sends one webhook after another, each to an idle service."""
     sent: dict[str, int] = {}
     acknowledged: list[float] = []
     for number in range(count):
@@ -89,7 +89,7 @@ async def latencies(running: Running, count: int) -> Latencies:
 
 
 async def _calls(file: Path, count: int) -> dict[str, int]:
-    """When the sink was called for each interview, by the same clock."""
+    """Returns the time of the call for each interview, by the same clock."""
     until = time.monotonic() + CALLED_WITHIN
     while len(lines := _lines(file)) < count:
         if time.monotonic() > until:

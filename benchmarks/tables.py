@@ -1,4 +1,4 @@
-"""What the measurements print, and the machine they ran on."""
+"""Prints the results, and the machine that they were measured on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *
 
 
 def progress(text: str) -> None:
-    """Says what is going on, to people who wait."""
+    """Prints the progress."""
     console.print(text, style="dim", markup=False, highlight=False)
 
 
@@ -54,7 +54,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def machine() -> str:
-    """What the figures depend on, in one line."""
+    """Returns the properties of the machine in one line."""
     load = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} cores, {_model()}, {platform.system()} {platform.release()}, "
@@ -63,7 +63,7 @@ def machine() -> str:
 
 
 def disk(folder: Path, times: int = 100) -> str:
-    """How fast the disk below a folder makes writes durable: what every commit waits for."""
+    """Measures the time of a sync on the disk of a folder, which every commit waits for."""
     taken = []
     with tempfile.TemporaryFile(dir=folder) as file:
         for _ in range(times):

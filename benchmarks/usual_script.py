@@ -1,4 +1,4 @@
-"""What people write instead: for each webhook find the row, update or append it, post a message, then answer."""
+"""A simple script for comparison: for each webhook it finds the row, updates or appends it, and posts a message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEADER = ["Interview ID", "Candidate", "Email", "Position", "Status", "Score", "
 
 
 class UsualScript:
-    """`client` is gspread's, with its own waiting after a 429; the chat is an incoming webhook."""
+    """`client` is that of gspread, which waits after a 429. The chat is an incoming webhook."""
 
     def __init__(self, client: gspread.Client, spreadsheet_id: str, chat_url: str) -> None:
         self.sheet = client.open_by_key(spreadsheet_id).sheet1
@@ -20,7 +20,7 @@ class UsualScript:
         self.sheet.update([HEADER], "A1")
 
     def handle(self, payload: Mapping[str, Any]) -> bool:
-        """Whether the chat took the message; the row is written either way."""
+        """Writes the row and posts a message. Returns whether the chat accepted the message."""
         interview = payload["data"]
         row = [
             interview["id"],

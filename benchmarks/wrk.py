@@ -1,4 +1,4 @@
-"""The load generator wrk, one thread, fed with requests of our own."""
+"""The load generator wrk, with one thread and prepared requests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MISSING = "the load generator wrk is not installed: apt-get install wrk (Debian,
 
 
 class Missing(Exception):
-    """A tool that a measurement needs is not there; the text says what to install."""
+    """A required tool is missing. The message says what to install."""
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What one run came to; latencies in milliseconds. `sent` may exceed `answered` by the number of clients."""
+    """The result of a run; latencies in milliseconds. `sent` may exceed `answered` by the number of clients."""
 
     answered: int
     sent: int
@@ -41,7 +41,7 @@ def is_installed() -> bool:
 
 
 async def load(url: str, bodies: BodyFile, first: int, *, clients: int, seconds: int) -> Load:
-    """Sends requests from number `first` on for some seconds. Raises `Missing`, or when anything was refused."""
+    """Sends requests from number `first` on for some seconds. Raises `Missing`, or when a request was refused."""
     if not is_installed():
         raise Missing(MISSING)
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT), url + PATH]

@@ -1,4 +1,4 @@
-"""The webhook: forwards each event as signed JSON, in the form of the Standard Webhooks specification 1.0.0.
+"""The webhook sink: posts each event as signed JSON (Standard Webhooks 1.0.0).
 
 Signatures, headers, payload and the handling of status codes follow the specification
 (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
@@ -41,7 +41,7 @@ from connector.sink import (
 from connector.text import clean, web_link
 
 THROTTLED_SECONDS = 30.0
-"""The wait after a 429 that does not say how long."""
+"""Delay after a 429 without `Retry-After`."""
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
@@ -51,14 +51,14 @@ _HINTS = {
     404: "check url",
     407: "set the proxy's credentials in HTTPS_PROXY",
 }
-"""What the operator can check when a status does not go away."""
+"""What the operator can check when a status repeats."""
 
 _OVERLOADED = frozenset({502, 503, 504})
-"""The destination cannot serve anything now: other deliveries would fail as well."""
+"""The destination is unavailable, so other deliveries would fail too."""
 
 
 def signing_key(secret: str) -> bytes:
-    """The key inside `whsec_<base64>`: 24 to 64 bytes (Standard Webhooks, Signature scheme). Else `ValueError`."""
+    """Returns the key in `whsec_<base64>` (Standard Webhooks, Signature scheme). Raises `ValueError`."""
     hint = "must be whsec_ and the base64 of 24 to 64 random bytes, as `openssl rand -base64 32` makes them"
     if not secret.startswith("whsec_"):
         raise ValueError(hint)
@@ -66,7 +66,7 @@ def signing_key(secret: str) -> bytes:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError(hint) from None
-    if not 24 <= len(key) <= 64:  # noqa: PLR2004 - the figures of the specification
+    if not 24 <= len(key) <= 64:  # noqa: PLR2004 - the limits of the specification
         raise ValueError(hint)
     return key
 
@@ -103,9 +103,9 @@ class WebhookConfig(SinkConfig):
 
 
 class Webhook(Sink[WebhookConfig]):
-    """Posts one event per request; the delivery's id is `webhook-id` on every attempt, so that repeats can be dropped.
+    """Posts one event per request. `webhook-id` is the delivery id, so the destination can drop repeated attempts.
 
-    Requests go out one after the other: a destination sees the events of an interview in the order they arrived.
+    Requests are sent one at a time, so the destination gets the events of an interview in the order of arrival.
     """
 
     Config = WebhookConfig
@@ -142,13 +142,13 @@ class Webhook(Sink[WebhookConfig]):
         return [f"POST to {host_of(self._url)}\n{_readable(delivery)}" for delivery in batch.deliveries]
 
     async def check_connection(self) -> list[Finding]:
-        """Whether the name resolves; posts nothing, because the destination would take it for an event."""
+        """Checks whether the host name resolves. Posts nothing, because the destination would store it as an event."""
         host = host_of(self._url)
         try:
             await asyncio.get_running_loop().getaddrinfo(host, None)
         except (OSError, UnicodeError):
-            return [Finding("problem", f"{host} is not known to the name service", "check the host in `url`")]
-        return [Finding("ok", f"{host} resolves; whether it takes events shows with the first one")]
+            return [Finding("problem", f"{host} cannot be resolved", "check the host in `url`")]
+        return [Finding("ok", f"{host} resolves; only the first event shows whether it accepts events")]
 
     async def _send(self, delivery: Delivery, context: Context) -> Outcome:
         if delivery.event is None:
@@ -169,11 +169,11 @@ class Webhook(Sink[WebhookConfig]):
     async def _post(self, body: bytes, headers: dict[str, str]) -> httpx.Response:
         assert self._client is not None, "open() comes first"
         async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
-            return response  # the body is of no use here and might be endless
+            return response  # the body is not needed and may be endless
 
 
 def payload(delivery: Delivery, event: Event) -> dict[str, Any]:
-    """What is posted: `type`, `timestamp` and `data` (Standard Webhooks, Payload structure)."""
+    """Returns the body: `type`, `timestamp` and `data` (Standard Webhooks, Payload structure)."""
     return {
         "type": event.name,
         "timestamp": utc(event.occurred_at).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -207,7 +207,7 @@ def _merged(interview: Interview) -> dict[str, Any]:
 
 
 def _cleaned(fields: Mapping[str, Value]) -> dict[str, Value]:
-    """The fields as other programs may show them: text cleaned, links percent-encoded."""
+    """Returns the fields with cleaned text and percent-encoded links, so that other programs can show them."""
     return {name: _cleaned_value(name, value) for name, value in fields.items()}
 
 
@@ -218,7 +218,7 @@ def _cleaned_value(name: str, value: Value) -> Value:
 
 
 def signature_headers(keys: Sequence[bytes], delivery_id: str, now: int, body: bytes) -> dict[str, str]:
-    """The three headers (Standard Webhooks, Webhook headers); one signature per key. `now` is epoch milliseconds."""
+    """Returns the headers, with one signature per key (Standard Webhooks, Webhook headers). `now` is in epoch ms."""
     message_id, seconds = _message_id(delivery_id), now // 1000
     content = f"{message_id}.{seconds}.".encode() + body
     signatures = [base64.b64encode(hmac.digest(key, content, "sha256")).decode() for key in keys]
@@ -230,23 +230,23 @@ def signature_headers(keys: Sequence[bytes], delivery_id: str, now: int, body: b
 
 
 def _message_id(delivery_id: str) -> str:
-    # The signed content is joined with full stops, so the id must hold none; and it is the value of a header.
+    # The signed content is separated by full stops, so the id must not contain one; it is also a header value.
     if _PLAIN_ID.fullmatch(delivery_id):
         return delivery_id
     return f"msg_{hashlib.sha256(delivery_id.encode()).hexdigest()[:32]}"
 
 
 def read_answer(status: int, headers: httpx.Headers, now: int) -> Outcome:
-    """The outcome of a delivery by the destination's status. `now` is epoch milliseconds.
+    """Returns the outcome of a delivery by the status of the response. `now` is epoch milliseconds.
 
-    Only a 2xx is a success. Every other status is retried until the retry window ends, at the time that `Retry-After`
-    asks for if there is one; redirects are not followed. Raises `SinkBroken` for 410: the destination wants no more
-    events (Standard Webhooks, Delivery success and failure).
+    Only a 2xx is a success. Every other status is retried until the retry window ends, after the delay of
+    `Retry-After` if there is one. Redirects are not followed. Raises `SinkBroken` for 410, which means that the
+    destination does not accept events any more (Standard Webhooks, Delivery success and failure).
     """
     if status == httpx.codes.GONE:
         raise SinkBroken(
-            "the destination wants no more events (status 410)",
-            "set `url` to an address that takes events, or remove this sink",
+            "the destination accepts no more events (status 410)",
+            "set `url` to an address that accepts events, or remove this sink",
         )
     after = retry_after(headers, now)
     match classify(status):
@@ -262,7 +262,7 @@ def read_answer(status: int, headers: httpx.Headers, now: int) -> Outcome:
 
 
 def _refusal(status: int) -> str:
-    """The reason for a status that says: not applied. It names what the operator can check, where that is known."""
+    """Returns the reason for a status that means: not applied. Adds what the operator can check, if it is known."""
     redirect = "redirects are not followed, set url to the new address" if httpx.codes.is_redirect(status) else ""
     hint = redirect or _HINTS.get(status, "")
     return f"status {status}: {hint}" if hint else f"status {status}"
@@ -272,7 +272,7 @@ def _not_reached(error: httpx.TransportError) -> Outcome:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         raise SinkBroken(
             "the destination's certificate is not trusted",
-            "renew or complete its certificate, or name your own authority's file in SSL_CERT_FILE",
+            "renew or complete its certificate, or set SSL_CERT_FILE to the file of your certificate authority",
         ) from None
     return RetryLater("not reachable", pause_sink=True)
 

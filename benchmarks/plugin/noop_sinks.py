@@ -1,4 +1,4 @@
-"""Sinks without a destination, so that a measurement shows what the service costs and nothing else."""
+"""Sinks without a destination, so that a benchmark measures only the service."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from connector.sink import Batch, Context, Delivered, Delivery, LocalPath, Resul
 
 
 class NoopConfig(SinkConfig):
-    """`off` pauses the sink at its first call, until a person resumes it: then its deliveries only queue up."""
+    """`off` pauses the sink at its first call, so that its deliveries stay queued."""
 
     off: bool = Field(default=False, description="Be broken from the start.")
 
 
 class NoopMessages(Sink[NoopConfig]):
-    """Agrees to everything."""
+    """Reports every delivery as delivered."""
 
     Config = NoopConfig
     max_batch = 500
 
-    async def deliver(self, batch: Batch, context: Context) -> Result:  # noqa: ARG002 - asks for nothing
+    async def deliver(self, batch: Batch, context: Context) -> Result:  # noqa: ARG002 - needs no context
         if self.config.off:
             raise SinkBroken("switched off", "set off = false", until_person=True)
         return Result([Delivered()] * len(batch.deliveries))
 
 
 class NoopState(NoopMessages):
-    """The same, as a sheet would be called."""
+    """The same as a state sink."""
 
     state = True
 
 
 class TimingConfig(SinkConfig):
-    """Where to write."""
+    """The file to write to."""
 
     path: LocalPath = Field(description="File that gets one line per delivery.")
 
@@ -49,7 +49,7 @@ class Timing(Sink[TimingConfig]):
     Config = TimingConfig
     max_batch = 100
 
-    async def deliver(self, batch: Batch, context: Context) -> Result:  # noqa: ARG002 - asks for nothing
+    async def deliver(self, batch: Batch, context: Context) -> Result:  # noqa: ARG002 - needs no context
         now = time.monotonic_ns()
         with self.config.path.open("a") as file:
             file.writelines(f"{now} {delivery.key}\n" for delivery in batch.deliveries)
@@ -57,7 +57,7 @@ class Timing(Sink[TimingConfig]):
 
 
 class RecordingConfig(TimingConfig):
-    """Where to write, and how long a call takes."""
+    """The file to write to, and the duration of a call."""
 
     seconds: float = Field(default=0.3, description="Seconds of one call.")
 
@@ -68,7 +68,7 @@ class Recording(Sink[RecordingConfig]):
     Config = RecordingConfig
     max_batch = 500
 
-    async def deliver(self, batch: Batch, context: Context) -> Result:  # noqa: ARG002 - asks for nothing
+    async def deliver(self, batch: Batch, context: Context) -> Result:  # noqa: ARG002 - needs no context
         items = [[each.id, each.key, self.order_of(each)] for each in batch.deliveries]
         self._write("begin", batch, items)
         await asyncio.sleep(self.config.seconds)

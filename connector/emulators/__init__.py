@@ -1,1 +1,1 @@
-"""Stand-ins for Google, Slack and Hireflix, over real HTTP, with their limits, error bodies and faults."""
+"""Emulators of Google, Slack and Hireflix over real HTTP, with their limits, error bodies and faults."""

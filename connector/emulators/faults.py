@@ -1,4 +1,4 @@
-"""Fault scripts: what may go wrong with a call, before or after it was applied."""
+"""Fault scripts: faults of a call, before or after it is applied."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from aiohttp import web
 
 
 class Kind(StrEnum):
-    REFUSE = "refuse"  # the connection is cut before anything was applied
-    DROP = "drop"  # applied, then the connection is cut without an answer
+    REFUSE = "refuse"  # closes the connection, nothing applied
+    DROP = "drop"  # applied, then closes the connection without an answer
     HANG = "hang"  # never answers, nothing applied
     APPLY_HANG = "apply-hang"  # applied, never answers
     STATUS = "status"  # answers `status` with `body`, nothing applied
     APPLY_STATUS = "apply-status"  # applied, then answers `status` with `body`
-    TRUNCATE = "truncate"  # applied, half of the answer, then the connection is cut
+    TRUNCATE = "truncate"  # applied, sends half of the answer, then closes the connection
     BROKEN_JSON = "broken-json"  # applied, status 200, half of the JSON, properly ended
-    LATE = "late"  # the connection is cut at once, applied when `release` is called
+    LATE = "late"  # closes the connection at once, applied when `release` is called
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. `match` is the kind of call it waits for (`None` = any); `times` how often it strikes."""
+    """A fault. `match` is the kind of call that it applies to (`None` = any); `times` is the number of calls."""
 
     kind: Kind
     match: str | None = None
@@ -38,7 +38,7 @@ class Fault:
 
 
 class Faults:
-    """The script: faults strike in the order they were added. Safe to use from any thread."""
+    """The script: faults apply to calls in the order in which they were added. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class Faults:
             self._script.extend([fault, fault.times] for fault in faults)
 
     def choose(self, chooser: Callable[[str], Fault | None] | None) -> None:
-        """Asks `chooser` for each call that no scripted fault takes: for random faults with a seed."""
+        """Calls `chooser` for each call without a scripted fault; used for random faults with a seed."""
         self._choose = chooser
 
     def clear(self) -> None:
@@ -80,14 +80,14 @@ class Faults:
         return self._choose(call) if self._choose is not None else None
 
     def release(self) -> None:
-        """Lets everything that hangs go on."""
+        """Continues all calls that hang."""
         with self._lock:
             waiting, self._released = self._released, []
         for loop, event in waiting:
             loop.call_soon_threadsafe(event.set)
 
     def settle(self, seconds: float = 10) -> None:
-        """Waits until what `release` let go on was carried out; the emulator lives in a thread of its own."""
+        """Waits until the calls that `release` continued are done; the emulator runs in its own thread."""
         with self._settled:
             assert self._settled.wait_for(lambda: self._late <= len(self._released), seconds)
 

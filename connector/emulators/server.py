@@ -1,4 +1,4 @@
-"""A web server in a thread of its own, so that tests, blocking clients and other processes can all reach it."""
+"""A web server in its own thread, so that tests, blocking clients and other processes can reach it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What all spreadsheets share: the columns of the table, the values of its cells, and the colours. Pure."""
+"""Shared by all spreadsheet sinks: the columns of the table, the values of cells, and the colours. Pure functions."""

@@ -1,4 +1,4 @@
-"""The colours of a table. Each only repeats what the text of the same cell says."""
+"""The colours of a table. A colour never adds information to the text of its cell."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ STAGE_COLOURS: Mapping[Stage, str] = {
     Stage.DISCARDED: "F4CCCC",
     Stage.DELETED: "BFBFBF",
 }
-"""Backgrounds, RRGGBB, light enough for black text; an unknown stage has none."""
+"""Background colours (RRGGBB), light enough for black text. An unknown stage has none."""
 HEADER_COLOUR = "E8EDF7"
-"""Background of a header, RRGGBB."""
+"""Background colour of a header (RRGGBB)."""

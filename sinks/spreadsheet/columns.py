@@ -1,4 +1,4 @@
-"""The columns of the table: which fields there are, how columns are configured, and the cells of an interview."""
+"""The columns of the table: available fields, configured columns, and the cells of an interview."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from connector.sink import Interview
 from sinks.spreadsheet.values import CellKind, CellValue, cell_value, clean_text
 
 KEY = "interview_id"
-"""The field that identifies a row; every table has it."""
+"""The field that identifies a row. Every table has it."""
 TITLE_MAX = 100
-"""Characters of a header."""
+"""Most characters of a header; longer ones make a table unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """One field that a column may show."""
+    """A field that a column can show."""
 
     title: str
     kind: CellKind
@@ -59,11 +59,11 @@ SPECS: Mapping[str, FieldSpec] = {
     "deleted_at": FieldSpec("Deleted", CellKind.DATETIME, _time("deleted")),
     "last_event": FieldSpec("Last event", CellKind.TEXT, _text("last_event")),
 }
-"""Every field that a column may show, by name; the first twelve are the default table."""
+"""All fields by name. The first twelve are the default table."""
 
 
 class Column(BaseModel):
-    """One column of the table: the field it shows, and the text of its header (default: the field's usual one)."""
+    """A column of the table: its field, and the text of its header (default: the title of the field)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -112,7 +112,7 @@ def _unique(what: str, values: Sequence[str]) -> None:
 
 
 def header_key(title: str) -> str:
-    """Returns what header texts are compared by: letter case and spaces do not matter."""
+    """Returns the form in which headers are compared: without case and spaces."""
     return "".join(title.split()).casefold()
 
 

@@ -1,4 +1,4 @@
-"""Values of cells: how a field of an interview becomes a text, a number, a date or a link."""
+"""Converts fields of an interview to values of cells: text, number, date or link."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from connector.text import clean, web_link
 LINK_TEXT = "Open"
 """Text of a cell with a link."""
 TEXT_MAX = 49_990
-"""Most UTF-16 units of a text cell before `CUT_MARK` (a cell of Google Sheets takes 50,000)."""
+"""Most UTF-16 units of a text cell before `CUT_MARK` (the limit of Google Sheets is 50,000)."""
 CUT_MARK = "… [cut]"
 """End of a text that was cut."""
 
@@ -29,7 +29,7 @@ CellValue: TypeAlias = str | int | float | None
 
 
 class CellKind(StrEnum):
-    """What a cell holds. It decides how the cell is written."""
+    """The type of a cell, which decides how it is written."""
 
     TEXT = "text"
     NUMBER = "number"

@@ -59,15 +59,15 @@ class Package:
 
     @property
     def unpacked_bytes(self) -> int:
-        """The size of all parts, as the archive states it; nothing is unpacked."""
+        """The size of all parts according to the archive. Nothing is unpacked."""
         return sum(part.file_size for part in self._archive.infolist())
 
     def read(self, part: str) -> bytes:
-        """The content of a part."""
+        """Returns the content of a part."""
         return self._archive.read(part)
 
     def relationships(self, part: str) -> list[Relationship]:
-        """What a part refers to; `""` is the package itself."""
+        """Returns the relationships of a part; `""` is the package itself."""
         name = relationships_part(part)
         if name not in self.names:
             return []
@@ -77,14 +77,14 @@ class Package:
         ]
 
     def sheets(self) -> dict[str, str]:
-        """Title of each tab -> its part."""
+        """Returns the part of each tab by title."""
         workbook = {found.type: found.target for found in self.relationships("")}[WORKBOOK]
         parts = {found.id: found.target for found in self.relationships(workbook)}
         titles = {_relationship_id(sheet): sheet.get("name", "") for sheet in elements(self.read(workbook), "sheet")}
         return {title: parts[identifier] for identifier, title in titles.items() if parts.get(identifier)}
 
     def cells(self, sheet: str) -> SheetCells:
-        """The cells of the tab in this part, those with only a note included."""
+        """Returns the cells of the tab in this part, including cells that have only a note."""
         found = list_cells(self.read(sheet))
         for relationship in self.relationships(sheet):
             if relationship.type == "comments" and relationship.target:
@@ -99,13 +99,13 @@ class Package:
 
 
 def relationships_part(part: str) -> str:
-    """The part that holds the relationships of a part."""
+    """Returns the part with the relationships of a part."""
     folder, base = posixpath.split(part)
     return posixpath.join(folder, "_rels", f"{base}.rels")
 
 
 def elements(content: bytes, name: str) -> Iterator[dict[str, str]]:
-    """The attributes of each element with this name, whatever its namespace."""
+    """Yields the attributes of each element with this name, in any namespace."""
     found: list[dict[str, str]] = []
 
     def start(element: str, attributes: dict[str, str]) -> None:
@@ -119,7 +119,7 @@ def elements(content: bytes, name: str) -> Iterator[dict[str, str]]:
 
 
 def list_cells(content: bytes) -> SheetCells:
-    """The cells in the part of a tab. A cell or row without a reference follows the one before it."""
+    """Returns the cells in the part of a tab. A cell or row without a reference follows the previous one."""
     found = SheetCells()
     row = column = 0
 
@@ -142,7 +142,7 @@ def list_cells(content: bytes) -> SheetCells:
 
 
 def local_name(element: str) -> str:
-    """The name of an element or attribute without its namespace."""
+    """Returns the name of an element or attribute without its namespace."""
     return element.rpartition("}")[2]
 
 

@@ -1,4 +1,4 @@
-"""One rewrite of the file: read it, change what is due, replace it. Blocking.
+"""A rewrite of the file: reads it, changes the due cells, and replaces it. Blocking.
 
 Large tables are rewritten in a child process (`python -m sinks.workbook.rewrite`): openpyxl would hold up the receiver
 for tenths of a second, and the memory is returned when the process ends. The request is pickled to standard input and
@@ -24,18 +24,18 @@ from sinks.workbook.state import FileDiff, RewriteRequest, RewriteResult, TableS
 from sinks.workbook.tab import Tab, cell_text, has_references, open_tab, write_names
 
 ROWS_MAX = 10_000
-"""Most rows of a workbook; beyond it a rewrite takes too long."""
+"""Most rows of a workbook; a rewrite of more takes too long."""
 CHILD_SECONDS = 170.0
-"""The longest a rewrite in a child process may take; less than the sink's own `timeout`."""
+"""Timeout of a rewrite in a child process; less than `timeout` of the sink."""
 
 _Answer: TypeAlias = RewriteResult | file.InUseError | RuntimeError | tuple[str, str, bool]
 
 
 def rewrite(request: RewriteRequest) -> RewriteResult:
-    """Carries out one rewrite; writes nothing when every cell is right.
+    """Rewrites the file. Writes nothing when all cells are correct.
 
-    Raises `file.InUseError` when another program uses the file, and `SinkBroken` when a person must act; then nothing
-    was written.
+    Raises `file.InUseError` when another program uses the file, and `SinkBroken` when an operator must act. After an
+    error nothing is written.
     """
     try:
         path = request.path.resolve()
@@ -97,7 +97,7 @@ def _compare(state: TableState, present: Collection[str], found: int | None, req
 def _result(
     request: RewriteRequest, state: TableState, placed: Sequence[str], doubtful: Collection[str], known: Sequence[str]
 ) -> RewriteResult:
-    """Returns what to remember and what to write next: all rows, when dates or columns changed."""
+    """Returns the new state and the rows to write next: all rows, when the time zone or the columns changed."""
     removed = {key for key, row in request.rows.items() if row.removed}
     fields = [column.field for column in request.columns]
     changed = state.zone not in {"", request.zone} or (known and not set(fields) <= set(known))
@@ -108,7 +108,7 @@ def _result(
 
 
 def _update(tab: Tab, request: RewriteRequest, lost: Collection[str]) -> set[str]:
-    """Writes what is due to the rows that exist; returns the interviews whose row changed."""
+    """Writes the due cells of existing rows. Returns the interviews whose row changed."""
     columns = {column.field: column for column in request.columns}
     written: set[str] = set()
     for key, row in request.rows.items():
@@ -122,7 +122,7 @@ def _update(tab: Tab, request: RewriteRequest, lost: Collection[str]) -> set[str
 
 
 def _append(tab: Tab, request: RewriteRequest, deleted: Collection[str], *, fixed: bool) -> set[str]:
-    """Adds a row for each interview that has none and has to have one; returns those interviews."""
+    """Adds the missing rows. Returns their interviews."""
     wanted = (key for key, row in request.rows.items() if not row.removed and key not in deleted)
     missing = [key for key in wanted if not _row_of(tab, key)]
     if len(tab.rows) + len(missing) > ROWS_MAX:
@@ -139,7 +139,7 @@ def _append(tab: Tab, request: RewriteRequest, deleted: Collection[str], *, fixe
 
 
 def _remove(tab: Tab, request: RewriteRequest, *, fixed: bool) -> set[str]:
-    """Removes the rows of interviews that must have none; returns those interviews."""
+    """Removes the rows of interviews that must not have one. Returns these interviews."""
     gone = {key: _key_text(key) for key, row in request.rows.items() if row.removed and _row_of(tab, key)}
     if gone:
         tab.remove(gone.values(), fixed=fixed)
@@ -155,7 +155,7 @@ def _key_text(key: str) -> str:
 
 
 def rewrite_in_child(request: RewriteRequest) -> RewriteResult:
-    """Carries out `rewrite` in a child process."""
+    """Runs `rewrite` in a child process."""
     done = subprocess.run(
         [sys.executable, "-P", "-m", "sinks.workbook.rewrite"],
         input=pickle.dumps(request),
@@ -164,7 +164,7 @@ def rewrite_in_child(request: RewriteRequest) -> RewriteResult:
         timeout=CHILD_SECONDS,
         env=child_environment(),
         check=True,
-        start_new_session=True,  # Ctrl-C in the terminal is for the service, which ends in order
+        start_new_session=True,  # Ctrl-C in the terminal stops the service, which stops the child
     )
     answer: _Answer = pickle.loads(done.stdout)  # noqa: S301 - our own module
     if isinstance(answer, Exception):
@@ -193,8 +193,8 @@ def _answer(request: RewriteRequest) -> _Answer:
 
 
 def main() -> None:
-    """Runs in the child process: one request, one answer."""
-    gc.disable()  # the process ends before garbage matters, and collecting costs a quarter of its time
+    """Runs in the child process: reads a request, writes an answer."""
+    gc.disable()  # the process ends soon, and garbage collection would take a quarter of its time
     sys.stdout.buffer.write(pickle.dumps(_answer(pickle.load(sys.stdin.buffer))))  # noqa: S301 - from our own parent
 
 

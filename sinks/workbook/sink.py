@@ -1,4 +1,4 @@
-"""The workbook sink: collects what is due, rewrites the file in one thread, and remembers what was written."""
+"""The workbook sink: collects due deliveries, rewrites the file in one thread, and stores what was written."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ PAUSE_SECONDS = 2.0
 ROWS_PER_SECOND = 1_000
 """With more than 2,000 rows the pause grows with the table, so that rewrites never use a whole processor."""
 CHILD_ROWS = 500
-"""From so many rows on a child process rewrites: openpyxl would hold up the receiver for tenths of a second."""
+"""Larger tables are rewritten by a child process, because openpyxl would block the receiver for tenths of a second."""
 REWRITE = "rewrite"
-"""Purpose of the follow-up that writes the row of an interview once more."""
+"""Purpose of the follow-up that writes the row of an interview again."""
 IN_USE_SECONDS = 5.0
-"""The wait while another program uses the file."""
+"""Delay while another program uses the file; short, because users save and close it at any time."""
 LOCK_OLD_SECONDS = 24 * 3600.0
 """An older lock file was probably left behind by a crash: office programs write it when they open the file."""
 LOCK_WAIT_SECONDS = 5 * 60.0
-"""How long the sink waits for an old lock file to go before it pauses; a user may really have the file open."""
+"""The sink pauses when an old lock file still exists after this time. A user may really have the file open."""
 
 
 class Workbook(Sink[WorkbookConfig]):
-    """Keeps one row per interview in an `.xlsx` file: its own cells are correct, all others stay as users left them."""
+    """Keeps one row per interview in an `.xlsx` file. It writes its own cells and does not change those of users."""
 
     Config = WorkbookConfig
     state = True
@@ -70,7 +70,7 @@ class Workbook(Sink[WorkbookConfig]):
         super().__init__(name, config)
         # One thread: a call that timed out continues in it, and the next one waits for its end.
         self._thread = BlockingThread("workbook")
-        self._waits_since: int | None = None  # epoch milliseconds: since when an old lock file is waited for
+        self._waits_since: int | None = None  # epoch milliseconds of the first wait for an old lock file
 
     @property
     def destination(self) -> str:
@@ -107,7 +107,7 @@ class Workbook(Sink[WorkbookConfig]):
         return result
 
     def _refuse_old_lock(self, now_ms: int) -> None:
-        """Raises `SinkBroken` when the sink has waited long enough for an old lock file to go."""
+        """Raises `SinkBroken` when an old lock file still exists after `LOCK_WAIT_SECONDS`."""
         from sinks.workbook.file import lock_seconds, locked_message
 
         path = self.config.path.resolve()
@@ -130,7 +130,7 @@ class Workbook(Sink[WorkbookConfig]):
 
     @property
     def _bucket(self) -> str:
-        """One for the file, not for the tab: each rewrite writes the whole file."""
+        """The bucket of the file. All tabs share it, because each rewrite writes the whole file."""
         return f"workbook:{hashlib.sha256(os.path.abspath(self.config.path).encode()).hexdigest()[:12]}"  # noqa: PTH100 - as above
 
     def _rewrite(self, batch: Batch, state: TableState) -> Result:
@@ -140,7 +140,7 @@ class Workbook(Sink[WorkbookConfig]):
         config, rows = self.config, self._rows(batch)
         keys = {delivery.key for delivery in batch.deliveries}
         gone = keys - rows.keys()
-        word = batch.notes.get(RESUME_NOTE, {}).get("word")
+        mode = batch.notes.get(RESUME_NOTE, {}).get("word")
         request = RewriteRequest(
             self.name,
             config.path,
@@ -149,19 +149,19 @@ class Workbook(Sink[WorkbookConfig]):
             config.timezone,
             state.without(gone),
             rows,
-            recreate=config.recreate or word == "refill",
-            accept=word == "accept",
+            recreate=config.recreate or mode == "refill",
+            accept=mode == "accept",
         )
         with exclusive(config.path):
             done = rewrite_in_child(request) if state.size_with(keys) > CHILD_ROWS else rewrite(request)
         notes = {**_notes(done, rows), **dict.fromkeys(map(row_note, gone))}
-        if word is not None:
+        if mode is not None:
             notes[RESUME_NOTE] = None
         rewrites = [FollowUp(REWRITE, interview=key) for key in done.again]
         return Result([Delivered() for _ in batch.deliveries], notes, rewrites)
 
     def _rows(self, batch: Batch) -> dict[str, Row]:
-        """What has to be shown, without interviews that exist no more."""
+        """Returns the rows to show. Interviews that no longer exist are left out."""
         return {
             delivery.key: Row(
                 self._values(delivery.interview),
@@ -185,7 +185,11 @@ class Workbook(Sink[WorkbookConfig]):
         if delivery.interview is None:
             return "nothing"
         if self._is_removed(delivery.interview, left=delivery.left):
-            return "no row: the interview was deleted" if not delivery.left else "no row: no route leads here any more"
+            return (
+                "no row: the interview was deleted"
+                if not delivery.left
+                else "no row: no route matches the interview any more"
+            )
         values = self._values(delivery.interview)
         return "\n".join(f"{column.title}: {_shown(values[column.field])}" for column in self.config.columns)
 
@@ -195,7 +199,7 @@ def _notes(done: RewriteResult, rows: dict[str, Row]) -> dict[str, Note | None]:
     for key, row in rows.items():
         if row.removed:
             notes[row_note(key)] = None
-        elif key not in done.state.deleted:  # a deleted row that comes back shows what it showed
+        elif key not in done.state.deleted:  # a deleted row that returns has its former values
             notes[row_note(key)] = {"values": {name: row.values[name] for name in done.placed}}
     return notes
 

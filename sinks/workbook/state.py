@@ -1,4 +1,4 @@
-"""What the workbook sink remembers about its file, and the rules that follow from it. Pure."""
+"""The state that the workbook sink stores about its file, and its comparison with the file. Pure functions."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ NOTE_VERSION = 1
 """Version of the document in the note about the table."""
 
 MASS_DELETION_ROWS = 10
-"""So many deleted rows at once are tidying up."""
+"""Up to this number of rows deleted at once needs no decision: a user removes old rows."""
 MASS_DELETION_SHARE = 0.2
-"""So large a share of the rows deleted at once is tidying up; more than both needs a decision."""
+"""Up to this share of rows deleted at once needs no decision. When both limits are exceeded, the sink pauses."""
 
 Written: TypeAlias = str | int | float | None
 """A cell as it is written and remembered: text, a number, a URL, or wall time as ISO 8601 text."""
@@ -31,7 +31,7 @@ _KEPT_WHEN_CLEARED = {KEY, "stage"}
 
 
 def row_note(interview_id: str) -> str:
-    """Name of the note about one row."""
+    """Returns the name of the note about a row."""
     return f"row:{interview_id}"
 
 
@@ -55,7 +55,7 @@ class TableState:
 
     @classmethod
     def from_note(cls, note: Note | None) -> TableState:
-        """Reads the note of this or an earlier version; what is missing gets its default."""
+        """Returns the state from a note of this or an earlier version. Missing values get their defaults."""
         note = note or {}
         return cls(
             flush=note.get("flush", 0),
@@ -81,7 +81,7 @@ class TableState:
         }
 
     def size_with(self, keys: Iterable[str]) -> int:
-        """Returns about how many rows the table has with these."""
+        """Returns the approximate number of rows of the table with these interviews."""
         return len(self.rows.keys() | set(keys))
 
     def without(self, keys: Collection[str]) -> TableState:

@@ -1,4 +1,4 @@
-"""The tab with the table: where its header, columns and rows are, and how cells are written, moved and formatted."""
+"""The tab with the table: finds its header, columns and rows, and writes, moves and formats its cells."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sinks.workbook.package import SheetCells
 from sinks.workbook.state import RewriteRequest, Written
 
 HEADER_ROWS = 20
-"""The header is searched in so many rows from the top."""
+"""The header is searched in this number of rows from the top."""
 GRID_ROWS = 1_048_576
 """Rows of a tab (Excel, Specifications and limits)."""
 TEXT_MAX = 32_767
@@ -43,7 +43,7 @@ _LINK_FONT = Font(color="0563C1", underline="single")
 _HEADER_FILL = PatternFill("solid", start_color=HEADER_COLOUR)
 _COLOURED_ROWS = 20_000
 _KIND_WIDTHS = {CellKind.TEXT: 22, CellKind.NUMBER: 8, CellKind.DATETIME: 17, CellKind.LINK: 9}
-"""Characters."""
+"""Widths of new columns in characters."""
 _FIELD_WIDTHS = {"candidate_email": 30, "position_name": 28, "interview_id": 27, "stage": 13}
 _ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _LOOKS_LIKE_UNDERSCORE = "\N{FULLWIDTH LOW LINE}"
@@ -122,7 +122,7 @@ class Tab:
         for row, cell in _cells_below(self.sheet, self._cells, self.header, self.columns[KEY]):
             key = text_of(cell)
             if key:
-                rows.setdefault(key, row)  # of copied rows the first is ours
+                rows.setdefault(key, row)  # the first one counts when a user copied the row
         return rows
 
     def _is_fixed(self, above: int) -> bool:
@@ -243,8 +243,8 @@ def _named_header(sheet: Worksheet, cells: SheetCells, ids: Collection[str]) -> 
 
 
 def _likely_header(sheet: Worksheet, cells: SheetCells, columns: Sequence[Column]) -> int | None:
-    """On a tab that is new to the sink: the row near the top with most of our titles, else the first row with anything
-    in it; `None` for an empty tab.
+    """Returns the header of a tab that is new to the sink: the row near the top with most of the titles, else the first
+    used row; `None` for an empty tab.
     """
     rows = _titled_rows(sheet, cells, columns)
     if rows:
@@ -379,7 +379,7 @@ def cell_text(text: str) -> str:
 
 def _cut(text: str) -> str:
     if len(text) <= TEXT_MAX // 2:
-        return text  # whatever its characters, it fits
+        return text  # it fits with any characters
     units = text.encode("utf-16-le")
     if len(units) <= 2 * TEXT_MAX:
         return text

@@ -1,4 +1,4 @@
-"""Google for tests: the token endpoint of service accounts and the Sheets API, over real HTTP."""
+"""Emulator of Google: the token endpoint of service accounts and the Sheets API, over real HTTP."""
 
 from connector.emulators.google.api import EMAIL, GoogleEmulator, Record
 from connector.emulators.google.cells import Formula, Value

@@ -1,4 +1,4 @@
-"""`python -m connector.emulators.google FOLDER`: a spreadsheet to try things out with, until Ctrl-C."""
+"""`python -m connector.emulators.google FOLDER` serves an emulated spreadsheet until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from connector.emulators.google import GoogleEmulator
 def main() -> None:
     """Serves the emulator; the key goes into FOLDER."""
     options = _options()
-    if find_spec("googleapiclient") is None:  # its discovery document says what Google accepts
+    if find_spec("googleapiclient") is None:  # its discovery document defines what Google accepts
         sys.exit("The emulator needs the Python module googleapiclient, which `make test` installs.")
-    # A job in a shell's background inherits SIGINT ignored, and Python then raises nothing at one.
+    # A background job of a shell inherits an ignored SIGINT, and Python then raises no KeyboardInterrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with GoogleEmulator() as emulator:
         emulator.quotas.enabled = options.quotas

@@ -36,7 +36,7 @@ EMAIL = "connector@emulated-project.iam.gserviceaccount.com"
 
 @dataclass(slots=True)
 class Record:
-    """One HTTP call as it went over the wire. `status` is 0 while, or if for ever, there is no answer."""
+    """A recorded HTTP call. `status` is 0 while there is no answer."""
 
     kind: str
     name: str
@@ -46,7 +46,7 @@ class Record:
 
 
 class GoogleEmulator(Judge, EmulatorServer):
-    """Google for tests. State is guarded by `lock`; everything may be changed while it runs.
+    """The emulator. `lock` guards its state; everything may be changed while it runs.
 
     `latency` is in seconds per call. `clock` (seconds) drives quotas and the expiry of tokens. `before_write` runs when
     a write is about to be applied and `after_read` when a read's reply is ready but not sent, both under the lock.
@@ -69,7 +69,7 @@ class GoogleEmulator(Judge, EmulatorServer):
     def _now(self) -> float:
         return self.clock()
 
-    # What tests set up
+    # Set-up by tests
 
     def service_account_file(self, path: Path, email: str = EMAIL) -> Path:
         """Writes a working key file for a service account; the emulator must have been started."""
@@ -88,7 +88,7 @@ class GoogleEmulator(Judge, EmulatorServer):
         editors: Iterable[str] = (EMAIL,),
         title: str = "Hiring",
     ) -> str:
-        """Adds a spreadsheet and answers its id. Without tabs it has Google's default one: `Sheet1` with id 0."""
+        """Adds a spreadsheet and returns its id. Without tabs it has the default one of Google: `Sheet1` with id 0."""
         spreadsheet_id = spreadsheet_id or secrets.token_urlsafe(33).replace("-", "x")[:44]
         made = [each if isinstance(each, Tab) else Tab.blank(index, each) for index, each in enumerate(tabs, 101)]
         book = Book(spreadsheet_id, title, timezone, set(editors), tabs=made or [Tab.blank(0, "Sheet1")])
@@ -97,7 +97,7 @@ class GoogleEmulator(Judge, EmulatorServer):
         return spreadsheet_id
 
     def fill(self, spreadsheet_id: str, title: str, rows: Iterable[Sequence[Value]]) -> None:
-        """Replaces the content of a tab in one go, growing the grid where needed: for large starting points."""
+        """Replaces the content of a tab and grows the grid as needed; used for large tabs."""
         filled = [trimmed([None if value == "" else value for value in row]) for row in rows]
         with self.lock:
             tab = self.tab(spreadsheet_id, title)
@@ -107,7 +107,7 @@ class GoogleEmulator(Judge, EmulatorServer):
             tab.rows[: len(filled)] = filled
 
     def person(self, spreadsheet_id: str) -> Person:
-        """Somebody who works in the spreadsheet by hand."""
+        """Returns a user who edits the spreadsheet by hand."""
         return Person(self, spreadsheet_id)
 
     def forget_calls(self) -> None:
@@ -115,7 +115,7 @@ class GoogleEmulator(Judge, EmulatorServer):
             self.calls.clear()
             self.counts.clear()
 
-    # What the server does
+    # Server
 
     def build(self, app: web.Application) -> None:
         app.middlewares.insert(0, self._recorded)
@@ -127,7 +127,7 @@ class GoogleEmulator(Judge, EmulatorServer):
             app.router.add_route(method, path, self._handler(discovery().method(name), action), name=name)
 
     def kind_of(self, request: web.Request) -> str:
-        """`token`, `read`, `write`, or `view` for the page that people look at."""
+        """Returns `token`, `read`, `write`, or `view` for the HTML page."""
         name = request.match_info.route.name
         if name is None:
             return "token" if request.path.startswith(("/token", "/sts", "/iam/")) else "view"
@@ -232,7 +232,7 @@ class GoogleEmulator(Judge, EmulatorServer):
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """A call on 100,000 rows makes as many objects at once; the collector would look through all of them, often."""
+    """Pauses the garbage collector: a call on 100,000 rows creates many objects, which it would scan repeatedly."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -243,7 +243,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _checked(request: web.Request, method: Method, raw: bytes) -> Call:
-    """The call after Google's front end has looked at it."""
+    """Handles a call after the checks of the front end."""
     names = [name for name, _ in request.query.items()]
     check_query(method, names)
     fields = request.query.get("fields") or None

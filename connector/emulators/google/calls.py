@@ -1,4 +1,4 @@
-"""The methods of the Sheets API: each takes a spreadsheet and a checked call, and answers the reply."""
+"""The methods of the Sheets API. Each takes a spreadsheet and a checked call, and returns the reply."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def get(book: Book, call: Call) -> Json:
 
 
 def get_by_data_filter(book: Book, call: Call) -> Json:
-    """When no filter matches anything, everything is answered."""
+    """Returns everything when no filter matches."""
     areas = [area for found in filter_areas(book, call.body.get("dataFilters") or []) for area in found]
     grid = call.fields or bool(call.body.get("includeGridData"))
     return spreadsheet(book, call.mask, areas or None, grid=grid)
@@ -85,7 +85,7 @@ def values_batch_get(book: Book, call: Call) -> Json:
 
 
 def values_by_data_filter(book: Book, call: Call) -> Json:
-    """One entry per block, with all the filters that matched it."""
+    """Returns an entry for each block, with the filters that match it."""
     filters: list[Json] = call.body.get("dataFilters") or []
     matched: dict[tuple[int, Any], tuple[Found, list[Json]]] = {}
     for body, found in zip(filters, filter_areas(book, filters), strict=True):
@@ -150,7 +150,7 @@ ROUTES: tuple[tuple[str, str, str, Action], ...] = (
     ("GET", _BOOK + _RANGE, "spreadsheets.values.get", values_get),
     ("PUT", _BOOK + _RANGE, "spreadsheets.values.update", values_update),
 )
-"""HTTP method, path, name in the discovery document, and what answers."""
+"""HTTP method, path, name in the discovery document, and handler."""
 READS = frozenset(
     {
         "spreadsheets.get",

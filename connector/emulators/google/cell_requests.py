@@ -1,4 +1,4 @@
-"""Requests that write, look through or sort cells."""
+"""Requests that write, find or sort cells."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Rows = Sequence[Body | None]
 
 
 def write_mask(body: Body, message: str) -> Mask:
-    """The `fields` of a request; refuses none, and a path that the message does not have."""
+    """Returns the `fields` of a request. Raises when it is missing or has a path that the message does not have."""
     text = body.get("fields")
     if not text:
         raise Refusal("At least one field must be listed in 'fields'. (Use '*' to indicate all fields.)")
@@ -30,7 +30,7 @@ def write_mask(body: Body, message: str) -> Mask:
 
 
 def refuse_protected(tab: Tab, area: Area) -> None:
-    """Refuses when a cell of the block is protected."""
+    """Raises when a cell of the block is protected."""
     rows, columns = tab.row_lines[area.top : area.bottom], tab.column_lines[area.left : area.right]
     for protection in tab.protected:
         if any(protection.closes(row, column) for row in rows for column in columns):
@@ -59,7 +59,7 @@ def update_cells(book: Book, body: Body) -> None:
 
 
 def _from_start(book: Book, start: Body, rows: Rows) -> tuple[Tab, Area]:
-    """The grid from the start on: what does not fit into it is refused row by row."""
+    """Returns the grid from the start. Cells outside of it are refused row by row."""
     tab = tab_of(book, start)
     top, left = index(start, "rowIndex"), index(start, "columnIndex")
     width = max((len(_values(row)) for row in rows), default=1)
@@ -123,7 +123,7 @@ def _at(row: Row, column: int) -> Stored:
 
 
 def find_replace(book: Book, body: Body) -> Body:
-    """Texts only, and without regular expressions or formulas."""
+    """Finds texts only, without regular expressions and formulas."""
     if body.get("searchByRegex") or body.get("includeFormulas"):
         raise Refusal("The emulator finds plain text only.")
     if not body.get("find"):
@@ -186,7 +186,7 @@ def sort_range(book: Book, body: Body) -> None:
 
 
 def sort_rows(tab: Tab, area: Area, keys: Sequence[tuple[int, bool]]) -> None:
-    """Sorts the cells of a block by (column, descending); lines stay, blanks go last, as on Google's menu."""
+    """Sorts the cells of a block by (column, descending). Lines stay, blanks go last, as in the menu of Google."""
     rows = list(range(area.top, area.bottom))
     for column, descending in reversed(keys):
         full = [row for row in rows if value_of(tab.at(row, column)) is not None]
@@ -197,7 +197,7 @@ def sort_rows(tab: Tab, area: Area, keys: Sequence[tuple[int, bool]]) -> None:
 
 
 def reorder(tab: Tab, area: Area, order: Sequence[int]) -> None:
-    """Puts the cells that stand in the rows of `order` one below the other from the top of the block on."""
+    """Reorders the rows of a block: the cells of the rows in `order`, from the top of the block."""
     blocks = [tab.rows[row][area.left : area.right] for row in order]
     for number, block in enumerate(blocks, area.top):
         tab.put(number, area.left, [*block, *(None,) * (area.right - area.left - len(block))])
@@ -210,7 +210,7 @@ def _rank(value: Value) -> tuple[int, float, str]:
 
 
 def clear(tab: Tab, area: Area) -> None:
-    """Empties values and keeps the look, as a person's Delete key does."""
+    """Clears values and keeps the formats, like the Delete key."""
     for number in range(area.top, area.bottom):
         row = tab.rows[number]
         kept = [cell(None, rest_of(stored)) for stored in row[area.left : area.right]]

@@ -18,7 +18,7 @@ CELL_CHARACTERS = 50_000
 
 
 class Formula(str):
-    """A formula's text with its `=`; it is kept, never computed."""
+    """The text of a formula with its `=`. It is stored and not computed."""
 
     __slots__ = ()
 
@@ -128,7 +128,7 @@ def renderer(mask: Mask) -> Renderer:
 
 
 def _render_value(stored: Stored) -> dict[str, Any]:
-    if type(stored) is str:  # by far the most frequent: spares two calls per cell of a long column
+    if type(stored) is str:  # the most frequent case; saves two calls per cell of a long column
         return {"userEnteredValue": {"stringValue": stored}}
     value = value_of(stored)
     return {} if value is None else {"userEnteredValue": extended(value)}
@@ -168,7 +168,7 @@ def _write(stored: Stored, data: Mapping[str, Any], mask: Mask) -> Stored:
 
 
 def inherited(stored: Stored) -> Stored:
-    """What a new row or column takes over from its neighbour: the look, not the content."""
+    """Returns what a new row or column gets from its neighbour: the format, not the content."""
     look = rest_of(stored)
     kept = {name: look[name] for name in ("userEnteredFormat", "dataValidation") if name in look}
     if link_of(stored):

@@ -1,4 +1,4 @@
-"""How a value looks: the text of numbers and dates under a number format."""
+"""The displayed text of numbers and dates by number format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PART = re.compile(r"yyyy|yy|mm|m|dd|d|hh|h|ss|s", re.IGNORECASE)
 
 
 def formatted(value: str | float | bool, number_format: Mapping[str, Any]) -> str:
-    """The displayed text, in the locale en_US; of the patterns only those of dates and times are followed."""
+    """Returns the displayed text in the locale en_US. Only patterns of dates and times are supported."""
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, str):

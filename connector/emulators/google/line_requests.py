@@ -1,4 +1,4 @@
-"""Requests that insert, delete, move or dress rows and columns."""
+"""Requests that insert, delete, move or format rows and columns."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def update_dimension_properties(book: Book, body: Body) -> None:
 
 
 def auto_resize_dimensions(book: Book, body: Body) -> None:
-    """Checked, and without effect: nothing here has a width."""
+    """Checks the request. Widths are not emulated."""
     dimension_range(book, body.get("dimensions") or {})
 
 

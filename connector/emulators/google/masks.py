@@ -12,7 +12,7 @@ _TOKEN = re.compile(r"[(),./]|[^(),./]+")
 
 
 class MaskError(ValueError):
-    """The text is no field mask."""
+    """The text is not a valid field mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Mask:
         return self.fields is None or name in self.fields
 
     def sub(self, name: str) -> Mask:
-        """What is meant below `name`."""
+        """Returns the mask below `name`."""
         return self if self.fields is None else self.fields.get(name, NOTHING)
 
 
@@ -69,7 +69,7 @@ def _parse_path(tokens: list[str]) -> tuple[Mask, list[str]]:
 
 
 def merge(one: Mask, other: Mask) -> Mask:
-    """Everything that one of the two means."""
+    """Returns the union of two masks."""
     if one.fields is None or other.fields is None:
         return ALL
     names = [*one.fields, *(name for name in other.fields if name not in one.fields)]
@@ -77,7 +77,7 @@ def merge(one: Mask, other: Mask) -> Mask:
 
 
 def select(mask: Mask, value: Any) -> Any:
-    """The part of a reply that the mask asks for. Objects stay, as `{}`, where nothing of them was asked for."""
+    """Returns the part of a reply in the mask. An object without selected fields becomes `{}`."""
     if mask.fields is None:
         return value
     if isinstance(value, list):
@@ -88,7 +88,7 @@ def select(mask: Mask, value: Any) -> Any:
 
 
 def overlay(old: Mapping[str, Any], new: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
-    """`old` with the named fields taken from `new`; a named field that `new` does not carry is cleared."""
+    """Returns `old` with the named fields of `new`; a named field that `new` does not have is cleared."""
     if mask.fields is None:
         return dict(new)
     result = dict(old)

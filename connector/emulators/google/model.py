@@ -29,7 +29,7 @@ def new_lines(count: int) -> list[int]:
 
 
 def moved(items: Sequence[ItemT], start: int, end: int, to: int) -> list[ItemT]:
-    """The items with `start:end` moved before the item that stood at `to` (Sheets API, MoveDimensionRequest)."""
+    """Returns the items with `start:end` moved before the item at index `to` (Sheets API, MoveDimensionRequest)."""
     block, rest = list(items[start:end]), [*items[:start], *items[end:]]
     at = to if to <= start else max(start, to - len(block))
     return [*rest[:at], *block, *rest[at:]]
@@ -73,7 +73,7 @@ class Lines:
         return (self.rows is None or row in self.rows) and (self.columns is None or column in self.columns)
 
     def widened(self, dimension: Dimension, before: int, after: int, new: Iterable[int]) -> Lines:
-        """With the new lines that come to stand between two of its own."""
+        """Returns the block with the new lines that are inserted between two of its lines."""
         own = self.rows if dimension == "ROWS" else self.columns
         if own is None or not {before, after} <= own:
             return self
@@ -83,7 +83,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """Cells that only the person who protected them may edit, but for the exceptions."""
+    """Cells that only the user who protected them may edit, with exceptions."""
 
     block: Lines
     exceptions: tuple[Lines, ...] = ()
@@ -156,13 +156,13 @@ class Tab:
         return cells[column] if column < len(cells) else None
 
     def put(self, row: int, left: int, cells: Iterable[Stored]) -> None:
-        """Replaces neighbouring cells of one row."""
+        """Replaces adjacent cells of a row."""
         new, old = list(cells), self.rows[row]
         start = [*old[:left], *[None] * (left - len(old))]
         self.rows[row] = trimmed([*start, *new, *old[left + len(new) :]])
 
     def insert(self, dimension: Dimension, at: int, count: int, model: int | None = None) -> None:
-        """Inserts empty lines before `at`; they take the look of the line that stands at `model`."""
+        """Inserts empty lines before `at` with the format of the line at `model`."""
         if dimension == "ROWS":
             look = trimmed([inherited(stored) for stored in self.rows[model]]) if model is not None else ()
             self.rows[at:at] = [look] * count
@@ -175,7 +175,7 @@ class Tab:
         lines[at:at] = new
 
     def delete(self, dimension: Dimension, start: int, end: int) -> set[int]:
-        """Deletes lines and answers which."""
+        """Deletes lines and returns them."""
         lines = self.lines(dimension)
         gone = set(lines[start:end])
         del lines[start:end]
@@ -246,7 +246,7 @@ class Book:
         return next((tab for tab in self.tabs if tab.title == title), None)
 
     def grow(self, cells: int) -> None:
-        """Refuses when so many further cells would not fit (Google Drive Help, Files you can store: 10 million)."""
+        """Raises when `count` more cells exceed the limit (Google Drive Help, Files you can store: 10 million)."""
         if sum(tab.row_count * tab.column_count for tab in self.tabs) + cells > CELL_LIMIT:
             raise Refusal(
                 f"This action would increase the number of cells in the workbook above the limit of {CELL_LIMIT} cells."
@@ -262,7 +262,7 @@ class Book:
         self.tags = {key: tag for key, tag in self.tags.items() if tag.sheet_id != tab.id}
 
     def add_tag(self, tag: Tag) -> None:
-        """Refuses an id in use, and more characters than a tab or the spreadsheet may hold (Sheets API, Metadata)."""
+        """Raises for an id in use, and when a tab or spreadsheet has too many characters (Sheets API, Metadata)."""
         if tag.id in self.tags:
             reason = "because developer metadata with that ID already exists."
             raise Refusal(f"Cannot add developer metadata with ID [{tag.id}] {reason}")

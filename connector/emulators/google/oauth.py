@@ -22,7 +22,7 @@ from connector.emulators.google.errors import scope_missing, unauthenticated
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 EXCHANGE_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 FEDERATED = "principal://iam.googleapis.com/emulated"
-"""Who a federated token belongs to; it has no e-mail address."""
+"""The subject of a federated token; it has no e-mail address."""
 GOOGLE_AUDIENCE = "https://oauth2.googleapis.com/token"
 WRITE_SCOPES = frozenset(f"https://www.googleapis.com/auth/{name}" for name in ("spreadsheets", "drive", "drive.file"))
 READ_SCOPES = WRITE_SCOPES | {
@@ -34,7 +34,7 @@ _CLOCK_SKEW = 300
 
 @cache
 def private_key() -> rsa.RSAPrivateKey:
-    """One key for the whole process: making one takes long."""
+    """Returns one key for the process, because creating a key is slow."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -46,7 +46,7 @@ class Token:
 
 
 class TokenRefused(Exception):
-    """The token endpoint's 400: an OAuth error word and its description (RFC 6749 section 5.2)."""
+    """The 400 of the token endpoint: an OAuth error code and its description (RFC 6749 section 5.2)."""
 
     def __init__(self, error: str, description: str) -> None:
         super().__init__(error)
@@ -73,11 +73,11 @@ class Tokens:
         self._refusal = None
 
     def revoke(self) -> None:
-        """Makes every token invalid; new ones can be had."""
+        """Makes every token invalid; new ones can be requested."""
         self._tokens.clear()
 
     def issue(self, email: str, scopes: frozenset[str] = WRITE_SCOPES) -> str:
-        """A token without the endpoint, for tests that speak to the API directly."""
+        """Returns a token without the endpoint, for tests that call the API directly."""
         token = "ya29." + secrets.token_urlsafe(48)
         self._tokens[token] = Token(email, scopes, self.clock() + LIFETIME)
         return token
@@ -124,7 +124,7 @@ class Tokens:
         subject.write_text("a-token-of-another-provider")
         settings: dict[str, Any] = {
             "type": "external_account",
-            # an audience without a project number: google-auth looks the project of others up at Google's own host
+            # an audience without a project number: for others google-auth asks a host of Google for the project
             "audience": "//iam.googleapis.com/locations/global/workforcePools/pool/providers/one",
             "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
             "token_url": f"{url}/sts",

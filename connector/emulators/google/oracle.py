@@ -1,4 +1,4 @@
-"""What a test looks at: the truth about the spreadsheets, without the API between."""
+"""Reads the spreadsheets of the emulator directly, without the API, for tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from connector.emulators.google.model import Book, Tab, Tag
 
 
 class Judge:
-    """Looks into the spreadsheets, under the lock."""
+    """Reads the spreadsheets under the lock."""
 
     lock: RLock
     books: dict[str, Book]
@@ -30,7 +30,7 @@ class Judge:
             return [tab.title for tab in self.books[spreadsheet_id].tabs]
 
     def rows(self, spreadsheet_id: str, title: str) -> list[list[Value]]:
-        """All values down to the last row with one, every row as wide as the widest; `None` is an empty cell."""
+        """Returns all values up to the last row with one, in rows of equal length. `None` is an empty cell."""
         with self.lock:
             rows: list[list[Value]] = [
                 [stored.value if isinstance(stored, Cell) else stored for stored in row]
@@ -46,7 +46,7 @@ class Judge:
         return next(iter(self.rows(spreadsheet_id, title)), [])
 
     def records(self, spreadsheet_id: str, title: str) -> list[dict[Value, Value]]:
-        """One mapping per row below the header, from header text to value; blank headers are left out."""
+        """Returns a mapping from header to value for each row below the header, without blank headers."""
         header, *rows = self.rows(spreadsheet_id, title) or [[]]
         named = [(index, text) for index, text in enumerate(header) if text is not None]
         return [{text: row[index] for index, text in named} for row in rows]
@@ -57,7 +57,7 @@ class Judge:
             return data_of(self.tab(spreadsheet_id, title).at(row, column))
 
     def tags(self, spreadsheet_id: str) -> list[Tag]:
-        """All developer metadata, in the order they were made."""
+        """Returns all developer metadata in order of creation."""
         with self.lock:
             return list(self.books[spreadsheet_id].tags.values())
 
@@ -72,7 +72,7 @@ class Judge:
             return found
 
     def objects(self, spreadsheet_id: str, title: str, name: str) -> list[dict[str, Any]]:
-        """Polish that was kept: `conditionalFormats`, `dataValidations`, `filterViews`, `charts`, `basicFilter`, …"""
+        """Returns stored formatting objects: `conditionalFormats`, `dataValidations`, `filterViews`, `charts`, …"""
         with self.lock:
             return list(self.tab(spreadsheet_id, title).objects.get(name, []))
 

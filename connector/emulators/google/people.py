@@ -1,4 +1,4 @@
-"""People: what somebody does by hand to a shared spreadsheet, at any moment, also between our read and our write."""
+"""Actions of users in a shared spreadsheet, at any time, including between a read and a write of the sink."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from connector.emulators.google.tab_requests import free_sheet_id
 
 
 def once(act: Callable[[], object]) -> Callable[[], None]:
-    """A hook that acts the first time only."""
+    """Returns a hook that calls `act` only the first time."""
     left = [act]
 
     def hook() -> None:
@@ -26,7 +26,7 @@ def once(act: Callable[[], object]) -> Callable[[], None]:
 
 
 class Person:
-    """One person at work in one spreadsheet. Rows and columns count from 0, tabs go by title, and all is at once."""
+    """A user of a spreadsheet. Rows and columns count from 0, tabs are named by title. Every action is atomic."""
 
     def __init__(self, emulator: Judge, spreadsheet_id: str) -> None:
         self._emulator = emulator
@@ -43,7 +43,7 @@ class Person:
             yield book, self._emulator.tab(self._id, title)
 
     def edit(self, title: str, row: int, column: int, value: Value) -> None:
-        """Types a value of that very type; a text that begins with `=` is a formula. The cell's look stays."""
+        """Enters a value with its type; text that begins with `=` is a formula. The format of the cell stays."""
         if isinstance(value, str) and value.startswith("="):
             value = Formula(value)
         with self._at(title) as (_, tab):
@@ -66,7 +66,7 @@ class Person:
             sort_rows(tab, area or self._below_header(tab), [(column, descending)])
 
     def shuffle(self, title: str, chance: random.Random, height: int | None = None) -> None:
-        """Puts the rows below the header, or the first `height` of them, in another order."""
+        """Reorders the rows below the header, or the first `height` of them."""
         with self._at(title) as (_, tab):
             order = list(range(1, tab.row_count if height is None else 1 + height))
             chance.shuffle(order)
@@ -95,7 +95,7 @@ class Person:
             book.delete_lines(tab, "COLUMNS", at, at + count)
 
     def move_rows(self, title: str, at: int, to: int, count: int = 1) -> None:
-        """Drags rows to before the row that now stands at `to`."""
+        """Moves rows before the row at `to`."""
         with self._at(title) as (_, tab):
             tab.move("ROWS", at, at + count, to)
 
@@ -104,7 +104,7 @@ class Person:
             tab.move("COLUMNS", at, at + count, to)
 
     def copy_row(self, title: str, row: int, to: int) -> None:
-        """Inserts a row at `to` that looks and reads as the given one did."""
+        """Inserts a copy of a row at `to`, with its formats."""
         with self._at(title) as (_, tab):
             cells: Row = tab.rows[row]
             tab.insert("ROWS", to, 1)
@@ -116,12 +116,12 @@ class Person:
             tab.put(0, column, [cell(new, rest_of(tab.at(0, column)))])
 
     def protect_columns(self, title: str, at: int, count: int = 1) -> None:
-        """Protects columns from everybody else; protection stays with them when they move."""
+        """Protects columns from other users; protection moves with the columns."""
         with self._at(title) as (_, tab):
             self._protect(tab, Lines(columns=frozenset(tab.column_lines[at : at + count])))
 
     def protect_rows(self, title: str, at: int, count: int = 1) -> None:
-        """Protects whole rows; what is inserted between two of them is protected too."""
+        """Protects whole rows; rows that are inserted between them are protected too."""
         with self._at(title) as (_, tab):
             self._protect(tab, Lines(rows=frozenset(tab.row_lines[at : at + count])))
 
@@ -130,7 +130,7 @@ class Person:
             self._protect(tab, self._lines(tab, area))
 
     def protect_tab(self, title: str, *exceptions: Area) -> None:
-        """Protects the whole tab but for the exceptions; then no row can be inserted either."""
+        """Protects the tab with exceptions; then no row can be inserted either."""
         with self._at(title) as (_, tab):
             self._protect(tab, Lines(), *(self._lines(tab, each) for each in exceptions))
 
@@ -148,7 +148,7 @@ class Person:
             tab.protected = ()
 
     def add_tab(self, title: str, rows: int = 1000, columns: int = 26) -> int:
-        """Adds a tab at the end and answers its sheet id."""
+        """Adds a tab at the end and returns its sheet id."""
         with self._emulator.lock:
             book = self._emulator.book(self._id)
             tab = Tab.blank(free_sheet_id(book), title, rows, columns)
@@ -156,7 +156,7 @@ class Person:
             return tab.id
 
     def copy_tab(self, title: str) -> str:
-        """Copies a tab without its tags and answers the copy's title."""
+        """Copies a tab without its tags and returns the title of the copy."""
         with self._at(title) as (book, tab):
             twin = tab.copy()
             twin.id, twin.title = free_sheet_id(book), f"Copy of {title}"
@@ -194,6 +194,6 @@ class Person:
             self._emulator.book(self._id).viewers.discard(email)
 
     def replace_by_office_file(self) -> None:
-        """The id is that of an Excel file in Drive."""
+        """Replaces the spreadsheet by an Excel file in Drive with the same id."""
         with self._lock:
             self._emulator.book(self._id).office = True

@@ -1,4 +1,4 @@
-"""Requests that make a tab look good: checked for their tab and for ids in use, kept, and without further effect."""
+"""Formatting requests. They are checked for their tab and for ids in use, and stored without further effect."""
 
 from __future__ import annotations
 

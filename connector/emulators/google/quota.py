@@ -1,4 +1,4 @@
-"""Quotas per minute, reads and writes apart (Google Sheets API, Usage limits)."""
+"""Quotas per minute for reads and for writes (Google Sheets API, Usage limits)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from connector.emulators.google.errors import quota_exceeded
 
 
 class Quotas:
-    """Fixed windows of a minute. Off until `enabled`; a refused request uses nothing up. `clock` is in seconds."""
+    """Fixed windows of a minute. Off until `enabled`; a refused request is not counted. `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -20,7 +20,7 @@ class Quotas:
         self._window = -1
 
     def take(self, kind: str, user: str) -> None:
-        """Counts one call of an account; raises Google's 429 when its minute, or that of the project, is full."""
+        """Counts a call of an account. Raises the 429 of Google when the quota of the account or project is used up."""
         if not self.enabled:
             return
         window = int(self.clock() // 60)

@@ -17,7 +17,7 @@ _LIKE_A_CELL = re.compile(r"[A-Za-z]{1,3}\d+")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A block as it was asked for; an end of `None` is open."""
+    """A requested block; an end of `None` is open."""
 
     top: int = 0
     bottom: int | None = None
@@ -25,7 +25,7 @@ class Bounds:
     right: int | None = None
 
     def clamp(self, tab: Tab) -> Area:
-        """The part inside the grid; refuses a block that starts outside of it."""
+        """Returns the part inside the grid. Raises for a block that starts outside of it."""
         if self.top >= tab.row_count or self.left >= tab.column_count:
             raise Refusal(self._outside(tab))
         bottom = tab.row_count if self.bottom is None else min(self.bottom, tab.row_count)
@@ -33,7 +33,7 @@ class Bounds:
         return Area(self.top, max(self.top, bottom), self.left, max(self.left, right))
 
     def inside(self, tab: Tab) -> Area:
-        """The block itself; refuses one that reaches out of the grid."""
+        """Returns the block. Raises when it is partly outside of the grid."""
         if (self.bottom or 0) > tab.row_count or (self.right or 0) > tab.column_count:
             raise Refusal(self._outside(tab))
         return self.clamp(tab)
@@ -96,7 +96,7 @@ def _unquoted(title: str) -> str:
 
 
 def _parse_cells(text: str) -> Bounds | None:
-    """`A1`, `A1:B2`, `A:B`, `1:2` or `A2:B`; the corners may stand in any order."""
+    """`A1`, `A1:B2`, `A:B`, `1:2` or `A2:B`; the corners may be in any order."""
     corners = [_SIDE.fullmatch(corner) for corner in text.split(":")]
     found = [(corner[1], corner[2]) for corner in corners if corner is not None]
     if len(found) != len(corners) or len(found) not in {1, 2}:
@@ -145,7 +145,7 @@ def dimension_range(book: Book, body: Mapping[str, Any]) -> tuple[Tab, Dimension
 
 
 def index(body: Mapping[str, Any], name: str) -> int:
-    """A position, 0 where it is left out; refuses a negative one."""
+    """Returns a position, 0 by default. Raises for a negative one."""
     value = int(body.get(name) or 0)
     if value < 0:
         raise Refusal(f"{name}[{value}] must not be negative.")
@@ -158,7 +158,7 @@ def open_index(body: Mapping[str, Any], name: str) -> int | None:
 
 
 def matching_tags(book: Book, lookup: Mapping[str, Any]) -> list[Tag]:
-    """The tags that a `DeveloperMetadataLookup` finds, in the order they were made."""
+    """Returns the tags that a `DeveloperMetadataLookup` finds, in order of creation."""
     return [tag for tag in book.tags.values() if _matches(book, tag, lookup)]
 
 
@@ -212,7 +212,7 @@ Found = list[tuple[Tab, Area]]
 
 
 def filtered(book: Book, body: Mapping[str, Any]) -> Found:
-    """The blocks that one `DataFilter` matches; a lookup that finds nothing is silent."""
+    """Returns the blocks that a `DataFilter` matches; none when a lookup finds nothing."""
     if "developerMetadataLookup" in body:
         tags = matching_tags(book, body["developerMetadataLookup"])
         return [found for tag in tags if (found := tagged_area(book, tag)) is not None]
@@ -239,7 +239,7 @@ def tagged_area(book: Book, tag: Tag) -> tuple[Tab, Area] | None:
 
 
 def a1_areas(book: Book, texts: list[str]) -> Found:
-    """The blocks that A1 ranges name."""
+    """Returns the blocks of A1 ranges."""
     found: Found = []
     for text in texts:
         tab, bounds = parse_a1(book, text)
@@ -248,7 +248,7 @@ def a1_areas(book: Book, texts: list[str]) -> Found:
 
 
 def clamped(tab: Tab, bounds: Bounds) -> Area:
-    """As `Bounds.clamp`, with Google's answer for a whole call."""
+    """Calls `Bounds.clamp`; raises the error that Google answers for the whole call."""
     try:
         return bounds.clamp(tab)
     except Refusal as refusal:
@@ -256,7 +256,7 @@ def clamped(tab: Tab, bounds: Bounds) -> Area:
 
 
 def filter_areas(book: Book, filters: list[dict[str, Any]]) -> list[Found]:
-    """The blocks of each data filter, with Google's answer for one that names nothing."""
+    """Returns the blocks of each data filter. Raises the error of Google for an empty filter."""
     found = []
     for number, body in enumerate(filters):
         try:

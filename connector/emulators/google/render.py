@@ -1,4 +1,4 @@
-"""The `Spreadsheet` resource and its parts, built through a field mask: what is not asked for costs nothing."""
+"""The `Spreadsheet` resource and its parts. Only the parts in the field mask are built."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def sheet_resource(book: Book, tab: Tab) -> dict[str, Any]:
 
 
 def _protected(tab: Tab) -> list[dict[str, Any]]:
-    """The cells that people protected from everybody else."""
+    """The ranges that users protected."""
     ranges: list[dict[str, Any]] = []
     for protection in tab.protected:
         exceptions = [block for each in protection.exceptions for block in _blocks(tab, each)]

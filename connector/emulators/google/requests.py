@@ -1,4 +1,4 @@
-"""`spreadsheets.batchUpdate`: every kind of request that is emulated, applied in order to a copy of the spreadsheet."""
+"""`spreadsheets.batchUpdate`: applies the emulated requests in order to a copy of the spreadsheet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HANDLERS: dict[str, Handler] = {
 
 
 def apply_all(book: Book, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Applies the requests and answers one reply each. Raises at the first refusal: throw the copy away then."""
+    """Applies the requests and returns one reply for each. Raises at the first invalid one; drop the copy then."""
     if not requests:
         raise invalid("Must specify at least one request.")
     if len(requests) > REQUEST_LIMIT:

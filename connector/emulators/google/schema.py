@@ -90,7 +90,7 @@ class ListOf:
 @dataclass(slots=True)
 class Anything:
     def check(self, value: Any, path: Path, found: Found) -> None:
-        """Takes every value."""
+        """Accepts every value."""
 
 
 def _json(value: Any) -> str:
@@ -170,7 +170,7 @@ _SCALARS = {
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method of the API: what it takes and what it answers."""
+    """A method of the API with its parameters, request and response."""
 
     id: str
     parameters: frozenset[str]
@@ -232,7 +232,7 @@ def discovery() -> Discovery:
 
 
 def read_body(method: Method, raw: bytes) -> dict[str, Any]:
-    """The decoded body; raises Google's 400 when it is no JSON or does not fit the method."""
+    """Returns the decoded body. Raises the 400 of Google when it is not JSON or not valid for the method."""
     try:
         body = msgspec.json.decode(raw) if raw else {}
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -248,7 +248,7 @@ def read_body(method: Method, raw: bytes) -> dict[str, Any]:
 
 
 def check_query(method: Method, names: list[str]) -> None:
-    """Raises Google's 400 for a parameter the method does not have, or one given twice that may stand once."""
+    """Raises the 400 of Google for an unknown parameter, or one that is repeated and must not be."""
     for name in names:
         if name not in method.parameters:
             reason = f"Cannot bind query parameter. Field '{name}' could not be found in request message."
@@ -260,7 +260,7 @@ def check_query(method: Method, names: list[str]) -> None:
 
 
 def read_mask(method: Method, text: str | None) -> Mask:
-    """The response mask; raises Google's 400 when a path leads nowhere."""
+    """Returns the response mask. Raises the 400 of Google for a path that does not exist."""
     if not text:
         return ALL
     try:

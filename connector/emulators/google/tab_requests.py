@@ -59,7 +59,7 @@ def free_title(book: Book, start: str) -> str:
 
 
 def refuse_title(book: Book, title: str, own: Tab | None = None) -> None:
-    """Titles are told apart without regard to case."""
+    """Titles are compared without regard to case."""
     if any(tab is not own and tab.title.casefold() == title.casefold() for tab in book.tabs):
         raise Refusal(f'A sheet with the name "{title}" already exists. Please enter another name.')
 

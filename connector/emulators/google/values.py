@@ -1,4 +1,4 @@
-"""`spreadsheets.values`: plain values in and out, with Google's rules of trimming (Sheets API, ValueRange)."""
+"""`spreadsheets.values`: reads and writes plain values, trimmed like Google does (Sheets API, ValueRange)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _number_format(stored: Stored) -> Mapping[str, Any]:
 def _bare(stored: Stored) -> Value:
     value = value_of(stored)
     if isinstance(value, Formula):
-        return str(_displayed(stored))  # what it comes to is not computed
+        return str(_displayed(stored))  # the result is not computed
     return "" if value is None else value
 
 
@@ -70,7 +70,7 @@ def _displayed(stored: Stored) -> str:
 
 
 def write(book: Book, text: str, values: list[list[Any]], options: Options) -> dict[str, Any]:
-    """Writes a `ValueRange` and answers an `UpdateValuesResponse`. `null` leaves a cell alone, `""` empties it."""
+    """Writes a `ValueRange` and returns an `UpdateValuesResponse`. `null` keeps a cell, `""` clears it."""
     tab, bounds = parse_a1(book, text)
     area = clamped(tab, bounds)
     if options.get("majorDimension") == "COLUMNS":
@@ -121,7 +121,7 @@ def _written(stored: Stored, value: Any, *, user: bool) -> Stored:
 
 
 def _typed(text: str) -> Value:
-    """As if typed into the cell: formulas, booleans and plain numbers, but neither dates nor currencies."""
+    """Parses a text like typed input: formulas, booleans and plain numbers, but not dates and currencies."""
     if text.startswith("="):
         return Formula(text)
     if text.upper() in {"TRUE", "FALSE"}:
@@ -133,7 +133,7 @@ def _typed(text: str) -> Value:
 
 
 def append(book: Book, text: str, values: list[list[Any]], options: Options) -> dict[str, Any]:
-    """Writes below the last row with a value, at the columns of the range; tables are not looked for."""
+    """Writes below the last row with a value, at the columns of the range. Does not search for tables."""
     tab, bounds = parse_a1(book, text)
     top = content_height(tab)
     missing = top + len(values) - tab.row_count

@@ -1,4 +1,4 @@
-"""A page that shows a spreadsheet to a person."""
+"""An HTML page that shows a spreadsheet."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _content(stored: Stored) -> str:
 
 
 def style_of(tab: Tab, row: int, column: int, stored: Stored) -> str:
-    """CSS for one cell; only colours and weight, and nothing that a cell's text could shape."""
+    """Returns the CSS of a cell: colours and weight, independent of the text of the cell."""
     look = rest_of(stored).get("userEnteredFormat", {})
     rule = next(_met(tab, row, column, stored), {})
     colour = rule.get("backgroundColorStyle") or look.get("backgroundColorStyle") or {}
@@ -65,7 +65,7 @@ def style_of(tab: Tab, row: int, column: int, stored: Stored) -> str:
 
 
 def _met(tab: Tab, row: int, column: int, stored: Stored) -> Iterator[Mapping[str, Any]]:
-    """The formats of the rules that a cell meets; of the conditions only TEXT_EQ is looked at."""
+    """Returns the formats of the conditional rules that a cell meets; only TEXT_EQ is supported."""
     for rule in tab.objects.get("conditionalFormats", []):
         boolean = rule.get("booleanRule", {})
         condition = boolean.get("condition", {})
@@ -86,7 +86,7 @@ def _css(rgb: Mapping[str, float]) -> str:
 
 
 def objects_of(tab: Tab) -> list[str]:
-    """One line for everything that floats over the cells or hides behind them."""
+    """Returns a line for each object that is not a cell, such as a chart or a note."""
     grid = [f"{name}: {value}" for name, value in tab.grid.items() if value]
     views = [f"filter view: {view.get('title', '')}" for view in tab.objects.get("filterViews", [])]
     warned = [f"protected: {each.get('range')}" for each in tab.objects.get("protectedRanges", [])]

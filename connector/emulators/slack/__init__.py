@@ -1,4 +1,4 @@
-"""A stand-in for the Slack Web API and incoming webhooks: channels, threads, metadata, Block Kit rules, rate limits."""
+"""Emulator of the Slack Web API and incoming webhooks: channels, threads, metadata, Block Kit rules, rate limits."""
 
 from connector.emulators.slack.invariants import foreign_tokens, problems
 from connector.emulators.slack.limits import Rate

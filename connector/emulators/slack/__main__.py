@@ -1,4 +1,4 @@
-"""`python -m connector.emulators.slack`: a workspace to try things out in, until Ctrl-C."""
+"""`python -m connector.emulators.slack` serves an emulated workspace until Ctrl-C."""
 
 from __future__ import annotations
 

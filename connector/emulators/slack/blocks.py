@@ -1,4 +1,4 @@
-"""Block Kit rules: what makes Slack answer `invalid_blocks` (Slack, Reference: Block Kit).
+"""Block Kit rules: the mistakes that Slack answers with `invalid_blocks` (Slack, Reference: Block Kit).
 
 Lengths are counted in UTF-16 units: whether Slack counts those or code points is not documented, so the stricter holds.
 """
@@ -17,7 +17,7 @@ SCHEMES = ("https://", "http://", "mailto:", "slack://")
 
 
 def check_blocks(blocks: Any) -> list[dict[str, Any]]:
-    """The blocks themselves, or `SlackError` as Slack would answer."""
+    """Returns the blocks. Raises `SlackError` with the answer of Slack."""
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise SlackError("invalid_blocks_format")
     errors = list(_errors(blocks))
@@ -188,7 +188,7 @@ def _ids(blocks: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
 
 
 def units(text: str) -> int:
-    """Length in UTF-16 units."""
+    """Returns the length in UTF-16 units."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 

@@ -1,4 +1,4 @@
-"""What a Slack method refuses with."""
+"""Errors of Slack methods."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class SlackError(Exception):
-    """`{"ok": false, "error": …}` with whatever else Slack adds to it."""
+    """`{"ok": false, "error": …}` with the other fields that Slack adds."""
 
     def __init__(self, error: str, **extra: Any) -> None:
         super().__init__(error)

@@ -1,4 +1,4 @@
-"""What must hold in a channel whatever happened on the way."""
+"""Invariants of a channel, which hold after every fault."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ DATE = re.compile(r"<!date\^\d{1,10}\^[^<>|^]+(?:\^https://[^<>|^]+)?\|[^<>]+>\Z
 
 
 def problems(channels: Iterable[Channel], allowed: frozenset[str] = frozenset()) -> list[str]:
-    """Every broken rule as a sentence: a delivery key twice in a channel; a `<…>` that neither is a date in seconds
-    nor stands in `allowed` (mentions that the configuration makes).
+    """Returns a sentence for every broken rule: a delivery key twice in a channel, or a `<…>` that is not a date in
+    seconds and not in `allowed` (mentions from the configuration).
     """
     return [problem for channel in channels for problem in _channel(channel, allowed)]
 
@@ -31,6 +31,6 @@ def _channel(channel: Channel, allowed: frozenset[str]) -> list[str]:
 
 
 def foreign_tokens(text: str, blocks: object, allowed: frozenset[str] = frozenset()) -> list[str]:
-    """Every `<…>` in a message's text and blocks that is no date in seconds and not allowed."""
+    """Returns every `<…>` in text and blocks of a message that is not a date in seconds and not allowed."""
     tokens = (token for string in (text, *strings_of(blocks)) for token in TOKEN.findall(string))
     return [token for token in tokens if token not in allowed and not DATE.match(token)]

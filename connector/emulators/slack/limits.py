@@ -1,4 +1,4 @@
-"""Rate limits as Slack publishes them (Slack, Rate limits), as leaky buckets on the emulator's clock."""
+"""The published rate limits (Slack, Rate limits) as leaky buckets with the clock of the emulator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rate:
 
 
 class Limits:
-    """Posts have a bucket per channel and one for the workspace; other methods one bucket each."""
+    """Posts have a bucket per channel and one for the workspace. Each other method has one bucket."""
 
     def __init__(self) -> None:
         self.channel = Rate(1.0, 4)
@@ -33,7 +33,7 @@ class Limits:
         self._full_at: dict[str, float] = {}
 
     def refuse(self, clock: Clock, method: str, channel: str) -> int | None:
-        """Whole seconds to wait, or `None` when the call may go: then a token of each bucket is taken."""
+        """Takes a token of each bucket and returns `None`, or returns the whole seconds to wait."""
         buckets = self._buckets(method, channel)
         now = clock()
         waits = [self._wait(name, rate, now) for name, rate in buckets.items()]

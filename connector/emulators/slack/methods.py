@@ -37,7 +37,7 @@ def post(workspace: Workspace, bot: Bot, args: Args) -> Answer:
 
 
 def publish(workspace: Workspace, bot_id: str, channel: Channel, args: Args) -> Answer:
-    """Stores a message; what a post and a webhook have in common."""
+    """Stores a message of a post or a webhook."""
     text, blocks, metadata, warnings = content(args)
     thread = str(args.get("thread_ts") or "")
     if thread and thread not in channel.messages:
@@ -107,7 +107,7 @@ def _metadata(value: Any) -> dict[str, Any]:
 
 
 def decoded(value: Any) -> Any:
-    """An argument that a form carries as JSON text."""
+    """Returns an argument that is JSON text in a form."""
     if not isinstance(value, str):
         return value
     try:

@@ -58,7 +58,7 @@ def _inside(message: Message, args: Args) -> bool:
 
 
 def _micros(ts: str) -> int:
-    """A timestamp as a whole number of microseconds: as a float it would lose digits."""
+    """Returns a timestamp as a whole number of microseconds; a float would lose digits."""
     seconds, _, rest = ts.partition(".")
     if not seconds.isdecimal() or (rest and not rest.isdecimal()):
         raise SlackError("invalid_arguments")

@@ -1,4 +1,4 @@
-"""Who may do what where: scopes, membership, archived and read-only channels."""
+"""Permissions: scopes, membership, archived and read-only channels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def need(bot: Bot, scope: str) -> None:
 
 
 def of_channel(channel: Channel, what: str) -> str:
-    """The scope for `what` (`read`, `history`) in this kind of channel."""
+    """Returns the scope for `what` (`read`, `history`) in this kind of channel."""
     return f"{'groups' if channel.private else 'channels'}:{what}"
 
 
 def visible(workspace: Workspace, bot: Bot, channel_id: str) -> Channel:
-    """A private channel without the bot looks as if it did not exist."""
+    """Returns a channel. Raises `channel_not_found` also for a private channel without the bot, like Slack."""
     channel = workspace.channels.get(channel_id)
     if channel is None or (channel.private and bot.bot_id not in channel.members):
         raise SlackError("channel_not_found")

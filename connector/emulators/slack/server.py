@@ -36,12 +36,12 @@ WEBHOOK_STATUS = {
     "is_archived": 410,
     "restricted_action_read_only_channel": 403,
 }
-WEBHOOK_WORD = {"is_archived": "channel_is_archived", "restricted_action_read_only_channel": "action_prohibited"}
+WEBHOOK_ERROR = {"is_archived": "channel_is_archived", "restricted_action_read_only_channel": "action_prohibited"}
 
 
 @dataclass(frozen=True)
 class Call:
-    """One applied call; `error` is `""` when it succeeded."""
+    """A completed call. `error` is `""` when it succeeded."""
 
     method: str
     args: dict[str, Any]
@@ -50,11 +50,11 @@ class Call:
 
 
 class SlackEmulator(EmulatorServer):
-    """One workspace with one installed app (`token`, all scopes); tests add channels.
+    """A workspace with one installed app (`token`, all scopes). Tests add channels.
 
-    `requests` names every call that arrived, faults included; `calls` those that were carried out;
-    `connections` holds one entry per TCP connection. `limits` switches
-    the rate limits of `rates` on. `clock` (epoch seconds) stamps messages, limits and the `Date` header.
+    `requests` lists every call that arrived, including those with a fault; `calls` lists the completed ones.
+    `connections` has an entry for each TCP connection. `limits` enables the rate limits of `rates`. `clock` returns
+    epoch seconds, for messages, limits and the `Date` header.
     """
 
     def __init__(self, clock: Clock = time.time) -> None:
@@ -68,7 +68,7 @@ class SlackEmulator(EmulatorServer):
         self.token = TOKEN
         self.bot = self.workspace.add_bot(TOKEN, ALL_SCOPES)
 
-    # what a test or a person sets up
+    # Set-up
 
     @property
     def clock(self) -> Clock:
@@ -104,29 +104,29 @@ class SlackEmulator(EmulatorServer):
             return channel.id
 
     def add_webhook(self, channel: str) -> str:
-        """The URL of an incoming webhook that posts to this channel."""
+        """Returns the URL of an incoming webhook that posts to this channel."""
         with self.lock:
             path = f"{self.workspace.team_id}/B{len(self.workspace.hooks) + 1:08d}/emulatedsecret"
             self.workspace.hooks[path] = channel
             return f"{self.url}/services/{path}"
 
     def say(self, channel: str, text: str) -> Message:
-        """A message of somebody else."""
+        """Posts a message of another user."""
         with self.lock:
             answer = publish(self.workspace, "USOMEBODY", self.workspace.channels[channel], {"text": text})
             return self.workspace.channels[channel].messages[answer["ts"]]
 
     def channel(self, channel: str) -> Channel:
-        """The channel itself, to archive it or to remove messages as a person would."""
+        """Returns the channel, to archive it or to remove messages like a user."""
         return self.workspace.channels[channel]
 
     def messages(self, channel: str) -> list[Message]:
-        """What stands in a channel, oldest first, replies included."""
+        """Returns the messages of a channel, oldest first, with replies."""
         with self.lock:
             return list(self.workspace.channels[channel].messages.values())
 
     def problems(self, allowed: frozenset[str] = frozenset()) -> list[str]:
-        """Broken invariants in all channels; none is the empty list."""
+        """Returns the broken invariants of all channels."""
         with self.lock:
             return problems(self.workspace.channels.values(), allowed)
 
@@ -139,7 +139,7 @@ class SlackEmulator(EmulatorServer):
         app.router.add_get("/view/{channel}", self._view)
 
     def kind_of(self, request: web.Request) -> str:
-        """The method's name, or `webhook`."""
+        """Returns the name of the method, or `webhook`."""
         return "webhook" if request.path.startswith("/services/") else request.path.removeprefix("/api/")
 
     @web.middleware
@@ -203,7 +203,7 @@ class SlackEmulator(EmulatorServer):
             body = {"retry_after": error.seconds, "ok": False, "error": "rate_limited"}
             return web.json_response(body, status=429, headers={"Retry-After": str(error.seconds)})
         except SlackError as error:
-            word = WEBHOOK_WORD.get(error.error, error.error)
+            word = WEBHOOK_ERROR.get(error.error, error.error)
             return web.Response(status=WEBHOOK_STATUS.get(error.error, 400), text=word)
         return web.Response(text="ok")
 

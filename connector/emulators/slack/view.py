@@ -1,4 +1,4 @@
-"""A channel as a page, so that a person sees what the tests saw."""
+"""An HTML page that shows a channel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Slack workspace holds: apps with tokens, channels, messages."""
+"""The state of a Slack workspace: apps with tokens, channels, messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PING = re.compile(r"<(?:!(?:channel|here|everyone|subteam\^\w+)|@\w+)[^>]*>")
 
 @dataclass
 class Bot:
-    """An installed app: its token, what it may do, and what is wrong with it (an error string of Slack's)."""
+    """An installed app: its token, its scopes, and the error that Slack answers to it, if any."""
 
     token: str
     scopes: tuple[str, ...]
@@ -26,7 +26,7 @@ class Bot:
 
 @dataclass
 class Message:
-    """One stored message; `raw` is the call that made it, without the token."""
+    """A stored message. `raw` is the call that created it, without the token."""
 
     channel: str
     ts: str
@@ -50,11 +50,11 @@ class Message:
 
     @property
     def pings(self) -> list[str]:
-        """What would notify people: mentions in the text and in mrkdwn objects."""
+        """Returns the mentions in the text and in mrkdwn objects, which notify users."""
         return [ping for text in (self.text, *mrkdwn_of(self.blocks)) for ping in PING.findall(text)]
 
     def wire(self, *, metadata: bool) -> dict[str, Any]:
-        """The message as the API shows it."""
+        """Returns the message in the form of the API."""
         shown: dict[str, Any] = {"type": "message", "ts": self.ts, "bot_id": self.bot_id, "text": self.text}
         optional = {
             "blocks": self.blocks,
@@ -67,7 +67,7 @@ class Message:
 
 
 def strings_of(node: Any) -> Iterator[str]:
-    """Every string in a JSON value, keys left out."""
+    """Yields every string in a JSON value, without keys."""
     if isinstance(node, str):
         yield node
     elif isinstance(node, dict):
@@ -102,7 +102,7 @@ class Channel:
 
 
 class Workspace:
-    """The state, without HTTP. Not safe to use from two threads without the emulator's lock."""
+    """The state, without HTTP. Not thread-safe without the lock of the emulator."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -121,7 +121,7 @@ class Workspace:
         return bot
 
     def next_ts(self) -> str:
-        """Unique and rising in the whole workspace: seconds, a dot, six digits."""
+        """Returns a timestamp that is unique and increasing in the workspace: seconds, a dot, six digits."""
         self._last_ts = max(self._last_ts + 1, int(self.clock() * 1_000_000))
         seconds, micros = divmod(self._last_ts, 1_000_000)
         return f"{seconds}.{micros:06d}"
