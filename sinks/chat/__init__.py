@@ -1,1 +1,1 @@
-"""What every chat shares: what is worth saying, said once, in a living message, a thread or a digest."""
+"""What all chats share: which changes are announced, in which message, and how each is posted exactly once."""

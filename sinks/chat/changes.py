@@ -56,7 +56,7 @@ _STAGE_FIELDS = ("status", "completed", "answered", "archived", "finalist", "fin
 _SCORE_BOUND = 1_000_000
 """A greater score comes from a wrong unit and is shown as a question mark."""
 POSTING_MODES: tuple[Mode, ...] = ("post", "broadcast", "reply")
-"""Modes that make a message; the one that most people see comes first."""
+"""Modes that make a message, from the most to the least visible."""
 
 
 class ChangeKind(StrEnum):

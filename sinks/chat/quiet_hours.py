@@ -1,4 +1,4 @@
-"""Quiet hours: when nothing but what is exempt may speak. Pure."""
+"""Quiet hours: when events wait for a digest. Pure."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class QuietHours(BaseModel):
     end: ClockTime = Field("08:00", description="When it ends; earlier than `start` = on the next morning.")
     days: tuple[Day, ...] = Field((), description="Days that are quiet from midnight to midnight, such as sat, sun.")
     finish: Literal["digest", "speak"] = Field(
-        "digest", description="Whether a finished interview waits for the digest or speaks all the same."
+        "digest", description="Whether a finished interview waits for the digest or is announced at once."
     )
 
     def until(self, now: int, timezone: str) -> int | None:
-        """When the quiet that reigns at `now` ends, both epoch milliseconds; `None` when it is not quiet."""
+        """When the quiet hours end that include `now`, both epoch milliseconds; `None` outside quiet hours."""
         zone = ZoneInfo(timezone)
         begin = moment = datetime.fromtimestamp(now / 1000, tz=UTC).astimezone(zone)
         for _ in range(2 * _MOST_DAYS):

@@ -1,9 +1,9 @@
-"""Tells a Slack channel what happened (message sink)."""
+"""The sink `slack`: posts what happens to interviews in a Slack channel."""
 
 from importlib.util import find_spec
 
 for _needed in ("aiohttp", "slack_sdk"):
-    # they are loaded when they are used, to keep commands fast; that they are missing must show when the type is named
+    # loaded only when used, to keep commands fast; a missing one has to be reported when the type is configured
     if find_spec(_needed) is None:
         raise ModuleNotFoundError(f"No module named {_needed!r}", name=_needed)
 

@@ -84,9 +84,9 @@ def _result(
     )
 
 
-def _label(word: object) -> str:
+def _label(text: object) -> str:
     """Slack's error string; `""` for anything else, such as a page or a sentence."""
-    return word if isinstance(word, str) and re.fullmatch(r"[a-z][a-z0-9_]{1,60}", word) else ""
+    return text if isinstance(text, str) and re.fullmatch(r"[a-z][a-z0-9_]{1,60}", text) else ""
 
 
 _WORDS = {

@@ -47,8 +47,8 @@ class BotClient:
         return result
 
     async def edit(self, ts: str, message: Mapping[str, Any]) -> SlackResult:
-        """chat.update. Its defaults for `parse` and `link_names` differ from a post's, so both are named; what is
-        not given stays, so a message without blocks removes the old ones explicitly.
+        """chat.update. Its defaults for `parse` and `link_names` differ from a post's, so both are named. What
+        is not given stays, so a message without blocks sends an empty list.
         """
         content = {"blocks": [], **{name: value for name, value in message.items() if name != "metadata"}}
         flags: dict[str, Any] = {"link_names": False, "parse": "none"}

@@ -99,5 +99,5 @@ class SlackConfig(ChatConfig):
         if self.webhook_url is not None and self.channel is not None:
             raise ValueError("`channel` has no effect with `webhook_url`, whose channel is fixed in Slack: remove one")
         if self.token is None and self.deleted_message == "replace":
-            raise ValueError("`deleted_message` needs a bot token: a webhook does not learn what people delete")
+            raise ValueError("`deleted_message` needs a bot token: a webhook cannot see which messages were deleted")
         return self

@@ -35,7 +35,7 @@ EVENT_TYPE = "hireflix_notifier"
 HEADER_UNITS = 140
 """Slack takes 150."""
 TEXT_UNITS = 400
-"""Slack takes 2,000 in a field; a longer text is no fact for a message."""
+"""Slack takes 2,000 in a field; users do not read that much in one."""
 LABEL_UNITS = 40
 
 _CUT_ENTITY = re.compile(r"&[a-z]{0,3}…\Z")
@@ -118,9 +118,7 @@ def safe(text: str, most: int) -> str:
 
 
 def literal(text: str) -> str:
-    """Takes the meaning from `* _ ~` and back-ticks, which have no escape in mrkdwn: a marker after a word joiner opens
-    nothing.
-    """
+    """Makes `* _ ~` and back-ticks literal: they have no escape in mrkdwn, but do not format after a word joiner."""
     return _MARKERS.sub("\u2060\\g<0>", text)
 
 
