@@ -86,14 +86,14 @@ class GoogleSheetsConfig(SinkConfig):
         description='An interview that meets no route to this sink any more: "keep" = its row goes on, "remove" = '
         "nothing of it stays in our columns.",
     )
-    recreate: bool = Field(default=False, description="Whether a row that people deleted is written again.")
+    recreate: bool = Field(default=False, description="Whether a row that users deleted is written again.")
     audit_interval: float = Field(
         default=21_600, ge=60, description="Seconds between two audits, which compare the whole sheet with the truth."
     )
 
     style: bool = Field(
         default=True,
-        description="Give a tab that we make its looks, and add a Summary; one that is there stays as it is.",
+        description="Format the tabs that the sink creates, and add a Summary; existing tabs stay as they are.",
     )
 
     def removes(self, interview: Interview, *, left: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What an answer of Google that is no parsed 200 means, and what an operator has to do about it. Pure.
+"""Failures of calls to Google: what an answer other than a parsed 200 means, and what an operator has to do. Pure.
 
 (Google Sheets API, Usage limits and Troubleshoot; google.rpc.Code; google.rpc.ErrorInfo.)
 """
@@ -142,7 +142,7 @@ def _refused(status: int, error: ErrorStatus, email: str) -> Failure:
     if "not supported for this document" in text:
         return _office_file(email)
     if "cells in the workbook" in text:
-        fix = "delete rows, columns or tabs nobody needs, or start a new spreadsheet"
+        fix = "delete rows, columns or tabs that are not needed, or start a new spreadsheet"
         return Failure(Trouble.BROKEN, "the spreadsheet has reached Google's limit of 10 million cells", fix)
     if any(words in text for words in _CONFLICTS):
         return Failure(Trouble.CONFLICT, "the sheet changed meanwhile")
@@ -201,7 +201,7 @@ _SAME_TIME_SECONDS = 30
 
 
 def unreachable(error: Exception) -> Failure:
-    """A connection that failed or ended early; only the kind of the error is told, its text may hold addresses."""
+    """A connection that failed or ended early. The text of the error is left out: it may contain addresses."""
     return Failure(Trouble.UNCLEAR, f"no answer from Google ({type(error).__name__})")
 
 

@@ -50,7 +50,7 @@ class IdAllocator:
         return wish
 
     def title(self, wish: str) -> str:
-        """The title itself, or with a number when a tab has it; Google tells titles apart without letter case."""
+        """Returns the title, with a number when a tab has it. Google compares titles without letter case."""
         title, number = wish, 1
         while title.casefold() in self._titles:
             number += 1
@@ -174,7 +174,7 @@ def _is(stage: Stage) -> Request:
 
 
 def _filters(view: TabView, layout: Layout, allocator: IdAllocator) -> Iterator[Request]:
-    """Filter views: each person sorts and filters for themselves, and the rows stay where they are."""
+    """Filter views: each user sorts and filters in a view of their own; the rows do not move."""
     if (column := layout.at.get("stage")) is None:
         return
     for title, stage, order in FILTERS:
@@ -387,7 +387,7 @@ class FormattingState:
     failures: int = 0
 
     def due(self, snapshot: Sequence[Seen]) -> list[Seen]:
-        """The tabs that we made and nobody formatted yet, with every column in its place."""
+        """The tabs that the sink made and that are not formatted yet, with every column in place."""
         if self.failures >= FAILURES_MAX:
             return []
         return [

@@ -1,4 +1,4 @@
-"""What the sink does besides deliveries: obeys an operator's word, verifies now and then, and sets repairs going."""
+"""Work besides deliveries: applies the mode that an operator chose, verifies regularly and starts repairs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REPAIRABLE = frozenset({Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.STRA
 
 
 def apply_resume_mode(outcomes: BatchOutcomes, batch: Batch) -> None:
-    """Does what the operator said who resumed the sink after many rows, or a tab, were gone."""
+    """Applies the mode that the operator chose with `connector resume` after many rows, or a tab, were gone."""
     note = batch.notes.get(RESUME)
     if note is None:
         return

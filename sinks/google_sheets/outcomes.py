@@ -274,7 +274,7 @@ class BatchOutcomes:
 
     def mark_hit(self, notes: Mapping[str, RowNote]) -> None:
         """Keeps that the rows which were `hit` are to be written in full. One that nothing is remembered of, and that
-        was not `inserted`, needs no note: it is written in full if it is an interview's, and it may be nobody's.
+        was not `inserted`, needs no note: it is written in full if it is an interview's.
         """
         unformatted = {key: RowNote(tab=tab) for key, tab in self._inserted.items()}
         known = {key: note for key, note in {**unformatted, **notes}.items() if key in self.hit}
@@ -366,7 +366,7 @@ class BatchOutcomes:
 
 
 LATEST_MS = 600_000
-"""Milliseconds after which nobody executes a request any longer; Google gives up after 180 seconds (Usage limits)."""
+"""Milliseconds after which a request is not executed any more; Google stops after 180 seconds (Usage limits)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a delivery would change in the sheet as it is now, as text for users. Writes nothing."""
+"""What a delivery would change in the sheet as it is now, as text. Writes nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _text(texts: dict[str, str], interview: Interview | None, config: GoogleShee
 
 
 def describe(interview: Interview | None, config: GoogleSheetsConfig) -> str:
-    """One line per column with a value. Times are told in UTC; the sheet shows them in its own time zone."""
+    """One line per column with a value. Times are in UTC; the sheet shows them in its own time zone."""
     if interview is None:
         return "no row: nothing is known of this interview"
     return "\n".join([f"row {interview.id} in the tab {config.worksheet}", *_lines(interview, config)])

@@ -70,7 +70,7 @@ NOTHING_PROTECTED = ProtectedCells()
 
 
 def read_protected_cells(protections: Iterable[Protection]) -> ProtectedCells:
-    """The cells that we may not edit. A protection that only warns stops nobody."""
+    """The cells that we may not edit. A protection that only warns does not count."""
     protected = [each for each in protections if not each.warning_only and not each.requesting_user_can_edit]
     return ProtectedCells(tuple(ProtectedBlock(each.range, tuple(each.unprotected_ranges)) for each in protected))
 

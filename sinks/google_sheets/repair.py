@@ -38,7 +38,7 @@ def similarity(written: Mapping[str, Hashable], held: Mapping[str, Hashable]) ->
     the row cannot be its own.
 
     It is its own when at least four of its cells fit, and 60 % of them, and who it is: its e-mail, or two of the other
-    fields that tell and all of these but one (users correct an address too).
+    identifying fields, and all of these but one (users correct an address too).
     """
     fits = {name: held[name] == value for name, value in written.items() if value is not None and name in held}
     same = sum(fits.values())
@@ -106,7 +106,7 @@ def _key_text(value: str | float) -> str:
 class RowFilter:
     """Keeps of a tab's rows those that a repair may be about: rows with suspects, and rows that may be a lost one's.
 
-    `marks` are cells that identify the lost interviews. `copies` are rows whose id stands further up already.
+    `marks` are cells that identify the lost interviews. `copies` are rows whose id is in a row further up.
     """
 
     stray_values: Collection[StrayValue] = ()
@@ -196,7 +196,7 @@ def identifying_cells(lost: Iterable[RowNote]) -> frozenset[tuple[str, CellValue
 
 
 def _has_gaps(found: Row, note: RowNote) -> bool:
-    """Whether cells that were written are empty: without its id the row was nobody's, and we may have cleared them."""
+    """Whether cells that were written are empty: while the row had no id, the sink may have cleared them."""
     applied = (note.applied or {}).items()
     return any(value is not None and name in found.cells and found.cells[name] is None for name, value in applied)
 

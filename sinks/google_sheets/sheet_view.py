@@ -17,7 +17,7 @@ TOP_ROWS = 20
 _SURE = 2
 """Titles of the sink in one row that make it the header, whatever was the header before."""
 NOT_TEXT = "\0"
-"""Begins what stands for a key cell that holds no text; no interview's id has it."""
+"""First character of the value for a key cell that holds no text; no interview id contains it."""
 
 
 class Tag(NamedTuple):

@@ -190,7 +190,7 @@ class Calls:
 
     def __init__(self, sink: str, client: SheetsClient, account: Account, context: Context) -> None:
         self.sink = sink
-        """The sink's name, for what an operator is told to do."""
+        """The sink's name, for the commands that a fix suggests."""
         self.account = account
         self._client = client
         self._bucket = account.bucket

@@ -37,7 +37,7 @@ def title_of(interview: Interview, worksheet: str) -> str:
 
 
 def free_title(title: str, used: Collection[str]) -> str:
-    """The title, or with a number behind it when it is in use; Google tells titles apart without letter case."""
+    """Returns the title, with a number when it is in use. Google compares titles without letter case."""
     folded = {each.casefold() for each in used}
     free, number = title, 2
     while free.casefold() in folded:
@@ -47,7 +47,7 @@ def free_title(title: str, used: Collection[str]) -> str:
 
 
 def new_id(name: str, used: Collection[int]) -> int:
-    """The same for everybody who wants this tab: of two who make it at once, one is refused."""
+    """The same in every process that makes this tab: of two that make it at once, one is refused."""
     wish = wished_id(name)
     while wish in used:
         wish = wish % 0x7FFF_FFFF + 1

@@ -96,7 +96,7 @@ class RowHashes:
         return RowHash(row.row, array("q", [hash(row.cells.get(name)) for name in self.fields]))
 
     def strays(self) -> Iterator[int]:
-        """Rows that are nobody's and hold what was meant for a user."""
+        """Rows of no interview that hold a value of one."""
         return (row for row, key in self.rows_with_strays.items() if key not in self.matched)
 
     def find_row_like(self, note: RowNote) -> int | None:
@@ -139,7 +139,7 @@ def differing(
 SLICE_ROWS = 2_000
 """Interviews at once."""
 REPORTED_MAX = 1_000
-"""Differences that a report tells one by one."""
+"""Most differences that a report lists one by one."""
 
 Progress = Callable[[int, int], None]
 
@@ -174,10 +174,12 @@ class Findings:
                 self.counts[Kind.PENDING] += 1
 
     def report(self, at: int) -> Report:
-        told = sorted(self.kinds.values(), key=lambda each: (each.kind not in WRONG, each.kind, each.key))
+        listed = sorted(self.kinds.values(), key=lambda each: (each.kind not in WRONG, each.kind, each.key))
         counts = {str(kind): self.counts[kind] for kind in Kind if self.counts[kind] or kind is Kind.IN_SYNC}
         asks = [f"{each.reason}: {each.fix}" for each in self.unavailable.values()]
-        return Report(at, counts, [str(kind) for kind in WRONG], told[:REPORTED_MAX], self.remarks, [*asks, *self.asks])
+        return Report(
+            at, counts, [str(kind) for kind in WRONG], listed[:REPORTED_MAX], self.remarks, [*asks, *self.asks]
+        )
 
 
 class Verification:

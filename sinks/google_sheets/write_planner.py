@@ -90,7 +90,7 @@ class Change(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The id that the row must have; `""` for a row that is nobody's."""
+        """The id that the row must have; `""` for a row of no interview."""
         return "" if self.wanted is None else self.wanted.key
 
 
@@ -310,7 +310,7 @@ def _kind(name: str) -> CellKind:
 NEW_ROWS = 100
 """Rows of a tab that we make: room for users below ours."""
 MIN_WIDTH = 2
-"""A grid of one column could not be told from its key column in a reply."""
+"""In a reply, a grid of one column could not be distinguished from its key column."""
 GUARDS_KEPT = 50
 """A request that is more writes late than this would no longer be refused."""
 
@@ -363,7 +363,7 @@ def first_guard_number(sheet_id: int) -> int:
 
 
 def next_guard(view: TabView, nonce: str) -> Guard:
-    """The number after the highest seen. Whoever read the same view takes the same, and only one of them lands."""
+    """The number after the highest seen. Of processes that read the same view, one write is applied."""
     return Guard(max(view.newest_guard + 1, first_guard_number(view.sheet_id)), nonce)
 
 
