@@ -24,7 +24,7 @@ def test_what_it_prints_is_a_configuration_that_works(tmp_path):
         (tmp_path / "config.toml").write_text(section)
         environ = {"CONNECTOR_HIREFLIX__WEBHOOK_SECRETS": '["try"]'}
         [entry] = load(environ=environ, cwd=tmp_path).sinks.values()
-        assert entry.cls(entry.name, entry.config).look() == []
+        assert entry.cls(entry.name, entry.config).validate() == []
         assert httpx.get(entry.config.api_url).status_code == 404
         assert httpx.get(page.splitlines()[0].rpartition(" ")[2]).status_code == 200
         process.send_signal(signal.SIGINT)
