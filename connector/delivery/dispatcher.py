@@ -17,23 +17,23 @@ from connector.sink import Sink
 from connector.store import backfill, claim, leases, queries, settle
 
 SWEEP_SECONDS = 1.0
-"""What another process did (a replay, a resume) is noticed within this time."""
-ALERT_EVERY = 15.0
+"""Time between two sweeps, which find what another process changed, such as a replay or a resume."""
+OVERDUE_CHECK_SECONDS = 15.0
+"""Time between two checks for overdue sinks: each one reads the state of all sinks."""
 OVERDUE_SECONDS = 600.0
-"""A state sink with something this old, in seconds, that still waits is worth waking somebody."""
+"""A state sink with a pending delivery older than this is logged as an error."""
 STOP_SECONDS = 20.0
-"""A call that is under way at a stop has this long to end."""
-
+"""Time that running calls have to end at a stop."""
 CANCEL_SECONDS = 5.0
-"""A call that is cut off has this long to notice."""
-FILL_PAUSE = 0.05
-"""Seconds between two portions of a fill, so that the receiver gets its turn."""
+"""Time that a cancelled call has to end."""
+FILL_PAUSE_SECONDS = 0.05
+"""Time between two portions of a fill, so that the receiver can write."""
 
 log = structlog.get_logger("connector.delivery")
 
 
 class Dispatcher:
-    """Runs one lane per sink. `types` maps each sink to its type, `formerly` a renamed sink to its old name."""
+    """Runs one lane per sink. `types` maps each sink to its type, `formerly` each renamed sink to its old name."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Dispatcher:
         self._alerted_at = 0
 
     async def start(self) -> None:
-        """Starts the lanes. On a store of one process, which the caller holds, it takes over all sinks first.
+        """Starts the lanes. On a store of one process it acquires the leases of all sinks first.
 
         Raises `StoreUnavailable`.
         """
@@ -73,8 +73,8 @@ class Dispatcher:
                 lane.wake()
 
     async def stop(self, seconds: float = STOP_SECONDS, hurry: asyncio.Event | None = None) -> None:
-        """Lets calls under way end within the time, or until `hurry`, settles them, closes the sinks and gives the
-        leases back. A call that is cut off counts as unclear and comes back at the next start.
+        """Waits for running calls, at most `seconds` or until `hurry`, settles them, closes the sinks and releases
+        the leases. A cancelled call counts as unclear and is repeated after the next start.
         """
         self._stopping.set()
         for lane in self.lanes.values():
@@ -103,7 +103,7 @@ class Dispatcher:
         leases.probe_all(connection, list(self.lanes))
 
     async def fill(self) -> None:
-        """Fills the state sinks that need it, a little at a time; the store's absence is waited for."""
+        """Fills the state sinks that need it, in portions. Waits while the store is unavailable."""
         for sink in self._sinks:
             if sink.state:
                 await self._fill_surely(sink)
@@ -117,7 +117,7 @@ class Dispatcher:
             except backfill.FillConflict:
                 log.warning("sink filled with other routes", sink=sink.name)
                 return
-            except Exception as error:  # noqa: BLE001 - the other sinks are to be filled all the same
+            except Exception as error:  # noqa: BLE001 - the other sinks must be filled
                 log.critical("sink fill failed", sink=sink.name, error=error)
                 return
             else:
@@ -128,7 +128,7 @@ class Dispatcher:
         while await self._fill_chunk(sink, begun=begun):
             begun = True
             self.wake([sink.name])
-            await self._shared.clock.wait(self._stopping, FILL_PAUSE)
+            await self._shared.clock.wait(self._stopping, FILL_PAUSE_SECONDS)
 
     async def _fill_chunk(self, sink: Sink[Any], *, begun: bool) -> bool:
         name, destination, now = sink.name, sink.destination, self._shared.clock.now()
@@ -137,7 +137,7 @@ class Dispatcher:
         )
 
     async def _sweep(self) -> None:
-        """Wakes the lanes of sinks with something due every second: a wake-up may be lost, and operations give none."""
+        """Wakes the lanes of sinks with due deliveries: a wake-up may be lost, and operations send none."""
         is_away = has_failed = False
         while not self._stopping.is_set():
             await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
@@ -148,7 +148,7 @@ class Dispatcher:
                 if not is_away:
                     log.warning("store unavailable", reason=str(error))
                 is_away = True
-            except Exception as error:  # noqa: BLE001 - without the sweep nobody would find what others left lying
+            except Exception as error:  # noqa: BLE001 - without the sweep a lost wake-up would delay deliveries for ever
                 if not has_failed:
                     log.critical("sweep failed", error=error)
                 has_failed = True
@@ -164,7 +164,7 @@ class Dispatcher:
     async def _alert(self) -> None:
         """Says once that a state sink is overdue, and once that it is not any more."""
         now = self._shared.clock.now()
-        if now - self._alerted_at < ALERT_EVERY * 1000:
+        if now - self._alerted_at < OVERDUE_CHECK_SECONDS * 1000:
             return
         self._alerted_at = now
         found = await self._shared.store.query(lambda connection: queries.sinks(connection, now, list(self.lanes)))
@@ -193,5 +193,5 @@ async def _ended(
 async def _close(lane: Lane, *, at_rest: bool) -> None:
     try:
         await lane.close(at_rest=at_rest)
-    except Exception as error:  # noqa: BLE001 - one sink that cannot close must not keep the others open
+    except Exception as error:  # noqa: BLE001 - a sink that cannot be closed must not keep the others open
         log.warning("sink close failed", sink=lane.name, error=place_of(error))
