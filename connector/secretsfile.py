@@ -1,4 +1,4 @@
-"""Secrets that the connector creates once and stores in files that only their owner can read."""
+"""Secrets that the connector creates once, in files that only their owner can read."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ async def test_a_deadlock_that_does_not_end_is_the_stores_trouble(store):
     def in_the_way(connection):
         connection.execute(text("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
 
-    with pytest.raises(StoreUnavailable, match="in the way"):
+    with pytest.raises(StoreUnavailable, match="conflicts with other transactions"):
         await store.write(in_the_way)
 
 

@@ -257,7 +257,7 @@ async def test_an_overtaken_group_is_planned_again(receiver, postgres_url):
     """Another receiver commits between the look and the write: the check ends the transaction before its COMMIT."""
     other = Receiver(postgres_url, routing_table(chat=False, sheet=True))
     ingest = receiver.writer._ingest
-    look, looks = ingest.look, []
+    look, looks = ingest.read, []
 
     async def slow(connection, arrivals):
         found = await look(connection, arrivals)
@@ -267,7 +267,7 @@ async def test_an_overtaken_group_is_planned_again(receiver, postgres_url):
         looks.append(1)
         return found
 
-    ingest.look = slow
+    ingest.read = slow
     answers = await asyncio.gather(receiver.offer("i1", at=START), receiver.offer("i2", at=START))
     await other.writer.close()
     assert [answer.duplicate for answer in answers] == [False, True]
@@ -287,15 +287,15 @@ async def test_an_overtaken_group_is_planned_again(receiver, postgres_url):
 async def test_who_is_overtaken_for_ever_gives_up(receiver, postgres_url):
     """After so many tries the sender is asked to come again; the receiver goes on."""
     ingest = receiver.writer._ingest
-    look = ingest.look
+    look = ingest.read
 
     async def stale(connection, arrivals):
         known, _ = await look(connection, arrivals)
         return known, {}
 
     await receiver.offer("i1")
-    ingest.look = stale
+    ingest.read = stale
     with pytest.raises(StoreUnavailable, match="22012"):
         await receiver.offer("i1", at=START + 1)
-    ingest.look = look
+    ingest.read = look
     assert (await receiver.offer("i1", at=START + 1)).duplicate is False

@@ -1,1 +1,1 @@
-"""One PostgreSQL database for as many receivers and workers as there are."""
+"""One PostgreSQL database, shared by any number of receivers and workers."""

@@ -1,4 +1,4 @@
-"""The database's clock, so that all machines agree what time it is and a step of one machine's clock does nothing."""
+"""The clock of the database server: all machines use the same time, and a step of a machine's clock has no effect."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sqlalchemy import Connection, func, select
 from connector.errors import StoreUnavailable
 from connector.logging import place_of
 
-ASK_EVERY = 5.0
-"""Seconds between two looks at the database's clock: quartz drifts by a tenth of a millisecond meanwhile."""
+MEASURE_SECONDS = 5.0
+"""Interval between two measurements: a quartz clock drifts by about 0.1 ms meanwhile."""
 SAMPLES = 3
-"""Questions per look; the answers with the shortest way decide."""
+"""Queries per measurement. The one with the shortest round trip decides."""
 
 Ask = Callable[[Callable[[Connection], Any]], Awaitable[Any]]
 """Runs a query: `Store.read`."""
@@ -27,16 +27,16 @@ log = structlog.get_logger("connector.store")
 
 
 def since_boot() -> float:
-    """Seconds of a clock that nobody sets and that goes on while the machine sleeps, where the system has one."""
-    boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere the next measurement finds the sleep out
+    """Seconds of a clock that is never set and that counts while the machine sleeps, where the system has one."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere the next measurement corrects a sleep
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class DatabaseClock:
-    """Tells the database's time from this machine's monotonic clock and the difference between the two.
+    """Computes the database's time from this machine's monotonic clock and the measured offset between the two.
 
-    An answer came about between the question and its arrival, so the difference is known to lie between two bounds.
-    It is moved only when it lies outside of them: the time does not tremble.
+    The server reads its clock between the start and the end of a query, which bounds the offset. The offset is adjusted
+    only when it is outside of these bounds, so that the time does not jitter.
     """
 
     def __init__(self, ask: Ask, monotonic: Callable[[], float] = since_boot) -> None:
@@ -46,43 +46,43 @@ class DatabaseClock:
         self._task: asyncio.Task[None] | None = None
 
     def now(self) -> int:
-        """Epoch milliseconds. Only after `start` or `measure`."""
+        """Epoch milliseconds. Requires `start` or `measure`."""
         assert self._ahead is not None, "the clock was not started"
         return round((self._monotonic() + self._ahead) * 1000)
 
     async def start(self) -> None:
-        """Asks for the time and goes on asking, until `stop`. Raises `StoreUnavailable`."""
+        """Measures the offset, now and periodically until `stop`. Raises `StoreUnavailable`."""
         await self.measure()
         self._task = asyncio.create_task(self._go_on(), name="database clock")
 
     async def stop(self) -> None:
-        """Asks no more; the time goes on."""
+        """Ends the measurements. `now` continues to work."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
 
     async def measure(self) -> None:
-        """Asks for the time now. Raises `StoreUnavailable`."""
+        """Measures the offset. Raises `StoreUnavailable`."""
         least, most = -float("inf"), float("inf")
         for _ in range(SAMPLES):
             asked = self._monotonic()
             told = await self._ask(_time)
             least, most = max(least, told - self._monotonic()), min(most, told - asked)
-        least = min(least, most)  # unless the database's clock was set meanwhile, it is
+        least = min(least, most)  # always true, unless the clock of the database was set meanwhile
         self._ahead = (least + most) / 2 if self._ahead is None else min(max(self._ahead, least), most)
 
     async def _go_on(self) -> None:
         while True:
-            await asyncio.sleep(ASK_EVERY)
+            await asyncio.sleep(MEASURE_SECONDS)
             try:
                 await self.measure()
             except StoreUnavailable:
                 pass
-            except Exception as error:  # noqa: BLE001 - a clock that asked no more would drift for ever
+            except Exception as error:  # noqa: BLE001 - without measurements the clock would drift
                 log.warning("database clock not read", error=place_of(error))
 
 
 def _time(connection: Connection) -> float:
-    """Seconds since 1970 by the server's clock, at this moment and not at the transaction's begin."""
+    """Seconds since 1970 by the server's clock at this moment, not at the start of the transaction."""
     return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())

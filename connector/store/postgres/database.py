@@ -1,4 +1,4 @@
-"""Connecting to a PostgreSQL store: addresses, sessions, the schema's version."""
+"""Connects to a PostgreSQL store: URLs, sessions, schema version."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from connector.store.base import require_revision
 from connector.store.postgres.errors import safe_message
 
 CONNECT_SECONDS = 5
+"""How long connecting, and the first answer of the server, may take."""
 LOCK_SECONDS = 5
-"""How long a statement waits for another transaction, which lasts for some milliseconds."""
+"""How long a statement waits for the locks of another transaction, which usually takes milliseconds."""
 IDLE_SECONDS = 10
-"""How long a transaction may stand still before the server ends it and its locks: less than a lease, so that a process
-that was stopped in the middle of one does not keep others from taking over.
+"""How long a transaction may be idle before the server ends it and releases its locks. It is shorter than a lease, so
+that a process that hangs inside a transaction does not prevent others from taking over.
 """
 
 _OURS: dict[str, Any] = {
@@ -40,11 +41,11 @@ SET LOCAL lock_timeout = '{LOCK_SECONDS}s';
 SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';
 SET LOCAL jit = off
 """
-"""Set in each transaction, because a pooler may run the next one on another connection. Compiling would cost more than
-our statements take.
+"""Set in each transaction, because a pooler may run the next one on another connection. JIT compilation would take
+longer than the statements.
 """
 _DURABLE = "; SET LOCAL synchronous_commit = on"
-"""Added where the database was set up with `off`: what is answered is on the disk. Stronger settings stay."""
+"""Added where the database is configured with `off`: an acknowledged event must be on disk. Stronger settings stay."""
 SETTINGS = f"""
 SELECT set_config('lock_timeout', '{LOCK_SECONDS}s', true),
   set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true),
@@ -52,12 +53,12 @@ SELECT set_config('lock_timeout', '{LOCK_SECONDS}s', true),
   set_config('synchronous_commit', CASE found WHEN 'off' THEN 'on' ELSE found END, true)
 FROM current_setting('synchronous_commit') AS found
 """  # noqa: S608 - numbers of ours
-"""The same as one statement that can be sent together with others; it takes the snapshot of its transaction."""
+"""The same as one statement, which can be sent in a pipeline. It takes the snapshot of its transaction."""
 _QUESTION = "SHOW synchronous_commit"
 
 
 def conninfo(url: str) -> str:
-    """What libpq connects by; what the URL itself says goes before our settings. Raises `UsageError`."""
+    """Returns the connection string for libpq. Options of the URL override ours. Raises `UsageError`."""
     plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
     try:
         return make_conninfo("", **{**_OURS, **conninfo_to_dict(plain)})
@@ -69,9 +70,9 @@ def conninfo(url: str) -> str:
 
 
 def connect(url: str, silence: float = CONNECT_SECONDS) -> psycopg.Connection[Any]:
-    """A connection of the driver, in no transaction.
+    """Opens a driver connection, outside a transaction.
 
-    A server, or a pooler before it, that lets us in and then says nothing for `silence` seconds counts as gone.
+    A server or pooler that accepts the connection and does not answer for `silence` seconds counts as unavailable.
     Statements are not prepared: a pooler in transaction mode may run the next one on another connection (psycopg,
     "Prepared statements", PgBouncer).
     """
@@ -91,7 +92,7 @@ def connect(url: str, silence: float = CONNECT_SECONDS) -> psycopg.Connection[An
 
 
 async def connect_async(url: str, *, silence: float = CONNECT_SECONDS) -> psycopg.AsyncConnection[Any]:
-    """The same for the event loop, in autocommit mode."""
+    """Like `connect`, for the event loop and in autocommit mode."""
     connection = await psycopg.AsyncConnection.connect(conninfo(url), autocommit=True, prepare_threshold=None)
     watch = asyncio.get_running_loop().call_later(silence, cut, connection)
     try:
@@ -105,18 +106,18 @@ async def connect_async(url: str, *, silence: float = CONNECT_SECONDS) -> psycop
 
 
 def cut(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """Ends a connection under whoever waits for an answer on it, who gets the driver's error.
+    """Shuts down the socket of a connection, so that a call that waits for an answer raises the driver's error.
 
-    To cancel a call would not do: the driver asks the server to end it, and waits for a server that is silent.
+    Cancelling the call would not work: the driver asks the server to cancel it and waits for a silent server.
     """
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
         same.shutdown(socket.SHUT_RDWR)
 
 
 def make_engine(url: str, size: int, *, mode: Literal["write", "read"] = "write") -> Engine:
-    """An engine with at most `size` connections, opened when first wanted.
+    """Creates an engine with at most `size` connections, opened on first use.
 
-    Transactions are READ COMMITTED, or to read one snapshot that no statement can write to. Raises `UsageError`.
+    READ COMMITTED for `write`; read-only transactions on one snapshot for `read`. Raises `UsageError`.
     """
     conninfo(url)
     reads = mode == "read"
@@ -146,7 +147,7 @@ def make_engine(url: str, size: int, *, mode: Literal["write", "read"] = "write"
 
 
 def _settings(connection: psycopg.Connection[Any]) -> str:
-    """What is set at the begin of each transaction; it takes no snapshot, so that a lock may be taken before one."""
+    """Returns the settings of each transaction. They take no snapshot, so that a lock can come first."""
     connection.autocommit = True
     row = connection.execute(_QUESTION).fetchone()
     connection.autocommit = False
@@ -154,9 +155,9 @@ def _settings(connection: psycopg.Connection[Any]) -> str:
 
 
 def _without_values(context: ExceptionContext) -> None:
-    """The server's message names the values that it refuses: they may be a person's."""
+    """Removes the values from the server's message, because they may be personal data."""
     cause = context.original_exception
-    if getattr(cause, "sqlstate", None) is None:  # of a connection, or of the driver itself
+    if getattr(cause, "sqlstate", None) is None:  # raised by the driver, not by the server
         return
     words = safe_message(cause)
     for error in (cause, context.sqlalchemy_exception):
@@ -165,9 +166,9 @@ def _without_values(context: ExceptionContext) -> None:
 
 
 def revision(connection: Connection) -> str | None:
-    """The schema's revision, `None` in a database without one.
+    """Returns the revision of the schema, `None` for a database without one.
 
-    Raises `SchemaMismatch` when its tables are those of something else.
+    Raises `SchemaMismatch` when the tables belong to another program.
     """
     if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
         ours = connection.execute(text("SELECT coalesce(to_regclass('event'), to_regclass('delivery'))")).scalar()
@@ -188,7 +189,7 @@ def require_current(found: str | None) -> None:
 
 
 def revision_at(engine: Engine) -> str | None:
-    """As `revision`, on a connection of its own. Raises `StoreUnavailable`."""
+    """Like `revision`, on a new connection. Raises `StoreUnavailable`."""
     try:
         with engine.connect() as connection:
             return revision(connection)

@@ -1,4 +1,4 @@
-"""What PostgreSQL's errors mean, and what may be told of them: a code, never a value, an address or a password.
+"""The meaning of PostgreSQL's errors, and messages for them without values, addresses and passwords.
 
 The codes are those of PostgreSQL, Appendix A, Error Codes.
 """
@@ -9,22 +9,22 @@ import psycopg
 
 from connector.store.base import cause_of
 
-_TROUBLE_CLASSES = frozenset(
+_UNAVAILABLE_CLASSES = frozenset(
     {
         "08",  # connection exception
         "28",  # the user is refused
-        "3D",  # there is no such database
+        "3D",  # the database does not exist
         "53",  # out of disk, memory or connections
         "57",  # shut down, cancelled, still starting
         "58",  # input and output of the server itself
     }
 )
-_TROUBLE = frozenset(
+_UNAVAILABLE = frozenset(
     {
         "25006",  # the server, or the role, only reads
-        "25P03",  # a transaction that stood still for too long was ended
-        "42501",  # no right to the table
-        "55P03",  # a lock was not to be had in time
+        "25P03",  # the transaction was idle for too long
+        "42501",  # missing privilege
+        "55P03",  # lock timeout
         "XX001",  # the data are damaged
         "XX002",  # an index is damaged
     }
@@ -33,8 +33,8 @@ _CONTENTION = frozenset({"40001", "40P01"})
 _CONFLICT = _CONTENTION | {"23505"}
 _OVERTAKEN = "22012"
 
-_TOLD_CLASSES = frozenset({"25", "40", "42", "53", "55", "57", "58"})
-"""Classes whose messages name tables, settings and files, and no values."""
+_SAFE_CLASSES = frozenset({"25", "40", "42", "53", "55", "57", "58"})
+"""Classes whose messages contain names of tables, settings and files, but no values."""
 
 _ADVICE = {
     "53100": "make room on the server's disk",
@@ -62,7 +62,7 @@ _UNREACHED = {
 
 
 def safe_message(error: BaseException) -> str:
-    """What may be told of an error, with what to do."""
+    """Returns a message without personal data and secrets, and what to do."""
     cause = cause_of(error)
     if not isinstance(cause, psycopg.Error):
         return type(cause).__name__
@@ -70,41 +70,41 @@ def safe_message(error: BaseException) -> str:
     if code is None:
         return _unreached(cause)
     name = type(cause).__name__
-    primary = cause.diag.message_primary if code[:2] in _TOLD_CLASSES else None
+    primary = cause.diag.message_primary if code[:2] in _SAFE_CLASSES else None
     advice = _ADVICE.get(code)
     return f"{primary or name} ({code}" + (f": {advice})" if advice else ")")
 
 
 def _unreached(cause: psycopg.Error) -> str:
-    """Such a message may hold an address and a user's name; a known part of it says enough."""
+    """Maps a connection error to a known reason, because its message may contain addresses and user names."""
     message = str(cause)
     known = next((words for part, words in _UNREACHED.items() if part in message), None)
     return known or "the connection to the server was lost or cannot be made"
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether an error speaks of the store (server, network, disk, rights), not of one statement or its values."""
+    """Whether the store is the cause of an error (server, network, disk, rights), not a statement or its values."""
     cause = cause_of(error)
     code = _code(cause)
-    if code is None:  # the system's, or the driver's own: of the connection, or of a value
+    if code is None:  # raised by the system or the driver: about the connection, or about a value
         return isinstance(cause, OSError | psycopg.OperationalError | psycopg.InterfaceError)
-    return code[:2] in _TROUBLE_CLASSES or code in _TROUBLE
+    return code[:2] in _UNAVAILABLE_CLASSES or code in _UNAVAILABLE
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether another transaction was first, so that the same job again may succeed."""
+    """Whether the transaction conflicted with another one, so that a retry may succeed."""
     return _code(error) in _CONFLICT
 
 
 def is_contention(error: BaseException) -> bool:
-    """Whether transactions got in each other's way, whatever their values: the same job succeeds in a calmer moment."""
+    """Whether it is a deadlock or a serialization failure, so that a retry succeeds with the same values."""
     return _code(error) in _CONTENTION
 
 
 def is_overtaken(error: BaseException) -> bool:
-    """Whether a group wrote fewer rows than planned, or met a conflict: to be read and planned again.
+    """Whether a group wrote fewer rows than planned, or conflicted, so that it must be read and planned again.
 
-    Its statements divide by zero then, on purpose; nothing else in them divides.
+    Its statements divide by zero in the first case, on purpose; nothing else in them divides.
     """
     return _code(error) == _OVERTAKEN or is_conflict(error)
 

@@ -1,8 +1,8 @@
 """The statements of one group of events, in two round trips on the receiver's connection.
 
-First what is known is read, without a lock and outside a transaction; then the group is planned and written. Another
-receiver may have been faster in between: every statement that writes counts its rows and divides by zero when there
-are fewer than planned, which ends the transaction before its COMMIT is reached. Numbers of events are the server's.
+The first one reads known events and interviews, without locks. Then the group is planned, and the second one writes it.
+Another receiver may have written in between: every statement that writes counts its rows and divides by zero when there
+are fewer than planned, which aborts the transaction before its COMMIT. The server assigns the ids of events.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ WITH given AS MATERIALIZED (
 )
 SELECT array_agg(seq ORDER BY seq), 1 / (count(*) = %s)::int FROM added
 """
-"""Locks are taken in the order of identities, whatever the order of arrival, so that two receivers with the same
-repeats cannot block each other.
+"""Locks are taken in the order of identities, not of arrival, so that two receivers with the same repeats cannot
+deadlock.
 """
 
 PUT_INTERVIEWS = """
@@ -77,12 +77,12 @@ SELECT 1 / (count(*) = %s)::int FROM put
 """
 
 CHANNEL = "connector_due"
-"""Where processes listen for sinks with new deliveries."""
+"""The channel on which processes listen for sinks with new deliveries."""
 SEPARATOR = ","
 NOTIFY = f"SELECT pg_notify('{CHANNEL}', %s)"
-"""Sent with the commit of the transaction (PostgreSQL, NOTIFY); its parameter is the names of the sinks."""
+"""Delivered at the commit of the transaction (PostgreSQL, NOTIFY). The parameter holds the names of the sinks."""
 TOUCH = "UPDATE meta SET value = (extract(epoch FROM clock_timestamp()) * 1000)::bigint::text WHERE key = 'written'"
-"""What an empty group writes, because a server that only reads refuses it."""
+"""The write of an empty group, which fails on a read-only server."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -94,13 +94,13 @@ class Ingest:
         self._routing = routing
 
     async def write(self, connection: AsyncConnection[Any], incoming: Sequence[Incoming]) -> IngestPlan:
-        """Commits one group and returns its plan, with the numbers that the server gave.
+        """Commits one group and returns its plan, with the ids that the server assigned.
 
-        An empty group runs the same statements without a row, which shows that they work.
+        An empty group runs the same statements without rows, for the readiness check.
 
-        Raises the driver's error with nothing written; `is_overtaken` tells whether to do the same again.
+        Raises the driver's error; nothing is written then. `is_overtaken` returns whether to try again.
         """
-        known, stored = await self.look(connection, incoming)
+        known, stored = await self.read(connection, incoming)
         plan = plan_group(incoming, known, stored, self._routing, -len(incoming))
         if plan.events or not incoming:
             try:
@@ -115,10 +115,10 @@ class Ingest:
             ]
         return plan
 
-    async def look(
+    async def read(
         self, connection: AsyncConnection[Any], incoming: Sequence[Incoming]
     ) -> tuple[dict[str, int], dict[str, StoredInterview]]:
-        """The numbers of the identities that are known, and the interviews that exist."""
+        """Returns the ids of known identities, and the stored interviews."""
         identities = [each.reading.identity for each in incoming]
         interviews = sorted({each.reading.interview_id for each in incoming if each.reading.interview_id})
         async with connection.pipeline():  # one transaction, which ends with the pipeline
@@ -130,7 +130,7 @@ class Ingest:
 
 
 async def _put(connection: AsyncConnection[Any], plan: IngestPlan, offset: int) -> list[int]:
-    """Writes a plan whose events are numbered from `-offset`; returns their real numbers, in the plan's order."""
+    """Writes a plan whose events are numbered from `-offset`. Returns their ids, in the order of the plan."""
     events = [
         dict(zip(EVENT_COLUMNS[3:-1], row[3:-1], strict=True), place=place, identity=row[1])
         for place, row in enumerate(plan.events)

@@ -1,4 +1,4 @@
-"""Jobs and queries of all processes: a transaction each, in a thread, repeated when another transaction was first."""
+"""Runs jobs and queries in threads, each in its own transaction, and repeats them after conflicts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from connector.store.postgres.errors import is_conflict, is_contention, is_unava
 T = TypeVar("T")
 
 TRIES = 6
-"""How often a job is run that others keep getting in the way of."""
+"""Attempts of a job that conflicts with other transactions."""
 WAIT_FIRST_SECONDS = 0.01
+"""Upper bound of the random delay after the first attempt; it doubles with every attempt."""
 WAIT_MAX_SECONDS = 1.0
-"""The waits between tries double from the first to the longest, and are random below that."""
+"""Largest upper bound of the random delay."""
 
 
 def run(engine: Engine, job: Callable[[Connection], T], *, failure: str = "the store takes no writes") -> T:
     """Runs a job in a transaction and returns after its commit.
 
-    Repeats it after a deadlock or a conflict, which undid its changes, and once when its connection turns out to be
-    dead before the commit. Raises what the job raises, its changes undone, or `StoreUnavailable`, which begins with
-    `failure`; should the connection be lost in the commit itself, nobody knows whether it was done.
+    It is repeated after a deadlock or a conflict, which rolled back its changes, and once when its connection was lost
+    before the commit. Raises the exception of the job after a rollback, or `StoreUnavailable` with a text that begins
+    with `failure`. When the connection is lost during the commit, it is unknown whether the job was committed.
     """
     retrying = Retrying(
         stop=stop_after_attempt(TRIES),
@@ -44,7 +45,7 @@ def run(engine: Engine, job: Callable[[Connection], T], *, failure: str = "the s
         if is_unavailable(error):
             raise StoreUnavailable(f"{failure}: {safe_message(error)}") from None
         if is_contention(error):
-            raise StoreUnavailable(f"{failure}: others keep getting in the way ({safe_message(error)})") from None
+            raise StoreUnavailable(f"{failure}: it conflicts with other transactions ({safe_message(error)})") from None
         raise
     return result
 
@@ -59,12 +60,12 @@ def _once(engine: Engine, job: Callable[[Connection], T]) -> T:
         else:
             connection.commit()
             return result
-    with engine.begin() as connection:  # the server was restarted while the first one lay idle
+    with engine.begin() as connection:  # the server was restarted while the first connection was idle
         return job(connection)
 
 
 class Threads:
-    """As many threads as connections: whoever waits for one waits in line, never for a connection."""
+    """One thread per connection, so that jobs wait in the queue of the pool and never for a connection."""
 
     def __init__(self, url: str, size: int, name: str, *, mode: Literal["write", "read"]) -> None:
         self.engine = make_engine(url, size, mode=mode)
@@ -72,11 +73,11 @@ class Threads:
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=name)
 
     async def run(self, job: Callable[[Connection], T]) -> T:
-        """As `run`, in one of the threads."""
+        """Like `run`, in one of the threads."""
         work = asyncio.get_running_loop().run_in_executor
         return await work(self._threads, lambda: run(self.engine, job, failure=self._failure))
 
     async def close(self) -> None:
-        """Finishes what waits, then closes the connections."""
+        """Finishes queued jobs, then closes the connections."""
         await asyncio.to_thread(self._threads.shutdown, wait=True)
         self.engine.dispose()

@@ -1,4 +1,4 @@
-"""A PostgreSQL database as a store of many processes."""
+"""A PostgreSQL database as a store that processes share."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ from connector.store.schema import meta
 
 T = TypeVar("T")
 
-JOB_CONNECTIONS, LANE_CONNECTIONS, QUERY_CONNECTIONS = 4, 3, 2
-"""At most so many per process, beside the receiver's one; they are opened when first wanted."""
+JOB_CONNECTIONS = 4
+"""Connections per process for jobs. All connections are opened on first use; a receiver has one more."""
+LANE_CONNECTIONS = 3
+"""Connections per process for the queries of lanes."""
+QUERY_CONNECTIONS = 2
+"""Connections per process for queries of operators and metrics."""
 
 
 class PostgresStore:
-    """A `connector.store.base.Store` that other processes share; `open` makes it."""
+    """A `connector.store.base.Store` that several processes share. Created by `open`."""
 
     shared = True
     log_bytes = 0
-    """The server looks after its log."""
+    """The server manages its own log."""
 
     def __init__(self, url: str) -> None:
         self.instance = ""
@@ -50,10 +54,10 @@ class PostgresStore:
         intake: int,
         receiver: bool = True,
     ) -> Self:
-        """Opens the store at a `postgresql://` URL. Only a receiver takes events; `intake` of them may wait.
+        """Opens the store at a `postgresql://` URL. Only a receiver takes events; at most `intake` of them wait.
 
-        Raises `StoreUnavailable`, `SchemaMismatch` for a schema that is not this version's, and `UsageError` for a
-        URL that is none.
+        Raises `StoreUnavailable`, `SchemaMismatch` for a schema of another version, and `UsageError` for an invalid
+        URL.
         """
         store = cls(url)
         try:
@@ -67,37 +71,38 @@ class PostgresStore:
 
     @property
     def load(self) -> Load:
-        """How busy the intake of this process is."""
+        """The rate at which this process stores events."""
         return Load() if self._writer is None else self._writer.load
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
-        """Takes an event; the future is done after its commit. Raises `StoreUnavailable`, at once or there."""
+        """Queues an event. The future resolves after the commit. Raises `StoreUnavailable`, here or in the future."""
         if self._writer is None:
             raise StoreUnavailable("this process takes no events: it runs no receiver")
         return self._writer.offer(reading, body)
 
     async def write(self, job: Callable[[Connection], T]) -> T:
-        """Runs a job in a transaction of its own; returns after the commit. Raises what the job raises, its changes
-        undone, or `StoreUnavailable`.
+        """Runs a job in its own transaction and returns its result after the commit.
+
+        Raises the exception of the job, whose changes are then rolled back, or `StoreUnavailable`.
         """
         return await self._jobs.run(job)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """Runs a query for a lane."""
+        """Runs a short query of a lane."""
         return await self._lanes.run(query)
 
     async def query(self, query: Callable[[Connection], T]) -> T:
-        """Runs a query for people and metrics, which may take long without holding up a lane."""
+        """Runs a query of an operator or of the metrics. It may be slow without delaying a lane."""
         return await self._queries.run(query)
 
     async def probe(self, now: int) -> None:
-        """Writes something, in a receiver the way events are written. Raises `StoreUnavailable`."""
+        """Writes to the store, in a receiver through the path of events. Raises `StoreUnavailable`."""
         if self._writer is not None:
             await self._writer.probe()
         await self.write(lambda connection: _touch(connection, now))
 
     async def close(self) -> None:
-        """Finishes what waits and closes the connections."""
+        """Finishes queued work and closes the connections."""
         if self._writer is not None:
             await self._writer.close()
         for threads in (self._queries, self._lanes, self._jobs):
@@ -105,7 +110,7 @@ class PostgresStore:
 
 
 def _opened(connection: Connection) -> str:
-    """Looks at the schema and returns the store's name for itself, made when it is first opened."""
+    """Checks the schema. Returns the random name of the store, created when it is first opened."""
     require_current(revision(connection))
     rows = [{"key": "instance", "value": secrets.token_hex(4)}, {"key": "written", "value": "0"}]
     insert_new(connection, meta, rows, ["key"])

@@ -1,13 +1,13 @@
-"""Group commit on PostgreSQL: one connection on the event loop, one group in flight, the others queue up.
+"""Group commit on PostgreSQL: one connection on the event loop, one group in flight; further requests are queued.
 
-What happens when something fails:
+Failures:
 
 ================================  ====================================================================
-another receiver was faster       read and planned again, a bounded number of times
-a statement, for another reason   the group in halves, down to the one bad event, which is refused
-the connection was lost           once more on a new one: what had been committed turns out a duplicate
-the server is gone, silent or     everything that waits is refused, and what comes until there is a
-full                              connection again
+another receiver was faster       the group is read and planned again, up to `TRIES` times
+a statement, for another reason   the group is split in halves until the bad event is alone and refused
+the connection was lost           once more on a new one; committed events are found as duplicates
+the server is unavailable,        all waiting events are refused, and new ones until it is connected
+silent or full                    again
 ================================  ====================================================================
 """
 
@@ -39,23 +39,26 @@ from connector.store.postgres.errors import is_overtaken, is_unavailable, safe_m
 from connector.store.postgres.ingest import Ingest
 
 TRIES = 12
-"""How often a group is planned that other receivers keep overtaking."""
+"""Attempts of a group that conflicts with other receivers."""
 REPLAN_MAX_SECONDS = 0.005
-"""The longest wait before a group is planned again; it is random, so that two receivers do not meet again."""
+"""Upper bound of the random delay before the next attempt, so that two receivers do not conflict again."""
 RECONNECT_FIRST_SECONDS = 0.25
+"""Upper bound of the random delay after the first failed connection; it doubles with every attempt."""
 RECONNECT_MAX_SECONDS = 5.0
-"""The waits between attempts to connect double from the first to the longest, and are random below that."""
+"""Largest upper bound of the random delay between connections."""
 SILENCE_SECONDS = 15.0
-"""A group that takes longer is given up: the server does not answer."""
+"""A group without an answer of the server within this time is refused."""
 CLOSE_SECONDS = 1.0
-"""How long the end of a connection is waited for."""
+"""The longest wait for the end of a connection."""
 
 log = structlog.get_logger("connector.store")
 
 
 class Link:
-    """One connection at a time, made by `connect`. After a failure it is made again in the background, and `is_away` is
-    true until then. Belongs to the loop that made it.
+    """Keeps one connection, opened by `connect`.
+
+    After a failure it reconnects in the background; `is_away` is true meanwhile. Used only on the event loop that
+    created it.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[AsyncConnection[Any]]]) -> None:
@@ -65,16 +68,16 @@ class Link:
 
     @property
     def is_away(self) -> bool:
-        """Whether the server is gone, so that nobody need wait for it."""
+        """Whether the server is unavailable, so that requests can be refused at once."""
         return self._reconnecting is not None and not self._reconnecting.done()
 
     @property
     def is_broken(self) -> bool:
-        """Whether there was a connection and its server, or the way to it, is gone."""
+        """Whether the connection was lost."""
         return self._connection is not None and self._connection.closed
 
     async def get(self) -> AsyncConnection[Any]:
-        """The connection, made if there is none. Raises the driver's error, and then connects in the background."""
+        """Returns the connection, opened if needed. Raises the driver's error and then reconnects in the background."""
         if self._connection is None or self._connection.closed:
             try:
                 self._connection = await self._connect()
@@ -84,14 +87,14 @@ class Link:
         return self._connection
 
     def cut(self) -> None:
-        """Ends the connection while a call waits for its answer, which raises the driver's error, and reconnects."""
+        """Shuts the connection down, so that a waiting call raises the driver's error, and reconnects."""
         if self._connection is not None and not self._connection.closed:
             cut(self._connection)
         self._connection = None
         self._reconnect()
 
     async def drop(self) -> None:
-        """Forgets a connection that no longer works, or is no longer wanted."""
+        """Closes the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(psycopg.Error, TimeoutError):
@@ -99,7 +102,7 @@ class Link:
                     await connection.close()
 
     async def close(self) -> None:
-        """Ends everything."""
+        """Ends the reconnects and closes the connection."""
         if self._reconnecting is not None:
             self._reconnecting.cancel()
             await asyncio.wait([self._reconnecting])
@@ -120,10 +123,10 @@ class Link:
 
 
 class Writer:
-    """Commits events in groups; everything is called on the loop that made it.
+    """Commits events in groups. Every method is called on the event loop that created it.
 
-    `connect` makes the connection, `on_group` is told the plan of each committed group, `limit` bounds the requests
-    that wait, `silence` (seconds) the patience with a server that does not answer.
+    `connect` opens the connection. `on_group` is called with the plan of each committed group. At most `limit` requests
+    wait. A group is refused when the server does not answer for `silence` seconds.
     """
 
     def __init__(
@@ -149,9 +152,9 @@ class Writer:
         self._task = asyncio.create_task(self._run(), name="store ingest")
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
-        """Queues an event; the future is done after its commit, or raises `StoreUnavailable`.
+        """Queues an event. The future resolves after the commit, or raises `StoreUnavailable`.
 
-        Raises `Overloaded` at once when too many wait, `StoreUnavailable` at once while the server is gone.
+        Raises `Overloaded` when the queue is full, and `StoreUnavailable` while the server is unavailable.
         """
         self._require_open()
         future = self._intake.add(reading, body)
@@ -159,7 +162,7 @@ class Writer:
         return future
 
     async def probe(self) -> None:
-        """Returns when an empty group was committed, after the events that wait now. Raises as `offer`."""
+        """Commits an empty group after the waiting events. Raises the exceptions of `offer`."""
         self._require_open()
         self._intake.require_room()
         future: asyncio.Future[None] = self._loop.create_future()
@@ -174,7 +177,7 @@ class Writer:
             raise StoreUnavailable("the store takes no writes: its server is gone")
 
     async def close(self) -> None:
-        """Finishes what waits, then closes the connection. New events are refused from now on."""
+        """Finishes queued work, then closes the connection. New events are refused."""
         self._closing = True
         self._wanted.set()
         await self._task
@@ -195,12 +198,12 @@ class Writer:
         """Commits a group and answers it, or refuses it."""
         try:
             plan = await self._committed(group)
-        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+        except Exception as error:  # noqa: BLE001 - the requests wait for an answer
             await self._failed(group, error)
             return
         self._answered = len(group)
         self.load = self.load.with_group(len(group), self._loop.time())
-        self._loop.call_soon(self._on_group, plan)  # whatever comes of it, the writer goes on
+        self._loop.call_soon(self._on_group, plan)  # an exception in it does not stop the writer
         resolve(group, plan.answers)
 
     async def _answer_probes(self) -> None:
@@ -217,7 +220,7 @@ class Writer:
                 probe.set_result(None)
 
     async def _committed(self, group: Sequence[Request]) -> IngestPlan:
-        """Plans again while other receivers are faster, and connects once more when the connection was lost."""
+        """Commits a group: plans it again after conflicts, and reconnects once when the connection was lost."""
         incoming = [request.incoming for request in group]
         retrying = AsyncRetrying(
             stop=stop_after_attempt(TRIES),
@@ -241,7 +244,7 @@ class Writer:
             watch.cancel()
 
     async def _has_lost(self, error: psycopg.Error) -> bool:
-        """Whether an error came of a connection that was lost and can be made again."""
+        """Whether the cause of an error is a lost connection that can be opened again."""
         if self._link.is_away or not is_unavailable(error):
             return False
         is_lost = self._link.is_broken

@@ -1,13 +1,13 @@
-"""Copies the write-ahead log back into the file and begins it again, so that it stays small.
+"""Checkpoints: copies the write-ahead log into the database file and restarts the log, so that it stays small.
 
-Left to itself SQLite copies in the commit that makes the log long, while everybody waits for that commit. A passive
-checkpoint on another connection lets the writer go on, but the log begins again only when all of it is copied and no
-reader uses it (SQLite, Write-Ahead Logging, "Checkpointing" and "Avoiding Excessively Large WAL Files"). Lanes read all
-the time, so that this moment would never come. So when the log is long, new reads of this process wait until those that
-run have ended, and the thread of the writer copies the little that is left after its next commit.
+By default SQLite runs a checkpoint inside the commit that makes the log long, and all requests wait for that commit. A
+passive checkpoint on another connection does not delay the writer, but the log restarts only when all of it is copied
+and no reader uses it (SQLite, Write-Ahead Logging, "Checkpointing" and "Avoiding Excessively Large WAL Files"). Lanes
+read all the time, so this would never happen. When the log is long, new reads of this process therefore wait until the
+running ones have ended, and the thread of the writer copies the rest after its next commit.
 
-Another program that reads the file, a backup for example, cannot be made to wait. The log grows meanwhile, which is
-logged once, and is truncated when that program is done.
+Another program that reads the file, such as a backup, cannot be delayed. The log grows meanwhile, which is logged once,
+and is truncated when that program has finished.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from connector.store.sqlite import database
 
 PAGE_BYTES = 4_096
 AGAIN_PAGES = 500
-"""Pages written until a log that another program holds is looked at again."""
+"""Pages written before the next checkpoint of a log that another program uses."""
 PASSES = 3
-"""Times that a long log is copied once more: the first of them also waits for the disk, some 30 ms, and what comes in
-such a time would hold the writer up for 10 ms.
+"""Further passive checkpoints of a long log. The first one waits about 30 ms for the disk. Without another one, the
+writer would need 10 ms for the pages that were written meanwhile.
 """
 DRAIN_SECONDS = 2.0
-"""Reads of this process take less; one that takes longer is waited for at the next attempt."""
+"""The longest wait for the reads of this process. If one takes longer, the next checkpoint waits again."""
 COMMIT_SECONDS = 0.05
-"""How long the next commit is waited for. Without one the log begins again all the same."""
+"""The longest wait for the next commit. Without a commit the checkpoint thread restarts the log."""
 
 log = structlog.get_logger("connector.store")
 
 
 @dataclass(frozen=True, slots=True)
 class LogLimits:
-    """When to do something about the log."""
+    """Sizes of the log at which a checkpoint or a truncation is due."""
 
     every_pages: int = 4_000
-    """Pages written between two checkpoints: at most one for each changed row, and those of the bodies."""
+    """Pages written between two checkpoints, estimated as one per changed row plus those of the bodies."""
     long_pages: int = 8_000
-    """Pages in the log from which on it is to begin again."""
+    """A log with this number of pages is restarted."""
     size_bytes: int = 64 * 1024 * 1024
-    """A larger log is truncated as soon as nobody reads it; until then a warning is logged once."""
+    """A larger log is truncated when no reader uses it; until then a warning is logged once."""
 
 
 class Gate:
-    """Lets reads of this process through, except while the log begins again."""
+    """Delays the reads of this process while the log restarts."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -61,7 +61,7 @@ class Gate:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Waits while the gate is closed, then counts as a read."""
+        """Waits while the gate is closed, then counts as a running read."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_closed)
             self._reads += 1
@@ -74,7 +74,7 @@ class Gate:
 
     @contextmanager
     def closed(self, seconds: float) -> Iterator[bool]:
-        """Lets no read begin; gives whether those that ran have ended, which is waited for at most so long."""
+        """Delays new reads. Yields whether the running ones ended within `seconds`."""
         with self._changed:
             self._is_closed = True
             is_empty = self._changed.wait_for(lambda: not self._reads, seconds)
@@ -87,9 +87,9 @@ class Gate:
 
 
 class Checkpointer:
-    """Sees to the log of one writer, whose connection no longer does so by itself. Raises `StoreUnavailable`.
+    """Runs the checkpoints of one writer, whose automatic checkpoints it disables. Raises `StoreUnavailable`.
 
-    Reads of this process go through `gate`. `under_way`: the latest copying, which may be done.
+    Reads of this process use `gate`. `under_way`: the latest checkpoint, which may have finished.
     """
 
     def __init__(
@@ -116,17 +116,17 @@ class Checkpointer:
 
     @property
     def log_bytes(self) -> int:
-        """The size of the log."""
+        """The size of the log in bytes."""
         try:
             return self._path.stat().st_size
         except FileNotFoundError:
             return 0
 
     def committed(self, writer: sqlite3.Connection, size: int) -> None:
-        """Called after each commit of so many bytes, by the thread that made it; never waits for the other one."""
+        """Called after each commit of `size` bytes, in its thread. Never waits for the checkpoint thread."""
         if self._wants_commit.is_set():
             self._wants_commit.clear()
-            self._begin_again(writer)
+            self._restart_log(writer)
             self._had_commit.set()
         changes = writer.total_changes
         self._written += changes - self._changes + size // PAGE_BYTES
@@ -136,7 +136,7 @@ class Checkpointer:
             self.under_way = self._thread.submit(self._copy)
 
     def close(self) -> None:
-        """Lets the running one end; the last connection to the file copies the rest when it is closed."""
+        """Finishes the running checkpoint. SQLite copies the rest when the last connection is closed."""
         self._thread.shutdown()
         self._raw.close()
 
@@ -148,7 +148,7 @@ class Checkpointer:
         for _ in range(PASSES):
             pages, copied = checkpoint(self._raw)
         if pages - copied >= self._limits.every_pages:
-            self._held()
+            self._used_elsewhere()
             return
         with self._gate.closed(DRAIN_SECONDS) as is_empty:
             if not is_empty:
@@ -158,19 +158,19 @@ class Checkpointer:
             self._wants_commit.set()
             if not self._had_commit.wait(COMMIT_SECONDS):
                 self._wants_commit.clear()
-                self._begin_again(self._raw)
+                self._restart_log(self._raw)
 
-    def _begin_again(self, connection: sqlite3.Connection) -> None:
-        """Copies the rest; the next transaction then writes to the start of the log, unless somebody reads it."""
+    def _restart_log(self, connection: sqlite3.Connection) -> None:
+        """Copies the rest. The next transaction then writes to the start of the log, unless a reader uses it."""
         is_large = self.log_bytes > self._limits.size_bytes
         if not _is_done(connection, "TRUNCATE" if is_large else "RESTART"):
-            self._held()
+            self._used_elsewhere()
         elif self._is_growing:
             self._is_growing = False
             log.info("store log truncated", bytes=self.log_bytes)
 
-    def _held(self) -> None:
-        """Another program reads the log."""
+    def _used_elsewhere(self) -> None:
+        """Another program uses the log."""
         self._next = min(AGAIN_PAGES, self._limits.every_pages)
         if not self._is_growing and self.log_bytes > self._limits.size_bytes:
             self._is_growing = True
@@ -178,7 +178,7 @@ class Checkpointer:
 
 
 def checkpoint(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Copies what can be copied without waiting for anybody; returns the pages of the log, and how many are copied."""
+    """Runs a passive checkpoint. Returns the number of pages in the log, and how many of them are copied."""
     row = _checkpointed(connection, "PASSIVE")
     return (0, 0) if row is None else (row[1], row[2])
 
@@ -189,10 +189,10 @@ def _is_done(connection: sqlite3.Connection, mode: str) -> bool:
 
 
 def _checkpointed(connection: sqlite3.Connection, mode: str) -> tuple[int, int, int] | None:
-    """Whether something stood in the way, the pages of the log, and those of them that are copied."""
+    """Returns whether it was blocked, the pages of the log, and the copied pages; `None` after an error."""
     try:
         busy, pages, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-    except sqlite3.Error as error:  # a full disk: the next commit meets it too, and refuses its events
+    except sqlite3.Error as error:  # a full disk: the next commit fails as well and refuses its events
         log.warning("store log checkpoint failed", reason=database.safe_message(error))
         return None
     return int(busy), int(pages), int(copied)

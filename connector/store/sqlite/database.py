@@ -1,4 +1,4 @@
-"""Opening a SQLite store: its file, its pragmas, its schema version, and what its errors mean."""
+"""Opens a SQLite store: file, pragmas, schema version, and the meaning of the driver's errors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from connector.store.base import cause_of, require_revision
 from connector.store.schema import REVISION
 
 PAGE_CACHE_KIB = 8192
+"""The page cache of each connection."""
 OPEN_SECONDS = 5
-"""How long opening waits for another process that is just opening or closing the file."""
+"""How long opening waits for another process that opens or closes the file at the same time."""
 
-_TROUBLE = frozenset(
+_UNAVAILABLE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
@@ -48,7 +49,7 @@ _OTHER_TABLES = (
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A driver connection in autocommit mode to a file that exists. Raises `StoreUnavailable`.
 
-    A writer never waits for a lock, so that the event loop does not. Write-ahead log with `synchronous=FULL`: a
+    A writer does not wait for locks, because it runs on the event loop. Write-ahead log with `synchronous=FULL`: a
     commit that returned is on the disk (SQLite, PRAGMA synchronous).
     """
     try:
@@ -78,10 +79,10 @@ def _set_up(connection: sqlite3.Connection, *, read_only: bool) -> None:
 
 
 def through_sqlalchemy(connection: sqlite3.Connection) -> Connection:
-    """The same driver connection behind SQLAlchemy; who uses it opens and ends transactions by hand.
+    """Wraps a driver connection in SQLAlchemy. The caller begins and ends transactions explicitly.
 
-    Made while none is open: SQLAlchemy's first look at a connection ends one. Closing or forgetting it later leaves
-    the driver connection and its transaction as they are.
+    No transaction may be open: SQLAlchemy ends it when it initializes a connection. Closing the wrapper leaves the
+    driver connection and its transaction unchanged.
     """
     engine: Engine = create_engine(
         "sqlite://",
@@ -96,7 +97,7 @@ def through_sqlalchemy(connection: sqlite3.Connection) -> Connection:
 
 
 def safe_message(error: BaseException) -> str:
-    """What may be told of an error, with what to do: the driver's words hold no values, those of others may."""
+    """Returns a message without personal data, and what to do. Only SQLite's own messages contain no values."""
     cause = cause_of(error)
     if not isinstance(cause, sqlite3.Error):
         return type(cause).__name__
@@ -105,25 +106,25 @@ def safe_message(error: BaseException) -> str:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether an error speaks of the store (disk, lock, file), not of one statement or its values."""
-    return _code(error) in _TROUBLE
+    """Whether the store is the cause of an error (disk, lock, file), not a statement or its values."""
+    return _code(error) in _UNAVAILABLE
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether another connection writes just now."""
+    """Whether another connection holds the write lock."""
     return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _code(error: BaseException) -> int:
-    """The primary result code (SQLite, Result and Error Codes), 0 when the driver tells none."""
+    """The primary result code (SQLite, Result and Error Codes), 0 without one."""
     code: int = getattr(cause_of(error), "sqlite_errorcode", 0)
     return code & 0xFF
 
 
 def revision(connection: sqlite3.Connection) -> str | None:
-    """The schema's revision, `None` in an empty file.
+    """Returns the revision of the schema, `None` for an empty file.
 
-    Raises `StoreUnavailable` when the file is no SQLite database, `SchemaMismatch` when it is one of something else.
+    Raises `StoreUnavailable` when the file is not a SQLite database, `SchemaMismatch` when it is of another program.
     """
     try:
         tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
@@ -137,7 +138,7 @@ def revision(connection: sqlite3.Connection) -> str | None:
 
 
 def revision_of(path: Path) -> str | None:
-    """As `revision`, for a file that need not exist."""
+    """Like `revision`, for a file that may not exist."""
     if not path.exists():
         return None
     with closing(connect(path, read_only=True)) as connection:
@@ -154,7 +155,7 @@ def require_current(found: str | None) -> None:
 
 
 def make_empty(path: Path) -> None:
-    """Makes the file that the schema will go into, for its owner's eyes only. Raises `StoreUnavailable`."""
+    """Creates an empty file that only its owner can read. Raises `StoreUnavailable`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(0o600)
@@ -163,7 +164,7 @@ def make_empty(path: Path) -> None:
 
 
 def backup(path: Path, found: str, newest: str = REVISION) -> Path:
-    """Copies the store beside itself before its schema changes; returns the copy. Raises `StoreUnavailable`."""
+    """Copies the store to a file beside it before its schema changes; returns the path. Raises `StoreUnavailable`."""
     copy = path.with_name(f"{path.name}.before-{newest}-from-{found}")
     try:
         os.close(os.open(copy, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
