@@ -34,7 +34,7 @@ class Stream:
         self._rest = b""
 
     def read(self, size: int) -> bytes:
-        """So many bytes, whatever they mean."""
+        """Reads a number of bytes."""
         while len(self._rest) < size:
             self._receive()
         taken, self._rest = self._rest[:size], self._rest[size:]

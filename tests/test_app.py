@@ -1,4 +1,4 @@
-"""What a process of each role is, on a PostgreSQL that is there, away, or another version's."""
+"""Processes of each role on a PostgreSQL store that is available, unavailable, or of another version."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_a_receiver_takes_webhooks_and_delivers_nothing(tmp_path, server):
 
 
 async def test_every_webhook_is_taken_through_a_pooler_in_transaction_mode(tmp_path):
-    """And readiness, which says so, is right; what was taken is delivered."""
+    """The service is ready, and the accepted events are delivered."""
     with postgres.empty_store() as direct, pooled(direct) as url:
         async with served(config_of(tmp_path, url), Role.ALL) as client:
             for number in range(20):  # groups that follow each other run the same statements
@@ -93,13 +93,13 @@ async def test_every_webhook_is_taken_through_a_pooler_in_transaction_mode(tmp_p
         assert postgres.rows(direct, "SELECT count(*) FROM event") == [(200,)]
 
 
-async def test_a_worker_opens_no_port_unless_it_is_told_to(tmp_path, server):
+async def test_a_worker_opens_no_port_unless_it_is_configured(tmp_path, server):
     async with running(config_of(tmp_path, server.url), [SECRET], Role.WORKER) as service:
         assert service.http is None
         assert list(service.dispatcher.lanes) == ["console"]
 
 
-async def test_a_workers_port_tells_health_and_takes_no_webhooks(tmp_path, server):
+async def test_the_port_of_a_worker_serves_health_and_no_webhooks(tmp_path, server):
     config = config_of(tmp_path, server.url, server="worker_port = 0")
     async with served(config, Role.WORKER) as client:
         assert (await client.get("/health/ready")).status_code == 200
@@ -108,7 +108,7 @@ async def test_a_workers_port_tells_health_and_takes_no_webhooks(tmp_path, serve
 
 
 async def test_a_process_is_listed_while_it_runs(tmp_path, server):
-    """Under the name that its leases bear."""
+    """With the name in its leases."""
     async with running(config_of(tmp_path, server.url), [SECRET], Role.WORKER) as service:
         found = []
         while not found:
@@ -141,7 +141,7 @@ async def test_a_receiver_that_starts_while_the_database_is_away_refuses_until_i
 
 @pytest.mark.parametrize("role", [Role.RECEIVER, Role.WORKER])
 async def test_a_database_that_turns_out_to_be_another_versions_ends_the_process(tmp_path, server, role):
-    """It was away at the start; there is no use in waiting."""
+    """It was unavailable at the start; waiting would not help."""
     postgres.rows(server.url, "UPDATE alembic_version SET version_num = '9999' RETURNING 1")
     await asyncio.to_thread(server.stop)
     started = asyncio.Event()

@@ -1,4 +1,4 @@
-"""A thread for a client that blocks: calls in order, results and errors to the caller, and it ends when told to."""
+"""A thread for a client that blocks: calls in order, results and errors to the caller, and an end on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health check of a container: whether a service on this machine lives."""
+"""The health check of a container: whether a service on this machine answers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_a_service_that_serves_is_alive(tmp_path):
     assert not await asyncio.to_thread(is_alive, port)
 
 
-def test_one_that_answers_with_an_error_is_not(sick_port):
+def test_a_service_that_answers_with_an_error_is_not_alive(sick_port):
     assert not is_alive(sick_port)
 
 

@@ -145,7 +145,7 @@ def test_credentials_may_be_sent_to_https_and_to_this_machine(url):
     ],
 )
 def test_credentials_are_sent_nowhere_else(url):
-    with pytest.raises(ValueError):  # noqa: PT011 - urlsplit has its own words for a broken address
+    with pytest.raises(ValueError):  # noqa: PT011 - the message of urlsplit for an invalid address differs
         safe_url(url)
 
 
@@ -178,7 +178,7 @@ def test_epoch_milliseconds_become_an_aware_time():
 
 
 class Flaky:
-    """Fails so many times, then answers."""
+    """Fails a number of times, then answers."""
 
     def __init__(self, failures, error):
         self.calls = 0

@@ -198,7 +198,7 @@ def test_the_connector_names_no_sink():
 
 
 def test_the_testing_kit_needs_only_the_contract():
-    """So that it stays usable for authors whatever happens inside."""
+    """So that changes inside the connector do not affect authors."""
     allowed = {f"connector.{part}" for part in LAYERS[0]}
     used = {
         name

@@ -1,4 +1,4 @@
-"""What reaches a log: never a secret, never the text of an exception, never a control character."""
+"""A log contains no secret, no text of an exception and no control character."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOSTILE = 300_000
 
 @pytest.fixture
 def logged():
-    """Sets logging up on a stream, tells what was written, and puts everything back."""
+    """Configures logging to a stream and restores it; returns what was logged."""
     root, stream = logging.getLogger(), io.StringIO()
     handlers, level = root.handlers[:], root.level
     set_up("json", "info", stream)
@@ -49,12 +49,12 @@ def mask(**event):
     ],
 )
 def test_what_looks_like_a_secret_or_an_address_is_hidden(text):
-    """Wherever it stands in a text."""
+    """At any place in a text."""
     before = "postgresql://" if text.endswith("@") else "see "
-    told = mask(event=f"{before}{text}")["event"]
-    assert HIDDEN in told
+    logged_event = mask(event=f"{before}{text}")["event"]
+    assert HIDDEN in logged_event
     for part in text.replace("\n", " ").strip("@:").split():
-        assert part not in told
+        assert part not in logged_event
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_looks_like_a_secret_or_an_address_is_hidden(text):
 )
 @pytest.mark.parametrize("after", ["", ".", " as editor", ","])
 def test_the_address_of_a_service_account_is_shown(address, after):
-    """It belongs to no person, and a fix says whom to share the sheet with."""
+    """It is not personal data, and a fix names it as the address to share the sheet with."""
     text = f"share the sheet with {address}{after}"
     assert mask(event="x", fix=text)["fix"] == text
 
@@ -102,18 +102,18 @@ def test_a_long_hostile_text_is_cut_and_costs_little(text):
     assert len(mask(event="x", value=text)["value"]) == TEXT_MAX
 
 
-def test_a_terminal_obeys_no_text():
+def test_text_cannot_control_a_terminal():
     """Escape sequences, line ends and marks that turn text around become harmless."""
     assert mask(event="x", value="a\x1b[2J\rb\nc\u202ed")["value"] == "a[2J b cd"
 
 
-def test_an_exception_given_as_a_value_is_told_by_type_and_place():
-    """Its text may be what a candidate wrote."""
+def test_an_exception_given_as_a_value_is_logged_by_type_and_place():
+    """Its text may contain the text of a candidate."""
     try:
         fail()
     except ValueError as error:
-        told = mask(event="x", error=error)["error"]
-    assert told.startswith("ValueError at tests.test_logging:")
+        logged_event = mask(event="x", error=error)["error"]
+    assert logged_event.startswith("ValueError at tests.test_logging:")
 
 
 def process(level, **event):
@@ -125,10 +125,10 @@ def test_below_error_an_exception_has_neither_text_nor_traceback():
     try:
         fail()
     except ValueError:
-        told = process("warning", event="failed\nJane Doe", exc_info=True)
-    assert told["event"] == "failed"
-    assert "exception" not in told
-    assert "Jane" not in json.dumps(told)
+        logged_event = process("warning", event="failed\nJane Doe", exc_info=True)
+    assert logged_event["event"] == "failed"
+    assert "exception" not in logged_event
+    assert "Jane" not in json.dumps(logged_event)
 
 
 @pytest.mark.parametrize("level", ["error", "critical"])
@@ -137,8 +137,8 @@ def test_from_error_on_an_exception_has_its_frames_without_its_message(level, na
     try:
         fail()
     except ValueError as error:
-        told = process(level, event="failed", **{name: error})
-    lines = told["exception"].splitlines()
+        logged_event = process(level, event="failed", **{name: error})
+    lines = logged_event["exception"].splitlines()
     assert [line.rpartition(" in ")[2] for line in lines[:-1]] == [
         "test_from_error_on_an_exception_has_its_frames_without_its_message",
         "fail",
@@ -150,8 +150,8 @@ def test_the_message_of_an_error_of_our_own_is_shown_with_secrets_hidden():
     try:
         fail(ConnectorError("no answer for jane@example.org"))
     except ConnectorError as error:
-        told = process("error", event="failed", error=error)
-    assert told["exception"].endswith(f"ConnectorError: no answer for {HIDDEN}")
+        logged_event = process("error", event="failed", error=error)
+    assert logged_event["exception"].endswith(f"ConnectorError: no answer for {HIDDEN}")
 
 
 def test_a_cause_is_shown_before_what_it_caused():
@@ -187,7 +187,7 @@ def test_a_traceback_is_one_line_of_json(logged):
 
 
 def test_what_libraries_log_passes_here_too(logged):
-    """With their exceptions, and whoever set them up."""
+    """With their exceptions, even when a library configured its own logger."""
     try:
         fail()
     except ValueError:
@@ -200,12 +200,12 @@ def test_what_libraries_log_passes_here_too(logged):
 
 @pytest.mark.parametrize("name", ["httpx", "slack_sdk.web.async_client", "google.auth.transport"])
 def test_libraries_that_log_addresses_are_quiet(logged, name):
-    """Below a warning they say nothing."""
+    """They log nothing below level WARNING."""
     logging.getLogger(name).info("POST https://example.org/secret")
     assert logged() == []
 
 
-def test_a_stranger_cannot_fill_the_log(logged):
+def test_invalid_requests_cannot_fill_the_log(logged):
     """The server warns of each request that is not HTTP; one line a minute is enough. Its errors are all logged."""
     for _ in range(3):
         logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")

@@ -1,4 +1,4 @@
-"""Merging: whatever the order and repetition of events, one interview comes out."""
+"""Merging: any order and repetition of the events gives the same interview."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def test_a_merge_changes_nothing_in_place(history, reading):
     assert (encode(state), reading.fields) == (before, fields)
 
 
-def told(reading):
-    """What one event contributes, written down independently."""
+def contribution(reading):
+    """The fields that an event contributes, implemented independently."""
     contribution = {**reading.fields, "last_event": reading.name}
     if reading.name == FINISH:
         contribution = {name: value for name, value in contribution.items() if name != "status"}
@@ -111,12 +111,12 @@ def told(reading):
 
 @settings(max_examples=200)
 @given(histories)
-def test_each_field_is_that_of_the_greatest_stamp_that_carried_it(history):
+def test_each_field_has_the_value_of_the_greatest_version_that_contains_it(history):
     ascending = sorted(history, key=stamp_of)
     expected, dates = {}, {}
     for reading in ascending:
-        expected.update(told(reading))
-        dates.update(dict.fromkeys(told(reading), reading.occurred_at))
+        expected.update(contribution(reading))
+        dates.update(dict.fromkeys(contribution(reading), reading.occurred_at))
     interview = interview_of("i1", fold(history))
     assert (interview.values, interview.dates) == (expected, dates)
     assert interview.updated_at == ascending[-1].occurred_at

@@ -1,4 +1,4 @@
-"""Routes: who gets what, whatever was asked before."""
+"""Routes: which sinks get which events, independent of earlier calls."""
 
 from __future__ import annotations
 

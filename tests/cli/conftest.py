@@ -16,7 +16,7 @@ from tests.cli.world import CONFIG, Filled, PostgresWorld, World
 from tests.postgres import empty_store
 
 FOREIGN = {name: None for name in os.environ if name.startswith("CONNECTOR_")}
-"""Variables of whoever runs the tests; they must not configure what is tested."""
+"""Variables of the user who runs the tests. They must not configure the tested commands."""
 
 SECONDS = 30
 SQLITE = "sqlite:///connector.db"

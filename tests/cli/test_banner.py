@@ -1,4 +1,4 @@
-"""What a service says when it starts."""
+"""The startup message of a service."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ def settings(config):
     return load(config, {}, config.parent)
 
 
-def test_a_file_is_told_by_its_path_and_anything_else_by_its_destination(settings, config):
+def test_a_file_is_shown_by_its_path_and_any_other_sink_by_its_destination(settings, config):
     said = banner(settings, BASE)
     assert f"sheet (workbook): {config.parent / 'sheet.xlsx'}\n" in said
     assert "chat (console): stdout\n" in said

@@ -211,7 +211,7 @@ def test_what_every_destination_says_is_reported_in_order(run, with_sinks):
     ],
 )
 def test_a_problem_is_reported_with_its_fix_and_fails(run, with_sinks, friends, kind, says):
-    """However the sink tells it; the other sinks are asked all the same, and every sink is closed."""
+    """In every form of failure. The other sinks are checked, and every sink is closed."""
     with_sinks(kind, "kind")
     result = run("check", "--online")
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""`connector store copy`: everything of a SQLite store stands in the PostgreSQL store afterwards, or nothing does."""
+"""`connector store copy` copies everything of a SQLite store to PostgreSQL, or nothing."""
 
 import json
 
@@ -81,7 +81,7 @@ def test_the_report_as_json(copy, filled, config):
 
 
 def test_the_name_of_the_store_and_fences_stay_and_leases_do_not(copy, filled, postgres_url):
-    """So that ids stay unique in the world, and no lane of the old store can be taken for one of this."""
+    """So that ids stay unique, and a lane of the old store cannot write for the new one."""
     copy()
     assert rows(postgres_url, "SELECT value FROM meta WHERE key = 'instance'") == [("4f1c0a00",)]
     found = rows(postgres_url, "SELECT lease_owner, lease_until, fence FROM sink WHERE name = 'chat'")
@@ -98,7 +98,7 @@ def test_numbers_go_on_after_the_greatest_that_was_ever_given(copy, filled, post
 
 
 def test_the_one_character_that_postgresql_cannot_hold_is_replaced(copy, world, postgres_url):
-    """Everything else of a name stays, whatever it means to a terminal or a database."""
+    """All other characters of a name stay, even those with a meaning for a terminal or a database."""
     world.receive(body())
     world.connection.execute(update(interview).values(position_name="a\x00b\\N\u202e\t"))
     assert copy().exit_code == 0
@@ -149,7 +149,7 @@ def test_a_target_without_tables_is_refused(copy, filled):
         ("postgresql://u:hidden@h/n?nonsense=1", 2, "no address of a PostgreSQL database"),
     ],
 )
-def test_a_target_that_is_none_is_told_without_its_address(copy, filled, to, code, says):
+def test_an_unusable_target_is_reported_without_its_address(copy, filled, to, code, says):
     result = copy(to=to)
     assert result.exit_code == code
     assert says in result.stderr
@@ -172,7 +172,7 @@ def test_a_store_on_postgresql_needs_no_copy(copy, world):
 
 @pytest.fixture
 def meddler(postgres_url):
-    """Something in the database that does as it likes with what is written to a table."""
+    """A trigger in the database that changes the rows that are written to a table."""
 
     def meddle(table, does):
         with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -189,7 +189,7 @@ def meddler(postgres_url):
 @pytest.mark.parametrize(
     "does", ["NEW.updated_at := NEW.updated_at + 1", "IF NEW.stage = ''deleted'' THEN RETURN NULL; END IF"]
 )
-def test_a_copy_that_differs_is_told_and_not_kept(copy, filled, meddler, postgres_url, does):
+def test_a_copy_that_differs_is_reported_and_not_kept(copy, filled, meddler, postgres_url, does):
     """In a value or in the number of rows."""
     meddler("interview", does)
     result = copy()

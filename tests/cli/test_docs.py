@@ -1,4 +1,4 @@
-"""docs/operating.md tells every command, option, metric and exit code there is, and none that there is not."""
+"""docs/operating.md describes exactly the commands, options, metrics and exit codes that exist."""
 
 import re
 from pathlib import Path
@@ -28,18 +28,18 @@ def options(name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_of_a_command_stands_in_its_table(name):
-    told = {flag for line in section(name).splitlines() if line.startswith("| `-")
+def test_every_option_of_a_command_is_in_its_table(name):
+    described = {flag for line in section(name).splitlines() if line.startswith("| `-")
             for flag in re.findall(r"`(--?[a-z][a-z-]*)", line.split("|")[1])}  # fmt: skip
-    assert told == options(name)
+    assert described == options(name)
 
 
-def test_no_command_is_told_that_there_is_not():
+def test_every_described_command_exists():
     assert set(re.findall(r"^### `connector ([\w ]+)`", PAGE, re.MULTILINE)) == set(COMMANDS)
 
 
 def test_every_line_to_type_is_a_command_with_its_options():
-    """What stands in a code block or in backquotes can be typed."""
+    """In code blocks and in backquotes."""
     typed = re.findall(r"^connector (store \w+|\w+)([^#\n]*)", PAGE, re.MULTILINE)
     typed += re.findall(r"`connector (store \w+|\w+)([^`]*)`", PAGE)
     assert len(typed) > 20
@@ -54,23 +54,23 @@ def metric_names():
 
 
 @pytest.mark.parametrize("name", metric_names())
-def test_every_metric_stands_in_the_table(name):
+def test_every_metric_is_in_the_table(name):
     assert f"\n| `{name}` |" in PAGE
 
 
-def test_every_metric_that_is_told_exists():
+def test_every_described_metric_exists():
     assert set(re.findall(r"connector_[a-z_]+", PAGE)) == set(metric_names())
 
 
-def test_every_log_message_that_is_told_is_logged():
+def test_every_described_log_message_is_logged():
     table = re.search(r"\| message \| meaning \|\n\|---\|---\|\n(.*?)\n\n", PAGE, re.DOTALL).group(1)
-    told = [row.split("`")[1].removesuffix("…").strip() for row in table.splitlines()]
+    described = [row.split("`")[1].removesuffix("…").strip() for row in table.splitlines()]
     source = "".join(file.read_text() for file in (Path(__file__).parents[2] / "connector").rglob("*.py"))
-    assert len(told) > 5
-    assert [message for message in told if f'"{message}' not in source] == []
+    assert len(described) > 5
+    assert [message for message in described if f'"{message}' not in source] == []
 
 
-def test_the_exit_codes_are_told():
+def test_the_exit_codes_are_described():
     assert {f"\n| {code} | " in PAGE for code in (0, FAILED, BAD_USAGE)} == {True}
 
 

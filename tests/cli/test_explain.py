@@ -66,7 +66,7 @@ def test_an_older_event_changes_nothing(run, file, world):
 
 
 @ON_BOTH
-def test_a_stored_event_is_told_with_its_deliveries(run, world):
+def test_a_stored_event_is_shown_with_its_deliveries(run, world):
     world.receive(body("interview.create", 1))
     world.settle(DeliveryState.DEAD, world.ids("chat")[0], reason="channel is gone")
     shown = run("explain", "1").stdout
@@ -75,7 +75,7 @@ def test_a_stored_event_is_told_with_its_deliveries(run, world):
 
 
 def test_a_stored_event_is_explained_as_it_came(json_of, world):
-    """By what was known before it, not by what is known now."""
+    """With the state before the event, not with the present one."""
     world.receive(body("interview.create", 1), body("interview.score-updated", 1, NOON + 1, score=4))
     fields = {one["field"] for one in json_of("explain", "1")["changes"]}
     assert "candidate_name" in fields
@@ -121,7 +121,7 @@ def test_what_is_not_understood_is_explained_too(run, file, content, says):
     assert "connector replay" in result.stdout
 
 
-def test_a_date_that_does_not_count_is_told(run, file):
+def test_a_date_that_is_not_used_is_reported(run, file):
     assert "undated: the time of receipt is used" in run("explain", file(body(at=None))).stdout
 
 

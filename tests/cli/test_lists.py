@@ -1,4 +1,4 @@
-"""Commands that look: what they show, as tables and as JSON, and that they make nothing."""
+"""Commands that list: their tables and JSON, and that they create nothing."""
 
 import json
 
@@ -149,7 +149,7 @@ def test_status_as_json(json_of, filled):
 
 
 @ON_BOTH
-def test_status_tells_people_what_to_do(run, filled):
+def test_status_says_what_to_do(run, filled):
     filled.keep("unknown", b"{}", 3)
     filled.connection.exec_driver_sql(
         "UPDATE sink SET paused = 'broken', reason = 'not shared', fix = 'share it' WHERE name = 'sheet'"
@@ -161,7 +161,7 @@ def test_status_tells_people_what_to_do(run, filled):
     assert "chat: dead letters: connector deliveries --sink chat --state dead" in shown
 
 
-def test_one_event_is_told_as_one(run, world):
+def test_one_event_is_counted_in_the_singular(run, world):
     world.receive(body())
     assert "Source: 1 event of 1 interview, the last" in run("status").stdout
 
@@ -214,7 +214,7 @@ def test_every_filter_reaches_the_store(json_of, filled, command, words, expecte
 
 
 @pytest.mark.parametrize("command", ["interviews", "deliveries", "attempts"])
-def test_a_misspelt_sink_is_no_empty_list(run, filled, command):
+def test_a_misspelt_sink_is_an_error_and_not_an_empty_list(run, filled, command):
     result = run(command, "--sink", "sheeet")
     assert result.exit_code == 2
     assert "unknown sink 'sheeet'; did you mean sheet?" in result.stderr
@@ -278,13 +278,13 @@ def test_looking_changes_nothing(run, filled):
 
 
 def test_looking_does_not_wait_for_a_writer(run, filled):
-    """A long transaction of somebody else holds up no look."""
+    """A long transaction of another process does not delay a list."""
     filled.raw.execute("BEGIN IMMEDIATE")
     assert run("events").exit_code == 0
     filled.raw.execute("ROLLBACK")
 
 
-def test_a_file_that_is_no_store_is_told(run, config):
+def test_a_file_that_is_not_a_store_is_reported(run, config):
     (config.parent / "connector.db").write_bytes(b"not a database at all, but long enough to be read as one" * 40)
     result = run("status")
     assert result.exit_code == 1
@@ -292,7 +292,7 @@ def test_a_file_that_is_no_store_is_told(run, config):
     assert "not a database" in result.stderr
 
 
-def test_an_empty_file_is_no_store_yet(run, config):
+def test_an_empty_file_is_not_a_store_yet(run, config):
     (config.parent / "connector.db").touch()
     result = run("status")
     assert result.exit_code == 1

@@ -26,7 +26,7 @@ def test_a_sqlite_store_needs_no_such_command(run, config):
     assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
 
 
-def test_tables_of_somebody_else_are_left_alone(run, config):
+def test_tables_of_another_program_are_not_changed(run, config):
     with empty_database() as url:
         with psycopg.connect(url) as connection:
             connection.execute("CREATE TABLE event (id int)")

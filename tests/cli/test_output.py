@@ -1,4 +1,4 @@
-"""What is printed can do nothing to a terminal, whatever it was made of."""
+"""Printed text cannot control a terminal, even with hostile input."""
 
 import json
 import os
@@ -106,7 +106,7 @@ def test_a_narrower_terminal_shortens_the_long_cells_only():
 
 
 def test_a_terminal_too_narrow_for_the_table_gets_blocks_with_everything_in_them():
-    """The reason stands in the last column, where a cut would take it away."""
+    """The reason is in the last column, which a cut would remove."""
     block = [
         "DELIVERY       12",
         "SINK           recruiting",

@@ -37,7 +37,7 @@ def test_a_resumed_sink_goes_on_at_once(run, world):
 
 @ON_BOTH
 def test_a_sink_that_never_ran_can_be_paused(run, world):
-    """So that it does not begin before somebody looked."""
+    """So that it does not start before an operator has checked it."""
     world.connection.exec_driver_sql("DELETE FROM sink WHERE name = 'graduates'")
     assert run("pause", "graduates").exit_code == 0
     assert (row(world, "graduates").paused, row(world, "graduates").type) == ("person", "console")
@@ -45,13 +45,13 @@ def test_a_sink_that_never_ran_can_be_paused(run, world):
 
 @pytest.fixture
 def obedient(monkeypatch):
-    """A workbook that knows both words."""
+    """A workbook, which supports both modes."""
     monkeypatch.setattr(load_sink_class("workbook"), "resume_modes", frozenset({"refill", "accept"}))
 
 
 @pytest.mark.parametrize("word", ["refill", "accept"])
 @ON_BOTH
-def test_the_word_reaches_the_sink_as_a_note_of_its_destination(run, world, config, obedient, word):
+def test_the_resume_mode_reaches_the_sink_as_a_note_of_its_destination(run, world, config, obedient, word):
     assert run("resume", "sheet", f"--{word}").exit_code == 0
     found = world.rows(note, sink="sheet")
     assert [(one.key, json.loads(one.value)) for one in found] == [("resume", {"word": word})]

@@ -49,7 +49,7 @@ def settings(config):
 
 
 @pytest.mark.parametrize("words", [*COMMANDS, ["migrate"]], ids=" ".join)
-def test_a_server_that_is_away_is_told_without_the_address_of_anybody(run, at, words):
+def test_an_unavailable_server_is_reported_without_user_and_password(run, at, words):
     at(AWAY)
     result = run(*words)
     assert result.exit_code == 1
@@ -108,7 +108,7 @@ def test_a_file_is_explained_before_there_are_tables(run, at, tmp_path):
         ("postgresql:///name?password=hidden", "postgresql:///name"),
     ],
 )
-def test_an_address_is_told_without_user_and_password(url, told):
+def test_an_address_is_shown_without_user_and_password(url, told):
     assert public_url(url) == told
 
 

@@ -83,7 +83,7 @@ def test_the_command_it_prints_works_as_it_is(service):
 
 
 def test_a_pause_holds_and_a_resume_releases_a_running_service(service):
-    """Nobody tells it: it sees both in its store."""
+    """It reads both from its store."""
     here = {"cwd": service.folder}
     config = ("--config", str(service.config))
     assert call("pause", "chat", *config, **here).returncode == 0
@@ -121,7 +121,7 @@ def test_a_second_service_on_the_same_store_is_refused(service):
 
 
 def test_ctrl_c_ends_it_quietly_and_an_open_receiver_was_warned_of_in_the_log(tmp_path):
-    """Where logs go to a program nothing stands between its lines."""
+    """JSON logs contain only JSON lines."""
     with Service(tmp_path, TOML, CONNECTOR_HIREFLIX__ALLOW_UNSIGNED="true") as running:
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(60) == 0
@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_told(service, tmp_path):
 
 
 def test_the_embedded_default_makes_a_secret_and_shows_it_once(tmp_path):
-    """The second start only says where it lies; the commands beside it find it there."""
+    """The second start only names its file; other commands read it from there."""
     first = embedded(tmp_path)
     secret = (tmp_path / "data" / "webhook-secret").read_text().strip()
     assert secret in first

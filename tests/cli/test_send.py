@@ -1,4 +1,4 @@
-"""`send`: what goes over the wire, where it goes, and what a person is told about the answer."""
+"""`send`: the request, its address, and what it prints about the response."""
 
 import json
 import socket
@@ -14,7 +14,7 @@ SECRET = Verifier(["hush-hush"])
 
 
 class Receiver(EmulatorServer):
-    """Answers as told and keeps what it got."""
+    """Answers as configured and records the requests."""
 
     def __init__(self):
         super().__init__()
@@ -109,7 +109,7 @@ def test_an_answer_cannot_act_on_the_terminal(run, receiver):
     assert len(shown) < 600
 
 
-def test_nobody_listens(run):
+def test_a_port_without_a_service_is_reported(run):
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         result = run("send", "--sample", "interview.finish", "--url", f"http://127.0.0.1:{bound.getsockname()[1]}")
@@ -118,7 +118,7 @@ def test_nobody_listens(run):
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "127.0.0.1:8000", "http://", "nonsense"])
-def test_what_is_no_address_is_bad_usage(run, url):
+def test_an_invalid_address_is_bad_usage(run, url):
     result = run("send", "--sample", "interview.finish", "--url", url)
     assert result.exit_code == 2
     assert "--url must be an address" in result.stderr

@@ -1,4 +1,4 @@
-"""Times as people type and read them."""
+"""Times in options and in output."""
 
 from zoneinfo import ZoneInfo
 
@@ -36,7 +36,7 @@ HOUR = 3_600_000
         ("999999w", 0),
     ],
 )
-def test_what_people_type(text, expected):
+def test_a_time_option_is_parsed(text, expected):
     assert parse_time(text, NOON, UTC) == expected
 
 
@@ -49,7 +49,7 @@ def test_a_day_begins_at_midnight_of_the_configured_zone():
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2 fortnights", "2026-13-01", "-2h", "1785585600000", "12:30"])
-def test_what_is_no_time_is_refused_with_what_to_type(text):
+def test_an_invalid_time_is_refused_with_the_valid_forms(text):
     with pytest.raises(UsageError, match="use 30m, 2h"):
         parse_time(text, NOON, UTC)
 

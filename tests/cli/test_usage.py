@@ -26,7 +26,7 @@ HEAVY = {"sqlalchemy", "litestar", "uvicorn", "httpx", "openpyxl", "structlog", 
 
 
 def invoke(name="", *words):
-    """Runs a command; its name may have two words."""
+    """Runs a command; its name may have two parts."""
     return CliRunner().invoke(app, [*name.split(), *words])
 
 
@@ -37,7 +37,7 @@ def test_the_commands_are_those_of_the_design():
     }
 
 
-def test_the_version_is_told():
+def test_the_version_is_printed():
     result = invoke("--version")
     assert (result.exit_code, result.stdout) == (0, f"hireflix-connector {__version__}\n")
 
@@ -81,7 +81,7 @@ def test_a_config_file_that_is_not_there_is_bad_usage(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", WITH_CONFIG)
-def test_all_problems_of_a_config_file_are_told_at_once_and_nothing_is_made(name, tmp_path):
+def test_all_problems_of_a_config_file_are_reported_at_once_and_nothing_is_created(name, tmp_path):
     """Each with its place and a hint, without the values."""
     file = tmp_path / "config.toml"
     file.write_text('[hireflix]\nwebhook_secrets = "top-secret"\n[server]\nprot = 1\n')

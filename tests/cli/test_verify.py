@@ -73,7 +73,9 @@ def test_a_repair_without_a_service_writes_what_is_missing_and_proves_it(run, sh
 
 
 @ON_BOTH
-def test_what_is_not_in_sync_is_told_with_exit_code_1_and_repaired_on_request(run, sheet, google, a_minute_later):
+def test_a_sheet_that_is_not_in_sync_is_reported_with_exit_code_1_and_repaired_on_request(
+    run, sheet, google, a_minute_later
+):
     run("verify", "sheet", "--repair")
     person = google.person(sheet)
     place = google.header(sheet, "Interviews").index("Interview ID")
@@ -98,7 +100,7 @@ def test_the_result_is_shown_by_status(run, sheet):
     assert "sheet: in sync as of" in run("status").output
 
 
-def test_explain_tells_the_cells_that_would_change_from_what_people_left_there(run, sheet, google, tmp_path):
+def test_explain_distinguishes_cells_that_would_change_from_cells_of_users(run, sheet, google, tmp_path):
     run("verify", "sheet", "--repair")
     google.person(sheet).edit("Interviews", 1, google.header(sheet, "Interviews").index("Score"), 3)
     file = tmp_path / "event.json"

@@ -180,14 +180,14 @@ class PostgresWorld(Filled):
         self._engine.dispose()
 
     def receive(self, *bodies: bytes, at: int = NOON) -> IngestPlan:
-        """As on SQLite; whoever numbers events next goes on after these."""
+        """As on SQLite; later events get greater numbers."""
         plan = super().receive(*bodies, at=at)
         self.connection.execute(select(func.setval("event_seq_seq", func.max(event.c.seq))).select_from(event))
         return plan
 
 
 def is_locked(file: Path) -> bool:
-    """Whether somebody else writes just now."""
+    """Whether another process writes now."""
     with sqlite3.connect(file, timeout=0) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")

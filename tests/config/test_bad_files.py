@@ -1,4 +1,4 @@
-"""One file per mistake; its first lines hold the messages, word for word.
+"""One file per mistake. Its first lines contain the exact messages.
 
 `{sink types}` is replaced by the installed types, so that a new sink edits no file here.
 """

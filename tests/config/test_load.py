@@ -139,12 +139,12 @@ def test_without_a_file_the_embedded_default_runs(tmp_path):
     assert config.sinks["workbook"].config.path == tmp_path / "data" / "interviews.xlsx"
 
 
-def test_variables_lie_over_the_embedded_default(tmp_path):
+def test_variables_override_the_embedded_default(tmp_path):
     config = load(environ={"CONNECTOR_SERVER__PORT": "81", "CONNECTOR_SINKS__CONSOLE__MAX_AGE": "5"}, cwd=tmp_path)
     assert (config.server.port, config.sinks["console"].config.max_age) == (81, 5)
 
 
-def test_one_embedded_default_leaves_no_trace_in_the_next(tmp_path):
+def test_loading_does_not_change_the_embedded_default(tmp_path):
     load(environ={"CONNECTOR_SINKS__CONSOLE__MAX_AGE": "5"}, cwd=tmp_path)
     assert load(environ={}, cwd=tmp_path).sinks["console"].config.max_age == 86_400
 

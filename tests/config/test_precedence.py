@@ -1,4 +1,4 @@
-"""Which of several values counts, and how the text of a variable becomes a value."""
+"""The precedence of sources, and the conversion of the text of a variable."""
 
 import json
 import tempfile
@@ -44,7 +44,7 @@ def write_layers(folder, ports):
 
 
 @given(ports=PORTS)
-def test_the_highest_layer_that_says_something_counts(ports):
+def test_the_highest_source_with_a_value_counts(ports):
     """Environment, `.env`, secrets directory, file, default: in every combination."""
     with tempfile.TemporaryDirectory() as name:
         environ = write_layers(Path(name), ports)
@@ -55,7 +55,7 @@ def test_the_highest_layer_that_says_something_counts(ports):
 
 @given(low=TABLES, high=TABLES)
 def test_merging_keeps_all_of_the_high_tree(low, high):
-    """And what the low one says where the high one is silent."""
+    """And the values of the low tree that the high one does not set."""
     both = merged(low, high)
     assert both.keys() == low.keys() | high.keys()
     assert merged(both, high) == both
@@ -64,11 +64,11 @@ def test_merging_keeps_all_of_the_high_tree(low, high):
 
 @given(low=TYPED, middle=TYPED, high=TYPED)
 def test_merging_is_associative_where_kinds_agree(low, middle, high):
-    """So it does not matter in which order layers are laid over each other, only which is above."""
+    """So only the precedence of the sources matters, not the order of merging."""
     assert merged(merged(low, middle), high) == merged(low, merged(middle, high))
 
 
-def test_the_layers_add_up(folder):
+def test_values_of_one_table_come_from_all_sources(folder):
     """Values of one table may come from all of them."""
     folder.write("secrets/connector_sinks__post__token", "from-secrets\n")
     folder.write(".env", "CONNECTOR_SINKS__POST__SPEED=2.5\n")
@@ -82,8 +82,8 @@ def test_the_layers_add_up(folder):
     assert settings.token.get_secret_value() == "from-secrets"
 
 
-def test_a_sink_says_more_than_the_defaults_of_its_type(folder):
-    """Whatever layer they come from."""
+def test_a_setting_of_a_sink_overrides_the_defaults_of_its_type(folder):
+    """From any source."""
     config = folder.load(
         '[defaults.pigeon]\ngrain = "rye"\nspeed = 3\n[sinks.post]\ntype = "pigeon"\nspeed = 4',
         CONNECTOR_DEFAULTS__PIGEON__SPEED="9",
@@ -157,7 +157,7 @@ def test_a_sink_can_come_from_variables_alone(folder):
     assert config.sinks["out"].config.max_age == 60
 
 
-def test_an_empty_variable_says_nothing(folder):
+def test_an_empty_variable_sets_nothing(folder):
     assert folder.load("[server]\nport = 81", CONNECTOR_SERVER__PORT="").server.port == 81
 
 
@@ -171,7 +171,7 @@ def test_foreign_variables_in_dotenv_are_ignored(folder):
 
 
 def test_a_dollar_sign_in_dotenv_is_kept(folder):
-    """A secret may hold one."""
+    """A secret may contain one."""
     folder.write(".env", 'CONNECTOR_SINKS__POST__TOKEN="a$HOME$b"\n')
     config = folder.load('[sinks.post]\ntype = "pigeon"')
     assert config.sinks["post"].config.token.get_secret_value() == "a$HOME$b"
@@ -226,7 +226,7 @@ def test_a_file_in_the_secrets_directory_may_link_to_another_folder(folder):
     assert folder.load("", CONNECTOR_SECRETS_DIR="secrets").server.port == 81
 
 
-def test_a_named_secrets_directory_must_be_there(folder):
+def test_a_configured_secrets_directory_must_exist(folder):
     with pytest.raises(ConfigError, match="CONNECTOR_SECRETS_DIR: there is no such folder"):
         folder.load("", CONNECTOR_SECRETS_DIR="nowhere")
 

@@ -1,4 +1,4 @@
-"""Secrets that we make are made once, whole, and for their owner only."""
+"""Generated secrets are created once, complete, and readable by their owner only."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def test_two_secrets_differ(tmp_path):
     assert make_secret(tmp_path / "a") != make_secret(tmp_path / "b")
 
 
-def test_those_who_start_at_once_get_the_same(tmp_path):
+def test_processes_that_start_at_once_get_the_same_secret(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: make_secret(tmp_path / "secret").get_secret_value(), range(32)))
     assert len(set(made)) == 1

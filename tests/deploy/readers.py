@@ -1,4 +1,4 @@
-"""Small readers of what lies in deploy/, so that it is held true where no container engine is at hand."""
+"""Parsers for the files in deploy/, so that tests can check them without a container engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 PAGE = (ROOT / "docs" / "deploying.md").read_text()
 CONFIG = '[sinks.console]\ntype = "console"\n'
-"""What somebody may have configured."""
+"""A possible configuration of a user."""
 SECRETS = {
     "connector_store__url": "postgresql://connector:secret@postgres/connector",
     "connector_hireflix__webhook_secrets": '["secret"]',
@@ -44,7 +44,7 @@ class Instruction(NamedTuple):
 
 
 def stages(text: str) -> list[list[Instruction]]:
-    """The instructions of a Dockerfile by stage; what stands before the first stage is left away."""
+    """The instructions of a Dockerfile by stage; lines before the first stage are left out."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     found: list[list[Instruction]] = []
@@ -99,7 +99,7 @@ def compose() -> dict[str, Any]:
 
 
 def caddy() -> dict[str, list[str]]:
-    """The Caddyfile: each directive with its words, wherever it stands."""
+    """The Caddyfile: each directive with its arguments, at any level."""
     found: dict[str, list[str]] = {}
     for line in (DEPLOY / "Caddyfile").read_text().splitlines():
         words = line.split("#")[0].split()
@@ -145,7 +145,7 @@ def configured(
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The code blocks of a page in one language, wherever they stand."""
+    """The code blocks of a page in one language."""
     return re.findall(rf"^ *```{language}\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
 
 

@@ -81,7 +81,7 @@ def test_every_file_that_is_mounted_exists_or_is_made_by_the_page():
     assert {name for name in names if not (DEPLOY / name).exists()} <= made
 
 
-def test_the_configuration_lies_where_the_image_looks_for_it():
+def test_the_configuration_is_mounted_where_the_image_reads_it():
     final = stages((DEPLOY / "Dockerfile").read_text())[-1]
     here = next(instruction.rest for instruction in final if instruction.word == "WORKDIR")
     for service in OURS.values():
@@ -115,7 +115,7 @@ def test_workers_reach_their_destinations_and_receivers_nothing():
 
 
 def test_everything_starts_in_order():
-    """The schema is made when the database takes connections, and everybody waits for it."""
+    """The tables are created when the database accepts connections; all other services wait for that."""
     assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert SERVICES["migrate"]["restart"] == "no"
     for name in (*RECEIVERS, "worker"):
@@ -123,7 +123,7 @@ def test_everything_starts_in_order():
     assert set(SERVICES["proxy"]["depends_on"]) == set(RECEIVERS)
 
 
-def test_whoever_is_waited_for_says_when_it_is_healthy():
+def test_every_service_that_others_wait_for_has_a_health_check():
     waited = {
         name
         for service in SERVICES.values()
@@ -142,21 +142,21 @@ def test_a_worker_is_asked_at_the_port_that_it_opens_for_that(tmp_path):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_nobody_takes_the_whole_machine_and_everybody_comes_back(name):
+def test_every_service_has_resource_limits_and_a_restart_policy(name):
     service = SERVICES[name]
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
     assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_ours_have_no_right_that_they_do_not_need(name):
+def test_connector_containers_have_only_the_rights_that_they_need(name):
     service = OURS[name]
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert service["security_opt"] == ["no-new-privileges:true"]
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_stop_waits_for_what_is_under_way(name):
+def test_a_stop_waits_for_running_calls(name):
     assert seconds(OURS[name]["stop_grace_period"]) > DeliverySettings().stop_timeout + GRACE_SECONDS
 
 

@@ -44,7 +44,7 @@ def test_secrets_and_stores_are_never_sent(path):
     assert not is_sent(path, RULES)
 
 
-def test_the_last_stage_takes_nothing_but_the_environment():
+def test_the_last_stage_copies_only_the_environment():
     assert sources(FINAL) == []
     assert [copy.rest for copy in all_of(FINAL, "COPY")] == ["--from=build /opt/connector /opt/connector"]
 
@@ -62,7 +62,7 @@ def test_the_last_stage_installs_nothing_and_has_no_installer():
     assert [words[place + 1] for place, word in enumerate(words) if word == "pip"][:1] == ["uninstall"]
 
 
-def test_it_runs_as_somebody_who_owns_the_data_and_is_not_root():
+def test_it_runs_as_a_user_that_owns_the_data_and_is_not_root():
     user, group = one_of(FINAL, "USER").rest.split(":")
     made = " ".join(run.rest for run in all_of(FINAL, "RUN"))
     assert int(user) > 0
@@ -70,7 +70,7 @@ def test_it_runs_as_somebody_who_owns_the_data_and_is_not_root():
     assert f"--owner={user} --group={group} --mode=0700" in made
 
 
-def test_data_lie_where_the_configuration_puts_them(tmp_path):
+def test_the_volume_is_the_data_folder_of_the_configuration(tmp_path):
     """The working folder holds config.toml, and data/ beside it is the volume."""
     here = one_of(FINAL, "WORKDIR").rest
     [volume] = one_of(FINAL, "VOLUME").words
@@ -78,7 +78,7 @@ def test_data_lie_where_the_configuration_puts_them(tmp_path):
     assert Path(volume) == Path(here) / config.data_folder.relative_to(config.folder)
 
 
-def test_no_shell_stands_between_a_signal_and_the_service():
+def test_the_service_gets_signals_without_a_shell():
     """Exec form throughout; SIGTERM is what the service listens to."""
     start = one_of(FINAL, "ENTRYPOINT").words + one_of(FINAL, "CMD").words
     assert start[0] == "connector"

@@ -1,4 +1,4 @@
-"""docs/deploying.md and docs/scaling.md: what they tell to type, to set and to read exists."""
+"""docs/deploying.md and docs/scaling.md: their commands, settings, metrics and links exist."""
 
 import re
 
@@ -26,7 +26,7 @@ def test_every_command_to_type_exists_with_its_options(page):
         require_command(words)
 
 
-def test_every_word_to_docker_compose_is_one_of_its_services():
+def test_every_argument_of_docker_compose_is_one_of_its_services():
     lines = [words[2:] for words in typed(PAGE) if words[:2] == ["docker", "compose"]]
     assert len(lines) >= 8
     for _, *words in lines:

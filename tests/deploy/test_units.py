@@ -15,7 +15,7 @@ from tests.deploy.readers import DEPLOY, PAGE, blocks, configured, require_comma
 
 UNITS = ("connector.service", "connector-receiver@.service", "connector-worker@.service")
 OWN = {"ExecStart", "Environment"}
-"""What tells the units apart."""
+"""The differences between the units."""
 
 
 def service(name):
@@ -47,7 +47,7 @@ def test_variables_are_settings(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", UNITS)
-def test_a_stop_waits_for_what_is_under_way(name):
+def test_a_stop_waits_for_running_calls(name):
     assert float(service(name)["TimeoutStopSec"][0]) > DeliverySettings().stop_timeout + GRACE_SECONDS
     assert service(name)["KillMode"] == ["mixed"]
 

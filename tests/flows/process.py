@@ -76,7 +76,7 @@ class Service:
         told.set()
 
     def kill(self) -> None:
-        """As a power cut for the process: nothing is flushed or told."""
+        """Kills the process: nothing is flushed."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()

@@ -1,4 +1,4 @@
-"""The real service and a sheet in which somebody protects cells: what cannot be written is reported, then written."""
+"""The real service and a sheet in which a user protects cells: what cannot be written is reported, then written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real service and a sheet that somebody works in all the time, with faults and kills: right in the end."""
+"""The real service and a sheet that a user edits all the time, with faults and kills: it converges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real service and a sheet whose tabs people delete or replace: one tab waits for a person, the others go on."""
+"""The real service and a sheet whose tabs users delete or replace: one tab waits for a user, the others continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slack under faults, with the real process killed: every finish told once, nothing lost, nothing doubled."""
+"""Slack under faults, with the real process killed: every finish is posted once, nothing is lost or repeated."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_a_hangup_that_is_ignored_from_outside_stays_ignored(tmp_path):
 
 
 def test_used_up_file_handles_are_warned_of_once_and_counted(tmp_path):
-    """New connections are dropped then, and without the line nobody would know why."""
+    """New connections are dropped then, and only the log shows why."""
     with Service(tmp_path, CONSOLE) as service:
         port = httpx.URL(service.url).port
         with httpx.Client(trust_env=False) as client:  # it has imported and opened what it needs

@@ -1,4 +1,4 @@
-"""The fields of an interview object: known types are normalised, others are no news."""
+"""The fields of an interview object: known types are normalised, other values are not used."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_absent_key_is_unknown():
 
 
 @pytest.mark.parametrize("key", ["candidate", "position", "url", "thumbnail", "deleted"])
-def test_a_null_that_takes_nothing_away_is_no_news(key):
+def test_a_null_that_counts_as_absent_is_not_used(key):
     assert read(**{key: None}) == {}
 
 
@@ -88,16 +88,16 @@ def test_a_null_that_takes_nothing_away_is_no_news(key):
         ("answered", "answered"),
     ],
 )
-def test_any_other_null_is_told(key, name):
+def test_any_other_null_is_kept(key, name):
     assert read(**{key: None}) == {name: None}
 
 
-def test_a_null_in_a_group_is_told():
+def test_a_null_in_a_group_is_kept():
     assert read(candidate={"phone": None}, url={"private": None}) == {"candidate_phone": None, "review_url": None}
 
 
 @pytest.mark.parametrize(
-    ("score", "told"),
+    ("score", "expected"),
     [
         (4, 4),
         (4.5, 4.5),
@@ -108,22 +108,22 @@ def test_a_null_in_a_group_is_told():
         ({"value": None}, None),
     ],
 )
-def test_a_score_is_a_number_or_its_text_bare_or_in_an_object(score, told):
-    assert read(score=score) == {"score": told}
+def test_a_score_is_a_number_or_its_text_bare_or_in_an_object(score, expected):
+    assert read(score=score) == {"score": expected}
 
 
 @pytest.mark.parametrize(
     "score",
     [{}, {"value": "good"}, "", "4,5", "0x4", "४", "1e400", True, [4], -1, "-1", 10**400, float("inf"), {"value": {}}],
 )
-def test_anything_else_is_no_score_and_is_named(score):
+def test_any_other_score_is_not_used_and_is_named(score):
     assert read(score=score) == {}
     assert unused(score=score) == ["score"]
 
 
 @pytest.mark.parametrize("key", ["completed", "archived", "finalist"])
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "expected"),
     [
         (AT, AT),
         (1761566424, 1761566424000),
@@ -138,13 +138,15 @@ def test_anything_else_is_no_score_and_is_named(score):
         ("0", None),
     ],
 )
-def test_a_mark_is_a_time_true_or_not_set(key, value, told):
-    assert read(**{key: value}) == {key: told}
+def test_a_mark_is_a_time_true_or_not_set(key, value, expected):
+    assert read(**{key: value}) == {key: expected}
 
 
-@pytest.mark.parametrize(("value", "told"), [(AT, {"deleted": AT}), (True, {"deleted": True}), (False, {}), (0, {})])
-def test_a_deletion_is_told_only_when_it_happened(value, told):
-    assert read(deleted=value) == told
+@pytest.mark.parametrize(
+    ("value", "expected"), [(AT, {"deleted": AT}), (True, {"deleted": True}), (False, {}), (0, {})]
+)
+def test_a_deletion_is_kept_only_when_it_is_set(value, expected):
+    assert read(deleted=value) == expected
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_a_deletion_is_told_only_when_it_happened(value, told):
         ("thumbnail", 1),
     ],
 )
-def test_a_value_that_cannot_be_meant_is_not_used_and_is_named(key, value):
+def test_a_value_of_an_unusable_type_is_not_used_and_is_named(key, value):
     assert read(**{key: value}) == {}
     assert unused(**{key: value}) == [key]
 
@@ -182,10 +184,10 @@ def test_what_is_absent_null_or_used_is_not_named():
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(True, True), (False, False), ("TRUE", True), ("false", False), (1, True), (AT, True)]
+    ("value", "expected"), [(True, True), (False, False), ("TRUE", True), ("false", False), (1, True), (AT, True)]
 )
-def test_an_answer_is_a_flag_or_the_time_of_the_answer(value, told):
-    assert read(answered=value) == {"answered": told}
+def test_an_answer_is_a_flag_or_the_time_of_the_answer(value, expected):
+    assert read(answered=value) == {"answered": expected}
 
 
 @given(st.integers())
@@ -199,7 +201,7 @@ def test_a_whole_number_with_an_empty_fraction_is_the_same_text(number):
 
 
 @given(st.floats().filter(lambda number: not number.is_integer() or abs(number) >= 2**53))
-def test_a_number_that_may_have_lost_digits_is_no_text(number):
+def test_a_number_that_may_have_lost_digits_does_not_become_text(number):
     assert type(as_text(number)) is float
 
 
@@ -213,7 +215,7 @@ def test_a_number_is_read_from_its_json_text(number):
     st.integers() | st.floats(allow_nan=False) | st.text() | st.none() | st.booleans(),
     st.sampled_from([as_text, as_number, as_flag]),
 )
-def test_converting_twice_is_converting_once(value, convert):
+def test_conversion_is_idempotent(value, convert):
     once = convert(value)
     assert (convert(once), type(convert(once))) == (once, type(once))
 
@@ -228,12 +230,12 @@ def test_eight_digits_are_a_date():
     assert epoch_ms("20251027") == epoch_ms("2025-10-27T00:00:00Z") == 1761523200000
 
 
-def test_text_is_kept_verbatim_but_for_nul():
+def test_text_is_kept_verbatim_except_nul():
     assert read(candidate={"name": " =1+1\0\n<!channel> "}) == {"candidate_name": " =1+1\n<!channel> "}
 
 
 @pytest.mark.parametrize(
-    ("envelope", "data", "told"),
+    ("envelope", "data", "expected"),
     [
         ({"external_id": "out"}, {}, "out"),
         ({"external_id": "out"}, {"external_id": "in"}, "in"),
@@ -241,8 +243,8 @@ def test_text_is_kept_verbatim_but_for_nul():
         ({"external_id": "out"}, {"externalId": None}, "out"),
     ],
 )
-def test_the_nearest_external_id_is_taken(envelope, data, told):
-    assert fields_of(envelope, data) == ({"external_id": told}, [])
+def test_the_nearest_external_id_is_taken(envelope, data, expected):
+    assert fields_of(envelope, data) == ({"external_id": expected}, [])
 
 
 def test_an_old_completion_time_fills_a_missing_one_only():

@@ -37,7 +37,7 @@ def test_the_published_sample_of_each_event_is_read(name):
     )
 
 
-def test_a_reading_tells_of_the_whole_body():
+def test_a_reading_describes_the_whole_body():
     raw = body(data={"id": "i1", "status": "pending", "candidate": {"name": "Ann"}}, date=1761566424499)
     assert read(raw, NOW) == Reading(
         kind=EventKind.EVENT,
@@ -54,7 +54,7 @@ def test_a_reading_tells_of_the_whole_body():
     )
 
 
-def test_a_known_name_is_read_in_any_case_and_told_in_lower_case():
+def test_a_known_name_is_read_in_any_case_and_returned_in_lower_case():
     reading = read(body("Interview.Create"), NOW)
     assert (reading.kind, reading.name) == (EventKind.EVENT, "interview.create")
 

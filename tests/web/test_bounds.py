@@ -1,4 +1,4 @@
-"""What a stranger may cost: neither memory nor time, and never a silent failure."""
+"""Limits on the memory and the time that an unauthenticated client can use; every failure is visible."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def reason(bodies, *parts, then=None, client=HONEST, headers=()):
 
 @asynccontextmanager
 async def held(bodies, *parts, client=HONEST):
-    """A sender that has sent these parts and then nothing more, until the end of the block."""
+    """A client that sends these parts and then nothing until the end of the block."""
     sender = asyncio.create_task(bodies.read(scope(client), streaming(*parts)))
     for _ in parts:
         await asyncio.sleep(0)
@@ -70,12 +70,12 @@ async def held(bodies, *parts, client=HONEST):
 
 
 @pytest.mark.parametrize("parts", [[], [b"{"]])
-async def test_a_body_of_which_nothing_more_arrives_is_ended(parts):
+async def test_a_body_that_stops_arriving_is_ended(parts):
     assert await reason(Bodies(stall_seconds=0.01), *parts) == "too slow"
 
 
-async def test_a_body_that_drips_is_ended_in_the_end():
-    """A byte now and then is progress, but not for ever."""
+async def test_a_body_that_arrives_too_slowly_is_ended():
+    """Single bytes extend the time only up to the limit for the whole body."""
 
     async def drip():
         await asyncio.sleep(0.001)
@@ -85,15 +85,15 @@ async def test_a_body_that_drips_is_ended_in_the_end():
         await Bodies(stall_seconds=5, body_seconds=0.05).read(scope(), drip)
 
 
-async def test_one_client_cannot_take_the_room_of_another():
+async def test_one_client_cannot_use_the_share_of_another():
     bodies = Bodies(client_bytes=100)
     async with held(bodies, b"x" * 100, client=GREEDY):
         assert await reason(bodies, b"y", client=GREEDY) == "overloaded"
         assert await bodies.read(scope(), streaming(b"y" * 100, then=END)) == b"y" * 100
 
 
-async def test_many_clients_together_hold_little_more_than_the_limit():
-    """Each has its equal share only, once they hold the limit together."""
+async def test_many_clients_together_stay_close_to_the_limit():
+    """Above the limit each client has only an equal share."""
     bodies, clients, part = Bodies(), 40, b"x" * BODY_BYTES
 
     async def fill(stack, client):
@@ -107,7 +107,7 @@ async def test_many_clients_together_hold_little_more_than_the_limit():
         assert await bodies.read(scope(), streaming(b"y", then=END)) == b"y"
 
 
-async def test_room_is_made_when_a_sender_is_gone():
+async def test_a_closed_connection_frees_its_share():
     bodies = Bodies(client_bytes=100)
     async with held(bodies, b"x" * 100):
         assert bodies.held == 100
@@ -118,7 +118,7 @@ async def test_room_is_made_when_a_sender_is_gone():
 
 
 async def test_a_stop_ends_every_incomplete_body_and_those_that_begin_later():
-    """One that becomes complete is taken all the same."""
+    """A body that becomes complete in time is accepted."""
     bodies = Bodies(stop_seconds=0.01)
     async with held(bodies, b"x") as sender:
         bodies.stop()
@@ -129,8 +129,8 @@ async def test_a_stop_ends_every_incomplete_body_and_those_that_begin_later():
 
 
 @pytest.mark.parametrize("length", [b"1048577", b"1e9", b"9" * 5000, b"-1", b""])
-async def test_a_length_that_is_too_large_or_no_number_is_refused_unread(length):
-    """Not one byte of it is waited for."""
+async def test_a_content_length_that_is_too_large_or_invalid_is_refused_before_the_body(length):
+    """The receiver reads no byte of the body."""
     assert await reason(Bodies(), headers=[(b"content-length", length)]) == "too large"
 
 
@@ -162,8 +162,8 @@ async def never():
     raise AssertionError
 
 
-async def test_a_stranger_without_a_signature_is_refused_before_the_body():
-    """There is nothing to verify, so there is nothing to read."""
+async def test_a_request_without_a_signature_is_refused_before_the_body():
+    """The receiver reads no byte of the body."""
     refused = []
     receiver = Receiver(None, Verifier(["secret"]), lambda: 1, refused.append)
     start, _ = await answer_of(receiver, never)
@@ -172,8 +172,8 @@ async def test_a_stranger_without_a_signature_is_refused_before_the_body():
 
 
 @pytest.mark.parametrize(("bodies", "status"), [(Bodies(stall_seconds=0.01), 408), (Bodies(client_bytes=0), 503)])
-async def test_who_is_refused_in_the_middle_of_a_body_loses_the_connection(bodies, status):
-    """What is left of the body is not waited for."""
+async def test_a_refusal_in_the_middle_of_a_body_closes_the_connection(bodies, status):
+    """The receiver does not read the rest of the body."""
     receiver = Receiver(None, Verifier(["secret"]), lambda: 1, lambda _: None, bodies=bodies)
     start, _ = await answer_of(receiver, streaming(b"{"), (HEADER, b"anything"))
     assert start["status"] == status
@@ -185,7 +185,7 @@ class Broken:
         raise RuntimeError("Jane Doe")
 
 
-async def test_a_fault_of_the_receiver_is_answered_counted_and_logged():
+async def test_an_exception_in_the_receiver_is_answered_counted_and_logged():
     """Without the text of the exception, which may contain the body."""
     refused = []
     receiver = Receiver(Broken(), Verifier([]), lambda: 1, refused.append, allow_unsigned=True)
@@ -210,7 +210,7 @@ async def test_head_is_answered_as_get_without_the_body(tmp_path):
     assert headed.content == b""
 
 
-async def test_a_sender_that_stops_in_the_middle_is_answered_over_the_wire(tmp_path):
+async def test_a_client_that_stops_in_the_middle_gets_an_answer(tmp_path):
     """A refused body ends its connection, and others are served meanwhile."""
     async with serving(tmp_path) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(served.url).port)
@@ -238,8 +238,8 @@ class Clock:
         return 0
 
 
-async def test_metrics_are_told_even_when_the_store_is_gone():
-    """That is when somebody looks at them."""
+async def test_metrics_are_served_while_the_store_is_unavailable():
+    """An operator needs them at that time."""
     metrics = Metrics()
     metrics.refused("unavailable")
     text = (await Health(Gone(), Clock(), []).measure(metrics)).decode()
@@ -259,8 +259,8 @@ class Counting:
         self.probes += 1
 
 
-async def test_a_probe_serves_for_a_second_and_at_first_there_is_none():
-    """Readiness checks cost no write each."""
+async def test_the_result_of_a_probe_is_reused_for_a_second():
+    """So that frequent readiness checks do not write to the store."""
     store = Counting()
     health = Health(store, Clock(), [])
     for _ in range(3):

@@ -44,7 +44,7 @@ async def answers(hosts, host):
         "[::1]:8000",
     ],
 )
-async def test_a_configured_name_and_this_machine_are_allowed_whatever_the_port(host):
+async def test_a_configured_name_and_loopback_are_allowed_with_any_port(host):
     assert await answers(HOSTS, host) == (200, [])
 
 
@@ -67,7 +67,7 @@ async def test_a_configured_name_and_this_machine_are_allowed_whatever_the_port(
         "[]",
     ],
 )
-async def test_any_other_is_refused_and_counted(host):
+async def test_any_other_host_is_refused_and_counted(host):
     assert await answers(HOSTS, host) == (400, ["host"])
 
 
@@ -77,17 +77,17 @@ async def test_a_star_or_nothing_allows_every_name(hosts):
 
 
 @pytest.mark.parametrize("host", ["evil.org/127.0.0.1", "evil.org localhost", "[::1", "127.0.0.1:8000@evil.org", ""])
-def test_a_header_that_is_no_host_has_no_name(host):
+def test_an_invalid_header_has_no_name(host):
     assert host_name(host) == ""
 
 
 @given(st.text(max_size=20))
-def test_a_name_holds_no_character_that_separates_parts_of_an_address(host):
+def test_a_name_contains_no_delimiter_of_a_url(host):
     assert not set(host_name(host)) & set("/@?# []")
 
 
-async def test_another_host_is_refused_counted_and_leads_nowhere(tmp_path):
-    """Not even the name without its www is sent elsewhere."""
+async def test_another_host_is_refused_counted_and_not_redirected(tmp_path):
+    """A name without its www is not redirected either."""
     async with serving(tmp_path, TOML) as served:
         for host in ("evil.example.com", "hooks.example.com"):
             answer = await served.post(sample("create"), host=host)

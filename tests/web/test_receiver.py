@@ -1,4 +1,4 @@
-"""The receiver over real HTTP: what it takes, what it answers, what it leaves in the store."""
+"""The receiver over real HTTP: what it accepts, answers and stores."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_repeats_within_one_burst_are_stored_once(served):
         {"x-hireflix-signature": sign(SECRET, b"another body")},
     ],
 )
-async def test_a_missing_or_wrong_signature_is_refused_and_nothing_stored(served, headers):
+async def test_a_request_with_a_missing_or_wrong_signature_is_refused_and_not_stored(served, headers):
     """401, counted, not stored."""
     answer = await served.post(b"{}", secret=None, **headers)
     assert answer.status_code == 401
@@ -100,7 +100,7 @@ async def test_any_of_several_secrets_signs(tmp_path):
 
 
 async def test_allow_unsigned_accepts_a_missing_signature_only(tmp_path):
-    """A wrong signature is refused whatever is allowed."""
+    """A wrong signature is always refused."""
     toml = CONSOLE_ONLY + "\n[hireflix]\nallow_unsigned = true\n"
     async with serving(tmp_path, toml, secrets=()) as served:
         assert (await served.post(sample("create"), secret=None)).status_code == 202
@@ -121,7 +121,7 @@ async def test_allow_unsigned_accepts_a_missing_signature_only(tmp_path):
     ],
 )
 async def test_a_signed_but_unreadable_body_is_kept(served, body):
-    """202: it is shown, and replayed when a version can read it."""
+    """202: it is listed, and replayed after an upgrade that can read it."""
     assert (await served.post(body)).status_code == 202
     (row,) = stored(served)
     assert (row["kind"], row["body"]) == ("unreadable", body)
@@ -130,7 +130,7 @@ async def test_a_signed_but_unreadable_body_is_kept(served, body):
 
 
 async def test_an_unknown_event_is_stored_but_not_merged(served):
-    """It waits for a version that knows it."""
+    """An upgrade that knows its name can replay it."""
     payload = sample("create") | {"event": "interview.teleported"}
     assert (await served.post(payload)).status_code == 202
     (row,) = stored(served)
@@ -139,7 +139,7 @@ async def test_an_unknown_event_is_stored_but_not_merged(served):
 
 
 async def test_unknown_fields_are_ignored(served):
-    """A payload that grew is still an event."""
+    """Hireflix may add fields."""
     payload = sample("create", brandNew={"deep": [1, 2]}) | {"version": 2}
     assert (await served.post(payload)).status_code == 202
     assert stored(served)[0]["kind"] == "event"
@@ -153,7 +153,7 @@ async def test_unknown_fields_are_ignored(served):
     ],
 )
 async def test_older_shapes_are_read(served, payload):
-    """The interview is found where older versions kept it."""
+    """The interview is found at its older places."""
     assert (await served.post(payload)).status_code == 202
     assert [row["id"] for row in stored(served, "SELECT id FROM interview")] == ["i1"]
 
@@ -188,7 +188,7 @@ async def test_a_signed_body_with_a_byte_order_mark_is_read(served):
 
 
 async def test_an_event_from_the_future_counts_from_receipt(served):
-    """A wrong clock at the sender must not make all later news old."""
+    """A wrong clock of the sender must not make later events older."""
     payload = sample("create") | {"date": 4_000_000_000_000}
     await served.post(payload)
     (row,) = stored(served)
@@ -211,13 +211,13 @@ async def test_a_body_over_one_mebibyte_is_refused(served):
     assert stored(served) == []
 
 
-async def test_a_body_of_exactly_one_mebibyte_is_taken(served):
-    """The limit is the limit."""
+async def test_a_body_of_exactly_one_mebibyte_is_accepted(served):
+    """The limit is inclusive."""
     assert (await served.post(b"x" * BODY_BYTES)).status_code == 202
 
 
-async def test_a_body_in_pieces_is_put_together(served):
-    """Chunked transfer is as good as a length."""
+async def test_a_chunked_body_is_accepted(served):
+    """A Content-Length is not required."""
     raw = json.dumps(sample("create")).encode()
 
     async def stream():
@@ -229,8 +229,8 @@ async def test_a_body_in_pieces_is_put_together(served):
     assert answer.status_code == 202
 
 
-async def test_a_browser_sees_that_the_receiver_lives(served):
-    """GET answers a plain sentence."""
+async def test_a_browser_shows_that_the_receiver_works(served):
+    """GET answers a sentence for users."""
     answer = await served.get(served.path)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain")
@@ -238,14 +238,14 @@ async def test_a_browser_sees_that_the_receiver_lives(served):
 
 
 async def test_other_methods_are_refused(served):
-    """PUT says what to do."""
+    """The answer to PUT names the allowed methods."""
     answer = await served.client.put(served.url + served.path)
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST, GET, HEAD"
 
 
 async def test_the_path_is_configurable(tmp_path):
-    """A path that nobody guesses is possible."""
+    """An operator can choose a path that cannot be guessed."""
     toml = CONSOLE_ONLY + f'\n[hireflix]\nwebhook_path = "/in/7f3a"\nwebhook_secrets = ["{SECRET}"]\n'
     async with serving(tmp_path, toml) as served:
         assert (await served.post(sample("create"))).status_code == 404
@@ -287,7 +287,7 @@ class Takes:
 
 
 @pytest.mark.parametrize("intake", [Unavailable(), FailsLater()])
-async def test_a_store_that_takes_nothing_answers_503_with_a_time_to_come_back(intake):
+async def test_an_unavailable_store_answers_503_with_retry_after(intake):
     """Never 2xx without a commit."""
     refused = []
     receiver = Receiver(intake, Verifier([]), lambda: 1, refused.append, allow_unsigned=True)
@@ -297,8 +297,8 @@ async def test_a_store_that_takes_nothing_answers_503_with_a_time_to_come_back(i
     assert refused == ["unavailable"]
 
 
-async def test_a_sender_that_goes_away_is_not_answered():
-    """A body that never came whole stores nothing."""
+async def test_a_sender_that_disconnects_is_not_answered():
+    """An incomplete body is not stored."""
     refused = []
     receiver = Receiver(Takes(), Verifier([]), lambda: 1, refused.append, allow_unsigned=True)
     messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
@@ -315,14 +315,14 @@ async def test_a_sender_that_goes_away_is_not_answered():
     assert refused == ["disconnected"]
 
 
-async def test_a_hostile_length_is_refused():
-    """A length that is no number is not believed."""
+async def test_an_invalid_content_length_is_refused():
+    """A length that is not a number counts as too large."""
     receiver = Receiver(Takes(), Verifier([]), lambda: 1, lambda _: None, allow_unsigned=True)
     start, _ = await call(receiver, headers=[(b"content-length", b"1e9")])
     assert start["status"] == 413
 
 
-async def test_ready_when_the_store_takes_a_write(served):
+async def test_the_service_is_ready_when_the_store_accepts_a_write(served):
     """Readiness is about the store; the sinks' states are in the body."""
     answer = await served.get("/health/ready")
     assert answer.status_code == 200
@@ -330,7 +330,7 @@ async def test_ready_when_the_store_takes_a_write(served):
     assert (await served.get("/health/live")).status_code == 200
 
 
-async def test_metrics_count_what_came_in(served):
+async def test_metrics_count_received_events(served):
     """Received by name, duplicates, older than stored."""
     await served.post(sample("score-updated"))
     await served.post(sample("status-change"))
@@ -341,7 +341,7 @@ async def test_metrics_count_what_came_in(served):
     assert "connector_events_older_total 1.0" in text
 
 
-async def test_a_client_that_closes_early_harms_nobody(served):
+async def test_a_client_that_closes_early_does_not_affect_others(served):
     """An aborted request leaves the receiver working."""
     _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(served.url).port)
     writer.write(b"POST /webhooks/hireflix HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")

@@ -1,4 +1,4 @@
-"""A stranger cannot fill the log, and an operator still sees that somebody is refused."""
+"""Refused requests cannot fill the log, and the operator still sees that requests are refused."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from connector.logging import LogLimit
 from tests.serving import serving
 
 
-def told(refusals, *times, reason="signature"):
+def logged(refusals, *times, reason="signature"):
     return [refusals.add(reason, at) for at in times]
 
 
-def test_the_first_is_told_at_once_and_the_next_after_a_minute_with_those_between():
-    assert told(LogLimit(), 5, 6, 5 + LIMIT - 1, 5 + LIMIT, 6 + LIMIT) == [1, 0, 0, 3, 0]
+def test_the_first_refusal_is_logged_at_once_and_the_next_line_has_the_count_of_a_minute():
+    assert logged(LogLimit(), 5, 6, 5 + LIMIT - 1, 5 + LIMIT, 6 + LIMIT) == [1, 0, 0, 3, 0]
 
 
-def test_each_reason_is_told_by_itself():
+def test_each_reason_is_logged_separately():
     refusals = LogLimit()
-    assert told(refusals, 1, 2) + told(refusals, 3, reason="too large") == [1, 0, 1]
+    assert logged(refusals, 1, 2) + logged(refusals, 3, reason="too large") == [1, 0, 1]
 
 
-def test_a_clock_that_is_set_back_silences_nothing():
-    assert told(LogLimit(), 10 * LIMIT, 5) == [1, 1]
+def test_a_clock_that_is_set_back_suppresses_no_line():
+    assert logged(LogLimit(), 10 * LIMIT, 5) == [1, 1]
 
 
 @given(st.lists(st.integers(0, 10 * int(LIMIT))).map(sorted))
-def test_none_is_forgotten_and_no_minute_has_two_lines(times):
-    """One more after a long silence tells all that was not told."""
+def test_every_refusal_is_counted_and_no_minute_has_two_lines(times):
+    """One more refusal after a long pause logs all that were not logged."""
     refusals = LogLimit()
-    counts = told(refusals, *times)
+    counts = logged(refusals, *times)
     lines = [at for at, count in zip(times, counts, strict=True) if count]
     assert all(later - earlier >= LIMIT for earlier, later in pairwise(lines))
     assert sum(counts) + refusals.add("signature", 100 * LIMIT) == len(times) + 1
 
 
-async def test_a_refused_webhook_leaves_a_line(tmp_path):
-    """One for many, without what was sent."""
+async def test_a_refused_webhook_is_logged(tmp_path):
+    """One line for many requests, without their content."""
     with capture_logs() as logs:
         async with serving(tmp_path) as served:
             for _ in range(3):
@@ -52,7 +52,7 @@ async def test_a_refused_webhook_leaves_a_line(tmp_path):
     assert "Jane" not in str(logs)
 
 
-async def test_start_and_stop_leave_a_line_each(tmp_path):
+async def test_start_and_stop_are_logged(tmp_path):
     with capture_logs() as logs:
         async with serving(tmp_path) as served:
             pass

@@ -1,4 +1,4 @@
-"""The address that a process listens on, and what a user reads when it cannot."""
+"""The address that a process listens on, and the error when it cannot be used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_port_0_is_any_free_port():
             pass
 
 
-def test_an_ipv6_address_stands_in_brackets():
+def test_an_ipv6_address_is_in_brackets():
     try:
         listener = bind("::1", 0)
     except UsageError:
@@ -35,7 +35,7 @@ def test_an_ipv6_address_stands_in_brackets():
     ],
 )
 def test_an_address_that_cannot_be_used_is_refused_with_advice(host, advice):
-    """192.0.2.1 is nobody's (RFC 5737)."""
+    """192.0.2.1 is reserved for documentation (RFC 5737)."""
     with (
         bind("127.0.0.1", 0) as taken,
         pytest.raises(UsageError, match=rf"cannot listen on {host}:\d+: {advice}"),

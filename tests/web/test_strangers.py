@@ -1,4 +1,4 @@
-"""What a stranger may cost a real process: bytes, connections and answers."""
+"""Limits on the bytes, connections and answers that an unauthenticated client can use of a real process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOML = '[sinks.chat]\ntype = "console"\n'
 PATH = b"/webhooks/hireflix"
 MEGABYTE = 1_000_000
 GREW_MOST = 30 * MEGABYTE
-"""What a process may grow by under attack; before the bounds it grew by 500 MB and more."""
+"""Most growth of a process under attack; without limits it grew by 500 MB and more."""
 PATIENCE = 60
 
 
@@ -48,7 +48,7 @@ def connected(service, *, source="127.0.0.1", receive_bytes=None):
 
 
 def unsent(connection):
-    """Bytes that the server wants to send and that the client takes no more (Linux, proc(5), /proc/net/tcp)."""
+    """Bytes in the send queue of the server, which the client does not read (Linux, proc(5), /proc/net/tcp)."""
     ports = f"{connection.getpeername()[1]:04X}", f"{connection.getsockname()[1]:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, _, queues, *_ = line.split()
@@ -58,19 +58,19 @@ def unsent(connection):
 
 
 def is_stuck(connection):
-    """Whether the server waits for the client to read: it sends no more, though there are further requests."""
+    """Whether the server waits for the client to read, and sends nothing more."""
     before = unsent(connection)
     threading.Event().wait(0.3)
     return before > 100_000 and unsent(connection) == before
 
 
 def resident(service):
-    """Bytes of memory that the process has now (Linux, proc(5))."""
+    """Resident bytes of the process (Linux, proc(5))."""
     return int(Path(f"/proc/{service.process.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def pushed(connection, piece, most):
-    """Sends a piece again and again, at most so many bytes, until the server refuses or takes no more."""
+    """Sends a piece repeatedly, up to a number of bytes, until the server refuses or stops reading."""
     sent = 0
     with suppress(OSError):
         connection.settimeout(1)
@@ -82,7 +82,7 @@ def pushed(connection, piece, most):
 
 
 def everything(connection):
-    """What the server sent until it closed the connection. A reset is an end, too."""
+    """Returns what the server sent until it closed or reset the connection."""
     received = b""
     with suppress(ConnectionResetError):
         while part := connection.recv(65536):
@@ -131,7 +131,7 @@ def test_endless_trailers_of_a_chunked_body_end_the_connection(service):
 
 
 def test_requests_whose_answers_are_not_read_are_not_read_either(service):
-    """20 connections that send as many as the server takes."""
+    """20 connections send as many requests as the server reads."""
     before = resident(service)
     with ExitStack() as stack:
         strangers = [stack.enter_context(connected(service)) for _ in range(20)]
@@ -155,7 +155,7 @@ def test_a_blank_line_after_a_request_does_not_hold_the_connection(service):
         assert b"HTTP/1.1 400 " in everything(stranger)
 
 
-def test_heads_without_end_are_refused(service):
+def test_endless_request_heads_are_refused(service):
     before = resident(service)
     with ExitStack() as stack:
         strangers = [stack.enter_context(connected(service)) for _ in range(200)]
@@ -188,7 +188,7 @@ def test_a_webhook_in_two_pieces_is_answered_like_a_whole_one(service, cut):
         assert answered(client) == b"HTTP/1.1 202 Accepted"
 
 
-def test_webhooks_sent_without_waiting_are_answered_in_their_order(service):
+def test_pipelined_webhooks_are_answered_in_order(service):
     body = webhook("order")
     with connected(service) as client:
         client.sendall(signed(body) + signed(body) + signed(b"{", b"connection: close"))
@@ -196,7 +196,7 @@ def test_webhooks_sent_without_waiting_are_answered_in_their_order(service):
     assert [json.loads(each)["status"] for each in bodies] == ["accepted", "duplicate", "accepted"]
 
 
-def test_a_sender_that_asks_to_be_told_to_go_on_is_told(service):
+def test_a_sender_that_expects_100_continue_gets_it(service):
     """RFC 9110, section 10.1.1."""
     with connected(service) as client:
         request_head, _, body = signed(webhook("go"), b"expect: 100-continue").partition(b"\r\n\r\n")
@@ -207,7 +207,7 @@ def test_a_sender_that_asks_to_be_told_to_go_on_is_told(service):
 
 
 @pytest.mark.parametrize(("version", "headers"), [(b"1.1", [b"connection: close"]), (b"1.0", [])])
-def test_a_connection_that_is_to_end_ends_after_the_answer(service, version, headers):
+def test_a_connection_that_the_client_does_not_keep_is_closed_after_the_answer(service, version, headers):
     with connected(service) as client:
         client.sendall(signed(webhook(f"end{version}"), *headers).replace(b"HTTP/1.1", b"HTTP/" + version, 1))
         received = everything(client)
@@ -222,7 +222,7 @@ def test_other_spellings_of_the_path_are_the_same_path(service, path):
         assert answered(client) == b"HTTP/1.1 202 Accepted"
 
 
-def test_a_sender_that_is_gone_harms_nobody(service):
+def test_a_sender_that_disconnects_does_not_affect_others(service):
     with connected(service) as client:
         client.sendall(signed(webhook("gone")))
     assert is_served(service)
@@ -262,7 +262,7 @@ def test_incomplete_bodies_of_one_client_do_not_refuse_those_of_another(service,
         assert answered(client) == b"HTTP/1.1 202 Accepted"
 
 
-def test_a_stop_ends_a_body_that_stands_still_and_does_not_wait_for_an_answer_that_is_not_read(tmp_path):
+def test_a_stop_ends_a_stalled_body_and_does_not_wait_for_an_unread_answer(tmp_path):
     with (
         Service(tmp_path, TOML + "[delivery]\nstop_timeout = 2\n") as service,
         connected(service) as stalled,

@@ -1,4 +1,4 @@
-"""A sink of somebody else's, with every kind of setting."""
+"""A third-party sink with every kind of setting."""
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 

@@ -1,4 +1,4 @@
-"""Faults of the base server, told apart by the kind of call, and what is on record afterwards."""
+"""Faults of the base server by kind of call, and the record of the calls."""
 
 from json import JSONDecodeError
 

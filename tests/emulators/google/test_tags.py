@@ -18,7 +18,7 @@ def delete(**lookup):
 
 
 def held(number, index):
-    """The two requests that prove that a column still stands where it was read."""
+    """The two requests that prove that a column is still where it was read."""
     return [
         delete(metadataId=number, locationMatchingStrategy="EXACT_LOCATION", metadataLocation=column(index)),
         create(number, column(index)),
