@@ -1,1 +1,1 @@
-"""The durable side: events, interviews, deliveries, notes, leases and rate tokens."""
+"""Persistent state: events, interviews, deliveries, notes, leases and rate limits, on SQLite or PostgreSQL."""

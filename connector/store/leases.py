@@ -74,7 +74,7 @@ def renew(connection: Connection, lease: Lease, now: int, seconds: float = LEASE
 def lock(connection: Connection, name: str, *columns: Column[Any]) -> Any:
     """The columns of a sink's row, all of them when none is named, or `None`.
 
-    Where the database has row locks, whoever else locks the row waits until this transaction ends.
+    Where the database has row locks, other transactions wait for the row until this one ends.
     """
     return connection.execute(select(*(columns or sink.c)).where(sink.c.name == name).with_for_update()).first()
 

@@ -168,17 +168,17 @@ def interviews(connection: Connection, wanted: Wanted, limit: int) -> list[Inter
 
 def deliveries(connection: Connection, wanted: Wanted, limit: int) -> list[DeliveryRow]:
     """Returns the newest matching deliveries."""
-    people = interview.alias()
+    about = interview.alias()
     statement: Select[Any] = (
         select(
             delivery,
             event.c.name.label("event_name"),
-            people.c.state.label("document"),
-            people.c.position_id,
-            people.c.position_name,
+            about.c.state.label("document"),
+            about.c.position_id,
+            about.c.position_name,
         )
         .outerjoin(event, event.c.seq == delivery.c.event_seq)
-        .outerjoin(people, people.c.id == delivery.c.interview_id)
+        .outerjoin(about, about.c.id == delivery.c.interview_id)
         .where(*delivery_conditions(connection, wanted))
         .order_by(delivery.c.id.desc())
         .limit(limit)
@@ -331,8 +331,8 @@ class SinkStatus(msgspec.Struct, frozen=True):
     `waiting` deliveries are counted in something that is shown later, `waiting_reason` says when, and
     `waiting_until` when that is; they are neither in `pending` nor in the age.
 
-    `verified_at`, `in_sync` and `differences` tell of the last verification; `None` when there was none yet. `worker`
-    is the process that has the sink until `lease_until` unless it renews the lease; `None` when nobody has it now.
+    `verified_at`, `in_sync` and `differences` describe the last verification; `None` before the first one. `worker`
+    is the process that has the sink until `lease_until` unless it renews the lease; `None` without a valid lease.
     """
 
     name: str

@@ -146,7 +146,7 @@ def test_a_target_without_tables_is_refused(copy, filled):
     [
         ("postgresql://u:hidden@/n?host=/nowhere", 1, "no server answers"),
         ("mysql://u:hidden@h/n", 2, "--to must be postgresql://"),
-        ("postgresql://u:hidden@h/n?nonsense=1", 2, "no address of a PostgreSQL database"),
+        ("postgresql://u:hidden@h/n?nonsense=1", 2, "not the address of a PostgreSQL database"),
     ],
 )
 def test_an_unusable_target_is_reported_without_its_address(copy, filled, to, code, says):

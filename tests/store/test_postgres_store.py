@@ -100,7 +100,7 @@ async def test_tables_of_something_else_are_refused():
     [
         ("postgresql://zoe:secret@127.0.0.1:1/store", StoreUnavailable, "no server answers at that address"),
         ("postgresql://zoe:sec%ret@[half/store", UsageError, "special characters of the password as %XX"),
-        ("postgresql://zoe:secret@127.0.0.1/store?nonsense=1", UsageError, "no address of a PostgreSQL database"),
+        ("postgresql://zoe:secret@127.0.0.1/store?nonsense=1", UsageError, "not the address of a PostgreSQL database"),
     ],
 )
 async def test_a_bad_address_is_told_without_itself(url, kind, message):

@@ -66,9 +66,9 @@ class DatabaseClock:
         """Measures the offset. Raises `StoreUnavailable`."""
         least, most = -float("inf"), float("inf")
         for _ in range(SAMPLES):
-            asked = self._monotonic()
-            told = await self._ask(_time)
-            least, most = max(least, told - self._monotonic()), min(most, told - asked)
+            start = self._monotonic()
+            answer = await self._ask(_time)
+            least, most = max(least, answer - self._monotonic()), min(most, answer - start)
         least = min(least, most)  # always true, unless the clock of the database was set meanwhile
         self._ahead = (least + most) / 2 if self._ahead is None else min(max(self._ahead, least), most)
 

@@ -64,7 +64,7 @@ def conninfo(url: str) -> str:
         return make_conninfo("", **{**_OURS, **conninfo_to_dict(plain)})
     except psycopg.ProgrammingError:
         raise UsageError(
-            "store.url is no address of a PostgreSQL database: it must be postgresql://user:password@host/name, "
+            "store.url is not the address of a PostgreSQL database: it must be postgresql://user:password@host/name, "
             "with special characters of the password as %XX"
         ) from None
 
