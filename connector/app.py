@@ -60,23 +60,23 @@ OnGroup = Callable[[IngestPlan], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class StoreHandle:
     """A store and its clock.
 
-    `is_there` is false while the database is unavailable. `ready` waits until it is available, and raises
+    `is_available` is false while the database is unavailable. `ready` waits until it is available, and raises
     `SchemaMismatch` when the schema belongs to another version.
     """
 
     store: Store
     clock: Clock
-    is_there: bool
+    is_available: bool
     ready: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
-async def opened_file(
+async def open_sqlite(
     path: Path, routing: RoutingTable, on_group: OnGroup, clock: Clock | None = None
-) -> AsyncIterator[Opened]:
+) -> AsyncIterator[StoreHandle]:
     """Opens a SQLite file for this process only; creates or migrates it first.
 
     Raises `UsageError` when another process serves it, `StoreUnavailable` and `SchemaMismatch` when it cannot be used.
@@ -87,7 +87,7 @@ async def opened_file(
             log.info("store copied before migration", copy=copy.name)
         store = SqliteStore(path, routing, on_group, intake=INTAKE_LIMIT)
         try:
-            yield Opened(store, clock or SystemClock(), is_there=True, ready=_at_once)
+            yield StoreHandle(store, clock or SystemClock(), is_available=True, ready=_at_once)
         finally:
             await store.close()
 
@@ -97,7 +97,7 @@ async def _at_once() -> None:
 
 
 @asynccontextmanager
-async def opened_database(url: str, routing: RoutingTable, on_group: OnGroup, role: Role) -> AsyncIterator[Opened]:
+async def open_postgres(url: str, routing: RoutingTable, on_group: OnGroup, role: Role) -> AsyncIterator[StoreHandle]:
     """Opens a PostgreSQL store; its database may be unavailable for now.
 
     Raises `UsageError` for a bad URL, and `SchemaMismatch` when the schema belongs to another version.
@@ -121,7 +121,7 @@ async def opened_database(url: str, routing: RoutingTable, on_group: OnGroup, ro
     store = ReconnectingStore(opening)
     shared = SharedClock(lambda: clocks[0].now() if clocks else machine.now())
     try:
-        yield Opened(store, shared, is_there=await store.try_open(), ready=store.open)
+        yield StoreHandle(store, shared, is_available=await store.try_open(), ready=store.open)
     finally:
         for clock in clocks:
             await clock.stop()
@@ -153,7 +153,7 @@ class Service:
 
     def __init__(
         self,
-        opened: Opened,
+        opened: StoreHandle,
         *,
         member: ClusterMember | None,
         dispatcher: Dispatcher | None,
@@ -217,7 +217,7 @@ async def running(
         wakeups.send(plan.woken)
 
     routing = RoutingTable.of(config.routing(), sinks)
-    async with _opened(config, routing, on_group, role, clock) as opened:
+    async with _open_store(config, routing, on_group, role, clock) as opened:
         service = _service(
             config,
             role,
@@ -239,18 +239,18 @@ async def running(
             starting.result()
 
 
-def _opened(
+def _open_store(
     config: Config, routing: RoutingTable, on_group: OnGroup, role: Role, clock: Clock | None
-) -> AbstractAsyncContextManager[Opened]:
+) -> AbstractAsyncContextManager[StoreHandle]:
     """Opens the configured store."""
     if config.store.file is not None:
-        return opened_file(config.store.file, routing, on_group, clock)
-    return opened_database(config.store.url.get_secret_value(), routing, on_group, role)
+        return open_sqlite(config.store.file, routing, on_group, clock)
+    return open_postgres(config.store.url.get_secret_value(), routing, on_group, role)
 
 
-async def _started(starting: asyncio.Task[None], opened: Opened, stop: asyncio.Event) -> None:
+async def _started(starting: asyncio.Task[None], opened: StoreHandle, stop: asyncio.Event) -> None:
     """Waits for the start. With an unavailable store it does not wait, and sets `stop` if the start fails later."""
-    if not opened.is_there:
+    if not opened.is_available:
         starting.add_done_callback(lambda task: stop.set() if task.cancelled() or task.exception() else None)
         return
     await asyncio.wait([starting])
@@ -271,7 +271,7 @@ async def _stop_after(
 def _service(
     config: Config,
     role: Role,
-    opened: Opened,
+    opened: StoreHandle,
     *,
     sinks: Sequence[Sink[Any]],
     metrics: Metrics,
@@ -304,7 +304,7 @@ def _service(
 
 def _dispatcher(
     config: Config,
-    opened: Opened,
+    opened: StoreHandle,
     *,
     sinks: Sequence[Sink[Any]],
     metrics: Metrics,
@@ -330,7 +330,7 @@ def _policy(config: Config) -> Policy:
 
 
 def _receiver(
-    config: Config, opened: Opened, webhook_secrets: Sequence[str], refused: Callable[[str], None]
+    config: Config, opened: StoreHandle, webhook_secrets: Sequence[str], refused: Callable[[str], None]
 ) -> Receiver:
     return Receiver(
         opened.store,
@@ -343,7 +343,7 @@ def _receiver(
 
 def _http(
     config: Config,
-    opened: Opened,
+    opened: StoreHandle,
     metrics: Metrics,
     receiver: Receiver | None,
     refused: Callable[[str], None],
@@ -375,7 +375,7 @@ async def running_lane(config: Config, entry: SinkEntry) -> AsyncIterator[None]:
 
     Raises `UsageError` when another process serves the SQLite store, and the other exceptions of `running`.
     """
-    async with _opened(config, make_routing_table(config), lambda _: None, Role.WORKER, None) as opened:
+    async with _open_store(config, make_routing_table(config), lambda _: None, Role.WORKER, None) as opened:
         await opened.ready()
         dispatcher = Dispatcher(
             [entry.cls(entry.name, entry.config)],

@@ -12,7 +12,7 @@ from enum import StrEnum
 from aiohttp import web
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     REFUSE = "refuse"  # closes the connection, nothing applied
     DROP = "drop"  # applied, then closes the connection without an answer
     HANG = "hang"  # never answers, nothing applied
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 class Fault:
     """A fault. `match` is the kind of call that it applies to (`None` = any); `times` is the number of calls."""
 
-    kind: Kind
+    kind: FaultKind
     match: str | None = None
     times: int = 1
     status: int = 503
@@ -107,7 +107,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def apply_fault(fault: Fault, request: web.Request, handler: Handler, faults: Faults) -> web.StreamResponse:
-    if fault.kind in {Kind.REFUSE, Kind.HANG, Kind.STATUS, Kind.LATE}:
+    if fault.kind in {FaultKind.REFUSE, FaultKind.HANG, FaultKind.STATUS, FaultKind.LATE}:
         await request.read()
         return await _before(fault, request, handler, faults)
     answer = await handler(request)
@@ -115,13 +115,13 @@ async def apply_fault(fault: Fault, request: web.Request, handler: Handler, faul
 
 
 async def _before(fault: Fault, request: web.Request, handler: Handler, faults: Faults) -> web.StreamResponse:
-    if fault.kind is Kind.STATUS:
+    if fault.kind is FaultKind.STATUS:
         return _answer(fault)
-    if fault.kind in {Kind.REFUSE, Kind.LATE}:
+    if fault.kind in {FaultKind.REFUSE, FaultKind.LATE}:
         _cut(request)
-    if fault.kind is Kind.LATE:
+    if fault.kind is FaultKind.LATE:
         return await _late(request, handler, faults)
-    if fault.kind is Kind.HANG:
+    if fault.kind is FaultKind.HANG:
         await faults.wait_released()
     return web.Response(status=500)
 
@@ -137,17 +137,17 @@ async def _late(request: web.Request, handler: Handler, faults: Faults) -> web.S
 
 async def _after(fault: Fault, request: web.Request, answer: web.StreamResponse, faults: Faults) -> web.StreamResponse:
     assert isinstance(answer, web.Response)
-    if fault.kind is Kind.APPLY_STATUS:
+    if fault.kind is FaultKind.APPLY_STATUS:
         return _answer(fault)
-    if fault.kind is Kind.APPLY_HANG:
+    if fault.kind is FaultKind.APPLY_HANG:
         await faults.wait_released()
         return answer
-    if fault.kind is Kind.DROP:
+    if fault.kind is FaultKind.DROP:
         _cut(request)
         return answer
     body = answer.body if isinstance(answer.body, bytes) else b""
     half = body[: len(body) // 2]
-    if fault.kind is Kind.BROKEN_JSON:
+    if fault.kind is FaultKind.BROKEN_JSON:
         return web.Response(status=200, body=half, content_type="application/json")
     cut = web.StreamResponse(status=200, headers={"Content-Length": str(len(body)), "Content-Type": "application/json"})
     await cut.prepare(request)
@@ -167,12 +167,12 @@ def _cut(request: web.Request) -> None:
         request.transport.abort()
 
 
-REFUSE = Fault(Kind.REFUSE)
-DROP = Fault(Kind.DROP)
-HANG = Fault(Kind.HANG)
-APPLY_HANG = Fault(Kind.APPLY_HANG)
-TRUNCATE = Fault(Kind.TRUNCATE)
-BROKEN_JSON = Fault(Kind.BROKEN_JSON)
-LATE = Fault(Kind.LATE)
-HTML_503 = Fault(Kind.STATUS)
-APPLY_503 = Fault(Kind.APPLY_STATUS)
+REFUSE = Fault(FaultKind.REFUSE)
+DROP = Fault(FaultKind.DROP)
+HANG = Fault(FaultKind.HANG)
+APPLY_HANG = Fault(FaultKind.APPLY_HANG)
+TRUNCATE = Fault(FaultKind.TRUNCATE)
+BROKEN_JSON = Fault(FaultKind.BROKEN_JSON)
+LATE = Fault(FaultKind.LATE)
+HTML_503 = Fault(FaultKind.STATUS)
+APPLY_503 = Fault(FaultKind.APPLY_STATUS)

@@ -21,19 +21,21 @@ from connector.emulators.faults import (
     REFUSE,
     TRUNCATE,
     Fault,
-    Kind,
+    FaultKind,
 )
 from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.emulators.slack import SlackEmulator
 from tests.flows.process import ANY_AGE_SECONDS, Service, post
 
 JSON_500 = Fault(
-    Kind.STATUS,
+    FaultKind.STATUS,
     status=500,
     body='{"error":{"code":500,"message":"Internal error encountered.","status":"INTERNAL"}}',
     content_type="application/json",
 )
-THROTTLED = Fault(Kind.STATUS, status=429, body='{"ok":false,"error":"ratelimited"}', content_type="application/json")
+THROTTLED = Fault(
+    FaultKind.STATUS, status=429, body='{"ok":false,"error":"ratelimited"}', content_type="application/json"
+)
 FAULTS = {
     "refused before anything was applied": REFUSE,
     "applied, then the reply is lost": DROP,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import httpx
 
-from connector.emulators.faults import DROP, TRUNCATE, Fault, Kind
+from connector.emulators.faults import DROP, TRUNCATE, Fault, FaultKind
 from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.emulators.slack import SlackEmulator
 from tests.flows.process import ANY_AGE_SECONDS, SECRET, Service, post
@@ -59,7 +59,7 @@ def test_a_full_run_logs_nothing_personal_and_no_secret(tmp_path):
         url = "http://127.0.0.1:9/hook/topsecretpath"
         secret = "{WEBHOOK_KEY}"
         """
-        leaky = Fault(Kind.STATUS, status=400, body=LEAKY, content_type="application/json")
+        leaky = Fault(FaultKind.STATUS, status=400, body=LEAKY, content_type="application/json")
         google.faults.add(replace(DROP, match="write"), replace(TRUNCATE, match="read"), replace(leaky, match="write"))
         slack.faults.add(replace(DROP, match="chat.postMessage"), replace(leaky, match="chat.postMessage"))
         service = Service(tmp_path, toml, CONNECTOR_LOGS__LEVEL="debug").start()

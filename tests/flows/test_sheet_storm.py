@@ -13,13 +13,13 @@ import aiohttp
 import pytest
 
 from connector.emulators import faults
-from connector.emulators.faults import Fault, Kind
+from connector.emulators.faults import Fault, FaultKind
 from connector.emulators.google import GoogleEmulator
 from tests.flows.process import Service, signed
 
 TAB = "Interviews"
 NOTES = "Notes of people"
-FAULTS = [faults.REFUSE, faults.DROP, faults.TRUNCATE, faults.APPLY_503, faults.HTML_503, Fault(Kind.LATE)]
+FAULTS = [faults.REFUSE, faults.DROP, faults.TRUNCATE, faults.APPLY_503, faults.HTML_503, Fault(FaultKind.LATE)]
 SINK = """
 [delivery]
 probe_interval = 1

@@ -22,7 +22,7 @@ from tests.sinks.slack.judge import judge
 from tests.sinks.slack.story import stream
 
 LOST = [faults.REFUSE, faults.DROP, faults.HTML_503, replace(faults.APPLY_503, status=500), faults.BROKEN_JSON]
-THROTTLED = Fault(faults.Kind.STATUS, status=429, body="", headers={"Retry-After": "1"})
+THROTTLED = Fault(faults.FaultKind.STATUS, status=429, body="", headers={"Retry-After": "1"})
 KILLS = 3
 
 

@@ -15,7 +15,7 @@ Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ObjectKind:
     """An object with an id: its field in the request, its list in `Sheet`, and the name of its id."""
 
     field: str
@@ -24,13 +24,13 @@ class Kind:
     word: str
 
 
-FILTER_VIEW = Kind("filter", "filterViews", "filterViewId", "filter view")
-PROTECTED_RANGE = Kind("protectedRange", "protectedRanges", "protectedRangeId", "protected range")
-CHART = Kind("chart", "charts", "chartId", "chart")
-BANDING = Kind("bandedRange", "bandedRanges", "bandedRangeId", "banded range")
+FILTER_VIEW = ObjectKind("filter", "filterViews", "filterViewId", "filter view")
+PROTECTED_RANGE = ObjectKind("protectedRange", "protectedRanges", "protectedRangeId", "protected range")
+CHART = ObjectKind("chart", "charts", "chartId", "chart")
+BANDING = ObjectKind("bandedRange", "bandedRanges", "bandedRangeId", "banded range")
 
 
-def _adder(kind: Kind) -> Callable[[Book, Body], Body]:
+def _adder(kind: ObjectKind) -> Callable[[Book, Body], Body]:
     def add(book: Book, body: Body) -> Body:
         data = dict(body.get(kind.field) or {})
         tab = _tab_of_object(book, data)
@@ -42,7 +42,7 @@ def _adder(kind: Kind) -> Callable[[Book, Body], Body]:
     return add
 
 
-def _deleter(kind: Kind) -> Callable[[Book, Body], None]:
+def _deleter(kind: ObjectKind) -> Callable[[Book, Body], None]:
     def delete(book: Book, body: Body) -> None:
         for tab in book.tabs:
             for item in tab.objects.get(kind.items, []):
@@ -54,7 +54,7 @@ def _deleter(kind: Kind) -> Callable[[Book, Body], None]:
     return delete
 
 
-def _refuse_id(kind: Kind, number: object, items: list[dict[str, Any]]) -> None:
+def _refuse_id(kind: ObjectKind, number: object, items: list[dict[str, Any]]) -> None:
     if any(item[kind.id] == number for item in items):
         raise Refusal(f"Cannot add {kind.word} with ID: {number}, a {kind.word} with that ID already exists.")
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from connector.emulators import faults
-from connector.emulators.faults import Fault, Kind
+from connector.emulators.faults import Fault, FaultKind
 
 ADD = {"addSheet": {"properties": {"title": "New"}}}
 
@@ -45,7 +45,7 @@ def test_a_late_write_is_applied_when_it_is_released(api, google):
 
 
 def test_a_fault_can_wait_for_the_token_endpoint(api, google):
-    google.faults.add(Fault(Kind.STATUS, "token", status=500, body='{"error": "internal_failure"}'))
+    google.faults.add(Fault(FaultKind.STATUS, "token", status=500, body='{"error": "internal_failure"}'))
     assert api.get().status_code == 200
     assert httpx.post(f"{google.url}/token").status_code == 500
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from connector.emulators.faults import Fault, Kind
+from connector.emulators.faults import Fault, FaultKind
 from connector.emulators.slack import Rate, SlackEmulator
 
 
@@ -56,7 +56,7 @@ async def test_the_view_shows_messages_as_text(slack: SlackEmulator, session: ai
 
 
 async def test_faults_are_chosen_by_method(slack: SlackEmulator, session: aiohttp.ClientSession) -> None:
-    slack.faults.add(Fault(Kind.STATUS, "auth.test", status=503), Fault(Kind.DROP, "webhook"))
+    slack.faults.add(Fault(FaultKind.STATUS, "auth.test", status=503), Fault(FaultKind.DROP, "webhook"))
     channel = slack.add_channel("one")
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await ask(session, slack.add_webhook(channel), {"text": "applied"})

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from connector.emulators.faults import BROKEN_JSON, DROP, HANG, Fault, Kind
+from connector.emulators.faults import BROKEN_JSON, DROP, HANG, Fault, FaultKind
 from connector.emulators.google import EMAIL
 from connector.emulators.google.oauth import FEDERATED
 from sinks.google_sheets.account import Account, load_account
@@ -71,7 +71,9 @@ class TestSigningIn:
         assert google.counts["token"] == 2
 
     def test_a_refused_write_is_not_sent_again_for_a_new_token_more_than_once(self, connect, google):
-        google.faults.add(Fault(Kind.STATUS, "write", times=9, status=401, body="{}", content_type="application/json"))
+        google.faults.add(
+            Fault(FaultKind.STATUS, "write", times=9, status=401, body="{}", content_type="application/json")
+        )
         failure = failure_of(lambda: connect().write("spreadsheetId", NOTHING)).failure
         assert (failure.trouble, google.counts["write"]) == (Trouble.BROKEN, 2)
 
@@ -148,7 +150,7 @@ class TestKeyless:
 class TestAnswers:
     def test_a_redirect_is_not_followed_and_is_unclear(self, connect, google):
         away = {"Location": f"{google.url}/v4/spreadsheets/elsewhere"}
-        google.faults.add(Fault(Kind.STATUS, "write", status=302, headers=away))
+        google.faults.add(Fault(FaultKind.STATUS, "write", status=302, headers=away))
         failure = failure_of(lambda: connect().write("spreadsheetId", NOTHING)).failure
         assert failure.trouble is Trouble.UNCLEAR
         assert (google.counts["write"], google.counts["read"]) == (1, 0)
@@ -164,11 +166,11 @@ class TestAnswers:
         ],
     )
     def test_a_refusal_with_any_body_is_a_refusal(self, connect, google, body, content_type):
-        google.faults.add(Fault(Kind.STATUS, "write", status=400, body=body, content_type=content_type))
+        google.faults.add(Fault(FaultKind.STATUS, "write", status=400, body=body, content_type=content_type))
         assert failure_of(lambda: connect().write("spreadsheetId", NOTHING)).failure.trouble is Trouble.REFUSED
 
     def test_a_success_that_is_not_json_is_unclear(self, connect, google):
-        google.faults.add(Fault(Kind.STATUS, "read", status=200, body="<html>Sign in to the Wi-Fi</html>"))
+        google.faults.add(Fault(FaultKind.STATUS, "read", status=200, body="<html>Sign in to the Wi-Fi</html>"))
         error = failure_of(lambda: connect().read("", "spreadsheetId"))
         assert (type(error), error.failure.trouble) == (Passing, Trouble.UNCLEAR)
 
@@ -193,7 +195,7 @@ class TestAnswers:
         google.faults.release()
 
     def test_a_token_endpoint_out_of_order_is_passing(self, connect, google):
-        google.faults.add(Fault(Kind.REFUSE, "token", times=9))
+        google.faults.add(Fault(FaultKind.REFUSE, "token", times=9))
         failure = failure_of(lambda: connect().read("", "spreadsheetId")).failure
         assert (failure.trouble, failure.fix) == (Trouble.UNCLEAR, "")
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from connector.emulators.faults import Fault, Kind
+from connector.emulators.faults import Fault, FaultKind
 from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.emulators.google.errors import invalid
 from connector.sink import Delivered, Finding, Rejected, RetryLater, SinkBroken
@@ -97,7 +97,7 @@ async def test_a_revoked_token_is_renewed_in_the_same_call(desk):
 
 
 async def test_a_token_that_is_never_taken_is_for_a_person(desk):
-    desk.google.faults.add(Fault(Kind.STATUS, "read", 2, 401, "{}"))
+    desk.google.faults.add(Fault(FaultKind.STATUS, "read", 2, 401, "{}"))
     error = await desk.broken(person_of(1))
     assert error.reason == "Google does not accept the service account's credentials"
 
@@ -301,14 +301,14 @@ async def test_check_says_that_each_position_gets_a_tab(make_desk):
 
 
 async def test_check_notices_that_we_may_only_read(desk):
-    desk.google.faults.add(Fault(Kind.STATUS, "write", status=403, body='{"error": {"message": "The caller"}}'))
+    desk.google.faults.add(Fault(FaultKind.STATUS, "write", status=403, body='{"error": {"message": "The caller"}}'))
     findings = await desk.sink.check_connection()
     assert [finding.level for finding in findings] == ["ok", "problem"]
     assert findings[1].fix == f"in the sheet, Share: make {EMAIL} an Editor"
 
 
 async def test_check_of_an_unreachable_google_says_what_to_look_at(desk):
-    desk.google.faults.add(Fault(Kind.REFUSE, "read", times=3))
+    desk.google.faults.add(Fault(FaultKind.REFUSE, "read", times=3))
     [finding] = await desk.sink.check_connection()
     assert finding.level == "problem"
     assert "api_url" in finding.fix

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from connector.emulators import faults
-from connector.emulators.faults import Fault, Kind
+from connector.emulators.faults import Fault, FaultKind
 from connector.emulators.google import once
 from connector.sink import Delivered, LeaseLost, RetryLater
 from connector.testing import interview_id
@@ -22,12 +22,12 @@ EVERY = {
     "broken-json": faults.BROKEN_JSON,
     "html-503": faults.HTML_503,
     "apply-503": faults.APPLY_503,
-    "500": Fault(Kind.STATUS, status=500, body='{"error": {"code": 500, "status": "INTERNAL"}}'),
-    "429": Fault(Kind.STATUS, status=429, body='{"error": {"status": "RESOURCE_EXHAUSTED"}}'),
-    "429 with Retry-After": Fault(Kind.STATUS, status=429, headers={"Retry-After": "7"}),
-    "302": Fault(Kind.STATUS, status=302, headers={"Location": "http://127.0.0.1:1/"}),
-    "error is a word": Fault(Kind.STATUS, status=500, body='{"error": "backend"}'),
-    "empty 200": Fault(Kind.APPLY_STATUS, status=200, body="{}", content_type="application/json"),
+    "500": Fault(FaultKind.STATUS, status=500, body='{"error": {"code": 500, "status": "INTERNAL"}}'),
+    "429": Fault(FaultKind.STATUS, status=429, body='{"error": {"status": "RESOURCE_EXHAUSTED"}}'),
+    "429 with Retry-After": Fault(FaultKind.STATUS, status=429, headers={"Retry-After": "7"}),
+    "302": Fault(FaultKind.STATUS, status=302, headers={"Location": "http://127.0.0.1:1/"}),
+    "error is a word": Fault(FaultKind.STATUS, status=500, body='{"error": "backend"}'),
+    "empty 200": Fault(FaultKind.APPLY_STATUS, status=200, body="{}", content_type="application/json"),
 }
 APPLIED = ["drop", "apply-hang", "truncate", "broken-json", "apply-503", "empty 200"]
 
@@ -99,7 +99,7 @@ async def test_a_write_is_never_repeated_in_a_call(make_desk):
 async def test_a_request_that_arrives_after_its_retry_is_refused(make_desk, crash_restart):
     desk = make_desk(sink=QuickSink)
     await desk.show(person_of(1))
-    desk.google.faults.add(Fault(Kind.LATE, "write"))
+    desk.google.faults.add(Fault(FaultKind.LATE, "write"))
     await desk.deliver(scored(person_of(1), 2), person_of(2))
     if crash_restart:
         await desk.restart()
@@ -113,7 +113,7 @@ async def test_a_request_that_arrives_after_its_retry_is_refused(make_desk, cras
 async def test_a_late_request_that_lands_first_is_noticed_by_its_guard(make_desk):
     desk = make_desk(sink=QuickSink)
     await desk.show(person_of(1))
-    desk.google.faults.add(Fault(Kind.LATE, "write"))
+    desk.google.faults.add(Fault(FaultKind.LATE, "write"))
     await desk.deliver(scored(person_of(1), 2), person_of(2))
     desk.google.after_read = desk.google.faults.release
     await desk.settle(scored(person_of(1), 4), person_of(2))
@@ -125,7 +125,7 @@ async def test_a_late_request_that_hits_moved_rows_is_made_good(make_desk):
     desk = make_desk(sink=QuickSink)
     people = [person_of(number) for number in range(1, 6)]
     await desk.show(*people)
-    desk.google.faults.add(Fault(Kind.LATE, "write"))
+    desk.google.faults.add(Fault(FaultKind.LATE, "write"))
     await desk.deliver(scored(people[0], 2))
     await desk.restart()
     desk.google.after_read = once(lambda: _sorted_then_late(desk))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.emulators.faults import Fault, Kind
+from connector.emulators.faults import Fault, FaultKind
 from connector.emulators.google import once
 from connector.sink import Delivered, Delivery, FollowUp, RateLimited, RetryLater, Stage
 from connector.testing import interview_id, run_batch
@@ -113,7 +113,7 @@ async def test_quota_that_ends_in_the_middle_keeps_what_was_written(desk):
 async def test_a_429_closes_the_bucket_to_the_next_minute_for_everybody(desk, call):
     await desk.show(person_of(1))
     desk.context.clock.advance(60)
-    desk.google.faults.add(Fault(Kind.STATUS, call, status=429, body="{}"))
+    desk.google.faults.add(Fault(FaultKind.STATUS, call, status=429, body="{}"))
     result = await desk.deliver(scored(person_of(1), 4))
     [(bucket, seconds)] = desk.context.blocked
     assert bucket.endswith(call)
@@ -124,19 +124,19 @@ async def test_a_429_closes_the_bucket_to_the_next_minute_for_everybody(desk, ca
 @pytest.mark.parametrize(("date", "seconds"), [("12:00:59", 1), ("12:01:00", 60), ("12:00:18", 42)])
 async def test_the_next_minute_is_that_of_google_s_clock(desk, date, seconds):
     headers = {"Date": f"Sun, 25 Oct 2026 {date} GMT"}
-    desk.google.faults.add(Fault(Kind.STATUS, "write", status=429, body="{}", headers=headers))
+    desk.google.faults.add(Fault(FaultKind.STATUS, "write", status=429, body="{}", headers=headers))
     result = await desk.deliver(person_of(1))
     assert result.outcomes == [RetryLater("rate limited", after=seconds, counts=False)]
 
 
 async def test_without_a_date_the_next_minute_is_that_of_our_clock(desk):
-    desk.google.faults.add(Fault(Kind.STATUS, "write", status=429, body="{}", headers={"Date": "soon"}))
+    desk.google.faults.add(Fault(FaultKind.STATUS, "write", status=429, body="{}", headers={"Date": "soon"}))
     result = await desk.deliver(person_of(1))
     assert (desk.context.now() / 1000 + result.outcomes[0].after) % 60 == 0
 
 
 async def test_a_429_that_names_a_time_is_obeyed(desk):
-    desk.google.faults.add(Fault(Kind.STATUS, "write", status=429, headers={"Retry-After": "7"}))
+    desk.google.faults.add(Fault(FaultKind.STATUS, "write", status=429, headers={"Retry-After": "7"}))
     result = await desk.deliver(person_of(1))
     assert result.outcomes == [RetryLater("rate limited", after=7, counts=False)]
 

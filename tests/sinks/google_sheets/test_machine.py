@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from connector.emulators import faults
-from connector.emulators.faults import Fault, Kind
+from connector.emulators.faults import Fault, FaultKind
 from connector.interview import Stage
 from connector.testing import interview_id
 from sinks.google_sheets import SINK
@@ -32,10 +32,10 @@ FAULTS = [
     faults.BROKEN_JSON,
     faults.APPLY_503,
     faults.HTML_503,
-    Fault(Kind.STATUS, status=429, body="{}"),
-    Fault(Kind.LATE),
+    Fault(FaultKind.STATUS, status=429, body="{}"),
+    Fault(FaultKind.LATE),
 ]
-REWRITES_MAX = [fault for fault in FAULTS if fault.kind is not Kind.LATE]
+REWRITES_MAX = [fault for fault in FAULTS if fault.kind is not FaultKind.LATE]
 
 
 class People:

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from connector.emulators import faults
-from connector.emulators.faults import Fault, Kind
+from connector.emulators.faults import Fault, FaultKind
 from connector.testing import interview_id
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
 FLUSHES = 5
-NOT_APPLIED = [faults.REFUSE, faults.HTML_503, Fault(Kind.STATUS, status=429, body="{}")]
+NOT_APPLIED = [faults.REFUSE, faults.HTML_503, Fault(FaultKind.STATUS, status=429, body="{}")]
 UNCLEAR = [faults.DROP, faults.TRUNCATE, faults.BROKEN_JSON, faults.APPLY_503]
 
 

@@ -70,7 +70,11 @@ async def test_the_channel_is_judged(
 
 @pytest.mark.parametrize(
     ("fault", "level"),
-    [(faults.HTML_503, "problem"), (faults.DROP, "problem"), (faults.Fault(faults.Kind.STATUS, status=429), "warning")],
+    [
+        (faults.HTML_503, "problem"),
+        (faults.DROP, "problem"),
+        (faults.Fault(faults.FaultKind.STATUS, status=429), "warning"),
+    ],
 )
 async def test_no_answer_is_a_finding_too(
     slack: SlackEmulator, sink: SlackSink, fault: faults.Fault, level: str

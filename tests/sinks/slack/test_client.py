@@ -18,7 +18,7 @@ MESSAGE = {"text": "hello"}
 
 
 def answering(status: int, body: str | bytes, content_type: str = "application/json", **headers: str) -> Fault:
-    return Fault(faults.Kind.STATUS, status=status, body=body, content_type=content_type, headers=headers)
+    return Fault(faults.FaultKind.STATUS, status=status, body=body, content_type=content_type, headers=headers)
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ async def test_what_comes_while_its_posting_is_unclear_is_counted(
     slack: SlackEmulator, make: Make, channel: str
 ) -> None:
     receipt = await make()
-    slack.faults.add(Fault(faults.Kind.DROP, "chat.postMessage"))
+    slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
     receipt.take(*invited(1, 2))
     await receipt.lane.run(until=receipt.lane.context.now() + 26_000)
     await run(receipt, *invited(3, 4, 5))

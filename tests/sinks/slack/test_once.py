@@ -16,7 +16,7 @@ from connector.testing import FakeContext, make_delivery, make_event, run_batch
 from connector.testing.run import notes_for
 from sinks.slack.sink import SlackSink
 
-LOST_BEFORE = [faults.REFUSE, faults.HTML_503, Fault(faults.Kind.STATUS, status=429, body="")]
+LOST_BEFORE = [faults.REFUSE, faults.HTML_503, Fault(faults.FaultKind.STATUS, status=429, body="")]
 LOST_AFTER = [faults.DROP, faults.APPLY_503, faults.TRUNCATE, faults.BROKEN_JSON]
 ON_POST = [replace(fault, match="chat.postMessage") for fault in LOST_BEFORE + LOST_AFTER]
 ON_LOOK = [replace(fault, match="conversations.history") for fault in LOST_BEFORE + LOST_AFTER]

@@ -51,7 +51,7 @@ async def turn(sink: SlackSink, context: FakeContext, one: Any, **batch: Any) ->
 
 def says(status: int, body: str, **headers: str) -> Fault:
     return Fault(
-        faults.Kind.STATUS,
+        faults.FaultKind.STATUS,
         "chat.postMessage",
         status=status,
         body=body,

@@ -15,9 +15,12 @@ from sinks.slack.sink import SlackSink
 from tests.sinks.slack.judge import judge
 from tests.sinks.slack.story import Receipt, play, stream
 
-THROTTLED = Fault(faults.Kind.STATUS, status=429, body="", headers={"Retry-After": "2"})
+THROTTLED = Fault(faults.FaultKind.STATUS, status=429, body="", headers={"Retry-After": "2"})
 FATAL = Fault(
-    faults.Kind.APPLY_STATUS, status=200, body='{"ok":false,"error":"fatal_error"}', content_type="application/json"
+    faults.FaultKind.APPLY_STATUS,
+    status=200,
+    body='{"ok":false,"error":"fatal_error"}',
+    content_type="application/json",
 )
 FAULTS = [
     faults.REFUSE,

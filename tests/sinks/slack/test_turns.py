@@ -34,7 +34,7 @@ def gone(number: int = 1) -> Payload:
 
 def says(word: str, method: str, times: int = 1) -> Fault:
     body = json.dumps({"ok": False, "error": word})
-    return Fault(faults.Kind.STATUS, method, times, status=200, body=body, content_type="application/json")
+    return Fault(faults.FaultKind.STATUS, method, times, status=200, body=body, content_type="application/json")
 
 
 Make = Callable[..., Awaitable[Receipt]]
@@ -222,8 +222,8 @@ class TestRefusals:
         self, slack: SlackEmulator, make: Make, channel: str, method: str
     ) -> None:
         receipt = await make()
-        slack.faults.add(Fault(faults.Kind.DROP, "chat.postMessage"))
-        slack.faults.add(Fault(faults.Kind.STATUS, method, status=429, body="", headers={"Retry-After": "7"}))
+        slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
+        slack.faults.add(Fault(faults.FaultKind.STATUS, method, status=429, body="", headers={"Retry-After": "7"}))
         await run(receipt, done(), payload("create", 2, START))
         await run(receipt, scored(3, START + 2_000))
         assert len(receipt.lane.context.blocked) == 1
@@ -258,7 +258,7 @@ class TestHolds:
         """Not even that of its own interview."""
         receipt = await make()
         await run(receipt, payload("status-change", 1, START, status="on_hold"))
-        slack.faults.add(Fault(faults.Kind.STATUS, "chat.update", 50))
+        slack.faults.add(Fault(faults.FaultKind.STATUS, "chat.update", 50))
         receipt.take(payload("status-change", 1, START + 500, status="later"))
         await receipt.lane.run(until=receipt.lane.context.now() + 30_000)
         before = receipt.lane.context.now()
@@ -275,7 +275,7 @@ class TestHolds:
     ) -> None:
         """Or there would be two of them."""
         receipt = await make()
-        slack.faults.add(Fault(faults.Kind.DROP, "chat.postMessage"))
+        slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
         receipt.take(payload("status-change", 1, START, status="on_hold"), done())
         await receipt.lane.step()
         await run(receipt, gone())
