@@ -66,11 +66,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `verify` found at `at` (epoch milliseconds).
+    """The result of `verify` at `at` (epoch milliseconds).
 
-    `counts` says how many keys are of which kind; `wrong` names the kinds that a destination in sync has none of.
-    `differences` tells the first of them, `remarks` what else people should know, `asks` what a person has to do before
-    the rest can be right.
+    `counts` maps a kind of difference to its number of keys; `wrong` names the kinds that mean "not in sync".
+    `differences` lists the first differences, `remarks` are notes for the operator, and `asks` are actions that an
+    operator must take before the rest can be correct.
     """
 
     at: int

@@ -1,4 +1,4 @@
-"""The workbook file: who has it open, whether it can be read and rewritten without a loss, how it is replaced."""
+"""The workbook file: detects that it is open elsewhere, reads it, checks it for losses, and replaces it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sinks.workbook.unsupported_features import find_losses
 FLUSH_PROPERTY = "connector_flush"
 """Custom document property with the number of the last rewrite; office programs keep it."""
 UNPACKED_MAX_BYTES = 256 * 1024 * 1024
-"""All parts of a file, unpacked; a larger file costs too much memory."""
+"""Most bytes of all unpacked parts of a file; a larger file needs too much memory."""
 
 FileVersion: TypeAlias = tuple[int, int, int]
 """Inode, size and time of change in nanoseconds: different after any save by any program."""
@@ -85,7 +85,7 @@ def locked_message(path: Path) -> tuple[str, str]:
     """Returns reason and fix for a lock file that makes rewrites wait."""
     return (
         f"{path.name} is open in an office program: rewrites wait",
-        "close it there; if nobody has it open, remove the lock file (~$… or .~lock.…#) beside it",
+        "close it there; if it is not open anywhere, remove the lock file (~$… or .~lock.…#) beside it",
     )
 
 
@@ -131,7 +131,7 @@ def _load(content: bytes) -> Workbook:
 
 
 def _load_checked(content: bytes) -> Workbook:
-    """As `_load`; raises `SinkBroken` when a rewritten copy would lack something."""
+    """Returns the workbook. Raises `SinkBroken` when a rewrite would lose something."""
     loaded: list[Workbook] = []
 
     def rewrite() -> bytes:
@@ -154,7 +154,7 @@ def _to_bytes(book: Workbook) -> bytes:
 
 
 def digest_of(content: bytes) -> str:
-    """Returns the SHA-256 of a file's content, by which the sink recognises what it wrote."""
+    """Returns the SHA-256 of the content of a file, by which the sink recognises its own version."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -165,7 +165,7 @@ def flush_number(book: Workbook) -> int | None:
 
 
 def set_flush_number(book: Workbook, number: int) -> None:
-    """Writes the number of this rewrite, and has formulas computed on opening: a rewrite drops their last results."""
+    """Sets the number of this rewrite. Programs compute formulas on opening, because a rewrite drops results."""
     properties = _properties(book)
     if FLUSH_PROPERTY in properties.names:
         del properties[FLUSH_PROPERTY]
@@ -178,7 +178,7 @@ def _properties(book: Workbook) -> Any:
 
 
 def replace_file(path: Path, before: FileVersion | None, content: bytes) -> None:
-    """Puts a new version in the place of `before` in one step; it is on the disk when the function returns.
+    """Replaces the version `before` of the file atomically. The new version is on the disk when the function returns.
 
     Raises `InUseError` when a program opened or saved the file since `before` was read. The file's mode is kept. After
     an error the old version is complete and no temporary file is left.
@@ -202,7 +202,7 @@ def replace_file(path: Path, before: FileVersion | None, content: bytes) -> None
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes temporary files of a crash. One that is older than the present version could not be used any more."""
+    """Removes temporary files of a crash that are older than the present version."""
     saved = path.stat().st_mtime_ns if path.exists() else 0
     for other in path.parent.iterdir():
         if other.name.startswith(f".{path.name}.") and other.name.endswith(_TEMPORARY):
@@ -221,7 +221,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def broken_by(error: OSError) -> SinkBroken:
-    """Returns what a failed read or write of the file means, and what to do. The old version is unchanged."""
+    """Returns the reason and the fix for a failed read or write. The old version of the file is unchanged."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return SinkBroken("no room left on the disk of the workbook", "make room; the sink resumes by itself")
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:

@@ -22,7 +22,7 @@ def problems(channels: Iterable[Channel], allowed: frozenset[str] = frozenset())
 def _channel(channel: Channel, allowed: frozenset[str]) -> list[str]:
     messages = list(channel.messages.values())
     keys = Counter(message.key for message in messages if message.key)
-    doubled = [f"{channel.name}: key {key} stands {count} times" for key, count in keys.items() if count > 1]
+    doubled = [f"{channel.name}: key {key} occurs {count} times" for key, count in keys.items() if count > 1]
     return doubled + [
         f"{channel.name}: {message.ts} holds {token!r}"
         for message in messages

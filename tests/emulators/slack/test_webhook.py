@@ -71,7 +71,7 @@ def test_invariants_see_a_doubled_key(slack: SlackEmulator) -> None:
     channel = slack.add_channel("one")
     for _ in range(2):
         slack.say(channel, "x").metadata = {"event_payload": {"k": "same"}}
-    assert slack.problems() == ["one: key same stands 2 times"]
+    assert slack.problems() == ["one: key same occurs 2 times"]
 
 
 @pytest.mark.parametrize(

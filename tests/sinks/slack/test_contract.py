@@ -20,7 +20,7 @@ class TestBotToken(SinkContract):
             self.channel = self.slack.add_channel("recruiting")
             yield
             # one test throws the notes away and delivers the same again: that doubles, and only that
-            assert [problem for problem in self.slack.problems() if "stands 2 times" not in problem] == []
+            assert [problem for problem in self.slack.problems() if "occurs 2 times" not in problem] == []
 
     def make_sink(self) -> SlackSink:
         slack = self.slack
