@@ -134,11 +134,14 @@ def _blocks(tab: Tab, width: int) -> tuple[Grid, Sequence[Grid]]:
 
 def _header_row(block: Grid, titles: Collection[str], before: int, *, sure: int) -> int:
     """The first row with the most titles of the sink; where it was before, if that is not sure enough."""
+    wanted = set(titles)
     found, most = before, sure - 1
     for row, line in enumerate(block.lines[:TOP_ROWS]):
-        count = len({header_key(text) for text in _cells(line)} & set(titles))
+        count = len({header_key(text) for text in _cells(line)} & wanted)
         if count > most:
             found, most = row, count
+        if most >= len(wanted):
+            break  # no later row can have more
     return found
 
 
