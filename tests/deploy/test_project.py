@@ -59,7 +59,8 @@ def test_every_make_target_of_the_contributors_page_exists():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_to_a_file_of_the_project_leads_to_one(page):
-    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+    prose = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", prose)
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
