@@ -41,7 +41,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(capsys):
 
 async def test_sheet_measures_a_flush_by_calls_and_bytes():
     cost = await sheet._measure(60, "changed", 5)
-    assert cost.calls == 2
+    assert cost.calls == 3  # the formats of rows that the sink did not write are read once
     assert cost.received > 60 * 50
 
 
