@@ -43,7 +43,7 @@ class BatchesBursts(Protocol):
 
 @runtime_checkable
 class Resumes(Protocol):
-    """A sink that pauses until a user chooses how it goes on.
+    """A sink that pauses until a user chooses how it continues.
 
     `resume_modes` are the possible choices: `refill`, `accept`, `adopt`. The next call whose notes include `resume`
     finds the choice there, as `{"word": …}`. The sink deletes the note once it has applied the choice.
@@ -82,7 +82,7 @@ class Report:
 
     @property
     def in_sync(self) -> bool:
-        """Whether the destination shows the truth."""
+        """Whether the destination matches the store."""
         return not any(self.counts.get(kind) for kind in self.wrong)
 
 
@@ -96,15 +96,15 @@ REPORT = "verify"
 
 @runtime_checkable
 class Verifies(Protocol):
-    """A state sink that can read its destination back and compare it with the truth, for `connector verify`.
+    """A state sink that can read its destination back and compare it with the store, for `connector verify`.
 
     It repairs in `deliver`, in the follow-up with the purpose `VERIFY`.
     """
 
     async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
-        """Compares; writes nothing. `progress` is called with what is done and of how much.
+        """Compares; writes nothing. `progress` is called with the done and the total count.
 
-        Something that is pending, or that a second look does not show again, is no difference.
+        Pending deliveries, and findings that a second read does not confirm, do not count.
         """
         ...
 

@@ -224,7 +224,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """An interview that a state sink shows. `pending`: something of it is still to be delivered. `left`: it meets no
+    """An interview that a state sink shows. `pending`: it has undelivered changes. `left`: it no longer matches a
     route to the sink any more.
     """
 
@@ -234,7 +234,7 @@ class Subscription:
 
 
 class Context(Protocol):
-    """What the dispatcher lends to a sink for one call."""
+    """The services that a lane offers to a sink during one call."""
 
     def now(self) -> int:
         """The only clock a sink reads: epoch milliseconds."""
@@ -345,7 +345,7 @@ class Sink(ABC, Generic[ConfigT]):
 
     @abstractmethod
     async def deliver(self, batch: Batch, context: Context) -> Result:
-        """Delivers the batch and says what became of each delivery.
+        """Delivers the batch and returns one outcome per delivery.
 
         Raise `SinkBroken` when nothing was applied and a person must act. Any other exception, a timeout or a wrong
         number of outcomes means: it may have been applied, try again later.

@@ -36,10 +36,10 @@ class SystemClock:
 
 
 class SharedClock(SystemClock):
-    """The clock that all processes on a store agree on; `tell` tells its epoch milliseconds."""
+    """The clock that all processes on a store agree on; `read` returns its epoch milliseconds."""
 
-    def __init__(self, tell: Callable[[], int]) -> None:
-        self._tell = tell
+    def __init__(self, read: Callable[[], int]) -> None:
+        self._read = read
 
     def now(self) -> int:
-        return self._tell()
+        return self._read()

@@ -40,7 +40,7 @@ COSTLY_POLL_PAUSE_MAX_SECONDS = 1.5
 KEPT_REST_SECONDS = 30.0
 """A lane keeps its lease during a rest up to this long; longer ones end in any process."""
 FAULT_PAUSE_SECONDS = 5.0
-"""Time until a lane goes on after an unexpected exception of its own."""
+"""Pause of a lane after an unexpected exception in its own code."""
 OUTDATED_POLL_SECONDS = 0.05
 """Time until the next poll when another process changed the rows that were found."""
 STORE_RETRY_SECONDS = 1.0

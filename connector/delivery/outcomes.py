@@ -1,4 +1,4 @@
-"""What becomes of each delivery after a call, and when it is tried again: pure rules, no clock, no store."""
+"""The state of each delivery after a call, and when it is retried: pure rules, no clock, no store."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class ManualClock:
         return self._at
 
     def advance(self, seconds: float) -> int:
-        """Moves on by `seconds` (never back) and tells the new time."""
+        """Advances by `seconds` (never back) and returns the new time."""
         if seconds < 0:
             raise ValueError("a clock does not go back")
         self._at += round(seconds * 1000)

@@ -171,8 +171,8 @@ class SinkContract(SinkHarness):
         assert len(outcomes) >= 1
 
     @pytest.mark.parametrize("name", sorted(HOSTILE_TEXTS))
-    def test_hostile_text_harms_nobody(self, name: str) -> None:
-        """Whoever fills in a name cannot make the sink fail, nor hold up the others of the batch."""
+    def test_hostile_text_is_harmless(self, name: str) -> None:
+        """Hostile text neither makes the sink fail nor blocks the rest of the batch."""
         text = HOSTILE_TEXTS[name]
         values: dict[str, Any] = dict.fromkeys(("candidate_name", "position_name", "external_id", "status"), text)
         outcomes = self._settle(lambda sink: [self._one(sink, **values), self._one(sink, number=2)])
@@ -180,7 +180,7 @@ class SinkContract(SinkHarness):
 
     @pytest.mark.parametrize("stage", list(Stage))
     def test_an_interview_of_which_little_is_known(self, stage: Stage) -> None:
-        """Hireflix may send next to nothing, and nulls."""
+        """Hireflix may omit most fields or send nulls."""
 
         def sparse(sink: Sink[Any]) -> list[Delivery]:
             nulls = dict.fromkeys(("candidate_name", "position_name", "score", "completed"))
@@ -191,7 +191,7 @@ class SinkContract(SinkHarness):
         outcomes = self._settle(sparse)
         assert {type(outcome) for outcome in outcomes.values()} <= {Delivered, Superseded}
 
-    def test_a_batch_that_comes_back_doubles_nothing(self) -> None:
+    def test_a_repeated_batch_creates_no_duplicates(self) -> None:
         """The process died after the call and before the outcome was stored: what it remembered is all there is."""
         self._needs("delivered")
         if self.may_double:

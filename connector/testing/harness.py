@@ -18,10 +18,10 @@ from connector.testing.run import notes_for, run_batch, run_until_settled
 
 
 class SinkHarness:
-    """Hooks that the author of a sink fills in; only `make_sink` is a must."""
+    """Hooks that the author of a sink implements; only `make_sink` is required."""
 
     may_double = False
-    """Set it when the destination cannot tell a repeat, as a terminal cannot: then repeating may double."""
+    """Set it when the destination cannot detect a repeat (a terminal cannot): a retry may then show an entry twice."""
 
     def make_sink(self) -> Sink[Any]:
         """A new sink; within one test each has the same settings."""

@@ -1,4 +1,4 @@
-"""Text that a candidate or a recruiter could type, and that must harm nobody."""
+"""Hostile text that a candidate or a recruiter could type; sinks must render it harmless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A little dispatcher for tests: asks for notes, calls the sink, commits what it answers."""
+"""A minimal dispatcher for tests: reads notes, calls the sink and commits its result."""
 
 from __future__ import annotations
 

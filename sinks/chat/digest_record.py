@@ -133,7 +133,7 @@ class DigestRecord:
         return type(self)(self.id, possible_duplicates=self.possible_duplicates)
 
     def _is_over(self, now: int) -> bool:
-        """Only one whose message shows everything can be over: nothing may be lost between two."""
+        """A digest ends only after its message shows all its events, so that no event is lost between two digests."""
         is_old = now - self.updated_ms > IDLE_MS or now - self.started_ms > LONGEST_MS
         return bool(self.message_id) and not self.is_behind and is_old
 

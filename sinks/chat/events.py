@@ -34,7 +34,7 @@ from sinks.chat.updates import EDIT_DELAY, next_edit
 
 
 async def deliver_events(session: Session, attempt: Attempt) -> Result:
-    """Delivers the events of one call, each with the notes that the one before left. Only invitations share a call,
+    """Delivers the events of one call, each with the notes of the previous one. Only invitations share a call,
     and they make no call to the service.
     """
     notes = await _current_notes(attempt)

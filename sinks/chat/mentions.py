@@ -1,4 +1,4 @@
-"""Rules for mentions: only whom the configuration names, never because of text from outside. Pure."""
+"""Rules for mentions. Only the configuration can cause one, never text from outside. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sinks.chat.changes import Announcement
 
 
 class MentionRule(BaseModel):
-    """When to mention somebody. A service adds whom, in its own syntax."""
+    """When to mention a user or group. A service subclass adds the target in its own syntax."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

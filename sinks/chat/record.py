@@ -56,7 +56,7 @@ class InterviewRecord:
 
     `message_id` is its message in the channel, `None` without one and `""` for one whose id is not known.
     `content_hash` is that of the content it shows, `""` when that is not certain. `named_reply_ids` are replies with
-    the candidate's name, which have to change when it has to go. `superseded_ids` are messages that a newer one
+    the candidate's name, which are edited when the interview is deleted. `superseded_ids` are messages that a newer one
     replaced. `removed`: users deleted the message. `thread_locked`: its thread takes no replies. `needs_repost`: a
     message has to be posted in place of a lost one. `counted_by` is the id of the delivery whose invitation a digest
     counted, `True` in some notes of version 1. `fallback_error`: the service rejected the content with it.

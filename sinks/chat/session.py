@@ -26,7 +26,7 @@ from sinks.chat.content import Content, Style
 from sinks.chat.service import CallResult, ChatService, Post, SearchResult, Status
 
 UNKNOWN_ERROR_ATTEMPTS = 5
-"""Attempts with an error that the sink does not know, before the content is taken for the cause."""
+"""Attempts with an error that the sink does not know, before the content is considered the cause."""
 LEAST_DELAY_SECONDS = 1.0
 USUAL_DELAY_SECONDS = 3.0
 """Delay when the service said 429 without saying how long."""

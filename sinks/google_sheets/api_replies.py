@@ -120,7 +120,7 @@ class BookProperties(msgspec.Struct, rename="camel"):
 
 
 class Book(msgspec.Struct, rename="camel"):
-    """A spreadsheet, or the part of it that was asked for. An answer without the first part is none of Google's."""
+    """A spreadsheet, or the part of it that was asked for. A reply without `properties` is not from Google."""
 
     properties: BookProperties
     sheets: list[Tab] = []

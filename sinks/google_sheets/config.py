@@ -83,12 +83,12 @@ class GoogleSheetsConfig(SinkConfig):
     )
     on_leave: Literal["keep", "remove"] = Field(
         default="keep",
-        description='An interview that meets no route to this sink any more: "keep" = its row goes on, "remove" = '
-        "nothing of it stays in our columns.",
+        description='An interview that no longer matches a route to this sink: "keep" = its row stays, "remove" = '
+        "clear its cells in the columns of the sink.",
     )
     recreate: bool = Field(default=False, description="Whether a row that users deleted is written again.")
     audit_interval: float = Field(
-        default=21_600, ge=60, description="Seconds between two audits, which compare the whole sheet with the truth."
+        default=21_600, ge=60, description="Seconds between two verifications of the whole sheet."
     )
 
     style: bool = Field(

@@ -206,7 +206,7 @@ def unreachable(error: Exception) -> Failure:
 
 
 def unreadable() -> Failure:
-    """A success whose body says nothing that can be relied on."""
+    """A 2xx response with an unusable body."""
     return Failure(Trouble.UNCLEAR, "an answer of Google could not be read")
 
 

@@ -42,20 +42,20 @@ ROWS_MAX = Limits().rows
 
 
 class BisectionResult(Enum):
-    """What a refusal says that has no other cause than what was in the write."""
+    """What a refused write means when its content is the only possible cause."""
 
     SMALLER = auto()
     """Try with fewer rows."""
     BAD_ROW = auto()
     """It is this row."""
     ANY_WRITE = auto()
-    """It is no row: not even a write without any is taken."""
+    """No row is at fault: Google refuses even a write without rows."""
 
 
 @dataclass(slots=True)
 class Bisection:
-    """`rows` is how many the next write may hold. It lives on from one flush to the next, so that a search which the
-    quota interrupts goes on where it was.
+    """`rows` is how many the next write may hold. It is kept between flushes, so that a search which the
+    quota interrupts continues where it stopped.
 
     `probed`: a write without rows went through, so that the next refusal is the fault of its one row.
     """
@@ -93,7 +93,7 @@ REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sh
 
 @dataclass(slots=True)
 class Memory:
-    """What a sink knows between two flushes without having to: lost in a restart, and nothing is wrong."""
+    """Caches between two flushes. Losing them in a restart is harmless."""
 
     recent: Mapping[str, TabSnapshot] = field(default_factory=dict)
     recent_at: int = 0
@@ -136,7 +136,7 @@ class Flush:
         self._unavailable: set[str] = set()
 
     async def run(self) -> RetryLater:
-        """Does all that can be done; gives the outcome of what is left."""
+        """Writes everything that can be written; returns the outcome of the remaining deliveries."""
         try:
             self._snapshots = await self._begin()
             while (write := await self._next()) is not None:
@@ -228,7 +228,7 @@ class Flush:
         self._snapshots[name] = replace(snapshot, tab=self._outcomes.tabs[name])
 
     def _close_intents(self, snapshot: Mapping[str, TabSnapshot]) -> None:
-        """Reads from the guards the outcome of the writes that are noted as under way, and whom they may have hit."""
+        """Reads from the guards the outcome of open writes, and which rows they may have overwritten."""
         still_open = []
         for intent in self._outcomes.intents:
             if intent.tab not in snapshot:
@@ -336,7 +336,7 @@ class Flush:
             self._plans[name] = replace(plan, unformatted=unformatted)
 
     def _without_row(self, name: str, due: TabChanges, repairs: Repairs) -> None:
-        """Interviews whose row is nowhere: users deleted it, unless it is wanted back or only its id is gone."""
+        """Handles interviews without a row: users deleted it, unless it is to be recreated or only lost its id."""
         found = {restore.key for restore in repairs.restores}
         exists, tab = self._snapshots[name].view.exists, self._outcomes.tabs[name]
         gone = [each for each in due.absent if each.key not in found and (each.key in repairs.gone or not exists)]
@@ -396,7 +396,7 @@ class Flush:
         return chunk if chunk.rows else None
 
     async def _send(self, write: Write) -> RetryLater | None:
-        """Sends one write and settles it; gives what to say of the rest when the flush has to end here."""
+        """Sends one write and settles it; returns the outcome for the rest if the flush must stop, else `None`."""
         await self._calls.ready_to_write()
         await self._note(write)
         try:
@@ -453,7 +453,7 @@ class Flush:
         outcomes.retry(unproven, MOVED)
         outcomes.force({*unproven, *settled.hit})
         tab = outcomes.tabs[name]
-        # taken out by what the cells showed, wherever they were by then; what was put in wrongly is to be found again
+        # these ids were removed by cell content, so moved rows do not matter; then search for them again
         undone = tab.undo.intersection(tab_write.chunk.undo)
         outcomes.tabs[name] = replace(tab, moving=False, undo=tab.undo - undone, lost=tab.lost | undone)
         self._plans.pop(name, None)
@@ -470,7 +470,7 @@ class Flush:
         return CHANGING if self._conflicts >= CONFLICTS_MAX else None
 
     async def _failed(self, write: Write, error: CallFailed) -> RetryLater | None:
-        """After anything but a parsed 200: was it applied, and what next?"""
+        """Handles any reply except a parsed 200: decides whether the write was applied and how to continue."""
         failure = error.failure
         if failure.trouble is Trouble.PROTECTED:
             return await self._handle_protected(write, error)

@@ -400,7 +400,7 @@ class FormattingState:
 async def format_new_tabs(
     calls: Calls, snapshot: Sequence[Seen], config: GoogleSheetsConfig, formatting: FormattingState
 ) -> None:
-    """Dresses what is due by one read and one write for all tabs together. Raises nothing but `LeaseLost`."""
+    """Formats new tabs with one read and one write for all of them. Raises only `LeaseLost`."""
     due = formatting.due(snapshot) if config.style else []
     if not due:
         return

@@ -51,7 +51,7 @@ MOVED = RetryLater("rows moved", after=1.0, counts=False)
 """The row may hold the values of another interview; the next flush writes it again."""
 SOON = timedelta(seconds=1)
 REPAIR = "repair"
-"""Purpose of the follow-up that goes on with repairs when no interview is due."""
+"""Purpose of the follow-up that continues repairs when no interview is due."""
 REWRITE = "rewrite"
 """Purpose of the follow-up that writes the row of an interview once more."""
 RETRY_TAB = "tab"
@@ -74,7 +74,7 @@ class Entry:
 
 
 def _of_now(note: RowNote | None, era: int) -> RowNote | None:
-    """What is remembered of a row; of an earlier era only that it was there."""
+    """The note of a row; a note from an earlier era forces a full write."""
     return note if note is None or note.era == era else replace(note, force=True)
 
 
@@ -433,7 +433,7 @@ class ClosedIntent:
 
     `pending`: it has not landed and still may. `force`: rows to write again in full. `inserted`: new rows, whether they
     are still there or not. `applied` is what rows are known to hold by it. `stray_values` and `undo` as for `Settled`;
-    `lost` is none: what stood there before is not known any more.
+    `lost` is empty: the previous content of the rows is unknown.
     """
 
     landed: bool
@@ -448,7 +448,7 @@ class ClosedIntent:
 
 
 def close_intent(intent: Intent, view: TabView, now: int) -> ClosedIntent:
-    """Whether the write that was under way landed, read from its guard, and whom it may have hit.
+    """Reads from the guard whether an open write was applied, and which rows it may have overwritten.
 
     One that has not landed is refused permanently once another write used its number; `now` is epoch milliseconds.
     """

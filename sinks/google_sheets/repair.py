@@ -27,7 +27,7 @@ from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue
 
 EMAIL = "candidate_email"
 IDENTIFYING_FIELDS = frozenset({EMAIL, "candidate_name", "candidate_phone", "external_id", "created_at"})
-"""Fields that hardly two interviews have in common, all together."""
+"""Fields that together almost always identify one interview."""
 MIN_IDENTIFYING = 2
 MIN_CELLS = 4
 MIN_SHARE = 0.6

@@ -41,7 +41,7 @@ def row_name(key: str) -> str:
 
 
 class StrayValue(NamedTuple):
-    """A value of the sink that may be in a row it was not meant for."""
+    """A value of the sink that may be in a wrong row."""
 
     field: str
     value: CellValue
@@ -88,7 +88,7 @@ class TabNote:
 
     @property
     def in_repair(self) -> bool:
-        """Whether it has to be looked through before it is right for sure."""
+        """Whether the tab must be audited before its content is trusted."""
         return bool(self.stray_values or self.lost or self.undo)
 
     def encode(self) -> Note:

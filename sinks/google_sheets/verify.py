@@ -38,7 +38,7 @@ from sinks.spreadsheet.values import CellValue
 
 
 class Kind(StrEnum):
-    """What a comparison comes to, one word per interview or row."""
+    """The result of comparing one interview or row."""
 
     IN_SYNC = "in sync"
     MISSING = "missing"
@@ -54,7 +54,7 @@ class Kind(StrEnum):
 
 
 WRONG = (Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.DOUBLED, Kind.STRAY, Kind.PROTECTED, Kind.NO_TAB)
-"""The kinds that a sheet in sync has none of."""
+"""The kinds that mean "not in sync"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +270,7 @@ class Verification:
         row_hashes: Mapping[str, RowHashes],
         findings: Findings,
     ) -> list[tuple[str, str, RowNote]]:
-        """Judges the interviews that have a row; gives those that had one."""
+        """Compares the interviews that have a row; returns those whose row was not found by its id."""
         notes = await recall_rows(self._context, [each.interview.id for each in expected])
         lost = []
         for each in expected:
@@ -306,7 +306,7 @@ class Verification:
     def _judge_pending(
         self, each: Subscription, name: str, snapshot: TabSnapshot, found: RowHash | None, note: RowNote | None
     ) -> Comparison:
-        """What waits to be delivered is no difference, unless it waits for protected cells."""
+        """A pending delivery is not a difference, unless it waits for protected cells."""
         key = row_key(each.interview.id)
         verdict: Comparison = (Kind.PENDING, name, key, "")
         if self._config.removes(each.interview, left=each.left):

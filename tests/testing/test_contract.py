@@ -355,8 +355,8 @@ WRONG = [
     (Pastward, "test_each_delivery_has_one_outcome", ()),
     (Unstorable, "test_each_delivery_has_one_outcome", ()),
     (Hopeful, "test_deliveries_settle", ()),
-    (Choosy, "test_hostile_text_harms_nobody", ("ansi",)),
-    (Ascii, "test_hostile_text_harms_nobody", ("emoji",)),
+    (Choosy, "test_hostile_text_is_harmless", ("ansi",)),
+    (Ascii, "test_hostile_text_is_harmless", ("emoji",)),
     (Parking, "test_what_waits_is_shown_by_a_follow_up", ()),
     (Uncounted, "test_a_sink_that_counts_its_calls_counts_the_first", ()),
     (Chatty, "test_a_silent_delivery_shows_nothing_new", ()),
@@ -364,7 +364,7 @@ WRONG = [
     (Fickle, "test_the_keys_are_the_same_whenever_asked", ()),
     (Silent, "test_late_deliveries_settle", ()),
     (Trusting, "test_an_interview_of_which_little_is_known", ("pending",)),
-    (Doubling, "test_a_batch_that_comes_back_doubles_nothing", ()),
+    (Doubling, "test_a_repeated_batch_creates_no_duplicates", ()),
     (Appending, "test_a_state_sink_shows_one_entry_per_interview", ()),
     (Stubborn, "test_a_lost_lease_ends_the_call", ()),
     (WritingCheck, "test_a_check_finds_and_writes_nothing", ()),
@@ -423,11 +423,11 @@ def test_a_hook_that_is_not_defined_skips_what_needs_it():
             return Post(Box())
 
     with pytest.raises(pytest.skip.Exception, match=r"delivered\(\) is not defined"):
-        Bare().test_a_batch_that_comes_back_doubles_nothing()
+        Bare().test_a_repeated_batch_creates_no_duplicates()
 
 
 def test_a_destination_that_cannot_tell_repeats_says_so():
     contract = contract_of(Doubling)
     contract.may_double = True
     with pytest.raises(pytest.skip.Exception, match="cannot tell a repeat"):
-        contract.test_a_batch_that_comes_back_doubles_nothing()
+        contract.test_a_repeated_batch_creates_no_duplicates()
