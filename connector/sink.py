@@ -60,7 +60,7 @@ class FollowUp:
     `purpose` is a fixed word of the sink's own, such as `"digest"`. `after` is the delay; it is zero on a delivery.
     `interview` is the id of the interview that the call is about, `None` for a call that is about none. `subject` is
     what else it is about, such as a position's id. At most one call is pending per purpose, interview and subject: one
-    that is asked for again moves to the earlier time.
+    that is asked for again moves to the earlier time, unless it was tried already.
 
     `group` names the waiting deliveries (`Waiting`) that the call shows. When the call becomes a dead letter, they
     become dead letters with the same reason.
@@ -116,7 +116,7 @@ class Batch:
     """Deliveries handed over in one call.
 
     `id` is stored before the call; for a message sink the same rows come back under it, alone, after a crash or an
-    unclear failure. `started_at` (epoch milliseconds) is the first call under this id. `notes` are those that `keys`
+    unclear failure. `started_at` (epoch milliseconds) is the first call under this id. `notes` are those that `note_keys`
     asked for, as last committed. `maybe_sent` says that an earlier call may have been applied; it stays until the
     batch settles.
     """
@@ -166,8 +166,8 @@ class Rejected:
 class Waiting:
     """A later call will show it, together with others of its `group`: a digest counts it.
 
-    The delivery stays pending, blocks no other and is not called again. It settles with the call that shows the group
-    (`Result.settles`), so a follow-up that names the group must be pending. `reason` says what it waits for, such as
+    The delivery stays pending, blocks no other and is not claimed by itself. It settles with the call that shows the
+    group (`Result.settles`), so a follow-up that names the group must be pending; without one the delivery is due again. `reason` says what it waits for, such as
     `"digest at 08:00"`, and `until_ms` when that is expected (epoch milliseconds).
     """
 
@@ -284,7 +284,7 @@ LocalPath = Annotated[Path, AfterValidator(_beside_config)]
 
 
 class SinkConfig(BaseModel):
-    """Settings of one sink. Unknown keys are refused; secrets are `SecretStr`; every field has a description."""
+    """Settings of one sink. Unknown keys are refused; secrets are `SecretStr`; every field of a subclass has a description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -299,8 +299,9 @@ class Sink(ABC, Generic[ConfigT]):
     """A named, configured destination.
 
     A *state sink* (`state = True`) shows the newest state of each interview: it gets one delivery per interview,
-    the newest, without an event. A *message sink* tells what happened: it gets every event, in order per interview.
-    One worker at a time calls a sink, and one call at a time.
+    the newest, without an event. A *message sink* reports what happened: it gets every event that a route chose, per
+    interview in the order of arrival among events of the same `priority`. One worker at a time calls a sink, and one
+    call at a time.
     """
 
     Config: ClassVar[type[SinkConfig]]
@@ -352,7 +353,7 @@ class Sink(ABC, Generic[ConfigT]):
         """
 
     async def open(self) -> None:
-        """Called once before the first `deliver`, in the loop that will call it. Must not need the network."""
+        """Called before the first `deliver`, in the loop that will call it, again if it failed. Must not need the network."""
 
     async def close(self) -> None:
         """Called once at the end, also when `open` failed."""

@@ -146,7 +146,7 @@ class Console(Sink[ConsoleConfig]):
         if event is None or interview is None:
             return Superseded("the interview is unknown")
         if delivery.late:
-            return Superseded("it was received longer ago than max_age")
+            return Superseded("it is older than max_age")
         record = InterviewRecord.read(interview.id, notes.get(InterviewRecord(interview.id).key))
         if interview.stage is Stage.DELETED and not record.announced:
             return Superseded("deleted before it was shown")

@@ -57,4 +57,4 @@ def _digest(plan: Plan, delivery: Delivery, notes: Mapping[str, Note], now: int,
 
 
 def _reason(delivery: Delivery) -> str:
-    return "No message: it was received longer ago than max_age." if delivery.late else _NOTHING
+    return "No message: it is older than max_age." if delivery.late else _NOTHING
