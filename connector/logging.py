@@ -46,6 +46,8 @@ TRACEBACK_LEVELS = frozenset({"error", "critical"})
 """Levels at which a fault is unexpected, so that the traceback is needed."""
 FRAMES_MAX = 40
 """Frames of one exception. Of a deeper traceback the first and the last half are logged."""
+CHAIN_MAX = 10
+"""Exceptions of one chain of causes that are logged."""
 TEXT_MAX = 2000
 """Characters of one text. Messages of the connector are shorter; those of a library may be longer."""
 
@@ -129,6 +131,8 @@ def with_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 
     Keeps only the first line of the event.
     """
+    if "exception" in event:
+        event["exception"] = _hide("", event["exception"])
     info = event.pop("exc_info", None)
     record = event.get("_record")
     if info is None and record is not None:
@@ -150,10 +154,15 @@ def _error_of(info: object) -> BaseException | None:
     return info if isinstance(info, BaseException) else None
 
 
-def frames_of(error: BaseException) -> list[str]:
-    """Returns the traceback as lines. Each exception of the chain follows its cause."""
+def frames_of(error: BaseException, seen: frozenset[int] = frozenset()) -> list[str]:
+    """Returns the traceback as lines. Each exception of the chain follows its cause.
+
+    `seen` are the ids of the exceptions that were caused by this one: a chain may be a circle.
+    """
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    lines = [] if cause is None else [*frames_of(cause), ""]
+    seen |= {id(error)}
+    is_followed = cause is not None and id(cause) not in seen and len(seen) < CHAIN_MAX
+    lines = [*frames_of(cause, seen), ""] if cause is not None and is_followed else []
     frames = [
         f"  {frame.f_globals.get('__name__', '?')}:{line} in {frame.f_code.co_name}"
         for frame, line in walk_tb(error.__traceback__)

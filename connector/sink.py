@@ -116,9 +116,9 @@ class Batch:
     """Deliveries handed over in one call.
 
     `id` is stored before the call; for a message sink the same rows come back under it, alone, after a crash or an
-    unclear failure. `started_at` (epoch milliseconds) is the first call under this id. `notes` are those that `note_keys`
-    asked for, as last committed. `maybe_sent` says that an earlier call may have been applied; it stays until the
-    batch settles.
+    unclear failure. `started_at` (epoch milliseconds) is the first call under this id. `notes` are those that
+    `note_keys` asked for, as last committed. `maybe_sent` says that an earlier call may have been applied; it stays
+    until the batch settles.
     """
 
     id: str
@@ -167,8 +167,9 @@ class Waiting:
     """A later call will show it, together with others of its `group`: a digest counts it.
 
     The delivery stays pending, blocks no other and is not claimed by itself. It settles with the call that shows the
-    group (`Result.settles`), so a follow-up that names the group must be pending; without one the delivery is due again. `reason` says what it waits for, such as
-    `"digest at 08:00"`, and `until_ms` when that is expected (epoch milliseconds).
+    group (`Result.settles`), so a follow-up that names the group must be pending; without one the delivery is due
+    again. `reason` says what it waits for, such as `"digest at 08:00"`, and `until_ms` when that is expected (epoch
+    milliseconds).
     """
 
     group: str
@@ -284,7 +285,7 @@ LocalPath = Annotated[Path, AfterValidator(_beside_config)]
 
 
 class SinkConfig(BaseModel):
-    """Settings of one sink. Unknown keys are refused; secrets are `SecretStr`; every field of a subclass has a description."""
+    """Settings of one sink. Unknown keys are refused, secrets are `SecretStr`, every own field has a description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -353,7 +354,7 @@ class Sink(ABC, Generic[ConfigT]):
         """
 
     async def open(self) -> None:
-        """Called before the first `deliver`, in the loop that will call it, again if it failed. Must not need the network."""
+        """Called before the first `deliver`, in its event loop, and again if it failed. Must not need the network."""
 
     async def close(self) -> None:
         """Called once at the end, also when `open` failed."""

@@ -26,6 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
     run_folder()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the flows first: they wait much and compute little, and the short tests fill the time."""
+    items.sort(key=lambda item: "/tests/flows/" not in str(item.path))
+
+
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
     """An empty store on a real PostgreSQL."""

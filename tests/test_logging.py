@@ -165,6 +165,22 @@ def test_a_cause_is_shown_before_what_it_caused():
     assert [line.partition(":")[0] for line in lines if line.endswith(HIDDEN)] == ["ValueError", "KeyError"]
 
 
+def test_an_exception_that_is_its_own_cause_is_logged_once():
+    try:
+        try:
+            fail()
+        except ValueError as error:
+            raise error from error
+    except ValueError as error:
+        lines = process("error", event="failed", error=error)["exception"].splitlines()
+    assert [line for line in lines if line.endswith(HIDDEN)] == [f"ValueError: {HIDDEN}"]
+
+
+def test_an_own_field_of_that_name_is_hidden_like_any_other():
+    told = process("warning", event="failed", exception="jane@example.org")
+    assert told["exception"] == HIDDEN
+
+
 def test_a_deep_traceback_is_shortened_in_the_middle():
     def dive(depth):
         return dive(depth - 1) if depth else fail()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from connector import logging
 from connector.app import running_lane
 from connector.capabilities import Report
 from connector.cli import options as o
@@ -30,6 +31,7 @@ def verify(
     and rows that they deleted are listed and left alone. Exits with 1 when the sheet is not in sync.
     """
     settings = load(config)
+    logging.set_up(settings.logs.format, "warning")
     entry = operation.verifiable(settings, sink)
     if repair:
         asyncio.run(operation.repair(settings, entry, running_lane))

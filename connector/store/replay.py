@@ -89,7 +89,7 @@ def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
         other.c.key == delivery.c.key,
         other.c.purpose == delivery.c.purpose,
         other.c.subject == delivery.c.subject,
-        in_state(DeliveryState.PENDING, other),
+        or_(in_state(DeliveryState.PENDING, other), in_state(DeliveryState.WAITING, other)),
         other.c.event_seq.is_(None),
     )
     changed = connection.execute(

@@ -6,14 +6,17 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
 from litestar import Litestar
 from litestar.config.allowed_hosts import AllowedHostsConfig
+from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
 from connector.http import is_loopback
 
 LOOPBACK = "localhost"
+log = structlog.get_logger("connector.web")
 _HOST = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<name>[^\[\]:/?#@\s]+))(?::\d*)?")
 
 
@@ -28,15 +31,22 @@ def create_app(
     each refused request.
     """
     if not trusted_hosts:
-        return Litestar(routes, openapi_config=None, logging_config=None)
+        return Litestar(routes, openapi_config=None, logging_config=None, after_exception=[_log_unexpected])
     allowed = sorted({LOOPBACK, *map(host_name, trusted_hosts)})
     return Litestar(
         routes,
         openapi_config=None,
         logging_config=None,
+        after_exception=[_log_unexpected],
         allowed_hosts=AllowedHostsConfig(allowed, www_redirect=False),
         middleware=[DefineMiddleware(_host_as_name, refused=refused)],
     )
+
+
+async def _log_unexpected(error: Exception, scope: Scope) -> None:
+    """Logs an exception that Litestar answers with 500; the receiver logs its own."""
+    if not isinstance(error, HTTPException):
+        log.error("request failed", path=scope["path"], error=error)
 
 
 def host_name(host: str) -> str:

@@ -46,8 +46,8 @@ JSON = (b"content-type", b"application/json")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 HELLO = b"This is the Hireflix webhook receiver. It works; Hireflix posts its events here.\n"
 REFUSALS: Mapping[str, tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]] = {
-    "method": (405, b'{"error":"POST events here"}', ((b"allow", b"POST, GET, HEAD"),)),
-    "signature": (401, b'{"error":"the signature is missing or wrong"}', ()),
+    "method": (405, b'{"error":"POST events here"}', ((b"allow", b"POST, GET, HEAD"), CLOSE)),
+    "signature": (401, b'{"error":"the signature is missing or wrong"}', (CLOSE,)),
     "too large": (413, b'{"error":"the body is over 1 MiB"}', (CLOSE,)),
     "too slow": (408, b'{"error":"the body did not arrive in time"}', (CLOSE,)),
     "stopping": (408, b'{"error":"the receiver stops and the body was incomplete, try again"}', (CLOSE, RETRY)),

@@ -83,12 +83,10 @@ async def _edit(session: Session, attempt: Attempt, digest: DigestRecord) -> Res
     if result.status is Status.OK:
         more = [digest.follow_up(REPEAT_EDIT, REPEAT_DELAY)] if repeated else []
         return delivered(notes, more, reference=digest.message_id, settles=settles)
-    return await _not_edited(session, attempt, digest, after, result)
+    return await _not_edited(session, attempt, digest, result)
 
 
-async def _not_edited(
-    session: Session, attempt: Attempt, digest: DigestRecord, after: DigestRecord, result: CallResult
-) -> Result:
+async def _not_edited(session: Session, attempt: Attempt, digest: DigestRecord, result: CallResult) -> Result:
     if result.status in {Status.MISSING, Status.LOCKED}:
         rest = digest.without_message()
         later = rest.publication(delay(session.config, attempt.context.now()))
@@ -96,7 +94,7 @@ async def _not_edited(
         return superseded("the digest was deleted in the chat", {digest.key: rest.note()}, more)
     if is_rejected(result, attempt.delivery):
         if digest.fallback_error:
-            return rejected(result, {digest.key: after.note()})
+            return rejected(result, {digest.key: replace(digest, fallback_error="").note()})
         note = replace(digest, fallback_error=result.error).note()
         return retry(RetryLater(result.error, after=FALLBACK_SECONDS), {digest.key: note})
     return retry(await session.failure(result, session.limits.edit, attempt.context))

@@ -42,8 +42,8 @@ async def deliver_events(session: Session, attempt: Attempt) -> Result:
     outcomes: list[Outcome] = []
     changed: dict[str, Note | None] = {}
     for delivery in attempt.batch.deliveries:
-        if delivery.interview is None:
-            outcomes.append(Superseded("the interview is unknown"))
+        if delivery.interview is None or delivery.event is None:
+            outcomes.append(Superseded("the interview or the event is unknown"))
             continue
         one = Attempt(replace(attempt.batch, deliveries=(delivery,), notes=notes), attempt.context)
         result = await deliver_event(session, one, delivery.interview)

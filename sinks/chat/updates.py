@@ -112,7 +112,7 @@ async def _not_edited(
         return _lost(session, record, edit, result, is_deleted=is_deleted)
     if is_rejected(result, attempt.delivery):
         if record.fallback_error:
-            return rejected(result, {record.key: edit.after.note()})
+            return rejected(result, {record.key: replace(record, fallback_error="").note()})
         note = replace(record, fallback_error=result.error).note()
         return retry(RetryLater(result.error, after=FALLBACK_SECONDS), {record.key: note})
     return retry(await session.failure(result, session.limits.edit, attempt.context))
@@ -123,8 +123,10 @@ def _lost(session: Session, record: InterviewRecord, edit: Edit, result: CallRes
     is_missing = result.status is Status.MISSING
     if not edit.is_main or is_deleted:
         after = edit.after if not edit.is_main else replace(record, removed=True)
-        notes: dict[str, Note | None] = {record.key: after.note()}
         more = [record.edit(timedelta(0))] if after.named_reply_ids or after.superseded_ids else []
+        if edit.is_main and not is_missing and not more:
+            after = record  # the message exists, so a replay must try it again
+        notes: dict[str, Note | None] = {record.key: after.note()}
         if not is_missing:
             return rejected(result, notes, more)
         return superseded(_DELETED, notes, more, group="" if more else record.key)

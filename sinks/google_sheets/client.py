@@ -114,6 +114,8 @@ class Client:
             raise CallFailed(unreachable(error)) from None
         except requests.RequestException as error:
             raise Passing(unreachable(error)) from None
+        except OSError:  # the file with the token of another provider cannot be read
+            raise CallFailed(no_default_credentials()) from None
         except (TypeError, KeyError, AttributeError):
             # an error body such as {"error": "text"} makes gspread fail while it builds the APIError, and a token
             # answer that is not a JSON object makes google-auth fail
@@ -182,7 +184,7 @@ def _credentials(account: Account) -> Any:
     scopes = ["https://www.googleapis.com/auth/cloud-platform"] if account.impersonate else [SCOPE]
     try:
         found, _ = google.auth.default(scopes=scopes)
-    except google.auth.exceptions.GoogleAuthError as error:
+    except (google.auth.exceptions.GoogleAuthError, OSError) as error:
         raise CallFailed(no_default_credentials()) from error
     if not account.impersonate:
         return found

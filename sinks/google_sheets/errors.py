@@ -222,7 +222,7 @@ def no_default_credentials() -> Failure:
         "run on a host with a service account, or set GOOGLE_APPLICATION_CREDENTIALS to a credential configuration "
         '(docs/google-sheets.md, step 3), or use auth = "key"'
     )
-    return Failure(Trouble.BROKEN, "there are no Application Default Credentials", fix)
+    return Failure(Trouble.BROKEN, "the Application Default Credentials are missing or cannot be read", fix)
 
 
 def cells_protected(email: str) -> Failure:

@@ -132,8 +132,9 @@ class BotChannel(_Channel):
         return SearchResult(tuple(sorted(found, key=lambda match: (-match.call, match.message_id))))
 
     async def is_private(self, context: Context) -> bool | None:
-        context.count_call("look-up")
         result = self._read(await self.client.channel_info(), context)
+        if result.status is Status.OK:  # a failed look-up is no evidence that the channel can be reached
+            context.count_call("look-up")
         return None if result.status is not Status.OK else privacy_of(result) == "full"
 
     async def close(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -141,13 +143,18 @@ async def _follow_nothing(request: aiohttp.ClientRequest, handler: aiohttp.Clien
 
 
 def _session(url: str, timeout: aiohttp.ClientTimeout = TIMEOUT) -> aiohttp.ClientSession:
-    """A proxy named in the environment is used, except for an address on this machine."""
     return aiohttp.ClientSession(
         timeout=timeout,
         connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS),
-        trust_env=not is_loopback(host_of(url)),
+        proxy=_proxy(url),
         middlewares=(_follow_nothing,),
     )
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for this address. aiohttp's `trust_env` would also read ~/.netrc."""
+    host = host_of(url)
+    return None if is_loopback(host) or proxy_bypass(host) else getproxies().get(urlsplit(url).scheme)
 
 
 def _lost(error: BaseException) -> SlackResult:

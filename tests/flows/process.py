@@ -26,6 +26,12 @@ ANY_AGE_SECONDS = 10**10
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
+def default_signals() -> None:
+    """For a child: a job in the background inherits some signals ignored, and would pass that on."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Service:
     """`connector serve` in a folder of its own. `output` collects what it prints, `logs` what it logs.
 
@@ -56,6 +62,7 @@ class Service:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=default_signals,  # noqa: PLW1509 - it takes no lock
         )
         told = threading.Event()
         for stream, lines in ((self.process.stdout, self.output), (self.process.stderr, self.logs)):

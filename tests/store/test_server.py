@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.process import default_signals
 from tests.postgres import FOLDER, PACKAGE
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,7 @@ def run(folder: Path, content: str, *, workers: int, private: bool = False) -> t
         env=environment,
         stdout=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=default_signals,  # noqa: PLW1509 - it takes no lock
     )
     child.communicate()  # until all that have its output ended, the one that deletes included
     return child.returncode, list(Path("/tmp").glob(f"pg-{child.pid}-*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import select
 import socket
@@ -105,13 +106,19 @@ def head(*headers):
 
 
 def answered(connection):
-    """The status line of the next answer."""
+    """The status line of the next answer, which is read with its body."""
     received = b""
-    while b"\r\n\r\n" not in received:
+    while not is_whole(received):
         part = connection.recv(65536)
         assert part, "the connection was closed without an answer"
         received += part
     return received.split(b"\r\n")[0]
+
+
+def is_whole(received):
+    head, end, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
 
 
 def is_served(service):

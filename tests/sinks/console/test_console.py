@@ -146,7 +146,7 @@ async def test_privacy_decides_how_a_candidate_is_named(privacy, shown):
 
 async def test_what_is_late_is_settled_and_not_printed():
     text, outcomes = await printed(make_delivery(number=1, late=True), make_delivery(number=2))
-    assert outcomes == [Superseded("it was received longer ago than max_age"), Delivered()]
+    assert outcomes == [Superseded("it is older than max_age"), Delivered()]
     assert text.count("finished") == 1
 
 
@@ -252,7 +252,7 @@ async def test_the_preview_is_the_message_and_prints_nothing():
     late = make_delivery(number=2, late=True)
     assert await sink.preview(make_batch(make_delivery(), late), FakeContext()) == [
         FINISHED,
-        "No message: it was received longer ago than max_age",
+        "No message: it is older than max_age",
     ]
     assert sink.stream.getvalue() == ""
 

@@ -176,6 +176,19 @@ class TestDeletion:
         await run(receipt, gone())
         assert receipt.lane.dead == ["cant_update_message"] * 2
 
+    @pytest.mark.parametrize(("refusal", "times"), [("cant_update_message", 1), ("invalid_blocks", 2)])
+    async def test_a_name_that_stayed_because_of_a_refusal_goes_with_the_next_event(
+        self, slack: SlackEmulator, make: Make, channel: str, refusal: str, times: int
+    ) -> None:
+        """An edit that was refused is not noted as shown, so that a replay or a later event makes it again."""
+        receipt = await make()
+        await run(receipt, done())
+        slack.faults.add(says(refusal, "chat.update", times))
+        await run(receipt, gone())
+        assert "Candidate 1" in slack.messages(channel)[0].text
+        await run(receipt, done("delete", 1, START + 95_000, deleted=True))
+        assert "Candidate 1" not in json.dumps([slack.messages(channel)[0].text, slack.messages(channel)[0].blocks])
+
     async def test_an_orphan_that_appears_after_a_deletion_is_removed(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:

@@ -90,7 +90,7 @@ def _subscribe() -> None:
             "SELECT sink.name, substr(note.key, 8) FROM sink JOIN note ON note.sink = sink.name"
             " WHERE sink.type = 'slack' AND substr(note.key, 1, 7) = 'parent:'"
             " UNION SELECT sink.name, delivery.interview_id FROM sink JOIN delivery ON delivery.sink = sink.name"
-            " WHERE sink.type = 'slack' AND delivery.state = 1 AND delivery.event_seq IS NOT NULL"
+            " WHERE sink.type = 'slack' AND delivery.event_seq IS NOT NULL"
         )
     ).all()
     sinks: dict[str, set[str]] = {}
