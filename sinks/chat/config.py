@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from connector.sink import SinkConfig
 from sinks.chat.changes import Events
@@ -48,6 +48,15 @@ class ChatConfig(SinkConfig):
     link_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
         LINK_HOSTS, description="The button may lead to these hosts and the ones below them."
     )
+
+    @model_validator(mode="after")
+    def _something_after_quiet_hours(self) -> Self:
+        if self.digest == "off" and self.quiet_hours is not None and self.quiet_hours.finish == "digest":
+            raise ValueError(
+                'quiet_hours with digest = "off" would lose finished interviews: set quiet_hours.finish = "speak", or '
+                'digest = "position"'
+            )
+        return self
 
     @property
     def edits(self) -> bool:

@@ -201,7 +201,7 @@ async def _search_failure(
     session: Session, attempt: Attempt, failure: CallResult | None, thread: str
 ) -> RetryLater | None:
     """The outcome of a search that may work later, `None` for one that the service does not allow."""
-    if failure is None or failure.status not in _LATER:
+    if failure is None or failure.status not in (*_LATER, Status.BROKEN):
         return None
     unclear = attempt.batch.maybe_sent
     outcome = await session.failure(failure, session.search_tokens(thread), attempt.context)

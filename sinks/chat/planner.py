@@ -53,7 +53,7 @@ def decide(
     is_deleted = interview.stage is Stage.DELETED
     counted = _figure(event, record) if mode == "digest" or (muted and mode != "silent" and not silent) else ""
     edit = record.is_editable and (mode != "silent" or is_deleted)
-    if is_deleted and not record.is_shown:
+    if is_deleted and not record.is_shown and not record.named_reply_ids:
         return Plan(counted=counted if event.name == INVITE else "", reason="deleted before it was shown")
     reason = "its events are silent" if mode == "silent" else "no message to update" if silent else "nothing new"
     quiet = Plan(counted=counted, edit=edit or bool(record.named_reply_ids and is_deleted), reason=reason)

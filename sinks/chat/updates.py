@@ -65,6 +65,8 @@ async def update_messages(session: Session, attempt: Attempt, interview_id: str)
         return superseded("nothing to update", group=record.key)
     style = await session.style(attempt.context)
     if record.needs_repost and interview.stage is not Stage.DELETED:
+        if record.intent.get("calls") and record.intent.get("delivery_id") != attempt.delivery.id:
+            return retry(RetryLater("another post is unclear", after=FALLBACK_SECONDS, counts=False))
         return await _repost(session, attempt, record, interview, style)
     repeated = attempt.batch.maybe_sent
     forced = repeated or attempt.delivery.purpose == REPEAT_EDIT

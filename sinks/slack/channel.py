@@ -61,6 +61,10 @@ def limits_of(config: SlackConfig) -> Limits:
     )
 
 
+_MAY_NOT_READ = frozenset({"missing_scope", "not_in_channel", "channel_not_found"})
+"""Errors of a search that say that the app may not read the channel, so that no search is possible."""
+
+
 class _Channel(ChatService):
     """What both kinds share. `place` names the channel in errors."""
 
@@ -123,6 +127,8 @@ class BotChannel(_Channel):
             page = self._read(answer, context)
             if page.status in {Status.MISSING, Status.LOCKED}:
                 return SearchResult()
+            if page.error in _MAY_NOT_READ:
+                return SearchResult(failure=replace(page, status=Status.REJECTED))
             if page.status is not Status.OK:
                 return SearchResult(failure=page)
             found |= matches(page.data.get("messages"), delivery_id)
