@@ -14,7 +14,7 @@ install = echo "Installing $(1) into $(VENV)"; \
 	$(BIN)/pip install --progress-bar off --require-hashes $(addprefix -r ,$(1)) \
 	| awk -v total=$$(cat $(1) | grep -c '==') -v tty=$$(test -t 1 && echo 1 || echo 0) -f .ci/progress.awk
 
-.PHONY: install run test demo bench bench-quick lint types check package lock chaos soak clean
+.PHONY: install run test demo bench bench-quick lint types check package proxies lock chaos soak clean
 
 install: $(VENV)/.installed
 
@@ -48,6 +48,9 @@ package: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m package -n 0
 
 check: lint types test package
+
+proxies: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m proxy -n 0
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

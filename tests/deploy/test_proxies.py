@@ -1,4 +1,4 @@
-"""deploy/Caddyfile and deploy/nginx.conf in front of a real service, where these proxies are installed."""
+"""deploy/Caddyfile and deploy/nginx.conf in front of a real service, with the real programs (make proxies)."""
 
 import re
 import shutil
@@ -14,6 +14,7 @@ from tests.deploy.readers import DEPLOY
 from tests.flows.process import Service
 from tests.web.test_strangers import PATIENCE, answered, everything, head, signed, webhook
 
+pytestmark = pytest.mark.proxy
 TOML = '[sinks.chat]\ntype = "console"\n'
 
 
@@ -26,7 +27,7 @@ def caddy(folder, port, receiver):
     """The command and its environment. The test does not wait 10 s for what a second shows as well."""
     found = shutil.which("caddy")
     if found is None:
-        pytest.skip("caddy is not installed")
+        pytest.fail("install caddy, or use `make test`, which leaves this test out")
     version = subprocess.run([found, "version"], capture_output=True, text=True, check=True).stdout
     text = (DEPLOY / "Caddyfile").read_text().replace("receiver-1:8000 receiver-2:8000", receiver)
     text = text.replace("{\n", "{\n\tadmin off\n", 1).replace("read_header 10s", "read_header 1s")
@@ -41,7 +42,7 @@ def caddy(folder, port, receiver):
 def nginx(folder, port, receiver):
     found = shutil.which("nginx")
     if found is None:
-        pytest.skip("nginx is not installed")
+        pytest.fail("install nginx, or use `make test`, which leaves this test out")
     site = (DEPLOY / "nginx.conf").read_text().replace("server 127.0.0.1:8000;", f"server {receiver};")
     site = site.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};").replace(
         "header_timeout 10s", "header_timeout 1s"
