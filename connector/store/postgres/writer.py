@@ -38,9 +38,9 @@ from connector.store.postgres.database import cut
 from connector.store.postgres.errors import is_overtaken, is_unavailable, safe_message
 from connector.store.postgres.ingest import Ingest
 
-TRIES = 12
+TRIES = 60
 """Attempts of a group that conflicts with other receivers."""
-REPLAN_MAX_SECONDS = 0.005
+REPLAN_MAX_SECONDS = 0.02
 """Upper bound of the random delay before the next attempt, so that two receivers do not conflict again."""
 RECONNECT_FIRST_SECONDS = 0.25
 """Upper bound of the random delay after the first failed connection; it doubles with every attempt."""
