@@ -125,7 +125,7 @@ def test_a_body_over_the_limit_is_refused(proxied):
         client.sendall(head(b"content-length: %d" % (2 * BODY_BYTES)))
         with suppress(OSError):
             client.sendall(b"x" * 2 * BODY_BYTES)
-        assert everything(client).startswith(b"HTTP/1.1 413 ")
+        assert answered(client).startswith(b"HTTP/1.1 413 ")
 
 
 def test_incomplete_bodies_stay_in_the_proxy(proxied):
