@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import structlog
@@ -34,6 +35,12 @@ BODY_SECONDS = 120.0
 """A request is ended when its body is incomplete after this time, even if bytes still arrive."""
 STOP_SECONDS = 1.0
 """At a stop an incomplete body has this time to become complete."""
+LINGER_BYTES = 2 * 1024 * 1024
+"""After a refusal this much of the rest of the body is read and dropped. A connection that is closed with unread bytes
+is reset, so that the sender may lose the answer, and a proxy counts the reset as a failure of the receiver (RFC 9112,
+section 9.6)."""
+LINGER_SECONDS = 2.0
+"""The longest time for that."""
 LENGTH_DIGITS = 19
 """A longer Content-Length counts as too large. Python refuses to parse more than 4,300 digits."""
 IPV6_CLIENT_BITS = 64
@@ -74,6 +81,19 @@ class Disconnected(Exception):
     """The sender closed the connection before the body was complete, so no answer can be sent."""
 
 
+class Incoming:
+    """Receives the messages of one request. `complete`: its body has ended, or the sender has gone."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.complete = False
+
+    async def __call__(self) -> Any:
+        message = await self._receive()
+        self.complete = message["type"] != "http.request" or not message.get("more_body")
+        return message
+
+
 class Bodies:
     """Reads the bodies of all requests of one receiver, and bounds their time and memory.
 
@@ -112,7 +132,7 @@ class Bodies:
             if not timeout.expired() and when is not None and when > end:
                 timeout.reschedule(end)
 
-    async def read(self, scope: Scope, receive: Receive) -> bytes:
+    async def read(self, scope: Scope, receive: Incoming) -> bytes:
         """Returns the complete body. Raises `Refused` or `Disconnected`."""
         _require_size(_declared(scope["headers"]))
         begun = asyncio.get_running_loop().time()
@@ -120,7 +140,7 @@ class Bodies:
             async with asyncio.timeout(self._stop_seconds if self._stopping else self._stall_seconds) as timeout:
                 self._timeouts.add(timeout)
                 try:
-                    message: Any = await receive()
+                    message = await receive()
                     if message["type"] == "http.request" and not message.get("more_body"):
                         body: bytes = message.get("body", b"")
                         _require_size(len(body))
@@ -131,8 +151,21 @@ class Bodies:
         except TimeoutError:
             raise Refused("stopping" if self._stopping else "too slow") from None
 
+    async def drop(self, incoming: Incoming) -> None:
+        """Reads the rest of a refused request's body and drops it, within `LINGER_BYTES` and `LINGER_SECONDS`."""
+        dropped = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0 if self._stopping else LINGER_SECONDS) as timeout:
+                self._timeouts.add(timeout)
+                try:
+                    while not incoming.complete and dropped < LINGER_BYTES:
+                        message = await incoming()
+                        dropped += len(message.get("body", b""))
+                finally:
+                    self._timeouts.discard(timeout)
+
     async def _in_parts(
-        self, client: str, message: Any, receive: Receive, timeout: asyncio.Timeout, end: float
+        self, client: str, message: Any, receive: Incoming, timeout: asyncio.Timeout, end: float
     ) -> bytes:
         parts = bytearray()
         loop = asyncio.get_running_loop()
@@ -237,8 +270,9 @@ class Receiver:
         self._bodies.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        incoming = Incoming(receive)
         try:
-            reply = await self._reply(scope, receive)
+            reply = await self._reply(scope, incoming)
         except Disconnected:
             self._refused("disconnected")
             return
@@ -251,9 +285,14 @@ class Receiver:
             reply = self._refusal("error")
         length = (b"content-length", b"%d" % len(reply.body))
         await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
-        await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+        if CLOSE in reply.headers and not incoming.complete:
+            await send({"type": "http.response.body", "body": reply.body, "more_body": True})
+            await self._bodies.drop(incoming)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
-    async def _reply(self, scope: Scope, receive: Receive) -> Reply:
+    async def _reply(self, scope: Scope, receive: Incoming) -> Reply:
         method = scope.get("method")
         if method in {"GET", "HEAD"}:
             return Reply(200, HELLO, (PLAIN,))

@@ -120,12 +120,28 @@ def test_a_client_that_offers_http_2_is_answered(proxied):
         assert answered(client) == b"HTTP/1.1 202 Accepted"
 
 
-def test_a_body_over_the_limit_is_refused(proxied):
-    with proxied.connected() as client:
-        client.sendall(head(b"content-length: %d" % (2 * BODY_BYTES)))
-        with suppress(OSError):
-            client.sendall(b"x" * 2 * BODY_BYTES)
-        assert answered(client).startswith(b"HTTP/1.1 413 ")
+def test_bodies_over_the_limit_are_refused_and_honest_senders_are_served(proxied):
+    """A refusal that resets the connection would count as a failure, so that the proxy leaves the receiver out."""
+    for number in range(20):
+        with proxied.connected() as client:
+            client.sendall(head(b"content-length: %d" % (2 * BODY_BYTES)))
+            with suppress(OSError):
+                client.sendall(b"x" * 2 * BODY_BYTES)
+            assert answered(client).startswith(b"HTTP/1.1 413 ")
+        with proxied.connected() as client:
+            client.sendall(signed(webhook(f"large{number}")))
+            assert answered(client) == b"HTTP/1.1 202 Accepted"
+
+
+def test_bodies_without_a_signature_are_refused_and_honest_senders_are_served(proxied):
+    unsigned = b"POST /webhooks/hireflix HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % BODY_BYTES
+    for number in range(20):
+        with proxied.connected() as client:
+            client.sendall(unsigned + b"x" * BODY_BYTES)
+            assert answered(client) == b"HTTP/1.1 401 Unauthorized"
+        with proxied.connected() as client:
+            client.sendall(signed(webhook(f"unsigned{number}")))
+            assert answered(client) == b"HTTP/1.1 202 Accepted"
 
 
 def test_incomplete_bodies_stay_in_the_proxy(proxied):

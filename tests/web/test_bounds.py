@@ -18,6 +18,7 @@ from connector.web.metrics import Metrics
 from connector.web.receiver import (
     BODY_BYTES,
     CLIENTS_BYTES,
+    LINGER_BYTES,
     Bodies,
     Disconnected,
     Receiver,
@@ -158,24 +159,44 @@ async def answer_of(receiver, receive, *headers, method="POST"):
     return sent
 
 
-async def never():
-    raise AssertionError
+def large(sent, *, pieces):
+    """A body without end. `sent` is what the receiver had answered when it asked for each piece."""
+
+    async def receive():
+        pieces.append(list(sent))
+        return {"type": "http.request", "body": b"x" * 65_536, "more_body": True}
+
+    return receive
 
 
-async def test_a_request_without_a_signature_is_refused_before_the_body():
-    """The receiver reads no byte of the body."""
+@pytest.mark.parametrize("headers", [(), ((HEADER, b"anything"), (b"content-length", b"1e9"))])
+async def test_a_request_that_its_head_condemns_is_answered_before_the_body_is_read(headers):
+    """Then a bounded part of the body is read, so that the sender gets the answer and no reset."""
+    sent, pieces = [], []
+
+    async def send(message):
+        sent.append(message)
+
+    receiver = Receiver(None, Verifier(["secret"]), lambda: 1, lambda _: None)
+    await receiver({"type": "http", "method": "POST", **scope(headers=headers)}, large(sent, pieces=pieces), send)
+    assert sent[0]["status"] in {401, 413}
+    assert all(len(before) == 2 for before in pieces)
+    assert 0 < len(pieces) * 65_536 <= LINGER_BYTES
+    assert not sent[-1]["more_body"]
+
+
+async def test_a_refusal_is_counted_with_its_reason():
     refused = []
     receiver = Receiver(None, Verifier(["secret"]), lambda: 1, refused.append)
-    start, _ = await answer_of(receiver, never)
+    start, *_ = await answer_of(receiver, streaming(then=END))
     assert start["status"] == 401
     assert refused == ["signature"]
 
 
 @pytest.mark.parametrize(("bodies", "status"), [(Bodies(stall_seconds=0.01), 408), (Bodies(client_bytes=0), 503)])
 async def test_a_refusal_in_the_middle_of_a_body_closes_the_connection(bodies, status):
-    """The receiver does not read the rest of the body."""
     receiver = Receiver(None, Verifier(["secret"]), lambda: 1, lambda _: None, bodies=bodies)
-    start, _ = await answer_of(receiver, streaming(b"{"), (HEADER, b"anything"))
+    start, *_ = await answer_of(receiver, streaming(b"{"), (HEADER, b"anything"))
     assert start["status"] == status
     assert (b"connection", b"close") in start["headers"]
 

@@ -318,7 +318,7 @@ async def test_a_sender_that_disconnects_is_not_answered():
 async def test_an_invalid_content_length_is_refused():
     """A length that is not a number counts as too large."""
     receiver = Receiver(Takes(), Verifier([]), lambda: 1, lambda _: None, allow_unsigned=True)
-    start, _ = await call(receiver, headers=[(b"content-length", b"1e9")])
+    start, *_ = await call(receiver, headers=[(b"content-length", b"1e9")])
     assert start["status"] == 413
 
 
