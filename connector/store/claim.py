@@ -122,9 +122,9 @@ def newest(connection: Connection, name: str, topics: Sequence[Topic], now: int)
     """
     keys = sorted({key for _, key in topics})
     chosen = (OF_SINK, among(connection, delivery.c.key, keys), delivery.c.not_before <= now)
-    statement = select(delivery).where(*chosen).order_by(delivery.c.id)
+    rows_of_keys = connection.execute(select(delivery).where(*chosen), {"sink": name}).all()
     found: dict[Topic, list[Any]] = {topic: [] for topic in topics}
-    for row in connection.execute(statement, {"sink": name}):
+    for row in sorted(rows_of_keys, key=lambda row: row.id):  # an order in SQL would keep it from the index of keys
         if (rows := found.get(topic_of(row))) is not None:
             rows.append(row)
     return tuple(_newest(rows) for rows in found.values() if rows)

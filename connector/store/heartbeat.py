@@ -7,11 +7,9 @@ from typing import Literal
 import msgspec
 from sqlalchemy import Connection, delete, select
 
+from connector.store import schema
 from connector.store.dialects import upsert
-from connector.store.schema import meta
 
-PREFIX = "process:"
-"""Prefix of the keys of processes in `meta`."""
 BEAT_SECONDS = 10.0
 """Interval between two heartbeats."""
 SILENT_SECONDS = 30.0
@@ -32,27 +30,22 @@ class Process(msgspec.Struct, frozen=True):
 
 def beat(connection: Connection, process: Process) -> None:
     """Stores a heartbeat, and removes processes that have been silent for `FORGET_SECONDS`."""
-    value = msgspec.json.encode(process).decode()
-    upsert(connection, meta, [{"key": PREFIX + process.name, "value": value}], ["key"])
-    for other in _all(connection):
-        if process.seen_at - other.seen_at > FORGET_SECONDS * 1000:
-            deregister(connection, other.name)
+    values = msgspec.structs.asdict(process)
+    del values["state"]
+    upsert(connection, schema.process, [values], ["name"])
+    forgotten = schema.process.c.seen_at < process.seen_at - int(FORGET_SECONDS * 1000)
+    connection.execute(delete(schema.process).where(forgotten))
 
 
 def deregister(connection: Connection, name: str) -> None:
     """Removes a process that ends."""
-    connection.execute(delete(meta).where(meta.c.key == PREFIX + name))
+    connection.execute(delete(schema.process).where(schema.process.c.name == name))
 
 
 def processes(connection: Connection, now: int) -> list[Process]:
     """Returns the processes, by name."""
-    return [_judged(process, now) for process in _all(connection)]
-
-
-def _all(connection: Connection) -> list[Process]:
-    mine = meta.c.key.startswith(PREFIX, autoescape=True)
-    rows = connection.execute(select(meta.c.value).where(mine).order_by(meta.c.key)).scalars()
-    return [msgspec.json.decode(value, type=Process) for value in rows]
+    rows = connection.execute(select(schema.process).order_by(schema.process.c.name)).mappings()
+    return [_judged(Process(**row), now) for row in rows]
 
 
 def _judged(process: Process, now: int) -> Process:

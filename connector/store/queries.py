@@ -116,7 +116,10 @@ class DeliveryRow(msgspec.Struct, frozen=True):
 
 
 class AttemptRow(msgspec.Struct, frozen=True):
-    """One attempt of a batch: `count` deliveries had this outcome and reason."""
+    """One attempt of a batch: `count` deliveries had this outcome and reason.
+
+    `status` is the HTTP status and `answer` the start of the destination's reply, where there was one.
+    """
 
     id: int
     sink: str
@@ -126,6 +129,8 @@ class AttemptRow(msgspec.Struct, frozen=True):
     outcome: str
     reason: str
     count: int
+    status: int | None = None
+    answer: str | None = None
 
 
 def events(connection: Connection, wanted: Wanted, limit: int) -> list[EventRow]:

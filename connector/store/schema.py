@@ -7,8 +7,10 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     ColumnElement,
+    ForeignKey,
     FromClause,
     Index,
     Integer,
@@ -39,6 +41,8 @@ class DeliveryState(IntEnum):
     DEAD = 3
     WAITING = 4
     """Pending, and part of a digest: a later call of the sink shows it, so it is not claimed by itself."""
+    DISMISSED = 5
+    """A dead letter that an operator decided to drop."""
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -51,6 +55,8 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
         "uq": "uq_%(table_name)s_%(column_0_name)s",
         "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
     }
 )
 
@@ -61,7 +67,6 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 """`instance`: the random name of this store, a part of every delivery id. `written`: time of the last readiness write.
-`process:NAME`: the heartbeat of a process.
 """
 
 event = Table(
@@ -78,10 +83,16 @@ event = Table(
     Column("mark", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("body", LargeBinary),
+    Column("parsed", Text),
     Index("ix_event_kind", "kind", **_where("kind <> 'event'")),
+    Index("ix_event_interview", "interview_id", "seq"),
+    Index("ix_event_name", "name", "seq"),
+    Index("ix_event_received", "received_at"),
 )
 """Append only. `kind` is event, unknown or unreadable. `mark` says whether the date is the sender's and which fields
-could not be used. Retention may delete the raw body, never the identity.
+could not be used. `parsed` holds the fields of the payload as a JSON document with a version; it is null for unreadable
+events. Personal data is in `body` and `parsed` only: retention sets both to null
+and keeps the rest of the row.
 """
 
 interview = Table(
@@ -96,12 +107,33 @@ interview = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("entered", Text, nullable=False),
     Column("erased_at", BigInteger),
+    Index("ix_interview_updated", "updated_at", "id"),
+    Index("ix_interview_position", "position_id", "position_name", "updated_at"),
+    Index("ix_interview_stage", "stage", "updated_at"),
     postgresql_with={"fillfactor": 80},
 )
 """The merged state as one JSON document. `entered` lists the subscribed sinks, separated by commas: state sinks that
 show the interview, and message sinks that edit their messages and received an event of it. The fill factor leaves free
 space in each page, so that PostgreSQL can update a row without changing an index (heap-only tuples).
 """
+
+subscription = Table(
+    "subscription",
+    metadata,
+    Column("sink", Name, primary_key=True),
+    Column("interview_id", Name, ForeignKey("interview.id", ondelete="CASCADE"), primary_key=True),
+    Index("ix_subscription_interview", "interview_id"),
+)
+"""The interviews that a sink shows: see `interview.entered`, which this table replaces."""
+
+interview_word = Table(
+    "interview_word",
+    metadata,
+    Column("word", Name, primary_key=True),
+    Column("interview_id", Name, ForeignKey("interview.id", ondelete="CASCADE"), primary_key=True),
+    Index("ix_interview_word_interview", "interview_id"),
+)
+"""The words of name and e-mail address of a candidate, in lower case and without accents, for the search by prefix."""
 
 delivery = Table(
     "delivery",
@@ -132,6 +164,12 @@ delivery = Table(
     Index("ix_delivery_batch", "sink", "batch", **_where("state = 0 AND batch IS NOT NULL")),
     Index("ix_delivery_dead", "sink", "state", **_where("state = 3")),
     Index("ix_delivery_group", "sink", "wait_group", "state", "not_before", **_where("wait_group IS NOT NULL")),
+    Index("ix_delivery_interview", "interview_id", "id"),
+    Index("ix_delivery_event", "event_seq"),
+    Index("ix_delivery_sink", "sink", "id"),
+    Index("ix_delivery_since", "since"),
+    Index("ix_delivery_done", "done_at", **_where("done_at IS NOT NULL")),
+    CheckConstraint("state BETWEEN 0 AND 5", name="state"),
     sqlite_autoincrement=True,
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.01},
 )
@@ -171,8 +209,16 @@ attempt = Table(
     Column("outcome", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("count", Integer, nullable=False),
+    Column("status", Integer),
+    Column("answer", Text),
+    Index("ix_attempt_started", "started_at"),
+    Index("ix_attempt_sink", "sink", "id"),
 )
-"""One row per batch and kind of outcome. A success at the first attempt is only counted, in `sink.delivered`."""
+"""One row per batch and kind of outcome. A success at the first attempt is only counted, in `sink.delivered`.
+
+`status` is the HTTP status of the destination and `answer` the start of its reply, masked, at most 2 KiB; both are null
+when there was no reply.
+"""
 
 sink = Table(
     "sink",
@@ -217,3 +263,50 @@ bucket = Table(
     Column("burst_ms", BigInteger, nullable=False),
 )
 """Rate limits by GCRA: a token is available when `full_at - burst_ms <= now`. Taking one increases `full_at`."""
+
+process = Table(
+    "process",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+"""The heartbeats of the processes that share the store."""
+
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("interview_hash", Name, primary_key=True),
+    Column("erased_at", BigInteger, nullable=False),
+)
+"""Erased interviews, by the SHA-256 of their id in hex, so that repeats and replays of their events store no data."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("ix_audit_at", "at"),
+)
+"""What operators did: who, when, which action, on what."""
+
+rollup = Table(
+    "rollup",
+    metadata,
+    Column("sink", Name, primary_key=True),
+    Column("kind", Name, primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    *(
+        Column(name, BigInteger, nullable=False, server_default=text("0"))
+        for name in ("received", "delivered", "superseded", "dead", "dismissed")
+    ),
+    Index("ix_rollup_hour", "hour"),
+)
+"""Counts per hour for charts. `hour` is its start in epoch milliseconds, `kind` the name of the event. `sink` is empty
+for received events.
+"""

@@ -121,6 +121,8 @@ def test_attempts_as_json(json_of, filled):
             "outcome": "retry later",
             "reason": "http 503",
             "count": 1,
+            "status": None,
+            "answer": None,
         }
     ]
 

@@ -335,8 +335,8 @@ def test_attempts_are_recorded(connection, settled):
     settled(attempts=[Attempt("rejected", "too long", 2), Attempt("delivered", "", 1)])
     rows = connection.execute(select(attempt).order_by(attempt.c.id)).all()
     assert [row[1:] for row in rows] == [
-        ("chat", "b1", START, 250, "rejected", "too long", 2),
-        ("chat", "b1", START, 250, "delivered", "", 1),
+        ("chat", "b1", START, 250, "rejected", "too long", 2, None, None),
+        ("chat", "b1", START, 250, "delivered", "", 1, None, None),
     ]
 
 

@@ -19,6 +19,13 @@ _DELIVERY = sa.table(
     sa.column("subject", sa.Text()),
     sa.column("wait_group", sa.Text()),
 )
+_DELIVERY_INDEXES = (
+    ("ix_delivery_batch", ["sink", "batch"], "state = 0 AND batch IS NOT NULL"),
+    ("ix_delivery_dead", ["sink", "state"], "state = 3"),
+    ("ix_delivery_due", ["sink", "priority", "id", "since", "state"], "state = 0"),
+    ("ix_delivery_key", ["key", "sink", "held"], "state = 0"),
+)
+"""The indexes of the first schema."""
 _ABOUT_INTERVIEWS = (
     ("edit:parent:", "edit"),
     ("late:parent:", "repeat-edit"),
@@ -33,19 +40,113 @@ _ABOUT_NOTHING = (("#verify", "verify"), ("#repair", "repair"))
 
 
 def upgrade() -> None:
-    op.add_column("delivery", sa.Column("purpose", _NAME, server_default=sa.text("''"), nullable=False))
-    op.add_column("delivery", sa.Column("subject", _NAME, server_default=sa.text("''"), nullable=False))
-    op.add_column("delivery", sa.Column("silent", sa.SmallInteger(), server_default=sa.text("0"), nullable=False))
-    op.add_column("delivery", sa.Column("wait_group", _NAME, nullable=True))
-    op.create_index(
-        "ix_delivery_group",
-        "delivery",
-        ["sink", "wait_group", "state", "not_before"],
-        sqlite_where=sa.text("wait_group IS NOT NULL"),
-        postgresql_where=sa.text("wait_group IS NOT NULL"),
-    )
+    _change_delivery()
+    _change_event_and_attempt()
+    _add_tables_of_interviews()
+    _add_tables_of_operation()
     _convert_follow_ups()
     _subscribe()
+
+
+def _change_delivery() -> None:
+    """Adds columns, indexes and a CHECK. SQLite adds a CHECK only with a copy of the table."""
+    connection = op.get_bind()
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite:
+        last = connection.execute(sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'delivery'")).scalar()
+        for name, *_ in _DELIVERY_INDEXES:
+            op.drop_index(name, "delivery")
+    with op.batch_alter_table("delivery", table_kwargs={"sqlite_autoincrement": True} if is_sqlite else {}) as delivery:
+        delivery.add_column(sa.Column("purpose", _NAME, server_default=sa.text("''"), nullable=False))
+        delivery.add_column(sa.Column("subject", _NAME, server_default=sa.text("''"), nullable=False))
+        delivery.add_column(sa.Column("silent", sa.SmallInteger(), server_default=sa.text("0"), nullable=False))
+        delivery.add_column(sa.Column("wait_group", _NAME, nullable=True))
+        delivery.create_check_constraint(op.f("ck_delivery_state"), "state BETWEEN 0 AND 5")
+    if is_sqlite:
+        for name, columns, where in _DELIVERY_INDEXES:
+            _index(name, "delivery", columns, where)
+        if last is not None:  # an id of a deleted row is never used again
+            connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = 'delivery'"))
+            put = sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES ('delivery', :last)")
+            connection.execute(put, {"last": last})
+    _index("ix_delivery_group", "delivery", ["sink", "wait_group", "state", "not_before"], "wait_group IS NOT NULL")
+    _index("ix_delivery_interview", "delivery", ["interview_id", "id"])
+    _index("ix_delivery_event", "delivery", ["event_seq"])
+    _index("ix_delivery_sink", "delivery", ["sink", "id"])
+    _index("ix_delivery_since", "delivery", ["since"])
+    _index("ix_delivery_done", "delivery", ["done_at"], "done_at IS NOT NULL")
+
+
+def _index(name: str, table: str, columns: list[str], where: str | None = None) -> None:
+    condition = None if where is None else sa.text(where)
+    op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)
+
+
+def _change_event_and_attempt() -> None:
+    op.add_column("event", sa.Column("parsed", sa.Text(), nullable=True))
+    _index("ix_event_interview", "event", ["interview_id", "seq"])
+    _index("ix_event_name", "event", ["name", "seq"])
+    _index("ix_event_received", "event", ["received_at"])
+    op.add_column("attempt", sa.Column("status", sa.Integer(), nullable=True))
+    op.add_column("attempt", sa.Column("answer", sa.Text(), nullable=True))
+    _index("ix_attempt_started", "attempt", ["started_at"])
+    _index("ix_attempt_sink", "attempt", ["sink", "id"])
+
+
+def _add_tables_of_interviews() -> None:
+    _index("ix_interview_updated", "interview", ["updated_at", "id"])
+    _index("ix_interview_position", "interview", ["position_id", "position_name", "updated_at"])
+    _index("ix_interview_stage", "interview", ["stage", "updated_at"])
+    for table, first in (("subscription", "sink"), ("interview_word", "word")):
+        op.create_table(
+            table,
+            sa.Column(first, _NAME, nullable=False),
+            sa.Column("interview_id", _NAME, nullable=False),
+            sa.ForeignKeyConstraint(
+                ["interview_id"], ["interview.id"], name=op.f(f"fk_{table}_interview_id"), ondelete="CASCADE"
+            ),
+            sa.PrimaryKeyConstraint(first, "interview_id", name=op.f(f"pk_{table}")),
+        )
+        _index(f"ix_{table}_interview", table, ["interview_id"])
+
+
+def _add_tables_of_operation() -> None:
+    op.create_table(
+        "process",
+        sa.Column("name", _NAME, nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_process")),
+    )
+    op.execute("DELETE FROM meta WHERE substr(key, 1, 8) = 'process:'")
+    op.create_table(
+        "tombstone",
+        sa.Column("interview_hash", _NAME, nullable=False),
+        sa.Column("erased_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("interview_hash", name=op.f("pk_tombstone")),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    _index("ix_audit_at", "audit", ["at"])
+    counts = ("received", "delivered", "superseded", "dead", "dismissed")
+    op.create_table(
+        "rollup",
+        sa.Column("sink", _NAME, nullable=False),
+        sa.Column("kind", _NAME, nullable=False),
+        sa.Column("hour", sa.BigInteger(), autoincrement=False, nullable=False),
+        *(sa.Column(name, sa.BigInteger(), server_default=sa.text("0"), nullable=False) for name in counts),
+        sa.PrimaryKeyConstraint("sink", "kind", "hour", name=op.f("pk_rollup")),
+    )
+    _index("ix_rollup_hour", "rollup", ["hour"])
 
 
 def _convert_follow_ups() -> None:
