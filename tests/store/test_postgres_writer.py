@@ -163,6 +163,7 @@ async def test_a_server_that_falls_silent_is_not_waited_for(postgres_url):
             one.offer("i2")
         await connected(one.writer)
         assert (await one.offer("i2")).duplicate is False
+        assert [connection.closed for connection in one.connections] == [True, False]
     finally:
         os.kill(pid, signal.SIGCONT)
     await one.writer.close()
@@ -205,6 +206,25 @@ async def test_a_server_that_comes_back_is_found_without_an_event(postgres_url):
     await connected(one)
     assert (await one.offer(*arrival())).duplicate is False
     await one.close()
+
+
+async def test_a_probe_while_a_receiver_reconnects_opens_no_second_connection(postgres_url):
+    """The two attempts are one, so that no connection is left open and unused."""
+    attempts = []
+
+    async def connect():
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise psycopg.OperationalError("connection refused")
+        return await connect_async(postgres_url)
+
+    one = Writer(connect, Ingest(routing_table(chat=False)), lambda plan: None)
+    refused, answered = await asyncio.gather(one.offer(*arrival()), one.probe(), return_exceptions=True)
+    assert isinstance(refused, StoreUnavailable)
+    assert answered is None
+    await connected(one)
+    await one.close()
+    assert len(attempts) == 2
 
 
 async def test_a_table_that_is_locked_refuses_after_a_while(receiver, postgres_url, monkeypatch):

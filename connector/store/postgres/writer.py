@@ -14,8 +14,8 @@ silent or full                    again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -48,8 +48,6 @@ RECONNECT_MAX_SECONDS = 5.0
 """Largest upper bound of the random delay between connections."""
 SILENCE_SECONDS = 15.0
 """A group without an answer of the server within this time is refused."""
-CLOSE_SECONDS = 1.0
-"""The longest wait for the end of a connection."""
 
 log = structlog.get_logger("connector.store")
 
@@ -63,6 +61,7 @@ class Link:
 
     def __init__(self, connect: Callable[[], Awaitable[AsyncConnection[Any]]]) -> None:
         self._connect = connect
+        self._connecting = asyncio.Lock()
         self._connection: AsyncConnection[Any] | None = None
         self._reconnecting: asyncio.Task[None] | None = None
 
@@ -76,30 +75,32 @@ class Link:
         """Whether the connection was lost."""
         return self._connection is not None and self._connection.closed
 
-    async def get(self) -> AsyncConnection[Any]:
-        """Returns the connection, opened if needed. Raises the driver's error and then reconnects in the background."""
-        if self._connection is None or self._connection.closed:
-            try:
-                self._connection = await self._connect()
-            except (psycopg.Error, OSError):
-                self._reconnect()
-                raise
-        return self._connection
+    @asynccontextmanager
+    async def connection(self, silence: float) -> AsyncIterator[AsyncConnection[Any]]:
+        """Yields the connection, opened if needed.
 
-    def cut(self) -> None:
-        """Shuts the connection down, so that a waiting call raises the driver's error, and reconnects."""
-        if self._connection is not None and not self._connection.closed:
-            cut(self._connection)
-        self._connection = None
-        self._reconnect()
+        A block that takes longer than `silence` seconds loses it, so that a waiting call raises the driver's error.
+        When the connection cannot be opened or was lost in this way, it is opened again in the background. Raises the
+        driver's error.
+        """
+        try:
+            connection = await self._open()
+        except (psycopg.Error, OSError):
+            self._reconnect()
+            raise
+        watch = asyncio.get_running_loop().call_later(silence, self._cut, connection)
+        try:
+            yield connection
+        finally:
+            watch.cancel()
+            if connection is not self._connection:
+                await connection.close()  # not before the call that waits for its socket has ended
 
     async def drop(self) -> None:
         """Closes the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(psycopg.Error, TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await connection.close()
+            await connection.close()
 
     async def close(self) -> None:
         """Ends the reconnects and closes the connection."""
@@ -108,18 +109,28 @@ class Link:
             await asyncio.wait([self._reconnecting])
         await self.drop()
 
+    async def _open(self) -> AsyncConnection[Any]:
+        """Opens the connection unless it is open. Callers wait for one another, so that there is one connection."""
+        async with self._connecting:
+            if self._connection is None or self._connection.closed:
+                self._connection = await self._connect()
+            return self._connection
+
+    def _cut(self, connection: AsyncConnection[Any]) -> None:
+        cut(connection)
+        self._connection = None
+        self._reconnect()
+
     def _reconnect(self) -> None:
         if not self.is_away:
-            self._reconnecting = asyncio.create_task(self._make(), name="store reconnect")
+            self._reconnecting = asyncio.create_task(self._reopen(), name="store reconnect")
 
-    async def _make(self) -> None:
+    async def _reopen(self) -> None:
         retrying = AsyncRetrying(
             wait=wait_random_exponential(multiplier=RECONNECT_FIRST_SECONDS, max=RECONNECT_MAX_SECONDS),
             retry=retry_if_exception_type((psycopg.Error, OSError)),
         )
-        async for attempt in retrying:
-            with attempt:
-                self._connection = await self._connect()
+        await retrying(self._open)
 
 
 class Writer:
@@ -236,12 +247,8 @@ class Writer:
         return await retrying(self._once, incoming)
 
     async def _once(self, incoming: Sequence[Incoming]) -> IngestPlan:
-        connection = await self._link.get()
-        watch = self._loop.call_later(self._silence, self._link.cut)
-        try:
+        async with self._link.connection(self._silence) as connection:
             return await self._ingest.write(connection, incoming)
-        finally:
-            watch.cancel()
 
     async def _has_lost(self, error: psycopg.Error) -> bool:
         """Whether the cause of an error is a lost connection that can be opened again."""
