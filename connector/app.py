@@ -209,15 +209,14 @@ async def running(
     another process serves the store, `StoreUnavailable` and `SchemaMismatch` when the store cannot be used.
     """
     stop, hurry, metrics = stop or asyncio.Event(), hurry or asyncio.Event(), metrics or Metrics()
-    sinks = [entry.cls(entry.name, entry.config) for entry in config.sinks.values()]
+    sinks = [entry.cls(entry.name, entry.config) for entry in config.sinks.values()] if role.works else []
     wakeups = Wakeups()
 
     def on_group(plan: IngestPlan) -> None:
         metrics.group(plan)
         wakeups.send(plan.woken)
 
-    routing = RoutingTable.of(config.routing(), sinks)
-    async with _open_store(config, routing, on_group, role, clock) as opened:
+    async with _open_store(config, make_routing_table(config), on_group, role, clock) as opened:
         service = _service(
             config,
             role,

@@ -292,6 +292,15 @@ class SinkConfig(BaseModel):
     timezone: str = "UTC"
     """IANA name; the top-level `timezone` is its default."""
 
+    @property
+    def edits(self) -> bool:
+        """For a message sink: whether it updates what it has shown. Such a sink also gets the later events of an
+        interview that the routes do not choose, as `silent` deliveries.
+
+        It must not depend on a secret or on a file: a receiver reads it without them.
+        """
+        return False
+
 
 ConfigT = TypeVar("ConfigT", bound=SinkConfig)
 
@@ -336,10 +345,8 @@ class Sink(ABC, Generic[ConfigT]):
 
     @property
     def edits(self) -> bool:
-        """For a message sink: whether it updates what it has shown. Such a sink also gets the later events of an
-        interview that the routes do not choose, as `silent` deliveries.
-        """
-        return False
+        """For a message sink: whether it updates what it has shown; `SinkConfig.edits` decides."""
+        return self.config.edits
 
     def note_keys(self, delivery: Delivery) -> Iterable[str]:  # noqa: ARG002 - the simple sink remembers nothing
         """Names of the notes that `deliver` needs for this delivery."""

@@ -47,7 +47,7 @@ def banner(settings: Config, base: str, role: Role = Role.ALL, *, new_secret: bo
         lines += [f"  Receiver  {receiver}", f"  Secret    {_secret(settings, new_secret=new_secret)}"]
     if base:
         lines.append(f"  Health    {base}/health/ready and {base}/metrics")
-    lines += [f"  Store     {store_address(settings)}", *_sinks(settings)]
+    lines += [f"  Store     {store_address(settings)}", *_sinks(settings, role)]
     if role.receives:
         lines.append(f"  Try it    {sample_command(settings, receiver)}")
     return "\n".join(lines)
@@ -57,17 +57,18 @@ def _secret(settings: Config, *, new_secret: bool) -> str:
     file = settings.data_folder / WEBHOOK_SECRET
     if not settings.hireflix.webhook_secrets:
         return "none: unsigned webhooks are accepted"
-    if new_secret:
+    if new_secret and sys.stdout.isatty():
         return f"{secrets_of(settings)[0]} (created now, shown once, stored in {file})"
     if settings.embedded and file.exists():
         return f"stored in {file}"
     return f"from the configuration ({len(settings.hireflix.webhook_secrets)})"
 
 
-def _sinks(settings: Config) -> Iterator[str]:
+def _sinks(settings: Config, role: Role) -> Iterator[str]:
     title = "Sinks"
     for entry in settings.sinks.values():
-        yield f"  {title:<9} {entry.name} ({entry.type}): {destination_of(entry)}"
+        where = f": {destination_of(entry)}" if role.works else ""  # a destination may depend on a secret
+        yield f"  {title:<9} {entry.name} ({entry.type}){where}"
         title = ""
 
 

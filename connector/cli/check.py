@@ -16,21 +16,27 @@ from connector.config import Config, SinkEntry, load, position_warnings
 from connector.errors import UsageError
 from connector.operations.sinks import offline_findings, online_findings
 from connector.operations.store_check import StoreCheck, check_store
+from connector.role import Role
 from connector.sink import Finding
 
 OnlineOption = Annotated[bool, typer.Option("--online", help="Also ask every destination; nothing is written there.")]
 
 
-def check(config: o.ConfigOption = None, online: OnlineOption = False) -> None:
+RoleOption = Annotated[
+    Role, typer.Option("--role", help="Require only the secrets of this role; a receiver needs none of the sinks.")
+]
+
+
+def check(config: o.ConfigOption = None, online: OnlineOption = False, role: RoleOption = Role.ALL) -> None:
     """Check the configuration, the store and every sink.
 
     Prints all problems at once, and a warning for a setting that is valid but probably a mistake. Sinks that no route
-    names are checked too. With --online every destination is asked instead of the files on this machine. Exits with 1
-    when there is a problem.
+    names are checked too. With --online every destination is asked instead of the files on this machine. With --role
+    receiver no sink is checked. Exits with 1 when there is a problem.
     """
-    settings = load(config)
+    settings = load(config, needs=role.needs)
     print("ok       ", "the embedded default" if settings.path is None else settings.path)
-    entries = [*settings.sinks.values(), *settings.unrouted.values()]
+    entries = [*settings.sinks.values(), *settings.unrouted.values()] if role.works else []
     try:
         store = check_store(settings, online=online)
     except UsageError as error:  # a library is missing, so `serve` cannot start; check the sinks anyway

@@ -15,6 +15,7 @@ from connector.cli.output import progress_bar, safe, show_json, show_table
 from connector.config import Config, load
 from connector.errors import StoreUnavailable, UsageError
 from connector.operations.store_access import require_driver, store_exists
+from connector.role import Secrets
 
 if TYPE_CHECKING:
     from connector.operations.copy_store import TableReport
@@ -45,7 +46,7 @@ def copy(to: ToOption, config: o.ConfigOption = None, as_json: o.JsonOption = Fa
     The service must be stopped. Everything is copied: events, interviews, deliveries with their ids, notes, pauses. All
     rows are counted and compared; if anything differs, nothing is kept. The SQLite store does not change.
     """
-    settings = load(config)
+    settings = load(config, needs=Secrets.NONE)
     source = _source_of(settings)
     require_driver()
     target = _target_of(to)

@@ -17,6 +17,7 @@ from connector.hireflix.payload import EventKind
 from connector.interview import Value
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event
 from connector.operations.store_access import now
+from connector.role import Secrets
 
 WhatArgument = Annotated[
     str,
@@ -39,7 +40,7 @@ def explain(what: WhatArgument, config: o.ConfigOption = None, as_json: o.JsonOp
     Prints which routes match and why others do not, which fields change, and what each sink would write. Nothing is
     written. A file needs no store.
     """
-    settings = load(config)
+    settings = load(config, needs=Secrets.SINKS)
     found = _explanation(settings, what)
     if as_json:
         show_json(found)

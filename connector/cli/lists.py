@@ -15,6 +15,7 @@ from connector.cli.output import format_time, show_json, show_table
 from connector.config import load
 from connector.operations.listings import page
 from connector.operations.store_access import reading
+from connector.role import Secrets
 from connector.store import queries
 from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Wanted
 from connector.store.schema import DeliveryState
@@ -134,7 +135,7 @@ class _Show:
 
     def __call__(self, listing: Listing, **conditions: Any) -> None:
         """Prints the rows that meet the conditions, named as in `Wanted`. Raises `UsageError`, `StoreError`."""
-        settings = load(self.config)
+        settings = load(self.config, needs=Secrets.NONE)
         since, until = o.period(settings, self.since, self.until)
         wanted = Wanted(**conditions, since=since, until=until)
         with reading(settings) as connection:

@@ -13,6 +13,7 @@ from connector.errors import UsageError
 from connector.operations import pause as operation
 from connector.operations.sinks import configured
 from connector.operations.store_access import changing
+from connector.role import Secrets
 
 FLAGS = {
     "refill": "Write the missing rows again.",
@@ -26,7 +27,7 @@ def pause(sink: o.SinkArgument, config: o.ConfigOption = None) -> None:
 
     A running call to the destination ends first.
     """
-    settings = load(config)
+    settings = load(config, needs=Secrets.NONE)
     entry = configured(settings, sink)
     with changing(settings) as store:
         store.change(lambda connection: operation.pause(connection, entry))
@@ -47,7 +48,8 @@ def resume(
     replaced by another one with the same title, --adopt uses the new tab. Other sink types reject these options.
     """
     mode = _mode(refill=refill, accept=accept, adopt=adopt)
-    settings = load(config)
+    # the choice is stored as a note of the destination, which may depend on a secret
+    settings = load(config, needs=Secrets.SINKS if mode else Secrets.NONE)
     entry = configured(settings, sink)
     with changing(settings) as store:
         pending = store.change(lambda connection: operation.resume(connection, entry, mode))

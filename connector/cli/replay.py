@@ -13,6 +13,7 @@ from connector.errors import UsageError
 from connector.operations import replay as operation
 from connector.operations.replay import Replayable, Request
 from connector.operations.store_access import OpenStore, changing
+from connector.role import Secrets
 from connector.store.replay import CHUNK
 
 IdsArgument = Annotated[
@@ -48,7 +49,7 @@ def replay(
     delivered one gets a new id. Without --state dead letters are replayed, with ids or --event also delivered ones.
     --since and --until are about the time of receipt or of the last replay.
     """
-    settings = load(config)
+    settings = load(config, needs=Secrets.NONE)
     from_ms, until_ms = o.period(settings, since, until)
     request = Request(
         ids=tuple(ids or ()),

@@ -14,6 +14,7 @@ from connector.config import load
 from connector.errors import UsageError
 from connector.hireflix import samples
 from connector.operations.send import post, receiver_url, sample_body, secret_of
+from connector.role import Secrets
 
 SHOWN_CHARACTERS = 500
 """Characters of a response that are printed."""
@@ -48,7 +49,7 @@ def send(
     The address of the receiver and the secret come from the configuration.
     """
     body = _body(file, sample, as_is=as_is)
-    settings = load(config)
+    settings = load(config, needs=Secrets.SOURCE)
     response = post(receiver_url(settings, url), body, secret_of(settings))
     _show(response)
     if not response.is_success:

@@ -28,10 +28,10 @@ RoleOption = Annotated[
 
 def serve(config: o.ConfigOption = None, role: RoleOption = Role.ALL) -> None:
     """Run the service: receive, store, deliver. Ctrl-C, SIGTERM or SIGHUP stops it after the running calls."""
-    loaded = load(config)
+    loaded = load(config, needs=role.needs)
     _require_servable(loaded, role)
-    settings = ensure_secret(loaded)
-    _run(settings, role, new_secret=not loaded.hireflix.webhook_secrets)
+    settings = ensure_secret(loaded) if role.receives else loaded
+    _run(settings, role, new_secret=role.receives and not loaded.hireflix.webhook_secrets)
 
 
 def _require_servable(settings: Config, role: Role) -> None:

@@ -9,6 +9,7 @@ from connector.cli import options as o
 from connector.cli.output import counted, format_duration, format_time, safe, show_json, show_table
 from connector.config import load
 from connector.operations.store_access import now_in, reading
+from connector.role import Secrets
 from connector.store.heartbeat import Process
 from connector.store.queries import SinkStatus, SourceStatus
 from connector.store.queries import status as status_of
@@ -16,7 +17,7 @@ from connector.store.queries import status as status_of
 
 def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:
     """Show the state of every sink, and what to do."""
-    settings = load(config)
+    settings = load(config, needs=Secrets.NONE)
     with reading(settings) as connection:
         found = status_of(connection, now_in(connection), list(settings.sinks))
     if as_json:

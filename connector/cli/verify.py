@@ -15,6 +15,7 @@ from connector.cli.errors import FAILED
 from connector.cli.output import progress_bar, safe, show_json
 from connector.config import load
 from connector.operations import verify as operation
+from connector.role import Secrets
 
 REPAIR = "Write everything again that is wrong, and compare once more."
 
@@ -30,7 +31,7 @@ def verify(
     Pending deliveries, and differences that a second read does not confirm, do not count. Cells that users corrected
     and rows that they deleted are listed and left alone. Exits with 1 when the sheet is not in sync.
     """
-    settings = load(config)
+    settings = load(config, needs=Secrets.SINKS)
     logging.set_up(settings.logs.format, "warning")
     entry = operation.verifiable(settings, sink)
     if repair:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from connector.config.settings import Config, SinkEntry
+from connector.config.settings import Config, SinkEntry, StoreSettings
 from connector.errors import Problem
 from connector.hireflix import EVENT_NAMES
 from connector.interview import Stage
+from connector.role import Secrets
 from connector.routing import Routes
 
+ENCRYPTED_MODES = frozenset({"require", "verify-ca", "verify-full"})
+"""Values of sslmode with which libpq refuses a connection without TLS."""
 _ID = re.compile(r"[0-9a-f]{24}")
 
 
-def warnings_for(config: Config) -> Iterator[Problem]:
-    """Returns a warning for each setting that is valid but probably a mistake."""
+def warnings_for(config: Config, needs: Secrets = Secrets.ALL) -> Iterator[Problem]:
+    """Returns a warning for each setting that is valid but probably a mistake.
+
+    Sinks are compared only when `needs` includes their secrets, which a destination may depend on.
+    """
     if config.hireflix.allow_unsigned:
         yield Problem(
             "hireflix.allow_unsigned",
@@ -27,7 +36,9 @@ def warnings_for(config: Config) -> Iterator[Problem]:
         yield Problem("sinks", "no sink is configured: events are stored and not delivered", "add a [sinks.NAME]")
     for name in config.unrouted:
         yield Problem(f"sinks.{name}", "no route names this sink: it is not started", "name it in a route")
-    yield from _same_target(list(config.sinks.values()))
+    if Secrets.SINKS in needs:
+        yield from _same_target(list(config.sinks.values()))
+    yield from _store(config.store)
     yield from _routes(config)
 
 
@@ -40,6 +51,42 @@ def position_warnings(config: Config, positions: Iterable[tuple[str, str]]) -> l
         for id_, name in positions
         if not routes.match("", id_, name, Stage.PENDING, None)
     ]
+
+
+def _store(store: StoreSettings) -> Iterator[Problem]:
+    """Yields a warning when the connection to a database on another machine may not be encrypted.
+
+    The values of sslmode are those of libpq (PostgreSQL documentation, 32.19.3). Below `require` libpq accepts a
+    connection without TLS.
+    """
+    if store.file is not None:
+        return
+    parts = urlsplit(store.url.get_secret_value())
+    asked = dict(parse_qsl(parts.query))
+    hosts = [asked.get("host") or host for host in (_hosts(parts.netloc) or [""])]
+    mode = asked.get("sslmode") or os.environ.get("PGSSLMODE", "prefer")
+    if mode not in ENCRYPTED_MODES and any(not _is_on_this_machine(unquote(host)) for host in hosts):
+        yield Problem(
+            "store.url",
+            f"the database is on another machine, and sslmode {mode!r} accepts a connection without TLS",
+            "add ?sslmode=verify-full (or require) to the URL",
+        )
+
+
+def _hosts(netloc: str) -> list[str]:
+    """Returns the hosts of the address of a database, which may name several."""
+    listed = netloc.rpartition("@")[2].split(",")
+    return [re.sub(r":\d*$", "", host).strip("[]") for host in listed]
+
+
+def _is_on_this_machine(host: str) -> bool:
+    """Whether a host is a Unix socket or a loopback address."""
+    if not host or host.startswith(("/", "@")) or host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _routes(config: Config) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ from connector.config.raw import Keys, Raw, Tree, decoded, leaves, merged, neste
 from connector.config.settings import DELIMITER, PREFIX, Config, HireflixSettings, Settings, SinkEntry
 from connector.config.sinks import as_route, read_sinks, routed_sinks
 from connector.errors import ConfigError, Problem
+from connector.role import Secrets
 from connector.secretsfile import WEBHOOK_SECRET, make_secret, read_secret
 
 EMBEDDED: Tree = {
@@ -234,8 +235,16 @@ class _Merged(PydanticBaseSettingsSource):
         return {}
 
 
-def load(path: Path | None = None, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Config:
+def load(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    *,
+    needs: Secrets = Secrets.ALL,
+) -> Config:
     """Loads the configuration. Creates no file and opens no connection.
+
+    `needs` are the secrets that must be set. Without those of the sinks, a sink may lack them, and cannot be created.
 
     `path` is the config file; without it `CONNECTOR_CONFIG` names it, else it is `config.toml` in `cwd` if that exists,
     else the embedded default is used. `environ` and `cwd` are those of the process unless given. Precedence: `environ`,
@@ -248,13 +257,14 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None, cwd
     problems = [*sources.problems, *problems]
     sinks: dict[str, SinkEntry] = {}
     if not sources.broken:
-        problems += _secret_problems(raw, place)
-        sinks, wrong = read_sinks(raw, place.folder, settings)
+        if Secrets.SOURCE in needs:
+            problems += _secret_problems(raw, place)
+        sinks, wrong = read_sinks(raw, place.folder, settings, secrets=Secrets.SINKS in needs)
         problems += wrong
     if problems or settings is None:
         raise ConfigError(_first_of_each_place(problems))
     config = _config(settings, sinks, place)
-    return replace(config, warnings=tuple(warnings_for(config)))
+    return replace(config, warnings=tuple(warnings_for(config, needs)))
 
 
 def ensure_secret(config: Config) -> Config:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError, create_model
 
 from connector.config.messages import did_you_mean, keys_of, problem_at, problems_of, split_hint
 from connector.config.raw import Keys, Raw, Tree, decoded, merged, nested, value_at
@@ -33,12 +34,15 @@ _STRUCTURED = {
 """Errors of pydantic for text where a list or a table is expected."""
 
 
-def read_sinks(raw: Raw, folder: Path, settings: Settings | None) -> tuple[dict[str, SinkEntry], list[Problem]]:
+def read_sinks(
+    raw: Raw, folder: Path, settings: Settings | None, *, secrets: bool = True
+) -> tuple[dict[str, SinkEntry], list[Problem]]:
     """Returns all sinks in the order of the file, including those that no route names, and their problems.
 
     `settings` is the result of the first pass, `None` when it found problems. A sink with a problem is left out.
+    Without `secrets`, sinks whose secrets are missing have a configuration with the other settings only.
     """
-    reader = _Reader(raw, folder, settings.timezone if settings else "UTC")
+    reader = _Reader(raw, folder, settings.timezone if settings else "UTC", secrets=secrets)
     reader.check_names()
     found = {name: reader.entry(name, table) for name, table in raw.tables("sinks").items()}
     sinks = {name: entry for name, entry in found.items() if entry is not None}
@@ -70,6 +74,8 @@ class _Reader:
     raw: Raw
     folder: Path
     timezone: str
+    secrets: bool = True
+    """Whether the secrets of sinks must be set."""
     problems: list[Problem] = field(default_factory=list)
 
     def check_names(self) -> None:
@@ -134,7 +140,7 @@ class _Reader:
 
         try:
             table = self._decoded(name, kind, cls.Config, table)
-            config = cls.Config.model_validate(table, context={"folder": self.folder})
+            config = self._validated(cls.Config, table)
             known_timezone(config.timezone)
         except ValidationError as error:
             self.problems += problems_of(error, cls.Config, table, problem, foreign=True)
@@ -145,6 +151,16 @@ class _Reader:
         else:
             return config
         return None
+
+    def _validated(self, model: type[SinkConfig], table: Tree) -> SinkConfig:
+        """Returns the settings; when secrets are not needed and are missing, without them. Raises `ValidationError`."""
+        context = {"folder": self.folder}
+        try:
+            return model.model_validate(table, context=context)
+        except ValidationError:
+            if self.secrets:
+                raise
+        return without_secrets(model, table, context)
 
     def _decoded(self, name: str, kind: str, model: type[SinkConfig], table: Tree) -> Tree:
         """Returns the table with the text of variables decoded where the model expects a list or a table.
@@ -169,6 +185,29 @@ class _Reader:
 
     def _add(self, keys: Keys, message: str, hint: str = "") -> None:
         self.problems.append(problem_at(self.raw, keys, message, hint))
+
+
+def without_secrets(model: type[SinkConfig], table: Tree, context: dict[str, Any]) -> SinkConfig:
+    """Returns the settings without secret fields. Raises `ValidationError` for another field that is not valid.
+
+    Validators of the whole model are not run, because they may require a secret.
+    """
+    public = {name: field for name, field in model.model_fields.items() if not _has_secret(field.annotation)}
+    hidden = {name for name in model.model_fields if name not in public}
+    hidden |= {alias for name in hidden if (alias := model.model_fields[name].alias)}
+    fields: dict[str, Any] = {name: (field.rebuild_annotation(), field) for name, field in public.items()}
+    partial = create_model(model.__name__, __config__=model.model_config, **fields)
+    valid = partial.model_validate({key: value for key, value in table.items() if key not in hidden}, context=context)
+    return model.model_construct(valid.model_fields_set, **{name: getattr(valid, name) for name in public})
+
+
+def _has_secret(annotation: Any) -> bool:
+    """Whether a type contains a secret: itself, as a member of a union or a container, or in a nested model."""
+    if isinstance(annotation, type) and issubclass(annotation, SecretStr | SecretBytes):
+        return True
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(_has_secret(field.annotation) for field in annotation.model_fields.values())
+    return any(_has_secret(part) for part in get_args(annotation))
 
 
 def _unknown_sinks(raw: Raw) -> Iterator[tuple[Keys, str, str]]:

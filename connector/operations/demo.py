@@ -28,7 +28,7 @@ def demo_settings(folder: Path | None) -> Config:
     folder = folder or Path(tempfile.mkdtemp(prefix="connector-demo-"))
     if (folder / "config.toml").exists() or (folder / ".env").exists():
         raise UsageError(f"{folder} contains a configuration; name a folder without one")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return load(environ={"CONNECTOR_SERVER__PORT": "0"}, cwd=folder)
 
 

@@ -35,7 +35,7 @@ def configured(settings: Config, name: str) -> SinkEntry:
 
 def make_routing_table(settings: Config) -> RoutingTable:
     """Returns the routes and sinks in the form that ingest uses."""
-    sinks = [entry.cls(entry.name, entry.config) for entry in settings.sinks.values()]
+    sinks = {name: (entry.cls, entry.config) for name, entry in settings.sinks.items()}
     return RoutingTable.of(settings.routing(), sinks)
 
 

@@ -16,7 +16,7 @@ from connector.hireflix.payload import EventKind, Reading
 from connector.interview import Stage, Value
 from connector.merge import State, decode, encode, merge, stage_of
 from connector.routing import Routes
-from connector.sink import Sink
+from connector.sink import Sink, SinkConfig
 from connector.store.base import Answer, Overloaded
 
 EVENT_COLUMNS = (
@@ -74,9 +74,13 @@ class RoutingTable:
         object.__setattr__(self, "subscribing", states | edits)
 
     @classmethod
-    def of(cls, routes: Routes, sinks: Iterable[Sink[Any]]) -> Self:
-        """Returns the table for configured sinks."""
-        return cls(routes, {s.name: SinkSpec(s.state, dict(s.priority), edits=s.edits and not s.state) for s in sinks})
+    def of(cls, routes: Routes, sinks: Mapping[str, tuple[type[Sink[Any]], SinkConfig]]) -> Self:
+        """Returns the table for configured sinks: name -> class and settings. Needs no secret of a sink."""
+        specs = {
+            name: SinkSpec(kind.state, dict(kind.priority), edits=config.edits and not kind.state)
+            for name, (kind, config) in sinks.items()
+        }
+        return cls(routes, specs)
 
 
 class Incoming(NamedTuple):

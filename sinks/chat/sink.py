@@ -60,10 +60,6 @@ class ChatSink(Sink[ChatConfigT]):
         return self.config.max_age
 
     @property
-    def edits(self) -> bool:
-        return self.config.edits
-
-    @property
     def batchable_events(self) -> Mapping[str, int]:
         """Invitations that make no message share a call: a burst of them costs a few commits, not thousands."""
         return {} if self.config.events.create in POSTING_MODES else {INVITE: INVITES_PER_CALL}

@@ -79,7 +79,7 @@ class SlackConfig(ChatConfig):
     @property
     def edits(self) -> bool:
         """A bot edits its messages; an incoming webhook cannot."""
-        return self.webhook_url is None
+        return self.channel is not None
 
     @property
     def mention_rules(self) -> Sequence[Mention]:

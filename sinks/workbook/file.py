@@ -180,13 +180,13 @@ def _properties(book: Workbook) -> Any:
 def replace_file(path: Path, before: FileVersion | None, content: bytes) -> None:
     """Replaces the version `before` of the file atomically. The new version is on the disk when the function returns.
 
-    Raises `InUseError` when a program opened or saved the file since `before` was read. The file's mode is kept. After
-    an error the old version is complete and no temporary file is left.
+    Raises `InUseError` when a program opened or saved the file since `before` was read. The file's mode is kept, and a
+    new file can be read by its owner only. After an error the old version is complete and no temporary file is left.
     """
     _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=_private) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -199,6 +199,11 @@ def replace_file(path: Path, before: FileVersion | None, content: bytes) -> None
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _private(path: str, flags: int) -> int:
+    """Opens a new file that only its owner can read: it contains personal data."""
+    return os.open(path, flags, 0o600)
 
 
 def _remove_leftovers(path: Path) -> None:

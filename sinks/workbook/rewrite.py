@@ -39,7 +39,7 @@ def rewrite(request: RewriteRequest) -> RewriteResult:
     """
     try:
         path = request.path.resolve()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.refuse_if_open(path)
         before = file.file_version(path)
         return _rewrite(request, path, before, _load(path, request.state) if before else file.new_book())

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from connector.cli.banner import banner, executable
-from connector.config import load
+from connector.config import ensure_secret, load
+from connector.role import Role
 
 BASE = "http://127.0.0.1:8000"
 
@@ -30,6 +31,23 @@ def test_a_configured_secret_is_counted_and_not_shown(settings):
     said = banner(settings, BASE)
     assert line(said, "Secret") == "from the configuration (1)"
     assert "hush-hush" not in said
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_generated_secret_is_printed_to_a_terminal_only(tmp_path, monkeypatch, is_terminal):
+    """Standard output of a service is often a log, which more people can read."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    made = ensure_secret(load(environ={}, cwd=tmp_path))
+    said = line(banner(made, BASE, new_secret=True), "Secret")
+    assert (made.hireflix.webhook_secrets[0].get_secret_value() in said) is is_terminal
+    assert str(tmp_path / "data" / "webhook-secret") in said
+
+
+def test_a_receiver_names_its_sinks_without_their_destinations(settings):
+    """A destination may be derived from a secret, which a receiver does not have."""
+    said = banner(settings, BASE, Role.RECEIVER)
+    assert "chat (console)" in said
+    assert "stdout" not in said
 
 
 def test_the_command_to_paste_names_the_config_file(settings, config):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 
@@ -147,15 +148,21 @@ def test_a_port_that_is_taken_is_told(service, tmp_path):
     assert not (tmp_path / "data" / "connector.db").exists()
 
 
-def test_the_embedded_default_makes_a_secret_and_shows_it_once(tmp_path):
-    """The second start only names its file; other commands read it from there."""
+def test_the_embedded_default_makes_a_secret_and_names_its_file(tmp_path):
+    """The output is not a terminal. Other commands read the secret from the file."""
     first = embedded(tmp_path)
     secret = (tmp_path / "data" / "webhook-secret").read_text().strip()
-    assert secret in first
-    assert "shown once" in first
+    assert secret not in first
     second = embedded(tmp_path)
     assert secret not in second
-    assert f"stored in {tmp_path / 'data' / 'webhook-secret'}" in second
+    for said in (first, second):
+        assert f"stored in {tmp_path / 'data' / 'webhook-secret'}" in said
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in [tmp_path / "data", *(tmp_path / "data").iterdir()]
+    }
+    assert modes.pop("data") == 0o700
+    assert "interviews.xlsx" in modes
+    assert set(modes.values()) == {0o600}
 
 
 def embedded(folder):

@@ -78,3 +78,26 @@ def test_a_position_that_no_route_takes(folder):
 def test_a_route_with_otherwise_takes_every_position_it_names(folder):
     config = folder.load(CHAT + '[[routes]]\nsinks = ["chat"]\notherwise = true')
     assert position_warnings(config, [("id-1", "Sales")]) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("postgresql://u:p@db.example.org/c", True),
+        ("postgresql://u:p@db.example.org/c?sslmode=prefer", True),
+        ("postgresql://u:p@127.0.0.1,10.0.0.5/c", True),
+        ("postgresql://u:p@10.0.0.5:5432/c?sslmode=require", False),
+        ("postgresql://u:p@db.example.org/c?sslmode=verify-full", False),
+        ("postgresql://u:p@localhost/c", False),
+        ("postgresql://u:p@127.0.0.1:5433/c", False),
+        ("postgresql://u:p@[::1]:5433/c", False),
+        ("postgresql:///c?host=/run/postgresql", False),
+        ("postgresql:///c?host=db.example.org", True),
+        ("postgresql://u@%2Frun%2Fpostgresql/c", False),
+        ("sqlite:///connector.db", False),
+    ],
+)
+def test_a_database_on_another_machine_without_tls(folder, monkeypatch, url, warned):
+    monkeypatch.delenv("PGSSLMODE", raising=False)
+    places = [problem.place for problem in folder.load(f'[store]\nurl = "{url}"\n' + CHAT).warnings]
+    assert places == (["store.url"] if warned else [])

@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from connector.cli import app
 from connector.config import Config, load
+from connector.role import Secrets
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -134,14 +135,18 @@ def require_command(words: Sequence[str]) -> str:
 
 
 def configured(
-    folder: Path, environ: Mapping[str, str], secrets: Mapping[str, str] = SECRETS, toml: str = CONFIG
+    folder: Path,
+    environ: Mapping[str, str],
+    secrets: Mapping[str, str] = SECRETS,
+    toml: str = CONFIG,
+    needs: Secrets = Secrets.ALL,
 ) -> Config:
     """What a process reads that runs with these variables and secrets. Raises `ConfigError` for one that is none."""
     (folder / "config.toml").write_text(toml)
     (folder / "secrets").mkdir()
     for name, text in secrets.items():
         (folder / "secrets" / name).write_text(text)
-    return load(environ={**environ, "CONNECTOR_SECRETS_DIR": "secrets"}, cwd=folder)
+    return load(environ={**environ, "CONNECTOR_SECRETS_DIR": "secrets"}, cwd=folder, needs=needs)
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 
 from connector import healthcheck
 from connector.config import DeliverySettings, HireflixSettings, ServerSettings
+from connector.role import Role, Secrets
 from connector.web.server import GRACE_SECONDS
 from tests.deploy.readers import DEPLOY, PAGE, SECRETS, caddy, compose, configured, require_command, stages
 
@@ -21,6 +22,10 @@ spreadsheet = "1AbC"
 type = "slack"
 channel = "C0123456789"
 """
+FULL = SECRETS | {
+    "connector_defaults__slack__token": "xoxb-1",
+    "connector_defaults__google_sheets__credentials": '{"type": "service_account"}',
+}
 RECEIVERS = [name for name in OURS if name.startswith("receiver")]
 
 
@@ -46,17 +51,26 @@ def test_there_are_two_receivers_and_two_workers():
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_variable_and_secret_of_ours_is_a_setting(name, tmp_path):
-    assert set(OURS[name]["secrets"]) == set(SECRETS)
-    config = configured(tmp_path, OURS[name].get("environment", {}))
+    own = {secret: SECRETS[secret] for secret in OURS[name]["secrets"]}
+    config = configured(tmp_path, OURS[name].get("environment", {}), own, needs=Secrets.NONE)
     assert config.store.file is None
-    assert [secret.get_secret_value() for secret in config.hireflix.webhook_secrets] == ["secret"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_process_has_the_secrets_of_its_role_and_no_others(name, tmp_path):
+    command = OURS[name]["command"]
+    needs = Role(command[-1]).needs if command[0] == "serve" else Secrets.NONE
+    full = FULL | {"connector_hireflix__webhook_secrets": '["secret"]'}
+    own = {secret: full[secret] for secret in OURS[name]["secrets"]}
+    config = configured(tmp_path, {}, own, SHEET_AND_CHAT, needs=needs)
+    assert bool(config.hireflix.webhook_secrets) is (Secrets.SOURCE in needs)
+    assert (config.sinks["chat"].config.token is not None) is (Secrets.SINKS in needs)
+    assert (config.sinks["sheet"].config.credentials is not None) is (Secrets.SINKS in needs)
 
 
 def test_the_secrets_of_google_and_slack_reach_their_sinks(tmp_path):
     """What an empty file does not set, a full one does."""
-    full = SECRETS | {"connector_defaults__slack__token": "xoxb-1"}
-    full |= {"connector_defaults__google_sheets__credentials": '{"type": "service_account"}'}
-    config = configured(tmp_path, {}, full, SHEET_AND_CHAT)
+    config = configured(tmp_path, {}, FULL, SHEET_AND_CHAT)
     assert config.sinks["chat"].config.token.get_secret_value() == "xoxb-1"
     assert "service_account" in config.sinks["sheet"].config.credentials.get_secret_value()
 

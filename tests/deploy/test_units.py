@@ -14,7 +14,7 @@ from connector.web.server import GRACE_SECONDS
 from tests.deploy.readers import DEPLOY, PAGE, blocks, configured, require_command, unit
 
 UNITS = ("connector.service", "connector-receiver@.service", "connector-worker@.service")
-OWN = {"ExecStart", "Environment"}
+OWN = {"ExecStart", "Environment", "EnvironmentFile"}
 """The differences between the units."""
 
 
@@ -100,3 +100,8 @@ def test_systemd_itself_finds_no_fault_where_it_is_at_hand(name, tmp_path):
         check=False,
     )
     assert done.stderr == ""
+
+
+def test_each_role_reads_its_secrets_from_a_file_of_its_own():
+    files = [service(name).get("EnvironmentFile") for name in UNITS if "@" in name]
+    assert sorted(files) == [["-/etc/connector/receiver.env"], ["-/etc/connector/worker.env"]]

@@ -31,6 +31,10 @@ PASSWORD = "hunter22-and-more"
 class PostConfig(SinkConfig):
     password: SecretStr = Field(default=SecretStr(PASSWORD), description="Opens the box.")
 
+    @property
+    def edits(self):
+        return True
+
 
 class Box:
     """A destination: what it holds, and whether it works."""
@@ -54,10 +58,6 @@ class Post(Sink[PostConfig]):
     @property
     def destination(self):
         return "box 7"
-
-    @property
-    def edits(self):
-        return True
 
     def note_keys(self, delivery):
         return [f"told:{delivery.key}"]

@@ -157,7 +157,7 @@ def require_current(found: str | None) -> None:
 def make_empty(path: Path) -> None:
     """Creates an empty file that only its owner can read. Raises `StoreUnavailable`."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(0o600)
     except OSError as error:
         raise StoreUnavailable(f"the store {path} cannot be made: {error.strerror}; see [store] url") from error

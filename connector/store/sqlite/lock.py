@@ -24,7 +24,7 @@ class StoreLock:
     def __enter__(self) -> Self:
         path = self._store.with_name(f"{self._store.name}.lock")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreUnavailable(f"{path} cannot be made: {error.strerror}; see [store] url") from error
