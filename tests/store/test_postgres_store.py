@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
 from connector.store.postgres import database, jobs
 from connector.store.postgres.database import connect, connect_async
-from connector.store.postgres.errors import is_conflict, is_overtaken, is_unavailable, safe_message
+from connector.store.postgres.errors import is_conflict, is_unavailable, safe_message
 from connector.store.postgres.store import PostgresStore
 from connector.store.schema import REVISION, meta
 from connector.testing import START
@@ -353,5 +353,4 @@ def test_other_errors_are_no_trouble_of_the_store():
     """Their text may hold values."""
     assert safe_message(ValueError("Jane Doe")) == "ValueError"
     assert not is_unavailable(ValueError())
-    assert not is_overtaken(ValueError())
-    assert is_overtaken(psycopg.errors.DivisionByZero())
+    assert not is_conflict(psycopg.errors.DivisionByZero())

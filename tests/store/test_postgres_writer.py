@@ -276,7 +276,7 @@ async def test_close_finishes_what_waits(postgres_url):
 
 
 async def test_an_overtaken_group_is_planned_again(receiver, postgres_url):
-    """Another receiver commits between the look and the write: the check ends the transaction before its COMMIT."""
+    """Another receiver commits between the read and the write: nothing of the first plan is committed."""
     other = Receiver(postgres_url, routing_table(chat=False, sheet=True))
     ingest = receiver.writer._ingest
     look, looks = ingest.read, []
@@ -317,7 +317,7 @@ async def test_who_is_overtaken_for_ever_gives_up(receiver, postgres_url):
 
     await receiver.offer("i1")
     ingest.read = stale
-    with pytest.raises(StoreUnavailable, match="22012"):
+    with pytest.raises(StoreUnavailable, match="other receivers stored the same"):
         await receiver.offer("i1", at=START + 1)
     ingest.read = look
     assert (await receiver.offer("i1", at=START + 1)).duplicate is False

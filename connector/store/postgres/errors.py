@@ -31,7 +31,6 @@ _UNAVAILABLE = frozenset(
 )
 _CONTENTION = frozenset({"40001", "40P01"})
 _CONFLICT = _CONTENTION | {"23505"}
-_OVERTAKEN = "22012"
 
 _SAFE_CLASSES = frozenset({"25", "40", "42", "53", "55", "57", "58"})
 """Classes whose messages contain names of tables, settings and files, but no values."""
@@ -61,8 +60,14 @@ _UNREACHED = {
 }
 
 
+class GroupConflict(Exception):
+    """Another receiver stored the same events or interviews, so the group must be read and planned again."""
+
+
 def safe_message(error: BaseException) -> str:
     """Returns a message without personal data and secrets, and what to do."""
+    if isinstance(error, GroupConflict):
+        return str(error)
     cause = cause_of(error)
     if not isinstance(cause, psycopg.Error):
         return type(cause).__name__
@@ -93,20 +98,12 @@ def is_unavailable(error: BaseException) -> bool:
 
 def is_conflict(error: BaseException) -> bool:
     """Whether the transaction conflicted with another one, so that a retry may succeed."""
-    return _code(error) in _CONFLICT
+    return isinstance(error, GroupConflict) or _code(error) in _CONFLICT
 
 
 def is_contention(error: BaseException) -> bool:
     """Whether it is a deadlock or a serialization failure, so that a retry succeeds with the same values."""
     return _code(error) in _CONTENTION
-
-
-def is_overtaken(error: BaseException) -> bool:
-    """Whether a group wrote fewer rows than planned, or conflicted, so that it must be read and planned again.
-
-    Its statements divide by zero in the first case, on purpose; nothing else in them divides.
-    """
-    return _code(error) == _OVERTAKEN or is_conflict(error)
 
 
 def _code(error: BaseException) -> str | None:

@@ -1,8 +1,9 @@
-"""The statements of one group of events, in two round trips on the receiver's connection.
+"""The statements of one group of events, in one transaction on the receiver's connection.
 
-The first one reads known events and interviews, without locks. Then the group is planned, and the second one writes it.
-Another receiver may have written in between: every statement that writes counts its rows and divides by zero when there
-are fewer than planned, which aborts the transaction before its COMMIT. The server assigns the ids of events.
+It reads known events and interviews, plans the group, writes it and commits: three round trips. Interviews that exist
+are locked until the commit, so that two receivers merge into one interview one after the other. What did not exist
+cannot be locked: when another receiver stores the same event or a new interview meanwhile, `ON CONFLICT` writes fewer
+rows than planned, and the transaction is rolled back. The server assigns the ids of events.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ from connector.store.ingest import (
     plan_group,
 )
 from connector.store.postgres.database import SETTINGS
+from connector.store.postgres.errors import GroupConflict
 
 KNOWN = """
 SELECT identity, seq FROM event WHERE identity = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
 """
 STATES = """
 SELECT id, state, version, entered FROM interview WHERE id = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
+ORDER BY id FOR NO KEY UPDATE
 """
+"""Locks are taken in the order of ids, so that two receivers cannot deadlock."""
 
 ADD_EVENTS = """
 WITH given AS MATERIALIZED (
@@ -55,26 +59,30 @@ WITH given AS MATERIALIZED (
     json_to_recordset(%s::json) AS (sink text, key text, interview_id text, event_seq int, priority smallint,
       since bigint, silent smallint)
   ) WITH ORDINALITY AS d (sink, key, interview_id, event_seq, priority, since, silent, line)
-  JOIN given ON given.place = d.event_seq ORDER BY d.line
+  JOIN given ON given.place = d.event_seq JOIN added ON added.seq = given.seq ORDER BY d.line
 )
-SELECT array_agg(seq ORDER BY seq), 1 / (count(*) = %s)::int FROM added
+SELECT seq FROM added ORDER BY seq
 """
-"""Locks are taken in the order of identities, not of arrival, so that two receivers with the same repeats cannot
-deadlock.
+"""Returns the ids of the events that did not exist. Locks are taken in the order of identities, not of arrival, so that
+two receivers with the same repeats cannot deadlock.
 """
 
-PUT_INTERVIEWS = """
-WITH put AS (
-  INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at, entered)
-  SELECT * FROM json_to_recordset(%s::json) AS (id text, state text, version int, position_id text,
-    position_name text, stage text, updated_at bigint, entered text)
-  ON CONFLICT (id) DO UPDATE SET state = excluded.state, version = excluded.version,
-    position_id = excluded.position_id, position_name = excluded.position_name, stage = excluded.stage,
-    updated_at = excluded.updated_at, entered = excluded.entered
-  WHERE interview.version = excluded.version - 1 RETURNING 1
-)
-SELECT 1 / (count(*) = %s)::int FROM put
+_INTERVIEWS = """
+INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at, entered)
+SELECT * FROM json_to_recordset(%s::json) AS (id text, state text, version int, position_id text,
+  position_name text, stage text, updated_at bigint, entered text)
+ON CONFLICT (id)
 """
+ADD_INTERVIEWS = f"{_INTERVIEWS} DO NOTHING RETURNING id"
+"""Returns the interviews that did not exist. It waits for inserts of other receivers, which come after their events,
+and not for the locks of their reads, so that two receivers cannot deadlock.
+"""
+PUT_INTERVIEWS = f"""{_INTERVIEWS}
+DO UPDATE SET state = excluded.state, version = excluded.version, position_id = excluded.position_id,
+  position_name = excluded.position_name, stage = excluded.stage, updated_at = excluded.updated_at,
+  entered = excluded.entered
+"""
+"""Of interviews that the transaction has locked."""
 
 CHANNEL = "connector_due"
 """The channel on which processes listen for sinks with new deliveries."""
@@ -98,39 +106,44 @@ class Ingest:
 
         An empty group runs the same statements without rows, for the readiness check.
 
-        Raises the driver's error; nothing is written then. `is_overtaken` returns whether to try again.
+        Raises `GroupConflict`, or the driver's error; nothing is written then.
         """
-        known, stored = await self.read(connection, incoming)
-        plan = plan_group(incoming, known, stored, self._routing, -len(incoming))
-        if plan.events or not incoming:
-            try:
+        try:
+            known, stored = await self.read(connection, incoming)
+            plan = plan_group(incoming, known, stored, self._routing, -len(incoming))
+            if plan.events or not incoming:
                 numbers = await _put(connection, plan, len(incoming))
-            except BaseException:
-                with suppress(psycopg.Error):  # a lost connection took its transaction with it
-                    await connection.rollback()
-                raise
-            plan.answers = [
-                Answer(numbers[answer.seq + len(incoming)], answer.duplicate) if answer.seq < 0 else answer
-                for answer in plan.answers
-            ]
+                plan.answers = [
+                    Answer(numbers[answer.seq + len(incoming)], answer.duplicate) if answer.seq < 0 else answer
+                    for answer in plan.answers
+                ]
+            await connection.execute("COMMIT")
+        except BaseException:
+            with suppress(psycopg.Error):  # a lost connection took its transaction with it
+                await connection.rollback()
+            raise
         return plan
 
     async def read(
         self, connection: AsyncConnection[Any], incoming: Sequence[Incoming]
     ) -> tuple[dict[str, int], dict[str, StoredInterview]]:
-        """Returns the ids of known identities, and the stored interviews."""
+        """Begins the transaction. Returns the ids of known identities, and the stored interviews, which are locked."""
         identities = [each.reading.identity for each in incoming]
         interviews = sorted({each.reading.interview_id for each in incoming if each.reading.interview_id})
-        async with connection.pipeline():  # one transaction, which ends with the pipeline
+        async with connection.pipeline():
+            await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             await connection.execute(SETTINGS)
-            known = await connection.execute(KNOWN, (_text(identities),))
             states = await connection.execute(STATES, (_text(interviews),))
+            known = await connection.execute(KNOWN, (_text(identities),))
         found = {row[0]: StoredInterview(row[1], row[2], row[3]) for row in await states.fetchall()}
         return dict(await known.fetchall()), found
 
 
 async def _put(connection: AsyncConnection[Any], plan: IngestPlan, offset: int) -> list[int]:
-    """Writes a plan whose events are numbered from `-offset`. Returns their ids, in the order of the plan."""
+    """Writes a plan whose events are numbered from `-offset`. Returns their ids, in the order of the plan.
+
+    Raises `GroupConflict` when fewer rows were written than planned.
+    """
     events = [
         dict(zip(EVENT_COLUMNS[3:-1], row[3:-1], strict=True), place=place, identity=row[1])
         for place, row in enumerate(plan.events)
@@ -140,23 +153,20 @@ async def _put(connection: AsyncConnection[Any], plan: IngestPlan, offset: int) 
         for row in plan.deliveries
     ]
     interviews = [dict(zip(INTERVIEW_COLUMNS, row, strict=True)) for row in sorted(plan.interviews)]
+    new = [row for row in interviews if row["version"] == 1]
+    locked = [row for row in interviews if row["version"] != 1]
     bodies = [row[-1] for row in plan.events]
     async with connection.pipeline():
-        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-        await connection.execute(SETTINGS)
-        added = await connection.execute(
-            ADD_EVENTS, (_text(events), bodies, _text(deliveries), len(events)), prepare=True
-        )
-        if interviews or not events:
-            await connection.execute(PUT_INTERVIEWS, (_text(interviews), len(interviews)))
+        added = await connection.execute(ADD_EVENTS, (_text(events), bodies, _text(deliveries)))
+        made = await connection.execute(ADD_INTERVIEWS, (_text(new),))
+        await connection.execute(PUT_INTERVIEWS, (_text(locked),))
         if not events:
             await connection.execute(TOUCH)
         if plan.woken:
             await connection.execute(NOTIFY, (SEPARATOR.join(sorted(plan.woken)),))
-        await connection.execute("COMMIT")
-    row = await added.fetchone()
-    assert row is not None
-    numbers: list[int] = row[0] or []
+    numbers = [row[0] for row in await added.fetchall()]
+    if len(numbers) < len(events) or made.rowcount < len(new):
+        raise GroupConflict("other receivers stored the same events or interviews at the same time")
     return numbers
 
 

@@ -3,7 +3,7 @@
 Failures:
 
 ================================  ====================================================================
-another receiver was faster       the group is read and planned again, up to `TRIES` times
+a conflict with a receiver        the group is read and planned again, up to `TRIES` times
 a statement, for another reason   the group is split in halves until the bad event is alone and refused
 the connection was lost           once more on a new one; committed events are found as duplicates
 the server is unavailable,        all waiting events are refused, and new ones until it is connected
@@ -35,10 +35,10 @@ from connector.hireflix.payload import Reading
 from connector.store.base import Answer, Load, Overloaded
 from connector.store.ingest import Incoming, IngestPlan, Intake, Request, fair_share, refuse, resolve
 from connector.store.postgres.database import cut
-from connector.store.postgres.errors import is_overtaken, is_unavailable, safe_message
+from connector.store.postgres.errors import is_conflict, is_unavailable, safe_message
 from connector.store.postgres.ingest import Ingest
 
-TRIES = 60
+TRIES = 10
 """Attempts of a group that conflicts with other receivers."""
 REPLAN_MAX_SECONDS = 0.02
 """Upper bound of the random delay before the next attempt, so that two receivers do not conflict again."""
@@ -236,7 +236,7 @@ class Writer:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(TRIES),
             wait=wait_random(max=REPLAN_MAX_SECONDS),
-            retry=retry_if_exception(is_overtaken),
+            retry=retry_if_exception(is_conflict),
             reraise=True,
         )
         try:
@@ -265,7 +265,7 @@ class Writer:
             reason = safe_message(error)
             log.error("events refused", count=len(waiting), reason=reason)
             refuse((request.answer for request in waiting), reason)
-        elif len(group) > 1 and not is_overtaken(error):
+        elif len(group) > 1 and not is_conflict(error):
             middle = len(group) // 2
             for half in (group[:middle], group[middle:]):
                 await self._write(half)
