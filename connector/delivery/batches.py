@@ -10,7 +10,6 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, select
 
-from connector.hireflix.payload import read
 from connector.interview import Event, Interview, is_late
 from connector.merge import decode, event_of, interview_of
 from connector.sink import Delivery, FollowUp, Subscription
@@ -18,6 +17,7 @@ from connector.store import backfill, claim
 from connector.store.claim import Claim, Work
 from connector.store.dialects import among
 from connector.store.ingest import subscribed_sinks
+from connector.store.parsed import reading_of
 from connector.store.schema import event, interview
 
 IsRouted: TypeAlias = Callable[[Interview], bool]
@@ -122,9 +122,10 @@ def _events(connection: Connection, seqs: Sequence[int]) -> dict[int, Event]:
 
 def _event(row: Any) -> Event:
     event_id = str(row.seq)
-    if row.body is None:
+    reading = reading_of(row)
+    if reading is None:
         return Event(event_id, row.name, row.interview_id, row.occurred_at, row.received_at)
-    return event_of(event_id, read(row.body, row.received_at))
+    return event_of(event_id, reading)
 
 
 def _interviews(connection: Connection, ids: Iterable[str]) -> dict[str, Interview]:

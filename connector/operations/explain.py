@@ -22,6 +22,7 @@ from connector.operations.sinks import open_sink
 from connector.operations.store_access import reading, store_exists
 from connector.sink import Batch, Delivery, Note, Sink, Subscription, Token
 from connector.store import notes
+from connector.store.parsed import reading_of
 from connector.store.queries import DeliveryRow, Wanted, deliveries
 from connector.store.schema import event, interview
 
@@ -141,9 +142,9 @@ def _case_of_event(connection: Connection, event_id: int) -> Case:
     row = connection.execute(select(event).where(event.c.seq == event_id)).first()
     if row is None:
         raise UsageError(f"there is no event {event_id}; `connector events` lists them")
-    if row.body is None:
-        raise UsageError(f"the body of event {event_id} is no longer stored")
-    reading = read(row.body, row.received_at)
+    reading = reading_of(row)
+    if reading is None:
+        raise UsageError(f"the data of event {event_id} is no longer stored")
     latest, entered = _interview(connection, reading.interview_id)
     return Case(reading, event_id, _before(connection, reading.interview_id, event_id), latest, entered)
 
@@ -156,12 +157,10 @@ def _interview(connection: Connection, interview_id: str) -> tuple[State | None,
 
 def _before(connection: Connection, interview_id: str, event_id: int) -> State | None:
     earlier = (event.c.interview_id == interview_id, event.c.seq < event_id, event.c.kind == str(EventKind.EVENT))
-    rows = connection.execute(
-        select(event.c.body, event.c.received_at).where(*earlier, event.c.body.is_not(None)).order_by(event.c.seq)
-    )
     state: State | None = None
-    for row in rows:
-        state = merge(state, read(row.body, row.received_at))
+    for row in connection.execute(select(event).where(*earlier).order_by(event.c.seq)):
+        if (reading := reading_of(row)) is not None:
+            state = merge(state, reading)
     return state
 
 

@@ -17,6 +17,7 @@ from connector.interview import Stage, Value
 from connector.merge import State, decode, encode, merge, stage_of
 from connector.routing import Routes
 from connector.sink import Sink, SinkConfig
+from connector.store import parsed
 from connector.store.base import Answer, Overloaded
 
 EVENT_COLUMNS = (
@@ -31,6 +32,7 @@ EVENT_COLUMNS = (
     "mark",
     "reason",
     "body",
+    "parsed",
 )
 INTERVIEW_COLUMNS = ("id", "state", "version", "position_id", "position_name", "stage", "updated_at", "entered")
 DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "since", "silent")
@@ -227,6 +229,7 @@ def _add_event(plan: IngestPlan, reading: Reading, body: bytes, seq: int) -> Non
             reading.remark,
             reading.reason,
             body,
+            parsed.encode(reading),
         )
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, insert, literal, or_, select, update
 
 from connector.hireflix.payload import EventKind, Reading, read
+from connector.store import parsed
 from connector.store.dialects import among, insert_new
 from connector.store.ingest import (
     DELIVERY_COLUMNS,
@@ -215,6 +216,7 @@ def _apply(connection: Connection, reading: Reading, seq: int, routing: RoutingT
         occurred_at=reading.occurred_at,
         mark=reading.remark,
         reason="",
+        parsed=parsed.encode(reading),
     )
     plan = _merge(connection, reading, seq, routing)
     deliveries = [dict(zip(DELIVERY_COLUMNS, row, strict=True)) | {"since": now} for row in plan.deliveries]

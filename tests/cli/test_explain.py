@@ -148,9 +148,16 @@ def test_an_event_id_needs_a_store(run, config):
     assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
 
 
-def test_an_event_whose_body_is_gone(run, world):
+def test_an_event_is_explained_from_its_parsed_fields(run, world):
     world.receive(body())
+    before = run("explain", "1", "--json").stdout
     world.connection.exec_driver_sql("UPDATE event SET body = NULL")
+    assert run("explain", "1", "--json").stdout == before
+
+
+def test_an_event_whose_data_is_gone(run, world):
+    world.receive(body())
+    world.connection.exec_driver_sql("UPDATE event SET body = NULL, parsed = NULL")
     result = run("explain", "1")
     assert result.exit_code == 2
     assert "no longer stored" in result.stderr

@@ -44,12 +44,13 @@ WITH given AS MATERIALIZED (
   SELECT nextval('event_seq_seq') AS seq, t.*
   FROM ROWS FROM (
     json_to_recordset(%s::json) AS (place int, identity text, kind text, name text, interview_id text,
-      occurred_at bigint, received_at bigint, mark text, reason text),
+      occurred_at bigint, received_at bigint, mark text, reason text, parsed text),
     unnest(%b::bytea[])
-  ) AS t (place, identity, kind, name, interview_id, occurred_at, received_at, mark, reason, body)
+  ) AS t (place, identity, kind, name, interview_id, occurred_at, received_at, mark, reason, parsed, body)
 ), added AS (
-  INSERT INTO event (seq, identity, sha256, kind, name, interview_id, occurred_at, received_at, mark, reason, body)
-  SELECT seq, identity, sha256(body), kind, name, interview_id, occurred_at, received_at, mark, reason, body
+  INSERT INTO event
+    (seq, identity, sha256, kind, name, interview_id, occurred_at, received_at, mark, reason, body, parsed)
+  SELECT seq, identity, sha256(body), kind, name, interview_id, occurred_at, received_at, mark, reason, body, parsed
   FROM given ORDER BY identity
   ON CONFLICT (identity) DO NOTHING RETURNING seq
 ), sent AS (
@@ -145,7 +146,7 @@ async def _put(connection: AsyncConnection[Any], plan: IngestPlan, offset: int) 
     Raises `GroupConflict` when fewer rows were written than planned.
     """
     events = [
-        dict(zip(EVENT_COLUMNS[3:-1], row[3:-1], strict=True), place=place, identity=row[1])
+        dict(zip(EVENT_COLUMNS[3:-2], row[3:-2], strict=True), place=place, identity=row[1], parsed=row[-1])
         for place, row in enumerate(plan.events)
     ]
     deliveries = [
@@ -155,7 +156,7 @@ async def _put(connection: AsyncConnection[Any], plan: IngestPlan, offset: int) 
     interviews = [dict(zip(INTERVIEW_COLUMNS, row, strict=True)) for row in sorted(plan.interviews)]
     new = [row for row in interviews if row["version"] == 1]
     locked = [row for row in interviews if row["version"] != 1]
-    bodies = [row[-1] for row in plan.events]
+    bodies = [row[-2] for row in plan.events]
     async with connection.pipeline():
         added = await connection.execute(ADD_EVENTS, (_text(events), bodies, _text(deliveries)))
         made = await connection.execute(ADD_INTERVIEWS, (_text(new),))
