@@ -19,7 +19,7 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from google.oauth2.service_account import Credentials as KeyCredentials
 
 from connector.http import Answer, classify, host_of, is_loopback
-from sinks.google_sheets.account import Account
+from sinks.google_sheets.config import Account
 from sinks.google_sheets.errors import (
     CallFailed,
     Passing,

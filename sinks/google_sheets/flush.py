@@ -14,17 +14,21 @@ from enum import Enum, auto
 from connector.sink import Context, RateLimited, RetryLater, SinkBroken
 from sinks.google_sheets import write_planner
 from sinks.google_sheets.api_replies import Book
-from sinks.google_sheets.columns import Layout, add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.date_formats import FormatQuery, UnformattedDates, may_lack_format, without_format
 from sinks.google_sheets.errors import PROTECTED, CallFailed, Failure, Trouble, emptied, unreadable
-from sinks.google_sheets.formatting import FormattingState, format_new_tabs
+from sinks.google_sheets.formatting import (
+    FormatQuery,
+    FormattingState,
+    UnformattedDates,
+    format_new_tabs,
+    may_lack_format,
+    without_format,
+)
 from sinks.google_sheets.outcomes import MOVED, BatchOutcomes, ClosedIntent, Settled, close_intent, settle
-from sinks.google_sheets.protection import ProtectedCells, read_protected_cells
 from sinks.google_sheets.repair import Repairs, audit, recall_rows
-from sinks.google_sheets.sheet_view import TabView, read_view
+from sinks.google_sheets.sheet_view import ProtectedCells, TabView, read_protected_cells, read_view
 from sinks.google_sheets.sheets_client import LIST_PROTECTION, READ, REFILL_SECONDS, WRITE, Calls
-from sinks.google_sheets.tabs import TabSnapshot, has_shrunk, read_tabs, snapshot_of, titles_of
+from sinks.google_sheets.tabs import Layout, TabSnapshot, add_columns, has_shrunk, read_tabs, snapshot_of, titles_of
 from sinks.google_sheets.write_planner import (
     Limits,
     TabChanges,
@@ -139,7 +143,7 @@ class Flush:
         """Writes everything that can be written; returns the outcome of the remaining deliveries."""
         try:
             self._snapshots = await self._begin()
-            while (write := await self._next()) is not None:
+            while (write := await self._next_write()) is not None:
                 if (rest := await self._send(write)) is not None:
                     return rest
         except CallFailed as error:
@@ -188,7 +192,7 @@ class Flush:
         snapshot = await read_tabs(self._calls, self._config, titles, self._outcomes.tabs, unavailable)
         snapshot = {name: self._with_hidden(each) for name, each in snapshot.items()}
         for name, each in snapshot.items():
-            if (failure := self._watch(name, each)) is not None:
+            if (failure := self._check_tab(name, each)) is not None:
                 unavailable[name] = failure
         for name, failure in unavailable.items():
             self._snapshots.pop(name, None)
@@ -204,9 +208,9 @@ class Flush:
         hidden = self._hidden.get(snapshot.view.sheet_id)
         return snapshot if hidden is None else replace(snapshot, view=replace(snapshot.view, protected=hidden))
 
-    def _watch(self, name: str, snapshot: TabSnapshot) -> Failure | None:
-        """Notices what changed in a tab since the last read. Returns why it waits for an operator when it was emptied,
-        or raises that as `CallFailed` when it is the only tab.
+    def _check_tab(self, name: str, snapshot: TabSnapshot) -> Failure | None:
+        """Compares a tab with its last read. Returns a failure if the tab was emptied: it then waits for
+        an operator. Raises `CallFailed` instead if the sink has only this tab.
         """
         before, view = self._outcomes.tabs[name], snapshot.view
         if has_shrunk(before, view):
@@ -214,10 +218,10 @@ class Flush:
             if not self._config.per_position:
                 raise CallFailed(failure)
             return failure
-        self._learn(name, snapshot)
+        self._update_tab(name, snapshot)
         return None
 
-    def _learn(self, name: str, snapshot: TabSnapshot) -> None:
+    def _update_tab(self, name: str, snapshot: TabSnapshot) -> None:
         before, view = self._outcomes.tabs[name], snapshot.view
         has_new_column = bool(before.fields and snapshot.tab.fields - before.fields)
         if has_new_column or before.zone not in {"", view.zone}:
@@ -249,7 +253,7 @@ class Flush:
         stray_values, undo, lost = tab.stray_values | found.stray_values, tab.undo | found.undo, tab.lost | found.lost
         self._outcomes.tabs[name] = replace(tab, moving=True, stray_values=stray_values, undo=undo, lost=lost)
 
-    async def _next(self) -> Write | None:
+    async def _next_write(self) -> Write | None:
         """Returns the next batch, `None` when nothing is left to write."""
         if self._is_done():
             return None
@@ -398,7 +402,7 @@ class Flush:
     async def _send(self, write: Write) -> RetryLater | None:
         """Sends one write and settles it; returns the outcome for the rest if the flush must stop, else `None`."""
         await self._calls.ready_to_write()
-        await self._note(write)
+        await self._save_intents(write)
         try:
             settled = await self._calls.write(write.body, lambda book: self._settled_or_error(write, book))
         except CallFailed as error:
@@ -414,8 +418,8 @@ class Flush:
         except CallFailed as error:
             return error
 
-    async def _note(self, write: Write) -> None:
-        """What must survive a crash between here and the outcome."""
+    async def _save_intents(self, write: Write) -> None:
+        """Saves the notes that a restart needs to find out whether the write was applied."""
         for tab_write in write.tab_writes:
             tab = self._outcomes.tabs[tab_write.tab]
             tagged = () if tab_write.chunk.rows else tab_write.layout.untagged
@@ -461,7 +465,7 @@ class Flush:
             self._note_moved_rows(name, settled)
             return False
         snapshot = snapshot_of(view, self._config, outcomes.tabs[name])
-        self._learn(name, snapshot)
+        self._update_tab(name, snapshot)
         return True
 
     def _changed(self) -> RetryLater | None:

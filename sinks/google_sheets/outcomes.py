@@ -20,7 +20,6 @@ from connector.sink import (
     RetryLater,
     Waiting,
 )
-from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.sheet_view import NOT_TEXT, TabView
 from sinks.google_sheets.state import (
@@ -42,7 +41,7 @@ from sinks.google_sheets.state import (
     tab_name,
     write_intents,
 )
-from sinks.google_sheets.tabs import OTHER, tab_of, title_of
+from sinks.google_sheets.tabs import OTHER, Layout, tab_of, title_of
 from sinks.google_sheets.write_planner import Change, DueInterview, TabWrite, row_key, sheet_cells
 from sinks.spreadsheet.columns import KEY
 from sinks.spreadsheet.values import CellValue
@@ -73,9 +72,9 @@ class Entry:
     outcome: Outcome | None = None
 
 
-def _of_now(note: RowNote | None, era: int) -> RowNote | None:
-    """The note of a row; a note from an earlier era forces a full write."""
-    return note if note is None or note.era == era else replace(note, force=True)
+def _of_refill(note: RowNote | None, refills: int) -> RowNote | None:
+    """The note of a row; a note from before the last refill forces a full write."""
+    return note if note is None or note.refills == refills else replace(note, force=True)
 
 
 class BatchOutcomes:
@@ -155,12 +154,12 @@ class BatchOutcomes:
     def wanted(self, tab: str, zone: tzinfo) -> list[DueInterview]:
         """What is still open in a tab, with its cells as a spreadsheet in `zone` holds them."""
         due = [(key, entry) for key, entry in self._entries.items() if entry.tab == tab and entry.outcome is None]
-        era = self.tabs[tab].era
-        return [self._wanted(key, entry, zone, era) for key, entry in due]
+        refills = self.tabs[tab].refills
+        return [self._wanted(key, entry, zone, refills) for key, entry in due]
 
-    def _wanted(self, key: str, entry: Entry, zone: tzinfo, era: int) -> DueInterview:
-        note = _of_now(entry.note, era)
-        is_dated = note is not None and note.era == era and note.dated
+    def _wanted(self, key: str, entry: Entry, zone: tzinfo, refills: int) -> DueInterview:
+        note = _of_refill(entry.note, refills)
+        is_dated = note is not None and note.refills == refills and note.dated
         return DueInterview(key, self._cells(entry, zone), note, entry.remove, dated=is_dated)
 
     def _cells(self, entry: Entry, zone: tzinfo) -> Mapping[str, CellValue]:
@@ -176,8 +175,8 @@ class BatchOutcomes:
             if entry.remove:
                 self._empty(entry, wanted)
                 continue
-            applied, era = self._applied(entry, wanted, layout), self.tabs[entry.tab].era
-            self._settle(entry, Delivered(), RowNote(applied, tab=entry.tab, era=era, dated=wanted.dated))
+            applied, refills = self._applied(entry, wanted, layout), self.tabs[entry.tab].refills
+            self._settle(entry, Delivered(), RowNote(applied, tab=entry.tab, refills=refills, dated=wanted.dated))
 
     def _applied(self, entry: Entry, wanted: DueInterview, layout: Layout) -> Mapping[str, CellValue]:
         """What the row holds now: cells that are closed hold what they held."""
@@ -223,7 +222,7 @@ class BatchOutcomes:
     def _empty(self, entry: Entry, wanted: DueInterview) -> None:
         """Its row is empty now, but for the id; it stays open until that is gone too."""
         empty = {name: None for name in wanted.cells if name != KEY}
-        self._note(entry, RowNote(empty, tab=entry.tab, era=self.tabs[entry.tab].era))
+        self._note(entry, RowNote(empty, tab=entry.tab, refills=self.tabs[entry.tab].refills))
 
     def removed(self, gone: Iterable[DueInterview]) -> None:
         """Nothing of them is left in the sheet."""
@@ -237,8 +236,8 @@ class BatchOutcomes:
         for wanted in gone:
             entry = self._entries[wanted.key]
             note = entry.note or RowNote(tab=entry.tab)
-            era = self.tabs[entry.tab].era
-            self._settle(entry, Delivered(), replace(note, force=False, gone=True, era=era))
+            refills = self.tabs[entry.tab].refills
+            self._settle(entry, Delivered(), replace(note, force=False, gone=True, refills=refills))
 
     def forget_row(self, wanted: DueInterview) -> DueInterview:
         """Its row is gone and is to be written again, as if it had never been there."""

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from connector.http import utc
 from connector.sink import Batch, Interview
 from sinks.google_sheets import api_requests
-from sinks.google_sheets.columns import add_columns
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import Failure
 from sinks.google_sheets.outcomes import BatchOutcomes
 from sinks.google_sheets.repair import rows_of, shown
 from sinks.google_sheets.sheets_client import Calls, read_values
-from sinks.google_sheets.tabs import TabSnapshot, read_tabs
+from sinks.google_sheets.tabs import TabSnapshot, add_columns, read_tabs
 from sinks.google_sheets.write_planner import Change, TabChanges, plan_rows, zone_of
 from sinks.spreadsheet.columns import SPECS, cell_values
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue, from_serial

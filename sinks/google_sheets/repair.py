@@ -15,12 +15,10 @@ from connector.sink import Context
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import Columns
 from sinks.google_sheets.api_requests import Request
-from sinks.google_sheets.columns import Layout
-from sinks.google_sheets.protection import ProtectedCells
-from sinks.google_sheets.sheet_view import NOT_TEXT
+from sinks.google_sheets.sheet_view import NOT_TEXT, ProtectedCells
 from sinks.google_sheets.sheets_client import Calls, read_values
 from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_row_note, row_name
-from sinks.google_sheets.tabs import TabSnapshot
+from sinks.google_sheets.tabs import Layout, TabSnapshot
 from sinks.google_sheets.write_planner import Change, DueInterview, Restore, TabChanges
 from sinks.spreadsheet.columns import KEY, SPECS
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue

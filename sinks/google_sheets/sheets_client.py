@@ -18,7 +18,6 @@ from connector.blocking import BlockingThread
 from connector.http import epoch_ms, reading, retry_after
 from connector.sink import Context, Token
 from sinks.google_sheets import api_requests
-from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.api_replies import (
     FORMAT_FIELDS,
     OBJECTS_FIELDS,
@@ -34,7 +33,7 @@ from sinks.google_sheets.api_replies import (
     Written,
 )
 from sinks.google_sheets.api_requests import Request
-from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.config import Account, GoogleSheetsConfig, load_account
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble, read_only, unreadable
 
 if TYPE_CHECKING:

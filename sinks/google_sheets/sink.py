@@ -1,26 +1,180 @@
-"""The google_sheets sink: keeps one row per interview right in a tab that users edit."""
+"""The google_sheets sink: keeps one correct row per interview in a tab that users edit, and verifies it regularly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
 
-from connector.capabilities import ASKED, REPORT, Debounce, Report
-from connector.sink import Batch, Context, Delivered, Delivery, Finding, Outcome, Result, Sink, SinkBroken
-from sinks.google_sheets import maintenance
-from sinks.google_sheets.account import Account, load_account
+from connector.capabilities import ASKED, REPORT, VERIFY, Debounce, Report
+from connector.sink import (
+    Batch,
+    Context,
+    Delivered,
+    Delivery,
+    Finding,
+    Note,
+    Outcome,
+    RateLimited,
+    Result,
+    RetryLater,
+    Sink,
+    SinkBroken,
+)
 from sinks.google_sheets.api_replies import Book
-from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.config import Account, GoogleSheetsConfig, load_account
 from sinks.google_sheets.errors import CallFailed, Trouble
 from sinks.google_sheets.flush import Flush, Memory
 from sinks.google_sheets.outcomes import BatchOutcomes
 from sinks.google_sheets.preview import changes, describe
 from sinks.google_sheets.repair import recall_rows
-from sinks.google_sheets.sheets_client import LIST_TABS, Calls, SheetsClient
-from sinks.google_sheets.state import INTENT, RESUME, TAB, WORK, row_name, tab_name
+from sinks.google_sheets.sheet_view import read_protected_cells
+from sinks.google_sheets.sheets_client import LIST_PROTECTION, LIST_TABS, REFILL_SECONDS, Calls, SheetsClient
+from sinks.google_sheets.state import INTENT, RESUME, TAB, VERSION, WORK, row_name, tab_name
 from sinks.google_sheets.tabs import tab_of
-from sinks.google_sheets.verify import Verification
+from sinks.google_sheets.verify import Findings, Kind, Verification
+
+REWRITES_MAX = 10_000
+"""Rows that one verification has written again; the rest comes with the next."""
+ROUNDS_MAX = 5
+"""Verifications in a row, each of which found something to repair, before it is left to the next regular one."""
+PROTECTED_SECONDS = 300.0
+"""Between two checks whether cells that we could not write are still protected."""
+REPAIRABLE = frozenset({Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.STRAY})
+
+
+def apply_resume_mode(outcomes: BatchOutcomes, batch: Batch) -> None:
+    """Applies the mode that the operator chose with `connector resume` after many rows, or a tab, were gone."""
+    note = batch.notes.get(RESUME)
+    if note is None:
+        return
+    word = note.get("word")
+    asked = [name for name in outcomes.tabs if name in outcomes.work.asks] or list(outcomes.tabs)
+    for name in asked:
+        tab = outcomes.tabs[name]
+        refill = word in {"refill", "adopt"}
+        # found again by its id if it is there, else made again
+        outcomes.tabs[name] = replace(
+            tab,
+            seen=False,
+            count=0,
+            refill=refill,
+            adopt=word == "adopt",
+            refills=tab.refills + 1 if refill else tab.refills,
+        )
+    outcomes.work = replace(outcomes.work, verify=True, asks=outcomes.work.asks.difference(asked))
+    outcomes.keep({RESUME: None})
+
+
+def interval(outcomes: BatchOutcomes, config: GoogleSheetsConfig) -> float:
+    """Seconds until the next call that may verify."""
+    return min(config.verify_interval, PROTECTED_SECONDS) if outcomes.work.skipped else config.verify_interval
+
+
+async def is_due(
+    batch: Batch, outcomes: BatchOutcomes, config: GoogleSheetsConfig, calls: Calls, context: Context
+) -> bool:
+    """Whether this call is to verify: it was asked to, something changed for all rows, protection changed, or it is
+    time. Raises `RateLimited`.
+    """
+    now = context.now()
+    if all(delivery.purpose != VERIFY for delivery in batch.deliveries):
+        return False
+    asked = batch.notes.get(ASKED, {}).get("at", 0)
+    last = batch.notes.get(REPORT, {}).get("at", 0)
+    if outcomes.work.verify or asked > last or now >= last + config.verify_interval * 1000:
+        return True
+    return bool(outcomes.work.skipped) and await _is_protection_changed(outcomes, calls, context)
+
+
+async def _is_protection_changed(outcomes: BatchOutcomes, calls: Calls, context: Context) -> bool:
+    """Whether a tab with cells that we could not write is protected otherwise by now: one small read."""
+    await _load(outcomes.work.skipped, outcomes, context)
+    try:
+        book = await calls.fetch(LIST_PROTECTION)
+    except CallFailed:
+        return False  # the next call looks again
+    now = {tab.properties.sheet_id: read_protected_cells(tab.protected_ranges) for tab in book.sheets}
+    tabs = [outcomes.tabs[name] for name in outcomes.work.skipped]
+    return any(now.get(tab.sheet_id or 0) != tab.protected for tab in tabs)
+
+
+async def verify_and_repair(
+    config: GoogleSheetsConfig, outcomes: BatchOutcomes, calls: Calls, context: Context
+) -> None:
+    """Verifies, keeps the report, and asks for everything again that is wrong. Raises as `Flush.run`."""
+    at = context.now()
+    try:
+        findings = await Verification(config, calls, context, _ignore_progress).run()
+        await _repair(findings, outcomes, context)
+    except RateLimited as wait:
+        # from the start again, and so only when there is enough for all of it
+        outcomes.verification = RetryLater("no quota left", after=max(wait.seconds, REFILL_SECONDS), counts=False)
+        return
+    except CallFailed as error:
+        outcomes.verification = _failed(error, calls)
+        return
+    outcomes.keep({REPORT: note_of(findings.report(at))})
+
+
+def _ignore_progress(_done: int, _total: int) -> None:
+    pass
+
+
+def _failed(error: CallFailed, calls: Calls) -> RetryLater:
+    failure = error.failure
+    if failure.trouble is Trouble.THROTTLED:
+        return RetryLater(failure.reason, after=calls.pause(error), counts=False)
+    if failure.trouble is Trouble.BROKEN and not calls.sent:
+        raise SinkBroken(failure.reason, failure.fix) from error
+    return RetryLater(failure.reason, after=calls.asked(error))
+
+
+async def _repair(findings: Findings, outcomes: BatchOutcomes, context: Context) -> None:
+    found = findings.only(REPAIRABLE)
+    again = {key for (_, key), each in found.items() if each.kind in {Kind.MISSING, Kind.DIFFERENT}}
+    outcomes.call_again(sorted(again)[:REWRITES_MAX])
+    await _load({name for name, _ in found} | set(findings.protected), outcomes, context)
+    skipped = frozenset(name for name, _ in findings.only({Kind.PROTECTED}))
+    asks = frozenset(findings.unavailable)
+    for (name, key), each in found.items():
+        if each.kind is Kind.BROKEN_KEY:
+            outcomes.tabs[name] = replace(outcomes.tabs[name], lost=outcomes.tabs[name].lost | {key})
+    for name, protected in findings.protected.items():
+        outcomes.tabs[name] = replace(outcomes.tabs[name], protected=protected)
+    gone = {key for _, key in findings.only({Kind.DELETED})}
+    notes = await recall_rows(context, gone)
+    outcomes.keep({row_name(key): replace(note, gone=True).encode() for key, note in notes.items() if not note.gone})
+    await _have_dated(findings, outcomes, context)
+    goes_on = bool(found) and outcomes.work.rounds < ROUNDS_MAX
+    rounds = outcomes.work.rounds + 1 if goes_on else 0
+    outcomes.work = replace(outcomes.work, verify=goes_on, rounds=rounds, skipped=skipped, asks=asks)
+
+
+async def _have_dated(findings: Findings, outcomes: BatchOutcomes, context: Context) -> None:
+    """Has dates that show as bare numbers written again, so that they get a format."""
+    keys = [key for key in findings.undated if not outcomes.holds(key)]
+    for key, note in (await recall_rows(context, keys)).items():
+        applied = {name: each for name, each in (note.applied or {}).items() if name not in findings.undated[key]}
+        outcomes.keep({row_name(key): replace(note, applied=applied, dated=False).encode()})
+
+
+async def _load(names: Collection[str], outcomes: BatchOutcomes, context: Context) -> None:
+    others = sorted(set(names) - set(outcomes.tabs))
+    outcomes.add(others, await context.get_notes([tab_name(name) for name in others]))
+
+
+def note_of(report: Report) -> Note:
+    """What is kept of a report: figures, nothing personal."""
+    return {
+        "v": VERSION,
+        "at": report.at,
+        "in_sync": report.in_sync,
+        "counts": dict(report.counts),
+        "asks": list(report.asks),
+    }
+
 
 UNREACHED_FIX = (
     "try again in a minute; if it stays so, see that this machine reaches the hosts of api_url and token_uri"
@@ -72,14 +226,14 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         outcomes = BatchOutcomes(batch, self.config)
         others = [tab_name(name) for name in outcomes.names if name]
         outcomes.load({**batch.notes, **(await context.get_notes(others) if others else {})})
-        maintenance.apply_resume_mode(outcomes, batch)
+        apply_resume_mode(outcomes, batch)
         rest: Outcome = Delivered()
         if outcomes.names:
             rest = await Flush(self.config, outcomes, calls, context, self._memory).run()
-        if await maintenance.is_due(batch, outcomes, self.config, calls, context):
-            await maintenance.verify_and_repair(self.config, outcomes, calls, context)
+        if await is_due(batch, outcomes, self.config, calls, context):
+            await verify_and_repair(self.config, outcomes, calls, context)
         outcomes.mark_hit(await recall_rows(context, outcomes.hit))
-        outcomes.verify_in(timedelta(seconds=maintenance.interval(outcomes, self.config)))
+        outcomes.verify_in(timedelta(seconds=interval(outcomes, self.config)))
         return outcomes.result(rest)
 
     async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:

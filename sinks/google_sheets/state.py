@@ -19,8 +19,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from connector.sink import Note
-from sinks.google_sheets.protection import NOTHING_PROTECTED, ProtectedCells, decode_protected_cells
-from sinks.google_sheets.sheet_view import Guard, TabView
+from sinks.google_sheets.sheet_view import NOTHING_PROTECTED, Guard, ProtectedCells, TabView, decode_protected_cells
 from sinks.spreadsheet.values import CellValue
 
 VERSION = 1
@@ -56,9 +55,9 @@ class TabNote:
     write one update at a time. `header` is the header's row, `count` how many ids there were, `zone` the time zone in
     which dates were written.
     `stray_values` may be in wrong rows, `lost` are ids that are gone while their rows may still be there, `undo` ids
-    that may have been put into a wrong row. `era` counts how often an operator had the tab filled again: rows of an
-    earlier era are written in full, and with `refill` written again where they are gone. `adopt`: a tab with the same
-    `title` may take its place.
+    that may have been put into a wrong row. `refills` counts how often an operator had the tab filled again. A row
+    that was written before the last refill is written in full, and with `refill` also if it is gone. `adopt`: a tab
+    with the same `title` may replace this one.
     """
 
     sheet_id: int | None = None
@@ -75,16 +74,16 @@ class TabNote:
     undo: frozenset[str] = frozenset()
     refill: bool = False
     adopt: bool = False
-    era: int = 0
+    refills: int = 0
     title: str = ""
 
     def restarted(self, sheet_id: int | None) -> TabNote:
         """For another tab in its place: nothing is known of that."""
-        return TabNote(sheet_id, refill=self.refill, era=self.era)
+        return TabNote(sheet_id, refill=self.refill, refills=self.refills)
 
     def is_wanted_back(self, row: RowNote) -> bool:
         """Whether an operator wants a row that is gone to be written again."""
-        return self.refill and row.era != self.era
+        return self.refill and row.refills != self.refills
 
     @property
     def in_repair(self) -> bool:
@@ -101,6 +100,8 @@ class TabNote:
         }
         note |= {name: sorted(getattr(self, name)) for name in _SETS if getattr(self, name)}
         note |= {name: getattr(self, name) for name in _VALUES if getattr(self, name)}
+        if self.refills:
+            note["era"] = self.refills  # the stored name of earlier releases
         if self.protected:
             note["protected"] = self.protected.encode()
         if self.stray_values:
@@ -108,7 +109,7 @@ class TabNote:
         return note
 
 
-_VALUES = ("header", "count", "refill", "adopt", "era", "title")
+_VALUES = ("header", "count", "refill", "adopt", "title")
 _SETS = ("fields", "doubtful", "lost", "undo")
 
 
@@ -126,7 +127,7 @@ def read_tab_note(note: Note | None) -> TabNote:
         stray_values=frozenset(StrayValue(*each) for each in note.get("suspects", ())),
         refill=note.get("refill", False),
         adopt=note.get("adopt", False),
-        era=note.get("era", 0),
+        refills=note.get("era", 0),
         title=note.get("title", ""),
         **{name: frozenset(note.get(name, ())) for name in _SETS},
     )
@@ -136,7 +137,7 @@ def read_tab_note(note: Note | None) -> TabNote:
 class RowNote:
     """`applied` is what a row holds by our last proven write, by field; `None`: nothing is known.
 
-    `tab` is the tab it is in, `era` the tab's era in which it was written. `force`: write every owned cell again.
+    `tab` is the tab it is in, `refills` the tab's `refills` when it was written. `force`: write every owned cell again.
     `gone`: users deleted the row. `dated`: the date cells among those applied have a number format.
     """
 
@@ -144,13 +145,13 @@ class RowNote:
     force: bool = False
     gone: bool = False
     tab: str = ""
-    era: int = 0
+    refills: int = 0
     dated: bool = False
 
     def encode(self) -> Note:
         marks = {name: True for name, on in (("force", self.force), ("gone", self.gone), ("dated", self.dated)) if on}
         tab: dict[str, Any] = {"tab": self.tab} if self.tab else {}
-        tab |= {"era": self.era} if self.era else {}
+        tab |= {"era": self.refills} if self.refills else {}
         return {"v": VERSION, "applied": dict(self.applied or {}), **marks, **tab}
 
 

@@ -15,11 +15,9 @@ from typing import TypeAlias
 
 from connector.capabilities import Difference, Report
 from connector.sink import Context, Interview, Subscription
-from sinks.google_sheets.columns import cannot_add
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.date_formats import UnformattedDates, unformatted_dates
 from sinks.google_sheets.errors import Failure, cells_protected
-from sinks.google_sheets.protection import ProtectedCells
+from sinks.google_sheets.formatting import UnformattedDates, unformatted_dates
 from sinks.google_sheets.repair import (
     IDENTIFYING_FIELDS,
     Row,
@@ -29,9 +27,10 @@ from sinks.google_sheets.repair import (
     shown,
     written_cells,
 )
+from sinks.google_sheets.sheet_view import ProtectedCells
 from sinks.google_sheets.sheets_client import Calls
 from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_tab_note, tab_name
-from sinks.google_sheets.tabs import TabSnapshot, read_tabs, tab_of, title_of
+from sinks.google_sheets.tabs import TabSnapshot, cannot_add, read_tabs, tab_of, title_of
 from sinks.google_sheets.write_planner import protected_fields, protected_fields_when_new, row_key, sheet_cells, zone_of
 from sinks.spreadsheet.columns import KEY, header_key
 from sinks.spreadsheet.values import CellValue
@@ -280,7 +279,7 @@ class Verification:
                 findings.add(Kind.NO_TAB, name, key, findings.unavailable[name].reason)
             if name not in snapshots:
                 continue
-            if note is not None and note.era != tabs[name].era:
+            if note is not None and note.refills != tabs[name].refills:
                 note = replace(note, applied=None)  # written to the tab that was there before
             row_hashes[name].matched.add(key)
             verdict = self._judge(each, name, snapshots[name], row_hashes[name].by_key.get(key), note)

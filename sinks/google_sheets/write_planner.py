@@ -17,11 +17,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from connector.sink import Interview, Stage
-from sinks.google_sheets import api_requests, columns
+from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_requests import Request
-from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.sheet_view import NOT_TEXT, TOP_ROWS, Guard, TabView
 from sinks.google_sheets.state import Intent, PlannedUpdate, RowNote, digest
+from sinks.google_sheets.tabs import Layout, add_columns, hold_requests, tag_requests
 from sinks.spreadsheet.columns import KEY, SPECS, Column, cell_values
 from sinks.spreadsheet.values import CellKind, CellValue, clean_text, serial_number
 
@@ -369,12 +369,12 @@ def next_guard(view: TabView, nonce: str) -> Guard:
 
 def tagging(tab: str, view: TabView, layout: Layout, nonce: str) -> TabWrite:
     """Puts tags on columns that were found by their header. No rows: the tags are looked at first."""
-    return _tab_write(tab, view, layout, WriteChunk(), nonce=nonce, work=columns.tag_requests(view, layout))
+    return _tab_write(tab, view, layout, WriteChunk(), nonce=nonce, work=tag_requests(view, layout))
 
 
 def row_write(tab: str, view: TabView, layout: Layout, chunk: WriteChunk, nonce: str) -> TabWrite:
     """Adds the missing columns and writes the part. `layout` is the one that `chunk` was made for."""
-    after, added = columns.add_columns(view, layout)
+    after, added = add_columns(view, layout)
     keys = _key_requests(view, after, chunk)
     work = [*added, *keys, *_updates(view, chunk), *_formats(view, chunk), *_inserts(view, after, chunk)]
     return _tab_write(tab, view, after, chunk, nonce=nonce, work=work)
@@ -385,7 +385,7 @@ def _tab_write(
 ) -> TabWrite:
     guard = next_guard(view, nonce)
     made = [] if view.exists else [_new_tab(view, layout), api_requests.mark_made(view.sheet_id)]
-    hold = columns.hold_requests(view, layout, first_guard_number(view.sheet_id) - 1)
+    hold = hold_requests(view, layout, first_guard_number(view.sheet_id) - 1)
     batch = [*made, api_requests.guard(view.sheet_id, *guard), *hold, *work, *_prunes(view)]
     keys = _expected_keys(view, chunk)
     return TabWrite(tab, batch, guard, view, layout, chunk, keys, _intent(tab, guard, chunk, keys))

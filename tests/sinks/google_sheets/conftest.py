@@ -82,7 +82,7 @@ class Desk:
 
     async def look_after(self):
         """The regular verification with all that follows from it."""
-        self.context.clock.advance(self.config.audit_interval)
+        self.context.clock.advance(self.config.verify_interval)
         await self._until_nothing_is_due([VERIFY], 60, calm=True)
 
     async def verify(self):

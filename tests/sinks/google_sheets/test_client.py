@@ -10,9 +10,8 @@ import pytest
 from connector.emulators.faults import BROKEN_JSON, DROP, HANG, Fault, FaultKind
 from connector.emulators.google import EMAIL
 from connector.emulators.google.oauth import FEDERATED
-from sinks.google_sheets.account import Account, load_account
 from sinks.google_sheets.client import Client
-from sinks.google_sheets.config import GoogleSheetsConfig
+from sinks.google_sheets.config import Account, GoogleSheetsConfig, load_account
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble
 
 NOTHING = json.dumps({"requests": [{"updateSpreadsheetProperties": {"properties": {}, "fields": "title"}}]}).encode()

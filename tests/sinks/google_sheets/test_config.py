@@ -121,3 +121,7 @@ async def test_a_preview_of_nothing_says_so():
     [text] = await sink.preview(make_batch(Delivery(id="d", key="x", event=None, interview=None)), None)
     assert text.splitlines()[0] == "no row: nothing is known of this interview"
     await sink.close()
+
+
+def test_the_old_name_of_the_verify_interval_is_refused_with_the_new_name():
+    assert message(audit_interval=600) == "the setting audit_interval has a new name: write verify_interval instead"

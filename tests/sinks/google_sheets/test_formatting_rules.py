@@ -19,9 +19,9 @@ from connector.emulators.google.schema import discovery, read_body, read_mask
 from connector.interview import STAGE_WORDS
 from sinks.google_sheets.api_replies import OBJECTS_FIELDS, SpreadsheetObjects
 from sinks.google_sheets.api_requests import column_letters
-from sinks.google_sheets.columns import Layout
 from sinks.google_sheets.formatting import IdAllocator, Source, format_tab, formatting_body, summarize
 from sinks.google_sheets.sheet_view import TabView
+from sinks.google_sheets.tabs import Layout
 from sinks.spreadsheet.columns import KEY, SPECS
 
 GET = discovery().method("spreadsheets.get")

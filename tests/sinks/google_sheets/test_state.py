@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sinks.google_sheets.api_replies import Block
-from sinks.google_sheets.protection import ProtectedBlock, ProtectedCells
-from sinks.google_sheets.sheet_view import Guard
+from sinks.google_sheets.sheet_view import Guard, ProtectedBlock, ProtectedCells
 from sinks.google_sheets.state import (
     Intent,
     PendingWork,
@@ -21,7 +20,7 @@ from sinks.google_sheets.state import (
     write_intents,
 )
 
-ROW = RowNote({"stage": "Shortlisted", "score": 4.5}, force=True, tab="p1", era=2, dated=True)
+ROW = RowNote({"stage": "Shortlisted", "score": 4.5}, force=True, tab="p1", refills=2, dated=True)
 TAB = TabNote(
     7,
     seen=True,
@@ -33,7 +32,7 @@ TAB = TabNote(
     zone="UTC",
     stray_values=frozenset({StrayValue("stage", "Pending")}),
     lost=frozenset({"a"}),
-    era=1,
+    refills=1,
     title="Interviews",
 )
 INTENT = Intent(Guard(3, "nonce"), "digest", (PlannedUpdate(4, "a", {"stage": "Pending"}),), ("b",), 9, "p1", ("c",))

@@ -12,9 +12,9 @@ from connector.emulators.google.cell_requests import reorder
 from connector.emulators.google.errors import GoogleError
 from connector.emulators.google.model import Area
 from sinks.google_sheets import write_planner
-from sinks.google_sheets.columns import add_columns, find_columns
 from sinks.google_sheets.outcomes import close_intent, settle
 from sinks.google_sheets.state import RowNote, read_intents, write_intents
+from sinks.google_sheets.tabs import add_columns, find_columns
 from sinks.google_sheets.write_planner import DueInterview, Limits, plan_rows, take_chunk
 from sinks.spreadsheet.columns import KEY, Column
 from tests.sinks.google_sheets.tab_model import TabModel
