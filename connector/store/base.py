@@ -111,6 +111,19 @@ def cause_of(error: BaseException) -> BaseException:
     return inner if isinstance(inner, BaseException) else error
 
 
+def effective_revision(found: str, compatible: str | None) -> str:
+    """Returns `REVISION` when the schema is newer and its migration says that this version can use it.
+
+    `compatible` is the row `compatible_from` of `meta`: the revision that wrote the row, a space, and the oldest
+    revision whose code works with it. It counts only while the schema is at the revision that wrote it, so that a later
+    migration without such a row is not taken for a compatible one. Revisions are ordered as text.
+    """
+    if found <= REVISION or compatible is None:
+        return found
+    written_by, _, oldest = compatible.partition(" ")
+    return REVISION if written_by == found and "" < oldest <= REVISION else found
+
+
 def require_revision(found: str | None, *, to_make: str, to_update: str) -> None:
     """Raises `SchemaMismatch` unless `found` is `REVISION`. The texts say how to create and update it."""
     if found == REVISION:

@@ -67,6 +67,7 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 """`instance`: the random name of this store, a part of every delivery id. `written`: time of the last readiness write.
+`compatible_from`: written by a migration that only adds, see `connector.store.base.effective_revision`.
 """
 
 event = Table(

@@ -44,6 +44,7 @@ def test_a_writer_is_durable_and_never_waits(path):
     with closing(database.connect(path)) as connection:
         assert pragma(connection, "journal_mode") == "wal"
         assert pragma(connection, "synchronous") == 2
+        assert pragma(connection, "foreign_keys") == 1
         assert pragma(connection, "busy_timeout") == 0
         assert connection.isolation_level is None
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
-from connector.store.base import require_revision
+from connector.store.base import effective_revision, require_revision
 from connector.store.postgres.errors import safe_message
 
 CONNECT_SECONDS = 5
@@ -166,7 +166,7 @@ def _without_values(context: ExceptionContext) -> None:
 
 
 def revision(connection: Connection) -> str | None:
-    """Returns the revision of the schema, `None` for a database without one.
+    """Returns the revision of the schema, `None` for a database without one. See `effective_revision` for a newer one.
 
     Raises `SchemaMismatch` when the tables belong to another program.
     """
@@ -176,7 +176,12 @@ def revision(connection: Connection) -> str | None:
             raise SchemaMismatch("the database is one of something else: name another one ([store] url)")
         return None
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if found is None else str(found)
+    if found is None:
+        return None
+    compatible = None
+    if connection.execute(text("SELECT to_regclass('meta')")).scalar() is not None:
+        compatible = connection.execute(text("SELECT value FROM meta WHERE key = 'compatible_from'")).scalar()
+    return effective_revision(str(found), compatible)
 
 
 def require_current(found: str | None) -> None:

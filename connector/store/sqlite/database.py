@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
 from connector.errors import SchemaMismatch, StoreUnavailable
-from connector.store.base import cause_of, require_revision
+from connector.store.base import cause_of, effective_revision, require_revision
 from connector.store.schema import REVISION
 
 PAGE_CACHE_KIB = 8192
@@ -44,6 +44,7 @@ _ADVICE = {
 _OTHER_TABLES = (
     "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name NOT IN ('alembic_version', 'sqlite_sequence')"
 )
+_COMPATIBLE = "SELECT value FROM meta WHERE key = 'compatible_from'"
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -74,7 +75,7 @@ def _set_up(connection: sqlite3.Connection, *, read_only: bool) -> None:
     if not read_only:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA busy_timeout=0")
-    for pragma in ("synchronous=FULL", "temp_store=MEMORY", f"cache_size=-{PAGE_CACHE_KIB}"):
+    for pragma in ("foreign_keys=ON", "synchronous=FULL", "temp_store=MEMORY", f"cache_size=-{PAGE_CACHE_KIB}"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -122,19 +123,21 @@ def _code(error: BaseException) -> int:
 
 
 def revision(connection: sqlite3.Connection) -> str | None:
-    """Returns the revision of the schema, `None` for an empty file.
+    """Returns the revision of the schema, `None` for an empty file. See `effective_revision` for a newer one.
 
     Raises `StoreUnavailable` when the file is not a SQLite database, `SchemaMismatch` when it is of another program.
     """
     try:
         tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
         row = tables and connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        has_meta = row and connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+        compatible = has_meta and connection.execute(_COMPATIBLE).fetchone()
         is_foreign = row is None and connection.execute(_OTHER_TABLES).fetchone() is not None
     except sqlite3.DatabaseError as error:
         raise StoreUnavailable(f"the store cannot be read: {safe_message(error)}; see [store] url") from error
     if is_foreign:
         raise SchemaMismatch("the file is a database of something else: name another one ([store] url)")
-    return None if row is None else str(row[0])
+    return None if row is None else effective_revision(str(row[0]), compatible and compatible[0])
 
 
 def revision_of(path: Path) -> str | None:
