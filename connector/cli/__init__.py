@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Command] = {
     "deliveries": Command("connector.cli.lists", "List deliveries, newest first."),
     "attempts": Command("connector.cli.lists", "List attempts, newest first."),
     "replay": Command("connector.cli.replay", "Send dead letters or earlier deliveries again."),
+    "dismiss": Command("connector.cli.dismiss", "Drop dead letters that are not to be delivered."),
     "pause": Command("connector.cli.pause", "Pause a sink; its deliveries stay queued until it is resumed."),
     "resume": Command("connector.cli.pause", "Resume a paused sink at once."),
     "verify": Command("connector.cli.verify", "Compare a sheet with the store, and repair it on request."),

@@ -32,6 +32,7 @@ class DeliveryStateName(StrEnum):
     DELIVERED = "delivered"
     SUPERSEDED = "superseded"
     DEAD = "dead"
+    DISMISSED = "dismissed"
 
 
 SinkArgument: TypeAlias = Annotated[str, typer.Argument(metavar="SINK", help="Name of the sink in the configuration.")]
@@ -71,6 +72,8 @@ SinceOption: TypeAlias = Annotated[
     ),
 ]
 UntilOption: TypeAlias = Annotated[str | None, typer.Option("--until", metavar="T", help="Before this time.")]
+
+YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def period(settings: Config, since: str | None, until: str | None) -> tuple[int | None, int | None]:

@@ -11,12 +11,15 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
+import typer
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress as ProgressDisplay
 from rich.table import Table
 from rich.text import Text
+
+from connector.errors import UsageError
 
 _LONGEST = 500
 """Most characters of a cell; the name of a candidate may have a million."""
@@ -144,6 +147,24 @@ def counted(count: int, one: str, many: str) -> str:
 def print_hint(text: str) -> None:
     """Prints a line on standard error, so that it is not part of the output for programs."""
     print(safe(text, keep="\n"), file=sys.stderr)
+
+
+def is_agreed(verb: str, total: int, one: str, many: str, *, yes: bool) -> bool:
+    """Asks for confirmation, such as "Replay 2 events?". Returns whether the user agrees.
+
+    Raises `UsageError` when there is no terminal.
+    """
+    if total == 0:
+        print(f"no {many} found; nothing to do")
+        return False
+    if yes:
+        return True
+    if not is_interactive():
+        raise UsageError(f"this would {verb} {counted(total, one, many)}; add --yes to do it")
+    if not typer.confirm(f"{verb.capitalize()} {counted(total, one, many)}?"):
+        print("nothing changed")
+        return False
+    return True
 
 
 def is_interactive() -> bool:

@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from connector.cli import options as o
-from connector.cli.output import counted, is_interactive, progress_bar
+from connector.cli.output import counted, is_agreed, progress_bar
 from connector.config import Config, load
-from connector.errors import UsageError
 from connector.operations import replay as operation
 from connector.operations.replay import Replayable, Request
 from connector.operations.store_access import OpenStore, changing
@@ -24,10 +23,9 @@ StateOption = Annotated[
     Replayable | None,
     typer.Option(
         "--state",
-        help="Deliveries that are dead (the default) or delivered; events that are unreadable or unknown.",
+        help="Deliveries that are dead (the default), dismissed or delivered; events that are unreadable or unknown.",
     ),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def replay(
@@ -41,12 +39,13 @@ def replay(
     state: StateOption = None,
     since: o.SinceOption = None,
     until: o.UntilOption = None,
-    yes: YesOption = False,
+    yes: o.YesOption = False,
 ) -> None:
     """Send dead letters or earlier deliveries again.
 
     Prints the counts and asks for confirmation. A dead letter keeps its id, so that the destination recognises it; a
-    delivered one gets a new id. Without --state dead letters are replayed, with ids or --event also delivered ones.
+    delivered one gets a new id. Without --state dead letters are replayed, with ids or --event also
+    dismissed and delivered ones.
     --since and --until are about the time of receipt or of the last replay.
     """
     settings = load(config, needs=Secrets.NONE)
@@ -74,7 +73,7 @@ def _replay_deliveries(store: OpenStore, settings: Config, request: Request, *, 
     total = len(found.dead) + len(found.repeat)
     for (sink, state), count in sorted(found.counts.items()):
         print(f"  {sink}: {count} {state}")
-    if not _agreed(total, "delivery", "deliveries", yes=yes):
+    if not is_agreed("replay", total, "delivery", "deliveries", yes=yes):
         return
     with progress_bar("replaying", transient=False, hidden=total <= CHUNK) as progress:
         count = operation.replay_deliveries(store, found, progress)
@@ -83,7 +82,7 @@ def _replay_deliveries(store: OpenStore, settings: Config, request: Request, *, 
 
 def _replay_events(store: OpenStore, settings: Config, request: Request, *, yes: bool) -> None:
     ids = store.read(lambda connection: operation.find_events(connection, request))
-    if not _agreed(len(ids), "event", "events", yes=yes):
+    if not is_agreed("replay", len(ids), "event", "events", yes=yes):
         return
     with progress_bar("replaying", transient=False, hidden=len(ids) <= CHUNK) as progress:
         result = operation.replay_events(store, settings, ids, progress)
@@ -91,18 +90,3 @@ def _replay_events(store: OpenStore, settings: Config, request: Request, *, yes:
         f"{counted(result.applied, 'event', 'events')} applied, {result.repeats} duplicates of other events, "
         f"{result.still} still not understood by this version"
     )
-
-
-def _agreed(total: int, one: str, many: str, *, yes: bool) -> bool:
-    """Asks for confirmation. Returns whether the user agrees; raises `UsageError` when there is no terminal."""
-    if total == 0:
-        print(f"no {many} found; nothing to do")
-        return False
-    if yes:
-        return True
-    if not is_interactive():
-        raise UsageError(f"this would replay {counted(total, one, many)}; add --yes to do it")
-    if not typer.confirm(f"Replay {counted(total, one, many)}?"):
-        print("nothing changed")
-        return False
-    return True

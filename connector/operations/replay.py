@@ -32,6 +32,7 @@ class Replayable(StrEnum):
     """What can be replayed: deliveries by state, and events by kind."""
 
     DEAD = "dead"
+    DISMISSED = "dismissed"
     DELIVERED = "delivered"
     UNREADABLE = "unreadable"
     UNKNOWN = "unknown"
@@ -41,7 +42,8 @@ class Replayable(StrEnum):
 class Request:
     """Selects what to replay. `None` and empty match everything. `since` and `until` are epoch milliseconds.
 
-    Without a state it selects dead letters, and with ids or an event also delivered deliveries.
+    Without a state it selects dead letters, and with ids or an event also dismissed and
+    delivered deliveries.
     """
 
     ids: tuple[int, ...] = ()
@@ -67,7 +69,9 @@ class Request:
         if self.state is not None:
             return (DeliveryState[self.state.name],)
         is_named = bool(self.ids) or self.event is not None
-        return (DeliveryState.DEAD, DeliveryState.DELIVERED) if is_named else (DeliveryState.DEAD,)
+        if not is_named:
+            return (DeliveryState.DEAD,)
+        return (DeliveryState.DEAD, DeliveryState.DISMISSED, DeliveryState.DELIVERED)
 
 
 def require_valid(settings: Config, request: Request) -> None:
@@ -101,17 +105,17 @@ def find_deliveries(connection: Connection, settings: Config, request: Request) 
 
 
 def replay_deliveries(store: OpenStore, found: replay.Found, progress: Progress) -> int:
-    """Makes deliveries pending again: dead letters with their ids, delivered ones with new ids.
+    """Makes deliveries pending again: dead and dismissed letters with their ids, delivered ones with new ids.
 
     Returns the number of pending deliveries.
     """
     dead, repeat = found.dead, found.repeat
     total = len(dead) + len(repeat)
-    counts = _in_chunks(
+    counts = in_chunks(
         store, dead, lambda connection, ids: replay.revive(connection, ids, now_in(connection)),
         lambda done: progress(done, total),
     )  # fmt: skip
-    counts += _in_chunks(
+    counts += in_chunks(
         store, repeat, lambda connection, ids: replay.repeat(connection, ids, now_in(connection)),
         lambda done: progress(len(dead) + done, total),
     )  # fmt: skip
@@ -141,14 +145,14 @@ def replay_events(store: OpenStore, settings: Config, ids: Sequence[int], progre
         replay.read_again(connection, part, routing, now_in(connection), result)
         return result
 
-    for result in _in_chunks(store, ids, read_again, lambda done: progress(done, len(ids))):
+    for result in in_chunks(store, ids, read_again, lambda done: progress(done, len(ids))):
         total.applied += result.applied
         total.repeats += result.repeats
         total.still += result.still
     return total
 
 
-def _in_chunks(
+def in_chunks(
     store: OpenStore,
     ids: Sequence[int],
     work: Callable[[Connection, Sequence[int]], T],

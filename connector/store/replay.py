@@ -1,7 +1,7 @@
-"""Replay: puts dead letters, delivered deliveries and old events back into the queue, for an operator.
+"""Replay: puts dead letters, delivered deliveries and old events back into the queue, for an operator; and dismissal.
 
 Functions on an open connection, inside a transaction of the caller. A dead letter keeps its id, so that the destination
-recognizes it; a delivered one is repeated under a new id. Only the receiver adds events.
+recognizes it, also after it was dismissed; a delivered one is repeated under a new id. Only the receiver adds events.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, update
 
 from connector.hireflix.payload import EventKind, Reading, read
 from connector.store import parsed
@@ -33,7 +33,7 @@ CHUNK = 200
 
 @dataclass(slots=True)
 class Found:
-    """What a replay sends: ids of dead letters, ids of deliveries to repeat, and counts by sink and state."""
+    """What a replay sends: ids of dead or dismissed letters, ids to repeat, and counts by sink and state."""
 
     dead: list[int] = field(default_factory=list)
     repeat: list[int] = field(default_factory=list)
@@ -67,7 +67,7 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
             continue
         says = (row.sink, row.key, row.purpose, row.subject) if is_state else (row.sink, row.key, row.event_seq)
         is_repeatable = row.state == DeliveryState.DELIVERED and not row.purpose
-        if row.state == DeliveryState.DEAD:
+        if row.state in {DeliveryState.DEAD, DeliveryState.DISMISSED}:
             found.dead.append(row.id)
         elif is_repeatable and says not in seen and (is_state or row.event_seq is not None):
             found.repeat.append(row.id)
@@ -79,9 +79,9 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
 
 
 def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
-    """Makes dead letters pending again under their ids, as if received at `now`. Returns their number.
+    """Makes dead and dismissed letters pending again under their ids, as if received at `now`. Returns their number.
 
-    A follow-up stays dead while an equal one is pending.
+    A follow-up keeps its state while an equal one is pending.
     """
     _lock_sinks(connection, ids)
     other = delivery.alias()
@@ -97,7 +97,7 @@ def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
         update(delivery)
         .where(
             among(connection, delivery.c.id, ids),
-            in_state(DeliveryState.DEAD),
+            or_(in_state(DeliveryState.DEAD), in_state(DeliveryState.DISMISSED)),
             or_(delivery.c.event_seq.is_not(None), ~waiting),
         )
         .values(
@@ -138,6 +138,29 @@ def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
     )
     adding = insert(delivery).from_select([*(c.name for c in columns), "since"], chosen)
     return connection.execute(adding.execution_options(preserve_rowcount=True)).rowcount
+
+
+def find_dead(connection: Connection, wanted: Wanted) -> dict[str, list[int]]:
+    """Returns the ids of the dead letters that `wanted` selects, by sink, also of sinks without configuration."""
+    found: dict[str, list[int]] = {}
+    conditions = (in_state(DeliveryState.DEAD), *delivery_conditions(connection, wanted))
+    for row in connection.execute(select(delivery.c.id, delivery.c.sink).where(*conditions).order_by(delivery.c.id)):
+        found.setdefault(row.sink, []).append(row.id)
+    return found
+
+
+def dismiss(connection: Connection, ids: Sequence[int], reason: str, now: int) -> int:
+    """Settles dead letters as dismissed at `now`. Returns their number; a letter that is not dead is skipped.
+
+    The stored reason is that of the operator, followed by that of the failure.
+    """
+    why = literal(f"{reason} (failed with: ") + func.coalesce(delivery.c.reason, "") + literal(")")
+    changed = connection.execute(
+        update(delivery)
+        .where(among(connection, delivery.c.id, ids), in_state(DeliveryState.DEAD))
+        .values(state=int(DeliveryState.DISMISSED), reason=why, done_at=now)
+    )
+    return changed.rowcount
 
 
 def _lock_sinks(connection: Connection, ids: Sequence[int]) -> None:

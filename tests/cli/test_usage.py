@@ -21,6 +21,7 @@ NEEDED = {
     "verify": ["sheet"],
     "send": ["--sample", "interview.finish"],
     "store copy": ["--to", "postgresql://h/n"],
+    "dismiss": ["--sink", "chat", "--reason", "closed"],
 }
 HEAVY = {"sqlalchemy", "litestar", "uvicorn", "httpx", "openpyxl", "structlog", "connector.config", "connector.sink"}
 
@@ -33,7 +34,7 @@ def invoke(name="", *words):
 def test_the_commands_are_those_of_the_design():
     assert set(NAMES) == {
         *("serve", "check", "demo", "send", "explain", "status", "events", "interviews", "deliveries", "attempts"),
-        *("replay", "pause", "resume", "verify", "migrate", "store copy"),
+        *("replay", "dismiss", "pause", "resume", "verify", "migrate", "store copy"),
     }
 
 
