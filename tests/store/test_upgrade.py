@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import IntegrityError
 
+from connector.hireflix.payload import read
 from connector.store.migrate import migrate
+from connector.store.parsed import reading_of
+from connector.store.schema import attempt, event
 from tests.postgres import empty_database
 from tests.store.kit import DEAD, DELIVERED, PENDING
 
+BODY = b'{"event": "interview.finish", "date": 1757500000000, "data": {"id": "64a1", "name": "Ann"}}'
 ID, OTHER, POSITION = "64a1", "64b2", "68b4"
 KINDS = ("sqlite", "postgresql")
 
@@ -53,6 +58,10 @@ def upgraded(request, tmp_path):
             engine.dispose()
 
 
+LAST_ID = len(FOLLOW_UPS) + 5
+"""The last id that the old store used. Its row was deleted."""
+
+
 def _fill(connection: Connection) -> None:
     insert = text(
         "INSERT INTO delivery (sink, key, interview_id, event_seq, priority, since, state)"
@@ -64,6 +73,8 @@ def _fill(connection: Connection) -> None:
     connection.execute(insert, {**row, "key": ID, "interview": ID, "seq": 7})
     connection.execute(insert, {**row, "key": "i3", "interview": "i3", "seq": 8, "state": DELIVERED})
     connection.execute(insert, {**row, "sink": "console", "key": "i4", "interview": "i4", "seq": 9, "state": DELIVERED})
+    connection.execute(insert, {**row, "key": "gone"})
+    connection.execute(text("DELETE FROM delivery WHERE key = 'gone'"))
     connection.execute(
         text("INSERT INTO sink (name, type, destination, routes) VALUES (:name, :type, '', '')"),
         [{"name": "chat", "type": "slack"}, {"name": "console", "type": "console"}],
@@ -75,10 +86,69 @@ def _fill(connection: Connection) -> None:
         ),
         [{"id": ID, "entered": "sheet"}, *({"id": each, "entered": ""} for each in (OTHER, "i3", "i4"))],
     )
+    _fill_other_tables(connection)
     connection.execute(
         text("INSERT INTO note (sink, destination, key, value) VALUES ('chat', 'C1', :key, '{\"ts\":\"1.2\"}')"),
         [{"key": f"parent:{ID}"}, {"key": f"digest:{POSITION}"}],
     )
+
+
+def _fill_other_tables(connection: Connection) -> None:
+    connection.execute(text("INSERT INTO meta (key, value) VALUES ('process:one', '{}'), ('instance', 'abc')"))
+    connection.execute(text("INSERT INTO bucket (name, full_at, burst_ms) VALUES ('slack', 5, 6)"))
+    connection.execute(
+        text(
+            "INSERT INTO attempt (sink, batch, started_at, duration_ms, outcome, reason, count)"
+            " VALUES ('chat', 'b1', 1, 2, 'rejected', 'too long', 3)"
+        )
+    )
+    reading = read(BODY, 5)
+    columns = "identity, sha256, kind, name, interview_id, occurred_at, received_at, mark, reason, body"
+    connection.execute(
+        text(f"INSERT INTO event ({columns}) VALUES (:identity, :hash, 'event', :name, :id, :at, 5, '', '', :body)"),
+        {
+            "identity": reading.identity,
+            "hash": reading.sha256,
+            "name": reading.name,
+            "id": ID,
+            "at": reading.occurred_at,
+            "body": BODY,
+        },
+    )
+
+
+def test_an_event_keeps_its_body_and_is_read_from_it(upgraded):
+    """It has no parsed fields yet."""
+    (row,) = upgraded.execute(select(event)).all()
+    assert (row.seq, row.parsed, row.body) == (1, None, BODY)
+    assert reading_of(row) == read(BODY, 5)
+
+
+def test_attempts_limits_and_notes_stay(upgraded):
+    """An earlier attempt has neither status nor answer."""
+    (row,) = upgraded.execute(select(attempt)).all()
+    assert tuple(row) == (1, "chat", "b1", 1, 2, "rejected", "too long", 3, None, None)
+    assert upgraded.execute(text("SELECT name, full_at, burst_ms FROM bucket")).all() == [("slack", 5, 6)]
+    notes = upgraded.execute(text("SELECT key, value FROM note ORDER BY key")).all()
+    assert notes == [(f"digest:{POSITION}", '{"ts":"1.2"}'), (f"parent:{ID}", '{"ts":"1.2"}')]
+
+
+def test_the_store_keeps_its_name_and_forgets_old_heartbeats(upgraded):
+    rows = upgraded.execute(text("SELECT key, value FROM meta WHERE key <> 'written' ORDER BY key")).all()
+    assert rows == [("instance", "abc")]
+    assert upgraded.execute(text("SELECT count(*) FROM process")).scalar() == 0
+
+
+def test_a_delivery_cannot_have_an_unknown_state(upgraded):
+    with pytest.raises(IntegrityError):
+        upgraded.execute(text("UPDATE delivery SET state = 6 WHERE id = 1"))
+
+
+def test_ids_of_deleted_deliveries_are_not_used_again(upgraded):
+    """The destination may know them as idempotency keys."""
+    columns = "sink, key, interview_id, priority, since"
+    put = text(f"INSERT INTO delivery ({columns}) VALUES ('chat', '', '', 1, 0) RETURNING id")
+    assert upgraded.execute(put).scalar() == LAST_ID + 1
 
 
 def test_follow_ups_are_about_what_their_keys_said(upgraded):
