@@ -77,7 +77,7 @@ def _unknown(type_name: str) -> ConfigError:
     known = known_types()
     close = get_close_matches(type_name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"installed types: {', '.join(known) or 'none'}"
-    return _error("no such type of sink", hint)
+    return _error("unknown type of sink", hint)
 
 
 def _error(message: str, hint: str) -> ConfigError:

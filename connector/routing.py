@@ -218,4 +218,4 @@ def _against_interview(route: Route, stage: Stage, score: float | None) -> str:
         return ""
     if route.stages and stage not in route.stages:
         return f"stage {stage} is none of: {', '.join(route.stages)}"
-    return "there is no score yet" if score is None else f"score {score:g} is below {route.min_score:g}"
+    return "the score is missing" if score is None else f"score {score:g} is below {route.min_score:g}"

@@ -63,7 +63,7 @@ class FollowUp:
     that is asked for again moves to the earlier time, unless it was tried already.
 
     `group` names the waiting deliveries (`Waiting`) that the call shows. When the call becomes a dead letter, they
-    become dead letters with the same reason.
+    become dead letters with the same reason, unless the same result asks for another call for the group.
     """
 
     purpose: str

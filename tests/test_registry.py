@@ -68,7 +68,7 @@ def test_each_of_our_own_types_can_be_loaded(type_name):
 
 
 def test_a_helper_among_the_sinks_is_not_a_type():
-    assert problem_of("table").message == "no such type of sink"
+    assert problem_of("table").message == "unknown type of sink"
 
 
 def test_an_unknown_type_is_reported_with_the_nearest_one():
@@ -84,7 +84,7 @@ def test_a_type_that_resembles_none_is_reported_with_all_that_are_installed():
     "name", ["../console", "os.path", "console.SINK", "", "_private", "console\n", "Console", "a/b"]
 )
 def test_the_name_of_a_module_or_a_file_is_not_a_type(name):
-    assert problem_of(name).message == "no such type of sink"
+    assert problem_of(name).message == "unknown type of sink"
 
 
 def test_a_third_party_type_comes_by_entry_point(distribution):

@@ -225,7 +225,7 @@ def test_explain_says_why_a_route_takes_an_event_or_not():
 
 
 def test_explain_says_that_there_is_no_score():
-    assert explain(Route(("team",), min_score=4)) == [(0, False, "there is no score yet")]
+    assert explain(Route(("team",), min_score=4)) == [(0, False, "the score is missing")]
 
 
 # --- properties

@@ -71,7 +71,7 @@ def _source_of(settings: Config) -> Path:
     if path is None:
         raise UsageError("the store of this configuration is PostgreSQL already; use the --config of the SQLite store")
     if not store_exists(settings):
-        raise StoreUnavailable(f"there is no store at {path}, so there is nothing to copy")
+        raise StoreUnavailable(f"the store {path} is missing, so nothing is copied")
     return path
 
 

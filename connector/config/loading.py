@@ -192,7 +192,7 @@ class _Sources:
         folder = named or _RUN_SECRETS
         if not folder.is_dir():
             if named:
-                self.problems.append(Problem(_SECRETS_DIR.upper(), "there is no such folder"))
+                self.problems.append(Problem(_SECRETS_DIR.upper(), "the folder is missing"))
             return None
         try:
             return SecretsDirectory(folder)
@@ -295,7 +295,7 @@ def _find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> _Place:
     file = cwd / named.expanduser()
     if not file.is_file():
         hint = "see --config and CONNECTOR_CONFIG; config.example.toml is one to start from"
-        raise ConfigError([Problem(str(named), "there is no such config file", hint)])
+        raise ConfigError([Problem(str(named), "the config file is missing", hint)])
     return _Place(file, file.parent)
 
 

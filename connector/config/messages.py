@@ -136,7 +136,7 @@ def _explain(details: ErrorDetails, fields: list[str]) -> tuple[str, str]:
     if kind == "missing":
         return "is missing", ""
     if kind == "extra_forbidden":
-        return "no such setting", did_you_mean(str(details["loc"][-1]), fields)
+        return "unknown setting", did_you_mean(str(details["loc"][-1]), fields)
     if kind in {"enum", "literal_error"}:
         allowed = re.findall(r"'([^']*)'", details["msg"])
         return f"must be one of {', '.join(allowed)}", did_you_mean(str(value), allowed)

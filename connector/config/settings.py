@@ -84,7 +84,7 @@ def _store_url(secret: SecretStr) -> SecretStr:
 def _event_name(name: str) -> str:
     close = get_close_matches(name, EVENT_NAMES, n=1, cutoff=0.8)
     if name not in EVENT_NAMES and close:
-        raise ValueError(f"no such event; did you mean {close[0]}?")
+        raise ValueError(f"unknown event; did you mean {close[0]}?")
     return name
 
 

@@ -88,7 +88,7 @@ class _Reader:
             self._check_renamed_from(name, table)
         for kind in self.raw.table("defaults"):
             if kind not in known_types():
-                self._add(("defaults", kind), "no such type of sink", did_you_mean(kind, known_types()))
+                self._add(("defaults", kind), "unknown type of sink", did_you_mean(kind, known_types()))
 
     def entry(self, name: str, table: Tree) -> SinkEntry | None:
         """Returns the sink of a name; `None` when it has a problem."""
@@ -140,7 +140,7 @@ class _Reader:
 
         try:
             table = self._decoded(name, kind, cls.Config, table)
-            config = self._validated(cls.Config, table)
+            config = self._validated(cls.Config, table, frozenset(own))
             known_timezone(config.timezone)
         except ValidationError as error:
             self.problems += problems_of(error, cls.Config, table, problem, foreign=True)
@@ -152,9 +152,12 @@ class _Reader:
             return config
         return None
 
-    def _validated(self, model: type[SinkConfig], table: Tree) -> SinkConfig:
-        """Returns the settings; when secrets are not needed and are missing, without them. Raises `ValidationError`."""
-        context = {"folder": self.folder}
+    def _validated(self, model: type[SinkConfig], table: Tree, own: frozenset[str]) -> SinkConfig:
+        """Returns the settings; when secrets are not needed and are missing, without them. Raises `ValidationError`.
+
+        `own` are the settings of the sink itself, not of the defaults. The validators of the model get them.
+        """
+        context = {"folder": self.folder, "own": own}
         try:
             return model.model_validate(table, context=context)
         except ValidationError:

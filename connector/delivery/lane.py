@@ -178,7 +178,7 @@ class Lane:
             require_time=self._lease.require_time,
         )
         self._bucket: str | None = None
-        """The lane of a state sink waits for this bucket, instead of each of its thousands of rows."""
+        """The bucket without tokens that the lane of a state sink waits for; its rows stay due."""
         self._collecting = sink.debounce if isinstance(sink, Debounces) else None
         self._failures = 0
         self._has_worked = False
@@ -391,7 +391,7 @@ class Lane:
             if is_first:
                 log.info("sink refusal unconfirmed", sink=self.name, reason=answer.reason)
                 return outcomes.unconfirmed(answer, len(claimed.works))
-        elif outcomes.health_of(answer) is outcomes.Health.UP:
+        elif outcomes.is_mended(answer, reached=self._caller.reached):
             self._has_worked = True
         return answer
 

@@ -147,8 +147,13 @@ def needs_confirmation(answer: Answer, *, has_worked: bool) -> bool:
 
 
 def unconfirmed(broken: SinkBroken, count: int) -> Result:
-    """The answer to settle instead: all of the batch is tried again after a short rest, and no attempt is counted."""
-    return Result([RetryLater(broken.reason, after=CONFIRM_SECONDS, counts=False, pause_sink=True)] * count)
+    """The answer to settle instead: all of the batch is tried again after a short rest, and no attempt is counted.
+
+    The reason of the sink may name a tab, so it follows a colon, where a metric label ends.
+    """
+    return Result(
+        [RetryLater(f"refused once: {broken.reason}", after=CONFIRM_SECONDS, counts=False, pause_sink=True)] * count
+    )
 
 
 def delivered_keys(claim: Claim, delivered: Iterable[tuple[int, str | None]]) -> list[str]:
@@ -249,12 +254,14 @@ def _group_outcome(outcome: Delivered | Rejected | Superseded) -> tuple[Delivery
 
 
 def _end_group(settlement: Settlement, work: Work, outcome: Outcome) -> None:
-    """Settles what waits for a follow-up that ended as a dead letter, unless the sink settled the group itself."""
+    """Settles what waits for a follow-up that ended as a dead letter, unless the sink settled the group itself or asked
+    for another call that shows it.
+    """
     if work.group is None or isinstance(outcome, Waiting):
         return
     settlement.touched.add(work.group)
     reason = dict(settlement.dead).get(work.id)
-    if reason is not None:
+    if reason is not None and work.group not in {each.group for each in settlement.follow_ups}:
         settlement.groups.setdefault(work.group, (DeliveryState.DEAD, reason))
 
 

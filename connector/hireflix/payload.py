@@ -142,7 +142,7 @@ def _interview(envelope: dict[str, Any]) -> dict[str, Any]:
     for candidate in (inner, data, envelope.get("interview")):
         if type(candidate) is dict and "id" in candidate:
             return candidate
-    raise _UnreadableError("there is no interview id")
+    raise _UnreadableError("the interview id is missing")
 
 
 def _interview_id(source: dict[str, Any]) -> str:

@@ -141,7 +141,7 @@ def _case_of_body(connection: Connection | None, body: bytes, at: int) -> Case:
 def _case_of_event(connection: Connection, event_id: int) -> Case:
     row = connection.execute(select(event).where(event.c.seq == event_id)).first()
     if row is None:
-        raise UsageError(f"there is no event {event_id}; `connector events` lists them")
+        raise UsageError(f"the event {event_id} is missing; `connector events` lists them")
     reading = reading_of(row)
     if reading is None:
         raise UsageError(f"the data of event {event_id} is no longer stored")

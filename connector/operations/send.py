@@ -57,7 +57,7 @@ def secret_of(settings: Config) -> str | None:
         return settings.hireflix.webhook_secrets[0].get_secret_value()
     if settings.hireflix.allow_unsigned:
         return None
-    raise UsageError("there is no webhook secret yet: run `connector serve` once, it creates one")
+    raise UsageError("no webhook secret is configured: run `connector serve` once, it creates one")
 
 
 def post(url: str, body: bytes, secret: str | None) -> httpx.Response:

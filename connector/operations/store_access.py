@@ -139,7 +139,7 @@ class SqliteAccess:
     def _connected(self, *, read_only: bool) -> Iterator[Connection]:
         if not self._path.exists():
             raise StoreUnavailable(
-                f"there is no store at {self._path} yet: run `connector serve` once, it creates the store"
+                f"the store {self._path} is missing: run `connector serve` once, it creates the store"
             )
         raw = database.connect(self._path, read_only=read_only)
         try:

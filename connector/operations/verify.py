@@ -45,7 +45,7 @@ def verifiable(settings: Config, name: str) -> SinkEntry:
     """Returns the sink of a name. Raises `UsageError` when it is unknown or cannot be read back."""
     entry = configured(settings, name)
     if not issubclass(entry.cls, Verifies):
-        raise UsageError(f"a sink of type {entry.type} cannot be read back, so there is nothing to verify")
+        raise UsageError(f"a sink of type {entry.type} cannot be read back, so it cannot be verified")
     return entry
 
 

@@ -18,9 +18,9 @@ from connector.sink import STAGE_WORDS, Event, Interview, Stage
 Mode = Literal["post", "broadcast", "reply", "edit", "digest", "silent"]
 """What an event does.
 
-`post`: a new message in the channel, always. `broadcast`: the interview's message when there is none yet, else a line
-in its thread that is shown in the channel as well. `reply`: the same without the channel. `edit`: nothing new, but an
-existing message is kept current. `digest`: as `edit`, and the position's digest counts it. `silent`: nothing.
+`post`: a new message in the channel for each event. `broadcast`: the interview's message when there is none yet, else
+a line in its thread that is shown in the channel as well. `reply`: the same without the channel. `edit`: nothing new,
+but an existing message is kept current. `digest`: as `edit`, and the position's digest counts it. `silent`: nothing.
 """
 
 
@@ -101,7 +101,7 @@ class Announcement:
 
 
 def find_announcement(event: Event, interview: Interview, announced: Announced, modes: Events) -> Announcement | None:
-    """What to announce because of an event, or `None`. Only an event whose own mode makes a message announces."""
+    """Returns what to announce because of an event, or `None`. A deletion, or an event whose mode makes a message."""
     if interview.stage is Stage.DELETED:
         return _deletion(event, announced, modes)
     if modes.of(event.name) not in POSTING_MODES:

@@ -27,7 +27,9 @@ def _host(host: str) -> str:
 class ChatConfig(SinkConfig):
     """Settings of a chat. A service adds credentials and a channel."""
 
-    max_age: float = Field(86_400.0, ge=0, description="Seconds; an older event only counts in the digest.")
+    max_age: float = Field(
+        86_400.0, ge=0, description="Seconds; an older event notifies nobody, and the digest counts it."
+    )
     privacy: Literal["full", "initials", "none", "auto"] = Field(
         "full",
         description="How the candidate is named: in full, by initials, only by the end of the interview's id, or, with "

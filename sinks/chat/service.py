@@ -90,7 +90,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The messages of one delivery, the newest call first. `failure` is set when the service did not allow a search."""
+    """The messages of one delivery, the newest call first. `failure` is set when the search failed, for any reason."""
 
     matches: tuple[Match, ...] = ()
     failure: CallResult | None = None

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
 from connector.http import SafeUrl, safe_url
 from connector.sink import Interview, LocalPath, SinkConfig, Stage
@@ -122,12 +122,18 @@ class GoogleSheetsConfig(SinkConfig):
         return data
 
     @model_validator(mode="after")
-    def _some_account(self) -> GoogleSheetsConfig:
+    def _some_account(self, info: ValidationInfo) -> GoogleSheetsConfig:
         has_key = self.credentials_file is not None or self.credentials is not None
         if self.auth == "key" and not has_key:
             raise ValueError(
                 'set credentials_file to the path of the service account\'s JSON key, or auth = "default" to use the '
                 "Application Default Credentials"
+            )
+        own = (info.context or {}).get("own", self.model_fields_set)  # a key of the defaults is for the other sheets
+        if self.auth != "key" and has_key and not own.isdisjoint({"credentials_file", "credentials"}):
+            raise ValueError(
+                f'credentials_file and credentials have no effect with auth = "{self.auth}": remove them, or set '
+                'auth = "key"'
             )
         if self.auth == "impersonate" and not self.impersonate:
             raise ValueError('auth = "impersonate" needs impersonate, the address of the service account to act as')

@@ -47,7 +47,7 @@ class Failure:
     retry_after: str = ""
     date: str = ""
     short: str = ""
-    """The reason without names, for what waits because of one tab."""
+    """The reason without the titles of tabs and columns, for outcomes, which become metric labels."""
 
 
 class CallFailed(Exception):
@@ -112,7 +112,7 @@ NOT_SHARED = "the spreadsheet is not shared with the service account"
 _DENIED: tuple[tuple[Callable[[int, ErrorStatus], bool], str, str], ...] = (
     (
         lambda status, _: status == 404,  # noqa: PLR2004 - as Google answers for a file that is not there
-        "there is no spreadsheet with this id",
+        "no spreadsheet has this id",
         "set `spreadsheet` to the address of an existing one, and share it with {email} as editor",
     ),
     (

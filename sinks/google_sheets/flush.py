@@ -529,7 +529,7 @@ class Flush:
         if failure.trouble is Trouble.THROTTLED:
             return RetryLater(failure.reason, after=self._calls.pause(error), counts=False)
         if failure.trouble not in {Trouble.BROKEN, Trouble.EMPTIED}:
-            return RetryLater(failure.reason, after=self._calls.asked(error))
+            return RetryLater(failure.short or failure.reason, after=self._calls.asked(error))
         if self._landed:
-            return RetryLater(failure.reason, counts=False)
+            return RetryLater(failure.short or failure.reason, counts=False)
         raise SinkBroken(failure.reason, failure.fix, until_person=failure.trouble is Trouble.EMPTIED)

@@ -159,7 +159,7 @@ def test_an_unusable_target_is_reported_without_its_address(copy, filled, to, co
 def test_a_store_that_is_not_there_is_not_copied(copy, config):
     result = copy()
     assert result.exit_code == 1
-    assert "there is nothing to copy" in result.stderr
+    assert "so nothing is copied" in result.stderr
     assert [entry.name for entry in config.parent.iterdir()] == ["config.toml"]
 
 

@@ -110,7 +110,7 @@ def test_an_event_that_no_sink_gets(run, file, config):
     ("content", "says"),
     [
         (b"no json", "Unreadable: the body is not JSON in UTF-8."),
-        (b'{"event":"interview.create","data":{}}', "Unreadable: there is no interview id."),
+        (b'{"event":"interview.create","data":{}}', "Unreadable: the interview id is missing."),
         (body("interview.paused"), "does not know the name of the event"),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_hostile_payload_is_shown_harmless(run, file):
 def test_an_event_that_is_not_there(run, world):
     result = run("explain", "77")
     assert result.exit_code == 2
-    assert "no event 77; `connector events` lists them" in result.stderr
+    assert "the event 77 is missing; `connector events` lists them" in result.stderr
 
 
 def test_an_event_id_needs_a_store(run, config):

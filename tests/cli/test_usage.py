@@ -77,7 +77,7 @@ def test_a_config_file_that_is_not_there_is_bad_usage(name, tmp_path):
     result = invoke(name, *NEEDED.get(name, []), *(["--sink", "chat"] if name == "replay" else []),
                     "--config", str(tmp_path / "none.toml"))  # fmt: skip
     assert result.exit_code == 2
-    assert "there is no such config file" in result.stderr
+    assert "the config file is missing" in result.stderr
     assert "Traceback" not in result.output
 
 
@@ -91,7 +91,7 @@ def test_all_problems_of_a_config_file_are_reported_at_once_and_nothing_is_creat
     )
     assert result.exit_code == 2
     assert "hireflix.webhook_secrets: must be a list" in result.stderr
-    assert "server.prot: no such setting\n    → did you mean port?" in result.stderr
+    assert "server.prot: unknown setting\n    → did you mean port?" in result.stderr
     assert "top-secret" not in result.output
     assert [entry.name for entry in tmp_path.iterdir()] == ["config.toml"]
 

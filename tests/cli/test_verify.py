@@ -116,7 +116,7 @@ def test_explain_distinguishes_cells_that_would_change_from_cells_of_users(run, 
 def test_a_message_sink_has_nothing_to_verify(run, sheet):
     result = run("verify", "chat")
     assert result.exit_code == 2
-    assert "nothing to verify" in result.output
+    assert "cannot be verified" in result.output
 
 
 @ON_BOTH

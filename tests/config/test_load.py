@@ -27,7 +27,7 @@ def test_the_path_given_beats_the_variable(folder):
 
 
 def test_a_file_that_was_named_must_be_there(folder):
-    with pytest.raises(ConfigError, match="there is no such config file"):
+    with pytest.raises(ConfigError, match="the config file is missing"):
         folder.load(CONNECTOR_CONFIG="nowhere.toml")
 
 
@@ -174,3 +174,16 @@ def test_with_a_file_no_secret_is_made(folder):
     config = folder.load("[hireflix]\nallow_unsigned = true", secret={})
     assert ensure_secret(config) == config
     assert not config.data_folder.exists()
+
+
+SHEET = '[sinks.board]\ntype = "google_sheets"\nspreadsheet = "1AbC"\nauth = "default"\n'
+
+
+def test_a_key_of_a_sheet_that_signs_in_without_one_is_refused(folder):
+    with pytest.raises(ConfigError, match="credentials_file and credentials have no effect"):
+        folder.load(SHEET + 'credentials_file = "key.json"')
+
+
+def test_a_key_in_the_defaults_is_for_the_other_sheets(folder):
+    config = folder.load('[defaults.google_sheets]\ncredentials_file = "key.json"\n' + SHEET)
+    assert config.sinks["board"].config.auth == "default"

@@ -227,7 +227,7 @@ def test_a_file_in_the_secrets_directory_may_link_to_another_folder(folder):
 
 
 def test_a_configured_secrets_directory_must_exist(folder):
-    with pytest.raises(ConfigError, match="CONNECTOR_SECRETS_DIR: there is no such folder"):
+    with pytest.raises(ConfigError, match="CONNECTOR_SECRETS_DIR: the folder is missing"):
         folder.load("", CONNECTOR_SECRETS_DIR="nowhere")
 
 
@@ -273,6 +273,6 @@ def test_an_unknown_name_is_refused_wherever_it_is_set(folder, variable, place):
             "hunter22" if place == "secrets" else f"{variable}=hunter22\n",
         )
         environ = {"CONNECTOR_SECRETS_DIR": "secrets"} if place == "secrets" else {}
-    with pytest.raises(ConfigError, match=f"no such setting .*set by {variable}") as caught:
+    with pytest.raises(ConfigError, match=f"unknown setting .*set by {variable}") as caught:
         folder.load("", **environ)
     assert "hunter22" not in str(caught.value)

@@ -8,14 +8,22 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from connector.delivery.outcomes import ATTEMPTS_MIN
+from connector.delivery.outcomes import ATTEMPTS_MIN, unconfirmed
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Token
 from connector.store import leases
 from connector.store.replay import revive
+from connector.store.settle import Settlement
+from connector.web.metrics import Metrics
 from tests.delivery.rig import Gathering, One, Scripted, State
 
 PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)
+
+
+class Counting(Scripted):
+    """Counts its calls, and makes none."""
+
+    counts_calls = True
 
 
 class Died(BaseException):
@@ -826,3 +834,29 @@ async def test_delivery_ids_are_unique_to_the_store(rig_of):
         await rig.lane.step()
         ids.add(rig.sinks[0].batches[0].deliveries[0].id)
     assert len(ids) == 2
+
+
+async def test_an_outcome_without_a_call_does_not_make_a_refusal_doubtful(rig_of):
+    """Only a call that the destination answered shows that it worked a minute ago."""
+    rig = await rig_of(Counting())
+    rig.sinks[0].script = [all_of(Delivered()), raising(SinkBroken("status 404", "check the address"))]
+    for interview in ("i1", "i2"):
+        await rig.event(interview=interview)
+        await rig.lane.step()
+    assert (await rig.sink_row()).paused == "broken"
+
+
+async def test_the_reason_of_a_doubtful_refusal_is_detail_and_not_a_metric_label(rig_of):
+    """It may name a tab. A label ends at the first colon."""
+    rig = await rig_of()
+    refused = raising(SinkBroken('the tab "Ada Lovelace" is gone', "bring it back"))
+    rig.sinks[0].script = [all_of(Delivered()), refused]
+    for interview in ("i1", "i2"):
+        await rig.event(interview=interview)
+        await rig.lane.step()
+    assert await rig.attempts() == [("retry later", 'refused once: the tab "Ada Lovelace" is gone', 1)]
+    metrics = Metrics()
+    answer = unconfirmed(SinkBroken('the tab "Ada Lovelace" is gone', "bring it back"), 1)
+    metrics.settled("sheet", [], answer, Settlement("b", 0, 0))
+    assert 'reason="refused once"' in metrics.text().decode()
+    assert "Ada" not in metrics.text().decode()

@@ -233,3 +233,13 @@ def test_a_reason_fits_a_label(reason):
     """Whatever a sink says, a label stays short."""
     assert len(short(reason)) <= 100
     assert label_of(RetryLater(reason, unclear=True))[0] == "unclear"
+
+
+def test_a_rejected_follow_up_that_asks_for_another_call_leaves_its_group_waiting():
+    """The other call shows the group; it becomes dead letters only when no call is left."""
+    work = Work(1, "p1", "", None, 0, NOW, purpose="digest", subject="p1", group="g")
+    again = FollowUp("digest", subject="p1", group="g")
+    answer = Result([Rejected("msg_too_long")], follow_ups=[again])
+    settlement = settlement_of(Claim("b", NOW, (work,), maybe_sent=False), answer, NOW, NOW, POLICY)
+    assert settlement.groups == {}
+    assert settlement.touched == {"g"}

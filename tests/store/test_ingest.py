@@ -48,7 +48,7 @@ def test_an_event_is_stored_as_it_came(raw, path):
     [
         (body("interview.vanished", "i1"), "unknown", ""),
         (b"\xff\xfe not json", "unreadable", "the body is not JSON in UTF-8"),
-        (b"{}", "unreadable", "there is no interview id"),
+        (b"{}", "unreadable", "the interview id is missing"),
     ],
 )
 def test_what_is_not_understood_is_kept_and_goes_nowhere(raw, path, sent, kind, reason):

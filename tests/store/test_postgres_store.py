@@ -111,7 +111,7 @@ async def test_a_bad_address_is_told_without_itself(url, kind, message):
 
 
 async def test_a_database_that_is_not_there_is_told(postgres_url):
-    with pytest.raises(StoreUnavailable, match="there is no such database"):
+    with pytest.raises(StoreUnavailable, match="the database or the user is missing"):
         await PostgresStore.open(postgres_url.replace("connector_test", "nothing"), SHEET, print, intake=1)
 
 

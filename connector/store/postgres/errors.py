@@ -46,7 +46,7 @@ _UNREACHED = {
     "password authentication failed": "the server refuses the user or the password",
     "no password supplied": "the server wants a password",
     "no pg_hba.conf entry": "the server accepts no such connection from this machine",
-    "does not exist": "there is no such database or user on the server",
+    "does not exist": "the database or the user is missing on the server",
     "Connection refused": "no server answers at that address",
     "No such file or directory": "no server answers at that address",
     "could not translate host name": "the server's name is unknown",

@@ -125,3 +125,9 @@ async def test_a_preview_of_nothing_says_so():
 
 def test_the_old_name_of_the_verify_interval_is_refused_with_the_new_name():
     assert message(audit_interval=600) == "the setting audit_interval has a new name: write verify_interval instead"
+
+
+@pytest.mark.parametrize("settings", [{"auth": "default"}, {"auth": "impersonate", "impersonate": "a@b.example"}])
+@pytest.mark.parametrize("key", [{"credentials_file": "key.json"}, {"credentials_file": None, "credentials": "{}"}])
+def test_a_key_that_would_not_be_used_is_refused(settings, key):
+    assert "no effect" in message(**settings, **key)

@@ -72,7 +72,7 @@ async def test_an_unknown_spreadsheet_says_what_to_set(desk):
     desk.config = desk.config.model_copy(update={"spreadsheet": "nothere"})
     await desk.restart()
     error = await desk.broken(person_of(1))
-    assert error.reason == "there is no spreadsheet with this id"
+    assert error.reason == "no spreadsheet has this id"
 
 
 async def test_an_api_that_is_switched_off_says_where_to_switch_it_on(desk):
