@@ -1,10 +1,10 @@
 """The only writer of a SQLite store: one connection, one transaction at a time, group commit.
 
 The statements of the receiver run on the event loop. Jobs (settling, notes, leases, rate limits) and COMMIT run in one
-long-lived thread. Requests that arrive during a commit are queued. After the commit the next transaction is handed to
-the thread before the finished group is answered. The loop blocks until the thread has taken the transaction: otherwise
-it would keep the interpreter lock for all the answers while the disk is idle. Running everything in the thread would
-cost more, because every SQLite step there has to acquire that lock from the loop.
+long-lived thread. Requests that arrive during a commit are queued. After a commit the loop hands the next transaction
+to the thread and answers the finished group in its next iteration. In between it polls for input without the
+interpreter lock, so that the thread can start: the disk would otherwise be idle during the answers. Running everything
+in the thread would cost more, because every SQLite step there has to acquire that lock from the loop.
 
 Failures:
 
@@ -24,7 +24,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -43,8 +43,6 @@ OnCommit = Callable[[sqlite3.Connection, int], None]
 
 BUSY_RETRY_SECONDS = 0.005
 """Delay before BEGIN is retried while another process writes."""
-HANDOVER_SECONDS = 0.001
-"""The longest time that the loop blocks to hand over a transaction; usually it takes 0.03 ms."""
 BUSY_LIMIT_SECONDS = 5.0
 """A store that another process keeps locked for this time counts as unavailable."""
 
@@ -86,7 +84,6 @@ class Writer:
         self._closed = False
         self._loop_thread = self._user = threading.get_ident()
         self._handed: SimpleQueue[Transaction | None] = SimpleQueue()
-        self._taken: SimpleQueue[Transaction] = SimpleQueue()
         self._thread = threading.Thread(target=self._commit_loop, name="store-commit", daemon=True)
         self._thread.start()
 
@@ -175,13 +172,7 @@ class Writer:
         transaction = self._next()
         transaction.write(connection, self._ingest)
         self._user = self._thread.ident or 0
-        self._hand_over(transaction)
-
-    def _hand_over(self, transaction: Transaction) -> None:
         self._handed.put(transaction)
-        with suppress(Empty):
-            while self._taken.get(timeout=HANDOVER_SECONDS) is not transaction:
-                """An earlier transaction, whose hand-over took longer than the timeout."""
 
     def _begin_failed(self, error: sqlite3.Error) -> None:
         now = self._loop.time()
@@ -204,7 +195,6 @@ class Writer:
 
     def _commit_loop(self) -> None:
         while (transaction := self._handed.get()) is not None:
-            self._taken.put(transaction)
             connection = self._assert_owner()
             transaction.commit(connection, self._view)
             if transaction.error is None:
@@ -213,7 +203,7 @@ class Writer:
             self._loop.call_soon_threadsafe(self._finished, transaction)
 
     def _finished(self, transaction: Transaction) -> None:
-        """On the loop again: hands over the next transaction, then answers the finished one."""
+        """On the loop again: hands over the next transaction. The finished one is answered in the next iteration."""
         self._in_flight = False
         if transaction.error is not None:
             self._ingest.reset_sequence()
@@ -223,6 +213,9 @@ class Writer:
             self._answered = len(transaction.requests)
             self.load = self.load.with_group(len(transaction.requests), self._loop.time())
         self._begin()
+        self._loop.call_soon(self._answer, transaction)
+
+    def _answer(self, transaction: Transaction) -> None:
         transaction.answer()
         for _, plan in transaction.written:
             self._on_group(plan)
