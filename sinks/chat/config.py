@@ -1,18 +1,111 @@
-"""Settings that every chat shares."""
+"""Settings that every chat shares, with the rules for quiet hours and mentions.
+
+Only the configuration can cause a mention, never text from outside.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, time, timedelta
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from connector.sink import SinkConfig
-from sinks.chat.changes import Events
-from sinks.chat.mentions import MentionRule
-from sinks.chat.quiet_hours import QuietHours
+from connector.sink import Interview, SinkConfig
+from sinks.chat.changes import Announcement, Events
 from sinks.chat.wording import Templates
+
+
+class MentionRule(BaseModel):
+    """When to mention a user or group. A service subclass adds the target in its own syntax."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    news: tuple[Literal["finish", "status_change", "score_updated"], ...] = Field(
+        ("finish",), description="What has to have happened."
+    )
+    positions: tuple[str, ...] = Field((), description="Ids, or names with * and ?; none = any.")
+    min_score: float | None = Field(None, description="Least score; an interview without one never meets it.")
+
+    @property
+    def mention(self) -> str:
+        """The mention in the syntax of the service."""
+        raise NotImplementedError
+
+    def meets(self, kind: str, interview: Interview) -> bool:
+        """Whether the rule applies to a change of this kind."""
+        if kind not in self.news or not self._is_at(interview):
+            return False
+        return self.min_score is None or (interview.score is not None and interview.score >= self.min_score)
+
+    def _is_at(self, interview: Interview) -> bool:
+        name = interview.position_name.lower()
+        return not self.positions or any(
+            position == interview.position_id or fnmatchcase(name, position.lower().replace("[", "[[]"))
+            for position in self.positions
+        )
+
+
+def mention_for(rules: Iterable[MentionRule], announcement: Announcement, interview: Interview) -> str:
+    """The one mention that a message gets: by the headline's kind first, then by what else changed, each time by the
+    first rule that applies; else `""`.
+    """
+    rules = tuple(rules)
+    kinds = (announcement.kind, *announcement.also)
+    return next((rule.mention for kind in kinds for rule in rules if rule.meets(kind, interview)), "")
+
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_MOST_DAYS = 9
+"""A night, a week of whole quiet days, and the night after it."""
+
+ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+
+
+class QuietHours(BaseModel):
+    """A span of every day, by the sink's time zone, and whole days. What comes then goes into one digest afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    start: ClockTime = Field("20:00", description="When it becomes quiet, such as 20:00.")
+    end: ClockTime = Field("08:00", description="When it ends; earlier than `start` = on the next morning.")
+    days: tuple[Day, ...] = Field((), description="Days that are quiet from midnight to midnight, such as sat, sun.")
+    finish: Literal["digest", "speak"] = Field(
+        "digest", description="Whether a finished interview waits for the digest or is announced at once."
+    )
+
+    def until(self, now: int, timezone: str) -> int | None:
+        """When the quiet hours end that include `now`, both epoch milliseconds; `None` outside quiet hours."""
+        zone = ZoneInfo(timezone)
+        begin = moment = datetime.fromtimestamp(now / 1000, tz=UTC).astimezone(zone)
+        for _ in range(2 * _MOST_DAYS):
+            end = self._end_of(moment)
+            if end is None:
+                break
+            moment = end
+        return None if moment == begin else round(moment.timestamp() * 1000)
+
+    def _end_of(self, moment: datetime) -> datetime | None:
+        """The end of the span or of the quiet day that holds the moment."""
+        start, end = time.fromisoformat(self.start), time.fromisoformat(self.end)
+        clock = moment.timetz().replace(tzinfo=None)
+        over_night = end <= start
+        if start != end and over_night and clock >= start:
+            return _at(moment + timedelta(days=1), end)
+        if start != end and (clock < end if over_night else start <= clock < end):
+            return _at(moment, end)
+        if DAYS[moment.weekday()] in self.days:
+            return _at(moment + timedelta(days=1), time())
+        return None
+
+
+def _at(day: datetime, clock: time) -> datetime:
+    return datetime.combine(day.date(), clock, tzinfo=day.tzinfo)
+
 
 LINK_HOSTS = ("hireflix.com", "hflx.io")
 """Hosts of Hireflix's own pages."""

@@ -15,7 +15,7 @@ from connector.sink import Interview, Stage
 from connector.text import web_link, without_contacts
 from sinks.chat import wording
 from sinks.chat.changes import SCORED, Announcement, ChangeKind, score_with_scale
-from sinks.chat.digest_record import DigestRecord
+from sinks.chat.record import DigestRecord
 from sinks.chat.text import clean, cut
 from sinks.chat.wording import Templates
 

@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 from connector.sink import Result, RetryLater
 from sinks.chat.config import ChatConfig
 from sinks.chat.content import digest_content
-from sinks.chat.digest_record import DigestRecord
 from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, abandon, post, reconcile
-from sinks.chat.record import REPEAT_EDIT
+from sinks.chat.record import REPEAT_EDIT, DigestRecord
 from sinks.chat.service import CallResult, Status
 from sinks.chat.session import Attempt, Session, delivered, is_rejected, rejected, retry, superseded
 from sinks.chat.updates import REPEAT_DELAY

@@ -28,9 +28,8 @@ from sinks.google_sheets.sheet_view import TabView
 from sinks.google_sheets.sheets_client import LIST_OBJECTS, Calls, read_formats, read_values
 from sinks.google_sheets.tabs import Layout, TabSnapshot, hold_requests
 from sinks.google_sheets.write_planner import Change, first_guard_number
-from sinks.spreadsheet.colours import HEADER_COLOUR, STAGE_COLOURS
 from sinks.spreadsheet.columns import KEY, SPECS
-from sinks.spreadsheet.values import CellKind
+from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS, CellKind
 
 _MOST = 0x7FFF_FFFF
 

@@ -14,8 +14,7 @@ from connector.sink import Context, SinkBroken, Token
 from sinks.chat.content import Content
 from sinks.chat.service import CallResult, ChatService, Limits, Match, Post, SearchResult, Status
 from sinks.slack import messages
-from sinks.slack.answers import SlackResult
-from sinks.slack.client import BotClient, WebhookClient
+from sinks.slack.client import BotClient, SlackResult, WebhookClient
 from sinks.slack.config import SlackConfig
 from sinks.slack.diagnostics import broken, privacy_of
 from sinks.slack.messages import Message

@@ -9,8 +9,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from connector.http import SafeUrl, safe_url
-from sinks.chat.config import ChatConfig
-from sinks.chat.mentions import MentionRule
+from sinks.chat.config import ChatConfig, MentionRule
 
 _WHO = re.compile(r"[UW][A-Z0-9]{6,20}|S[A-Z0-9]{6,20}|@here|@channel")
 

@@ -7,15 +7,12 @@ both.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from connector.sink import Finding, SinkBroken
 from sinks.chat.service import CallResult, Status
-from sinks.slack.answers import SlackResult
+from sinks.slack.client import BotClient, SlackResult
 from sinks.slack.config import SlackConfig
-
-if TYPE_CHECKING:
-    from sinks.slack.client import BotClient
 
 REQUIRED = ("chat:write",)
 RECOMMENDED: Mapping[str, str] = {
@@ -71,7 +68,7 @@ def manifest(kind: Literal["minimal", "full"]) -> str:
     return _BEFORE + "".join(f"      - {scope}\n" for scope in scopes) + _AFTER
 
 
-async def examine(client: BotClient, config: SlackConfig) -> list[Finding]:
+async def check_bot(client: BotClient, config: SlackConfig) -> list[Finding]:
     """Token, team, scopes and channel, each with what to do about it."""
     identity = await client.whoami()
     if identity.status is not Status.OK:
@@ -85,7 +82,7 @@ async def examine(client: BotClient, config: SlackConfig) -> list[Finding]:
     return findings + _privacy(config, channel)
 
 
-def examine_webhook(config: SlackConfig, place: str) -> list[Finding]:
+def check_webhook(config: SlackConfig, place: str) -> list[Finding]:
     """What an incoming webhook cannot do, and what in the settings has no effect with it."""
     fix = "use a bot token and a channel instead (docs/slack.md, Set up)"
     lacks = "it cannot edit, result in threads, take names back after a deletion, or look for lost messages"

@@ -33,15 +33,15 @@ class SlackSink(ChatSink[SlackConfig]):
     async def check_connection(self) -> list[Finding]:
         """Token, scopes, channel. An incoming webhook cannot be asked without posting; its limits are named."""
         from sinks.slack.client import BotClient
-        from sinks.slack.diagnostics import examine, examine_webhook
+        from sinks.slack.diagnostics import check_bot, check_webhook
 
         config = self.config
         if config.webhook_url is not None:
-            return examine_webhook(config, self.destination)
+            return check_webhook(config, self.destination)
         assert config.token is not None
         assert config.channel is not None
         client = BotClient(config.token.get_secret_value(), config.channel, config.api_url)
         try:
-            return await examine(client, config)
+            return await check_bot(client, config)
         finally:
             await client.close()

@@ -1,4 +1,4 @@
-"""Converts fields of an interview to values of cells: text, number, date or link."""
+"""Converts fields of an interview to values of cells (text, number, date, link), and names the colours of stages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import TypeAlias
 
+from connector.sink import Stage
 from connector.text import clean, web_link
 
 LINK_TEXT = "Open"
@@ -106,3 +107,15 @@ def from_serial(number: float) -> datetime:
     """Returns a spreadsheet's date as wall time, to the second; a number beyond all dates gives the nearest one."""
     days = min(max(number, 0), _LAST_DAY)
     return _SHEET_EPOCH + timedelta(seconds=round(days * 86_400))
+
+
+STAGE_COLOURS: Mapping[Stage, str] = {
+    Stage.PENDING: "EDEDED",
+    Stage.TO_EVALUATE: "FFF2CC",
+    Stage.SHORTLISTED: "D9EAD3",
+    Stage.DISCARDED: "F4CCCC",
+    Stage.DELETED: "BFBFBF",
+}
+"""Background colours (RRGGBB), light enough for black text. An unknown stage has none."""
+HEADER_COLOUR = "E8EDF7"
+"""Background colour of a header (RRGGBB)."""

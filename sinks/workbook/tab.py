@@ -21,9 +21,8 @@ from openpyxl.worksheet.cell_range import CellRange
 from openpyxl.worksheet.worksheet import Worksheet
 
 from connector.sink import STAGE_WORDS, SinkBroken
-from sinks.spreadsheet.colours import HEADER_COLOUR, STAGE_COLOURS
 from sinks.spreadsheet.columns import KEY, Column, header_key
-from sinks.spreadsheet.values import CUT_MARK, LINK_TEXT, CellKind
+from sinks.spreadsheet.values import CUT_MARK, HEADER_COLOUR, LINK_TEXT, STAGE_COLOURS, CellKind
 from sinks.workbook.file import Book
 from sinks.workbook.package import SheetCells
 from sinks.workbook.state import RewriteRequest, Written

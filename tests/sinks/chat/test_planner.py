@@ -18,7 +18,7 @@ from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
 from sinks.chat.changes import ChangeKind, Events
 from sinks.chat.content import Content, interview_content
-from sinks.chat.planner import Action, Plan, decide
+from sinks.chat.events import Action, Plan, decide
 from sinks.chat.record import InterviewRecord
 from sinks.chat.updates import next_edit
 from tests.sinks.slack.judge import STYLE

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinks.chat.quiet_hours import DAYS, QuietHours
+from sinks.chat.config import DAYS, QuietHours
 
 ZONES = ["UTC", "Europe/Madrid", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]
 clocks = st.times().map(lambda time: f"{time:%H:%M}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from connector.testing import START
-from sinks.chat.digest_record import DigestRecord
-from sinks.chat.record import InterviewRecord
+from sinks.chat.record import DigestRecord, InterviewRecord
 
 ANNOUNCED_1 = {"announced": True, "score": 4, "score_at": 1, "stage": "Shortlisted", "stage_at": 2}
 ANNOUNCED = {"finished": True, "score": 4, "score_ms": 1, "stage": "Shortlisted", "stage_ms": 2}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinks.chat.service import Status
-from sinks.slack.answers import STATUSES, read_answer, read_webhook
+from sinks.slack.client import STATUSES, read_answer, read_webhook
 from sinks.slack.diagnostics import broken, explain
 
 WORDS_OF = {

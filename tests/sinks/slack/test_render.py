@@ -27,7 +27,7 @@ from sinks.chat.content import (
     shown_name,
     with_change,
 )
-from sinks.chat.digest_record import DigestRecord
+from sinks.chat.record import DigestRecord
 from sinks.chat.service import Marker
 from sinks.chat.text import units
 from sinks.chat.wording import FieldTemplate, Templates
