@@ -63,13 +63,13 @@ OnGroup = Callable[[IngestPlan], None]
 class StoreHandle:
     """A store and its clock.
 
-    `is_available` is false while the database is unavailable. `ready` waits until it is available, and raises
-    `SchemaMismatch` when the schema belongs to another version.
+    `was_available` is false when the database was unavailable at the start. `ready` waits until it is available, and
+    raises `SchemaMismatch` when the schema belongs to another version.
     """
 
     store: Store
     clock: Clock
-    is_available: bool
+    was_available: bool
     ready: Callable[[], Awaitable[None]]
 
 
@@ -87,7 +87,7 @@ async def open_sqlite(
             log.info("store copied before migration", copy=copy.name)
         store = SqliteStore(path, routing, on_group, intake=INTAKE_LIMIT)
         try:
-            yield StoreHandle(store, clock or SystemClock(), is_available=True, ready=_at_once)
+            yield StoreHandle(store, clock or SystemClock(), was_available=True, ready=_at_once)
         finally:
             await store.close()
 
@@ -121,7 +121,7 @@ async def open_postgres(url: str, routing: RoutingTable, on_group: OnGroup, role
     store = ReconnectingStore(opening)
     shared = SharedClock(lambda: clocks[0].now() if clocks else machine.now())
     try:
-        yield StoreHandle(store, shared, is_available=await store.try_open(), ready=store.open)
+        yield StoreHandle(store, shared, was_available=await store.try_open(), ready=store.open)
     finally:
         for clock in clocks:
             await clock.stop()
@@ -249,7 +249,7 @@ def _open_store(
 
 async def _started(starting: asyncio.Task[None], opened: StoreHandle, stop: asyncio.Event) -> None:
     """Waits for the start. With an unavailable store it does not wait, and sets `stop` if the start fails later."""
-    if not opened.is_available:
+    if not opened.was_available:
         starting.add_done_callback(lambda task: stop.set() if task.cancelled() or task.exception() else None)
         return
     await asyncio.wait([starting])

@@ -2,7 +2,7 @@
 
 What a call is about to post is remembered before it is made. When its answer is lost, the message is searched by its
 marker before anything is decided, and it is posted again only where the search finds none. A request may be applied
-long after we gave up on it, so after a second post a later search deletes the duplicate.
+after its timeout, so after a second post a later search deletes the duplicate.
 """
 
 from __future__ import annotations
