@@ -45,6 +45,10 @@ def _spreadsheet_id(text: str) -> str:
     raise ValueError("must be the address of a Google spreadsheet (https://docs.google.com/spreadsheets/d/…) or its id")
 
 
+CALLS_PER_MINUTE = 60
+"""Reads, and writes, that Google allows each user of a project in a minute (Usage limits of the Sheets API)."""
+
+
 def _tab_title(title: str) -> str:
     title = clean_text(title).strip()
     if not 1 <= len(title) <= TITLE_MAX:
@@ -99,6 +103,11 @@ class GoogleSheetsConfig(SinkConfig):
         default=21_600, ge=60, description="Seconds between two verifications of the whole sheet."
     )
 
+    calls_per_minute: int = Field(
+        default=CALLS_PER_MINUTE,
+        ge=CALLS_PER_MINUTE,
+        description="The account's quota per minute, for reads and for writes. Raise it when Google raised it.",
+    )
     style: bool = Field(
         default=True,
         description="Format the tabs that the sink creates, and add a Summary; existing tabs stay as they are.",

@@ -33,7 +33,7 @@ from sinks.google_sheets.api_replies import (
     Written,
 )
 from sinks.google_sheets.api_requests import Request
-from sinks.google_sheets.config import Account, GoogleSheetsConfig, load_account
+from sinks.google_sheets.config import CALLS_PER_MINUTE, Account, GoogleSheetsConfig, load_account
 from sinks.google_sheets.errors import CallFailed, Passing, Trouble, read_only, unreadable
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ READ = "read"
 WRITE = "write"
 CALLS_PER_SECOND = 36 / 60
 BURST_CALLS = 14
-"""At most 50 calls of a kind in any minute; Google allows a service account 60 (Usage limits)."""
+"""At most 50 calls of a kind in any minute; Google allows a service account 60 (Usage limits). Both grow with a larger
+`calls_per_minute`."""
 REFILL_SECONDS = BURST_CALLS / CALLS_PER_SECOND + 1
 """Seconds after which the quota is full again."""
 _MINUTE_SECONDS = 60.0
@@ -108,6 +109,10 @@ class SheetsClient:
         self._timeout = timeout
         self._thread = BlockingThread("google-sheets")
         self._client: Client | None = None
+
+    @property
+    def calls_per_minute(self) -> int:
+        return self._config.calls_per_minute
 
     async def load(self) -> None:
         """Imports the libraries, so that the first call does not have to."""
@@ -257,4 +262,5 @@ class Calls:
         return retry_after({"retry-after": error.failure.retry_after}, self._context.now())
 
     def _token(self, kind: str) -> Token:
-        return Token(f"{self._bucket}:{kind}", CALLS_PER_SECOND, BURST_CALLS)
+        quotas = self._client.calls_per_minute / CALLS_PER_MINUTE
+        return Token(f"{self._bucket}:{kind}", CALLS_PER_SECOND * quotas, int(BURST_CALLS * quotas))

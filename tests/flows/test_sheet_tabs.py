@@ -20,6 +20,7 @@ worksheet = "{{position}}"
 credentials_file = "key.json"
 api_url = "{url}"
 style = false
+calls_per_minute = 6000
 """
 DATE = 1_761_566_424_000
 

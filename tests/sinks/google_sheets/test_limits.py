@@ -59,6 +59,13 @@ def test_never_more_than_fifty_calls_of_a_kind_in_a_minute():
     assert BURST_CALLS + 60 * CALLS_PER_SECOND == 50
 
 
+async def test_a_raised_quota_allows_more_calls(desk):
+    desk.config = desk.config.model_copy(update={"calls_per_minute": 600})
+    await desk.restart()
+    await desk.show(person_of(1))
+    assert {(token.rate, token.burst) for token in desk.context.taken} == {(10 * CALLS_PER_SECOND, 10 * BURST_CALLS)}
+
+
 async def test_the_buckets_go_by_the_account_and_do_not_name_it(desk):
     await desk.show(person_of(1))
     [bucket] = {token.bucket.rsplit(":", 1)[0] for token in desk.context.taken}
