@@ -43,7 +43,7 @@ COMMANDS: Mapping[str, Command] = {
     "resume": Command("connector.cli.pause", "Resume a paused sink at once."),
     "verify": Command("connector.cli.verify", "Compare a sheet with the store, and repair it on request."),
     "migrate": Command("connector.cli.migrate", "Create or update the tables of a PostgreSQL store."),
-    "store": Command("connector.cli.copy_store", "Copy the store to another database."),
+    "store": Command("connector.cli.store", "Back up, restore or copy the store."),
 }
 """All commands in the order of the help text. The help is repeated here, so that `connector --help` imports none."""
 

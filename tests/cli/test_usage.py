@@ -20,6 +20,8 @@ NEEDED = {
     "resume": ["chat"],
     "verify": ["sheet"],
     "send": ["--sample", "interview.finish"],
+    "store backup": ["backup.db"],
+    "store restore": ["backup.db"],
     "store copy": ["--to", "postgresql://h/n"],
     "dismiss": ["--sink", "chat", "--reason", "closed"],
 }
@@ -34,7 +36,8 @@ def invoke(name="", *words):
 def test_the_commands_are_those_of_the_design():
     assert set(NAMES) == {
         *("serve", "check", "demo", "send", "explain", "status", "events", "interviews", "deliveries", "attempts"),
-        *("replay", "dismiss", "pause", "resume", "verify", "migrate", "store copy"),
+        *("replay", "dismiss", "pause", "resume", "verify", "migrate"),
+        *("store backup", "store restore", "store copy"),
     }
 
 

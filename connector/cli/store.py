@@ -1,9 +1,10 @@
-"""`connector store copy`."""
+"""`connector store backup`, `restore` and `copy`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,8 @@ from connector.config import Config, load
 from connector.errors import StoreUnavailable, UsageError
 from connector.operations.store_access import require_driver, store_exists
 from connector.role import Secrets
+from connector.store.sqlite.backup import back_up
+from connector.store.sqlite.backup import restore as restore_backup
 
 if TYPE_CHECKING:
     from connector.operations.copy_store import TableReport
@@ -29,6 +32,8 @@ ToOption = Annotated[
         "other users of the machine do not see it.",
     ),
 ]
+BackupArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The file of the backup.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 
 
 store = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
@@ -36,7 +41,39 @@ store = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode
 
 @store.callback()
 def _store() -> None:
-    """Copy the store to another database."""
+    """Back up, restore or copy the store."""
+
+
+@store.command()
+def backup(file: BackupArgument, config: o.ConfigOption = None, force: ForceOption = False) -> None:
+    """Copy a SQLite store to a file, also while the service runs.
+
+    The file holds one consistent state and can be read by its owner only. It contains personal data.
+    """
+    size = back_up(_file_of(load(config, needs=Secrets.NONE)), file, replace=force)
+    print(f"{file}: {size:,} bytes")
+
+
+@store.command()
+def restore(file: BackupArgument, config: o.ConfigOption = None) -> None:
+    """Replace a stopped SQLite store with a backup.
+
+    The backup is checked first. The previous store is kept beside the new one.
+    """
+    path = _file_of(load(config, needs=Secrets.NONE), required=False)
+    previous = restore_backup(path, file, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
+    print(f"{path} is restored from {file}")
+    if previous is not None:
+        print(f"the previous store is {previous}; it contains personal data: delete it when you no longer need it")
+
+
+def _file_of(settings: Config, *, required: bool = True) -> Path:
+    path = settings.store.file
+    if path is None:
+        raise UsageError("the store is PostgreSQL: use pg_dump and pg_restore (docs/scaling.md, Backup)")
+    if required and not path.exists():
+        raise StoreUnavailable(f"there is no store at {path}, so there is nothing to back up")
+    return path
 
 
 @store.command()

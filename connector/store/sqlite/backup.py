@@ -1,0 +1,117 @@
+"""Backs up a SQLite store while it is in use, and puts a backup in its place."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from connector.errors import StoreUnavailable, UsageError
+from connector.store.base import require_older
+from connector.store.schema import REVISION
+from connector.store.sqlite.database import connect, revision, safe_message
+from connector.store.sqlite.lock import StoreLock
+
+
+def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
+    """Copies one consistent state of the store to a new file that only its owner can read; returns its bytes.
+
+    The service may write meanwhile (SQLite, Online Backup API). The file appears when it is complete. Raises
+    `UsageError`
+    when it exists and `replace` is false, or when it is the store itself, and `StoreUnavailable`.
+    """
+    if _is_part_of(store, target):
+        raise UsageError(f"{target} belongs to the store itself; name another file")
+    if target.exists() and not replace:
+        raise UsageError(f"{target} exists; name another file, or add --force to replace it")
+    with _complete_copy(store, target.with_name(f"{target.name}.partial")) as copy:
+        copy.replace(target)
+        _sync_folder(target.parent)
+    return target.stat().st_size
+
+
+def restore(store: Path, source: Path, moment: str) -> Path | None:
+    """Puts a copy of a backup in the place of the store.
+
+    Returns the path of the previous store, which is kept beside it as `<store>.before-restore-<moment>`, or `None` when
+    there was none. Raises `UsageError` when a service runs on the store or the backup is missing, `StoreUnavailable`
+    when the backup is damaged or cannot be copied, and `SchemaMismatch` when it is not of this version or an older one.
+    """
+    if not source.is_file():
+        raise UsageError(f"there is no backup at {source}")
+    if _is_part_of(store, source):
+        raise UsageError(f"{source} belongs to the store itself; name a backup")
+    with StoreLock(store):
+        partial = store.with_name(f"{store.name}.partial")
+        with _complete_copy(source, partial) as copy:
+            _require_usable(copy, source)
+            previous = _set_aside(store, store.with_name(f"{store.name}.before-restore-{moment}"))
+            copy.replace(store)
+            _sync_folder(store.parent)
+    return previous
+
+
+@contextmanager
+def _complete_copy(source: Path, copy: Path) -> Iterator[Path]:
+    """Copies a database to a new file without a write-ahead log, on the disk. It is deleted unless it is renamed."""
+    try:
+        copy.unlink(missing_ok=True)  # of a process that was killed
+        os.close(os.open(copy, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+        with closing(connect(source, read_only=True)) as reader, closing(sqlite3.connect(copy)) as writer:
+            reader.backup(writer)
+            writer.execute("PRAGMA journal_mode=DELETE")  # all content is in this one file
+        with copy.open("rb") as file:
+            os.fsync(file.fileno())
+        yield copy
+    except OSError as error:
+        raise StoreUnavailable(f"{copy} cannot be written: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{source} cannot be copied: {safe_message(error)}") from error
+    finally:
+        with suppress(OSError):
+            copy.unlink(missing_ok=True)
+
+
+def _require_usable(copy: Path, source: Path) -> None:
+    with closing(sqlite3.connect(copy)) as connection:
+        found = revision(connection)
+        if found is None:
+            raise StoreUnavailable(f"{source} is not a store of the connector; nothing changed")
+        if found != REVISION:
+            require_older(found, REVISION)
+        (result,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if result != "ok":
+        raise StoreUnavailable(f"{source} is damaged; use another backup; nothing changed")
+
+
+def _set_aside(store: Path, kept: Path) -> Path | None:
+    """Renames the store. Its log goes with it, because it may contain commits that the file does not."""
+    if not store.exists():
+        return None
+    if kept.exists():
+        raise UsageError(f"{kept} exists; move it away first")
+    store.rename(kept)
+    with suppress(FileNotFoundError):
+        _beside(store, "-wal").rename(_beside(kept, "-wal"))
+    _beside(store, "-shm").unlink(missing_ok=True)
+    return kept
+
+
+def _is_part_of(store: Path, file: Path) -> bool:
+    own = [store, *(_beside(store, suffix) for suffix in ("-wal", "-shm", ".lock"))]
+    return file.resolve() in {path.resolve() for path in own}
+
+
+def _beside(store: Path, suffix: str) -> Path:
+    return store.with_name(f"{store.name}{suffix}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename durable (fsync(2): the entry of the folder needs an fsync of its own)."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
