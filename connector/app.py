@@ -26,6 +26,7 @@ from connector.delivery.clock import Clock, SharedClock, SystemClock
 from connector.delivery.dispatcher import Dispatcher
 from connector.delivery.lane import Shared
 from connector.delivery.outcomes import Policy
+from connector.delivery.retention import Retention
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
@@ -36,6 +37,7 @@ from connector.store.base import Store
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.migrate import prepare_sqlite
 from connector.store.reconnecting import ReconnectingStore
+from connector.store.retention import Kind
 from connector.store.sqlite.lock import StoreLock
 from connector.store.sqlite.store import SqliteStore
 from connector.web.app import create_app
@@ -157,6 +159,7 @@ class Service:
         *,
         member: ClusterMember | None,
         dispatcher: Dispatcher | None,
+        retention: Retention | None,
         receiver: Receiver | None,
         http: Litestar | None,
         stop_timeout: float,
@@ -166,6 +169,7 @@ class Service:
         self.http = http
         self._opened = opened
         self._member = member
+        self._retention = retention
         self._receiver = receiver
         self._stop_timeout = stop_timeout
 
@@ -179,6 +183,8 @@ class Service:
             await AsyncRetrying(retry=is_away, wait=wait_fixed(START_WAIT_SECONDS))(self.dispatcher.start)
         elif self.dispatcher is not None:
             await self.dispatcher.start()
+        if self._retention is not None:
+            self._retention.start()
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Ends incomplete requests. Running calls may finish until `stop_timeout` or `hurry`."""
@@ -186,6 +192,8 @@ class Service:
             self._receiver.stop()
         if self.dispatcher is not None:
             await self.dispatcher.stop(self._stop_timeout * CALLS_SHARE, hurry)
+        if self._retention is not None:
+            await self._retention.stop()
         if self._member is not None:
             await self._member.stop()
 
@@ -295,6 +303,7 @@ def _service(
         opened,
         member=member,
         dispatcher=dispatcher,
+        retention=_retention(config, opened, metrics, owner) if role.works else None,
         receiver=receiver,
         http=_http(config, opened, metrics, receiver, refused),
         stop_timeout=config.delivery.stop_timeout,
@@ -315,6 +324,23 @@ def _dispatcher(
         Shared(opened.store, opened.clock, metrics, owner, _policy(config)),
         types={name: entry.type for name, entry in config.sinks.items()},
         formerly={name: entry.renamed_from for name, entry in config.sinks.items() if entry.renamed_from},
+    )
+
+
+def _retention(config: Config, opened: StoreHandle, metrics: Metrics, owner: str) -> Retention:
+    periods = config.retention
+    return Retention(
+        opened.store,
+        opened.clock,
+        owner,
+        {
+            Kind.BODIES: periods.bodies_days,
+            Kind.DELIVERIES: periods.deliveries_days,
+            Kind.ATTEMPTS: periods.attempts_days,
+        },
+        on_deleted=metrics.deleted,
+        on_run=metrics.retention_ended,
+        file=config.store.file,
     )
 
 

@@ -73,6 +73,8 @@ def _replay_deliveries(store: OpenStore, settings: Config, request: Request, *, 
     total = len(found.dead) + len(found.repeat)
     for (sink, state), count in sorted(found.counts.items()):
         print(f"  {sink}: {count} {state}")
+    for name, count in sorted(found.expired.items()):
+        print(f"  {name}: {count} cannot be replayed: the data of the events was deleted ([retention] bodies_days)")
     if not is_agreed("replay", total, "delivery", "deliveries", yes=yes):
         return
     with progress_bar("replaying", transient=False, hidden=total <= CHUNK) as progress:

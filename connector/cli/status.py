@@ -26,6 +26,9 @@ def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None
     zone = ZoneInfo(settings.timezone)
     for line in _source_lines(found.source, zone):
         print(line)
+    if found.retention_ended_at is not None:
+        counts = ", ".join(f"{count} {kind}" for kind, count in found.retention_deleted.items())
+        print(f"Retention: {counts} deleted, the last run at {format_time(found.retention_ended_at, zone)} {zone}")
     show_table([_cells(sink, zone) for sink in found.sinks], empty="No sinks yet.")
     if found.processes:
         print()

@@ -332,6 +332,7 @@ def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place) -> C
         store=settings.store.below(place.folder),
         hireflix=_with_secret(settings.hireflix, place),
         delivery=settings.delivery,
+        retention=settings.retention,
         logs=settings.logs,
         sinks={name: entry for name, entry in sinks.items() if name in routed},
         unrouted={name: entry for name, entry in sinks.items() if name not in routed},

@@ -155,6 +155,14 @@ class DeliverySettings(Section):
     )
 
 
+class RetentionSettings(Section):
+    bodies_days: int = Field(
+        default=90, ge=0, description="Days after which raw bodies and personal fields of events go; 0 = keep."
+    )
+    deliveries_days: int = Field(default=30, ge=0, description="Days after which settled deliveries go; 0 = keep.")
+    attempts_days: int = Field(default=30, ge=0, description="Days after which attempts go; 0 = keep.")
+
+
 class LogSettings(Section):
     format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto = readable text on a terminal, else one JSON object per line."
@@ -196,6 +204,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     hireflix: HireflixSettings = HireflixSettings()
     delivery: DeliverySettings = DeliverySettings()
+    retention: RetentionSettings = RetentionSettings()
     logs: LogSettings = LogSettings()
     defaults: dict[str, dict[str, Any]] = {}
     sinks: dict[str, dict[str, Any]] = {}
@@ -232,6 +241,7 @@ class Config:
     store: StoreSettings
     hireflix: HireflixSettings
     delivery: DeliverySettings
+    retention: RetentionSettings
     logs: LogSettings
     sinks: Mapping[str, SinkEntry]
     unrouted: Mapping[str, SinkEntry]

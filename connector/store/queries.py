@@ -20,6 +20,7 @@ from connector.store import leases
 from connector.store.dialects import among, has_row_locks
 from connector.store.heartbeat import Process, processes
 from connector.store.ingest import VERIFY_PRIORITY
+from connector.store.retention import last_run
 from connector.store.schema import (
     DeliveryState,
     attempt,
@@ -382,16 +383,28 @@ class SourceStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Everything that `connector status` shows. `processes` share the store; the list is empty on SQLite."""
+    """Everything that `connector status` shows. `processes` share the store; the list is empty on SQLite.
+
+    `retention_ended_at` (epoch milliseconds) and `retention_deleted` are about the last run of retention.
+    """
 
     source: SourceStatus
     sinks: list[SinkStatus]
     processes: list[Process] = []
+    retention_ended_at: int | None = None
+    retention_deleted: dict[str, int] = {}
 
 
 def status(connection: Connection, now: int, configured: Collection[str] | None) -> Status:
     """Returns the status at `now` (epoch milliseconds). Sinks outside `configured` are orphaned; `None`: none is."""
-    return Status(_source(connection), sinks(connection, now, configured), processes(connection, now))
+    run = last_run(connection)
+    return Status(
+        _source(connection),
+        sinks(connection, now, configured),
+        processes(connection, now),
+        run.ended_at,
+        run.deleted,
+    )
 
 
 def _source(connection: Connection) -> SourceStatus:

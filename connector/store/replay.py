@@ -30,6 +30,8 @@ from connector.store.schema import DeliveryState, delivery, event, in_state, int
 CHUNK = 200
 """Rows per transaction. A longer transaction would delay the receiver."""
 
+_REPLAYABLE = frozenset({DeliveryState.DEAD, DeliveryState.DISMISSED, DeliveryState.DELIVERED})
+
 
 @dataclass(slots=True)
 class Found:
@@ -38,6 +40,8 @@ class Found:
     dead: list[int] = field(default_factory=list)
     repeat: list[int] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    expired: Counter[str] = field(default_factory=Counter)
+    """Deliveries of message sinks, by sink, that cannot be replayed: retention deleted the data of their events."""
 
 
 def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> Found:
@@ -46,6 +50,7 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
     For a state sink one delivery per interview is repeated, because each shows the newest state. A delivered follow-up
     is not repeated.
     """
+    has_data = exists().where(event.c.seq == delivery.c.event_seq, event.c.body.is_not(None))
     columns = (
         delivery.c.id,
         delivery.c.sink,
@@ -54,6 +59,7 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
         delivery.c.event_seq,
         delivery.c.purpose,
         delivery.c.subject,
+        (delivery.c.event_seq.is_not(None) & ~has_data).label("is_expired"),
     )
     order = (
         delivery.c.state.desc(),
@@ -67,6 +73,9 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
             continue
         says = (row.sink, row.key, row.purpose, row.subject) if is_state else (row.sink, row.key, row.event_seq)
         is_repeatable = row.state == DeliveryState.DELIVERED and not row.purpose
+        if row.is_expired and not is_state and row.state in _REPLAYABLE:
+            found.expired[row.sink] += 1
+            continue
         if row.state in {DeliveryState.DEAD, DeliveryState.DISMISSED}:
             found.dead.append(row.id)
         elif is_repeatable and says not in seen and (is_state or row.event_seq is not None):

@@ -89,6 +89,7 @@ event = Table(
     Index("ix_event_interview", "interview_id", "seq"),
     Index("ix_event_name", "name", "seq"),
     Index("ix_event_received", "received_at"),
+    Index("ix_event_body", "received_at", "seq", **_where("body IS NOT NULL")),
 )
 """Append only. `kind` is event, unknown or unreadable. `mark` says whether the date is the sender's and which fields
 could not be used. `parsed` holds the fields of the payload as a JSON document with a version; it is null for unreadable

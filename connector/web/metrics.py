@@ -63,6 +63,10 @@ class Metrics:
         self._log = Gauge("connector_store_log_bytes", "Size of the write-ahead log of SQLite.", registry=self.registry)
         self._verified = self._gauge("sink_verified_timestamp_seconds", "When a sheet was last compared.", "sink")
         self._in_sync = self._gauge("sink_in_sync", "1 if the last comparison found nothing wrong.", "sink")
+        self._deleted = self._counter("retention_deleted", "Rows that retention deleted or cleared, by kind.", "kind")
+        self._retained = Gauge(
+            "connector_retention_timestamp_seconds", "When this process last ended a run.", registry=self.registry
+        )
         self._reasons: set[str] = set()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -145,6 +149,14 @@ class Metrics:
         """Sets the result of the last verification; `at` is epoch milliseconds."""
         self._verified.labels(sink).set(at / 1000)
         self._in_sync.labels(sink).set(int(in_sync))
+
+    def deleted(self, kind: str, count: int) -> None:
+        """Counts rows that retention deleted or cleared."""
+        self._deleted.labels(kind).inc(count)
+
+    def retention_ended(self, at: int) -> None:
+        """Sets the end of the last run of retention, in epoch milliseconds."""
+        self._retained.set(at / 1000)
 
     def text(self) -> bytes:
         """Returns all metrics in the text format of Prometheus."""

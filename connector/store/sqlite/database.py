@@ -178,3 +178,14 @@ def backup(path: Path, found: str, newest: str = REVISION) -> Path:
             copy.unlink()
         raise StoreUnavailable(f"the store could not be copied before its schema changes: {error}") from error
     return copy
+
+
+def delete_copies(path: Path, before: int) -> int:
+    """Deletes copies that `backup` made of the store before a time in epoch milliseconds; returns their number."""
+    prefix = f"{path.name}.before-"
+    count = 0
+    for copy in path.parent.iterdir():
+        if copy.name.startswith(prefix) and "-from-" in copy.name and copy.stat().st_mtime * 1000 < before:
+            copy.unlink(missing_ok=True)
+            count += 1
+    return count

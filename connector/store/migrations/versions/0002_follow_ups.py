@@ -87,6 +87,7 @@ def _change_event_and_attempt() -> None:
     _index("ix_event_interview", "event", ["interview_id", "seq"])
     _index("ix_event_name", "event", ["name", "seq"])
     _index("ix_event_received", "event", ["received_at"])
+    _index("ix_event_body", "event", ["received_at", "seq"], "body IS NOT NULL")
     op.add_column("attempt", sa.Column("status", sa.Integer(), nullable=True))
     op.add_column("attempt", sa.Column("answer", sa.Text(), nullable=True))
     _index("ix_attempt_started", "attempt", ["started_at"])

@@ -1,0 +1,176 @@
+"""Retention: what is deleted at which age, in short slices. Functions on a connection, in the caller's transaction.
+
+Bodies and parsed fields of events go to null; identity, name, interview and dates of the event stay. Settled deliveries
+and attempts are deleted. Pending, waiting and dead deliveries stay, and so does what their events contain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Select, delete, exists, or_, select, tuple_, update
+
+from connector.store.dialects import among, insert_new
+from connector.store.schema import DeliveryState, attempt, delivery, event, in_state, meta
+
+DAY_MS = 86_400_000
+LEASE_MS = 60_000
+"""Another process may continue after this time without a slice; a slice takes milliseconds."""
+SLICE_MS = 50.0
+"""Longest time that a slice should hold the writer, because ingest waits for it."""
+ROWS_FIRST = 100
+ROWS_MAX = 2000
+"""Most rows of a slice. More do not make it faster, and one slow page could then hold the writer for long."""
+META_KEY = "retention"
+
+
+class Kind(StrEnum):
+    """What is deleted; also the label of the metric."""
+
+    BODIES = "bodies"
+    DELIVERIES = "deliveries"
+    ATTEMPTS = "attempts"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A position in the order of deletion: time (epoch milliseconds) and id."""
+
+    at: int
+    id: int
+
+
+START = Place(-1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The result of one slice: rows deleted or cleared, and where the next one starts; `None` at the end."""
+
+    deleted: int
+    next: Place | None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """The last run, and the lease of the process that does it. `ended_at` is epoch milliseconds."""
+
+    v: int = 1
+    owner: str = ""
+    until: int = 0
+    ended_at: int | None = None
+    deleted: dict[str, int] = {}
+
+
+def cutoffs(days: Mapping[Kind, int], now: int) -> dict[Kind, int]:
+    """Returns per kind the time before which it is deleted, without the kinds that are kept (0 days)."""
+    return {kind: now - count * DAY_MS for kind, count in days.items() if count > 0}
+
+
+def next_rows(rows: int, elapsed_ms: float) -> int:
+    """Returns the size of the next slice from the time that one of `rows` rows took."""
+    if elapsed_ms > SLICE_MS / 2:
+        return max(1, int(rows * SLICE_MS / 2 / elapsed_ms))
+    return min(ROWS_MAX, rows * 2) if elapsed_ms < SLICE_MS / 4 else rows
+
+
+def delete_slice(connection: Connection, kind: Kind, cutoff: int, after: Place, rows: int) -> Slice:
+    """Deletes at most `rows` rows of a kind that are older than `cutoff`, in order of age."""
+    query = _QUERIES[kind](cutoff, after).limit(rows)
+    found = [Place(at, id_) for at, id_ in connection.execute(query)]
+    if not found:
+        return Slice(0, None)
+    deleted = _DELETIONS[kind](connection, [place.id for place in found])
+    return Slice(deleted, found[-1] if len(found) == rows else None)
+
+
+def _bodies(cutoff: int, after: Place) -> Select[Any]:
+    return (
+        select(event.c.received_at, event.c.seq)
+        .where(
+            event.c.body.is_not(None),
+            event.c.received_at < cutoff,
+            tuple_(event.c.received_at, event.c.seq) > (after.at, after.id),
+        )
+        .order_by(event.c.received_at, event.c.seq)
+    )
+
+
+def _clear_bodies(connection: Connection, seqs: Sequence[int]) -> int:
+    open_states = [in_state(state) for state in (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.DEAD)]
+    is_needed = exists().where(delivery.c.event_seq == event.c.seq, or_(*open_states))
+    clearing = update(event).where(among(connection, event.c.seq, seqs), event.c.body.is_not(None), ~is_needed)
+    return connection.execute(clearing.values(body=None, parsed=None)).rowcount
+
+
+def _deliveries(cutoff: int, after: Place) -> Select[Any]:
+    return (
+        select(delivery.c.done_at, delivery.c.id)
+        .where(
+            delivery.c.done_at.is_not(None),
+            delivery.c.done_at < cutoff,
+            tuple_(delivery.c.done_at, delivery.c.id) > (after.at, after.id),
+        )
+        .order_by(delivery.c.done_at, delivery.c.id)
+    )
+
+
+def _delete_deliveries(connection: Connection, ids: Sequence[int]) -> int:
+    settled = (DeliveryState.DELIVERED, DeliveryState.SUPERSEDED, DeliveryState.DISMISSED)
+    removing = delete(delivery).where(among(connection, delivery.c.id, ids), or_(*map(in_state, settled)))
+    return connection.execute(removing).rowcount
+
+
+def _attempts(cutoff: int, after: Place) -> Select[Any]:
+    return (
+        select(attempt.c.started_at, attempt.c.id)
+        .where(attempt.c.started_at < cutoff, tuple_(attempt.c.started_at, attempt.c.id) > (after.at, after.id))
+        .order_by(attempt.c.started_at, attempt.c.id)
+    )
+
+
+def _delete_attempts(connection: Connection, ids: Sequence[int]) -> int:
+    return connection.execute(delete(attempt).where(among(connection, attempt.c.id, ids))).rowcount
+
+
+_QUERIES = {Kind.BODIES: _bodies, Kind.DELIVERIES: _deliveries, Kind.ATTEMPTS: _attempts}
+_DELETIONS = {
+    Kind.BODIES: _clear_bodies,
+    Kind.DELIVERIES: _delete_deliveries,
+    Kind.ATTEMPTS: _delete_attempts,
+}
+
+
+def last_run(connection: Connection) -> Run:
+    """Returns the last run; an empty one when there was none."""
+    return _run_of(connection.execute(select(meta.c.value).where(meta.c.key == META_KEY)).scalar())
+
+
+def hold(connection: Connection, owner: str, now: int) -> bool:
+    """Takes or renews the lease, which one process of the installation holds. Returns whether `owner` has it."""
+    insert_new(connection, meta, [{"key": META_KEY, "value": "{}"}], ["key"])
+    mine = select(meta.c.value).where(meta.c.key == META_KEY).with_for_update()
+    run = _run_of(connection.execute(mine).scalar())
+    if run.owner not in {"", owner} and run.until >= now:
+        return False
+    _put(connection, msgspec.structs.replace(run, owner=owner, until=now + LEASE_MS))
+    return True
+
+
+def finish(connection: Connection, owner: str, now: int, deleted: Mapping[Kind, int]) -> None:
+    """Stores the result of a run and releases the lease, if `owner` still has it."""
+    mine = select(meta.c.value).where(meta.c.key == META_KEY).with_for_update()
+    if _run_of(connection.execute(mine).scalar()).owner == owner:
+        _put(connection, Run(ended_at=now, deleted={str(kind): count for kind, count in deleted.items()}))
+
+
+def _run_of(text: str | None) -> Run:
+    return Run() if text is None else msgspec.json.decode(text, type=Run)
+
+
+def _put(connection: Connection, run: Run) -> None:
+    text = msgspec.json.encode(run).decode()
+    connection.execute(update(meta).where(meta.c.key == META_KEY).values(value=text))
