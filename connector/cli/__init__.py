@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +15,12 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from connector import __version__
-from connector.cli.errors import exit_code_of, lines_of, reworded
-from connector.errors import ConnectorError
+from connector.errors import ConfigError, ConnectorError, UsageError
+
+FAILED = 1
+"""Exit code when the command failed, or a sink is not in sync."""
+BAD_USAGE = 2
+"""Exit code for a usage or configuration error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +121,26 @@ def connector(
 def main() -> None:
     """Runs `connector …` and ends the process with 0 (done), 1 (failed) or 2 (usage or configuration error)."""
     app(prog_name="connector")
+
+
+def exit_code_of(error: ConnectorError) -> int:
+    """Returns the exit code of a command that raised this error."""
+    return BAD_USAGE if isinstance(error, ConfigError | UsageError) else FAILED
+
+
+def reworded(message: str) -> str:
+    """Returns the message about an option without the phrases of pydantic."""
+    message = message.removeprefix("Value error, ").partition(", unable to parse")[0]
+    return re.sub("^Input should be", "must be", message)
+
+
+def lines_of(error: ConnectorError) -> list[str]:
+    """Returns the lines to print for an error: one line, or a list of problems with their hints."""
+    if not isinstance(error, ConfigError):
+        return [f"error: {error}"]
+    lines = ["error: the configuration cannot be used:"]
+    for problem in error.problems:
+        lines.append(f"  {problem.place}: {problem.message}")
+        if problem.hint:
+            lines.append(f"    → {problem.hint}")
+    return lines

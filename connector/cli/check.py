@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from connector.cli import BAD_USAGE, FAILED
 from connector.cli import options as o
 from connector.cli.banner import destination_of
-from connector.cli.errors import BAD_USAGE, FAILED
 from connector.cli.output import safe
 from connector.config import Config, SinkEntry, load, position_warnings
 from connector.errors import UsageError

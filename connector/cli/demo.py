@@ -17,7 +17,7 @@ from connector.cli.banner import banner, secrets_of, shell_command
 from connector.cli.output import counted
 from connector.config import Config, ensure_secret
 from connector.errors import ConnectorError
-from connector.operations.demo import all_delivered, demo_settings, feed
+from connector.operations.send import all_delivered, demo_settings, feed
 
 FolderOption = Annotated[
     Path | None,

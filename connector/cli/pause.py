@@ -10,7 +10,7 @@ from connector.cli import options as o
 from connector.cli.output import counted
 from connector.config import load
 from connector.errors import UsageError
-from connector.operations import pause as operation
+from connector.operations import sinks as operation
 from connector.operations.sinks import configured
 from connector.operations.store_access import changing
 from connector.role import Secrets

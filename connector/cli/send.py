@@ -7,8 +7,8 @@ from typing import Annotated
 import httpx
 import typer
 
+from connector.cli import FAILED
 from connector.cli import options as o
-from connector.cli.errors import FAILED
 from connector.cli.output import print_hint, safe
 from connector.config import load
 from connector.errors import UsageError

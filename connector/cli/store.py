@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from connector.cli import FAILED
 from connector.cli import options as o
-from connector.cli.errors import FAILED
 from connector.cli.output import progress_bar, safe, show_json, show_table
 from connector.config import Config, load
 from connector.errors import StoreUnavailable, UsageError

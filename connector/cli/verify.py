@@ -10,8 +10,8 @@ import typer
 from connector import logging
 from connector.app import running_lane
 from connector.capabilities import Report
+from connector.cli import FAILED
 from connector.cli import options as o
-from connector.cli.errors import FAILED
 from connector.cli.output import progress_bar, safe, show_json
 from connector.config import load
 from connector.operations import verify as operation

@@ -1,21 +1,29 @@
-"""Signs a webhook like Hireflix and posts it."""
+"""Signs webhooks like Hireflix and posts them: one webhook, or the stream of the demo."""
 
 from __future__ import annotations
 
-import time
+import asyncio
+import tempfile
+from collections import Counter
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
-from connector.config import Config
+from connector.config import Config, load
 from connector.errors import ConnectorError, UsageError
 from connector.hireflix import samples
+from connector.hireflix.samples.stream import stream
 from connector.hireflix.signature import HEADER, sign
 from connector.http import host_of, is_loopback
 from connector.operations.sinks import require_known
+from connector.operations.store_access import now, reading
+from connector.store.queries import status
 
 TIMEOUT_SECONDS = 30.0
 """Longest wait for a response; the receiver answers within seconds even when the store is busy."""
+POLL_SECONDS = 0.1
+"""Time between two checks whether all deliveries are done; short, because a user waits."""
 
 
 def sample_body(name: str, *, as_is: bool) -> bytes:
@@ -24,7 +32,7 @@ def sample_body(name: str, *, as_is: bool) -> bytes:
     Raises `UsageError` for an unknown name.
     """
     body = samples.sample(require_known(name, samples.names(), "sample"))
-    return body if as_is else samples.dated(body, time.time_ns() // 1_000_000)
+    return body if as_is else samples.dated(body, now())
 
 
 def receiver_url(settings: Config, url: str | None = None) -> str:
@@ -76,3 +84,42 @@ def headers(body: bytes, secret: str | None) -> dict[str, str]:
     """Returns the headers that Hireflix sends with a body."""
     signed = {} if secret is None else {HEADER.decode(): sign(secret, body)}
     return {"content-type": "application/json", **signed}
+
+
+def demo_settings(folder: Path | None) -> Config:
+    """Returns the embedded default for a folder, with any free port. Ignores the environment.
+
+    Without a folder it creates a temporary one. Raises `UsageError` when the folder contains a configuration.
+    """
+    folder = folder or Path(tempfile.mkdtemp(prefix="connector-demo-"))
+    if (folder / "config.toml").exists() or (folder / ".env").exists():
+        raise UsageError(f"{folder} contains a configuration; name a folder without one")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return load(environ={"CONNECTOR_SERVER__PORT": "0"}, cwd=folder)
+
+
+async def feed(url: str, secret: str, events: int, rate: float) -> Counter[str]:
+    """Posts `events` webhooks, `rate` per second. Returns the numbers of `accepted`, `duplicate` and `refused`.
+
+    Raises `httpx.TransportError` when the service stops.
+    """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    responses: Counter[str] = Counter()
+    async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as client:
+        for number, body in enumerate(stream(events, now())):
+            await asyncio.sleep(max(0.0, begun + number / rate - loop.time()))
+            response = await client.post(url, content=body, headers=headers(body, secret))
+            responses[response.json()["status"] if response.is_success else "refused"] += 1
+    return responses
+
+
+async def all_delivered(settings: Config) -> None:
+    """Returns when no delivery is pending or waits for a digest."""
+    while await asyncio.to_thread(_unfinished, settings):  # noqa: ASYNC110 - the store is written by another component
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _unfinished(settings: Config) -> int:
+    with reading(settings) as connection:
+        return sum(sink.pending + sink.waiting for sink in status(connection, now(), None).sinks)

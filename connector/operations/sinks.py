@@ -1,4 +1,7 @@
-"""The configured sinks: find one by name, open one for one operation, and check all of them."""
+"""The configured sinks: find one by name, open one for one operation, check all of them, pause and resume one.
+
+A running service notices a pause within two seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,21 @@ from contextlib import asynccontextmanager
 from difflib import get_close_matches
 from typing import Any
 
+from sqlalchemy import Connection, update
+
 from connector.config import Config, SinkEntry
 from connector.errors import SinkBroken, UsageError
 from connector.logging import place_of
 from connector.sink import Finding, Sink
+from connector.store import leases, notes, settle
 from connector.store.ingest import RoutingTable
+from connector.store.queries import Wanted, count_deliveries
+from connector.store.schema import DeliveryState, delivery, in_state
 
 CLOSE_SECONDS = 10.0
 """Longest wait until a sink is closed; a sink of another package may block."""
+PAUSED_BY_OPERATOR = "paused by an operator"
+"""Reason of a pause that an operator set."""
 
 
 def require_known(name: str, known: Iterable[str], what: str = "sink") -> str:
@@ -83,3 +93,30 @@ async def _online_findings(sink: Sink[Any]) -> Sequence[Finding]:
 
 def _failed(error: Exception) -> Finding:
     return Finding("problem", f"the check failed: {place_of(error)}", "report this to the author of the sink")
+
+
+def pause(connection: Connection, entry: SinkEntry) -> None:
+    """Pauses a sink, even if it never ran."""
+    leases.register(connection, {entry.name: entry.type})
+    reason = leases.Pause("person", PAUSED_BY_OPERATOR, f"connector resume {entry.name}")
+    leases.pause(connection, entry.name, reason)
+
+
+def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
+    """Resumes a sink, with a resume mode of its type or `None`. Returns the number of pending deliveries.
+
+    Raises `UsageError` when sinks of this type do not support the mode.
+    """
+    modes: frozenset[str] = getattr(entry.cls, "resume_modes", frozenset())
+    if mode is not None and mode not in modes:
+        known = ", ".join(sorted(modes)) or "none"
+        raise UsageError(f"{entry.name} ({entry.type}) cannot be resumed with {mode!r}; it supports: {known}")
+    leases.register(connection, {entry.name: entry.type})
+    leases.resume(connection, entry.name)
+    if mode is not None:
+        here = (delivery.c.sink == entry.name) & in_state(DeliveryState.PENDING)
+        connection.execute(update(delivery).where(here).values(not_before=0))  # due at once
+        settle.release_waiting(connection, entry.name)
+        destination = entry.cls(entry.name, entry.config).destination
+        notes.write(connection, entry.name, destination, {"resume": {"word": mode}})
+    return count_deliveries(connection, Wanted(sink=entry.name, states=(DeliveryState.PENDING,)))

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from connector.errors import StoreUnavailable
 from connector.store.postgres import database
@@ -17,7 +18,7 @@ from connector.store.postgres.errors import is_conflict, safe_message
 T = TypeVar("T")
 
 CHANGE_TRIES = 50
-"""Tries of a change that conflicts with other transactions. After each conflict another transaction was committed."""
+"""Attempts of a change that conflicts with other transactions. After each conflict another one was committed."""
 ISOLATION = "REPEATABLE READ"
 """All statements of a transaction see one snapshot. A change of a row that another transaction changed since then
 fails, and the job is repeated.
@@ -27,6 +28,8 @@ LOCK_OPERATIONS = "LOCK TABLE meta IN SHARE UPDATE EXCLUSIVE MODE"
 query takes, it is taken before the snapshot, so that an operation sees what the one before it did (PostgreSQL, 13.3.1
 and 13.4.2).
 """
+CONFLICT_RETRY = Retrying(stop=stop_after_attempt(CHANGE_TRIES), retry=retry_if_exception(is_conflict), reraise=True)
+"""Repeats at once: the other transaction has ended, and an operator waits."""
 
 
 class PostgresAccess:
@@ -73,13 +76,8 @@ class OpenPostgres:
         self._connection = connection
 
     def change(self, job: Callable[[Connection], T]) -> T:
-        for _ in range(CHANGE_TRIES - 1):
-            try:
-                return self._try(job)
-            except DBAPIError as error:
-                if not is_conflict(error):
-                    raise
-        return self._try(job)
+        result: T = CONFLICT_RETRY(self._try, job)
+        return result
 
     def _try(self, job: Callable[[Connection], T]) -> T:
         with self._connection.begin():

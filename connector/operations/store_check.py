@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from connector.config import Config
 from connector.errors import StoreError
-from connector.operations.pause import PAUSED_BY_OPERATOR
+from connector.operations.sinks import PAUSED_BY_OPERATOR
 from connector.operations.store_access import now_in, reading, store_address
 from connector.sink import Finding
 from connector.store.base import require_older

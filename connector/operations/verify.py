@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, select
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from connector.capabilities import ASKED, REPORT, Report, Verifies
 from connector.config import Config, SinkEntry
@@ -29,6 +30,8 @@ POLL_SECONDS = 0.3
 """Time between two reads of the state of a repair."""
 WORKERS_SECONDS = 5.0
 """Wait for running workers, which poll every second, before this process runs its own lane."""
+TOKEN_MARGIN_SECONDS = 0.01
+"""Added to each wait for a token, because the clocks of this machine and of the store are read at different times."""
 
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -62,6 +65,12 @@ async def verify(settings: Config, entry: SinkEntry, progress: Progress) -> Repo
             raise NotVerified(f"{error.reason}; {error.fix}") from error
 
 
+def _wait_for_token(state: RetryCallState) -> float:
+    """Returns the seconds until the rate limit has a token again."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    return error.seconds + TOKEN_MARGIN_SECONDS if isinstance(error, RateLimited) else TOKEN_MARGIN_SECONDS
+
+
 class _VerifyContext:
     """The context of a verification outside of a lane. It has no lease, and writes only the tokens that it takes."""
 
@@ -75,13 +84,11 @@ class _VerifyContext:
 
     async def take(self, *wanted: Token) -> None:
         """Waits for the tokens, because the service takes them from the same rate limit."""
-        while True:
-            try:
-                self._store.change(lambda connection: rate_limit.take(connection, wanted, now_in(connection)))
-            except RateLimited as wait:
-                await asyncio.sleep(wait.seconds + 0.01)
-            else:
-                return
+        retrying = AsyncRetrying(retry=retry_if_exception_type(RateLimited), wait=_wait_for_token)
+        await retrying(self._take, wanted)
+
+    async def _take(self, wanted: Sequence[Token]) -> None:
+        self._store.change(lambda connection: rate_limit.take(connection, wanted, now_in(connection)))
 
     async def block(self, bucket: str, seconds: float) -> None:
         self._store.change(lambda connection: rate_limit.block(connection, bucket, seconds, now_in(connection)))

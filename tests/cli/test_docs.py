@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from connector.cli import BAD_USAGE, FAILED, load_command
 from connector.cli import COMMANDS as NAMES
-from connector.cli import load_command
-from connector.cli.errors import BAD_USAGE, FAILED
 from connector.web.metrics import Metrics
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()

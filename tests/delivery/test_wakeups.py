@@ -59,12 +59,13 @@ async def test_a_duplicate_wakes_nobody(store, postgres_url):
     assert received == ["chat,sheet", "chat,sheet", "end"]
 
 
-async def test_a_lost_connection_is_made_again(store, woken, postgres_url):
-    """The sweep finds what was committed meanwhile."""
+async def test_a_lost_connection_is_opened_again(store, woken, postgres_url):
+    """Wake-ups arrive again. The sweep finds what was committed meanwhile."""
     postgres.end_all(postgres_url)
     await until(lambda: listens(postgres_url))
     await store.offer(*arrival())
     await until(lambda: len(woken) == 2)
+    assert sorted(woken) == ["chat", "sheet"]
 
 
 async def test_many_wake_ups_within_the_gap_become_two():

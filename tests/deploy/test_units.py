@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.cli.errors import BAD_USAGE
+from connector.cli import BAD_USAGE
 from connector.config import DeliverySettings
 from connector.web.server import GRACE_SECONDS
 from tests.deploy.readers import DEPLOY, PAGE, blocks, configured, require_command, unit

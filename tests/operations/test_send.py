@@ -1,11 +1,11 @@
-"""What `connector send` posts, and what it makes of an answer."""
+"""What `connector send` and `connector demo` post, and how they handle a response."""
 
 import httpx
 import pytest
 
 from connector.errors import ConnectorError
 from connector.hireflix.signature import sign
-from connector.operations.send import post
+from connector.operations.send import feed, post
 
 URL = "http://127.0.0.1:8000/webhooks/hireflix"
 BODY = b'{"event":"interview.finish"}'
@@ -44,3 +44,17 @@ def test_a_lost_answer_is_an_error_without_the_text_of_the_library(respx_mock, e
     with pytest.raises(ConnectorError) as caught:
         post(URL, BODY, "secret")
     assert "internal detail" not in str(caught.value)
+
+
+async def test_the_demo_posts_signed_webhooks_and_counts_the_responses(respx_mock):
+    responses = [httpx.Response(202, json={"status": status}) for status in ("accepted", "duplicate", "accepted")]
+    route = respx_mock.post(URL).mock(side_effect=[*responses, httpx.Response(503)])
+    assert await feed(URL, "secret", events=4, rate=1000) == {"accepted": 2, "duplicate": 1, "refused": 1}
+    for call in route.calls:
+        assert call.request.headers["x-hireflix-signature"] == sign("secret", call.request.content)
+
+
+async def test_the_demo_ends_when_the_service_stops(respx_mock):
+    respx_mock.post(URL).mock(side_effect=[httpx.Response(202, json={"status": "accepted"}), httpx.ConnectError("no")])
+    with pytest.raises(httpx.TransportError):
+        await feed(URL, "secret", events=3, rate=1000)
