@@ -11,7 +11,20 @@ from importlib import import_module
 from benchmarks import tables
 from benchmarks.wrk import Missing
 
-NAMES = ("ingest", "burst", "memory", "startup", "sheet", "flat", "slowdisk", "postgres", "drain", "fleet", "road")
+NAMES = (
+    "ingest",
+    "burst",
+    "memory",
+    "startup",
+    "sheet",
+    "flat",
+    "slowdisk",
+    "postgres",
+    "drain",
+    "fleet",
+    "road",
+    "retention",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

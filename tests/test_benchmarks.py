@@ -7,7 +7,21 @@ import re
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import burst, drain, flat, fleet, ingest, memory, postgres, road, sheet, slowdisk, startup, wrk
+from benchmarks import (
+    burst,
+    drain,
+    flat,
+    fleet,
+    ingest,
+    memory,
+    postgres,
+    retention,
+    road,
+    sheet,
+    slowdisk,
+    startup,
+    wrk,
+)
 
 pytestmark = pytest.mark.bench
 
@@ -31,6 +45,11 @@ async def test_memory_is_read_before_and_after_a_burst(capsys):
 async def test_startup_times_every_webhook_until_its_sink_is_called(capsys):
     await startup.run(quick=True)
     assert "sink called" in capsys.readouterr().out
+
+
+async def test_retention_measures_every_period(capsys):
+    await retention.run(quick=True)
+    assert "Retention over 10 periods" in capsys.readouterr().out
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capsys):
