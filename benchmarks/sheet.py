@@ -21,7 +21,7 @@ from connector.emulators.google import GoogleEmulator
 from connector.interview import Interview
 from connector.sink import Delivered, Delivery
 from connector.testing import FakeContext, make_interview, run_batch
-from sinks.google_sheets import SINK
+from sinks.google_sheets import GoogleSheetsSink
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.state import RowNote, row_name
 from sinks.google_sheets.write_planner import sheet_cells, zone_of
@@ -99,7 +99,7 @@ async def _measure(size: int, kind: str, amount: int) -> Cost:
     with tempfile.TemporaryDirectory(prefix="sheet-") as folder, _google(Path(folder), size) as google:
         url, sheet = google.recv()
         config = GoogleSheetsConfig(spreadsheet=sheet, credentials_file=Path(folder) / "key.json", api_url=url)
-        sink, context = SINK("sheet", config), FakeContext()
+        sink, context = GoogleSheetsSink("sheet", config), FakeContext()
         chosen = range(size, size + amount) if kind == "new" else range(size - amount, size)
         await sink.open()
         idle = _megabytes()

@@ -199,6 +199,3 @@ def _in_thread(work: Callable[[], None]) -> Future[None]:
 
     Thread(target=run, name="console", daemon=True).start()
     return future
-
-
-SINK = Console

@@ -287,6 +287,3 @@ def _secrets(config: WebhookConfig) -> Iterator[SecretStr]:
     yield config.secret
     if config.previous_secret is not None:
         yield config.previous_secret
-
-
-SINK = Webhook

@@ -7,6 +7,4 @@ for _needed in ("cryptography", "google.auth", "gspread"):
     if find_spec(_needed) is None:
         raise ModuleNotFoundError(f"No module named {_needed!r}", name=_needed)
 
-from sinks.google_sheets.sink import GoogleSheetsSink  # noqa: E402 - after the check, whose message is the better one
-
-SINK = GoogleSheetsSink
+from sinks.google_sheets.sink import GoogleSheetsSink as GoogleSheetsSink  # noqa: E402 - after the check, whose message is the better one

@@ -7,6 +7,4 @@ for _needed in ("aiohttp", "slack_sdk"):
     if find_spec(_needed) is None:
         raise ModuleNotFoundError(f"No module named {_needed!r}", name=_needed)
 
-from sinks.slack.sink import SlackSink  # noqa: E402 - after the check, whose message is the better one
-
-SINK = SlackSink
+from sinks.slack.sink import SlackSink as SlackSink  # noqa: E402 - after the check, whose message is the better one

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from connector.sink import Delivered, SinkBroken, Stage, Superseded
 from connector.testing import START, FakeContext, make_batch, make_delivery, make_event, make_interview, run_batch
-from sinks.console import SINK, ConsoleConfig
+from sinks.console import Console, ConsoleConfig
 
 LATER = START + 1000
 FINISHED = (
@@ -25,7 +25,7 @@ FINISHED = (
 
 
 def make_console(**settings):
-    sink = SINK("terminal", ConsoleConfig(**settings))
+    sink = Console("terminal", ConsoleConfig(**settings))
     sink.stream = io.StringIO()
     return sink
 
@@ -243,7 +243,7 @@ async def test_a_reader_that_stopped_reading_delays_nothing_else_and_reads_every
 
 
 async def test_standard_output_is_used_and_flushed(capsys):
-    await run_batch(SINK("terminal", ConsoleConfig()), [make_delivery()], FakeContext())
+    await run_batch(Console("terminal", ConsoleConfig()), [make_delivery()], FakeContext())
     assert capsys.readouterr().out == FINISHED
 
 
@@ -258,4 +258,4 @@ async def test_the_preview_is_the_message_and_prints_nothing():
 
 
 def test_the_notes_belong_to_standard_output():
-    assert (make_console().destination, SINK.max_batch, SINK.state) == ("stdout", 100, False)
+    assert (make_console().destination, Console.max_batch, Console.state) == ("stdout", 100, False)

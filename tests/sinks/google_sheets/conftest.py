@@ -11,7 +11,7 @@ from connector.errors import RateLimited, SinkBroken
 from connector.interview import Interview, Stage
 from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Subscription
 from connector.testing import FakeContext, make_interview, run_batch
-from sinks.google_sheets import SINK
+from sinks.google_sheets import GoogleSheetsSink
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.outcomes import REPAIR
 from sinks.google_sheets.sheets_client import REFILL_SECONDS
@@ -22,7 +22,7 @@ TAB = "Interviews"
 TITLES = [column.title for column in DEFAULT_COLUMNS]
 
 
-class QuickSink(SINK):
+class QuickSink(GoogleSheetsSink):
     """Gives up on a silent Google before the test's patience ends."""
 
     call_timeout = 0.5
@@ -31,7 +31,7 @@ class QuickSink(SINK):
 class Desk:
     """A google_sheets sink on an emulated spreadsheet, the newest state of each interview, and a little dispatcher."""
 
-    def __init__(self, google, key_file, tabs=(), sink=SINK, timezone="Europe/Madrid", **settings):
+    def __init__(self, google, key_file, tabs=(), sink=GoogleSheetsSink, timezone="Europe/Madrid", **settings):
         self.google = google
         self.id = google.add_spreadsheet(tabs=tabs, timezone=timezone)
         self.person = google.person(self.id)

@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from connector.sink import Delivery
 from connector.testing import make_batch, make_delivery, make_interview
-from sinks.google_sheets import SINK
+from sinks.google_sheets import GoogleSheetsSink
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 
@@ -101,11 +101,11 @@ def test_an_unknown_column_gets_a_hint():
 
 
 def test_the_destination_is_the_spreadsheet_and_the_tab():
-    assert SINK("hiring", config(worksheet="Interviews")).destination == f"{ID}/Interviews"
+    assert GoogleSheetsSink("hiring", config(worksheet="Interviews")).destination == f"{ID}/Interviews"
 
 
 async def test_a_preview_shows_the_row_as_a_person_reads_it():
-    sink = SINK("hiring", config())
+    sink = GoogleSheetsSink("hiring", config())
     interview = make_interview(candidate_name="Ada\x1b[31m", score=4.5, created_at=1_761_566_424_331)
     delivery = make_delivery(interview=interview, state=True)
     [text] = await sink.preview(make_batch(delivery), None)
@@ -117,7 +117,7 @@ async def test_a_preview_shows_the_row_as_a_person_reads_it():
 
 
 async def test_a_preview_of_nothing_says_so():
-    sink = SINK("hiring", config())
+    sink = GoogleSheetsSink("hiring", config())
     [text] = await sink.preview(make_batch(Delivery(id="d", key="x", event=None, interview=None)), None)
     assert text.splitlines()[0] == "no row: nothing is known of this interview"
     await sink.close()

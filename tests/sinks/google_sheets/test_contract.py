@@ -6,7 +6,7 @@ import pytest
 
 from connector.emulators.google import EMAIL
 from connector.testing.contract import SinkContract
-from sinks.google_sheets import SINK
+from sinks.google_sheets import GoogleSheetsSink
 from sinks.google_sheets.config import GoogleSheetsConfig
 from tests.sinks.google_sheets.conftest import TAB
 
@@ -19,7 +19,9 @@ class TestGoogleSheets(SinkContract):
         self.key = key_file.read_text()
 
     def make_sink(self):
-        return SINK("hiring", GoogleSheetsConfig(spreadsheet=self.id, credentials=self.key, api_url=self.google.url))
+        return GoogleSheetsSink(
+            "hiring", GoogleSheetsConfig(spreadsheet=self.id, credentials=self.key, api_url=self.google.url)
+        )
 
     def delivered(self):
         return self.google.rows(self.id, TAB)[1:] if TAB in self.google.titles(self.id) else []

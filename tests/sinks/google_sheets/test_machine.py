@@ -15,7 +15,7 @@ from connector.emulators import faults
 from connector.emulators.faults import Fault, FaultKind
 from connector.interview import Stage
 from connector.testing import interview_id
-from sinks.google_sheets import SINK
+from sinks.google_sheets import GoogleSheetsSink
 from tests.sinks.google_sheets.conftest import TAB, TITLES, Desk, person_of
 
 PEOPLE = 14
@@ -203,7 +203,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, seed):
         self.runner = asyncio.Runner()
         self.chance = random.Random(seed)
-        self.desk = Desk(self.google, self.key_file, sink=SINK)
+        self.desk = Desk(self.google, self.key_file, sink=GoogleSheetsSink)
         self.people = People(self.desk, self.chance)
         self.due = []
         self.run(self.news(list(range(1, 6))))

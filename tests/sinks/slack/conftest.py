@@ -6,7 +6,6 @@ import pytest
 
 from connector.emulators.slack import SlackEmulator
 from connector.testing import FakeContext, ManualClock
-from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
 
 
@@ -33,7 +32,7 @@ def channel(slack: SlackEmulator) -> str:
 
 @pytest.fixture
 async def sink(slack: SlackEmulator, channel: str) -> AsyncIterator[SlackSink]:
-    one = SINK("recruiting", SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url))
+    one = SlackSink("recruiting", SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url))
     await one.open()
     yield one
     await one.close()

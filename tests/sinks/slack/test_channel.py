@@ -10,7 +10,7 @@ from connector.emulators.slack import SlackEmulator
 from connector.testing import FakeContext
 from sinks.chat.content import Content
 from sinks.chat.service import Marker, Post, Status
-from sinks.slack import SINK
+from sinks.slack import SlackSink
 from sinks.slack.channel import BotChannel, WebhookChannel
 
 TOO_LONG = Content(headline="Wayne", spoken_headline="Wayne", link="https://hireflix.com/" + "x" * 4000)
@@ -23,7 +23,7 @@ def post(content: Content) -> Post:
 async def test_content_that_the_models_refuse_is_a_rejection_without_a_call(
     slack: SlackEmulator, context: FakeContext, channel: str
 ) -> None:
-    config = SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url)
+    config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url)
     service = BotChannel(config, channel)
     posted = await service.post(post(TOO_LONG), context)
     edited = await service.edit("1.1", TOO_LONG, context)
@@ -34,7 +34,7 @@ async def test_content_that_the_models_refuse_is_a_rejection_without_a_call(
 
 
 async def test_rejected_content_is_sent_as_text(slack: SlackEmulator, context: FakeContext, channel: str) -> None:
-    config = SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url)
+    config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url)
     service = BotChannel(config, channel)
     plain = Content(headline="Wayne", spoken_headline="Wayne", link=TOO_LONG.link, fallback_error="invalid_blocks")
     result = await service.post(post(plain), context)
@@ -48,7 +48,7 @@ async def test_no_log_of_the_sdk_holds_a_webhook_address_or_a_name(
 ) -> None:
     """At any level that an operator may set."""
     url = slack.add_webhook(channel)
-    service = WebhookChannel(SINK.Config(webhook_url=url), "hook")
+    service = WebhookChannel(SlackSink.Config(webhook_url=url), "hook")
     with caplog.at_level(logging.DEBUG):
         result = await service.post(post(Content(headline="Wayne", spoken_headline="Wayne")), context)
     await service.close()

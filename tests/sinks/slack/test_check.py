@@ -7,7 +7,6 @@ import pytest
 from connector.emulators import faults
 from connector.emulators.slack import ALL_SCOPES, SlackEmulator
 from connector.sink import Finding
-from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
 
 
@@ -22,7 +21,7 @@ async def test_all_is_well(slack: SlackEmulator, sink: SlackSink, channel: str) 
 
 
 async def test_a_sink_that_is_not_open_can_be_checked(slack: SlackEmulator, channel: str) -> None:
-    sink = SINK("one", SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url))
+    sink = SlackSink("one", SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url))
     assert {finding.level for finding in await sink.check_connection()} == {"ok"}
 
 
@@ -63,7 +62,7 @@ async def test_the_channel_is_judged(
 ) -> None:
     slack.bot.scopes = scopes
     channel = slack.add_channel("other", **flags)
-    sink = SINK("one", SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url))
+    sink = SlackSink("one", SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url))
     last = (await sink.check_connection())[-1]
     assert (last.level, words in last.message, bool(last.fix)) == (level, True, True)
 
@@ -85,7 +84,7 @@ async def test_no_answer_is_a_finding_too(
 
 
 async def test_a_webhook_cannot_be_checked_and_says_what_else_it_cannot_do(slack: SlackEmulator, channel: str) -> None:
-    sink = SINK("hook", SINK.Config(webhook_url=slack.add_webhook(channel), privacy="auto"))
+    sink = SlackSink("hook", SlackSink.Config(webhook_url=slack.add_webhook(channel), privacy="auto"))
     findings = await sink.check_connection()
     assert [finding.level for finding in findings] == ["warning"] * 3
     told = " ".join(finding.message for finding in findings)
@@ -100,7 +99,7 @@ async def test_what_auto_means_in_this_channel_is_said(
     slack: SlackEmulator, private: bool, level: str, words: str
 ) -> None:
     channel = slack.add_channel("hiring", private=private)
-    config = SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url, privacy="auto")
-    finding = (await SINK("one", config).check_connection())[-1]
+    config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url, privacy="auto")
+    finding = (await SlackSink("one", config).check_connection())[-1]
     assert finding.level == level
     assert words in finding.message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from sinks.slack import SINK
+from sinks.slack import SlackSink
 from sinks.slack.config import SlackConfig
 
 TOKEN = "xoxb-123-456-abcDEF"
@@ -107,10 +107,10 @@ def test_every_setting_is_described() -> None:
 
 
 def test_the_destination_is_the_channel() -> None:
-    assert SINK("one", SlackConfig(token=TOKEN, channel="C0123456789")).destination == "C0123456789"
+    assert SlackSink("one", SlackConfig(token=TOKEN, channel="C0123456789")).destination == "C0123456789"
 
 
 def test_the_destination_of_a_webhook_shows_its_host_only() -> None:
-    destination = SINK("one", SlackConfig(webhook_url=HOOK)).destination
+    destination = SlackSink("one", SlackConfig(webhook_url=HOOK)).destination
     assert destination.startswith("hooks.slack.com#")
     assert "verysecret" not in destination

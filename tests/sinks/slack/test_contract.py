@@ -9,7 +9,6 @@ import pytest
 from connector.emulators.slack import SlackEmulator
 from connector.testing import START
 from connector.testing.contract import SinkContract
-from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
 
 
@@ -24,7 +23,7 @@ class TestBotToken(SinkContract):
 
     def make_sink(self) -> SlackSink:
         slack = self.slack
-        return SINK("recruiting", SINK.Config(token=slack.token, channel=self.channel, api_url=slack.api_url))
+        return SlackSink("recruiting", SlackSink.Config(token=slack.token, channel=self.channel, api_url=slack.api_url))
 
     def delivered(self) -> Sequence[object]:
         return [message.wire(metadata=True) for message in self.slack.messages(self.channel)]
@@ -42,7 +41,7 @@ class TestWebhook(TestBotToken):
     def make_sink(self) -> SlackSink:
         if not self.slack.workspace.hooks:
             self.url = self.slack.add_webhook(self.channel)
-        return SINK("hook", SINK.Config(webhook_url=self.url))
+        return SlackSink("hook", SlackSink.Config(webhook_url=self.url))
 
     def break_destination(self) -> None:
         self.slack.channel(self.channel).archived = True

@@ -10,7 +10,7 @@ from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
 from connector.testing import START, FakeContext, ManualClock, MessageLane
-from sinks.slack import SINK
+from sinks.slack import SlackSink
 from tests.sinks.slack.judge import figures
 from tests.sinks.slack.lanes import payload
 from tests.sinks.slack.story import Receipt
@@ -180,8 +180,8 @@ async def test_auto_shows_names_where_slack_says_that_the_channel_is_private(
     slack: SlackEmulator, context: FakeContext, private: bool, name: str
 ) -> None:
     channel = slack.add_channel("hiring", private=private)
-    config = SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url, privacy="auto")
-    sink = SINK("one", config)
+    config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url, privacy="auto")
+    sink = SlackSink("one", config)
     await sink.open()
     await run(Receipt(MessageLane(sink, context)), done(), done(number=2))
     await sink.close()
@@ -197,7 +197,7 @@ async def test_auto_without_slacks_word_shows_initials(slack: SlackEmulator, mak
 
 async def test_a_webhook_posts_a_digest_every_ten_minutes(slack: SlackEmulator, channel: str) -> None:
     context = FakeContext(ManualClock())
-    sink = SINK("hook", SINK.Config(webhook_url=slack.add_webhook(channel)))
+    sink = SlackSink("hook", SlackSink.Config(webhook_url=slack.add_webhook(channel)))
     await sink.open()
     receipt = Receipt(MessageLane(sink, context))
     for number in range(1, 31):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from connector.emulators.slack import SlackEmulator
 from connector.testing import START
-from sinks.slack import SINK
+from sinks.slack import SlackSink
 from tests.sinks.slack.lanes import Arrival, JumpingClock, Lanes, payload
 
 CREATES = 5_000
@@ -42,7 +42,7 @@ async def test_a_flood(tmp_path: Path) -> None:
     with SlackEmulator(lambda: clock.now() / 1000) as slack:
         slack.limits = True
         channel = slack.add_channel("recruiting")
-        sink = SINK("recruiting", SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url))
+        sink = SlackSink("recruiting", SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url))
         lanes = Lanes(tmp_path, clock, [sink])
         await lanes.start()
         made = arrivals()

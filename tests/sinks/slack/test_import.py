@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from connector.capabilities import Previews
-from sinks.slack import SINK
+from sinks.slack import SlackSink
 
 
 def test_the_heavy_libraries_are_loaded_by_open_alone() -> None:
@@ -17,10 +17,10 @@ def test_the_heavy_libraries_are_loaded_by_open_alone() -> None:
 
 
 def test_the_sink_can_preview() -> None:
-    config = SINK.Config(token="xoxb-1-2-3", channel="C0123456789")
-    assert isinstance(SINK("one", config), Previews)
+    config = SlackSink.Config(token="xoxb-1-2-3", channel="C0123456789")
+    assert isinstance(SlackSink("one", config), Previews)
 
 
 def test_a_finish_goes_before_everything_else() -> None:
-    assert min(SINK.priority, key=SINK.priority.__getitem__) == "interview.finish"
-    assert max(SINK.priority, key=SINK.priority.__getitem__) == "interview.create"
+    assert min(SlackSink.priority, key=SlackSink.priority.__getitem__) == "interview.finish"
+    assert max(SlackSink.priority, key=SlackSink.priority.__getitem__) == "interview.create"

@@ -11,7 +11,6 @@ from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
 from connector.testing import START, FakeContext, ManualClock, MessageLane
-from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
 from tests.sinks.slack.judge import judge
 from tests.sinks.slack.lanes import payload
@@ -47,8 +46,8 @@ async def live(slack: SlackEmulator, events: list[Payload], *, dies_at: int = -1
     """One life, an event every ten seconds. `dies_at`: the step of the lane at which the process dies."""
     context = FakeContext(ManualClock())
     slack.clock = lambda: context.now() / 1000
-    config = SINK.Config(token=slack.token, channel=slack.add_channel("c"), api_url=slack.api_url)
-    sink = SINK("one", config)
+    config = SlackSink.Config(token=slack.token, channel=slack.add_channel("c"), api_url=slack.api_url)
+    sink = SlackSink("one", config)
     await sink.open()
     receipt = Receipt(MessageLane(sink, context))
     for event in events:

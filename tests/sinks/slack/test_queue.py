@@ -10,7 +10,7 @@ import pytest
 from connector.emulators import faults
 from connector.emulators.slack import SlackEmulator
 from connector.testing import START
-from sinks.slack import SINK
+from sinks.slack import SlackSink
 from tests.sinks.slack.lanes import Arrival, JumpingClock, Lanes, payload
 
 ROWS = 40
@@ -23,7 +23,7 @@ def clock() -> JumpingClock:
 
 @pytest.fixture
 async def lanes(tmp_path: Path, clock: JumpingClock, slack: SlackEmulator, channel: str) -> AsyncIterator[Lanes]:
-    sink = SINK("recruiting", SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url))
+    sink = SlackSink("recruiting", SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url))
     lanes = Lanes(tmp_path, clock, [sink])
     await lanes.start()
     yield lanes
@@ -77,7 +77,7 @@ async def test_three_sinks_of_one_workspace_share_its_edits(
     """Slack gives some fifty a minute, whatever the number of channels."""
     slack.limits = True
     config = {"token": slack.token, "api_url": slack.api_url}
-    sinks = [SINK(f"s{n}", SINK.Config(channel=slack.add_channel(f"c{n}"), **config)) for n in range(3)]
+    sinks = [SlackSink(f"s{n}", SlackSink.Config(channel=slack.add_channel(f"c{n}"), **config)) for n in range(3)]
     lanes = Lanes(tmp_path, clock, sinks)
     await lanes.start()
     arrivals = [finish(number) for number in range(6)]

@@ -31,7 +31,6 @@ from connector.testing import (
     make_interview,
     run_batch,
 )
-from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
 
 NOTE = "parent:643e972db7d39e63cf000001"
@@ -267,7 +266,7 @@ async def test_an_unknown_error_string_is_tried_five_times_before_the_payload_is
 
 
 async def test_a_webhook_posts_and_never_looks(slack: SlackEmulator, context: FakeContext, channel: str) -> None:
-    sink = SINK("hook", SINK.Config(webhook_url=slack.add_webhook(channel)))
+    sink = SlackSink("hook", SlackSink.Config(webhook_url=slack.add_webhook(channel)))
     await sink.open()
     slack.faults.add(faults.REFUSE)
     assert (await turn(sink, context, delivery())).unclear
@@ -301,7 +300,7 @@ async def test_a_preview_shows_line_and_edit_by_what_stands_there(sink: SlackSin
 
 
 async def test_closing_without_opening_is_harmless(slack: SlackEmulator, channel: str) -> None:
-    sink = SINK("one", SINK.Config(token=slack.token, channel=channel))
+    sink = SlackSink("one", SlackSink.Config(token=slack.token, channel=channel))
     await sink.close()
     assert sink.max_age == 86_400
 

@@ -12,7 +12,6 @@ from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
 from connector.testing import START, FakeContext, MessageLane
-from sinks.slack import SINK
 from sinks.slack.sink import SlackSink
 from tests.sinks.slack.lanes import payload
 from tests.sinks.slack.story import Payload, Receipt
@@ -46,8 +45,8 @@ async def make(slack: SlackEmulator, context: FakeContext, channel: str) -> Asyn
     sinks: list[SlackSink] = []
 
     async def make(**settings: Any) -> Receipt:
-        config = SINK.Config(token=slack.token, channel=channel, api_url=slack.api_url, **settings)
-        sinks.append(SINK("one", config))
+        config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url, **settings)
+        sinks.append(SlackSink("one", config))
         await sinks[-1].open()
         return Receipt(MessageLane(sinks[-1], context))
 

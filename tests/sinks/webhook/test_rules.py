@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from connector.sink import Delivered, Delivery, RetryLater, SinkBroken, Superseded
 from connector.testing import START, make_batch, make_delivery, make_interview, run_batch
 from connector.text import clean
-from sinks.webhook import SINK, WebhookConfig, payload, read_answer, signature_headers, signing_key
+from sinks.webhook import Webhook, WebhookConfig, payload, read_answer, signature_headers, signing_key
 from tests.sinks.webhook.conftest import SECRET
 from tests.sinks.webhook.receiver import whsec
 
@@ -93,7 +93,7 @@ def test_an_address_without_tls_is_refused(url):
 
 def test_settings_and_destination_show_neither_address_nor_secret():
     config = WebhookConfig(url=URL, secret=SECRET)
-    sink = SINK("forward", config)
+    sink = Webhook("forward", config)
     digest = hashlib.sha256(URL.encode()).hexdigest()
     assert sink.destination == f"hooks.example.com {digest[:12]}"
     assert "secret-part" not in repr(config) + str(config) + sink.destination
@@ -101,7 +101,7 @@ def test_settings_and_destination_show_neither_address_nor_secret():
 
 
 def test_another_path_is_another_destination():
-    one, other = (SINK("f", WebhookConfig(url=URL + end, secret=SECRET)).destination for end in ("", "/2"))
+    one, other = (Webhook("f", WebhookConfig(url=URL + end, secret=SECRET)).destination for end in ("", "/2"))
     assert one != other
 
 
@@ -217,6 +217,6 @@ async def test_the_preview_shows_the_body_and_hides_the_address(context, make_si
 
 
 async def test_closing_what_was_never_opened_is_harmless():
-    sink = SINK("forward", WebhookConfig(url=URL, secret=SECRET))
+    sink = Webhook("forward", WebhookConfig(url=URL, secret=SECRET))
     await sink.close()
     assert sink.state is False
