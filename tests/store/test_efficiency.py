@@ -54,7 +54,7 @@ def test_claims_use_the_partial_indexes(ready, query, index):
     """What is done, which is nearly everything, is not even looked at."""
     with explained(ready) as steps:
         query(ready)
-    assert any(index in step for step in steps)
+    assert any(index in step for step in steps), steps
 
 
 @pytest.mark.parametrize("search", [claim.due, claim.due_topics])

@@ -72,8 +72,6 @@ def _change_delivery() -> None:
     _index("ix_delivery_group", "delivery", ["sink", "wait_group", "state", "not_before"], "wait_group IS NOT NULL")
     _index("ix_delivery_interview", "delivery", ["interview_id", "id"])
     _index("ix_delivery_event", "delivery", ["event_seq"])
-    _index("ix_delivery_sink", "delivery", ["sink", "id"])
-    _index("ix_delivery_since", "delivery", ["since"])
     _index("ix_delivery_done", "delivery", ["done_at"], "done_at IS NOT NULL")
 
 
@@ -97,7 +95,6 @@ def _change_event_and_attempt() -> None:
 def _add_tables_of_interviews() -> None:
     _index("ix_interview_updated", "interview", ["updated_at", "id"])
     _index("ix_interview_position", "interview", ["position_id", "position_name", "updated_at"])
-    _index("ix_interview_stage", "interview", ["stage", "updated_at"])
     for table, first in (("subscription", "sink"), ("interview_word", "word")):
         op.create_table(
             table,
