@@ -110,15 +110,17 @@ def caddy() -> dict[str, list[str]]:
     return found
 
 
-def require_named(words: Sequence[str]) -> None:
-    """Raises when there is no such command, or when it has none of these options; parameters may be missing."""
+def wrong_words(words: Sequence[str]) -> set[str]:
+    """Returns the words that are not a command of the connector or an option of it; parameters may be missing."""
     group: Any = get_command(app)
     rest = list(words)
     while rest and hasattr(group, "resolve_command") and not rest[0].startswith("-"):
         context = group.make_context("connector", rest, resilient_parsing=True)
+        if rest[0] not in group.list_commands(context):
+            return {rest[0]}
         _, group, rest = group.resolve_command(context, rest)
     known = {flag for option in group.params for flag in (*option.opts, *option.secondary_opts)} | {"--help"}
-    assert {word for word in rest if re.match(r"--?[a-z]", word)} <= known, words
+    return {word for word in rest if re.match(r"--?[a-z]", word)} - known
 
 
 def require_command(words: Sequence[str]) -> str:

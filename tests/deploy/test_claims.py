@@ -8,7 +8,7 @@ import pytest
 
 from connector.config import load
 from connector.registry import built_in_types
-from tests.deploy.readers import ROOT, blocks, commands, require_named
+from tests.deploy.readers import ROOT, blocks, commands, wrong_words
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EACH = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -20,9 +20,8 @@ SECRETS = {
 
 @EACH
 def test_every_command_that_is_named_exists_with_its_options(page):
-    for words in commands(page.read_text()):
-        if words != ["…"]:
-            require_named(words)
+    named = [words for words in commands(page.read_text()) if words != ["…"]]
+    assert [(words, wrong) for words in named if (wrong := wrong_words(words))] == []
 
 
 @EACH
