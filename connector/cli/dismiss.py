@@ -10,10 +10,10 @@ from connector.cli import options as o
 from connector.cli.output import counted, is_agreed, progress_bar
 from connector.config import load
 from connector.operations import dismiss as operation
-from connector.operations.dismiss import Request
 from connector.operations.store_access import changing
 from connector.role import Secrets
-from connector.store.replay import CHUNK
+from connector.store.queries import Wanted
+from connector.store.replay import CHUNK, find_dead
 
 IdsArgument = Annotated[
     list[int] | None,
@@ -44,7 +44,7 @@ def dismiss(
     """
     settings = load(config, needs=Secrets.NONE)
     from_ms, until_ms = o.period(settings, since, until)
-    request = Request(
+    wanted = Wanted(
         ids=tuple(ids or ()),
         sink=sink,
         position=position,
@@ -53,9 +53,9 @@ def dismiss(
         since=from_ms,
         until=until_ms,
     )
-    text = operation.require_valid(settings, request, reason)
+    text = operation.require_valid(settings, wanted, reason)
     with changing(settings) as store:
-        found = store.read(lambda connection: operation.find(connection, request))
+        found = store.read(lambda connection: find_dead(connection, wanted))
         for name, dead in sorted(found.items()):
             print(f"  {name}: {len(dead)} dead")
         chosen = [id_ for dead in found.values() for id_ in dead]
