@@ -152,7 +152,7 @@ def print_hint(text: str) -> None:
 def is_agreed(verb: str, total: int, one: str, many: str, *, yes: bool) -> bool:
     """Asks for confirmation, such as "Replay 2 events?". Returns whether the user agrees.
 
-    Raises `UsageError` when there is no terminal.
+    Raises `UsageError` without a terminal.
     """
     if total == 0:
         print(f"no {many} found; nothing to do")

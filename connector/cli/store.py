@@ -72,7 +72,7 @@ def _file_of(settings: Config, *, required: bool = True) -> Path:
     if path is None:
         raise UsageError("the store is PostgreSQL: use pg_dump and pg_restore (docs/scaling.md, Backup)")
     if required and not path.exists():
-        raise StoreUnavailable(f"there is no store at {path}, so there is nothing to back up")
+        raise StoreUnavailable(f"the store {path} is missing: start the service once, or correct [store] url")
     return path
 
 

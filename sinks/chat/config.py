@@ -121,7 +121,7 @@ class ChatConfig(SinkConfig):
     """Settings of a chat. A service adds credentials and a channel."""
 
     max_age: float = Field(
-        86_400.0, ge=0, description="Seconds; an older event notifies nobody, and the digest counts it."
+        86_400.0, ge=0, description="Seconds; an older event sends no notification; the digest counts it."
     )
     privacy: Literal["full", "initials", "none", "auto"] = Field(
         "full",

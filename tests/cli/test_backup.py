@@ -156,7 +156,7 @@ def test_a_backup_that_cannot_be_used_changes_nothing(run, filled, file, kind):
 def test_a_backup_that_is_missing_is_bad_usage(run, filled, file):
     result = run("store", "restore", str(file))
     assert result.exit_code == 2
-    assert "there is no backup at" in result.stderr
+    assert "is missing: give the path of a file" in result.stderr
 
 
 @ON_POSTGRES

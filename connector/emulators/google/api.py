@@ -36,7 +36,7 @@ EMAIL = "connector@emulated-project.iam.gserviceaccount.com"
 
 @dataclass(slots=True)
 class Record:
-    """A recorded HTTP call. `status` is 0 while there is no answer."""
+    """A recorded HTTP call. `status` is 0 until the call is answered."""
 
     kind: str
     name: str

@@ -40,7 +40,7 @@ def restore(store: Path, source: Path, moment: str) -> Path | None:
     when the backup is damaged or cannot be copied, and `SchemaMismatch` when it is not of this version or an older one.
     """
     if not source.is_file():
-        raise UsageError(f"there is no backup at {source}")
+        raise UsageError(f"the backup {source} is missing: give the path of a file that `connector store backup` wrote")
     if _is_part_of(store, source):
         raise UsageError(f"{source} belongs to the store itself; name a backup")
     with StoreLock(store):
