@@ -1,5 +1,5 @@
-"""Capabilities that a sink may have in addition to the contract: it verifies, previews, collects or shares calls, or
-asks which choice a user made.
+"""Capabilities that a sink may have in addition to the contract: it verifies, previews, erases, collects or shares
+calls, or asks which choice a user made.
 
 A sink has a capability when it has the attributes of the protocol. It need not inherit from it.
 """
@@ -115,4 +115,23 @@ class Previews(Protocol):
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
         """Returns one text per delivery, as a user would read it. Writes nothing. `open` was called before."""
+        ...
+
+
+ERASE = "erase"
+"""Purpose of the follow-up in which a sink that `Erases` removes a person from its destination."""
+
+
+@runtime_checkable
+class Erases(Protocol):
+    """A sink that can remove from its destination what it wrote about an interview, for `connector erase`.
+
+    It does so in `deliver`, in the follow-up with the purpose `ERASE`, and deletes its notes about the interview. The
+    interview of that call has no personal data any more: its id, its position and the stage `deleted`. The outcome is
+    `Delivered` when nothing of the person is left there, `Superseded` when there was nothing, and `Rejected` with the
+    reason when it cannot be done. `Delivered.reference` may say what was done; it becomes a part of the receipt.
+    """
+
+    def erase_leaves(self) -> Sequence[str]:
+        """What stays at the destination because the sink cannot reach it, one phrase each, for the receipt."""
         ...

@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Command] = {
     "pause": Command("connector.cli.pause", "Pause a sink; its deliveries stay queued until it is resumed."),
     "resume": Command("connector.cli.pause", "Resume a paused sink at once."),
     "verify": Command("connector.cli.verify", "Compare a sheet with the store, and repair it on request."),
+    "erase": Command("connector.cli.erase", "Remove a person from the store and from the destinations."),
     "migrate": Command("connector.cli.migrate", "Create or update the tables of a PostgreSQL store."),
     "store": Command("connector.cli.store", "Back up, restore or copy the store."),
 }

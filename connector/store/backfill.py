@@ -91,7 +91,12 @@ def _next_interviews(connection: Connection, after: str) -> Sequence[Any]:
         interview.c.position_name,
         interview.c.entered,
     )
-    following = select(*columns).where(interview.c.id > after).order_by(interview.c.id).limit(CHUNK)
+    following = (
+        select(*columns)
+        .where(interview.c.id > after, interview.c.erased_at.is_(None))
+        .order_by(interview.c.id)
+        .limit(CHUNK)
+    )
     return connection.execute(following.with_for_update()).all()
 
 

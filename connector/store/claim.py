@@ -8,6 +8,7 @@ from typing import Any, Self, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, or_, select, update
 
+from connector.capabilities import ERASE
 from connector.errors import ConnectorError
 from connector.store import leases
 from connector.store.dialects import among
@@ -131,10 +132,10 @@ def newest(connection: Connection, name: str, topics: Sequence[Topic], now: int)
 
 
 def _newest(rows: Sequence[Any]) -> Work:
-    last = rows[-1]
+    last = next((row for row in rows if row.purpose == ERASE), rows[-1])  # nothing is newer than an erase
     attempts = max(row.attempts for row in rows)
     since = min(row.since for row in rows if row.attempts == attempts)
-    older = tuple(row.id for row in rows[:-1])
+    older = tuple(row.id for row in rows if row is not last)
     return replace(Work.of(last), attempts=attempts, since=since, older=older)
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, NamedTuple, Self
 
 from connector.errors import StoreUnavailable
@@ -131,10 +132,13 @@ def plan_group(
     stored: Mapping[str, StoredInterview],
     routing: RoutingTable,
     next_seq: int,
+    *,
+    erased: Collection[str] = (),
 ) -> IngestPlan:
     """Plans one transaction: new events numbered from `next_seq`, each interview written once, deliveries by route.
 
     `known` maps the identities that are stored already to their numbers and `stored` the interviews that exist.
+    Of an event about an `erased` interview the row is written, without its body.
     """
     plan = IngestPlan()
     seen = dict(known)
@@ -148,8 +152,9 @@ def plan_group(
         seq = seen[reading.identity] = next_seq
         next_seq += 1
         plan.answers.append(Answer(seq, duplicate=False))
-        _add_event(plan, reading, body, seq)
-        if reading.kind is EventKind.EVENT:
+        is_erased = reading.interview_id in erased
+        _add_event(plan, reading, None if is_erased else body, seq)
+        if reading.kind is EventKind.EVENT and not is_erased:
             apply_event(plan, reading, seq, _current(merged, stored, reading.interview_id), routing)
     plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
     return plan
@@ -211,7 +216,7 @@ def _current(merged: dict[str, _Merged], stored: Mapping[str, StoredInterview], 
     return entry
 
 
-def _add_event(plan: IngestPlan, reading: Reading, body: bytes, seq: int) -> None:
+def _add_event(plan: IngestPlan, reading: Reading, body: bytes | None, seq: int) -> None:
     label = reading.name if reading.kind is EventKind.EVENT else str(reading.kind)
     plan.received[label] = plan.received.get(label, 0) + 1
     for name in reading.unused:
@@ -220,7 +225,7 @@ def _add_event(plan: IngestPlan, reading: Reading, body: bytes, seq: int) -> Non
         (
             seq,
             reading.identity,
-            reading.sha256,
+            b"" if body is None else reading.sha256,
             str(reading.kind),
             reading.name,
             reading.interview_id,
@@ -248,6 +253,11 @@ def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:
         state.base[0],
         subscribed_text(entry.entered),
     )
+
+
+def hashes_of(interview_ids: Iterable[str]) -> dict[str, str]:
+    """Returns interview ids by their hash: what a tombstone keeps of an erased one."""
+    return {sha256(id_.encode()).hexdigest(): id_ for id_ in interview_ids}
 
 
 def subscribed_sinks(text: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, update
 
 from connector.hireflix.payload import EventKind, Reading, read
-from connector.store import parsed
+from connector.store import erase, parsed
 from connector.store.dialects import among, insert_new
 from connector.store.ingest import (
     DELIVERY_COLUMNS,
@@ -219,6 +219,9 @@ def read_again(connection: Connection, seqs: Sequence[int], routing: RoutingTabl
         reading = read(row.body, row.received_at)
         if reading.kind is not EventKind.EVENT:
             counts.still += 1
+        elif erase.is_erased(connection, reading.interview_id):
+            counts.still += 1
+            _update_event(connection, row.seq, body=None, sha256=b"")
         elif (twin := _twin(connection, reading, row.seq)) is not None:
             counts.repeats += 1
             _update_event(connection, row.seq, kind=str(EventKind.EVENT), reason=f"repeats event {twin}")

@@ -8,11 +8,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
+from connector.capabilities import ERASE
 from connector.sink import Batch, Context, Delivery, FollowUp, Interview, Note, Result, Sink
 from sinks.chat.changes import INVITE, POSTING_MODES
 from sinks.chat.config import ChatConfig
 from sinks.chat.content import Style, as_text, digest_content
 from sinks.chat.digest import publish
+from sinks.chat.erase import erase_messages
 from sinks.chat.events import Action, Plan, deliver_events, draft_of, plan_of
 from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
 from sinks.chat.record import DIGEST, EDIT, REPEAT_EDIT, DigestRecord, InterviewRecord, MessageRecord
@@ -118,6 +120,10 @@ class ChatSink(Sink[ChatConfigT]):
             return ()
         return (InterviewRecord(interview.id).key, DigestRecord(interview.position_id).key)
 
+    def erase_leaves(self) -> Sequence[str]:
+        """What only users or the service can remove."""
+        return ("what users wrote in the channel and in threads", "exports and logs of the chat service")
+
     async def open(self) -> None:
         self._session = Session(self.config, self.connect())
 
@@ -137,6 +143,8 @@ class ChatSink(Sink[ChatConfigT]):
         asked = attempt.delivery.follow_up
         if asked is None:
             return await deliver_events(session, attempt)
+        if asked.purpose == ERASE and asked.interview is not None:
+            return await erase_messages(session, attempt, asked.interview)
         if asked.purpose == FIND_DUPLICATES:
             return await delete_duplicates(session, attempt, _record_of(asked, attempt))
         if asked.purpose in {EDIT, REPEAT_EDIT} and asked.interview is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta, tzinfo
 
-from connector.capabilities import VERIFY
+from connector.capabilities import ERASE, VERIFY
 from connector.sink import (
     Batch,
     Delivered,
@@ -111,7 +111,10 @@ class BatchOutcomes:
             note = read_row_note(notes.get(name))
             tab = tab_of(interview, self._config.worksheet) if note is None else note.tab
             self._entries[row_key(delivery.key)] = Entry(
-                interview, note, tab, self._config.removes(interview, left=delivery.left)
+                interview,
+                note,
+                tab,
+                delivery.purpose == ERASE or self._config.removes(interview, left=delivery.left),
             )
         elif name in notes and delivery.purpose != RETRY_TAB:
             self._notes[name] = None  # a row was to be written again whose key turned out to be no interview

@@ -236,6 +236,14 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         outcomes.verify_in(timedelta(seconds=interval(outcomes, self.config)))
         return outcomes.result(rest)
 
+    def erase_leaves(self) -> Sequence[str]:
+        """What only users can remove."""
+        return (
+            "the version history of the spreadsheet",
+            "cells that users wrote, in the row and elsewhere",
+            "a row whose id users removed",
+        )
+
     async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
         """Reads every owned cell and compares it with the truth; one more read when something is wrong."""
         calls = Calls(self.name, self._client, await self._account(), context)

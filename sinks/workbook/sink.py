@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from connector.blocking import BlockingThread
-from connector.capabilities import Debounce
+from connector.capabilities import ERASE, Debounce
 from connector.sink import (
     Batch,
     Context,
@@ -170,6 +170,9 @@ class Workbook(Sink[WorkbookConfig]):
         if now_ms - self._waits_since >= LOCK_WAIT_SECONDS * 1000:
             raise SinkBroken(*locked_message(path))
 
+    def erase_leaves(self) -> Sequence[str]:
+        return ("copies of the workbook", "what users wrote about the person outside of the row")
+
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - reads no clock
         return [self._readable(delivery) for delivery in batch.deliveries]
 
@@ -217,7 +220,7 @@ class Workbook(Sink[WorkbookConfig]):
             delivery.key: Row(
                 self._values(delivery.interview),
                 batch.notes.get(row_note(delivery.key), {}).get("values"),
-                removed=self._is_removed(delivery.interview, left=delivery.left),
+                removed=delivery.purpose == ERASE or self._is_removed(delivery.interview, left=delivery.left),
             )
             for delivery in batch.deliveries
             if delivery.interview is not None

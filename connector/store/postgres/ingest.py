@@ -25,6 +25,7 @@ from connector.store.ingest import (
     IngestPlan,
     RoutingTable,
     StoredInterview,
+    hashes_of,
     plan_group,
 )
 from connector.store.postgres.database import SETTINGS
@@ -38,6 +39,10 @@ SELECT id, state, version, entered FROM interview WHERE id = ANY (ARRAY(SELECT j
 ORDER BY id FOR NO KEY UPDATE
 """
 """Locks are taken in the order of ids, so that two receivers cannot deadlock."""
+ERASED = """
+SELECT interview_hash FROM tombstone
+WHERE interview_hash = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
+"""
 
 ADD_EVENTS = """
 WITH given AS MATERIALIZED (
@@ -50,7 +55,8 @@ WITH given AS MATERIALIZED (
 ), added AS (
   INSERT INTO event
     (seq, identity, sha256, kind, name, interview_id, occurred_at, received_at, mark, reason, body, parsed)
-  SELECT seq, identity, sha256(body), kind, name, interview_id, occurred_at, received_at, mark, reason, body, parsed
+  SELECT seq, identity, coalesce(sha256(body), ''), kind, name, interview_id, occurred_at, received_at, mark, reason,
+    body, parsed
   FROM given ORDER BY identity
   ON CONFLICT (identity) DO NOTHING RETURNING seq
 ), sent AS (
@@ -110,8 +116,8 @@ class Ingest:
         Raises `GroupConflict`, or the driver's error; nothing is written then.
         """
         try:
-            known, stored = await self.read(connection, incoming)
-            plan = plan_group(incoming, known, stored, self._routing, -len(incoming))
+            known, stored, erased = await self.read(connection, incoming)
+            plan = plan_group(incoming, known, stored, self._routing, -len(incoming), erased=erased)
             if plan.events or not incoming:
                 numbers = await _put(connection, plan, len(incoming))
                 plan.answers = [
@@ -127,17 +133,22 @@ class Ingest:
 
     async def read(
         self, connection: AsyncConnection[Any], incoming: Sequence[Incoming]
-    ) -> tuple[dict[str, int], dict[str, StoredInterview]]:
-        """Begins the transaction. Returns the ids of known identities, and the stored interviews, which are locked."""
+    ) -> tuple[dict[str, int], dict[str, StoredInterview], set[str]]:
+        """Begins the transaction. Returns the ids of known identities, the stored interviews, which are locked, and
+        the ids of erased interviews.
+        """
         identities = [each.reading.identity for each in incoming]
         interviews = sorted({each.reading.interview_id for each in incoming if each.reading.interview_id})
+        hashes = hashes_of(interviews)
         async with connection.pipeline():
             await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             await connection.execute(SETTINGS)
             states = await connection.execute(STATES, (_text(interviews),))
             known = await connection.execute(KNOWN, (_text(identities),))
+            tombstones = await connection.execute(ERASED, (_text(list(hashes)),))
         found = {row[0]: StoredInterview(row[1], row[2], row[3]) for row in await states.fetchall()}
-        return dict(await known.fetchall()), found
+        erased = {hashes[row[0]] for row in await tombstones.fetchall()}
+        return dict(await known.fetchall()), found, erased
 
 
 async def _put(connection: AsyncConnection[Any], plan: IngestPlan, offset: int) -> list[int]:

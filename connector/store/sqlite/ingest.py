@@ -27,9 +27,10 @@ from connector.store.ingest import (
     IngestPlan,
     RoutingTable,
     StoredInterview,
+    hashes_of,
     plan_group,
 )
-from connector.store.schema import delivery, event, interview
+from connector.store.schema import delivery, event, interview, tombstone
 
 SIZES = (32, 16, 8, 4, 2, 1)
 """Numbers of rows per statement. A few statements write any number of rows, so all stay prepared."""
@@ -54,7 +55,7 @@ def compiled(statement: ClauseElement, dialect: Dialect) -> Compiled:
 
 @dataclass(frozen=True, slots=True)
 class IngestStatements:
-    """The statements of one group of events: two reads and three writes.
+    """The statements of one group of events: three reads and three writes.
 
     A read has one parameter, a JSON list. The columns of a write are in the order of `connector.store.ingest`.
     """
@@ -63,6 +64,8 @@ class IngestStatements:
     """Of identities; rows: identity, seq."""
     states: Compiled
     """Of interview ids; rows: id, state, version, entered."""
+    erased: Compiled
+    """Of hashes of interview ids; rows: the hash."""
     add_events: MultiRow
     put_interviews: MultiRow
     add_deliveries: MultiRow
@@ -82,6 +85,7 @@ def sqlite_statements() -> IngestStatements:
     return IngestStatements(
         known=compiled(known, dialect),
         states=compiled(states.where(interview.c.id.in_(listed)), dialect),
+        erased=compiled(select(tombstone.c.interview_hash).where(tombstone.c.interview_hash.in_(listed)), dialect),
         add_events=_of_rows(event.insert(), EVENT_COLUMNS, dialect),
         put_interviews=_of_rows(put, INTERVIEW_COLUMNS, dialect),
         add_deliveries=_of_rows(delivery.insert(), DELIVERY_COLUMNS, dialect),
@@ -130,7 +134,9 @@ class Ingest:
             for row in _rows(connection, self._statements.states.sql, sorted(interviews))
         }
         first = _first_number(connection) if self._next is None else self._next
-        plan = plan_group(incoming, known, stored, self._routing, first)
+        hashes = hashes_of(interviews)
+        erased = {hashes[row[0]] for row in _rows(connection, self._statements.erased.sql, list(hashes))}
+        plan = plan_group(incoming, known, stored, self._routing, first, erased=erased)
         self._put(connection, plan)
         self._next = first + len(plan.events)
         return plan

@@ -18,7 +18,7 @@ from connector.hireflix.payload import Reading
 from connector.store.base import Answer, Load
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.schema import meta
-from connector.store.sqlite import database
+from connector.store.sqlite import database, tombstones
 from connector.store.sqlite.checkpoint import Checkpointer, Gate, LogLimits
 from connector.store.sqlite.ingest import Ingest
 from connector.store.sqlite.writer import Writer
@@ -80,6 +80,7 @@ class SqliteStore:
         try:
             database.require_current(database.revision(connection))
             self.instance = _instance(connection)
+            tombstones.apply(path, connection)
         except BaseException:
             connection.close()
             raise

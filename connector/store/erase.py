@@ -1,0 +1,270 @@
+"""Erases a person from the store, and keeps a tombstone, so that later events of the interview store no data.
+
+Functions on an open connection. The destinations are erased by follow-ups with the purpose `ERASE`, which the lanes of
+the sinks run. Until they are done a row of the interview stays that holds its id and position and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
+
+from connector.capabilities import ERASE
+from connector.interview import Stage, Value
+from connector.merge import State, decode, encode
+from connector.store.dialects import among, insert_new
+from connector.store.ingest import hashes_of
+from connector.store.schema import (
+    DeliveryState,
+    attempt,
+    delivery,
+    event,
+    interview,
+    interview_word,
+    not_understood,
+    note,
+    subscription,
+    tombstone,
+)
+
+ERASE_PRIORITY = 0
+"""An erase comes before all events, so that nothing more is shown of the person."""
+_KEPT = ("position_id", "position_name")
+"""The fields that destinations need to find what they show; they are not about the person."""
+_PERSONAL = ("candidate_email", "candidate_phone")
+"""The fields whose values identify the person in a body that could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An interview to erase, and what the store has of it, for the preview. `is_repeated`: it was erased before."""
+
+    interview_id: str
+    candidate_name: str = ""
+    position_name: str = ""
+    events: int = 0
+    deliveries: int = 0
+    dead: int = 0
+    is_repeated: bool = False
+
+
+@dataclass(slots=True)
+class Erased:
+    """Numbers of rows that were deleted or stripped."""
+
+    events: int = 0
+    unreadable: int = 0
+    deliveries: int = 0
+    dead: int = 0
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The erase at one destination: the state of its delivery, and the reason or what was done."""
+
+    sink: str
+    interview_id: str
+    state: DeliveryState
+    detail: str = ""
+
+
+def is_erased(connection: Connection, interview_id: str) -> bool:
+    """Whether the interview has a tombstone."""
+    return interview_id in erased_among(connection, [interview_id])
+
+
+def erased_among(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Returns those of the interviews that have a tombstone."""
+    hashes = hashes_of(ids)
+    mine = among(connection, tombstone.c.interview_hash, list(hashes))
+    return {hashes[row] for row in connection.execute(select(tombstone.c.interview_hash).where(mine)).scalars()}
+
+
+def ids_by_email(connection: Connection, address: str) -> list[str]:
+    """Returns the interviews of candidates with this e-mail address, in any case. Reads every interview."""
+    rows = connection.execute(select(interview.c.id, interview.c.state).where(interview.c.erased_at.is_(None)))
+    wanted = address.strip().casefold()
+    return sorted(row.id for row in rows if _text(decode(row.state).values, "candidate_email").casefold() == wanted)
+
+
+def subject(connection: Connection, interview_id: str) -> Subject | None:
+    """Returns what the store has of an interview, `None` when it knows nothing about it."""
+    row = connection.execute(select(interview.c.state).where(interview.c.id == interview_id)).first()
+    values = {} if row is None else decode(row.state).values
+    events = _count(connection, event.c.interview_id == interview_id)
+    deliveries = _count(connection, and_(_of(interview_id), delivery.c.purpose != ERASE))
+    dead = _count(connection, and_(_of(interview_id), delivery.c.state == int(DeliveryState.DEAD)))
+    repeated = is_erased(connection, interview_id)
+    if row is None and not events and not deliveries and not repeated:
+        return None
+    return Subject(
+        interview_id,
+        _text(values, "candidate_name"),
+        _text(values, "position_name"),
+        events,
+        deliveries,
+        dead,
+        repeated,
+    )
+
+
+def erase(connection: Connection, interview_id: str, sinks: Sequence[str], now: int) -> Erased:
+    """Erases an interview in this transaction and asks the `sinks` to erase it. Repeating it changes nothing more."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    (hash_,) = hashes_of([interview_id])
+    row = connection.execute(select(interview).where(interview.c.id == interview_id).with_for_update()).first()
+    insert_new(connection, tombstone, [{"interview_hash": hash_, "erased_at": now}], ["interview_hash"])
+    values = {} if row is None else decode(row.state).values
+    done = Erased(unreadable=_strip_unreadable(connection, interview_id, values))
+    done.attempts = _strip_attempts(connection, interview_id)
+    done.events = _strip_events(connection, interview_id)
+    _delete_deliveries(connection, interview_id, done)
+    if row is not None:
+        _strip_interview(connection, row, values, now)
+    _ask(connection, interview_id, sinks, now)
+    return done
+
+
+def _strip_unreadable(connection: Connection, interview_id: str, values: Mapping[str, Value]) -> int:
+    """Deletes the bodies of events that could not be read and that name the interview or its candidate."""
+    needles = [interview_id, *(_text(values, name) for name in _PERSONAL)]
+    encoded = [text.casefold().encode() for text in needles if text]
+    rows = connection.execute(select(event.c.seq, event.c.body).where(not_understood(), event.c.body.is_not(None)))
+    found = [row.seq for row in rows if any(text in bytes(row.body).lower() for text in encoded)]
+    if found:
+        connection.execute(update(event).where(among(connection, event.c.seq, found)).values(_EMPTY_EVENT))
+    return len(found)
+
+
+_EMPTY_EVENT: Mapping[str, Any] = {"body": None, "parsed": None, "sha256": b"", "reason": ""}
+
+
+def _strip_events(connection: Connection, interview_id: str) -> int:
+    """Keeps the identity, so that a repeat is recognised, with the name of the event, the interview and the dates."""
+    changed = connection.execute(update(event).where(event.c.interview_id == interview_id).values(_EMPTY_EVENT))
+    return changed.rowcount
+
+
+def _strip_attempts(connection: Connection, interview_id: str) -> int:
+    """Deletes what destinations answered to calls that may have been about the interview."""
+    first = select(func.min(delivery.c.since)).where(_of(interview_id)).scalar_subquery()
+    theirs = select(delivery.c.sink).where(_of(interview_id))
+    which = and_(attempt.c.sink.in_(theirs), attempt.c.started_at >= first, attempt.c.answer.is_not(None))
+    return connection.execute(update(attempt).where(which).values(answer=None)).rowcount
+
+
+def _delete_deliveries(connection: Connection, interview_id: str, done: Erased) -> None:
+    others = and_(_of(interview_id), delivery.c.purpose != ERASE)
+    done.dead = _count(connection, and_(others, delivery.c.state == int(DeliveryState.DEAD)))
+    done.deliveries = connection.execute(delete(delivery).where(others)).rowcount
+
+
+def _strip_interview(connection: Connection, row: Any, values: Mapping[str, Value], now: int) -> None:
+    """Keeps the id and the position until the destinations are done."""
+    kept: dict[str, Value] = {name: values[name] for name in _KEPT if name in values}
+    state = State((row.updated_at, 0, ""), {**kept, "deleted": now}, {})
+    connection.execute(delete(interview_word).where(interview_word.c.interview_id == row.id))
+    connection.execute(
+        update(interview)
+        .where(interview.c.id == row.id)
+        .values(state=encode(state), stage=Stage.DELETED.value, version=interview.c.version + 1, erased_at=now)
+    )
+
+
+def _ask(connection: Connection, interview_id: str, sinks: Sequence[str], now: int) -> None:
+    """Adds a delivery for each sink that has none which is pending or done; one that is dead is made pending again."""
+    mine = and_(_of(interview_id), delivery.c.purpose == ERASE)
+    dead = and_(mine, delivery.c.state == int(DeliveryState.DEAD))
+    pending = {"state": int(DeliveryState.PENDING), "attempts": 0, "since": now, "not_before": 0, "held": 0}
+    connection.execute(update(delivery).where(dead).values(**pending, reason=None, done_at=None, batch=None))
+    there = set(connection.execute(select(delivery.c.sink).where(mine)).scalars())
+    rows = [
+        {
+            "sink": name,
+            "key": interview_id,
+            "interview_id": interview_id,
+            "purpose": ERASE,
+            "priority": ERASE_PRIORITY,
+            "since": now,
+        }
+        for name in sinks
+        if name not in there
+    ]
+    if rows:
+        connection.execute(insert(delivery), rows)
+
+
+def steps(connection: Connection, interview_ids: Collection[str]) -> list[Step]:
+    """Returns the erase at each destination, by interview and sink."""
+    mine = and_(among(connection, delivery.c.interview_id, sorted(interview_ids)), delivery.c.purpose == ERASE)
+    rows = connection.execute(select(delivery).where(mine).order_by(delivery.c.interview_id, delivery.c.sink))
+    return [
+        Step(row.sink, row.interview_id, DeliveryState(row.state), row.reference or row.reason or "") for row in rows
+    ]
+
+
+def finish(connection: Connection, interview_id: str) -> bool:
+    """Deletes the rest of an erased interview, with the notes about it, once no destination is left to erase.
+
+    Returns whether nothing is left.
+    """
+    open_states = (DeliveryState.PENDING, DeliveryState.DEAD, DeliveryState.WAITING)
+    waits = and_(
+        _of(interview_id), delivery.c.purpose == ERASE, delivery.c.state.in_([int(each) for each in open_states])
+    )
+    if connection.execute(select(exists().where(waits))).scalar():
+        return False
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    _delete_notes(connection, interview_id)
+    connection.execute(delete(subscription).where(subscription.c.interview_id == interview_id))
+    connection.execute(delete(interview).where(interview.c.id == interview_id, interview.c.erased_at.is_not(None)))
+    connection.execute(delete(delivery).where(_of(interview_id), delivery.c.purpose != ERASE))
+    return True
+
+
+def _delete_notes(connection: Connection, interview_id: str) -> None:
+    """Deletes the notes whose name is the id, with or without a prefix such as `row:`; also of sinks of the past."""
+    ends = or_(note.c.key == interview_id, note.c.key.endswith(f":{interview_id}", autoescape=True))
+    keys = set(connection.execute(select(note.c.key).where(ends)).scalars())
+    mine = [key for key in keys if interview_id in {key, key.partition(":")[2]}]
+    connection.execute(delete(note).where(among(connection, note.c.key, mine)))
+
+
+def apply_tombstones(connection: Connection, hashes: Mapping[str, int]) -> int:
+    """Erases what a restored store has of persons who were erased since. `hashes` maps them to the time of the erase.
+
+    Returns the number of interviews that were erased again.
+    """
+    known = set(connection.execute(select(tombstone.c.interview_hash)).scalars())
+    missing = hashes.keys() - known
+    if not missing:
+        return 0
+    ids = connection.execute(
+        select(interview.c.id).union(select(event.c.interview_id).where(event.c.interview_id != ""))
+    ).scalars()
+    back = {hash_: id_ for hash_, id_ in hashes_of(ids).items() if hash_ in missing}
+    for hash_, id_ in back.items():
+        erase(connection, id_, [], hashes[hash_])
+        finish(connection, id_)
+    rest = [{"interview_hash": hash_, "erased_at": hashes[hash_]} for hash_ in sorted(missing - back.keys())]
+    insert_new(connection, tombstone, rest, ["interview_hash"])
+    return len(back)
+
+
+def _of(interview_id: str) -> ColumnElement[bool]:
+    return delivery.c.interview_id == interview_id
+
+
+def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.count()).where(condition)).scalar_one())
+
+
+def _text(values: Mapping[str, Value], name: str) -> str:
+    value = values.get(name)
+    return "" if value is None else str(value)

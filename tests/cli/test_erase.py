@@ -1,0 +1,120 @@
+"""`connector erase`: the person is gone from the store and the destinations, and does not come back."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+from connector.emulators.google import GoogleEmulator
+from connector.store.erase import erased_among
+from connector.store.schema import event, interview, note
+from tests.cli.conftest import SQLITE
+from tests.cli.world import ON_BOTH, PostgresWorld, World, body
+
+PHONE = "+34600123456"
+PERSON = {"candidate": {"name": "Ada Erasable", "email": "ada.erasable@example.com", "phone": PHONE}}
+NEEDLES = (b"Erasable", b"ada.erasable@example.com", PHONE.encode())
+
+
+def found_in(folder):
+    """The names of files below a folder that hold the person's data."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {file.name for file in files if any(needle in file.read_bytes() for needle in NEEDLES)}
+
+
+def test_after_an_erase_no_file_of_the_store_holds_the_person_and_others_stay(run, world, tmp_path):
+    world.receive(body(number=1, **PERSON), body(number=2))
+    world.keep("unreadable", json.dumps({"event": "", "who": PERSON}).encode(), 90)
+    world.close()
+    assert "connector.db" in found_in(tmp_path)
+    result = run("erase", "interview-1", "--yes")
+    assert result.exit_code == 0, result.output
+    assert found_in(tmp_path) == set()
+    assert "Candidate 2" in run("interviews").output
+
+
+@ON_BOTH
+def test_an_erased_event_keeps_its_identity_and_the_interview_a_tombstone(run, world):
+    world.receive(body(number=1, **PERSON))
+    assert run("erase", "--email", "ADA.erasable@example.com", "--yes").exit_code == 0
+    assert [row.body for row in world.rows(event)] == [None]
+    assert world.rows(interview) == []
+    assert erased_among(world.connection, ["interview-1", "interview-2"]) == {"interview-1"}
+
+
+def test_the_row_in_a_workbook_and_the_notes_about_it_are_gone(run, world, tmp_path):
+    world.receive(body(number=1, **PERSON), body(number=2))
+    assert run("erase", "interview-2", "--yes").exit_code == 0
+    assert run("erase", "interview-1", "--yes").exit_code == 0
+    assert [row.key for row in world.rows(note) if "interview-" in row.key] == []
+    assert "sheet.xlsx" not in found_in(tmp_path)
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_erased(run, world):
+    world.receive(body(number=1, **PERSON))
+    result = run("erase", "interview-1")
+    assert result.exit_code == 2
+    assert "--yes" in result.output
+    assert len(world.rows(interview)) == 1
+
+
+def test_an_unknown_interview_is_a_usage_error(run, world):
+    assert run("erase", "interview-9", "--yes").exit_code == 2
+
+
+def test_the_receipt_names_each_destination_and_what_is_out_of_reach_and_no_person(run, world):
+    world.receive(body(number=1, **PERSON))
+    result = run("erase", "interview-1", "--yes", "--json")
+    receipt = json.loads(result.stdout)
+    assert receipt["complete"]
+    assert {each["sink"]: each["result"] for each in receipt["destinations"]}["sheet"] in {"erased", "nothing there"}
+    assert any("backups" in each for each in receipt["out_of_reach"])
+    assert not any(needle.decode() in result.stdout for needle in NEEDLES)
+
+
+def test_a_store_that_is_restored_erases_the_person_again_when_it_is_opened(run, world, tmp_path):
+    world.receive(body(number=1, **PERSON))
+    world.close()
+    backup = (tmp_path / "connector.db").read_bytes()
+    assert run("erase", "interview-1", "--yes").exit_code == 0
+    beside = tmp_path / "connector.db.erased"
+    assert stat.S_IMODE(beside.stat().st_mode) == 0o600
+    (tmp_path / "connector.db").write_bytes(backup)
+    run("erase", "interview-1", "--yes")
+    assert found_in(tmp_path) == set()
+
+
+SHEET = """
+[store]
+url = "{store}"
+
+[hireflix]
+webhook_secrets = ["hush-hush"]
+
+[sinks.sheet]
+type = "google_sheets"
+spreadsheet = "{sheet}"
+credentials_file = "key.json"
+api_url = "{url}"
+"""
+
+
+@ON_BOTH
+def test_the_cells_of_a_google_sheet_are_cleared(run, config, tmp_path, store_url):
+    with GoogleEmulator() as google:
+        google.service_account_file(tmp_path / "key.json")
+        spreadsheet = google.add_spreadsheet()
+        config.write_text(SHEET.format(sheet=spreadsheet, url=google.url, store=store_url))
+        run("migrate")
+        made = World(tmp_path) if store_url == SQLITE else PostgresWorld(store_url)
+        made.receive(body(number=1, **PERSON), body(number=2))
+        made.close()
+        assert run("verify", "sheet", "--repair").exit_code == 0
+        assert "Ada Erasable" in str(google.records(spreadsheet, "Interviews"))
+        result = run("erase", "interview-1", "--yes")
+        assert result.exit_code == 0, result.output
+        left = str(google.records(spreadsheet, "Interviews"))
+        assert not any(needle.decode() in left for needle in NEEDLES)
+        assert "Candidate 2" in left
+        if store_url == SQLITE:
+            assert found_in(tmp_path) == set()
