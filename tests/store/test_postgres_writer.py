@@ -312,8 +312,8 @@ async def test_who_is_overtaken_for_ever_gives_up(receiver, postgres_url):
     look = ingest.read
 
     async def stale(connection, arrivals):
-        known, _ = await look(connection, arrivals)
-        return known, {}
+        known, _, erased = await look(connection, arrivals)
+        return known, {}, erased
 
     await receiver.offer("i1")
     ingest.read = stale
