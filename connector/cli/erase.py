@@ -11,13 +11,14 @@ import typer
 
 from connector import logging
 from connector.app import running_lane
+from connector.cli import FAILED
 from connector.cli import options as o
-from connector.cli.errors import FAILED
 from connector.cli.output import counted, format_time, is_interactive, print_hint, safe, show_json, show_table
 from connector.config import Config, load
 from connector.errors import UsageError
 from connector.operations import erase as operation
 from connector.operations.erase import Receipt
+from connector.role import Secrets
 from connector.store.erase import Subject
 
 InterviewArgument = Annotated[
@@ -47,7 +48,7 @@ def erase(
     replays and backfills do not bring the person back. Exits with 1 when a destination is not done yet: it stays
     queued, and the same command continues. The service answers 503 while a SQLite store is compacted.
     """
-    settings = load(config)
+    settings = load(config, needs=Secrets.SINKS)
     logging.set_up(settings.logs.format, "warning")
     subjects = operation.find(settings, interview, email)
     if not subjects:

@@ -138,7 +138,7 @@ def plan_group(
     """Plans one transaction: new events numbered from `next_seq`, each interview written once, deliveries by route.
 
     `known` maps the identities that are stored already to their numbers and `stored` the interviews that exist.
-    Of an event about an `erased` interview the row is written, without its body.
+    Of an event about an `erased` interview the row is written, without its body and parsed fields.
     """
     plan = IngestPlan()
     seen = dict(known)
@@ -234,7 +234,7 @@ def _add_event(plan: IngestPlan, reading: Reading, body: bytes | None, seq: int)
             reading.remark,
             reading.reason,
             body,
-            parsed.encode(reading),
+            None if body is None else parsed.encode(reading),
         )
     )
 

@@ -221,7 +221,7 @@ def read_again(connection: Connection, seqs: Sequence[int], routing: RoutingTabl
             counts.still += 1
         elif erase.is_erased(connection, reading.interview_id):
             counts.still += 1
-            _update_event(connection, row.seq, body=None, sha256=b"")
+            _update_event(connection, row.seq, body=None, parsed=None, sha256=b"")
         elif (twin := _twin(connection, reading, row.seq)) is not None:
             counts.repeats += 1
             _update_event(connection, row.seq, kind=str(EventKind.EVENT), reason=f"repeats event {twin}")

@@ -71,7 +71,7 @@ def test_force_replaces_an_existing_file_and_its_mode(run, filled, file):
     assert (count(file), stat.S_IMODE(file.stat().st_mode)) == (2, 0o600)
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock", ".erased"])
 def test_a_backup_never_replaces_the_store_itself(run, filled, suffix):
     result = run("store", "backup", f"{filled.file}{suffix}", "--force")
     assert result.exit_code == 2

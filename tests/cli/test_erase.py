@@ -72,16 +72,17 @@ def test_the_receipt_names_each_destination_and_what_is_out_of_reach_and_no_pers
     assert not any(needle.decode() in result.stdout for needle in NEEDLES)
 
 
-def test_a_store_that_is_restored_erases_the_person_again_when_it_is_opened(run, world, tmp_path):
-    world.receive(body(number=1, **PERSON))
+def test_a_restored_backup_erases_the_person_again_when_it_is_opened(run, world, tmp_path):
+    world.receive(body(number=1, **PERSON), body(number=2))
     world.close()
-    backup = (tmp_path / "connector.db").read_bytes()
+    backup = tmp_path / "backup.db"
+    assert run("store", "backup", str(backup)).exit_code == 0
     assert run("erase", "interview-1", "--yes").exit_code == 0
-    beside = tmp_path / "connector.db.erased"
-    assert stat.S_IMODE(beside.stat().st_mode) == 0o600
-    (tmp_path / "connector.db").write_bytes(backup)
-    run("erase", "interview-1", "--yes")
-    assert found_in(tmp_path) == set()
+    assert stat.S_IMODE((tmp_path / "connector.db.erased").stat().st_mode) == 0o600
+    assert run("store", "restore", str(backup)).exit_code == 0
+    assert "connector.db" in found_in(tmp_path)
+    assert run("erase", "interview-2", "--yes").exit_code == 0
+    assert found_in(tmp_path) == {"backup.db"}
 
 
 SHEET = """

@@ -64,9 +64,11 @@ def test_what_is_not_understood_is_kept_and_goes_nowhere(raw, path, sent, kind, 
 def test_a_later_event_of_an_erased_interview_stores_its_identity_and_nothing_else(raw, path):
     raw.execute("INSERT INTO tombstone VALUES (?, ?)", (sha256(b"i1").hexdigest(), START))
     plan = ingest(raw, arrival(body(FINISH, "i1")), arrival(body(FINISH, "i2")))
-    assert rows(path, "SELECT interview_id, body IS NULL, length(sha256) FROM event ORDER BY interview_id") == [
-        ("i1", 1, 0),
-        ("i2", 0, 32),
+    assert rows(
+        path, "SELECT interview_id, body IS NULL, parsed IS NULL, length(sha256) FROM event ORDER BY interview_id"
+    ) == [
+        ("i1", 1, 1, 0),
+        ("i2", 0, 0, 32),
     ]
     assert rows(path, "SELECT id FROM interview") == [("i2",)]
     assert rows(path, "SELECT DISTINCT interview_id FROM delivery") == [("i2",)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from hashlib import sha256
 
 import psycopg
 import pytest
@@ -61,6 +62,15 @@ async def test_an_event_is_stored_as_it_came(receiver):
     assert told(receiver, f"SELECT {columns} FROM event") == [
         (1, reading.identity, reading.sha256, "event", FINISH, "i1", START, START + 5, "", "", sent)
     ]
+
+
+async def test_a_later_event_of_an_erased_interview_stores_its_identity_and_nothing_else(receiver):
+    with psycopg.connect(receiver.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO tombstone VALUES (%s, %s)", (sha256(b"i1").hexdigest(), START))
+    await receiver.offer(name=FINISH, interview="i1")
+    assert told(receiver, "SELECT body IS NULL, parsed IS NULL, length(sha256) FROM event") == [(True, True, 0)]
+    assert told(receiver, "SELECT id FROM interview") == []
+    assert told(receiver, "SELECT id FROM delivery") == []
 
 
 async def test_an_interview_is_one_row(receiver):

@@ -100,7 +100,7 @@ def _set_aside(store: Path, kept: Path) -> Path | None:
 
 
 def _is_part_of(store: Path, file: Path) -> bool:
-    own = [store, *(_beside(store, suffix) for suffix in ("-wal", "-shm", ".lock"))]
+    own = [store, *(_beside(store, suffix) for suffix in ("-wal", "-shm", ".lock", ".erased"))]
     return file.resolve() in {path.resolve() for path in own}
 
 
