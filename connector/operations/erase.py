@@ -119,6 +119,7 @@ async def erase(
 
 
 def _erase(connection: Connection, interview_id: str, entries: Sequence[SinkEntry]) -> dict[str, int]:
+    store_erase.exclude_receivers(connection)
     leases.register(connection, {entry.name: entry.type for entry in entries})
     names = [entry.name for entry in entries]
     done = store_erase.erase(connection, interview_id, names, now_in(connection))

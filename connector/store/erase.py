@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 from connector.capabilities import ERASE
 from connector.interview import Stage, Value
 from connector.merge import State, decode, encode
-from connector.store.dialects import among, insert_new
+from connector.store.dialects import among, has_row_locks, insert_new
 from connector.store.ingest import hashes_of
 from connector.store.schema import (
     DeliveryState,
@@ -70,6 +70,16 @@ class Step:
     interview_id: str
     state: DeliveryState
     detail: str = ""
+
+
+def exclude_receivers(connection: Connection) -> None:
+    """Waits for the groups of events that receivers are writing; new groups wait until this transaction ends.
+
+    Call it first in a transaction that erases: it must come before the snapshot. Without it a receiver that read before
+    the erase could store the interview again. A SQLite transaction of a writer excludes other writers anyway.
+    """
+    if has_row_locks(connection):
+        connection.exec_driver_sql("LOCK TABLE tombstone IN EXCLUSIVE MODE")
 
 
 def is_erased(connection: Connection, interview_id: str) -> bool:

@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import update
 
 from connector.merge import encode, merge
+from connector.operations.store_access_postgres import PostgresAccess
 from connector.sink import Token
-from connector.store import backfill, leases, rate_limit, replay
+from connector.store import backfill, erase, leases, rate_limit, replay
+from connector.store.ingest import hashes_of
 from connector.store.leases import Lease
 from connector.store.postgres.store import PostgresStore
 from connector.store.replay import ReadAgain
@@ -114,11 +116,55 @@ async def test_two_replays_of_the_same_repeat_it_once(store, worker, postgres_ur
     assert rows(postgres_url, "SELECT count(*) FROM delivery WHERE state = 0") == [(1,)]
 
 
-async def waits_for_a_lock(url):
-    """Returns when somebody at the store waits for somebody else's transaction."""
+async def waits_for_a_lock(url, *, processes=1):
+    """Returns when so many connections to the store wait for transactions of others."""
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    while not rows(url, waiting):  # noqa: ASYNC110 - the server gives no sign
+    while len(rows(url, waiting)) < processes:  # noqa: ASYNC110 - the server gives no sign
         await asyncio.sleep(0.005)
+
+
+def erase_i1(url):
+    """What `connector erase i1` does in the store."""
+
+    def job(connection):
+        erase.exclude_receivers(connection)
+        erase.erase(connection, "i1", [], START)
+        erase.finish(connection, "i1")
+
+    with PostgresAccess(url).changing() as opened:
+        opened.change(job)
+
+
+PERSONAL_ROWS = "SELECT count(*) FROM event WHERE body IS NOT NULL UNION ALL SELECT count(*) FROM interview"
+
+
+async def test_an_erase_finds_what_a_receiver_writes_that_read_before_it(store, postgres_url):
+    """The receiver found no tombstone, and its events are not visible yet."""
+    with psycopg.connect(postgres_url) as other:
+        other.execute("INSERT INTO interview VALUES ('i1', '{}', 1, '', '', '', 0, '')")  # delays the receiver
+        offered = store.offer(*arrival(name=FINISH, interview="i1", at=START))
+        await waits_for_a_lock(postgres_url)
+        erasing = asyncio.create_task(asyncio.to_thread(erase_i1, postgres_url))
+        await waits_for_a_lock(postgres_url, processes=2)
+        other.rollback()
+        await offered
+        await erasing
+    assert rows(postgres_url, "SELECT interview_id FROM event") == [("i1",)]
+    assert rows(postgres_url, PERSONAL_ROWS) == [(0,), (0,)]
+
+
+async def test_a_receiver_waits_for_an_erase_and_stores_the_identity_only(store, postgres_url):
+    """Its events are about a person who is erased at the same time."""
+    with psycopg.connect(postgres_url) as erasing:
+        erasing.execute("LOCK TABLE tombstone IN EXCLUSIVE MODE")
+        offered = store.offer(*arrival(name=FINISH, interview="i1", at=START))
+        await waits_for_a_lock(postgres_url)
+        (hash_,) = hashes_of(["i1"])
+        erasing.execute("INSERT INTO tombstone VALUES (%s, 1)", (hash_,))
+        erasing.commit()
+        await offered
+    assert rows(postgres_url, "SELECT interview_id FROM event") == [("i1",)]
+    assert rows(postgres_url, PERSONAL_ROWS) == [(0,), (0,)]
 
 
 @pytest.mark.parametrize("is_new", [True, False])

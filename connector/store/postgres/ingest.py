@@ -39,6 +39,11 @@ SELECT id, state, version, entered FROM interview WHERE id = ANY (ARRAY(SELECT j
 ORDER BY id FOR NO KEY UPDATE
 """
 """Locks are taken in the order of ids, so that two receivers cannot deadlock."""
+EXCLUDE_ERASE = "LOCK TABLE tombstone IN ROW SHARE MODE"
+"""Taken before the tombstones are read and held until the commit. An erase takes a lock that conflicts with it
+(`connector.store.erase.exclude_receivers`), and receivers do not conflict with each other. So an erase either waits for
+this group and finds its events, or the group reads the tombstone.
+"""
 ERASED = """
 SELECT interview_hash FROM tombstone
 WHERE interview_hash = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
@@ -143,6 +148,7 @@ class Ingest:
         async with connection.pipeline():
             await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             await connection.execute(SETTINGS)
+            await connection.execute(EXCLUDE_ERASE)
             states = await connection.execute(STATES, (_text(interviews),))
             known = await connection.execute(KNOWN, (_text(identities),))
             tombstones = await connection.execute(ERASED, (_text(list(hashes)),))
