@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, Command] = {
     "interviews": Command("connector.cli.lists", "List interviews in their current state, last changed first."),
     "deliveries": Command("connector.cli.lists", "List deliveries, newest first."),
     "attempts": Command("connector.cli.lists", "List attempts, newest first."),
+    "audit": Command("connector.cli.lists", "List what operators changed, newest first."),
     "replay": Command("connector.cli.replay", "Send dead letters or earlier deliveries again."),
     "dismiss": Command("connector.cli.dismiss", "Drop dead letters that are not to be delivered."),
     "pause": Command("connector.cli.pause", "Pause a sink; its deliveries stay queued until it is resumed."),

@@ -62,5 +62,5 @@ def dismiss(
         if not is_agreed("dismiss", len(chosen), "dead letter", "dead letters", yes=yes):
             return
         with progress_bar("dismissing", transient=False, hidden=len(chosen) <= CHUNK) as progress:
-            count = operation.dismiss(store, chosen, text, progress)
+            count = operation.dismiss(store, wanted, chosen, text, progress, actor=o.actor())
     print(f"{counted(count, 'dead letter', 'dead letters')} dismissed")

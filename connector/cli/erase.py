@@ -60,7 +60,7 @@ def erase(
     if settings.store.file is not None:
         print_hint("the store is compacted at the end; a running service answers 503 meanwhile")
     ids = [each.interview_id for each in subjects]
-    receipt = asyncio.run(operation.erase(settings, ids, running_lane, wait_seconds=wait))
+    receipt = asyncio.run(operation.erase(settings, ids, running_lane, actor=o.actor(), wait_seconds=wait))
     if as_json:
         show_json(receipt)
     else:

@@ -1,4 +1,4 @@
-"""`connector events`, `interviews`, `deliveries` and `attempts`."""
+"""`connector events`, `interviews`, `deliveries`, `attempts` and `audit`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from connector.config import load
 from connector.operations.listings import page
 from connector.operations.store_access import reading
 from connector.role import Secrets
+from connector.store import audit as audit_log
 from connector.store import queries
+from connector.store.audit import AuditRow
 from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Wanted
 from connector.store.schema import DeliveryState
 
@@ -123,6 +125,22 @@ def attempts(
     show(ATTEMPTS, sink=sink)
 
 
+def audit(
+    *,
+    config: o.ConfigOption = None,
+    since: o.SinceOption = None,
+    until: o.UntilOption = None,
+    limit: o.LimitOption = 50,
+    as_json: o.JsonOption = False,
+) -> None:
+    """List what operators changed, newest first.
+
+    Pauses, resumes, replays, dismissals, repairs and erasures, with the user who asked for them.
+    """
+    show = _Show(config, since, until, limit, as_json)
+    show(AUDIT)
+
+
 @dataclass(frozen=True, slots=True)
 class _Show:
     """Prints a list, with the options that all lists have."""
@@ -212,6 +230,16 @@ def _attempt_cells(row: AttemptRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cel
     }
 
 
+def _audit_cells(row: AuditRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cells:
+    return {
+        "AT": format_time(row.at, zone),
+        "ACTOR": row.actor,
+        "ACTION": row.action,
+        "TARGET": row.target,
+        "DETAIL": row.detail,
+    }
+
+
 EVENTS = Listing(queries.events, _event_cells, "No events found.")
 INTERVIEWS = Listing(queries.interviews, _interview_cells, "No interviews found.")
 DELIVERIES = Listing(queries.deliveries, _delivery_cells, "No deliveries found.")
@@ -220,3 +248,4 @@ ATTEMPTS = Listing(
     _attempt_cells,
     "No attempts found; deliveries that succeed at the first attempt are only counted.",
 )
+AUDIT = Listing(audit_log.entries, _audit_cells, "No changes by operators found.")

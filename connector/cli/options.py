@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import sys
 import time
@@ -74,6 +76,15 @@ SinceOption: TypeAlias = Annotated[
 UntilOption: TypeAlias = Annotated[str | None, typer.Option("--until", metavar="T", help="Before this time.")]
 
 YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+
+
+def actor() -> str:
+    """Returns who runs the command, for the audit log: `cli:` and the user name of the operating system."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container whose user has no entry
+        name = str(os.getuid())
+    return f"cli:{name}"
 
 
 def period(settings: Config, since: str | None, until: str | None) -> tuple[int | None, int | None]:

@@ -30,7 +30,7 @@ def pause(sink: o.SinkArgument, config: o.ConfigOption = None) -> None:
     settings = load(config, needs=Secrets.NONE)
     entry = configured(settings, sink)
     with changing(settings) as store:
-        store.change(lambda connection: operation.pause(connection, entry))
+        store.change(lambda connection: operation.pause(connection, entry, actor=o.actor()))
     print(f"{sink} is paused; its deliveries stay queued until `connector resume {sink}`")
 
 
@@ -52,7 +52,7 @@ def resume(
     settings = load(config, needs=Secrets.SINKS if mode else Secrets.NONE)
     entry = configured(settings, sink)
     with changing(settings) as store:
-        pending = store.change(lambda connection: operation.resume(connection, entry, mode))
+        pending = store.change(lambda connection: operation.resume(connection, entry, mode, actor=o.actor()))
     print(f"{sink} is resumed; pending: {counted(pending, 'delivery', 'deliveries')}")
 
 

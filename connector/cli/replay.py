@@ -78,7 +78,7 @@ def _replay_deliveries(store: OpenStore, settings: Config, request: Request, *, 
     if not is_agreed("replay", total, "delivery", "deliveries", yes=yes):
         return
     with progress_bar("replaying", transient=False, hidden=total <= CHUNK) as progress:
-        count = operation.replay_deliveries(store, found, progress)
+        count = operation.replay_deliveries(store, request, found, progress, actor=o.actor())
     print(f"{counted(count, 'delivery waits', 'deliveries wait')} again; `connector status` shows the progress")
 
 
@@ -87,7 +87,7 @@ def _replay_events(store: OpenStore, settings: Config, request: Request, *, yes:
     if not is_agreed("replay", len(ids), "event", "events", yes=yes):
         return
     with progress_bar("replaying", transient=False, hidden=len(ids) <= CHUNK) as progress:
-        result = operation.replay_events(store, settings, ids, progress)
+        result = operation.replay_events(store, settings, request, ids, progress, actor=o.actor())
     print(
         f"{counted(result.applied, 'event', 'events')} applied, {result.repeats} duplicates of other events, "
         f"{result.still} still not understood by this version"

@@ -35,7 +35,7 @@ def verify(
     logging.set_up(settings.logs.format, "warning")
     entry = operation.verifiable(settings, sink)
     if repair:
-        asyncio.run(operation.repair(settings, entry, running_lane))
+        asyncio.run(operation.repair(settings, entry, running_lane, actor=o.actor()))
     with progress_bar("reading") as progress:
         report = asyncio.run(operation.verify(settings, entry, progress))
     if as_json:

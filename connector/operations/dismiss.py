@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from connector.config import Config
 from connector.errors import UsageError
-from connector.operations.replay import Progress, in_chunks
+from connector.operations.replay import AuditEntry, Progress, in_chunks, selection
 from connector.operations.sinks import require_known
 from connector.operations.store_access import OpenStore, now_in
 from connector.store import replay
+from connector.store.audit import Action
 from connector.store.queries import Wanted
 from connector.text import clean
 
@@ -34,12 +35,19 @@ def require_valid(settings: Config, wanted: Wanted, reason: str) -> str:
     return cleaned
 
 
-def dismiss(store: OpenStore, ids: Sequence[int], reason: str, progress: Progress) -> int:
-    """Settles these dead letters as dismissed. Returns the number of those that were still dead."""
+def dismiss(
+    store: OpenStore, wanted: Wanted, ids: Sequence[int], reason: str, progress: Progress, *, actor: str
+) -> int:
+    """Settles these dead letters, which `wanted` selected, as dismissed. Returns the number of those still dead.
+
+    `actor` is who asks, for the audit log.
+    """
+    entry = AuditEntry(actor, Action.DISMISS, selection(wanted), f"{len(ids)} dead letters")
     counts = in_chunks(
         store,
         ids,
         lambda connection, part: replay.dismiss(connection, part, reason, now_in(connection)),
         lambda done: progress(done, len(ids)),
+        entry,
     )
     return sum(counts)

@@ -18,8 +18,9 @@ from connector.config import Config, SinkEntry
 from connector.errors import StoreUnavailable, UsageError
 from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.operations.verify import WORKERS_SECONDS, RunningLane, has_workers
+from connector.store import audit, leases
 from connector.store import erase as store_erase
-from connector.store import leases
+from connector.store.audit import Action
 from connector.store.erase import Step, Subject
 from connector.store.ingest import hashes_of
 from connector.store.queries import sinks as sink_states
@@ -80,12 +81,17 @@ def find(settings: Config, interview_id: str | None, email: str | None) -> list[
 
 
 async def erase(
-    settings: Config, interview_ids: Sequence[str], running_lane: RunningLane, *, wait_seconds: float = WAIT_SECONDS
+    settings: Config,
+    interview_ids: Sequence[str],
+    running_lane: RunningLane,
+    *,
+    actor: str,
+    wait_seconds: float = WAIT_SECONDS,
 ) -> Receipt:
     """Erases the interviews, waits for the destinations and returns the receipt.
 
-    Can be repeated: what is done stays done, what waits is waited for, and what failed is tried again. Raises
-    `StoreError`.
+    Can be repeated: what is done stays done, what waits is waited for, and what failed is tried again. `actor` is who
+    asks, for the audit log. Raises `StoreError`.
     """
     path = settings.store.file
     if path is not None:
@@ -94,7 +100,7 @@ async def erase(
     with changing(settings) as store:
         counts = Counter[str]()
         for id_ in interview_ids:
-            counts.update(store.change(partial(_erase, interview_id=id_, entries=entries)))
+            counts.update(store.change(partial(_erase, interview_id=id_, entries=entries, actor=actor)))
         await _wait(store, settings, interview_ids, running_lane, wait_seconds)
         for id_ in interview_ids:
             store.change(partial(store_erase.finish, interview_id=id_))
@@ -118,11 +124,14 @@ async def erase(
     )
 
 
-def _erase(connection: Connection, interview_id: str, entries: Sequence[SinkEntry]) -> dict[str, int]:
+def _erase(connection: Connection, interview_id: str, entries: Sequence[SinkEntry], actor: str) -> dict[str, int]:
     store_erase.exclude_receivers(connection)
     leases.register(connection, {entry.name: entry.type for entry in entries})
     names = [entry.name for entry in entries]
-    done = store_erase.erase(connection, interview_id, names, now_in(connection))
+    at = now_in(connection)
+    done = store_erase.erase(connection, interview_id, names, at)
+    (hash_,) = hashes_of([interview_id])
+    audit.record(connection, actor, Action.ERASE, hash_, f"{done.events} events", now=at)
     return {
         "events": done.events,
         "unreadable events": done.unreadable,

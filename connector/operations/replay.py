@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
@@ -15,7 +15,8 @@ from connector.config import Config
 from connector.errors import UsageError
 from connector.operations.sinks import make_routing_table, require_known
 from connector.operations.store_access import OpenStore, now_in
-from connector.store import replay
+from connector.store import audit, replay
+from connector.store.audit import Action
 from connector.store.queries import Wanted
 from connector.store.schema import DeliveryState
 
@@ -89,9 +90,9 @@ def require_valid(settings: Config, request: Request) -> None:
         )
 
 
-def find_deliveries(connection: Connection, settings: Config, request: Request) -> replay.Found:
-    """Returns the deliveries that a request selects, with counts by sink and state."""
-    wanted = Wanted(
+def wanted_deliveries(request: Request) -> Wanted:
+    """Returns the filter of a request for deliveries."""
+    return Wanted(
         ids=request.ids,
         sink=request.sink,
         position=request.position,
@@ -101,30 +102,11 @@ def find_deliveries(connection: Connection, settings: Config, request: Request) 
         since=request.since,
         until=request.until,
     )
-    return replay.find(connection, wanted, {name: entry.cls.state for name, entry in settings.sinks.items()})
 
 
-def replay_deliveries(store: OpenStore, found: replay.Found, progress: Progress) -> int:
-    """Makes deliveries pending again: dead and dismissed letters with their ids, delivered ones with new ids.
-
-    Returns the number of pending deliveries.
-    """
-    dead, repeat = found.dead, found.repeat
-    total = len(dead) + len(repeat)
-    counts = in_chunks(
-        store, dead, lambda connection, ids: replay.revive(connection, ids, now_in(connection)),
-        lambda done: progress(done, total),
-    )  # fmt: skip
-    counts += in_chunks(
-        store, repeat, lambda connection, ids: replay.repeat(connection, ids, now_in(connection)),
-        lambda done: progress(len(dead) + done, total),
-    )  # fmt: skip
-    return sum(counts)
-
-
-def find_events(connection: Connection, request: Request) -> list[int]:
-    """Returns the ids of the events that a request selects."""
-    wanted = Wanted(
+def wanted_events(request: Request) -> Wanted:
+    """Returns the filter of a request for events."""
+    return Wanted(
         kind=str(request.state),
         event=request.event,
         interview=request.interview,
@@ -132,24 +114,86 @@ def find_events(connection: Connection, request: Request) -> list[int]:
         since=request.since,
         until=request.until,
     )
-    return replay.find_events(connection, wanted)
 
 
-def replay_events(store: OpenStore, settings: Config, ids: Sequence[int], progress: Progress) -> replay.ReadAgain:
-    """Parses stored events again; merges and routes those that this version knows."""
+def find_deliveries(connection: Connection, settings: Config, request: Request) -> replay.Found:
+    """Returns the deliveries that a request selects, with counts by sink and state."""
+    sinks = {name: entry.cls.state for name, entry in settings.sinks.items()}
+    return replay.find(connection, wanted_deliveries(request), sinks)
+
+
+def replay_deliveries(
+    store: OpenStore, request: Request, found: replay.Found, progress: Progress, *, actor: str
+) -> int:
+    """Makes deliveries pending again: dead and dismissed letters with their ids, delivered ones with new ids.
+
+    `actor` is who asks, for the audit log. Returns the number of pending deliveries.
+    """
+    dead, repeat = found.dead, found.repeat
+    total = len(dead) + len(repeat)
+    entry = AuditEntry(actor, Action.REPLAY, selection(wanted_deliveries(request)), f"{total} deliveries")
+    counts = in_chunks(
+        store, dead, lambda connection, ids: replay.revive(connection, ids, now_in(connection)),
+        lambda done: progress(done, total), entry,
+    )  # fmt: skip
+    counts += in_chunks(
+        store, repeat, lambda connection, ids: replay.repeat(connection, ids, now_in(connection)),
+        lambda done: progress(len(dead) + done, total), None if dead else entry,
+    )  # fmt: skip
+    return sum(counts)
+
+
+def find_events(connection: Connection, request: Request) -> list[int]:
+    """Returns the ids of the events that a request selects."""
+    return replay.find_events(connection, wanted_events(request))
+
+
+def replay_events(
+    store: OpenStore, settings: Config, request: Request, ids: Sequence[int], progress: Progress, *, actor: str
+) -> replay.ReadAgain:
+    """Parses stored events again; merges and routes those that this version knows.
+
+    `actor` is who asks, for the audit log.
+    """
     routing = make_routing_table(settings)
     total = replay.ReadAgain()
+    entry = AuditEntry(actor, Action.REPLAY, selection(wanted_events(request)), f"{len(ids)} events")
 
     def read_again(connection: Connection, part: Sequence[int]) -> replay.ReadAgain:
         result = replay.ReadAgain()
         replay.read_again(connection, part, routing, now_in(connection), result)
         return result
 
-    for result in in_chunks(store, ids, read_again, lambda done: progress(done, len(ids))):
+    for result in in_chunks(store, ids, read_again, lambda done: progress(done, len(ids)), entry):
         total.applied += result.applied
         total.repeats += result.repeats
         total.still += result.still
     return total
+
+
+class AuditEntry(NamedTuple):
+    """The row of the audit log about an operation that has several transactions."""
+
+    actor: str
+    action: Action
+    target: str
+    detail: str
+
+
+def selection(wanted: Wanted) -> str:
+    """Returns the filter of an operation in words, for the audit log."""
+    parts = {
+        "delivery": ",".join(map(str, wanted.ids)),
+        "sink": wanted.sink,
+        "position": wanted.position,
+        "interview": wanted.interview,
+        "event": wanted.event,
+        "kind": wanted.kind,
+        "state": ",".join(state.name.lower() for state in wanted.states),
+        "since": wanted.since,
+        "until": wanted.until,
+    }
+    return " ".join(f"{name}={value}" for name, value in parts.items() if value not in {None, ""})
 
 
 def in_chunks(
@@ -157,16 +201,24 @@ def in_chunks(
     ids: Sequence[int],
     work: Callable[[Connection, Sequence[int]], T],
     progress: Callable[[int], None],
+    entry: AuditEntry | None,
 ) -> list[T]:
-    """Runs one short transaction per chunk; returns the result of each."""
+    """Runs one short transaction per chunk; returns the result of each. The first one writes the audit log."""
     results = []
     for start in range(0, len(ids), replay.CHUNK):
         part = ids[start : start + replay.CHUNK]
-        results.append(store.change(partial(_apply, work, part)))
+        results.append(store.change(partial(_apply, work, part, None if start else entry)))
         progress(start + len(part))
         time.sleep(CHUNK_PAUSE_SECONDS)
     return results
 
 
-def _apply(work: Callable[[Connection, Sequence[int]], T], part: Sequence[int], connection: Connection) -> T:
+def _apply(
+    work: Callable[[Connection, Sequence[int]], T],
+    part: Sequence[int],
+    entry: AuditEntry | None,
+    connection: Connection,
+) -> T:
+    if entry is not None:
+        audit.record(connection, *entry, now=now_in(connection))
     return work(connection, part)

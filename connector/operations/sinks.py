@@ -16,8 +16,10 @@ from sqlalchemy import Connection, update
 from connector.config import Config, SinkEntry
 from connector.errors import SinkBroken, UsageError
 from connector.logging import place_of
+from connector.operations.store_access import now_in
 from connector.sink import Finding, Sink
-from connector.store import leases, notes, settle
+from connector.store import audit, leases, notes, settle
+from connector.store.audit import Action
 from connector.store.ingest import RoutingTable
 from connector.store.queries import Wanted, count_deliveries
 from connector.store.schema import DeliveryState, delivery, in_state
@@ -95,17 +97,18 @@ def _failed(error: Exception) -> Finding:
     return Finding("problem", f"the check failed: {place_of(error)}", "report this to the author of the sink")
 
 
-def pause(connection: Connection, entry: SinkEntry) -> None:
-    """Pauses a sink, even if it never ran."""
+def pause(connection: Connection, entry: SinkEntry, *, actor: str) -> None:
+    """Pauses a sink, even if it never ran. `actor` is who asks, for the audit log."""
     leases.register(connection, {entry.name: entry.type})
     reason = leases.Pause("person", PAUSED_BY_OPERATOR, f"connector resume {entry.name}")
     leases.pause(connection, entry.name, reason)
+    audit.record(connection, actor, Action.PAUSE, entry.name, now=now_in(connection))
 
 
-def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
+def resume(connection: Connection, entry: SinkEntry, mode: str | None, *, actor: str) -> int:
     """Resumes a sink, with a resume mode of its type or `None`. Returns the number of pending deliveries.
 
-    Raises `UsageError` when sinks of this type do not support the mode.
+    `actor` is who asks, for the audit log. Raises `UsageError` when sinks of this type do not support the mode.
     """
     modes: frozenset[str] = getattr(entry.cls, "resume_modes", frozenset())
     if mode is not None and mode not in modes:
@@ -119,4 +122,5 @@ def resume(connection: Connection, entry: SinkEntry, mode: str | None) -> int:
         settle.release_waiting(connection, entry.name)
         destination = entry.cls(entry.name, entry.config).destination
         notes.write(connection, entry.name, destination, {"resume": {"word": mode}})
+    audit.record(connection, actor, Action.RESUME, entry.name, mode or "", now=now_in(connection))
     return count_deliveries(connection, Wanted(sink=entry.name, states=(DeliveryState.PENDING,)))

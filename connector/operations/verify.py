@@ -19,7 +19,8 @@ from connector.operations.sinks import configured, open_sink
 from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.role import Role
 from connector.sink import Note, Sink, Subscription, Token
-from connector.store import leases, notes, rate_limit, settle
+from connector.store import audit, leases, notes, rate_limit, settle
+from connector.store.audit import Action
 from connector.store.heartbeat import processes
 from connector.store.queries import sinks
 from connector.store.schema import sink as sink_table
@@ -113,13 +114,13 @@ class _VerifyContext:
         """Counts nothing."""
 
 
-async def repair(settings: Config, entry: SinkEntry, running_lane: RunningLane) -> None:
+async def repair(settings: Config, entry: SinkEntry, running_lane: RunningLane, *, actor: str) -> None:
     """Requests a repair from the lane of a running service, or runs a lane, and waits for the result.
 
-    Raises `NotVerified` and `StoreError`.
+    `actor` is who asks, for the audit log. Raises `NotVerified` and `StoreError`.
     """
     with changing(settings) as store:
-        request = _RepairRequest(store, entry.cls(entry.name, entry.config), entry.type)
+        request = _RepairRequest(store, entry.cls(entry.name, entry.config), entry.type, actor)
         request.ask()
         if store.read(has_workers):
             with suppress(TimeoutError):
@@ -145,6 +146,7 @@ class _RepairRequest:
     store: OpenStore
     sink: Sink[Any]
     kind: str
+    actor: str
     asked: int = 0
 
     def ask(self) -> None:
@@ -156,6 +158,7 @@ class _RepairRequest:
         leases.register(connection, {self.sink.name: self.kind})
         notes.write(connection, self.sink.name, self.sink.destination, {ASKED: {"at": self.asked}})
         settle.ask_to_verify(connection, self.sink.name, self.asked)
+        audit.record(connection, self.actor, Action.REPAIR, self.sink.name, now=self.asked)
 
     async def answered(self) -> None:
         """Waits until a report is newer than the request and its repairs are done. Raises `NotVerified`."""

@@ -293,7 +293,7 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Index("ix_audit_at", "at"),
 )
-"""What operators did: who, when, which action, on what. Not written yet."""
+"""What operators changed: who, when, which action, on what. Without personal data, see `connector.store.audit`."""
 
 rollup = Table(
     "rollup",
