@@ -1,0 +1,182 @@
+"""The data of an emulated Hireflix account, what people do in it, and the webhooks that follow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from connector.hireflix import CREATE, DELETE, FINISH, SCORE_UPDATED, STATUS_CHANGE
+
+WEBHOOK_DELAY_MS = 100
+"""Between a change and the date of its webhook; 53 to 240 ms in the samples of the documentation."""
+
+
+@dataclass(slots=True)
+class Interview:
+    """One interview. Times are epoch milliseconds."""
+
+    id: str
+    position_id: str
+    first_name: str
+    last_name: str
+    email: str
+    created_at: int
+    updated_at: int
+    completed: int | None = None
+    archived: int | None = None
+    finalist: int | None = None
+    deleted: int | None = None
+    score: float | None = None
+    external_id: str | None = None
+    comments: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def hash(self) -> str:
+        return self.id[-8:]
+
+    @property
+    def stage(self) -> str:
+        """The word of the filter on `status`."""
+        if self.archived:
+            return "discarded"
+        if self.finalist:
+            return "shortlisted"
+        return "to_evaluate" if self.completed else "pending"
+
+    @property
+    def status(self) -> str:
+        """The word of a webhook and of an interview."""
+        return "completed" if self.completed else "pending"
+
+
+@dataclass(slots=True)
+class Position:
+    """One position (job)."""
+
+    id: str
+    name: str
+    archived: int | None = None
+
+
+@dataclass(slots=True)
+class Webhook:
+    """A configured webhook, and what Hireflix logged about it."""
+
+    id: str
+    url: str
+    events: list[str]
+    active: bool = True
+    logs: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Account:
+    """Positions, interviews and webhooks. Every change returns the body of its webhook. `now`: epoch milliseconds."""
+
+    def __init__(self, now: Callable[[], int], *, secret: str = "hireflix-webhook-key") -> None:  # noqa: S107 - invented
+        self.now = now
+        self.secret = secret
+        self.positions: dict[str, Position] = {}
+        self.interviews: dict[str, Interview] = {}
+        self.webhooks: dict[str, Webhook] = {}
+        self.changes: list[tuple[str, str]] = []
+        """Every mutation that was applied: name and interview."""
+        self._made = 0
+
+    def _new_id(self, at: int) -> str:
+        """An id in the form of the source: 24 hex digits, the first eight are the second of creation."""
+        self._made += 1
+        return f"{at // 1000:08x}{self._made:016x}"
+
+    def add_position(self, name: str) -> Position:
+        position = Position(self._new_id(self.now()), name)
+        self.positions[position.id] = position
+        return position
+
+    def invite(self, position: Position, name: str, *, at: int | None = None) -> tuple[Interview, bytes]:
+        """Invites a candidate, at a time in the past with `at`."""
+        at = self.now() if at is None else at
+        first, _, last = name.partition(" ")
+        id_ = self._new_id(at)
+        found = Interview(id_, position.id, first, last, f"{first.lower()}.{id_[-6:]}@example.com", at, at)
+        self.interviews[id_] = found
+        return found, self.webhook(CREATE, found, at)
+
+    def complete(self, found: Interview, *, at: int | None = None) -> bytes:
+        found.completed = found.updated_at = self.now() if at is None else at
+        return self.webhook(FINISH, found, found.updated_at)
+
+    def shortlist(self, found: Interview, *, wanted: bool = True, at: int | None = None) -> bytes:
+        found.updated_at = self.now() if at is None else at
+        found.finalist = found.updated_at if wanted else None
+        return self.webhook(STATUS_CHANGE, found, found.updated_at)
+
+    def discard(self, found: Interview, *, wanted: bool = True, at: int | None = None) -> bytes:
+        found.updated_at = self.now() if at is None else at
+        found.archived = found.updated_at if wanted else None
+        return self.webhook(STATUS_CHANGE, found, found.updated_at)
+
+    def rate(self, found: Interview, score: float | None, *, at: int | None = None, touch: bool = True) -> bytes:
+        """Scores an interview. Without `touch` its `updatedAt` stays: no source says that a score changes it."""
+        at = self.now() if at is None else at
+        found.score = score
+        if touch:
+            found.updated_at = at
+        return self.webhook(SCORE_UPDATED, found, at)
+
+    def delete(self, found: Interview, *, at: int | None = None) -> bytes:
+        found.deleted = self.now() if at is None else at
+        body = self.webhook(DELETE, found, found.deleted)
+        del self.interviews[found.id]
+        return body
+
+    def delete_position(self, position: Position) -> None:
+        """Deletes a position with its interviews; whether Hireflix sends webhooks then is unknown."""
+        del self.positions[position.id]
+        for found in [each for each in self.interviews.values() if each.position_id == position.id]:
+            del self.interviews[found.id]
+
+    def webhook(self, event: str, found: Interview, at: int) -> bytes:
+        """The body of a webhook, as compact JSON."""
+        document = {"event": event, "data": self._data(event, found), "date": at + WEBHOOK_DELAY_MS}
+        return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def _data(self, event: str, found: Interview) -> dict[str, Any]:
+        name = self.positions[found.position_id].name
+        full: dict[str, Any] = {
+            "id": found.id,
+            "position": {"id": found.position_id, "name": name},
+            "externalId": found.external_id,
+            "status": found.status,
+            "hash": found.hash,
+            "createdAt": found.created_at,
+            "candidate": {
+                "name": f"{found.first_name} {found.last_name}",
+                "firstName": found.first_name,
+                "lastName": found.last_name,
+                "email": found.email,
+                "phone": None,
+            },
+            "score": None if found.score is None else {"value": found.score},
+            "completed": found.completed,
+            "deleted": found.deleted,
+            "archived": found.archived,
+            "finalist": found.finalist,
+            "answered": bool(found.completed),
+            "thumbnail": None,
+            "url": urls(found),
+        }
+        if event != FINISH:
+            return full
+        sparse = ("id", "position", "externalId", "status", "candidate", "url")
+        return {key: full[key] for key in sparse} | {"candidate": {k: full["candidate"][k] for k in ("name", "email")}}
+
+
+def urls(found: Interview) -> dict[str, str]:
+    """The three addresses of an interview."""
+    return {
+        "short": f"https://hflx.io/c/{found.hash}",
+        "private": f"https://admin.hireflix.com/jobs/{found.position_id}/interview/{found.id}",
+        "public": f"https://app.hireflix.com/{found.hash}",
+    }
