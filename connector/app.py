@@ -26,6 +26,7 @@ from connector.delivery.clock import Clock, SharedClock, SystemClock
 from connector.delivery.dispatcher import Dispatcher
 from connector.delivery.lane import Shared
 from connector.delivery.outcomes import Policy
+from connector.delivery.periodic import PeriodicTasks
 from connector.delivery.retention import Retention
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
@@ -159,7 +160,7 @@ class Service:
         *,
         member: ClusterMember | None,
         dispatcher: Dispatcher | None,
-        retention: Retention | None,
+        periodic: PeriodicTasks | None,
         receiver: Receiver | None,
         http: Litestar | None,
         stop_timeout: float,
@@ -169,7 +170,7 @@ class Service:
         self.http = http
         self._opened = opened
         self._member = member
-        self._retention = retention
+        self._periodic = periodic
         self._receiver = receiver
         self._stop_timeout = stop_timeout
 
@@ -183,17 +184,19 @@ class Service:
             await AsyncRetrying(retry=is_away, wait=wait_fixed(START_WAIT_SECONDS))(self.dispatcher.start)
         elif self.dispatcher is not None:
             await self.dispatcher.start()
-        if self._retention is not None:
-            self._retention.start()
+        if self._periodic is not None:
+            self._periodic.start()
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Ends incomplete requests. Running calls may finish until `stop_timeout` or `hurry`."""
         if self._receiver is not None:
             self._receiver.stop()
+        stops = []
         if self.dispatcher is not None:
-            await self.dispatcher.stop(self._stop_timeout * CALLS_SHARE, hurry)
-        if self._retention is not None:
-            await self._retention.stop()
+            stops.append(self.dispatcher.stop(self._stop_timeout * CALLS_SHARE, hurry))
+        if self._periodic is not None:
+            stops.append(self._periodic.stop())
+        await asyncio.gather(*stops)
         if self._member is not None:
             await self._member.stop()
 
@@ -303,7 +306,7 @@ def _service(
         opened,
         member=member,
         dispatcher=dispatcher,
-        retention=_retention(config, opened, metrics, owner) if role.works else None,
+        periodic=_periodic(config, opened, metrics, owner) if role.works else None,
         receiver=receiver,
         http=_http(config, opened, metrics, receiver, refused),
         stop_timeout=config.delivery.stop_timeout,
@@ -327,20 +330,21 @@ def _dispatcher(
     )
 
 
-def _retention(config: Config, opened: StoreHandle, metrics: Metrics, owner: str) -> Retention:
+def _periodic(config: Config, opened: StoreHandle, metrics: Metrics, owner: str) -> PeriodicTasks:
     periods = config.retention
-    return Retention(
+    days = {
+        Kind.BODIES: periods.bodies_days,
+        Kind.DELIVERIES: periods.deliveries_days,
+        Kind.ATTEMPTS: periods.attempts_days,
+    }
+    retention = Retention(opened.clock, days, on_deleted=metrics.deleted, file=config.store.file)
+    return PeriodicTasks(
+        [retention.task],
         opened.store,
         opened.clock,
         owner,
-        {
-            Kind.BODIES: periods.bodies_days,
-            Kind.DELIVERIES: periods.deliveries_days,
-            Kind.ATTEMPTS: periods.attempts_days,
-        },
-        on_deleted=metrics.deleted,
-        on_run=metrics.retention_ended,
-        file=config.store.file,
+        on_run=metrics.task_ended,
+        lease_seconds=config.delivery.lease,
     )
 
 

@@ -14,9 +14,10 @@ from connector.config import load
 from connector.errors import SchemaMismatch
 from connector.hireflix.signature import sign
 from connector.role import Role
-from connector.store import heartbeat
+from connector.store import heartbeat, periodic
 from connector.store.migrate import migrate_postgres
 from tests import postgres
+from tests.delivery.rig import WaitingClock
 from tests.pooler import pooled
 
 SECRET = "hfx_test_secret_9f2c"
@@ -157,3 +158,14 @@ async def test_a_database_that_turns_out_to_be_another_versions_ends_the_process
     finally:
         await asyncio.to_thread(server.wait_ready)
         postgres.rows(server.url, "UPDATE alembic_version SET version_num = '0001' RETURNING 1")
+
+
+async def test_a_service_runs_retention_and_stores_the_run(tmp_path):
+    clock = WaitingClock()
+    config = config_of(tmp_path, "sqlite:///store.db")
+    async with running(config, [SECRET], clock=clock) as service:
+        runs = {}
+        while "retention" not in runs:
+            clock.advance(1)
+            runs = await service.store.query(periodic.runs)
+    assert runs["retention"].counts == {"bodies": 0, "deliveries": 0, "attempts": 0}

@@ -11,6 +11,7 @@ from connector.config import load
 from connector.operations.store_access import now_in, reading
 from connector.role import Secrets
 from connector.store.heartbeat import Process
+from connector.store.periodic import TaskRun
 from connector.store.queries import SinkStatus, SourceStatus
 from connector.store.queries import status as status_of
 
@@ -26,13 +27,13 @@ def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None
     zone = ZoneInfo(settings.timezone)
     for line in _source_lines(found.source, zone):
         print(line)
-    if found.retention_ended_at is not None:
-        counts = ", ".join(f"{count} {kind}" for kind, count in found.retention_deleted.items())
-        print(f"Retention: {counts} deleted, the last run at {format_time(found.retention_ended_at, zone)} {zone}")
     show_table([_cells(sink, zone) for sink in found.sinks], empty="No sinks yet.")
     if found.processes:
         print()
         show_table([_process_cells(each, found.sinks, zone) for each in found.processes], empty="")
+    if found.tasks:
+        print()
+        show_table([_task_cells(each, zone) for each in found.tasks], empty="")
     for sink in found.sinks:
         for advice in _advice(sink, zone):
             print(safe(f"{sink.name}: {advice}"))
@@ -79,6 +80,15 @@ def _process_cells(process: Process, sinks: Sequence[SinkStatus], zone: ZoneInfo
         "SINCE": format_time(process.started_at, zone),
         "SEEN": format_time(process.seen_at, zone),
         "HOLDS": ", ".join(held),
+    }
+
+
+def _task_cells(run: TaskRun, zone: ZoneInfo) -> dict[str, object]:
+    return {
+        "TASK": run.name,
+        "LAST RUN": format_time(run.ended_at, zone),
+        "RESULT": f"failed: {run.error}" if run.error else ", ".join(f"{n} {what}" for what, n in run.counts.items()),
+        "NEXT RUN": format_time(run.next_at, zone),
     }
 
 

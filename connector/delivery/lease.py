@@ -7,18 +7,18 @@ its sink only while something is due, so that another process may deliver what c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from connector.delivery.clock import Clock
 from connector.errors import LeaseLost
 from connector.logging import place_of
-from connector.store import claim, leases
+from connector.store import claim, leases, schema
 from connector.store.base import Store
 from connector.store.claim import Claim, ClaimMoved
 from connector.store.leases import LEASE_SECONDS, Lease
@@ -29,6 +29,8 @@ OWNER_POLL_SECONDS = 0.25
 """An owner polls this often by itself, because a wake-up may have been lost."""
 RESERVED_SHARE = 0.1
 """The last part of a lease, in which no call is made: a clock may be wrong, and a call slow to end."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger("connector.delivery")
 
@@ -48,14 +50,27 @@ class SeenLease:
 
 
 class LeaseKeeper:
-    """The exclusive right of one lane to write to its sink. `owner` names the process; a lease lasts `seconds`."""
+    """The exclusive right of one lane to write to its sink. `owner` names the process; a lease lasts `seconds`.
 
-    def __init__(self, sink: str, store: Store, clock: Clock, owner: str, seconds: float = LEASE_SECONDS) -> None:
-        self._sink = sink
+    With `table` `schema.lease` the right belongs to something else that one process does at a time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        clock: Clock,
+        owner: str,
+        seconds: float = LEASE_SECONDS,
+        *,
+        table: Table = schema.sink,
+    ) -> None:
+        self._name = name
         self._store = store
         self._clock = clock
         self._owner = owner
         self._seconds = seconds
+        self._table = table
         self._lease: Lease | None = None
 
     @property
@@ -144,13 +159,25 @@ class LeaseKeeper:
             if not limit.expired():
                 raise
             self.drop()
-            raise LeaseLost(f"the lease on {self._sink} could not be kept") from None
+            raise LeaseLost(f"the lease on {self._name} could not be kept") from None
+
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        """Runs a job in a transaction that checks the lease first. Raises `LeaseLost` and `StoreUnavailable`."""
+        lease = self._lease
+        if lease is None:
+            raise LeaseLost(f"the lease on {self._name} went to another worker")
+
+        def checked(connection: Connection) -> T:
+            leases.require(connection, lease)
+            return job(connection)
+
+        return await self._store.write(checked)
 
     def require_time(self) -> None:
         """Raises `LeaseLost` when too little of the lease is left to start a call, because the process was stopped."""
         lease = self._lease
         if self._store.shared and (lease is None or self._left(lease) <= self._seconds * RESERVED_SHARE):
-            raise LeaseLost(f"the lease on {self._sink} ended before the call")
+            raise LeaseLost(f"the lease on {self._name} ended before the call")
 
     def drop(self) -> None:
         """Forgets the lease: another process has it, or may have it."""
@@ -182,7 +209,9 @@ class LeaseKeeper:
     def _acquire(self, connection: Connection, seen: SeenLease) -> Lease | None:
         fence = seen.fence if self._store.shared else None
         now = self._clock.now()
-        return leases.acquire(connection, self._sink, self._owner, now, seen_fence=fence, seconds=self._seconds)
+        return leases.acquire(
+            connection, self._name, self._owner, now, seen_fence=fence, seconds=self._seconds, table=self._table
+        )
 
     async def _renewed(self, lease: Lease) -> None:
         renewed = await self._store.write(lambda c: leases.renew(c, lease, self._clock.now(), self._seconds))
@@ -202,7 +231,7 @@ class LeaseKeeper:
                 self._end(limit)
                 return
             except Exception as error:  # noqa: BLE001 - the next renewal may succeed, and settling checks the fence
-                log.warning("lease renewal failed", sink=self._sink, error=place_of(error))
+                log.warning("lease renewal failed", lease=self._name, error=place_of(error))
 
     async def _watch(self, limit: asyncio.Timeout) -> None:
         """Cancels the call when the reserved part of the lease begins."""
@@ -210,7 +239,7 @@ class LeaseKeeper:
         while (lease := self._lease) is not None:
             left = self._left(lease) - self._seconds * RESERVED_SHARE
             if left <= 0:
-                log.warning("call cancelled before lease end", sink=self._sink)
+                log.warning("call cancelled before lease end", lease=self._name)
                 break
             await self._clock.wait(never, left)
         self._end(limit)

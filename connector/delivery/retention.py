@@ -1,4 +1,4 @@
-"""Runs retention in the background, in one process of an installation at a time."""
+"""The periodic task that deletes old data in short slices."""
 
 from __future__ import annotations
 
@@ -8,114 +8,72 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-import structlog
 from sqlalchemy import Connection
 
 from connector.delivery.clock import Clock
-from connector.errors import StoreUnavailable
-from connector.logging import place_of
+from connector.delivery.periodic import Counts, PeriodicTask, Turn
 from connector.store import retention
-from connector.store.base import Store
 from connector.store.retention import Kind, Slice
 from connector.store.sqlite.database import delete_copies
 
 INTERVAL_SECONDS = 3600.0
 """Between two runs: the periods are days."""
-START_SECONDS = 60.0
+DELAY_SECONDS = 60.0
 """Before the first run, so that a start is not delayed."""
 PAUSE_SECONDS = 0.1
 """Between two slices: ingest and lanes then have the writer for most of the time."""
-
-log = structlog.get_logger("connector.delivery")
 
 
 class Retention:
     """Deletes old data of a store. `days` are the periods, 0 keeps; `on_deleted` gets a kind and a number of rows.
 
-    `on_run` gets the end of each run in epoch milliseconds. `timer` returns seconds. `file` is the SQLite file, whose
-    copies made before migrations expire with the bodies.
+    `timer` returns seconds. `file` is the SQLite file, whose copies made before migrations expire with the bodies.
     """
 
     def __init__(
         self,
-        store: Store,
         clock: Clock,
-        owner: str,
         days: Mapping[Kind, int],
         *,
         on_deleted: Callable[[str, int], None],
-        on_run: Callable[[int], None],
         file: Path | None = None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._store = store
         self._clock = clock
-        self._owner = owner
         self._days = days
         self._on_deleted = on_deleted
-        self._on_run = on_run
         self._file = file
         self._timer = timer
         self._rows = retention.ROWS_FIRST
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Starts the loop."""
-        self._task = asyncio.create_task(self._loop(), name="retention")
+    @property
+    def task(self) -> PeriodicTask:
+        """The task that runs this."""
+        return PeriodicTask("retention", INTERVAL_SECONDS, self.run, DELAY_SECONDS)
 
-    async def stop(self) -> None:
-        """Ends the loop after the slice that runs."""
-        self._stopping.set()
-        if self._task is not None:
-            await asyncio.wait([self._task])
+    async def run(self, turn: Turn) -> Counts | None:
+        """Deletes everything that is old enough. Returns the deleted rows by kind, or `None` when stopped before.
 
-    async def run_once(self) -> bool:
-        """Deletes everything that is old enough now. Returns `False` when another process does it, or at a stop.
-
-        Raises `StoreUnavailable`.
+        Raises `StoreUnavailable` and `LeaseLost`.
         """
-        due = retention.cutoffs(self._days, self._clock.now())
-        deleted = dict.fromkeys(due, 0)
+        due = retention.cutoffs(self._days, turn.now)
+        deleted = {str(kind): 0 for kind in due}
         for kind, cutoff in due.items():
-            place = retention.START
-            while True:
-                found = await self._store.write(partial(self._slice, kind, cutoff, place))
-                if found is None:
-                    return False
-                done, elapsed_ms = found
+            place: retention.Place | None = retention.START
+            while place is not None:
+                done, elapsed_ms = await turn.write(partial(self._slice, kind, cutoff, place))
                 self._rows = retention.next_rows(self._rows, elapsed_ms)
                 deleted[kind] += done.deleted
                 self._on_deleted(str(kind), done.deleted)
-                if done.next is None:
-                    break
                 place = done.next
-                if await self._clock.wait(self._stopping, PAUSE_SECONDS):
-                    return False
+                if place is not None and await self._clock.wait(turn.stopping, PAUSE_SECONDS):
+                    return None
         if self._file is not None and Kind.BODIES in due:
             await asyncio.to_thread(delete_copies, self._file, due[Kind.BODIES])
-        now = self._clock.now()
-        await self._store.write(lambda connection: retention.finish(connection, self._owner, now, deleted))
-        self._on_run(now)
-        return True
+        return deleted
 
-    def _slice(
-        self, kind: Kind, cutoff: int, place: retention.Place, connection: Connection
-    ) -> tuple[Slice, float] | None:
-        """One transaction. Returns what was deleted and the milliseconds that it took, `None` without the lease."""
+    def _slice(self, kind: Kind, cutoff: int, place: retention.Place, connection: Connection) -> tuple[Slice, float]:
+        """One transaction. Returns what was deleted and the milliseconds that it took."""
         begun = self._timer()
-        if not retention.hold(connection, self._owner, self._clock.now()):
-            return None
         done = retention.delete_slice(connection, kind, cutoff, place, self._rows)
         return done, (self._timer() - begun) * 1000
-
-    async def _loop(self) -> None:
-        wait = START_SECONDS
-        while not await self._clock.wait(self._stopping, wait):
-            wait = INTERVAL_SECONDS
-            try:
-                await self.run_once()
-            except StoreUnavailable:
-                wait = START_SECONDS
-            except Exception as error:  # noqa: BLE001 - the next run may succeed
-                log.warning("retention failed", error=place_of(error))

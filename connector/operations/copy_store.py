@@ -20,7 +20,7 @@ from connector.errors import StoreUnavailable, UsageError
 from connector.operations.store_access_postgres import public_url
 from connector.store.postgres import database as postgres
 from connector.store.postgres.errors import safe_message
-from connector.store.schema import meta, metadata, sink
+from connector.store.schema import lease, meta, metadata, sink
 from connector.store.sqlite import database as sqlite
 from connector.store.sqlite.lock import StoreLock
 
@@ -28,7 +28,9 @@ CHUNK = 1000
 """Rows in memory at a time, and rows between two reports of the progress."""
 SUM_BITS = 128
 """Bits of the checksum of a table; enough that two different tables never have the same one by chance."""
-CLEARED: Mapping[str, Mapping[str, object]] = {sink.name: {"lease_owner": None, "lease_until": 0}}
+CLEARED: Mapping[str, Mapping[str, object]] = {
+    table.name: {"lease_owner": None, "lease_until": 0} for table in (sink, lease)
+}
 """Values of the copy by table and column. Leases are not copied, because the lanes of the old store have stopped."""
 
 Row: TypeAlias = tuple[Any, ...]

@@ -1,14 +1,18 @@
-"""One writer per sink: leases with fencing tokens. Also the pauses of a sink."""
+"""One writer per sink: leases with fencing tokens. Also the pauses of a sink.
+
+The lease of a sink is in its row. `schema.lease` holds the leases of what has no sink.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Column, Connection, or_, select, update
+from sqlalchemy import Column, Connection, Table, or_, select, update
 
 from connector.errors import LeaseLost
+from connector.store import schema
 from connector.store.dialects import insert_new, storable
 from connector.store.schema import sink
 
@@ -18,12 +22,16 @@ LEASE_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write to one sink until `until` (epoch milliseconds), as long as `fence` is the current token."""
+    """The right to write to one sink until `until` (epoch milliseconds), as long as `fence` is the current token.
+
+    With `table` `schema.lease` it is a right by this name that does not belong to a sink.
+    """
 
     sink: str
     owner: str
     fence: int
     until: int
+    table: Table = schema.sink
 
 
 def register(connection: Connection, sinks: Mapping[str, str]) -> None:
@@ -32,6 +40,11 @@ def register(connection: Connection, sinks: Mapping[str, str]) -> None:
     insert_new(connection, sink, rows, ["name"])
     for name, kind in sinks.items():
         connection.execute(update(sink).where(sink.c.name == name, sink.c.type != kind).values(type=kind))
+
+
+def register_lease(connection: Connection, name: str) -> None:
+    """Adds the row of a lease that does not belong to a sink."""
+    insert_new(connection, schema.lease, [{"name": name}], ["name"])
 
 
 def acquire(
@@ -43,6 +56,7 @@ def acquire(
     by_force: bool = False,
     seen_fence: int | None = None,
     seconds: float = LEASE_SECONDS,
+    table: Table = sink,
 ) -> Lease | None:
     """Takes or renews the lease for `seconds`. Returns `None` when another owner holds it.
 
@@ -50,7 +64,7 @@ def acquire(
     name, which may be an earlier process. `seen_fence` is the token that an earlier query read: the result is `None`
     when it changed, because another worker held the lease since and the result of that query is outdated.
     """
-    row = lock(connection, name, sink.c.lease_owner, sink.c.lease_until, sink.c.fence)
+    row = lock(connection, name, table.c.lease_owner, table.c.lease_until, table.c.fence, table=table)
     if seen_fence is not None and row.fence != seen_fence:
         return None
     if row.lease_owner not in {None, owner} and row.lease_until >= now and not by_force:
@@ -58,39 +72,42 @@ def acquire(
     fence = row.fence if row.lease_owner == owner and not by_force else row.fence + 1
     until = now + int(seconds * 1000)
     connection.execute(
-        update(sink).where(sink.c.name == name).values(lease_owner=owner, lease_until=until, fence=fence)
+        update(table).where(table.c.name == name).values(lease_owner=owner, lease_until=until, fence=fence)
     )
-    return Lease(name, owner, fence, until)
+    return Lease(name, owner, fence, until, table)
 
 
 def renew(connection: Connection, lease: Lease, now: int, seconds: float = LEASE_SECONDS) -> Lease:
     """The same lease for so many seconds from now. Raises `LeaseLost`."""
     require(connection, lease)
     until = now + int(seconds * 1000)
-    connection.execute(update(sink).where(sink.c.name == lease.sink).values(lease_until=until))
-    return Lease(lease.sink, lease.owner, lease.fence, until)
+    table = lease.table
+    connection.execute(update(table).where(table.c.name == lease.sink).values(lease_until=until))
+    return replace(lease, until=until)
 
 
-def lock(connection: Connection, name: str, *columns: Column[Any]) -> Any:
-    """The columns of a sink's row, all of them when none is named, or `None`.
+def lock(connection: Connection, name: str, *columns: Column[Any], table: Table = sink) -> Any:
+    """The columns of a row of `table`, all of them when none is named, or `None`.
 
     Where the database has row locks, other transactions wait for the row until this one ends.
     """
-    return connection.execute(select(*(columns or sink.c)).where(sink.c.name == name).with_for_update()).first()
+    return connection.execute(select(*(columns or table.c)).where(table.c.name == name).with_for_update()).first()
 
 
 def release(connection: Connection, lease: Lease) -> None:
     """Releases the lease, if it is still held by this owner."""
+    table = lease.table
     connection.execute(
-        update(sink)
-        .where(sink.c.name == lease.sink, sink.c.lease_owner == lease.owner, sink.c.fence == lease.fence)
+        update(table)
+        .where(table.c.name == lease.sink, table.c.lease_owner == lease.owner, table.c.fence == lease.fence)
         .values(lease_owner=None, lease_until=0)
     )
 
 
 def require(connection: Connection, lease: Lease) -> None:
     """Raises `LeaseLost` unless the lease is current. Call it first in a transaction that writes for a sink."""
-    row = lock(connection, lease.sink, sink.c.lease_owner, sink.c.fence)
+    table = lease.table
+    row = lock(connection, lease.sink, table.c.lease_owner, table.c.fence, table=table)
     if row is None or row.lease_owner != lease.owner or row.fence != lease.fence:
         raise LeaseLost(f"the lease on {lease.sink} went to another worker")
 
@@ -147,6 +164,6 @@ def rows(connection: Connection) -> Sequence[Any]:
     return connection.execute(select(sink).order_by(sink.c.name)).all()
 
 
-def row(connection: Connection, name: str) -> Any:
-    """Returns the row of one sink."""
-    return connection.execute(select(sink).where(sink.c.name == name)).one()
+def row(connection: Connection, name: str, *, table: Table = sink) -> Any:
+    """Returns the row of one sink, or of another lease."""
+    return connection.execute(select(table).where(table.c.name == name)).one()

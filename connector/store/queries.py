@@ -16,11 +16,11 @@ from connector.capabilities import REPORT
 from connector.interview import Stage
 from connector.merge import decode, interview_of
 from connector.routing import Route, Routes
-from connector.store import leases
+from connector.store import leases, periodic
 from connector.store.dialects import among, has_row_locks
 from connector.store.heartbeat import Process, processes
 from connector.store.ingest import VERIFY_PRIORITY
-from connector.store.retention import last_run
+from connector.store.periodic import TaskRun
 from connector.store.schema import (
     DeliveryState,
     attempt,
@@ -385,25 +385,22 @@ class SourceStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """Everything that `connector status` shows. `processes` share the store; the list is empty on SQLite.
 
-    `retention_ended_at` (epoch milliseconds) and `retention_deleted` are about the last run of retention.
+    `tasks` are the last runs of the periodic tasks.
     """
 
     source: SourceStatus
     sinks: list[SinkStatus]
     processes: list[Process] = []
-    retention_ended_at: int | None = None
-    retention_deleted: dict[str, int] = {}
+    tasks: list[TaskRun] = []
 
 
 def status(connection: Connection, now: int, configured: Collection[str] | None) -> Status:
     """Returns the status at `now` (epoch milliseconds). Sinks outside `configured` are orphaned; `None`: none is."""
-    run = last_run(connection)
     return Status(
         _source(connection),
         sinks(connection, now, configured),
         processes(connection, now),
-        run.ended_at,
-        run.deleted,
+        list(periodic.runs(connection).values()),
     )
 
 

@@ -11,21 +11,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, Select, delete, exists, or_, select, tuple_, update
 
-from connector.store.dialects import among, insert_new
-from connector.store.schema import DeliveryState, attempt, delivery, event, in_state, meta
+from connector.store.dialects import among
+from connector.store.schema import DeliveryState, attempt, delivery, event, in_state
 
 DAY_MS = 86_400_000
-LEASE_MS = 60_000
-"""Another process may continue after this time without a slice; a slice takes milliseconds."""
 SLICE_MS = 50.0
 """Longest time that a slice should hold the writer, because ingest waits for it."""
 ROWS_FIRST = 100
 ROWS_MAX = 2000
 """Most rows of a slice. More do not make it faster, and one slow page could then hold the writer for long."""
-META_KEY = "retention"
 
 
 class Kind(StrEnum):
@@ -53,16 +49,6 @@ class Slice:
 
     deleted: int
     next: Place | None
-
-
-class Run(msgspec.Struct, frozen=True):
-    """The last run, and the lease of the process that does it. `ended_at` is epoch milliseconds."""
-
-    v: int = 1
-    owner: str = ""
-    until: int = 0
-    ended_at: int | None = None
-    deleted: dict[str, int] = {}
 
 
 def cutoffs(days: Mapping[Kind, int], now: int) -> dict[Kind, int]:
@@ -142,35 +128,3 @@ _DELETIONS = {
     Kind.DELIVERIES: _delete_deliveries,
     Kind.ATTEMPTS: _delete_attempts,
 }
-
-
-def last_run(connection: Connection) -> Run:
-    """Returns the last run; an empty one when there was none."""
-    return _run_of(connection.execute(select(meta.c.value).where(meta.c.key == META_KEY)).scalar())
-
-
-def hold(connection: Connection, owner: str, now: int) -> bool:
-    """Takes or renews the lease, which one process of the installation holds. Returns whether `owner` has it."""
-    insert_new(connection, meta, [{"key": META_KEY, "value": "{}"}], ["key"])
-    mine = select(meta.c.value).where(meta.c.key == META_KEY).with_for_update()
-    run = _run_of(connection.execute(mine).scalar())
-    if run.owner not in {"", owner} and run.until >= now:
-        return False
-    _put(connection, msgspec.structs.replace(run, owner=owner, until=now + LEASE_MS))
-    return True
-
-
-def finish(connection: Connection, owner: str, now: int, deleted: Mapping[Kind, int]) -> None:
-    """Stores the result of a run and releases the lease, if `owner` still has it."""
-    mine = select(meta.c.value).where(meta.c.key == META_KEY).with_for_update()
-    if _run_of(connection.execute(mine).scalar()).owner == owner:
-        _put(connection, Run(ended_at=now, deleted={str(kind): count for kind, count in deleted.items()}))
-
-
-def _run_of(text: str | None) -> Run:
-    return Run() if text is None else msgspec.json.decode(text, type=Run)
-
-
-def _put(connection: Connection, run: Run) -> None:
-    text = msgspec.json.encode(run).decode()
-    connection.execute(update(meta).where(meta.c.key == META_KEY).values(value=text))

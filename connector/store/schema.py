@@ -274,6 +274,30 @@ process = Table(
 )
 """The heartbeats of the processes that share the store."""
 
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("lease_owner", Text),
+    Column("lease_until", BigInteger, nullable=False, server_default=text("0")),
+    Column("fence", BigInteger, nullable=False, server_default=text("0")),
+)
+"""Leases that do not belong to a sink, with the columns that `sink` has for its own."""
+
+periodic_task = Table(
+    "periodic_task",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("result", Text, nullable=False),
+)
+"""The last run of each periodic task, and when it runs next. `error` is empty after a success. `result` holds counts as
+a JSON document with a version.
+"""
+
 tombstone = Table(
     "tombstone",
     metadata,

@@ -19,6 +19,7 @@ from connector.delivery.outcomes import Answer, Failure, label_of
 from connector.errors import RateLimited, SinkBroken
 from connector.store.claim import Work
 from connector.store.ingest import IngestPlan
+from connector.store.periodic import TaskRun
 from connector.store.settle import Settlement
 
 LAG_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
@@ -64,9 +65,12 @@ class Metrics:
         self._verified = self._gauge("sink_verified_timestamp_seconds", "When a sheet was last compared.", "sink")
         self._in_sync = self._gauge("sink_in_sync", "1 if the last comparison found nothing wrong.", "sink")
         self._deleted = self._counter("retention_deleted", "Rows that retention deleted or cleared, by kind.", "kind")
-        self._retained = Gauge(
-            "connector_retention_timestamp_seconds", "When this process last ended a run.", registry=self.registry
+        self._task_ended = self._gauge(
+            "periodic_task_timestamp_seconds",
+            "When this process last ended a run of the task without an error.",
+            "task",
         )
+        self._task_failed = self._counter("periodic_task_failures", "Runs of the task that failed.", "task")
         self._reasons: set[str] = set()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -154,9 +158,12 @@ class Metrics:
         """Counts rows that retention deleted or cleared."""
         self._deleted.labels(kind).inc(count)
 
-    def retention_ended(self, at: int) -> None:
-        """Sets the end of the last run of retention, in epoch milliseconds."""
-        self._retained.set(at / 1000)
+    def task_ended(self, run: TaskRun) -> None:
+        """Counts a run of a periodic task."""
+        if run.error:
+            self._task_failed.labels(run.name).inc()
+        else:
+            self._task_ended.labels(run.name).set(run.ended_at / 1000)
 
     def text(self) -> bytes:
         """Returns all metrics in the text format of Prometheus."""

@@ -5,6 +5,8 @@ import json
 import pytest
 from sqlalchemy import update
 
+from connector.store import periodic
+from connector.store.periodic import TaskRun
 from connector.store.schema import DeliveryState, delivery
 from tests.cli.world import NOON, ON_BOTH, body
 
@@ -299,3 +301,15 @@ def test_an_empty_file_is_not_a_store_yet(run, config):
     result = run("status")
     assert result.exit_code == 1
     assert "connector serve" in result.stderr
+
+
+@ON_BOTH
+def test_status_shows_the_last_run_of_periodic_tasks(run, json_of, world):
+    done = TaskRun("retention", NOON, NOON + 1000, NOON + 3_600_000, "", {"bodies": 3, "attempts": 1})
+    failed = TaskRun("alerts", NOON, NOON + 1000, NOON + 60_000, "the store was unavailable")
+    for each in (done, failed):
+        periodic.put(world.connection, each)
+    lines = run("status").stdout.splitlines()
+    assert any("retention" in line and "3 bodies, 1 attempts" in line and "13:00:00" in line for line in lines)
+    assert any("alerts" in line and "failed: the store was unavailable" in line for line in lines)
+    assert [each["name"] for each in json_of("status")["tasks"]] == ["alerts", "retention"]

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from connector.store import replay
+from connector.store import replay, retention
+from connector.store.retention import START, Kind
 from connector.store.schema import DeliveryState, delivery, event
-from tests.cli.world import NOON, ON_BOTH, body
+from tests.cli.world import DAY, NOON, ON_BOTH, body
 
 
 @pytest.fixture
@@ -140,3 +141,14 @@ def test_on_a_terminal_a_person_is_asked(config, filled, answer, expected):
     assert "Replay 1 delivery? [y/N]" in done.stdout
     assert done.returncode == 0
     assert pending(filled) == expected
+
+
+@ON_BOTH
+def test_replay_says_what_retention_deleted(run, world):
+    world.receive(body())
+    world.settle_all()
+    retention.delete_slice(world.connection, Kind.BODIES, NOON + DAY, START, 10)
+    result = run("replay", "--state", "delivered", "--interview", "interview-1", "--yes")
+    assert "chat: 1 cannot be replayed: the data of the events was deleted" in result.stdout
+    pending = world.rows(delivery, state=int(DeliveryState.PENDING))
+    assert {row.sink for row in pending} == {"sheet"}

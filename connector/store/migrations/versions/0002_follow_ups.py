@@ -119,6 +119,24 @@ def _add_tables_of_operation() -> None:
     )
     op.execute("DELETE FROM meta WHERE substr(key, 1, 8) = 'process:'")
     op.create_table(
+        "lease",
+        sa.Column("name", _NAME, nullable=False),
+        sa.Column("lease_owner", sa.Text(), nullable=True),
+        sa.Column("lease_until", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("fence", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
+    )
+    op.create_table(
+        "periodic_task",
+        sa.Column("name", _NAME, nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("result", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_periodic_task")),
+    )
+    op.create_table(
         "tombstone",
         sa.Column("interview_hash", _NAME, nullable=False),
         sa.Column("erased_at", sa.BigInteger(), nullable=False),

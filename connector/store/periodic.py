@@ -1,0 +1,52 @@
+"""What the store keeps about periodic tasks: the last run of each and when it runs next. Functions on a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from connector.store.dialects import storable, upsert
+from connector.store.schema import periodic_task
+
+
+class TaskRun(msgspec.Struct, frozen=True):
+    """The last run of a periodic task. Times are epoch milliseconds; `error` is empty after a success."""
+
+    name: str
+    started_at: int
+    ended_at: int
+    next_at: int
+    error: str = ""
+    counts: dict[str, int] = {}
+
+
+class _Result(msgspec.Struct):
+    """The stored JSON document of version 1."""
+
+    v: int = 1
+    counts: dict[str, int] = {}
+
+
+def put(connection: Connection, run: TaskRun) -> None:
+    """Stores a run in place of the last one."""
+    values = msgspec.structs.asdict(run) | {"error": storable(run.error)}
+    values["result"] = msgspec.json.encode(_Result(counts=values.pop("counts"))).decode()
+    upsert(connection, periodic_task, [values], ["name"])
+
+
+def runs(connection: Connection) -> Mapping[str, TaskRun]:
+    """Returns the last run of every task that ever ran, by name."""
+    rows = connection.execute(select(periodic_task).order_by(periodic_task.c.name))
+    return {
+        row.name: TaskRun(
+            row.name,
+            row.started_at,
+            row.ended_at,
+            row.next_at,
+            row.error,
+            msgspec.json.decode(row.result, type=_Result).counts,
+        )
+        for row in rows
+    }
