@@ -15,6 +15,9 @@ from connector.operations.store_access import OpenStore, changing
 from connector.role import Secrets
 from connector.store.replay import CHUNK
 
+EXPIRED_SHOWN = 20
+"""Most ids of events without a body that are printed."""
+
 IdsArgument = Annotated[
     list[int] | None,
     typer.Argument(metavar="DELIVERY", help="Ids of deliveries, from `connector deliveries`."),
@@ -83,7 +86,16 @@ def _replay_deliveries(store: OpenStore, settings: Config, request: Request, *, 
 
 
 def _replay_events(store: OpenStore, settings: Config, request: Request, *, yes: bool) -> None:
-    ids = store.read(lambda connection: operation.find_events(connection, request))
+    found = store.read(lambda connection: operation.find_events(connection, request))
+    ids = found.ids
+    if found.expired:
+        named = ", ".join(map(str, found.expired[:EXPIRED_SHOWN])) + (
+            ", …" if len(found.expired) > EXPIRED_SHOWN else ""
+        )
+        print(
+            f"  {counted(len(found.expired), 'event', 'events')} cannot be replayed: the body was deleted "
+            f"([retention] bodies_days): {named}"
+        )
     if not is_agreed("replay", len(ids), "event", "events", yes=yes):
         return
     with progress_bar("replaying", transient=False, hidden=len(ids) <= CHUNK) as progress:

@@ -133,18 +133,18 @@ def replay_deliveries(
     total = len(dead) + len(repeat)
     entry = AuditEntry(actor, Action.REPLAY, selection(wanted_deliveries(request)), f"{total} deliveries")
     counts = in_chunks(
-        store, dead, lambda connection, ids: replay.revive(connection, ids, now_in(connection)),
+        store, dead, lambda connection, ids: replay.revive(connection, ids, now_in(connection), found.message_sinks),
         lambda done: progress(done, total), entry,
     )  # fmt: skip
     counts += in_chunks(
-        store, repeat, lambda connection, ids: replay.repeat(connection, ids, now_in(connection)),
+        store, repeat, lambda connection, ids: replay.repeat(connection, ids, now_in(connection), found.message_sinks),
         lambda done: progress(len(dead) + done, total), None if dead else entry,
     )  # fmt: skip
     return sum(counts)
 
 
-def find_events(connection: Connection, request: Request) -> list[int]:
-    """Returns the ids of the events that a request selects."""
+def find_events(connection: Connection, request: Request) -> replay.FoundEvents:
+    """Returns the events that a request selects."""
     return replay.find_events(connection, wanted_events(request))
 
 

@@ -7,11 +7,11 @@ recognizes it, also after it was dismissed; a delivered one is repeated under a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, literal, or_, select, update
 
 from connector.hireflix.payload import EventKind, Reading, read
 from connector.store import erase, parsed
@@ -42,6 +42,8 @@ class Found:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     expired: Counter[str] = field(default_factory=Counter)
     """Deliveries of message sinks, by sink, that cannot be replayed: retention deleted the data of their events."""
+    message_sinks: frozenset[str] = frozenset()
+    """The configured sinks whose deliveries need the data of their events."""
 
 
 def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> Found:
@@ -50,7 +52,6 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
     For a state sink one delivery per interview is repeated, because each shows the newest state. A delivered follow-up
     is not repeated.
     """
-    has_data = exists().where(event.c.seq == delivery.c.event_seq, event.c.body.is_not(None))
     columns = (
         delivery.c.id,
         delivery.c.sink,
@@ -59,13 +60,13 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
         delivery.c.event_seq,
         delivery.c.purpose,
         delivery.c.subject,
-        (delivery.c.event_seq.is_not(None) & ~has_data).label("is_expired"),
+        (~_has_data()).label("is_expired"),
     )
     order = (
         delivery.c.state.desc(),
         delivery.c.id,
     )  # dead letters first: their content is not repeated
-    found = Found()
+    found = Found(message_sinks=frozenset(name for name, is_state in sinks.items() if not is_state))
     seen: set[tuple[object, ...]] = set()
     for row in connection.execute(select(*columns).where(*delivery_conditions(connection, wanted)).order_by(*order)):
         is_state = sinks.get(row.sink)
@@ -87,12 +88,20 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
     return found
 
 
-def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
+def _has_data() -> ColumnElement[bool]:
+    """The condition that the data of the event of a delivery is stored; true without an event."""
+    return or_(
+        delivery.c.event_seq.is_(None), exists().where(event.c.seq == delivery.c.event_seq, event.c.body.is_not(None))
+    )
+
+
+def revive(connection: Connection, ids: Sequence[int], now: int, message_sinks: Collection[str] = ()) -> int:
     """Makes dead and dismissed letters pending again under their ids, as if received at `now`. Returns their number.
 
-    A follow-up keeps its state while an equal one is pending.
+    A follow-up keeps its state while an equal one is pending. A delivery of `message_sinks` keeps its state when
+    retention deleted the data of its event meanwhile.
     """
-    _lock_sinks(connection, ids)
+    _lock(connection, ids)
     other = delivery.alias()
     waiting = exists().where(
         other.c.sink == delivery.c.sink,
@@ -108,6 +117,7 @@ def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
             among(connection, delivery.c.id, ids),
             or_(in_state(DeliveryState.DEAD), in_state(DeliveryState.DISMISSED)),
             or_(delivery.c.event_seq.is_not(None), ~waiting),
+            or_(delivery.c.sink.not_in(message_sinks), _has_data()),
         )
         .values(
             state=int(DeliveryState.PENDING),
@@ -125,12 +135,13 @@ def revive(connection: Connection, ids: Sequence[int], now: int) -> int:
     return changed.rowcount
 
 
-def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
+def repeat(connection: Connection, ids: Sequence[int], now: int, message_sinks: Collection[str] = ()) -> int:
     """Adds new deliveries for the delivered ones with these ids, in the same order. Returns their number.
 
-    No delivery is added where one of the same event is already pending for that sink.
+    No delivery is added where one of the same event is already pending for that sink, nor for a delivery of
+    `message_sinks` when retention deleted the data of its event meanwhile.
     """
-    _lock_sinks(connection, ids)
+    _lock(connection, ids)
     other = delivery.alias()
     waiting = exists().where(
         other.c.sink == delivery.c.sink,
@@ -143,6 +154,7 @@ def repeat(connection: Connection, ids: Sequence[int], now: int) -> int:
     chosen = (
         select(*columns, literal(now))
         .where(among(connection, delivery.c.id, ids), in_state(DeliveryState.DELIVERED), ~waiting)
+        .where(or_(delivery.c.sink.not_in(message_sinks), _has_data()))
         .order_by(delivery.c.id)
     )
     adding = insert(delivery).from_select([*(c.name for c in columns), "since"], chosen)
@@ -172,13 +184,17 @@ def dismiss(connection: Connection, ids: Sequence[int], reason: str, now: int) -
     return changed.rowcount
 
 
-def _lock_sinks(connection: Connection, ids: Sequence[int]) -> None:
-    """Locks the sinks of these deliveries, where the database has row locks.
+def _lock(connection: Connection, ids: Sequence[int]) -> None:
+    """Locks the sinks and events of these deliveries, where the database has row locks.
 
-    Lanes then cannot settle and other replays cannot add deliveries before this transaction ends.
+    Before this transaction ends, lanes cannot settle, other replays cannot add deliveries, and retention cannot delete
+    the data of the events.
     """
-    theirs = select(delivery.c.sink).where(among(connection, delivery.c.id, ids))
-    connection.execute(select(sink.c.name).where(sink.c.name.in_(theirs)).order_by(sink.c.name).with_for_update())
+    mine = among(connection, delivery.c.id, ids)
+    sinks, events = select(delivery.c.sink).where(mine), select(delivery.c.event_seq).where(mine)
+    connection.execute(select(sink.c.name).where(sink.c.name.in_(sinks)).order_by(sink.c.name).with_for_update())
+    locked = select(event.c.seq).where(event.c.seq.in_(events)).order_by(event.c.seq)
+    connection.execute(locked.with_for_update(read=True)).all()
 
 
 @dataclass(slots=True)
@@ -190,17 +206,26 @@ class ReadAgain:
     still: int = 0
 
 
-def find_events(connection: Connection, wanted: Wanted) -> list[int]:
-    """Returns the ids of unknown and unreadable events whose bodies are stored, in order of arrival."""
+@dataclass(slots=True)
+class FoundEvents:
+    """Ids of unknown and unreadable events, in order of arrival. `expired` ones have no body any more."""
+
+    ids: list[int] = field(default_factory=list)
+    expired: list[int] = field(default_factory=list)
+
+
+def find_events(connection: Connection, wanted: Wanted) -> FoundEvents:
+    """Returns the unknown and unreadable events that are wanted."""
     statement = (
-        select(event.c.seq)
+        select(event.c.seq, event.c.body.is_not(None).label("has_body"))
         .outerjoin(interview, interview.c.id == event.c.interview_id)
-        .where(
-            not_understood(), event.c.body.is_not(None), *event_conditions(wanted), *of_interview(connection, wanted)
-        )
+        .where(not_understood(), *event_conditions(wanted), *of_interview(connection, wanted))
         .order_by(event.c.seq)
     )
-    return list(connection.execute(statement).scalars())
+    found = FoundEvents()
+    for row in connection.execute(statement):
+        (found.ids if row.has_body else found.expired).append(row.seq)
+    return found
 
 
 def read_again(connection: Connection, seqs: Sequence[int], routing: RoutingTable, now: int, result: ReadAgain) -> None:
@@ -211,7 +236,7 @@ def read_again(connection: Connection, seqs: Sequence[int], routing: RoutingTabl
     counts = ReadAgain()
     rows = connection.execute(
         select(event)
-        .where(among(connection, event.c.seq, seqs), not_understood())
+        .where(among(connection, event.c.seq, seqs), not_understood(), event.c.body.is_not(None))
         .order_by(event.c.seq)
         .with_for_update()
     ).all()

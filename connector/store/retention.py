@@ -86,6 +86,8 @@ def _bodies(cutoff: int, after: Place) -> Select[Any]:
 
 
 def _clear_bodies(connection: Connection, seqs: Sequence[int]) -> int:
+    # a replay locks the events too: it is finished now, and the next statement reads what it made pending
+    connection.execute(select(event.c.seq).where(among(connection, event.c.seq, seqs)).with_for_update()).all()
     open_states = [in_state(state) for state in (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.DEAD)]
     is_needed = exists().where(delivery.c.event_seq == event.c.seq, or_(*open_states))
     clearing = update(event).where(among(connection, event.c.seq, seqs), event.c.body.is_not(None), ~is_needed)

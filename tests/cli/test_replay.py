@@ -152,3 +152,11 @@ def test_replay_says_what_retention_deleted(run, world):
     assert "chat: 1 cannot be replayed: the data of the events was deleted" in result.stdout
     pending = world.rows(delivery, state=int(DeliveryState.PENDING))
     assert {row.sink for row in pending} == {"sheet"}
+
+
+def test_replay_of_events_names_those_without_a_body(run, world):
+    world.keep("unreadable", body("interview.finish", 8), 3)
+    world.keep("unreadable", body("interview.finish", 9), 4, body=None)
+    result = run("replay", "--state", "unreadable", "--yes")
+    assert "1 event cannot be replayed: the body was deleted ([retention] bodies_days): 4" in result.stdout
+    assert [(row.seq, row.kind) for row in world.rows(event)] == [(3, "event"), (4, "unreadable")]

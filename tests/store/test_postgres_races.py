@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 
 import psycopg
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from connector.merge import encode, merge
 from connector.operations.store_access_postgres import PostgresAccess
 from connector.sink import Token
-from connector.store import backfill, erase, leases, rate_limit, replay
+from connector.store import backfill, erase, leases, rate_limit, replay, retention
 from connector.store.ingest import hashes_of
 from connector.store.leases import Lease
+from connector.store.postgres.database import make_engine
 from connector.store.postgres.store import PostgresStore
 from connector.store.replay import ReadAgain
-from connector.store.schema import event, interview
+from connector.store.retention import Kind
+from connector.store.schema import DeliveryState, delivery, event, interview
 from connector.testing import START
 from tests.postgres import rows
 from tests.store.kit import CREATE, DELIVERED, FINISH, add, arrival, reading, routing_table
@@ -189,3 +192,52 @@ async def test_reading_again_merges_into_what_a_receiver_writes_meanwhile(store,
     assert rows(postgres_url, "SELECT stage, version, position('Ada' IN state) > 0 FROM interview") == [
         ("to_evaluate", 2 if is_new else 3, True)
     ]
+
+
+@contextmanager
+def connected(url):
+    """A connection whose transaction the test commits."""
+    engine = make_engine(url, 1)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.fixture
+async def dismissed(store):
+    """The id of a dismissed delivery whose event has a body."""
+    await store.write(lambda c: leases.register(c, {"chat": "slack"}))
+    await store.offer(*arrival(name=FINISH, interview="i1", at=START))
+    done = {"state": int(DeliveryState.DISMISSED), "done_at": START}
+    await store.write(lambda c: c.execute(update(delivery).values(done)))
+    return await store.query(lambda c: c.execute(select(delivery.c.id).where(delivery.c.sink == "chat")).scalar_one())
+
+
+def deletes(kind):
+    """A slice of retention that deletes everything of a kind."""
+    return lambda connection: retention.delete_slice(connection, kind, START + 10**9, retention.START, 10)
+
+
+@pytest.mark.parametrize("kind", [Kind.BODIES, Kind.DELIVERIES])
+async def test_retention_keeps_what_a_replay_makes_pending_at_the_same_time(
+    store, worker, postgres_url, dismissed, kind
+):
+    """The replay is not committed yet when the slice of retention begins."""
+    with connected(postgres_url) as replaying:
+        assert replay.revive(replaying, [dismissed], START, {"chat"}) == 1
+        slicing = asyncio.create_task(worker.write(deletes(kind)))
+        await waits_for_a_lock(postgres_url)
+        replaying.commit()
+        await slicing
+    assert rows(postgres_url, "SELECT state FROM delivery WHERE sink = 'chat'") == [(0,)]
+    assert rows(postgres_url, "SELECT count(*) FROM event WHERE body IS NOT NULL") == [(1,)]
+
+
+async def test_a_replay_skips_what_retention_deletes_at_the_same_time(store, worker, postgres_url, dismissed):
+    """A chat cannot show an event whose data is gone."""
+    with connected(postgres_url) as slicing:
+        assert deletes(Kind.BODIES)(slicing).deleted == 1
+        reviving = asyncio.create_task(worker.write(lambda c: replay.revive(c, [dismissed], START, {"chat"})))
+        await waits_for_a_lock(postgres_url)
+        slicing.commit()
+        assert await reviving == 0

@@ -125,7 +125,7 @@ def test_pending_and_superseded_deliveries_are_left_alone(world):
 
 def read_again(world, kind="unknown"):
     result = ReadAgain()
-    seqs = replay.find_events(world.connection, Wanted(kind=kind))
+    seqs = replay.find_events(world.connection, Wanted(kind=kind)).ids
     replay.read_again(world.connection, seqs, world.routing_table, LATER, result)
     return result
 
@@ -176,4 +176,4 @@ def test_what_is_still_not_understood_stays_as_it_is(world):
 
 def test_an_event_without_its_body_cannot_be_read_again(world):
     world.keep("unknown", body(), 3, body=None)
-    assert replay.find_events(world.connection, Wanted(kind="unknown")) == []
+    assert replay.find_events(world.connection, Wanted(kind="unknown")).ids == []
