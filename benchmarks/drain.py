@@ -16,7 +16,7 @@ from benchmarks.bodies import stream
 from benchmarks.plugin.noop_sinks import NoopConfig, NoopState
 from benchmarks.postgres import server, store_on
 from connector.delivery.clock import SystemClock
-from connector.delivery.lane import Lane, Shared
+from connector.delivery.lane import DeliveryRuntime, Lane
 from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.store import leases
@@ -94,7 +94,7 @@ async def _drained(store: Store, sink: NoopState, count: int) -> tuple[float, fl
     await store.write(lambda connection: leases.register(connection, {SINK: "noop"}))
     bodies = [each.body for each in islice(stream(updates=False), count)]
     await asyncio.gather(*(store.offer(read(body, clock.now()), body) for body in bodies))
-    lane = Lane(sink, Shared(store, clock, _Uncounted(), "benchmark"))
+    lane = Lane(sink, DeliveryRuntime(store, clock, _Uncounted(), "benchmark"))
     started, cpu = time.perf_counter(), time.process_time()
     running = asyncio.create_task(lane.run())
     while await store.query(lambda connection: sinks(connection, clock.now(), [SINK])[0].pending):

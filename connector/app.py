@@ -24,7 +24,7 @@ from connector import __version__
 from connector.config import Config, SinkEntry
 from connector.delivery.clock import Clock, SharedClock, SystemClock
 from connector.delivery.dispatcher import Dispatcher
-from connector.delivery.lane import Shared
+from connector.delivery.lane import DeliveryRuntime
 from connector.delivery.outcomes import Policy
 from connector.delivery.periodic import PeriodicTasks
 from connector.delivery.retention import Retention
@@ -187,13 +187,13 @@ class Service:
         if self._periodic is not None:
             self._periodic.start()
 
-    async def stop(self, hurry: asyncio.Event) -> None:
-        """Ends incomplete requests. Running calls may finish until `stop_timeout` or `hurry`."""
+    async def stop(self, force: asyncio.Event) -> None:
+        """Ends incomplete requests. Running calls may finish until `stop_timeout` or `force`."""
         if self._receiver is not None:
             self._receiver.stop()
         stops = []
         if self.dispatcher is not None:
-            stops.append(self.dispatcher.stop(self._stop_timeout * CALLS_SHARE, hurry))
+            stops.append(self.dispatcher.stop(self._stop_timeout * CALLS_SHARE, force))
         if self._periodic is not None:
             stops.append(self._periodic.stop())
         await asyncio.gather(*stops)
@@ -209,17 +209,17 @@ async def running(
     *,
     clock: Clock | None = None,
     stop: asyncio.Event | None = None,
-    hurry: asyncio.Event | None = None,
+    force: asyncio.Event | None = None,
     metrics: Metrics | None = None,
 ) -> AsyncIterator[Service]:
     """Runs a service until `stop` is set or the block ends.
 
-    `webhook_secrets` include generated ones. `hurry` cancels the calls that a stop still waits for. A SQLite store is
+    `webhook_secrets` include generated ones. `force` cancels the calls that a stop still waits for. A SQLite store is
     opened for this process only, and created or migrated first. When a PostgreSQL store is unavailable, the service
     waits for it in the background, and sets `stop` when the store turns out to be unusable. Raises `UsageError` when
     another process serves the store, `StoreUnavailable` and `SchemaMismatch` when the store cannot be used.
     """
-    stop, hurry, metrics = stop or asyncio.Event(), hurry or asyncio.Event(), metrics or Metrics()
+    stop, force, metrics = stop or asyncio.Event(), force or asyncio.Event(), metrics or Metrics()
     sinks = [entry.cls(entry.name, entry.config) for entry in config.sinks.values()] if role.works else []
     wakeups = Wakeups()
 
@@ -238,7 +238,7 @@ async def running(
             webhook_secrets=webhook_secrets,
         )
         starting = asyncio.create_task(service.start())
-        stopping = asyncio.create_task(_stop_after(stop, hurry, starting, service))
+        stopping = asyncio.create_task(_stop_after(stop, force, starting, service))
         try:
             await _started(starting, opened, stop)
             yield service
@@ -269,13 +269,13 @@ async def _started(starting: asyncio.Task[None], opened: StoreHandle, stop: asyn
 
 
 async def _stop_after(
-    stop: asyncio.Event, hurry: asyncio.Event, starting: asyncio.Task[None], service: Service
+    stop: asyncio.Event, force: asyncio.Event, starting: asyncio.Task[None], service: Service
 ) -> None:
     await stop.wait()
     log.info("stopping")
     starting.cancel()
     await asyncio.wait([starting])
-    await service.stop(hurry)
+    await service.stop(force)
 
 
 def _service(
@@ -324,9 +324,9 @@ def _dispatcher(
     return Dispatcher(
         sinks,
         config.routing(),
-        Shared(opened.store, opened.clock, metrics, owner, _policy(config)),
+        DeliveryRuntime(opened.store, opened.clock, metrics, owner, _policy(config)),
         types={name: entry.type for name, entry in config.sinks.items()},
-        formerly={name: entry.renamed_from for name, entry in config.sinks.items() if entry.renamed_from},
+        renamed_from={name: entry.renamed_from for name, entry in config.sinks.items() if entry.renamed_from},
     )
 
 
@@ -409,9 +409,9 @@ async def running_lane(config: Config, entry: SinkEntry) -> AsyncIterator[None]:
         dispatcher = Dispatcher(
             [entry.cls(entry.name, entry.config)],
             config.routing(),
-            Shared(opened.store, opened.clock, Metrics(), _owner(), _policy(config)),
+            DeliveryRuntime(opened.store, opened.clock, Metrics(), _owner(), _policy(config)),
             types={entry.name: entry.type},
-            formerly={},
+            renamed_from={},
         )
         try:
             await dispatcher.start()
@@ -434,13 +434,13 @@ async def serve(
     running calls; the next start repeats them with `maybe_sent` set. Raises the exceptions of `running`, and
     `UsageError` when the address cannot be used.
     """
-    stop, hurry, metrics = stop or asyncio.Event(), asyncio.Event(), Metrics()
+    stop, force, metrics = stop or asyncio.Event(), asyncio.Event(), Metrics()
     port = config.server.port if role.receives else config.server.worker_port
     listener = None if port is None else bind(config.server.host, port)
     try:
-        with signals(stop, hurry):
+        with signals(stop, force):
             async with (
-                running(config, webhook_secrets, role, stop=stop, hurry=hurry, metrics=metrics) as service,
+                running(config, webhook_secrets, role, stop=stop, force=force, metrics=metrics) as service,
                 _watched_file_handles(metrics),
             ):
                 address = "" if listener is None else base_address(listener)
@@ -453,7 +453,7 @@ async def serve(
                         service.http,
                         listener,
                         stop=stop,
-                        hurry=hurry,
+                        force=force,
                         grace_seconds=config.delivery.stop_timeout * CALLS_SHARE,
                         trusted_proxies=config.server.trusted_proxies,
                     )

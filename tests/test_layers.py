@@ -32,6 +32,7 @@ PURE = (
     "connector.hireflix.fields",
     "connector.hireflix.payload",
     "connector.hireflix.signature",
+    "connector.delivery.destination_health",
     "connector.delivery.outcomes",
 )
 IMPURE_MODULES = {

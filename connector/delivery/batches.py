@@ -1,8 +1,9 @@
-"""From due rows to the deliveries of a batch: which rows go out together, with their events and interviews."""
+"""What one poll of the outbox finds: the due rows that one call takes, as deliveries with events and interviews."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -10,10 +11,12 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, select
 
+from connector.capabilities import BatchesBursts
+from connector.delivery.lease import LeaseKeeper, SeenLease
 from connector.interview import Event, Interview, is_late
 from connector.merge import decode, event_of, interview_of
-from connector.sink import Delivery, FollowUp, Subscription
-from connector.store import backfill, claim
+from connector.sink import Delivery, FollowUp, Sink, Subscription
+from connector.store import backfill, claim, leases, rate_limit
 from connector.store.claim import Claim, Work
 from connector.store.dialects import among
 from connector.store.ingest import subscribed_sinks
@@ -146,3 +149,79 @@ def subscriptions(connection: Connection, sink: str, after: str, limit: int, is_
     waiting = claim.pending_keys(connection, sink, [row.id for row in rows])
     interviews = [interview_of(row.id, decode(row.state)) for row in rows]
     return [Subscription(each, each.id in waiting, not is_routed(each)) for each in interviews]
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one poll of the outbox found: rows to call with, or when to poll again (epoch milliseconds).
+
+    `failing`: the last call, of any process, failed. `is_taken`: another process owns the sink.
+    `is_burst`: so much is due that the lane waits for more.
+    """
+
+    seen: SeenLease
+    claim: Claim | None = None
+    deliveries: tuple[Delivery, ...] = ()
+    poll_at: int | None = None
+    paused: str | None = None
+    failing: bool = False
+    is_taken: bool = False
+    is_burst: bool = False
+
+
+class Poller:
+    """Reads what is due for one lane; writes nothing. `instance` returns the name of the store."""
+
+    def __init__(self, sink: Sink[Any], lease: LeaseKeeper, instance: Callable[[], str], is_routed: IsRouted) -> None:
+        self._sink = sink
+        self._lease = lease
+        self._instance = instance
+        self._is_routed = is_routed
+
+    def was_resumed(self, connection: Connection) -> bool:
+        """Whether a user ended the rest of the sink."""
+        return bool(leases.row(connection, self._sink.name).rest_until == 0)
+
+    def count_due(self, connection: Connection, now: int, limit: int) -> int:
+        """Returns how many deliveries are due, counted up to `limit`."""
+        return claim.count_due(connection, self._sink.name, now, limit)
+
+    def poll(self, connection: Connection, now: int, bucket: str | None, above: int | None) -> Poll:
+        """Polls the outbox. With a `bucket` it finds nothing until that bucket has a token. With `above` it finds no
+        rows when more than so many are due, only that this is a burst.
+        """
+        row = leases.row(connection, self._sink.name)
+        seen = SeenLease.of(row)
+        if self._lease.is_taken(seen, now):
+            return Poll(seen, is_taken=True)
+        if above is not None and row.paused is None and self.count_due(connection, now, above + 1) > above:
+            return Poll(seen, is_burst=True)
+        if row.paused is not None and (row.paused != "broken" or row.probe_at > now):
+            return Poll(seen, poll_at=row.probe_at, paused=row.paused)
+        if not self._lease.is_owner and self._lease.is_resting(row.rest_until, now):
+            return Poll(seen, poll_at=row.rest_until)
+        if bucket is not None and (blocked_until := rate_limit.blocked_until(connection, bucket)) > now:
+            return Poll(seen, poll_at=blocked_until)
+        claimed = self._claim(connection, row, now)
+        if claimed is None:
+            return Poll(seen, poll_at=claim.next_due(connection, self._sink.name))
+        deliveries = self._deliveries(connection, claimed, now)
+        return Poll(seen, claimed, deliveries, paused=row.paused, failing=row.rest_until > 0)
+
+    def _claim(self, connection: Connection, row: Any, now: int) -> Claim | None:
+        sink = self._sink
+        if sink.state:
+            return claim_states(connection, row, now, sink.max_batch)
+        events = sink.batchable_events if isinstance(sink, BatchesBursts) else {}
+        return claim_messages(connection, sink.name, now, sink.max_batch, events)
+
+    def _deliveries(self, connection: Connection, claimed: Claim, now: int) -> tuple[Delivery, ...]:
+        return deliveries_of(
+            connection,
+            claimed.works,
+            self._instance(),
+            events=not self._sink.state,
+            now=now,
+            max_age=self._sink.max_age,
+            is_routed=self._is_routed,
+        )

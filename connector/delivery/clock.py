@@ -1,4 +1,4 @@
-"""The clock of the dispatcher: the only place where lanes read the time or wait."""
+"""The clock of the dispatcher: the only place where lanes read the time, wait or retry."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from tenacity import AsyncRetrying, retry_if_exception_type
+from tenacity.wait import wait_base
+
+from connector.errors import StoreUnavailable
+
 
 class Clock(Protocol):
-    """Tells the time and waits."""
+    """Returns the time, and waits."""
 
     def now(self) -> int:
         """Epoch milliseconds."""
@@ -43,3 +48,23 @@ class SharedClock(SystemClock):
 
     def now(self) -> int:
         return self._read()
+
+
+def store_retries(
+    clock: Clock, wait: wait_base, wake: asyncio.Event, is_stopping: Callable[[], bool] = lambda: False
+) -> AsyncRetrying:
+    """Retries a coroutine function while the store is unavailable. `wake` ends a wait early.
+
+    When `is_stopping` is true after a failed attempt, the result is `None`.
+    """
+
+    async def sleep(seconds: float) -> None:
+        await clock.wait(wake, seconds)
+
+    return AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        wait=wait,
+        sleep=sleep,
+        stop=lambda _: is_stopping(),
+        retry_error_callback=lambda _: None,
+    )

@@ -1,4 +1,4 @@
-"""All lanes of one process: started, woken, filled and stopped together."""
+"""All lanes of one process: starts, wakes, fills and stops them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection
+from tenacity import wait_fixed
 
-from connector.delivery.lane import Lane, Shared
+from connector.delivery.clock import store_retries
+from connector.delivery.lane import DeliveryRuntime, Lane
 from connector.errors import StoreUnavailable
 from connector.logging import place_of
 from connector.routing import Routes
@@ -33,35 +35,35 @@ log = structlog.get_logger("connector.delivery")
 
 
 class Dispatcher:
-    """Runs one lane per sink. `types` maps each sink to its type, `formerly` each renamed sink to its old name."""
+    """Runs one lane per sink. `types` maps each sink to its type, `renamed_from` each renamed sink to its old name."""
 
     def __init__(
         self,
         sinks: Sequence[Sink[Any]],
         routes: Routes,
-        shared: Shared,
+        runtime: DeliveryRuntime,
         *,
         types: Mapping[str, str],
-        formerly: Mapping[str, str],
+        renamed_from: Mapping[str, str],
     ) -> None:
-        self.lanes = {sink.name: Lane(sink, shared, routes.staying(sink.name)) for sink in sinks}
+        self.lanes = {sink.name: Lane(sink, runtime, routes.staying(sink.name)) for sink in sinks}
         self._sinks = sinks
         self._routes = routes
-        self._shared = shared
+        self._runtime = runtime
         self._types = types
-        self._formerly = formerly
+        self._renamed_from = renamed_from
         self._tasks: list[asyncio.Task[None]] = []
         self._helpers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
-        self._late: set[str] = set()
-        self._alerted_at = 0
+        self._overdue: set[str] = set()
+        self._overdue_checked_at = 0
 
     async def start(self) -> None:
         """Starts the lanes. On a store of one process it acquires the leases of all sinks first.
 
         Raises `StoreUnavailable`.
         """
-        await self._shared.store.write(self._set_up)
+        await self._runtime.store.write(self._set_up)
         self._tasks = [asyncio.create_task(lane.run(), name=f"lane {name}") for name, lane in self.lanes.items()]
         self._helpers = [asyncio.create_task(self._sweep()), asyncio.create_task(self.fill())]
 
@@ -72,67 +74,62 @@ class Dispatcher:
             if lane is not None:
                 lane.wake()
 
-    async def stop(self, seconds: float = STOP_SECONDS, hurry: asyncio.Event | None = None) -> None:
-        """Waits for running calls, at most `seconds` or until `hurry`, settles them, closes the sinks and releases
-        the leases. A cancelled call counts as unclear and is repeated after the next start.
+    async def stop(self, seconds: float = STOP_SECONDS, force: asyncio.Event | None = None) -> None:
+        """Waits for running calls, at most `seconds` or until `force` is set. Then it cancels those that still run,
+        settles outcomes, closes the sinks and releases the leases.
+
+        A cancelled call counts as unclear and is repeated after the next start.
         """
         self._stopping.set()
         for lane in self.lanes.values():
             lane.stop()
         for helper in self._helpers:
             helper.cancel()
-        cut_off = {task.get_name() for task in await _ended(self._tasks, seconds, hurry)}
+        cancelled = {task.get_name() for task in await _wait_for_end(self._tasks, seconds, force)}
         for task in self._tasks:
             task.cancel()
-        for deaf in await _ended(self._tasks, CANCEL_SECONDS):
-            log.warning("call not cancelled", task=deaf.get_name())
+        for task in await _wait_for_end(self._tasks, CANCEL_SECONDS):
+            log.warning("call not cancelled", task=task.get_name())
         await asyncio.gather(*self._helpers, return_exceptions=True)
         lanes = self.lanes.items()
-        await asyncio.gather(*(_close(lane, at_rest=f"lane {name}" not in cut_off) for name, lane in lanes))
+        await asyncio.gather(*(_close(lane, at_rest=f"lane {name}" not in cancelled) for name, lane in lanes))
 
     def _set_up(self, connection: Connection) -> None:
-        now = self._shared.clock.now()
-        for name, formerly in self._formerly.items():
-            backfill.rename(connection, formerly, name)
+        now = self._runtime.clock.now()
+        for name, old_name in self._renamed_from.items():
+            backfill.rename(connection, old_name, name)
         leases.register(connection, self._types)
         for sink in self._sinks:
             if not sink.state:
                 settle.move(connection, sink.name, sink.destination)
-        for name in self.lanes if not self._shared.store.shared else ():
-            leases.acquire(connection, name, self._shared.owner, now, by_force=True)
+        for name in self.lanes if not self._runtime.store.shared else ():
+            leases.acquire(connection, name, self._runtime.owner, now, by_force=True)
         leases.probe_all(connection, list(self.lanes))
 
     async def fill(self) -> None:
         """Fills the state sinks that need it, in portions. Waits while the store is unavailable."""
+        wait = wait_fixed(SWEEP_SECONDS)
+        retrying = store_retries(self._runtime.clock, wait, self._stopping, self._stopping.is_set)
         for sink in self._sinks:
-            if sink.state:
-                await self._fill_surely(sink)
-
-    async def _fill_surely(self, sink: Sink[Any]) -> None:
-        while not self._stopping.is_set():
+            if not sink.state:
+                continue
             try:
-                await self._fill_one(sink)
-            except StoreUnavailable:
-                await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
+                await retrying(self._fill_one, sink)
             except backfill.FillConflict:
                 log.warning("sink filled with other routes", sink=sink.name)
-                return
             except Exception as error:  # noqa: BLE001 - the other sinks must be filled
                 log.critical("sink fill failed", sink=sink.name, error=error)
-                return
-            else:
-                return
 
     async def _fill_one(self, sink: Sink[Any]) -> None:
         begun = False
-        while await self._fill_chunk(sink, begun=begun):
+        while not self._stopping.is_set() and await self._fill_chunk(sink, begun=begun):
             begun = True
             self.wake([sink.name])
-            await self._shared.clock.wait(self._stopping, FILL_PAUSE_SECONDS)
+            await self._runtime.clock.wait(self._stopping, FILL_PAUSE_SECONDS)
 
     async def _fill_chunk(self, sink: Sink[Any], *, begun: bool) -> bool:
-        name, destination, now = sink.name, sink.destination, self._shared.clock.now()
-        return await self._shared.store.write(
+        name, destination, now = sink.name, sink.destination, self._runtime.clock.now()
+        return await self._runtime.store.write(
             lambda connection: backfill.fill_chunk(connection, name, destination, self._routes, now, begun=begun)
         )
 
@@ -140,10 +137,10 @@ class Dispatcher:
         """Wakes the lanes of sinks with due deliveries: a wake-up may be lost, and operations send none."""
         is_away = has_failed = False
         while not self._stopping.is_set():
-            await self._shared.clock.wait(self._stopping, SWEEP_SECONDS)
+            await self._runtime.clock.wait(self._stopping, SWEEP_SECONDS)
             try:
-                due = await self._shared.store.read(self._due)
-                await self._alert()
+                due = await self._runtime.store.read(self._due)
+                await self._log_overdue()
             except StoreUnavailable as error:
                 if not is_away:
                     log.warning("store unavailable", reason=str(error))
@@ -159,34 +156,34 @@ class Dispatcher:
                 self.wake(due)
 
     def _due(self, connection: Connection) -> set[str]:
-        return set(claim.due_sinks(connection, self._shared.owner, self._shared.clock.now()))
+        return set(claim.due_sinks(connection, self._runtime.owner, self._runtime.clock.now()))
 
-    async def _alert(self) -> None:
-        """Says once that a state sink is overdue, and once that it is not any more."""
-        now = self._shared.clock.now()
-        if now - self._alerted_at < OVERDUE_CHECK_SECONDS * 1000:
+    async def _log_overdue(self) -> None:
+        """Logs once that a state sink is overdue, and once that it no longer is."""
+        now = self._runtime.clock.now()
+        if now - self._overdue_checked_at < OVERDUE_CHECK_SECONDS * 1000:
             return
-        self._alerted_at = now
-        found = await self._shared.store.query(lambda connection: queries.sinks(connection, now, list(self.lanes)))
-        late = {each.name for each in found if each.oldest_age_seconds > OVERDUE_SECONDS and each.state != "paused"}
-        late &= {sink.name for sink in self._sinks if sink.state}
-        for name in sorted(late - self._late):
+        self._overdue_checked_at = now
+        found = await self._runtime.store.query(lambda connection: queries.sinks(connection, now, list(self.lanes)))
+        overdue = {each.name for each in found if each.oldest_age_seconds > OVERDUE_SECONDS and each.state != "paused"}
+        overdue &= {sink.name for sink in self._sinks if sink.state}
+        for name in sorted(overdue - self._overdue):
             log.error("sink overdue", sink=name, seconds=OVERDUE_SECONDS)
-        for name in sorted(self._late - late):
+        for name in sorted(self._overdue - overdue):
             log.info("sink no longer overdue", sink=name)
-        self._late = late
+        self._overdue = overdue
 
 
-async def _ended(
-    tasks: Sequence[asyncio.Task[None]], seconds: float, hurry: asyncio.Event | None = None
+async def _wait_for_end(
+    tasks: Sequence[asyncio.Task[None]], seconds: float, force: asyncio.Event | None = None
 ) -> set[asyncio.Task[None]]:
-    """Waits for tasks to end, at most so long and not beyond `hurry`; returns those that have not."""
+    """Waits at most `seconds`, and not beyond `force`, for tasks to end. Returns those that still run."""
     if tasks:
         ended = asyncio.create_task(asyncio.wait(tasks))
-        hurried = asyncio.create_task((hurry or asyncio.Event()).wait())
-        await asyncio.wait({ended, hurried}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()  # the waiting only, not what is waited for
-        hurried.cancel()
+        forced = asyncio.create_task((force or asyncio.Event()).wait())
+        await asyncio.wait({ended, forced}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()  # ends the waiting, not the tasks
+        forced.cancel()
     return {task for task in tasks if not task.done()}
 
 

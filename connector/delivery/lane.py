@@ -9,19 +9,28 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from sqlalchemy import Connection
+from tenacity import wait_exponential, wait_fixed
 
-from connector.capabilities import BatchesBursts, Debounce, Debounces
+from connector.capabilities import Debounce, Debounces
 from connector.delivery import batches, outcomes
-from connector.delivery.batches import IsRouted
-from connector.delivery.clock import Clock
+from connector.delivery.batches import IsRouted, Poll, Poller
+from connector.delivery.clock import Clock, store_retries
+from connector.delivery.destination_health import (
+    EMPTY,
+    FAILURES_BEFORE_REST,
+    RefusalConfirmation,
+    Span,
+    failures_after,
+    has_recovered,
+    rest_after,
+)
 from connector.delivery.lease import LeaseKeeper, SeenLease
-from connector.delivery.outcomes import FAILURES_BEFORE_REST, NO_REST, Answer, Failure, Policy, Rest
+from connector.delivery.outcomes import Failure, Policy, SinkResponse
 from connector.delivery.sink_call import SinkCaller
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.logging import place_of
-from connector.sink import Delivery, Sink
-from connector.store import claim, leases, rate_limit, settle
+from connector.sink import Sink
+from connector.store import settle
 from connector.store.base import Store
 from connector.store.claim import Claim, Work
 from connector.store.leases import Lease
@@ -44,9 +53,9 @@ FAULT_PAUSE_SECONDS = 5.0
 OUTDATED_POLL_SECONDS = 0.05
 """Time until the next poll when another process changed the rows that were found."""
 STORE_RETRY_SECONDS = 1.0
-"""Time between attempts while the store is unavailable; it doubles."""
+"""Time between attempts while the store is unavailable. Between polls it doubles."""
 STORE_RETRY_MAX_SECONDS = 8.0
-"""The longest such time."""
+"""The longest time between polls while the store is unavailable."""
 CLOSE_SECONDS = 5.0
 """Time that a sink has to close."""
 
@@ -58,7 +67,7 @@ log = structlog.get_logger("connector.delivery")
 class DeliveryMetrics(Protocol):
     """Counts what lanes do. Each method is called after the call was settled."""
 
-    def settled(self, sink: str, works: Sequence[Work], answer: Answer, settlement: Settlement) -> None:
+    def settled(self, sink: str, works: Sequence[Work], response: SinkResponse, settlement: Settlement) -> None:
         """A call to a sink was settled."""
         ...
 
@@ -72,8 +81,8 @@ class DeliveryMetrics(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What all lanes of a process have in common. `owner` names the process in leases."""
+class DeliveryRuntime:
+    """What all lanes of a process use. `owner` names the process in leases."""
 
     store: Store
     clock: Clock
@@ -82,117 +91,53 @@ class Shared:
     policy: Policy = field(default_factory=Policy)
 
 
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """What one poll of the outbox found: rows to call with, or when to poll again (epoch milliseconds).
+class Lane:
+    """The worker loop of one sink. `step` makes at most one call; `run` repeats it until `stop`.
 
-    `failing`: the last call, of any process, failed. `is_taken`: another process owns the sink.
-    `is_burst`: so much is due that the lane waits for more.
+    A step has these parts, in this order:
+
+    1. Pause and rest: the lane makes no call while it gives way to the receiver or rests after failures.
+    2. Poll: a read transaction finds due rows and builds their deliveries.
+    3. Mark: a write transaction stores the lease and the batch id in the rows.
+    4. Call: the sink delivers, while the lease is renewed.
+    5. Settle: a write transaction stores the outcomes, notes and follow-ups.
     """
 
-    seen: SeenLease
-    claim: Claim | None = None
-    deliveries: tuple[Delivery, ...] = ()
-    poll_at: int | None = None
-    paused: str | None = None
-    failing: bool = False
-    is_taken: bool = False
-    is_burst: bool = False
-
-
-class Poller:
-    """Reads what is due for one lane; writes nothing. `instance` returns the name of the store."""
-
-    def __init__(self, sink: Sink[Any], lease: LeaseKeeper, instance: Callable[[], str], is_routed: IsRouted) -> None:
-        self._sink = sink
-        self._lease = lease
-        self._instance = instance
-        self._is_routed = is_routed
-
-    def was_resumed(self, connection: Connection) -> bool:
-        """Whether a user ended the rest of the sink."""
-        return bool(leases.row(connection, self._sink.name).rest_until == 0)
-
-    def count_due(self, connection: Connection, now: int, limit: int) -> int:
-        """Returns how many deliveries are due, counted up to `limit`."""
-        return claim.count_due(connection, self._sink.name, now, limit)
-
-    def poll(self, connection: Connection, now: int, bucket: str | None, above: int | None) -> Poll:
-        """Polls the outbox. With a `bucket` it finds nothing until that bucket has a token. With `above` it finds no
-        rows when more than so many are due, only that this is a burst.
-        """
-        row = leases.row(connection, self._sink.name)
-        seen = SeenLease.of(row)
-        if self._lease.is_taken(seen, now):
-            return Poll(seen, is_taken=True)
-        if above is not None and row.paused is None and self.count_due(connection, now, above + 1) > above:
-            return Poll(seen, is_burst=True)
-        if row.paused is not None and (row.paused != "broken" or row.probe_at > now):
-            return Poll(seen, poll_at=row.probe_at, paused=row.paused)
-        if not self._lease.is_owner and self._lease.is_resting(row.rest_until, now):
-            return Poll(seen, poll_at=row.rest_until)
-        if bucket is not None and (blocked_until := rate_limit.blocked_until(connection, bucket)) > now:
-            return Poll(seen, poll_at=blocked_until)
-        claimed = self._claim(connection, row, now)
-        if claimed is None:
-            return Poll(seen, poll_at=claim.next_due(connection, self._sink.name))
-        deliveries = self._deliveries(connection, claimed, now)
-        return Poll(seen, claimed, deliveries, paused=row.paused, failing=row.rest_until > 0)
-
-    def _claim(self, connection: Connection, row: Any, now: int) -> Claim | None:
-        sink = self._sink
-        if sink.state:
-            return batches.claim_states(connection, row, now, sink.max_batch)
-        events = sink.batchable_events if isinstance(sink, BatchesBursts) else {}
-        return batches.claim_messages(connection, sink.name, now, sink.max_batch, events)
-
-    def _deliveries(self, connection: Connection, claimed: Claim, now: int) -> tuple[Delivery, ...]:
-        return batches.deliveries_of(
-            connection,
-            claimed.works,
-            self._instance(),
-            events=not self._sink.state,
-            now=now,
-            max_age=self._sink.max_age,
-            is_routed=self._is_routed,
-        )
-
-
-class Lane:
-    """The worker loop of one sink. `step` makes at most one call; `run` repeats it until `stop`."""
-
-    def __init__(self, sink: Sink[Any], shared: Shared, is_routed: IsRouted = lambda _: True) -> None:
+    def __init__(self, sink: Sink[Any], runtime: DeliveryRuntime, is_routed: IsRouted = lambda _: True) -> None:
         self.sink = sink
         self.name = sink.name
-        self._shared = shared
-        self._store = shared.store
-        self._clock = shared.clock
-        self._lease = LeaseKeeper(sink.name, shared.store, shared.clock, shared.owner, shared.policy.lease)
-        self._poller = Poller(sink, self._lease, lambda: shared.store.instance, is_routed)
+        self._store = runtime.store
+        self._clock = runtime.clock
+        self._metrics = runtime.metrics
+        self._policy = runtime.policy
+        self._lease = LeaseKeeper(sink.name, runtime.store, runtime.clock, runtime.owner, runtime.policy.lease)
+        self._poller = Poller(sink, self._lease, lambda: runtime.store.instance, is_routed)
         self._caller = SinkCaller(
             sink,
-            shared.store,
-            shared.clock,
-            on_call=shared.metrics.called,
+            runtime.store,
+            runtime.clock,
+            on_call=runtime.metrics.called,
             is_routed=is_routed,
             require_time=self._lease.require_time,
         )
-        self._bucket: str | None = None
+        self._debounce = sink.debounce if isinstance(sink, Debounces) else None
+        self._confirmation = RefusalConfirmation()
+        self._awaited_bucket: str | None = None
         """The bucket without tokens that the lane of a state sink waits for; its rows stay due."""
-        self._collecting = sink.debounce if isinstance(sink, Debounces) else None
         self._failures = 0
-        self._has_worked = False
-        """Whether the destination worked in the last call that showed it."""
-        self._doubt = NO_REST
-        """The destination refused a call. Until the end of this time a second refusal pauses the sink."""
-        self._fence = -1
+        """Failed calls in a row."""
+        self._failures_fence = -1
         """Fence of the lease under which the failures were counted."""
-        self._rest = NO_REST
-        """After failures in a row. A user may end it."""
-        self._break = NO_REST
-        """For the receiver and the other lanes, or after an exception of the lane itself. Nothing ends it early."""
+        self._rest = EMPTY
+        """After failures in a row. `connector resume` ends it."""
+        self._pause = EMPTY
+        """Gives way to the receiver and the other lanes, or follows an exception in the lane itself. A wake-up does
+        not end it.
+        """
         self._was_full = False
-        self._alerted: str | None = None
+        """Whether the last call took a full batch."""
+        self._logged_reason: str | None = None
+        """The last reason for a pause of the sink that was logged."""
         self._stopping = False
         self._wake = asyncio.Event()
 
@@ -206,24 +151,15 @@ class Lane:
         self._wake.set()
 
     async def run(self) -> None:
-        """Steps until `stop`. While the store is unavailable it waits and tries again."""
-        away = STORE_RETRY_SECONDS
+        """Steps until `stop`. While the store is unavailable it retries."""
+        wait = wait_exponential(multiplier=STORE_RETRY_SECONDS, max=STORE_RETRY_MAX_SECONDS)
+        retrying = store_retries(self._clock, wait, self._wake, lambda: self._stopping)
         while not self._stopping:
-            self._wake.clear()
-            try:
-                at = await self.step()
-                away = STORE_RETRY_SECONDS
-            except StoreUnavailable:
-                at = self._clock.now() + int(away * 1000)
-                away = min(2 * away, STORE_RETRY_MAX_SECONDS)
-            except Exception as error:  # noqa: BLE001 - a lane that ends would never deliver its queue
-                log.critical("lane failed", sink=self.name, error=error)
-                self._break = Rest.of(self._clock.now(), FAULT_PAUSE_SECONDS)
-                at = self._break.until
-            if at is None:
+            poll_at: int | None = await retrying(self._step_safely)
+            if poll_at is None:
                 await self._wake.wait()
             else:
-                await self._clock.wait(self._wake, (at - self._clock.now()) / 1000)
+                await self._clock.wait(self._wake, (poll_at - self._clock.now()) / 1000)
 
     async def close(self, *, at_rest: bool = True) -> None:
         """Closes the sink and releases the lease.
@@ -246,33 +182,85 @@ class Lane:
         Raises `StoreUnavailable`.
         """
         now = self._clock.now()
-        if self._break.holds(now):
-            return self._break.until
+        if self._pause.contains(now):
+            return self._pause.until
         await self._lease.keep()
-        if self._rest.holds(now) and not await self._store.read(self._poller.was_resumed):
-            return await self._resting()
-        poll, cost, now = await self._poll(None if self._was_full else self._collecting)
-        if poll.is_burst:
-            await self._debounce(poll.seen)
-            poll, cost, now = await self._poll(None)
+        if self._rest.contains(now) and not await self._store.read(self._poller.was_resumed):
+            return await self._keep_resting()
+        poll, cpu_seconds, polled_at = await self._poll_debounced()
         if self._stopping:
             return None
         self._was_full = poll.claim is not None and batches.row_count(poll.claim) >= self.sink.max_batch
         if poll.claim is None:
-            self._yield(cost)
+            self._give_way(cpu_seconds)
             return await self._idle(poll)
-        return await self._deliver(poll, poll.claim, now)
+        return await self._deliver(poll, poll.claim, polled_at)
 
-    async def _poll(self, debounce: Debounce | None) -> tuple[Poll, float, int]:
-        """Polls the outbox. Returns what it found, the seconds of processor time, and the time of the poll."""
+    async def _step_safely(self) -> int | None:
+        """Makes a step. After an unexpected exception it returns the end of a pause, because a lane that ends would
+        never deliver its queue. Raises `StoreUnavailable`.
+        """
+        if self._stopping:
+            return None
+        self._wake.clear()
+        try:
+            return await self.step()
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault in one step must not end the lane
+            log.critical("lane failed", sink=self.name, error=error)
+            self._pause = Span.of(self._clock.now(), FAULT_PAUSE_SECONDS)
+            return self._pause.until
+
+    # before a call
+
+    async def _poll_debounced(self) -> tuple[Poll, float, int]:
+        """Polls, and collects more deliveries first when a burst has begun. After a full batch it does not wait."""
+        if self._debounce is None or self._was_full:
+            return await self._poll(None)
+        found = await self._poll(self._debounce.above)
+        if not found[0].is_burst:
+            return found
+        await self._collect_burst(self._debounce, found[0].seen)
+        return await self._poll(None)
+
+    async def _poll(self, above: int | None) -> tuple[Poll, float, int]:
+        """Returns what was found, the processor time of the poll in seconds, and the time of the poll."""
         now = self._clock.now()
-        above = None if debounce is None else debounce.above
-        poll, cost = await self._store.read(lambda c: _timed(lambda: self._poller.poll(c, now, self._bucket, above)))
-        return poll, cost, now
+        poll, cpu_seconds = await self._store.read(
+            lambda connection: _timed(lambda: self._poller.poll(connection, now, self._awaited_bucket, above))
+        )
+        return poll, cpu_seconds, now
 
-    async def _resting(self) -> int:
+    async def _collect_burst(self, debounce: Debounce, seen: SeenLease) -> None:
+        """Waits until no new delivery arrived for `debounce.idle` seconds, at most `debounce.max_wait` seconds."""
+        if not await self._acquire_for_burst(seen):
+            return
+        until = self._clock.now() + int(debounce.max_wait * 1000)
+        count = await self._count_due()
+        while (left := (until - self._clock.now()) / 1000) > 0 and not self._stopping:
+            self._wake.clear()
+            if not await self._clock.wait(self._wake, min(debounce.idle, left)):
+                before, count = count, await self._count_due()
+                if count == before:
+                    return
+
+    async def _acquire_for_burst(self, seen: SeenLease) -> bool:
+        """Acquires the lease if this lane does not have it, so that no other process waits for the same burst."""
+        return not self._store.shared or self._lease.is_owner or await self._lease.acquire(seen)
+
+    async def _count_due(self) -> int:
+        """Returns how many deliveries are due. On a store of one process 0: every new one wakes the lane."""
+        if not self._store.shared:
+            return 0
+        limit = self.sink.max_batch + 1
+        return await self._store.read(lambda c: self._poller.count_due(c, self._clock.now(), limit))
+
+    # without a call
+
+    async def _keep_resting(self) -> int:
         """Keeps the lease during short rests. After a longer one any process may call the sink."""
-        self._yield()
+        self._give_way()
         if self._lease.is_owner and not self._lease.is_worth_keeping(self._rest.until, KEPT_REST_SECONDS):
             await self._lease.release()
         return self._lease.next_renewal(self._rest.until)
@@ -291,145 +279,130 @@ class Lane:
         await self._lease.release()
         return self._clock.now()
 
-    async def _deliver(self, poll: Poll, claimed: Claim, now: int) -> int:
+    def _give_way(self, cpu_seconds: float = 0.0) -> None:
+        """Pauses the lane: for the receiver while many events arrive, and for the other lanes after a poll that found
+        nothing and took `cpu_seconds` of processor time.
+        """
+        is_hot = self._store.load.rate_at(asyncio.get_running_loop().time()) > HOT_EVENTS_PER_SECOND
+        seconds = HOT_PAUSE_SECONDS if is_hot else 0.0
+        if cpu_seconds > COSTLY_POLL_SECONDS:
+            seconds = max(seconds, min(COSTLY_POLL_FACTOR * cpu_seconds, COSTLY_POLL_PAUSE_MAX_SECONDS))
+        self._pause = Span.of(self._clock.now(), seconds)
+
+    # the call
+
+    async def _deliver(self, poll: Poll, claimed: Claim, polled_at: int) -> int:
         """Makes the call that a poll found, if this lane has the lease or can acquire it."""
         if not self._lease.is_owner and self._lease.is_left(poll.seen):
             await self._lease.acquire(poll.seen)
-            return now  # its former owner may have written until now, so poll again
+            return polled_at  # its former owner may have written until now, so poll again
         lease = await self._lease.mark(claimed, poll.seen, state_sink=self.sink.state)
         if lease is None:
-            return now + int((OUTDATED_POLL_SECONDS if self._store.shared else STORE_RETRY_SECONDS) * 1000)
-        if self._store.shared and lease.fence != self._fence:
-            # other processes called the sink meanwhile; its row holds whether the last call failed
-            self._fence, self._failures = lease.fence, FAILURES_BEFORE_REST if poll.failing else 0
-        await self._call(lease, poll, now)
-        self._yield()
+            seconds = OUTDATED_POLL_SECONDS if self._store.shared else STORE_RETRY_SECONDS
+            return polled_at + int(seconds * 1000)
+        self._inherit_failures(lease, poll)
+        response = await self._call(lease, poll, claimed)
+        if response is not None:
+            await self._conclude_safely(lease, poll, claimed, response, polled_at)
+        self._give_way()
         return self._clock.now()
 
-    def _yield(self, cost: float = 0.0) -> None:
-        """Pauses the lane, even when it is woken: for the receiver while many events arrive, and for the other lanes
-        after a costly poll that found nothing (`cost` in seconds of processor time).
-        """
-        is_hot = self._store.load.rate_at(asyncio.get_running_loop().time()) > HOT_EVENTS_PER_SECOND
-        seconds = min(COSTLY_POLL_FACTOR * cost, COSTLY_POLL_PAUSE_MAX_SECONDS) if cost > COSTLY_POLL_SECONDS else 0.0
-        self._break = Rest.of(self._clock.now(), max(seconds, HOT_PAUSE_SECONDS if is_hot else 0.0))
+    def _inherit_failures(self, lease: Lease, poll: Poll) -> None:
+        """After other processes called the sink, its row holds whether the last call failed."""
+        if self._store.shared and lease.fence != self._failures_fence:
+            self._failures_fence, self._failures = lease.fence, FAILURES_BEFORE_REST if poll.failing else 0
 
-    async def _debounce(self, seen: SeenLease) -> None:
-        """Waits for more deliveries of a burst."""
-        debounce = self._collecting
-        if debounce is None or not await self._owns(seen):
-            return
-        until = self._clock.now() + int(debounce.max_wait * 1000)
-        count = await self._count_due()
-        while (left := (until - self._clock.now()) / 1000) > 0 and not self._stopping:
-            self._wake.clear()
-            if not await self._clock.wait(self._wake, min(debounce.idle, left)):
-                before, count = count, await self._count_due()
-                if count == before:
-                    return
-
-    async def _owns(self, seen: SeenLease) -> bool:
-        """Acquires the lease if this lane does not have it, so that no other process waits for the same burst."""
-        return not self._store.shared or self._lease.is_owner or await self._lease.acquire(seen)
-
-    async def _count_due(self) -> int:
-        """Returns how many deliveries are due. On a store of one process 0: every new one wakes the lane."""
-        if not self._store.shared:
-            return 0
-        limit = self.sink.max_batch + 1
-        return await self._store.read(lambda c: self._poller.count_due(c, self._clock.now(), limit))
-
-    async def _call(self, lease: Lease, poll: Poll, started_at: int) -> None:
-        assert poll.claim is not None
+    async def _call(self, lease: Lease, poll: Poll, claimed: Claim) -> SinkResponse | None:
+        """Calls the sink. Returns `None` when the lease was lost meanwhile: another process repeats the call."""
         try:
             async with self._lease.renewing():
-                answer = await self._caller.call(lease, poll.claim, poll.deliveries)
+                return await self._caller.call(lease, claimed, poll.deliveries)
         except LeaseLost:
-            log.warning("lease lost", sink=self.name)
-            self._lease.drop()
-            return
+            self._lose_lease()
+            return None
+
+    # after the call
+
+    async def _conclude_safely(
+        self, lease: Lease, poll: Poll, claimed: Claim, response: SinkResponse, started_at: int
+    ) -> None:
+        """Settles a response. One that cannot be stored is settled as a failure: nothing was written."""
         try:
-            await self._conclude(lease, poll, answer, started_at)
+            await self._conclude(lease, poll, claimed, response, started_at)
         except (StoreUnavailable, LeaseLost):
             raise
         except Exception as error:
-            if isinstance(answer, Failure):
+            if isinstance(response, Failure):
                 raise
-            # the notes are not JSON, or a delay is not a number: nothing was written
+            # the notes are not JSON, or a delay is not a number
             log.warning("sink result invalid", sink=self.name, error=place_of(error))
-            await self._conclude(lease, poll, Failure("unusable answer"), started_at)
+            await self._conclude(lease, poll, claimed, Failure("unusable result"), started_at)
 
-    async def _conclude(self, lease: Lease, poll: Poll, answer: Answer, started_at: int) -> None:
-        """Settles one answer, then updates what the lane knows about the destination."""
-        assert poll.claim is not None
-        answer = self._confirmed(answer, poll.claim)
-        settlement = outcomes.settlement_of(poll.claim, answer, started_at, self._clock.now(), self._shared.policy)
-        failures = outcomes.failures_after(answer, self._failures)
-        rest = Rest.of(settlement.ended_at, outcomes.rest_after(answer, failures))
+    async def _conclude(
+        self, lease: Lease, poll: Poll, claimed: Claim, response: SinkResponse, started_at: int
+    ) -> None:
+        """Settles one response, then updates what the lane knows about the destination."""
+        response = self._confirmed(response, claimed)
+        settlement = outcomes.settlement_of(
+            claimed, response, started_at, self._clock.now(), self._policy, state_sink=self.sink.state
+        )
+        failures = failures_after(response, self._failures)
+        rest = Span.of(settlement.ended_at, rest_after(response, failures))
+        recovered = has_recovered(response, reached=self._caller.reached)
         settlement.rest_until = rest.until
-        mended = outcomes.is_mended(answer, reached=self._caller.reached)
-        settlement.resumed = poll.paused is not None and mended
-        if self.sink.state:
-            settlement.cured = outcomes.delivered_keys(poll.claim, settlement.delivered)
-        if self.sink.state and isinstance(answer, RateLimited | SinkBroken):
-            settlement.unsent = []
+        settlement.resumed = poll.paused is not None and recovered
         if not await self._settle(lease, settlement):
             return
         self._failures, self._rest = failures, rest
-        self._bucket = answer.bucket if isinstance(answer, RateLimited) and self.sink.state else None
-        self._log(answer, poll, mended=mended)
-        if settlement.dead:
-            self._log_dead([reason for _, reason in settlement.dead])
-        self._shared.metrics.settled(self.name, poll.claim.works, answer, settlement)
+        self._awaited_bucket = response.bucket if isinstance(response, RateLimited) and self.sink.state else None
+        self._log(response, settlement, was_paused=poll.paused is not None, recovered=recovered)
+        self._metrics.settled(self.name, claimed.works, response, settlement)
 
-    def _confirmed(self, answer: Answer, claimed: Claim) -> Answer:
-        """Returns the answer to settle: a first refusal of a destination that worked is called once more."""
-        if isinstance(answer, SinkBroken):
-            now = self._clock.now()
-            is_first = outcomes.needs_confirmation(answer, has_worked=self._has_worked) and not self._doubt.holds(now)
-            self._has_worked, self._doubt = False, Rest.of(now, outcomes.DOUBT_SECONDS)
-            if is_first:
-                log.info("sink refusal unconfirmed", sink=self.name, reason=answer.reason)
-                return outcomes.unconfirmed(answer, len(claimed.works))
-        elif outcomes.is_mended(answer, reached=self._caller.reached):
-            self._has_worked = True
-        return answer
-
-    def _log(self, answer: Answer, poll: Poll, *, mended: bool) -> None:
-        """Logs one error for each reason that a destination is broken, and a line when it works again."""
-        if isinstance(answer, SinkBroken):
-            if poll.paused is None or answer.reason != self._alerted:
-                log.error("sink paused", sink=self.name, reason=answer.reason, fix=answer.fix)
-            self._alerted = answer.reason
-            self._shared.metrics.broken(self.name)
-        elif mended:
-            self._alerted = None
-            if poll.paused is not None:
-                log.info("sink resumed", sink=self.name)
-
-    def _log_dead(self, reasons: Sequence[str]) -> None:
-        """Logs one line for all dead letters of a call."""
-        log.warning(
-            "dead letters", sink=self.name, count=len(reasons), reason=outcomes.short("; ".join(dict.fromkeys(reasons)))
+    def _confirmed(self, response: SinkResponse, claimed: Claim) -> SinkResponse:
+        """Returns the response to settle. A first refusal of a destination that worked needs a second call."""
+        confirmed = self._confirmation.apply(
+            response, len(claimed.works), self._clock.now(), reached=self._caller.reached
         )
+        if isinstance(response, SinkBroken) and confirmed is not response:
+            log.info("sink refusal unconfirmed", sink=self.name, reason=response.reason)
+        return confirmed
 
     async def _settle(self, lease: Lease, settlement: Settlement) -> bool:
-        """Writes the outcomes, and waits while the store is unavailable, because the calls were made.
+        """Writes the outcomes. It retries while the store is unavailable, because the call was made.
 
         Returns `False` when the lease is lost and the outcomes are dropped.
         """
         destination = self.sink.destination
-        while True:
-            try:
-                await self._store.write(lambda connection: settle.settle(connection, lease, destination, settlement))
-            except StoreUnavailable:
-                await self._clock.wait(asyncio.Event(), STORE_RETRY_SECONDS)
-            except LeaseLost:
-                log.warning("lease lost", sink=self.name)
-                self._lease.drop()
-                return False
-            else:
-                return True
+        retrying = store_retries(self._clock, wait_fixed(STORE_RETRY_SECONDS), asyncio.Event())
+        try:
+            await retrying(
+                self._store.write, lambda connection: settle.settle(connection, lease, destination, settlement)
+            )
+        except LeaseLost:
+            self._lose_lease()
+            return False
+        return True
+
+    def _lose_lease(self) -> None:
+        log.warning("lease lost", sink=self.name)
+        self._lease.drop()
+
+    def _log(self, response: SinkResponse, settlement: Settlement, *, was_paused: bool, recovered: bool) -> None:
+        """Logs one error for each reason that a destination is broken, one line when it works again, and one line for
+        all dead letters of a call.
+        """
+        if isinstance(response, SinkBroken):
+            if not was_paused or response.reason != self._logged_reason:
+                log.error("sink paused", sink=self.name, reason=response.reason, fix=response.fix)
+            self._logged_reason = response.reason
+            self._metrics.broken(self.name)
+        elif recovered:
+            self._logged_reason = None
+            if was_paused:
+                log.info("sink resumed", sink=self.name)
+        if settlement.dead:
+            reasons = "; ".join(dict.fromkeys(reason for _, reason in settlement.dead))
+            log.warning("dead letters", sink=self.name, count=len(settlement.dead), reason=outcomes.short(reasons))
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

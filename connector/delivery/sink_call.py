@@ -1,4 +1,4 @@
-"""One call to a sink: its notes, its context, its time limit. Whatever the sink does becomes an answer."""
+"""One call to a sink: its notes, its context, its time limit. Whatever the sink does becomes a `SinkResponse`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from connector.delivery import batches
 from connector.delivery.batches import IsRouted
 from connector.delivery.clock import Clock
-from connector.delivery.outcomes import Answer, Failure
+from connector.delivery.outcomes import Failure, SinkResponse
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.sink import Batch, Delivery, Note, Result, Sink, Subscription, Token
 from connector.store import leases, notes, rate_limit, settle
@@ -124,13 +124,13 @@ class SinkCaller:
         self._opened = False
         self._calls = 0
 
-    async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
-        """Calls the sink. Raises `LeaseLost` and `StoreUnavailable`; any other failure becomes an answer."""
+    async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> SinkResponse:
+        """Calls the sink. Raises `LeaseLost` and `StoreUnavailable`; any other failure becomes a response."""
         context = SinkContext(
             self._store, self._clock, lease, self._sink.destination, self._on_call, is_routed=self._is_routed
         )
         try:
-            return await self._answer(context, claimed, deliveries)
+            return await self._respond(context, claimed, deliveries)
         finally:
             self._calls = context.calls
 
@@ -139,7 +139,7 @@ class SinkCaller:
         """Whether the last call reached the destination; always true for a sink that does not count its calls."""
         return self._calls > 0 or not self._sink.counts_calls
 
-    async def _answer(self, context: SinkContext, claimed: Claim, deliveries: tuple[Delivery, ...]) -> Answer:
+    async def _respond(self, context: SinkContext, claimed: Claim, deliveries: tuple[Delivery, ...]) -> SinkResponse:
         sink = self._sink
         try:
             batch = await self._batch(claimed, deliveries)
@@ -172,7 +172,7 @@ class SinkCaller:
         log.error("sink call failed", sink=self._sink.name, error=error)
         return Failure(f"exception {type(error).__name__}")
 
-    def _checked(self, result: object, claimed: Claim) -> Answer:
+    def _checked(self, result: object, claimed: Claim) -> SinkResponse:
         expected = len(claimed.works)
         outcomes: object = result.outcomes if isinstance(result, Result) else None
         if isinstance(result, Result) and isinstance(outcomes, Sequence) and len(outcomes) == expected:

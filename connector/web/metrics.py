@@ -15,7 +15,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from connector.delivery.outcomes import Answer, Failure, label_of
+from connector.delivery.outcomes import Failure, SinkResponse, label_of
 from connector.errors import RateLimited, SinkBroken
 from connector.store.claim import Work
 from connector.store.ingest import IngestPlan
@@ -102,15 +102,15 @@ class Metrics:
         """Counts a check that found no free file handle."""
         self._exhausted.inc()
 
-    def settled(self, sink: str, works: Sequence[Work], answer: Answer, settlement: Settlement) -> None:
+    def settled(self, sink: str, works: Sequence[Work], response: SinkResponse, settlement: Settlement) -> None:
         """Counts the outcomes of a call to a sink."""
-        if isinstance(answer, Failure):
-            self._outcome(sink, "unclear", answer.reason, len(works))
+        if isinstance(response, Failure):
+            self._outcome(sink, "unclear", response.reason, len(works))
             return
-        if isinstance(answer, RateLimited | SinkBroken):
-            self._outcome(sink, "waiting" if isinstance(answer, RateLimited) else "broken", "", len(works))
+        if isinstance(response, RateLimited | SinkBroken):
+            self._outcome(sink, "waiting" if isinstance(response, RateLimited) else "broken", "", len(works))
             return
-        for (outcome, reason), count in Tally(map(label_of, answer.outcomes)).items():
+        for (outcome, reason), count in Tally(map(label_of, response.outcomes)).items():
             self._outcome(sink, outcome, reason, count)
         done = {id_ for id_, _ in settlement.delivered}
         if settlement.shown_since:

@@ -75,11 +75,11 @@ async def serve_http(
     listener: socket.socket,
     *,
     stop: asyncio.Event,
-    hurry: asyncio.Event,
+    force: asyncio.Event,
     grace_seconds: float = GRACE_SECONDS,
     trusted_proxies: Sequence[str] = (),
 ) -> None:
-    """Answers requests until `stop`, then lets running requests finish until `grace_seconds` or `hurry`.
+    """Answers requests until `stop`, then lets running requests finish until `grace_seconds` or `force`.
 
     `trusted_proxies` are addresses or networks of proxies whose X-Forwarded-For header is used. Closes the socket at
     the end.
@@ -101,7 +101,7 @@ async def serve_http(
             timeout_graceful_shutdown=int(min(grace_seconds, GRACE_SECONDS)),
         )
     )
-    stopper = asyncio.create_task(_exit_after(server, stop, hurry))
+    stopper = asyncio.create_task(_exit_after(server, stop, force))
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -109,16 +109,16 @@ async def serve_http(
         listener.close()
 
 
-async def _exit_after(server: uvicorn.Server, stop: asyncio.Event, hurry: asyncio.Event) -> None:
+async def _exit_after(server: uvicorn.Server, stop: asyncio.Event, force: asyncio.Event) -> None:
     await stop.wait()
     server.should_exit = True
-    await hurry.wait()
+    await force.wait()
     server.force_exit = True
 
 
 @contextmanager
-def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
-    """Handles SIGINT, SIGTERM and SIGHUP: the first one sets `stop`, the second one `hurry`, the third one has its
+def signals(stop: asyncio.Event, force: asyncio.Event) -> Iterator[None]:
+    """Handles SIGINT, SIGTERM and SIGHUP: the first one sets `stop`, the second one `force`, the third one has its
     default effect.
 
     The kernel sends SIGHUP when the terminal of the process closes. Under `nohup` the process ignores it.
@@ -134,7 +134,7 @@ def signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
 
     def on_signal() -> None:
         if stop.is_set():
-            hurry.set()
+            force.set()
             remove_handlers()
         stop.set()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from connector.delivery.lane import Lane, Shared
+from connector.delivery.lane import DeliveryRuntime, Lane
 from connector.delivery.outcomes import Policy
 from connector.hireflix.payload import read
 from connector.routing import Routes
@@ -60,7 +60,7 @@ class Worker:
         self.sink = made
         self.gate = Gate(crew.store)
         policy = Policy(random=lambda low, high: high)
-        self.lane = Lane(made, Shared(self.gate, crew.clock, Meters(), name, policy))
+        self.lane = Lane(made, DeliveryRuntime(self.gate, crew.clock, Meters(), name, policy))
 
     async def works_off(self) -> None:
         """Steps until there is nothing to do now."""

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from connector.capabilities import Debounce
 from connector.delivery.dispatcher import Dispatcher
-from connector.delivery.lane import Lane, Shared
-from connector.delivery.outcomes import Answer, Policy
+from connector.delivery.lane import DeliveryRuntime, Lane
+from connector.delivery.outcomes import Policy, SinkResponse
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.sink import Batch, Context, Delivered, Delivery, Result, Sink, SinkConfig
@@ -119,12 +119,12 @@ class Meters:
     """Remembers what lanes count."""
 
     def __init__(self) -> None:
-        self.answers: list[Answer] = []
+        self.answers: list[SinkResponse] = []
         self.calls: list[tuple[str, str]] = []
         self.broke: list[str] = []
 
-    def settled(self, sink: str, works: Sequence[Work], answer: Answer, settlement: Settlement) -> None:
-        self.answers.append(answer)
+    def settled(self, sink: str, works: Sequence[Work], response: SinkResponse, settlement: Settlement) -> None:
+        self.answers.append(response)
 
     def broken(self, sink: str) -> None:
         self.broke.append(sink)
@@ -149,8 +149,8 @@ class Rig:
         self.routes = routing_table.routes
         self.store = store
         policy = Policy(random=lambda low, high: high)
-        self.shared = Shared(self.store, self.clock, self.meters, "me", policy)
-        self.lanes = {sink.name: Lane(sink, self.shared) for sink in sinks}
+        self.runtime = DeliveryRuntime(self.store, self.clock, self.meters, "me", policy)
+        self.lanes = {sink.name: Lane(sink, self.runtime) for sink in sinks}
 
     async def register(self) -> None:
         await self.store.write(lambda c: leases.register(c, {sink.name: "scripted" for sink in self.sinks}))
@@ -168,11 +168,11 @@ class Rig:
 
     async def restarted(self) -> None:
         """New lanes on the same store, as after a crash of the process."""
-        self.shared = Shared(self.store, self.clock, self.meters, "next", self.shared.policy)
+        self.runtime = DeliveryRuntime(self.store, self.clock, self.meters, "next", self.runtime.policy)
         await self.store.write(
             lambda c: [leases.acquire(c, sink.name, "next", self.clock.now(), by_force=True) for sink in self.sinks]
         )
-        self.lanes = {sink.name: Lane(sink, self.shared) for sink in self.sinks}
+        self.lanes = {sink.name: Lane(sink, self.runtime) for sink in self.sinks}
 
     async def rows(self) -> list[Any]:
         return list(await self.store.query(lambda c: c.execute(select(delivery).order_by(delivery.c.id)).all()))
@@ -193,10 +193,12 @@ class Rig:
         return {row.key: json.loads(row.value) for row in rows}
 
 
-def dispatcher_of(rig, *sinks, routes=None, formerly=None):
+def dispatcher_of(rig, *sinks, routes=None, renamed_from=None):
     routing = routes or Routes((), {sink.name: sink.state for sink in sinks})
-    shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
-    return Dispatcher(sinks, routing, shared, types={sink.name: "scripted" for sink in sinks}, formerly=formerly or {})
+    runtime = DeliveryRuntime(rig.store, rig.clock, rig.meters, "me", rig.runtime.policy)
+    return Dispatcher(
+        sinks, routing, runtime, types={sink.name: "scripted" for sink in sinks}, renamed_from=renamed_from or {}
+    )
 
 
 async def until(condition):

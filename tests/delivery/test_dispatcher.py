@@ -7,7 +7,7 @@ import asyncio
 from structlog.testing import capture_logs
 
 from connector.delivery.dispatcher import Dispatcher
-from connector.delivery.lane import Shared
+from connector.delivery.lane import DeliveryRuntime
 from connector.errors import StoreUnavailable
 from connector.logging import with_exception
 from connector.routing import Route, Routes
@@ -81,7 +81,7 @@ async def test_a_moved_sink_is_filled_anew_with_empty_notes(rig_of):
 
 
 async def test_a_renamed_sink_takes_queue_and_notes_along(rig_of):
-    """`formerly` says where they are."""
+    """`renamed_from` says where they are."""
     rig = await rig_of(Scripted("old"))
     rig.sinks[0].always = lambda batch, context: Result(
         [Delivered()], notes={f"row:{batch.deliveries[0].key}": {"n": 1}}
@@ -97,7 +97,7 @@ async def test_a_renamed_sink_takes_queue_and_notes_along(rig_of):
 
     new = SamePlace("new")
     new.wanted_keys = ["row:i1"]
-    await run_until(dispatcher_of(rig, new, formerly={"new": "old"}), rig.clock, lambda: new.batches)
+    await run_until(dispatcher_of(rig, new, renamed_from={"new": "old"}), rig.clock, lambda: new.batches)
     assert [one.key for one in new.batches[0].deliveries] == ["i2"]
     assert new.batches[0].notes == {"row:i1": {"n": 1}}
 
@@ -219,7 +219,7 @@ async def test_a_state_sink_that_is_late_for_long_is_told_once(rig_of):
         await dispatcher.start()
         for _ in range(4):
             rig.clock.advance(400)
-            await dispatcher._alert()
+            await dispatcher._log_overdue()
         await dispatcher.stop(5)
     assert [log["event"] for log in logs].count("sink overdue") == 1
 
@@ -233,8 +233,8 @@ async def test_a_delivery_whose_wake_up_was_lost_is_found_by_the_sweep(rig_of):
     """Within a second, by any process that has a lane for its sink."""
     rig = await rig_of(Scripted("chat"))
     chat = Scripted("chat")
-    shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
-    dispatcher = Dispatcher([chat], Routes((), {"chat": False}), shared, types={"chat": "scripted"}, formerly={})
+    runtime = DeliveryRuntime(rig.store, rig.clock, rig.meters, "me", rig.runtime.policy)
+    dispatcher = Dispatcher([chat], Routes((), {"chat": False}), runtime, types={"chat": "scripted"}, renamed_from={})
     await dispatcher.start()
     await until(lambda: rig.clock.waiting and is_asleep(dispatcher.lanes["chat"]))
     await rig.event()
@@ -250,14 +250,14 @@ async def test_a_sweep_that_fails_is_told_and_goes_on(rig_of):
     odd = [KeyError("a note of another version")]
 
     class Alarmed(Dispatcher):
-        async def _alert(self):
+        async def _log_overdue(self):
             if odd:
                 raise odd.pop()
 
     rig = await rig_of(Scripted("chat"))
     chat = Scripted("chat")
-    shared = Shared(rig.store, rig.clock, rig.meters, "me", rig.shared.policy)
-    dispatcher = Alarmed([chat], Routes((), {"chat": False}), shared, types={"chat": "scripted"}, formerly={})
+    runtime = DeliveryRuntime(rig.store, rig.clock, rig.meters, "me", rig.runtime.policy)
+    dispatcher = Alarmed([chat], Routes((), {"chat": False}), runtime, types={"chat": "scripted"}, renamed_from={})
     with capture_logs() as logs:
         await dispatcher.start()
         await until(lambda: rig.clock.waiting)

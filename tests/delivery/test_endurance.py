@@ -81,7 +81,7 @@ async def test_an_answer_that_cannot_be_kept_is_a_failure_with_backoff(rig_of, r
     await rig.event()
     await rig.lane.step()
     (row,) = await rig.rows()
-    assert (row.state, row.attempts, row.reason) == (PENDING, 1, "unusable answer")
+    assert (row.state, row.attempts, row.reason) == (PENDING, 1, "unusable result")
     assert row.not_before > rig.clock.now()
     assert row.batch is not None
 

@@ -74,10 +74,10 @@ async def test_a_second_signal_ends_the_patience(rig_of):
     """Who stops twice does not want to wait; the call is cut off and comes back marked."""
     rig = await rig_of(Scripted("chat"))
     dispatcher = await hanging(rig, Scripted("chat"))
-    hurry = asyncio.Event()
-    stopping = asyncio.create_task(dispatcher.stop(3600, hurry))
+    force = asyncio.Event()
+    stopping = asyncio.create_task(dispatcher.stop(3600, force))
     await asyncio.sleep(0)
-    hurry.set()
+    force.set()
     await stopping
     (row,) = await rig.rows()
     assert row.state == PENDING

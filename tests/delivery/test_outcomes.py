@@ -8,23 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.delivery.outcomes import (
-    ATTEMPTS_MIN,
-    NO_REST,
-    WINDOW_SECONDS,
-    Failure,
+from connector.delivery.destination_health import (
+    EMPTY,
     Health,
-    Policy,
-    Rest,
-    delivered_keys,
+    Span,
     failures_after,
+    has_recovered,
     health_of,
-    is_mended,
-    label_of,
     rest_after,
-    settlement_of,
-    short,
 )
+from connector.delivery.outcomes import ATTEMPTS_MIN, WINDOW_SECONDS, Failure, Policy, label_of, settlement_of, short
 from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Superseded, Waiting
 from connector.store.claim import Claim, Work
@@ -173,10 +166,10 @@ def test_only_failures_count_in_a_row(before, answer):
 @given(st.floats(0.001, 900), st.integers(0, 10**7))
 def test_a_rest_is_over_at_its_time_or_when_the_clock_is_set_back(seconds, passed):
     """A lane never sleeps longer because somebody corrected the clock."""
-    rest = Rest.of(NOW, seconds)
-    assert rest.holds(NOW + passed) == (passed < int(seconds * 1000))
-    assert not rest.holds(NOW - 1 - passed)
-    assert Rest.of(NOW, 0) == NO_REST
+    rest = Span.of(NOW, seconds)
+    assert rest.contains(NOW + passed) == (passed < int(seconds * 1000))
+    assert not rest.contains(NOW - 1 - passed)
+    assert Span.of(NOW, 0) == EMPTY
 
 
 @given(st.integers(0, 100))
@@ -203,13 +196,13 @@ def test_what_made_no_call_is_no_evidence(outcome):
     """Neither for nor against the destination."""
     answer = Result([outcome])
     assert health_of(answer) is Health.UNKNOWN
-    assert not is_mended(answer, reached=True)
+    assert not has_recovered(answer, reached=True)
 
 
 def test_a_delivery_without_a_call_mends_nothing():
     """What the destination shows already says nothing about whether it can be reached."""
-    assert not is_mended(Result([Delivered()]), reached=False)
-    assert is_mended(Result([Delivered()]), reached=True)
+    assert not has_recovered(Result([Delivered()]), reached=False)
+    assert has_recovered(Result([Delivered()]), reached=True)
 
 
 def test_a_follow_up_that_dies_takes_what_waits_for_it_along():
@@ -221,11 +214,12 @@ def test_a_follow_up_that_dies_takes_what_waits_for_it_along():
     assert settlement.groups == {"g": (DeliveryState.DEAD, "msg_too_long")}
 
 
-def test_the_keys_that_were_delivered_are_found_in_one_pass():
-    """A flush of ten thousand rows must not hold up the receiver: what was delivered is read once."""
+def test_a_state_sink_shows_the_newest_state_of_what_was_delivered():
+    """So that older dead letters of these interviews, and of no others, are superseded."""
     works = tuple(Work(number, f"i{number}", f"i{number}", number, 0, NOW) for number in range(3))
-    once = iter([(2, None), (0, "ts")])
-    assert delivered_keys(Claim("b", NOW, works, maybe_sent=False), once) == ["i0", "i2"]
+    result = Result([Delivered("ts"), RetryLater("busy"), Delivered()])
+    settlement = settlement_of(Claim("b", NOW, works, maybe_sent=False), result, NOW, NOW, POLICY, state_sink=True)
+    assert settlement.cured == ["i0", "i2"]
 
 
 @given(reasons)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from connector.delivery.lane import Lane, Shared
+from connector.delivery.lane import DeliveryRuntime, Lane
 from connector.hireflix.payload import read
 from connector.routing import Routes
 from connector.store import leases
@@ -62,8 +62,8 @@ class Lanes:
             routes, {sink.name: SinkSpec(state=False, priority=sink.priority) for sink in sinks}
         )
         self.store = SqliteStore(make_store_file(folder / "lanes.db"), routing_table, lambda _plan: None, intake=10_000)
-        self._shared = Shared(self.store, clock, Silent(), "me")
-        self.lanes = [Lane(sink, self._shared) for sink in sinks]
+        self._runtime = DeliveryRuntime(self.store, clock, Silent(), "me")
+        self.lanes = [Lane(sink, self._runtime) for sink in sinks]
 
     async def start(self) -> None:
         await self.store.write(lambda c: leases.register(c, {sink.name: "slack" for sink in self.sinks}))
