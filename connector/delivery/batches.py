@@ -16,10 +16,9 @@ from connector.delivery.lease import LeaseKeeper, SeenLease
 from connector.interview import Event, Interview, is_late
 from connector.merge import decode, event_of, interview_of
 from connector.sink import Delivery, FollowUp, Sink, Subscription
-from connector.store import backfill, claim, leases, rate_limit
+from connector.store import claim, leases, rate_limit, subscriptions
 from connector.store.claim import Claim, Work
 from connector.store.dialects import among
-from connector.store.ingest import subscribed_sinks
 from connector.store.parsed import reading_of
 from connector.store.schema import event, interview
 
@@ -137,15 +136,11 @@ def _interviews(connection: Connection, ids: Iterable[str]) -> dict[str, Intervi
     return {row.id: interview_of(row.id, decode(row.state)) for row in rows}
 
 
-def subscriptions(connection: Connection, sink: str, after: str, limit: int, is_routed: IsRouted) -> list[Subscription]:
-    """The interviews that entered a state sink, by id from the one after `after`; those erased are none."""
-    rows: list[Any] = []
-    while len(rows) < limit:
-        found = backfill.subscribed_interviews(connection, sink, after, limit - len(rows))
-        rows += [row for row in found if sink in subscribed_sinks(row.entered)]
-        if not found:
-            break
-        after = found[-1].id
+def shown_interviews(
+    connection: Connection, sink: str, after: str, limit: int, is_routed: IsRouted
+) -> list[Subscription]:
+    """Returns the interviews that a state sink shows, by id from the one after `after`, without those erased."""
+    rows = subscriptions.interviews_of(connection, sink, after, limit)
     waiting = claim.pending_keys(connection, sink, [row.id for row in rows])
     interviews = [interview_of(row.id, decode(row.state)) for row in rows]
     return [Subscription(each, each.id in waiting, not is_routed(each)) for each in interviews]

@@ -86,7 +86,7 @@ class SinkContext:
     async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:
         sink, is_routed = self._lease.sink, self._is_routed
         return await self._store.read(
-            lambda connection: batches.subscriptions(connection, sink, after, limit, is_routed)
+            lambda connection: batches.shown_interviews(connection, sink, after, limit, is_routed)
         )
 
     async def waiting(self, group: str) -> int:

@@ -21,7 +21,7 @@ from connector.merge import State, decode, event_of, interview_of, merge
 from connector.operations.sinks import open_sink
 from connector.operations.store_access import reading, store_exists
 from connector.sink import Batch, Delivery, Note, Sink, Subscription, Token
-from connector.store import notes
+from connector.store import notes, subscriptions
 from connector.store.parsed import reading_of
 from connector.store.queries import DeliveryRow, Wanted, deliveries
 from connector.store.schema import event, interview
@@ -75,13 +75,13 @@ class Explanation(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An event, with its interview before the event and now. `entered` are the sinks that show the interview."""
+    """An event, with its interview before the event and now. `sinks` are those that show the interview."""
 
     reading: Reading
     event_id: int | None = None
     before: State | None = None
     latest: State | None = None
-    entered: tuple[str, ...] = ()
+    sinks: tuple[str, ...] = ()
 
     @property
     def after(self) -> State:
@@ -134,8 +134,8 @@ def _case_of_body(connection: Connection | None, body: bytes, at: int) -> Case:
     if connection is None:
         return Case(reading)
     known = connection.execute(select(event.c.seq).where(event.c.identity == reading.identity)).scalar()
-    latest, entered = _interview(connection, reading.interview_id)
-    return Case(reading, known, latest, latest, entered)
+    latest, sinks = _interview(connection, reading.interview_id)
+    return Case(reading, known, latest, latest, sinks)
 
 
 def _case_of_event(connection: Connection, event_id: int) -> Case:
@@ -145,14 +145,14 @@ def _case_of_event(connection: Connection, event_id: int) -> Case:
     reading = reading_of(row)
     if reading is None:
         raise UsageError(f"the data of event {event_id} is no longer stored")
-    latest, entered = _interview(connection, reading.interview_id)
-    return Case(reading, event_id, _before(connection, reading.interview_id, event_id), latest, entered)
+    latest, sinks = _interview(connection, reading.interview_id)
+    return Case(reading, event_id, _before(connection, reading.interview_id, event_id), latest, sinks)
 
 
 def _interview(connection: Connection, interview_id: str) -> tuple[State | None, tuple[str, ...]]:
-    columns = (interview.c.state, interview.c.entered)
-    row = connection.execute(select(*columns).where(interview.c.id == interview_id)).first()
-    return (None, ()) if row is None else (decode(row.state), tuple(name for name in row.entered.split(",") if name))
+    state = connection.execute(select(interview.c.state).where(interview.c.id == interview_id)).scalar()
+    sinks = subscriptions.sinks_of(connection, [interview_id])
+    return None if state is None else decode(state), sinks.get(interview_id, ())
 
 
 def _before(connection: Connection, interview_id: str, event_id: int) -> State | None:
@@ -211,7 +211,7 @@ def _recipients(settings: Config, case: Case, connection: Connection | None) -> 
     for name, entry in settings.sinks.items():
         sink = entry.cls(entry.name, entry.config)
         silent = name not in matched and sink.edits and not sink.state
-        if name not in matched and not (name in case.entered and (sink.state or silent)):
+        if name not in matched and not (name in case.sinks and (sink.state or silent)):
             continue
         why = "a route matches" if name in matched else "the sink shows the interview already"
         if silent:

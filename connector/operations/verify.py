@@ -103,7 +103,7 @@ class _VerifyContext:
 
     async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:
         return self._store.read(
-            lambda connection: batches.subscriptions(connection, self._sink.name, after, limit, self._stays)
+            lambda connection: batches.shown_interviews(connection, self._sink.name, after, limit, self._stays)
         )
 
     async def waiting(self, group: str) -> int:  # noqa: ARG002 - as the protocol names it

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from connector.errors import ConnectorError
 from connector.merge import decode, stage_of
 from connector.routing import Routes
-from connector.store import leases
+from connector.store import leases, subscriptions
 from connector.store.dialects import among
-from connector.store.ingest import FILL_PRIORITY, score_of, subscribed_sinks, subscribed_text
+from connector.store.ingest import FILL_PRIORITY, score_of
 from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, note, sink
 
 CHUNK = 500
@@ -57,16 +57,14 @@ def fill_chunk(
 
 
 def _subscribe(connection: Connection, name: str, rows: Sequence[Any], routes: Routes, now: int) -> None:
-    there = [row.id for row in rows if name in subscribed_sinks(row.entered)]
-    joining = [
-        row for row in rows if name not in subscribed_sinks(row.entered) and _should_subscribe(row, name, routes)
-    ]
-    chosen = [*there, *(row.id for row in joining)]
+    there = subscriptions.subscribed(connection, name, [row.id for row in rows])
+    joining = [row.id for row in rows if row.id not in there and _should_subscribe(row, name, routes)]
+    chosen = [*sorted(there), *joining]
     waiting = _waiting(connection, name, chosen, now)
     rows_to_add = [_delivery(id_, name, now) for id_ in chosen if id_ not in waiting]
     if rows_to_add:
         connection.execute(insert(delivery), rows_to_add)
-    _put_subscribed(connection, [(row.id, [*subscribed_sinks(row.entered), name]) for row in joining])
+    subscriptions.add(connection, [(name, id_) for id_ in joining])
 
 
 def _waiting(connection: Connection, name: str, keys: Sequence[str], now: int) -> set[str]:
@@ -83,40 +81,11 @@ def _filled_to(connection: Connection, name: str, row: Any, progress: str | None
 
 
 def _next_interviews(connection: Connection, after: str) -> Sequence[Any]:
-    """Locks the rows where the database has row locks, so that a receiver does not overwrite the subscriptions."""
-    columns = (
-        interview.c.id,
-        interview.c.state,
-        interview.c.position_id,
-        interview.c.position_name,
-        interview.c.entered,
-    )
-    following = (
-        select(*columns)
-        .where(interview.c.id > after, interview.c.erased_at.is_(None))
-        .order_by(interview.c.id)
-        .limit(CHUNK)
-    )
+    """Locks the rows where the database has row locks, so that a receiver that waits sees the subscriptions."""
+    columns = (interview.c.id, interview.c.state, interview.c.position_id, interview.c.position_name)
+    chosen = (interview.c.id > after, interview.c.erased_at.is_(None))
+    following = select(*columns).where(*chosen).order_by(interview.c.id).limit(CHUNK)
     return connection.execute(following.with_for_update()).all()
-
-
-def subscribed_interviews(connection: Connection, name: str, after: str, limit: int) -> Sequence[Any]:
-    """Returns the next interviews, by id, whose list of sinks contains the name as text; the caller checks the list."""
-    listed = interview.c.entered.contains(name, autoescape=True)
-    chosen = (interview.c.id > after, interview.c.erased_at.is_(None), listed)
-    columns = (interview.c.id, interview.c.state, interview.c.entered)
-    return connection.execute(select(*columns).where(*chosen).order_by(interview.c.id).limit(limit)).all()
-
-
-def _put_subscribed(connection: Connection, changes: Sequence[tuple[str, Iterable[str]]]) -> None:
-    """Writes the subscribed sinks of interviews and increases their versions, as every change of a row does."""
-    if changes:
-        connection.execute(
-            update(interview)
-            .where(interview.c.id == bindparam("which"))
-            .values(entered=bindparam("names"), version=interview.c.version + 1),
-            [{"which": id_, "names": subscribed_text(names)} for id_, names in changes],
-        )
 
 
 def _should_subscribe(row: Any, name: str, routes: Routes) -> bool:
@@ -150,11 +119,4 @@ def rename(connection: Connection, formerly: str, name: str) -> None:
     connection.execute(update(sink).where(sink.c.name == formerly).values(name=name, lease_owner=None))
     for table in (note, delivery, attempt):
         connection.execute(update(table).where(table.c.sink == formerly).values(sink=name))
-    listed = interview.c.entered.contains(formerly, autoescape=True)
-    those = select(interview.c.id, interview.c.entered).where(listed).order_by(interview.c.id).with_for_update()
-    rows = connection.execute(those).all()
-    _put_subscribed(connection, [(row.id, _renamed(subscribed_sinks(row.entered), formerly, name)) for row in rows])
-
-
-def _renamed(entries: Iterable[str], formerly: str, name: str) -> list[str]:
-    return [name if entry == formerly else entry for entry in entries]
+    subscriptions.rename(connection, formerly, name)

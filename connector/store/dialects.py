@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, any_, bindparam, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, any_, bindparam, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -39,6 +39,12 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     adding = insert.on_conflict_do_nothing(index_elements=list(keys)).execution_options(preserve_rowcount=True)
     return connection.execute(adding, list(rows)).rowcount
+
+
+def insert_selected(connection: Connection, table: Table, columns: Sequence[str], rows: Select[Any]) -> None:
+    """Inserts the rows of a query whose key does not exist yet. The query needs a WHERE clause (SQLite, UPSERT)."""
+    insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    connection.execute(insert.from_select(list(columns), rows).on_conflict_do_nothing())
 
 
 def storable(text: str) -> str:

@@ -35,7 +35,8 @@ EVENT_COLUMNS = (
     "body",
     "parsed",
 )
-INTERVIEW_COLUMNS = ("id", "state", "version", "position_id", "position_name", "stage", "updated_at", "entered")
+INTERVIEW_COLUMNS = ("id", "state", "version", "position_id", "position_name", "stage", "updated_at")
+SUBSCRIPTION_COLUMNS = ("sink", "interview_id")
 DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "since", "silent")
 
 
@@ -94,11 +95,21 @@ class Incoming(NamedTuple):
 
 
 class StoredInterview(NamedTuple):
-    """The stored row of an interview: encoded state, version, subscribed sinks (separated by commas)."""
+    """What is stored about an interview: encoded state, version, and the names of the subscribed sinks, sorted."""
 
     state: str
     version: int
-    entered: str
+    sinks: tuple[str, ...] = ()
+
+
+def stored_interviews(
+    states: Iterable[tuple[str, str, int]], subscriptions: Iterable[tuple[str, str]]
+) -> dict[str, StoredInterview]:
+    """Returns the interviews by id, from rows (id, state, version) and (sink, interview id)."""
+    sinks: dict[str, list[str]] = {}
+    for name, id_ in sorted(subscriptions):
+        sinks.setdefault(id_, []).append(name)
+    return {id_: StoredInterview(state, version, tuple(sinks.get(id_, ()))) for id_, state, version in states}
 
 
 @dataclass(slots=True)
@@ -108,6 +119,8 @@ class IngestPlan:
     answers: list[Answer] = field(default_factory=list)
     events: list[tuple[object, ...]] = field(default_factory=list)
     interviews: list[tuple[object, ...]] = field(default_factory=list)
+    subscriptions: list[tuple[str, str]] = field(default_factory=list)
+    """New ones only. Their interviews exist or are in `interviews`."""
     deliveries: list[tuple[object, ...]] = field(default_factory=list)
     woken: set[str] = field(default_factory=set)
     received: dict[str, int] = field(default_factory=dict)
@@ -122,7 +135,7 @@ class _Merged:
 
     state: State | None
     version: int
-    entered: tuple[str, ...]
+    sinks: tuple[str, ...]
     stage: Stage = Stage.UNKNOWN
 
 
@@ -178,11 +191,12 @@ def apply_event(plan: IngestPlan, reading: Reading, seq: int, entry: _Merged, ro
     state = entry.state = merge(before, reading)
     entry.stage = stage_of(state.values)
     sinks = _matching(routing.routes, reading.name, state.values, entry.stage)
-    joined = [name for name in sinks if name in routing.subscribing and name not in entry.entered]
-    if joined:
-        entry.entered = tuple(sorted({*joined, *entry.entered}))
     id_, at = reading.interview_id, reading.received_at
-    for name, silent in _receivers(sinks, entry.entered, routing):
+    joined = sorted({name for name in sinks if name in routing.subscribing and name not in entry.sinks})
+    if joined:
+        entry.sinks = tuple(sorted([*joined, *entry.sinks]))
+        plan.subscriptions += [(name, id_) for name in joined]
+    for name, silent in _receivers(sinks, entry.sinks, routing):
         plan.woken.add(name)
         priority = routing.sinks[name].priority.get(reading.name, DEFAULT_PRIORITY)
         plan.deliveries.append((name, id_, id_, seq, priority, at, silent))
@@ -192,14 +206,14 @@ def _matching(routes: Routes, name: str, values: Mapping[str, Value], stage: Sta
     return routes.match(name, text_of(values, "position_id"), text_of(values, "position_name"), stage, score_of(values))
 
 
-def _receivers(sinks: Iterable[str], entered: Sequence[str], routing: RoutingTable) -> list[tuple[str, int]]:
+def _receivers(sinks: Iterable[str], subscribed: Sequence[str], routing: RoutingTable) -> list[tuple[str, int]]:
     """Returns the sinks that receive an event, each with 1 when the delivery is silent.
 
     These are the message sinks of the matching routes, and the subscribed sinks. A subscribed message sink whose routes
     do not match is silent.
     """
     chosen = [name for name in sinks if name not in routing.states and name in routing.sinks]
-    known = [name for name in entered if name in routing.subscribing and name not in chosen]
+    known = [name for name in subscribed if name in routing.subscribing and name not in chosen]
     return [(name, 0) for name in chosen] + [(name, int(name not in routing.states)) for name in known]
 
 
@@ -207,11 +221,7 @@ def _current(merged: dict[str, _Merged], stored: Mapping[str, StoredInterview], 
     entry = merged.get(interview_id)
     if entry is None:
         row = stored.get(interview_id)
-        entry = (
-            _Merged(None, 0, ())
-            if row is None
-            else _Merged(decode(row.state), row.version, subscribed_sinks(row.entered))
-        )
+        entry = _Merged(None, 0, ()) if row is None else _Merged(decode(row.state), row.version, row.sinks)
         merged[interview_id] = entry
     return entry
 
@@ -251,23 +261,12 @@ def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:
         text_of(values, "position_name"),
         entry.stage.value,
         state.base[0],
-        subscribed_text(entry.entered),
     )
 
 
 def hashes_of(interview_ids: Iterable[str]) -> dict[str, str]:
     """Returns interview ids by their hash: what a tombstone keeps of an erased one."""
     return {sha256(id_.encode()).hexdigest(): id_ for id_ in interview_ids}
-
-
-def subscribed_sinks(text: str) -> tuple[str, ...]:
-    """Returns the subscribed sinks from `interview.entered`."""
-    return tuple(text.split(",")) if text else ()
-
-
-def subscribed_text(names: Iterable[str]) -> str:
-    """Returns the value of `interview.entered`: sorted, so that equal sets are equal texts."""
-    return ",".join(sorted(set(names)))
 
 
 def text_of(values: Mapping[str, Value], name: str) -> str:

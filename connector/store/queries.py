@@ -5,7 +5,7 @@ Every row is one JSON object; times are epoch milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from connector.capabilities import REPORT
 from connector.interview import Stage
 from connector.merge import decode, interview_of
 from connector.routing import Route, Routes
-from connector.store import leases, periodic
+from connector.store import leases, periodic, subscriptions
 from connector.store.dialects import among, has_row_locks
 from connector.store.heartbeat import Process, processes
 from connector.store.ingest import VERIFY_PRIORITY
@@ -31,6 +31,7 @@ from connector.store.schema import (
     not_understood,
     note,
     sink,
+    subscription,
 )
 
 
@@ -167,9 +168,12 @@ def interviews(connection: Connection, wanted: Wanted, limit: int) -> list[Inter
     if wanted.interview is not None:
         conditions.append(interview.c.id == wanted.interview)
     if wanted.sink is not None:
-        conditions.append((("," + interview.c.entered) + ",").contains(f",{wanted.sink},", autoescape=True))
+        mine = select(subscription.c.interview_id).where(subscription.c.sink == wanted.sink)
+        conditions.append(interview.c.id.in_(mine))
     statement = select(interview).where(*conditions).order_by(interview.c.updated_at.desc(), interview.c.id)
-    return [_interview_row(row) for row in connection.execute(statement.limit(limit))]
+    rows = connection.execute(statement.limit(limit)).all()
+    sinks = subscriptions.sinks_of(connection, [row.id for row in rows])
+    return [_interview_row(row, sinks.get(row.id, ())) for row in rows]
 
 
 def deliveries(connection: Connection, wanted: Wanted, limit: int) -> list[DeliveryRow]:
@@ -287,7 +291,7 @@ def _candidate(interview_id: str, document: str | None) -> str:
     return "" if document is None else interview_of(interview_id, decode(document)).candidate_name
 
 
-def _interview_row(row: Any) -> InterviewRow:
+def _interview_row(row: Any, sinks: Sequence[str]) -> InterviewRow:
     found = interview_of(row.id, decode(row.state))
     return InterviewRow(
         id=row.id,
@@ -300,7 +304,7 @@ def _interview_row(row: Any) -> InterviewRow:
         completed_at=found.completed_at,
         updated_at=row.updated_at,
         last_event=found.text("last_event"),
-        sinks=_names(row.entered),
+        sinks=list(sinks),
     )
 
 
@@ -325,10 +329,6 @@ def _delivery_row(row: Any) -> DeliveryRow:
         purpose=row.purpose,
         silent=bool(row.silent),
     )
-
-
-def _names(entered: str) -> list[str]:
-    return [name for name in entered.split(",") if name]
 
 
 class SinkStatus(msgspec.Struct, frozen=True):

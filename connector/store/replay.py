@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, literal, or_, select, update
 
 from connector.hireflix.payload import EventKind, Reading, read
-from connector.store import erase, parsed
+from connector.store import erase, parsed, subscriptions
 from connector.store.dialects import among, insert_new
 from connector.store.ingest import (
     DELIVERY_COLUMNS,
@@ -289,20 +289,21 @@ def _merge(connection: Connection, reading: Reading, seq: int, routing: RoutingT
 
     When a receiver creates it at the same time, the event is merged into that row.
     """
-    columns = (interview.c.state, interview.c.version, interview.c.entered)
+    columns = (interview.c.state, interview.c.version)
     mine = select(*columns).where(interview.c.id == reading.interview_id).with_for_update()
     while True:
         row = connection.execute(mine).first()
-        plan = plan_one(
-            reading, seq, None if row is None else StoredInterview(row.state, row.version, row.entered), routing
-        )
+        sinks = subscriptions.sinks_of(connection, [reading.interview_id]).get(reading.interview_id, ())
+        stored = None if row is None else StoredInterview(row.state, row.version, sinks)
+        plan = plan_one(reading, seq, stored, routing)
         ((id_, *values),) = plan.interviews
         rest = dict(zip(INTERVIEW_COLUMNS[1:], values, strict=True))
         if row is not None:
             connection.execute(update(interview).where(interview.c.id == id_).values(rest))
-            return plan
-        if insert_new(connection, interview, [{"id": id_, **rest}], ["id"]):
-            return plan
+        elif not insert_new(connection, interview, [{"id": id_, **rest}], ["id"]):
+            continue
+        subscriptions.add(connection, plan.subscriptions)
+        return plan
 
 
 def _update_event(connection: Connection, seq: int, **values: Any) -> None:

@@ -107,15 +107,13 @@ interview = Table(
     Column("position_name", Text, nullable=False),
     Column("stage", Text, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
-    Column("entered", Text, nullable=False),
     Column("erased_at", BigInteger),
     Index("ix_interview_updated", "updated_at", "id"),
     Index("ix_interview_position", "position_id", "position_name", "updated_at"),
     postgresql_with={"fillfactor": 80},
 )
-"""The merged state as one JSON document. `entered` lists the subscribed sinks, separated by commas: state sinks that
-show the interview, and message sinks that edit their messages and received an event of it. The fill factor leaves free
-space in each page, so that PostgreSQL can update a row without changing an index (heap-only tuples).
+"""The merged state as one JSON document. The fill factor leaves free space in each page, so that PostgreSQL can update
+a row without changing an index (heap-only tuples).
 """
 
 subscription = Table(
@@ -123,9 +121,12 @@ subscription = Table(
     metadata,
     Column("sink", Name, primary_key=True),
     Column("interview_id", Name, ForeignKey("interview.id", ondelete="CASCADE"), primary_key=True),
-    Index("ix_subscription_interview", "interview_id"),
+    Index("ix_subscription_interview", "interview_id", "sink"),
+    sqlite_with_rowid=False,
 )
-"""The interviews that a sink shows. Not written yet: `interview.entered` still holds them."""
+"""The interviews that a sink shows: a row of a state sink, or a message that a message sink keeps up to date. The sink
+receives all later events of the interview.
+"""
 
 interview_word = Table(
     "interview_word",

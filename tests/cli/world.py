@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
-from connector.store import leases
+from connector.store import leases, subscriptions
 from connector.store.dialects import upsert
 from connector.store.ingest import (
     DELIVERY_COLUMNS,
@@ -23,11 +23,11 @@ from connector.store.ingest import (
     IngestPlan,
     RoutingTable,
     SinkSpec,
-    StoredInterview,
     plan_group,
+    stored_interviews,
 )
 from connector.store.postgres.database import make_engine
-from connector.store.schema import DeliveryState, attempt, delivery, event, interview
+from connector.store.schema import DeliveryState, attempt, delivery, event, interview, subscription
 from connector.store.sqlite import database
 from tests.stores import make_store_file
 
@@ -95,7 +95,10 @@ class Filled:
     def receive(self, *bodies: bytes, at: int = NOON) -> IngestPlan:
         """What the receiver would store for these bodies, received at `at`."""
         arrivals = [Incoming(read(one, at), one) for one in bodies]
-        stored = {row.id: StoredInterview(row.state, row.version, row.entered) for row in self.rows(interview)}
+        stored = stored_interviews(
+            ((row.id, row.state, row.version) for row in self.rows(interview)),
+            ((row.sink, row.interview_id) for row in self.rows(subscription)),
+        )
         known = {row.identity: row.seq for row in self.rows(event)}
         first = max(known.values(), default=0) + 1
         plan = plan_group(arrivals, known, stored, self.routing_table, first)
@@ -111,6 +114,7 @@ class Filled:
             [dict(zip(INTERVIEW_COLUMNS, row, strict=True)) for row in plan.interviews],
             ["id"],
         )
+        subscriptions.add(self.connection, plan.subscriptions)
         return plan
 
     def keep(self, kind: str, content: bytes, seq: int, at: int = NOON, **values: Any) -> None:

@@ -150,8 +150,12 @@ def _as_the_first_schema(path: Path) -> None:
     with closing(sqlite3.connect(path)) as store:
         store.execute("ATTACH ? AS newer", (str(newer),))
         for table in ("event", "interview", "delivery", "attempt", "sink", "note", "bucket"):
-            names = ", ".join(f'"{row[1]}"' for row in store.execute(f"PRAGMA main.table_info({table})"))
-            store.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM newer.{table}")
+            older, newest = (
+                {row[1] for row in store.execute(f"PRAGMA {schema}.table_info({table})")}
+                for schema in ("main", "newer")
+            )
+            names = ", ".join(f'"{name}"' for name in sorted(older & newest))
+            into, values = (f"{names}, entered", f"{names}, ''") if table == "interview" else (names, names)
+            store.execute(f"INSERT INTO main.{table} ({into}) SELECT {values} FROM newer.{table}")
         store.execute("INSERT OR REPLACE INTO main.meta SELECT key, value FROM newer.meta WHERE key = 'instance'")
-        store.execute("UPDATE interview SET entered = ''")
         store.commit()

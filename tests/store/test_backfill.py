@@ -8,8 +8,7 @@ from sqlalchemy import insert, select, update
 from connector.interview import Stage
 from connector.merge import decode, encode, merge
 from connector.routing import Route, Routes
-from connector.store import backfill, leases, notes
-from connector.store.ingest import subscribed_sinks
+from connector.store import backfill, leases, notes, subscriptions
 from connector.store.leases import Pause
 from connector.store.schema import attempt, delivery, interview, sink
 from connector.testing import START
@@ -24,13 +23,14 @@ def store(connection):
     return connection
 
 
-def knows(store, id_, entered="", **data):
+def knows(store, id_, sinks=(), **data):
     """An interview that is stored already."""
     read = reading(name=data.pop("name", CREATE), interview=id_, **data)
     state = merge(None, read)
     position_id, position_name = (str(state.values.get(name) or "") for name in ("position_id", "position_name"))
     row = {"state": encode(state), "version": 1, "position_id": position_id, "position_name": position_name}
-    store.execute(insert(interview).values(id=id_, stage="", updated_at=START, entered=entered, **row))
+    store.execute(insert(interview).values(id=id_, stage="", updated_at=START, **row))
+    subscriptions.add(store, [(sink, id_) for sink in sinks])
 
 
 def filled(store, routes=ALL, name="sheet", destination="file.xlsx"):
@@ -42,8 +42,8 @@ def filled(store, routes=ALL, name="sheet", destination="file.xlsx"):
     return keys, chunks
 
 
-def entered(store):
-    return {row.id: row.entered for row in store.execute(select(interview.c.id, interview.c.entered))}
+def sinks_of(store):
+    return subscriptions.sinks_of(store, store.execute(select(interview.c.id)).scalars().all())
 
 
 # --- whether
@@ -70,7 +70,7 @@ def test_every_interview_enters_and_is_delivered(store):
     assert filled(store) == (["i1", "i2"], 1)
     row = store.execute(select(delivery)).first()
     assert (row.interview_id, row.event_seq, row.since, row.not_before, row.state) == ("i1", None, START, 0, PENDING)
-    assert entered(store) == {"i1": "sheet", "i2": "sheet"}
+    assert sinks_of(store) == {"i1": ("sheet",), "i2": ("sheet",)}
 
 
 def test_only_what_its_routes_take_enters(store):
@@ -81,7 +81,7 @@ def test_only_what_its_routes_take_enters(store):
     knows(store, "gone", position={"id": "1", "name": "Cook"}, score={"value": 5}, deleted=START)
     routes = Routes([Route(("sheet",), ("Cook",), stages=(Stage.PENDING,), min_score=4)], {"sheet": True})
     assert filled(store, routes) == (["cook"], 1)
-    assert entered(store) == {"cook": "sheet", "poet": "", "weak": "", "gone": ""}
+    assert sinks_of(store) == {"cook": ("sheet",)}
 
 
 def test_conditions_on_events_count_as_met(store):
@@ -93,26 +93,26 @@ def test_conditions_on_events_count_as_met(store):
 
 def test_who_entered_before_is_delivered_whatever_the_routes_say(store):
     """Entry is for good; a moved sheet shows those rows, too."""
-    knows(store, "i1", entered="sheet", position={"id": "1", "name": "Poet"})
+    knows(store, "i1", ["sheet"], position={"id": "1", "name": "Poet"})
     routes = Routes([Route(("sheet",), ("Cook",))], {"sheet": True})
     assert filled(store, routes) == (["i1"], 1)
-    assert entered(store) == {"i1": "sheet"}
+    assert sinks_of(store) == {"i1": ("sheet",)}
 
 
 def test_entries_to_other_sinks_stay(store):
     """A name that contains ours is another sink."""
-    knows(store, "i1", entered="a,sheet_2")
+    knows(store, "i1", ["a", "sheet_2"])
     filled(store)
-    assert subscribed_sinks(entered(store)["i1"]) == ("a", "sheet", "sheet_2")
+    assert sinks_of(store) == {"i1": ("a", "sheet", "sheet_2")}
 
 
 def test_the_state_itself_is_not_touched(store):
-    """Only the entry changes, and the version that tells others of a change."""
+    """A backfill adds subscriptions and deliveries only."""
     knows(store, "i1", candidate={"name": "Zoë"})
     filled(store)
     row = store.execute(select(interview)).one()
     assert decode(row.state).values["candidate_name"] == "Zoë"
-    assert row.version == 2
+    assert row.version == 1
 
 
 # --- how
@@ -213,9 +213,9 @@ def renamed(store):
     store.execute(
         insert(attempt).values(sink="sheet", batch="b", started_at=1, duration_ms=1, outcome="x", reason="", count=1)
     )
-    knows(store, "i1", entered="sheet")
-    knows(store, "i2", entered="a,sheet,sheet_2")
-    knows(store, "i3", entered="sheet_2")
+    knows(store, "i1", ["sheet"])
+    knows(store, "i2", ["a", "sheet", "sheet_2"])
+    knows(store, "i3", ["sheet_2"])
     leases.pause(store, "sheet", Pause("person", "holidays"))
     backfill.mark_filled(store, "sheet", "file.xlsx", "digest")
     leases.acquire(store, "sheet", "me", START)
@@ -240,7 +240,7 @@ def test_notes_and_record_go_along(renamed):
 
 def test_entries_go_along(renamed):
     """Later events follow under the new name; a similar name is untouched."""
-    assert entered(renamed) == {"i1": "graduates", "i2": "a,graduates,sheet_2", "i3": "sheet_2"}
+    assert sinks_of(renamed) == {"i1": ("graduates",), "i2": ("a", "graduates", "sheet_2"), "i3": ("sheet_2",)}
 
 
 def test_its_state_goes_along_without_the_lease(renamed):

@@ -79,10 +79,8 @@ def test_an_interview_is_one_row(raw, path):
     """Two groups of events about one interview: one row, its version counted, its columns those of the newest state."""
     ingest(raw, arrival(name=CREATE, position={"id": "p1", "name": "Cook"}))
     ingest(raw, arrival(name=FINISH, at=START + 10, position={"id": "p1", "name": "Chef"}))
-    columns = "id, version, position_id, position_name, stage, updated_at, entered, erased_at"
-    assert rows(path, f"SELECT {columns} FROM interview") == [
-        ("i1", 2, "p1", "Chef", "to_evaluate", START + 10, "sheet", None)
-    ]
+    columns = "id, version, position_id, position_name, stage, updated_at, erased_at"
+    assert rows(path, f"SELECT {columns} FROM interview") == [("i1", 2, "p1", "Chef", "to_evaluate", START + 10, None)]
 
 
 def test_a_delivery_begins_untried(raw, path):
@@ -159,7 +157,7 @@ def test_a_group_of_any_size_is_stored_whole_and_in_order(raw, path, count):
     of = routing_table(chat=False, sheet=True)
     ingest(raw, *[arrival(raw_body) for raw_body in sent], of=of)
     assert rows(path, "SELECT seq, body FROM event ORDER BY seq") == list(enumerate(sent, 1))
-    assert rows(path, "SELECT id, entered FROM interview ORDER BY id") == [(id_, "sheet") for id_ in ids]
+    assert rows(path, "SELECT sink, interview_id FROM subscription ORDER BY 2") == [("sheet", id_) for id_ in ids]
     assert rows(path, "SELECT event_seq, interview_id, sink FROM delivery ORDER BY id") == [
         (number, id_, sink) for number, id_ in enumerate(ids, 1) for sink in ("chat", "sheet")
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -19,8 +18,6 @@ from connector.store.ingest import (
     StoredInterview,
     plan_group,
     plan_one,
-    subscribed_sinks,
-    subscribed_text,
 )
 from connector.store.sqlite.ingest import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
 from connector.testing import START
@@ -37,12 +34,13 @@ class Fake:
     known: dict = field(default_factory=dict)
     events: list = field(default_factory=list)
     interviews: dict = field(default_factory=dict)
+    subscriptions: list = field(default_factory=list)
     deliveries: list = field(default_factory=list)
     answers: list = field(default_factory=list)
 
     def group(self, arrivals):
         stored = {
-            id_: StoredInterview(row["state"], row["version"], row["entered"]) for id_, row in self.interviews.items()
+            id_: StoredInterview(row["state"], row["version"], self.sinks(id_)) for id_, row in self.interviews.items()
         }
         plan = plan_group(arrivals, dict(self.known), stored, self.routing_table, len(self.events) + 1)
         for values in plan.events:
@@ -53,12 +51,17 @@ class Fake:
         for values in plan.interviews:
             row = dict(zip(INTERVIEW_COLUMNS, values, strict=True))
             self.interviews[row["id"]] = row
+        assert not set(plan.subscriptions) & set(self.subscriptions)
+        self.subscriptions += plan.subscriptions
         self.deliveries += [dict(zip(DELIVERY_COLUMNS, values, strict=True)) for values in plan.deliveries]
         self.answers += plan.answers
         return plan
 
     def shown(self, *columns):
         return {id_: tuple(row[name] for name in columns) for id_, row in self.interviews.items()}
+
+    def sinks(self, interview_id):
+        return tuple(sorted(sink for sink, id_ in self.subscriptions if id_ == interview_id))
 
     def sent(self, sink):
         return [row["event_seq"] for row in self.deliveries if row["sink"] == sink]
@@ -134,7 +137,7 @@ def test_the_order_does_not_matter(bodies, places, randomness):
         [Route(("sheet", "chat")), Route(("finishes",), events=(FINISH,))], sheet=True, chat=False, finishes=True
     )
     one, other = run(arrivals, [], of), run(shuffled, places, of)
-    shown = ("state", "stage", "entered", "position_id", "position_name", "updated_at")
+    shown = ("state", "stage", "position_id", "position_name", "updated_at")
     assert other.shown(*shown) == one.shown(*shown)
     assert {row["identity"] for row in other.events} == {row["identity"] for row in one.events}
     understood = [row["seq"] for row in other.events if row["kind"] == "event"]
@@ -205,14 +208,14 @@ def test_entry_is_remembered_and_later_events_follow():
     fake.group([arrival(name=FINISH, at=START + 1), arrival(name=SCORE, at=START + 2)])
     fake.group([arrival(name=CREATE, at=START - 5)])
     assert fake.sent("sheet") == [2, 3, 4]
-    assert fake.interviews["i1"]["entered"] == "sheet"
+    assert fake.sinks("i1") == ("sheet",)
 
 
 def test_entry_is_of_one_interview():
     """Another interview enters by its own events."""
     fake = Fake(routing_table([Route(("sheet",), events=(FINISH,))], sheet=True))
     fake.group([arrival(name=FINISH), arrival(name=SCORE, interview="i2")])
-    assert fake.shown("entered") == {"i1": ("sheet",), "i2": ("",)}
+    assert fake.subscriptions == [("sheet", "i1")]
 
 
 def test_an_event_that_leads_into_a_sheet_twice_goes_there_once():
@@ -237,21 +240,12 @@ def test_a_sink_that_is_not_there_gets_nothing_and_keeps_its_entries():
     fake.interviews["i1"] = {
         "state": Fake(routing_table()).group([arrival()]).interviews[0][1],
         "version": 7,
-        "entered": "old",
     }
+    fake.subscriptions.append(("old", "i1"))
     fake.group([arrival(name=SCORE, at=START + 1)])
-    assert fake.interviews["i1"]["entered"] == "old"
+    assert fake.subscriptions == [("old", "i1")]
     assert fake.interviews["i1"]["version"] == 8
     assert {row["sink"] for row in fake.deliveries} == {"chat"}
-
-
-@given(st.lists(st.sampled_from(["a", "b_2", "sheet"])))
-def test_entries_are_one_text_per_set(names):
-    """Equal sets of sinks are equal texts, and come back."""
-    text = subscribed_text(names)
-    assert text == subscribed_text(random.sample(names, len(names)))
-    assert set(subscribed_sinks(text)) == set(names)
-    assert subscribed_text(subscribed_sinks(text)) == text
 
 
 # --- message sinks, priorities, counts
@@ -262,7 +256,7 @@ def test_message_sinks_follow_the_routes_event_by_event():
     fake = Fake(routing_table([Route(("chat",), events=(FINISH,))], chat=False))
     fake.group([arrival(name=FINISH), arrival(name=SCORE, at=START + 1), arrival(name=FINISH, interview="i2")])
     assert fake.sent("chat") == [1, 3]
-    assert fake.shown("entered") == {"i1": ("",), "i2": ("",)}
+    assert fake.subscriptions == []
 
 
 def test_routes_look_at_the_merged_interview():
@@ -318,7 +312,7 @@ def test_an_event_that_is_stored_already_is_applied_late():
     plan = plan_one(reading(), 5, None, routing_table(chat=False, sheet=True))
     assert plan.events == []
     assert sorted(row[:2] + row[3:4] for row in plan.deliveries) == [("chat", "i1", 5), ("sheet", "i1", 5)]
-    assert plan.interviews[0][INTERVIEW_COLUMNS.index("entered")] == "sheet"
+    assert plan.subscriptions == [("sheet", "i1")]
 
 
 def test_late_application_respects_what_is_known():
@@ -327,6 +321,6 @@ def test_late_application_respects_what_is_known():
     fake.group([arrival(at=START + 10, candidate={"name": "Newer"})])
     row = fake.interviews["i1"]
     late = reading(name=SCORE, at=START, candidate={"name": "Older"}, score={"value": 3})
-    plan = plan_one(late, 9, StoredInterview(row["state"], row["version"], row["entered"]), fake.routing_table)
+    plan = plan_one(late, 9, StoredInterview(row["state"], row["version"], fake.sinks("i1")), fake.routing_table)
     values = decode(plan.interviews[0][1]).values
     assert (values["candidate_name"], values["score"]) == ("Newer", 3)

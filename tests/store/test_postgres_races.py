@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from connector.merge import encode, merge
 from connector.operations.store_access_postgres import PostgresAccess
 from connector.sink import Token
-from connector.store import backfill, erase, leases, rate_limit, replay, retention
+from connector.store import backfill, erase, leases, rate_limit, replay, retention, subscriptions
 from connector.store.ingest import hashes_of
 from connector.store.leases import Lease
 from connector.store.postgres.database import make_engine
@@ -77,8 +77,8 @@ async def test_two_that_fill_the_same_sink_share_the_work(store, worker, postgre
     """Each interview is delivered once."""
     ids = [f"i{number:04d}" for number in range(2 * backfill.CHUNK + 10)]
     columns = {"state": "{}", "version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": 0}
-    row = {"entered": "sheet", **columns}
-    await store.write(lambda c: c.execute(interview.insert(), [{"id": id_, **row} for id_ in ids]))
+    await store.write(lambda c: c.execute(interview.insert(), [{"id": id_, **columns} for id_ in ids]))
+    await store.write(lambda c: subscriptions.add(c, [("sheet", id_) for id_ in ids]))
     await store.write(lambda c: leases.register(c, {"sheet": "workbook"}))
 
     async def to_the_end(one):
@@ -106,7 +106,7 @@ async def test_a_receiver_and_a_fill_do_not_undo_each_others_entries(store, work
     filling = worker.write(lambda c: backfill.fill_chunk(c, "sheet", "here", SHEET.routes, START))
     await asyncio.gather(offers(), filling)
     await chats.close()
-    assert rows(postgres_url, "SELECT DISTINCT entered FROM interview") == [("sheet",)]
+    assert rows(postgres_url, "SELECT sink, count(*) FROM subscription GROUP BY sink") == [("sheet", 50)]
     assert rows(postgres_url, "SELECT DISTINCT updated_at FROM interview") == [(START + 3,)]
 
 
@@ -181,7 +181,7 @@ async def test_reading_again_merges_into_what_a_receiver_writes_meanwhile(store,
         await store.write(lambda c: c.execute(interview.delete()))
     with psycopg.connect(postgres_url) as receiver:
         receiver.execute(
-            "INSERT INTO interview VALUES ('i1', %s, 1, '', '', '', 0, '') ON CONFLICT (id) DO UPDATE"
+            "INSERT INTO interview VALUES ('i1', %s, 1, '', '', '', 0) ON CONFLICT (id) DO UPDATE"
             " SET state = excluded.state, version = interview.version + 1",
             (state,),
         )

@@ -77,9 +77,9 @@ async def test_an_interview_is_one_row(receiver):
     """Two groups of events about one interview: one row, its version counted, its columns those of the newest state."""
     await receiver.offer(name=CREATE, position={"id": "p1", "name": "Cook"})
     await receiver.offer(name=FINISH, at=START + 10, position={"id": "p1", "name": "Chef"})
-    columns = "id, version, position_id, position_name, stage, updated_at, entered, erased_at"
+    columns = "id, version, position_id, position_name, stage, updated_at, erased_at"
     assert told(receiver, f"SELECT {columns} FROM interview") == [
-        ("i1", 2, "p1", "Chef", "to_evaluate", START + 10, "sheet", None)
+        ("i1", 2, "p1", "Chef", "to_evaluate", START + 10, None)
     ]
 
 

@@ -33,8 +33,8 @@ INSERT INTO event (identity, sha256, kind, name, interview_id, occurred_at, rece
 SELECT 'e' || i, '', 'event', '', 'i' || i, 0, 0, '', '', '' FROM generate_series(1, 20000) AS i
 """
 INTERVIEWS = """
-INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at, entered)
-SELECT 'g' || i, '{}', 1, '', '', '', 0, '' FROM generate_series(1, 20000) AS i
+INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at)
+SELECT 'g' || i, '{}', 1, '', '', '', 0 FROM generate_series(1, 20000) AS i
 """
 TABLES = ("delivery", "event", "interview", "attempt")
 
@@ -44,7 +44,7 @@ def crowded():
     """A store with a lease, an interview and so many deliveries that no plan can afford to read them all."""
     with postgres.rolled_back() as connection:
         assert lease_of(connection).fence == operations.LEASE.fence
-        columns = {"version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": 0, "entered": ""}
+        columns = {"version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": 0}
         connection.execute(insert(interview).values(id="i1", state=encode(merge(None, reading())), **columns))
         connection.execute(text(MANY))
         connection.execute(text("ANALYZE delivery"))

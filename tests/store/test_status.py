@@ -53,7 +53,6 @@ def test_the_source(store):
         "position_name": "",
         "stage": "",
         "updated_at": 0,
-        "entered": "",
     }
     store.execute(insert(interview).values(id="i1", **columns))
     assert status(store, NOW, None).source == SourceStatus(

@@ -84,7 +84,7 @@ def _fill(connection: Connection) -> None:
             "INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at, entered)"
             " VALUES (:id, '{}', 1, '', '', '', 0, :entered)"
         ),
-        [{"id": ID, "entered": "sheet"}, *({"id": each, "entered": ""} for each in (OTHER, "i3", "i4"))],
+        [{"id": ID, "entered": "sheet,tab"}, *({"id": each, "entered": ""} for each in (OTHER, "i3", "i4"))],
     )
     _fill_other_tables(connection)
     connection.execute(
@@ -170,5 +170,5 @@ def test_events_stay_as_they_were(upgraded):
 
 def test_interviews_with_a_message_are_subscribed(upgraded):
     """By their note or by what was delivered; a sink that does not edit is not, and state sinks stay."""
-    rows = upgraded.execute(text("SELECT id, entered, version FROM interview ORDER BY id")).all()
-    assert [tuple(row) for row in rows] == [(ID, "chat,sheet", 2), (OTHER, "", 1), ("i3", "chat", 2), ("i4", "", 1)]
+    rows = upgraded.execute(text("SELECT sink, interview_id FROM subscription ORDER BY interview_id, sink")).all()
+    assert [tuple(row) for row in rows] == [("chat", ID), ("sheet", ID), ("tab", ID), ("chat", "i3")]

@@ -21,12 +21,14 @@ from connector.store.ingest import (
     DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     INTERVIEW_COLUMNS,
+    SUBSCRIPTION_COLUMNS,
     Incoming,
     IngestPlan,
     RoutingTable,
     StoredInterview,
     hashes_of,
     plan_group,
+    stored_interviews,
 )
 from connector.store.postgres.database import SETTINGS
 from connector.store.postgres.errors import GroupConflict
@@ -35,7 +37,7 @@ KNOWN = """
 SELECT identity, seq FROM event WHERE identity = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
 """
 STATES = """
-SELECT id, state, version, entered FROM interview WHERE id = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
+SELECT id, state, version FROM interview WHERE id = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
 ORDER BY id FOR NO KEY UPDATE
 """
 """Locks are taken in the order of ids, so that two receivers cannot deadlock."""
@@ -48,6 +50,11 @@ ERASED = """
 SELECT interview_hash FROM tombstone
 WHERE interview_hash = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
 """
+SUBSCRIPTIONS = """
+SELECT sink, interview_id FROM subscription
+WHERE interview_id = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
+"""
+"""A statement of its own after the locks: one that waits for a row lock sees other tables as they were before."""
 
 ADD_EVENTS = """
 WITH given AS MATERIALIZED (
@@ -80,9 +87,9 @@ two receivers with the same repeats cannot deadlock.
 """
 
 _INTERVIEWS = """
-INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at, entered)
+INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at)
 SELECT * FROM json_to_recordset(%s::json) AS (id text, state text, version int, position_id text,
-  position_name text, stage text, updated_at bigint, entered text)
+  position_name text, stage text, updated_at bigint)
 ON CONFLICT (id)
 """
 ADD_INTERVIEWS = f"{_INTERVIEWS} DO NOTHING RETURNING id"
@@ -91,10 +98,14 @@ and not for the locks of their reads, so that two receivers cannot deadlock.
 """
 PUT_INTERVIEWS = f"""{_INTERVIEWS}
 DO UPDATE SET state = excluded.state, version = excluded.version, position_id = excluded.position_id,
-  position_name = excluded.position_name, stage = excluded.stage, updated_at = excluded.updated_at,
-  entered = excluded.entered
+  position_name = excluded.position_name, stage = excluded.stage, updated_at = excluded.updated_at
 """
 """Of interviews that the transaction has locked."""
+ADD_SUBSCRIPTIONS = """
+INSERT INTO subscription (sink, interview_id)
+SELECT sink, interview_id FROM json_to_recordset(%s::json) AS (sink text, interview_id text)
+ON CONFLICT DO NOTHING
+"""
 
 CHANNEL = "connector_due"
 """The channel on which processes listen for sinks with new deliveries."""
@@ -150,9 +161,10 @@ class Ingest:
             await connection.execute(SETTINGS)
             await connection.execute(EXCLUDE_ERASE)
             states = await connection.execute(STATES, (_text(interviews),))
+            subscriptions = await connection.execute(SUBSCRIPTIONS, (_text(interviews),))
             known = await connection.execute(KNOWN, (_text(identities),))
             tombstones = await connection.execute(ERASED, (_text(list(hashes)),))
-        found = {row[0]: StoredInterview(row[1], row[2], row[3]) for row in await states.fetchall()}
+        found = stored_interviews(await states.fetchall(), await subscriptions.fetchall())
         erased = {hashes[row[0]] for row in await tombstones.fetchall()}
         return dict(await known.fetchall()), found, erased
 
@@ -173,11 +185,14 @@ async def _put(connection: AsyncConnection[Any], plan: IngestPlan, offset: int) 
     interviews = [dict(zip(INTERVIEW_COLUMNS, row, strict=True)) for row in sorted(plan.interviews)]
     new = [row for row in interviews if row["version"] == 1]
     locked = [row for row in interviews if row["version"] != 1]
+    subscriptions = [dict(zip(SUBSCRIPTION_COLUMNS, row, strict=True)) for row in sorted(plan.subscriptions)]
     bodies = [row[-2] for row in plan.events]
     async with connection.pipeline():
         added = await connection.execute(ADD_EVENTS, (_text(events), bodies, _text(deliveries)))
         made = await connection.execute(ADD_INTERVIEWS, (_text(new),))
         await connection.execute(PUT_INTERVIEWS, (_text(locked),))
+        if subscriptions or not events:
+            await connection.execute(ADD_SUBSCRIPTIONS, (_text(subscriptions),))
         if not events:
             await connection.execute(TOUCH)
         if plan.woken:

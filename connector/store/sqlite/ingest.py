@@ -23,14 +23,15 @@ from connector.store.ingest import (
     DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     INTERVIEW_COLUMNS,
+    SUBSCRIPTION_COLUMNS,
     Incoming,
     IngestPlan,
     RoutingTable,
-    StoredInterview,
     hashes_of,
     plan_group,
+    stored_interviews,
 )
-from connector.store.schema import delivery, event, interview, tombstone
+from connector.store.schema import delivery, event, interview, subscription, tombstone
 
 SIZES = (32, 16, 8, 4, 2, 1)
 """Numbers of rows per statement. A few statements write any number of rows, so all stay prepared."""
@@ -55,7 +56,7 @@ def compiled(statement: ClauseElement, dialect: Dialect) -> Compiled:
 
 @dataclass(frozen=True, slots=True)
 class IngestStatements:
-    """The statements of one group of events: three reads and three writes.
+    """The statements of one group of events: four reads and four writes.
 
     A read has one parameter, a JSON list. The columns of a write are in the order of `connector.store.ingest`.
     """
@@ -63,11 +64,15 @@ class IngestStatements:
     known: Compiled
     """Of identities; rows: identity, seq."""
     states: Compiled
-    """Of interview ids; rows: id, state, version, entered."""
+    """Of interview ids; rows: id, state, version."""
+    subscriptions: Compiled
+    """Of interview ids; rows: sink, interview id."""
     erased: Compiled
     """Of hashes of interview ids; rows: the hash."""
     add_events: MultiRow
     put_interviews: MultiRow
+    add_subscriptions: MultiRow
+    """A subscription that exists stays."""
     add_deliveries: MultiRow
 
 
@@ -76,7 +81,8 @@ def sqlite_statements() -> IngestStatements:
     dialect = sqlite.dialect(paramstyle="qmark")
     listed = select(func.json_each(bindparam("list")).table_valued("value").c.value)
     known = select(event.c.identity, event.c.seq).where(event.c.identity.in_(listed))
-    states = select(interview.c.id, interview.c.state, interview.c.version, interview.c.entered)
+    states = select(interview.c.id, interview.c.state, interview.c.version).where(interview.c.id.in_(listed))
+    subscriptions = select(subscription.c.sink, subscription.c.interview_id)
     put = sqlite.insert(interview)
     put = put.on_conflict_do_update(
         index_elements=[interview.c.id],
@@ -84,10 +90,12 @@ def sqlite_statements() -> IngestStatements:
     )
     return IngestStatements(
         known=compiled(known, dialect),
-        states=compiled(states.where(interview.c.id.in_(listed)), dialect),
+        states=compiled(states, dialect),
+        subscriptions=compiled(subscriptions.where(subscription.c.interview_id.in_(listed)), dialect),
         erased=compiled(select(tombstone.c.interview_hash).where(tombstone.c.interview_hash.in_(listed)), dialect),
         add_events=_of_rows(event.insert(), EVENT_COLUMNS, dialect),
         put_interviews=_of_rows(put, INTERVIEW_COLUMNS, dialect),
+        add_subscriptions=_of_rows(sqlite.insert(subscription).on_conflict_do_nothing(), SUBSCRIPTION_COLUMNS, dialect),
         add_deliveries=_of_rows(delivery.insert(), DELIVERY_COLUMNS, dialect),
     )
 
@@ -128,11 +136,10 @@ class Ingest:
         """Writes one group and returns its plan; the transaction stays open."""
         identities = [each.reading.identity for each in incoming]
         known: dict[str, int] = dict(_rows(connection, self._statements.known.sql, identities))
-        interviews = {each.reading.interview_id for each in incoming if each.reading.interview_id}
-        stored = {
-            row[0]: StoredInterview(row[1], row[2], row[3])
-            for row in _rows(connection, self._statements.states.sql, sorted(interviews))
-        }
+        interviews = sorted({each.reading.interview_id for each in incoming if each.reading.interview_id})
+        states = _rows(connection, self._statements.states.sql, interviews)
+        subscriptions = _rows(connection, self._statements.subscriptions.sql, interviews) if states else ()
+        stored = stored_interviews(states, subscriptions)
         first = _first_number(connection) if self._next is None else self._next
         hashes = hashes_of(interviews)
         erased = {hashes[row[0]] for row in _rows(connection, self._statements.erased.sql, list(hashes))}
@@ -148,6 +155,7 @@ class Ingest:
     def _put(self, connection: sqlite3.Connection, plan: IngestPlan) -> None:
         _write(connection, self._statements.add_events, plan.events)
         _write(connection, self._statements.put_interviews, plan.interviews)
+        _write(connection, self._statements.add_subscriptions, plan.subscriptions)
         _write(connection, self._statements.add_deliveries, plan.deliveries)
 
 

@@ -104,8 +104,11 @@ def _add_tables_of_interviews() -> None:
                 ["interview_id"], ["interview.id"], name=op.f(f"fk_{table}_interview_id"), ondelete="CASCADE"
             ),
             sa.PrimaryKeyConstraint(first, "interview_id", name=op.f(f"pk_{table}")),
+            sqlite_with_rowid=table != "subscription",
         )
-        _index(f"ix_{table}_interview", table, ["interview_id"])
+        _index(
+            f"ix_{table}_interview", table, ["interview_id", "sink"] if table == "subscription" else ["interview_id"]
+        )
 
 
 def _add_tables_of_operation() -> None:
@@ -197,32 +200,26 @@ def _after(prefix: str) -> sa.ColumnElement[str]:
 
 
 def _subscribe() -> None:
-    """Interviews with a message of a Slack sink get their later events there, also those that routes do not choose.
+    """Moves the subscriptions to a table of their own: until now the interview listed the names of its state sinks.
 
-    The notes say which have one; deliveries say it too, where a sink's destination changed since.
+    Interviews with a message of a Slack sink get their later events there, also those that routes do not choose. The
+    notes say which have one; deliveries say it too, where a sink's destination changed since.
     """
     connection = op.get_bind()
     shown = connection.execute(
         sa.text(
-            "SELECT sink.name, substr(note.key, 8) FROM sink JOIN note ON note.sink = sink.name"
+            "SELECT sink.name, interview.id FROM sink JOIN note ON note.sink = sink.name"
+            " JOIN interview ON interview.id = substr(note.key, 8)"
             " WHERE sink.type = 'slack' AND substr(note.key, 1, 7) = 'parent:'"
-            " UNION SELECT sink.name, delivery.interview_id FROM sink JOIN delivery ON delivery.sink = sink.name"
+            " UNION SELECT sink.name, interview.id FROM sink JOIN delivery ON delivery.sink = sink.name"
+            " JOIN interview ON interview.id = delivery.interview_id"
             " WHERE sink.type = 'slack' AND delivery.event_seq IS NOT NULL"
         )
     ).all()
-    sinks: dict[str, set[str]] = {}
-    for name, interview_id in shown:
-        sinks.setdefault(interview_id, set()).add(name)
-    for interview_id, names in sinks.items():
-        _enter(connection, interview_id, names)
-
-
-def _enter(connection: sa.Connection, interview_id: str, names: set[str]) -> None:
-    here = {"id": interview_id}
-    entered = connection.execute(sa.text("SELECT entered FROM interview WHERE id = :id"), here).scalar()
-    if entered is None:
-        return
-    after = ",".join(sorted({*names, *(name for name in entered.split(",") if name)}))
-    if after != entered:
-        put = sa.text("UPDATE interview SET entered = :entered, version = version + 1 WHERE id = :id")
-        connection.execute(put, {**here, "entered": after})
+    pairs = {(name, id_) for name, id_ in shown}
+    for row in connection.execute(sa.text("SELECT id, entered FROM interview WHERE entered <> ''")):
+        pairs.update((name, row.id) for name in row.entered.split(",") if name)
+    if pairs:
+        put = sa.text("INSERT INTO subscription (sink, interview_id) VALUES (:sink, :id)")
+        connection.execute(put, [{"sink": name, "id": id_} for name, id_ in sorted(pairs)])
+    op.drop_column("interview", "entered")
