@@ -76,14 +76,18 @@ class Tally:
 def copy_store(source: Path, target: str, progress: Progress) -> list[TableReport]:
     """Copies a SQLite store into an empty PostgreSQL store.
 
-    Copies everything except leases; ids do not change. It is one transaction, which is rolled back when a report is not
-    equal. Raises `UsageError` when a service runs on the source or the target is not empty, `SchemaMismatch` when the
+    Copies everything except leases; ids do not change. It is one transaction. It ends at the first table whose report
+    is not equal, and is rolled back then. Raises `UsageError` when a service runs on the source or the target is not empty, `SchemaMismatch` when the
     target is not migrated, `StoreUnavailable` when it does not answer.
     """
     with StoreLock(source), _source(source) as old, _target(target) as new:
         postgres.require_current(postgres.revision(new))
         _claim(new, public_url(target))
-        reports = [_copy_table(old, new, table, progress) for table in metadata.sorted_tables]
+        reports = []
+        for table in metadata.sorted_tables:
+            reports.append(_copy_table(old, new, table, progress))
+            if not reports[-1].equal:  # rows of later tables may refer to what is missing
+                break
         if all(report.equal for report in reports):
             _set_sequences(old, new)
             new.commit()

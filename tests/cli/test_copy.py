@@ -130,7 +130,7 @@ def test_a_target_that_is_not_empty_is_refused(copy, filled, postgres_url):
     copy()
     result = copy()
     assert result.exit_code == 2
-    assert "is not empty (attempt, bucket, delivery, event, interview, note, sink)" in result.stderr
+    assert "is not empty (attempt, bucket, delivery, event, interview, note, sink, subscription)" in result.stderr
     assert count(postgres_url, "event") == 42
 
 
