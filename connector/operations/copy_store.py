@@ -77,8 +77,8 @@ def copy_store(source: Path, target: str, progress: Progress) -> list[TableRepor
     """Copies a SQLite store into an empty PostgreSQL store.
 
     Copies everything except leases; ids do not change. It is one transaction. It ends at the first table whose report
-    is not equal, and is rolled back then. Raises `UsageError` when a service runs on the source or the target is not empty, `SchemaMismatch` when the
-    target is not migrated, `StoreUnavailable` when it does not answer.
+    is not equal, and is rolled back then. Raises `UsageError` when a service runs on the source or the target is not
+    empty, `SchemaMismatch` when the target is not migrated, `StoreUnavailable` when it does not answer.
     """
     with StoreLock(source), _source(source) as old, _target(target) as new:
         postgres.require_current(postgres.revision(new))
