@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from connector.sink import Batch, Context
+from connector.sink import Batch, Context, Sink, SinkConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +126,20 @@ ERASE = "erase"
 class Erases(Protocol):
     """A sink that can remove from its destination what it wrote about an interview, for `connector erase`.
 
-    It does so in `deliver`, in the follow-up with the purpose `ERASE`, and deletes its notes about the interview. The
-    interview of that call has no personal data any more: its id, its position and the stage `deleted`. The outcome is
-    `Delivered` when nothing of the person is left there, `Superseded` when there was nothing, and `Rejected` with the
-    reason when it cannot be done. `Delivered.reference` may say what was done; it becomes a part of the receipt.
+    A message sink has the capability only with settings whose `edits` is true. It erases in `deliver`, in the follow-up
+    with the purpose `ERASE`, and deletes its notes about the interview. The interview of that call has no personal data
+    any more: its id, its position and the stage `deleted`.
+
+    The outcome is `Delivered` when nothing of the person is left at the destination, `Superseded` when there was
+    nothing, and `Rejected` with the reason when it cannot be done. `Delivered.reference` may say what was done; it
+    becomes a part of the receipt.
     """
 
     def erase_leaves(self) -> Sequence[str]:
         """What stays at the destination because the sink cannot reach it, one phrase each, for the receipt."""
         ...
+
+
+def can_erase(kind: type[Sink[Any]], config: SinkConfig) -> bool:
+    """Whether a sink can erase: not a message sink with settings by which it cannot change what it has sent."""
+    return issubclass(kind, Erases) and (kind.state or config.edits)

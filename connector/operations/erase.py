@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Connection
 
-from connector.capabilities import Erases
+from connector.capabilities import Erases, can_erase
 from connector.config import Config, SinkEntry
 from connector.errors import StoreUnavailable, UsageError
 from connector.operations.store_access import OpenStore, changing, now, now_in
@@ -40,6 +40,7 @@ OUT_OF_REACH = (
     "Hireflix itself",
 )
 """What no erase reaches, whatever the configuration."""
+CANNOT_ERASE = "the sink cannot change what it has sent: remove it at the destination"
 POSTGRES_OUT_OF_REACH = "the write-ahead log of PostgreSQL and rows that VACUUM has not removed yet"
 
 
@@ -96,7 +97,7 @@ async def erase(
     path = settings.store.file
     if path is not None:
         tombstones.add(path, dict.fromkeys(hashes_of(interview_ids), now()))
-    entries = [entry for entry in settings.sinks.values() if issubclass(entry.cls, Erases)]
+    entries = [entry for entry in settings.sinks.values() if can_erase(entry.cls, entry.config)]
     with changing(settings) as store:
         counts = Counter[str]()
         for id_ in interview_ids:
@@ -109,7 +110,7 @@ async def erase(
         await asyncio.to_thread(compact, path)
     destinations = [_destination(step, settings, paused) for step in done]
     destinations += [
-        Destination(entry.name, entry.type, id_, "not possible", "this type of sink cannot erase")
+        Destination(entry.name, entry.type, id_, "not possible", CANNOT_ERASE)
         for id_ in interview_ids
         for entry in settings.sinks.values()
         if entry not in entries

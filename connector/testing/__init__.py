@@ -8,7 +8,15 @@
 from connector.testing.clock import START, ManualClock
 from connector.testing.context import FakeContext
 from connector.testing.lane import MessageLane
-from connector.testing.make import interview_id, make_batch, make_delivery, make_event, make_interview, make_values
+from connector.testing.make import (
+    interview_id,
+    make_batch,
+    make_delivery,
+    make_erase,
+    make_event,
+    make_interview,
+    make_values,
+)
 from connector.testing.run import notes_for, run_all, run_batch, run_until_settled
 
 __all__ = [
@@ -19,6 +27,7 @@ __all__ = [
     "interview_id",
     "make_batch",
     "make_delivery",
+    "make_erase",
     "make_event",
     "make_interview",
     "make_values",

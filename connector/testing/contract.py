@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connector.capabilities import Previews
+from connector.capabilities import Previews, can_erase
 from connector.errors import LeaseLost, RateLimited
 from connector.sink import (
     Batch,
@@ -41,11 +41,14 @@ from connector.testing.clock import START
 from connector.testing.context import FakeContext
 from connector.testing.harness import SinkHarness, opened, secrets_of
 from connector.testing.hostile import HOSTILE_TEXTS
-from connector.testing.make import make_delivery
+from connector.testing.make import make_delivery, make_erase
 from connector.testing.run import notes_for, run_batch, run_until_settled
 
 LONGEST_REASON = 120
 """Characters; a reason becomes a metric label."""
+
+NAMES = ("Ada Erasable", "Wayne Knight")
+"""Of the candidate who is erased, and of one who stays."""
 
 
 class SinkContract(SinkHarness):
@@ -230,6 +233,67 @@ class SinkContract(SinkHarness):
 
         told, raised = asyncio.run(lose())
         assert raised == (told > 0)
+
+    # erasing
+
+    def test_an_erased_person_is_not_at_the_destination_any_more(self) -> None:
+        """What is there of others stays, and no note names the person."""
+        self._needs("delivered")
+
+        async def erase() -> tuple[Outcome, FakeContext]:
+            context = FakeContext()
+            async with opened(self._erasing_sink()) as sink:
+                some = [self._one(sink, number=number, candidate_name=name) for number, name in enumerate(NAMES, 1)]
+                await run_until_settled(sink, some, context)
+                return await self._erase(sink, some[0], context), context
+
+        outcome, context = asyncio.run(erase())
+        held, notes = str(self.delivered()), str(context.notes)
+        assert isinstance(outcome, Delivered)
+        assert NAMES[0] not in held + notes
+        assert NAMES[1] in held
+
+    def test_an_erase_finds_nothing_of_a_person_who_was_never_there(self) -> None:
+        before = self._held()
+
+        async def erase() -> Outcome:
+            async with opened(self._erasing_sink()) as sink:
+                return await self._erase(sink, self._one(sink), FakeContext())
+
+        assert isinstance(asyncio.run(erase()), Delivered | Superseded)
+        assert self._held() == before
+
+    def test_an_erase_whose_outcome_was_lost_can_be_repeated(self) -> None:
+        """The process ended after the call, so the notes are those from before it."""
+
+        async def erase_twice() -> Outcome:
+            context = FakeContext()
+            async with opened(self._erasing_sink()) as sink:
+                delivery = self._one(sink)
+                await run_until_settled(sink, [delivery], context)
+                kept = dict(context.notes)
+                await self._erase(sink, delivery, context)
+                context.notes = kept
+                return await self._erase(sink, delivery, context)
+
+        assert isinstance(asyncio.run(erase_twice()), Delivered | Superseded)
+
+    def test_what_an_erase_leaves_is_named(self) -> None:
+        leaves = self._erasing_sink().erase_leaves()
+        assert all(isinstance(phrase, str) and phrase for phrase in leaves)
+
+    def _erasing_sink(self) -> Any:
+        """A new sink, if sinks of its kind and settings can erase."""
+        sink = self.make_sink()
+        if not can_erase(type(sink), sink.config):
+            pytest.skip("the sink cannot erase")
+        return sink
+
+    @staticmethod
+    async def _erase(sink: Sink[Any], delivery: Delivery, context: FakeContext) -> Outcome:
+        assert delivery.interview is not None
+        asked = make_erase(delivery.interview)
+        return (await run_until_settled(sink, [asked], context))[asked.id]
 
     # looking
 

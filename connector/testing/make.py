@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+from connector.capabilities import ERASE
 from connector.interview import Event, Interview, Stage, Value
-from connector.sink import Batch, Delivery, Note
+from connector.sink import Batch, Delivery, FollowUp, Note
 from connector.testing.clock import START
 
 CREATED = START - 86_400_000
@@ -99,6 +101,14 @@ def make_delivery(
         "interview": interview,
     }
     return Delivery(**{**values, **overrides})
+
+
+def make_erase(interview: Interview) -> Delivery:
+    """The call in which a sink that `Erases` removes an interview. Only its id and position are known in that call."""
+    kept = {name: interview.values[name] for name in ("position_id", "position_name") if name in interview.values}
+    stripped = Interview(interview.id, Stage.DELETED, interview.updated_at, {**kept, "deleted": interview.updated_at})
+    follow_up = FollowUp(ERASE, timedelta(0), interview=interview.id)
+    return Delivery(f"erase-{interview.id}", interview.id, None, stripped, follow_up=follow_up)
 
 
 def _last_event(interview: Interview) -> Event:

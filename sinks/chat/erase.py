@@ -1,4 +1,4 @@
-"""The call that erases a person from the channel: it deletes every message about an interview."""
+"""The calls that erase a person from the channel: they delete every message and reply about an interview."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from connector.sink import Delivered, Rejected, Result, RetryLater
 from sinks.chat.content import interview_content
-from sinks.chat.exactly_once import SEARCHABLE_AFTER_MS
+from sinks.chat.exactly_once import DUPLICATE_SEARCH
 from sinks.chat.record import InterviewRecord
 from sinks.chat.service import CallResult, Status
 from sinks.chat.session import Attempt, Session, retry, superseded
@@ -16,37 +16,51 @@ _LATER = {Status.THROTTLED, Status.TRANSIENT, Status.UNCLEAR, Status.BROKEN}
 
 
 async def erase_messages(session: Session, attempt: Attempt, interview_id: str) -> Result:
-    """Deletes the messages and thread replies that name the candidate. A call that is repeated continues."""
-    record = InterviewRecord.read(interview_id, attempt.note(InterviewRecord(interview_id).key))
+    """Deletes the messages and replies. What is left to delete is stored after each of them, so that a call that has
+    to wait for a token continues.
+    """
     if not session.config.edits:
-        if not record.is_shown:
-            return superseded("no message to erase", {record.key: None})
-        return Result([Rejected("messages of an incoming webhook cannot be changed: delete them in the chat")])
+        return Result([Rejected("its messages cannot be changed: delete them in the chat")])
+    record = InterviewRecord.read(interview_id, attempt.note(InterviewRecord(interview_id).key))
     found = await _unclear_messages(session, attempt, record)
     if isinstance(found, RetryLater):
         return retry(found)
     main = (record.message_id,) if record.message_id and not record.removed else ()
-    messages = list(dict.fromkeys([*record.named_reply_ids, *found, *record.superseded_ids, *main]))
-    for message_id in messages:
-        result = await _erase_message(session, attempt, message_id)
+    replies = (*record.named_reply_ids, *record.reply_ids)
+    left = list(dict.fromkeys([*replies, *found, *record.superseded_ids, *main]))
+    if not left:
+        return superseded("no message to erase", {record.key: None})
+    errors: dict[str, str] = {}
+    while left:
+        rest = InterviewRecord(interview_id, superseded_ids=[*left, *errors])
+        await attempt.context.save_notes({record.key: rest.note()})
+        result = await _erase_message(session, attempt, left[0])
         if result.status in _LATER:
             return retry(await session.failure(result, session.limits.delete, attempt.context))
+        message_id = left.pop(0)
         if result.status not in _DONE:
-            return Result([Rejected(f"a message can neither be deleted nor changed: {result.error}")])
-    if not messages:
-        return superseded("no message to erase", {record.key: None})
-    return Result([Delivered(f"{len(messages)} messages deleted")], {record.key: None})
+            errors[message_id] = result.error
+    if errors:
+        reasons = ", ".join(sorted(set(errors.values())))
+        notes = {record.key: InterviewRecord(interview_id, superseded_ids=list(errors)).note()}
+        return Result([Rejected(f"{len(errors)} messages can neither be deleted nor changed: {reasons}")], notes)
+    return Result([Delivered("messages deleted")], {record.key: None})
 
 
 async def _unclear_messages(session: Session, attempt: Attempt, record: InterviewRecord) -> Sequence[str] | RetryLater:
-    """Finds the messages of calls without an answer: they may be in the channel and in no note."""
+    """Finds the messages of calls without an answer: they may be in the channel and in no note.
+
+    It waits first, because the request of such a call may be applied later.
+    """
     searches = [(each["delivery_id"], each["since_ms"], each["thread"]) for each in record.possible_duplicates]
+    earliest_ms = max((each["at_ms"] for each in record.possible_duplicates), default=0)
     intent = record.intent
     if intent.get("calls"):
-        early_ms = intent["at_ms"] + SEARCHABLE_AFTER_MS - attempt.context.now()
-        if early_ms > 0:
-            return RetryLater("settling", after=early_ms / 1000, counts=False)
+        earliest_ms = max(earliest_ms, intent["at_ms"] + round(DUPLICATE_SEARCH.total_seconds() * 1000))
         searches.append((intent["delivery_id"], intent["at_ms"], intent["thread"]))
+    early_ms = earliest_ms - attempt.context.now()
+    if early_ms > 0:
+        return RetryLater("settling", after=early_ms / 1000, counts=False)
     found: list[str] = []
     for delivery_id, since_ms, thread in searches:
         result = await session.search(delivery_id, since_ms, thread, attempt.context)

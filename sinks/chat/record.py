@@ -56,7 +56,8 @@ class InterviewRecord:
 
     `message_id` is its message in the channel, `None` without one and `""` for one whose id is not known.
     `content_hash` is that of the content it shows, `""` when that is not certain. `named_reply_ids` are replies with
-    the candidate's name, which are edited when the interview is deleted. `superseded_ids` are messages that a newer one
+    the candidate's name, which are edited when the interview is deleted, and `reply_ids` are the other replies; an
+    erase deletes both. `superseded_ids` are messages that a newer one
     replaced. `removed`: users deleted the message. `thread_locked`: its thread takes no replies. `needs_repost`: a
     message has to be posted in place of a lost one. `counted_by` is the id of the delivery whose invitation a digest
     counted, `True` in some notes of version 1. `fallback_error`: the service rejected the content with it.
@@ -67,6 +68,7 @@ class InterviewRecord:
     message_id: str | None = None
     content_hash: str = ""
     named_reply_ids: Sequence[str] = ()
+    reply_ids: Sequence[str] = ()
     superseded_ids: Sequence[str] = ()
     removed: bool = False
     thread_locked: bool = False
@@ -127,7 +129,9 @@ class InterviewRecord:
         """After a message with this id was posted; `shows` is from its draft."""
         after = replace(self, announced=shows["announced"], intent={}, needs_repost=False)
         if shows.get("thread"):
-            return replace(after, named_reply_ids=(*self.named_reply_ids, message_id)) if shows.get("named") else after
+            if shows.get("named"):
+                return replace(after, named_reply_ids=(*self.named_reply_ids, message_id))
+            return replace(after, reply_ids=(*self.reply_ids, message_id))
         superseded = (*self.superseded_ids, str(self.message_id)) if self.is_editable else tuple(self.superseded_ids)
         return replace(
             after,

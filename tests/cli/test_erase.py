@@ -6,6 +6,8 @@ import json
 import stat
 
 from connector.emulators.google import GoogleEmulator
+from connector.emulators.slack import SlackEmulator
+from connector.routing import Route
 from connector.store.erase import erased_among
 from connector.store.schema import event, interview, note
 from tests.cli.conftest import SQLITE
@@ -119,3 +121,37 @@ def test_the_cells_of_a_google_sheet_are_cleared(run, config, tmp_path, store_ur
         assert "Candidate 2" in left
         if store_url == SQLITE:
             assert found_in(tmp_path) == set()
+
+
+CHANNELS = """
+[store]
+url = "sqlite:///connector.db"
+
+[hireflix]
+webhook_secrets = ["hush-hush"]
+
+[sinks.bot]
+type = "slack"
+token = "{slack.token}"
+channel = "{channel}"
+api_url = "{slack.api_url}"
+
+[sinks.hook]
+type = "slack"
+webhook_url = "{hook}"
+"""
+
+
+def test_the_receipt_says_that_messages_of_an_incoming_webhook_stay(run, config, tmp_path):
+    """A webhook cannot change what it posted, so an operator has to delete it; a bot can."""
+    with SlackEmulator() as slack:
+        channel = slack.add_channel("hiring")
+        config.write_text(CHANNELS.format(slack=slack, channel=channel, hook=slack.add_webhook(channel)))
+        made = World(tmp_path, sinks={"bot": False, "hook": False}, routes=[Route(("bot", "hook"))])
+        made.receive(body(number=1, **PERSON))
+        made.close()
+        result = run("erase", "interview-1", "--yes", "--json")
+        assert result.exit_code == 0, result.output
+    results = {each["sink"]: (each["result"], each["detail"]) for each in json.loads(result.stdout)["destinations"]}
+    assert results["bot"] == ("nothing there", "no message to erase")
+    assert results["hook"] == ("not possible", "the sink cannot change what it has sent: remove it at the destination")

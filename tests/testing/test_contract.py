@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from pydantic import Field, SecretStr
 
+from connector.capabilities import ERASE
 from connector.sink import (
     Delivered,
     Finding,
@@ -67,15 +68,33 @@ class Post(Sink[PostConfig]):
         if not self.box.works:
             return Result([RetryLater("no answer", unclear=True)] * len(batch.deliveries))
         outcomes = [self.tell(delivery, context) for delivery in batch.deliveries]
-        notes = {key: {"at": context.now()} for delivery in batch.deliveries for key in self.note_keys(delivery)}
+        notes = {
+            key: None if delivery.purpose == ERASE else {"at": context.now()}
+            for delivery in batch.deliveries
+            for key in self.note_keys(delivery)
+        }
         return Result(outcomes, notes=notes)
 
     def tell(self, delivery, context):
         if delivery.silent:
             return Superseded("nothing to update")
         context.count_call("put")
+        if delivery.purpose == ERASE:
+            return self.erase(delivery)
         self.put(delivery, context)
         return Delivered()
+
+    def erase(self, delivery):
+        mine = self.entries_about(delivery.interview.id)
+        for key in mine:
+            del self.box.entries[key]
+        return Delivered() if mine else Superseded("nothing there")
+
+    def entries_about(self, interview_id):
+        return [key for key in self.box.entries if interview_id in str(key)]
+
+    def erase_leaves(self):
+        return ["copies of the box"]
 
     def put(self, delivery, context):
         self.box.entries[delivery.id] = delivery.interview.candidate_name
@@ -267,6 +286,24 @@ class Stubborn(Post):
         return Result([Delivered()] * len(batch.deliveries))
 
 
+class Keeping(Post):
+    def entries_about(self, interview_id):
+        return []
+
+
+class Careless(Post):
+    """Expects that an entry is there."""
+
+    def erase(self, delivery):
+        del self.box.entries[self.entries_about(delivery.interview.id)[0]]
+        return Delivered()
+
+
+class Wordless(Post):
+    def erase_leaves(self):
+        return [""]
+
+
 class WritingCheck(Post):
     async def check_connection(self):
         self.box.entries["test"] = "hello"
@@ -367,6 +404,10 @@ WRONG = [
     (Doubling, "test_a_repeated_batch_creates_no_duplicates", ()),
     (Appending, "test_a_state_sink_shows_one_entry_per_interview", ()),
     (Stubborn, "test_a_lost_lease_ends_the_call", ()),
+    (Keeping, "test_an_erased_person_is_not_at_the_destination_any_more", ()),
+    (Careless, "test_an_erase_finds_nothing_of_a_person_who_was_never_there", ()),
+    (Careless, "test_an_erase_whose_outcome_was_lost_can_be_repeated", ()),
+    (Wordless, "test_what_an_erase_leaves_is_named", ()),
     (WritingCheck, "test_a_check_finds_and_writes_nothing", ()),
     (Helpless, "test_a_check_finds_and_writes_nothing", ()),
     (Helpless, "test_a_check_of_a_broken_destination_says_what_to_do", ()),
