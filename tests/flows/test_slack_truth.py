@@ -90,7 +90,7 @@ def test_what_was_never_shown_in_a_wrong_channel_is_shown_in_the_right_one(tmp_p
             service.until(lambda: slack.messages(channel))
             service.settled(60)
             assert service.query("SELECT count(*) FROM delivery WHERE state = 1 AND event_seq IS NOT NULL") == [(12,)]
-            assert any("sink resumed" in line for line in service.logs)
+            service.until(lambda: any("sink resumed" in line for line in service.logs))
         (message,) = slack.messages(channel)
         assert "12 candidates were invited" in message.text
 

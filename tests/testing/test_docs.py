@@ -82,6 +82,7 @@ def test_the_example_can_be_configured(tree):
     assert done.stdout == "Mattermost chat.example.org ()\n", done.stderr
 
 
+@pytest.mark.package
 def test_nothing_else_is_needed(tree, tmp_path):
     """With file, entry point, test and section where the guide puts them, our own tests pass unedited."""
     whole = tmp_path / "whole"
