@@ -144,7 +144,7 @@ PERSONAL_ROWS = "SELECT count(*) FROM event WHERE body IS NOT NULL UNION ALL SEL
 async def test_an_erase_finds_what_a_receiver_writes_that_read_before_it(store, postgres_url):
     """The receiver found no tombstone, and its events are not visible yet."""
     with psycopg.connect(postgres_url) as other:
-        other.execute("INSERT INTO interview VALUES ('i1', '{}', 1, '', '', '', 0, '')")  # delays the receiver
+        other.execute("INSERT INTO interview VALUES ('i1', '{}', 1, '', '', '', 0)")  # delays the receiver
         offered = store.offer(*arrival(name=FINISH, interview="i1", at=START))
         await waits_for_a_lock(postgres_url)
         erasing = asyncio.create_task(asyncio.to_thread(erase_i1, postgres_url))
