@@ -33,12 +33,14 @@ from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
 from connector.operations.sinks import make_routing_table
 from connector.role import Role
+from connector.secretsfile import WEBHOOK_SECRET, make_private
 from connector.sink import Sink
 from connector.store.base import Store
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.migrate import prepare_sqlite
 from connector.store.reconnecting import ReconnectingStore
 from connector.store.retention import Kind
+from connector.store.sqlite.database import files_of
 from connector.store.sqlite.lock import StoreLock
 from connector.store.sqlite.store import SqliteStore
 from connector.web.app import create_app
@@ -220,6 +222,7 @@ async def running(
     another process serves the store, `StoreUnavailable` and `SchemaMismatch` when the store cannot be used.
     """
     stop, force, metrics = stop or asyncio.Event(), force or asyncio.Event(), metrics or Metrics()
+    _protect_files(config)
     sinks = [entry.cls(entry.name, entry.config) for entry in config.sinks.values()] if role.works else []
     wakeups = Wakeups()
 
@@ -247,6 +250,15 @@ async def running(
             await stopping
         if not starting.cancelled():
             starting.result()
+
+
+def _protect_files(config: Config) -> None:
+    """Lets only the owner read the data folder, the generated secret and the files of a SQLite store."""
+    paths = [config.data_folder, config.data_folder / WEBHOOK_SECRET]
+    if config.store.file is not None:
+        paths += files_of(config.store.file)
+    if changed := make_private(paths):
+        log.info("access of other users removed", files=sorted(path.name for path in changed))
 
 
 def _open_store(

@@ -1,9 +1,12 @@
-"""Secrets that the connector creates once, in files that only their owner can read."""
+"""Files that only their owner can read: secrets that the connector creates once, and the modes of existing files."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -43,6 +46,21 @@ def make_secret(path: Path) -> SecretStr:
     made = read_secret(path)
     assert made is not None
     return made
+
+
+def make_private(paths: Iterable[Path]) -> list[Path]:
+    """Removes the rights of group and others, and returns the paths that had any.
+
+    Skips what does not exist, symbolic links, and what belongs to another user.
+    """
+    changed = []
+    for path in paths:
+        with suppress(OSError):
+            mode = path.lstat().st_mode
+            if not stat.S_ISLNK(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
+                path.chmod(stat.S_IMODE(mode) & stat.S_IRWXU)
+                changed.append(path)
+    return changed
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import stat
 from contextlib import asynccontextmanager
 
 import httpx
@@ -19,6 +20,7 @@ from connector.store.migrate import migrate_postgres
 from tests import postgres
 from tests.delivery.rig import WaitingClock
 from tests.pooler import pooled
+from tests.stores import make_store_file
 
 SECRET = "hfx_test_secret_9f2c"
 
@@ -169,3 +171,20 @@ async def test_a_service_runs_retention_and_stores_the_run(tmp_path):
             clock.advance(1)
             runs = await service.store.query(periodic.runs)
     assert runs["retention"].counts == {"bodies": 0, "deliveries": 0, "attempts": 0}
+
+
+async def test_a_start_removes_the_access_of_other_users_and_logs_it_once(tmp_path, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+    make_store_file(folder / "store.db")
+    wide = [folder / name for name in ("store.db", "webhook-secret", "store.db.before-0002-from-0001")]
+    for file in wide:
+        file.touch()
+        file.chmod(0o664)
+    other = folder / "interviews.xlsx"
+    other.touch(0o644)
+    for _ in range(2):
+        async with running(config_of(tmp_path, "sqlite:///data/store.db"), [SECRET]):
+            pass
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, *wide, other)] == [0o700, 0o600, 0o600, 0o600, 0o644]
+    assert capsys.readouterr().out.count("access of other users removed") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 from contextlib import closing, suppress
@@ -178,6 +179,12 @@ def backup(path: Path, found: str, newest: str = REVISION) -> Path:
             copy.unlink()
         raise StoreUnavailable(f"the store could not be copied before its schema changes: {error}") from error
     return copy
+
+
+def files_of(path: Path) -> list[Path]:
+    """Returns the files of a store that may exist: with its log, lock and tombstones, and the copies of `backup`."""
+    fixed = [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", ".lock", ".erased"))]
+    return [*fixed, *path.parent.glob(f"{glob.escape(path.name)}.before-*")]
 
 
 def delete_copies(path: Path, before: int) -> int:
