@@ -39,7 +39,7 @@ from connector.store.base import Store
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.migrate import prepare_sqlite
 from connector.store.reconnecting import ReconnectingStore
-from connector.store.retention import Kind
+from connector.store.retention import DAY_MS, Kind
 from connector.store.sqlite.database import files_of
 from connector.store.sqlite.lock import StoreLock
 from connector.store.sqlite.store import SqliteStore
@@ -373,12 +373,14 @@ def _policy(config: Config) -> Policy:
 def _receiver(
     config: Config, opened: StoreHandle, webhook_secrets: Sequence[str], refused: Callable[[str], None]
 ) -> Receiver:
+    tolerance = config.hireflix.tolerance_days
     return Receiver(
         opened.store,
         Verifier(webhook_secrets),
         opened.clock.now,
         refused,
         allow_unsigned=config.hireflix.allow_unsigned,
+        tolerance_ms=None if tolerance is None else tolerance * DAY_MS,
     )
 
 

@@ -140,6 +140,9 @@ class HireflixSettings(Section):
     webhook_path: UrlPath = Field(default="/webhooks/hireflix", description="Path that Hireflix posts to.")
     webhook_secrets: list[Secret] = Field(default=[], description="Keys that webhooks may be signed with.")
     allow_unsigned: bool = Field(default=False, description="Accept webhooks that carry no signature.")
+    tolerance_days: int | None = Field(
+        default=None, ge=1, description="Refuse webhooks whose date is longer ago than this; none = accept every date."
+    )
 
 
 class DeliverySettings(Section):

@@ -55,6 +55,7 @@ HELLO = b"This is the Hireflix webhook receiver. It works; Hireflix posts its ev
 REFUSALS: Mapping[str, tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]] = {
     "method": (405, b'{"error":"POST events here"}', ((b"allow", b"POST, GET, HEAD"), CLOSE)),
     "signature": (401, b'{"error":"the signature is missing or wrong"}', (CLOSE,)),
+    "too old": (400, b'{"error":"the event is older than this receiver accepts"}', ()),
     "too large": (413, b'{"error":"the body is over 1 MiB"}', (CLOSE,)),
     "too slow": (408, b'{"error":"the body did not arrive in time"}', (CLOSE,)),
     "stopping": (408, b'{"error":"the receiver stops and the body was incomplete, try again"}', (CLOSE, RETRY)),
@@ -246,6 +247,7 @@ class Receiver:
 
     `clock` returns epoch milliseconds, used as the time of receipt. `refused` is called with the reason of every
     refusal: a key of `REFUSALS`, or "disconnected". `allow_unsigned` accepts a missing signature, never a wrong one.
+    An event whose own date is more than `tolerance_ms` ago is refused; `None` accepts every date.
     """
 
     def __init__(
@@ -256,6 +258,7 @@ class Receiver:
         refused: Callable[[str], None],
         *,
         allow_unsigned: bool = False,
+        tolerance_ms: int | None = None,
         bodies: Bodies | None = None,
     ) -> None:
         self._store = store
@@ -263,6 +266,7 @@ class Receiver:
         self._clock = clock
         self._refused = refused
         self._allow_unsigned = allow_unsigned
+        self._tolerance_ms = tolerance_ms
         self._bodies = bodies or Bodies()
 
     def stop(self) -> None:
@@ -307,8 +311,14 @@ class Receiver:
         return await self._stored(body)
 
     async def _stored(self, body: bytes) -> Reply:
-        """Stores the event and returns the acknowledgement after the commit. Raises `StoreUnavailable`."""
-        offered = self._store.offer(read(body, self._clock()), body)
+        """Stores the event and returns the acknowledgement after the commit.
+
+        Raises `Refused` for an event that is too old, and `StoreUnavailable`.
+        """
+        reading = read(body, self._clock())
+        if self._tolerance_ms is not None and reading.received_at - reading.occurred_at > self._tolerance_ms:
+            raise Refused("too old")
+        offered = self._store.offer(reading, body)
         await asyncio.wait([offered])  # unlike `await offered`, a cancelled request does not cancel the shared commit
         if offered.cancelled():
             raise Refused("unavailable")

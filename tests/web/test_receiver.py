@@ -9,9 +9,11 @@ import sqlite3
 import httpx
 import pytest
 
+from connector.delivery.clock import SystemClock
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier, sign
 from connector.store.base import Answer
+from connector.store.retention import DAY_MS
 from connector.web.receiver import BODY_BYTES, Receiver
 from tests.serving import CONSOLE_ONLY, SECRET, sample, serving
 
@@ -105,6 +107,19 @@ async def test_allow_unsigned_accepts_a_missing_signature_only(tmp_path):
     async with serving(tmp_path, toml, secrets=()) as served:
         assert (await served.post(sample("create"), secret=None)).status_code == 202
         assert (await served.post(sample("finish"), secret="wrong")).status_code == 401
+
+
+async def test_tolerance_days_refuses_an_event_whose_own_date_is_longer_ago(tmp_path):
+    """400, counted, not stored. A signed body that someone kept cannot be sent again later."""
+    toml = f'{CONSOLE_ONLY}\n[hireflix]\nwebhook_secrets = ["{SECRET}"]\ntolerance_days = 7\n'
+    now = SystemClock().now()
+    async with serving(tmp_path, toml) as served:
+        answer = await served.post(sample("create") | {"date": now - 8 * DAY_MS})
+        assert (answer.status_code, answer.json()) == (400, {"error": "the event is older than this receiver accepts"})
+        assert (await served.post(sample("create") | {"date": now - 6 * DAY_MS})).status_code == 202
+        assert (await served.post(sample("finish") | {"date": None})).status_code == 202
+        assert 'connector_requests_refused_total{reason="too old"} 1.0' in (await served.get("/metrics")).text
+        assert [row["name"] for row in stored(served)] == ["interview.create", "interview.finish"]
 
 
 @pytest.mark.parametrize(
