@@ -14,6 +14,7 @@ from enum import Enum, auto
 from connector.sink import Context, RateLimited, RetryLater, SinkBroken
 from sinks.google_sheets import write_planner
 from sinks.google_sheets.api_replies import Book
+from sinks.google_sheets.api_requests import column_letters
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import PROTECTED, CallFailed, Failure, Trouble, emptied, unreadable
 from sinks.google_sheets.formatting import (
@@ -30,6 +31,7 @@ from sinks.google_sheets.sheet_view import ProtectedCells, TabView, read_protect
 from sinks.google_sheets.sheets_client import LIST_PROTECTION, READ, REFILL_SECONDS, WRITE, Calls
 from sinks.google_sheets.tabs import Layout, TabSnapshot, add_columns, has_shrunk, read_tabs, snapshot_of, titles_of
 from sinks.google_sheets.write_planner import (
+    DueInterview,
     Limits,
     TabChanges,
     TabWrite,
@@ -312,7 +314,11 @@ class Flush:
         self._outcomes.deliver([each for each in due.idle if not each.remove], self._layout_after(name))
         self._outcomes.removed(each for each in due.idle if each.remove)
         stuck = [each for each in due.absent if each.key in repairs.stuck]
-        self._outcomes.block([*due.blocked, *stuck], PROTECTED_AGAIN)
+        removals = [each for each in due.blocked if each.remove]
+        for each in removals:
+            self._outcomes.block([each], _left_cells(self._snapshots[name].view, self._layout_after(name), each))
+        others = [each for each in due.blocked if not each.remove]
+        self._outcomes.block([*others, *stuck], PROTECTED_AGAIN)
         self._without_row(name, due, repairs)
         self._plans[name] = TabPlan(due, repairs)
 
@@ -533,3 +539,11 @@ class Flush:
         if self._landed:
             return RetryLater(failure.short or failure.reason, counts=False)
         raise SinkBroken(failure.reason, failure.fix, until_person=failure.trouble is Trouble.EMPTIED)
+
+
+def _left_cells(view: TabView, layout: Layout, wanted: DueInterview) -> RetryLater:
+    """The outcome of a removal that protected cells do not allow, with those cells, which alone are left."""
+    row = view.key_rows[wanted.key] + 1
+    places = sorted(layout.at[name] for name in wanted.protected)
+    cells = ", ".join(f"{column_letters(place)}{row}" for place in places)
+    return replace(PROTECTED_AGAIN, reason=f"protected cells: {cells}")

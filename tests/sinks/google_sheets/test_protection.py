@@ -12,6 +12,7 @@ from connector.emulators.google.model import Area
 from connector.emulators.google.people import once
 from connector.interview import Stage
 from connector.sink import Delivered, RetryLater
+from connector.testing import make_erase, run_batch, run_until_settled
 from sinks.google_sheets.errors import PROTECTED
 from tests.sinks.google_sheets.conftest import TAB, TITLES, Desk, person_of, scored
 
@@ -206,7 +207,8 @@ async def test_a_row_that_is_to_be_removed_waits_until_it_may_be_emptied(make_de
     desk.person.protect_rows(TAB, 1)
     desk.context.clock.advance(60)
     deleted = replace(person_of(1), stage=Stage.DELETED, updated_at=person_of(1).updated_at + 1)
-    assert (await desk.deliver(deleted)).outcomes == [WAITS]
+    cells = ", ".join(f"{letter}2" for letter in "ABCDEFGHIJKL")
+    assert (await desk.deliver(deleted)).outcomes == [replace(WAITS, reason=f"protected cells: {cells}")]
     assert not (await desk.verify()).in_sync
     desk.person.unprotect(TAB)
     await desk.settle(deleted)
@@ -247,3 +249,21 @@ async def test_a_refusal_that_no_range_explains_singles_the_row_out(tmp_path):
         stages = [record["Stage"] for record in desk.records().values()]
         assert stages.count("Shortlisted") == 4
         await desk.sink.close()
+
+
+async def test_an_erase_names_the_protected_cells_that_it_cannot_clear_and_clears_the_others(desk):
+    """The row is cleared when the protection is gone."""
+    ada = replace(person_of(1), values={**person_of(1).values, "candidate_phone": "+34600123456"})
+    await desk.show(ada, person_of(2))
+    desk.person.protect_cells(TAB, Area(1, 2, 1, 3))
+    asked_to_erase = make_erase(ada)
+    desk.context.clock.advance(60)
+    result = await run_batch(desk.sink, [asked_to_erase], desk.context)
+    assert result.outcomes == [RetryLater("protected cells: B2, C2", after=300.0, counts=False)]
+    left = desk.records()[ada.id]
+    assert {title for title, value in left.items() if value is not None} == {"Email", "Phone", "Interview ID"}
+    desk.person.unprotect(TAB)
+    desk.context.clock.advance(300)
+    outcomes = await run_until_settled(desk.sink, [asked_to_erase], desk.context)
+    assert outcomes[asked_to_erase.id] == Delivered()
+    assert ada.id not in desk.records()
