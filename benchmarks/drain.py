@@ -23,8 +23,8 @@ from connector.store import leases
 from connector.store.base import Store
 from connector.store.ingest import RoutingTable, SinkSpec
 from connector.store.postgres.store import PostgresStore
-from connector.store.queries import sinks
 from connector.store.sqlite.store import SqliteStore
+from connector.store.status import sinks
 from tests.stores import make_store_file
 
 SINK = "sheet"

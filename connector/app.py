@@ -24,6 +24,7 @@ from connector import __version__
 from connector.config import Config, SinkEntry
 from connector.delivery.clock import Clock, SharedClock, SystemClock
 from connector.delivery.dispatcher import Dispatcher
+from connector.delivery.heartbeat import Heartbeat
 from connector.delivery.lane import DeliveryRuntime
 from connector.delivery.outcomes import Policy
 from connector.delivery.periodic import PeriodicTasks
@@ -50,7 +51,7 @@ from connector.web.receiver import Receiver, webhook_route
 from connector.web.server import base_address, bind, serve_http, signals, watch_file_handles
 
 if TYPE_CHECKING:
-    from connector.delivery.cluster import ClusterMember
+    from connector.delivery.cluster import Listener
 
 INTAKE_LIMIT = 4096
 """Most requests that wait for the store at once; a body has at most 1 MiB, usually one or two KiB."""
@@ -160,7 +161,8 @@ class Service:
         self,
         opened: StoreHandle,
         *,
-        member: ClusterMember | None,
+        heartbeat: Heartbeat,
+        listener: Listener | None,
         dispatcher: Dispatcher | None,
         periodic: PeriodicTasks | None,
         receiver: Receiver | None,
@@ -171,7 +173,8 @@ class Service:
         self.dispatcher = dispatcher
         self.http = http
         self._opened = opened
-        self._member = member
+        self._heartbeat = heartbeat
+        self._listener = listener
         self._periodic = periodic
         self._receiver = receiver
         self._stop_timeout = stop_timeout
@@ -179,8 +182,9 @@ class Service:
     async def start(self) -> None:
         """Waits for the store, then starts all components. Raises `SchemaMismatch`."""
         await self._opened.ready()
-        if self._member is not None:
-            await self._member.start()
+        self._heartbeat.start()
+        if self._listener is not None:
+            self._listener.start()
         if self.dispatcher is not None and self.store.shared:
             is_away = retry_if_exception_type(StoreUnavailable)
             await AsyncRetrying(retry=is_away, wait=wait_fixed(START_WAIT_SECONDS))(self.dispatcher.start)
@@ -199,8 +203,9 @@ class Service:
         if self._periodic is not None:
             stops.append(self._periodic.stop())
         await asyncio.gather(*stops)
-        if self._member is not None:
-            await self._member.stop()
+        if self._listener is not None:
+            await self._listener.stop()
+        await self._heartbeat.stop()
 
 
 @asynccontextmanager
@@ -305,18 +310,18 @@ def _service(
     if role.works:
         dispatcher = _dispatcher(config, opened, sinks=sinks, metrics=metrics, owner=owner)
         wakeups.subscribe(dispatcher.wake)
-    member = None
-    if opened.store.shared:
-        from connector.delivery.cluster import ClusterMember
+    heartbeat = Heartbeat(owner, role, opened.store, opened.clock)
+    listener = None
+    if opened.store.shared and dispatcher is not None:
+        from connector.delivery.cluster import Listener
 
-        url = config.store.url.get_secret_value()
-        on_wake = None if dispatcher is None else dispatcher.wake
-        member = ClusterMember(url, owner, role, opened.store, opened.clock, on_wake=on_wake)
-    refused = _refusal_counter(metrics)
+        listener = Listener(config.store.url.get_secret_value(), dispatcher.wake)
+    refused = _refusal_counter(metrics, heartbeat)
     receiver = _receiver(config, opened, webhook_secrets, refused) if role.receives else None
     return Service(
         opened,
-        member=member,
+        heartbeat=heartbeat,
+        listener=listener,
         dispatcher=dispatcher,
         periodic=_periodic(config, opened, metrics, owner) if role.works else None,
         receiver=receiver,
@@ -400,12 +405,13 @@ def _http(
     return create_app([health], (), refused)
 
 
-def _refusal_counter(metrics: Metrics) -> Callable[[str], None]:
+def _refusal_counter(metrics: Metrics, heartbeat: Heartbeat) -> Callable[[str], None]:
     """Counts refused requests by reason, and logs each reason at most once a minute."""
     limit = LogLimit()
 
     def refused(reason: str) -> None:
         metrics.refused(reason)
+        heartbeat.refused(reason)
         if count := limit.add(reason, time.monotonic()):
             log.warning("requests refused", reason=reason, count=count)
 

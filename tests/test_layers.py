@@ -10,7 +10,7 @@ from tests.entry_points import declared
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    {"errors", "interview", "http", "sink", "capabilities", "role", "blocking", "text"},
+    {"errors", "interview", "http", "sink", "capabilities", "role", "blocking", "text", "formats"},
     {"routing", "merge", "hireflix"},
     {"store", "config", "registry", "secretsfile", "logging"},
     {"delivery", "emulators"},
@@ -27,6 +27,7 @@ SHARED = {"chat", "spreadsheet"}
 PURE = (
     "connector.interview",
     "connector.text",
+    "connector.formats",
     "connector.routing",
     "connector.merge",
     "connector.hireflix.fields",

@@ -14,9 +14,9 @@ import typer
 from connector import app, logging
 from connector.cli import options as o
 from connector.cli.banner import banner, secrets_of, shell_command
-from connector.cli.output import counted
 from connector.config import Config, ensure_secret
 from connector.errors import ConnectorError
+from connector.formats import counted
 from connector.operations.send import all_delivered, demo_settings, feed
 
 FolderOption = Annotated[

@@ -13,9 +13,10 @@ from connector import logging
 from connector.app import running_lane
 from connector.cli import FAILED
 from connector.cli import options as o
-from connector.cli.output import counted, format_time, is_interactive, print_hint, safe, show_json, show_table
+from connector.cli.output import is_interactive, print_hint, safe, show_json, show_table
 from connector.config import Config, load
 from connector.errors import UsageError
+from connector.formats import counted, format_time
 from connector.operations import erase as operation
 from connector.operations.erase import Receipt
 from connector.role import Secrets

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 import typer
 
 from connector.cli import options as o
-from connector.cli.output import format_time, safe, show_json
+from connector.cli.output import safe, show_json
 from connector.config import Config, load
+from connector.formats import format_time
 from connector.hireflix.payload import EventKind
 from connector.interview import Value
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from connector.cli import options as o
-from connector.cli.output import format_time, show_json, show_table
+from connector.cli.output import show_json, show_table
 from connector.config import load
+from connector.formats import format_time
 from connector.operations.listings import page
 from connector.operations.store_access import reading
 from connector.role import Secrets

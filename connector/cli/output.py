@@ -6,9 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
 import msgspec
 import typer
@@ -20,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from connector.errors import UsageError
+from connector.formats import counted
 
 _LONGEST = 500
 """Most characters of a cell; the name of a candidate may have a million."""
@@ -139,11 +138,6 @@ def progress_bar(description: str, *, transient: bool = True, hidden: bool = Fal
         yield update
 
 
-def counted(count: int, one: str, many: str) -> str:
-    """Returns a count with its noun: `1 delivery`, `2 deliveries`."""
-    return f"{count} {one if count == 1 else many}"
-
-
 def print_hint(text: str) -> None:
     """Prints a line on standard error, so that it is not part of the output for programs."""
     print(safe(text, keep="\n"), file=sys.stderr)
@@ -170,24 +164,3 @@ def is_agreed(verb: str, total: int, one: str, many: str, *, yes: bool) -> bool:
 def is_interactive() -> bool:
     """Whether standard input is a terminal, so that the command can ask a question."""
     return sys.stdin.isatty()
-
-
-def format_time(at: int | None, zone: ZoneInfo) -> str:
-    """Returns epoch milliseconds as `2026-08-01 12:30:05` in the zone, `""` for `None`."""
-    if at is None:
-        return ""
-    try:
-        return f"{datetime.fromtimestamp(at / 1000, tz=UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError, OSError):
-        return str(at)
-
-
-def format_duration(seconds: float) -> str:
-    """Returns a duration in its two greatest units: `45 s`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`."""
-    left = round(seconds)
-    parts: list[tuple[int, str]] = []
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append((count, unit))
-    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from connector.cli import options as o
-from connector.cli.output import counted
 from connector.config import load
 from connector.errors import UsageError
+from connector.formats import counted
 from connector.operations import sinks as operation
 from connector.operations.sinks import configured
 from connector.operations.store_access import changing

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from connector.cli import options as o
-from connector.cli.output import counted, is_agreed, progress_bar
+from connector.cli.output import is_agreed, progress_bar
 from connector.config import Config, load
+from connector.formats import counted
 from connector.operations import replay as operation
 from connector.operations.replay import Replayable, Request
 from connector.operations.store_access import OpenStore, changing

@@ -6,37 +6,47 @@ from collections.abc import Iterator, Sequence
 from zoneinfo import ZoneInfo
 
 from connector.cli import options as o
-from connector.cli.output import counted, format_duration, format_time, safe, show_json, show_table
+from connector.cli.output import safe, show_json, show_table
 from connector.config import load
+from connector.formats import counted, format_duration, format_time
+from connector.operations.status import Health, Service, Trouble, health, refusal_text
 from connector.operations.store_access import now_in, reading
-from connector.role import Secrets
+from connector.role import Role, Secrets
 from connector.store.heartbeat import Process
 from connector.store.periodic import TaskRun
-from connector.store.queries import SinkStatus, SourceStatus
-from connector.store.queries import status as status_of
+from connector.store.status import SinkStatus, SourceStatus
 
 
 def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:
-    """Show the state of every sink, and what to do."""
+    """Show whether the service runs, what arrives, the state of every sink, and what to do."""
     settings = load(config, needs=Secrets.NONE)
     with reading(settings) as connection:
-        found = status_of(connection, now_in(connection), list(settings.sinks))
+        found = health(connection, now_in(connection), list(settings.sinks))
     if as_json:
         show_json(found)
         return
-    zone = ZoneInfo(settings.timezone)
-    for line in _source_lines(found.source, zone):
-        print(line)
-    show_table([_cells(sink, zone) for sink in found.sinks], empty="No sinks yet.")
-    if found.processes:
-        print()
-        show_table([_process_cells(each, found.sinks, zone) for each in found.processes], empty="")
-    if found.tasks:
-        print()
-        show_table([_task_cells(each, zone) for each in found.tasks], empty="")
-    for sink in found.sinks:
-        for advice in _advice(sink, zone):
-            print(safe(f"{sink.name}: {advice}"))
+    for line in _lines(found, ZoneInfo(settings.timezone)):
+        print(safe(line))
+    _show_tables(found, ZoneInfo(settings.timezone))
+    for trouble in found.troubles:
+        for line in _trouble_lines(trouble):
+            print(safe(line))
+
+
+def _lines(found: Health, zone: ZoneInfo) -> Iterator[str]:
+    yield f"Service: {_service(found.service, zone)}"
+    yield from _source_lines(found.source, zone)
+
+
+def _service(service: Service, zone: ZoneInfo) -> str:
+    running = [process for process in service.processes if process.state == "running"]
+    if not running:
+        return "NOT running"
+    if len(running) > 1:
+        return f"{len(running)} processes run"
+    [only] = running
+    since = format_time(only.started_at, zone)
+    return f"running since {since} {zone}, version {only.version}, process {only.pid} on {only.host}"
 
 
 def _source_lines(source: SourceStatus, zone: ZoneInfo) -> Iterator[str]:
@@ -46,12 +56,24 @@ def _source_lines(source: SourceStatus, zone: ZoneInfo) -> Iterator[str]:
         counted(source.interviews, "interview", "interviews"),
     )
     yield f"Source: {events} of {interviews}{last}"
-    for count, kind in ((source.unreadable, "unreadable"), (source.unknown, "unknown")):
-        if count:
-            yield f"  {count} {kind}: connector events --kind {kind}; after an upgrade: connector replay --state {kind}"
+    for refused in source.refused:
+        yield f"  {refusal_text(refused)}, in the last 24 hours, the last at {format_time(refused.last_at, zone)}"
 
 
-def _cells(sink: SinkStatus, zone: ZoneInfo) -> dict[str, object]:
+def _show_tables(found: Health, zone: ZoneInfo) -> None:
+    show_table([_cells(sink, zone, found.at) for sink in found.sinks], empty="No sinks yet.")
+    if [process.role for process in found.service.processes] not in ([], [Role.ALL]):
+        print()
+        show_table([_process_cells(each, found.sinks, zone) for each in found.service.processes], empty="")
+    if found.tasks:
+        print()
+        show_table([_task_cells(each, zone) for each in found.tasks], empty="")
+    for sink in found.sinks:
+        if sink.in_sync_as_of is not None:
+            print(safe(f"{sink.name}: in sync as of {format_time(sink.in_sync_as_of, zone)}"))
+
+
+def _cells(sink: SinkStatus, zone: ZoneInfo, now: int) -> dict[str, object]:
     return {
         "SINK": sink.name,
         "TYPE": sink.type,
@@ -63,11 +85,20 @@ def _cells(sink: SinkStatus, zone: ZoneInfo) -> dict[str, object]:
         "DELIVERED": sink.delivered,
         "LAST DELIVERED": format_time(sink.last_delivered_at, zone),
         "WHY": sink.reason,
+        "WAITS FOR": _waits_for(sink, now),
     }
 
 
 def _state(sink: SinkStatus) -> str:
     return "not in sync" if sink.state == "ok" and sink.in_sync is False else sink.state
+
+
+def _waits_for(sink: SinkStatus, now: int) -> str:
+    if sink.waits_for == sink.reason:
+        return ""
+    if not sink.waits_for or sink.next_try_at is None:
+        return sink.waits_for
+    return f"{sink.waits_for}, {format_duration(max(0, sink.next_try_at - now) / 1000)}"
 
 
 def _process_cells(process: Process, sinks: Sequence[SinkStatus], zone: ZoneInfo) -> dict[str, object]:
@@ -77,6 +108,7 @@ def _process_cells(process: Process, sinks: Sequence[SinkStatus], zone: ZoneInfo
         "PROCESS": process.name,
         "ROLE": process.role,
         "STATE": process.state,
+        "VERSION": process.version,
         "SINCE": format_time(process.started_at, zone),
         "SEEN": format_time(process.seen_at, zone),
         "HOLDS": ", ".join(held),
@@ -92,12 +124,10 @@ def _task_cells(run: TaskRun, zone: ZoneInfo) -> dict[str, object]:
     }
 
 
-def _advice(sink: SinkStatus, zone: ZoneInfo) -> Iterator[str]:
-    if sink.verified_at is not None:
-        at = format_time(sink.verified_at, zone)
-        yield f"in sync as of {at}" if sink.in_sync else f"NOT in sync as of {at}: connector verify {sink.name}"
-    yield from sink.asks
-    if sink.fix:
-        yield sink.fix
-    if sink.dead:
-        yield f"dead letters: connector deliveries --sink {sink.name} --state dead"
+def _trouble_lines(trouble: Trouble) -> Iterator[str]:
+    """What is wrong and what follows, what to do, and the destination's own words."""
+    yield f"{trouble.subject}: {'; '.join(part for part in (trouble.what, trouble.effect) if part)}"
+    if trouble.fix:
+        yield f"  {trouble.fix}"
+    if trouble.status is not None or trouble.answer:
+        yield f"  answer: {' '.join(part for part in (str(trouble.status or ''), trouble.answer) if part)}"

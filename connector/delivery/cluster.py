@@ -1,4 +1,4 @@
-"""One process among several that share a PostgreSQL store: its heartbeat, and wake-ups from the other processes.
+"""Wake-ups among the processes that share a PostgreSQL store.
 
 PostgreSQL notifies every listening process when a receiver commits deliveries. A lost wake-up costs a second at most,
 because the sweep of every worker finds what is due. A pooler in transaction mode passes no notifications on.
@@ -16,13 +16,6 @@ import structlog
 from psycopg import AsyncConnection
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from connector.delivery.clock import Clock
-from connector.errors import StoreUnavailable
-from connector.logging import place_of
-from connector.role import Role
-from connector.store import heartbeat
-from connector.store.base import Store
-from connector.store.heartbeat import Process
 from connector.store.postgres.database import connect_async
 from connector.store.postgres.errors import safe_message
 from connector.store.postgres.ingest import CHANNEL, SEPARATOR
@@ -30,7 +23,7 @@ from connector.store.postgres.ingest import CHANNEL, SEPARATOR
 GAP_SECONDS = 0.1
 """A sink is woken at most once in this time: a receiver notifies with each group, which may be hundreds a second."""
 STOP_SECONDS = 2.0
-"""Time that a stop waits for the heartbeat and the connection to end."""
+"""Time that a stop waits for the connection to end."""
 RECONNECT_MAX_SECONDS = 15.0
 """The longest wait before the next attempt to connect; the waits begin at a second and are random below it."""
 
@@ -73,9 +66,19 @@ class Listener:
     def __init__(self, url: str, on_wake: Callable[[Iterable[str]], None]) -> None:
         self._url = url
         self._waker = Waker(on_wake)
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Listens until it is cancelled."""
+    def start(self) -> None:
+        """Starts to listen. The database may be unavailable, now and later."""
+        self._task = asyncio.create_task(self._run(), name="wake-ups")
+
+    async def stop(self) -> None:
+        """Ends the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=STOP_SECONDS)
+
+    async def _run(self) -> None:
         while True:
             connection = await self._connected()
             try:
@@ -103,65 +106,6 @@ class Listener:
             await connection.close()
             raise
         return connection
-
-
-class ClusterMember:
-    """The heartbeat and the wake-ups of one process, whose `name` is the one in its leases. `on_wake` is called with
-    the names of the sinks that have new deliveries; it is `None` in a process that delivers nothing.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        name: str,
-        role: Role,
-        store: Store,
-        clock: Clock,
-        *,
-        on_wake: Callable[[Iterable[str]], None] | None,
-    ) -> None:
-        self._name = name
-        self._role = role
-        self._store = store
-        self._clock = clock
-        self._listener = None if on_wake is None else Listener(url, on_wake)
-        self._heartbeat: asyncio.Task[None] | None = None
-        self._listening: asyncio.Task[None] | None = None
-        self._stopping = asyncio.Event()
-
-    async def start(self) -> None:
-        """Starts the heartbeat and the listener. The store may be unavailable, now and later."""
-        self._heartbeat = asyncio.create_task(self._beat(), name="heartbeat")
-        if self._listener is not None:
-            self._listening = asyncio.create_task(self._listener.run(), name="wake-ups")
-
-    async def stop(self) -> None:
-        """Ends both, and takes this process off the list."""
-        self._stopping.set()
-        if self._listening is not None:
-            self._listening.cancel()
-        tasks = [task for task in (self._heartbeat, self._listening) if task is not None]
-        if tasks:
-            # a heartbeat that is being written is not cancelled: it could be committed after the process has left
-            _, running = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-            for task in running:
-                task.cancel()
-        with suppress(StoreUnavailable):
-            await self._store.write(lambda connection: heartbeat.deregister(connection, self._name))
-
-    async def _beat(self) -> None:
-        started_at = self._clock.now()
-        while not self._stopping.is_set():
-            try:
-                await self._store.write(lambda connection: heartbeat.beat(connection, self._now(started_at)))
-            except StoreUnavailable:
-                pass
-            except Exception as error:  # noqa: BLE001 - the next heartbeat may succeed
-                log.warning("heartbeat failed", error=place_of(error))
-            await self._clock.wait(self._stopping, heartbeat.BEAT_SECONDS)
-
-    def _now(self, started_at: int) -> Process:
-        return Process(self._name, self._role, started_at, self._clock.now())
 
 
 def _log_failure(state: RetryCallState) -> None:

@@ -16,7 +16,7 @@ from connector.errors import StoreUnavailable
 from connector.logging import place_of
 from connector.routing import Routes
 from connector.sink import Sink
-from connector.store import backfill, claim, leases, queries, settle
+from connector.store import backfill, claim, leases, settle, status
 
 SWEEP_SECONDS = 1.0
 """Time between two sweeps, which find what another process changed, such as a replay or a resume."""
@@ -164,7 +164,7 @@ class Dispatcher:
         if now - self._overdue_checked_at < OVERDUE_CHECK_SECONDS * 1000:
             return
         self._overdue_checked_at = now
-        found = await self._runtime.store.query(lambda connection: queries.sinks(connection, now, list(self.lanes)))
+        found = await self._runtime.store.query(lambda connection: status.sinks(connection, now, list(self.lanes)))
         overdue = {each.name for each in found if each.oldest_age_seconds > OVERDUE_SECONDS and each.state != "paused"}
         overdue &= {sink.name for sink in self._sinks if sink.state}
         for name in sorted(overdue - self._overdue):

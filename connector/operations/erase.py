@@ -23,9 +23,9 @@ from connector.store import erase as store_erase
 from connector.store.audit import Action
 from connector.store.erase import Step, Subject
 from connector.store.ingest import hashes_of
-from connector.store.queries import sinks as sink_states
 from connector.store.schema import DeliveryState
 from connector.store.sqlite import database, tombstones
+from connector.store.status import sinks as sink_states
 
 WAIT_SECONDS = 60.0
 """Longest wait for the destinations; what is not done then stays queued."""

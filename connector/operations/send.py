@@ -18,7 +18,7 @@ from connector.hireflix.signature import HEADER, sign
 from connector.http import host_of, is_loopback
 from connector.operations.sinks import require_known
 from connector.operations.store_access import now, reading
-from connector.store.queries import status
+from connector.store.status import sinks
 
 TIMEOUT_SECONDS = 30.0
 """Longest wait for a response; the receiver answers within seconds even when the store is busy."""
@@ -122,4 +122,4 @@ async def all_delivered(settings: Config) -> None:
 
 def _unfinished(settings: Config) -> int:
     with reading(settings) as connection:
-        return sum(sink.pending + sink.waiting for sink in status(connection, now(), None).sinks)
+        return sum(sink.pending + sink.waiting + sink.planned for sink in sinks(connection, now(), None))

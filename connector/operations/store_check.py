@@ -16,9 +16,10 @@ from connector.operations.sinks import PAUSED_BY_OPERATOR
 from connector.operations.store_access import now_in, reading, store_address
 from connector.sink import Finding
 from connector.store.base import require_older
-from connector.store.queries import positions, sinks
+from connector.store.queries import positions
 from connector.store.schema import REVISION
 from connector.store.sqlite.database import revision_of
+from connector.store.status import sinks
 
 _PERMISSIONS = "give the user that runs the connector write permission, or change [store] url"
 

@@ -22,8 +22,8 @@ from connector.sink import Note, Sink, Subscription, Token
 from connector.store import audit, leases, notes, rate_limit, settle
 from connector.store.audit import Action
 from connector.store.heartbeat import processes
-from connector.store.queries import sinks
 from connector.store.schema import sink as sink_table
+from connector.store.status import sinks
 
 REPAIR_SECONDS = 900.0
 """Longest wait for a repair."""

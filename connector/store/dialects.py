@@ -32,6 +32,26 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_=changed), list(rows))
 
 
+def add_up(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    keys: Sequence[str],
+    newest: Sequence[str] = (),
+) -> None:
+    """Inserts rows of counts. When a key exists, the counts are added to its row and the columns `newest` replaced."""
+    if not rows:
+        return
+    insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    changed = {
+        name: insert.excluded[name] if name in newest else table.c[name] + insert.excluded[name]
+        for name in rows[0]
+        if name not in keys
+    }
+    connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_=changed), list(rows))
+
+
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> int:
     """Inserts the rows whose key does not exist yet; returns their number."""
     if not rows:

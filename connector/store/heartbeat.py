@@ -1,7 +1,8 @@
-"""The heartbeats of the processes that share a store. Functions on an open connection."""
+"""The heartbeats of the processes that use a store. Functions on an open connection."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, delete, select
 
 from connector.store import schema
 from connector.store.dialects import upsert
+from connector.store.rollup import count_refused
 
 BEAT_SECONDS = 10.0
 """Interval between two heartbeats."""
@@ -19,22 +21,37 @@ FORGET_SECONDS = 3600.0
 
 
 class Process(msgspec.Struct, frozen=True):
-    """One process. `started_at` and `seen_at` are epoch milliseconds; `state` is `silent` without recent heartbeats."""
+    """One process. `started_at` and `seen_at` are epoch milliseconds; `state` is `silent` without recent heartbeats.
+
+    `name` is unique among the processes of a store; `host` and `pid` identify the process on its machine.
+    """
 
     name: str
     role: str
     started_at: int
     seen_at: int
     state: Literal["running", "silent"] = "running"
+    host: str = ""
+    pid: int = 0
+    version: str = ""
 
 
-def beat(connection: Connection, process: Process) -> None:
-    """Stores a heartbeat, and removes processes that have been silent for `FORGET_SECONDS`."""
+def beat(
+    connection: Connection, process: Process, refused: Mapping[str, int] | None = None, *, alone: bool = False
+) -> None:
+    """Stores a heartbeat, and removes processes that have been silent for `FORGET_SECONDS`.
+
+    `refused` are the requests that the process refused since its last heartbeat, by reason. `alone`: no other process
+    can use the store, so all others have ended.
+    """
     values = msgspec.structs.asdict(process)
     del values["state"]
     upsert(connection, schema.process, [values], ["name"])
+    if refused:
+        count_refused(connection, refused, process.seen_at)
+    others = schema.process.c.name != process.name
     forgotten = schema.process.c.seen_at < process.seen_at - int(FORGET_SECONDS * 1000)
-    connection.execute(delete(schema.process).where(forgotten))
+    connection.execute(delete(schema.process).where(others if alone else forgotten))
 
 
 def deregister(connection: Connection, name: str) -> None:

@@ -1,26 +1,22 @@
-"""Reads for operators and metrics: lists, newest first and filtered, and the status of the source and every sink.
+"""Listings for operators: events, interviews, deliveries and attempts, newest first and filtered.
 
 Every row is one JSON object; times are epoch milliseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
-from connector.capabilities import REPORT
 from connector.interview import Stage
 from connector.merge import decode, interview_of
 from connector.routing import Route, Routes
-from connector.store import leases, periodic, subscriptions
-from connector.store.dialects import among, has_row_locks
-from connector.store.heartbeat import Process, processes
-from connector.store.ingest import VERIFY_PRIORITY
-from connector.store.periodic import TaskRun
+from connector.store import subscriptions
+from connector.store.dialects import among
 from connector.store.schema import (
     DeliveryState,
     attempt,
@@ -28,8 +24,6 @@ from connector.store.schema import (
     event,
     in_state,
     interview,
-    not_understood,
-    note,
     sink,
     subscription,
 )
@@ -331,207 +325,5 @@ def _delivery_row(row: Any) -> DeliveryRow:
     )
 
 
-class SinkStatus(msgspec.Struct, frozen=True):
-    """One sink. Times are epoch milliseconds; `oldest_age_seconds` is the age of the oldest pending delivery.
-
-    `waiting` deliveries are counted in something that is shown later, `waiting_reason` says when, and
-    `waiting_until` when that is; they are neither in `pending` nor in the age.
-
-    `verified_at`, `in_sync` and `differences` describe the last verification; `None` before the first one. `worker`
-    is the process that has the sink until `lease_until` unless it renews the lease; `None` without a valid lease.
-    """
-
-    name: str
-    type: str
-    state: Literal["ok", "waiting", "paused", "orphaned"]
-    reason: str
-    fix: str
-    pending: int
-    oldest_age_seconds: float
-    dead: int
-    delivered: int
-    last_delivered_at: int | None
-    filling: bool
-    verified_at: int | None = None
-    in_sync: bool | None = None
-    differences: dict[str, int] = {}
-    asks: list[str] = []
-    worker: str | None = None
-    lease_until: int | None = None
-    waiting: int = 0
-    waiting_reason: str = ""
-    waiting_until: int | None = None
-
-
-class _Report(msgspec.Struct):
-    """The fields that are read of a verification's note."""
-
-    at: int
-    in_sync: bool
-    counts: dict[str, int]
-    asks: list[str] = []
-
-
-class SourceStatus(msgspec.Struct, frozen=True):
-    """Received events. `unreadable` and `unknown` ones are stored and can be replayed after an upgrade."""
-
-    events: int
-    interviews: int
-    unreadable: int
-    unknown: int
-    last_received_at: int | None
-
-
-class Status(msgspec.Struct, frozen=True):
-    """Everything that `connector status` shows. `processes` share the store; the list is empty on SQLite.
-
-    `tasks` are the last runs of the periodic tasks.
-    """
-
-    source: SourceStatus
-    sinks: list[SinkStatus]
-    processes: list[Process] = []
-    tasks: list[TaskRun] = []
-
-
-def status(connection: Connection, now: int, configured: Collection[str] | None) -> Status:
-    """Returns the status at `now` (epoch milliseconds). Sinks outside `configured` are orphaned; `None`: none is."""
-    return Status(
-        _source(connection),
-        sinks(connection, now, configured),
-        processes(connection, now),
-        list(periodic.runs(connection).values()),
-    )
-
-
-def _source(connection: Connection) -> SourceStatus:
-    strange = select(event.c.kind, func.count()).where(not_understood()).group_by(event.c.kind)
-    kinds: dict[str, int] = {kind: count for kind, count in connection.execute(strange)}  # noqa: C416 - rows are no pairs to the type checker
-    newest = select(func.max(event.c.seq)).scalar_subquery()
-    last = connection.execute(select(event.c.seq, event.c.received_at).where(event.c.seq == newest)).first()
-    interviews = connection.execute(select(func.count()).select_from(interview)).scalar_one()
-    return SourceStatus(
-        events=0 if last is None else _count_events(connection, last.seq),
-        interviews=interviews,
-        unreadable=kinds.get("unreadable", 0),
-        unknown=kinds.get("unknown", 0),
-        last_received_at=None if last is None else last.received_at,
-    )
-
-
-def _count_events(connection: Connection, last: int) -> int:
-    """Returns the number of events. On SQLite it is the last id.
-
-    On PostgreSQL ids have gaps, from groups that were rolled back, so the events are counted by an index scan.
-    """
-    if not has_row_locks(connection):
-        return last
-    return int(connection.execute(select(func.count()).select_from(event)).scalar_one())
-
-
-def sinks(connection: Connection, now: int, configured: Collection[str] | None) -> list[SinkStatus]:
-    """Returns the status of every configured sink, and of others that still have deliveries."""
-    pendings = _pending(connection)
-    waiting = _waiting(connection)
-    dead = _dead(connection)
-    reports = _reports(connection)
-    found = []
-    for row in leases.rows(connection):
-        pending, oldest = pendings.get(row.name, (0, now))
-        waits = waiting.get(row.name, _Waiting())
-        is_configured = configured is None or row.name in configured
-        if not is_configured and not pending and not waits.count and row.name not in dead:
-            continue
-        found.append(
-            SinkStatus(
-                name=row.name,
-                type=row.type,
-                state=_state(row, pending + waits.count, is_configured=is_configured),
-                reason=_reason(row, now, is_configured=is_configured) or waits.reason,
-                fix=row.fix or "",
-                pending=pending,
-                oldest_age_seconds=max(0, now - oldest) / 1000,
-                dead=dead.get(row.name, 0),
-                delivered=row.delivered,
-                last_delivered_at=row.last_delivered_at,
-                filling=row.filled_to is not None,
-                worker=row.lease_owner if row.lease_until >= now else None,
-                lease_until=row.lease_until if row.lease_owner is not None and row.lease_until >= now else None,
-                waiting=waits.count,
-                waiting_reason=waits.reason,
-                waiting_until=waits.until,
-                **reports.get(row.name, {}),
-            )
-        )
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    count: int = 0
-    until: int | None = None
-    reason: str = ""
-
-
-def _waiting(connection: Connection) -> dict[str, _Waiting]:
-    """Returns per sink the number of waiting deliveries, and time and reason of the one that is shown first."""
-    waits = (in_state(DeliveryState.WAITING), delivery.c.wait_group.is_not(None))
-    rows = connection.execute(
-        select(delivery.c.sink, func.count(), func.min(delivery.c.not_before)).where(*waits).group_by(delivery.c.sink)
-    ).all()
-    found = {}
-    for name, count, until in rows:
-        first = select(delivery.c.reason).where(*waits, delivery.c.sink == name, delivery.c.not_before == until)
-        found[name] = _Waiting(count, until, connection.execute(first.limit(1)).scalar() or "")
-    return found
-
-
-def _pending(connection: Connection) -> dict[str, tuple[int, int]]:
-    """Returns per sink the number of pending deliveries and the start of the oldest, without verifications."""
-    rows = connection.execute(
-        select(delivery.c.sink, func.count(), func.min(delivery.c.since))
-        .where(in_state(DeliveryState.PENDING), delivery.c.priority < VERIFY_PRIORITY)
-        .group_by(delivery.c.sink)
-    )
-    return {name: (count, since) for name, count, since in rows}
-
-
-def _reports(connection: Connection) -> dict[str, dict[str, Any]]:
-    """Returns per sink the result of the last verification of its current destination."""
-    here = (note.c.sink == sink.c.name) & (note.c.destination == sink.c.destination) & (note.c.key == REPORT)
-    found = {}
-    for name, text in connection.execute(select(sink.c.name, note.c.value).join(note, here)):
-        try:
-            report = msgspec.json.decode(text, type=_Report)
-        except msgspec.DecodeError:  # written by another version, or by a sink that uses this key for another purpose
-            continue
-        found[name] = {
-            "verified_at": report.at,
-            "in_sync": report.in_sync,
-            "differences": report.counts,
-            "asks": report.asks,
-        }
-    return found
-
-
-def _dead(connection: Connection) -> dict[str, int]:
-    rows = connection.execute(
-        select(delivery.c.sink, func.count()).where(in_state(DeliveryState.DEAD)).group_by(delivery.c.sink)
-    )
-    return {name: count for name, count in rows}  # noqa: C416 - rows are no pairs to the type checker
-
-
-def _state(row: Any, pending: int, *, is_configured: bool) -> Literal["ok", "waiting", "paused", "orphaned"]:
-    if not is_configured:
-        return "orphaned"
-    if row.paused is not None:
-        return "paused"
-    return "waiting" if pending else "ok"
-
-
-def _reason(row: Any, now: int, *, is_configured: bool) -> str:
-    if not is_configured:
-        return "no longer configured; its deliveries are kept"
-    if row.paused is not None:
-        return row.reason or "paused"
-    return "the destination fails, resting" if row.rest_until > now else ""
+def _names(entered: str) -> list[str]:
+    return [name for name in entered.split(",") if name]

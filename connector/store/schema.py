@@ -272,8 +272,22 @@ process = Table(
     Column("role", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
+    Column("host", Text, nullable=False, server_default=text("''")),
+    Column("pid", Integer, nullable=False, server_default=text("0")),
+    Column("version", Text, nullable=False, server_default=text("''")),
 )
-"""The heartbeats of the processes that share the store."""
+"""The heartbeats of the processes that use the store."""
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("reason", Name, primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Index("ix_refusal_hour", "hour"),
+)
+"""Requests that receivers refused, by reason and hour (its start in epoch milliseconds), written by heartbeats."""
 
 lease = Table(
     "lease",

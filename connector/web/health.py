@@ -12,7 +12,7 @@ from litestar import MediaType, Response, Router, get
 from connector.delivery.clock import Clock
 from connector.errors import StoreUnavailable
 from connector.store.base import Store
-from connector.store.queries import sinks
+from connector.store.status import sinks
 from connector.web.metrics import Metrics
 
 PROBE_SECONDS = 1.0

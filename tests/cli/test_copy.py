@@ -47,8 +47,10 @@ def copy(run, postgres_url):
 def looks(run, words):
     """What a command shows, but for how long ago things were."""
     found = json.loads(run(*words, "--json").stdout)
-    for each in found["sinks"] if isinstance(found, dict) else []:
-        del each["oldest_age_seconds"]
+    if isinstance(found, dict):
+        del found["at"]
+        for each in found["sinks"]:
+            del each["oldest_age_seconds"]
     return found
 
 

@@ -2,13 +2,16 @@
 
 import json
 
+import msgspec
 import pytest
 from sqlalchemy import update
 
-from connector.store import periodic
+from connector.operations.store_access import now
+from connector.store import heartbeat, periodic
+from connector.store.heartbeat import Process
 from connector.store.periodic import TaskRun
 from connector.store.schema import DeliveryState, delivery
-from tests.cli.world import NOON, ON_BOTH, body
+from tests.cli.world import DAY, NOON, ON_BOTH, body
 
 LISTINGS = ["events", "interviews", "deliveries", "attempts"]
 HOSTILE = "[red]Bob\x1b[2J\u202e"
@@ -139,12 +142,13 @@ def test_status_as_json(json_of, filled):
         "unreadable": 0,
         "unknown": 0,
         "last_received_at": NOON,
+        "refused": [],
     }
     chat = next(sink for sink in found["sinks"] if sink["name"] == "chat")
     assert {name: chat[name] for name in ("type", "state", "reason", "pending", "dead", "last_delivered_at")} == {
         "type": "console",
-        "state": "waiting",
-        "reason": "",
+        "state": "stopped",
+        "reason": "no running process delivers",
         "pending": 1,
         "dead": 1,
         "last_delivered_at": None,
@@ -160,9 +164,34 @@ def test_status_says_what_to_do(run, filled):
     )
     shown = run("status").stdout
     assert "3 events of 2 interviews, the last at 2026-08-01 12:00:00 UTC" in shown
-    assert "1 unknown: connector events --kind unknown" in shown
-    assert "sheet: share it" in shown
-    assert "chat: dead letters: connector deliveries --sink chat --state dead" in shown
+    assert "source: 1 event of kind unknown; stored and not delivered\n  connector events --kind unknown" in shown
+    assert "sheet: paused: not shared; 2 deliveries wait, nothing is lost\n  share it" in shown
+    assert "chat: 1 dead letter; not tried again" in shown
+    assert "  connector deliveries --sink chat --state dead" in shown
+
+
+def test_without_a_running_service_no_sink_is_ok(run, filled):
+    filled.settle_all()
+    shown = run("status").stdout
+    assert shown.startswith("Service: NOT running\n")
+    assert {sink["state"] for sink in json.loads(run("status", "--json").stdout)["sinks"]} == {"stopped"}
+    heartbeat.beat(filled.connection, Process("one", "all", now(), now(), host="here", pid=7, version="1.2"))
+    shown = run("status").stdout
+    assert shown.startswith("Service: running since ")
+    assert "UTC, version 1.2, process 7 on here\n" in shown
+    assert {sink["state"] for sink in json.loads(run("status", "--json").stdout)["sinks"]} == {"ok"}
+
+
+def test_refused_requests_are_shown_with_time_and_remedy(run, world):
+    """They arrive with the heartbeat of the process that refused them."""
+    process = Process("one", "all", now(), now())
+    for count in (2, 1):
+        heartbeat.beat(world.connection, process, {"signature": count})
+    heartbeat.beat(world.connection, msgspec.structs.replace(process, seen_at=now() - 2 * DAY), {"host": 1})
+    shown = run("status").stdout
+    assert "3 requests refused: signature, in the last 24 hours, the last at 20" in shown
+    assert "[hireflix] webhook_secrets" in shown
+    assert "host" not in shown.replace("hosts", "")
 
 
 def test_one_event_is_counted_in_the_singular(run, world):
@@ -267,7 +296,7 @@ def test_a_delivery_without_an_event_is_named_by_its_purpose(run, filled):
 
 def test_status_counts_the_deliveries_that_wait_for_a_digest(run, filled):
     filled.settle(DeliveryState.WAITING, filled.ids("chat")[1], wait_group="digest", reason="digest at 08:00")
-    titles, _, *rows = run("status").stdout.splitlines()[1:]
+    titles, _, *rows = run("status").stdout.splitlines()[2:]
     start = titles.index("WAITING")
     [chat] = [row for row in rows if row.startswith("chat ")]
     assert chat[start:].split()[0] == "1"

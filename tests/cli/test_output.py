@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from connector.cli.output import counted, safe, show_json, show_table
+from connector.cli.output import safe, show_json, show_table
+from connector.formats import counted
 
 
 @given(st.text())

@@ -206,5 +206,5 @@ def test_the_status_shows_who_shares_the_store_and_who_has_which_sink(run, world
     assert "host:7:ab" in shown
     assert "chat until" in shown
     found = json.loads(run("status", "--json").stdout)
-    assert [each["role"] for each in found["processes"]] == ["worker"]
+    assert [each["role"] for each in found["service"]["processes"]] == ["worker"]
     assert [each["worker"] for each in found["sinks"] if each["name"] == "chat"] == ["host:7:ab"]

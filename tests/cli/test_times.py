@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.cli.options import parse_time
-from connector.cli.output import format_duration, format_time
 from connector.errors import UsageError
+from connector.formats import format_duration, format_time
 
 UTC = ZoneInfo("UTC")
 MADRID = ZoneInfo("Europe/Madrid")

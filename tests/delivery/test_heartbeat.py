@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from connector.delivery.cluster import ClusterMember
+from connector.delivery.heartbeat import Heartbeat
 from connector.role import Role
 from connector.store import heartbeat
 from tests.delivery.rig import until
@@ -35,8 +35,8 @@ class Delayed:
 async def test_a_process_that_stops_while_its_heartbeat_is_written_is_not_listed(rig_of):
     rig = await rig_of()
     store = Delayed(rig.store)
-    member = ClusterMember("", "p1", Role.RECEIVER, store, rig.clock, on_wake=None)
-    await member.start()
+    member = Heartbeat("p1", Role.RECEIVER, store, rig.clock)
+    member.start()
     await until(lambda: store.asked)
     stopping = asyncio.create_task(member.stop())
     await asyncio.wait([stopping], timeout=0.2)  # a process that does not wait for its heartbeat leaves meanwhile

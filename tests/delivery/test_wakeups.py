@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import psycopg
 import pytest
 
@@ -31,11 +29,11 @@ async def store(postgres_url):
 async def woken(postgres_url):
     """The sinks that a worker was woken for, in order."""
     names = []
-    task = asyncio.create_task(Listener(postgres_url, names.extend).run())
+    listener = Listener(postgres_url, names.extend)
+    listener.start()
     await until(lambda: listens(postgres_url))
     yield names
-    task.cancel()
-    await asyncio.wait([task])
+    await listener.stop()
 
 
 def listens(url):

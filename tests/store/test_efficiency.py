@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import insert
 
 from connector.merge import encode, merge
+from connector.operations.status import health
 from connector.store import claim, leases
-from connector.store.queries import sinks, status
 from connector.store.schema import interview
+from connector.store.status import sinks
 from connector.testing import START
 from tests.store import operations
 from tests.store.explain import explained, scans
@@ -72,7 +73,7 @@ def test_due_rows_come_in_the_order_of_the_index(ready):
     assert not [step for step in steps if "TEMP B-TREE" in step]
 
 
-@pytest.mark.parametrize("look", [sinks, status])
+@pytest.mark.parametrize("look", [sinks, health])
 def test_counting_reads_partial_indexes_only(ready, look):
     """What is asked every few seconds does not read the rows of events, interviews and deliveries."""
     with explained(ready) as steps:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from connector.operations.status import health
 from connector.store import heartbeat, leases
 from connector.store.heartbeat import Process
-from connector.store.queries import status
 from connector.testing import START
 from tests.store.kit import memory
 
@@ -55,12 +55,12 @@ def test_the_status_tells_who_has_which_sink_until_when(store):
     leases.register(store, {"chat": "console"})
     leases.acquire(store, "chat", "one", START)
     told(store)
-    found = status(store, START, None)
-    assert [each.name for each in found.processes] == ["one"]
+    found = health(store, START, None)
+    assert [each.name for each in found.service.processes] == ["one"]
     assert (found.sinks[0].worker, found.sinks[0].lease_until) == ("one", START + 15_000)
 
 
 def test_a_lease_that_is_over_is_nobodys(store):
     leases.register(store, {"chat": "console"})
     leases.acquire(store, "chat", "one", START)
-    assert status(store, START + 15_001, None).sinks[0].worker is None
+    assert health(store, START + 15_001, None).sinks[0].worker is None

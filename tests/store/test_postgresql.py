@@ -14,8 +14,8 @@ from connector.sink import Token
 from connector.store import claim, leases, rate_limit, settle
 from connector.store.postgres import ingest
 from connector.store.postgres.database import make_engine
-from connector.store.queries import sinks
 from connector.store.schema import interview
+from connector.store.status import sinks
 from connector.testing import START
 from tests import postgres
 from tests.store import operations

@@ -9,8 +9,8 @@ from connector.capabilities import REPORT, VERIFY
 from connector.store import leases, notes
 from connector.store.ingest import VERIFY_PRIORITY
 from connector.store.leases import Pause
-from connector.store.queries import SourceStatus, sinks, status
 from connector.store.schema import event, interview, sink
+from connector.store.status import SourceStatus, sinks, source
 from connector.testing import START
 from tests.store.kit import DEAD, DELIVERED, SUPERSEDED, add
 
@@ -35,9 +35,8 @@ def add_event(store, seq, kind="event", received_at=START):
 
 def test_an_empty_store(store):
     """Nothing came, nothing waits."""
-    found = status(store, NOW, ["chat"])
-    assert found.source == SourceStatus(events=0, interviews=0, unreadable=0, unknown=0, last_received_at=None)
-    (chat,) = found.sinks
+    assert source(store, NOW) == SourceStatus(events=0, interviews=0, unreadable=0, unknown=0, last_received_at=None)
+    (chat,) = sinks(store, NOW, ["chat"])
     assert (chat.name, chat.type, chat.state, chat.reason, chat.pending, chat.dead) == ("chat", "slack", "ok", "", 0, 0)
     assert (chat.oldest_age_seconds, chat.delivered, chat.last_delivered_at, chat.filling) == (0.0, 0, None, False)
 
@@ -55,7 +54,7 @@ def test_the_source(store):
         "updated_at": 0,
     }
     store.execute(insert(interview).values(id="i1", **columns))
-    assert status(store, NOW, None).source == SourceStatus(
+    assert source(store, NOW) == SourceStatus(
         events=5, interviews=1, unreadable=1, unknown=2, last_received_at=START + 5
     )
 

@@ -118,8 +118,20 @@ def _add_tables_of_operation() -> None:
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("host", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("pid", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("version", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_process")),
     )
+    op.create_table(
+        "refusal",
+        sa.Column("reason", _NAME, nullable=False),
+        sa.Column("hour", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("reason", "hour", name=op.f("pk_refusal")),
+    )
+    _index("ix_refusal_hour", "refusal", ["hour"])
     op.execute("DELETE FROM meta WHERE substr(key, 1, 8) = 'process:'")
     op.create_table(
         "lease",

@@ -1,0 +1,168 @@
+"""The health of an installation: what runs, what arrives, the state of every sink, and what an operator should do.
+
+The command `status`, the dashboard and the alerts show the same `Health`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Literal
+
+import msgspec
+from sqlalchemy import Connection
+
+from connector.formats import counted
+from connector.role import Role
+from connector.store import heartbeat, periodic
+from connector.store import status as stored
+from connector.store.heartbeat import Process
+from connector.store.periodic import TaskRun
+from connector.store.status import Refusals, SinkStatus, SourceStatus
+
+START = "start it with `connector serve`"
+
+REFUSAL_FIXES = {
+    "signature": (
+        "compare [hireflix] webhook_secrets with the secret of the webhook in Hireflix (Settings, Webhooks); after a "
+        "rotation list both"
+    ),
+    "host": "add the host name that Hireflix calls to [server] trusted_hosts",
+    "unavailable": "look at the disk or the database of the store",
+}
+"""What to do about refused requests, by reason. Any program can cause the other reasons; they are no trouble."""
+
+
+class Service(msgspec.Struct, frozen=True):
+    """The processes of the installation. `receives` and `works`: a running process receives, or delivers."""
+
+    running: bool
+    receives: bool
+    works: bool
+    processes: list[Process]
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Something that an operator should know, worst first: what it is, what follows from it, and what to do.
+
+    `subject` is `service`, `source` or the name of a sink. `answer` is in the destination's own words.
+    """
+
+    level: Literal["problem", "warning"]
+    subject: str
+    what: str
+    effect: str = ""
+    fix: str = ""
+    status: int | None = None
+    answer: str = ""
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The state of the installation at `at` (epoch milliseconds). `tasks` are the last runs of the periodic tasks."""
+
+    at: int
+    service: Service
+    source: SourceStatus
+    sinks: list[SinkStatus]
+    troubles: list[Trouble]
+    tasks: list[TaskRun] = []
+
+    @property
+    def verdict(self) -> Literal["ok", "warning", "problem"]:
+        """The level of the worst trouble, `ok` without one."""
+        levels = {each.level for each in self.troubles}
+        return "problem" if "problem" in levels else "warning" if levels else "ok"
+
+
+def health(connection: Connection, now: int, configured: Collection[str] | None) -> Health:
+    """Returns the health at `now` (epoch milliseconds). Sinks outside `configured` are orphaned; `None`: none is."""
+    service = _service(heartbeat.processes(connection, now))
+    source = stored.source(connection, now)
+    sinks = [_judged(each, service) for each in stored.sinks(connection, now, configured)]
+    tasks = list(periodic.runs(connection).values())
+    return Health(now, service, source, sinks, _troubles(service, source, sinks), tasks)
+
+
+def _service(processes: list[Process]) -> Service:
+    roles = [Role(process.role) for process in processes if process.state == "running"]
+    return Service(
+        running=bool(roles),
+        receives=any(role.receives for role in roles),
+        works=any(role.works for role in roles),
+        processes=processes,
+    )
+
+
+def _judged(sink: SinkStatus, service: Service) -> SinkStatus:
+    """A sink that would be called is `stopped` while no process delivers."""
+    if service.works or sink.state not in {"ok", "waiting"}:
+        return sink
+    return msgspec.structs.replace(sink, state="stopped", reason="no running process delivers", fix=START)
+
+
+def _troubles(service: Service, source: SourceStatus, sinks: list[SinkStatus]) -> list[Trouble]:
+    found = [*_of_service(service), *_of_source(source)]
+    for sink in sinks:
+        found += _of_sink(sink)
+    return sorted(found, key=lambda trouble: trouble.level != "problem")
+
+
+def _of_service(service: Service) -> Iterator[Trouble]:
+    if not service.running:
+        yield Trouble("problem", "service", "no service is running", "nothing is received or delivered", START)
+        return
+    if not service.receives:
+        fix = "start a process with `connector serve --role receiver`"
+        yield Trouble("problem", "service", "no running process receives webhooks", "Hireflix gets no answer", fix)
+    if not service.works:
+        fix = "start a process with `connector serve --role worker`"
+        yield Trouble("problem", "service", "no running process delivers", "events are stored and wait", fix)
+    for process in service.processes:
+        if process.state == "silent":
+            who = f"the process {process.name} ({process.role})"
+            what = f"{who} has sent no heartbeat for {heartbeat.SILENT_SECONDS:g} s"
+            yield Trouble("warning", "service", what, "others take over its work", "see its log")
+
+
+def _of_source(source: SourceStatus) -> Iterator[Trouble]:
+    for refused in source.refused:
+        if refused.reason not in REFUSAL_FIXES:
+            continue
+        yield Trouble("warning", "source", refusal_text(refused), "Hireflix repeats them", refusal_fix(refused))
+    for count, kind in ((source.unreadable, "unreadable"), (source.unknown, "unknown")):
+        if count:
+            yield Trouble(
+                "warning",
+                "source",
+                f"{counted(count, 'event', 'events')} of kind {kind}",
+                "stored and not delivered",
+                f"connector events --kind {kind}; after an upgrade: connector replay --state {kind}",
+            )
+
+
+def refusal_text(refused: Refusals) -> str:
+    """Returns a phrase such as `3 requests refused: signature`."""
+    return f"{counted(refused.count, 'request', 'requests')} refused: {refused.reason}"
+
+
+def refusal_fix(refused: Refusals) -> str:
+    """Returns what to do about refused requests, `""` when there is nothing to do."""
+    return REFUSAL_FIXES.get(refused.reason, "")
+
+
+def _of_sink(sink: SinkStatus) -> Iterator[Trouble]:
+    count = sink.pending + sink.waiting
+    waits = f"{counted(count, 'delivery waits', 'deliveries wait')}, nothing is lost" if count else ""
+    if sink.state == "paused":
+        level: Literal["problem", "warning"] = "warning" if sink.paused_by == "person" else "problem"
+        yield Trouble(level, sink.name, f"paused: {sink.reason}", waits, sink.fix, sink.status, sink.answer)
+    elif sink.state == "orphaned":
+        yield Trouble("warning", sink.name, sink.reason, waits, "configure it again, or dismiss its dead letters")
+    elif sink.failed_at is not None:
+        yield Trouble("warning", sink.name, f"the last call failed: {sink.reason}", waits, "", sink.status, sink.answer)
+    for ask in sink.asks:
+        yield Trouble("problem", sink.name, ask)
+    if sink.in_sync is False and not sink.asks:
+        yield Trouble("warning", sink.name, "not in sync", "", f"connector verify {sink.name}")
+    if sink.dead:
+        fix = f"connector deliveries --sink {sink.name} --state dead; then connector replay or dismiss"
+        yield Trouble("problem", sink.name, counted(sink.dead, "dead letter", "dead letters"), "not tried again", fix)

@@ -1,0 +1,324 @@
+"""Reads for operators and metrics: the state of the source and of every sink. Functions on an open connection.
+
+`connector.operations.status` adds the processes and what an operator should do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Connection, and_, case, func, select
+
+from connector.capabilities import REPORT
+from connector.store import claim, leases
+from connector.store.dialects import has_row_locks
+from connector.store.ingest import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
+from connector.store.rollup import HOUR_MS
+from connector.store.schema import (
+    DeliveryState,
+    attempt,
+    bucket,
+    delivery,
+    event,
+    in_state,
+    interview,
+    not_understood,
+    note,
+    refusal,
+    sink,
+)
+
+FAILED = frozenset({"retry later", "unclear", "rejected", "broken"})
+"""Outcomes of an attempt that say why a sink does not deliver."""
+
+
+REFUSALS_MS = 86_400_000
+"""Refused requests of this time before now are reported: a day shows a wrong secret, and an old fault is forgotten."""
+
+SinkState = Literal["ok", "waiting", "paused", "orphaned", "stopped"]
+"""`stopped`: no running process delivers; only `connector.operations.status` knows it."""
+
+
+class SinkStatus(msgspec.Struct, frozen=True):
+    """One sink. Times are epoch milliseconds; `oldest_age_seconds` is the age of the oldest pending delivery.
+
+    What waits on purpose is neither in `pending` nor in the age: `waiting` deliveries are counted in something that is
+    shown later, `waiting_reason` says in what and `waiting_until` when; `planned` follow-ups are not due yet.
+
+    `reason` is the last real reason why the sink does not deliver, `fix` what to do, and `status` and `answer` the HTTP
+    status and the destination's own words, when the last call failed. `waits_for` is what the sink waits for now, and
+    `next_try_at` when it is called next, as far as that is known.
+
+    `verified_at`, `in_sync` and `differences` describe the last verification; `None` before the first one. `worker`
+    is the process that has the sink until `lease_until` unless it renews the lease; `None` without a valid lease.
+    """
+
+    name: str
+    type: str
+    state: SinkState
+    reason: str
+    fix: str
+    pending: int
+    oldest_age_seconds: float
+    dead: int
+    delivered: int
+    last_delivered_at: int | None
+    filling: bool
+    verified_at: int | None = None
+    in_sync: bool | None = None
+    differences: dict[str, int] = {}
+    asks: list[str] = []
+    worker: str | None = None
+    lease_until: int | None = None
+    waiting: int = 0
+    waiting_reason: str = ""
+    waiting_until: int | None = None
+    planned: int = 0
+    paused_by: Literal["", "person", "broken", "until_person"] = ""
+    status: int | None = None
+    answer: str = ""
+    failed_at: int | None = None
+    waits_for: str = ""
+    next_try_at: int | None = None
+
+    @property
+    def in_sync_as_of(self) -> int | None:
+        """When the destination was last found to match the store, if the last verification found that."""
+        return self.verified_at if self.in_sync else None
+
+
+class _Report(msgspec.Struct):
+    """The fields that are read of a verification's note."""
+
+    at: int
+    in_sync: bool
+    counts: dict[str, int]
+    asks: list[str] = []
+
+
+class Refusals(msgspec.Struct, frozen=True):
+    """Requests that receivers refused in the last day, by reason; `last_at` is in epoch milliseconds."""
+
+    reason: str
+    count: int
+    last_at: int
+
+
+class SourceStatus(msgspec.Struct, frozen=True):
+    """Received events. `unreadable` and `unknown` ones are stored and can be replayed after an upgrade."""
+
+    events: int
+    interviews: int
+    unreadable: int
+    unknown: int
+    last_received_at: int | None
+    refused: list[Refusals] = []
+
+
+def source(connection: Connection, now: int) -> SourceStatus:
+    """Returns the status of the source at `now` (epoch milliseconds)."""
+    strange = select(event.c.kind, func.count()).where(not_understood()).group_by(event.c.kind)
+    kinds: dict[str, int] = {kind: count for kind, count in connection.execute(strange)}  # noqa: C416 - rows are no pairs to the type checker
+    newest = select(func.max(event.c.seq)).scalar_subquery()
+    last = connection.execute(select(event.c.seq, event.c.received_at).where(event.c.seq == newest)).first()
+    interviews = connection.execute(select(func.count()).select_from(interview)).scalar_one()
+    return SourceStatus(
+        events=0 if last is None else _count_events(connection, last.seq),
+        interviews=interviews,
+        unreadable=kinds.get("unreadable", 0),
+        unknown=kinds.get("unknown", 0),
+        last_received_at=None if last is None else last.received_at,
+        refused=_refused(connection, now - REFUSALS_MS),
+    )
+
+
+def _refused(connection: Connection, since: int) -> list[Refusals]:
+    """Returns the refusals of the hours after `since`, the most frequent reason first."""
+    count, last_at = func.sum(refusal.c.count), func.max(refusal.c.last_at)
+    rows = connection.execute(
+        select(refusal.c.reason, count, last_at)
+        .where(refusal.c.hour > since - HOUR_MS)
+        .group_by(refusal.c.reason)
+        .having(last_at > since)
+    )
+    found = [Refusals(reason, int(total), last) for reason, total, last in rows]
+    return sorted(found, key=lambda each: (-each.count, each.reason))
+
+
+def _count_events(connection: Connection, last: int) -> int:
+    """Returns the number of events. On SQLite it is the last id.
+
+    On PostgreSQL ids have gaps, from groups that were rolled back, so the events are counted by an index scan.
+    """
+    if not has_row_locks(connection):
+        return last
+    return int(connection.execute(select(func.count()).select_from(event)).scalar_one())
+
+
+def sinks(connection: Connection, now: int, configured: Collection[str] | None) -> list[SinkStatus]:
+    """Returns the status of every configured sink, and of others that still have deliveries."""
+    queues = _queues(connection, now)
+    waiting = _waiting(connection)
+    dead = _dead(connection)
+    reports = _reports(connection)
+    found = []
+    for row in leases.rows(connection):
+        queue = queues.get(row.name, _Queue())
+        waits = waiting.get(row.name, _Waiting())
+        is_configured = configured is None or row.name in configured
+        if not is_configured and not queue.pending and not waits.count and row.name not in dead:
+            continue
+        failure = _failure(connection, row)
+        waits_for, next_try_at = _next(connection, row, now, queue, waits)
+        found.append(
+            SinkStatus(
+                name=row.name,
+                type=row.type,
+                state=_state(row, queue.pending + waits.count, is_configured=is_configured),
+                reason=_reason(row, now, failure, is_configured=is_configured) or waits.reason,
+                fix=row.fix or "",
+                pending=queue.pending,
+                oldest_age_seconds=0.0 if queue.since is None else max(0, now - queue.since) / 1000,
+                dead=dead.get(row.name, 0),
+                delivered=row.delivered,
+                last_delivered_at=row.last_delivered_at,
+                filling=row.filled_to is not None,
+                worker=row.lease_owner if row.lease_until >= now else None,
+                lease_until=row.lease_until if row.lease_owner is not None and row.lease_until >= now else None,
+                waiting=waits.count,
+                waiting_reason=waits.reason,
+                waiting_until=waits.until,
+                planned=queue.planned,
+                paused_by=row.paused or "",
+                status=None if failure is None else failure.status,
+                answer="" if failure is None else failure.answer or "",
+                failed_at=None if failure is None else failure.started_at,
+                waits_for=waits_for,
+                next_try_at=next_try_at,
+                **reports.get(row.name, {}),
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """The pending deliveries of a sink: those that are due or failed, the start of the oldest, and planned ones."""
+
+    pending: int = 0
+    since: int | None = None
+    planned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    count: int = 0
+    until: int | None = None
+    reason: str = ""
+
+
+def _waiting(connection: Connection) -> dict[str, _Waiting]:
+    """Returns per sink the number of waiting deliveries, and time and reason of the one that is shown first."""
+    waits = (in_state(DeliveryState.WAITING), delivery.c.wait_group.is_not(None))
+    rows = connection.execute(
+        select(delivery.c.sink, func.count(), func.min(delivery.c.not_before)).where(*waits).group_by(delivery.c.sink)
+    ).all()
+    found = {}
+    for name, count, until in rows:
+        first = select(delivery.c.reason).where(*waits, delivery.c.sink == name, delivery.c.not_before == until)
+        found[name] = _Waiting(count, until, connection.execute(first.limit(1)).scalar() or "")
+    return found
+
+
+def _queues(connection: Connection, now: int) -> dict[str, _Queue]:
+    """Returns the queue of each sink, without verifications.
+
+    The age of a follow-up starts when it is due, so one that starts after `now` is planned.
+    """
+    is_planned = and_(delivery.c.priority >= FOLLOW_UP_PRIORITY, delivery.c.since > now)
+    rows = connection.execute(
+        select(
+            delivery.c.sink,
+            func.sum(case((is_planned, 0), else_=1)),
+            func.min(case((is_planned, None), else_=delivery.c.since)),
+            func.sum(case((is_planned, 1), else_=0)),
+        )
+        .where(in_state(DeliveryState.PENDING), delivery.c.priority < VERIFY_PRIORITY)
+        .group_by(delivery.c.sink)
+    )
+    return {name: _Queue(int(pending), since, int(planned)) for name, pending, since, planned in rows}
+
+
+def _failure(connection: Connection, row: Any) -> Any:
+    """Returns the last recorded attempt of a sink if it failed and nothing was delivered since, else `None`."""
+    newest = select(attempt).where(attempt.c.sink == row.name).order_by(attempt.c.id.desc()).limit(1)
+    found = connection.execute(newest).first()
+    if found is None or found.outcome not in FAILED:
+        return None
+    return found if row.last_delivered_at is None or found.started_at >= row.last_delivered_at else None
+
+
+def _next(connection: Connection, row: Any, now: int, queue: _Queue, waits: _Waiting) -> tuple[str, int | None]:
+    """Returns what a sink waits for, and when it is called next."""
+    if row.paused is not None:
+        return ("the next probe", row.probe_at) if row.paused == "broken" else ("", None)
+    if row.rest_until > now:
+        return "the end of a rest after failures", row.rest_until
+    if queue.pending:
+        due_at = claim.next_due(connection, row.name)
+        if due_at is not None and due_at > now:
+            return ("a rate limit" if _is_limited(connection, row.name, now) else "the next try"), due_at
+    return (waits.reason, waits.until) if waits.count else ("", None)
+
+
+def _is_limited(connection: Connection, name: str, now: int) -> bool:
+    """Whether a pending delivery of a sink waits for a rate limit."""
+    theirs = select(delivery.c.bucket).where(delivery.c.sink == name, in_state(DeliveryState.PENDING))
+    closed = (bucket.c.name.in_(theirs), bucket.c.full_at - bucket.c.burst_ms > now)
+    return connection.execute(select(bucket.c.name).where(*closed).limit(1)).first() is not None
+
+
+def _reports(connection: Connection) -> dict[str, dict[str, Any]]:
+    """Returns per sink the result of the last verification of its current destination."""
+    here = (note.c.sink == sink.c.name) & (note.c.destination == sink.c.destination) & (note.c.key == REPORT)
+    found = {}
+    for name, text in connection.execute(select(sink.c.name, note.c.value).join(note, here)):
+        try:
+            report = msgspec.json.decode(text, type=_Report)
+        except msgspec.DecodeError:  # written by another version, or by a sink that uses this key for another purpose
+            continue
+        found[name] = {
+            "verified_at": report.at,
+            "in_sync": report.in_sync,
+            "differences": report.counts,
+            "asks": report.asks,
+        }
+    return found
+
+
+def _dead(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(
+        select(delivery.c.sink, func.count()).where(in_state(DeliveryState.DEAD)).group_by(delivery.c.sink)
+    )
+    return {name: count for name, count in rows}  # noqa: C416 - rows are no pairs to the type checker
+
+
+def _state(row: Any, pending: int, *, is_configured: bool) -> SinkState:
+    if not is_configured:
+        return "orphaned"
+    if row.paused is not None:
+        return "paused"
+    return "waiting" if pending else "ok"
+
+
+def _reason(row: Any, now: int, failure: Any, *, is_configured: bool) -> str:
+    if not is_configured:
+        return "no longer configured; its deliveries are kept"
+    if row.paused is not None:
+        return row.reason or "paused"
+    if failure is not None:
+        return str(failure.reason)
+    return "the destination fails, resting" if row.rest_until > now else ""
