@@ -1,5 +1,5 @@
-"""Capabilities that a sink may have in addition to the contract: it verifies, previews, erases, collects or shares
-calls, or asks which choice a user made.
+"""Capabilities that a sink may have in addition to the contract: it verifies, previews, notifies, erases, collects or
+shares calls, or asks which choice a user made.
 
 A sink has a capability when it has the attributes of the protocol. It need not inherit from it.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from connector.sink import Batch, Context, Sink, SinkConfig
+from connector.sink import Batch, Context, Outcome, Sink, SinkConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,32 @@ class Previews(Protocol):
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
         """Returns one text per delivery, as a user would read it. Writes nothing. `open` was called before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message of the connector about itself, such as an alert, without personal data.
+
+    `id` is the same at each attempt, so that a destination that detects repeats shows the notice once. `title` is one
+    line, and each of `lines` too.
+    """
+
+    id: str
+    title: str
+    lines: Sequence[str] = ()
+
+
+@runtime_checkable
+class Notifies(Protocol):
+    """A sink that can show a notice, for `[alerts]`."""
+
+    async def notify(self, notice: Notice, context: Context) -> Outcome:
+        """Shows the notice once, now. `open` was called before; another process may deliver for the sink meanwhile.
+
+        Returns `Delivered`, or `RetryLater` or `Rejected` with the reason. Raises `SinkBroken` and `RateLimited`.
+        `context` takes tokens of rate limits and counts calls; it has no notes and no interviews.
+        """
         ...
 
 

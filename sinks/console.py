@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
+from connector.capabilities import Notice
 from connector.sink import (
     Batch,
     Context,
@@ -106,10 +107,7 @@ class Console(Sink[ConsoleConfig]):
             await asyncio.shield(asyncio.wrap_future(self._printing))
         except (OSError, ValueError) as error:  # ValueError: the stream was closed
             self._printing = None
-            raise SinkBroken(
-                "standard output cannot be written",
-                "start the service with its output attached to a terminal or a file with room, or remove this sink",
-            ) from error
+            raise _unwritable() from error
         return Result(outcomes, notes)
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:  # noqa: ARG002 - shows, does not print
@@ -118,6 +116,17 @@ class Console(Sink[ConsoleConfig]):
             (text,), (outcome,), _ = self._messages(replace(batch, deliveries=(delivery,)))
             texts.append(f"No message: {outcome.reason}" if isinstance(outcome, Superseded) else text)
         return texts
+
+    async def notify(self, notice: Notice, context: Context) -> Outcome:
+        """Prints the notice like a message."""
+        moment = _local(context.now(), ZoneInfo(self.config.timezone))
+        lines = [f"{moment}  {_line(notice.title)}", *(f"    {_line(line)}" for line in notice.lines)]
+        text = "\n".join(lines) + "\n"
+        try:
+            await asyncio.wrap_future(_in_thread(lambda: self._print(text)))
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed
+            raise _unwritable() from error
+        return Delivered()
 
     def _messages(self, batch: Batch) -> tuple[list[str], list[Outcome], dict[str, Note | None]]:
         """The message, `""` without one, and the outcome of each delivery, and the notes after all of them."""
@@ -173,6 +182,13 @@ def message(announcement: Announcement, interview: Interview, config: ConsoleCon
         lines.append(f"    {' · '.join(facts) if is_first else _line(announcement.text)}")
         lines += [f"    Review: {content.link}"] if content.link else []
     return "\n".join(lines) + "\n"
+
+
+def _unwritable() -> SinkBroken:
+    return SinkBroken(
+        "standard output cannot be written",
+        "start the service with its output attached to a terminal or a file with room, or remove this sink",
+    )
 
 
 def _line(rendered: str) -> str:

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import httpx
 from pydantic import AfterValidator, Field, SecretStr
 
+from connector.capabilities import Notice
 from connector.http import Answer, classify, host_of, is_loopback, retry_after, safe_url, utc
 from connector.sink import (
     Batch,
@@ -40,6 +41,8 @@ from connector.sink import (
 )
 from connector.text import clean, web_link
 
+NOTICE = "connector.notice"
+"""The type of a message of the connector about itself."""
 THROTTLED_SECONDS = 30.0
 """Delay after a 429 without `Retry-After`."""
 
@@ -153,11 +156,18 @@ class Webhook(Sink[WebhookConfig]):
     async def _send(self, delivery: Delivery, context: Context) -> Outcome:
         if delivery.event is None:
             return Superseded("no event to forward")
-        body = json.dumps(payload(delivery, delivery.event), separators=(",", ":")).encode()
+        return await self._posted(delivery.id, payload(delivery, delivery.event), context)
+
+    async def notify(self, notice: Notice, context: Context) -> Outcome:
+        """Posts the notice like an event, with the type `connector.notice`."""
+        return await self._posted(notice.id, notice_payload(notice, context.now()), context)
+
+    async def _posted(self, message_id: str, content: Mapping[str, Any], context: Context) -> Outcome:
+        body = json.dumps(content, separators=(",", ":")).encode()
         context.count_call("post")
         try:
             async with asyncio.timeout(self.config.timeout):
-                response = await self._post(body, signature_headers(self._keys, delivery.id, context.now(), body))
+                response = await self._post(body, signature_headers(self._keys, message_id, context.now(), body))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return _not_reached(error)
         except (httpx.TimeoutException, TimeoutError):
@@ -176,7 +186,7 @@ def payload(delivery: Delivery, event: Event) -> dict[str, Any]:
     """Returns the body: `type`, `timestamp` and `data` (Standard Webhooks, Payload structure)."""
     return {
         "type": event.name,
-        "timestamp": utc(event.occurred_at).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": _timestamp(event.occurred_at),
         "data": {
             "delivery_id": delivery.id,
             "event": {
@@ -190,6 +200,16 @@ def payload(delivery: Delivery, event: Event) -> dict[str, Any]:
             "interview": None if delivery.interview is None else _merged(delivery.interview),
         },
     }
+
+
+def notice_payload(notice: Notice, now: int) -> dict[str, Any]:
+    """Returns the body of a notice at `now` (epoch milliseconds)."""
+    data = {"id": notice.id, "title": clean(notice.title), "lines": [clean(line) for line in notice.lines]}
+    return {"type": NOTICE, "timestamp": _timestamp(now), "data": data}
+
+
+def _timestamp(at_ms: int) -> str:
+    return utc(at_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _readable(delivery: Delivery) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connector.capabilities import Previews, can_erase
+from connector.capabilities import Notice, Notifies, Previews, can_erase
 from connector.errors import LeaseLost, RateLimited
 from connector.sink import (
     Batch,
@@ -233,6 +233,44 @@ class SinkContract(SinkHarness):
 
         told, raised = asyncio.run(lose())
         assert raised == (told > 0)
+
+    # notifying
+
+    @pytest.mark.parametrize("name", ["plain", *sorted(HOSTILE_TEXTS)])
+    def test_a_notice_is_shown(self, name: str) -> None:
+        """Also with text of a destination in it."""
+        before = self._held()
+        text = HOSTILE_TEXTS.get(name, "recruiting is paused")
+
+        async def notify() -> object:
+            sink = self._notifying_sink()
+            async with opened(sink):
+                return await sink.notify(Notice("notice-1", f"1 problem: {text}", (text, "second line")), FakeContext())
+
+        assert isinstance(asyncio.run(notify()), Delivered)
+        assert before is None or self._held() != before
+
+    def test_a_notice_that_cannot_be_shown_is_no_exception(self) -> None:
+        self._needs("break_destination")
+        sink = self._notifying_sink()
+        self.break_destination()
+
+        async def notify() -> str:
+            async with opened(sink):
+                try:
+                    outcome = await sink.notify(Notice("notice-1", "1 problem"), FakeContext())
+                except SinkBroken as broken:
+                    return broken.reason
+            return "" if isinstance(outcome, Delivered) else str(outcome.reason)
+
+        assert 0 < len(asyncio.run(notify())) <= LONGEST_REASON
+
+    def _notifying_sink(self) -> Any:
+        """A new sink, if it can show notices."""
+        sink = self.make_sink()
+        if not isinstance(sink, Notifies):
+            pytest.skip("the sink shows no notices")
+        return sink
 
     # erasing
 

@@ -57,7 +57,8 @@ class Content:
 
     `headline` is shown large, `spoken_headline` is the same without its emoji, for notifications and screen readers.
     `text` is the line below it, `facts` are labels with values, `link` is an https address behind a button, `footer` is
-    small print, and `change` is the difference in words where the chat has no threads.
+    small print, and `change` is the difference in words where the chat has no threads. `lines` are a list below the
+    headline.
     `fallback_error` is the error with which the service rejected the content before: send something plainer.
     """
 
@@ -69,6 +70,7 @@ class Content:
     footer: str = ""
     change: str = ""
     fallback_error: str = ""
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def as_text(content: Content, mention: str = "", *, neutralise: Callable[[str], 
     lines = [
         _neutral(content.headline, neutralise),
         _neutral(content.text, neutralise),
+        *(_neutral(line, neutralise) for line in content.lines),
         *facts,
         f"[{BUTTON}] {content.link}" if content.link else "",
         wording.in_utc(content.footer),

@@ -8,17 +8,29 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
-from connector.capabilities import ERASE
-from connector.sink import Batch, Context, Delivery, FollowUp, Interview, Note, Result, Sink
+from connector.capabilities import ERASE, Notice
+from connector.sink import (
+    Batch,
+    Context,
+    Delivered,
+    Delivery,
+    FollowUp,
+    Interview,
+    Note,
+    Outcome,
+    Rejected,
+    Result,
+    Sink,
+)
 from sinks.chat.changes import INVITE, POSTING_MODES
 from sinks.chat.config import ChatConfig
-from sinks.chat.content import Style, as_text, digest_content
+from sinks.chat.content import Content, Style, as_text, digest_content
 from sinks.chat.digest import publish
 from sinks.chat.erase import erase_messages
 from sinks.chat.events import Action, Plan, deliver_events, draft_of, plan_of
 from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
 from sinks.chat.record import DIGEST, EDIT, REPEAT_EDIT, DigestRecord, InterviewRecord, MessageRecord
-from sinks.chat.service import ChatService
+from sinks.chat.service import ChatService, Marker, Post, Status
 from sinks.chat.session import Attempt, Session, superseded
 from sinks.chat.updates import next_edit, update_messages
 
@@ -136,6 +148,18 @@ class ChatSink(Sink[ChatConfigT]):
         """What users would read in the channel, or why there is nothing."""
         assert self._session is not None, "open() was not called"
         return [preview(self._session, delivery, batch.notes, context.now()) for delivery in batch.deliveries]
+
+    async def notify(self, notice: Notice, context: Context) -> Outcome:
+        """Posts the notice as a message of its own."""
+        assert self._session is not None, "open() was not called"
+        await context.take(*self._session.limits.post)
+        content = Content(headline=notice.title, spoken_headline=notice.title, lines=tuple(notice.lines))
+        result = await self._session.post(Post(content, Marker(notice.id, 1, {})), context)
+        if result.status is Status.OK:
+            return Delivered(result.message_id or None)
+        if result.status is Status.REJECTED:
+            return Rejected(result.error)
+        return await self._session.failure(result, self._session.limits.post, context)
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
         assert self._session is not None, "open() was not called"

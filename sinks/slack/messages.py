@@ -36,6 +36,10 @@ HEADER_UNITS = 140
 """Slack takes 150."""
 TEXT_UNITS = 400
 """Slack takes 2,000 in a field; users do not read that much in one."""
+LINE_UNITS = 290
+"""Of a line of a list."""
+LINES_PER_BLOCK = 10
+"""Slack takes 3,000 characters in a text; a section with more than a screen is folded."""
 LABEL_UNITS = 40
 
 _CUT_ENTITY = re.compile(r"&[a-z]{0,3}…\Z")
@@ -51,6 +55,9 @@ def render(content: Content) -> Message:
     text = _text(content.text)
     if text is not None:
         blocks.append(SectionBlock(text=text))
+    for start in range(0, len(content.lines), LINES_PER_BLOCK):
+        shown = [safe(line, LINE_UNITS) for line in content.lines[start : start + LINES_PER_BLOCK]]
+        blocks.append(SectionBlock(text=_plain("\n".join(shown))))
     fields = _fields(content)
     if fields:
         blocks.append(SectionBlock(fields=fields))
@@ -68,6 +75,7 @@ def as_sentence(content: Content) -> Message:
         literal(safe(wording.in_utc(content.change), TEXT_UNITS)),
         literal(safe(wording.in_utc(content.spoken_headline), HEADER_UNITS)),
         literal(safe(wording.in_utc(content.text), TEXT_UNITS)),
+        *(literal(safe(line, LINE_UNITS)) for line in content.lines),
         *(f"{literal(safe(label, LABEL_UNITS))}: {mrkdwn(value)}" for label, value in content.facts),
     ]
     if content.text or not content.headline:
