@@ -431,7 +431,7 @@ async def running_lane(config: Config, entry: SinkEntry) -> AsyncIterator[None]:
             config.routing(),
             DeliveryRuntime(opened.store, opened.clock, Metrics(), _owner(), _policy(config)),
             types={entry.name: entry.type},
-            renamed_from={},
+            renamed_from={entry.name: entry.renamed_from} if entry.renamed_from else {},
         )
         try:
             await dispatcher.start()

@@ -17,6 +17,7 @@ from connector.logging import place_of
 from connector.routing import Routes
 from connector.sink import Sink
 from connector.store import backfill, claim, leases, settle, status
+from connector.store.rename import RenameConflict, has_pending, rename
 
 SWEEP_SECONDS = 1.0
 """Time between two sweeps, which find what another process changed, such as a replay or a resume."""
@@ -52,6 +53,7 @@ class Dispatcher:
         self._runtime = runtime
         self._types = types
         self._renamed_from = renamed_from
+        self._not_renamed: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._helpers: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
@@ -96,8 +98,7 @@ class Dispatcher:
 
     def _set_up(self, connection: Connection) -> None:
         now = self._runtime.clock.now()
-        for name, old_name in self._renamed_from.items():
-            backfill.rename(connection, old_name, name)
+        self._rename(connection, self._renamed_from)
         leases.register(connection, self._types)
         for sink in self._sinks:
             if not sink.state:
@@ -105,6 +106,29 @@ class Dispatcher:
         for name in self.lanes if not self._runtime.store.shared else ():
             leases.acquire(connection, name, self._runtime.owner, now, by_force=True)
         leases.probe_all(connection, list(self.lanes))
+
+    def _rename(self, connection: Connection, names: Iterable[str]) -> None:
+        """Moves the queues of renamed sinks. A sink that cannot be merged with its old name is paused."""
+        now = self._runtime.clock.now()
+        for name in names:
+            is_state = self.lanes[name].sink.state
+            try:
+                rename(connection, self._renamed_from[name], name, now, is_state=is_state)
+            except RenameConflict as conflict:
+                self._not_renamed.add(name)
+                leases.pause(connection, name, leases.Pause("until_person", conflict.reason, conflict.fix))
+                log.warning("sink not renamed", sink=name, reason=conflict.reason, fix=conflict.fix)
+
+    async def _rename_late(self) -> None:
+        """Moves the deliveries that a receiver with the old settings added since the start."""
+        names = {new: old for new, old in self._renamed_from.items() if new not in self._not_renamed}
+        if not names:
+            return
+        late = await self._runtime.store.read(
+            lambda connection: [new for new, old in names.items() if has_pending(connection, old)]
+        )
+        if late:
+            await self._runtime.store.write(lambda connection: self._rename(connection, late))
 
     async def fill(self) -> None:
         """Fills the state sinks that need it, in portions. Waits while the store is unavailable."""
@@ -139,6 +163,7 @@ class Dispatcher:
         while not self._stopping.is_set():
             await self._runtime.clock.wait(self._stopping, SWEEP_SECONDS)
             try:
+                await self._rename_late()
                 due = await self._runtime.store.read(self._due)
                 await self._log_overdue()
             except StoreUnavailable as error:

@@ -48,7 +48,8 @@ def configured(settings: Config, name: str) -> SinkEntry:
 def make_routing_table(settings: Config) -> RoutingTable:
     """Returns the routes and sinks in the form that ingest uses."""
     sinks = {name: (entry.cls, entry.config) for name, entry in settings.sinks.items()}
-    return RoutingTable.of(settings.routing(), sinks)
+    renamed = {entry.renamed_from: name for name, entry in settings.sinks.items() if entry.renamed_from}
+    return RoutingTable.of(settings.routing(), sinks, renamed)
 
 
 @asynccontextmanager

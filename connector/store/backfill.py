@@ -13,7 +13,7 @@ from connector.routing import Routes
 from connector.store import leases, subscriptions
 from connector.store.dialects import among
 from connector.store.ingest import FILL_PRIORITY, score_of
-from connector.store.schema import DeliveryState, attempt, delivery, in_state, interview, note, sink
+from connector.store.schema import DeliveryState, delivery, in_state, interview, sink
 
 CHUNK = 500
 """Interviews per transaction. A longer transaction would delay the receiver."""
@@ -102,21 +102,3 @@ def mark_filled(connection: Connection, name: str, destination: str, digest: str
     connection.execute(
         update(sink).where(sink.c.name == name).values(destination=destination, routes=digest, filled_to=None)
     )
-
-
-def rename(connection: Connection, formerly: str, name: str) -> None:
-    """Moves the deliveries, notes, attempts and subscriptions of a renamed sink to its new name.
-
-    Does nothing when both names exist. When only the new name exists, it moves the deliveries that a receiver with the
-    old settings added since.
-    """
-    names = select(sink.c.name).where(sink.c.name.in_([formerly, name])).with_for_update()
-    known = set(connection.execute(names).scalars())
-    if known == {name}:
-        connection.execute(update(delivery).where(delivery.c.sink == formerly).values(sink=name))
-    if known != {formerly}:
-        return
-    connection.execute(update(sink).where(sink.c.name == formerly).values(name=name, lease_owner=None))
-    for table in (note, delivery, attempt):
-        connection.execute(update(table).where(table.c.sink == formerly).values(sink=name))
-    subscriptions.rename(connection, formerly, name)

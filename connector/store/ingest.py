@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from connector.errors import StoreUnavailable
@@ -64,6 +65,8 @@ class RoutingTable:
 
     routes: Routes
     sinks: Mapping[str, SinkSpec]
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """New names of renamed sinks by the old ones. A receiver may see a subscription before a worker moves it."""
     states: frozenset[str] = field(init=False)
     """Names of the state sinks."""
     subscribing: frozenset[str] = field(init=False)
@@ -78,13 +81,22 @@ class RoutingTable:
         object.__setattr__(self, "subscribing", states | edits)
 
     @classmethod
-    def of(cls, routes: Routes, sinks: Mapping[str, tuple[type[Sink[Any]], SinkConfig]]) -> Self:
+    def of(
+        cls,
+        routes: Routes,
+        sinks: Mapping[str, tuple[type[Sink[Any]], SinkConfig]],
+        renamed: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
         """Returns the table for configured sinks: name -> class and settings. Needs no secret of a sink."""
         specs = {
             name: SinkSpec(kind.state, dict(kind.priority), edits=config.edits and not kind.state)
             for name, (kind, config) in sinks.items()
         }
-        return cls(routes, specs)
+        return cls(routes, specs, renamed)
+
+    def present_names(self, sinks: Iterable[str]) -> tuple[str, ...]:
+        """Returns the sinks by their present names, sorted."""
+        return tuple(sorted({self.renamed.get(name, name) for name in sinks})) if self.renamed else tuple(sinks)
 
 
 class Incoming(NamedTuple):
@@ -168,7 +180,7 @@ def plan_group(
         is_erased = reading.interview_id in erased
         _add_event(plan, reading, None if is_erased else body, seq)
         if reading.kind is EventKind.EVENT and not is_erased:
-            apply_event(plan, reading, seq, _current(merged, stored, reading.interview_id), routing)
+            apply_event(plan, reading, seq, _current(merged, stored, reading.interview_id, routing), routing)
     plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
     return plan
 
@@ -178,7 +190,7 @@ def plan_one(reading: Reading, seq: int, stored: StoredInterview | None, routing
     plan = IngestPlan()
     merged: dict[str, _Merged] = {}
     existing = {} if stored is None else {reading.interview_id: stored}
-    apply_event(plan, reading, seq, _current(merged, existing, reading.interview_id), routing)
+    apply_event(plan, reading, seq, _current(merged, existing, reading.interview_id, routing), routing)
     plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
     return plan
 
@@ -217,11 +229,16 @@ def _receivers(sinks: Iterable[str], subscribed: Sequence[str], routing: Routing
     return [(name, 0) for name in chosen] + [(name, int(name not in routing.states)) for name in known]
 
 
-def _current(merged: dict[str, _Merged], stored: Mapping[str, StoredInterview], interview_id: str) -> _Merged:
+def _current(
+    merged: dict[str, _Merged], stored: Mapping[str, StoredInterview], interview_id: str, routing: RoutingTable
+) -> _Merged:
     entry = merged.get(interview_id)
     if entry is None:
         row = stored.get(interview_id)
-        entry = _Merged(None, 0, ()) if row is None else _Merged(decode(row.state), row.version, row.sinks)
+        if row is None:
+            entry = _Merged(None, 0, ())
+        else:
+            entry = _Merged(decode(row.state), row.version, routing.present_names(row.sinks))
         merged[interview_id] = entry
     return entry
 

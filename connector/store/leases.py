@@ -58,14 +58,14 @@ def acquire(
     seconds: float = LEASE_SECONDS,
     table: Table = sink,
 ) -> Lease | None:
-    """Takes or renews the lease for `seconds`. Returns `None` when another owner holds it.
+    """Takes or renews the lease for `seconds`. Returns `None` when another owner holds it, or the sink was renamed.
 
     A new owner gets a higher fencing token. `by_force` takes the lease from any holder, also from one with the same
     name, which may be an earlier process. `seen_fence` is the token that an earlier query read: the result is `None`
     when it changed, because another worker held the lease since and the result of that query is outdated.
     """
     row = lock(connection, name, table.c.lease_owner, table.c.lease_until, table.c.fence, table=table)
-    if seen_fence is not None and row.fence != seen_fence:
+    if row is None or (seen_fence is not None and row.fence != seen_fence):
         return None
     if row.lease_owner not in {None, owner} and row.lease_until >= now and not by_force:
         return None

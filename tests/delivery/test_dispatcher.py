@@ -12,7 +12,7 @@ from connector.errors import StoreUnavailable
 from connector.logging import with_exception
 from connector.routing import Route, Routes
 from connector.sink import Delivered, Result, RetryLater
-from connector.store import leases
+from connector.store import leases, notes
 from tests.delivery.rig import One, Scripted, State, dispatcher_of, run_until, until
 
 DELIVERED = 1
@@ -100,6 +100,33 @@ async def test_a_renamed_sink_takes_queue_and_notes_along(rig_of):
     await run_until(dispatcher_of(rig, new, renamed_from={"new": "old"}), rig.clock, lambda: new.batches)
     assert [one.key for one in new.batches[0].deliveries] == ["i2"]
     assert new.batches[0].notes == {"row:i1": {"n": 1}}
+
+
+async def test_what_a_receiver_with_the_old_name_adds_later_is_delivered(rig_of):
+    """Processes are restarted one after the other; a receiver still knows the old name."""
+    rig = await rig_of(Scripted("old"))
+    new = Scripted("new")
+    dispatcher = dispatcher_of(rig, new, renamed_from={"new": "old"})
+    await dispatcher.start()
+    await rig.event(interview="late")
+    while not new.batches:
+        rig.clock.advance(0.01)
+        await asyncio.sleep(0)
+    await dispatcher.stop(1)
+    assert [one.key for one in new.batches[0].deliveries] == ["late"]
+
+
+async def test_a_sink_that_cannot_be_merged_with_its_old_name_is_paused(rig_of):
+    """With the reason and what to do; the other sinks work."""
+    rig = await rig_of(Scripted("old"), Scripted("new"), Scripted("other"))
+    for name, ts in (("old", 1), ("new", 2)):
+        await rig.store.write(lambda c, name=name, ts=ts: notes.write(c, name, "here", {"parent:i1": {"ts": ts}}))
+    new, other = Scripted("new"), Scripted("other")
+    await rig.event()
+    await run_until(dispatcher_of(rig, new, other, renamed_from={"new": "old"}), rig.clock, lambda: other.batches)
+    row = await rig.store.query(lambda c: leases.row(c, "new"))
+    assert (row.paused, "remove `renamed_from`" in row.fix) == ("until_person", True)
+    assert new.batches == []
 
 
 async def test_a_start_takes_over_leases_and_probes_broken_sinks_at_once(rig_of):

@@ -8,11 +8,10 @@ from sqlalchemy import insert, select, update
 from connector.interview import Stage
 from connector.merge import decode, encode, merge
 from connector.routing import Route, Routes
-from connector.store import backfill, leases, notes, subscriptions
-from connector.store.leases import Pause
-from connector.store.schema import attempt, delivery, interview, sink
+from connector.store import backfill, leases, subscriptions
+from connector.store.schema import delivery, interview, sink
 from connector.testing import START
-from tests.store.kit import CREATE, DELIVERED, FINISH, PENDING, add, reading
+from tests.store.kit import CREATE, DELIVERED, FINISH, PENDING, reading
 
 ALL = Routes((), {"sheet": True})
 
@@ -198,89 +197,3 @@ def test_what_waits_to_be_shown_is_not_asked_for_again(store):
     filled(store)
     keys, _ = filled(store, destination="other.xlsx")
     assert keys == ["i1"]
-
-
-# --- a renamed sink
-
-
-@pytest.fixture
-def renamed(store):
-    """A sink `sheet` with a history, renamed to `graduates`."""
-    add(store, sink="sheet")
-    add(store, sink="sheet", state=1)
-    add(store, sink="sheet_2")
-    notes.write(store, "sheet", "place", {"row": {"a": 1}})
-    store.execute(
-        insert(attempt).values(sink="sheet", batch="b", started_at=1, duration_ms=1, outcome="x", reason="", count=1)
-    )
-    knows(store, "i1", ["sheet"])
-    knows(store, "i2", ["a", "sheet", "sheet_2"])
-    knows(store, "i3", ["sheet_2"])
-    leases.pause(store, "sheet", Pause("person", "holidays"))
-    backfill.mark_filled(store, "sheet", "file.xlsx", "digest")
-    leases.acquire(store, "sheet", "me", START)
-    backfill.rename(store, "sheet", "graduates")
-    return store
-
-
-def test_the_queue_goes_along(renamed):
-    """Pending and done deliveries of the sink, and of no other."""
-    assert renamed.execute(select(delivery.c.sink).order_by(delivery.c.id)).scalars().all() == [
-        "graduates",
-        "graduates",
-        "sheet_2",
-    ]
-
-
-def test_notes_and_record_go_along(renamed):
-    """What it knows of its destination, and what was tried."""
-    assert notes.read(renamed, "graduates", "place", ["row"]) == {"row": {"a": 1}}
-    assert renamed.execute(select(attempt.c.sink)).scalars().all() == ["graduates"]
-
-
-def test_entries_go_along(renamed):
-    """Later events follow under the new name; a similar name is untouched."""
-    assert sinks_of(renamed) == {"i1": ("graduates",), "i2": ("a", "graduates", "sheet_2"), "i3": ("sheet_2",)}
-
-
-def test_its_state_goes_along_without_the_lease(renamed):
-    """Pause and destination stay; nobody holds the new name."""
-    row = leases.row(renamed, "graduates")
-    assert (row.paused, row.destination, row.lease_owner) == ("person", "file.xlsx", None)
-    assert [row.name for row in leases.rows(renamed)] == ["graduates"]
-
-
-def test_renaming_again_does_nothing(renamed):
-    """`formerly` may stay in the configuration for ever."""
-    before = [tuple(row) for row in renamed.execute(select(sink))]
-    backfill.rename(renamed, "sheet", "graduates")
-    assert [tuple(row) for row in renamed.execute(select(sink))] == before
-
-
-def test_what_a_receiver_with_the_old_name_adds_later_follows(renamed):
-    """While processes are restarted one after the other."""
-    id_ = add(renamed, sink="sheet", key="late")
-    backfill.rename(renamed, "sheet", "graduates")
-    assert renamed.execute(select(delivery.c.sink).where(delivery.c.id == id_)).scalar_one() == "graduates"
-
-
-def test_a_name_with_a_history_of_its_own_is_not_taken_over(store):
-    """Two queues are never mixed up."""
-    leases.register(store, {"graduates": "workbook"})
-    add(store, sink="sheet")
-    backfill.rename(store, "sheet", "graduates")
-    assert store.execute(select(delivery.c.sink)).scalars().all() == ["sheet"]
-    assert [row.name for row in leases.rows(store)] == ["graduates", "sheet"]
-
-
-def test_an_unknown_old_name_is_no_mistake(store):
-    """A new installation with `formerly` in its configuration starts."""
-    backfill.rename(store, "never_seen", "graduates")
-    assert [row.name for row in leases.rows(store)] == ["sheet"]
-
-
-def test_a_fill_under_way_goes_along(store):
-    """Its progress stands in the row that is renamed."""
-    store.execute(update(sink).values(filled_to="i5"))
-    backfill.rename(store, "sheet", "graduates")
-    assert leases.row(store, "graduates").filled_to == "i5"
