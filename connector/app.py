@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
 from connector.operations.sinks import make_routing_table
+from connector.operations.source import open_api
+from connector.operations.source_tasks import SourceTasks
 from connector.role import Role
 from connector.secretsfile import WEBHOOK_SECRET, make_private
 from connector.sink import Sink
@@ -103,7 +106,9 @@ async def _at_once() -> None:
 
 
 @asynccontextmanager
-async def open_postgres(url: str, routing: RoutingTable, on_group: OnGroup, role: Role) -> AsyncIterator[StoreHandle]:
+async def open_postgres(
+    url: str, routing: RoutingTable, on_group: OnGroup, *, takes_events: bool
+) -> AsyncIterator[StoreHandle]:
     """Opens a PostgreSQL store; its database may be unavailable for now.
 
     Raises `UsageError` for a bad URL, and `SchemaMismatch` when the schema belongs to another version.
@@ -114,7 +119,7 @@ async def open_postgres(url: str, routing: RoutingTable, on_group: OnGroup, role
     machine, clocks = SystemClock(), list[DatabaseClock]()
 
     async def opening() -> Store:
-        real = await PostgresStore.open(url, routing, on_group, intake=INTAKE_LIMIT, receiver=role.receives)
+        real = await PostgresStore.open(url, routing, on_group, intake=INTAKE_LIMIT, receiver=takes_events)
         try:
             clock = DatabaseClock(real.read)
             await clock.start()
@@ -165,6 +170,7 @@ class Service:
         listener: Listener | None,
         dispatcher: Dispatcher | None,
         periodic: PeriodicTasks | None,
+        source_tasks: SourceTasks | None,
         receiver: Receiver | None,
         http: Litestar | None,
         stop_timeout: float,
@@ -176,6 +182,7 @@ class Service:
         self._heartbeat = heartbeat
         self._listener = listener
         self._periodic = periodic
+        self._source_tasks = source_tasks
         self._receiver = receiver
         self._stop_timeout = stop_timeout
 
@@ -192,6 +199,8 @@ class Service:
             await self.dispatcher.start()
         if self._periodic is not None:
             self._periodic.start()
+        if self._source_tasks is not None:
+            self._source_tasks.start()
 
     async def stop(self, force: asyncio.Event) -> None:
         """Ends incomplete requests. Running calls may finish until `stop_timeout` or `force`."""
@@ -202,6 +211,8 @@ class Service:
             stops.append(self.dispatcher.stop(self._stop_timeout * CALLS_SHARE, force))
         if self._periodic is not None:
             stops.append(self._periodic.stop())
+        if self._source_tasks is not None:
+            stops.append(self._source_tasks.stop())
         await asyncio.gather(*stops)
         if self._listener is not None:
             await self._listener.stop()
@@ -272,7 +283,17 @@ def _open_store(
     """Opens the configured store."""
     if config.store.file is not None:
         return open_sqlite(config.store.file, routing, on_group, clock)
-    return open_postgres(config.store.url.get_secret_value(), routing, on_group, role)
+    # a worker with an API key adds the events that no webhook brought
+    takes_events = role.receives or config.hireflix.api_key is not None
+    return open_postgres(config.store.url.get_secret_value(), routing, on_group, takes_events=takes_events)
+
+
+@asynccontextmanager
+async def open_event_store(config: Config) -> AsyncIterator[StoreHandle]:
+    """Opens the store for a command that adds events. Raises `StoreHeld` when a service holds the SQLite file."""
+    async with _open_store(config, make_routing_table(config), lambda _: None, Role.RECEIVER, None) as opened:
+        await opened.ready()
+        yield opened
 
 
 async def _started(starting: asyncio.Task[None], opened: StoreHandle, stop: asyncio.Event) -> None:
@@ -318,12 +339,14 @@ def _service(
         listener = Listener(config.store.url.get_secret_value(), dispatcher.wake)
     refused = _refusal_counter(metrics, heartbeat)
     receiver = _receiver(config, opened, webhook_secrets, refused) if role.receives else None
+    source_tasks = _source_tasks(config, opened, metrics) if role.works else None
     return Service(
         opened,
         heartbeat=heartbeat,
         listener=listener,
         dispatcher=dispatcher,
-        periodic=_periodic(config, opened, metrics, owner) if role.works else None,
+        periodic=_periodic(config, opened, metrics, owner, source_tasks) if role.works else None,
+        source_tasks=source_tasks,
         receiver=receiver,
         http=_http(config, opened, metrics, receiver, refused),
         stop_timeout=config.delivery.stop_timeout,
@@ -347,7 +370,22 @@ def _dispatcher(
     )
 
 
-def _periodic(config: Config, opened: StoreHandle, metrics: Metrics, owner: str) -> PeriodicTasks:
+def _source_tasks(config: Config, opened: StoreHandle, metrics: Metrics) -> SourceTasks | None:
+    """Returns the tasks that use the API of Hireflix, `None` without an API key."""
+    if config.hireflix.api_key is None:
+        return None
+    return SourceTasks(
+        partial(open_api, config),
+        opened.store,
+        opened.clock,
+        config.hireflix.reconcile_interval,
+        on_reconciled=metrics.reconciled,
+    )
+
+
+def _periodic(
+    config: Config, opened: StoreHandle, metrics: Metrics, owner: str, source_tasks: SourceTasks | None
+) -> PeriodicTasks:
     periods = config.retention
     days = {
         Kind.BODIES: periods.bodies_days,
@@ -356,7 +394,7 @@ def _periodic(config: Config, opened: StoreHandle, metrics: Metrics, owner: str)
     }
     retention = Retention(opened.clock, days, on_deleted=metrics.deleted, file=config.store.file)
     return PeriodicTasks(
-        [retention.task],
+        [retention.task, *(source_tasks.tasks if source_tasks is not None else ())],
         opened.store,
         opened.clock,
         owner,

@@ -33,6 +33,7 @@ PURE = (
     "connector.hireflix.fields",
     "connector.hireflix.payload",
     "connector.hireflix.signature",
+    "connector.hireflix.snapshot",
     "connector.delivery.destination_health",
     "connector.delivery.outcomes",
 )

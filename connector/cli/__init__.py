@@ -49,6 +49,8 @@ COMMANDS: Mapping[str, Command] = {
     "resume": Command("connector.cli.pause", "Resume a paused sink at once."),
     "verify": Command("connector.cli.verify", "Compare a sheet with the store, and repair it on request."),
     "erase": Command("connector.cli.erase", "Remove a person from the store and from the destinations."),
+    "backfill": Command("connector.cli.source", "Read existing interviews from Hireflix, so that sheets show them."),
+    "reconcile": Command("connector.cli.source", "Compare the store with Hireflix, and add what no webhook brought."),
     "migrate": Command("connector.cli.migrate", "Create or update the tables of a PostgreSQL store."),
     "store": Command("connector.cli.store", "Back up, restore or copy the store."),
 }

@@ -14,7 +14,7 @@ from connector.cli import options as o
 from connector.cli.output import safe, show_json
 from connector.config import Config, load
 from connector.formats import format_time
-from connector.hireflix.payload import EventKind
+from connector.hireflix.payload import BACKFILL, RECONCILE, EventKind
 from connector.interview import Value
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event
 from connector.operations.store_access import now
@@ -70,13 +70,19 @@ def _lines(found: Explanation, settings: Config) -> Iterator[str]:
         yield from _effect(effect)
 
 
+_MARKS = {
+    BACKFILL: "made from the API of Hireflix; goes to state sinks only",
+    RECONCILE: "made from the API of Hireflix, for a webhook that did not arrive",
+}
+
+
 def _heading(found: Explanation) -> Iterator[str]:
     known = f", stored as event {found.stored_as}" if found.stored_as is not None else ""
     yield f"{found.name or 'unnamed event'}{known}"
     if found.interview_id:
         yield f"  interview {found.interview_id}" + (f", afterwards {found.stage}" if found.stage else "")
     if found.mark:
-        yield f"  {found.mark}: the time of receipt is used as its date"
+        yield f"  {found.mark}: {_MARKS.get(found.mark, 'the time of receipt is used as its date')}"
     if found.unused:
         yield f"  values that could not be used: {', '.join(found.unused)}"
 

@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from connector.errors import Problem
-from connector.hireflix import EVENT_NAMES
+from connector.hireflix import API_URL, EVENT_NAMES
+from connector.http import SafeUrl
 from connector.registry import SinkClass
 from connector.routing import Route, Routes
 from connector.sink import SinkConfig, Stage
@@ -142,6 +143,13 @@ class HireflixSettings(Section):
     allow_unsigned: bool = Field(default=False, description="Accept webhooks that carry no signature.")
     tolerance_days: int | None = Field(
         default=None, ge=1, description="Refuse webhooks whose date is longer ago than this; none = accept every date."
+    )
+    api_key: Secret | None = Field(
+        default=None, description="API key, to read existing interviews and what no webhook brought; none = do neither."
+    )
+    api_url: SafeUrl = Field(default=API_URL, description="Address of the GraphQL API.")
+    reconcile_interval: float = Field(
+        default=3600, ge=0, description="Seconds between two comparisons with the API; 0 = only on demand."
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+API_URL = "https://api.hireflix.com/me"
+"""The GraphQL API (help article "Integrate Hireflix with your ATS")."""
+
 CREATE = "interview.create"
 FINISH = "interview.finish"
 STATUS_CHANGE = "interview.status-change"

@@ -23,12 +23,13 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from connector.errors import ConnectorError
+from connector.hireflix import API_URL
 from connector.hireflix.fields import as_text
+from connector.hireflix.snapshot import Position, Row
 from connector.http import epoch_ms, host_of, is_loopback, retry_after
 from connector.interview import Stage
 from connector.text import clean
 
-DEFAULT_URL = "https://api.hireflix.com/me"
 KEY_HEADER = "X-API-KEY"
 PAGE_SIZE = 100
 """Interviews per page; the largest size that is known to work."""
@@ -42,8 +43,6 @@ REPAIRS_MAX = 30
 MESSAGE_MAX = 300
 """Most characters of a message of Hireflix in an error."""
 
-Row: TypeAlias = dict[str, Any]
-"""An interview as the API returns it."""
 Fields: TypeAlias = Mapping[str, "Fields | None"]
 """A selection: field -> the selection below it, `None` for a leaf."""
 
@@ -99,14 +98,6 @@ class ActionRefused(HireflixError):
         self.name = name
 
 
-class Position(NamedTuple):
-    """A position (job). `is_archived` ones are listed as well."""
-
-    id: str
-    name: str
-    is_archived: bool = False
-
-
 class Counters(NamedTuple):
     """The numbers of interviews of a position; `stages` is `None` when Hireflix only counts all of them."""
 
@@ -148,7 +139,7 @@ class HireflixApi:
     def __init__(
         self,
         key: str,
-        url: str = DEFAULT_URL,
+        url: str = API_URL,
         *,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -176,7 +167,6 @@ class HireflixApi:
         """Fields that Hireflix did not know."""
         return sorted(self._learned.unknown)
 
-    @property
     def knows_stages(self) -> bool:
         """Whether an interview says whether it is shortlisted or discarded."""
         unknown = self._learned.unknown

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from connector.capabilities import Previews
 from connector.config import Config
 from connector.errors import SinkBroken, UsageError
-from connector.hireflix.payload import EventKind, Reading, read
+from connector.hireflix.payload import BACKFILL, EventKind, Reading, read
 from connector.interview import FIELDS, Interview, Value
 from connector.logging import place_of
 from connector.merge import State, decode, event_of, interview_of, merge
@@ -203,7 +203,7 @@ def _recipients(settings: Config, case: Case, connection: Connection | None) -> 
     if case.reading.kind is not EventKind.EVENT:
         return []
     shown = interview_of(case.reading.interview_id, case.after)
-    matched = settings.routing().match(case.reading.name, *_about(shown))
+    matched = _matched(settings, case.reading, shown)
     stored: list[DeliveryRow] = []
     if connection is not None and case.event_id is not None:
         stored = deliveries(connection, Wanted(event=case.event_id), limit=1000)
@@ -221,6 +221,15 @@ def _recipients(settings: Config, case: Case, connection: Connection | None) -> 
         mine = [row for row in stored if row.sink == name]
         recipients.append(_Recipient(entry.type, sink, why, delivery, remembered, mine))
     return recipients
+
+
+def _matched(settings: Config, reading: Reading, shown: Interview) -> tuple[str, ...]:
+    """Returns the sinks whose routes match. An event of a backfill goes to state sinks only, whatever its name."""
+    routes = settings.routing()
+    if reading.mark != BACKFILL:
+        return routes.match(reading.name, *_about(shown))
+    states = [name for name, entry in settings.sinks.items() if entry.cls.state]
+    return tuple(name for name in states if routes.entry(name, *_about(shown)))
 
 
 def _delivery(sink: Sink[Any], case: Case, *, silent: bool) -> Delivery:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from connector.formats import counted
 from connector.role import Role
 from connector.store import heartbeat, periodic
+from connector.store import source as compared
 from connector.store import status as stored
 from connector.store.heartbeat import Process
 from connector.store.periodic import TaskRun
@@ -30,6 +31,13 @@ REFUSAL_FIXES = {
     "unavailable": "look at the disk or the database of the store",
 }
 """What to do about refused requests, by reason. Any program can cause the other reasons; they are no trouble."""
+
+
+HELD_FIX = "check that the deletions are real, then run `connector reconcile --accept`"
+SILENT_FIX = (
+    "check in Hireflix that the webhook is active, has the address of this service and all five events, and look for "
+    "refused requests in its log"
+)
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -79,7 +87,9 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     source = stored.source(connection, now)
     sinks = [_judged(each, service) for each in stored.sinks(connection, now, configured)]
     tasks = list(periodic.runs(connection).values())
-    return Health(now, service, source, sinks, _troubles(service, source, sinks), tasks)
+    troubles = _troubles(service, source, sinks) + _of_reconcile(connection)
+    troubles.sort(key=lambda trouble: trouble.level != "problem")
+    return Health(now, service, source, sinks, troubles, tasks)
 
 
 def _service(processes: list[Process]) -> Service:
@@ -103,7 +113,7 @@ def _troubles(service: Service, source: SourceStatus, sinks: list[SinkStatus]) -
     found = [*_of_service(service), *_of_source(source)]
     for sink in sinks:
         found += _of_sink(sink)
-    return sorted(found, key=lambda trouble: trouble.level != "problem")
+    return found
 
 
 def _of_service(service: Service) -> Iterator[Trouble]:
@@ -121,6 +131,19 @@ def _of_service(service: Service) -> Iterator[Trouble]:
             who = f"the process {process.name} ({process.role})"
             what = f"{who} has sent no heartbeat for {heartbeat.SILENT_SECONDS:g} s"
             yield Trouble("warning", "service", what, "others take over its work", "see its log")
+
+
+def _of_reconcile(connection: Connection) -> list[Trouble]:
+    """Returns what the last comparison with the API of Hireflix found and cannot repair by itself."""
+    last = compared.read(connection, compared.RECONCILE_KEY, compared.Reconcile)
+    found = []
+    if last is not None and last.silent_since is not None:
+        what = "Hireflix changes and no webhook arrives"
+        found.append(Trouble("problem", "source", what, "only reconcile finds the changes, later", SILENT_FIX))
+    if last is not None and last.held:
+        what = f"{counted(last.held, 'interview is', 'interviews are')} no longer in Hireflix"
+        found.append(Trouble("warning", "source", what, "many deletions at once are not applied", HELD_FIX))
+    return found
 
 
 def _of_source(source: SourceStatus) -> Iterator[Trouble]:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from connector.errors import StoreUnavailable
-from connector.hireflix.payload import EventKind, Reading
+from connector.hireflix.payload import BACKFILL, EventKind, Reading
 from connector.interview import Stage, Value
 from connector.merge import State, decode, encode, merge, stage_of
 from connector.routing import Routes
@@ -202,7 +202,8 @@ def apply_event(plan: IngestPlan, reading: Reading, seq: int, entry: _Merged, ro
         plan.older += 1
     state = entry.state = merge(before, reading)
     entry.stage = stage_of(state.values)
-    sinks = _matching(routing.routes, reading.name, state.values, entry.stage)
+    is_backfill = reading.mark == BACKFILL
+    sinks = _matching(routing, None if is_backfill else reading.name, state.values, entry.stage)
     id_, at = reading.interview_id, reading.received_at
     joined = sorted({name for name in sinks if name in routing.subscribing and name not in entry.sinks})
     if joined:
@@ -210,12 +211,16 @@ def apply_event(plan: IngestPlan, reading: Reading, seq: int, entry: _Merged, ro
         plan.subscriptions += [(name, id_) for name in joined]
     for name, silent in _receivers(sinks, entry.sinks, routing):
         plan.woken.add(name)
-        priority = routing.sinks[name].priority.get(reading.name, DEFAULT_PRIORITY)
+        priority = FILL_PRIORITY if is_backfill else routing.sinks[name].priority.get(reading.name, DEFAULT_PRIORITY)
         plan.deliveries.append((name, id_, id_, seq, priority, at, silent))
 
 
-def _matching(routes: Routes, name: str, values: Mapping[str, Value], stage: Stage) -> tuple[str, ...]:
-    return routes.match(name, text_of(values, "position_id"), text_of(values, "position_name"), stage, score_of(values))
+def _matching(routing: RoutingTable, name: str | None, values: Mapping[str, Value], stage: Stage) -> tuple[str, ...]:
+    """Returns the sinks whose routes match. Without the name of an event, as in a backfill, only state sinks."""
+    about = (text_of(values, "position_id"), text_of(values, "position_name"), stage, score_of(values))
+    if name is not None:
+        return routing.routes.match(name, *about)
+    return tuple(sink for sink in sorted(routing.states) if routing.routes.entry(sink, *about))
 
 
 def _receivers(sinks: Iterable[str], subscribed: Sequence[str], routing: RoutingTable) -> list[tuple[str, int]]:

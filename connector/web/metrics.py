@@ -21,6 +21,7 @@ from connector.store.claim import Work
 from connector.store.ingest import IngestPlan
 from connector.store.periodic import TaskRun
 from connector.store.settle import Settlement
+from connector.store.source import Reconcile
 
 LAG_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
 """From the fastest delivery to a day: quiet hours and backoff delay a delivery by hours."""
@@ -71,6 +72,18 @@ class Metrics:
             "task",
         )
         self._task_failed = self._counter("periodic_task_failures", "Runs of the task that failed.", "task")
+        self._source = Gauge(
+            "connector_hireflix_interviews", "Interviews in Hireflix at the last reconcile.", registry=self.registry
+        )
+        self._repaired = self._counter(
+            "reconcile_events", "Events that a reconcile added, by what differed.", "difference"
+        )
+        self._held = Gauge(
+            "connector_reconcile_held_deletions", "Deletions that an operator must confirm.", registry=self.registry
+        )
+        self._silent = Gauge(
+            "connector_webhooks_missing", "1 while Hireflix changes and no webhook arrives.", registry=self.registry
+        )
         self._reasons: set[str] = set()
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -164,6 +177,14 @@ class Metrics:
             self._task_failed.labels(run.name).inc()
         else:
             self._task_ended.labels(run.name).set(run.ended_at / 1000)
+
+    def reconciled(self, result: Reconcile) -> None:
+        """Counts the result of a reconcile."""
+        self._source.set(result.interviews)
+        self._held.set(result.held)
+        self._silent.set(int(result.silent_since is not None))
+        for difference, count in result.added.items():
+            self._repaired.labels(difference).inc(count)
 
     def text(self) -> bytes:
         """Returns all metrics in the text format of Prometheus."""

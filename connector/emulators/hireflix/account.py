@@ -38,8 +38,8 @@ class Interview:
 
     @property
     def stage(self) -> str:
-        """The word of the filter on `status`."""
-        if self.archived:
+        """The word of the filter on `status`. Of two decisions the later one counts; Hireflix does not say which."""
+        if self.archived and self.archived >= (self.finalist or 0):
             return "discarded"
         if self.finalist:
             return "shortlisted"
@@ -179,4 +179,33 @@ def urls(found: Interview) -> dict[str, str]:
         "short": f"https://hflx.io/c/{found.hash}",
         "private": f"https://admin.hireflix.com/jobs/{found.position_id}/interview/{found.id}",
         "public": f"https://app.hireflix.com/{found.hash}",
+    }
+
+
+def row_of(found: Interview) -> dict[str, Any]:
+    """An interview as the API returns it."""
+    return {
+        "id": found.id,
+        "status": found.status,
+        "externalId": found.external_id,
+        "hash": found.hash,
+        "createdAt": found.created_at,
+        "updatedAt": found.updated_at,
+        "completed": found.completed,
+        "completedAt": found.completed,
+        "archived": found.archived,
+        "discardedAt": found.archived,
+        "finalist": found.finalist,
+        "shortlistedAt": found.finalist,
+        "candidate": {
+            "fullName": f"{found.first_name} {found.last_name}",
+            "firstName": found.first_name,
+            "lastName": found.last_name,
+            "email": found.email,
+            "phone": None,
+        },
+        "score": None if found.score is None else {"value": found.score},
+        "url": urls(found),
+        "comments": found.comments,
+        "externalLink": {"url": f"https://shared.hireflix.com/interview/{found.hash}", "expires": None},
     }

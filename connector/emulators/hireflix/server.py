@@ -6,12 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
+from functools import cache
 from typing import Any
 
 from aiohttp import web
 from graphql import GraphQLError, GraphQLSchema, build_schema, graphql_sync
 
-from connector.emulators.hireflix.account import Account, Interview, Position, Webhook, urls
+from connector.emulators.hireflix.account import Account, Interview, Position, Webhook, row_of
 from connector.emulators.server import EmulatorServer
 
 PAGE_MAX = 100
@@ -176,32 +177,8 @@ class HireflixEmulator(EmulatorServer):
     def _interview(self, found: Interview | None) -> dict[str, Any] | None:
         if found is None:
             return None
-        return {
-            "id": found.id,
-            "status": found.status,
-            "externalId": found.external_id,
-            "hash": found.hash,
-            "createdAt": found.created_at,
-            "updatedAt": found.updated_at,
-            "completed": found.completed,
-            "completedAt": found.completed,
-            "archived": found.archived,
-            "discardedAt": found.archived,
-            "finalist": found.finalist,
-            "shortlistedAt": found.finalist,
-            "candidate": {
-                "fullName": f"{found.first_name} {found.last_name}",
-                "firstName": found.first_name,
-                "lastName": found.last_name,
-                "email": found.email,
-                "phone": None,
-            },
-            "score": None if found.score is None else {"value": found.score},
-            "url": urls(found),
-            "comments": found.comments,
-            "position": lambda _: self._position(self.account.positions.get(found.position_id)),
-            "externalLink": {"url": f"https://shared.hireflix.com/interview/{found.hash}", "expires": None},
-        }
+        position = self.account.positions.get(found.position_id)
+        return row_of(found) | {"position": lambda _: self._position(position)}
 
     def _actions(self, found: Interview | None) -> dict[str, Any]:
         if found is None:
@@ -251,6 +228,7 @@ def _operation(query: str) -> str:
     return words[1] if len(words) > 1 else ""
 
 
+@cache
 def _schema(without: tuple[str, ...], *, quoted_status: bool, webhook_operations: bool) -> GraphQLSchema:
     text = SCHEMA % {
         "webhook_queries": WEBHOOK_QUERIES if webhook_operations else "",

@@ -11,10 +11,15 @@ from typing import Self
 from connector.errors import StoreUnavailable, UsageError
 
 
+class StoreHeld(UsageError):
+    """Another process serves the store."""
+
+
 class StoreLock:
     """Holds `<store>.lock` while open.
 
-    Raises `UsageError` when another process holds it, `StoreUnavailable` when the file cannot be made.
+    Raises `StoreHeld` when another process holds it, `UsageError` when it cannot be locked, and `StoreUnavailable` when
+    the file cannot be made.
     """
 
     def __init__(self, store: Path) -> None:
@@ -32,11 +37,13 @@ class StoreLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._file)
+            if isinstance(error, BlockingIOError):
+                raise StoreHeld(
+                    f"another connector serves {self._store} already; stop it first, or give this one a store of its "
+                    "own ([store] url)"
+                ) from None
             raise UsageError(
-                f"another connector serves {self._store} already; stop it first, or give this one a store of its "
-                "own ([store] url)"
-                if isinstance(error, BlockingIOError)
-                else f"{path} cannot be locked: {error.strerror}; the store must lie on a local disk ([store] url)"
+                f"{path} cannot be locked: {error.strerror}; the store must be on a local disk ([store] url)"
             ) from None
         return self
 

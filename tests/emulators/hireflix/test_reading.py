@@ -102,7 +102,7 @@ async def test_without_fields_of_the_stage_an_interview_is_found_by_the_filter(a
         async with client_of(emulator) as api:
             shortlisted = await listed(api, baker, stage=Stage.SHORTLISTED)
 
-    assert not api.knows_stages
+    assert not api.knows_stages()
     assert sorted(shortlisted) == sorted(id_ for id_, each in account.interviews.items() if each.finalist)
 
 

@@ -1,0 +1,135 @@
+"""Brings what the API of Hireflix says into a store, as synthetic events: what backfill and reconcile share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from sqlalchemy import Connection
+
+from connector.config import Config
+from connector.errors import UsageError
+from connector.hireflix.api import STAGES, HireflixApi, HireflixError, Page
+from connector.hireflix.payload import EventKind, Reading
+from connector.hireflix.snapshot import Origin, Position, Synthetic, changed_at, deletion_of, event_for, id_of
+from connector.interview import Stage
+from connector.routing import Route, Routes
+from connector.store import source
+from connector.store.base import Answer
+
+T = TypeVar("T")
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the number of finished steps and of all steps."""
+
+
+class EventStore(Protocol):
+    """The part of `connector.store.base.Store` that takes synthetic events."""
+
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]: ...
+
+    async def write(self, job: Callable[[Connection], T]) -> T: ...
+
+    async def query(self, query: Callable[[Connection], T]) -> T: ...
+
+
+class OtherAccount(HireflixError):
+    """The API key belongs to an account without any of the stored positions."""
+
+
+def open_api(settings: Config) -> HireflixApi:
+    """Returns a client for the configured key. Raises `UsageError` without a key."""
+    hireflix = settings.hireflix
+    if hireflix.api_key is None:
+        raise UsageError(
+            "hireflix.api_key is missing: create a key as an administrator under My account, API keys "
+            "(https://admin.hireflix.com/en/my-account/api-keys), and set CONNECTOR_HIREFLIX__API_KEY"
+        )
+    return HireflixApi(hireflix.api_key.get_secret_value(), hireflix.api_url)
+
+
+class SourceReader:
+    """Compares what the API says with a store, and adds an event for each difference.
+
+    `now` returns epoch milliseconds. Raises the exceptions of `HireflixApi` and `StoreUnavailable`.
+    """
+
+    def __init__(self, api: HireflixApi, store: EventStore, now: Callable[[], int], origin: Origin) -> None:
+        self.api = api
+        self.store = store
+        self.now = now
+        self._origin = origin
+
+    async def pages(self, position: Position, cursor: str | None = None) -> AsyncIterator[tuple[Page, Stage | None]]:
+        """Yields the pages of a position, with the stage when it is only known from the filter of the listing."""
+        if self.api.knows_stages():
+            async for page in self.api.pages(position.id, cursor=cursor):
+                if not self.api.knows_stages():
+                    break
+                yield page, None
+            else:
+                return
+        for stage in STAGES:
+            async for page in self.api.pages(position.id, stage=stage):
+                yield page, stage
+
+    async def take(
+        self, position: Position, page: Page, stage: Stage | None = None, *, settled_before: int | None = None
+    ) -> Counter[str]:
+        """Adds the events for a page. Returns their numbers by difference; an event counts once, by its first one.
+
+        A row that changed at or after `settled_before` is left out: its webhook may be on its way.
+        """
+        ids = [id_of(row) for row in page.rows]
+        known, erased = await self.store.query(lambda connection: source.states(connection, ids))
+        events = []
+        for id_, row in zip(ids, page.rows, strict=True):
+            is_fresh = settled_before is not None and (changed_at(row) or 0) >= settled_before
+            if not id_ or id_ in erased or is_fresh:
+                continue
+            found = event_for(
+                known.get(id_), row, position, at=page.at, received_at=self.now(), origin=self._origin, stage=stage
+            )
+            if found is not None:
+                events.append(found)
+        return await self._add(events)
+
+    async def delete(self, position: Position, ids: Iterable[str], at: int) -> int:
+        """Adds the event of a deletion for each interview. Returns their number."""
+        events = [deletion_of(id_, position, at=at, received_at=self.now(), origin=self._origin) for id_ in sorted(ids)]
+        return (await self._add(events)).total()
+
+    async def _add(self, events: Sequence[Synthetic]) -> Counter[str]:
+        usable = [each for each in events if each.reading.kind is EventKind.EVENT]
+        answers = await asyncio.gather(*(self.store.offer(each.reading, each.body) for each in usable))
+        added = [each for each, answer in zip(usable, answers, strict=True) if not answer.duplicate]
+        return Counter(each.differs[0] for each in added)
+
+    async def require_same_account(self, listed: Sequence[Position]) -> None:
+        """Raises `OtherAccount` when the store has positions and Hireflix lists none of them."""
+        known = {each.id for each in listed}
+        stored = await self.store.query(source.counts)
+        if stored and not any(id_ in known for id_ in stored):
+            raise OtherAccount(
+                "the API key belongs to another Hireflix account: none of the stored positions is in it; use a key of "
+                "the account that sends the webhooks, or an empty store"
+            )
+
+
+def chosen(listed: Sequence[Position], wanted: Sequence[str] | None) -> list[Position]:
+    """Returns the positions with these ids or names; a name may have * and ?. Raises `UsageError` when none matches."""
+    if wanted is None:
+        return list(listed)
+    rule = Routes([Route(sinks=("found",), positions=tuple(wanted))], {"found": False})
+    found = [each for each in listed if rule.match("", each.id, each.name, Stage.PENDING, None)]
+    if not found:
+        names = ", ".join(sorted(each.name for each in listed)[:10]) or "none"
+        raise UsageError(f"Hireflix has no position {', '.join(wanted)}; it has: {names}")
+    return found
+
+
+async def put(store: EventStore, key: str, document: Any) -> None:
+    """Stores a document about the API."""
+    await store.write(lambda connection: source.write(connection, key, document))

@@ -1,0 +1,170 @@
+"""What the store has of the source's API: the progress of a backfill, the last reconcile, and what to compare.
+
+Functions on a connection, in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, delete, func, select
+
+from connector.hireflix.snapshot import IDENTITY, Position
+from connector.interview import Stage
+from connector.merge import State, decode
+from connector.store.dialects import among, upsert
+from connector.store.erase import erased_among
+from connector.store.schema import event, interview, meta, subscription
+
+BACKFILL_KEY = "backfill"
+"""Of the backfill of everything, which the service runs once."""
+SELECTED_KEY = "backfill_selected"
+"""Of the last backfill of some positions or a period."""
+RECONCILE_KEY = "reconcile"
+ASKED_KEY = "source_asked"
+"""Of a command to the service that holds the store. All four are keys of `meta`."""
+
+T = TypeVar("T", bound="msgspec.Struct")
+
+
+class Backfill(msgspec.Struct, frozen=True):
+    """The progress of a backfill; times are epoch milliseconds.
+
+    `finished` are the ids of the positions that were read completely, `position` and `cursor` the place in the one that
+    is read. `error` says why the last try ended. `asked_at` identifies the request that this run is for.
+    """
+
+    v: int = 1
+    started_at: int = 0
+    asked_at: int | None = None
+    finished_at: int | None = None
+    finished: list[str] = []
+    position: str | None = None
+    cursor: str | None = None
+    positions: list[str] | None = None
+    since: int | None = None
+    read: int = 0
+    total: int = 0
+    added: int = 0
+    error: str | None = None
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """The counters of a position when it was compared: in Hireflix and in the store, as `stage=number` texts."""
+
+    theirs: str
+    ours: str
+
+
+class Reconcile(msgspec.Struct, frozen=True):
+    """The last reconcile; times are epoch milliseconds.
+
+    `complete_at` is the end of the last one that read every page. `interviews` is their number in Hireflix. `added`
+    counts the synthetic events by difference, and `held` the deletions that an operator must confirm. `missed` are the
+    events of the last scheduled run that no webhook brought, `silent_since` is set while webhooks are missed and none
+    arrives. `positions` holds the counters by position.
+    """
+
+    v: int = 1
+    ended_at: int | None = None
+    complete_at: int | None = None
+    asked_at: int | None = None
+    interviews: int = 0
+    pages: int = 0
+    added: dict[str, int] = {}
+    held: int = 0
+    missed: int = 0
+    silent_since: int | None = None
+    positions: dict[str, Compared] = {}
+    error: str | None = None
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request of a command to the service that holds the store. `what` is `BACKFILL_KEY` or `RECONCILE_KEY`."""
+
+    what: str
+    at: int
+    positions: list[str] | None = None
+    since: int | None = None
+    accept: bool = False
+    complete: bool = True
+    v: int = 1
+
+
+def read(connection: Connection, key: str, kind: type[T]) -> T | None:
+    """Returns a document, `None` when there is none that this version can read."""
+    text = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError:
+        return None
+
+
+def write(connection: Connection, key: str, document: msgspec.Struct) -> None:
+    """Stores a document."""
+    upsert(connection, meta, [{"key": key, "value": msgspec.json.encode(document).decode()}], ["key"])
+
+
+def take_request(connection: Connection) -> Asked | None:
+    """Returns the request of a command, and deletes it."""
+    found = read(connection, ASKED_KEY, Asked)
+    connection.execute(delete(meta).where(meta.c.key == ASKED_KEY))
+    return found
+
+
+def states(connection: Connection, ids: Sequence[str]) -> tuple[dict[str, State], set[str]]:
+    """Returns the stored states of interviews, and those of the ids that were erased."""
+    mine = select(interview.c.id, interview.c.state).where(among(connection, interview.c.id, ids))
+    found = {row.id: decode(row.state) for row in connection.execute(mine)}
+    return found, erased_among(connection, ids)
+
+
+def counts(connection: Connection) -> dict[str, dict[Stage, int]]:
+    """Returns the numbers of interviews that are not deleted or erased, by position and stage."""
+    rows = connection.execute(
+        select(interview.c.position_id, interview.c.stage, func.count())
+        .where(*_present())
+        .group_by(interview.c.position_id, interview.c.stage)
+    )
+    found: dict[str, dict[Stage, int]] = {}
+    for position_id, stage, count in rows:
+        found.setdefault(position_id, {})[Stage(stage)] = count
+    return found
+
+
+def present_at(connection: Connection, position_id: str) -> set[str]:
+    """Returns the interviews of a position that are not deleted or erased."""
+    mine = select(interview.c.id).where(interview.c.position_id == position_id, *_present())
+    return set(connection.execute(mine).scalars())
+
+
+def positions(connection: Connection, known: Collection[str]) -> list[Position]:
+    """Returns the stored positions that have interviews and are not `known`."""
+    rows = connection.execute(
+        select(interview.c.position_id, func.max(interview.c.position_name))
+        .where(interview.c.position_id != "", *_present())
+        .group_by(interview.c.position_id)
+    )
+    return [Position(id_, name) for id_, name in rows if id_ not in known]
+
+
+def shown_in(connection: Connection, sink: str) -> int:
+    """Returns how many interviews a sink shows that are not deleted or erased."""
+    joined = subscription.join(interview, interview.c.id == subscription.c.interview_id)
+    mine = select(func.count()).select_from(joined).where(subscription.c.sink == sink, *_present())
+    return int(connection.execute(mine).scalar_one())
+
+
+def _present() -> tuple[Any, ...]:
+    return interview.c.stage != Stage.DELETED.value, interview.c.erased_at.is_(None)
+
+
+def last_webhook_at(connection: Connection) -> int | None:
+    """Returns when the last webhook arrived, in epoch milliseconds. Synthetic events do not count."""
+    newest = select(event.c.received_at).where(~event.c.identity.startswith(IDENTITY, autoescape=True))
+    found: int | None = connection.execute(newest.order_by(event.c.seq.desc()).limit(1)).scalar()
+    return found

@@ -1,0 +1,97 @@
+"""`connector backfill` and `connector reconcile` without a running service, and what they say when they cannot work."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.emulators.hireflix import Account, HireflixEmulator
+from connector.store.sqlite.lock import StoreLock
+from tests.cli.world import NOON
+
+
+@pytest.fixture
+def account():
+    account = Account(lambda: NOON)
+    for name in ("Baker", "Cook"):
+        position = account.add_position(name)
+        for number in range(12):
+            account.invite(position, f"Ana {number}", at=NOON - number * 1000)
+    return account
+
+
+@pytest.fixture
+def hireflix(account):
+    with HireflixEmulator(account) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def source(run, hireflix, world):
+    """Runs a command with an API key."""
+    key = {"CONNECTOR_HIREFLIX__API_KEY": hireflix.key, "CONNECTOR_HIREFLIX__API_URL": hireflix.api_url}
+    return lambda *words, **environ: run(*words, **{**key, **environ})
+
+
+@pytest.mark.parametrize("command", ["backfill", "reconcile"])
+def test_without_an_api_key_the_setting_is_named(run, world, command):
+    result = run(command)
+    assert result.exit_code == 2
+    assert "CONNECTOR_HIREFLIX__API_KEY" in result.stderr
+
+
+def test_a_wrong_key_fails_and_is_not_printed(source):
+    result = source("backfill", CONNECTOR_HIREFLIX__API_KEY="a-wrong-key")
+    assert result.exit_code == 1
+    assert "refuses the API key" in result.stderr
+    assert "a-wrong-key" not in result.output
+
+
+def test_a_backfill_counts_what_it_read(source):
+    assert "24 interviews read, 24 events added" in source("backfill").stdout
+
+
+def test_a_position_is_selected_by_its_name(source):
+    assert "12 interviews read" in source("backfill", "--position", "bak*").stdout
+
+
+def test_a_reconcile_before_the_first_backfill_is_refused(source):
+    result = source("reconcile")
+    assert result.exit_code == 2
+    assert "connector backfill" in result.stderr
+
+
+def test_a_selected_backfill_does_not_count_as_the_first(source):
+    source("backfill", "--position", "Baker")
+    assert source("reconcile").exit_code == 2
+
+
+def test_many_deletions_wait_for_accept(source, account):
+    source("backfill")
+    account.delete_position(next(iter(account.positions.values())))
+
+    held = source("reconcile")
+    assert held.exit_code == 1
+    assert "connector reconcile --accept" in held.stdout
+
+    assert "12  deletion differed" in source("reconcile", "--accept").stdout
+
+
+def test_events_of_a_backfill_are_marked_in_the_list(source, run):
+    source("backfill")
+    assert "backfill" in run("events", "--limit", "1").stdout
+
+
+def test_explain_shows_that_a_backfill_goes_to_sheets_only(source, run):
+    source("backfill")
+    said = run("explain", "1").stdout
+    assert "goes to state sinks only" in said
+    assert "sheet" in said.split("Routes")[-1]
+
+
+def test_a_service_that_does_not_answer_is_named(source, world, monkeypatch):
+    """A service without an API key, or of an older version, holds the store."""
+    monkeypatch.setattr("connector.operations.source_commands.TAKEN_SECONDS", 0.0)
+    with StoreLock(world.file):
+        result = source("backfill")
+    assert result.exit_code == 1
+    assert "does not take this request" in result.stderr
