@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from types import MappingProxyType
@@ -11,9 +11,9 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, select
 
-from connector.capabilities import BatchesBursts
+from connector.capabilities import ERASE, BatchesBursts
 from connector.delivery.lease import LeaseKeeper, SeenLease
-from connector.interview import Event, Interview, is_late
+from connector.interview import Event, Interview, Stage, is_late
 from connector.merge import decode, event_of, interview_of
 from connector.sink import Delivery, FollowUp, Sink, Subscription
 from connector.store import claim, leases, rate_limit, subscriptions
@@ -94,16 +94,16 @@ def deliveries_of(
     """The deliveries of claimed rows. `max_age` is the sink's, in seconds."""
     seqs = [work.event_seq for work in works if work.event_seq is not None] if events else []
     happened = _events(connection, seqs)
-    known = _interviews(connection, {work.interview_id for work in works if work.interview_id})
+    known = _interviews(connection, works)
     return tuple(
         Delivery(
             id=f"{instance}-{work.id}",
             key=work.key,
             event=None if work.event_seq is None else happened.get(work.event_seq),
-            interview=known.get(work.interview_id),
+            interview=known.get(work.id),
             attempt=work.attempts + 1,
             late=work.event_seq is not None and is_late(work.since, happened.get(work.event_seq), now, max_age),
-            left=not events and work.interview_id in known and not is_routed(known[work.interview_id]),
+            left=not events and work.id in known and not is_routed(known[work.id]),
             silent=events and work.silent,
             follow_up=_follow_up(work) if work.purpose else None,
         )
@@ -130,10 +130,30 @@ def _event(row: Any) -> Event:
     return event_of(event_id, reading)
 
 
-def _interviews(connection: Connection, ids: Iterable[str]) -> dict[str, Interview]:
-    chosen = among(connection, interview.c.id, sorted(ids))
-    rows = connection.execute(select(interview.c.id, interview.c.state).where(chosen))
-    return {row.id: interview_of(row.id, decode(row.state)) for row in rows}
+def _interviews(connection: Connection, works: Sequence[Work]) -> dict[int, Interview]:
+    """Returns the interviews by the id of the claimed row. An erased one is known only to the call that erases it, so
+    that no other call shows it again.
+    """
+    ids = sorted({work.interview_id for work in works if work.interview_id})
+    columns = (interview.c.id, interview.c.state, interview.c.erased_at)
+    rows = connection.execute(select(*columns).where(among(connection, interview.c.id, ids)))
+    known: dict[str, Interview] = {}
+    erased: dict[str, Interview] = {}
+    for row in rows:
+        (known if row.erased_at is None else erased)[row.id] = interview_of(row.id, decode(row.state))
+    found = {}
+    for work in works:
+        about = known.get(work.interview_id)
+        if work.purpose == ERASE:
+            about = erased.get(work.interview_id) or _erased_interview(work)
+        if about is not None:
+            found[work.id] = about
+    return found
+
+
+def _erased_interview(work: Work) -> Interview:
+    """An erased interview of which the store has nothing."""
+    return Interview(work.interview_id, Stage.DELETED, work.since, {"deleted": work.since})
 
 
 def shown_interviews(

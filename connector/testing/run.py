@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from connector.capabilities import VERIFY
+from connector.capabilities import ERASE, VERIFY
 from connector.errors import RateLimited
 from connector.interview import Interview
 from connector.sink import Batch, Delivery, FollowUp, Note, Outcome, Result, RetryLater, Sink, Waiting
@@ -87,6 +87,9 @@ async def run_until_settled(
             pending = pending or batch
             continue
         pending = _unsettled(batch, result.outcomes, context) + pending[len(batch) :]
+        for delivery, outcome in zip(batch, result.outcomes, strict=True):
+            if delivery.purpose == ERASE and not isinstance(outcome, RetryLater):
+                known.pop(delivery.key, None)
         outcomes |= {delivery.id: outcome for delivery, outcome in zip(batch, result.outcomes, strict=True)}
         _settle_groups(outcomes, result, context)
         _ask(asked, result, context)
