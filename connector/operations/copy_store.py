@@ -20,7 +20,7 @@ from connector.errors import StoreUnavailable, UsageError
 from connector.operations.store_access_postgres import public_url
 from connector.store.postgres import database as postgres
 from connector.store.postgres.errors import safe_message
-from connector.store.schema import lease, meta, metadata, sink
+from connector.store.schema import lease, meta, metadata, process, sink
 from connector.store.sqlite import database as sqlite
 from connector.store.sqlite.lock import StoreLock
 
@@ -32,6 +32,9 @@ CLEARED: Mapping[str, Mapping[str, object]] = {
     table.name: {"lease_owner": None, "lease_until": 0} for table in (sink, lease)
 }
 """Values of the copy by table and column. Leases are not copied, because the lanes of the old store have stopped."""
+
+COPIED = tuple(table for table in metadata.sorted_tables if table is not process)
+"""The tables, parents first. The processes of the old store have stopped, so their heartbeats are not copied."""
 
 Row: TypeAlias = tuple[Any, ...]
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -76,15 +79,15 @@ class Tally:
 def copy_store(source: Path, target: str, progress: Progress) -> list[TableReport]:
     """Copies a SQLite store into an empty PostgreSQL store.
 
-    Copies everything except leases; ids do not change. It is one transaction. It ends at the first table whose report
-    is not equal, and is rolled back then. Raises `UsageError` when a service runs on the source or the target is not
-    empty, `SchemaMismatch` when the target is not migrated, `StoreUnavailable` when it does not answer.
+    Copies everything except leases and heartbeats; ids do not change. It is one transaction. It ends at the first table
+    whose report is not equal, and is rolled back then. Raises `UsageError` when a service runs on the source or the
+    target is not empty, `SchemaMismatch` when the target is not migrated, `StoreUnavailable` when it does not answer.
     """
     with StoreLock(source), _source(source) as old, _target(target) as new:
         postgres.require_current(postgres.revision(new))
         _claim(new, public_url(target))
         reports = []
-        for table in metadata.sorted_tables:
+        for table in COPIED:
             reports.append(_copy_table(old, new, table, progress))
             if not reports[-1].equal:  # rows of later tables may refer to what is missing
                 break
