@@ -263,7 +263,7 @@ def load(
         problems += wrong
     if problems or settings is None:
         raise ConfigError(_first_of_each_place(problems))
-    config = _config(settings, sinks, place)
+    config = _config(settings, sinks, place, raw)
     return replace(config, warnings=tuple(warnings_for(config, needs)))
 
 
@@ -324,7 +324,8 @@ def _settings(sources: list[PydanticBaseSettingsSource]) -> tuple[Settings | Non
     return settings, raw, [*problems_of(failure, Settings, raw.tree, problem)] if failure else []
 
 
-def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place) -> Config:
+def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place, raw: Raw) -> Config:
+    file = place.file.name if place.file else "the embedded default"
     routed = routed_sinks(settings.routes, sinks)
     return Config(
         timezone=settings.timezone,
@@ -339,6 +340,7 @@ def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place) -> C
         routes=tuple(as_route(route) for route in settings.routes),
         folder=place.folder,
         path=place.file,
+        origins={keys: raw.origin(keys) or file for keys in leaves(raw.tree)},
     )
 
 

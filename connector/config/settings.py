@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from connector.config.raw import Keys
 from connector.errors import Problem
 from connector.hireflix import API_URL, EVENT_NAMES
 from connector.http import SafeUrl
@@ -244,7 +245,8 @@ class Config:
     route names.
 
     `path` is the config file; without one `embedded` is true and the embedded default is used. Relative paths count
-    from `folder`. `warnings` are about settings that are valid but probably a mistake.
+    from `folder`. `warnings` are about settings that are valid but probably a mistake. `origins` maps the keys of each
+    value that a source sets to that source: a variable, or the name of the file.
     """
 
     timezone: str
@@ -260,6 +262,7 @@ class Config:
     folder: Path
     path: Path | None = None
     warnings: tuple[Problem, ...] = ()
+    origins: Mapping[Keys, str] = field(default_factory=dict)
 
     @property
     def embedded(self) -> bool:

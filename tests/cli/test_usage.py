@@ -35,7 +35,19 @@ def invoke(name="", *words):
 
 def test_the_commands_are_those_of_the_design():
     assert set(NAMES) == {
-        *("serve", "check", "demo", "send", "explain", "status", "events", "interviews", "deliveries", "attempts"),
+        *(
+            "serve",
+            "check",
+            "config",
+            "demo",
+            "send",
+            "explain",
+            "status",
+            "events",
+            "interviews",
+            "deliveries",
+            "attempts",
+        ),
         *("audit", "replay", "dismiss", "pause", "resume", "verify", "erase", "backfill", "reconcile", "migrate"),
         *("store backup", "store restore", "store copy"),
     }
