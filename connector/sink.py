@@ -273,6 +273,14 @@ class Context(Protocol):
         """Counts one call to the destination for the metrics; `kind` is a fixed word such as `"read"`."""
         ...
 
+    def record_reply(self, status: int | None, text: str) -> None:
+        """Keeps what the destination replied to a call that failed: the HTTP status, if any, and its own words.
+
+        The last one is stored with the attempt: its start, without secrets and without names and contact data of the
+        interviews of the batch.
+        """
+        ...
+
 
 def _beside_config(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")

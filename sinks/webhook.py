@@ -15,6 +15,7 @@ import json
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import httpx
@@ -43,6 +44,10 @@ from connector.text import clean, web_link
 
 NOTICE = "connector.notice"
 """The type of a message of the connector about itself."""
+REPLY_BYTES = 8192
+"""Bytes of a refusal that are read. The connector stores less."""
+REPLY_SECONDS = 2.0
+"""Longest wait for them."""
 THROTTLED_SECONDS = 30.0
 """Delay after a 429 without `Retry-After`."""
 
@@ -166,20 +171,41 @@ class Webhook(Sink[WebhookConfig]):
         body = json.dumps(content, separators=(",", ":")).encode()
         context.count_call("post")
         try:
-            async with asyncio.timeout(self.config.timeout):
-                response = await self._post(body, signature_headers(self._keys, message_id, context.now(), body))
+            headers = signature_headers(self._keys, message_id, context.now(), body)
+            response, reply = await self._post(body, headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return _not_reached(error)
         except (httpx.TimeoutException, TimeoutError):
             return RetryLater("timeout", unclear=True)
         except httpx.TransportError:
             return RetryLater("connection lost", unclear=True)
+        if not response.is_success:
+            context.record_reply(response.status_code, reply)
         return read_answer(response.status_code, response.headers, context.now())
 
-    async def _post(self, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    async def _post(self, body: bytes, headers: dict[str, str]) -> tuple[httpx.Response, str]:
+        """Returns the response, and the start of its body when the destination did not accept the event."""
         assert self._client is not None, "open() comes first"
-        async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
-            return response  # the body is not needed and may be endless
+        async with (
+            asyncio.timeout(self.config.timeout) as limit,
+            self._client.stream("POST", self._url, content=body, headers=headers) as response,
+        ):
+            limit.reschedule(None)  # the outcome is known
+            return response, "" if response.is_success else await _start_of(response)
+
+
+async def _start_of(response: httpx.Response) -> str:
+    """Returns the start of a body, which may be endless or slow. A failure here does not change the outcome."""
+    if "content-encoding" in response.headers:
+        return ""  # a few compressed bytes may be gigabytes of text
+    read = bytearray()
+    with suppress(TimeoutError, httpx.HTTPError, httpx.StreamError):
+        async with asyncio.timeout(REPLY_SECONDS):
+            async for part in response.aiter_raw():
+                read += part
+                if len(read) >= REPLY_BYTES:
+                    break
+    return read[:REPLY_BYTES].decode(errors="replace")
 
 
 def payload(delivery: Delivery, event: Event) -> dict[str, Any]:

@@ -228,6 +228,8 @@ def _attempt_cells(row: AttemptRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cel
         "OUTCOME": row.outcome,
         "COUNT": row.count,
         "REASON": row.reason,
+        "STATUS": row.status,
+        "ANSWER": row.answer,
     }
 
 

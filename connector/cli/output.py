@@ -24,7 +24,7 @@ _LONGEST = 500
 """Most characters of a cell; the name of a candidate may have a million."""
 _WIDE = 20 * _LONGEST
 """Width of a table in a pipe, so that no column is shortened."""
-_ELASTIC = {"NAME", "CANDIDATE", "POSITION", "REMARK", "WHY", "REASON", "SHOWN BY"}
+_ELASTIC = {"NAME", "CANDIDATE", "POSITION", "REMARK", "WHY", "REASON", "ANSWER", "WAITS FOR", "SHOWN BY"}
 """Columns that are shortened on a narrow terminal."""
 _ELASTIC_LEAST = 12
 """Fewest characters of a shortened column; enough to recognise a name."""

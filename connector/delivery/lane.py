@@ -344,7 +344,13 @@ class Lane:
         """Settles one response, then updates what the lane knows about the destination."""
         response = self._confirmed(response, claimed)
         settlement = outcomes.settlement_of(
-            claimed, response, started_at, self._clock.now(), self._policy, state_sink=self.sink.state
+            claimed,
+            response,
+            started_at,
+            self._clock.now(),
+            self._policy,
+            state_sink=self.sink.state,
+            reply=self._caller.reply,
         )
         failures = failures_after(response, self._failures)
         rest = Span.of(settlement.ended_at, rest_after(response, failures))
@@ -364,7 +370,7 @@ class Lane:
             response, len(claimed.works), self._clock.now(), reached=self._caller.reached
         )
         if isinstance(response, SinkBroken) and confirmed is not response:
-            log.info("sink refusal unconfirmed", sink=self.name, reason=response.reason)
+            log.info("sink refusal unconfirmed", sink=self.name, reason=response.label)
         return confirmed
 
     async def _settle(self, lease: Lease, settlement: Settlement) -> bool:
@@ -393,7 +399,7 @@ class Lane:
         """
         if isinstance(response, SinkBroken):
             if not was_paused or response.reason != self._logged_reason:
-                log.error("sink paused", sink=self.name, reason=response.reason, fix=response.fix)
+                log.error("sink paused", sink=self.name, reason=response.label, fix=response.fix)
             self._logged_reason = response.reason
             self._metrics.broken(self.name)
         elif recovered:

@@ -15,7 +15,7 @@ from connector.sink import Delivered, FollowUp, Outcome, Rejected, Result, Retry
 from connector.store.claim import Claim, Work
 from connector.store.leases import LEASE_SECONDS, Pause
 from connector.store.schema import DeliveryState
-from connector.store.settle import Attempt, Parked, Planned, Retry, Settlement
+from connector.store.settle import FAILED, Attempt, Parked, Planned, Reply, Retry, Settlement
 
 WINDOW_SECONDS = 14 * 86400
 """A delivery that still fails after this time becomes a dead letter."""
@@ -75,8 +75,12 @@ def settlement_of(
     policy: Policy,
     *,
     state_sink: bool = False,
+    reply: Reply | None = None,
 ) -> Settlement:
-    """Returns everything that the call changes in the store, except how long the lane rests."""
+    """Returns everything that the call changes in the store, except how long the lane rests.
+
+    `reply` is what the destination replied when it failed.
+    """
     settlement = Settlement(claim.batch, started_at, ended_at)
     if isinstance(response, RateLimited | SinkBroken):
         settlement.maybe_sent = claim.maybe_sent
@@ -86,13 +90,14 @@ def settlement_of(
             settlement.bucket = response.bucket
         else:
             settlement.pause = pause_of(response, ended_at, policy)
+            settlement.attempts = [Attempt("broken", response.reason, len(claim.works), reply)]
         return settlement
     outcomes = _outcomes(claim, response)
     settlement.superseded = [id_ for work in claim.works for id_ in work.older]
     for work, outcome in zip(claim.works, outcomes, strict=True):
         _settle_one(settlement, claim, work, outcome, policy)
     settlement.maybe_sent = any(retry.keeps_batch for retry in settlement.retries)
-    settlement.attempts = _attempts(claim, outcomes)
+    settlement.attempts = _attempts(claim, outcomes, reply)
     if isinstance(response, Result):
         settlement.notes = response.notes
         settlement.follow_ups = [_planned(each, ended_at) for each in response.follow_ups]
@@ -177,7 +182,7 @@ def _end_group(settlement: Settlement, work: Work, outcome: Outcome) -> None:
         settlement.groups.setdefault(work.group, (DeliveryState.DEAD, reason))
 
 
-def _attempts(claim: Claim, outcomes: Sequence[Outcome]) -> list[Attempt]:
+def _attempts(claim: Claim, outcomes: Sequence[Outcome], reply: Reply | None) -> list[Attempt]:
     """First-try successes are only counted; everything else is recorded, by outcome and reason."""
     counts: Counter[tuple[str, str]] = Counter()
     for work, outcome in zip(claim.works, outcomes, strict=True):
@@ -185,7 +190,7 @@ def _attempts(claim: Claim, outcomes: Sequence[Outcome]) -> list[Attempt]:
         if is_plain and work.attempts == 0 and not claim.maybe_sent:
             continue
         counts[label_of(outcome)] += 1
-    return [Attempt(name, reason, count) for (name, reason), count in counts.items()]
+    return [Attempt(name, reason, count, reply if name in FAILED else None) for (name, reason), count in counts.items()]
 
 
 def label_of(outcome: Outcome) -> tuple[str, str]:

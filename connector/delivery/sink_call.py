@@ -13,12 +13,14 @@ from connector.delivery import batches
 from connector.delivery.batches import IsRouted
 from connector.delivery.clock import Clock
 from connector.delivery.outcomes import Failure, SinkResponse
+from connector.delivery.replies import mask_reply
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.sink import Batch, Delivery, Note, Result, Sink, Subscription, Token
 from connector.store import leases, notes, rate_limit, settle
 from connector.store.base import Store
 from connector.store.claim import Claim
 from connector.store.leases import Lease
+from connector.store.settle import Reply
 
 log = structlog.get_logger("connector.delivery")
 
@@ -45,6 +47,8 @@ class SinkContext:
         self._is_routed = is_routed
         self.calls = 0
         """How many calls to the destination the sink has counted."""
+        self.reply: Reply | None = None
+        """The last reply to a call that failed."""
 
     def now(self) -> int:
         return self._clock.now()
@@ -97,6 +101,9 @@ class SinkContext:
         self.calls += 1
         self._on_call(self._lease.sink, kind)
 
+    def record_reply(self, status: int | None, text: str) -> None:
+        self.reply = Reply(status, text)
+
 
 class SinkCaller:
     """Opens one sink with its first call, calls it, and closes it at the end.
@@ -123,6 +130,8 @@ class SinkCaller:
         self._require_time = require_time
         self._opened = False
         self._calls = 0
+        self.reply: Reply | None = None
+        """What the destination replied when the last call failed, without secrets and personal data."""
 
     async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> SinkResponse:
         """Calls the sink. Raises `LeaseLost` and `StoreUnavailable`; any other failure becomes a response."""
@@ -133,6 +142,7 @@ class SinkCaller:
             return await self._respond(context, claimed, deliveries)
         finally:
             self._calls = context.calls
+            self.reply = context.reply and mask_reply(context.reply, deliveries, self._sink.config)
 
     @property
     def reached(self) -> bool:

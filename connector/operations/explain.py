@@ -301,3 +301,6 @@ class _PreviewContext:
 
     def count_call(self, kind: str) -> None:
         """Counts nothing."""
+
+    def record_reply(self, status: int | None, text: str) -> None:
+        """Keeps nothing: the error says what is wrong."""

@@ -181,7 +181,9 @@ def _of_sink(sink: SinkStatus) -> Iterator[Trouble]:
     elif sink.state == "orphaned":
         yield Trouble("warning", sink.name, sink.reason, waits, "configure it again, or dismiss its dead letters")
     elif sink.failed_at is not None:
-        yield Trouble("warning", sink.name, f"the last call failed: {sink.reason}", waits, "", sink.status, sink.answer)
+        yield Trouble(
+            "warning", sink.name, f"the last call failed: {sink.failure}", waits, "", sink.status, sink.answer
+        )
     for ask in sink.asks:
         yield Trouble("problem", sink.name, ask)
     if sink.in_sync is False and not sink.asks:

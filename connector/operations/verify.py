@@ -113,6 +113,9 @@ class _VerifyContext:
     def count_call(self, kind: str) -> None:
         """Counts nothing."""
 
+    def record_reply(self, status: int | None, text: str) -> None:
+        """Keeps nothing: the error says what is wrong."""
+
 
 async def repair(settings: Config, entry: SinkEntry, running_lane: RunningLane, *, actor: str) -> None:
     """Requests a repair from the lane of a running service, or runs a lane, and waits for the result.

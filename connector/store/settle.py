@@ -34,6 +34,8 @@ SOON_MS = 60_000
 UNSHOWN_MS = 60_000
 """The delay before a delivery is claimed again whose follow-up is not pending. It prevents a busy loop."""
 WAITS = in_state(DeliveryState.WAITING)
+FAILED = frozenset({"retry later", "unclear", "rejected", "broken"})
+"""Outcomes of an attempt that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,21 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """What a destination replied to a call that failed: the HTTP status, `None` without one, and the text."""
+
+    status: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
-    """One row of the table of attempts."""
+    """One row of the table of attempts. `reply` is that of a call that failed."""
 
     outcome: str
     reason: str
     count: int
+    reply: Reply | None = None
 
 
 @dataclass(slots=True)
@@ -357,6 +368,8 @@ def _record(connection: Connection, name: str, settlement: Settlement) -> None:
             "outcome": entry.outcome,
             "reason": storable(entry.reason),
             "count": entry.count,
+            "status": None if entry.reply is None else entry.reply.status,
+            "answer": None if entry.reply is None else storable(entry.reply.text),
         }
         for entry in settlement.attempts
     ]

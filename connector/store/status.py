@@ -30,10 +30,7 @@ from connector.store.schema import (
     refusal,
     sink,
 )
-
-FAILED = frozenset({"retry later", "unclear", "rejected", "broken"})
-"""Outcomes of an attempt that say why a sink does not deliver."""
-
+from connector.store.settle import FAILED
 
 REFUSALS_MS = 86_400_000
 """Refused requests of this time before now are reported: a day shows a wrong secret, and an old fault is forgotten."""
@@ -48,9 +45,9 @@ class SinkStatus(msgspec.Struct, frozen=True):
     What waits on purpose is neither in `pending` nor in the age: `waiting` deliveries are counted in something that is
     shown later, `waiting_reason` says in what and `waiting_until` when; `planned` follow-ups are not due yet.
 
-    `reason` is the last real reason why the sink does not deliver, `fix` what to do, and `status` and `answer` the HTTP
-    status and the destination's own words, when the last call failed. `waits_for` is what the sink waits for now, and
-    `next_try_at` when it is called next, as far as that is known.
+    `reason` is the real reason why the sink does not deliver and `fix` what to do. When the last call failed, `failure`
+    is its reason, and `status` and `answer` are the HTTP status and the destination's own words. `waits_for` is what
+    the sink waits for now, and `next_try_at` when it is called next, as far as that is known.
 
     `verified_at`, `in_sync` and `differences` describe the last verification; `None` before the first one. `worker`
     is the process that has the sink until `lease_until` unless it renews the lease; `None` without a valid lease.
@@ -78,6 +75,7 @@ class SinkStatus(msgspec.Struct, frozen=True):
     waiting_until: int | None = None
     planned: int = 0
     paused_by: Literal["", "person", "broken", "until_person"] = ""
+    failure: str = ""
     status: int | None = None
     answer: str = ""
     failed_at: int | None = None
@@ -193,6 +191,7 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
                 waiting_until=waits.until,
                 planned=queue.planned,
                 paused_by=row.paused or "",
+                failure="" if failure is None else failure.reason,
                 status=None if failure is None else failure.status,
                 answer="" if failure is None else failure.answer or "",
                 failed_at=None if failure is None else failure.started_at,

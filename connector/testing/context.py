@@ -52,7 +52,8 @@ class FakeContext:
     """A `connector.sink.Context` without a store.
 
     `notes` is what is committed, `remembered` the calls of `save_notes` in order, `taken` the tokens in order,
-    `blocked` the buckets that the sink blocked with their seconds, `calls` counts `count_call` by kind, `waits` the
+    `blocked` the buckets that the sink blocked with their seconds, `calls` counts `count_call` by kind, `replies` are
+    those of failed calls in order, `waits` counts the
     deliveries that wait by group, and `leases_lost` how often the sink was told that its lease is gone.
     """
 
@@ -63,6 +64,7 @@ class FakeContext:
         self.taken: list[Token] = []
         self.blocked: list[tuple[str, float]] = []
         self.calls: Counter[str] = Counter()
+        self.replies: list[tuple[int | None, str]] = []
         self.waits: Counter[str] = Counter()
         self.leases_lost = 0
         self.shown: dict[str, Subscription] = {}
@@ -108,6 +110,9 @@ class FakeContext:
 
     def count_call(self, kind: str) -> None:
         self.calls[kind] += 1
+
+    def record_reply(self, status: int | None, text: str) -> None:
+        self.replies.append((status, text))
 
     def apply(self, notes: Mapping[str, Note | None]) -> None:
         """Commits notes as the store does: through JSON, `None` deletes."""

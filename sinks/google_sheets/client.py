@@ -30,6 +30,7 @@ from sinks.google_sheets.errors import (
     token_failure,
     unreachable,
     unreadable,
+    words_of,
 )
 
 SCOPE = "https://www.googleapis.com/auth/spreadsheets"
@@ -129,15 +130,17 @@ class Client:
         failure = answer_failure(
             answer.status_code, answer.content, email=self.email, retry_after=asked, date=date, writing=writing
         )
-        return Passing(failure) if failure.trouble is Trouble.UNCLEAR and not asked else CallFailed(failure)
+        kind = Passing if failure.trouble is Trouble.UNCLEAR and not asked else CallFailed
+        return kind(failure, answer.status_code, words_of(answer.content))
 
     def _no_token(self, error: google.auth.exceptions.GoogleAuthError) -> CallFailed:
         """No token, so nothing was sent to the spreadsheet. Only a refusal needs an operator."""
         if self._refusal is not None:
             date = self._refusal.headers.get("date", "")
             has_key = self.account.key is not None
-            failure = token_failure(self._refusal.content, date, now=self._clock(), email=self.email, has_key=has_key)
-            return CallFailed(failure)
+            body = self._refusal.content
+            failure = token_failure(body, date, now=self._clock(), email=self.email, has_key=has_key)
+            return CallFailed(failure, self._refusal.status_code, words_of(body))
         return CallFailed(unreachable(error))
 
     def _unexpected(self, *, writing: bool) -> CallFailed:

@@ -50,12 +50,18 @@ class Failure:
     """The reason without the titles of tabs and columns, for outcomes, which become metric labels."""
 
 
-class CallFailed(Exception):
-    """A call to Google did not end in a parsed 200."""
+REPLY_BYTES = 8192
+"""Bytes of a reply that are read. The connector stores less."""
 
-    def __init__(self, failure: Failure) -> None:
+
+class CallFailed(Exception):
+    """A call to Google did not end in a parsed 200. `status` and `reply` are Google's answer, if there was one."""
+
+    def __init__(self, failure: Failure, status: int | None = None, reply: str = "") -> None:
         super().__init__(failure.reason)
         self.failure = failure
+        self.status = status
+        self.reply = reply
 
 
 class Passing(CallFailed):
@@ -79,6 +85,14 @@ def answer_failure(
     if answer is Answer.REFUSED:
         return _refused(status, error, email)
     return Failure(Trouble.UNCLEAR, f"Google answered {status}", retry_after=retry_after)
+
+
+def words_of(body: bytes) -> str:
+    """Returns Google's own words from the body of an error, or its start when it is no error document."""
+    error = _decode(body)
+    if not error.message:
+        return body[:REPLY_BYTES].decode(errors="replace")
+    return f"{error.status}: {error.message}" if error.status else error.message
 
 
 def _decode(body: bytes) -> ErrorStatus:

@@ -538,7 +538,9 @@ class Flush:
             return RetryLater(failure.short or failure.reason, after=self._calls.asked(error))
         if self._landed:
             return RetryLater(failure.short or failure.reason, counts=False)
-        raise SinkBroken(failure.reason, failure.fix, until_person=failure.trouble is Trouble.EMPTIED)
+        raise SinkBroken(
+            failure.reason, failure.fix, until_person=failure.trouble is Trouble.EMPTIED, label=failure.short
+        )
 
 
 def _left_cells(view: TabView, layout: Layout, wanted: DueInterview) -> RetryLater:

@@ -245,6 +245,8 @@ class Calls:
         try:
             return await self._client.run(call)
         except CallFailed as error:
+            if error.status is not None or error.reply:
+                self._context.record_reply(error.status, error.reply)
             if error.failure.trouble is Trouble.THROTTLED:
                 await self._context.block(self._token(kind).bucket, self.pause(error))
             raise

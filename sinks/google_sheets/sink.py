@@ -127,7 +127,7 @@ def _failed(error: CallFailed, calls: Calls) -> RetryLater:
     if failure.trouble is Trouble.THROTTLED:
         return RetryLater(failure.reason, after=calls.pause(error), counts=False)
     if failure.trouble is Trouble.BROKEN and not calls.sent:
-        raise SinkBroken(failure.reason, failure.fix) from error
+        raise SinkBroken(failure.reason, failure.fix, label=failure.short) from error
     return RetryLater(failure.reason, after=calls.asked(error))
 
 

@@ -148,6 +148,7 @@ class BotChannel(_Channel):
     def _read(self, result: SlackResult, context: Context) -> SlackResult:
         """Learns Slack's clock from an answer, and the delay that it asks for."""
         now = context.now()
+        _record(result, context)
         date = epoch_ms(result.headers.get("Date", ""))
         if date is not None and result.status is Status.OK:  # other answers may come from a proxy with its own clock
             self._clock_offset_ms = date - now
@@ -168,10 +169,17 @@ class WebhookChannel(_Channel):
         if isinstance(message, CallResult):
             return message
         result = await self._client.post(messages.with_mention(message, post.mention))
+        _record(result, context)
         return replace(result, retry_after=retry_after(result.headers, context.now()))
 
     async def close(self) -> None:
         await self._client.close()
+
+
+def _record(result: SlackResult, context: Context) -> None:
+    """Keeps what Slack replied to a call that failed."""
+    if result.status is not Status.OK and (result.http_status or result.reply):
+        context.record_reply(result.http_status or None, result.reply)
 
 
 def matches(found: object, delivery_id: str) -> set[Match]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -22,11 +23,13 @@ from sinks.chat.service import CallResult, Status
 @dataclass(frozen=True, slots=True)
 class SlackResult(CallResult):
     """A result with the decoded answer `data` and its `headers`, both empty when there was none. `error` is Slack's
-    error string or our own.
+    error string or our own, `http_status` and `reply` are the answer of a call that failed.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    http_status: int | None = None
+    reply: str = ""
 
 
 def read_answer(status: int, data: object, headers: Mapping[str, str]) -> SlackResult:
@@ -68,6 +71,8 @@ _FINAL = {Answer.THROTTLED: Status.THROTTLED, Answer.UNCLEAR: Status.UNCLEAR}
 UNREADABLE = "unreadable answer"
 ACCOUNT_LIMIT = "message_limit_exceeded"
 """The error when the workspace as a whole has sent too much."""
+REPLY_CHARACTERS = 8192
+"""Characters of a reply that are kept. The connector stores less."""
 DETAIL_LENGTH = 120
 """Characters of an explanation; it is kept with the delivery."""
 
@@ -213,7 +218,9 @@ class BotClient:
             response = error.response
         except _ERRORS as error:
             return _lost(error)
-        return read_answer(_status(response), getattr(response, "data", None), _headers(response))
+        status, data = _status(response), getattr(response, "data", None)
+        result = read_answer(status, data, _headers(response))
+        return result if result.status is Status.OK else replace(result, http_status=status, reply=_words(data))
 
 
 class WebhookClient:
@@ -232,7 +239,10 @@ class WebhookClient:
             response = await self._client.send_dict(body)
         except _ERRORS as error:
             return _lost(error)
-        return read_webhook(response.status_code, response.body, response.headers)
+        result = read_webhook(response.status_code, response.body, response.headers)
+        if result.status is Status.OK:
+            return result
+        return replace(result, http_status=response.status_code, reply=response.body[:REPLY_CHARACTERS])
 
     async def close(self) -> None:
         await self._session.close()
@@ -276,6 +286,16 @@ def _lost(error: BaseException) -> SlackResult:
     if isinstance(error, aiohttp.ClientError | OSError):
         return SlackResult(Status.UNCLEAR, "connection lost")
     return SlackResult(Status.UNCLEAR, UNREADABLE)
+
+
+def _words(data: object) -> str:
+    """Returns Slack's own words from a decoded answer: the error and its explanations, never what we sent."""
+    if not isinstance(data, dict):
+        return str(data or "")[:REPLY_CHARACTERS]
+    meta = data.get("response_metadata")
+    messages = meta.get("messages") if isinstance(meta, dict) else None
+    said = {name: data[name] for name in ("error", "errors", "needed", "provided", "warning") if name in data}
+    return json.dumps(said | ({"messages": messages} if messages else {}))[:REPLY_CHARACTERS]
 
 
 def _status(response: Any) -> int:

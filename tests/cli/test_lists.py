@@ -10,7 +10,7 @@ from connector.operations.store_access import now
 from connector.store import heartbeat, periodic
 from connector.store.heartbeat import Process
 from connector.store.periodic import TaskRun
-from connector.store.schema import DeliveryState, delivery
+from connector.store.schema import DeliveryState, delivery, sink
 from tests.cli.world import DAY, NOON, ON_BOTH, body
 
 LISTINGS = ["events", "interviews", "deliveries", "attempts"]
@@ -168,6 +168,21 @@ def test_status_says_what_to_do(run, filled):
     assert "sheet: paused: not shared; 2 deliveries wait, nothing is lost\n  share it" in shown
     assert "chat: 1 dead letter; not tried again" in shown
     assert "  connector deliveries --sink chat --state dead" in shown
+
+
+def test_attempts_show_the_reply_of_the_destination(run, filled):
+    filled.try_once("chat", outcome="broken", reason="no access", status=403, answer="PERMISSION_DENIED: the caller")
+    shown = run("attempts").stdout.splitlines()[2]
+    assert shown.endswith("no access   403      PERMISSION_DENIED: the caller")
+
+
+def test_status_shows_the_last_failure_in_the_words_of_the_destination(run, filled):
+    """Until something is delivered."""
+    filled.try_once("chat", reason="http 500", status=500, answer="the server is on fire")
+    assert "chat: the last call failed: http 500" in run("status").stdout
+    assert "  answer: 500 the server is on fire" in run("status").stdout
+    filled.connection.execute(update(sink).where(sink.c.name == "chat").values(last_delivered_at=NOON + 1))
+    assert "on fire" not in run("status").stdout
 
 
 def test_without_a_running_service_no_sink_is_ok(run, filled):

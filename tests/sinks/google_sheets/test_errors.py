@@ -102,6 +102,19 @@ async def test_a_token_that_is_never_taken_is_for_a_person(desk):
     assert error.reason == "Google does not accept the service account's credentials"
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"error": {"status": "PERMISSION_DENIED", "message": "The caller"}}', "PERMISSION_DENIED: The caller"),
+        ("<html>blocked by a proxy", "<html>blocked by a proxy"),
+    ],
+)
+async def test_the_words_of_a_refusal_are_recorded(desk, body, words):
+    desk.google.faults.add(Fault(FaultKind.STATUS, "read", 2, 403, body))
+    await desk.broken(person_of(1))
+    assert desk.context.replies == [(403, words)]
+
+
 async def test_a_key_file_that_is_not_there_is_named_without_its_folder(desk, tmp_path):
     desk.config = desk.config.model_copy(update={"credentials_file": tmp_path / "absent.json"})
     await desk.restart()

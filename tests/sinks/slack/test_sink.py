@@ -312,3 +312,17 @@ async def test_calls_are_counted_by_kind(slack: SlackEmulator, sink: SlackSink, 
     context.clock.advance(5)
     await turn(sink, context, delivery(attempt=2), started_at=started, maybe_sent=True)
     assert context.calls == {"post": 1, "auth": 1, "look-up": 1}
+
+
+async def test_the_words_of_a_refusal_are_recorded(slack: SlackEmulator, sink: SlackSink, context: FakeContext) -> None:
+    """Slack's own, and nothing of what was sent."""
+    body = '{"ok":false,"error":"invalid_blocks","errors":["text is too long [json-pointer:/blocks/0]"],"channel":"C1"}'
+    slack.faults.add(says(200, body))
+    assert await turn(sink, context, delivery()) == RetryLater("invalid_blocks", after=1.0)
+    said = '{"error": "invalid_blocks", "errors": ["text is too long [json-pointer:/blocks/0]"]}'
+    assert context.replies == [(200, said)]
+
+
+async def test_the_reply_of_a_success_is_not_recorded(sink: SlackSink, context: FakeContext) -> None:
+    await turn(sink, context, delivery())
+    assert context.replies == []

@@ -146,3 +146,24 @@ async def test_each_request_is_counted(receiver, context, make_sink):
     sink = await make_sink(receiver.url)
     await run_batch(sink, [make_delivery(number=1), make_delivery(number=2)], context)
     assert context.calls == {"post": 2}
+
+
+async def test_the_reply_of_a_refusal_is_recorded(receiver, context, make_sink):
+    sink = await make_sink(receiver.url)
+    receiver.reply = Reply(422, body="unknown field " + "x" * 20_000)
+    await run_batch(sink, [make_delivery()], context)
+    [(status, text)] = context.replies
+    assert (status, text[:15], len(text)) == (422, "unknown field x", 8192)
+
+
+async def test_the_reply_of_a_success_is_not_read(receiver, context, make_sink):
+    await run_batch(await make_sink(receiver.url), [make_delivery()], context)
+    assert context.replies == []
+
+
+async def test_a_compressed_refusal_is_not_unpacked(receiver, context, make_sink):
+    sink = await make_sink(receiver.url)
+    receiver.reply = Reply(400, {"content-encoding": "gzip"}, "a bomb")
+    result = await run_batch(sink, [make_delivery()], context)
+    assert result.outcomes == [RetryLater("status 400")]
+    assert context.replies == [(400, "")]
