@@ -34,13 +34,11 @@ class Command:
 COMMANDS: Mapping[str, Command] = {
     "serve": Command("connector.cli.serve", "Run the service: receive, store, deliver."),
     "check": Command("connector.cli.check", "Check the configuration, the store and every sink."),
-    "config": Command("connector.cli.config", "Show every setting as the service uses it, and where it comes from."),
+    "config": Command("connector.cli.config", "Show every setting, and where it comes from."),
     "demo": Command("connector.cli.demo", "Run a service and send it realistic signed webhooks."),
     "send": Command("connector.cli.send", "Sign a payload as Hireflix does and post it."),
     "explain": Command("connector.cli.explain", "Show what an event changes and where it goes; send nothing."),
-    "status": Command(
-        "connector.cli.status", "Show whether the service runs, what arrives, the state of every sink, and what to do."
-    ),
+    "status": Command("connector.cli.status", "Show the state of the service and of every sink."),
     "events": Command("connector.cli.lists", "List events, newest first."),
     "interviews": Command("connector.cli.lists", "List interviews in their current state, last changed first."),
     "deliveries": Command("connector.cli.lists", "List deliveries, newest first."),

@@ -20,7 +20,7 @@ ChangedOption = Annotated[bool, typer.Option("--changed", help="Leave out settin
 
 
 def config(settings: o.ConfigOption = None, changed: ChangedOption = False, as_json: o.JsonOption = False) -> None:
-    """Show every setting as the service uses it, and where it comes from.
+    """Show every setting, and where it comes from.
 
     A secret is shown as ********. The origin is the config file, the variable that sets the value, or the default.
     Secrets that are missing are no problem here; connector check reports them.

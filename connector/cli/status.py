@@ -18,7 +18,7 @@ from connector.store.status import SinkStatus, SourceStatus
 
 
 def status(config: o.ConfigOption = None, as_json: o.JsonOption = False) -> None:
-    """Show whether the service runs, what arrives, the state of every sink, and what to do."""
+    """Show the state of the service and of every sink."""
     settings = load(config, needs=Secrets.NONE)
     with reading(settings) as connection:
         found = health(connection, now_in(connection), list(settings.sinks))
