@@ -33,6 +33,7 @@ from connector.delivery.retention import Retention
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
+from connector.operations.alerting import Alerting
 from connector.operations.sinks import make_routing_table
 from connector.operations.source import open_api
 from connector.operations.source_tasks import SourceTasks
@@ -393,8 +394,21 @@ def _periodic(
         Kind.ATTEMPTS: periods.attempts_days,
     }
     retention = Retention(opened.clock, days, on_deleted=metrics.deleted, file=config.store.file)
+    tasks = [retention.task, *(source_tasks.tasks if source_tasks is not None else ())]
+    if config.alerts.sinks or config.alerts.email is not None:
+        entries = {**config.sinks, **config.unrouted}
+        alerting = Alerting(
+            config.alerts,
+            entries,
+            list(config.sinks),
+            opened.store,
+            opened.clock,
+            on_call=metrics.called,
+            file=config.store.file,
+        )
+        tasks.append(alerting.task)
     return PeriodicTasks(
-        [retention.task, *(source_tasks.tasks if source_tasks is not None else ())],
+        tasks,
         opened.store,
         opened.clock,
         owner,

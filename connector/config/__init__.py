@@ -3,10 +3,12 @@
 from connector.config.lint import position_warnings
 from connector.config.loading import ensure_secret, load
 from connector.config.settings import (
+    AlertSettings,
     Config,
     DeliverySettings,
     HireflixSettings,
     LogSettings,
+    MailSettings,
     RouteSettings,
     Section,
     ServerSettings,
@@ -16,10 +18,12 @@ from connector.config.settings import (
 )
 
 __all__ = [
+    "AlertSettings",
     "Config",
     "DeliverySettings",
     "HireflixSettings",
     "LogSettings",
+    "MailSettings",
     "RouteSettings",
     "Section",
     "ServerSettings",

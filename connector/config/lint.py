@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from connector.config.settings import Config, SinkEntry, StoreSettings
+from connector.config.settings import Config, MailSettings, SinkEntry, StoreSettings
 from connector.errors import Problem
 from connector.hireflix import EVENT_NAMES
 from connector.interview import Stage
@@ -34,10 +34,11 @@ def warnings_for(config: Config, needs: Secrets = Secrets.ALL) -> Iterator[Probl
         )
     if not config.sinks and not config.unrouted:
         yield Problem("sinks", "no sink is configured: events are stored and not delivered", "add a [sinks.NAME]")
-    for name in config.unrouted:
+    for name in sorted(config.unrouted.keys() - set(config.alerts.sinks)):
         yield Problem(f"sinks.{name}", "no route names this sink: it is not started", "name it in a route")
     if Secrets.SINKS in needs:
         yield from _same_target(list(config.sinks.values()))
+    yield from _email(config.alerts.email)
     yield from _store(config.store)
     yield from _routes(config)
 
@@ -51,6 +52,15 @@ def position_warnings(config: Config, positions: Iterable[tuple[str, str]]) -> l
         for id_, name in positions
         if not routes.match("", id_, name, Stage.PENDING, None)
     ]
+
+
+def _email(email: MailSettings | None) -> Iterator[Problem]:
+    if email is not None and email.security == "none" and email.password and not _is_on_this_machine(email.host):
+        yield Problem(
+            "alerts.email.security",
+            "the password goes to the mail server without encryption",
+            'use "starttls" or "tls"',
+        )
 
 
 def _store(store: StoreSettings) -> Iterator[Problem]:

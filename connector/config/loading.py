@@ -334,6 +334,7 @@ def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place, raw:
         hireflix=_with_secret(settings.hireflix, place),
         delivery=settings.delivery,
         retention=settings.retention,
+        alerts=settings.alerts,
         logs=settings.logs,
         sinks={name: entry for name, entry in sinks.items() if name in routed},
         unrouted={name: entry for name, entry in sinks.items() if name not in routed},

@@ -83,6 +83,12 @@ def _store_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _mail_address(address: str) -> str:
+    if not re.fullmatch(r"[^@\s<>,;:\"()\[\]\\]+@[A-Za-z0-9.-]+", address):
+        raise ValueError("must be an address such as ops@example.org, without a name")
+    return address
+
+
 def _event_name(name: str) -> str:
     close = get_close_matches(name, EVENT_NAMES, n=1, cutoff=0.8)
     if name not in EVENT_NAMES and close:
@@ -96,6 +102,7 @@ UrlPath = Annotated[str, AfterValidator(_url_path)]
 StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
 TrustedHost = Annotated[str, AfterValidator(_trusted_host)]
 ProxyAddress = Annotated[str, AfterValidator(_proxy_address)]
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
 EventName = Annotated[str, AfterValidator(_event_name)]
 
 
@@ -175,6 +182,26 @@ class RetentionSettings(Section):
     attempts_days: int = Field(default=30, ge=0, description="Days after which attempts go; 0 = keep.")
 
 
+class MailSettings(Section):
+    """The table `[alerts.email]`."""
+
+    host: str = Field(min_length=1, description="Name of the mail server.")
+    port: int = Field(default=587, ge=1, le=65535, description="Port of the mail server.")
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="starttls (usually port 587), tls (465), or none (25, on this machine)."
+    )
+    username: str | None = Field(default=None, description="Name to sign in with; none = no sign-in.")
+    password: Secret | None = Field(default=None, description="Password to sign in with; a secret.")
+    sender: MailAddress = Field(description="Address that the e-mails come from.")
+    recipients: list[MailAddress] = Field(min_length=1, description="Addresses that the e-mails go to.")
+
+
+class AlertSettings(Section):
+    sinks: list[str] = Field(default=[], description="Names of the sinks that show alerts.")
+    oldest_age: float = Field(default=900, gt=0, description="Seconds that a delivery may wait before it is an alert.")
+    email: MailSettings | None = Field(default=None, description="What reaches none of the sinks goes by e-mail.")
+
+
 class LogSettings(Section):
     format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto = readable text on a terminal, else one JSON object per line."
@@ -217,6 +244,7 @@ class Settings(BaseSettings):
     hireflix: HireflixSettings = HireflixSettings()
     delivery: DeliverySettings = DeliverySettings()
     retention: RetentionSettings = RetentionSettings()
+    alerts: AlertSettings = AlertSettings()
     logs: LogSettings = LogSettings()
     defaults: dict[str, dict[str, Any]] = {}
     sinks: dict[str, dict[str, Any]] = {}
@@ -255,6 +283,7 @@ class Config:
     hireflix: HireflixSettings
     delivery: DeliverySettings
     retention: RetentionSettings
+    alerts: AlertSettings
     logs: LogSettings
     sinks: Mapping[str, SinkEntry]
     unrouted: Mapping[str, SinkEntry]

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError, create_model
 
+from connector.capabilities import Notifies
 from connector.config.messages import did_you_mean, keys_of, problem_at, problems_of, split_hint
 from connector.config.raw import Keys, Raw, Tree, decoded, merged, nested, value_at
 from connector.config.settings import SINK_NAME, RouteSettings, Settings, SinkEntry, known_timezone
@@ -46,7 +47,11 @@ def read_sinks(
     reader.check_names()
     found = {name: reader.entry(name, table) for name, table in raw.tables("sinks").items()}
     sinks = {name: entry for name, entry in found.items() if entry is not None}
-    wrong = [*_unknown_sinks(raw), *_otherwise_to_state(settings.routes if settings else (), sinks)]
+    wrong = [
+        *_unknown_sinks(raw),
+        *_sinks_of_alerts(raw, sinks),
+        *_otherwise_to_state(settings.routes if settings else (), sinks),
+    ]
     return sinks, [*reader.problems, *(problem_at(raw, *problem) for problem in wrong)]
 
 
@@ -223,6 +228,20 @@ def _unknown_sinks(raw: Raw) -> Iterator[tuple[Keys, str, str]]:
             if isinstance(name, str) and name not in names:
                 hint = did_you_mean(name, names) or f"configured sinks: {', '.join(names) or 'none'}"
                 yield ("routes", index, "sinks", place), "no sink of that name", hint
+
+
+def _sinks_of_alerts(raw: Raw, sinks: Mapping[str, SinkEntry]) -> Iterator[tuple[Keys, str, str]]:
+    """Yields keys, message and hint for each sink in `[alerts]` that does not exist or cannot show alerts."""
+    listed = raw.table("alerts").get("sinks")
+    for place, name in enumerate(listed if isinstance(listed, list) else ()):
+        if not isinstance(name, str):
+            continue
+        if name not in raw.tables("sinks"):
+            hint = did_you_mean(name, list(raw.tables("sinks"))) or "name a [sinks.NAME], such as a Slack channel"
+            yield ("alerts", "sinks", place), "no sink of that name", hint
+        elif name in sinks and not issubclass(sinks[name].cls, Notifies):
+            message = f"a sink of type {sinks[name].type} cannot show alerts"
+            yield ("alerts", "sinks", place), message, "name a chat, a console or a webhook"
 
 
 def _otherwise_to_state(

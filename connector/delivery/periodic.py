@@ -39,6 +39,7 @@ STOP_SECONDS = 2.0
 
 T = TypeVar("T")
 Job: TypeAlias = Callable[[Connection], T]
+Write: TypeAlias = Callable[[Job[Any]], Awaitable[Any]]
 Counts = Mapping[str, int]
 """What a run did, for `connector status`."""
 
@@ -54,7 +55,7 @@ class Turn:
     """
 
     now: int
-    write: Callable[[Job[Any]], Awaitable[Any]]
+    write: Write
     stopping: asyncio.Event
 
 

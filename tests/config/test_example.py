@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.config import RouteSettings, Section, Settings, load
+from connector.config import MailSettings, RouteSettings, Section, Settings, load
 from connector.hireflix import EVENT_NAMES
 from connector.registry import built_in_types, load_sink_class
 from connector.sink import SinkConfig, Stage
@@ -82,7 +82,7 @@ def test_copying_it_changes_nothing(tmp_path):
     embedded = load(environ=environ, cwd=tmp_path)
     (tmp_path / "config.toml").write_text(TEXT)
     copied = load(environ=environ, cwd=tmp_path)
-    for name in ("timezone", "server", "store", "hireflix", "delivery", "logs", "sinks", "routes"):
+    for name in ("timezone", "server", "store", "hireflix", "delivery", "alerts", "logs", "sinks", "routes"):
         assert getattr(copied, name) == getattr(embedded, name)
 
 
@@ -105,6 +105,7 @@ def test_a_setting_of_a_sink_is_there_with_its_default(kind, key, field):
 
 def test_the_top_level_and_the_routes_are_whole():
     assert set(TREE) == set(Settings.model_fields)
+    assert set(TREE["alerts"]["email"]) | {"password"} == set(MailSettings.model_fields)
     assert {key for route in TREE["routes"] for key in route} == set(RouteSettings.model_fields)
 
 

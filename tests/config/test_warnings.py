@@ -33,6 +33,19 @@ def test_a_sink_without_a_route(folder):
     assert reported == ["sinks.idle: no route names this sink: it is not started (name it in a route)"]
 
 
+def test_a_sink_of_alerts_needs_no_route(folder):
+    assert warnings(folder, CHAT + '[sinks.ops]\ntype = "console"\n' + ALL + '[alerts]\nsinks = ["ops"]') == []
+
+
+def test_a_password_of_a_mail_server_without_encryption(folder):
+    mail = (
+        '[alerts.email]\nhost = "{}"\nsecurity = "none"\nsender = "a@b.org"\nrecipients = ["a@b.org"]\npassword = "x"'
+    )
+    (reported,) = warnings(folder, CHAT + mail.format("mail.example.org"))
+    assert reported.startswith("alerts.email.security: the password goes to the mail server without encryption")
+    assert warnings(folder, CHAT + mail.format("localhost")) == []
+
+
 def test_no_sink_at_all(folder):
     assert warnings(folder, "") == [
         "sinks: no sink is configured: events are stored and not delivered (add a [sinks.NAME])"

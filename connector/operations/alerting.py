@@ -1,0 +1,272 @@
+"""The periodic task that measures, decides by `connector.operations.alerts`, and sends alerts to sinks or by e-mail."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+import structlog
+from sqlalchemy import Connection, func, select
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from connector.capabilities import Notice, Notifies
+from connector.config import AlertSettings, SinkEntry
+from connector.delivery.clock import Clock
+from connector.delivery.periodic import Counts, PeriodicTask, Turn, Write
+from connector.errors import ConnectorError, LeaseLost, RateLimited, SinkBroken
+from connector.logging import place_of
+from connector.operations import alerts
+from connector.operations.alerts import Due, Measured, Silence, State, Told
+from connector.operations.mail import MailError, send_mail
+from connector.operations.status import Health, health
+from connector.sink import Delivered, Note, Outcome, Subscription, Token
+from connector.store import rate_limit
+from connector.store.base import Store
+from connector.store.dialects import upsert
+from connector.store.schema import event, meta
+
+INTERVAL_SECONDS = 30.0
+"""Between two looks: the first message about a problem goes within two minutes."""
+DELAY_SECONDS = 30.0
+"""After a start, so that sinks and receivers can begin."""
+SEND_SECONDS = 20.0
+"""The longest time for one message."""
+WEEK_MS = 7 * 86_400_000
+STATE_KEY = "alerts"
+
+OnCall: TypeAlias = Callable[[str, str], None]
+
+log = structlog.get_logger("connector.alerts")
+
+
+class _Stored(msgspec.Struct):
+    """The stored JSON document of version 1."""
+
+    v: int = 1
+    alerts: dict[str, Told] = {}
+
+
+class Alerting:
+    """Sends alerts to the sinks that `settings` names, and by e-mail what reached none of them.
+
+    `entries` are all configured sinks and `delivering` the names of those that a route names. `file` is the SQLite
+    file, whose disk is measured. `on_call(sink, kind)` counts the calls of sinks to their destinations.
+    """
+
+    def __init__(
+        self,
+        settings: AlertSettings,
+        entries: Mapping[str, SinkEntry],
+        delivering: Collection[str],
+        store: Store,
+        clock: Clock,
+        *,
+        on_call: OnCall,
+        file: Path | None = None,
+    ) -> None:
+        self._settings = settings
+        self._entries = entries
+        self._delivering = delivering
+        self._store = store
+        self._clock = clock
+        self._on_call = on_call
+        self._file = file
+
+    @property
+    def task(self) -> PeriodicTask:
+        """The task that runs this."""
+        return PeriodicTask("alerts", INTERVAL_SECONDS, self.run, DELAY_SECONDS)
+
+    async def run(self, turn: Turn) -> Counts:
+        """Looks once and sends what is due. Returns the number of alerts and of sent messages.
+
+        Raises `StoreUnavailable` and `LeaseLost`.
+        """
+        found, silence, before = await self._store.query(partial(self._read, turn.now))
+        measured = await asyncio.to_thread(_measured, self._file, silence)
+        present = alerts.alerts_of(found, measured, self._settings.oldest_age)
+        state: State = alerts.observed(before, present, turn.now)
+        due = alerts.due(state, turn.now)
+        messages = 0
+        if due.keys:
+            messages, reached, mailed = await self._send(due, state, turn)
+            state = alerts.sent(state, reached | mailed, turn.now, mailed)
+        if state != before:
+            await turn.write(partial(_put, state))
+        return {"alerts": sum(told.gone_at is None for told in state.values()), "messages": messages}
+
+    def _read(self, now: int, connection: Connection) -> tuple[Health, Silence | None, dict[str, Told]]:
+        found = health(connection, now, self._delivering)
+        return found, silence(connection, found.source.last_received_at, now), stored_state(connection)
+
+    async def _send(self, due: Due, state: State, turn: Turn) -> tuple[int, set[str], set[str]]:
+        """Returns the number of messages that arrived, and the keys of alerts that reached a sink or went by mail."""
+        parts = {name: alerts.for_sink(due, state, name) for name in self._settings.sinks}
+        parts = {name: part for name, part in parts.items() if part.keys}
+        sending = [self._notify(name, alerts.notice_of(part, turn.now), turn) for name, part in parts.items()]
+        arrived = [
+            part.keys for part, is_sent in zip(parts.values(), await asyncio.gather(*sending), strict=True) if is_sent
+        ]
+        reached = set().union(*arrived)
+        for_mail = (due.keys - reached) | {key for key in due.over if due.over[key].by_mail}
+        mailed = set[str]()
+        if for_mail and await self._mail(alerts.notice_of(due.only(for_mail), turn.now)):
+            mailed = for_mail
+        if lost := due.keys - reached - mailed:
+            log.error("alerts not sent", alerts=sorted(lost))
+        return len(arrived) + bool(mailed), reached, mailed
+
+    async def _notify(self, name: str, notice: Notice, turn: Turn) -> bool:
+        """Shows a notice through a new sink of this name: its lane may run in another process."""
+        entry = self._entries[name]
+        sink = entry.cls(name, entry.config)
+        assert isinstance(sink, Notifies), "the configuration was checked"
+        context = NoticeContext(name, turn.write, self._clock, self._on_call)
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await sink.open()
+                outcome = await self._shown(sink, notice, context, turn.stopping)
+        except LeaseLost:
+            raise
+        except SinkBroken as error:
+            reason = error.reason
+        except ConnectorError as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - the sink may be of another package, and others must get the alert
+            reason = place_of(error)
+        else:
+            reason = "" if isinstance(outcome, Delivered) else outcome.reason
+        finally:
+            await _close(sink)
+        if reason:
+            log.warning("alert not shown", sink=name, reason=reason)
+        return not reason
+
+    async def _shown(self, sink: Notifies, notice: Notice, context: NoticeContext, stopping: asyncio.Event) -> Outcome:
+        """Calls the sink, again when a rate limit has a token."""
+
+        async def sleep(seconds: float) -> None:
+            await self._clock.wait(stopping, seconds)
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(RateLimited),
+            wait=_until_token,
+            stop=lambda _: stopping.is_set(),
+            sleep=sleep,
+            reraise=True,
+        )
+        return await retrying(sink.notify, notice, context)
+
+    async def _mail(self, notice: Notice) -> bool:
+        settings = self._settings.email
+        if settings is None:
+            return False
+        try:
+            await asyncio.to_thread(send_mail, settings, notice)
+        except MailError as error:
+            log.warning("alert not mailed", reason=str(error))
+            return False
+        return True
+
+
+class NoticeContext:
+    """The `connector.sink.Context` of a notice: rate limits and counted calls, without notes and interviews."""
+
+    def __init__(self, sink: str, write: Write, clock: Clock, on_call: OnCall) -> None:
+        self._sink = sink
+        self._write = write
+        self._clock = clock
+        self._on_call = on_call
+
+    def now(self) -> int:
+        return self._clock.now()
+
+    async def take(self, *tokens: Token) -> None:
+        await self._write(lambda connection: rate_limit.take(connection, tokens, self.now()))
+
+    async def block(self, bucket: str, seconds: float) -> None:
+        await self._write(lambda connection: rate_limit.block(connection, bucket, seconds, self.now()))
+
+    async def save_notes(self, notes: Mapping[str, Note | None]) -> None:
+        raise NotImplementedError("a notice has no notes")
+
+    async def get_notes(self, names: Sequence[str]) -> Mapping[str, Note]:  # noqa: ARG002 - there are none
+        return {}
+
+    async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:  # noqa: ARG002 - there are none
+        return ()
+
+    async def waiting(self, group: str) -> int:  # noqa: ARG002 - nothing waits
+        return 0
+
+    def count_call(self, kind: str) -> None:
+        self._on_call(self._sink, kind)
+
+
+def _until_token(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return error.seconds if isinstance(error, RateLimited) else 0.0
+
+
+async def _close(sink: Any) -> None:
+    try:
+        await sink.close()
+    except Exception as error:  # noqa: BLE001 - the message was sent, or its failure is known
+        log.warning("sink close failed", sink=sink.name, error=place_of(error))
+
+
+def stored_state(connection: Connection) -> dict[str, Told]:
+    """Returns the stored state, empty without one."""
+    text = connection.execute(select(meta.c.value).where(meta.c.key == STATE_KEY)).scalar()
+    return {} if text is None else msgspec.json.decode(text, type=_Stored).alerts
+
+
+def _put(state: State, connection: Connection) -> None:
+    text = msgspec.json.encode(_Stored(alerts=dict(state))).decode()
+    upsert(connection, meta, [{"key": STATE_KEY, "value": text}], ["key"])
+
+
+def silence(connection: Connection, last: int | None, now: int) -> Silence | None:
+    """Returns how long no event came, compared with earlier weeks; `None` when it is short or no event ever came."""
+    if last is None or now - last < alerts.SILENCE_SECONDS * 1000:
+        return None
+    begun = max(last + 1, now - WEEK_MS)
+    weeks = range(1, alerts.SILENCE_WEEKS + 1)
+    usual = [_count(connection, begun - week * WEEK_MS, now - week * WEEK_MS) for week in weeks]
+    return Silence((now - last) / 1000, usual)
+
+
+def _count(connection: Connection, since: int, until: int) -> int:
+    """Counts events, at most as many as matter."""
+    some = select(event.c.seq).where(event.c.received_at >= since, event.c.received_at < until)
+    counted = some.limit(alerts.SILENCE_EVENTS).subquery()
+    return int(connection.execute(select(func.count()).select_from(counted)).scalar_one())
+
+
+def _measured(file: Path | None, found: Silence | None) -> Measured:
+    disk = None
+    if file is not None:
+        disk = shutil.disk_usage(file.parent)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    used = 0 if limit == resource.RLIM_INFINITY else _open_handles()
+    return Measured(
+        disk_free=None if disk is None else disk.free,
+        disk_size=None if disk is None else disk.total,
+        handles_used=used,
+        handles_limit=limit,
+        silence=found,
+    )
+
+
+def _open_handles() -> int:
+    """Returns the number of open file handles of this process, 0 where the system does not list them."""
+    try:
+        return len(list(Path("/proc/self/fd").iterdir()))
+    except OSError:
+        return 0

@@ -1,0 +1,262 @@
+"""Alerts: which ones there are, when a message about them is due, and what it says. Pure rules.
+
+`connector.operations.alerting` measures and sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Literal
+
+import msgspec
+
+from connector.capabilities import Notice
+from connector.formats import counted, format_duration
+from connector.operations.status import Health
+from connector.store.status import SinkStatus
+
+REPEAT_SECONDS = 4 * 3600.0
+"""An alert that continues is sent again after this time, so that a message that nobody read is not the last one."""
+OVER_SECONDS = 600.0
+"""An alert that has not been there for this time is over. A cause that comes and goes then makes one message."""
+REFUSED_LEAST = 3
+"""Refused signatures that are an alert. Programs that search the internet send single requests without one."""
+REFUSED_SECONDS = 3600.0
+"""After this time without a further one, refused signatures are no alert any more."""
+DISK_SHARE = 0.05
+"""Part of the disk that must be free."""
+DISK_ENOUGH_BYTES = 5_000_000_000
+"""With this much free space the part does not matter."""
+DISK_LEAST_BYTES = 500_000_000
+"""Free bytes below which it is an alert on a disk of any size."""
+HANDLES_SHARE = 0.9
+"""Part of the file handles that a process may use before it is an alert."""
+SILENCE_SECONDS = 3600.0
+"""A shorter silence of the source is no alert."""
+SILENCE_EVENTS = 5
+"""A silence is an alert when this many events came in the same hours of each earlier week."""
+SILENCE_WEEKS = 4
+"""Earlier weeks that a silence is compared with."""
+
+Kind = Literal[
+    "paused", "late", "dead letters", "not in sync", "no receiver", "signatures", "silence", "disk", "file handles"
+]
+FAILING: frozenset[Kind] = frozenset({"paused", "late"})
+"""Alerts that say that a sink does not deliver, so that no message is sent through it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that an operator must know now. `subject` is the name of a sink, `service` or `source`."""
+
+    kind: Kind
+    subject: str
+    text: str
+    fix: str = ""
+
+    @property
+    def key(self) -> str:
+        """Equal as long as it is the same trouble."""
+        return f"{self.kind}:{self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """How long no event came, and how many events came in the same hours of each earlier week."""
+
+    seconds: float
+    usual: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the process that alerts measured: bytes of the store's disk, file handles, and the silence of the source."""
+
+    disk_free: int | None = None
+    disk_size: int | None = None
+    handles_used: int = 0
+    handles_limit: int = 0
+    silence: Silence | None = None
+
+
+class Told(msgspec.Struct, frozen=True):
+    """An alert in the state that is stored. Times are epoch milliseconds.
+
+    `told_at` is when a message about it was last sent, `gone_at` since when it is not there, and `by_mail` whether a
+    message about it went by e-mail.
+    """
+
+    subject: str
+    kind: Kind
+    text: str
+    fix: str
+    since: int
+    told_at: int | None = None
+    gone_at: int | None = None
+    by_mail: bool = False
+
+
+State = Mapping[str, Told]
+"""The alerts that are there or were there a short time ago, by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What messages are due about: new alerts, alerts that continue, and alerts that are over."""
+
+    new: Mapping[str, Told] = field(default_factory=dict)
+    again: Mapping[str, Told] = field(default_factory=dict)
+    over: Mapping[str, Told] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> set[str]:
+        return {*self.new, *self.again, *self.over}
+
+    def only(self, keys: Collection[str]) -> Due:
+        """Returns the part with these keys."""
+        parts = (self.new, self.again, self.over)
+        return Due(*({key: told for key, told in part.items() if key in keys} for part in parts))
+
+
+# --- which alerts there are
+
+
+def alerts_of(health: Health, measured: Measured, oldest_age_seconds: float) -> list[Alert]:
+    """Returns the alerts of an installation. A delivery may wait `oldest_age_seconds`."""
+    found = [alert for sink in health.sinks for alert in _of_sink(sink, oldest_age_seconds)]
+    if not health.service.receives:
+        fix = "start a process with the role receiver or all"
+        found.append(Alert("no receiver", "service", "no running process receives webhooks", fix))
+    return [*found, *_of_source(health, measured.silence), *_of_machine(measured)]
+
+
+def _of_sink(sink: SinkStatus, oldest_age_seconds: float) -> Iterable[Alert]:
+    if sink.state == "paused" and sink.paused_by != "person":
+        yield Alert("paused", sink.name, f"paused: {sink.reason}", sink.fix)
+    if sink.state != "paused" and sink.oldest_age_seconds > oldest_age_seconds:
+        why = f": {sink.reason}" if sink.reason else ""
+        text = f"the oldest delivery waits for {format_duration(sink.oldest_age_seconds)}{why}"
+        yield Alert("late", sink.name, text, f"connector attempts --sink {sink.name}")
+    if sink.dead:
+        fix = f"connector deliveries --sink {sink.name} --state dead; then connector replay or dismiss"
+        yield Alert("dead letters", sink.name, counted(sink.dead, "dead letter", "dead letters"), fix)
+    if sink.in_sync is False:
+        yield Alert("not in sync", sink.name, "not in sync with the store", f"connector verify {sink.name}")
+
+
+def _of_source(health: Health, silence: Silence | None) -> Iterable[Alert]:
+    refused = next((each for each in health.source.refused if each.reason == "signature"), None)
+    if refused is not None and refused.count >= REFUSED_LEAST:
+        accepted_at = health.source.last_received_at or 0
+        is_recent = health.at - refused.last_at <= REFUSED_SECONDS * 1000
+        if is_recent and refused.last_at > accepted_at:
+            text = f"{refused.count} webhooks with a missing or wrong signature were refused in a day"
+            fix = "compare [hireflix] webhook_secrets with the key that Hireflix shows"
+            yield Alert("signatures", "source", text, fix)
+    if silence is not None and is_unusual(silence):
+        text = (
+            f"no webhook for {format_duration(silence.seconds)}; in the same hours of each of the last "
+            f"{SILENCE_WEEKS} weeks at least {min(silence.usual)} came"
+        )
+        yield Alert("silence", "source", text, "check that the webhook in Hireflix is active and reaches the receiver")
+
+
+def is_unusual(silence: Silence) -> bool:
+    """Whether a silence is long, and events came in the same hours of every earlier week."""
+    is_known = len(silence.usual) >= SILENCE_WEEKS and min(silence.usual) >= SILENCE_EVENTS
+    return is_known and silence.seconds >= SILENCE_SECONDS
+
+
+def _of_machine(measured: Measured) -> Iterable[Alert]:
+    free, size = measured.disk_free, measured.disk_size
+    if (
+        free is not None
+        and size is not None
+        and free < max(DISK_LEAST_BYTES, min(DISK_SHARE * size, DISK_ENOUGH_BYTES))
+    ):
+        text = f"the disk of the store has {free // 1_000_000:,} MB free of {size // 1_000_000:,} MB"
+        yield Alert("disk", "service", text, "free space; without it the receiver refuses events")
+    if measured.handles_used > HANDLES_SHARE * measured.handles_limit:
+        text = f"{measured.handles_used} of {measured.handles_limit} file handles are in use"
+        yield Alert("file handles", "service", text, "close idle connections at the proxy, or raise LimitNOFILE")
+
+
+# --- when a message is due
+
+
+def observed(state: State, alerts: Iterable[Alert], now: int) -> dict[str, Told]:
+    """Returns the state with the alerts that are there at `now`. Alerts that left before a message was sent go."""
+    found = {}
+    for alert in alerts:
+        known = state.get(alert.key) or Told(alert.subject, alert.kind, alert.text, alert.fix, since=now)
+        found[alert.key] = msgspec.structs.replace(known, text=alert.text, fix=alert.fix, gone_at=None)
+    for key, told in state.items():
+        if key not in found and told.told_at is not None:
+            found[key] = told if told.gone_at is not None else msgspec.structs.replace(told, gone_at=now)
+    return found
+
+
+def due(state: State, now: int) -> Due:
+    """Returns what messages are due about."""
+    new, again, over = {}, {}, {}
+    for key, told in state.items():
+        if told.gone_at is not None:
+            if now - told.gone_at >= OVER_SECONDS * 1000:
+                over[key] = told
+        elif told.told_at is None:
+            new[key] = told
+        elif now - told.told_at >= REPEAT_SECONDS * 1000:
+            again[key] = told
+    return Due(new, again, over)
+
+
+def sent(state: State, keys: Collection[str], now: int, by_mail: Collection[str] = ()) -> dict[str, Told]:
+    """Returns the state after messages about these keys were sent; those in `by_mail` went by e-mail."""
+    found = {}
+    for key, told in state.items():
+        if key not in keys:
+            found[key] = told
+        elif told.gone_at is None:
+            found[key] = msgspec.structs.replace(told, told_at=now, by_mail=told.by_mail or key in by_mail)
+    return found
+
+
+# --- through what, and what it says
+
+
+def for_sink(due: Due, state: State, sink: str) -> Due:
+    """Returns what may be sent through a sink: nothing while it fails, and nothing about itself."""
+    if any(told.subject == sink and told.kind in FAILING and told.gone_at is None for told in state.values()):
+        return Due()
+    about_itself = {key for key in due.keys if state[key].subject == sink}
+    return due.only(due.keys - about_itself)
+
+
+def notice_of(due: Due, now: int) -> Notice:
+    """Returns the message. Its id is the same when the same message is sent again after a failure."""
+    counts = [
+        counted(len(due.new), "new problem", "new problems") if due.new else "",
+        f"{counted(len(due.again), 'problem continues', 'problems continue')}" if due.again else "",
+        counted(len(due.over), "problem is over", "problems are over") if due.over else "",
+    ]
+    lines = [_line(told) for part in (due.new, due.again) for told in part.values()]
+    lines += [
+        f"over: {told.subject}: {told.text} (after {format_duration(((told.gone_at or now) - told.since) / 1000)})"
+        for told in due.over.values()
+    ]
+    times = sorted((key, told.since, told.told_at or 0, told.gone_at or 0) for key, told in _all(due))
+    return Notice(
+        f"alert-{sha256(repr(times).encode()).hexdigest()[:24]}",
+        f"Hireflix connector: {', '.join(each for each in counts if each)}",
+        lines,
+    )
+
+
+def _all(due: Due) -> list[tuple[str, Told]]:
+    return [*due.new.items(), *due.again.items(), *due.over.items()]
+
+
+def _line(told: Told) -> str:
+    return f"{told.subject}: {told.text}" + (f". Do: {told.fix}" if told.fix else "")
