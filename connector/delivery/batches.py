@@ -20,7 +20,7 @@ from connector.store import claim, leases, rate_limit, subscriptions
 from connector.store.claim import Claim, Work
 from connector.store.dialects import among
 from connector.store.parsed import reading_of
-from connector.store.schema import event, interview
+from connector.store.schema import PauseKind, event, interview
 
 IsRouted: TypeAlias = Callable[[Interview], bool]
 """Whether an interview, as it is now, meets a route to a state sink."""
@@ -211,7 +211,7 @@ class Poller:
             return Poll(seen, is_taken=True)
         if above is not None and row.paused is None and self.count_due(connection, now, above + 1) > above:
             return Poll(seen, is_burst=True)
-        if row.paused is not None and (row.paused != "broken" or row.probe_at > now):
+        if row.paused is not None and (row.paused != PauseKind.BROKEN or row.probe_at > now):
             return Poll(seen, poll_at=row.probe_at, paused=row.paused)
         if not self._lease.is_owner and self._lease.is_resting(row.rest_until, now):
             return Poll(seen, poll_at=row.rest_until)

@@ -18,6 +18,7 @@ from connector.routing import Routes
 from connector.sink import Sink
 from connector.store import backfill, claim, leases, settle, status
 from connector.store.rename import RenameConflict, has_pending, rename
+from connector.store.schema import PauseKind
 
 SWEEP_SECONDS = 1.0
 """Time between two sweeps, which find what another process changed, such as a replay or a resume."""
@@ -116,7 +117,7 @@ class Dispatcher:
                 rename(connection, self._renamed_from[name], name, now, is_state=is_state)
             except RenameConflict as conflict:
                 self._not_renamed.add(name)
-                leases.pause(connection, name, leases.Pause("until_person", conflict.reason, conflict.fix))
+                leases.pause(connection, name, leases.Pause(PauseKind.UNTIL_PERSON, conflict.reason, conflict.fix))
                 log.warning("sink not renamed", sink=name, reason=conflict.reason, fix=conflict.fix)
 
     async def _rename_late(self) -> None:

@@ -14,7 +14,7 @@ from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Outcome, Rejected, Result, RetryLater, Superseded, Waiting
 from connector.store.claim import Claim, Work
 from connector.store.leases import LEASE_SECONDS, Pause
-from connector.store.schema import DeliveryState
+from connector.store.schema import AttemptOutcome, DeliveryState, PauseKind
 from connector.store.settle import FAILED, Attempt, Parked, Planned, Reply, Retry, Settlement
 
 WINDOW_SECONDS = 14 * 86400
@@ -112,8 +112,8 @@ def settlement_of(
 def pause_of(broken: SinkBroken, now: int, policy: Policy) -> Pause:
     """The pause that a broken destination puts its sink into."""
     if broken.until_person:
-        return Pause("until_person", broken.reason, broken.fix)
-    return Pause("broken", broken.reason, broken.fix, now + int(policy.probe * 1000))
+        return Pause(PauseKind.UNTIL_PERSON, broken.reason, broken.fix)
+    return Pause(PauseKind.BROKEN, broken.reason, broken.fix, now + int(policy.probe * 1000))
 
 
 def _delivered_keys(claim: Claim, delivered: Iterable[tuple[int, str | None]]) -> list[str]:
@@ -184,7 +184,7 @@ def _end_group(settlement: Settlement, work: Work, outcome: Outcome) -> None:
 
 def _attempts(claim: Claim, outcomes: Sequence[Outcome], reply: Reply | None) -> list[Attempt]:
     """First-try successes are only counted; everything else is recorded, by outcome and reason."""
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[AttemptOutcome, str]] = Counter()
     for work, outcome in zip(claim.works, outcomes, strict=True):
         is_plain = isinstance(outcome, Delivered | Waiting | Superseded)
         if is_plain and work.attempts == 0 and not claim.maybe_sent:
@@ -193,17 +193,17 @@ def _attempts(claim: Claim, outcomes: Sequence[Outcome], reply: Reply | None) ->
     return [Attempt(name, reason, count, reply if name in FAILED else None) for (name, reason), count in counts.items()]
 
 
-def label_of(outcome: Outcome) -> tuple[str, str]:
+def label_of(outcome: Outcome) -> tuple[AttemptOutcome, str]:
     """Outcome and reason as words for the record and the metrics."""
     if isinstance(outcome, Delivered):
-        return "delivered", ""
+        return AttemptOutcome.DELIVERED, ""
     if isinstance(outcome, Rejected):
-        return "rejected", short(outcome.reason)
+        return AttemptOutcome.REJECTED, short(outcome.reason)
     if isinstance(outcome, Waiting):
-        return "waiting", ""
+        return AttemptOutcome.WAITING, ""
     if isinstance(outcome, Superseded):
-        return "superseded", short(outcome.reason)
-    return ("unclear" if outcome.unclear else "retry later"), short(outcome.reason)
+        return AttemptOutcome.SUPERSEDED, short(outcome.reason)
+    return (AttemptOutcome.UNCLEAR if outcome.unclear else AttemptOutcome.RETRY_LATER), short(outcome.reason)
 
 
 def short(reason: str) -> str:

@@ -10,8 +10,8 @@ from connector.operations.replay import AuditEntry, Progress, in_chunks, selecti
 from connector.operations.sinks import require_known
 from connector.operations.store_access import OpenStore, now_in
 from connector.store import replay
-from connector.store.audit import Action
 from connector.store.queries import Wanted
+from connector.store.schema import Action
 from connector.text import clean
 
 REASON_MAX = 300

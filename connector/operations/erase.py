@@ -20,10 +20,9 @@ from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.operations.verify import WORKERS_SECONDS, RunningLane, has_workers
 from connector.store import audit, leases
 from connector.store import erase as store_erase
-from connector.store.audit import Action
 from connector.store.erase import Step, Subject
 from connector.store.ingest import hashes_of
-from connector.store.schema import DeliveryState
+from connector.store.schema import Action, DeliveryState
 from connector.store.sqlite import database, tombstones
 from connector.store.status import sinks as sink_states
 

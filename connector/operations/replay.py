@@ -16,9 +16,8 @@ from connector.errors import UsageError
 from connector.operations.sinks import make_routing_table, require_known
 from connector.operations.store_access import OpenStore, now_in
 from connector.store import audit, replay
-from connector.store.audit import Action
 from connector.store.queries import Wanted
-from connector.store.schema import DeliveryState
+from connector.store.schema import Action, DeliveryState
 
 T = TypeVar("T")
 

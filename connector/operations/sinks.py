@@ -19,10 +19,9 @@ from connector.logging import place_of
 from connector.operations.store_access import now_in
 from connector.sink import Finding, Sink
 from connector.store import audit, leases, notes, settle
-from connector.store.audit import Action
 from connector.store.ingest import RoutingTable
 from connector.store.queries import Wanted, count_deliveries
-from connector.store.schema import DeliveryState, delivery, in_state
+from connector.store.schema import Action, DeliveryState, PauseKind, delivery, in_state
 
 CLOSE_SECONDS = 10.0
 """Longest wait until a sink is closed; a sink of another package may block."""
@@ -101,7 +100,7 @@ def _failed(error: Exception) -> Finding:
 def pause(connection: Connection, entry: SinkEntry, *, actor: str) -> None:
     """Pauses a sink, even if it never ran. `actor` is who asks, for the audit log."""
     leases.register(connection, {entry.name: entry.type})
-    reason = leases.Pause("person", PAUSED_BY_OPERATOR, f"connector resume {entry.name}")
+    reason = leases.Pause(PauseKind.PERSON, PAUSED_BY_OPERATOR, f"connector resume {entry.name}")
     leases.pause(connection, entry.name, reason)
     audit.record(connection, actor, Action.PAUSE, entry.name, now=now_in(connection))
 

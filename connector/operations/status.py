@@ -18,6 +18,7 @@ from connector.store import source as compared
 from connector.store import status as stored
 from connector.store.heartbeat import Process
 from connector.store.periodic import TaskRun
+from connector.store.schema import PauseKind
 from connector.store.status import Refusals, SinkStatus, SourceStatus
 
 START = "start it with `connector serve`"
@@ -176,7 +177,7 @@ def _of_sink(sink: SinkStatus) -> Iterator[Trouble]:
     count = sink.pending + sink.waiting
     waits = f"{counted(count, 'delivery waits', 'deliveries wait')}, nothing is lost" if count else ""
     if sink.state == "paused":
-        level: Literal["problem", "warning"] = "warning" if sink.paused_by == "person" else "problem"
+        level: Literal["problem", "warning"] = "warning" if sink.paused_by is PauseKind.PERSON else "problem"
         yield Trouble(level, sink.name, f"paused: {sink.reason}", waits, sink.fix, sink.status, sink.answer)
     elif sink.state == "orphaned":
         yield Trouble("warning", sink.name, sink.reason, waits, "configure it again, or dismiss its dead letters")

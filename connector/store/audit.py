@@ -6,28 +6,15 @@ personal data: interviews by their id, and erased ones by the hash of it.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import msgspec
 from sqlalchemy import Connection, insert, select
 
 from connector.store.dialects import storable
 from connector.store.queries import Wanted
-from connector.store.schema import audit
+from connector.store.schema import Action, audit
 
 TARGET_LENGTH = 500
 """Characters of a target that are kept: a selection may name many ids."""
-
-
-class Action(StrEnum):
-    """What an operator did."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    REPLAY = "replay"
-    DISMISS = "dismiss"
-    REPAIR = "repair"
-    ERASE = "erase"
 
 
 class AuditRow(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from connector.errors import ConnectorError
 from connector.store import leases
 from connector.store.dialects import among
 from connector.store.leases import Lease
-from connector.store.schema import DeliveryState, bucket, delivery, in_state, sink
+from connector.store.schema import DeliveryState, PauseKind, bucket, delivery, in_state, sink
 
 PENDING = in_state(DeliveryState.PENDING)
 OF_SINK = and_(delivery.c.sink == bindparam("sink"), PENDING)
@@ -164,7 +164,7 @@ def due_sinks(connection: Connection, owner: str, now: int) -> list[str]:
     once per sink, unless all pending deliveries of the sink are due later.
     """
     is_free = or_(sink.c.lease_owner.is_(None), sink.c.lease_owner == owner, sink.c.lease_until < now)
-    is_active = or_(sink.c.paused.is_(None), and_(sink.c.paused == "broken", sink.c.probe_at <= now))
+    is_active = or_(sink.c.paused.is_(None), and_(sink.c.paused == PauseKind.BROKEN, sink.c.probe_at <= now))
     first = (
         select(delivery.c.id)
         .outerjoin(bucket, bucket.c.name == delivery.c.bucket)

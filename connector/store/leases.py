@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Table, or_, select, update
 from connector.errors import LeaseLost
 from connector.store import schema
 from connector.store.dialects import insert_new, storable
-from connector.store.schema import sink
+from connector.store.schema import PauseKind, sink
 
 LEASE_SECONDS = 15.0
 """A crashed worker blocks its sinks for at most this time."""
@@ -114,13 +114,9 @@ def require(connection: Connection, lease: Lease) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why a sink is paused.
+    """Why a sink is paused, and what to do. A broken one is probed at `probe_at` (epoch milliseconds)."""
 
-    `kind` is `person` (by an operator), `broken` (probed at `probe_at`, epoch milliseconds) or `until_person` (an
-    operator must act).
-    """
-
-    kind: str
+    kind: PauseKind
     reason: str
     fix: str = ""
     probe_at: int | None = None
@@ -129,8 +125,8 @@ class Pause:
 def pause(connection: Connection, name: str, why: Pause) -> None:
     """Pauses a sink. A pause by an operator is not replaced by one of the sink itself."""
     kept = sink.c.name == name
-    if why.kind != "person":
-        kept &= or_(sink.c.paused.is_(None), sink.c.paused != "person")
+    if why.kind is not PauseKind.PERSON:
+        kept &= or_(sink.c.paused.is_(None), sink.c.paused != PauseKind.PERSON)
     connection.execute(
         update(sink)
         .where(kept)
@@ -149,14 +145,14 @@ def end_broken_pause(connection: Connection, name: str) -> None:
     """Ends the pause of a broken sink after a successful probe. A pause by an operator stays."""
     connection.execute(
         update(sink)
-        .where(sink.c.name == name, sink.c.paused == "broken")
+        .where(sink.c.name == name, sink.c.paused == PauseKind.BROKEN)
         .values(paused=None, reason=None, fix=None, probe_at=None)
     )
 
 
 def probe_all(connection: Connection, names: Sequence[str]) -> None:
     """Lets broken sinks probe at once, because their configuration may have been corrected."""
-    connection.execute(update(sink).where(sink.c.name.in_(names), sink.c.paused == "broken").values(probe_at=0))
+    connection.execute(update(sink).where(sink.c.name.in_(names), sink.c.paused == PauseKind.BROKEN).values(probe_at=0))
 
 
 def rows(connection: Connection) -> Sequence[Any]:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from connector.errors import ConnectorError
 from connector.store import subscriptions
 from connector.store.dialects import insert_selected
-from connector.store.schema import DeliveryState, attempt, delivery, in_state, note, rollup, sink
+from connector.store.schema import DeliveryState, PauseKind, attempt, delivery, in_state, note, rollup, sink
 
 _COUNTS = ("received", "delivered", "superseded", "dead", "dismissed")
 _REPEATED = "the sink has this under its new name already"
@@ -102,7 +102,7 @@ def _merged(old: Any, new: Any, *, is_state: bool) -> dict[str, Any]:
     """
     filled = old if not new.destination and new.filled_to is None else new
     fill_again = is_state and filled is new
-    kept = old if old.paused == "person" and new.paused != "person" else new
+    kept = old if old.paused == PauseKind.PERSON and new.paused != PauseKind.PERSON else new
     return {
         "destination": "" if fill_again else filled.destination,
         "routes": "" if fill_again else filled.routes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -43,6 +43,42 @@ class DeliveryState(IntEnum):
     """Pending, and part of a digest: a later call of the sink shows it, so it is not claimed by itself."""
     DISMISSED = 5
     """A dead letter that an operator decided to drop."""
+
+
+class PauseKind(StrEnum):
+    """Why a sink is paused, as stored in `sink.paused`."""
+
+    PERSON = "person"
+    """By an operator."""
+    BROKEN = "broken"
+    """The destination does not work; it is probed."""
+    UNTIL_PERSON = "until_person"
+    """The destination does not work, and an operator must act."""
+
+
+class AttemptOutcome(StrEnum):
+    """The outcome of an attempt, as stored in `attempt.outcome`."""
+
+    DELIVERED = "delivered"
+    SUPERSEDED = "superseded"
+    WAITING = "waiting"
+    REJECTED = "rejected"
+    RETRY_LATER = "retry later"
+    UNCLEAR = "unclear"
+    """The call failed, and the destination may have applied it."""
+    BROKEN = "broken"
+    """The destination does not work; the sink is paused."""
+
+
+class Action(StrEnum):
+    """What an operator did, as stored in `audit.action`."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    REPLAY = "replay"
+    DISMISS = "dismiss"
+    REPAIR = "repair"
+    ERASE = "erase"
 
 
 def _where(condition: str) -> dict[str, Any]:

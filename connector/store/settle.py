@@ -27,7 +27,7 @@ from connector.store.claim import OF_SINK, PENDING
 from connector.store.dialects import among, storable
 from connector.store.ingest import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
 from connector.store.leases import Lease, Pause
-from connector.store.schema import DeliveryState, attempt, delivery, in_state, sink
+from connector.store.schema import AttemptOutcome, DeliveryState, attempt, delivery, in_state, sink
 
 SOON_MS = 60_000
 """A verification that is due within this time counts as requested."""
@@ -92,7 +92,7 @@ class Reply:
 class Attempt:
     """One row of the table of attempts. `reply` is that of a call that failed."""
 
-    outcome: str
+    outcome: AttemptOutcome
     reason: str
     count: int
     reply: Reply | None = None

@@ -18,7 +18,9 @@ from connector.store.dialects import has_row_locks
 from connector.store.ingest import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
 from connector.store.rollup import HOUR_MS
 from connector.store.schema import (
+    AttemptOutcome,
     DeliveryState,
+    PauseKind,
     attempt,
     bucket,
     delivery,
@@ -74,7 +76,7 @@ class SinkStatus(msgspec.Struct, frozen=True):
     waiting_reason: str = ""
     waiting_until: int | None = None
     planned: int = 0
-    paused_by: Literal["", "person", "broken", "until_person"] = ""
+    paused_by: PauseKind | None = None
     failure: str = ""
     status: int | None = None
     answer: str = ""
@@ -190,7 +192,7 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
                 waiting_reason=waits.reason,
                 waiting_until=waits.until,
                 planned=queue.planned,
-                paused_by=row.paused or "",
+                paused_by=PauseKind(row.paused) if row.paused else None,
                 failure="" if failure is None else failure.reason,
                 status=None if failure is None else failure.status,
                 answer="" if failure is None else failure.answer or "",
@@ -263,7 +265,7 @@ def _failure(connection: Connection, row: Any) -> Any:
 def _next(connection: Connection, row: Any, now: int, queue: _Queue, waits: _Waiting) -> tuple[str, int | None]:
     """Returns what a sink waits for, and when it is called next."""
     if row.paused is not None:
-        return ("the next probe", row.probe_at) if row.paused == "broken" else ("", None)
+        return ("the next probe", row.probe_at) if row.paused == PauseKind.BROKEN else ("", None)
     if row.rest_until > now:
         return "the end of a rest after failures", row.rest_until
     if queue.pending:

@@ -20,6 +20,7 @@ from connector.errors import RateLimited, SinkBroken
 from connector.store.claim import Work
 from connector.store.ingest import IngestPlan
 from connector.store.periodic import TaskRun
+from connector.store.schema import AttemptOutcome
 from connector.store.settle import Settlement
 from connector.store.source import Reconcile
 
@@ -118,10 +119,11 @@ class Metrics:
     def settled(self, sink: str, works: Sequence[Work], response: SinkResponse, settlement: Settlement) -> None:
         """Counts the outcomes of a call to a sink."""
         if isinstance(response, Failure):
-            self._outcome(sink, "unclear", response.reason, len(works))
+            self._outcome(sink, AttemptOutcome.UNCLEAR, response.reason, len(works))
             return
         if isinstance(response, RateLimited | SinkBroken):
-            self._outcome(sink, "waiting" if isinstance(response, RateLimited) else "broken", "", len(works))
+            outcome = AttemptOutcome.WAITING if isinstance(response, RateLimited) else AttemptOutcome.BROKEN
+            self._outcome(sink, outcome, "", len(works))
             return
         for (outcome, reason), count in Tally(map(label_of, response.outcomes)).items():
             self._outcome(sink, outcome, reason, count)
