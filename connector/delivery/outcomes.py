@@ -90,7 +90,7 @@ def settlement_of(
             settlement.bucket = response.bucket
         else:
             settlement.pause = pause_of(response, ended_at, policy)
-            settlement.attempts = [Attempt("broken", response.reason, len(claim.works), reply)]
+            settlement.attempts = [Attempt(AttemptOutcome.BROKEN, response.reason, len(claim.works), reply)]
         return settlement
     outcomes = _outcomes(claim, response)
     settlement.superseded = [id_ for work in claim.works for id_ in work.older]

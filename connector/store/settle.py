@@ -34,7 +34,7 @@ SOON_MS = 60_000
 UNSHOWN_MS = 60_000
 """The delay before a delivery is claimed again whose follow-up is not pending. It prevents a busy loop."""
 WAITS = in_state(DeliveryState.WAITING)
-FAILED = frozenset({"retry later", "unclear", "rejected", "broken"})
+FAILED = frozenset({AttemptOutcome.RETRY_LATER, AttemptOutcome.UNCLEAR, AttemptOutcome.REJECTED, AttemptOutcome.BROKEN})
 """Outcomes of an attempt that failed."""
 
 

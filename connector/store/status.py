@@ -18,7 +18,6 @@ from connector.store.dialects import has_row_locks
 from connector.store.ingest import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
 from connector.store.rollup import HOUR_MS
 from connector.store.schema import (
-    AttemptOutcome,
     DeliveryState,
     PauseKind,
     attempt,
