@@ -13,8 +13,9 @@ import structlog
 from connector.delivery.clock import Clock
 from connector.delivery.periodic import Counts, PeriodicTask, Turn
 from connector.errors import ConnectorError, StoreUnavailable, UsageError
-from connector.hireflix.api import HireflixApi
+from connector.hireflix.api import HireflixApi, HireflixError
 from connector.hireflix.snapshot import Origin
+from connector.logging import place_of
 from connector.operations.backfill import EVERYTHING, Selection, backfill
 from connector.operations.reconcile import Options, reconcile
 from connector.operations.source import Progress, SourceReader, put
@@ -98,6 +99,9 @@ class SourceTasks:
             done = await self._run_backfill(EVERYTHING, _until(turn.stopping))
         except _StoppedError:
             return None
+        except HireflixError as error:
+            await self._store_failure(Asked(BACKFILL_KEY, 0), error)
+            raise
         return {"read": done.read, "added": done.added}
 
     async def _reconcile(self, turn: Turn) -> Counts | None:
@@ -113,6 +117,9 @@ class SourceTasks:
             result = await self._run_reconcile(Options(complete=is_due, scheduled=True), _until(turn.stopping))
         except _StoppedError:
             return None
+        except HireflixError as error:
+            await self._store_failure(Asked(RECONCILE_KEY, 0), error)
+            raise
         return {"interviews": result.interviews, "added": sum(result.added.values()), "held": result.held}
 
     async def _is_backfilled(self) -> bool:
@@ -140,7 +147,7 @@ class SourceTasks:
 
     async def _answer_requests(self) -> None:
         while not await self._clock.wait(self._stopping, REQUEST_POLL_SECONDS):
-            with suppress(StoreUnavailable):
+            with suppress(StoreUnavailable, _StoppedError):
                 asked = await self._store.query(lambda connection: source.read(connection, ASKED_KEY, Asked))
                 if asked is not None:
                     await self._store.write(source.take_request)
@@ -149,17 +156,29 @@ class SourceTasks:
     async def _answer(self, asked: Asked) -> None:
         """Runs the operation. A failure is stored where the command looks for the result."""
         try:
-            if asked.what == BACKFILL_KEY:
-                await self._run_backfill(selection_of(asked), _until(self._stopping))
-            elif await self._is_backfilled():
-                options = Options(complete=asked.complete, accept=asked.accept, asked_at=asked.at)
-                await self._run_reconcile(options, _until(self._stopping))
-            else:
-                raise UsageError(NOT_READ_YET)
+            await self._run_asked(asked)
         except ConnectorError as error:
-            await self._store_failure(asked, str(error))
+            await self._store_failure(asked, error)
+        except _StoppedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a later request may succeed
+            log.warning("request failed", what=asked.what, error=place_of(error))
+            await self._store_failure(asked, ConnectorError(f"the service failed ({place_of(error)}); see its log"))
 
-    async def _store_failure(self, asked: Asked, error: str) -> None:
+    async def _run_asked(self, asked: Asked) -> None:
+        if asked.what == BACKFILL_KEY:
+            await self._run_backfill(selection_of(asked), _until(self._stopping))
+            return
+        if not await self._is_backfilled():
+            raise UsageError(NOT_READ_YET)
+        options = Options(complete=asked.complete, accept=asked.accept, asked_at=asked.at)
+        await self._run_reconcile(options, _until(self._stopping))
+
+    async def _store_failure(self, asked: Asked, failure: ConnectorError) -> None:
+        """Stores why an operation ended, for the command that waits for it and for `connector status`."""
+        error = str(failure)
+        if isinstance(failure, HireflixError):
+            log.warning("hireflix not readable", reason=error)
         if asked.what == RECONCILE_KEY:
             found = await self._store.query(lambda c: source.read(c, RECONCILE_KEY, Reconcile)) or Reconcile()
             await put(self._store, RECONCILE_KEY, msgspec.structs.replace(found, asked_at=asked.at, error=error))

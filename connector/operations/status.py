@@ -137,7 +137,11 @@ def _of_service(service: Service) -> Iterator[Trouble]:
 def _of_reconcile(connection: Connection) -> list[Trouble]:
     """Returns what the last comparison with the API of Hireflix found and cannot repair by itself."""
     last = compared.read(connection, compared.RECONCILE_KEY, compared.Reconcile)
+    first = compared.read(connection, compared.BACKFILL_KEY, compared.Backfill)
     found = []
+    for error in dict.fromkeys(each.error for each in (first, last) if each is not None and each.error):
+        what = "the API of Hireflix could not be read"
+        found.append(Trouble("warning", "source", what, "what no webhook brought is not found", error))
     if last is not None and last.silent_since is not None:
         what = "Hireflix changes and no webhook arrives"
         found.append(Trouble("problem", "source", what, "only reconcile finds the changes, later", SILENT_FIX))
