@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, Command] = {
     "erase": Command("connector.cli.erase", "Remove a person from the store and from the destinations."),
     "backfill": Command("connector.cli.source", "Read existing interviews from Hireflix, so that sheets show them."),
     "reconcile": Command("connector.cli.source", "Compare the store with Hireflix, and add what no webhook brought."),
+    "hireflix": Command("connector.cli.hireflix", "Manage the webhook in Hireflix, and find out why nothing arrives."),
     "migrate": Command("connector.cli.migrate", "Create or update the tables of a PostgreSQL store."),
     "store": Command("connector.cli.store", "Back up, restore or copy the store."),
 }

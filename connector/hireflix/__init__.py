@@ -5,6 +5,9 @@ from __future__ import annotations
 API_URL = "https://api.hireflix.com/me"
 """The GraphQL API (help article "Integrate Hireflix with your ATS")."""
 
+GREETING = b"This is the Hireflix webhook receiver. It works; Hireflix posts its events here.\n"
+"""What a browser sees at the path of the webhook."""
+
 CREATE = "interview.create"
 FINISH = "interview.finish"
 STATUS_CHANGE = "interview.status-change"

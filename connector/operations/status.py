@@ -36,8 +36,8 @@ REFUSAL_FIXES = {
 
 HELD_FIX = "check that the deletions are real, then run `connector reconcile --accept`"
 SILENT_FIX = (
-    "check in Hireflix that the webhook is active, has the address of this service and all five events, and look for "
-    "refused requests in its log"
+    "the webhook is inactive, has another address, lacks events, or its requests are refused: run "
+    "`connector hireflix doctor`"
 )
 
 

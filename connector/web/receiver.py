@@ -19,6 +19,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
 from connector.errors import StoreUnavailable
+from connector.hireflix import GREETING
 from connector.hireflix.payload import Reading, read
 from connector.hireflix.signature import HEADER, Verifier
 from connector.store.base import Answer
@@ -51,7 +52,6 @@ RETRY = (b"retry-after", b"5")
 CLOSE = (b"connection", b"close")
 JSON = (b"content-type", b"application/json")
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
-HELLO = b"This is the Hireflix webhook receiver. It works; Hireflix posts its events here.\n"
 REFUSALS: Mapping[str, tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]] = {
     "method": (405, b'{"error":"POST events here"}', ((b"allow", b"POST, GET, HEAD"), CLOSE)),
     "signature": (401, b'{"error":"the signature is missing or wrong"}', (CLOSE,)),
@@ -299,7 +299,7 @@ class Receiver:
     async def _reply(self, scope: Scope, receive: Incoming) -> Reply:
         method = scope.get("method")
         if method in {"GET", "HEAD"}:
-            return Reply(200, HELLO, (PLAIN,))
+            return Reply(200, GREETING, (PLAIN,))
         if method != "POST":
             raise Refused("method")
         signature = next((value for name, value in scope["headers"] if name == HEADER), None)

@@ -55,7 +55,7 @@ def run(config: Path) -> Run:
     """Runs a command with that config file, in this process: `run("events", "--limit", "3")`."""
 
     def invoke(*words: str, stdin: str | bytes | None = None, **environ: str) -> Result:
-        parts = 2 if words[0] == "store" else 1
+        parts = 2 if words[0] in {"store", "hireflix"} else 1
         arguments = [*words[:parts], "--config", str(config), *words[parts:]]
         return CliRunner().invoke(app, arguments, input=stdin, env={**FOREIGN, **environ})
 

@@ -13,7 +13,8 @@ from connector.web.metrics import Metrics
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 GROUPS = {name: load_command(name) for name in NAMES}
 COMMANDS = {name: command for name, command in GROUPS.items() if not hasattr(command, "commands")}
-COMMANDS |= {f"store {name}": command for name, command in GROUPS["store"].commands.items()}
+for group in ("store", "hireflix"):
+    COMMANDS |= {f"{group} {name}": command for name, command in GROUPS[group].commands.items()}
 
 
 def section(name):
@@ -39,8 +40,8 @@ def test_every_described_command_exists():
 
 def test_every_line_to_type_is_a_command_with_its_options():
     """In code blocks and in backquotes."""
-    typed = re.findall(r"^connector (store \w+|\w+)([^#\n]*)", PAGE, re.MULTILINE)
-    typed += re.findall(r"`connector (store \w+|\w+)([^`]*)`", PAGE)
+    typed = re.findall(r"^connector ((?:store|hireflix) \w+|\w+)([^#\n]*)", PAGE, re.MULTILINE)
+    typed += re.findall(r"`connector ((?:store|hireflix) \w+|\w+)([^`]*)`", PAGE)
     assert len(typed) > 20
     for name, words in typed:
         assert name in COMMANDS

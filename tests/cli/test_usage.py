@@ -10,8 +10,9 @@ from connector import __version__
 from connector.cli import COMMANDS, app, load_command
 
 LOADED = {name: load_command(name) for name in COMMANDS}
-STORE = {f"store {name}": command for name, command in LOADED.pop("store").commands.items()}
-ALL = LOADED | STORE
+GROUPED = {f"{group} {name}": command for group in ("store", "hireflix")
+           for name, command in LOADED.pop(group).commands.items()}  # fmt: skip
+ALL = LOADED | GROUPED
 NAMES = list(ALL)
 WITH_CONFIG = [name for name in NAMES if name != "demo"]
 NEEDED = {
@@ -50,6 +51,7 @@ def test_the_commands_are_those_of_the_design():
         ),
         *("audit", "replay", "dismiss", "pause", "resume", "verify", "erase", "backfill", "reconcile", "migrate"),
         *("store backup", "store restore", "store copy"),
+        *("hireflix webhook", "hireflix doctor", "hireflix record"),
     }
 
 

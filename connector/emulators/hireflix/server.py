@@ -14,9 +14,12 @@ from graphql import GraphQLError, GraphQLSchema, build_schema, graphql_sync
 
 from connector.emulators.hireflix.account import Account, Interview, Position, Webhook, row_of
 from connector.emulators.server import EmulatorServer
+from connector.hireflix import EVENT_NAMES
 
 PAGE_MAX = 100
 """Largest page. The limit of Hireflix is unknown; 50 and 100 are in use."""
+HOOKS_MAX = 3
+"""Invented, so that a creation can be refused."""
 STAGE_FIELDS = ("completed", "completedAt", "archived", "discardedAt", "finalist", "shortlistedAt")
 """Fields that say in which stage an interview is. No documentation says which of them a listing has."""
 SCHEMA = """
@@ -61,7 +64,8 @@ type ExternalLinkType { url: String expires: Float }
 type Hook { id: String! url: String! events: [String!]! active: Boolean! external: String }
 type HookLog { id: String! date: Float emitter: String request: HookRequest response: HookResponse status: String
   url: String }
-type HookRequest { body: String }
+type HookRequest { body: String headers: HookHeaders }
+type HookHeaders { signature: String }
 type HookResponse { status: Int body: String }
 """
 WEBHOOK_QUERIES = """
@@ -74,13 +78,35 @@ WEBHOOK_MUTATIONS = """
   hookUpdate(id: String!, url: String, events: [String!], active: Boolean): Hook
 """
 """Invented names: the documentation of Hireflix has none."""
+WRAPPED_QUERIES = """
+  subscriptions: HookList!
+  deliveriesOf(hook: String!): HookLogList!
+  signingKeyOfHooks: HookKey
+"""
+WRAPPED_MUTATIONS = """
+  addSubscription(input: AddHook!): AddHookResult
+  changeSubscription(input: ChangeHook!): AddHookResult
+"""
+WRAPPED_TYPES = """
+type HookList { items: [Hook!]! }
+type HookLogList { items: [HookLog!]! }
+type HookKey { value: String }
+type HookAdded { data: Hook }
+type HookLimitError { code: Int message: String }
+union AddHookResult = HookAdded | HookLimitError
+enum HookEvent { INTERVIEW_CREATE INTERVIEW_FINISH INTERVIEW_STATUS_CHANGE INTERVIEW_DELETE INTERVIEW_SCORE_UPDATED }
+input AddHook { url: String! events: [HookEvent!] external: String }
+input ChangeHook { id: String! url: String events: [HookEvent!] active: Boolean }
+"""
+"""The same operations in the style of newer parts of the API: input objects, results with error objects, enums."""
 
 
 class HireflixEmulator(EmulatorServer):
     """Serves an account at `url`/me for `key`.
 
     `without` names fields of an interview that its schema does not have. `quoted_status`: the filter takes a text
-    instead of an enum. `webhook_operations`: the API has operations for webhooks. `calls` counts queries by operation.
+    instead of an enum. `webhook_operations`: the API has operations for webhooks, `wrapped` those of a newer style.
+    `shows_schema`: it answers introspection. `calls` counts queries by operation.
     """
 
     def __init__(
@@ -91,13 +117,18 @@ class HireflixEmulator(EmulatorServer):
         without: tuple[str, ...] = (),
         quoted_status: bool = False,
         webhook_operations: bool = True,
+        wrapped: bool = False,
+        shows_schema: bool = True,
     ) -> None:
         super().__init__()
+        self.shows_schema = shows_schema
         self.account = account
         self.key = key
         self.calls: Counter[str] = Counter()
         self.repeats_last_cursor = False
-        self._schema = _schema(without, quoted_status=quoted_status, webhook_operations=webhook_operations)
+        self._schema = _schema(
+            without, quoted_status=quoted_status, webhook_operations=webhook_operations, wrapped=wrapped
+        )
 
     @property
     def api_url(self) -> str:
@@ -116,6 +147,9 @@ class HireflixEmulator(EmulatorServer):
             return web.json_response({"errors": [{"message": "Unauthorized"}]}, status=401, headers=headers)
         body = await request.json()
         self.calls[_operation(body["query"])] += 1
+        if "__schema" in body["query"] and not self.shows_schema:
+            error = {"message": "GraphQL introspection is not allowed"}
+            return web.json_response({"errors": [error]}, status=400, headers=headers)
         with self.lock:
             result = graphql_sync(
                 self._schema, body["query"], self._root(), variable_values=body.get("variables") or None
@@ -139,7 +173,17 @@ class HireflixEmulator(EmulatorServer):
             "hookSecretKey": lambda _: account.secret,
             "hookCreate": self._create_webhook,
             "hookUpdate": self._update_webhook,
+            "subscriptions": lambda _: {"items": [vars_of(each) for each in account.webhooks.values()]},
+            "deliveriesOf": lambda _, hook: {"items": account.webhooks[hook].logs},
+            "signingKeyOfHooks": lambda _: {"value": account.secret},
+            "addSubscription": lambda _, input: self._added(self._create_webhook(_, **_named(input))),  # noqa: A006
+            "changeSubscription": lambda _, input: self._added(self._update_webhook(_, **_named(input))),  # noqa: A006
         }
+
+    def _added(self, hook: dict[str, Any]) -> dict[str, Any]:
+        if len(self.account.webhooks) > HOOKS_MAX:
+            return {"__typename": "HookLimitError", "code": 429, "message": f"at most {HOOKS_MAX} webhooks"}
+        return {"__typename": "HookAdded", "data": hook}
 
     def _position(self, position: Position | None) -> dict[str, Any] | None:
         if position is None:
@@ -217,6 +261,15 @@ class HireflixEmulator(EmulatorServer):
         return vars_of(hook)
 
 
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of an input object, with the names of events instead of the words of the enum."""
+    events = [_EVENT_OF[word] for word in values.get("events") or ()]
+    return dict(values) | ({"events": events} if events else {})
+
+
+_EVENT_OF = {name.upper().replace(".", "_").replace("-", "_"): name for name in EVENT_NAMES}
+
+
 def vars_of(hook: Webhook) -> dict[str, Any]:
     """The fields of a webhook, as the schema names them."""
     return {"id": hook.id, "url": hook.url, "events": hook.events, "active": hook.active}
@@ -229,10 +282,12 @@ def _operation(query: str) -> str:
 
 
 @cache
-def _schema(without: tuple[str, ...], *, quoted_status: bool, webhook_operations: bool) -> GraphQLSchema:
-    text = SCHEMA % {
-        "webhook_queries": WEBHOOK_QUERIES if webhook_operations else "",
-        "webhook_mutations": WEBHOOK_MUTATIONS if webhook_operations else "",
+def _schema(without: tuple[str, ...], *, quoted_status: bool, webhook_operations: bool, wrapped: bool) -> GraphQLSchema:
+    queries, mutations = (WRAPPED_QUERIES, WRAPPED_MUTATIONS) if wrapped else (WEBHOOK_QUERIES, WEBHOOK_MUTATIONS)
+    template = SCHEMA + WRAPPED_TYPES if wrapped else SCHEMA
+    text = template % {
+        "webhook_queries": queries if webhook_operations else "",
+        "webhook_mutations": mutations if webhook_operations else "",
         "status": "String" if quoted_status else "InterviewStatus",
         "stage_fields": " ".join(f"{name}: Float" for name in STAGE_FIELDS if name not in without),
     }

@@ -1,0 +1,220 @@
+"""`connector hireflix webhook`, `doctor` and `record`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+from litestar import Litestar, Request, Response, route
+
+from connector import logging
+from connector.cli import FAILED
+from connector.cli import options as o
+from connector.cli.output import print_hint, safe, show_json, show_table
+from connector.config import Config, load
+from connector.errors import UsageError
+from connector.formats import format_time
+from connector.hireflix import EVENT_NAMES
+from connector.hireflix.api import HireflixError
+from connector.hireflix.webhook_api import LogEntry, NotFoundInSchema, Webhook, WebhookApi
+from connector.operations import hireflix_record as recording
+from connector.operations.hireflix_doctor import Finding, diagnose, our_webhook, steps
+from connector.operations.source import open_api
+from connector.operations.store_access import reading, store_exists
+from connector.role import Secrets
+from connector.web.server import base_address, bind, serve_http, signals
+
+UrlOption = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="Public address of the webhook, with its path.")
+]
+MARKS = {"ok": "ok", "problem": "PROBLEM", "unknown": "unknown"}
+
+hireflix = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+
+
+@hireflix.callback()
+def _hireflix() -> None:
+    """Manage the webhook in Hireflix, and find out why nothing arrives."""
+
+
+@hireflix.command()
+def webhook(
+    *,
+    config: o.ConfigOption = None,
+    create: Annotated[
+        str | None, typer.Option("--create", metavar="URL", help="Create a webhook to this address, with all events.")
+    ] = None,
+    activate: Annotated[
+        bool, typer.Option("--activate", help="Switch the webhook on, with all events and --url if given.")
+    ] = False,
+    url: UrlOption = None,
+    secret: Annotated[
+        bool, typer.Option("--secret", help="Print the variable with the key of the signatures.")
+    ] = False,
+    log: Annotated[bool, typer.Option("--log", help="List the requests that Hireflix logged.")] = False,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Show, create or activate the webhook by the API of Hireflix.
+
+    Where the API has no operation for it, prints the steps in the dashboard of Hireflix.
+    """
+    settings = load(config, needs=Secrets.NONE)
+    logging.set_up(settings.logs.format, "warning")
+    if create is not None and activate:
+        raise UsageError("give --create or --activate, not both")
+    try:
+        asyncio.run(_webhook(settings, create, url, activate=activate, secret=secret, log=log, as_json=as_json))
+    except NotFoundInSchema as error:
+        print_hint(f"{error}; do it by hand:")
+        print_hint(steps(settings, create or url))
+        raise typer.Exit(FAILED) from None
+
+
+async def _webhook(
+    settings: Config, create: str | None, url: str | None, *, activate: bool, secret: bool, log: bool, as_json: bool
+) -> None:
+    async with open_api(settings) as api:
+        hooks = await WebhookApi.discover(api)
+        if create is not None:
+            await _create(settings, hooks, create)
+        if activate:
+            found = _required(await hooks.webhooks(), url, settings.hireflix.webhook_path)
+            await hooks.update(found._replace(active=True, events=tuple(sorted(EVENT_NAMES)), url=url or found.url))
+        if secret:
+            print(f"CONNECTOR_HIREFLIX__WEBHOOK_SECRETS='[{_quoted(await hooks.secret())}]'")
+        elif log:
+            found = _required(await hooks.webhooks(), url, settings.hireflix.webhook_path)
+            _show_log(settings, await hooks.log(found), as_json=as_json)
+        else:
+            _show(await hooks.webhooks(), as_json=as_json)
+
+
+async def _create(settings: Config, hooks: WebhookApi, url: str) -> None:
+    """Creates the webhook unless there is one with this address, so that a repeated command does no harm."""
+    if not url.endswith(settings.hireflix.webhook_path):
+        raise UsageError(f"the address must end with {settings.hireflix.webhook_path}, the path of the receiver")
+    if any(each.url == url for each in await hooks.webhooks()):
+        raise UsageError("a webhook with this address exists already; switch it on with --activate")
+    await hooks.create(url)
+
+
+def _required(known: list[Webhook], url: str | None, path: str) -> Webhook:
+    """Returns our webhook. A new address given with `--url` belongs to the webhook with the path of the receiver."""
+    found = our_webhook(known, url, path) or our_webhook(known, None, path)
+    if found is None:
+        raise UsageError(f"no webhook in Hireflix has the path {path}; create one with --create URL")
+    return found
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _show(known: list[Webhook], *, as_json: bool) -> None:
+    if as_json:
+        show_json([each._asdict() | {"missing_events": each.missing_events} for each in known])
+        return
+    rows = [
+        {
+            "ID": each.id,
+            "ADDRESS": each.url,
+            "ACTIVE": "yes" if each.active else "NO",
+            "EVENTS": "all" if not each.missing_events else f"without {', '.join(each.missing_events)}",
+        }
+        for each in known
+    ]
+    show_table(rows, empty="no webhook in Hireflix; create one with --create URL")
+
+
+def _show_log(settings: Config, entries: list[LogEntry], *, as_json: bool) -> None:
+    if as_json:
+        show_json([{"at": each.at, "status": each.status, "response": each.response} for each in entries])
+        return
+    zone = ZoneInfo(settings.timezone)
+    rows = [{"TIME": format_time(each.at, zone), "STATUS": each.status, "RESPONSE": each.response} for each in entries]
+    show_table(rows, empty="Hireflix logged no request")
+
+
+@hireflix.command()
+def doctor(config: o.ConfigOption = None, url: UrlOption = None, as_json: o.JsonOption = False) -> None:
+    """Find out why webhooks do not arrive, and what to do.
+
+    Checks the API key, the webhook in Hireflix, its events and key, the requests that Hireflix logged, the public
+    address and what the receiver refused. Exits with 1 when there is a problem.
+    """
+    settings = load(config, needs=Secrets.SOURCE)
+    logging.set_up(settings.logs.format, "warning")
+    with reading(settings) if store_exists(settings) else nullcontext() as stored:
+        findings = asyncio.run(diagnose(settings, url, stored))
+    if as_json:
+        show_json([{"level": each.level, "what": each.what, "fix": each.fix} for each in findings])
+    else:
+        for each in findings:
+            _show_finding(each)
+    if any(each.level == "problem" for each in findings):
+        raise typer.Exit(FAILED)
+
+
+def _show_finding(finding: Finding) -> None:
+    print(safe(f"{MARKS[finding.level]:<8} {finding.what}"))
+    if finding.fix:
+        print(safe(f"         → {finding.fix}", keep="\n"))
+
+
+@hireflix.command()
+def record(
+    config: o.ConfigOption = None,
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where requests are stored.")] = Path(
+        "hireflix-record"
+    ),
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 = any free one.")] = 8000,
+    failures: Annotated[
+        int, typer.Option("--failures", min=0, help="Answer the first requests with 500, to see whether they repeat.")
+    ] = 0,
+) -> None:
+    """Record what Hireflix sends to a trial account.
+
+    At the end it prints what is learned from the requests. It stores each request as a file, and the schema of the API
+    if there is an API key. It delivers nothing.
+    """
+    settings = load(config, needs=Secrets.NONE)
+    logging.set_up(settings.logs.format, "warning")
+    recorder = recording.Recorder(folder, failures)
+    asyncio.run(_record(settings, recorder, port))
+    secrets = [each.get_secret_value() for each in settings.hireflix.webhook_secrets]
+    for line in recording.learned(recorder.records, secrets):
+        print(safe(line))
+
+
+async def _record(settings: Config, recorder: recording.Recorder, port: int) -> None:
+    """Serves until a signal."""
+    if settings.hireflix.api_key is not None:
+        with suppress(HireflixError):  # the requests can be recorded without it
+            async with open_api(settings) as api:
+                print(f"schema of the API: {await recording.save_schema(api, recorder.folder)}")
+
+    @route(settings.hireflix.webhook_path, http_method=["POST"])
+    async def receive(request: Request[Any, Any, Any]) -> Response[str]:
+        body = await request.body()
+        status = recorder.take(dict(request.headers), body, time.time_ns() // 1_000_000)
+        print(f"{len(recorder.records)} recorded, answered {status}", flush=True)
+        return Response("recorded\n", status_code=status, media_type="text/plain")
+
+    stop, force = asyncio.Event(), asyncio.Event()
+    listener = bind(settings.server.host, port)
+    url = base_address(listener) + settings.hireflix.webhook_path
+    print(recording.STEPS.format(url=f"the public address of {url}", folder=recorder.folder), flush=True)
+    with signals(stop, force):
+        await serve_http(
+            Litestar([receive], openapi_config=None),
+            listener,
+            stop=stop,
+            force=force,
+            grace_seconds=1.0,
+            trusted_proxies=settings.server.trusted_proxies,
+        )
