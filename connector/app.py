@@ -10,14 +10,14 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.types import ControllerRouterHandler
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 
@@ -34,6 +34,7 @@ from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
 from connector.operations.alerting import Alerting
+from connector.operations.password import can_sign_in
 from connector.operations.sinks import make_routing_table
 from connector.operations.source import open_api
 from connector.operations.source_tasks import SourceTasks
@@ -49,7 +50,8 @@ from connector.store.sqlite.database import files_of
 from connector.store.sqlite.lock import StoreLock
 from connector.store.sqlite.store import SqliteStore
 from connector.web.app import create_app
-from connector.web.health import Health, health_routes
+from connector.web.dashboard.app import make_dashboard
+from connector.web.health import Health, health_routes, live
 from connector.web.metrics import Metrics
 from connector.web.receiver import Receiver, webhook_route
 from connector.web.server import base_address, bind, serve_http, signals, watch_file_handles
@@ -159,8 +161,8 @@ class Wakeups:
 class Service:
     """The components of one process: a receiver, a dispatcher, or both.
 
-    `http` is the application that the process serves, `None` for a worker without a port. `dispatcher` is `None` for a
-    receiver.
+    `http` is the application that the process serves, `None` for a worker without a port; `metrics_http` the one at
+    `metrics_port`, if that is set. `dispatcher` is `None` for a receiver.
     """
 
     def __init__(
@@ -174,11 +176,13 @@ class Service:
         source_tasks: SourceTasks | None,
         receiver: Receiver | None,
         http: Litestar | None,
+        metrics_http: Litestar | None = None,
         stop_timeout: float,
     ) -> None:
         self.store = opened.store
         self.dispatcher = dispatcher
         self.http = http
+        self.metrics_http = metrics_http
         self._opened = opened
         self._heartbeat = heartbeat
         self._listener = listener
@@ -349,7 +353,10 @@ def _service(
         periodic=_periodic(config, opened, metrics, owner, source_tasks) if role.works else None,
         source_tasks=source_tasks,
         receiver=receiver,
-        http=_http(config, opened, metrics, receiver, refused),
+        http=_http(config, role, opened, metrics=metrics, receiver=receiver, refused=refused),
+        metrics_http=(
+            None if config.server.metrics_port is None else create_app([_health(config, opened, metrics)], (), refused)
+        ),
         stop_timeout=config.delivery.stop_timeout,
     )
 
@@ -443,18 +450,30 @@ def _receiver(
 
 def _http(
     config: Config,
+    role: Role,
     opened: StoreHandle,
+    *,
     metrics: Metrics,
     receiver: Receiver | None,
     refused: Callable[[str], None],
 ) -> Litestar | None:
-    health = health_routes(Health(opened.store, opened.clock, list(config.sinks)), metrics)
+    routes: list[ControllerRouterHandler] = [live]
+    if config.server.metrics_port is None:
+        routes.append(_health(config, opened, metrics))
     if receiver is not None:
-        routes: list[ControllerRouterHandler] = [webhook_route(config.hireflix.webhook_path, receiver), health]
-        return create_app(routes, config.server.trusted_hosts, refused)
-    if config.server.worker_port is None:
+        routes.append(webhook_route(config.hireflix.webhook_path, receiver))
+    elif config.server.worker_port is None:
         return None
-    return create_app([health], (), refused)
+    handlers = None
+    if role.works and can_sign_in(config):
+        dashboard = make_dashboard(config, opened.store, opened.clock)
+        routes += dashboard.routes
+        handlers = dashboard.exception_handlers
+    return create_app(routes, config.server.trusted_hosts if role.receives else (), refused, handlers)
+
+
+def _health(config: Config, opened: StoreHandle, metrics: Metrics) -> Router:
+    return health_routes(Health(opened.store, opened.clock, list(config.sinks)), metrics)
 
 
 def _refusal_counter(metrics: Metrics, heartbeat: Heartbeat) -> Callable[[str], None]:
@@ -507,9 +526,13 @@ async def serve(
     `UsageError` when the address cannot be used.
     """
     stop, force, metrics = stop or asyncio.Event(), asyncio.Event(), Metrics()
-    port = config.server.port if role.receives else config.server.worker_port
-    listener = None if port is None else bind(config.server.host, port)
-    try:
+    server = config.server
+    port = server.port if role.receives else server.worker_port
+    with ExitStack() as listeners:
+        listener, metrics_listener = (
+            None if number is None else listeners.enter_context(closing(bind(host, number)))
+            for host, number in ((server.host, port), (server.metrics_host, server.metrics_port))
+        )
         with signals(stop, force):
             async with (
                 running(config, webhook_secrets, role, stop=stop, force=force, metrics=metrics) as service,
@@ -518,20 +541,20 @@ async def serve(
                 address = "" if listener is None else base_address(listener)
                 log.info("started", version=__version__, role=role, address=address, sinks=list(config.sinks))
                 await on_started(address)
-                if listener is None or service.http is None:
+                async with asyncio.TaskGroup() as serving:
+                    for app, socket_ in ((service.http, listener), (service.metrics_http, metrics_listener)):
+                        if app is not None and socket_ is not None:
+                            serving.create_task(
+                                serve_http(
+                                    app,
+                                    socket_,
+                                    stop=stop,
+                                    force=force,
+                                    grace_seconds=config.delivery.stop_timeout * CALLS_SHARE,
+                                    trusted_proxies=server.trusted_proxies,
+                                )
+                            )
                     await stop.wait()
-                else:
-                    await serve_http(
-                        service.http,
-                        listener,
-                        stop=stop,
-                        force=force,
-                        grace_seconds=config.delivery.stop_timeout * CALLS_SHARE,
-                        trusted_proxies=config.server.trusted_proxies,
-                    )
-    finally:
-        if listener is not None:
-            listener.close()
     log.info("stopped")
 
 

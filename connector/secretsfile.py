@@ -38,11 +38,7 @@ def make_secret(path: Path) -> SecretStr:
     found = read_secret(path)
     if found is not None:
         return found
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_new(path, secrets.token_urlsafe(32))
-    except OSError as error:
-        raise _error(path, f"cannot be written: {error.strerror}", "start in a folder that can be written") from error
+    write_secret(path, secrets.token_urlsafe(32), replace=False)
     made = read_secret(path)
     assert made is not None
     return made
@@ -63,8 +59,19 @@ def make_private(paths: Iterable[Path]) -> list[Path]:
     return changed
 
 
-def _write_new(path: Path, text: str) -> None:
-    """Writes a file with mode 0600, unless another process has created it in the meantime."""
+def write_secret(path: Path, text: str, *, replace: bool) -> None:
+    """Writes a file that only its owner can read. Without `replace` an existing file stays unchanged.
+
+    Raises `ConfigError` when the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(path, text, replace=replace)
+    except OSError as error:
+        raise _error(path, f"cannot be written: {error.strerror}", "start in a folder that can be written") from error
+
+
+def _write(path: Path, text: str, *, replace: bool) -> None:
     draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -72,11 +79,14 @@ def _write_new(path: Path, text: str) -> None:
             stream.write(text + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        os.link(draft, path)
-    except FileExistsError:
+        if replace:
+            draft.replace(path)
+        else:
+            os.link(draft, path)
+    except FileExistsError:  # another process has created it in the meantime
         pass
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
 
 
 def _error(path: Path, message: str, hint: str) -> ConfigError:

@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, Command] = {
     "backfill": Command("connector.cli.source", "Read existing interviews from Hireflix, so that sheets show them."),
     "reconcile": Command("connector.cli.source", "Compare the store with Hireflix, and add what no webhook brought."),
     "hireflix": Command("connector.cli.hireflix", "Manage the webhook in Hireflix, and find out why nothing arrives."),
+    "password": Command("connector.cli.password", "Make a new password for the dashboard."),
     "migrate": Command("connector.cli.migrate", "Create or update the tables of a PostgreSQL store."),
     "store": Command("connector.cli.store", "Back up, restore or copy the store."),
 }

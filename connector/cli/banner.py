@@ -12,6 +12,7 @@ import structlog
 
 from connector import __version__
 from connector.config import Config, SinkEntry
+from connector.operations.password import can_sign_in
 from connector.operations.send import receiver_url
 from connector.operations.store_access import store_address
 from connector.role import Role
@@ -38,14 +39,21 @@ def secrets_of(settings: Config) -> list[str]:
     return [secret.get_secret_value() for secret in settings.hireflix.webhook_secrets]
 
 
-def banner(settings: Config, base: str, role: Role = Role.ALL, *, new_secret: bool = False) -> str:
-    """Returns the startup message. `base` is the base address of the service, `""` when it opens no port."""
+def banner(
+    settings: Config, base: str, role: Role = Role.ALL, *, new_secret: bool = False, password: str | None = None
+) -> str:
+    """Returns the startup message. `base` is the base address of the service, `""` when it opens no port.
+
+    `new_secret`: the webhook secret was created now. `password` is the one of the dashboard if it was created now.
+    """
     source = "the embedded default, no config file" if settings.path is None else str(settings.path)
     receiver = base + settings.hireflix.webhook_path
     lines = [f"hireflix-connector {__version__} runs on {source}" + ("" if role is Role.ALL else f" as {role}")]
     if role.receives:
         lines += [f"  Receiver  {receiver}", f"  Secret    {_secret(settings, new_secret=new_secret)}"]
-    if base:
+    if base and role.works:
+        lines += _dashboard(settings, base, password)
+    if base and settings.server.metrics_port is None:
         lines.append(f"  Health    {base}/health/ready and {base}/metrics")
     lines += [f"  Store     {store_address(settings)}", *_sinks(settings, role)]
     if role.receives:
@@ -62,6 +70,20 @@ def _secret(settings: Config, *, new_secret: bool) -> str:
     if settings.embedded and file.exists():
         return f"stored in {file}"
     return f"from the configuration ({len(settings.hireflix.webhook_secrets)})"
+
+
+def _dashboard(settings: Config, base: str, password: str | None) -> Iterator[str]:
+    """Yields the address of the dashboard, and its new password on a terminal only: a log has more readers."""
+    if not settings.dashboard.enabled:
+        return
+    if not can_sign_in(settings):
+        yield "  Dashboard off: set CONNECTOR_DASHBOARD__PASSWORD or [dashboard] trust_header"
+        return
+    yield f"  Dashboard {base}/"
+    if password is not None and sys.stdout.isatty():
+        yield f"  Password  {password} (created now, shown once; `connector password` makes a new one)"
+    elif password is not None:
+        yield "  Password  created now; run `connector password` in a terminal to get one"
 
 
 def _sinks(settings: Config, role: Role) -> Iterator[str]:

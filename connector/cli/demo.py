@@ -17,6 +17,7 @@ from connector.cli.banner import banner, secrets_of, shell_command
 from connector.config import Config, ensure_secret
 from connector.errors import ConnectorError
 from connector.formats import counted
+from connector.operations.password import ensure_password
 from connector.operations.send import all_delivered, demo_settings, feed
 
 FolderOption = Annotated[
@@ -43,7 +44,7 @@ def demo(
     """
     settings = ensure_secret(demo_settings(folder))
     logging.set_up(settings.logs.format, "warning")
-    running = _Demo(settings, events, rate, once=once)
+    running = _Demo(settings, events, rate, ensure_password(settings), once=once)
     app.run(running.serve)
     if running.failure is not None:
         raise ConnectorError(f"the demo stopped early: {type(running.failure).__name__}") from running.failure
@@ -56,6 +57,7 @@ class _Demo:
     settings: Config
     events: int
     rate: float
+    password: str | None
     once: bool
     failure: BaseException | None = None
 
@@ -65,7 +67,7 @@ class _Demo:
         feeding: list[asyncio.Task[None]] = []
 
         async def started(base: str) -> None:
-            print(banner(self.settings, base), flush=True)
+            print(banner(self.settings, base, password=self.password), flush=True)
             webhooks = counted(self.events, "webhook", "webhooks")
             print(f"  Demo      sends {webhooks}, {self.rate:g} per second; Ctrl-C stops it\n", flush=True)
             feeding.append(asyncio.create_task(self._feed(base, stop)))

@@ -14,6 +14,7 @@ from connector.cli.banner import banner, secrets_of, warn
 from connector.cli.check import print_findings
 from connector.config import Config, ensure_secret, load
 from connector.errors import UsageError
+from connector.operations.password import ensure_password
 from connector.operations.sinks import offline_findings
 from connector.operations.store_access import require_driver
 from connector.role import Role
@@ -31,7 +32,8 @@ def serve(config: o.ConfigOption = None, role: RoleOption = Role.ALL) -> None:
     loaded = load(config, needs=role.needs)
     _require_servable(loaded, role)
     settings = ensure_secret(loaded) if role.receives else loaded
-    _run(settings, role, new_secret=role.receives and not loaded.hireflix.webhook_secrets)
+    password = ensure_password(settings) if role.works else None
+    _run(settings, role, new_secret=role.receives and not loaded.hireflix.webhook_secrets, password=password)
 
 
 def _require_servable(settings: Config, role: Role) -> None:
@@ -44,12 +46,12 @@ def _require_servable(settings: Config, role: Role) -> None:
         )
 
 
-def _run(settings: Config, role: Role, *, new_secret: bool) -> None:
+def _run(settings: Config, role: Role, *, new_secret: bool, password: str | None) -> None:
     logging.set_up(settings.logs.format, settings.logs.level)
     warn(settings)
 
     async def on_started(base: str) -> None:
-        print(banner(settings, base, role, new_secret=new_secret), flush=True)
+        print(banner(settings, base, role, new_secret=new_secret, password=password), flush=True)
         if role.works:
             await asyncio.to_thread(_print_sink_findings, settings)
 

@@ -335,6 +335,7 @@ def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place, raw:
         delivery=settings.delivery,
         retention=settings.retention,
         alerts=settings.alerts,
+        dashboard=settings.dashboard,
         logs=settings.logs,
         sinks={name: entry for name, entry in sinks.items() if name in routed},
         unrouted={name: entry for name, entry in sinks.items() if name not in routed},

@@ -28,9 +28,14 @@ DELIMITER = "__"
 
 SINK_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 """No double and no trailing underscore, which would be read as the delimiter of a variable."""
-_RESERVED_PATHS = ("/health", "/metrics", "/api", "/schema")
+_RESERVED_PATHS = (
+    "/health", "/metrics", "/api", "/schema", "/sign-in", "/sign-out", "/static", "/interviews", "/deliveries",
+    "/events", "/sinks", "/routes", "/audit", "/actions",
+)  # fmt: skip
 """Paths that the connector serves itself."""
 _SQLITE = "sqlite:///"
+PASSWORD_MIN = 12
+"""Characters of a configured password. NIST SP 800-63B asks for 8 at least; this one is used by several people."""
 
 
 def known_timezone(name: str) -> str:
@@ -74,6 +79,19 @@ def _proxy_address(address: str) -> str:
     return address
 
 
+def _password(secret: SecretStr) -> SecretStr:
+    text = _secret(secret).get_secret_value()
+    if len(text) < PASSWORD_MIN:
+        raise ValueError(f"must have {PASSWORD_MIN} characters or more")
+    return SecretStr(text)
+
+
+def _header_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", name):
+        raise ValueError("must be the name of a header such as X-Forwarded-User")
+    return name
+
+
 def _store_url(secret: SecretStr) -> SecretStr:
     url = secret.get_secret_value()
     file = url.removeprefix(_SQLITE)
@@ -99,6 +117,8 @@ def _event_name(name: str) -> str:
 Timezone = Annotated[str, AfterValidator(known_timezone)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 UrlPath = Annotated[str, AfterValidator(_url_path)]
+Password = Annotated[SecretStr, AfterValidator(_password)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 StoreUrl = Annotated[SecretStr, AfterValidator(_store_url)]
 TrustedHost = Annotated[str, AfterValidator(_trusted_host)]
 ProxyAddress = Annotated[str, AfterValidator(_proxy_address)]
@@ -116,7 +136,11 @@ class ServerSettings(Section):
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 = every address of this machine.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 = any free one.")
     worker_port: int | None = Field(
-        default=None, ge=0, le=65535, description="Port for health and metrics of a worker; none = it opens no port."
+        default=None, ge=0, le=65535, description="Port of a worker for dashboard, health and metrics; none = no port."
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of metrics_port.")
+    metrics_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Own port for /metrics and /health/ready; none = the main port."
     )
     trusted_hosts: list[TrustedHost] = Field(
         default=[], description="What the Host header of requests may say; none = anything."
@@ -202,6 +226,29 @@ class AlertSettings(Section):
     email: MailSettings | None = Field(default=None, description="What reaches none of the sinks goes by e-mail.")
 
 
+class DashboardSettings(Section):
+    """Who may use the dashboard. Passwords are text, or Argon2id hashes that begin with `$argon2id$`."""
+
+    enabled: bool = Field(default=True, description="Serve the dashboard.")
+    password: Password | None = Field(default=None, description="Password of those who may view and act.")
+    view_password: Password | None = Field(default=None, description="Password of those who may only view.")
+    session_seconds: int = Field(default=604_800, ge=300, description="Time after which a user signs in again.")
+    trust_header: HeaderName | None = Field(
+        default=None, description="Header in which a proxy that signs users in gives their name."
+    )
+    trust_addresses: list[ProxyAddress] = Field(
+        default=["127.0.0.1", "::1"], description="Addresses or networks of the proxies whose trust_header is believed."
+    )
+    act_users: list[str] = Field(
+        default=[], description="Names from trust_header that may act; * = all. The others may only view."
+    )
+
+    @property
+    def has_sign_in(self) -> bool:
+        """Whether anybody can sign in."""
+        return bool(self.password or self.view_password or self.trust_header)
+
+
 class LogSettings(Section):
     format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto = readable text on a terminal, else one JSON object per line."
@@ -245,6 +292,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     logs: LogSettings = LogSettings()
     defaults: dict[str, dict[str, Any]] = {}
     sinks: dict[str, dict[str, Any]] = {}
@@ -284,6 +332,7 @@ class Config:
     delivery: DeliverySettings
     retention: RetentionSettings
     alerts: AlertSettings
+    dashboard: DashboardSettings
     logs: LogSettings
     sinks: Mapping[str, SinkEntry]
     unrouted: Mapping[str, SinkEntry]

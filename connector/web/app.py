@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
+from connector.errors import ConnectorError
 from connector.http import is_loopback
 
 LOOPBACK = "localhost"
@@ -21,23 +22,34 @@ _HOST = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<name>[^\[\]:/?#@\s]+))(?::
 
 
 def create_app(
-    routes: Sequence[ControllerRouterHandler], trusted_hosts: Sequence[str], refused: Callable[[str], None]
+    routes: Sequence[ControllerRouterHandler],
+    trusted_hosts: Sequence[str],
+    refused: Callable[[str], None],
+    exception_handlers: Mapping[Any, Any] | None = None,
 ) -> Litestar:
     """Returns an application with these routes.
 
     `trusted_hosts` are the names that a Host header may have; port and case are ignored. `*` allows every name and
     `*.example.org` every subdomain of example.org. An empty sequence allows everything. `localhost` and loopback
     addresses are always allowed, so that health checks and `connector send` work. `refused` is called with "host" for
-    each refused request.
+    each refused request. `exception_handlers` answer exceptions in the place of Litestar.
     """
+    handlers = dict(exception_handlers or {})
     if not trusted_hosts:
-        return Litestar(routes, openapi_config=None, logging_config=None, after_exception=[_log_unexpected])
+        return Litestar(
+            routes,
+            openapi_config=None,
+            logging_config=None,
+            after_exception=[_log_unexpected],
+            exception_handlers=handlers,
+        )
     allowed = sorted({LOOPBACK, *map(host_name, trusted_hosts)})
     return Litestar(
         routes,
         openapi_config=None,
         logging_config=None,
         after_exception=[_log_unexpected],
+        exception_handlers=handlers,
         allowed_hosts=AllowedHostsConfig(allowed, www_redirect=False),
         middleware=[DefineMiddleware(_host_as_name, refused=refused)],
     )
@@ -45,7 +57,7 @@ def create_app(
 
 async def _log_unexpected(error: Exception, scope: Scope) -> None:
     """Logs an exception that Litestar answers with 500; the receiver logs its own."""
-    if not isinstance(error, HTTPException):
+    if not isinstance(error, HTTPException | ConnectorError):
         log.error("request failed", path=scope["path"], error=error)
 
 

@@ -72,11 +72,7 @@ class Health:
 
 
 def health_routes(health: Health, metrics: Metrics) -> Router:
-    """Returns the routes `/health/live`, `/health/ready` and `/metrics`."""
-
-    @get("/health/live", media_type=MediaType.TEXT, include_in_schema=False)
-    async def live() -> str:
-        return "alive\n"
+    """Returns the routes `/health/ready` and `/metrics`, which may have an address of their own."""
 
     @get("/health/ready", include_in_schema=False)
     async def ready() -> Response[Ready]:
@@ -87,4 +83,10 @@ def health_routes(health: Health, metrics: Metrics) -> Router:
     async def measure() -> Response[bytes]:
         return Response(await health.measure(metrics), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return Router("/", route_handlers=[live, ready, measure])
+    return Router("/", route_handlers=[ready, measure])
+
+
+@get("/health/live", media_type=MediaType.TEXT, include_in_schema=False)
+async def live() -> str:
+    """Answers as long as the process answers at all."""
+    return "alive\n"

@@ -9,10 +9,12 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 import uvicorn
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from connector.errors import UsageError
 
@@ -26,6 +28,8 @@ GRACE_SECONDS = 10
 """At a stop requests that take longer than this are ended without an answer."""
 HANDLES_CHECK_SECONDS = 1.0
 """Time between two checks for a free file handle."""
+PEER = "connector.peer"
+"""The key of the scope with the address of the peer."""
 
 log = structlog.get_logger("connector")
 
@@ -84,6 +88,8 @@ async def serve_http(
     `trusted_proxies` are addresses or networks of proxies whose X-Forwarded-For header is used. Closes the socket at
     the end.
     """
+    if trusted_proxies:
+        app = _with_peer(ProxyHeadersMiddleware(app, list(trusted_proxies)))  # type: ignore[arg-type]
     server = _Server(
         uvicorn.Config(
             app,
@@ -93,8 +99,7 @@ async def serve_http(
             lifespan="on",
             log_config=None,
             access_log=False,
-            proxy_headers=bool(trusted_proxies),
-            forwarded_allow_ips=list(trusted_proxies),
+            proxy_headers=False,
             server_header=False,
             limit_concurrency=CONNECTIONS_MAX,
             h11_max_incomplete_event_size=HEAD_BYTES,
@@ -107,6 +112,22 @@ async def serve_http(
     finally:
         stopper.cancel()
         listener.close()
+
+
+def _with_peer(app: ASGIApp) -> ASGIApp:
+    """Middleware that keeps the address of the peer, before `ProxyHeadersMiddleware` replaces it."""
+
+    async def with_peer(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[PEER] = scope.get("client")  # type: ignore[literal-required]
+        await app(scope, receive, send)
+
+    return with_peer
+
+
+def peer_of(scope: Scope) -> str:
+    """Returns the address at the other end of the connection: of the proxy when there is one, `""` when unknown."""
+    peer: Any = scope.get(PEER) or scope.get("client")
+    return str(peer[0]) if peer else ""
 
 
 async def _exit_after(server: uvicorn.Server, stop: asyncio.Event, force: asyncio.Event) -> None:

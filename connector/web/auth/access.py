@@ -1,0 +1,218 @@
+"""Finds out who sends a request, and whether the request may change something."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from litestar.types import ASGIApp, Scope
+from sqlalchemy import Connection, select
+
+from connector.config import Config
+from connector.operations.password import Passwords, matches
+from connector.store.base import Store
+from connector.store.dialects import insert_new
+from connector.store.schema import meta
+from connector.text import clean
+from connector.web.auth import sessions
+from connector.web.auth.sessions import Session
+from connector.web.auth.throttle import Throttle
+from connector.web.receiver import client_of
+from connector.web.server import peer_of
+
+KEY_ROW = "session_key"
+"""The row of `meta` with the random key of the sessions, which all processes of a store share."""
+PASSWORD_MAX = 1000
+"""Characters of a password that is tried."""
+NAME_MAX = 200
+"""Characters of a name that a proxy gives."""
+QUEUE_MAX = 20
+"""Attempts that wait for the thread that hashes; further ones are refused."""
+HASH_NAMES = {True: "operator", False: "viewer"}
+"""The name of the user of each password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who sends a request. `owner` is what the tokens of its forms belong to, `client` its address."""
+
+    name: str
+    may_act: bool
+    owner: str
+    client: str
+
+    @property
+    def actor(self) -> str:
+        """Who did something, for the audit log."""
+        return f"web:{self.name} ({self.client})" if self.client else f"web:{self.name}"
+
+
+class TooManyAttempts(HTTPException):
+    """A client has to wait before the next attempt to sign in."""
+
+    status_code = 429
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = int(seconds) + 1
+        super().__init__(
+            detail=f"too many attempts to sign in; try again in {self.seconds} s",
+            headers={"retry-after": str(self.seconds)},
+        )
+
+
+class Access:
+    """Who may use the dashboard, by the configuration and the store of one process.
+
+    `clock` returns epoch milliseconds.
+    """
+
+    def __init__(self, config: Config, store: Store, clock: Callable[[], int]) -> None:
+        self._settings = config.dashboard
+        self._networks = [ipaddress.ip_network(address) for address in config.dashboard.trust_addresses]
+        self._passwords = Passwords(config)
+        self._store = store
+        self._clock = clock
+        self._stored_key: str | None = None
+        self._throttle = Throttle()
+        self._hashing = asyncio.Lock()
+        self._waiting = 0
+
+    @property
+    def has_passwords(self) -> bool:
+        """Whether a password can be used at all."""
+        return bool(self._passwords.current())
+
+    async def key(self) -> bytes:
+        """Returns the key for signatures. Raises `StoreUnavailable`."""
+        if self._stored_key is None:
+            self._stored_key = await self._store.write(_stored_key)
+        return sessions.session_key(self._stored_key, [password.hash for password in self._passwords.current()])
+
+    async def visitor(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Visitor | None:
+        """Returns who sends a request: by the header of a trusted proxy, or by the cookie of a session."""
+        client = client_of(connection.scope)
+        if (name := self._proxy_user(connection)) is not None:
+            users = self._settings.act_users
+            return Visitor(name, name in users or "*" in users, f"proxy:{name}", client)
+        cookie = connection.cookies.get(cookie_name(connection.scope, sessions.COOKIE), "")
+        if not cookie:
+            return None
+        session = sessions.read_session(await self.key(), cookie, self._clock())
+        return None if session is None else Visitor(session.name, session.may_act, cookie, client)
+
+    def _proxy_user(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
+        """Returns the name in the header of a trusted proxy. The header of anybody else is ignored."""
+        header = self._settings.trust_header
+        if header is None:
+            return None
+        try:
+            peer = ipaddress.ip_address(peer_of(connection.scope))
+        except ValueError:
+            return None
+        if not any(peer in network for network in self._networks):
+            return None
+        names = connection.headers.getall(header, [])
+        name = clean(names[0]).strip()[:NAME_MAX] if len(names) == 1 else ""
+        return name or None
+
+    async def sign_in(self, password: str, scope: Scope) -> str | None:
+        """Returns the cookie of a new session; `None` for a wrong password. Raises `TooManyAttempts`."""
+        client, now = client_of(scope), time.monotonic()
+        if seconds := self._throttle.wait_seconds(client, now):
+            raise TooManyAttempts(seconds)
+        if self._waiting >= QUEUE_MAX:
+            raise TooManyAttempts(1)
+        self._throttle.attempt(client, now)
+        may_act = await self._right_of(password)
+        if may_act is None:
+            return None
+        self._throttle.succeeded(client)
+        expires_at = self._clock() + self._settings.session_seconds * 1000
+        return sessions.write_session(await self.key(), Session(HASH_NAMES[may_act], may_act, expires_at))
+
+    async def _right_of(self, password: str) -> bool | None:
+        """Returns whether this password allows to act; `None` for a wrong one.
+
+        Checks one hash at a time, because each needs 19 MiB and 40 ms of a core.
+        """
+        if len(password) > PASSWORD_MAX:
+            return None
+        self._waiting += 1
+        try:
+            async with self._hashing:
+                for each in self._passwords.current():
+                    if await asyncio.to_thread(matches, password, each.hash):
+                        return each.may_act
+        finally:
+            self._waiting -= 1
+        return None
+
+    async def require_own_form(self, request: Request[Any, Any, Any], owner: str) -> None:
+        """Raises `PermissionDeniedException` unless a page of ours sent the form.
+
+        A browser says so in `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/), on https and on loopback. Without
+        that header the form has to hold the token of its owner.
+        """
+        site = request.headers.get("sec-fetch-site")
+        if site == "same-origin":
+            return
+        if site is None and owner:
+            token = (await request.form()).get("token", "")
+            if isinstance(token, str) and sessions.is_form_token(await self.key(), owner, token):
+                return
+        raise PermissionDeniedException("the form was not sent from a page of the dashboard; open the page again")
+
+
+def _stored_key(connection: Connection) -> str:
+    """Returns the random key of the store; the first process creates it."""
+    insert_new(connection, meta, [{"key": KEY_ROW, "value": secrets.token_hex(32)}], ["key"])
+    return str(connection.execute(select(meta.c.value).where(meta.c.key == KEY_ROW)).scalar_one())
+
+
+def is_https(scope: Scope) -> bool:
+    """Whether the browser uses https, directly or to a trusted proxy."""
+    return scope["scheme"] == "https"
+
+
+def cookie_name(scope: Scope, name: str) -> str:
+    """Returns the name of a cookie for this connection."""
+    return sessions.HOST_PREFIX + name if is_https(scope) else name
+
+
+class Authentication(AbstractAuthenticationMiddleware):
+    """Refuses requests without a visitor. `access` says who that is."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        super().__init__(app, exclude_from_auth_key="public")
+        self._access = access
+
+    async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
+        visitor = await self._access.visitor(connection)
+        if visitor is None:
+            raise NotAuthorizedException("sign in first")
+        return AuthenticationResult(user=visitor, auth=self._access)
+
+
+def authentication(access: Access) -> Callable[[ASGIApp], ASGIApp]:
+    """Returns the middleware. It is a function, because Litestar copies the arguments of `DefineMiddleware`."""
+    return lambda app: Authentication(app, access)
+
+
+async def may_act(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """A guard for requests that change something: the visitor may act, and a page of ours sent the form."""
+    visitor: Visitor = connection.user
+    if not visitor.may_act:
+        raise PermissionDeniedException(f"{visitor.name} may view and not act")
+    access: Access = connection.auth
+    assert isinstance(connection, Request)
+    await access.require_own_form(connection, visitor.owner)

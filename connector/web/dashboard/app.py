@@ -1,0 +1,55 @@
+"""Puts the routes of the dashboard together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Router
+from litestar.di import Provide
+from litestar.exceptions import HTTPException, NotAuthorizedException
+from litestar.types import ControllerRouterHandler
+
+from connector.config import Config
+from connector.delivery.clock import Clock
+from connector.errors import StoreUnavailable, UsageError
+from connector.store.base import Store
+from connector.web.auth.access import Access, authentication
+from connector.web.dashboard.overview import overview_page
+from connector.web.dashboard.pages import Pages
+from connector.web.dashboard.sign_in import Failures, sign_in, sign_in_page, sign_out, static_file
+
+PAGES: tuple[ControllerRouterHandler, ...] = (sign_in_page, sign_in, sign_out, static_file, overview_page)
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """The routes of the dashboard, and how it answers exceptions."""
+
+    routes: list[ControllerRouterHandler]
+    exception_handlers: Mapping[Any, Any]
+
+
+def make_dashboard(config: Config, store: Store, clock: Clock) -> Dashboard:
+    """Returns the dashboard of a process that works."""
+    access = Access(config, store, clock.now)
+    pages = Pages(config, store, clock, access)
+    failures = Failures(pages)
+    return Dashboard(
+        [
+            Router(
+                "/",
+                route_handlers=PAGES,
+                middleware=[authentication(access)],
+                dependencies={"pages": Provide(lambda: pages, sync_to_thread=False)},
+            )
+        ],
+        {
+            NotAuthorizedException: failures.not_signed_in,
+            HTTPException: failures.http,
+            StoreUnavailable: failures.store,
+            UsageError: failures.usage,
+            Exception: failures.unexpected,
+        },
+    )

@@ -1,0 +1,67 @@
+"""The verdict and the troubles at the top of every page: what is wrong, what follows, what to do, and the words of the
+destination.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from connector.formats import counted
+from connector.operations.status import Health, Trouble
+from connector.web.dashboard.words import sentence
+
+SHOWN_MAX = 3
+"""Troubles that every page shows; the page of the sinks has all."""
+MARKS = {"problem": "bad", "warning": "warn", "ok": "ok"}
+"""The class for colour and shape of each level."""
+GENERAL = {"service", "source"}
+"""Subjects of troubles that are not about a sink."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One trouble as a page shows it. `answer` is in the destination's own words."""
+
+    mark: str
+    subject: str
+    what: str
+    effect: str
+    fix: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The state of everything in a few words."""
+
+    mark: str
+    text: str
+
+
+def shown(trouble: Trouble) -> Shown:
+    """Returns a trouble as a page shows it."""
+    status = "" if trouble.status is None else f"HTTP {trouble.status} "
+    return Shown(
+        MARKS[trouble.level],
+        "" if trouble.subject in GENERAL else trouble.subject,
+        f"{sentence(trouble.what) if trouble.subject in GENERAL else trouble.what}.",
+        f"{sentence(trouble.effect)}." if trouble.effect else "",
+        f"{sentence(trouble.fix)}." if trouble.fix else "",
+        f"{status}{trouble.answer}".strip(),
+    )
+
+
+def verdict(health: Health) -> Verdict:
+    """Returns the verdict."""
+    problems = sum(trouble.level == "problem" for trouble in health.troubles)
+    mark = MARKS[health.verdict]
+    if problems:
+        return Verdict(mark, f"{counted(problems, 'problem needs', 'problems need')} you")
+    if health.troubles:
+        return Verdict(mark, f"{counted(len(health.troubles), 'thing', 'things')} to look at")
+    if not health.source.events:
+        return Verdict(mark, "Ready for the first event")
+    pending = sum(sink.pending for sink in health.sinks)
+    return Verdict(
+        mark, f"All in step, {counted(pending, 'delivery', 'deliveries')} on the way" if pending else "All in step"
+    )

@@ -1,0 +1,301 @@
+"""Renders pages: the templates, what every page shows, the headers for the browser, and the tag for polling."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Request, Response
+from litestar.datastructures import Cookie
+from litestar.response import Redirect
+from sqlalchemy import Connection, func, select
+
+from connector import __version__
+from connector.config import Config
+from connector.delivery.clock import Clock
+from connector.operations.status import Health, health
+from connector.store.base import Store
+from connector.store.schema import attempt, audit, delivery, event, sink
+from connector.text import clean
+from connector.web.auth.access import Access, Visitor, cookie_name, is_https
+from connector.web.auth.sessions import form_token
+from connector.web.dashboard.health import SHOWN_MAX, Shown, Verdict, shown, verdict
+from connector.web.dashboard.words import Clockface
+
+View = TypeVar("View")
+STATIC = Path(__file__).parent / "static"
+NOTICE_COOKIE = "connector_notice"
+"""Holds the result of an action until the next page shows it."""
+NOTICE_MAX = 300
+"""Characters of a notice."""
+VERDICT_MS = 10_000
+"""A page that is polled is rendered again after this time, also without a change, so that ages and the verdict are
+true.
+"""
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+NAVIGATION = (
+    ("overview", "/", "Overview"),
+    ("interviews", "/interviews", "Interviews"),
+    ("deliveries", "/deliveries", "Deliveries"),
+    ("sinks", "/sinks", "Sinks"),
+    ("routes", "/routes", "Routes"),
+    ("audit", "/audit", "Audit"),
+)
+"""Key, address and title of the pages in the navigation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry of the navigation; `count` is shown beside it when it is not empty."""
+
+    path: str
+    title: str
+    is_current: bool
+    count: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What every page shows around its content. `refresh` is the address that the page polls, or `""`."""
+
+    title: str
+    verdict: Verdict
+    at: str
+    troubles: list[Shown]
+    more_troubles: int
+    navigation: list[Link]
+    user: str
+    may_act: bool
+    token: str
+    notice: str
+    refresh: str
+    tag: str
+    has_session: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a page is made from: the store on one snapshot, the clock, and the health."""
+
+    connection: Connection
+    clock: Clockface
+    health: Health
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The result of the query of a page; `view` is `None` when the browser shows it already."""
+
+    tag: str
+    view: Any
+    health: Health | None
+    clock: Clockface
+
+
+class Pages:
+    """Renders the pages of one process."""
+
+    def __init__(self, config: Config, store: Store, clock: Clock, access: Access) -> None:
+        self.config = config
+        self.store = store
+        self.access = access
+        self._clock = clock
+        self._zone = ZoneInfo(config.timezone)
+        self._templates = templates()
+
+    def clockface(self) -> Clockface:
+        """Returns the time of now, in the configured zone."""
+        return Clockface(self._zone, self._clock.now())
+
+    async def show(
+        self,
+        request: Request[Visitor, Access, Any],
+        template: str,
+        current: str,
+        title: str,
+        make: Callable[[Seen], View],
+        *,
+        live: bool = True,
+        status_code: int = 200,
+    ) -> Response[bytes]:
+        """Returns a page. `make` builds its view from the store; `current` is its key in the navigation.
+
+        A `live` page polls itself, and is answered with 304 while nothing has changed. Raises `StoreUnavailable`, and
+        the exceptions of `make`.
+        """
+        clock = self.clockface()
+        address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        known = request.headers.get("hx-ptag") or ""
+        about = f"{request.user.may_act} {request.user.name} {address}"
+
+        def query(connection: Connection) -> _Found:
+            tag = _tag(connection, about, clock.now)
+            if known == tag:
+                return _Found(tag, None, None, clock)
+            found = health(connection, clock.now, list(self.config.sinks))
+            return _Found(tag, make(Seen(connection, clock, found, self.config)), found, clock)
+
+        found = await self.store.query(query)
+        if found.health is None:
+            return Response(b"", status_code=304, headers={"hx-ptag": found.tag, **_HEADERS})
+        frame = await self._frame(request, title, current, found, address if live else "")
+        return self._response(request, template, {"frame": frame, "page": found.view}, status_code)
+
+    def bare(
+        self, request: Request[Any, Any, Any], template: str, view: object, status_code: int = 200
+    ) -> Response[bytes]:
+        """Returns a page without the frame, for the sign-in and for errors."""
+        return self._response(request, template, {"page": view}, status_code)
+
+    def _response(
+        self, request: Request[Any, Any, Any], template: str, values: dict[str, Any], status_code: int
+    ) -> Response[bytes]:
+        nonce = secrets.token_urlsafe(16)
+        static = {name: f"/static/{version()}/{name}" for name in static_files()}
+        text = self._templates.get_template(template).render(**values, nonce=nonce, static=static, version=__version__)
+        headers = {**_HEADERS, "content-security-policy": policy(nonce)}
+        if "frame" in values:
+            headers["hx-ptag"] = values["frame"].tag
+        response = Response(text.encode(), status_code=status_code, headers=headers, media_type="text/html")
+        if NOTICE_COOKIE in request.cookies:
+            response.delete_cookie(NOTICE_COOKIE)
+        return response
+
+    async def _frame(
+        self, request: Request[Visitor, Access, Any], title: str, current: str, found: _Found, refresh: str
+    ) -> Frame:
+        assert found.health is not None
+        troubles = found.health.troubles
+        dead = sum(each.dead for each in found.health.sinks)
+        at = found.clock.moment(found.clock.now)
+        return Frame(
+            title=title,
+            verdict=verdict(found.health),
+            at=at.text if at else "",
+            troubles=[shown(trouble) for trouble in troubles[:SHOWN_MAX]],
+            more_troubles=max(0, len(troubles) - SHOWN_MAX),
+            navigation=[
+                Link(path, name, key == current, str(dead) if key == "deliveries" and dead else "")
+                for key, path, name in NAVIGATION
+                if key in PAGES
+            ],
+            user=request.user.name,
+            may_act=request.user.may_act,
+            token=form_token(await self.access.key(), request.user.owner),
+            notice=notice_of(request),
+            refresh=refresh,
+            tag=found.tag,
+            has_session=not request.user.owner.startswith("proxy:"),
+        )
+
+
+PAGES = {"overview"}
+"""The pages of the navigation that exist."""
+
+_HEADERS = {
+    "cache-control": "no-store",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+"""Headers of every answer to a browser (OWASP HTTP Headers Cheat Sheet)."""
+
+
+def policy(nonce: str) -> str:
+    """Returns the content policy: scripts with this nonce only, nothing from other hosts, no frames."""
+    return (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def templates() -> Environment:
+    """Returns the templates. Every value is escaped, and loses control and bidirectional characters."""
+    return Environment(
+        loader=PackageLoader("connector.web.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
+    )
+
+
+def _printable(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def redirect(path: str, request: Request[Any, Any, Any], notice: str = "") -> Redirect:
+    """Returns the answer to a form: the browser opens `path`, which shows the notice."""
+    response = Redirect(path, status_code=303, headers=_HEADERS)
+    if notice:
+        response.set_cookie(form_cookie(request, NOTICE_COOKIE, _as_cookie(notice[:NOTICE_MAX]), max_age=60))
+    return response
+
+
+def form_cookie(request: Request[Any, Any, Any], name: str, value: str, max_age: int, *, strict: bool = True) -> Cookie:
+    """Returns a cookie that scripts cannot read and other sites cannot use, and that needs https behind https."""
+    same_site: Literal["strict", "lax"] = "strict" if strict else "lax"
+    return Cookie(
+        name, value=value, max_age=max_age, path="/", httponly=True, samesite=same_site, secure=is_https(request.scope)
+    )
+
+
+def notice_of(request: Request[Any, Any, Any]) -> str:
+    """Returns the notice that the last action left."""
+    try:
+        return bytes.fromhex(request.cookies.get(NOTICE_COOKIE, "")).decode()[:NOTICE_MAX]
+    except ValueError:
+        return ""
+
+
+def _as_cookie(text: str) -> str:
+    return text.encode().hex()
+
+
+def session_cookie(request: Request[Any, Any, Any], name: str, value: str, max_age: int) -> Cookie:
+    """Returns a cookie with the name for this connection. `Lax`, so that a link from a chat arrives signed in."""
+    return form_cookie(request, cookie_name(request.scope, name), value, max_age, strict=False)
+
+
+def _tag(connection: Connection, about: str, now: int) -> str:
+    """Returns a tag that changes whenever the page may change.
+
+    Reads the newest rows of each table by an index, and the few rows of the sinks; the time counts in steps of
+    `VERDICT_MS`.
+    """
+    marks = [
+        connection.execute(select(func.max(column))).scalar()
+        for column in (event.c.seq, delivery.c.id, attempt.c.id, audit.c.id, delivery.c.done_at)
+    ]
+    rows = [tuple(row) for row in connection.execute(select(sink).order_by(sink.c.name))]
+    text = f"{__version__} {about} {marks} {rows} {now // VERDICT_MS}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def static_files() -> dict[str, bytes]:
+    """Returns the static files by name, compressed once."""
+    return {
+        path.name: gzip.compress(path.read_bytes(), mtime=0)
+        for path in sorted(STATIC.iterdir())
+        if path.suffix in TYPES
+    }
+
+
+@cache
+def version() -> str:
+    """Returns a text that changes with any static file, so that browsers may keep them for ever."""
+    return hashlib.sha256(b"".join(static_files().values())).hexdigest()[:10]

@@ -1,0 +1,44 @@
+"""A dashboard over real HTTP, with a client that keeps cookies as a browser does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.serving import CONSOLE_ONLY, Served, serving
+
+PASSWORD = "correct horse battery"
+VIEW_PASSWORD = "only looking around"
+DASHBOARD = f'\n[dashboard]\npassword = "{PASSWORD}"\nview_password = "{VIEW_PASSWORD}"\n'
+SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
+HTML = {"accept": "text/html"}
+
+
+def browser(service: Served) -> httpx.AsyncClient:
+    """A client with a cookie jar of its own, which asks for pages and follows no redirect."""
+    return httpx.AsyncClient(base_url=service.url, headers=HTML)
+
+
+async def sign_in(client: httpx.AsyncClient, password: str = PASSWORD, then: str = "/") -> httpx.Response:
+    return await client.post("/sign-in", data={"password": password, "then": then}, headers=SAME_ORIGIN)
+
+
+def token_in(page: str) -> str:
+    found = re.search(r'name="token" value="([^"]+)"', page)
+    assert found is not None
+    return found[1]
+
+
+@asynccontextmanager
+async def dashboard(
+    folder: Path, toml: str = CONSOLE_ONLY + DASHBOARD, password: str | None = PASSWORD
+) -> AsyncIterator[tuple[Served, httpx.AsyncClient]]:
+    """A served dashboard and a browser, signed in unless `password` is `None`."""
+    async with serving(folder, toml) as service, browser(service) as client:
+        if password is not None:
+            assert (await sign_in(client, password)).status_code == 303
+        yield service, client
