@@ -23,7 +23,7 @@ from connector.role import Secrets
 from connector.store.erase import Subject
 
 InterviewArgument = Annotated[
-    str | None, typer.Argument(metavar="INTERVIEW", help="Id of an interview, from `connector interviews`.")
+    list[str] | None, typer.Argument(metavar="INTERVIEW", help="Ids of interviews, from `connector interviews`.")
 ]
 EmailOption = Annotated[
     str | None, typer.Option("--email", metavar="ADDRESS", help="All interviews of the person with this address.")
@@ -35,7 +35,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for con
 
 
 def erase(
-    interview: InterviewArgument = None,
+    interviews: InterviewArgument = None,
     *,
     email: EmailOption = None,
     wait: WaitOption = operation.WAIT_SECONDS,
@@ -47,11 +47,11 @@ def erase(
 
     Prints what the store has of the person and asks for confirmation; prints a receipt at the end. Later repeats,
     replays and backfills do not bring the person back. Exits with 1 when a destination is not done yet: it stays
-    queued, and the same command continues. The service answers 503 while a SQLite store is compacted.
+    queued, and `connector erase` with the ids continues. The service answers 503 while a SQLite store is compacted.
     """
     settings = load(config, needs=Secrets.SINKS)
     logging.set_up(settings.logs.format, "warning")
-    subjects = operation.find(settings, interview, email)
+    subjects = operation.find(settings, interviews or [], email)
     if not subjects:
         raise UsageError("the store knows no such interview; `connector interviews` lists them")
     if not as_json:
@@ -104,8 +104,11 @@ def _show_receipt(receipt: Receipt, settings: Config) -> None:
     for each in receipt.destinations:
         detail = f" ({each.detail})" if each.detail else ""
         print(safe(f"  {each.sink}, {each.interview_id}: {each.result}{detail}"))
+    for problem in receipt.problems:
+        print(safe(f"  store: {problem}"))
     print("not reached:")
     for name in receipt.out_of_reach:
         print(safe(f"  {name}"))
     if not receipt.complete:
-        print("not complete: what waits stays queued; run the same command again for what is left")
+        again = " ".join(receipt.interviews)
+        print(safe(f"not complete: what waits is tried again; for the rest run `connector erase {again}` again"))

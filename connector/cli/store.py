@@ -15,6 +15,7 @@ from connector.cli import options as o
 from connector.cli.output import progress_bar, safe, show_json, show_table
 from connector.config import Config, load
 from connector.errors import StoreUnavailable, UsageError
+from connector.formats import counted
 from connector.operations.store_access import require_driver, store_exists
 from connector.role import Secrets
 from connector.store.sqlite.backup import back_up
@@ -61,10 +62,13 @@ def restore(file: BackupArgument, config: o.ConfigOption = None) -> None:
     The backup is checked first. The previous store is kept beside the new one.
     """
     path = _file_of(load(config, needs=Secrets.NONE), required=False)
-    previous = restore_backup(path, file, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
+    restored = restore_backup(path, file, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
     print(f"{path} is restored from {file}")
-    if previous is not None:
-        print(f"the previous store is {previous}; it contains personal data: delete it when you no longer need it")
+    if restored.erased:
+        print(f"{counted(restored.erased, 'interview', 'interviews')} erased since the backup: erased again")
+    if restored.previous is not None:
+        kept = restored.previous
+        print(f"the previous store is {kept}; it contains personal data: delete it when you no longer need it")
 
 
 def _file_of(settings: Config, *, required: bool = True) -> Path:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from connector.delivery.clock import Clock
 from connector.delivery.periodic import Counts, PeriodicTask, Turn
-from connector.store import retention
+from connector.store import erase, retention
 from connector.store.retention import Kind, Slice
 from connector.store.sqlite.database import delete_copies
 
@@ -52,10 +52,11 @@ class Retention:
         return PeriodicTask("retention", INTERVAL_SECONDS, self.run, DELAY_SECONDS)
 
     async def run(self, turn: Turn) -> Counts | None:
-        """Deletes everything that is old enough. Returns the deleted rows by kind, or `None` when stopped before.
+        """Deletes everything that is old enough, and what is left of erased interviews whose destinations are done.
 
-        Raises `StoreUnavailable` and `LeaseLost`.
+        Returns the deleted rows by kind, or `None` when stopped before. Raises `StoreUnavailable` and `LeaseLost`.
         """
+        await turn.write(erase.finish_all)
         due = retention.cutoffs(self._days, turn.now)
         deleted = {str(kind): 0 for kind in due}
         for kind, cutoff in due.items():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
@@ -24,7 +25,6 @@ from connector.store.erase import Step, Subject
 from connector.store.ingest import hashes_of
 from connector.store.schema import Action, DeliveryState
 from connector.store.sqlite import database, tombstones
-from connector.store.status import sinks as sink_states
 
 WAIT_SECONDS = 60.0
 """Longest wait for the destinations; what is not done then stays queued."""
@@ -36,15 +36,20 @@ COMPACT_SECONDS = 30.0
 OUT_OF_REACH = (
     "backups and copies of the store, of a workbook and of the logs",
     "what the console and webhook sinks passed on",
+    "cells, messages and files that users wrote",
     "Hireflix itself",
 )
 """What no erase reaches, whatever the configuration."""
 CANNOT_ERASE = "the sink cannot change what it has sent: remove it at the destination"
-POSTGRES_OUT_OF_REACH = "the write-ahead log of PostgreSQL and rows that VACUUM has not removed yet"
+POSTGRES_OUT_OF_REACH = "the write-ahead log and the backups of PostgreSQL and rows that VACUUM has not removed yet"
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """The result at one sink for one interview: `erased`, `nothing there`, `waiting`, `failed` or `not possible`."""
+    """The result at one sink for one interview, with what was done or why not.
+
+    `result` is `erased`, `nothing there`, `waiting` (it is tried again), `failed` (a dead letter), `dismissed` (an
+    operator decided that it is not tried again) or `not possible`.
+    """
 
     sink: str
     type: str
@@ -56,24 +61,26 @@ class Destination(msgspec.Struct, frozen=True):
 class Receipt(msgspec.Struct, frozen=True):
     """What was erased, where and when (epoch milliseconds), and what was not and why. Has no personal data.
 
-    `store` counts rows. `complete`: nothing waits and nothing failed; `out_of_reach` is outside of what erase can do.
+    `store` counts rows. `problems` are what could not be done in the store, to be repeated. `complete`: nothing waits,
+    nothing failed and there are no problems; `out_of_reach` is outside of what erase can do.
     """
 
     at: int
     interviews: list[str]
     store: dict[str, int]
     destinations: list[Destination]
+    problems: list[str]
     out_of_reach: list[str]
     complete: bool
 
 
-def find(settings: Config, interview_id: str | None, email: str | None) -> list[Subject]:
-    """Returns the interviews to erase, for the preview. Raises `UsageError` and `StoreError`."""
-    if (interview_id is None) == (email is None):
-        raise UsageError("name one INTERVIEW, or --email ADDRESS for all interviews of a person")
+def find(settings: Config, interview_ids: Sequence[str], email: str | None) -> list[Subject]:
+    """Returns the interviews to erase that the store knows, for the preview. Raises `UsageError` and `StoreError`."""
+    if bool(interview_ids) == bool(email):
+        raise UsageError("name an INTERVIEW, or --email ADDRESS for all interviews of a person")
 
     def query(connection: Connection) -> list[Subject]:
-        ids = [interview_id] if interview_id else store_erase.ids_by_email(connection, email or "")
+        ids = list(dict.fromkeys(interview_ids)) if email is None else store_erase.ids_by_email(connection, email)
         return [found for id_ in ids if (found := store_erase.subject(connection, id_)) is not None]
 
     with changing(settings) as store:
@@ -96,18 +103,39 @@ async def erase(
     path = settings.store.file
     if path is not None:
         tombstones.add(path, dict.fromkeys(hashes_of(interview_ids), now()))
-    entries = [entry for entry in settings.sinks.values() if can_erase(entry.cls, entry.config)]
+    entries = _erasing(settings)
     with changing(settings) as store:
         counts = Counter[str]()
         for id_ in interview_ids:
+            counts["unreadable events"] += store.change(partial(store_erase.strip_unreadable, interview_id=id_))
             counts.update(store.change(partial(_erase, interview_id=id_, entries=entries, actor=actor)))
         await _wait(store, settings, interview_ids, running_lane, wait_seconds)
         for id_ in interview_ids:
             store.change(partial(store_erase.finish, interview_id=id_))
-        at, done, paused = store.read(lambda connection: _results(connection, interview_ids))
+        results = store.read(lambda connection: _results(connection, interview_ids))
+    problems = []
     if path is not None:
-        await asyncio.to_thread(compact, path)
-    destinations = [_destination(step, settings, paused) for step in done]
+        try:
+            await asyncio.to_thread(compact, path)
+        except StoreUnavailable as error:
+            problems.append(str(error))
+    return _receipt(settings, interview_ids, counts, results, problems)
+
+
+def _erasing(settings: Config) -> list[SinkEntry]:
+    """Returns the configured sinks that can erase."""
+    return [entry for entry in settings.sinks.values() if can_erase(entry.cls, entry.config)]
+
+
+def _receipt(
+    settings: Config,
+    interview_ids: Sequence[str],
+    counts: Mapping[str, int],
+    results: _Results,
+    problems: list[str],
+) -> Receipt:
+    entries = _erasing(settings)
+    destinations = [_destination(step, settings, results.pauses) for step in results.steps]
     destinations += [
         Destination(entry.name, entry.type, id_, "not possible", CANNOT_ERASE)
         for id_ in interview_ids
@@ -115,12 +143,13 @@ async def erase(
         if entry not in entries
     ]
     return Receipt(
-        at,
+        results.at,
         list(interview_ids),
         dict(counts),
         destinations,
-        _out_of_reach(settings, entries),
-        complete=not any(each.result in {"waiting", "failed"} for each in destinations),
+        problems,
+        _out_of_reach(settings, entries, results.pauses),
+        complete=not problems and not any(each.result in {"waiting", "failed"} for each in destinations),
     )
 
 
@@ -134,7 +163,6 @@ def _erase(connection: Connection, interview_id: str, entries: Sequence[SinkEntr
     audit.record(connection, actor, Action.ERASE, hash_, f"{done.events} events", now=at)
     return {
         "events": done.events,
-        "unreadable events": done.unreadable,
         "deliveries": done.deliveries,
         "dead letters": done.dead,
         "answers of destinations": done.attempts,
@@ -169,42 +197,55 @@ async def _until(is_done: Callable[[], bool], seconds: float) -> bool:
 
 def _pending(connection: Connection, interview_ids: Sequence[str]) -> set[str]:
     """Returns the sinks with an erase that is pending and that are not paused."""
-    paused = _paused(connection)
+    pauses = _pauses(connection)
     steps = store_erase.steps(connection, interview_ids)
-    return {step.sink for step in steps if step.state is DeliveryState.PENDING and step.sink not in paused}
+    return {step.sink for step in steps if step.state is DeliveryState.PENDING and not pauses.get(step.sink)}
 
 
-def _paused(connection: Connection) -> dict[str, str]:
-    states = sink_states(connection, now_in(connection), None)
-    return {each.name: f"paused: {each.reason}; {each.fix}" for each in states if each.state == "paused"}
+def _pauses(connection: Connection) -> dict[str, str]:
+    """Returns why each sink that the store knows is paused, `""` for one that is not."""
+    return {
+        row.name: "" if row.paused is None else f"paused: {row.reason}; {row.fix}" for row in leases.rows(connection)
+    }
 
 
-def _results(connection: Connection, interview_ids: Sequence[str]) -> tuple[int, list[Step], dict[str, str]]:
-    return now_in(connection), store_erase.steps(connection, interview_ids), _paused(connection)
+class _Results(NamedTuple):
+    """What the store says at the end: the time, the state at each destination, and the pauses of all sinks."""
+
+    at: int
+    steps: list[Step]
+    pauses: dict[str, str]
+
+
+def _results(connection: Connection, interview_ids: Sequence[str]) -> _Results:
+    return _Results(now_in(connection), store_erase.steps(connection, interview_ids), _pauses(connection))
 
 
 _RESULTS = {
     DeliveryState.DELIVERED: "erased",
     DeliveryState.SUPERSEDED: "nothing there",
-    DeliveryState.DISMISSED: "failed",
+    DeliveryState.DISMISSED: "dismissed",
     DeliveryState.DEAD: "failed",
     DeliveryState.PENDING: "waiting",
     DeliveryState.WAITING: "waiting",
 }
 
 
-def _destination(step: Step, settings: Config, paused: dict[str, str]) -> Destination:
+def _destination(step: Step, settings: Config, pauses: Mapping[str, str]) -> Destination:
     entry = settings.sinks.get(step.sink)
     result, detail = _RESULTS[step.state], step.detail
     if result == "waiting":
-        detail = paused.get(step.sink, detail)
+        detail = pauses.get(step.sink) or detail
     return Destination(step.sink, entry.type if entry else "", step.interview_id, result, detail)
 
 
-def _out_of_reach(settings: Config, entries: Sequence[SinkEntry]) -> list[str]:
+def _out_of_reach(settings: Config, entries: Sequence[SinkEntry], known: Collection[str]) -> list[str]:
     found = list(OUT_OF_REACH)
     if settings.store.file is None:
         found.append(POSTGRES_OUT_OF_REACH)
+    else:
+        found += [f"{copy}: a copy of the store; delete it" for copy in database.copies_of(settings.store.file)]
+    found += [f"{name}: a sink that is no longer configured" for name in known if name not in settings.sinks]
     for entry in entries:
         sink = entry.cls(entry.name, entry.config)
         assert isinstance(sink, Erases)
@@ -224,9 +265,9 @@ def compact(path: Path) -> None:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error as error:
         raise StoreUnavailable(
-            f"the person is erased, but the store was not compacted: {database.safe_message(error)}; run it again"
+            f"the store was not compacted, its free pages may hold deleted values: {database.safe_message(error)}"
         ) from error
     if busy:
         raise StoreUnavailable(
-            "the person is erased, but the log of the store could not be emptied while the service reads; run it again"
+            "the log of the store could not be emptied while another program reads it, it may hold deleted values"
         )

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.json import encode as encode_json
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
 
 from connector.capabilities import ERASE
@@ -32,10 +33,14 @@ from connector.store.schema import (
 
 ERASE_PRIORITY = 0
 """An erase comes before all events, so that nothing more is shown of the person."""
+CHUNK = 200
+"""Rows that are loaded at once, of interviews or of events that could not be read, whose bodies may be large."""
 _KEPT = ("position_id", "position_name")
 """The fields that destinations need to find what they show; they are not about the person."""
-_PERSONAL = ("candidate_email", "candidate_phone")
+_IDENTIFYING = ("candidate_email", "candidate_phone")
 """The fields whose values identify the person in a body that could not be read."""
+_PERSONAL = (*_IDENTIFYING, "candidate_name")
+"""The fields whose values must not stay in the reason of an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,6 @@ class Erased:
     """Numbers of rows that were deleted or stripped."""
 
     events: int = 0
-    unreadable: int = 0
     deliveries: int = 0
     dead: int = 0
     attempts: int = 0
@@ -94,11 +98,25 @@ def erased_among(connection: Connection, ids: Collection[str]) -> set[str]:
     return {hashes[row] for row in connection.execute(select(tombstone.c.interview_hash).where(mine)).scalars()}
 
 
-def ids_by_email(connection: Connection, address: str) -> list[str]:
-    """Returns the interviews of candidates with this e-mail address, in any case. Reads every interview."""
-    rows = connection.execute(select(interview.c.id, interview.c.state).where(interview.c.erased_at.is_(None)))
+def ids_by_email(connection: Connection, address: str, *, chunk: int = CHUNK) -> list[str]:
+    """Returns the interviews of candidates with this e-mail address, in any case, in the order of their ids.
+
+    The database reads every interview; those whose state may contain the address are loaded, at most `chunk` at once.
+    """
     wanted = address.strip().casefold()
-    return sorted(row.id for row in rows if _text(decode(row.state).values, "candidate_email").casefold() == wanted)
+    conditions: list[ColumnElement[bool]] = [interview.c.erased_at.is_(None)]
+    if wanted.isascii():  # SQLite changes the case of ASCII letters only
+        escaped = encode_json(wanted).decode()[1:-1]
+        conditions.append(func.lower(interview.c.state).contains(escaped, autoescape=True))
+    columns, order = (interview.c.id, interview.c.state), interview.c.id
+    found: list[str] = []
+    after = ""
+    while rows := connection.execute(
+        select(*columns).where(*conditions, interview.c.id > after).order_by(order).limit(chunk)
+    ).all():
+        after = rows[-1].id
+        found += [row.id for row in rows if _text(decode(row.state).values, "candidate_email").casefold() == wanted]
+    return found
 
 
 def subject(connection: Connection, interview_id: str) -> Subject | None:
@@ -122,16 +140,35 @@ def subject(connection: Connection, interview_id: str) -> Subject | None:
     )
 
 
+def strip_unreadable(connection: Connection, interview_id: str) -> int:
+    """Deletes the bodies of events that could not be read and that name the interview or its candidate.
+
+    Call it before `erase`, which deletes address and telephone number. Returns the number of events.
+    """
+    _overwrite_deleted(connection)
+    values = _values(connection, interview_id)
+    needles = [text.casefold().encode() for text in (interview_id, *_texts(values, _IDENTIFYING))]
+    bodies = select(event.c.seq, event.c.body).where(not_understood(), event.c.body.is_not(None))
+    after, count = 0, 0
+    while rows := connection.execute(bodies.where(event.c.seq > after).order_by(event.c.seq).limit(CHUNK)).all():
+        after = rows[-1].seq
+        found = [row.seq for row in rows if any(text in bytes(row.body).lower() for text in needles)]
+        connection.execute(update(event).where(among(connection, event.c.seq, found)).values(_EMPTY_EVENT))
+        count += len(found)
+    return count
+
+
 def erase(connection: Connection, interview_id: str, sinks: Sequence[str], now: int) -> Erased:
-    """Erases an interview in this transaction and asks the `sinks` to erase it. Repeating it changes nothing more."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    """Erases an interview in this transaction and asks the `sinks` to erase it.
+
+    It can be repeated: what is done stays done, and what failed, waits or was added since is asked for again.
+    """
+    _overwrite_deleted(connection)
     (hash_,) = hashes_of([interview_id])
     row = connection.execute(select(interview).where(interview.c.id == interview_id).with_for_update()).first()
     insert_new(connection, tombstone, [{"interview_hash": hash_, "erased_at": now}], ["interview_hash"])
     values = {} if row is None else decode(row.state).values
-    done = Erased(unreadable=_strip_unreadable(connection, interview_id, values))
-    done.attempts = _strip_attempts(connection, interview_id)
+    done = Erased(attempts=_strip_attempts(connection, interview_id, values))
     done.events = _strip_events(connection, interview_id)
     _delete_deliveries(connection, interview_id, done)
     if row is not None:
@@ -140,15 +177,10 @@ def erase(connection: Connection, interview_id: str, sinks: Sequence[str], now: 
     return done
 
 
-def _strip_unreadable(connection: Connection, interview_id: str, values: Mapping[str, Value]) -> int:
-    """Deletes the bodies of events that could not be read and that name the interview or its candidate."""
-    needles = [interview_id, *(_text(values, name) for name in _PERSONAL)]
-    encoded = [text.casefold().encode() for text in needles if text]
-    rows = connection.execute(select(event.c.seq, event.c.body).where(not_understood(), event.c.body.is_not(None)))
-    found = [row.seq for row in rows if any(text in bytes(row.body).lower() for text in encoded)]
-    if found:
-        connection.execute(update(event).where(among(connection, event.c.seq, found)).values(_EMPTY_EVENT))
-    return len(found)
+def _overwrite_deleted(connection: Connection) -> None:
+    """Lets SQLite overwrite deleted values with zeros (SQLite, PRAGMA secure_delete)."""
+    if not has_row_locks(connection):
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")
 
 
 _EMPTY_EVENT: Mapping[str, Any] = {"body": None, "parsed": None, "sha256": b"", "reason": ""}
@@ -160,12 +192,20 @@ def _strip_events(connection: Connection, interview_id: str) -> int:
     return changed.rowcount
 
 
-def _strip_attempts(connection: Connection, interview_id: str) -> int:
-    """Deletes what destinations answered to calls that may have been about the interview."""
+def _strip_attempts(connection: Connection, interview_id: str, values: Mapping[str, Value]) -> int:
+    """Deletes what destinations answered to calls that may have been about the interview, and the reasons of those that
+    were about it or that contain its values.
+    """
     first = select(func.min(delivery.c.since)).where(_of(interview_id)).scalar_subquery()
     theirs = select(delivery.c.sink).where(_of(interview_id))
-    which = and_(attempt.c.sink.in_(theirs), attempt.c.started_at >= first, attempt.c.answer.is_not(None))
-    return connection.execute(update(attempt).where(which).values(answer=None)).rowcount
+    calls = and_(attempt.c.sink.in_(theirs), attempt.c.started_at >= first)
+    answered = connection.execute(update(attempt).where(calls, attempt.c.answer.is_not(None)).values(answer=None))
+    batches = select(delivery.c.batch).where(_of(interview_id), delivery.c.batch.is_not(None))
+    texts = (interview_id, *_texts(values, _PERSONAL))
+    contains = [attempt.c.reason.contains(text, autoescape=True) for text in texts]
+    about = or_(attempt.c.batch.in_(batches), *contains)
+    connection.execute(update(attempt).where(calls, about, attempt.c.reason != "").values(reason=""))
+    return answered.rowcount
 
 
 def _delete_deliveries(connection: Connection, interview_id: str, done: Erased) -> None:
@@ -187,11 +227,16 @@ def _strip_interview(connection: Connection, row: Any, values: Mapping[str, Valu
 
 
 def _ask(connection: Connection, interview_id: str, sinks: Sequence[str], now: int) -> None:
-    """Adds a delivery for each sink that has none which is pending or done; one that is dead is made pending again."""
+    """Adds a delivery for each sink that has none. One that failed or waits is made due at once, and one of a sink that
+    is not among the `sinks` any more is deleted.
+    """
     mine = and_(_of(interview_id), delivery.c.purpose == ERASE)
+    connection.execute(delete(delivery).where(mine, delivery.c.sink.not_in(sinks), _is_open()))
+    pending = {"state": int(DeliveryState.PENDING), "not_before": 0, "bucket": None, "wait_group": None}
     dead = and_(mine, delivery.c.state == int(DeliveryState.DEAD))
-    pending = {"state": int(DeliveryState.PENDING), "attempts": 0, "since": now, "not_before": 0, "held": 0}
-    connection.execute(update(delivery).where(dead).values(**pending, reason=None, done_at=None, batch=None))
+    fresh = {"attempts": 0, "since": now, "held": 0, "reason": None, "done_at": None, "batch": None}
+    connection.execute(update(delivery).where(dead).values(**pending, **fresh))
+    connection.execute(update(delivery).where(mine, _is_open()).values(pending))
     there = set(connection.execute(select(delivery.c.sink).where(mine)).scalars())
     rows = [
         {
@@ -223,19 +268,28 @@ def finish(connection: Connection, interview_id: str) -> bool:
 
     Returns whether nothing is left.
     """
-    open_states = (DeliveryState.PENDING, DeliveryState.DEAD, DeliveryState.WAITING)
-    waits = and_(
-        _of(interview_id), delivery.c.purpose == ERASE, delivery.c.state.in_([int(each) for each in open_states])
-    )
+    waits = and_(_of(interview_id), delivery.c.purpose == ERASE, _is_open())
     if connection.execute(select(exists().where(waits))).scalar():
         return False
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    _overwrite_deleted(connection)
     _delete_notes(connection, interview_id)
     connection.execute(delete(subscription).where(subscription.c.interview_id == interview_id))
     connection.execute(delete(interview).where(interview.c.id == interview_id, interview.c.erased_at.is_not(None)))
     connection.execute(delete(delivery).where(_of(interview_id), delivery.c.purpose != ERASE))
     return True
+
+
+def finish_all(connection: Connection) -> int:
+    """Finishes at most `CHUNK` erased interviews whose destinations are done. Returns their number."""
+    waits = exists().where(delivery.c.interview_id == interview.c.id, delivery.c.purpose == ERASE, _is_open())
+    erased = select(interview.c.id).where(interview.c.erased_at.is_not(None), ~waits).limit(CHUNK)
+    return sum(finish(connection, id_) for id_ in connection.execute(erased).scalars().all())
+
+
+def _is_open() -> ColumnElement[bool]:
+    """The condition that the person may still be at the destination of a delivery with the purpose `ERASE`."""
+    states = (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.DEAD)
+    return delivery.c.state.in_([int(state) for state in states])
 
 
 def _delete_notes(connection: Connection, interview_id: str) -> None:
@@ -260,6 +314,7 @@ def apply_tombstones(connection: Connection, hashes: Mapping[str, int]) -> int:
     ).scalars()
     back = {hash_: id_ for hash_, id_ in hashes_of(ids).items() if hash_ in missing}
     for hash_, id_ in back.items():
+        strip_unreadable(connection, id_)
         erase(connection, id_, [], hashes[hash_])
         finish(connection, id_)
     rest = [{"interview_hash": hash_, "erased_at": hashes[hash_]} for hash_ in sorted(missing - back.keys())]
@@ -273,6 +328,15 @@ def _of(interview_id: str) -> ColumnElement[bool]:
 
 def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
     return int(connection.execute(select(func.count()).where(condition)).scalar_one())
+
+
+def _values(connection: Connection, interview_id: str) -> Mapping[str, Value]:
+    state = connection.execute(select(interview.c.state).where(interview.c.id == interview_id)).scalar()
+    return {} if state is None else decode(state).values
+
+
+def _texts(values: Mapping[str, Value], names: Sequence[str]) -> list[str]:
+    return [text for name in names if (text := _text(values, name))]
 
 
 def _text(values: Mapping[str, Value], name: str) -> str:

@@ -146,6 +146,7 @@ interview = Table(
     Column("erased_at", BigInteger),
     Index("ix_interview_updated", "updated_at", "id"),
     Index("ix_interview_position", "position_id", "position_name", "updated_at"),
+    Index("ix_interview_erased", "erased_at", **_where("erased_at IS NOT NULL")),
     postgresql_with={"fillfactor": 80},
 )
 """The merged state as one JSON document. The fill factor leaves free space in each page, so that PostgreSQL can update

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 
+import pytest
+from sqlalchemy import insert
+
+from connector.emulators.faults import Fault, FaultKind
 from connector.emulators.google import GoogleEmulator
 from connector.emulators.slack import SlackEmulator
 from connector.routing import Route
 from connector.store.erase import erased_among
-from connector.store.schema import event, interview, note
+from connector.store.schema import DeliveryState, attempt, delivery, event, interview, note
 from tests.cli.conftest import SQLITE
 from tests.cli.world import ON_BOTH, PostgresWorld, World, body
 
@@ -74,17 +79,63 @@ def test_the_receipt_names_each_destination_and_what_is_out_of_reach_and_no_pers
     assert not any(needle.decode() in result.stdout for needle in NEEDLES)
 
 
-def test_a_restored_backup_erases_the_person_again_when_it_is_opened(run, world, tmp_path):
+@pytest.fixture
+def backup(run, world, tmp_path):
+    """A backup with two persons, of whom one is erased in the store."""
     world.receive(body(number=1, **PERSON), body(number=2))
     world.close()
-    backup = tmp_path / "backup.db"
-    assert run("store", "backup", str(backup)).exit_code == 0
+    file = tmp_path / "backup.db"
+    assert run("store", "backup", str(file)).exit_code == 0
     assert run("erase", "interview-1", "--yes").exit_code == 0
-    assert stat.S_IMODE((tmp_path / "connector.db.erased").stat().st_mode) == 0o600
-    assert run("store", "restore", str(backup)).exit_code == 0
+    return file
+
+
+def test_a_restore_erases_the_persons_again_who_were_erased_since_the_backup(run, backup, tmp_path):
+    result = run("store", "restore", str(backup))
+    assert "1 interview erased since the backup: erased again" in result.stdout
+    assert found_in(tmp_path) == {"backup.db"}
+    assert "Candidate 2" in run("interviews").output
+
+
+def test_a_store_that_was_replaced_by_hand_is_erased_again_when_it_is_opened(run, backup, tmp_path):
+    shutil.copy(backup, tmp_path / "connector.db")
     assert "connector.db" in found_in(tmp_path)
     assert run("erase", "interview-2", "--yes").exit_code == 0
     assert found_in(tmp_path) == {"backup.db"}
+
+
+def test_only_the_owner_can_read_the_file_of_tombstones(backup, tmp_path):
+    assert stat.S_IMODE((tmp_path / "connector.db.erased").stat().st_mode) == 0o600
+
+
+def test_the_receipt_names_copies_of_the_store_and_sinks_that_are_no_longer_configured(run, world, backup, tmp_path):
+    assert run("store", "restore", str(backup)).exit_code == 0
+    config_file = tmp_path / "config.toml"
+    kept, _, _ = config_file.read_text().partition("[sinks.graduates]")
+    config_file.write_text(f'{kept}[store]\nurl = "{SQLITE}"\n')
+    receipt = json.loads(run("erase", "interview-2", "--yes", "--json").stdout)
+    (copy,) = tmp_path.glob("connector.db.before-restore-*")
+    assert f"{copy}: a copy of the store; delete it" in receipt["out_of_reach"]
+    assert "graduates: a sink that is no longer configured" in receipt["out_of_reach"]
+
+
+@ON_BOTH
+def test_several_interviews_are_erased_at_once(run, world):
+    world.receive(body(number=1, **PERSON), body(number=2), body(number=3))
+    assert run("erase", "interview-1", "interview-2", "--yes").exit_code == 0
+    assert [row.id for row in world.rows(interview)] == ["interview-3"]
+
+
+@ON_BOTH
+def test_answers_and_reasons_about_the_person_are_deleted_and_reasons_about_others_stay(run, world):
+    world.receive(body(number=1, **PERSON), body(number=2))
+    mine = [row.id for row in world.rows(delivery, sink="chat", interview_id="interview-1")]
+    world.settle(DeliveryState.DEAD, *mine, batch="b-7")
+    world.try_once("chat", batch="b-7", reason="refused", answer="Ada Erasable is too long")
+    world.try_once("chat", batch="b-8", reason="refused: Ada Erasable")
+    world.try_once("chat", batch="b-9", reason="http 503")
+    assert run("erase", "interview-1", "--yes").exit_code == 0
+    assert [(row.reason, row.answer) for row in world.rows(attempt)] == [("", None), ("", None), ("http 503", None)]
 
 
 SHEET = """
@@ -100,6 +151,42 @@ spreadsheet = "{sheet}"
 credentials_file = "key.json"
 api_url = "{url}"
 """
+
+
+def test_a_sink_that_is_down_keeps_its_part_and_a_second_erase_continues(run, config, tmp_path):
+    """The receipt says that it waits and why, and `deliveries` shows it."""
+    with GoogleEmulator() as google:
+        google.service_account_file(tmp_path / "key.json")
+        spreadsheet = google.add_spreadsheet()
+        config.write_text(SHEET.format(sheet=spreadsheet, url=google.url, store=SQLITE))
+        made = World(tmp_path)
+        made.receive(body(number=1, **PERSON))
+        made.close()
+        assert run("verify", "sheet", "--repair").exit_code == 0
+        google.faults.add(Fault(FaultKind.STATUS, times=1000))
+        result = run("erase", "interview-1", "--yes", "--wait", "2")
+        assert result.exit_code == 1
+        assert "sheet, interview-1: waiting (" in result.output
+        assert "run `connector erase interview-1` again" in result.output
+        assert "follow-up: erase" in run("deliveries", "--state", "pending").output
+        google.faults.clear()
+        again = run("erase", "interview-1", "--yes", "--json")
+        assert again.exit_code == 0, again.output
+        assert [each["result"] for each in json.loads(again.stdout)["destinations"]] == ["erased"]
+        assert not any(needle.decode() in str(google.rows(spreadsheet, "Interviews")) for needle in NEEDLES)
+    assert found_in(tmp_path) == set()
+
+
+@ON_BOTH
+def test_an_operator_can_dismiss_the_part_of_a_destination_that_failed(run, world):
+    world.receive(body(number=1, **PERSON))
+    dead = {"interview_id": "interview-1", "key": "interview-1", "purpose": "erase", "priority": 0, "since": 0}
+    world.connection.execute(insert(delivery).values(sink="sheet", **dead, state=3, reason="refused"))
+    assert run("dismiss", "--interview", "interview-1", "--reason", "removed by hand", "--yes").exit_code == 0
+    receipt = json.loads(run("erase", "interview-1", "--yes", "--json").stdout)
+    results = {each["sink"]: (each["result"], each["detail"]) for each in receipt["destinations"]}
+    assert results["sheet"] == ("dismissed", "removed by hand (failed with: refused)")
+    assert receipt["complete"]
 
 
 @ON_BOTH

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select, update
 
 from connector.capabilities import ERASE
 from connector.delivery.batches import deliveries_of
 from connector.interview import Stage
 from connector.merge import encode, merge
-from connector.store import erase
+from connector.store import erase, leases
 from connector.store.claim import Work
-from connector.store.schema import interview
+from connector.store.schema import DeliveryState, delivery, interview
 from connector.testing import START
 from tests.store.kit import add, reading, row_of
 
@@ -47,3 +47,46 @@ def test_a_destination_is_asked_about_an_interview_of_which_the_store_has_nothin
     """For example one that was erased before, when a sink was added since."""
     found = called_with(known, key="i9", purpose=ERASE)
     assert (found.id, found.stage) == ("i9", Stage.DELETED)
+
+
+def test_interviews_are_found_by_address_in_any_case_a_few_at_a_time(connection):
+    addresses = ["ada@example.com", "ADA@Example.com", "ada@example.com.org", "other@example.com", "ada@example.com"]
+    row = {"version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": START}
+    for number, address in enumerate(addresses):
+        about = reading(interview=f"i{number}", at=START, candidate={"name": "A", "email": address})
+        connection.execute(insert(interview).values(id=f"i{number}", state=encode(merge(None, about)), **row))
+    assert erase.ids_by_email(connection, " Ada@example.COM", chunk=2) == ["i0", "i1", "i4"]
+
+
+@pytest.mark.parametrize("address", ["jürgen@example.com", 'o"quote%@example.com', "a_b@example.com"])
+def test_an_address_with_unusual_characters_is_found(connection, address):
+    about = reading(interview="i1", at=START, candidate={"name": "A", "email": address})
+    row = {"version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": START}
+    connection.execute(insert(interview).values(id="i1", state=encode(merge(None, about)), **row))
+    assert erase.ids_by_email(connection, address) == ["i1"]
+
+
+def test_what_is_left_of_an_interview_goes_when_its_last_destination_is_done(known):
+    """Also when no operator runs the command again: retention does it."""
+    leases.register(known, {"sheet": "workbook"})
+    erase.erase(known, "i1", ["sheet"], START)
+    assert erase.finish_all(known) == 0
+    known.execute(update(delivery).values(state=int(DeliveryState.DELIVERED)))
+    assert erase.finish_all(known) == 1
+    assert known.execute(select(interview)).all() == []
+
+
+def test_a_destination_of_a_sink_that_was_removed_is_not_waited_for(known):
+    leases.register(known, {"sheet": "workbook", "old": "workbook"})
+    erase.erase(known, "i1", ["sheet", "old"], START)
+    erase.erase(known, "i1", ["sheet"], START)
+    assert [step.sink for step in erase.steps(known, ["i1"])] == ["sheet"]
+
+
+def test_a_repeated_erase_makes_what_waits_due_at_once(known):
+    leases.register(known, {"sheet": "workbook"})
+    erase.erase(known, "i1", ["sheet"], START)
+    known.execute(update(delivery).values(state=int(DeliveryState.WAITING), wait_group="tab", not_before=START + 9))
+    erase.erase(known, "i1", ["sheet"], START)
+    (row,) = known.execute(select(delivery)).all()
+    assert (row.state, row.wait_group, row.not_before) == (int(DeliveryState.PENDING), None, 0)

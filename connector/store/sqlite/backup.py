@@ -6,11 +6,13 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from connector.errors import StoreUnavailable, UsageError
 from connector.store.base import require_older
 from connector.store.schema import REVISION
+from connector.store.sqlite import tombstones
 from connector.store.sqlite.database import connect, revision, safe_message
 from connector.store.sqlite.lock import StoreLock
 
@@ -32,12 +34,23 @@ def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
     return target.stat().st_size
 
 
-def restore(store: Path, source: Path, moment: str) -> Path | None:
-    """Puts a copy of a backup in the place of the store.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """`previous` is the path of the store that was there before, if there was one. `erased` is the number of interviews
+    in the backup that were erased since it was made, and so are erased again.
+    """
 
-    Returns the path of the previous store, which is kept beside it as `<store>.before-restore-<moment>`, or `None` when
-    there was none. Raises `UsageError` when a service runs on the store or the backup is missing, `StoreUnavailable`
-    when the backup is damaged or cannot be copied, and `SchemaMismatch` when it is not of this version or an older one.
+    previous: Path | None
+    erased: int
+
+
+def restore(store: Path, source: Path, moment: str) -> Restored:
+    """Puts a copy of a backup in the place of the store, without the persons who were erased since.
+
+    The previous store is kept beside it as `<store>.before-restore-<moment>`. A backup of an older version is erased
+    when the store is opened, after its migration. Raises `UsageError` when a service runs on the store or the backup is
+    missing, `StoreUnavailable` when the backup is damaged or cannot be copied, and `SchemaMismatch` when it is not of
+    this version or an older one.
     """
     if not source.is_file():
         raise UsageError(f"the backup {source} is missing: give the path of a file that `connector store backup` wrote")
@@ -46,11 +59,11 @@ def restore(store: Path, source: Path, moment: str) -> Path | None:
     with StoreLock(store):
         partial = store.with_name(f"{store.name}.partial")
         with _complete_copy(source, partial) as copy:
-            _require_usable(copy, source)
+            erased = _require_usable(copy, source, store)
             previous = _set_aside(store, store.with_name(f"{store.name}.before-restore-{moment}"))
             copy.replace(store)
             _sync_folder(store.parent)
-    return previous
+    return Restored(previous, erased)
 
 
 @contextmanager
@@ -74,16 +87,18 @@ def _complete_copy(source: Path, copy: Path) -> Iterator[Path]:
             copy.unlink(missing_ok=True)
 
 
-def _require_usable(copy: Path, source: Path) -> None:
-    with closing(sqlite3.connect(copy)) as connection:
+def _require_usable(copy: Path, source: Path, store: Path) -> int:
+    """Checks a copy of a backup, and erases in it who was erased since. Returns the number of those interviews."""
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
         found = revision(connection)
         if found is None:
             raise StoreUnavailable(f"{source} is not a store of the connector; nothing changed")
         if found != REVISION:
             require_older(found, REVISION)
         (result,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if result != "ok":
-        raise StoreUnavailable(f"{source} is damaged; use another backup; nothing changed")
+        if result != "ok":
+            raise StoreUnavailable(f"{source} is damaged; use another backup; nothing changed")
+        return tombstones.apply(store, connection) if found == REVISION else 0
 
 
 def _set_aside(store: Path, kept: Path) -> Path | None:

@@ -184,7 +184,12 @@ def backup(path: Path, found: str, newest: str = REVISION) -> Path:
 def files_of(path: Path) -> list[Path]:
     """Returns the files of a store that may exist: with its log, lock and tombstones, and the copies of `backup`."""
     fixed = [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", ".lock", ".erased"))]
-    return [*fixed, *path.parent.glob(f"{glob.escape(path.name)}.before-*")]
+    return [*fixed, *copies_of(path)]
+
+
+def copies_of(path: Path) -> list[Path]:
+    """Returns the copies beside a store: from before a migration and from before a restore."""
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}.before-*"))
 
 
 def delete_copies(path: Path, before: int) -> int:

@@ -51,11 +51,14 @@ def add(store: Path, hashes: Mapping[str, int]) -> None:
         raise StoreUnavailable(f"{path_of(store)} cannot be written: {error.strerror}") from error
 
 
-def apply(store: Path, connection: sqlite3.Connection) -> None:
-    """Erases who is in the file and in the store, which was restored then. Raises `StoreUnavailable`."""
+def apply(store: Path, connection: sqlite3.Connection) -> int:
+    """Erases who is in the file beside `store` and in the database of the connection, which is a restored backup then.
+
+    Returns the number of interviews that were erased again. Raises `StoreUnavailable`.
+    """
     hashes = read(store)
     if not hashes:
-        return
+        return 0
     try:
         with database.through_sqlalchemy(connection) as view:
             view.exec_driver_sql("BEGIN IMMEDIATE")
@@ -63,6 +66,7 @@ def apply(store: Path, connection: sqlite3.Connection) -> None:
             view.exec_driver_sql("COMMIT")
         if count:
             connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # does nothing without a log
     except (sqlite3.Error, DBAPIError) as error:
         raise StoreUnavailable(f"the store takes no writes: {database.safe_message(error)}") from error
+    return count

@@ -95,6 +95,7 @@ def _change_event_and_attempt() -> None:
 def _add_tables_of_interviews() -> None:
     _index("ix_interview_updated", "interview", ["updated_at", "id"])
     _index("ix_interview_position", "interview", ["position_id", "position_name", "updated_at"])
+    _index("ix_interview_erased", "interview", ["erased_at"], "erased_at IS NOT NULL")
     for table, first in (("subscription", "sink"), ("interview_word", "word")):
         op.create_table(
             table,
