@@ -12,6 +12,7 @@ import pytest
 
 from connector.app import running, serve
 from connector.config import load
+from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.errors import SchemaMismatch
 from connector.hireflix.signature import sign
 from connector.role import Role
@@ -188,3 +189,21 @@ async def test_a_start_removes_the_access_of_other_users_and_logs_it_once(tmp_pa
             pass
     assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, *wide, other)] == [0o700, 0o600, 0o600, 0o600, 0o644]
     assert capsys.readouterr().out.count("access of other users removed") == 1
+
+
+async def test_a_worker_with_an_api_key_reads_the_existing_interviews(tmp_path):
+    """A worker receives no webhooks, but it adds events."""
+    account = Account(lambda: 1_785_585_600_000)
+    position = account.add_position("Baker")
+    for number in range(3):
+        account.invite(position, f"Ana {number}")
+    with postgres.empty_store() as url, HireflixEmulator(account) as hireflix:
+        config_of(tmp_path, url)
+        environ = {"CONNECTOR_HIREFLIX__API_KEY": hireflix.key, "CONNECTOR_HIREFLIX__API_URL": hireflix.api_url}
+        async with running(load(tmp_path / "config.toml", environ, tmp_path), [], Role.WORKER) as service:
+            runs = {}
+            while "backfill" not in runs:
+                await asyncio.sleep(0.02)
+                runs = await service.store.query(periodic.runs)
+        assert runs["backfill"].counts == {"read": 3, "added": 3}
+        assert postgres.rows(url, "SELECT DISTINCT mark FROM event") == [("backfill",)]

@@ -23,6 +23,7 @@ from connector.operations.source import SourceReader
 from connector.routing import Route, Routes
 from connector.store import leases
 from connector.store.ingest import RoutingTable, SinkSpec
+from connector.store.postgres.store import PostgresStore
 from connector.store.schema import delivery, event, interview
 from connector.store.sqlite.store import SqliteStore
 from connector.testing import ManualClock
@@ -49,7 +50,7 @@ class Source:
     account: Account
     server: HireflixEmulator
     api: HireflixApi
-    store: SqliteStore
+    store: SqliteStore | PostgresStore
 
     async def receive(self, *bodies: bytes) -> None:
         """What the receiver stores for these webhooks."""
@@ -88,12 +89,18 @@ class Source:
 
 
 @asynccontextmanager
-async def source_at(folder: Path, routes: tuple[Route, ...] = (), **schema: Any) -> AsyncIterator[Source]:
-    """A world in a folder; `schema` are options of the emulator."""
+async def source_at(
+    folder: Path, routes: tuple[Route, ...] = (), url: str | None = None, **schema: Any
+) -> AsyncIterator[Source]:
+    """A world in a folder, or with a PostgreSQL store at `url`; `schema` are options of the emulator."""
     clock = ManualClock()
     account = Account(clock.now)
     routing = RoutingTable(Routes(routes, {name: spec.state for name, spec in SINKS.items()}), SINKS)
-    store = SqliteStore(make_store_file(folder / "connector.db"), routing, lambda _: None, intake=4096)
+    store: SqliteStore | PostgresStore
+    if url is None:
+        store = SqliteStore(make_store_file(folder / "connector.db"), routing, lambda _: None, intake=4096)
+    else:
+        store = await PostgresStore.open(url, routing, lambda _: None, intake=4096)
     await store.write(lambda connection: leases.register(connection, dict.fromkeys(SINKS, "console")))
     with HireflixEmulator(account, **schema) as server:
         async with HireflixApi(server.key, server.api_url, now=clock.now, sleep=at_once) as api:

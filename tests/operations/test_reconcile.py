@@ -11,6 +11,7 @@ from connector.operations.source import OtherAccount
 from connector.operations.status import health
 from connector.store.erase import erase
 from tests.operations.hireflix_world import DAY, HOUR, fill, source_at
+from tests.postgres import empty_store
 
 
 @pytest.fixture
@@ -252,6 +253,22 @@ async def test_missed_changes_between_webhooks_are_no_silence(synced):
     await synced.receive(invited)
 
     assert (await synced.reconcile(scheduled=True)).silent_since is None
+
+
+async def test_on_postgresql_a_backfill_and_a_reconcile_find_the_same(tmp_path):
+    with empty_store() as url:
+        async with source_at(tmp_path, url=url) as source:
+            fill(source.account)
+            await source.backfill()
+            source.clock.advance(HOUR)
+            source.account.complete(some(source, "pending"))
+            source.account.delete(some(source, "pending"))
+
+            result = await source.reconcile(complete=False)
+
+            assert result.added == {"stage": 1, "deletion": 1}
+            stages = await source.stages()
+            assert {id_: stage for id_, stage in stages.items() if stage is not Stage.DELETED} == source.truth()
 
 
 async def test_a_key_of_another_account_deletes_nothing(synced):
