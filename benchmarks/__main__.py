@@ -24,6 +24,7 @@ NAMES = (
     "fleet",
     "road",
     "retention",
+    "backfill",
 )
 
 
