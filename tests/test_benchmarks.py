@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks import (
+    backfill,
     burst,
     drain,
     flat,
@@ -35,6 +36,11 @@ async def test_ingest_finds_every_acknowledged_event_in_a_sound_store(capsys):
 async def test_burst_finds_every_interview_in_the_sheet_once(capsys):
     await burst.run(quick=True)
     assert "seconds to the last row" in capsys.readouterr().out
+
+
+async def test_backfill_finds_every_row_right_after_three_kills(capsys):
+    await backfill.run(quick=True)
+    assert "rows that are right" in capsys.readouterr().out
 
 
 async def test_memory_is_read_before_and_after_a_burst(capsys):

@@ -209,8 +209,17 @@ class LeaseKeeper:
     def _acquire(self, connection: Connection, seen: SeenLease) -> Lease | None:
         fence = seen.fence if self._store.shared else None
         now = self._clock.now()
+        # a file has one process: another owner was killed, and its lease protects nothing
+        is_over = not self._store.shared and seen.owner not in {None, self._owner}
         return leases.acquire(
-            connection, self._name, self._owner, now, seen_fence=fence, seconds=self._seconds, table=self._table
+            connection,
+            self._name,
+            self._owner,
+            now,
+            by_force=is_over,
+            seen_fence=fence,
+            seconds=self._seconds,
+            table=self._table,
         )
 
     async def _renewed(self, lease: Lease) -> None:

@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack
 import pytest
 from sqlalchemy import insert, select
 
-from connector.delivery.periodic import PeriodicTask, PeriodicTasks
+from connector.delivery.periodic import LEASE, PeriodicTask, PeriodicTasks
 from connector.errors import LeaseLost, StoreUnavailable
 from connector.store import periodic
 from connector.store.postgres.store import PostgresStore
+from connector.store.schema import lease as lease_table
 from connector.store.schema import meta
 from connector.store.sqlite.store import SqliteStore
 from connector.testing import START
@@ -83,6 +84,18 @@ def start(opened, *arguments, **options):
     process = Process(*arguments, **options)
     opened.push_async_callback(process.tasks.stop)
     return process
+
+
+async def test_on_a_file_the_lease_of_a_killed_process_delays_nothing(opened, tmp_path):
+    path = make_store_file(tmp_path / "store.db")
+    found = SqliteStore(path, Crew.routing_table(Scripted), lambda plan: None, intake=10)
+    opened.push_async_callback(found.close)
+    row = {"name": LEASE, "lease_owner": "killed", "lease_until": START + 1_000_000, "fence": 1}
+    await found.write(lambda connection: connection.execute(insert(lease_table).values(row)))
+
+    process = start(opened, "next", found, WaitingClock())
+
+    await process.has_run(1)
 
 
 async def test_a_task_runs_at_its_interval_and_its_last_run_is_stored(opened, store):
