@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
@@ -14,45 +14,54 @@ from connector.store.dialects import among, has_row_locks, insert_new, upsert
 from connector.store.schema import bucket
 
 
-class _Bucket(NamedTuple):
+class Bucket(NamedTuple):
     """A row of `bucket`: `full_at` is when all tokens are available again, the first one `burst_ms` before that."""
 
     full_at: int = 0
     burst_ms: int = 0
 
 
-_UNUSED = _Bucket()
+_UNUSED = Bucket()
 
 
-def take(connection: Connection, tokens: Sequence[Token], now: int) -> None:
-    """Takes one token of each bucket, or none. Raises `RateLimited` for the bucket with the longest wait."""
-    buckets = _buckets(connection, [token.bucket for token in tokens])
+def taken(buckets: Mapping[str, Bucket], tokens: Sequence[Token], now: int) -> dict[str, Bucket]:
+    """Returns the buckets of the tokens after one token of each was taken.
+
+    Raises `RateLimited` for the bucket with the longest wait when one of them has no token.
+    """
+    after: dict[str, Bucket] = {}
     waits = []
     for token in tokens:
-        before = buckets.get(token.bucket, _UNUSED)
+        before = after.get(token.bucket) or buckets.get(token.bucket, _UNUSED)
         step = math.ceil(1000 / token.rate)
         burst_ms = step * (token.burst - 1)
         # the stored burst counts too: a bucket may be blocked before its burst is known
         blocked_until = before.full_at - min(burst_ms, before.burst_ms)
         if blocked_until > now:
             waits.append(RateLimited(token.bucket, (blocked_until - now) / 1000))
-        buckets[token.bucket] = _Bucket(max(before.full_at, now) + step, burst_ms)
+        after[token.bucket] = Bucket(max(before.full_at, now) + step, burst_ms)
     if waits:
         raise max(waits, key=lambda wait: wait.seconds)
-    rows = [{"name": token.bucket, **buckets[token.bucket]._asdict()} for token in tokens]
-    upsert(connection, bucket, rows, ["name"])
+    return after
+
+
+def blocked(before: Bucket | None, seconds: float, now: int) -> Bucket:
+    """Returns the bucket after it was blocked for `seconds`. One that is blocked for longer stays so."""
+    before = before or _UNUSED
+    full_at = now + math.ceil(seconds * 1000) + before.burst_ms
+    return Bucket(max(full_at, before.full_at), before.burst_ms)
+
+
+def take(connection: Connection, tokens: Sequence[Token], now: int) -> None:
+    """Takes one token of each bucket, or none. Raises `RateLimited` for the bucket with the longest wait."""
+    after = taken(_buckets(connection, [token.bucket for token in tokens]), tokens, now)
+    upsert(connection, bucket, [{"name": name, **each._asdict()} for name, each in after.items()], ["name"])
 
 
 def block(connection: Connection, name: str, seconds: float, now: int) -> None:
     """Blocks a bucket for `seconds`, for all processes. A bucket that is blocked for longer stays so."""
-    before = _buckets(connection, [name]).get(name, _UNUSED)
-    full_at = now + math.ceil(seconds * 1000) + before.burst_ms
-    upsert(
-        connection,
-        bucket,
-        [{"name": name, "full_at": max(full_at, before.full_at), "burst_ms": before.burst_ms}],
-        ["name"],
-    )
+    after = blocked(_buckets(connection, [name]).get(name), seconds, now)
+    upsert(connection, bucket, [{"name": name, **after._asdict()}], ["name"])
 
 
 def blocked_until(connection: Connection, name: str) -> int:
@@ -61,7 +70,7 @@ def blocked_until(connection: Connection, name: str) -> int:
     return int(connection.execute(statement).scalar() or 0)
 
 
-def _buckets(connection: Connection, names: Sequence[str]) -> dict[str, _Bucket]:
+def _buckets(connection: Connection, names: Sequence[str]) -> dict[str, Bucket]:
     # rows are locked in one order where the database has row locks, so that two transactions cannot deadlock
     if has_row_locks(connection):  # a row that does not exist cannot be locked
         insert_new(connection, bucket, [{"name": name, **_UNUSED._asdict()} for name in sorted(set(names))], ["name"])
@@ -71,4 +80,4 @@ def _buckets(connection: Connection, names: Sequence[str]) -> dict[str, _Bucket]
         .order_by(bucket.c.name)
         .with_for_update()
     )
-    return {row.name: _Bucket(row.full_at, row.burst_ms) for row in connection.execute(statement)}
+    return {row.name: Bucket(row.full_at, row.burst_ms) for row in connection.execute(statement)}

@@ -1,13 +1,11 @@
-"""The public testing kit for authors of sinks: a clock, a context, values, a little dispatcher.
+"""The public testing kit for authors of sinks.
 
-`MessageLane` plays many events to a message sink, crashes included.
-
-`connector.testing.contract` holds `SinkContract`, the conformance suite; it needs pytest, the rest does not.
+`run_batch` with a `FakeContext` tests one call of `deliver`. `LaneRunner` runs the real lane on a temporary store.
+`connector.testing.contract` has `SinkContract`, the conformance suite; it needs pytest, the rest does not.
 """
 
-from connector.testing.clock import START, ManualClock
-from connector.testing.context import FakeContext
-from connector.testing.lane import MessageLane
+from connector.testing.context import START, FakeContext, ManualClock, run_batch
+from connector.testing.lane import LaneRunner, StoredDelivery
 from connector.testing.make import (
     interview_id,
     make_batch,
@@ -17,13 +15,13 @@ from connector.testing.make import (
     make_interview,
     make_values,
 )
-from connector.testing.run import notes_for, run_all, run_batch, run_until_settled
 
 __all__ = [
     "START",
     "FakeContext",
+    "LaneRunner",
     "ManualClock",
-    "MessageLane",
+    "StoredDelivery",
     "interview_id",
     "make_batch",
     "make_delivery",
@@ -31,8 +29,5 @@ __all__ = [
     "make_event",
     "make_interview",
     "make_values",
-    "notes_for",
-    "run_all",
     "run_batch",
-    "run_until_settled",
 ]

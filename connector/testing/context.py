@@ -1,66 +1,54 @@
-"""What the dispatcher lends to a sink, for tests: real rate limits on a manual clock, notes in a dictionary."""
+"""Doubles for tests of one call: a clock that moves only when a test says so, and a context without a store."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from connector.errors import LeaseLost, RateLimited
-from connector.sink import Note, Subscription, Token
-from connector.testing.clock import ManualClock
+from connector.sink import Batch, Delivery, Note, Result, Sink, Subscription, Token
+from connector.store import rate_limit
+from connector.store.rate_limit import Bucket
 
-ROUNDING = 0.001
-"""Milliseconds that sums of intervals may be off."""
+START = 1_757_500_000_000
+"""Where every manual clock begins: 2025-09-10 10:26:40 UTC, epoch milliseconds."""
 
 
-class Buckets:
-    """Token buckets by the generic cell rate algorithm (ITU-T I.371, Annex A): one number per bucket, the time at
-    which it would be empty again.
-    """
+class ManualClock:
+    """Returns epoch milliseconds from `now()` or from a call."""
 
-    def __init__(self) -> None:
-        self._empty_at: dict[str, float] = {}
-        self._closed_until: dict[str, float] = {}
+    def __init__(self, at: int = START) -> None:
+        self._at = at
 
-    def take(self, tokens: Sequence[Token], now: int) -> None:
-        """Takes all tokens, or none and raises `RateLimited` for the bucket that opens last; `now` is epoch ms."""
-        taken = dict(self._empty_at)
-        waits = [RateLimited(token.bucket, self._take(token, taken, now) / 1000) for token in tokens]
-        longest = max(waits, key=lambda wait: wait.seconds, default=None)
-        if longest is not None and longest.seconds > 0:
-            raise longest
-        self._empty_at = taken
+    def now(self) -> int:
+        return self._at
 
-    def block(self, bucket: str, seconds: float, now: int) -> None:
-        """Blocks a bucket for `seconds`; a later end that was set before stays."""
-        until = now + seconds * 1000
-        self._closed_until[bucket] = max(until, self._closed_until.get(bucket, until))
+    def __call__(self) -> int:
+        return self._at
 
-    def _take(self, token: Token, taken: dict[str, float], now: int) -> float:
-        """Milliseconds to wait; takes the token when that is 0."""
-        interval = 1000 / token.rate
-        empty_at = max(taken.get(token.bucket, now), now)
-        free_at = max(empty_at - (token.burst - 1) * interval, self._closed_until.get(token.bucket, now))
-        if free_at > now + ROUNDING:
-            return free_at - now
-        taken[token.bucket] = empty_at + interval
-        return 0.0
+    def advance(self, seconds: float) -> int:
+        """Advances by `seconds` and returns the new time. Raises `ValueError` for a negative number."""
+        if seconds < 0:
+            raise ValueError("a clock does not go back")
+        self._at += round(seconds * 1000)
+        return self._at
 
 
 class FakeContext:
-    """A `connector.sink.Context` without a store.
+    """A `connector.sink.Context` without a store, for one call.
 
-    `notes` is what is committed, `remembered` the calls of `save_notes` in order, `taken` the tokens in order,
+    `notes` are the committed notes, `saved` the calls of `save_notes` in order, `taken` the tokens in order,
     `blocked` the buckets that the sink blocked with their seconds, `calls` counts `count_call` by kind, `replies` are
-    those of failed calls in order, `waits` counts the
-    deliveries that wait by group, and `leases_lost` how often the sink was told that its lease is gone.
+    those of failed calls in order, `waits` the waiting deliveries by group. `leases_lost` counts the calls that raised
+    `LeaseLost`. `interviews` returns `shown`.
     """
 
     def __init__(self, clock: ManualClock | None = None, notes: Mapping[str, Note] | None = None) -> None:
         self.clock = clock or ManualClock()
         self.notes: dict[str, Note] = dict(notes or {})
-        self.remembered: list[dict[str, Note | None]] = []
+        self.saved: list[dict[str, Note | None]] = []
         self.taken: list[Token] = []
         self.blocked: list[tuple[str, float]] = []
         self.calls: Counter[str] = Counter()
@@ -68,16 +56,16 @@ class FakeContext:
         self.waits: Counter[str] = Counter()
         self.leases_lost = 0
         self.shown: dict[str, Subscription] = {}
-        self._buckets = Buckets()
+        self._buckets: dict[str, Bucket] = {}
         self._refusals: deque[RateLimited] = deque()
         self._lost_after: int | None = None
 
     def refuse(self, bucket: str, seconds: float = 1.0) -> None:
-        """Scripts one `take` that raises `RateLimited`; several calls script several."""
+        """The next `take` raises `RateLimited`. Several calls are about several calls of `take`."""
         self._refusals.append(RateLimited(bucket, seconds))
 
     def lose_lease(self, after: int = 0) -> None:
-        """The lease is gone once `after` more calls of `take` or `save_notes` went well."""
+        """`take` and `save_notes` raise `LeaseLost`, after so many more calls that succeed."""
         self._lost_after = after
 
     def now(self) -> int:
@@ -87,16 +75,16 @@ class FakeContext:
         self._check_lease()
         if self._refusals:
             raise self._refusals.popleft()
-        self._buckets.take(tokens, self.now())
+        self._buckets |= rate_limit.taken(self._buckets, tokens, self.now())
         self.taken.extend(tokens)
 
     async def block(self, bucket: str, seconds: float) -> None:
         self.blocked.append((bucket, seconds))
-        self._buckets.block(bucket, seconds, self.now())
+        self._buckets[bucket] = rate_limit.blocked(self._buckets.get(bucket), seconds, self.now())
 
     async def save_notes(self, notes: Mapping[str, Note | None]) -> None:
         self._check_lease()
-        self.remembered.append(dict(notes))
+        self.saved.append(dict(notes))
         self.apply(notes)
 
     async def get_notes(self, names: Sequence[str]) -> Mapping[str, Note]:
@@ -115,7 +103,7 @@ class FakeContext:
         self.replies.append((status, text))
 
     def apply(self, notes: Mapping[str, Note | None]) -> None:
-        """Commits notes as the store does: through JSON, `None` deletes."""
+        """Commits notes like the store: as JSON; `None` deletes a note."""
         for key, note in notes.items():
             if note is None:
                 self.notes.pop(key, None)
@@ -129,3 +117,37 @@ class FakeContext:
             self.leases_lost += 1
             raise LeaseLost("another worker writes to this sink")
         self._lost_after -= 1
+
+
+def notes_for(sink: Sink[Any], deliveries: Sequence[Delivery], context: FakeContext) -> dict[str, Note]:
+    """Returns the committed notes that the sink asks for with `note_keys`."""
+    wanted = {key for delivery in deliveries for key in sink.note_keys(delivery)}
+    return {key: context.notes[key] for key in sorted(wanted) if key in context.notes}
+
+
+async def run_batch(
+    sink: Sink[Any],
+    deliveries: Sequence[Delivery],
+    context: FakeContext,
+    *,
+    id: str = "batch-1",  # noqa: A002 - named as the field it fills
+    started_at: int | None = None,
+    maybe_sent: bool = False,
+) -> Result:
+    """Calls `deliver` once with the notes that the sink asks for, and commits the notes of its result to `context`.
+
+    Raises what the sink raises; then only the notes of `save_notes` are committed. Raises `ValueError` for a wrong
+    number of outcomes.
+    """
+    batch = Batch(
+        id=id,
+        started_at=context.now() if started_at is None else started_at,
+        deliveries=tuple(deliveries),
+        notes=notes_for(sink, deliveries, context),
+        maybe_sent=maybe_sent,
+    )
+    result = await sink.deliver(batch, context)
+    if len(result.outcomes) != len(batch.deliveries):
+        raise ValueError(f"{len(batch.deliveries)} deliveries, but {len(result.outcomes)} outcomes")
+    context.apply(result.notes)
+    return result

@@ -1,218 +1,320 @@
-"""A message sink's lane in memory: order, holds, tokens, doubt, waiting, follow-ups and crashes, on a manual clock.
+"""Runs a sink as the service does: the real lane on a temporary SQLite store, on a clock that moves instead of waiting.
 
-For tests that play many events against a destination with faults:
-
-    lane = MessageLane(sink, FakeContext())
-    lane.add(make_event(), make_interview())
+async with LaneRunner(make_sink) as lane:
+    await lane.add(make_event())
     await lane.run()
+    assert [each.state for each in await lane.deliveries()] == ["delivered"]
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import Any
+import asyncio
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+from unittest.mock import patch
 
-from connector.errors import RateLimited, SinkBroken
-from connector.interview import Event, Interview, is_late
-from connector.sink import Batch, Delivery, FollowUp, Outcome, Rejected, Result, RetryLater, Sink, Waiting
-from connector.testing.context import FakeContext
-from connector.testing.run import notes_for
+from sqlalchemy import ColumnElement, and_, create_engine, func, or_, select, text
 
-USUAL_PRIORITY = 100
-FOLLOW_UP_PRIORITY = 1000
-LONGEST_BACKOFF = 60.0
-PROBE = 300.0
-UNSHOWN_MS = 60_000
+from connector.capabilities import VERIFY
+from connector.delivery.lane import DeliveryRuntime, Lane
+from connector.delivery.outcomes import Failure, SinkResponse
+from connector.errors import SinkBroken
+from connector.hireflix.payload import EventKind, Reading
+from connector.interview import Event
+from connector.routing import Route, Routes
+from connector.sink import Batch, Context, Note, Outcome, Result, Sink
+from connector.store import leases, rate_limit
+from connector.store.base import Load
+from connector.store.claim import Work
+from connector.store.erase import erase
+from connector.store.ingest import RoutingTable, SinkSpec
+from connector.store.schema import REVISION, DeliveryState, delivery, event, in_state, metadata, note
+from connector.store.settle import Settlement
+from connector.store.sqlite.store import SqliteStore
+from connector.testing.context import ManualClock
+
+REGULAR_SECONDS = 60
+"""A verification that is due later than this is a regular one: `run` does not wait for it."""
+STEPS_MAX = 10_000
+"""Steps after which `run` gives up."""
 
 
-@dataclass(slots=True)
-class _Row:
-    id: str
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder with a random name is made in it
+"""A folder in memory, where the system has one: the stores of tests need not survive a power failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDelivery:
+    """A delivery as the store has it. `event` is the name of its event, `purpose` that of a follow-up."""
+
     key: str
-    event: Event | None
-    interview: str | None
-    priority: int
-    since: int
-    not_before: int = 0
-    attempts: int = 0
-    is_held: bool = False
-    maybe_sent: bool = False
-    started_at: int | None = None
-    outcome: Outcome | None = None
-    silent: bool = False
-    follow_up: FollowUp | None = None
-
-    @property
-    def order(self) -> tuple[str, str]:
-        """What its order is kept by."""
-        return "" if self.follow_up is None else self.follow_up.purpose, self.key
-
-    @property
-    def group(self) -> str:
-        """The group that it shows."""
-        return "" if self.follow_up is None else self.follow_up.group
-
-    @property
-    def is_pending(self) -> bool:
-        return self.outcome is None
-
-    def waits_in(self, group: str) -> bool:
-        return isinstance(self.outcome, Waiting) and self.outcome.group == group
+    event: str
+    purpose: str
+    state: str
+    reason: str
+    reference: str
+    attempts: int
 
 
-@dataclass
-class MessageLane:
-    """Calls a message sink as the dispatcher does, one delivery at a time.
+class LaneRunner:
+    """One sink, its lane and a store of their own, without routes unless some are given.
 
-    A delivery that failed or is unclear holds back the others of its purpose and key; one that waits for a token holds
-    back nothing. `interviews` is what is known now, by id. `calls` counts calls of `deliver`, `broken` the pauses.
+    `make_sink` is called at the start and after each `crash`. `calls` counts the calls of `deliver`, `responses` are
+    what they returned or raised, and `broken` the `SinkBroken` among them.
     """
 
-    sink: Sink[Any]
-    context: FakeContext
-    interviews: dict[str, Interview] = field(default_factory=dict)
-    calls: int = 0
-    broken: list[SinkBroken] = field(default_factory=list)
+    def __init__(
+        self, make_sink: Callable[[], Sink[Any]], clock: ManualClock | None = None, routes: Sequence[Route] = ()
+    ) -> None:
+        self.clock = clock or ManualClock()
+        self.sink = make_sink()
+        self.calls = 0
+        self.responses: list[SinkResponse] = []
+        self._make_sink = make_sink
+        self._routes = routes
+        self._processes = 0
+        self._lane_clock = _LaneClock(self.clock)
 
-    def __post_init__(self) -> None:
-        self._rows: list[_Row] = []
-        self._number = 0
+    async def __aenter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(dir=_memory())
+        name = self.sink.name
+        sinks = {
+            name: self.sink.state,
+            **{other: False for route in self._routes for other in route.sinks if other != name},
+        }
+        spec = SinkSpec(self.sink.state, dict(self.sink.priority), edits=self.sink.edits and not self.sink.state)
+        table = RoutingTable(Routes(self._routes, sinks), {name: spec})
+        path = make_store_file(Path(self._folder.name) / "store.db")
+        self.store = _UnhurriedStore(path, table, lambda _: None, intake=100_000)
+        await self.store.write(lambda connection: leases.register(connection, {name: "test"}))
+        self._is_routed = table.routes.staying(name)
+        self._lane = await self._new_lane()
+        return self
 
-    def add(self, event: Event, interview: Interview, *, received_at: int | None = None, silent: bool = False) -> None:
-        """An event, with the interview as it is known once it happened. Without a time it is received now."""
-        self.interviews[interview.id] = interview
-        rank = self.sink.priority.get(event.name, USUAL_PRIORITY)
-        since = self.context.now() if received_at is None else received_at
-        self._rows.append(_Row(self._name(), interview.id, event, interview.id, rank, since, silent=silent))
-
-    @property
-    def pending(self) -> list[str]:
-        """Keys of what is to be called."""
-        return [row.key for row in self._rows if row.is_pending]
-
-    @property
-    def waiting(self) -> list[str]:
-        """Keys of what waits for another call to show it."""
-        return [row.key for row in self._rows if isinstance(row.outcome, Waiting)]
-
-    @property
-    def dead(self) -> list[str]:
-        """Reasons of what was rejected."""
-        return [row.outcome.reason for row in self._rows if isinstance(row.outcome, Rejected)]
-
-    async def run(self, *, until: int | None = None, most: int = 10_000) -> None:
-        """Calls the sink until nothing is pending, or until a time (epoch milliseconds), and moves the clock on
-        instead of waiting. `AssertionError` after `most` steps.
-        """
-        for _ in range(most):
-            if not self.pending or (until is not None and self._next_due() > until):
-                return
-            await self.step()
-        raise AssertionError(f"not settled after {most} steps: {self.pending[:10]}")
-
-    async def step(self, *, dies: bool = False) -> None:
-        """One call, or one wait for the next. With `dies` the process ends after the call: what the sink remembered
-        is kept, its answer is not.
-        """
-        row = self._best()
-        if row is None:
-            self.context.clock.advance(max(0, self._next_due() - self.context.now()) / 1000)
-            return
-        row.started_at = self.context.now() if row.started_at is None else row.started_at
-        delivery = self._delivery(row)
-        notes = notes_for(self.sink, [delivery], self.context)
-        batch = Batch(f"batch-{row.id}", row.started_at, [delivery], notes, row.maybe_sent)
-        self.calls += 1
+    async def __aexit__(self, *_: object) -> None:
         try:
-            result = await self.sink.deliver(batch, self.context)
-        except RateLimited as wait:
-            row.not_before = self.context.now() + round(wait.seconds * 1000) + 1
-            if not row.maybe_sent:
-                row.started_at = None
-            return
-        except SinkBroken as broken:
-            self.broken.append(broken)
-            row.not_before = self.context.now() + round(PROBE * 1000)
-            return
-        if dies:
-            row.maybe_sent = row.is_held = True
-            return
-        self._settle(row, result)
+            await self._lane.close()
+        finally:
+            await self.store.close()
+            self._folder.cleanup()
 
-    def _settle(self, row: _Row, result: Result) -> None:
-        (outcome,) = result.outcomes
-        if isinstance(outcome, RetryLater):
-            row.attempts += outcome.counts
-            row.is_held = True
-            row.maybe_sent = row.maybe_sent or outcome.unclear
-            if not row.maybe_sent:
-                row.started_at = None
-            after = min(2.0**row.attempts, LONGEST_BACKOFF) if outcome.after is None else outcome.after
-            row.not_before = self.context.now() + round(after * 1000)
-        else:
-            row.outcome = outcome
-        self.context.apply(result.notes)
-        for each in result.follow_ups:
-            self._ask(each, self.context.now() + round(each.after.total_seconds() * 1000))
-        self._settle_groups(row, result)
+    async def add(self, *events: Event) -> None:
+        """Receives events: stores them, merges them into their interviews and adds deliveries by the routes.
 
-    def _settle_groups(self, row: _Row, result: Result) -> None:
-        """Ends what waited for the call, or has it called again when nothing will show it any more."""
-        ends: dict[str, Outcome] = dict(result.settles)
-        if row.group and isinstance(row.outcome, Rejected):
-            ends.setdefault(row.group, row.outcome)
-        for group, outcome in ends.items():
-            for each in self._rows:
-                if each.waits_in(group):
-                    each.outcome = outcome
-        shown = {each.group for each in self._rows if each.is_pending}
-        for each in self._rows:
-            if isinstance(each.outcome, Waiting) and each.outcome.group not in shown:
-                each.outcome = None
-                each.not_before = self.context.now() + UNSHOWN_MS
-        self.context.waits = Counter(each.outcome.group for each in self._rows if isinstance(each.outcome, Waiting))
+        The time of receipt is that of each event.
+        """
+        for each in events:
+            await self.store.offer(_reading(each), b"{}")
 
-    def _ask(self, asked: FollowUp, at: int) -> None:
-        about = (asked.purpose, asked.interview, asked.subject)
-        for row in self._rows:
-            known = row.follow_up
-            if row.is_pending and known and (known.purpose, known.interview, known.subject) == about:
-                row.follow_up = asked
-                if not row.attempts and not row.is_held:
-                    row.not_before = min(row.not_before, at)
+    async def step(self) -> int | None:
+        """Makes at most one call. Returns when the lane polls again (epoch milliseconds), or `None`."""
+        self._lane_clock.task = asyncio.current_task()
+        deliver = self.sink.deliver
+
+        async def counted(batch: Batch, context: Context) -> Result:
+            self.calls += 1
+            return await deliver(batch, context)
+
+        with patch.object(self.sink, "deliver", counted):
+            return await self._lane.step()
+
+    async def run(self, *, until: int | None = None, steps: int = STEPS_MAX) -> None:
+        """Steps until nothing is left to do, or until a time (epoch milliseconds). Moves the clock instead of waiting.
+
+        A regular verification is not waited for. Raises `AssertionError` after so many steps.
+        """
+        for _ in range(steps):
+            poll_at = await self.step()
+            if poll_at is None or not await self.pending():
                 return
-        row = _Row(self._name(), asked.interview or asked.subject, None, asked.interview, FOLLOW_UP_PRIORITY, at, at)
-        row.follow_up = replace(asked, after=timedelta(0))
-        self._rows.append(row)
+            if until is not None and poll_at > until:
+                return
+            self.clock.advance(max(0, poll_at - self.clock.now()) / 1000)
+        raise AssertionError(f"not settled after {steps} steps: {await self.pending()}")
 
-    def _free(self) -> list[_Row]:
-        """What nothing else of its purpose and key holds back."""
-        held = {row.order for row in self._rows if row.is_pending and row.is_held}
-        return [row for row in self._rows if row.is_pending and (row.is_held or row.order not in held)]
+    async def crash(self) -> None:
+        """Makes a call, ends the process before the outcome is stored, and starts the next one with a new sink.
 
-    def _best(self) -> _Row | None:
-        due = [row for row in self._free() if row.not_before <= self.context.now()]
-        return min(due, key=lambda row: row.priority, default=None)
+        What the sink saved with `Context.save_notes` is kept. Without a due delivery no call is made.
+        """
+        deliver = self.sink.deliver
 
-    def _next_due(self) -> int:
-        return min((row.not_before for row in self._free()), default=self.context.now())
+        async def deliver_and_crash(batch: Batch, context: Context) -> Result:
+            await deliver(batch, context)
+            raise _Crash
 
-    def _delivery(self, row: _Row) -> Delivery:
-        late = row.event is not None and is_late(row.since, row.event, self.context.now(), self.sink.max_age)
-        about = None if row.interview is None else self.interviews.get(row.interview)
-        return Delivery(
-            row.id,
-            row.key,
-            row.event,
-            about,
-            row.attempts + 1,
-            late,
-            silent=row.silent,
-            follow_up=row.follow_up,
-        )
+        with suppress(_Crash), patch.object(self.sink, "deliver", deliver_and_crash):
+            for _ in range(STEPS_MAX):
+                poll_at = await self.step()
+                if poll_at is None:
+                    break
+                self.clock.advance(max(0, poll_at - self.clock.now()) / 1000)
+        await self._lane.close()
+        self.sink = self._make_sink()
+        self._lane = await self._new_lane()
 
-    def _name(self) -> str:
-        self._number += 1
-        return f"delivery-{self._number}"
+    async def erase(self, interview_id: str) -> None:
+        """Erases an interview in the store, and adds the delivery in which the sink erases it at the destination."""
+        name, now = self.sink.name, self.clock.now()
+        await self.store.write(lambda connection: erase(connection, interview_id, [name], now))
+
+    async def block(self, bucket: str, seconds: float) -> None:
+        """Blocks a bucket of a rate limit."""
+        await self.store.write(lambda c: rate_limit.block(c, bucket, seconds, self.clock.now()))
+
+    async def deliveries(self, *where: ColumnElement[bool]) -> list[StoredDelivery]:
+        """Returns the deliveries in the order in which they were added."""
+        columns = (delivery, func.coalesce(event.c.name, "").label("event"))
+        query = select(*columns).outerjoin(event, event.c.seq == delivery.c.event_seq).where(*where)
+        rows = await self.store.query(lambda c: c.execute(query.order_by(delivery.c.id)).all())
+        return [
+            StoredDelivery(
+                row.key,
+                row.event,
+                row.purpose,
+                DeliveryState(row.state).name.lower(),
+                row.reason or "",
+                row.reference or "",
+                row.attempts,
+            )
+            for row in rows
+        ]
+
+    async def pending(self) -> list[str]:
+        """Returns the keys of the deliveries that are due now or later, without regular verifications."""
+        return [each.key for each in await self.deliveries(self._open())]
+
+    async def waiting(self) -> list[str]:
+        """Returns the keys of the deliveries that wait for another call to show them."""
+        return [each.key for each in await self.deliveries(in_state(DeliveryState.WAITING))]
+
+    async def dead(self) -> list[str]:
+        """Returns the reasons of the dead letters."""
+        return [each.reason for each in await self.deliveries(in_state(DeliveryState.DEAD))]
+
+    async def notes(self) -> dict[str, Note]:
+        """Returns the committed notes."""
+        rows = await self.store.query(lambda c: c.execute(select(note)).all())
+        return {row.key: json.loads(row.value) for row in rows}
+
+    @property
+    def broken(self) -> list[SinkBroken]:
+        return [each for each in self.responses if isinstance(each, SinkBroken)]
+
+    @property
+    def failures(self) -> list[str]:
+        """Reasons of the calls that raised, timed out or returned an unusable result."""
+        return [each.reason for each in self.responses if isinstance(each, Failure)]
+
+    @property
+    def results(self) -> list[Result]:
+        return [each for each in self.responses if isinstance(each, Result)]
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """All outcomes, in the order of the calls."""
+        return [outcome for result in self.results for outcome in result.outcomes]
+
+    async def _new_lane(self) -> Lane:
+        self._processes += 1
+        owner = f"process {self._processes}"
+        name, now = self.sink.name, self.clock.now()
+        await self.store.write(lambda connection: leases.acquire(connection, name, owner, now, by_force=True))
+        runtime = DeliveryRuntime(self.store, self._lane_clock, _Recorder(self.responses), owner)
+        return Lane(self.sink, runtime, self._is_routed)
+
+    def _open(self) -> ColumnElement[bool]:
+        soon = self.clock.now() + REGULAR_SECONDS * 1000
+        return and_(in_state(DeliveryState.PENDING), or_(delivery.c.purpose != VERIFY, delivery.c.not_before <= soon))
+
+
+class _Crash(BaseException):
+    """The process ends here."""
+
+
+class _LaneClock:
+    """The clock of the lane. A wait in the `task` of the lane moves it on; a helper of a call waits for its end."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.task: asyncio.Task[Any] | None = None
+        self._clock = clock
+
+    def now(self) -> int:
+        return self._clock.now()
+
+    async def wait(self, wake: asyncio.Event, seconds: float) -> bool:
+        if asyncio.current_task() is not self.task:
+            return await wake.wait()
+        if not wake.is_set():
+            self._clock.advance(max(0.0, seconds))
+        return wake.is_set()
+
+
+class _UnhurriedStore(SqliteStore):
+    """A store on which lanes need not give way to the receiver: how many events arrive in real time means nothing."""
+
+    @property
+    def load(self) -> Load:
+        return Load()
+
+
+class _Recorder:
+    """Records the responses of a sink."""
+
+    def __init__(self, responses: list[SinkResponse]) -> None:
+        self._responses = responses
+
+    def settled(self, _sink: str, _works: Sequence[Work], response: SinkResponse, _settlement: Settlement) -> None:
+        self._responses.append(response)
+
+    def broken(self, sink: str) -> None: ...
+
+    def called(self, sink: str, kind: str) -> None: ...
+
+
+def _reading(each: Event) -> Reading:
+    """Returns what the receiver would have parsed."""
+    return Reading(
+        EventKind.EVENT,
+        each.id,
+        sha256(each.id.encode()).digest(),
+        each.name,
+        each.interview_id,
+        each.occurred_at,
+        each.received_at,
+        "",
+        dict(each.fields),
+        len(each.fields),
+        "",
+    )
+
+
+def make_store_file(path: Path) -> Path:
+    """Makes an empty store of this version, without Alembic: a test holds that the migrations make the same schema."""
+    path.write_bytes(_empty_store())
+    return path
+
+
+@cache
+def _empty_store() -> bytes:
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+        path = Path(folder) / "empty.db"
+        engine = create_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            metadata.create_all(connection)
+            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
+        engine.dispose()
+        return path.read_bytes()
+
+
+def _memory() -> Path | None:
+    return MEMORY if os.access(MEMORY, os.W_OK) else None

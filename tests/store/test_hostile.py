@@ -17,7 +17,7 @@ from connector.store import notes, rate_limit
 from connector.store.postgres.store import PostgresStore
 from connector.store.sqlite.store import SqliteStore
 from connector.testing import START
-from connector.testing.hostile import HOSTILE_TEXTS
+from connector.testing.make import HOSTILE_TEXTS
 from tests.postgres import empty_store, rows
 from tests.store import kit
 from tests.store.kit import routing_table

@@ -1,12 +1,12 @@
-"""The fake context behaves as the dispatcher does."""
+"""One call without a store: rate limits and notes are those of the service."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.errors import LeaseLost, RateLimited
-from connector.sink import Context, Token
-from connector.testing import START, FakeContext, ManualClock
+from connector.sink import Context, Delivered, Result, Sink, SinkConfig, Token
+from connector.testing import START, FakeContext, ManualClock, make_delivery, run_batch
 
 PER_SECOND = Token("chat", rate=1)
 BURST = Token("account", rate=10, burst=3)
@@ -109,7 +109,7 @@ async def test_remember_commits_as_json():
     context = FakeContext(notes={"old": {}})
     await context.save_notes({"a": {"at": (1, 2)}, "old": None})
     assert context.notes == {"a": {"at": [1, 2]}}
-    assert context.remembered == [{"a": {"at": (1, 2)}, "old": None}]
+    assert context.saved == [{"a": {"at": (1, 2)}, "old": None}]
 
 
 async def test_a_note_that_is_no_json_fails():
@@ -133,3 +133,53 @@ def test_the_clock_moves_only_on_request():
 def test_the_clock_does_not_go_back():
     with pytest.raises(ValueError, match="does not go back"):
         ManualClock().advance(-1)
+
+
+class Counting(Sink[SinkConfig]):
+    """Remembers how often it saw each key, and what it was handed."""
+
+    Config = SinkConfig
+    max_batch = 2
+
+    def __init__(self):
+        super().__init__("counting", SinkConfig())
+        self.batches = []
+
+    def note_keys(self, delivery):
+        return [f"seen:{delivery.key}"]
+
+    async def deliver(self, batch, context):
+        self.batches.append(batch)
+        seen = {f"seen:{d.key}": {"n": batch.notes.get(f"seen:{d.key}", {"n": 0})["n"] + 1} for d in batch.deliveries}
+        return Result([Delivered()] * len(batch.deliveries), notes=seen)
+
+
+class Short(Counting):
+    async def deliver(self, batch, context):
+        return Result([])
+
+
+async def test_notes_come_back_in_the_next_call():
+    sink, context = Counting(), FakeContext()
+    delivery = make_delivery()
+    await run_batch(sink, [delivery], context)
+    await run_batch(sink, [delivery], context)
+    assert sink.batches[1].notes == {f"seen:{delivery.key}": {"n": 1}}
+    assert context.notes == {f"seen:{delivery.key}": {"n": 2}}
+
+
+async def test_only_the_notes_asked_for_are_handed_over():
+    sink, context = Counting(), FakeContext(notes={"other": {"n": 9}})
+    await run_batch(sink, [make_delivery()], context)
+    assert sink.batches[0].notes == {}
+
+
+async def test_a_wrong_number_of_outcomes_is_an_error():
+    with pytest.raises(ValueError, match="1 deliveries, but 0 outcomes"):
+        await run_batch(Short(), [make_delivery()], FakeContext())
+
+
+async def test_batch_ids_differ_and_the_start_is_kept():
+    sink, context = Counting(), FakeContext()
+    await run_batch(sink, [make_delivery()], context, id="b", started_at=5, maybe_sent=True)
+    assert (sink.batches[0].id, sink.batches[0].started_at, sink.batches[0].maybe_sent) == ("b", 5, True)

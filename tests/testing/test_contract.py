@@ -97,10 +97,16 @@ class Post(Sink[PostConfig]):
         return ["copies of the box"]
 
     def put(self, delivery, context):
-        self.box.entries[delivery.id] = delivery.interview.candidate_name
+        self.box.entries[f"{delivery.interview.id} {delivery.id}"] = delivery.interview.candidate_name
 
     async def preview(self, batch, context):
         return [delivery.interview.candidate_name for delivery in batch.deliveries]
+
+    async def notify(self, notice, context):
+        if not self.box.works:
+            return RetryLater("no answer")
+        self.box.entries[notice.id] = notice.title
+        return Delivered()
 
     async def check_connection(self):
         return [Finding("ok", "the box is there") if self.box.works else Finding("problem", "no box", "buy one")]
@@ -304,6 +310,22 @@ class Wordless(Post):
         return [""]
 
 
+class Mute(Post):
+    """Shows no notice."""
+
+    async def notify(self, notice, context):
+        return Delivered()
+
+
+class Wired(Post):
+    """Raises when a notice cannot be shown."""
+
+    async def notify(self, notice, context):
+        if not self.box.works:
+            raise ConnectionError("no box")
+        return await super().notify(notice, context)
+
+
 class WritingCheck(Post):
     async def check_connection(self):
         self.box.entries["test"] = "hello"
@@ -408,6 +430,8 @@ WRONG = [
     (Careless, "test_an_erase_finds_nothing_of_a_person_who_was_never_there", ()),
     (Careless, "test_an_erase_whose_outcome_was_lost_can_be_repeated", ()),
     (Wordless, "test_what_an_erase_leaves_is_named", ()),
+    (Mute, "test_a_notice_is_shown", ("plain",)),
+    (Wired, "test_a_notice_that_cannot_be_shown_is_no_exception", ()),
     (WritingCheck, "test_a_check_finds_and_writes_nothing", ()),
     (Helpless, "test_a_check_finds_and_writes_nothing", ()),
     (Helpless, "test_a_check_of_a_broken_destination_says_what_to_do", ()),

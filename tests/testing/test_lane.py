@@ -1,4 +1,4 @@
-"""The lane in memory calls a message sink as the dispatcher does."""
+"""A runner calls a sink by the real lane, on a clock that moves instead of waiting."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from connector.sink import (
     SinkConfig,
     Token,
 )
-from connector.testing import FakeContext, MessageLane, make_event, make_interview
+from connector.testing import START, LaneRunner, make_event
 
 
 class Scripted(Sink[SinkConfig]):
@@ -50,102 +50,100 @@ class Scripted(Sink[SinkConfig]):
         return [one.event.name.split(".")[1] if (one := b.deliveries[0]).event else one.purpose for b in self.batches]
 
 
-def lane_of(*script: Callable[[Batch, Context], Any]) -> MessageLane:
-    return MessageLane(Scripted(*script), FakeContext())
+def lane_of(*script: Callable[[Batch, Context], Any]) -> LaneRunner:
+    sink = Scripted(*script)
+    return LaneRunner(lambda: sink)
 
 
-def add(lane: MessageLane, name: str, number: int = 1, **when: int) -> None:
-    lane.add(make_event(f"interview.{name}", number=number), make_interview(number=number), **when)
-
-
-def told(lane: MessageLane) -> list[str]:
-    assert isinstance(lane.sink, Scripted)
-    return lane.sink.told
-
-
-async def test_the_best_priority_goes_first() -> None:
-    lane = lane_of()
-    add(lane, "create")
-    add(lane, "finish", 2)
-    await lane.run()
-    assert told(lane) == ["finish", "create"]
-
-
-async def test_what_failed_holds_back_its_key_and_nothing_else() -> None:
-    lane = lane_of(lambda *_: RetryLater("down", after=5))
-    add(lane, "score-updated")
-    add(lane, "finish", 2)
-    await lane.step()
-    add(lane, "status-change", 2)
-    add(lane, "create", 3)
-    await lane.run()
-    assert told(lane) == ["finish", "score-updated", "create", "finish", "status-change"]
-
-
-async def test_a_wait_for_a_token_holds_back_nothing() -> None:
-    lane = lane_of(lambda _b, context: context.take(Token("b", 1)))
-    lane.context.refuse("b", 5)
-    add(lane, "finish")
-    add(lane, "create")
-    await lane.run()
-    assert told(lane) == ["finish", "create", "finish"]
-
-
-async def test_an_answer_that_dies_with_the_process_brings_the_same_batch_back_in_doubt() -> None:
-    lane = lane_of(lambda batch, _: Result([Delivered()], {"n": {"k": 1}}))
-    add(lane, "finish")
-    await lane.step(dies=True)
-    await lane.run()
-    assert isinstance(lane.sink, Scripted)
-    first, second = lane.sink.batches
-    assert (first.id, first.started_at, first.maybe_sent) == (second.id, second.started_at, False)
-    assert second.maybe_sent
-    assert lane.context.notes == {}
-
-
-async def test_a_doubt_stays_until_the_delivery_settles() -> None:
-    lane = lane_of(lambda *_: RetryLater("lost", unclear=True), lambda *_: RetryLater("throttled", after=1))
-    add(lane, "finish")
-    await lane.run()
-    assert isinstance(lane.sink, Scripted)
-    assert [batch.maybe_sent for batch in lane.sink.batches] == [False, True, True]
-
-
-async def test_the_same_follow_up_is_called_once_at_the_earlier_time() -> None:
+async def test_a_run_moves_the_clock_over_every_wait() -> None:
+    """Here a backoff and a follow-up. A follow-up that is asked for twice is called once, at the earlier time."""
     later, sooner = ([FollowUp("edit", timedelta(seconds=seconds))] for seconds in (60, 3))
-    lane = lane_of(
-        *(lambda *_, asked=asked: Result([Delivered()], follow_ups=asked) for asked in (later, sooner, later))
-    )
-    start = lane.context.now()
-    for number in (1, 2, 3):
-        add(lane, "finish", number)
-    await lane.run()
-    assert told(lane)[3:] == ["edit"]
-    assert lane.context.now() - start == 3_000
+    script = [
+        lambda *_: RetryLater("down", after=5),
+        *(lambda *_, asked=asked: Result([Delivered()], follow_ups=asked) for asked in (later, sooner)),
+    ]
+    async with lane_of(*script) as lane:
+        await lane.add(make_event(), make_event(number=2))
+        await lane.run()
+        assert [each.state for each in await lane.deliveries()] == ["delivered"] * 3
+        assert lane.sink.told == ["finish", "finish", "finish", "edit"]
+        assert lane.clock.now() >= START + 5_000
 
 
-async def test_a_broken_destination_is_probed_and_counts_no_attempt() -> None:
+async def test_a_run_ends_at_the_time_that_is_given() -> None:
+    async with lane_of(lambda *_: RetryLater("down", after=60)) as lane:
+        await lane.add(make_event())
+        await lane.run(until=START + 30_000)
+        assert await lane.pending() == [make_event().interview_id]
+        assert lane.clock.now() < START + 60_000
+
+
+async def test_a_crash_brings_the_batch_back_and_keeps_nothing_but_saved_notes() -> None:
+    async def save(batch: Batch, context: Context) -> Result:
+        await context.save_notes({"saved": {"n": 1}})
+        return Result([Delivered()], {"returned": {"n": 1}})
+
+    async with lane_of(save) as lane:
+        await lane.add(make_event())
+        await lane.crash()
+        assert await lane.notes() == {"saved": {"n": 1}}
+        await lane.run()
+        first, second = lane.sink.batches
+        assert (first.id, first.started_at, first.maybe_sent) == (second.id, second.started_at, False)
+        assert second.maybe_sent
+
+
+async def test_a_crash_begins_with_a_new_sink() -> None:
+    made: list[Scripted] = []
+
+    def make_sink() -> Scripted:
+        made.append(Scripted())
+        return made[-1]
+
+    async with LaneRunner(make_sink) as lane:
+        await lane.add(make_event())
+        await lane.crash()
+        await lane.run()
+    assert [len(sink.batches) for sink in made] == [1, 1]
+
+
+async def test_a_blocked_bucket_delays_the_call() -> None:
+    async with lane_of(lambda _batch, context: context.take(Token("b", 1))) as lane:
+        await lane.block("b", 5)
+        await lane.add(make_event())
+        await lane.run()
+        assert lane.clock.now() == START + 5_000
+
+
+async def test_dead_letters_and_pauses_are_returned() -> None:
     def broken(*_: object) -> None:
         raise SinkBroken("gone", "mend it")
 
-    lane = lane_of(broken)
-    add(lane, "finish")
-    await lane.run()
-    assert isinstance(lane.sink, Scripted)
-    assert [batch.deliveries[0].attempt for batch in lane.sink.batches] == [1, 1]
-    assert len(lane.broken) == 1
+    async with lane_of(broken, lambda *_: Rejected("bad")) as lane:
+        await lane.add(make_event())
+        await lane.run()
+        assert (await lane.dead(), [each.reason for each in lane.broken]) == (["bad"], ["gone"])
 
 
-async def test_what_is_rejected_is_dead_and_what_is_old_is_late() -> None:
-    lane = lane_of(lambda *_: Rejected("bad"))
-    add(lane, "finish", received_at=lane.context.now() - 61_000)
-    await lane.run()
-    assert isinstance(lane.sink, Scripted)
-    assert (lane.dead, lane.sink.batches[0].deliveries[0].late) == (["bad"], True)
+async def test_an_old_event_is_late() -> None:
+    async with lane_of() as lane:
+        await lane.add(make_event(occurred_at=START - 61_000, received_at=START))
+        await lane.run()
+        assert lane.sink.batches[0].deliveries[0].late
 
 
-async def test_a_sink_that_never_settles_is_told_apart() -> None:
-    lane = lane_of(*[lambda *_: RetryLater("down")] * 9)
-    add(lane, "finish")
-    with pytest.raises(AssertionError, match="not settled after 5 steps"):
-        await lane.run(most=5)
+async def test_a_failure_of_the_sink_is_returned() -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("candidate")
+
+    async with lane_of(fail) as lane:
+        await lane.add(make_event())
+        await lane.step()
+        assert lane.failures == ["exception KeyError"]
+
+
+async def test_a_sink_that_never_settles_is_an_error() -> None:
+    async with lane_of(*[lambda *_: RetryLater("down")] * 9) as lane:
+        await lane.add(make_event())
+        with pytest.raises(AssertionError, match="not settled after 5 steps"):
+            await lane.run(steps=5)

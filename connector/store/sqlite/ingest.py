@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -76,6 +77,7 @@ class IngestStatements:
     add_deliveries: MultiRow
 
 
+@cache
 def sqlite_statements() -> IngestStatements:
     """Builds and compiles the statements. A list is passed as one JSON parameter."""
     dialect = sqlite.dialect(paramstyle="qmark")

@@ -144,7 +144,7 @@ async def test_a_crash_between_the_call_and_the_commit_doubles_nothing(desk):
         kept = dict(desk.context.notes)
         result = await desk.deliver(scored(person_of(1), number), person_of(number))
         assert result.outcomes == [Delivered(), Delivered()]
-        desk.context.notes = {**kept, "intent": desk.context.remembered[-1]["intent"]}
+        desk.context.notes = {**kept, "intent": desk.context.saved[-1]["intent"]}
         await desk.restart()
         await desk.settle(scored(person_of(1), number), person_of(number))
     assert len(desk.records()) == 5

@@ -236,7 +236,7 @@ class Machine(RuleBasedStateMachine):
         self.tally.flushes += 1
         self.google.after_read = self.google.before_write = lambda: self.chance.random() < haste and self.people.act()
         self.google.faults.choose(lambda call: self._fault(call, share))
-        kept, known, asked = dict(self.desk.context.notes), len(self.desk.context.remembered), list(self.due)
+        kept, known, asked = dict(self.desk.context.notes), len(self.desk.context.saved), list(self.due)
         self.due = self.run(self.desk._round(asked))
         self.google.after_read = self.google.before_write = None
         self.desk.context.clock.advance(self.chance.choice([0, 1, 20]))
@@ -247,7 +247,7 @@ class Machine(RuleBasedStateMachine):
         """The process dies before the outcome was stored: only what was remembered on the way is left."""
         self.tally.crashes += 1
         self.desk.context.notes = kept
-        for notes in self.desk.context.remembered[known:]:
+        for notes in self.desk.context.saved[known:]:
             self.desk.context.apply(notes)
         self.due = asked
         self.run(self.desk.restart())

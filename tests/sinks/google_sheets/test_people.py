@@ -88,7 +88,7 @@ async def test_a_crash_after_a_shifted_write_leaves_no_wrong_row(busy):
     busy.google.before_write = once(lambda: busy.person.sort(TAB, 0, descending=True))
     kept = dict(busy.context.notes)
     await busy.deliver(scored(PEOPLE[0], 4))
-    busy.context.notes = {**kept, "intent": busy.context.remembered[-1]["intent"]}
+    busy.context.notes = {**kept, "intent": busy.context.saved[-1]["intent"]}
     await busy.restart()
     await busy.settle(scored(PEOPLE[0], 4))
     assert right(busy, {1: 4, 2: None, 3: None, 4: None, 5: None, 6: None})
@@ -100,7 +100,7 @@ async def test_ids_spoilt_after_a_crash_cost_nobody_a_row_or_a_value(busy, spoil
     kept = dict(busy.context.notes)
     news = [scored(PEOPLE[0], 4), scored(person_of(7), 4)]
     await busy.deliver(*news)
-    busy.context.notes = {**kept, "intent": busy.context.remembered[-1]["intent"]}
+    busy.context.notes = {**kept, "intent": busy.context.saved[-1]["intent"]}
     for row in (1, 2):
         busy.person.edit(TAB, row, busy.place("Interview ID"), spoilt)
     await busy.restart()
@@ -113,7 +113,7 @@ async def test_ids_spoilt_after_a_crash_cost_nobody_a_row_or_a_value(busy, spoil
 async def test_a_new_row_whose_id_is_spoilt_before_anybody_knows_of_it_gets_it_back(busy, spoilt):
     kept, new = dict(busy.context.notes), scored(person_of(7), 4)
     await busy.deliver(new)
-    busy.context.notes = {**kept, "intent": busy.context.remembered[-1]["intent"]}
+    busy.context.notes = {**kept, "intent": busy.context.saved[-1]["intent"]}
     busy.person.edit(TAB, 7, busy.place("Interview ID"), spoilt)
     await busy.restart()
     await busy.settle(new)

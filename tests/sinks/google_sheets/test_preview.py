@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connector.testing import make_batch, make_delivery
-from connector.testing.run import notes_for
+from connector.testing.context import notes_for
 from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
 

@@ -12,7 +12,7 @@ from connector.emulators.google.model import Area
 from connector.emulators.google.people import once
 from connector.interview import Stage
 from connector.sink import Delivered, RetryLater
-from connector.testing import make_erase, run_batch, run_until_settled
+from connector.testing import make_erase, run_batch
 from sinks.google_sheets.errors import PROTECTED
 from tests.sinks.google_sheets.conftest import TAB, TITLES, Desk, person_of, scored
 
@@ -264,6 +264,6 @@ async def test_an_erase_names_the_protected_cells_that_it_cannot_clear_and_clear
     assert {title for title, value in left.items() if value is not None} == {"Email", "Phone", "Interview ID"}
     desk.person.unprotect(TAB)
     desk.context.clock.advance(300)
-    outcomes = await run_until_settled(desk.sink, [asked_to_erase], desk.context)
-    assert outcomes[asked_to_erase.id] == Delivered()
+    result = await run_batch(desk.sink, [asked_to_erase], desk.context)
+    assert result.outcomes == [Delivered()]
     assert ada.id not in desk.records()

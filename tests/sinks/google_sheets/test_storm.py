@@ -93,11 +93,11 @@ async def test_lost_answers_crashes_and_people_between_the_flushes(desk, seed):
     for _ in range(FLUSHES):
         news = storm.news()
         desk.context.clock.advance(20)
-        kept, known = dict(desk.context.notes), len(desk.context.remembered)
+        kept, known = dict(desk.context.notes), len(desk.context.saved)
         await desk.deliver(*news)
         if storm.chance.random() < 0.3:  # a crash after the call: only what was remembered is left
             desk.context.notes = kept
-            for notes in desk.context.remembered[known:]:
+            for notes in desk.context.saved[known:]:
                 desk.context.apply(notes)
             await desk.restart()
         storm.act()

