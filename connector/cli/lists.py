@@ -43,6 +43,7 @@ def events(
     interview: o.InterviewOption = None,
     position: o.PositionOption = None,
     stage: o.StageOption = None,
+    search: o.SearchOption = None,
     since: o.SinceOption = None,
     until: o.UntilOption = None,
     limit: o.LimitOption = 50,
@@ -53,7 +54,7 @@ def events(
     --since and --until are about the time of receipt.
     """
     show = _Show(config, since, until, limit, as_json)
-    show(EVENTS, name=name, kind=kind, interview=interview, position=position, stage=stage)
+    show(EVENTS, name=name, kind=kind, interview=interview, position=position, stage=stage, search=search)
 
 
 def interviews(
@@ -62,6 +63,7 @@ def interviews(
     interview: o.InterviewOption = None,
     position: o.PositionOption = None,
     stage: o.StageOption = None,
+    search: o.SearchOption = None,
     sink: o.SinkOption = None,
     since: o.SinceOption = None,
     until: o.UntilOption = None,
@@ -73,7 +75,7 @@ def interviews(
     --since and --until are about the newest event of an interview. --sink lists what a state sink shows.
     """
     show = _Show(config, since, until, limit, as_json)
-    show(INTERVIEWS, interview=interview, position=position, stage=stage, sink=sink)
+    show(INTERVIEWS, interview=interview, position=position, stage=stage, search=search, sink=sink)
 
 
 def deliveries(

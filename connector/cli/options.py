@@ -62,6 +62,14 @@ EventOption: TypeAlias = Annotated[int | None, typer.Option("--event", metavar="
 NameOption: TypeAlias = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="Only events of this name, such as interview.finish.")
 ]
+SearchOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--search",
+        metavar="WORDS",
+        help="Only candidates with these words, or their beginnings, in the name or e-mail address.",
+    ),
+]
 StageOption: TypeAlias = Annotated[Stage | None, typer.Option("--stage", help="Only interviews in this stage.")]
 StateOption: TypeAlias = Annotated[
     DeliveryStateName | None, typer.Option("--state", help="Only deliveries in this state.")

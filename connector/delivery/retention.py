@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from connector.delivery.clock import Clock
 from connector.delivery.periodic import Counts, PeriodicTask, Turn
-from connector.store import erase, retention
+from connector.store import erase, retention, rollup
 from connector.store.retention import Kind, Slice
 from connector.store.sqlite.database import delete_copies
 
@@ -69,6 +69,7 @@ class Retention:
                 place = done.next
                 if place is not None and await self._clock.wait(turn.stopping, PAUSE_SECONDS):
                     return None
+        await turn.write(lambda connection: rollup.expire(connection, turn.now))
         if self._file is not None and Kind.BODIES in due:
             await asyncio.to_thread(delete_copies, self._file, due[Kind.BODIES])
         return deleted

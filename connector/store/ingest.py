@@ -6,7 +6,7 @@ The plan is a pure function, the same for every database: events and stored rows
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -19,8 +19,9 @@ from connector.interview import Stage, Value
 from connector.merge import State, decode, encode, merge, stage_of
 from connector.routing import Routes
 from connector.sink import Sink, SinkConfig
-from connector.store import parsed
+from connector.store import parsed, words
 from connector.store.base import Answer, Overloaded
+from connector.store.rollup import hour_of, received_rows
 
 EVENT_COLUMNS = (
     "seq",
@@ -133,9 +134,15 @@ class IngestPlan:
     interviews: list[tuple[object, ...]] = field(default_factory=list)
     subscriptions: list[tuple[str, str]] = field(default_factory=list)
     """New ones only. Their interviews exist or are in `interviews`."""
+    words: list[tuple[str, str]] = field(default_factory=list)
+    """New words of the search, with their interviews."""
+    old_words: list[tuple[str, str]] = field(default_factory=list)
+    """Words that their interviews no longer have."""
     deliveries: list[tuple[object, ...]] = field(default_factory=list)
     woken: set[str] = field(default_factory=set)
     received: dict[str, int] = field(default_factory=dict)
+    rollup: list[tuple[object, ...]] = field(default_factory=list)
+    """Counts to add to those of the hour."""
     unused: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     older: int = 0
@@ -149,6 +156,8 @@ class _Merged:
     version: int
     sinks: tuple[str, ...]
     stage: Stage = Stage.UNKNOWN
+    before: State | None = None
+    """The stored state."""
 
 
 def plan_group(
@@ -168,12 +177,14 @@ def plan_group(
     plan = IngestPlan()
     seen = dict(known)
     merged: dict[str, _Merged] = {}
+    new: list[Reading] = []
     for reading, body in incoming:
         seq = seen.get(reading.identity)
         if seq is not None:
             plan.answers.append(Answer(seq, duplicate=True))
             plan.duplicates += 1
             continue
+        new.append(reading)
         seq = seen[reading.identity] = next_seq
         next_seq += 1
         plan.answers.append(Answer(seq, duplicate=False))
@@ -181,7 +192,8 @@ def plan_group(
         _add_event(plan, reading, None if is_erased else body, seq)
         if reading.kind is EventKind.EVENT and not is_erased:
             apply_event(plan, reading, seq, _current(merged, stored, reading.interview_id, routing), routing)
-    plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
+    _add_interviews(plan, merged)
+    plan.rollup = received_rows(Counter((_label(each), hour_of(each.received_at)) for each in new))
     return plan
 
 
@@ -191,7 +203,7 @@ def plan_one(reading: Reading, seq: int, stored: StoredInterview | None, routing
     merged: dict[str, _Merged] = {}
     existing = {} if stored is None else {reading.interview_id: stored}
     apply_event(plan, reading, seq, _current(merged, existing, reading.interview_id, routing), routing)
-    plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
+    _add_interviews(plan, merged)
     return plan
 
 
@@ -243,13 +255,14 @@ def _current(
         if row is None:
             entry = _Merged(None, 0, ())
         else:
-            entry = _Merged(decode(row.state), row.version, routing.present_names(row.sinks))
+            state = decode(row.state)
+            entry = _Merged(state, row.version, routing.present_names(row.sinks), before=state)
         merged[interview_id] = entry
     return entry
 
 
 def _add_event(plan: IngestPlan, reading: Reading, body: bytes | None, seq: int) -> None:
-    label = reading.name if reading.kind is EventKind.EVENT else str(reading.kind)
+    label = _label(reading)
     plan.received[label] = plan.received.get(label, 0) + 1
     for name in reading.unused:
         plan.unused[name] = plan.unused.get(name, 0) + 1
@@ -269,6 +282,23 @@ def _add_event(plan: IngestPlan, reading: Reading, body: bytes | None, seq: int)
             None if body is None else parsed.encode(reading),
         )
     )
+
+
+def _label(reading: Reading) -> str:
+    """Returns the name of a known event, else its kind, so that the number of labels is bounded."""
+    return reading.name if reading.kind is EventKind.EVENT else str(reading.kind)
+
+
+def _add_interviews(plan: IngestPlan, merged: Mapping[str, _Merged]) -> None:
+    """Adds the rows of the merged interviews, and their words where name or e-mail address changed."""
+    plan.interviews = [_interview_row(id_, entry) for id_, entry in merged.items()]
+    for id_, entry in merged.items():
+        before = {} if entry.before is None else entry.before.values
+        after = {} if entry.state is None else entry.state.values
+        if words.have_changed(before, after):
+            old, new = words.words_of(before), words.words_of(after)
+            plan.words += [(word, id_) for word in sorted(new - old)]
+            plan.old_words += [(word, id_) for word in sorted(old - new)]
 
 
 def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 from connector.interview import Stage
 from connector.merge import decode, interview_of
 from connector.routing import Route, Routes
-from connector.store import subscriptions
+from connector.store import subscriptions, words
 from connector.store.dialects import among
 from connector.store.schema import (
     DeliveryState,
@@ -35,7 +35,8 @@ class Wanted:
 
     `position` is an id or a pattern of names, as in a route. `name` and `kind` are an event's. `since` (inclusive)
     and `until` (exclusive) are epoch milliseconds: of receipt for events, of receipt or replay for deliveries, of the
-    newest event for interviews, of the start for attempts.
+    newest event for interviews, of the start for attempts. `search` is the start of words of the candidate's name or of
+    the e-mail address.
     """
 
     ids: tuple[int, ...] = ()
@@ -47,6 +48,7 @@ class Wanted:
     name: str | None = None
     kind: str | None = None
     stage: Stage | None = None
+    search: str | None = None
     since: int | None = None
     until: int | None = None
 
@@ -253,12 +255,14 @@ def delivery_conditions(connection: Connection, wanted: Wanted) -> list[ColumnEl
 
 
 def of_interview(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
-    """Returns the conditions on position and stage of an interview."""
+    """Returns the conditions on position, stage and candidate of an interview."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.stage is not None:
         conditions.append(interview.c.stage == wanted.stage.value)
     if wanted.position is not None:
         conditions.append(_at(wanted.position, positions(connection)))
+    if wanted.search is not None:
+        conditions.append(among(connection, interview.c.id, words.find(connection, wanted.search)))
     return conditions
 
 

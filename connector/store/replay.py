@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, literal, or_, select, update
 
 from connector.hireflix.payload import EventKind, Reading, read
-from connector.store import erase, parsed, subscriptions
+from connector.store import erase, parsed, rollup, subscriptions, words
 from connector.store.dialects import among, insert_new
 from connector.store.ingest import (
     DELIVERY_COLUMNS,
@@ -180,8 +180,11 @@ def dismiss(connection: Connection, ids: Sequence[int], reason: str, now: int) -
         update(delivery)
         .where(among(connection, delivery.c.id, ids), in_state(DeliveryState.DEAD))
         .values(state=int(DeliveryState.DISMISSED), reason=why, done_at=now)
+        .returning(delivery.c.id)
     )
-    return changed.rowcount
+    dismissed = changed.scalars().all()
+    rollup.count_settled(connection, dismissed, now)
+    return len(dismissed)
 
 
 def _lock(connection: Connection, ids: Sequence[int]) -> None:
@@ -303,6 +306,7 @@ def _merge(connection: Connection, reading: Reading, seq: int, routing: RoutingT
         elif not insert_new(connection, interview, [{"id": id_, **rest}], ["id"]):
             continue
         subscriptions.add(connection, plan.subscriptions)
+        words.change(connection, plan.old_words, plan.words)
         return plan
 
 

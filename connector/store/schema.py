@@ -172,8 +172,8 @@ interview_word = Table(
     Column("interview_id", Name, ForeignKey("interview.id", ondelete="CASCADE"), primary_key=True),
     Index("ix_interview_word_interview", "interview_id"),
 )
-"""The words of name and e-mail address of a candidate, in lower case and without accents, for the search by prefix.
-Not written yet."""
+"""The words of name and e-mail address of a candidate, in lower case and without accents, for the search by prefix: see
+`connector.store.words`."""
 
 delivery = Table(
     "delivery",
@@ -377,12 +377,14 @@ rollup = Table(
     Column("sink", Name, primary_key=True),
     Column("kind", Name, primary_key=True),
     Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("part", SmallInteger, primary_key=True, autoincrement=False, server_default=text("0")),
     *(
         Column(name, BigInteger, nullable=False, server_default=text("0"))
         for name in ("received", "delivered", "superseded", "dead", "dismissed")
     ),
     Index("ix_rollup_hour", "hour"),
 )
-"""Counts per hour for charts. `hour` is its start in epoch milliseconds, `kind` the name of the event. `sink` is empty
-for received events.
+"""Counts per hour for charts. `hour` is its start in epoch milliseconds, `kind` the name of the event, or `unknown` and
+`unreadable`; of a delivery without an event it is empty. `sink` is empty for received events. Receivers write to
+different parts, so that they do not wait for each other.
 """

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from connector.capabilities import VERIFY
 from connector.sink import Note
-from connector.store import leases, notes
+from connector.store import leases, notes, rollup
 from connector.store.claim import OF_SINK, PENDING
 from connector.store.dialects import among, storable
 from connector.store.ingest import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
@@ -135,18 +135,20 @@ class Settlement:
 def settle(connection: Connection, lease: Lease, destination: str, settlement: Settlement) -> None:
     """Writes outcomes, notes, follow-ups and attempts of one call. Raises `LeaseLost`."""
     leases.require(connection, lease)
-    _settle_done(connection, settlement)
-    _cure(connection, lease.sink, settlement)
+    ended = _settle_done(connection, settlement)
+    ended += _cure(connection, lease.sink, settlement)
     _settle_open(connection, settlement)
     notes.write(connection, lease.sink, destination, settlement.notes)
     if settlement.follow_ups:
         _plan(connection, lease.sink, settlement.follow_ups)
-    _settle_groups(connection, lease.sink, settlement)
+    ended += _settle_groups(connection, lease.sink, settlement)
+    rollup.count_settled(connection, ended, settlement.ended_at)
     _record(connection, lease.sink, settlement)
     _settle_sink(connection, lease.sink, settlement)
 
 
-def _settle_done(connection: Connection, settlement: Settlement) -> None:
+def _settle_done(connection: Connection, settlement: Settlement) -> list[int]:
+    """Returns the ids of the settled rows."""
     plain = [id_ for id_, reference in settlement.delivered if reference is None]
     referred = [(id_, reference) for id_, reference in settlement.delivered if reference is not None]
     _finish(connection, plain, DeliveryState.DELIVERED, settlement.ended_at)
@@ -154,13 +156,18 @@ def _settle_done(connection: Connection, settlement: Settlement) -> None:
     _finish_each(connection, referred, DeliveryState.DELIVERED, settlement.ended_at, delivery.c.reference)
     _finish_each(connection, settlement.dead, DeliveryState.DEAD, settlement.ended_at, delivery.c.reason)
     _finish_each(connection, settlement.unneeded, DeliveryState.SUPERSEDED, settlement.ended_at, delivery.c.reason)
+    with_text = (*referred, *settlement.dead, *settlement.unneeded)
+    return [*plain, *settlement.superseded, *(id_ for id_, _ in with_text)]
 
 
-def _cure(connection: Connection, name: str, settlement: Settlement) -> None:
+def _cure(connection: Connection, name: str, settlement: Settlement) -> Sequence[int]:
+    """Returns the ids of the dead letters that are superseded now."""
     dead = and_(delivery.c.sink == name, in_state(DeliveryState.DEAD))
-    if settlement.cured and connection.execute(select(delivery.c.id).where(dead).limit(1)).first() is not None:
-        mine = among(connection, delivery.c.key, settlement.cured)
-        connection.execute(update(delivery).where(dead, mine).values(state=int(DeliveryState.SUPERSEDED)))
+    if not settlement.cured or connection.execute(select(delivery.c.id).where(dead).limit(1)).first() is None:
+        return []
+    mine = among(connection, delivery.c.key, settlement.cured)
+    superseding = update(delivery).where(dead, mine).values(state=int(DeliveryState.SUPERSEDED))
+    return connection.execute(superseding.returning(delivery.c.id)).scalars().all()
 
 
 def _ending(state: DeliveryState, at: int) -> dict[str, Any]:
@@ -238,25 +245,27 @@ def _park(connection: Connection, rows: Sequence[Parked]) -> None:
     )
 
 
-def _settle_groups(connection: Connection, name: str, settlement: Settlement) -> None:
-    """Settles the waiting rows of the groups that the call showed or gave up.
+def _settle_groups(connection: Connection, name: str, settlement: Settlement) -> list[int]:
+    """Settles the waiting rows of the groups that the call showed or gave up. Returns their ids.
 
     Rows whose follow-up is no longer pending become pending again, so that no row waits for a call that never happens.
     """
     settlement.shown_since = []
+    ids: list[int] = []
     for group, (state, text) in settlement.groups.items():
         column = delivery.c.reference if state is DeliveryState.DELIVERED else delivery.c.reason
         values = _ending(state, settlement.ended_at) | {"reason": None}
         values[column.name] = None if text is None else storable(text)
-        ended = connection.execute(
-            update(delivery).where(_in_group(name, group)).values(values).returning(delivery.c.since)
-        ).scalars()
+        ending = update(delivery).where(_in_group(name, group)).values(values)
+        ended = connection.execute(ending.returning(delivery.c.id, delivery.c.since)).all()
+        ids += [row.id for row in ended]
         if state is DeliveryState.DELIVERED:
-            settlement.shown_since += ended
+            settlement.shown_since += [row.since for row in ended]
     for group in {*settlement.touched, *(row.group for row in settlement.parked)} - settlement.groups.keys():
         shows = and_(OF_SINK, delivery.c.wait_group == group)
         if connection.execute(select(delivery.c.id).where(shows).limit(1), {"sink": name}).first() is None:
             _unpark(connection, _in_group(name, group), settlement.ended_at + UNSHOWN_MS)
+    return ids
 
 
 def _in_group(name: str, group: str) -> ColumnElement[bool]:

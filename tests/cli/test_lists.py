@@ -170,6 +170,15 @@ def test_status_says_what_to_do(run, filled):
     assert "  connector deliveries --sink chat --state dead" in shown
 
 
+@ON_BOTH
+def test_events_and_interviews_are_searched_by_the_candidate(json_of, filled):
+    filled.receive(body(number=3, candidate={"name": "Zoë Núñez", "email": "zn@example.org"}))
+    for words in ("nunez z", "ZN@example"):
+        assert [row["id"] for row in json_of("interviews", "--search", words)] == ["interview-3"]
+        assert [row["interview_id"] for row in json_of("events", "--search", words)] == ["interview-3"]
+    assert json_of("interviews", "--search", "somebody else") == []
+
+
 def test_attempts_show_the_reply_of_the_destination(run, filled):
     filled.try_once("chat", outcome="broken", reason="no access", status=403, answer="PERMISSION_DENIED: the caller")
     shown = run("attempts").stdout.splitlines()[2]

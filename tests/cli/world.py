@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
-from connector.store import leases, subscriptions
+from connector.store import leases, subscriptions, words
 from connector.store.dialects import upsert
 from connector.store.ingest import (
     DELIVERY_COLUMNS,
@@ -115,6 +115,7 @@ class Filled:
             ["id"],
         )
         subscriptions.add(self.connection, plan.subscriptions)
+        words.change(self.connection, plan.old_words, plan.words)
         return plan
 
     def keep(self, kind: str, content: bytes, seq: int, at: int = NOON, **values: Any) -> None:

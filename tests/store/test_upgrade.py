@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
 from connector.hireflix.payload import read
+from connector.store import words
 from connector.store.migrate import migrate
 from connector.store.parsed import reading_of
 from connector.store.schema import attempt, event
@@ -58,6 +59,11 @@ def upgraded(request, tmp_path):
             engine.dispose()
 
 
+STATE = (
+    '{"base":[1757500000000,2,"12ab12ab12ab12ab"],'
+    '"values":{"candidate_name":"Zo\u00eb Ann","candidate_email":"zoe@example.org"},"exceptions":{}}'
+)
+"""As the first version stored it."""
 LAST_ID = len(FOLLOW_UPS) + 5
 """The last id that the old store used. Its row was deleted."""
 
@@ -82,9 +88,12 @@ def _fill(connection: Connection) -> None:
     connection.execute(
         text(
             "INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at, entered)"
-            " VALUES (:id, '{}', 1, '', '', '', 0, :entered)"
+            " VALUES (:id, :state, 1, '', '', '', 0, :entered)"
         ),
-        [{"id": ID, "entered": "sheet,tab"}, *({"id": each, "entered": ""} for each in (OTHER, "i3", "i4"))],
+        [
+            {"id": ID, "entered": "sheet,tab", "state": STATE},
+            *({"id": each, "entered": "", "state": STATE} for each in (OTHER, "i3", "i4")),
+        ],
     )
     _fill_other_tables(connection)
     connection.execute(
@@ -131,6 +140,10 @@ def test_attempts_limits_and_notes_stay(upgraded):
     assert upgraded.execute(text("SELECT name, full_at, burst_ms FROM bucket")).all() == [("slack", 5, 6)]
     notes = upgraded.execute(text("SELECT key, value FROM note ORDER BY key")).all()
     assert notes == [(f"digest:{POSITION}", '{"ts":"1.2"}'), (f"parent:{ID}", '{"ts":"1.2"}')]
+
+
+def test_the_names_of_interviews_can_be_searched(upgraded):
+    assert sorted(words.find(upgraded, "zoe ann")) == sorted([ID, OTHER, "i3", "i4"])
 
 
 def test_the_store_keeps_its_name_and_forgets_old_heartbeats(upgraded):

@@ -32,6 +32,8 @@ from connector.store.ingest import (
 )
 from connector.store.postgres.database import SETTINGS
 from connector.store.postgres.errors import GroupConflict
+from connector.store.rollup import RECEIVED_COLUMNS
+from connector.store.words import WORD_COLUMNS
 
 KNOWN = """
 SELECT identity, seq FROM event WHERE identity = ANY (ARRAY(SELECT json_array_elements_text(%s::json)))
@@ -106,6 +108,22 @@ INSERT INTO subscription (sink, interview_id)
 SELECT sink, interview_id FROM json_to_recordset(%s::json) AS (sink text, interview_id text)
 ON CONFLICT DO NOTHING
 """
+
+DELETE_WORDS = """
+DELETE FROM interview_word USING json_to_recordset(%s::json) AS old (word text, interview_id text)
+WHERE interview_word.word = old.word AND interview_word.interview_id = old.interview_id
+"""
+ADD_WORDS = """
+INSERT INTO interview_word (word, interview_id)
+SELECT word, interview_id FROM json_to_recordset(%s::json) AS (word text, interview_id text)
+ON CONFLICT DO NOTHING
+"""
+ADD_COUNTS = """
+INSERT INTO rollup (sink, kind, hour, part, received)
+SELECT * FROM json_to_recordset(%s::json) AS (sink text, kind text, hour bigint, part smallint, received bigint)
+ON CONFLICT (sink, kind, hour, part) DO UPDATE SET received = rollup.received + excluded.received
+"""
+"""The last of the locks, so that a receiver that waits here keeps no other one waiting."""
 
 CHANNEL = "connector_due"
 """The channel on which processes listen for sinks with new deliveries."""
@@ -191,10 +209,18 @@ async def _put(connection: AsyncConnection[Any], plan: IngestPlan, offset: int) 
         added = await connection.execute(ADD_EVENTS, (_text(events), bodies, _text(deliveries)))
         made = await connection.execute(ADD_INTERVIEWS, (_text(new),))
         await connection.execute(PUT_INTERVIEWS, (_text(locked),))
+        for statement, columns, rows in (
+            (DELETE_WORDS, WORD_COLUMNS, plan.old_words),
+            (ADD_WORDS, WORD_COLUMNS, plan.words),
+        ):
+            if rows:
+                await connection.execute(statement, (_text([dict(zip(columns, row, strict=True)) for row in rows]),))
         if subscriptions or not events:
             await connection.execute(ADD_SUBSCRIPTIONS, (_text(subscriptions),))
         if not events:
             await connection.execute(TOUCH)
+        counts = [dict(zip(RECEIVED_COLUMNS, row, strict=True)) for row in plan.rollup]
+        await connection.execute(ADD_COUNTS, (_text(counts),))
         if plan.woken:
             await connection.execute(NOTIFY, (SEPARATOR.join(sorted(plan.woken)),))
     numbers = [row[0] for row in await added.fetchall()]

@@ -32,7 +32,9 @@ from connector.store.ingest import (
     plan_group,
     stored_interviews,
 )
-from connector.store.schema import delivery, event, interview, subscription, tombstone
+from connector.store.rollup import RECEIVED_COLUMNS
+from connector.store.schema import delivery, event, interview, interview_word, rollup, subscription, tombstone
+from connector.store.words import WORD_COLUMNS
 
 SIZES = (32, 16, 8, 4, 2, 1)
 """Numbers of rows per statement. A few statements write any number of rows, so all stay prepared."""
@@ -75,6 +77,9 @@ class IngestStatements:
     add_subscriptions: MultiRow
     """A subscription that exists stays."""
     add_deliveries: MultiRow
+    add_words: Compiled
+    delete_words: Compiled
+    add_counts: Compiled
 
 
 @cache
@@ -99,6 +104,21 @@ def sqlite_statements() -> IngestStatements:
         put_interviews=_of_rows(put, INTERVIEW_COLUMNS, dialect),
         add_subscriptions=_of_rows(sqlite.insert(subscription).on_conflict_do_nothing(), SUBSCRIPTION_COLUMNS, dialect),
         add_deliveries=_of_rows(delivery.insert(), DELIVERY_COLUMNS, dialect),
+        add_words=compiled(sqlite.insert(interview_word).on_conflict_do_nothing(), dialect),
+        delete_words=compiled(_delete_words(), dialect),
+        add_counts=compiled(_add_counts(), dialect),
+    )
+
+
+def _delete_words() -> ClauseElement:
+    which = zip(WORD_COLUMNS, (interview_word.c.word, interview_word.c.interview_id), strict=True)
+    return interview_word.delete().where(*(column == bindparam(name) for name, column in which))
+
+
+def _add_counts() -> ClauseElement:
+    adding = sqlite.insert(rollup).values({name: bindparam(name) for name in RECEIVED_COLUMNS})
+    return adding.on_conflict_do_update(
+        index_elements=list(rollup.primary_key), set_={"received": rollup.c.received + adding.excluded.received}
     )
 
 
@@ -159,6 +179,9 @@ class Ingest:
         _write(connection, self._statements.put_interviews, plan.interviews)
         _write(connection, self._statements.add_subscriptions, plan.subscriptions)
         _write(connection, self._statements.add_deliveries, plan.deliveries)
+        connection.executemany(self._statements.delete_words.sql, plan.old_words)
+        connection.executemany(self._statements.add_words.sql, plan.words)
+        connection.executemany(self._statements.add_counts.sql, plan.rollup)
 
 
 def _write(connection: sqlite3.Connection, statements: MultiRow, rows: Sequence[tuple[object, ...]]) -> None:

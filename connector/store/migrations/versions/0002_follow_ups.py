@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from connector.store import words
+
 revision = "0002"
 down_revision = "0001"
 
@@ -46,6 +48,7 @@ def upgrade() -> None:
     _add_tables_of_operation()
     _convert_follow_ups()
     _subscribe()
+    words.write_all(op.get_bind())
 
 
 def _change_delivery() -> None:
@@ -175,8 +178,9 @@ def _add_tables_of_operation() -> None:
         sa.Column("sink", _NAME, nullable=False),
         sa.Column("kind", _NAME, nullable=False),
         sa.Column("hour", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("part", sa.SmallInteger(), server_default=sa.text("0"), autoincrement=False, nullable=False),
         *(sa.Column(name, sa.BigInteger(), server_default=sa.text("0"), nullable=False) for name in counts),
-        sa.PrimaryKeyConstraint("sink", "kind", "hour", name=op.f("pk_rollup")),
+        sa.PrimaryKeyConstraint("sink", "kind", "hour", "part", name=op.f("pk_rollup")),
     )
     _index("ix_rollup_hour", "rollup", ["hour"])
 
