@@ -1,8 +1,9 @@
-"""`connector hireflix webhook`, `doctor` and `record`."""
+"""`connector hireflix webhook`, `doctor`, `decide` and `record`."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
-from litestar import Litestar, Request, Response, route
+from litestar import Litestar, Response, route
+from litestar import Request as HttpRequest
 
 from connector import logging
 from connector.cli import FAILED
@@ -23,9 +25,11 @@ from connector.hireflix import EVENT_NAMES
 from connector.hireflix.api import HireflixError
 from connector.hireflix.webhook_api import LogEntry, NotFoundInSchema, Webhook, WebhookApi
 from connector.operations import hireflix_record as recording
+from connector.operations.decide import Decided, Decision, Request
+from connector.operations.decide import decide as decide_operation
 from connector.operations.hireflix_doctor import Finding, diagnose, our_webhook, steps
 from connector.operations.source import open_api
-from connector.operations.store_access import reading, store_exists
+from connector.operations.store_access import changing, reading, store_exists
 from connector.role import Secrets
 from connector.web.server import base_address, bind, serve_http, signals
 
@@ -167,6 +171,45 @@ def _show_finding(finding: Finding) -> None:
 
 
 @hireflix.command()
+def decide(
+    interview: Annotated[str, typer.Argument(metavar="INTERVIEW", help="Id of the interview.")],
+    decision: Annotated[Decision, typer.Argument(help="What to do.")],
+    value: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="VALUE", help="A score or none, a comment, the reason of a discard, the days of a share."
+        ),
+    ] = None,
+    *,
+    repeat: Annotated[
+        bool, typer.Option("--repeat", help="Send a comment although the same text is there already.")
+    ] = False,
+    config: o.ConfigOption = None,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Shortlist, discard, score, comment or share an interview.
+
+    A repeated command changes nothing, and what Hireflix shows already is not sent. Everyone who has the link of a
+    share can watch the interview.
+    """
+    settings = load(config, needs=Secrets.NONE)
+    logging.set_up(settings.logs.format, "warning")
+    request = Request(interview_id=interview, decision=decision, value=value, repeat=repeat)
+    result = asyncio.run(_decide(settings, request))
+    if as_json:
+        show_json(dataclasses.asdict(result))
+        return
+    shown = [each for each in (result.stage, f"score {result.score:g}" if result.score else "", result.link) if each]
+    print(safe(f"{'done' if result.changed else 'nothing to do'}{': ' if shown else ''}{', '.join(shown)}"))
+
+
+async def _decide(settings: Config, request: Request) -> Decided:
+    with changing(settings) as store:
+        async with open_api(settings) as api:
+            return await decide_operation(api, store, request, actor=o.actor())
+
+
+@hireflix.command()
 def record(
     config: o.ConfigOption = None,
     folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where requests are stored.")] = Path(
@@ -199,7 +242,7 @@ async def _record(settings: Config, recorder: recording.Recorder, port: int) -> 
                 print(f"schema of the API: {await recording.save_schema(api, recorder.folder)}")
 
     @route(settings.hireflix.webhook_path, http_method=["POST"])
-    async def receive(request: Request[Any, Any, Any]) -> Response[str]:
+    async def receive(request: HttpRequest[Any, Any, Any]) -> Response[str]:
         body = await request.body()
         status = recorder.take(dict(request.headers), body, time.time_ns() // 1_000_000)
         print(f"{len(recorder.records)} recorded, answered {status}", flush=True)

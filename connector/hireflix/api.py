@@ -179,19 +179,31 @@ class HireflixApi:
 
     async def position(self, position_id: str) -> Position | None:
         """Returns a position, `None` when Hireflix does not know it."""
-        found, _ = await self._one("position", POSITION_FIELDS, position_id)
+        found, _ = await self.one("position", POSITION_FIELDS, position_id)
         return None if found is None else _position(found)
 
     async def interview(self, interview_id: str) -> tuple[Row | None, int]:
         """Returns an interview, and the time of Hireflix before it was read; `None` when Hireflix does not know it."""
-        return await self._one("interview", INTERVIEW_FIELDS, interview_id)
+        return await self.one("interview", INTERVIEW_FIELDS, interview_id)
 
-    async def _one(self, name: str, fields: Fields, id_: str) -> tuple[Row | None, int]:
+    async def one(self, name: str, fields: Fields, id_: str) -> tuple[Row | None, int]:
+        """Returns an object that the root field `name` finds by its id, and the time of Hireflix before that."""
+
         def query(selection: str) -> str:
             return f"query One($id: {self._type('id')}) {{ {name}(id: $id) {selection} }}"
 
         reply = await self._known(query, fields, {"id": id_})
         return (None, self._now()) if reply is None else (reply.data.get(name), reply.at)
+
+    async def act(self, interview_id: str, action: str, selection: str = "{ id }") -> Row:
+        """Sends one action on an interview, once. Raises `HireflixUnavailable` when it may or may not be applied.
+
+        The form is documented under "Updating interview status" and "Scoring and commenting interviews".
+        """
+        query = f"mutation Act($id: {self._type('id')}) {{ Interview(id: $id) {{ {action} {selection} }} }}"
+        found = (await self.execute(query, {"id": interview_id}, tries=1)).data.get("Interview") or {}
+        result = next((value for value in found.values() if isinstance(value, dict)), None)
+        return {} if result is None else dict(require_result(result))
 
     async def _known(self, query: Callable[[str], str], fields: Fields, variables: Mapping[str, Any]) -> Reply | None:
         """Returns the reply of `select`, `None` when Hireflix answers that the object does not exist."""

@@ -79,6 +79,7 @@ class Action(StrEnum):
     DISMISS = "dismiss"
     REPAIR = "repair"
     ERASE = "erase"
+    DECIDE = "decide"
 
 
 def _where(condition: str) -> dict[str, Any]:

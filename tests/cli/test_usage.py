@@ -24,6 +24,7 @@ NEEDED = {
     "store backup": ["backup.db"],
     "store restore": ["backup.db"],
     "store copy": ["--to", "postgresql://h/n"],
+    "hireflix decide": ["i-1", "shortlist"],
     "dismiss": ["--sink", "chat", "--reason", "closed"],
 }
 HEAVY = {"sqlalchemy", "litestar", "uvicorn", "httpx", "openpyxl", "structlog", "connector.config", "connector.sink"}
@@ -63,7 +64,7 @@ def test_the_commands_are_those_of_the_design():
             "migrate",
         ),
         *("store backup", "store restore", "store copy"),
-        *("hireflix webhook", "hireflix doctor", "hireflix record"),
+        *("hireflix webhook", "hireflix doctor", "hireflix decide", "hireflix record"),
     }
 
 

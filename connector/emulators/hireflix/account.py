@@ -31,6 +31,7 @@ class Interview:
     score: float | None = None
     external_id: str | None = None
     comments: list[dict[str, Any]] = field(default_factory=list)
+    link: dict[str, Any] | None = None
 
     @property
     def hash(self) -> str:
@@ -207,5 +208,5 @@ def row_of(found: Interview) -> dict[str, Any]:
         "score": None if found.score is None else {"value": found.score},
         "url": urls(found),
         "comments": found.comments,
-        "externalLink": {"url": f"https://shared.hireflix.com/interview/{found.hash}", "expires": None},
+        "externalLink": found.link,
     }

@@ -239,8 +239,12 @@ class HireflixEmulator(EmulatorServer):
             "finalist": lambda _, finalist: applied("finalist", lambda: account.shortlist(found, wanted=finalist)),
             "score": lambda _, score=None: applied("score", lambda: account.rate(found, score)),
             "comment": lambda _, comment: applied("comment", lambda: self._comment(found, comment)),
-            "share": lambda _, durationInDays=75: applied("share", lambda: durationInDays),  # noqa: N803
+            "share": lambda _, durationInDays=75: applied("share", lambda: self._share(found, durationInDays)),  # noqa: N803
         }
+
+    def _share(self, found: Interview, days: int) -> None:
+        expires = self.account.now() + days * 86_400_000
+        found.link = {"url": f"https://shared.hireflix.com/interview/{found.hash}", "expires": expires}
 
     def _comment(self, found: Interview, text: str) -> None:
         found.comments.append({"id": f"c{len(found.comments)}", "value": text, "createdAt": self.account.now()})

@@ -1,0 +1,240 @@
+"""A decision reaches Hireflix exactly once, also when replies are lost and commands are repeated."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import select
+
+from connector.emulators.faults import APPLY_503, DROP, HTML_503, REFUSE, TRUNCATE, Fault, FaultKind
+from connector.emulators.hireflix import Account, HireflixEmulator
+from connector.errors import ConnectorError, UsageError
+from connector.hireflix.api import HireflixApi
+from connector.interview import Stage
+from connector.operations.decide import Decision, Request, Unclear, decide
+from connector.operations.store_access import OpenSqlite
+from connector.store import audit, leases, schema
+from connector.store.queries import Wanted
+from connector.store.sqlite import database
+from connector.testing import START
+from tests.operations.hireflix_world import at_once
+from tests.stores import make_store_file
+
+
+class World:
+    def __init__(self, account, found, server, store):
+        self.account, self.found, self.server, self.store = account, found, server, store
+
+    async def decide(self, decision, value=None, **options):
+        request = Request(interview_id=self.found.id, decision=Decision(decision), value=value, **options)
+        async with HireflixApi(self.server.key, self.server.api_url, now=lambda: START, sleep=at_once) as api:
+            return await decide(api, self.store, request, actor="cli:ada", sleep=at_once)
+
+    @property
+    def sent(self):
+        return [name for name, _ in self.account.changes]
+
+    def audited(self):
+        rows = self.store.read(lambda connection: audit.entries(connection, Wanted(), 100))
+        return [(row.actor, row.target, row.detail) for row in rows]
+
+
+@contextmanager
+def opened(path):
+    raw = database.connect(path)
+    with database.through_sqlalchemy(raw) as connection:
+        yield OpenSqlite(connection)
+    raw.close()
+
+
+@pytest.fixture
+def world(tmp_path):
+    account = Account(lambda: START)
+    found, _ = account.invite(account.add_position("Baker"), "Ana García")
+    account.complete(found)
+    with opened(make_store_file(tmp_path / "store.db")) as store, HireflixEmulator(account) as server:
+        yield World(account, found, server, store)
+
+
+def after_first(fault):
+    """A chooser of faults: the first call is the look, the second one sends."""
+    calls = []
+
+    def choose(kind):
+        calls.append(kind)
+        return fault if len(calls) == 2 else None
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("decision", "stage", "sent"),
+    [("shortlist", Stage.SHORTLISTED, ["finalist"]), ("discard", Stage.DISCARDED, ["archive"])],
+)
+async def test_a_stage_is_sent_once(world, decision, stage, sent):
+    result = await world.decide(decision)
+    assert (result.changed, result.stage, world.sent) == (True, stage, sent)
+
+    again = await world.decide(decision)
+    assert (again.changed, again.stage, world.sent) == (False, stage, sent)
+
+
+async def test_back_takes_both_decisions_back(world):
+    world.account.discard(world.found)
+    world.account.shortlist(world.found)
+
+    result = await world.decide("back")
+
+    assert (result.stage, world.sent) == (Stage.TO_EVALUATE, ["archive", "finalist"])
+
+
+async def test_a_shortlist_after_a_discard_leaves_one_mark(world):
+    await world.decide("discard")
+    await world.decide("shortlist")
+
+    assert (world.found.archived, world.found.finalist) == (None, START)
+
+
+async def test_an_interview_that_is_not_completed_cannot_go_back(world):
+    world.found.completed = None
+
+    with pytest.raises(UsageError, match="not completed"):
+        await world.decide("back")
+
+
+@pytest.mark.parametrize("fault", [DROP, APPLY_503, TRUNCATE], ids=lambda fault: fault.kind)
+async def test_a_lost_reply_is_looked_up_and_nothing_is_sent_again(world, fault):
+    world.server.faults.choose(after_first(fault))
+
+    result = await world.decide("shortlist")
+
+    assert (result.changed, result.stage, world.sent) == (True, Stage.SHORTLISTED, ["finalist"])
+
+
+@pytest.mark.parametrize("fault", [REFUSE, HTML_503], ids=lambda fault: fault.kind)
+async def test_a_stage_that_did_not_arrive_is_sent_again(world, fault):
+    world.server.faults.choose(after_first(fault))
+
+    result = await world.decide("shortlist")
+
+    assert (result.stage, world.sent) == (Stage.SHORTLISTED, ["finalist"])
+
+
+async def test_a_score_is_sent_once(world):
+    assert (await world.decide("score", "4.5")).score == 4.5
+    assert (await world.decide("score", "4.5")).changed is False
+    assert world.sent == ["score"]
+
+
+async def test_a_score_is_removed(world):
+    world.account.rate(world.found, 3)
+    assert (await world.decide("score", "none")).score is None
+
+
+async def test_a_score_whose_reply_was_lost_is_not_sent_again(world):
+    world.server.faults.choose(after_first(DROP))
+    assert (await world.decide("score", "4")).changed
+    assert world.sent == ["score"]
+
+
+@pytest.mark.parametrize("value", [None, "6", "4.2", "good", "nan"])
+async def test_another_score_is_refused_before_anything_is_sent(world, value):
+    with pytest.raises(UsageError, match="half steps"):
+        await world.decide("score", value)
+    assert world.server.calls.total() == 0
+
+
+async def test_the_same_comment_is_added_once_unless_it_is_to_be_repeated(world):
+    assert (await world.decide("comment", "A strong interview")).changed
+    assert not (await world.decide("comment", "A strong interview")).changed
+    assert (await world.decide("comment", "A strong interview", repeat=True)).changed
+    assert world.sent == ["comment", "comment"]
+
+
+async def test_a_comment_whose_reply_was_lost_is_found(world):
+    world.server.faults.choose(after_first(DROP))
+    assert (await world.decide("comment", "Good")).changed
+    assert [each["value"] for each in world.found.comments] == ["Good"]
+
+
+async def test_a_comment_that_may_still_arrive_is_left_to_a_person(world):
+    world.server.faults.choose(after_first(Fault(FaultKind.LATE)))
+    with pytest.raises(Unclear, match="look at the interview"):
+        await world.decide("comment", "Good")
+
+    world.server.faults.release()
+    world.server.faults.settle()
+
+    assert not (await world.decide("comment", "Good")).changed
+    assert [each["value"] for each in world.found.comments] == ["Good"]
+
+
+async def test_the_reason_of_a_discard_is_a_comment(world):
+    await world.decide("discard", "No permit")
+    assert world.sent == ["comment", "archive"]
+    assert [each["value"] for each in world.found.comments] == ["No permit"]
+
+
+async def test_a_share_makes_one_link_and_returns_it_again(world):
+    made = await world.decide("share", "100")
+    again = await world.decide("share")
+
+    assert made.link.startswith("https://shared.hireflix.com/")
+    assert (again.changed, again.link, world.sent) == (False, made.link, ["share"])
+
+
+async def test_an_expired_link_is_replaced(world):
+    world.found.link = {"url": "https://shared.hireflix.com/interview/old", "expires": START - 1}
+
+    assert not (await world.decide("share")).link.endswith("old")
+
+
+async def test_two_at_a_time_do_not_decide_on_one_interview(world):
+    def held(connection):
+        leases.register_lease(connection, f"decide:{world.found.id}")
+        leases.acquire(connection, f"decide:{world.found.id}", "other", 4_000_000_000_000, table=schema.lease)
+
+    world.store.change(held)
+
+    with pytest.raises(ConnectorError, match="another decision"):
+        await world.decide("shortlist")
+    assert world.sent == []
+
+
+async def test_nothing_is_left_of_the_lease(world):
+    await world.decide("shortlist")
+    assert world.store.read(lambda connection: connection.execute(select(schema.lease)).all()) == []
+
+
+async def test_what_was_sent_is_in_the_audit_log_without_the_text_of_a_comment(world):
+    await world.decide("score", "4")
+    await world.decide("score", "4")
+    await world.decide("comment", "Ana is strong")
+
+    assert world.audited() == [
+        ("cli:ada", world.found.id, "comment"),
+        ("cli:ada", world.found.id, "score 4"),
+    ]
+
+
+async def test_an_unknown_interview_is_named(world):
+    world.account.delete(world.found)
+    with pytest.raises(UsageError, match=f"no interview {world.found.id}"):
+        await world.decide("shortlist")
+
+
+async def test_an_api_that_does_not_show_stages_is_left_alone(world):
+    without = ("archived", "discardedAt", "finalist", "shortlistedAt")
+    with HireflixEmulator(world.account, without=without) as server:
+        world.server = server
+        with pytest.raises(Unclear, match="decide in Hireflix"):
+            await world.decide("shortlist")
+    assert world.sent == []
+
+
+async def test_repeated_clicks_at_once_reach_hireflix_once(world):
+    results = await asyncio.gather(*(world.decide("comment", "Good") for _ in range(4)), return_exceptions=True)
+    assert sum(getattr(result, "changed", False) for result in results) == 1
+    assert world.sent == ["comment"]
