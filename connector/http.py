@@ -21,7 +21,7 @@ READ_SECONDS = 5.0
 """A read is not tried again after this time, because the lane waits for it."""
 
 
-class Answer(StrEnum):
+class ResponseClass(StrEnum):
     """The meaning of an HTTP status for the request."""
 
     OK = "ok"
@@ -35,17 +35,17 @@ class Answer(StrEnum):
     """Not applied and never will be."""
 
 
-def classify(status: int) -> Answer:
+def classify(status: int) -> ResponseClass:
     """Returns the meaning of a status (RFC 9110 section 15, RFC 6585 section 4) for a request that changes data."""
     if 200 <= status < 300:  # noqa: PLR2004 - the classes of RFC 9110
-        return Answer.OK
+        return ResponseClass.OK
     if status in {408, 425, 429}:
-        return Answer.THROTTLED
+        return ResponseClass.THROTTLED
     if status in {401, 403, 404, 407, 410}:
-        return Answer.DENIED
+        return ResponseClass.DENIED
     if 400 <= status < 500:  # noqa: PLR2004
-        return Answer.REFUSED
-    return Answer.UNCLEAR
+        return ResponseClass.REFUSED
+    return ResponseClass.UNCLEAR
 
 
 def retry_after(headers: Mapping[str, str], now: int) -> float | None:

@@ -22,7 +22,7 @@ import httpx
 from pydantic import AfterValidator, Field, SecretStr
 
 from connector.capabilities import Notice
-from connector.http import Answer, classify, host_of, is_loopback, retry_after, safe_url, utc
+from connector.http import ResponseClass, classify, host_of, is_loopback, retry_after, safe_url, utc
 from connector.sink import (
     Batch,
     Context,
@@ -296,12 +296,12 @@ def read_answer(status: int, headers: httpx.Headers, now: int) -> Outcome:
         )
     after = retry_after(headers, now)
     match classify(status):
-        case Answer.OK:
+        case ResponseClass.OK:
             return Delivered()
-        case Answer.THROTTLED:
+        case ResponseClass.THROTTLED:
             after = THROTTLED_SECONDS if after is None else after
             return RetryLater(f"status {status}", after=after, counts=False, pause_sink=True)
-        case Answer.UNCLEAR if not httpx.codes.is_redirect(status):
+        case ResponseClass.UNCLEAR if not httpx.codes.is_redirect(status):
             return RetryLater(f"status {status}", after=after, unclear=True, pause_sink=status in _OVERLOADED)
         case _:
             return RetryLater(_refusal(status), after=after)

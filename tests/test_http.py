@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from connector.http import (
     RETRY_AFTER_MAX_SECONDS,
-    Answer,
+    ResponseClass,
     SafeUrl,
     classify,
     host_of,
@@ -29,24 +29,24 @@ NOW = 1761566424000
 @pytest.mark.parametrize(
     ("status", "answer"),
     [
-        (200, Answer.OK),
-        (204, Answer.OK),
-        (299, Answer.OK),
-        (301, Answer.UNCLEAR),
-        (400, Answer.REFUSED),
-        (401, Answer.DENIED),
-        (403, Answer.DENIED),
-        (404, Answer.DENIED),
-        (407, Answer.DENIED),
-        (408, Answer.THROTTLED),
-        (410, Answer.DENIED),
-        (413, Answer.REFUSED),
-        (422, Answer.REFUSED),
-        (425, Answer.THROTTLED),
-        (429, Answer.THROTTLED),
-        (500, Answer.UNCLEAR),
-        (503, Answer.UNCLEAR),
-        (599, Answer.UNCLEAR),
+        (200, ResponseClass.OK),
+        (204, ResponseClass.OK),
+        (299, ResponseClass.OK),
+        (301, ResponseClass.UNCLEAR),
+        (400, ResponseClass.REFUSED),
+        (401, ResponseClass.DENIED),
+        (403, ResponseClass.DENIED),
+        (404, ResponseClass.DENIED),
+        (407, ResponseClass.DENIED),
+        (408, ResponseClass.THROTTLED),
+        (410, ResponseClass.DENIED),
+        (413, ResponseClass.REFUSED),
+        (422, ResponseClass.REFUSED),
+        (425, ResponseClass.THROTTLED),
+        (429, ResponseClass.THROTTLED),
+        (500, ResponseClass.UNCLEAR),
+        (503, ResponseClass.UNCLEAR),
+        (599, ResponseClass.UNCLEAR),
     ],
 )
 def test_a_status_says_whether_the_request_was_applied(status, answer):
@@ -55,7 +55,7 @@ def test_a_status_says_whether_the_request_was_applied(status, answer):
 
 @given(st.integers())
 def test_only_a_2xx_is_a_success(status):
-    assert (classify(status) is Answer.OK) == (200 <= status < 300)
+    assert (classify(status) is ResponseClass.OK) == (200 <= status < 300)
 
 
 # --- Retry-After

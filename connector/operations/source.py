@@ -17,7 +17,7 @@ from connector.hireflix.snapshot import Origin, Position, Synthetic, changed_at,
 from connector.interview import Stage
 from connector.routing import Route, Routes
 from connector.store import source
-from connector.store.base import Answer
+from connector.store.base import IngestResult
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 class EventStore(Protocol):
     """The part of `connector.store.base.Store` that takes synthetic events."""
 
-    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]: ...
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]: ...
 
     async def write(self, job: Callable[[Connection], T]) -> T: ...
 

@@ -20,7 +20,7 @@ LOAD_SECONDS = 0.25
 """Time constant of `Load`: an event counts for 1/e, about a third, after this time."""
 
 
-class Answer(NamedTuple):
+class IngestResult(NamedTuple):
     """The number of a stored event, and whether it had been stored before."""
 
     seq: int
@@ -74,7 +74,7 @@ class Store(Protocol):
         """The size of the write-ahead log of a SQLite file; 0 on PostgreSQL, whose server manages its own log."""
         ...
 
-    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]:
         """Queues an event. The future resolves after the commit. Raises `StoreUnavailable`, here or in the future."""
         ...
 

@@ -20,7 +20,7 @@ from connector.merge import State, decode, encode, merge, stage_of
 from connector.routing import Routes
 from connector.sink import Sink, SinkConfig
 from connector.store import parsed, words
-from connector.store.base import Answer, Overloaded
+from connector.store.base import IngestResult, Overloaded
 from connector.store.rollup import hour_of, received_rows
 
 EVENT_COLUMNS = (
@@ -129,7 +129,7 @@ def stored_interviews(
 class IngestPlan:
     """The rows that a transaction writes, in the column order above, the answers, and counts for the metrics."""
 
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[IngestResult] = field(default_factory=list)
     events: list[tuple[object, ...]] = field(default_factory=list)
     interviews: list[tuple[object, ...]] = field(default_factory=list)
     subscriptions: list[tuple[str, str]] = field(default_factory=list)
@@ -181,13 +181,13 @@ def plan_group(
     for reading, body in incoming:
         seq = seen.get(reading.identity)
         if seq is not None:
-            plan.answers.append(Answer(seq, duplicate=True))
+            plan.answers.append(IngestResult(seq, duplicate=True))
             plan.duplicates += 1
             continue
         new.append(reading)
         seq = seen[reading.identity] = next_seq
         next_seq += 1
-        plan.answers.append(Answer(seq, duplicate=False))
+        plan.answers.append(IngestResult(seq, duplicate=False))
         is_erased = reading.interview_id in erased
         _add_event(plan, reading, None if is_erased else body, seq)
         if reading.kind is EventKind.EVENT and not is_erased:
@@ -348,7 +348,7 @@ class Request:
     """An event that waits for its commit."""
 
     incoming: Incoming
-    answer: asyncio.Future[Answer]
+    answer: asyncio.Future[IngestResult]
 
 
 class Intake:
@@ -363,10 +363,10 @@ class Intake:
     def __len__(self) -> int:
         return len(self._requests)
 
-    def add(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+    def add(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]:
         """Queues an event; the writer resolves the future. Raises `Overloaded` when the queue is full."""
         self.require_room()
-        future: asyncio.Future[Answer] = self._loop.create_future()
+        future: asyncio.Future[IngestResult] = self._loop.create_future()
         self._requests.append(Request(Incoming(reading, body), future))
         self._bytes += len(body)
         return future
@@ -407,7 +407,7 @@ def fair_share(waiting: int, answered: int) -> int:
     return min(GROUP_LIMIT, max(GROUP_MIN, (waiting + answered + 1) // 2))
 
 
-def resolve(requests: Iterable[Request], answers: Iterable[Answer]) -> None:
+def resolve(requests: Iterable[Request], answers: Iterable[IngestResult]) -> None:
     """Sets the answer of each request; a cancelled one is skipped."""
     for request, answer in zip(requests, answers, strict=True):
         if not request.answer.done():

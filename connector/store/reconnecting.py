@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, retry_if_result, wait_exponential
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.base import Answer, Load, Store
+from connector.store.base import IngestResult, Load, Store
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class ReconnectingStore:
     def log_bytes(self) -> int:
         return 0 if self._store is None else self._store.log_bytes
 
-    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]:
         return self._opened.offer(reading, body)
 
     async def write(self, job: Callable[[Connection], T]) -> T:

@@ -22,7 +22,7 @@ from connector.errors import StoreUnavailable
 from connector.hireflix import GREETING
 from connector.hireflix.payload import Reading, read
 from connector.hireflix.signature import HEADER, Verifier
-from connector.store.base import Answer
+from connector.store.base import IngestResult
 
 BODY_BYTES = 1024 * 1024
 """Largest accepted body. A webhook of Hireflix has one or two KiB."""
@@ -227,7 +227,7 @@ def _require_size(size: int) -> None:
 class EventStore(Protocol):
     """The part of `connector.store.base.Store` that the receiver needs."""
 
-    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]: ...
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]: ...
 
 
 class Reply(NamedTuple):

@@ -18,7 +18,7 @@ from google.auth.impersonated_credentials import Credentials as ImpersonatedCred
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.oauth2.service_account import Credentials as KeyCredentials
 
-from connector.http import Answer, classify, host_of, is_loopback
+from connector.http import ResponseClass, classify, host_of, is_loopback
 from sinks.google_sheets.config import Account
 from sinks.google_sheets.errors import (
     CallFailed,
@@ -152,7 +152,7 @@ class Client:
 
     def _keep_token_answer(self, answer: requests.Response, *_: Any, **__: Any) -> None:
         """Remembers a refusal: another attempt would not help."""
-        is_refusal = classify(answer.status_code) in {Answer.DENIED, Answer.REFUSED}
+        is_refusal = classify(answer.status_code) in {ResponseClass.DENIED, ResponseClass.REFUSED}
         self._refusal = answer if is_refusal else None
         self._answer = None  # what the API answered before is over
 

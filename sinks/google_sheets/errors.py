@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
-from connector.http import Answer, classify
+from connector.http import ResponseClass, classify
 from sinks.google_sheets.api_replies import ErrorReply, ErrorStatus
 
 
@@ -77,12 +77,12 @@ def answer_failure(
     email = email or UNKNOWN_ADDRESS
     error = _decode(body)
     answer = classify(status)
-    if answer is Answer.THROTTLED:
+    if answer is ResponseClass.THROTTLED:
         return Failure(Trouble.THROTTLED, "rate limited", retry_after=retry_after, date=date)
-    if answer is Answer.DENIED:
+    if answer is ResponseClass.DENIED:
         failure = _denied(status, error, email)
         return read_only(email) if writing and failure.reason == NOT_SHARED else failure
-    if answer is Answer.REFUSED:
+    if answer is ResponseClass.REFUSED:
         return _refused(status, error, email)
     return Failure(Trouble.UNCLEAR, f"Google answered {status}", retry_after=retry_after)
 

@@ -16,7 +16,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from connector.http import Answer, classify, host_of, is_loopback
+from connector.http import ResponseClass, classify, host_of, is_loopback
 from sinks.chat.service import CallResult, Status
 
 
@@ -45,7 +45,7 @@ def read_answer(status: int, data: object, headers: Mapping[str, str]) -> SlackR
         return _result(_FINAL[meaning], error or f"http {status}", body, headers)
     if error:
         return _result(STATUSES.get(error, Status.UNKNOWN), error, body, headers)
-    if meaning is not Answer.OK:
+    if meaning is not ResponseClass.OK:
         return _result(Status.BROKEN, f"http {status}", body, headers)
     if body.get("ok") is True:
         return _result(Status.OK, "", body, headers)
@@ -60,12 +60,14 @@ def read_webhook(status: int, text: str, headers: Mapping[str, str]) -> SlackRes
         return _result(_FINAL[meaning], f"http {status}", {}, headers)
     if error in STATUSES:
         return _result(STATUSES[error], error, {}, headers)
-    if meaning is not Answer.OK:
-        return _result(Status.BROKEN if meaning is Answer.DENIED else Status.REJECTED, f"http {status}", {}, headers)
+    if meaning is not ResponseClass.OK:
+        return _result(
+            Status.BROKEN if meaning is ResponseClass.DENIED else Status.REJECTED, f"http {status}", {}, headers
+        )
     return _result(Status.OK, "", {}, headers) if error == "ok" else _result(Status.UNCLEAR, UNREADABLE, {}, headers)
 
 
-_FINAL = {Answer.THROTTLED: Status.THROTTLED, Answer.UNCLEAR: Status.UNCLEAR}
+_FINAL = {ResponseClass.THROTTLED: Status.THROTTLED, ResponseClass.UNCLEAR: Status.UNCLEAR}
 """What the status alone decides."""
 
 UNREADABLE = "unreadable answer"

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from connector.store.base import Answer
+from connector.store.base import IngestResult
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.schema import meta
 from connector.store.sqlite.ingest import Ingest
@@ -39,7 +39,7 @@ class Bench:
     def begins(self) -> int:
         return self.statements.count("BEGIN IMMEDIATE")
 
-    def offer(self, interview: str = "i1", **of_body: Any) -> asyncio.Future[Answer]:
+    def offer(self, interview: str = "i1", **of_body: Any) -> asyncio.Future[IngestResult]:
         """Offers an event as the receiver does."""
         return self.writer.offer(*arrival(interview=interview, **of_body))
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from connector.store.base import Answer
+from connector.store.base import IngestResult
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.postgres.database import connect_async
 from connector.store.postgres.ingest import Ingest
@@ -28,7 +28,7 @@ class Receiver:
         self.connections.append(await connect_async(self.url))
         return self.connections[-1]
 
-    def offer(self, interview: str = "i1", **of_body: Any) -> asyncio.Future[Answer]:
+    def offer(self, interview: str = "i1", **of_body: Any) -> asyncio.Future[IngestResult]:
         """Offers an event as the receiver does."""
         return self.writer.offer(*arrival(interview=interview, **of_body))
 

@@ -145,7 +145,7 @@ async def test_one_bad_event_does_not_fail_the_others(picky, receiver):
     with capture_logs() as logs:
         results = await asyncio.gather(*(receiver.offer(name) for name in names), return_exceptions=True)
     assert [type(result).__name__ for result in results] == [
-        "StoreUnavailable" if "bad" in name else "Answer" for name in names
+        "StoreUnavailable" if "bad" in name else "IngestResult" for name in names
     ]
     assert [interview for _, interview in receiver.stored()] == ["i1", "i2", "i3", "i4"]
     assert [entry["reason"] for entry in logs] == ["RaiseException (P0001)"] * 2

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
-from connector.store.base import LOAD_SECONDS, Answer, Load, Overloaded
+from connector.store.base import LOAD_SECONDS, IngestResult, Load, Overloaded
 from connector.store.ingest import GROUP_LIMIT, GROUP_MIN, fair_share
 from connector.store.sqlite import database, writer
 from connector.store.sqlite.ingest import Ingest
@@ -89,7 +89,7 @@ async def test_the_first_event_waits_for_no_company(bench_of):
     bench = bench_of()
     answer = bench.offer()
     assert bench.begins == 1
-    assert await answer == Answer(1, duplicate=False)
+    assert await answer == IngestResult(1, duplicate=False)
 
 
 async def test_the_next_transaction_is_handed_over_before_answers(bench_of):
@@ -107,8 +107,8 @@ async def test_repeats_are_answered_with_the_first_number(bench_of):
     first = await bench.offer()
     with locked(bench.path):
         answers = [bench.offer(), bench.offer("i2"), bench.offer("i2", thumbnail="another body")]
-    assert await asyncio.gather(*answers) == [Answer(1, True), Answer(2, False), Answer(2, True)]
-    assert first == Answer(1, duplicate=False)
+    assert await asyncio.gather(*answers) == [IngestResult(1, True), IngestResult(2, False), IngestResult(2, True)]
+    assert first == IngestResult(1, duplicate=False)
     assert bench.stored() == [(1, "i1"), (2, "i2")]
 
 
@@ -278,7 +278,7 @@ async def test_a_bad_event_fails_alone(bench_of, place):
     results = await asyncio.gather(*answers, return_exceptions=True)
     await job
     assert isinstance(results.pop(place), StoreUnavailable)
-    assert results == [Answer(number, duplicate=False) for number in range(1, 5)]
+    assert results == [IngestResult(number, duplicate=False) for number in range(1, 5)]
     assert [seq for seq, _ in bench.stored()] == [1, 2, 3, 4]
     assert marked(bench) == "settled"
 

@@ -12,7 +12,7 @@ import pytest
 from connector.delivery.clock import SystemClock
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier, sign
-from connector.store.base import Answer
+from connector.store.base import IngestResult
 from connector.store.retention import DAY_MS
 from connector.web.receiver import BODY_BYTES, Receiver
 from tests.serving import CONSOLE_ONLY, SECRET, sample, serving
@@ -297,7 +297,7 @@ class FailsLater:
 class Takes:
     def offer(self, reading, body):
         future = asyncio.get_running_loop().create_future()
-        future.set_result(Answer(1, duplicate=False))
+        future.set_result(IngestResult(1, duplicate=False))
         return future
 
 

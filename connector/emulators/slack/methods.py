@@ -13,12 +13,12 @@ from connector.emulators.slack.rights import need, reachable, writable
 from connector.emulators.slack.workspace import Bot, Channel, Message, Workspace
 
 Args = dict[str, Any]
-Answer = dict[str, Any]
+ResponseBody = dict[str, Any]
 TEXT_MOST = 40_000
 METADATA_MOST = 8_000
 
 
-def auth_test(workspace: Workspace, bot: Bot, _args: Args) -> Answer:
+def auth_test(workspace: Workspace, bot: Bot, _args: Args) -> ResponseBody:
     return {
         "ok": True,
         "url": "https://example.slack.com/",
@@ -30,13 +30,13 @@ def auth_test(workspace: Workspace, bot: Bot, _args: Args) -> Answer:
     }
 
 
-def post(workspace: Workspace, bot: Bot, args: Args) -> Answer:
+def post(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
     need(bot, "chat:write")
     channel = writable(workspace, bot, str(args.get("channel", "")))
     return publish(workspace, bot.bot_id, channel, args)
 
 
-def publish(workspace: Workspace, bot_id: str, channel: Channel, args: Args) -> Answer:
+def publish(workspace: Workspace, bot_id: str, channel: Channel, args: Args) -> ResponseBody:
     """Stores a message of a post or a webhook."""
     text, blocks, metadata, warnings = content(args)
     thread = str(args.get("thread_ts") or "")
@@ -49,7 +49,7 @@ def publish(workspace: Workspace, bot_id: str, channel: Channel, args: Args) -> 
     return {"ok": True, "channel": channel.id, "ts": ts, "message": message.wire(metadata=False), **warnings}
 
 
-def update(workspace: Workspace, bot: Bot, args: Args) -> Answer:
+def update(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
     need(bot, "chat:write")
     channel = reachable(workspace, bot, str(args.get("channel", "")))
     if channel.archived:
@@ -61,7 +61,7 @@ def update(workspace: Workspace, bot: Bot, args: Args) -> Answer:
     return {"ok": True, "channel": channel.id, "ts": message.ts, "text": text, **warnings}
 
 
-def delete(workspace: Workspace, bot: Bot, args: Args) -> Answer:
+def delete(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
     need(bot, "chat:write")
     channel = reachable(workspace, bot, str(args.get("channel", "")))
     message = _own(channel, bot, args, "cant_delete_message")
@@ -69,7 +69,7 @@ def delete(workspace: Workspace, bot: Bot, args: Args) -> Answer:
     return {"ok": True, "channel": channel.id, "ts": message.ts}
 
 
-def unknown(_workspace: Workspace, _bot: Bot, _args: Args) -> Answer:
+def unknown(_workspace: Workspace, _bot: Bot, _args: Args) -> ResponseBody:
     raise SlackError("unknown_method")
 
 
@@ -82,7 +82,7 @@ def _own(channel: Channel, bot: Bot, args: Args, refusal: str) -> Message:
     return message
 
 
-def content(args: Args) -> tuple[str, list[dict[str, Any]], dict[str, Any], Answer]:
+def content(args: Args) -> tuple[str, list[dict[str, Any]], dict[str, Any], ResponseBody]:
     """Text, blocks, metadata and warnings of a message, checked as Slack checks them."""
     text = str(args.get("text") or "")
     blocks = check_blocks(decoded(args.get("blocks") or []))
@@ -120,7 +120,7 @@ def flag(value: Any) -> bool:
     return value is True or str(value).lower() in {"1", "true"}
 
 
-Method = Callable[[Workspace, Bot, Args], Answer]
+Method = Callable[[Workspace, Bot, Args], ResponseBody]
 METHODS: dict[str, Method] = {
     "auth.test": auth_test,
     "chat.postMessage": post,

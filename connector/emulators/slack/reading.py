@@ -9,11 +9,11 @@ from connector.emulators.slack.rights import need, of_channel, visible
 from connector.emulators.slack.workspace import Bot, Channel, Message, Workspace
 
 Args = dict[str, Any]
-Answer = dict[str, Any]
+ResponseBody = dict[str, Any]
 MOST = 999
 
 
-def info(workspace: Workspace, bot: Bot, args: Args) -> Answer:
+def info(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
     channel = visible(workspace, bot, str(args.get("channel", "")))
     need(bot, of_channel(channel, "read"))
     shown = {
@@ -26,13 +26,13 @@ def info(workspace: Workspace, bot: Bot, args: Args) -> Answer:
     return {"ok": True, "channel": shown}
 
 
-def history(workspace: Workspace, bot: Bot, args: Args) -> Answer:
+def history(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
     channel = _readable(workspace, bot, args)
     found = [m for m in channel.messages.values() if not m.is_reply or m.broadcast]
     return _page([m for m in found if _inside(m, args)][::-1], args)
 
 
-def replies(workspace: Workspace, bot: Bot, args: Args) -> Answer:
+def replies(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
     channel = _readable(workspace, bot, args)
     parent = channel.messages.get(str(args.get("ts", "")))
     if parent is None:
@@ -65,7 +65,7 @@ def _micros(ts: str) -> int:
     return int(seconds) * 1_000_000 + int(rest[:6].ljust(6, "0"))
 
 
-def _page(messages: list[Message], args: Args) -> Answer:
+def _page(messages: list[Message], args: Args) -> ResponseBody:
     limit = int(args.get("limit") or 100)
     if not 1 <= limit <= MOST:
         raise SlackError("invalid_limit")

@@ -16,7 +16,7 @@ import msgspec
 import psycopg
 from psycopg import AsyncConnection
 
-from connector.store.base import Answer
+from connector.store.base import IngestResult
 from connector.store.ingest import (
     DELIVERY_COLUMNS,
     EVENT_COLUMNS,
@@ -155,7 +155,7 @@ class Ingest:
             if plan.events or not incoming:
                 numbers = await _put(connection, plan, len(incoming))
                 plan.answers = [
-                    Answer(numbers[answer.seq + len(incoming)], answer.duplicate) if answer.seq < 0 else answer
+                    IngestResult(numbers[answer.seq + len(incoming)], answer.duplicate) if answer.seq < 0 else answer
                     for answer in plan.answers
                 ]
             await connection.execute("COMMIT")

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, update
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.base import Answer, Load
+from connector.store.base import IngestResult, Load
 from connector.store.dialects import insert_new
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.postgres.database import connect_async, require_current, revision
@@ -74,7 +74,7 @@ class PostgresStore:
         """The rate at which this process stores events."""
         return Load() if self._writer is None else self._writer.load
 
-    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]:
         """Queues an event. The future resolves after the commit. Raises `StoreUnavailable`, here or in the future."""
         if self._writer is None:
             raise StoreUnavailable("this process takes no events: it runs no receiver")

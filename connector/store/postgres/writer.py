@@ -32,7 +32,7 @@ from tenacity import (
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.base import Answer, Load, Overloaded
+from connector.store.base import IngestResult, Load, Overloaded
 from connector.store.ingest import Incoming, IngestPlan, Intake, Request, fair_share, refuse, resolve
 from connector.store.postgres.database import cut
 from connector.store.postgres.errors import is_conflict, is_unavailable, safe_message
@@ -162,7 +162,7 @@ class Writer:
         self._closing = False
         self._task = asyncio.create_task(self._run(), name="store ingest")
 
-    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]:
         """Queues an event. The future resolves after the commit, or raises `StoreUnavailable`.
 
         Raises `Overloaded` when the queue is full, and `StoreUnavailable` while the server is unavailable.

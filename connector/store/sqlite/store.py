@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.base import Answer, Load
+from connector.store.base import IngestResult, Load
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.schema import meta
 from connector.store.sqlite import database, tombstones
@@ -102,7 +102,7 @@ class SqliteStore:
         """The size of the write-ahead log beside the file."""
         return self._checkpointer.log_bytes
 
-    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]:
         """Queues an event. The future resolves after the commit. Raises `StoreUnavailable`, here or in the future."""
         return self._writer.offer(reading, body)
 

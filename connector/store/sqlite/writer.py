@@ -31,7 +31,7 @@ from sqlalchemy import Connection
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.base import Answer, Load, Overloaded
+from connector.store.base import IngestResult, Load, Overloaded
 from connector.store.ingest import IngestPlan, Intake, Request, fair_share
 from connector.store.sqlite.database import is_busy, through_sqlalchemy
 from connector.store.sqlite.ingest import Ingest
@@ -89,7 +89,7 @@ class Writer:
 
     # --- what waits
 
-    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[Answer]:
+    def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]:
         """Queues an event. The future resolves after the commit, or raises `StoreUnavailable`.
 
         Raises `Overloaded` when the queue is full.
