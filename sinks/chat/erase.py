@@ -9,20 +9,20 @@ from sinks.chat.content import interview_content
 from sinks.chat.exactly_once import DUPLICATE_SEARCH
 from sinks.chat.record import InterviewRecord
 from sinks.chat.service import CallResult, Status
-from sinks.chat.session import Attempt, Session, retry, superseded
+from sinks.chat.session import DeliveryCall, Session, retry, superseded
 
 _DONE = {Status.OK, Status.MISSING}
 _LATER = {Status.THROTTLED, Status.TRANSIENT, Status.UNCLEAR, Status.BROKEN}
 
 
-async def erase_messages(session: Session, attempt: Attempt, interview_id: str) -> Result:
+async def erase_messages(session: Session, call: DeliveryCall, interview_id: str) -> Result:
     """Deletes the messages and replies. What is left to delete is stored after each of them, so that a call that has
     to wait for a token continues.
     """
     if not session.config.edits:
         return Result([Rejected("its messages cannot be changed: delete them in the chat")])
-    record = InterviewRecord.read(interview_id, attempt.note(InterviewRecord(interview_id).key))
-    found = await _unclear_messages(session, attempt, record)
+    record = InterviewRecord.read(interview_id, call.note(InterviewRecord(interview_id).key))
+    found = await _unclear_messages(session, call, record)
     if isinstance(found, RetryLater):
         return retry(found)
     main = (record.message_id,) if record.message_id and not record.removed else ()
@@ -33,10 +33,10 @@ async def erase_messages(session: Session, attempt: Attempt, interview_id: str) 
     errors: dict[str, str] = {}
     while left:
         rest = InterviewRecord(interview_id, superseded_ids=[*left, *errors])
-        await attempt.context.save_notes({record.key: rest.note()})
-        result = await _erase_message(session, attempt, left[0])
+        await call.context.save_notes({record.key: rest.note()})
+        result = await _erase_message(session, call, left[0])
         if result.status in _LATER:
-            return retry(await session.failure(result, session.limits.delete, attempt.context))
+            return retry(await session.failure(result, session.limits.delete, call.context))
         message_id = left.pop(0)
         if result.status not in _DONE:
             errors[message_id] = result.error
@@ -47,7 +47,9 @@ async def erase_messages(session: Session, attempt: Attempt, interview_id: str) 
     return Result([Delivered("messages deleted")], {record.key: None})
 
 
-async def _unclear_messages(session: Session, attempt: Attempt, record: InterviewRecord) -> Sequence[str] | RetryLater:
+async def _unclear_messages(
+    session: Session, call: DeliveryCall, record: InterviewRecord
+) -> Sequence[str] | RetryLater:
     """Finds the messages of calls without an answer: they may be in the channel and in no note.
 
     It waits first, because the request of such a call may be applied later.
@@ -58,23 +60,23 @@ async def _unclear_messages(session: Session, attempt: Attempt, record: Intervie
     if intent.get("calls"):
         earliest_ms = max(earliest_ms, intent["at_ms"] + round(DUPLICATE_SEARCH.total_seconds() * 1000))
         searches.append((intent["delivery_id"], intent["at_ms"], intent["thread"]))
-    early_ms = earliest_ms - attempt.context.now()
+    early_ms = earliest_ms - call.context.now()
     if early_ms > 0:
         return RetryLater("settling", after=early_ms / 1000, counts=False)
     found: list[str] = []
     for delivery_id, since_ms, thread in searches:
-        result = await session.search(delivery_id, since_ms, thread, attempt.context)
+        result = await session.search(delivery_id, since_ms, thread, call.context)
         if result.failure is not None and result.failure.status in _LATER:
-            return await session.failure(result.failure, session.search_tokens(thread), attempt.context)
+            return await session.failure(result.failure, session.search_tokens(thread), call.context)
         found += [match.message_id for match in result.matches]
     return found
 
 
-async def _erase_message(session: Session, attempt: Attempt, message_id: str) -> CallResult:
+async def _erase_message(session: Session, call: DeliveryCall, message_id: str) -> CallResult:
     """Deletes a message, or removes the person from its text where the service does not allow that."""
-    result = await session.delete(message_id, attempt.context)
-    interview = attempt.delivery.interview
+    result = await session.delete(message_id, call.context)
+    interview = call.delivery.interview
     if result.status in {*_DONE, *_LATER} or interview is None:
         return result
-    content = interview_content(interview, await session.style(attempt.context))
-    return await session.edit(message_id, content, attempt.context)
+    content = interview_content(interview, await session.style(call.context))
+    return await session.edit(message_id, content, call.context)

@@ -27,7 +27,7 @@ from sinks.chat.content import Content, Style, interview_content, reply_content,
 from sinks.chat.exactly_once import Draft, abandon, post, reconcile
 from sinks.chat.record import DigestRecord, InterviewRecord
 from sinks.chat.service import CallResult, Status
-from sinks.chat.session import Attempt, Session, retry
+from sinks.chat.session import DeliveryCall, Session, retry
 from sinks.chat.updates import EDIT_DELAY, next_edit
 
 
@@ -108,19 +108,19 @@ def _action_without_message(announcement: Announcement, record: InterviewRecord)
     return Action.POST if finished else Action.NOTHING
 
 
-async def deliver_events(session: Session, attempt: Attempt) -> Result:
+async def deliver_events(session: Session, call: DeliveryCall) -> Result:
     """Delivers the events of one call, each with the notes of the previous one. Only invitations share a call,
     and they make no call to the service.
     """
-    notes = await _current_notes(attempt)
+    notes = await _current_notes(call)
     follow_ups: list[FollowUp] = []
     outcomes: list[Outcome] = []
     changed: dict[str, Note | None] = {}
-    for delivery in attempt.batch.deliveries:
+    for delivery in call.batch.deliveries:
         if delivery.interview is None or delivery.event is None:
             outcomes.append(Superseded("the interview or the event is unknown"))
             continue
-        one = Attempt(replace(attempt.batch, deliveries=(delivery,), notes=notes), attempt.context)
+        one = DeliveryCall(replace(call.batch, deliveries=(delivery,), notes=notes), call.context)
         result = await deliver_event(session, one, delivery.interview)
         outcomes += result.outcomes
         changed |= result.notes
@@ -129,29 +129,29 @@ async def deliver_events(session: Session, attempt: Attempt) -> Result:
     return Result(outcomes, changed, follow_ups)
 
 
-async def _current_notes(attempt: Attempt) -> dict[str, Note]:
+async def _current_notes(call: DeliveryCall) -> dict[str, Note]:
     """The notes of a call; a digest's without figures of what does not wait for it any more."""
-    notes = dict(attempt.batch.notes)
-    positions = {each.interview.position_id for each in attempt.batch.deliveries if each.interview is not None}
+    notes = dict(call.batch.notes)
+    positions = {each.interview.position_id for each in call.batch.deliveries if each.interview is not None}
     for position_id in sorted(positions):
         known = DigestRecord.read(position_id, notes.get(DigestRecord(position_id).key))
-        kept = await digest.without_settled(attempt, known)
+        kept = await digest.without_settled(call, known)
         if kept != known:
             notes[kept.key] = kept.note() or {}
     return notes
 
 
-async def deliver_event(session: Session, attempt: Attempt, interview: Interview) -> Result:
+async def deliver_event(session: Session, call: DeliveryCall, interview: Interview) -> Result:
     """Does what the plan says, with one post at most."""
-    record = InterviewRecord.read(interview.id, attempt.note(InterviewRecord(interview.id).key))
-    found = await reconcile(session, attempt, record, [record.edit(EDIT_DELAY)])
+    record = InterviewRecord.read(interview.id, call.note(InterviewRecord(interview.id).key))
+    found = await reconcile(session, call, record, [record.edit(EDIT_DELAY)])
     if found is not None:
         return found
-    plan = plan_of(session.config, attempt.delivery, record, attempt.context.now())
-    style = await session.style(attempt.context)
+    plan = plan_of(session.config, call.delivery, record, call.context.now())
+    style = await session.style(call.context)
     if plan.action is Action.NOTHING:
-        return _without_post(session, attempt, record, plan, style)
-    result = await post(session, attempt, record, draft_of(session, plan, record, interview, style))
+        return _without_post(session, call, record, plan, style)
+    result = await post(session, call, record, draft_of(session, plan, record, interview, style))
     return _without_thread(session.config, record, result) if isinstance(result, CallResult) else result
 
 
@@ -214,11 +214,11 @@ def _new_message(
     return with_change(content, plan.announcement.text) if record.message_id == "" else content
 
 
-def _without_post(session: Session, attempt: Attempt, record: InterviewRecord, plan: Plan, style: Style) -> Result:
+def _without_post(session: Session, call: DeliveryCall, record: InterviewRecord, plan: Plan, style: Style) -> Result:
     """Without a post: it waits for the digest that counts it or for an edit, unless there is nothing to show."""
-    delivery, interview, now = attempt.delivery, attempt.delivery.interview, attempt.context.now()
+    delivery, interview, now = call.delivery, call.delivery.interview, call.context.now()
     assert interview is not None
-    after, searches = abandon(attempt, record)
+    after, searches = abandon(call, record)
     follow_ups, notes = [*searches], dict[str, Note | None]()
     outcome: Outcome = Superseded(plan.reason)
     is_current = not session.config.edits or next_edit(session.content_hash, after, interview, style) is None
@@ -229,7 +229,7 @@ def _without_post(session: Session, attempt: Attempt, record: InterviewRecord, p
     elif after.is_editable and is_current:
         outcome = Delivered(after.message_id)
     if plan.counted:
-        counted = _counted(attempt, plan, interview)
+        counted = _counted(call, plan, interview)
         notes[counted.key] = counted.note()
         wait = digest.delay(session.config, now)
         follow_ups.append(counted.publication(wait))
@@ -244,11 +244,11 @@ def _at(now: int, wait: timedelta) -> int:
     return now + round(wait.total_seconds() * 1000)
 
 
-def _counted(attempt: Attempt, plan: Plan, interview: Interview) -> DigestRecord:
+def _counted(call: DeliveryCall, plan: Plan, interview: Interview) -> DigestRecord:
     """The digest of the interview's position with one more event."""
-    assert attempt.delivery.event is not None
-    record = DigestRecord.read(interview.position_id, attempt.note(DigestRecord(interview.position_id).key))
-    return record.counting(plan.counted, interview, attempt.delivery.event.occurred_at, attempt.context.now())
+    assert call.delivery.event is not None
+    record = DigestRecord.read(interview.position_id, call.note(DigestRecord(interview.position_id).key))
+    return record.counting(plan.counted, interview, call.delivery.event.occurred_at, call.context.now())
 
 
 def _without_thread(config: ChatConfig, record: InterviewRecord, result: CallResult) -> Result:

@@ -16,7 +16,7 @@ from connector.sink import Context, FollowUp, RateLimited, Result, RetryLater
 from sinks.chat.content import Content
 from sinks.chat.record import MessageRecord, RecordT
 from sinks.chat.service import CallResult, Marker, Match, Post, Status
-from sinks.chat.session import Attempt, Session, delivered, is_rejected, rejected, retry, superseded
+from sinks.chat.session import DeliveryCall, Session, delivered, is_rejected, rejected, retry, superseded
 
 SEARCHABLE_AFTER_MS = 3_000
 """Milliseconds after which a posted message surely appears in a search."""
@@ -45,91 +45,91 @@ class Draft:
     follow_ups: Sequence[FollowUp] = ()
 
 
-async def post(session: Session, attempt: Attempt, record: MessageRecord, draft: Draft) -> Result | CallResult:
+async def post(session: Session, call: DeliveryCall, record: MessageRecord, draft: Draft) -> Result | CallResult:
     """Posts the draft under the delivery's id. Returns the service's result when the thread takes no reply: then
     nothing was posted.
     """
-    before = _intent_of(attempt, record)
-    await attempt.context.take(*session.limits.post)
-    mention = before.get("mention") or await _allowed_mention(session, draft.mention, attempt.context)
+    before = _intent_of(call, record)
+    await call.context.take(*session.limits.post)
+    mention = before.get("mention") or await _allowed_mention(session, draft.mention, call.context)
     intent = {
-        "delivery_id": attempt.delivery.id,
-        "at_ms": attempt.context.now(),
+        "delivery_id": call.delivery.id,
+        "at_ms": call.context.now(),
         "thread": draft.thread,
         "calls": [*before.get("calls", ()), dict(draft.shows)],
         "fallback_error": before.get("fallback_error", ""),
         "mention": mention,
     }
     if session.config.edits:
-        await attempt.context.save_notes({record.key: record.with_intent(intent).note()})
-    result = await session.post(_post(draft, intent), attempt.context)
+        await call.context.save_notes({record.key: record.with_intent(intent).note()})
+    result = await session.post(_post(draft, intent), call.context)
     if result.status in {Status.MISSING, Status.LOCKED}:
         return result
     if result.status is Status.OK:
         sent = Match(result.message_id, len(intent["calls"]))
-        return _settled(attempt, record, sent, intent, draft.follow_ups)
-    return await _not_posted(session, attempt, record, result, {**intent, "calls": list(before.get("calls", ()))})
+        return _settled(call, record, sent, intent, draft.follow_ups)
+    return await _not_posted(session, call, record, result, {**intent, "calls": list(before.get("calls", ()))})
 
 
 async def reconcile(
-    session: Session, attempt: Attempt, record: MessageRecord, follow_ups: Sequence[FollowUp]
+    session: Session, call: DeliveryCall, record: MessageRecord, follow_ups: Sequence[FollowUp]
 ) -> Result | None:
     """The result when an earlier call of this delivery has posted its message, or when it is too early to know.
     `None` when there is no message, or the service does not allow a search.
     """
-    intent = _intent_of(attempt, record)
-    if not attempt.batch.maybe_sent or not session.config.edits or not intent.get("calls"):
+    intent = _intent_of(call, record)
+    if not call.batch.maybe_sent or not session.config.edits or not intent.get("calls"):
         return None
-    too_early_ms = intent["at_ms"] + SEARCHABLE_AFTER_MS - attempt.context.now()
+    too_early_ms = intent["at_ms"] + SEARCHABLE_AFTER_MS - call.context.now()
     if too_early_ms > 0:
         return retry(RetryLater("settling", after=too_early_ms / 1000, counts=False, unclear=True))
-    found = await session.search(attempt.delivery.id, attempt.batch.started_at, intent["thread"], attempt.context)
+    found = await session.search(call.delivery.id, call.batch.started_at, intent["thread"], call.context)
     if found.matches:
-        return _settled(attempt, record, found.matches[0], intent, follow_ups)
-    outcome = await _search_failure(session, attempt, found.failure, intent["thread"])
+        return _settled(call, record, found.matches[0], intent, follow_ups)
+    outcome = await _search_failure(session, call, found.failure, intent["thread"])
     return None if outcome is None else retry(outcome)
 
 
-def abandon(attempt: Attempt, record: RecordT) -> tuple[RecordT, Sequence[FollowUp]]:
+def abandon(call: DeliveryCall, record: RecordT) -> tuple[RecordT, Sequence[FollowUp]]:
     """The record and the follow-ups when there is nothing to post any more, after a search that found nothing. A
     message that appears late is deleted.
     """
-    intent = _intent_of(attempt, record)
+    intent = _intent_of(call, record)
     if not intent:
         return record, ()
-    if not (attempt.batch.maybe_sent and intent.get("calls")):
+    if not (call.batch.maybe_sent and intent.get("calls")):
         return record.with_intent({}), ()
-    duplicates = [*record.possible_duplicates, _possible_duplicate(attempt, "", intent)]
+    duplicates = [*record.possible_duplicates, _possible_duplicate(call, "", intent)]
     after = record.with_possible_duplicates(duplicates).with_intent({})
     return after, [record.follow_up(FIND_DUPLICATES, DUPLICATE_SEARCH)]
 
 
-async def delete_duplicates(session: Session, attempt: Attempt, record: MessageRecord) -> Result:
+async def delete_duplicates(session: Session, call: DeliveryCall, record: MessageRecord) -> Result:
     """Deletes one message of ours that was posted twice, and asks for another call if there may be more."""
     if not record.possible_duplicates or not session.config.edits:
         return superseded("nothing to look for")
     first, *others = record.possible_duplicates
-    early_ms = first["at_ms"] - attempt.context.now()
+    early_ms = first["at_ms"] - call.context.now()
     if early_ms > 0:
         later = record.follow_up(FIND_DUPLICATES, timedelta(milliseconds=early_ms))
         return superseded("too early", {}, [later])
-    found = await session.search(first["delivery_id"], first["since_ms"], first["thread"], attempt.context)
-    outcome = await _search_failure(session, attempt, found.failure, first["thread"])
+    found = await session.search(first["delivery_id"], first["since_ms"], first["thread"], call.context)
+    outcome = await _search_failure(session, call, found.failure, first["thread"])
     if outcome is not None:
         return retry(outcome)
     duplicates = [match.message_id for match in found.matches if match.message_id != first["message_id"]]
     if duplicates:
-        result = await session.delete(duplicates[-1], attempt.context)
+        result = await session.delete(duplicates[-1], call.context)
         if result.status not in {Status.OK, Status.MISSING, Status.LOCKED}:
-            return retry(await session.failure(result, session.limits.delete, attempt.context))
+            return retry(await session.failure(result, session.limits.delete, call.context))
     left = [first, *others] if len(duplicates) > 1 else others
     more = [record.follow_up(FIND_DUPLICATES, timedelta(0))] if left else ()
     return delivered({record.key: record.with_possible_duplicates(left).note()}, more)
 
 
-def _intent_of(attempt: Attempt, record: MessageRecord) -> Mapping[str, Any]:
+def _intent_of(call: DeliveryCall, record: MessageRecord) -> Mapping[str, Any]:
     """What an earlier call of this very delivery remembered."""
-    return record.intent if record.intent.get("delivery_id") == attempt.delivery.id else {}
+    return record.intent if record.intent.get("delivery_id") == call.delivery.id else {}
 
 
 def _post(draft: Draft, intent: Mapping[str, Any]) -> Post:
@@ -154,7 +154,7 @@ async def _allowed_mention(session: Session, mention: str, context: Context) -> 
 
 
 def _settled(
-    attempt: Attempt,
+    call: DeliveryCall,
     record: MessageRecord,
     match: Match,
     intent: Mapping[str, Any],
@@ -165,44 +165,44 @@ def _settled(
     after = record.posted(match.message_id, calls[min(max(match.call, 1), len(calls)) - 1])
     more = [*follow_ups]
     if len(calls) > 1 and match.message_id:
-        duplicate = _possible_duplicate(attempt, match.message_id, intent)
+        duplicate = _possible_duplicate(call, match.message_id, intent)
         after = after.with_possible_duplicates([*after.possible_duplicates, duplicate])
         more.append(record.follow_up(FIND_DUPLICATES, DUPLICATE_SEARCH))
     settles = after.settled(match.message_id)
     return delivered({record.key: after.note()}, more, reference=match.message_id, settles=settles)
 
 
-def _possible_duplicate(attempt: Attempt, message_id: str, intent: Mapping[str, Any]) -> Mapping[str, Any]:
+def _possible_duplicate(call: DeliveryCall, message_id: str, intent: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         "delivery_id": intent["delivery_id"],
         "message_id": message_id,
         "thread": intent["thread"],
-        "since_ms": attempt.batch.started_at,
-        "at_ms": attempt.context.now() + round(DUPLICATE_SEARCH.total_seconds() * 1000),
+        "since_ms": call.batch.started_at,
+        "at_ms": call.context.now() + round(DUPLICATE_SEARCH.total_seconds() * 1000),
     }
 
 
 async def _not_posted(
-    session: Session, attempt: Attempt, record: MessageRecord, result: CallResult, intent: Mapping[str, Any]
+    session: Session, call: DeliveryCall, record: MessageRecord, result: CallResult, intent: Mapping[str, Any]
 ) -> Result:
     """`intent` is without this call, which was not applied unless its result is unclear."""
-    if is_rejected(result, attempt.delivery):
+    if is_rejected(result, call.delivery):
         if intent["fallback_error"]:
             return rejected(result, {record.key: record.with_intent({}).note()})
         note = record.with_intent({**intent, "fallback_error": result.error}).note()
         return retry(RetryLater(result.error, after=FALLBACK_SECONDS), {record.key: note})
-    outcome = await session.failure(result, session.limits.post, attempt.context)
+    outcome = await session.failure(result, session.limits.post, call.context)
     if outcome.unclear:
         return retry(outcome)
     return retry(outcome, {record.key: record.with_intent(intent).note()})
 
 
 async def _search_failure(
-    session: Session, attempt: Attempt, failure: CallResult | None, thread: str
+    session: Session, call: DeliveryCall, failure: CallResult | None, thread: str
 ) -> RetryLater | None:
     """The outcome of a search that may work later, `None` for one that the service does not allow."""
     if failure is None or failure.status not in (*_LATER, Status.BROKEN):
         return None
-    unclear = attempt.batch.maybe_sent
-    outcome = await session.failure(failure, session.search_tokens(thread), attempt.context)
+    unclear = call.batch.maybe_sent
+    outcome = await session.failure(failure, session.search_tokens(thread), call.context)
     return RetryLater(f"look-up: {outcome.reason}", outcome.after, counts=outcome.counts, unclear=unclear)

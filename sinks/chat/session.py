@@ -39,7 +39,7 @@ PRIVACY_RETRY_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryCall:
     """One call of `deliver`, for one delivery."""
 
     batch: Batch

@@ -31,7 +31,7 @@ from sinks.chat.events import Action, Plan, deliver_events, draft_of, plan_of
 from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
 from sinks.chat.record import DIGEST, EDIT, REPEAT_EDIT, DigestRecord, InterviewRecord, MessageRecord
 from sinks.chat.service import ChatService, Marker, Post, Status
-from sinks.chat.session import Attempt, Session, superseded
+from sinks.chat.session import DeliveryCall, Session, superseded
 from sinks.chat.updates import next_edit, update_messages
 
 _PLACES = {
@@ -163,25 +163,25 @@ class ChatSink(Sink[ChatConfigT]):
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
         assert self._session is not None, "open() was not called"
-        session, attempt = self._session, Attempt(batch, context)
-        asked = attempt.delivery.follow_up
+        session, call = self._session, DeliveryCall(batch, context)
+        asked = call.delivery.follow_up
         if asked is None:
-            return await deliver_events(session, attempt)
+            return await deliver_events(session, call)
         if asked.purpose == ERASE and asked.interview is not None:
-            return await erase_messages(session, attempt, asked.interview)
+            return await erase_messages(session, call, asked.interview)
         if asked.purpose == FIND_DUPLICATES:
-            return await delete_duplicates(session, attempt, _record_of(asked, attempt))
+            return await delete_duplicates(session, call, _record_of(asked, call))
         if asked.purpose in {EDIT, REPEAT_EDIT} and asked.interview is not None:
-            return await update_messages(session, attempt, asked.interview)
+            return await update_messages(session, call, asked.interview)
         if asked.purpose in {DIGEST, REPEAT_EDIT}:
-            return await publish(session, attempt, asked.subject)
+            return await publish(session, call, asked.subject)
         return superseded("a follow-up of another version")
 
 
-def _record_of(asked: FollowUp, attempt: Attempt | None) -> MessageRecord:
+def _record_of(asked: FollowUp, call: DeliveryCall | None) -> MessageRecord:
     """What a follow-up is about: an interview's messages, or a position's digest. Within a call with its note."""
     if asked.interview is None:
-        note = None if attempt is None else attempt.note(DigestRecord(asked.subject).key)
+        note = None if call is None else call.note(DigestRecord(asked.subject).key)
         return DigestRecord.read(asked.subject, note)
-    note = None if attempt is None else attempt.note(InterviewRecord(asked.interview).key)
+    note = None if call is None else call.note(InterviewRecord(asked.interview).key)
     return InterviewRecord.read(asked.interview, note)

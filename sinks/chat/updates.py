@@ -12,7 +12,7 @@ from sinks.chat.content import SUPERSEDED, Content, Style, interview_content
 from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, InterviewRecord
 from sinks.chat.service import CallResult, Status
-from sinks.chat.session import Attempt, Session, delivered, is_rejected, rejected, retry, superseded
+from sinks.chat.session import DeliveryCall, Session, delivered, is_rejected, rejected, retry, superseded
 
 EDIT_DELAY = timedelta(seconds=3)
 """How long an edit waits, so that several events make one edit."""
@@ -57,25 +57,25 @@ def next_edit(
     return None
 
 
-async def update_messages(session: Session, attempt: Attempt, interview_id: str) -> Result:
+async def update_messages(session: Session, call: DeliveryCall, interview_id: str) -> Result:
     """Makes one edit, and asks for another call when there is more to do; else what waited for it is settled."""
-    record = InterviewRecord.read(interview_id, attempt.note(InterviewRecord(interview_id).key))
-    interview = attempt.delivery.interview
+    record = InterviewRecord.read(interview_id, call.note(InterviewRecord(interview_id).key))
+    interview = call.delivery.interview
     if interview is None or not session.config.edits:
         return superseded("nothing to update", group=record.key)
-    style = await session.style(attempt.context)
+    style = await session.style(call.context)
     if record.needs_repost and interview.stage is not Stage.DELETED:
-        if record.intent.get("calls") and record.intent.get("delivery_id") != attempt.delivery.id:
+        if record.intent.get("calls") and record.intent.get("delivery_id") != call.delivery.id:
             return retry(RetryLater("another post is unclear", after=FALLBACK_SECONDS, counts=False))
-        return await _repost(session, attempt, record, interview, style)
-    repeated = attempt.batch.maybe_sent
-    forced = repeated or attempt.delivery.purpose == REPEAT_EDIT
+        return await _repost(session, call, record, interview, style)
+    repeated = call.batch.maybe_sent
+    forced = repeated or call.delivery.purpose == REPEAT_EDIT
     edit = next_edit(session.content_hash, record, interview, style, forced=forced)
     if edit is None:
         return _shown(record, {}) if record.is_editable else superseded("no message to update", group=record.key)
-    result = await session.edit(edit.message_id, edit.content, attempt.context, record.fallback_error)
+    result = await session.edit(edit.message_id, edit.content, call.context, record.fallback_error)
     if result.status is not Status.OK:
-        return await _not_edited(session, attempt, record, edit, result)
+        return await _not_edited(session, call, record, edit, result)
     more = [record.follow_up(REPEAT_EDIT, REPEAT_DELAY)] if repeated and edit.is_main else []
     notes = {record.key: edit.after.note()}
     if next_edit(session.content_hash, edit.after, interview, style) is not None:
@@ -90,15 +90,15 @@ def _shown(record: InterviewRecord, notes: dict[str, Note | None]) -> Result:
 
 
 async def _repost(
-    session: Session, attempt: Attempt, record: InterviewRecord, interview: Interview, style: Style
+    session: Session, call: DeliveryCall, record: InterviewRecord, interview: Interview, style: Style
 ) -> Result:
     """Posts a message in place of a lost one. It settles what waits for an edit."""
-    result: Result | CallResult | None = await reconcile(session, attempt, record, ())
+    result: Result | CallResult | None = await reconcile(session, call, record, ())
     if result is None:
         content = interview_content(interview, style)
         announced = snapshot(interview, record.announced)
         shows = {"announced": announced, "content_hash": session.content_hash(content)}
-        result = await post(session, attempt, record, Draft(content, shows, {"i": interview.id}))
+        result = await post(session, call, record, Draft(content, shows, {"i": interview.id}))
     if isinstance(result, CallResult):  # only threads are missing; a missing channel is a broken destination
         return retry(RetryLater(result.error))
     (outcome,) = result.outcomes
@@ -106,18 +106,18 @@ async def _repost(
 
 
 async def _not_edited(
-    session: Session, attempt: Attempt, record: InterviewRecord, edit: Edit, result: CallResult
+    session: Session, call: DeliveryCall, record: InterviewRecord, edit: Edit, result: CallResult
 ) -> Result:
     if result.status in {Status.MISSING, Status.LOCKED}:
-        interview = attempt.delivery.interview
+        interview = call.delivery.interview
         is_deleted = interview is not None and interview.stage is Stage.DELETED
         return _lost(session, record, edit, result, is_deleted=is_deleted)
-    if is_rejected(result, attempt.delivery):
+    if is_rejected(result, call.delivery):
         if record.fallback_error:
             return rejected(result, {record.key: replace(record, fallback_error="").note()})
         note = replace(record, fallback_error=result.error).note()
         return retry(RetryLater(result.error, after=FALLBACK_SECONDS), {record.key: note})
-    return retry(await session.failure(result, session.limits.edit, attempt.context))
+    return retry(await session.failure(result, session.limits.edit, call.context))
 
 
 def _lost(session: Session, record: InterviewRecord, edit: Edit, result: CallResult, *, is_deleted: bool) -> Result:
