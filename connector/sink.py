@@ -91,8 +91,8 @@ class Delivery:
     `attempt` counts from 1. `late` is set when the delivery is older than the sink's `max_age`, so that it must notify
     nobody: its event was received, or the delivery was replayed, longer ago; or, without a replay, the event's own date
     was that old when it was received. `silent` is set for a sink that `edits`, when no route chose the event: update
-    the messages that are there and notify nobody. `left` is set for a state sink when the interview meets no route to
-    it any more.
+    the messages that are there and notify nobody. `unrouted` is set for a state sink when no route leads the interview
+    to it any more.
     """
 
     id: str
@@ -101,7 +101,7 @@ class Delivery:
     interview: Interview | None
     attempt: int = 1
     late: bool = False
-    left: bool = False
+    unrouted: bool = False
     silent: bool = False
     follow_up: FollowUp | None = None
 
@@ -225,13 +225,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """An interview that a state sink shows. `pending`: it has undelivered changes. `left`: it no longer matches a
+    """An interview that a state sink shows. `pending`: it has undelivered changes. `unrouted`: it no longer matches a
     route to the sink any more.
     """
 
     interview: Interview
     pending: bool = False
-    left: bool = False
+    unrouted: bool = False
 
 
 class Context(Protocol):

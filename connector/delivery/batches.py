@@ -103,7 +103,7 @@ def deliveries_of(
             interview=known.get(work.id),
             attempt=work.attempts + 1,
             late=work.event_seq is not None and is_late(work.since, happened.get(work.event_seq), now, max_age),
-            left=not events and work.id in known and not is_routed(known[work.id]),
+            unrouted=not events and work.id in known and not is_routed(known[work.id]),
             silent=events and work.silent,
             follow_up=_follow_up(work) if work.purpose else None,
         )

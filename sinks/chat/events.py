@@ -43,7 +43,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EventPlan:
     """What to do about an event.
 
     `announcement` is what the call posts. `counted` is the figure of the digest that grows by one, `""` for none.
@@ -64,7 +64,7 @@ _NEVER_COUNTED = ("interview.delete",)
 
 def decide(
     event: Event, interview: Interview, record: InterviewRecord, modes: Events, *, muted: bool, silent: bool = False
-) -> Plan:
+) -> EventPlan:
     """What to do about an event. `muted`: it may notify nobody, because it is late or the hours are quiet. `silent`: it
     may only update existing messages, because no route chose it.
 
@@ -75,14 +75,14 @@ def decide(
     counted = _figure(event, record) if mode == "digest" or (muted and mode != "silent" and not silent) else ""
     edit = record.is_editable and (mode != "silent" or is_deleted)
     if is_deleted and not record.is_shown and not record.named_reply_ids:
-        return Plan(counted=counted if event.name == INVITE else "", reason="deleted before it was shown")
+        return EventPlan(counted=counted if event.name == INVITE else "", reason="deleted before it was shown")
     reason = "its events are silent" if mode == "silent" else "no message to update" if silent else "nothing new"
-    quiet = Plan(counted=counted, edit=edit or bool(record.named_reply_ids and is_deleted), reason=reason)
+    without_post = EventPlan(counted=counted, edit=edit or bool(record.named_reply_ids and is_deleted), reason=reason)
     if muted or silent:
-        return quiet
+        return without_post
     announcement = find_announcement(event, interview, record.announced, modes)
     action = Action.NOTHING if announcement is None else _action(announcement, record)
-    return quiet if action is Action.NOTHING else Plan(action, announcement, counted, quiet.edit)
+    return without_post if action is Action.NOTHING else EventPlan(action, announcement, counted, without_post.edit)
 
 
 def _figure(event: Event, record: InterviewRecord) -> str:
@@ -155,7 +155,7 @@ async def deliver_event(session: Session, call: DeliveryCall, interview: Intervi
     return _without_thread(session.config, record, result) if isinstance(result, CallResult) else result
 
 
-def plan_of(config: ChatConfig, delivery: Delivery, record: InterviewRecord, now: int) -> Plan:
+def plan_of(config: ChatConfig, delivery: Delivery, record: InterviewRecord, now: int) -> EventPlan:
     """What the event of a delivery does at `now` (epoch milliseconds)."""
     event, interview = delivery.event, delivery.interview
     assert event is not None
@@ -175,7 +175,7 @@ def is_quiet(config: ChatConfig, event: Event, now: int) -> bool:
     return hours.until(now, config.timezone) is not None
 
 
-def draft_of(session: Session, plan: Plan, record: InterviewRecord, interview: Interview, style: Style) -> Draft:
+def draft_of(session: Session, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style) -> Draft:
     """The message of a plan that has one."""
     announcement = plan.announcement
     assert announcement is not None
@@ -204,7 +204,7 @@ def draft_of(session: Session, plan: Plan, record: InterviewRecord, interview: I
 
 
 def _new_message(
-    config: ChatConfig, plan: Plan, record: InterviewRecord, interview: Interview, style: Style
+    config: ChatConfig, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style
 ) -> Content:
     """The interview's message; in a chat without edits with the announcement as its headline, and with the difference
     in words when it is not the first.
@@ -214,7 +214,9 @@ def _new_message(
     return with_change(content, plan.announcement.text) if record.message_id == "" else content
 
 
-def _without_post(session: Session, call: DeliveryCall, record: InterviewRecord, plan: Plan, style: Style) -> Result:
+def _without_post(
+    session: Session, call: DeliveryCall, record: InterviewRecord, plan: EventPlan, style: Style
+) -> Result:
     """Without a post: it waits for the digest that counts it or for an edit, unless there is nothing to show."""
     delivery, interview, now = call.delivery, call.delivery.interview, call.context.now()
     assert interview is not None
@@ -244,7 +246,7 @@ def _at(now: int, wait: timedelta) -> int:
     return now + round(wait.total_seconds() * 1000)
 
 
-def _counted(call: DeliveryCall, plan: Plan, interview: Interview) -> DigestRecord:
+def _counted(call: DeliveryCall, plan: EventPlan, interview: Interview) -> DigestRecord:
     """The digest of the interview's position with one more event."""
     assert call.delivery.event is not None
     record = DigestRecord.read(interview.position_id, call.note(DigestRecord(interview.position_id).key))

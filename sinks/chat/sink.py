@@ -27,7 +27,7 @@ from sinks.chat.config import ChatConfig
 from sinks.chat.content import Content, Style, as_text, digest_content
 from sinks.chat.digest import publish
 from sinks.chat.erase import erase_messages
-from sinks.chat.events import Action, Plan, deliver_events, draft_of, plan_of
+from sinks.chat.events import Action, EventPlan, deliver_events, draft_of, plan_of
 from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
 from sinks.chat.record import DIGEST, EDIT, REPEAT_EDIT, DigestRecord, InterviewRecord, MessageRecord
 from sinks.chat.service import ChatService, Marker, Post, Status
@@ -60,14 +60,14 @@ def preview(session: Session, delivery: Delivery, notes: Mapping[str, Note], now
     return "\n\n".join(text for text in texts if text) or _reason(delivery)
 
 
-def _message(session: Session, plan: Plan, record: InterviewRecord, interview: Interview, style: Style) -> str:
+def _message(session: Session, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style) -> str:
     if plan.action is Action.NOTHING:
         return ""
     draft = draft_of(session, plan, record, interview, style)
     return f"{_PLACES[plan.action]}\n{as_text(draft.content, draft.mention)}"
 
 
-def _digest(plan: Plan, delivery: Delivery, notes: Mapping[str, Note], now: int, style: Style) -> str:
+def _digest(plan: EventPlan, delivery: Delivery, notes: Mapping[str, Note], now: int, style: Style) -> str:
     interview, event = delivery.interview, delivery.event
     if not plan.counted or interview is None or event is None:
         return ""

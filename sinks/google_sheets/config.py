@@ -113,10 +113,10 @@ class GoogleSheetsConfig(SinkConfig):
         description="Format the tabs that the sink creates, and add a Summary; existing tabs stay as they are.",
     )
 
-    def removes(self, interview: Interview, *, left: bool) -> bool:
+    def removes(self, interview: Interview, *, unrouted: bool) -> bool:
         """Whether nothing of an interview is to stay."""
         is_deleted = self.on_delete == "remove" and interview.stage is Stage.DELETED
-        return is_deleted or (self.on_leave == "remove" and left)
+        return is_deleted or (self.on_leave == "remove" and unrouted)
 
     @property
     def per_position(self) -> bool:

@@ -114,7 +114,7 @@ class BatchOutcomes:
                 interview,
                 note,
                 tab,
-                delivery.purpose == ERASE or self._config.removes(interview, left=delivery.left),
+                delivery.purpose == ERASE or self._config.removes(interview, unrouted=delivery.unrouted),
             )
         elif name in notes and delivery.purpose != RETRY_TAB:
             self._notes[name] = None  # a row was to be written again whose key turned out to be no interview

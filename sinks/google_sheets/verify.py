@@ -296,7 +296,7 @@ class Verification:
         key = row_key(each.interview.id)
         if each.pending:
             return self._judge_pending(each, name, snapshot, found, note)
-        if self._config.removes(each.interview, left=each.left):
+        if self._config.removes(each.interview, unrouted=each.unrouted):
             return self._judge_removed(name, key, snapshot, found)
         if found is not None:
             return self._judge_row(each.interview, name, snapshot, found, note)
@@ -308,7 +308,7 @@ class Verification:
         """A pending delivery is not a difference, unless it waits for protected cells."""
         key = row_key(each.interview.id)
         verdict: Comparison = (Kind.PENDING, name, key, "")
-        if self._config.removes(each.interview, left=each.left):
+        if self._config.removes(each.interview, unrouted=each.unrouted):
             verdict = self._judge_removed(name, key, snapshot, found)
         elif found is not None:
             verdict = self._judge_row(each.interview, name, snapshot, found, note)

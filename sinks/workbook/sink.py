@@ -220,15 +220,15 @@ class Workbook(Sink[WorkbookConfig]):
             delivery.key: Row(
                 self._values(delivery.interview),
                 batch.notes.get(row_note(delivery.key), {}).get("values"),
-                removed=delivery.purpose == ERASE or self._is_removed(delivery.interview, left=delivery.left),
+                removed=delivery.purpose == ERASE or self._is_removed(delivery.interview, unrouted=delivery.unrouted),
             )
             for delivery in batch.deliveries
             if delivery.interview is not None
         }
 
-    def _is_removed(self, interview: Interview, *, left: bool) -> bool:
+    def _is_removed(self, interview: Interview, *, unrouted: bool) -> bool:
         is_deleted = self.config.on_delete == "remove" and interview.stage is Stage.DELETED
-        return is_deleted or (self.config.on_leave == "remove" and left)
+        return is_deleted or (self.config.on_leave == "remove" and unrouted)
 
     def _values(self, interview: Interview) -> dict[str, Written]:
         config = self.config
@@ -238,10 +238,10 @@ class Workbook(Sink[WorkbookConfig]):
     def _readable(self, delivery: Delivery) -> str:
         if delivery.interview is None:
             return "nothing"
-        if self._is_removed(delivery.interview, left=delivery.left):
+        if self._is_removed(delivery.interview, unrouted=delivery.unrouted):
             return (
                 "no row: the interview was deleted"
-                if not delivery.left
+                if not delivery.unrouted
                 else "no row: no route matches the interview any more"
             )
         values = self._values(delivery.interview)

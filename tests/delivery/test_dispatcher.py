@@ -211,7 +211,10 @@ async def test_an_interview_that_meets_no_route_any_more_is_delivered_with_that_
     later = State("sheet")
     routes = Routes((Route(("sheet",), min_score=4),), {"sheet": True})
     await run_until(dispatcher_of(rig, later, routes=routes), rig.clock, lambda: later.batches)
-    assert {one.key: one.left for batch in later.batches for one in batch.deliveries} == {"high": False, "low": True}
+    assert {one.key: one.unrouted for batch in later.batches for one in batch.deliveries} == {
+        "high": False,
+        "low": True,
+    }
 
 
 async def test_a_state_sink_is_told_a_part_at_a_time_what_it_is_to_show(rig_of):
@@ -224,7 +227,7 @@ async def test_a_state_sink_is_told_a_part_at_a_time_what_it_is_to_show(rig_of):
     async def look(batch, context):
         after = ""
         while part := await context.interviews(after, 2):
-            told.append([(each.interview.id, each.pending, each.left) for each in part])
+            told.append([(each.interview.id, each.pending, each.unrouted) for each in part])
             after = part[-1].interview.id
         told.append(await context.get_notes(["row:i1", "nothing"]))
         return Result([Delivered() for _ in batch.deliveries], notes={"row:i1": {"x": 1}})

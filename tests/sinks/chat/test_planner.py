@@ -18,7 +18,7 @@ from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
 from sinks.chat.changes import ChangeKind, Events
 from sinks.chat.content import Content, interview_content
-from sinks.chat.events import Action, Plan, decide
+from sinks.chat.events import Action, EventPlan, decide
 from sinks.chat.record import InterviewRecord
 from sinks.chat.updates import next_edit
 from tests.sinks.slack.judge import STYLE
@@ -44,7 +44,7 @@ class Paper:
         self.state = merge(self.state, reading)
         self.tell(event_of("e", reading), interview_of(reading.interview_id, self.state), muted=muted)
 
-    def tell(self, event: Event, interview: Interview, *, muted: bool = False) -> Plan:
+    def tell(self, event: Event, interview: Interview, *, muted: bool = False) -> EventPlan:
         self.record = replace(self.record, id=interview.id)
         plan = decide(event, interview, self.record, self.modes, muted=muted)
         self.counted += [plan.counted] if plan.counted else []
@@ -58,7 +58,7 @@ class Paper:
             self._edit(interview)
         return plan
 
-    def _carry_out(self, plan: Plan, interview: Interview) -> None:
+    def _carry_out(self, plan: EventPlan, interview: Interview) -> None:
         assert plan.announcement is not None
         ts = str(len(self.acts))
         if plan.action is Action.POST:
@@ -217,7 +217,7 @@ def test_an_interview_deleted_before_its_first_message_is_never_mentioned(muted:
     paper = Paper()
     for name in ("interview.delete", "interview.finish", "interview.score-updated", "interview.status-change"):
         plan = paper.tell(make_event(name), make_interview(stage=Stage.DELETED), muted=muted)
-        assert plan == Plan(reason="deleted before it was shown")
+        assert plan == EventPlan(reason="deleted before it was shown")
 
 
 @pytest.mark.parametrize(

@@ -75,10 +75,10 @@ class Desk:
             due = await self._round(due)
         raise AssertionError(f"still due after {rounds} calls: {due}")
 
-    def know(self, interviews, *, left=False):
+    def know(self, interviews, *, unrouted=False):
         """The store knows these, and the sink shows them."""
         self.truth |= {each.id: each for each in interviews}
-        self.context.shown |= {each.id: Subscription(each, left=left) for each in interviews}
+        self.context.shown |= {each.id: Subscription(each, unrouted=unrouted) for each in interviews}
 
     async def look_after(self):
         """The regular verification with all that follows from it."""
@@ -94,8 +94,8 @@ class Desk:
                 self.context.clock.advance(wait.seconds + REFILL_SECONDS)
 
     async def _round(self, due):
-        left = {key for key, each in self.context.shown.items() if each.left}
-        deliveries = [_delivery(key, self.truth.get(key), left=key in left) for key in due]
+        unrouted = {key for key, each in self.context.shown.items() if each.unrouted}
+        deliveries = [_delivery(key, self.truth.get(key), unrouted=key in unrouted) for key in due]
         try:
             result = await run_batch(self.sink, deliveries, self.context)
         except RateLimited as wait:
@@ -137,10 +137,10 @@ class Desk:
         return dict(self.google.counts)
 
 
-def _delivery(key, interview, *, left=False):
+def _delivery(key, interview, *, unrouted=False):
     if key in {REPAIR, VERIFY}:
         return Delivery(id=f"delivery-{key}", key="", event=None, interview=None, follow_up=FollowUp(key))
-    return Delivery(id=f"delivery-{key}", key=key, event=None, interview=interview, left=left)
+    return Delivery(id=f"delivery-{key}", key=key, event=None, interview=interview, unrouted=unrouted)
 
 
 def person_of(number, **values):

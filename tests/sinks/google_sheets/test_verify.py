@@ -241,7 +241,7 @@ async def test_an_interview_that_left_the_routes_goes_and_comes_back_with_them(m
     desk = make_desk(on_leave="remove")
     await desk.show(*PEOPLE[:3])
     desk.context.clock.advance(60)
-    desk.know([PEOPLE[1]], left=True)
+    desk.know([PEOPLE[1]], unrouted=True)
     assert kinds(await desk.verify()) == {interview_id(2): "different"}
     await desk.look_after()
     assert desk.records().keys() == {interview_id(1), interview_id(3)}

@@ -145,7 +145,7 @@ async def test_an_interview_that_left_the_routes_goes_where_so_configured_and_co
     workbook = make_workbook(on_leave="remove")
     await workbook.show(make_interview(number=1), make_interview(number=2))
     workbook.context.clock.advance(2)
-    left = make_delivery(interview=make_interview(number=1), state=True, left=True)
+    left = make_delivery(interview=make_interview(number=1), state=True, unrouted=True)
     await run_batch(workbook.sink, [left], workbook.context)
     assert workbook.column("Interview ID") == [interview_id(2)]
     await workbook.show(make_interview(number=1))
@@ -153,7 +153,7 @@ async def test_an_interview_that_left_the_routes_goes_where_so_configured_and_co
 
 
 async def test_an_interview_that_left_the_routes_usually_goes_on_showing_the_truth(workbook):
-    left = make_delivery(interview=make_interview(number=1), state=True, left=True)
+    left = make_delivery(interview=make_interview(number=1), state=True, unrouted=True)
     await run_batch(workbook.sink, [left], workbook.context)
     assert workbook.column("Interview ID") == [interview_id(1)]
 
