@@ -76,6 +76,8 @@ def _set_up(connection: sqlite3.Connection, *, read_only: bool) -> None:
     if not read_only:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA busy_timeout=0")
+        # deleted values are overwritten where that costs no further writes (SQLite, PRAGMA secure_delete)
+        connection.execute("PRAGMA secure_delete=FAST")
     for pragma in ("foreign_keys=ON", "synchronous=FULL", "temp_store=MEMORY", f"cache_size=-{PAGE_CACHE_KIB}"):
         connection.execute(f"PRAGMA {pragma}")
 
