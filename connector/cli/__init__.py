@@ -33,6 +33,7 @@ class Command:
 
 COMMANDS: Mapping[str, Command] = {
     "serve": Command("connector.cli.serve", "Run the service: receive, store, deliver."),
+    "init": Command("connector.cli.init", "Ask for the first configuration, test it, and write it."),
     "check": Command("connector.cli.check", "Check the configuration, the store and every sink."),
     "config": Command("connector.cli.config", "Show every setting, and where it comes from."),
     "demo": Command("connector.cli.demo", "Run a service and send it realistic signed webhooks."),
