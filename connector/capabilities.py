@@ -46,7 +46,7 @@ class Resumes(Protocol):
     """A sink that pauses until a user chooses how it continues.
 
     `resume_modes` are the possible choices: `refill`, `accept`, `adopt`. The next call whose notes include `resume`
-    finds the choice there, as `{"word": …}`. The sink deletes the note once it has applied the choice.
+    finds the choice there, as `{"mode": …}`. The sink deletes the note once it has applied the choice.
     """
 
     resume_modes: ClassVar[frozenset[str]]

@@ -62,16 +62,16 @@ class SinkBroken(ConnectorError):
 
     `reason` says what is wrong and `fix` what to do, both without secrets and personal data. The dispatcher pauses the
     sink, keeps its queue, counts no attempt, and probes the destination every few minutes. When the previous call
-    succeeded, a second call some seconds later confirms the failure first. With `until_person` the sink pauses at once
+    succeeded, a second call some seconds later confirms the failure first. With `until_resumed` the sink pauses at once
     and is not probed; only `connector resume` resumes it. `label` is the reason for the log, without names that users
     gave, such as titles of tabs; default: `reason`.
     """
 
-    def __init__(self, reason: str, fix: str, *, until_person: bool = False, label: str = "") -> None:
+    def __init__(self, reason: str, fix: str, *, until_resumed: bool = False, label: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.fix = fix
-        self.until_person = until_person
+        self.until_resumed = until_resumed
         self.label = label or reason
 
 

@@ -27,7 +27,7 @@ class NoopMessages(Sink[NoopConfig]):
 
     async def deliver(self, batch: Batch, context: Context) -> Result:  # noqa: ARG002 - needs no context
         if self.config.off:
-            raise SinkBroken("switched off", "set off = false", until_person=True)
+            raise SinkBroken("switched off", "set off = false", until_resumed=True)
         return Result([Delivered()] * len(batch.deliveries))
 
 

@@ -127,7 +127,7 @@ class RefusalConfirmation:
         if isinstance(response, SinkBroken):
             is_first = self._has_worked and not self._window.contains(now)
             self._has_worked, self._window = False, Span.of(now, CONFIRM_WINDOW_SECONDS)
-            return unconfirmed(response, count) if is_first and not response.until_person else response
+            return unconfirmed(response, count) if is_first and not response.until_resumed else response
         if has_recovered(response, reached=reached):
             self._has_worked = True
         return response

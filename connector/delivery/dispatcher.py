@@ -117,7 +117,7 @@ class Dispatcher:
                 rename(connection, self._renamed_from[name], name, now, is_state=is_state)
             except RenameConflict as conflict:
                 self._not_renamed.add(name)
-                leases.pause(connection, name, leases.Pause(PauseKind.UNTIL_PERSON, conflict.reason, conflict.fix))
+                leases.pause(connection, name, leases.Pause(PauseKind.UNTIL_RESUMED, conflict.reason, conflict.fix))
                 log.warning("sink not renamed", sink=name, reason=conflict.reason, fix=conflict.fix)
 
     async def _rename_late(self) -> None:

@@ -111,8 +111,8 @@ def settlement_of(
 
 def pause_of(broken: SinkBroken, now: int, policy: Policy) -> Pause:
     """The pause that a broken destination puts its sink into."""
-    if broken.until_person:
-        return Pause(PauseKind.UNTIL_PERSON, broken.reason, broken.fix)
+    if broken.until_resumed:
+        return Pause(PauseKind.UNTIL_RESUMED, broken.reason, broken.fix)
     return Pause(PauseKind.BROKEN, broken.reason, broken.fix, now + int(policy.probe * 1000))
 
 

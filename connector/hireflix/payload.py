@@ -68,7 +68,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     unused: tuple[str, ...] = ()
 
     @property
-    def remark(self) -> str:
+    def marks(self) -> str:
         """`mark` and the names of the fields that could not be used, as text without personal data."""
         unused = f"unused: {' '.join(self.unused)}" if self.unused else ""
         return ", ".join(part for part in (self.mark, unused) if part)

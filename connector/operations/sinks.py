@@ -100,7 +100,7 @@ def _failed(error: Exception) -> Finding:
 def pause(connection: Connection, entry: SinkEntry, *, actor: str) -> None:
     """Pauses a sink, even if it never ran. `actor` is who asks, for the audit log."""
     leases.register(connection, {entry.name: entry.type})
-    reason = leases.Pause(PauseKind.PERSON, PAUSED_BY_OPERATOR, f"connector resume {entry.name}")
+    reason = leases.Pause(PauseKind.OPERATOR, PAUSED_BY_OPERATOR, f"connector resume {entry.name}")
     leases.pause(connection, entry.name, reason)
     audit.record(connection, actor, Action.PAUSE, entry.name, now=now_in(connection))
 
@@ -121,6 +121,6 @@ def resume(connection: Connection, entry: SinkEntry, mode: str | None, *, actor:
         connection.execute(update(delivery).where(here).values(not_before=0))  # due at once
         settle.release_waiting(connection, entry.name)
         destination = entry.cls(entry.name, entry.config).destination
-        notes.write(connection, entry.name, destination, {"resume": {"word": mode}})
+        notes.write(connection, entry.name, destination, {"resume": {"mode": mode}})
     audit.record(connection, actor, Action.RESUME, entry.name, mode or "", now=now_in(connection))
     return count_deliveries(connection, Wanted(sink=entry.name, states=(DeliveryState.PENDING,)))

@@ -181,7 +181,7 @@ def _of_sink(sink: SinkStatus) -> Iterator[Trouble]:
     count = sink.pending + sink.waiting
     waits = f"{counted(count, 'delivery waits', 'deliveries wait')}, nothing is lost" if count else ""
     if sink.state == "paused":
-        level: Literal["problem", "warning"] = "warning" if sink.paused_by is PauseKind.PERSON else "problem"
+        level: Literal["problem", "warning"] = "warning" if sink.paused_by is PauseKind.OPERATOR else "problem"
         yield Trouble(level, sink.name, f"paused: {sink.reason}", waits, sink.fix, sink.status, sink.answer)
     elif sink.state == "orphaned":
         yield Trouble("warning", sink.name, sink.reason, waits, "configure it again, or dismiss its dead letters")

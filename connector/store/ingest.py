@@ -276,7 +276,7 @@ def _add_event(plan: IngestPlan, reading: Reading, body: bytes | None, seq: int)
             reading.interview_id,
             reading.occurred_at,
             reading.received_at,
-            reading.remark,
+            reading.marks,
             reading.reason,
             body,
             None if body is None else parsed.encode(reading),

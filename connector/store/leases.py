@@ -125,8 +125,8 @@ class Pause:
 def pause(connection: Connection, name: str, why: Pause) -> None:
     """Pauses a sink. A pause by an operator is not replaced by one of the sink itself."""
     kept = sink.c.name == name
-    if why.kind is not PauseKind.PERSON:
-        kept &= or_(sink.c.paused.is_(None), sink.c.paused != PauseKind.PERSON)
+    if why.kind is not PauseKind.OPERATOR:
+        kept &= or_(sink.c.paused.is_(None), sink.c.paused != PauseKind.OPERATOR)
     connection.execute(
         update(sink)
         .where(kept)

@@ -102,7 +102,7 @@ def _merged(old: Any, new: Any, *, is_state: bool) -> dict[str, Any]:
     """
     filled = old if not new.destination and new.filled_to is None else new
     fill_again = is_state and filled is new
-    kept = old if old.paused == PauseKind.PERSON and new.paused != PauseKind.PERSON else new
+    kept = old if old.paused == PauseKind.OPERATOR and new.paused != PauseKind.OPERATOR else new
     return {
         "destination": "" if fill_again else filled.destination,
         "routes": "" if fill_again else filled.routes,

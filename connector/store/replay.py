@@ -277,7 +277,7 @@ def _apply(connection: Connection, reading: Reading, seq: int, routing: RoutingT
         name=reading.name,
         interview_id=reading.interview_id,
         occurred_at=reading.occurred_at,
-        mark=reading.remark,
+        mark=reading.marks,
         reason="",
         parsed=parsed.encode(reading),
     )

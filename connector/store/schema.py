@@ -48,11 +48,11 @@ class DeliveryState(IntEnum):
 class PauseKind(StrEnum):
     """Why a sink is paused, as stored in `sink.paused`."""
 
-    PERSON = "person"
+    OPERATOR = "person"
     """By an operator."""
     BROKEN = "broken"
     """The destination does not work; it is probed."""
-    UNTIL_PERSON = "until_person"
+    UNTIL_RESUMED = "until_person"  # stored by earlier releases
     """The destination does not work, and an operator must act."""
 
 

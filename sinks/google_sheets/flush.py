@@ -539,7 +539,7 @@ class Flush:
         if self._landed:
             return RetryLater(failure.short or failure.reason, counts=False)
         raise SinkBroken(
-            failure.reason, failure.fix, until_person=failure.trouble is Trouble.EMPTIED, label=failure.short
+            failure.reason, failure.fix, until_resumed=failure.trouble is Trouble.EMPTIED, label=failure.short
         )
 
 

@@ -114,7 +114,7 @@ class RowFilter:
     copies: set[int] = field(default_factory=set)
     _ids: set[str] = field(default_factory=set)
 
-    def examine(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[Row]) -> None:
         stray_values = frozenset(StrayValue(name, shown(name, value)) for name, value in self.stray_values)
         for row in rows:
             if (key := row.key.strip()) in self._ids:
@@ -285,7 +285,7 @@ async def audit(
     row_filter = RowFilter(tab.stray_values, identifying_cells(lost.values()))
     if tab.stray_values or row_filter.marks:
         async for _, rows in owned_rows(calls, {"": snapshot}):
-            row_filter.examine(rows)
+            row_filter.add(rows)
     known = await recall_rows(context, {row.key.strip() for row in [*row_filter.strays, *row_filter.orphans]} - {""})
     # what is due in full is written over anyway; cleared in the same write, it could come out empty
     in_full = {change.key for change in due.changes if change.wanted is not None and change.wanted.in_full}

@@ -49,18 +49,18 @@ def apply_resume_mode(outcomes: BatchOutcomes, batch: Batch) -> None:
     note = batch.notes.get(RESUME)
     if note is None:
         return
-    word = note.get("word")
+    mode = note.get("mode")
     asked = [name for name in outcomes.tabs if name in outcomes.work.asks] or list(outcomes.tabs)
     for name in asked:
         tab = outcomes.tabs[name]
-        refill = word in {"refill", "adopt"}
+        refill = mode in {"refill", "adopt"}
         # found again by its id if it is there, else made again
         outcomes.tabs[name] = replace(
             tab,
             seen=False,
             count=0,
             refill=refill,
-            adopt=word == "adopt",
+            adopt=mode == "adopt",
             refills=tab.refills + 1 if refill else tab.refills,
         )
     outcomes.work = replace(outcomes.work, verify=True, asks=outcomes.work.asks.difference(asked))

@@ -89,7 +89,7 @@ def _compare(state: TableState, present: Collection[str], found: int | None, req
             f"{len(diff.newly_deleted)} of {rows} rows are gone from the workbook at once",
             f"connector resume {request.sink} --accept leaves them deleted, "
             f"connector resume {request.sink} --refill writes them again",
-            until_person=True,
+            until_resumed=True,
         )
     return diff
 
@@ -170,8 +170,8 @@ def rewrite_in_child(request: RewriteRequest) -> RewriteResult:
     if isinstance(answer, Exception):
         raise answer
     if isinstance(answer, tuple):
-        reason, fix, until_person = answer
-        raise SinkBroken(reason, fix, until_person=until_person)
+        reason, fix, until_resumed = answer
+        raise SinkBroken(reason, fix, until_resumed=until_resumed)
     return answer
 
 
@@ -187,7 +187,7 @@ def _answer(request: RewriteRequest) -> _Answer:
     except file.InUseError as error:
         return error
     except SinkBroken as broken:
-        return broken.reason, broken.fix, broken.until_person
+        return broken.reason, broken.fix, broken.until_resumed
     except Exception as error:  # noqa: BLE001 - the message could show a cell, so only the type is returned
         return RuntimeError(f"the rewrite failed with {type(error).__name__}")
 

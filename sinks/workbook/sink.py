@@ -194,7 +194,7 @@ class Workbook(Sink[WorkbookConfig]):
         config, rows = self.config, self._rows(batch)
         keys = {delivery.key for delivery in batch.deliveries}
         gone = keys - rows.keys()
-        mode = batch.notes.get(RESUME_NOTE, {}).get("word")
+        mode = batch.notes.get(RESUME_NOTE, {}).get("mode")
         request = RewriteRequest(
             self.name,
             config.path,

@@ -49,12 +49,12 @@ def obedient(monkeypatch):
     monkeypatch.setattr(load_sink_class("workbook"), "resume_modes", frozenset({"refill", "accept"}))
 
 
-@pytest.mark.parametrize("word", ["refill", "accept"])
+@pytest.mark.parametrize("mode", ["refill", "accept"])
 @ON_BOTH
-def test_the_resume_mode_reaches_the_sink_as_a_note_of_its_destination(run, world, config, obedient, word):
-    assert run("resume", "sheet", f"--{word}").exit_code == 0
+def test_the_resume_mode_reaches_the_sink_as_a_note_of_its_destination(run, world, config, obedient, mode):
+    assert run("resume", "sheet", f"--{mode}").exit_code == 0
     found = world.rows(note, sink="sheet")
-    assert [(one.key, json.loads(one.value)) for one in found] == [("resume", {"word": word})]
+    assert [(one.key, json.loads(one.value)) for one in found] == [("resume", {"mode": mode})]
     assert str(config.parent / "sheet.xlsx") in found[0].destination
 
 

@@ -520,7 +520,7 @@ async def test_a_refusal_of_one_delivery_again_and_again_pauses_the_sink_while_o
 async def test_what_only_a_person_can_clear_up_pauses_a_sink_that_worked_at_once(rig_of):
     """It is a finding about the content of the destination, which a second call would only repeat."""
     rig = await rig_of()
-    wiped = raising(SinkBroken("the tab was wiped", "resume", until_person=True))
+    wiped = raising(SinkBroken("the tab was wiped", "resume", until_resumed=True))
     rig.sinks[0].script = [all_of(Delivered()), wiped]
     for interview in ("i1", "i2"):
         await rig.event(interview=interview)
@@ -531,7 +531,7 @@ async def test_what_only_a_person_can_clear_up_pauses_a_sink_that_worked_at_once
 async def test_until_person_is_not_probed(rig_of):
     """Only a person resumes it."""
     rig = await rig_of()
-    rig.sinks[0].script = [raising(SinkBroken("the tab was wiped", "resume", until_person=True))]
+    rig.sinks[0].script = [raising(SinkBroken("the tab was wiped", "resume", until_resumed=True))]
     await rig.event()
     await rig.lane.step()
     rig.clock.advance(86400)

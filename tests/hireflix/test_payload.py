@@ -104,7 +104,7 @@ def test_a_value_that_cannot_be_used_is_marked_without_its_content():
     reading = read(body(data={"id": "i1", "score": "Ann", "candidate": {"phone": ["+34 600"]}}, date=None), NOW)
     assert reading.fields == {}
     assert reading.unused == ("score", "candidate.phone")
-    assert reading.remark == "undated, unused: score candidate.phone"
+    assert reading.marks == "undated, unused: score candidate.phone"
 
 
 def test_a_body_with_a_byte_order_mark_is_read():

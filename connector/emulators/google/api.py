@@ -22,9 +22,9 @@ from connector.emulators.google import errors
 from connector.emulators.google.calls import READS, ROUTES, Action, Call
 from connector.emulators.google.cells import Value, trimmed
 from connector.emulators.google.errors import GoogleError
+from connector.emulators.google.inspection import Inspector
 from connector.emulators.google.model import Book, Tab
 from connector.emulators.google.oauth import TokenRefused, Tokens
-from connector.emulators.google.oracle import Judge
 from connector.emulators.google.people import Person
 from connector.emulators.google.quota import Quotas
 from connector.emulators.google.schema import Method, check_query, discovery, read_body, read_mask
@@ -45,7 +45,7 @@ class Record:
     status: int = 0
 
 
-class GoogleEmulator(Judge, EmulatorServer):
+class GoogleEmulator(Inspector, EmulatorServer):
     """The emulator. `lock` guards its state; everything may be changed while it runs.
 
     `latency` is in seconds per call. `clock` (seconds) drives quotas and the expiry of tokens. `before_write` runs when

@@ -9,8 +9,8 @@ from threading import RLock
 
 from connector.emulators.google.cell_requests import clear, reorder, sort_rows
 from connector.emulators.google.cells import Formula, Row, Value, cell, rest_of, value_of
+from connector.emulators.google.inspection import Inspector
 from connector.emulators.google.model import Area, Book, Dimension, Lines, Protection, Tab, new_lines
-from connector.emulators.google.oracle import Judge
 from connector.emulators.google.tab_requests import free_sheet_id
 
 
@@ -28,7 +28,7 @@ def once(act: Callable[[], object]) -> Callable[[], None]:
 class Person:
     """A user of a spreadsheet. Rows and columns count from 0, tabs are named by title. Every action is atomic."""
 
-    def __init__(self, emulator: Judge, spreadsheet_id: str) -> None:
+    def __init__(self, emulator: Inspector, spreadsheet_id: str) -> None:
         self._emulator = emulator
         self._id = spreadsheet_id
 

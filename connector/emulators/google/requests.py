@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from connector.emulators.google import cell_requests, line_requests, polish_requests, tab_requests, tag_requests
+from connector.emulators.google import cell_requests, formatting_requests, line_requests, tab_requests, tag_requests
 from connector.emulators.google.errors import GoogleError, Refusal, invalid
 from connector.emulators.google.model import Book
 
@@ -16,7 +16,7 @@ REQUEST_LIMIT = 100_000
 HANDLERS: dict[str, Handler] = {
     **cell_requests.HANDLERS,
     **line_requests.HANDLERS,
-    **polish_requests.HANDLERS,
+    **formatting_requests.HANDLERS,
     **tab_requests.HANDLERS,
     **tag_requests.HANDLERS,
 }

@@ -71,9 +71,9 @@ def of_job(job):
     return [each for each in JOBS if each.position_id == f"job-{job}"]
 
 
-async def answered(desk, word, *interviews):
-    """A person resumes the sink with this word."""
-    desk.context.notes["resume"] = {"word": word}
+async def answered(desk, mode, *interviews):
+    """An operator resumes the sink with this mode."""
+    desk.context.notes["resume"] = {"mode": mode}
     await desk.settle(*interviews)
     await desk.look_after()
 
@@ -228,13 +228,13 @@ async def test_the_only_tab_that_was_replaced_says_how_to_adopt_it(desk):
     assert desk.records().keys() == {person_of(1).id, person_of(2).id}
 
 
-@pytest.mark.parametrize(("word", "rows"), [("accept", [3]), ("refill", [1, 2, 3])])
-async def test_the_word_of_a_person_decides_about_the_rows_of_the_only_tab(desk, word, rows):
+@pytest.mark.parametrize(("mode", "rows"), [("accept", [3]), ("refill", [1, 2, 3])])
+async def test_the_mode_of_the_operator_decides_about_the_rows_of_the_only_tab(desk, mode, rows):
     await desk.show(person_of(1), person_of(2))
     desk.person.delete_tab(TAB)
     desk.context.clock.advance(60)
     await desk.broken(scored(person_of(1), 4))
-    await answered(desk, word, scored(person_of(1), 4), person_of(3))
+    await answered(desk, mode, scored(person_of(1), 4), person_of(3))
     assert desk.records().keys() == {person_of(number).id for number in rows}
     assert (await desk.verify()).in_sync
 

@@ -177,16 +177,16 @@ async def test_an_emptied_tab_stops_the_sink_until_a_person_says_what_to_do(full
     full.person.delete_rows(TAB, 1, 12)
     with pytest.raises(SinkBroken) as caught:
         await full.deliver(scored(PEOPLE[20], 4))
-    assert caught.value.until_person
+    assert caught.value.until_resumed
     assert caught.value.reason == '12 of 40 rows are gone from the tab "Interviews" at once'
     assert full.counts().get("write") == 1
 
 
-@pytest.mark.parametrize(("word", "rows"), [("accept", 28), ("refill", 40)])
-async def test_the_word_of_the_person_decides(full, word, rows):
+@pytest.mark.parametrize(("mode", "rows"), [("accept", 28), ("refill", 40)])
+async def test_the_mode_of_the_operator_decides(full, mode, rows):
     full.person.delete_rows(TAB, 1, 12)
     await full.broken(scored(PEOPLE[20], 4))
-    full.context.notes["resume"] = {"word": word}
+    full.context.notes["resume"] = {"mode": mode}
     await full.settle(scored(PEOPLE[20], 4))
     assert len(full.records()) == rows
     assert "resume" not in full.context.notes

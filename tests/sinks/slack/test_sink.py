@@ -229,7 +229,7 @@ async def test_a_broken_destination_pauses_the_sink_with_a_fix(
     assert word in broken.value.reason
     assert channel in broken.value.reason
     assert broken.value.fix
-    assert not broken.value.until_person
+    assert not broken.value.until_resumed
 
 
 async def test_a_refused_message_goes_out_once_more_as_text(

@@ -82,7 +82,7 @@ async def test_a_lock_file_that_is_days_old_pauses_the_sink_after_some_minutes(l
     with pytest.raises(SinkBroken, match="open in an office program: rewrites wait") as broken:
         await locked.deliver(make_interview(score=1))
     assert "remove the lock file" in broken.value.fix
-    assert not broken.value.until_person
+    assert not broken.value.until_resumed
     assert (broken.value.reason, broken.value.fix) == file.locked_message(locked.path)
 
 

@@ -287,13 +287,13 @@ async def test_an_emptied_tab_pauses_the_sink_until_the_operator_decides(emptied
     before = emptied.path.read_bytes()
     with pytest.raises(SinkBroken, match="12 of 13") as broken:
         await emptied.deliver(make_interview(number=20))
-    assert broken.value.until_person
+    assert broken.value.until_resumed
     assert "connector resume hiring --accept" in broken.value.fix
     assert emptied.path.read_bytes() == before
 
 
 async def test_accepting_leaves_them_deleted(emptied):
-    emptied.context.notes["resume"] = {"word": "accept"}
+    emptied.context.notes["resume"] = {"mode": "accept"}
     result = await emptied.show(make_interview(number=20))
     assert asked(result) == {}
     assert "resume" not in emptied.context.notes
@@ -302,7 +302,7 @@ async def test_accepting_leaves_them_deleted(emptied):
 
 
 async def test_refilling_writes_them_again_even_when_nothing_else_is_due(emptied):
-    emptied.context.notes["resume"] = {"word": "refill"}
+    emptied.context.notes["resume"] = {"mode": "refill"}
     result = await emptied.show(make_interview(number=13))
     assert len(asked(result)) == 12
     result = await emptied.show(make_interview(number=1))
@@ -326,7 +326,7 @@ async def test_a_large_table_that_was_emptied_stops_the_sink_as_well(workbook):
         sheet.delete_rows(2, 300)
     with pytest.raises(SinkBroken) as broken:
         await workbook.deliver(make_interview(number=1))
-    assert broken.value.until_person
+    assert broken.value.until_resumed
 
 
 async def test_an_older_copy_saved_over_ours_is_brought_up_to_date(workbook):

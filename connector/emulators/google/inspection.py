@@ -9,7 +9,7 @@ from connector.emulators.google.cells import Cell, Value, data_of
 from connector.emulators.google.model import Book, Tab, Tag
 
 
-class Judge:
+class Inspector:
     """Reads the spreadsheets under the lock."""
 
     lock: RLock
