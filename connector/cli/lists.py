@@ -138,7 +138,8 @@ def audit(
 ) -> None:
     """List what operators changed, newest first.
 
-    Pauses, resumes, replays, dismissals, repairs and erasures, with the user who asked for them.
+    Pauses, resumes, replays, dismissals, repairs, erasures, decisions, backfills and reconciles, each with the user who
+    asked for it.
     """
     show = _Show(config, since, until, limit, as_json)
     show(AUDIT)

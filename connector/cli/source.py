@@ -57,7 +57,7 @@ def backfill(
     from_ms, _ = o.period(settings, since, None)
     selection = Selection(positions=position or None, since=from_ms)
     with progress_bar("reading", hidden=as_json) as progress:
-        done = asyncio.run(backfill_for_command(settings, open_event_store, selection, progress))
+        done = asyncio.run(backfill_for_command(settings, open_event_store, selection, progress, actor=o.actor()))
     if as_json:
         show_json({"read": done.read, "added": done.added})
         return
@@ -81,7 +81,7 @@ def reconcile(
     logging.set_up(settings.logs.format, "warning")
     options = Options(complete=not quick, accept=accept)
     with progress_bar("comparing positions", hidden=as_json) as progress:
-        result = asyncio.run(reconcile_for_command(settings, open_event_store, options, progress))
+        result = asyncio.run(reconcile_for_command(settings, open_event_store, options, progress, actor=o.actor()))
     proofs = list(_proofs(settings, result))
     if as_json:
         show_json(_document(result, proofs))

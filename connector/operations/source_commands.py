@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Protocol, TypeAlias
+
+from sqlalchemy import Connection
 
 from connector.config import Config
 from connector.delivery.clock import Clock
@@ -15,9 +18,10 @@ from connector.operations.backfill import Selection, backfill
 from connector.operations.reconcile import Options, reconcile
 from connector.operations.source import Progress, SourceReader, open_api
 from connector.operations.source_tasks import NOT_READ_YET
-from connector.operations.store_access import changing, now, reading
-from connector.store import source
+from connector.operations.store_access import changing, now, now_in, reading
+from connector.store import audit, source
 from connector.store.base import Store
+from connector.store.schema import Action
 from connector.store.source import ASKED_KEY, BACKFILL_KEY, RECONCILE_KEY, Asked, Backfill, Reconcile
 from connector.store.sqlite.lock import StoreHeld
 
@@ -25,6 +29,10 @@ POLL_SECONDS = 0.3
 """Time between two looks at the progress of the service."""
 TAKEN_SECONDS = 10.0
 """Longest wait until the service takes a request; it looks every second."""
+
+
+ALL_POSITIONS = "all positions"
+"""The target in the audit log of a command without a selection."""
 
 
 class OpenedStore(Protocol):
@@ -42,32 +50,43 @@ OpenStore: TypeAlias = Callable[[Config], AbstractAsyncContextManager[OpenedStor
 
 
 async def backfill_for_command(
-    settings: Config, open_store: OpenStore, selection: Selection, progress: Progress
+    settings: Config, open_store: OpenStore, selection: Selection, progress: Progress, *, actor: str
 ) -> Backfill:
-    """Runs a backfill, or has it run by the service. Raises `UsageError`, `StoreError` and `HireflixError`."""
+    """Runs a backfill, or has it run by the service. `actor` is who asks, for the audit log.
+
+    Raises `UsageError`, `StoreError` and `HireflixError`.
+    """
     open_api_or_fail(settings)
+    target = ALL_POSITIONS if selection.positions is None else f"position={','.join(selection.positions)}"
+    record = partial(_record, actor=actor, action=Action.BACKFILL, target=target)
     try:
         async with _reader(settings, open_store, Origin.BACKFILL) as reader:
+            await reader.store.write(record)
             return await backfill(reader, selection, progress)
     except StoreHeld:
         positions = None if selection.positions is None else list(selection.positions)
         asked = Asked(BACKFILL_KEY, now(), positions, selection.since)
+        _ask_service(settings, asked, record)
         return await _by_service(settings, asked, selection.key, Backfill, progress)
 
 
 async def reconcile_for_command(
-    settings: Config, open_store: OpenStore, options: Options, progress: Progress
+    settings: Config, open_store: OpenStore, options: Options, progress: Progress, *, actor: str
 ) -> Reconcile:
-    """Runs a reconcile, or has it run by the service. Raises the same exceptions."""
+    """Runs a reconcile, or has it run by the service. `actor` is who asks. Raises the same exceptions."""
     open_api_or_fail(settings)
+    detail = "accept" if options.accept else ""
+    record = partial(_record, actor=actor, action=Action.RECONCILE, target=ALL_POSITIONS, detail=detail)
     try:
         async with _reader(settings, open_store, Origin.RECONCILE) as reader:
             done = await reader.store.query(lambda connection: source.read(connection, BACKFILL_KEY, Backfill))
             if done is None or done.finished_at is None:
                 raise UsageError(NOT_READ_YET)
+            await reader.store.write(record)
             return await reconcile(reader, options, progress)
     except StoreHeld:
         asked = Asked(RECONCILE_KEY, now(), accept=options.accept, complete=options.complete)
+        _ask_service(settings, asked, record)
         return await _by_service(settings, asked, RECONCILE_KEY, Reconcile, progress)
 
 
@@ -83,10 +102,23 @@ async def _reader(settings: Config, open_store: OpenStore, origin: Origin) -> As
         yield SourceReader(api, opened.store, opened.clock.now, origin)
 
 
-async def _by_service(settings: Config, asked: Asked, key: str, kind: type[source.T], progress: Progress) -> source.T:
-    """Asks the service, and waits for its result. Raises `ConnectorError` when it does not take the request."""
+def _record(connection: Connection, actor: str, action: Action, target: str, detail: str = "") -> None:
+    audit.record(connection, actor, action, target, detail, now=now_in(connection))
+
+
+def _ask_service(settings: Config, asked: Asked, record: Callable[[Connection], None]) -> None:
+    """Stores the request for the service, with the row of the audit log."""
+
+    def ask(connection: Connection) -> None:
+        source.write(connection, ASKED_KEY, asked)
+        record(connection)
+
     with changing(settings) as store:
-        store.change(lambda connection: source.write(connection, ASKED_KEY, asked))
+        store.change(ask)
+
+
+async def _by_service(settings: Config, asked: Asked, key: str, kind: type[source.T], progress: Progress) -> source.T:
+    """Waits for the result of the service. Raises `ConnectorError` when it does not take the request."""
     waited = 0.0
     while True:
         await asyncio.sleep(POLL_SECONDS)

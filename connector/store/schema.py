@@ -80,6 +80,8 @@ class Action(StrEnum):
     REPAIR = "repair"
     ERASE = "erase"
     DECIDE = "decide"
+    BACKFILL = "backfill"
+    RECONCILE = "reconcile"
 
 
 def _where(condition: str) -> dict[str, Any]:

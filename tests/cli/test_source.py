@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connector.emulators.hireflix import Account, HireflixEmulator
+from connector.store.schema import audit
 from connector.store.sqlite.lock import StoreLock
 from tests.cli.world import NOON
 
@@ -95,3 +96,21 @@ def test_a_service_that_does_not_answer_is_named(source, world, monkeypatch):
         result = source("backfill")
     assert result.exit_code == 1
     assert "does not take this request" in result.stderr
+
+
+def test_backfills_and_reconciles_are_in_the_audit_log(source, world):
+    source("backfill")
+    source("backfill", "--position", "Baker")
+    source("reconcile", "--accept")
+    assert [(row.action, row.target, row.detail) for row in world.rows(audit)] == [
+        ("backfill", "all positions", ""),
+        ("backfill", "position=Baker", ""),
+        ("reconcile", "all positions", "accept"),
+    ]
+
+
+def test_a_backfill_that_the_service_is_asked_for_is_in_the_audit_log(source, world, monkeypatch):
+    monkeypatch.setattr("connector.operations.source_commands.TAKEN_SECONDS", 0.0)
+    with StoreLock(world.file):
+        source("backfill")
+    assert [(row.action, row.target) for row in world.rows(audit)] == [("backfill", "all positions")]
