@@ -105,7 +105,7 @@ def _service(processes: list[Process]) -> Service:
 
 def _judged(sink: SinkStatus, service: Service) -> SinkStatus:
     """A sink that would be called is `stopped` while no process delivers."""
-    if service.works or sink.state not in {"ok", "waiting"}:
+    if service.works or sink.state not in {"ok", "delivering"}:
         return sink
     return msgspec.structs.replace(sink, state="stopped", reason="no running process delivers", fix=START)
 

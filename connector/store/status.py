@@ -36,7 +36,7 @@ from connector.store.settle import FAILED
 REFUSALS_MS = 86_400_000
 """Refused requests of this time before now are reported: a day shows a wrong secret, and an old fault is forgotten."""
 
-SinkState = Literal["ok", "waiting", "paused", "orphaned", "stopped"]
+SinkState = Literal["ok", "delivering", "paused", "orphaned", "stopped"]
 """`stopped`: no running process delivers; only `connector.operations.status` knows it."""
 
 
@@ -311,7 +311,7 @@ def _state(row: Any, pending: int, *, is_configured: bool) -> SinkState:
         return "orphaned"
     if row.paused is not None:
         return "paused"
-    return "waiting" if pending else "ok"
+    return "delivering" if pending else "ok"
 
 
 def _reason(row: Any, now: int, failure: Any, *, is_configured: bool) -> str:

@@ -20,7 +20,7 @@ PROBE_SECONDS = 1.0
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The body of `/health/ready`. `sinks` maps the name of each sink to its state: ok, waiting or paused."""
+    """The body of `/health/ready`. `sinks` maps the name of each sink to its state: ok, delivering or paused."""
 
     ready: bool
     reason: str

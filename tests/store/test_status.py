@@ -67,7 +67,7 @@ def test_pending_rows_and_their_age(store):
     for state in (DELIVERED, SUPERSEDED):
         add(store, since=START - 99_000, state=state)
     found = the_sink(store)
-    assert (found.state, found.pending, found.oldest_age_seconds) == ("waiting", 3, 100.0)
+    assert (found.state, found.pending, found.oldest_age_seconds) == ("delivering", 3, 100.0)
 
 
 def test_a_verification_that_waits_is_not_pending(store):
