@@ -97,7 +97,7 @@ class Scripted(Sink[SinkConfig]):
         self.closed = True
 
     @property
-    def told(self) -> list[list[str]]:
+    def called_with(self) -> list[list[str]]:
         """Per call, what was delivered: the event's name, or the key when there is none."""
         return [[one.event.name if one.event else one.key for one in batch.deliveries] for batch in self.batches]
 

@@ -88,7 +88,7 @@ async def test_deliveries_come_by_priority_then_arrival(rig_of):
     await rig.event("interview.finish", "i3")
     for _ in range(3):
         await rig.lane.step()
-    assert rig.sinks[0].told == [["interview.finish"], ["interview.create"], ["interview.create"]]
+    assert rig.sinks[0].called_with == [["interview.finish"], ["interview.create"], ["interview.create"]]
     assert [batch.deliveries[0].key for batch in rig.sinks[0].batches] == ["i3", "i1", "i2"]
 
 
@@ -100,7 +100,7 @@ async def test_one_delivery_per_key_in_a_batch(rig_of):
     await rig.event("interview.score-updated", "i1", score={"value": 3})
     await rig.lane.step()
     await rig.lane.step()
-    assert rig.sinks[0].told == [["interview.create", "interview.create"], ["interview.score-updated"]]
+    assert rig.sinks[0].called_with == [["interview.create", "interview.create"], ["interview.score-updated"]]
 
 
 async def test_a_failed_delivery_holds_back_its_key_only(rig_of):

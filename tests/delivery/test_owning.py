@@ -172,7 +172,7 @@ async def test_the_order_of_a_key_outlives_its_worker(crew_of):
     await crew.event("interview.finish")
     crew.clock.advance(LEASE + 1)
     await other.works_off()
-    assert other.sink.told == [["interview.create"], ["interview.finish"]]
+    assert other.sink.called_with == [["interview.create"], ["interview.finish"]]
 
 
 @pytest.mark.parametrize("kind", [Scripted, State])

@@ -18,8 +18,8 @@ from connector.emulators.slack import Rate, SlackEmulator
 from connector.merge import decode, interview_of
 from connector.sink import Interview
 from tests.flows.process import ANY_AGE_SECONDS, Service, post
-from tests.sinks.slack.judge import judge
-from tests.sinks.slack.story import stream
+from tests.sinks.chat.channel_rules import broken_rules
+from tests.sinks.chat.streams import stream
 
 LOST = [faults.REFUSE, faults.DROP, faults.HTML_503, replace(faults.APPLY_503, status=500), faults.BROKEN_JSON]
 THROTTLED = Fault(faults.FaultKind.STATUS, status=429, body="", headers={"Retry-After": "1"})
@@ -69,7 +69,7 @@ def verdict(service: Service, slack: SlackEmulator, channels: Sequence[str]) -> 
     return [
         f"{channel}: {problem}"
         for number, channel in enumerate(channels, 1)
-        for problem in judge(slack.channel(channel), known.get(f"{number:024x}", {}), creates[f"{number:024x}"])
+        for problem in broken_rules(slack.channel(channel), known.get(f"{number:024x}", {}), creates[f"{number:024x}"])
     ]
 
 

@@ -28,7 +28,7 @@ class QuickSink(GoogleSheetsSink):
     call_timeout = 0.5
 
 
-class Desk:
+class SheetHarness:
     """A google_sheets sink on an emulated spreadsheet, the newest state of each interview, and a little dispatcher."""
 
     def __init__(self, google, key_file, tabs=(), sink=GoogleSheetsSink, timezone="Europe/Madrid", **settings):
@@ -187,15 +187,15 @@ async def make_desk(google, key_file):
     desks = []
 
     def make(tabs=(), **settings):
-        desks.append(Desk(google, key_file, tabs, **settings))
+        desks.append(SheetHarness(google, key_file, tabs, **settings))
         return desks[-1]
 
     yield make
-    for desk in desks:
-        await desk.sink.close()
+    for harness in desks:
+        await harness.sink.close()
 
 
 @pytest.fixture
-def desk(make_desk):
+def harness(make_desk):
     """An empty spreadsheet without the tab."""
     return make_desk()

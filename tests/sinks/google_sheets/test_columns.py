@@ -13,22 +13,22 @@ PEOPLE = [person_of(number) for number in range(1, 5)]
 
 
 @pytest.fixture
-async def busy(desk):
+async def busy(harness):
     """Four interviews, and a column of people's own at either side of the scores and at the right."""
-    await desk.show(*PEOPLE)
+    await harness.show(*PEOPLE)
     for at, title in ((5, "Before"), (7, "After"), (14, "Last")):
-        desk.person.insert_columns(TAB, at)
-        desk.person.write(TAB, [[title], *[[f"{title} {row}"] for row in range(1, 5)]], 0, at)
-    desk.context.clock.advance(60)
-    return desk
+        harness.person.insert_columns(TAB, at)
+        harness.person.write(TAB, [[title], *[[f"{title} {row}"] for row in range(1, 5)]], 0, at)
+    harness.context.clock.advance(60)
+    return harness
 
 
-def untouched(desk, *titles):
-    return all(desk.column(title) == [f"{title} {row}" for row in range(1, 5)] for title in titles)
+def untouched(harness, *titles):
+    return all(harness.column(title) == [f"{title} {row}" for row in range(1, 5)] for title in titles)
 
 
-def scores(desk):
-    return [desk.records()[interview_id(number)]["Score"] for number in range(1, 5)]
+def scores(harness):
+    return [harness.records()[interview_id(number)]["Score"] for number in range(1, 5)]
 
 
 async def test_people_s_columns_between_ours_are_never_written(busy):
@@ -60,16 +60,16 @@ async def test_columns_that_move_between_read_and_write_take_no_value_of_ours_el
     assert untouched(busy, *kept)
 
 
-async def test_the_rightmost_owned_column_deleted_in_between_does_not_pass_its_values_on(desk):
-    await desk.show(*PEOPLE)
-    desk.person.insert_columns(TAB, 12)
-    desk.person.write(TAB, [["Mine"], *[[f"Mine {row}"] for row in range(1, 5)]], 0, 12)
-    desk.person.move_columns(TAB, desk.place("Score"), 12)
-    desk.context.clock.advance(60)
-    desk.google.before_write = once(lambda: desk.person.delete_columns(TAB, 11))
-    await desk.settle(*[scored(each, 4) for each in PEOPLE])
-    assert desk.google.header(desk.id, TAB) == [*[title for title in TITLES if title != "Score"], "Mine"]
-    assert untouched(desk, "Mine")
+async def test_the_rightmost_owned_column_deleted_in_between_does_not_pass_its_values_on(harness):
+    await harness.show(*PEOPLE)
+    harness.person.insert_columns(TAB, 12)
+    harness.person.write(TAB, [["Mine"], *[[f"Mine {row}"] for row in range(1, 5)]], 0, 12)
+    harness.person.move_columns(TAB, harness.place("Score"), 12)
+    harness.context.clock.advance(60)
+    harness.google.before_write = once(lambda: harness.person.delete_columns(TAB, 11))
+    await harness.settle(*[scored(each, 4) for each in PEOPLE])
+    assert harness.google.header(harness.id, TAB) == [*[title for title in TITLES if title != "Score"], "Mine"]
+    assert untouched(harness, "Mine")
 
 
 async def test_a_renamed_column_is_still_ours(busy):
@@ -115,40 +115,40 @@ async def test_lost_tags_are_put_back_by_the_headers(busy):
 
 
 async def test_a_column_that_moves_while_it_gets_its_tag_is_found_again(make_desk):
-    desk = make_desk(tabs=[TAB])
+    harness = make_desk(tabs=[TAB])
     header = ["Mine", "Candidate", "Interview ID"]
-    desk.person.write(TAB, [header, *[[f"mine {n}", "Old", interview_id(n)] for n in (1, 2)]])
-    desk.google.before_write = once(lambda: desk.person.insert_columns(TAB, 0))
-    await desk.settle(person_of(1), person_of(2))
-    assert desk.column("Mine") == ["mine 1", "mine 2"]
-    assert desk.column("Candidate") == ["Wayne Knight 1", "Wayne Knight 2"]
-    assert [row[0] for row in desk.rows()] == [None] * 3
+    harness.person.write(TAB, [header, *[[f"mine {n}", "Old", interview_id(n)] for n in (1, 2)]])
+    harness.google.before_write = once(lambda: harness.person.insert_columns(TAB, 0))
+    await harness.settle(person_of(1), person_of(2))
+    assert harness.column("Mine") == ["mine 1", "mine 2"]
+    assert harness.column("Candidate") == ["Wayne Knight 1", "Wayne Knight 2"]
+    assert [row[0] for row in harness.rows()] == [None] * 3
 
 
 async def test_configured_columns_have_their_titles_and_order(make_desk):
     columns = [{"field": "interview_id", "title": "Id"}, {"field": "candidate_last_name"}, {"field": "score"}]
-    desk = make_desk(columns=columns)
-    await desk.show(person_of(1, candidate_last_name="Knight", score=4))
-    assert desk.rows() == [["Id", "Last name", "Score"], [interview_id(1), "Knight", 4]]
+    harness = make_desk(columns=columns)
+    await harness.show(person_of(1, candidate_last_name="Knight", score=4))
+    assert harness.rows() == [["Id", "Last name", "Score"], [interview_id(1), "Knight", 4]]
 
 
 async def test_the_key_alone_makes_a_table(make_desk):
-    desk = make_desk(columns=[{"field": "interview_id"}])
-    await desk.show(person_of(1))
-    await desk.show(person_of(2))
-    assert desk.rows() == [["Interview ID"], [interview_id(1)], [interview_id(2)]]
+    harness = make_desk(columns=[{"field": "interview_id"}])
+    await harness.show(person_of(1))
+    await harness.show(person_of(2))
+    assert harness.rows() == [["Interview ID"], [interview_id(1)], [interview_id(2)]]
 
 
 async def test_a_column_added_to_the_configuration_is_added_at_the_right(make_desk):
-    desk = make_desk(columns=[{"field": "candidate_name"}])
-    await desk.show(person_of(1))
-    desk.person.insert_columns(TAB, 2)
-    desk.person.write(TAB, [["Mine"], ["my note"]], 0, 2)
-    desk.config = desk.config.model_copy(update={"columns": (*desk.config.columns, Column(field="score"))})
-    await desk.restart()
-    await desk.show(scored(person_of(1), 4))
-    assert desk.google.header(desk.id, TAB) == ["Candidate", "Interview ID", "Mine", "Score"]
-    assert desk.rows()[1] == ["Wayne Knight 1", interview_id(1), "my note", 4]
+    harness = make_desk(columns=[{"field": "candidate_name"}])
+    await harness.show(person_of(1))
+    harness.person.insert_columns(TAB, 2)
+    harness.person.write(TAB, [["Mine"], ["my note"]], 0, 2)
+    harness.config = harness.config.model_copy(update={"columns": (*harness.config.columns, Column(field="score"))})
+    await harness.restart()
+    await harness.show(scored(person_of(1), 4))
+    assert harness.google.header(harness.id, TAB) == ["Candidate", "Interview ID", "Mine", "Score"]
+    assert harness.rows()[1] == ["Wayne Knight 1", interview_id(1), "my note", 4]
 
 
 async def test_two_tabs_of_one_spreadsheet_keep_apart(make_desk):

@@ -31,22 +31,22 @@ def finished():
 
 @pytest.fixture
 def earlier(make_desk):
-    desk = make_desk(tabs=[TAB])
-    desk.person.write(TAB, EARLIER)
-    return desk
+    harness = make_desk(tabs=[TAB])
+    harness.person.write(TAB, EARLIER)
+    return harness
 
 
-def stored(desk, title, row=1):
-    return desk.google.tab(desk.id, TAB).at(row, desk.place(title))
+def stored(harness, title, row=1):
+    return harness.google.tab(harness.id, TAB).at(row, harness.place(title))
 
 
-def number_format(desk, title, row=1):
-    return rest_of(stored(desk, title, row)).get("userEnteredFormat", {}).get("numberFormat")
+def number_format(harness, title, row=1):
+    return rest_of(stored(harness, title, row)).get("userEnteredFormat", {}).get("numberFormat")
 
 
-def set_format(desk, title, wanted, row=1):
+def set_format(harness, title, wanted, row=1):
     """What a person does with Format, Number."""
-    tab, place = desk.google.tab(desk.id, TAB), desk.place(title)
+    tab, place = harness.google.tab(harness.id, TAB), harness.place(title)
     rest = {} if wanted is None else {"userEnteredFormat": {"numberFormat": wanted}}
     tab.put(row, place, [cell(value_of(tab.at(row, place)), rest)])
 
@@ -84,56 +84,56 @@ async def test_the_formats_of_a_row_are_looked_at_once(earlier):
     assert earlier.counts() == {"read": 1, "write": 1}
 
 
-async def test_the_formats_of_our_own_rows_are_not_looked_at(desk):
-    await desk.show(person_of(1))
-    desk.context.clock.advance(60)
-    desk.google.forget_calls()
-    await desk.show(replace(scored(person_of(1), 4), values={**person_of(1).values, "completed": FINISHED_MS}))
-    assert desk.counts() == {"read": 1, "write": 1}
-    assert number_format(desk, "Completed") == DATE_FORMAT
+async def test_the_formats_of_our_own_rows_are_not_looked_at(harness):
+    await harness.show(person_of(1))
+    harness.context.clock.advance(60)
+    harness.google.forget_calls()
+    await harness.show(replace(scored(person_of(1), 4), values={**person_of(1).values, "completed": FINISHED_MS}))
+    assert harness.counts() == {"read": 1, "write": 1}
+    assert number_format(harness, "Completed") == DATE_FORMAT
 
 
-async def test_verify_finds_a_date_that_shows_as_a_bare_number_and_has_it_mended(desk):
-    await desk.show(person_of(1), person_of(2))
-    set_format(desk, "Invited", None)
-    report = await desk.verify()
+async def test_verify_finds_a_date_that_shows_as_a_bare_number_and_has_it_mended(harness):
+    await harness.show(person_of(1), person_of(2))
+    set_format(harness, "Invited", None)
+    report = await harness.verify()
     assert not report.in_sync
     assert report.differences == [Difference("different", ANA, "Interviews, row 2: Invited")]
-    await desk.look_after()
-    assert number_format(desk, "Invited") == DATE_FORMAT
-    assert (await desk.verify()).in_sync
+    await harness.look_after()
+    assert number_format(harness, "Invited") == DATE_FORMAT
+    assert (await harness.verify()).in_sync
 
 
-async def test_a_row_written_by_an_earlier_version_gets_its_formats(desk):
-    await desk.show(person_of(1))
+async def test_a_row_written_by_an_earlier_version_gets_its_formats(harness):
+    await harness.show(person_of(1))
     for title in ("Invited", "Updated"):
-        set_format(desk, title, None)
-    note = desk.context.notes[row_name(ANA)]
-    desk.context.notes[row_name(ANA)] = {name: value for name, value in note.items() if name != "dated"}
-    desk.context.clock.advance(60)
-    await desk.show(scored(person_of(1), 4))
-    assert number_format(desk, "Updated") == DATE_FORMAT
-    assert number_format(desk, "Invited") == DATE_FORMAT
+        set_format(harness, title, None)
+    note = harness.context.notes[row_name(ANA)]
+    harness.context.notes[row_name(ANA)] = {name: value for name, value in note.items() if name != "dated"}
+    harness.context.clock.advance(60)
+    await harness.show(scored(person_of(1), 4))
+    assert number_format(harness, "Updated") == DATE_FORMAT
+    assert number_format(harness, "Invited") == DATE_FORMAT
 
 
-async def test_a_date_column_that_is_added_later_shows_dates_in_rows_that_are_there(desk):
-    await desk.show(person_of(1))
-    columns = (*desk.config.columns, Column(field="shortlisted_at"))
-    desk.config = desk.config.model_copy(update={"columns": columns})
-    await desk.restart()
-    desk.context.clock.advance(60)
-    await desk.show(replace(scored(person_of(1), 4), values={**person_of(1).values, "finalist": FINISHED_MS}))
-    assert number_format(desk, "Shortlisted") == DATE_FORMAT
+async def test_a_date_column_that_is_added_later_shows_dates_in_rows_that_are_there(harness):
+    await harness.show(person_of(1))
+    columns = (*harness.config.columns, Column(field="shortlisted_at"))
+    harness.config = harness.config.model_copy(update={"columns": columns})
+    await harness.restart()
+    harness.context.clock.advance(60)
+    await harness.show(replace(scored(person_of(1), 4), values={**person_of(1).values, "finalist": FINISHED_MS}))
+    assert number_format(harness, "Shortlisted") == DATE_FORMAT
 
 
 async def test_many_rows_of_an_earlier_tool_cost_one_more_read(make_desk):
-    desk = make_desk(tabs=[TAB])
+    harness = make_desk(tabs=[TAB])
     people = [person_of(number) for number in range(1, 201)]
-    desk.google.fill(desk.id, TAB, [EARLIER[0], *[["", "", "", "", "", "", "", each.id] for each in people]])
-    await desk.show(person_of(201))
-    desk.context.clock.advance(60)
-    desk.google.forget_calls()
-    await desk.show(*people)
-    assert desk.counts() == {"read": 2, "write": 1}
-    assert number_format(desk, "Updated", 200) == DATE_FORMAT
-    assert (await desk.verify()).in_sync
+    harness.google.fill(harness.id, TAB, [EARLIER[0], *[["", "", "", "", "", "", "", each.id] for each in people]])
+    await harness.show(person_of(201))
+    harness.context.clock.advance(60)
+    harness.google.forget_calls()
+    await harness.show(*people)
+    assert harness.counts() == {"read": 2, "write": 1}
+    assert number_format(harness, "Updated", 200) == DATE_FORMAT
+    assert (await harness.verify()).in_sync

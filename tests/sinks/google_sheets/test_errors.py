@@ -14,46 +14,46 @@ from connector.emulators.google.errors import invalid
 from connector.sink import Delivered, Finding, Rejected, RetryLater, SinkBroken
 from connector.testing import interview_id
 from sinks.google_sheets.errors import Trouble, answer_failure, token_failure
-from tests.sinks.google_sheets.conftest import TAB, Desk, person_of, scored
+from tests.sinks.google_sheets.conftest import TAB, SheetHarness, person_of, scored
 
 
-async def test_a_sheet_that_is_not_shared_says_with_whom_to_share_it(desk):
-    desk.person.unshare(EMAIL)
-    error = await desk.broken(person_of(1))
+async def test_a_sheet_that_is_not_shared_says_with_whom_to_share_it(harness):
+    harness.person.unshare(EMAIL)
+    error = await harness.broken(person_of(1))
     assert error.reason == "the spreadsheet is not shared with the service account"
     assert error.fix == f"share the sheet with {EMAIL} as editor"
 
 
-async def test_it_goes_on_once_it_is_shared(desk):
-    desk.person.unshare(EMAIL)
-    await desk.broken(person_of(1))
-    desk.person.share(EMAIL)
-    await desk.show(person_of(1))
-    assert len(desk.records()) == 1
+async def test_it_goes_on_once_it_is_shared(harness):
+    harness.person.unshare(EMAIL)
+    await harness.broken(person_of(1))
+    harness.person.share(EMAIL)
+    await harness.show(person_of(1))
+    assert len(harness.records()) == 1
 
 
-async def test_a_sheet_shared_as_viewer_says_to_make_it_editor(desk):
-    desk.person.share_read_only(EMAIL)
-    error = await desk.broken(person_of(1))
+async def test_a_sheet_shared_as_viewer_says_to_make_it_editor(harness):
+    harness.person.share_read_only(EMAIL)
+    error = await harness.broken(person_of(1))
     assert error.reason == "the spreadsheet is shared read-only with the service account"
     assert error.fix == f"in the sheet, Share: make {EMAIL} an Editor"
-    [ok, problem] = await desk.sink.check_connection()
+    [ok, problem] = await harness.sink.check_connection()
     assert (ok.level, problem.message, problem.fix) == ("ok", error.reason, error.fix)
 
 
-async def test_an_excel_file_in_drive_says_to_save_it_as_google_sheets(desk):
-    desk.person.replace_by_office_file()
-    error = await desk.broken(person_of(1))
+async def test_an_excel_file_in_drive_says_to_save_it_as_google_sheets(harness):
+    harness.person.replace_by_office_file()
+    error = await harness.broken(person_of(1))
     assert error.reason == "the file is an Excel workbook (.xlsx), which the Sheets API cannot open"
     assert "File, Save as Google Sheets" in error.fix
-    [finding] = await desk.sink.check_connection()
+    [finding] = await harness.sink.check_connection()
     assert (finding.level, finding.message, finding.fix) == ("problem", error.reason, error.fix)
 
 
 @pytest.mark.parametrize(("seconds", "side"), [(7200, "behind"), (-3600, "ahead")])
-async def test_a_clock_that_differs_from_google_s_is_named_with_the_difference(desk, seconds, side):
-    desk.google.tokens.wall = lambda: time.time() + seconds
-    error = await desk.broken(person_of(1))
+async def test_a_clock_that_differs_from_google_s_is_named_with_the_difference(harness, seconds, side):
+    harness.google.tokens.wall = lambda: time.time() + seconds
+    error = await harness.broken(person_of(1))
     assert error.reason == f"this machine's clock differs by {abs(seconds)} seconds from Google's ({side})"
     assert "set the clock" in error.fix
     assert "new JSON key" not in error.fix
@@ -68,37 +68,37 @@ def test_a_refused_time_without_a_difference_to_show_still_names_the_clock(date)
     assert "new JSON key" not in failure.fix
 
 
-async def test_an_unknown_spreadsheet_says_what_to_set(desk):
-    desk.config = desk.config.model_copy(update={"spreadsheet": "nothere"})
-    await desk.restart()
-    error = await desk.broken(person_of(1))
+async def test_an_unknown_spreadsheet_says_what_to_set(harness):
+    harness.config = harness.config.model_copy(update={"spreadsheet": "nothere"})
+    await harness.restart()
+    error = await harness.broken(person_of(1))
     assert error.reason == "no spreadsheet has this id"
 
 
-async def test_an_api_that_is_switched_off_says_where_to_switch_it_on(desk):
-    desk.google.api_disabled = True
-    error = await desk.broken(person_of(1))
+async def test_an_api_that_is_switched_off_says_where_to_switch_it_on(harness):
+    harness.google.api_disabled = True
+    error = await harness.broken(person_of(1))
     assert "switched off" in error.reason
     assert "Google Sheets API and press Enable" in error.fix
 
 
-async def test_a_refused_key_says_to_make_a_new_one(desk):
-    desk.google.tokens.refuse()
-    error = await desk.broken(person_of(1))
+async def test_a_refused_key_says_to_make_a_new_one(harness):
+    harness.google.tokens.refuse()
+    error = await harness.broken(person_of(1))
     assert error.reason == "Google gives the service account no token"
     assert EMAIL in error.fix
 
 
-async def test_a_revoked_token_is_renewed_in_the_same_call(desk):
-    await desk.show(person_of(1))
-    desk.google.tokens.revoke()
-    await desk.show(scored(person_of(1), 4))
-    assert desk.records()[interview_id(1)]["Score"] == 4
+async def test_a_revoked_token_is_renewed_in_the_same_call(harness):
+    await harness.show(person_of(1))
+    harness.google.tokens.revoke()
+    await harness.show(scored(person_of(1), 4))
+    assert harness.records()[interview_id(1)]["Score"] == 4
 
 
-async def test_a_token_that_is_never_taken_is_for_a_person(desk):
-    desk.google.faults.add(Fault(FaultKind.STATUS, "read", 2, 401, "{}"))
-    error = await desk.broken(person_of(1))
+async def test_a_token_that_is_never_taken_is_for_a_person(harness):
+    harness.google.faults.add(Fault(FaultKind.STATUS, "read", 2, 401, "{}"))
+    error = await harness.broken(person_of(1))
     assert error.reason == "Google does not accept the service account's credentials"
 
 
@@ -109,36 +109,36 @@ async def test_a_token_that_is_never_taken_is_for_a_person(desk):
         ("<html>blocked by a proxy", "<html>blocked by a proxy"),
     ],
 )
-async def test_the_words_of_a_refusal_are_recorded(desk, body, words):
-    desk.google.faults.add(Fault(FaultKind.STATUS, "read", 2, 403, body))
-    await desk.broken(person_of(1))
-    assert desk.context.replies == [(403, words)]
+async def test_the_words_of_a_refusal_are_recorded(harness, body, words):
+    harness.google.faults.add(Fault(FaultKind.STATUS, "read", 2, 403, body))
+    await harness.broken(person_of(1))
+    assert harness.context.replies == [(403, words)]
 
 
-async def test_a_key_file_that_is_not_there_is_named_without_its_folder(desk, tmp_path):
-    desk.config = desk.config.model_copy(update={"credentials_file": tmp_path / "absent.json"})
-    await desk.restart()
-    error = await desk.broken(person_of(1))
+async def test_a_key_file_that_is_not_there_is_named_without_its_folder(harness, tmp_path):
+    harness.config = harness.config.model_copy(update={"credentials_file": tmp_path / "absent.json"})
+    await harness.restart()
+    error = await harness.broken(person_of(1))
     assert error.reason == "the file absent.json cannot be read (No such file or directory)"
 
 
-async def test_a_key_file_with_a_byte_order_mark_is_read(desk, tmp_path, key_file):
-    desk.config = desk.config.model_copy(update={"credentials_file": tmp_path / "bom.json"})
+async def test_a_key_file_with_a_byte_order_mark_is_read(harness, tmp_path, key_file):
+    harness.config = harness.config.model_copy(update={"credentials_file": tmp_path / "bom.json"})
     (tmp_path / "bom.json").write_bytes(b"\xef\xbb\xbf" + key_file.read_bytes())
-    await desk.restart()
-    assert desk.sink.validate() == []
-    await desk.show(person_of(1))
+    await harness.restart()
+    assert harness.sink.validate() == []
+    await harness.show(person_of(1))
 
 
 @pytest.mark.parametrize("escaped", ["\\n", "\\\\n", "\\r\\n"])
-async def test_a_key_whose_line_ends_are_still_escaped_is_read(desk, key_file, escaped):
+async def test_a_key_whose_line_ends_are_still_escaped_is_read(harness, key_file, escaped):
     key = json.loads(key_file.read_text())
     key["private_key"] = key["private_key"].replace("\n", escaped)
     update = {"credentials_file": None, "credentials": SecretStr("\ufeff" + json.dumps(key))}
-    desk.config = desk.config.model_copy(update=update)
-    await desk.restart()
-    await desk.show(person_of(1))
-    assert len(desk.records()) == 1
+    harness.config = harness.config.model_copy(update=update)
+    await harness.restart()
+    await harness.show(person_of(1))
+    assert len(harness.records()) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,57 +157,57 @@ async def test_a_key_whose_line_ends_are_still_escaped_is_read(desk, key_file, e
         ),
     ],
 )
-async def test_a_key_that_is_none_says_so_without_showing_it(desk, tmp_path, text, reason):
+async def test_a_key_that_is_none_says_so_without_showing_it(harness, tmp_path, text, reason):
     file = tmp_path / "key.json"
     file.write_text(text)
-    desk.config = desk.config.model_copy(update={"credentials_file": file})
-    await desk.restart()
-    error = await desk.broken(person_of(1))
+    harness.config = harness.config.model_copy(update={"credentials_file": file})
+    await harness.restart()
+    error = await harness.broken(person_of(1))
     assert error.reason == reason
 
 
-async def test_a_mended_key_file_is_read_without_a_restart(desk, tmp_path, key_file):
+async def test_a_mended_key_file_is_read_without_a_restart(harness, tmp_path, key_file):
     file = tmp_path / "key.json"
     file.write_text("no json")
-    desk.config = desk.config.model_copy(update={"credentials_file": file})
-    await desk.restart()
-    await desk.broken(person_of(1))
+    harness.config = harness.config.model_copy(update={"credentials_file": file})
+    await harness.restart()
+    await harness.broken(person_of(1))
     file.write_bytes(key_file.read_bytes())
-    await desk.show(person_of(1))
-    assert len(desk.records()) == 1
+    await harness.show(person_of(1))
+    assert len(harness.records()) == 1
 
 
-async def test_a_deleted_tab_is_not_made_again_behind_people_s_backs(desk):
-    await desk.show(person_of(1))
-    desk.person.delete_tab(TAB)
-    desk.context.clock.advance(60)
-    error = await desk.broken(scored(person_of(1), 4))
+async def test_a_deleted_tab_is_not_made_again_behind_people_s_backs(harness):
+    await harness.show(person_of(1))
+    harness.person.delete_tab(TAB)
+    harness.context.clock.advance(60)
+    error = await harness.broken(scored(person_of(1), 4))
     assert error.reason == 'the tab "Interviews" was deleted'
-    assert desk.google.titles(desk.id) == ["Sheet1"]
+    assert harness.google.titles(harness.id) == ["Sheet1"]
 
 
-async def test_a_tab_deleted_between_read_and_write_is_not_made_again_either(desk):
-    await desk.show(person_of(1))
-    desk.context.clock.advance(60)
-    desk.google.before_write = lambda: TAB in desk.google.titles(desk.id) and desk.person.delete_tab(TAB)
-    error = await desk.broken(scored(person_of(1), 4))
+async def test_a_tab_deleted_between_read_and_write_is_not_made_again_either(harness):
+    await harness.show(person_of(1))
+    harness.context.clock.advance(60)
+    harness.google.before_write = lambda: TAB in harness.google.titles(harness.id) and harness.person.delete_tab(TAB)
+    error = await harness.broken(scored(person_of(1), 4))
     assert error.reason == 'the tab "Interviews" was deleted'
 
 
-async def test_what_was_written_before_the_break_is_told_as_delivered(desk):
+async def test_what_was_written_before_the_break_is_told_as_delivered(harness):
     people = [person_of(number, candidate_name="x" * 40_000) for number in range(1, 81)]
     writes = []
 
     def second_fails():
         writes.append(1)
         if len(writes) == 2:
-            desk.person.unshare(EMAIL)
+            harness.person.unshare(EMAIL)
 
-    desk.google.before_write = second_fails
-    result = await desk.deliver(*people)
+    harness.google.before_write = second_fails
+    result = await harness.deliver(*people)
     done = [outcome for outcome in result.outcomes if outcome == Delivered()]
     rest = [outcome for outcome in result.outcomes if outcome != Delivered()]
-    assert len(done) == len(desk.records()) == 44
+    assert len(done) == len(harness.records()) == 44
     assert set(rest) == {RetryLater("the spreadsheet is not shared with the service account", counts=False)}
 
 
@@ -227,9 +227,9 @@ class Picky(GoogleEmulator):
 @pytest.fixture
 async def picky(tmp_path):
     with Picky() as google:
-        desk = Desk(google, google.service_account_file(tmp_path / "key.json"))
-        yield desk
-        await desk.sink.close()
+        harness = SheetHarness(google, google.service_account_file(tmp_path / "key.json"))
+        yield harness
+        await harness.sink.close()
 
 
 @pytest.mark.parametrize("place", [0, 5, 12])
@@ -293,13 +293,13 @@ def test_an_answer_that_is_no_json_of_google_is_judged_by_its_status(body):
     assert answer_failure(403, body, email=EMAIL).trouble is Trouble.BROKEN
 
 
-async def test_check_says_who_can_open_what(desk):
-    [finding] = await desk.sink.check_connection()
+async def test_check_says_who_can_open_what(harness):
+    [finding] = await harness.sink.check_connection()
     assert finding == Finding(
         "ok", f'{EMAIL} can open the spreadsheet "Hiring"; the tab "Interviews" is created with the first row'
     )
-    assert desk.google.titles(desk.id) == ["Sheet1"]
-    assert desk.google.tags(desk.id) == []
+    assert harness.google.titles(harness.id) == ["Sheet1"]
+    assert harness.google.tags(harness.id) == []
 
 
 async def test_check_says_that_the_tab_exists(make_desk):
@@ -313,21 +313,21 @@ async def test_check_says_that_each_position_gets_a_tab(make_desk):
     assert finding.message.endswith(promise)
 
 
-async def test_check_notices_that_we_may_only_read(desk):
-    desk.google.faults.add(Fault(FaultKind.STATUS, "write", status=403, body='{"error": {"message": "The caller"}}'))
-    findings = await desk.sink.check_connection()
+async def test_check_notices_that_we_may_only_read(harness):
+    harness.google.faults.add(Fault(FaultKind.STATUS, "write", status=403, body='{"error": {"message": "The caller"}}'))
+    findings = await harness.sink.check_connection()
     assert [finding.level for finding in findings] == ["ok", "problem"]
     assert findings[1].fix == f"in the sheet, Share: make {EMAIL} an Editor"
 
 
-async def test_check_of_an_unreachable_google_says_what_to_look_at(desk):
-    desk.google.faults.add(Fault(FaultKind.REFUSE, "read", times=3))
-    [finding] = await desk.sink.check_connection()
+async def test_check_of_an_unreachable_google_says_what_to_look_at(harness):
+    harness.google.faults.add(Fault(FaultKind.REFUSE, "read", times=3))
+    [finding] = await harness.sink.check_connection()
     assert finding.level == "problem"
     assert "api_url" in finding.fix
 
 
-async def test_check_says_what_to_do(desk):
-    desk.person.unshare(EMAIL)
-    [finding] = await desk.sink.check_connection()
+async def test_check_says_what_to_do(harness):
+    harness.person.unshare(EMAIL)
+    [finding] = await harness.sink.check_connection()
     assert (finding.level, finding.fix) == ("problem", f"share the sheet with {EMAIL} as editor")

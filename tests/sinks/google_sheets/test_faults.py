@@ -45,132 +45,132 @@ def at(call, name):
     [("read", name) for name in READ] + [("write", name) for name in EVERY] + [("token", name) for name in TOKEN],
 )
 async def test_the_sheet_is_right_after_any_fault_of_any_call(make_desk, name, call):
-    desk = make_desk(sink=QuickSink)
+    harness = make_desk(sink=QuickSink)
     people = [person_of(number) for number in range(1, 6)]
     if call != "token":
-        await desk.show(*people[:2])
-    desk.google.faults.add(at(call, name))
-    await desk.settle(scored(people[0], 4), *people[1:])
-    assert desk.google.faults.pending == 0
-    assert [record["Score"] for record in desk.records().values()] == [4, None, None, None, None]
+        await harness.show(*people[:2])
+    harness.google.faults.add(at(call, name))
+    await harness.settle(scored(people[0], 4), *people[1:])
+    assert harness.google.faults.pending == 0
+    assert [record["Score"] for record in harness.records().values()] == [4, None, None, None, None]
 
 
 @pytest.mark.parametrize("name", APPLIED)
 async def test_a_tab_whose_making_was_not_answered_is_made_once(make_desk, name):
-    desk = make_desk(sink=QuickSink)
-    desk.google.faults.add(at("write", name))
-    await desk.settle(person_of(1), person_of(2))
-    assert desk.google.titles(desk.id) == ["Sheet1", "Interviews"]
-    assert len(desk.records()) == 2
+    harness = make_desk(sink=QuickSink)
+    harness.google.faults.add(at("write", name))
+    await harness.settle(person_of(1), person_of(2))
+    assert harness.google.titles(harness.id) == ["Sheet1", "Interviews"]
+    assert len(harness.records()) == 2
 
 
 @pytest.mark.parametrize("name", APPLIED)
 async def test_an_answer_that_was_lost_costs_one_read_more_and_overwrites_no_correction(make_desk, name):
-    desk = make_desk(sink=QuickSink)
-    await desk.show(person_of(1))
-    desk.person.edit("Interviews", 1, 0, "Corrected")
-    desk.google.faults.add(at("write", name))
-    await desk.settle(scored(person_of(1), 4))
-    assert desk.records()[interview_id(1)]["Candidate"] == "Corrected"
+    harness = make_desk(sink=QuickSink)
+    await harness.show(person_of(1))
+    harness.person.edit("Interviews", 1, 0, "Corrected")
+    harness.google.faults.add(at("write", name))
+    await harness.settle(scored(person_of(1), 4))
+    assert harness.records()[interview_id(1)]["Candidate"] == "Corrected"
 
 
 async def test_an_unanswered_write_is_told_as_unclear(make_desk):
-    desk = make_desk(sink=QuickSink)
-    desk.google.faults.add(at("write", "drop"))
-    result = await desk.deliver(person_of(1))
+    harness = make_desk(sink=QuickSink)
+    harness.google.faults.add(at("write", "drop"))
+    result = await harness.deliver(person_of(1))
     assert result.outcomes == [RetryLater("no answer from Google (ConnectionError)", unclear=True)]
-    assert "intent" in desk.context.notes
+    assert "intent" in harness.context.notes
 
 
-async def test_a_read_that_failed_is_repeated_at_once(desk):
-    desk.google.faults.add(at("read", "refuse"))
-    await desk.show(person_of(1))
-    assert len(desk.records()) == 1
+async def test_a_read_that_failed_is_repeated_at_once(harness):
+    harness.google.faults.add(at("read", "refuse"))
+    await harness.show(person_of(1))
+    assert len(harness.records()) == 1
 
 
 async def test_a_write_is_never_repeated_in_a_call(make_desk):
-    desk = make_desk(sink=QuickSink)
-    desk.google.faults.add(at("write", "refuse"))
-    await desk.deliver(person_of(1))
-    assert desk.google.titles(desk.id) == ["Sheet1"]
+    harness = make_desk(sink=QuickSink)
+    harness.google.faults.add(at("write", "refuse"))
+    await harness.deliver(person_of(1))
+    assert harness.google.titles(harness.id) == ["Sheet1"]
 
 
 @pytest.mark.parametrize("crash_restart", [True, False])
 async def test_a_request_that_arrives_after_its_retry_is_refused(make_desk, crash_restart):
-    desk = make_desk(sink=QuickSink)
-    await desk.show(person_of(1))
-    desk.google.faults.add(Fault(FaultKind.LATE, "write"))
-    await desk.deliver(scored(person_of(1), 2), person_of(2))
+    harness = make_desk(sink=QuickSink)
+    await harness.show(person_of(1))
+    harness.google.faults.add(Fault(FaultKind.LATE, "write"))
+    await harness.deliver(scored(person_of(1), 2), person_of(2))
     if crash_restart:
-        await desk.restart()
-    await desk.settle(scored(person_of(1), 4), person_of(2))
-    desk.google.faults.release()
-    await desk.show(person_of(3))  # the server takes this one after the one that was let go
-    assert desk.records()[interview_id(1)]["Score"] == 4
-    assert len(desk.records()) == 3
+        await harness.restart()
+    await harness.settle(scored(person_of(1), 4), person_of(2))
+    harness.google.faults.release()
+    await harness.show(person_of(3))  # the server takes this one after the one that was let go
+    assert harness.records()[interview_id(1)]["Score"] == 4
+    assert len(harness.records()) == 3
 
 
 async def test_a_late_request_that_lands_first_is_noticed_by_its_guard(make_desk):
-    desk = make_desk(sink=QuickSink)
-    await desk.show(person_of(1))
-    desk.google.faults.add(Fault(FaultKind.LATE, "write"))
-    await desk.deliver(scored(person_of(1), 2), person_of(2))
-    desk.google.after_read = desk.google.faults.release
-    await desk.settle(scored(person_of(1), 4), person_of(2))
-    assert desk.records()[interview_id(1)]["Score"] == 4
-    assert len(desk.records()) == 2
+    harness = make_desk(sink=QuickSink)
+    await harness.show(person_of(1))
+    harness.google.faults.add(Fault(FaultKind.LATE, "write"))
+    await harness.deliver(scored(person_of(1), 2), person_of(2))
+    harness.google.after_read = harness.google.faults.release
+    await harness.settle(scored(person_of(1), 4), person_of(2))
+    assert harness.records()[interview_id(1)]["Score"] == 4
+    assert len(harness.records()) == 2
 
 
 async def test_a_late_request_that_hits_moved_rows_is_made_good(make_desk):
-    desk = make_desk(sink=QuickSink)
+    harness = make_desk(sink=QuickSink)
     people = [person_of(number) for number in range(1, 6)]
-    await desk.show(*people)
-    desk.google.faults.add(Fault(FaultKind.LATE, "write"))
-    await desk.deliver(scored(people[0], 2))
-    await desk.restart()
-    desk.google.after_read = once(lambda: _sorted_then_late(desk))
-    await desk.settle(scored(people[0], 4))
-    assert [desk.records()[each.id]["Score"] for each in people] == [4, None, None, None, None]
+    await harness.show(*people)
+    harness.google.faults.add(Fault(FaultKind.LATE, "write"))
+    await harness.deliver(scored(people[0], 2))
+    await harness.restart()
+    harness.google.after_read = once(lambda: _sorted_then_late(harness))
+    await harness.settle(scored(people[0], 4))
+    assert [harness.records()[each.id]["Score"] for each in people] == [4, None, None, None, None]
 
 
-def _sorted_then_late(desk):
-    desk.person.sort("Interviews", 0, descending=True)
-    desk.google.faults.release()
+def _sorted_then_late(harness):
+    harness.person.sort("Interviews", 0, descending=True)
+    harness.google.faults.release()
 
 
-async def test_a_crash_between_the_call_and_the_commit_doubles_nothing(desk):
-    await desk.show(person_of(1))
+async def test_a_crash_between_the_call_and_the_commit_doubles_nothing(harness):
+    await harness.show(person_of(1))
     for number in range(2, 6):
-        kept = dict(desk.context.notes)
-        result = await desk.deliver(scored(person_of(1), number), person_of(number))
+        kept = dict(harness.context.notes)
+        result = await harness.deliver(scored(person_of(1), number), person_of(number))
         assert result.outcomes == [Delivered(), Delivered()]
-        desk.context.notes = {**kept, "intent": desk.context.saved[-1]["intent"]}
-        await desk.restart()
-        await desk.settle(scored(person_of(1), number), person_of(number))
-    assert len(desk.records()) == 5
-    assert desk.records()[interview_id(1)]["Score"] == 5
+        harness.context.notes = {**kept, "intent": harness.context.saved[-1]["intent"]}
+        await harness.restart()
+        await harness.settle(scored(person_of(1), number), person_of(number))
+    assert len(harness.records()) == 5
+    assert harness.records()[interview_id(1)]["Score"] == 5
 
 
-async def test_the_intent_is_noted_before_the_call(desk):
+async def test_the_intent_is_noted_before_the_call(harness):
     seen = []
-    desk.google.before_write = lambda: seen.append("intent" in desk.context.notes)
-    await desk.show(person_of(1))
+    harness.google.before_write = lambda: seen.append("intent" in harness.context.notes)
+    await harness.show(person_of(1))
     assert seen == [True]
-    assert "intent" not in desk.context.notes
+    assert "intent" not in harness.context.notes
 
 
-async def test_a_lost_lease_sends_nothing(desk):
-    await desk.show(person_of(1))
-    desk.google.forget_calls()
-    desk.context.clock.advance(60)
-    desk.context.lose_lease(after=1)
+async def test_a_lost_lease_sends_nothing(harness):
+    await harness.show(person_of(1))
+    harness.google.forget_calls()
+    harness.context.clock.advance(60)
+    harness.context.lose_lease(after=1)
     with pytest.raises(LeaseLost):
-        await desk.deliver(person_of(2))
-    assert desk.counts() == {"read": 1}
+        await harness.deliver(person_of(2))
+    assert harness.counts() == {"read": 1}
 
 
 async def test_no_answer_is_believed_without_the_sheet_in_it(make_desk):
-    desk = make_desk(sink=QuickSink)
-    desk.google.faults.add(at("write", "empty 200"))
-    result = await desk.deliver(person_of(1))
+    harness = make_desk(sink=QuickSink)
+    harness.google.faults.add(at("write", "empty 200"))
+    result = await harness.deliver(person_of(1))
     assert result.outcomes == [RetryLater("an answer of Google could not be read", unclear=True)]

@@ -20,23 +20,23 @@ def styled(make_desk):
     return make_desk(style=True)
 
 
-def marks(desk, key=SETUP):
-    return [tag for tag in desk.google.tags(desk.id) if tag.key == key]
+def marks(harness, key=SETUP):
+    return [tag for tag in harness.google.tags(harness.id) if tag.key == key]
 
 
-def looks(desk, title=TAB):
+def looks(harness, title=TAB):
     """Everything of a tab that only helps to read it."""
     names = ("conditionalFormats", "filterViews", "protectedRanges", "charts")
-    return {name: found for name in names if (found := desk.google.objects(desk.id, title, name))}
+    return {name: found for name in names if (found := harness.google.objects(harness.id, title, name))}
 
 
-def grid(desk, title=TAB):
-    with desk.google.lock:
-        return dict(desk.google.tab(desk.id, title).grid)
+def grid(harness, title=TAB):
+    with harness.google.lock:
+        return dict(harness.google.tab(harness.id, title).grid)
 
 
-def number_format(desk, title, row=1):
-    cell = desk.google.cell(desk.id, TAB, row, desk.place(title))
+def number_format(harness, title, row=1):
+    cell = harness.google.cell(harness.id, TAB, row, harness.place(title))
     return cell.get("userEnteredFormat", {}).get("numberFormat", {})
 
 
@@ -118,28 +118,28 @@ async def test_there_are_filter_views_of_what_is_to_do(styled):
 
 
 async def test_a_tab_that_was_there_is_left_as_it_is(make_desk):
-    desk = make_desk(tabs=["Interviews"], style=True)
-    await desk.show(person_of(1))
-    assert looks(desk) == {}
-    assert grid(desk) == {}
-    assert desk.google.titles(desk.id) == ["Interviews"]
-    assert desk.counts()["write"] == 1
+    harness = make_desk(tabs=["Interviews"], style=True)
+    await harness.show(person_of(1))
+    assert looks(harness) == {}
+    assert grid(harness) == {}
+    assert harness.google.titles(harness.id) == ["Interviews"]
+    assert harness.counts()["write"] == 1
 
 
-async def test_without_style_nothing_is_dressed(desk):
-    await desk.show(person_of(1))
-    await desk.restart()
-    await desk.show(person_of(2))
-    assert looks(desk) == {}
-    assert desk.google.titles(desk.id) == ["Sheet1", TAB]
+async def test_without_style_nothing_is_dressed(harness):
+    await harness.show(person_of(1))
+    await harness.restart()
+    await harness.show(person_of(2))
+    assert looks(harness) == {}
+    assert harness.google.titles(harness.id) == ["Sheet1", TAB]
 
 
-async def test_style_switched_on_later_dresses_a_tab_that_we_made(desk):
-    await desk.show(person_of(1))
-    desk.config = desk.config.model_copy(update={"style": True})
-    await desk.restart()
-    await desk.show(person_of(2))
-    assert "filterViews" in looks(desk)
+async def test_style_switched_on_later_dresses_a_tab_that_we_made(harness):
+    await harness.show(person_of(1))
+    harness.config = harness.config.model_copy(update={"style": True})
+    await harness.restart()
+    await harness.show(person_of(2))
+    assert "filterViews" in looks(harness)
 
 
 async def test_columns_of_people_are_neither_formatted_nor_protected(styled):
@@ -174,13 +174,13 @@ async def test_a_lost_answer_neither_fails_a_delivery_nor_doubles_a_rule(styled,
 
 
 async def test_the_tabs_of_all_new_positions_are_dressed_by_one_write_and_summed_up_in_one_tab(make_desk):
-    desk = make_desk(style=True, worksheet="{position}")
-    await desk.show(
+    harness = make_desk(style=True, worksheet="{position}")
+    await harness.show(
         *(person_of(number, position_id=f"p{number}", position_name=f"Job {number}") for number in (1, 2, 3))
     )
-    assert desk.counts() == {"token": 1, "read": 2, "write": 2}
-    desk.context.clock.advance(60)
-    await desk.show(person_of(4, position_id="p4", position_name="=1+1"))
-    assert desk.google.titles(desk.id) == ["Sheet1", "Job 1", "Job 2", "Job 3", "Summary", "=1+1"]
-    assert [row[0] for row in desk.rows("Summary")][2:] == ["Job 1", "Job 2", "Job 3", "=1+1"]
-    assert all(looks(desk, title) for title in ("Job 1", "Job 3", "=1+1"))
+    assert harness.counts() == {"token": 1, "read": 2, "write": 2}
+    harness.context.clock.advance(60)
+    await harness.show(person_of(4, position_id="p4", position_name="=1+1"))
+    assert harness.google.titles(harness.id) == ["Sheet1", "Job 1", "Job 2", "Job 3", "Summary", "=1+1"]
+    assert [row[0] for row in harness.rows("Summary")][2:] == ["Job 1", "Job 2", "Job 3", "=1+1"]
+    assert all(looks(harness, title) for title in ("Job 1", "Job 3", "=1+1"))

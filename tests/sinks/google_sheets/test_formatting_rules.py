@@ -32,13 +32,13 @@ REFERENCE = re.compile(r"'(?:[^']|'')*'!\$?[A-Z]+(?::\$?[A-Z]+|\$\d+)")
 titles = st.one_of(st.sampled_from(HOSTILE), st.text("ab'!\"$;&=(", min_size=1, max_size=8))
 
 
-class Desk:
+class SheetHarness:
     """A spreadsheet in memory with tabs of ours that are still bare."""
 
     def __init__(self, places, *names):
         """`places`: where each field has its column, in every tab."""
         self.places = places
-        self.book = Book("desk", "Desk", "UTC", set(), tabs=[Tab.blank(0, "People's")])
+        self.book = Book("harness", "SheetHarness", "UTC", set(), tabs=[Tab.blank(0, "People's")])
         for number, name in enumerate(names, start=1):
             self.add(number, name)
 
@@ -87,61 +87,64 @@ layouts = st.permutations(range(WIDTH)).flatmap(
 USUAL = {name: place for place, name in enumerate(list(SPECS)[:12])}
 
 
-def formulas(desk, title):
-    return [value for row in desk.cells(title) for value in row if isinstance(value, Formula)]
+def formulas(harness, title):
+    return [value for row in harness.cells(title) for value in row if isinstance(value, Formula)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(layouts, st.lists(titles, min_size=1, max_size=5, unique_by=str.casefold), st.booleans())
 def test_any_tabs_are_dressed_at_once_and_no_id_is_used_twice(places, names, per_position):
     """Each body is what Google's discovery document allows, and every range lies in its tab."""
-    desk = Desk(places, *names)
-    desk.format_new_tabs(*range(1, len(names) + 1), per_position=per_position)
-    numbers = desk.numbers()
+    harness = SheetHarness(places, *names)
+    harness.format_new_tabs(*range(1, len(names) + 1), per_position=per_position)
+    numbers = harness.numbers()
     assert len(set(numbers)) == len(numbers)
     assert min(numbers[1:]) > 0
-    assert desk.book.titled("People's").objects == {}
+    assert harness.book.titled("People's").objects == {}
 
 
 @settings(max_examples=30, deadline=None)
 @given(layouts, st.booleans())
 def test_a_second_time_is_refused_as_a_whole(places, per_position):
-    desk = Desk(places, "One", "Two")
-    old = desk.objects()
-    desk.format_new_tabs(1, per_position=per_position)
-    before = desk.numbers()
-    for objects in (old, desk.objects()):
+    harness = SheetHarness(places, "One", "Two")
+    old = harness.objects()
+    harness.format_new_tabs(1, per_position=per_position)
+    before = harness.numbers()
+    for objects in (old, harness.objects()):
         with pytest.raises(GoogleError, match="already exists"):
-            desk.format_new_tabs(1, 2, per_position=per_position, objects=objects)
-    assert desk.numbers() == before
+            harness.format_new_tabs(1, 2, per_position=per_position, objects=objects)
+    assert harness.numbers() == before
 
 
 def test_a_column_that_moved_since_refuses_it():
-    desk = Desk(USUAL, "One")
-    snapshot, objects = list(desk.snapshot(1)), desk.objects()
-    desk.book.tab(1).move("COLUMNS", 0, 1, 5)
+    harness = SheetHarness(USUAL, "One")
+    snapshot, objects = list(harness.snapshot(1)), harness.objects()
+    harness.book.tab(1).move("COLUMNS", 0, 1, 5)
     with pytest.raises(GoogleError):
-        apply_all(desk.book, formatting_body(snapshot, objects, per_position=False)["requests"])
+        apply_all(harness.book, formatting_body(snapshot, objects, per_position=False)["requests"])
 
 
 def test_ids_in_use_are_gone_around():
     objects = SpreadsheetObjects(properties=None)
     first = IdAllocator(objects).id("x")
-    desk = Desk(USUAL, "One")
-    desk.add(first, "has that very number")
+    harness = SheetHarness(USUAL, "One")
+    harness.add(first, "has that very number")
     assert IdAllocator(objects).id("x") == first
-    assert IdAllocator(desk.objects()).id("x") == first + 1
+    assert IdAllocator(harness.objects()).id("x") == first + 1
 
 
 @settings(max_examples=60, deadline=None)
 @given(layouts, st.lists(titles, min_size=1, max_size=3, unique_by=str.casefold), st.booleans())
 def test_no_formula_holds_a_text_that_is_not_ours(places, names, per_position):
     """Without its references to cells a formula is the same whatever tabs are called."""
-    desk, plain = Desk(places, *names), Desk(places, *(f"Plain {place}" for place in range(len(names))))
-    for each in (desk, plain):
+    harness, plain = (
+        SheetHarness(places, *names),
+        SheetHarness(places, *(f"Plain {place}" for place in range(len(names)))),
+    )
+    for each in (harness, plain):
         each.format_new_tabs(*range(1, len(names) + 1), per_position=per_position)
     unformatted = [
-        [REFERENCE.sub("@", text) for tab in each.book.tabs for text in _formulas_of(tab)] for each in (desk, plain)
+        [REFERENCE.sub("@", text) for tab in each.book.tabs for text in _formulas_of(tab)] for each in (harness, plain)
     ]
     assert unformatted[0] == unformatted[1]
     assert bool(unformatted[0]) == ("stage" in places)
@@ -154,20 +157,20 @@ def _formulas_of(tab):
 @settings(max_examples=40, deadline=None)
 @given(layouts.filter(lambda places: "stage" in places), st.sampled_from(HOSTILE))
 def test_whole_columns_are_counted_wherever_they_stand(places, title):
-    desk = Desk(places, title)
-    desk.format_new_tabs(1)
-    summary = desk.book.tabs[-1].title
+    harness = SheetHarness(places, title)
+    harness.format_new_tabs(1)
+    summary = harness.book.tabs[-1].title
     quoted = "'" + title.replace("'", "''") + "'"
     letters = {name: column_letters(place) for name, place in places.items()}
-    for formula in formulas(desk, summary)[: len(STAGE_WORDS)]:
+    for formula in formulas(harness, summary)[: len(STAGE_WORDS)]:
         assert f"{quoted}!{letters['stage']}:{letters['stage']}" in formula
         assert f"{quoted}!{letters[KEY]}:{letters[KEY]}" in formula
 
 
 def test_the_header_of_the_summary_has_the_words_that_are_counted():
-    desk = Desk(USUAL, "Interviews")
-    desk.format_new_tabs(1)
-    header, totals, positions = desk.cells("Summary")
+    harness = SheetHarness(USUAL, "Interviews")
+    harness.format_new_tabs(1)
+    header, totals, positions = harness.cells("Summary")
     assert header == ["Position", *STAGE_WORDS.values(), "All"]
     assert totals[0] == "All positions"
     assert totals[1] == "=COUNTIFS('Interviews'!E:E;B$1;'Interviews'!L:L;\"?*\";'Interviews'!L:L;" + _other(
@@ -186,12 +189,12 @@ def _other(title):
 
 def test_every_position_with_a_tab_of_its_own_is_a_row_of_one_summary():
     """Its name is a text; the first two came together, the third later."""
-    desk = Desk(USUAL, "=1+1", "Sales")
-    desk.format_new_tabs(1, 2, per_position=True)
-    desk.add(3, "Legal")
-    desk.format_new_tabs(3, per_position=True)
-    assert [tab.title for tab in desk.book.tabs if "Summary" in tab.title] == ["Summary"]
-    rows = desk.cells("Summary")
+    harness = SheetHarness(USUAL, "=1+1", "Sales")
+    harness.format_new_tabs(1, 2, per_position=True)
+    harness.add(3, "Legal")
+    harness.format_new_tabs(3, per_position=True)
+    assert [tab.title for tab in harness.book.tabs if "Summary" in tab.title] == ["Summary"]
+    rows = harness.cells("Summary")
     assert [row[0] for row in rows[1:]] == ["All positions", "=1+1", "Sales", "Legal"]
     assert not isinstance(rows[2][0], Formula)
     assert rows[1][1] == "=SUM(B3:B)"
@@ -199,31 +202,31 @@ def test_every_position_with_a_tab_of_its_own_is_a_row_of_one_summary():
 
 
 def test_a_summary_that_people_deleted_stays_deleted():
-    desk = Desk(USUAL, "Sales", "Legal")
-    desk.format_new_tabs(1, per_position=True)
-    desk.book.delete_tab(desk.book.titled("Summary"))
-    desk.format_new_tabs(2, per_position=True)
-    assert [tab.title for tab in desk.book.tabs] == ["People's", "Sales", "Legal"]
+    harness = SheetHarness(USUAL, "Sales", "Legal")
+    harness.format_new_tabs(1, per_position=True)
+    harness.book.delete_tab(harness.book.titled("Summary"))
+    harness.format_new_tabs(2, per_position=True)
+    assert [tab.title for tab in harness.book.tabs] == ["People's", "Sales", "Legal"]
 
 
 def test_a_summary_that_people_renamed_goes_on():
-    desk = Desk(USUAL, "Sales", "Legal")
-    desk.format_new_tabs(1, per_position=True)
-    desk.book.titled("Summary").title = "Overview"
-    desk.format_new_tabs(2, per_position=True)
-    assert [row[0] for row in desk.cells("Overview")][2:] == ["Sales", "Legal"]
+    harness = SheetHarness(USUAL, "Sales", "Legal")
+    harness.format_new_tabs(1, per_position=True)
+    harness.book.titled("Summary").title = "Overview"
+    harness.format_new_tabs(2, per_position=True)
+    assert [row[0] for row in harness.cells("Overview")][2:] == ["Sales", "Legal"]
 
 
 def test_a_title_in_use_gets_a_number():
-    desk = Desk(USUAL, "Interviews", "More", "SUMMARY")
-    desk.format_new_tabs(1)
-    desk.format_new_tabs(2)
-    assert [tab.title for tab in desk.book.tabs][-2:] == ["Summary (2)", "Summary (3)"]
+    harness = SheetHarness(USUAL, "Interviews", "More", "SUMMARY")
+    harness.format_new_tabs(1)
+    harness.format_new_tabs(2)
+    assert [tab.title for tab in harness.book.tabs][-2:] == ["Summary (2)", "Summary (3)"]
 
 
 def test_without_a_stage_there_is_nothing_to_count_and_to_colour():
     places = {name: place for name, place in USUAL.items() if name != "stage"}
-    [(view, layout)] = Desk(places, "One").snapshot(1)
+    [(view, layout)] = SheetHarness(places, "One").snapshot(1)
     objects = SpreadsheetObjects(properties=None)
     assert summarize([Source(view, layout)], objects, IdAllocator(objects), per_position=False) == []
     kinds = {kind for request in format_tab(view, layout, IdAllocator(objects)) for kind in request}
@@ -233,17 +236,17 @@ def test_without_a_stage_there_is_nothing_to_count_and_to_colour():
 @pytest.mark.parametrize(("place", "frozen"), [(0, 1), (2, 3), (3, 0), (None, 0)])
 def test_the_name_stays_in_sight_as_long_as_that_leaves_room(place, frozen):
     places = {KEY: 13} if place is None else {KEY: 13, "candidate_name": place}
-    desk = Desk(places, "One")
-    desk.format_new_tabs(1)
-    assert desk.book.tab(1).grid == {"frozenRowCount": 1} | (
+    harness = SheetHarness(places, "One")
+    harness.format_new_tabs(1)
+    assert harness.book.tab(1).grid == {"frozenRowCount": 1} | (
         {"frozenColumnCount": frozen} if frozen else {"frozenColumnCount": 0}
     )
 
 
 def test_the_chart_stands_over_the_line_of_all_positions():
-    desk = Desk(USUAL, "One")
-    desk.format_new_tabs(1)
-    [chart] = desk.book.titled("Summary").objects["charts"]
+    harness = SheetHarness(USUAL, "One")
+    harness.format_new_tabs(1)
+    [chart] = harness.book.titled("Summary").objects["charts"]
     basic = chart["spec"]["basicChart"]
     [series] = basic["series"][0]["series"]["sourceRange"]["sources"]
     assert (series["startRowIndex"], series["endRowIndex"]) == (1, 2)
@@ -251,7 +254,7 @@ def test_the_chart_stands_over_the_line_of_all_positions():
 
 
 def test_looks_begin_at_the_header_wherever_that_is():
-    [(view, layout)] = Desk(USUAL, "One").snapshot(1)
+    [(view, layout)] = SheetHarness(USUAL, "One").snapshot(1)
     objects = SpreadsheetObjects(properties=None)
     free = IdAllocator(objects)
     wanted = [

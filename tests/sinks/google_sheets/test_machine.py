@@ -16,7 +16,7 @@ from connector.emulators.faults import Fault, FaultKind
 from connector.interview import Stage
 from connector.testing import interview_id
 from sinks.google_sheets import GoogleSheetsSink
-from tests.sinks.google_sheets.conftest import TAB, TITLES, Desk, person_of
+from tests.sinks.google_sheets.conftest import TAB, TITLES, SheetHarness, person_of
 
 PEOPLE = 14
 OWNERS = {
@@ -41,8 +41,8 @@ REWRITES_MAX = [fault for fault in FAULTS if fault.kind is not FaultKind.LATE]
 class People:
     """Somebody who does anything to the tab, and a memory of what is theirs."""
 
-    def __init__(self, desk, chance):
-        self.desk = desk
+    def __init__(self, harness, chance):
+        self.harness = harness
         self.chance = chance
         self.title = TAB
         self.texts = set()
@@ -53,7 +53,7 @@ class People:
         self.acts = 0
 
     def act(self):
-        if self.title not in self.desk.google.titles(self.desk.id):
+        if self.title not in self.harness.google.titles(self.harness.id):
             return
         self.acts += 1
         acts = [self.sort, self.shuffle, self.insert_rows, self.insert_column, self.move_column, self.note, self.edit]
@@ -63,21 +63,21 @@ class People:
 
     @property
     def person(self):
-        return self.desk.person
+        return self.harness.person
 
     @property
     def rows(self):
-        return self.desk.google.rows(self.desk.id, self.title)
+        return self.harness.google.rows(self.harness.id, self.title)
 
     def _header(self):
         return self.rows[0]
 
     def _key_place(self):
-        tags = self.desk.google.column_tags(self.desk.id, self.title)
+        tags = self.harness.google.column_tags(self.harness.id, self.title)
         return next((at for at, found in tags.items() if any(tag.value == "interview_id" for tag in found)), None)
 
     def _owned(self):
-        return set(self.desk.google.column_tags(self.desk.id, self.title))
+        return set(self.harness.google.column_tags(self.harness.id, self.title))
 
     def _some_row(self):
         """A row below the header, its id, people's texts in it, and whose it is: by its id, and by who stands there
@@ -133,7 +133,7 @@ class People:
         """A correction, in a row that is surely somebody's; what people put into others is at risk, and documented."""
         found = self._some_row()
         owned = sorted(self._owned() - {self._key_place()})
-        if found and found[1] in self.desk.truth and found[3] == {found[1]} and owned:
+        if found and found[1] in self.harness.truth and found[3] == {found[1]} and owned:
             self.touched.add(found[1])
             self.person.edit(self.title, found[0], self.chance.choice(owned), f"edited {self.chance.random()}")
 
@@ -203,8 +203,8 @@ class Machine(RuleBasedStateMachine):
     def begin(self, seed):
         self.runner = asyncio.Runner()
         self.chance = random.Random(seed)
-        self.desk = Desk(self.google, self.key_file, sink=GoogleSheetsSink)
-        self.people = People(self.desk, self.chance)
+        self.harness = SheetHarness(self.google, self.key_file, sink=GoogleSheetsSink)
+        self.people = People(self.harness, self.chance)
         self.due = []
         self.run(self.news(list(range(1, 6))))
 
@@ -213,13 +213,13 @@ class Machine(RuleBasedStateMachine):
 
     async def news(self, numbers):
         for number in numbers:
-            known = self.desk.truth.get(interview_id(number)) or person_of(number)
+            known = self.harness.truth.get(interview_id(number)) or person_of(number)
             at = known.updated_at + self.chance.choice([0, 60_000])
             values = {**known.values, "score": self.chance.choice([None, 1, 2.5, 4])}
             if self.chance.random() < 0.3:
                 values["candidate_name"] = self.chance.choice(NAMES)
             stage = self.chance.choice([*Stage, known.stage, known.stage])
-            self.desk.know([replace(known, values=values, stage=stage, updated_at=at)])
+            self.harness.know([replace(known, values=values, stage=stage, updated_at=at)])
             self.due = list(dict.fromkeys([*self.due, known.id]))
 
     @rule(
@@ -236,21 +236,21 @@ class Machine(RuleBasedStateMachine):
         self.tally.flushes += 1
         self.google.after_read = self.google.before_write = lambda: self.chance.random() < haste and self.people.act()
         self.google.faults.choose(lambda call: self._fault(call, share))
-        kept, known, asked = dict(self.desk.context.notes), len(self.desk.context.saved), list(self.due)
-        self.due = self.run(self.desk._round(asked))
+        kept, known, asked = dict(self.harness.context.notes), len(self.harness.context.saved), list(self.due)
+        self.due = self.run(self.harness._round(asked))
         self.google.after_read = self.google.before_write = None
-        self.desk.context.clock.advance(self.chance.choice([0, 1, 20]))
+        self.harness.context.clock.advance(self.chance.choice([0, 1, 20]))
         if crash and self.chance.random() < 0.3:
             self._crash(kept, known, asked)
 
     def _crash(self, kept, known, asked):
         """The process dies before the outcome was stored: only what was remembered on the way is left."""
         self.tally.crashes += 1
-        self.desk.context.notes = kept
-        for notes in self.desk.context.saved[known:]:
-            self.desk.context.apply(notes)
+        self.harness.context.notes = kept
+        for notes in self.harness.context.saved[known:]:
+            self.harness.context.apply(notes)
         self.due = asked
-        self.run(self.desk.restart())
+        self.run(self.harness.restart())
 
     def _fault(self, call, share):
         # a read that fails is repeated after a pause, so that many of them would only take time
@@ -282,35 +282,35 @@ class Machine(RuleBasedStateMachine):
         finally:
             self.google.faults.clear()
             self.google.after_read = self.google.before_write = None
-            self.run(self.desk.sink.close())
+            self.run(self.harness.sink.close())
             self.runner.close()
             self.google.forget_calls()
-            self.google.books.pop(self.desk.id)
+            self.google.books.pop(self.harness.id)
 
     async def rest(self):
-        await self.desk._until_nothing_is_due(list(self.desk.truth), 200, calm=True)
-        await self.desk.look_after()
+        await self.harness._until_nothing_is_due(list(self.harness.truth), 200, calm=True)
+        await self.harness.look_after()
 
     def check(self):
-        people, desk = self.people, self.desk
-        rows = [row for row in self._records() if row["Interview ID"] in desk.truth]
+        people, harness = self.people, self.harness
+        rows = [row for row in self._records() if row["Interview ID"] in harness.truth]
         self._every_interview_has_one_row(rows)
         for row in rows:
             key = row["Interview ID"]
             if key not in people.touched | people.deleted | people.copied:
-                due = desk.truth[key]
+                due = harness.truth[key]
                 assert row["Score"] == due.score
                 assert row["Candidate"] == due.candidate_name.replace("\t", " ")
         found = {cell for row in people.rows for cell in row if isinstance(cell, str)}
         assert people.texts <= found
-        report = self.run(desk.verify())
+        report = self.run(harness.verify())
         wrong = {each.key for each in report.differences if str(each.kind) in report.wrong}
         assert wrong <= people.copied
 
     def _every_interview_has_one_row(self, rows):
         keys = [row["Interview ID"] for row in rows]
         people = self.people
-        for key in self.desk.truth:
+        for key in self.harness.truth:
             if key not in people.deleted | people.copied:
                 assert keys.count(key) == 1
             elif key not in people.copied:
@@ -318,8 +318,8 @@ class Machine(RuleBasedStateMachine):
 
     def _records(self):
         """Rows by our titles, wherever their columns are and whatever they are called by now."""
-        fields = dict(zip([column.field for column in self.desk.config.columns], TITLES, strict=True))
-        tags = self.google.column_tags(self.desk.id, self.people.title)
+        fields = dict(zip([column.field for column in self.harness.config.columns], TITLES, strict=True))
+        tags = self.google.column_tags(self.harness.id, self.people.title)
         places = {fields[tag.value]: at for at, found in tags.items() for tag in found}
         rows = self.people.rows[1:]
         return [{title: row[at] if at < len(row) else None for title, at in places.items()} for row in rows]

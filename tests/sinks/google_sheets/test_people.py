@@ -18,20 +18,20 @@ PEOPLE = [person_of(number) for number in range(1, 7)]
 
 
 @pytest.fixture
-async def busy(desk):
+async def busy(harness):
     """Six interviews, and a column of people's own with a text per row."""
-    await desk.show(*PEOPLE)
-    desk.person.insert_columns(TAB, 2)
-    desk.person.edit(TAB, 0, 2, "Notes")
+    await harness.show(*PEOPLE)
+    harness.person.insert_columns(TAB, 2)
+    harness.person.edit(TAB, 0, 2, "Notes")
     for row in range(1, 7):
-        desk.person.edit(TAB, row, 2, f"about {desk.rows()[row][0]}")
-    desk.context.clock.advance(60)
-    return desk
+        harness.person.edit(TAB, row, 2, f"about {harness.rows()[row][0]}")
+    harness.context.clock.advance(60)
+    return harness
 
 
-def right(desk, scores):
+def right(harness, scores):
     """Each interview has one row with its own name and score, and people's note stands beside it."""
-    records = desk.records()
+    records = harness.records()
     for number, score in scores.items():
         record = records[interview_id(number)]
         assert (record["Candidate"], record["Score"]) == (f"Wayne Knight {number}", score)
@@ -266,38 +266,38 @@ async def test_a_tab_renamed_between_read_and_write_is_followed_in_the_same_call
 
 
 async def test_an_existing_tab_with_other_columns_gets_ours_at_the_right(make_desk):
-    desk = make_desk(tabs=["Interviews"])
-    desk.person.write(TAB, [["Owner", "email", "Deadline"], ["Ada", "x@example.com", "soon"]])
-    await desk.show(person_of(1), person_of(2))
+    harness = make_desk(tabs=["Interviews"])
+    harness.person.write(TAB, [["Owner", "email", "Deadline"], ["Ada", "x@example.com", "soon"]])
+    await harness.show(person_of(1), person_of(2))
     added = [title for title in TITLES if title != "Email"]
-    assert desk.google.header(desk.id, TAB) == ["Owner", "email", "Deadline", *added]
-    assert desk.records()[interview_id(2)]["email"] == "wayne.knight.2@example.com"
-    assert [record["Owner"] for record in desk.google.records(desk.id, TAB)] == [None, None, "Ada"]
+    assert harness.google.header(harness.id, TAB) == ["Owner", "email", "Deadline", *added]
+    assert harness.records()[interview_id(2)]["email"] == "wayne.knight.2@example.com"
+    assert [record["Owner"] for record in harness.google.records(harness.id, TAB)] == [None, None, "Ada"]
 
 
 async def test_an_empty_tab_with_the_right_name_gets_the_header(make_desk):
-    desk = make_desk(tabs=["Interviews"])
-    await desk.show(person_of(1))
-    assert desk.google.header(desk.id, TAB) == TITLES
-    assert len(desk.records()) == 1
+    harness = make_desk(tabs=["Interviews"])
+    await harness.show(person_of(1))
+    assert harness.google.header(harness.id, TAB) == TITLES
+    assert len(harness.records()) == 1
 
 
 async def test_rows_with_our_ids_that_were_there_before_are_taken_over(make_desk):
-    desk = make_desk(tabs=["Interviews"])
-    desk.person.write(TAB, [["Candidate", "Interview ID", "Notes"], ["Old", interview_id(1), "mine"]])
-    await desk.show(person_of(1), person_of(2))
-    record = desk.records()[interview_id(1)]
+    harness = make_desk(tabs=["Interviews"])
+    harness.person.write(TAB, [["Candidate", "Interview ID", "Notes"], ["Old", interview_id(1), "mine"]])
+    await harness.show(person_of(1), person_of(2))
+    record = harness.records()[interview_id(1)]
     assert (record["Candidate"], record["Notes"]) == ("Wayne Knight 1", "mine")
-    assert len(desk.records()) == 2
+    assert len(harness.records()) == 2
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
 async def test_the_first_rows_do_not_look_like_the_header_in_the_smallest_grids(make_desk, rows):
-    desk = make_desk(tabs=[Tab.blank(0, TAB, rows, 3)])
-    await desk.show(person_of(1), person_of(2))
-    look = desk.google.cell(desk.id, TAB, 1, 0).get("userEnteredFormat", {})
+    harness = make_desk(tabs=[Tab.blank(0, TAB, rows, 3)])
+    await harness.show(person_of(1), person_of(2))
+    look = harness.google.cell(harness.id, TAB, 1, 0).get("userEnteredFormat", {})
     assert "bold" not in look.get("textFormat", {})
-    assert len(desk.records()) == 2
+    assert len(harness.records()) == 2
 
 
 async def test_news_that_undo_what_a_lost_answer_wrote_are_written(busy):

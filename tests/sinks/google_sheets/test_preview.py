@@ -10,16 +10,16 @@ from tests.sinks.google_sheets.conftest import TAB, person_of, scored
 
 
 @pytest.fixture
-async def one(desk):
-    await desk.show(person_of(1))
-    desk.google.forget_calls()
-    return desk
+async def one(harness):
+    await harness.show(person_of(1))
+    harness.google.forget_calls()
+    return harness
 
 
-async def preview(desk, interview):
+async def preview(harness, interview):
     delivery = make_delivery(interview=interview, state=True)
-    batch = make_batch(delivery, notes=notes_for(desk.sink, [delivery], desk.context))
-    [text] = await desk.sink.preview(batch, desk.context)
+    batch = make_batch(delivery, notes=notes_for(harness.sink, [delivery], harness.context))
+    [text] = await harness.sink.preview(batch, harness.context)
     return text.splitlines()
 
 

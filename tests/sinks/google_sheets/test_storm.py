@@ -18,10 +18,10 @@ UNCLEAR = [faults.DROP, faults.TRUNCATE, faults.BROKEN_JSON, faults.APPLY_503]
 
 
 class Storm:
-    """A desk, its people, and what must be true in the end."""
+    """A harness, its people, and what must be true in the end."""
 
-    def __init__(self, desk, seed):
-        self.desk = desk
+    def __init__(self, harness, seed):
+        self.harness = harness
         self.chance = random.Random(seed)
         self.interviews = {}
         self.notes = {}
@@ -38,13 +38,13 @@ class Storm:
 
     def act(self):
         """A person does something to the tab."""
-        person, rows = self.desk.person, len(self.desk.rows())
+        person, rows = self.harness.person, len(self.harness.rows())
         acts = [
             lambda: person.shuffle(TAB, self.chance, rows - 1),
             lambda: person.sort(TAB, 0),
             lambda: person.insert_rows(TAB, self.chance.randrange(1, rows)),
             lambda: person.insert_columns(
-                TAB, self.chance.randrange(self.desk.google.tab(self.desk.id, TAB).column_count)
+                TAB, self.chance.randrange(self.harness.google.tab(self.harness.id, TAB).column_count)
             ),
             lambda: person.move_columns(TAB, self.chance.randrange(10), self.chance.randrange(10)),
             self.annotate,
@@ -53,56 +53,56 @@ class Storm:
             self.chance.choice(acts)()
 
     def annotate(self):
-        header = self.desk.google.header(self.desk.id, TAB)
+        header = self.harness.google.header(self.harness.id, TAB)
         if "Notes" not in header:
-            self.desk.person.insert_columns(TAB, 3)
-            self.desk.person.edit(TAB, 0, 3, "Notes")
-            header = self.desk.google.header(self.desk.id, TAB)
-        records = self.desk.google.records(self.desk.id, TAB)
+            self.harness.person.insert_columns(TAB, 3)
+            self.harness.person.edit(TAB, 0, 3, "Notes")
+            header = self.harness.google.header(self.harness.id, TAB)
+        records = self.harness.google.records(self.harness.id, TAB)
         row = self.chance.randrange(len(records))
         if (key := records[row].get("Interview ID")) and key not in self.notes:
             self.notes[key] = f"about {key}"
-            self.desk.person.edit(TAB, row + 1, header.index("Notes"), self.notes[key])
+            self.harness.person.edit(TAB, row + 1, header.index("Notes"), self.notes[key])
 
     def check(self):
-        records = self.desk.records()
+        records = self.harness.records()
         wanted = {each.id: (each.candidate_name, each.score) for each in self.interviews.values()}
         assert {key: (row["Candidate"], row["Score"]) for key, row in records.items()} == wanted
         assert {key: row["Notes"] for key, row in records.items() if row.get("Notes")} == self.notes
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_people_between_every_read_and_write_and_calls_that_fail(desk, seed):
-    storm = Storm(desk, seed)
-    await desk.settle(*storm.news())
-    desk.google.after_read = desk.google.before_write = storm.act
-    desk.google.faults.choose(lambda call: _one_in(storm.chance, 12, call, NOT_APPLIED))
+async def test_people_between_every_read_and_write_and_calls_that_fail(harness, seed):
+    storm = Storm(harness, seed)
+    await harness.settle(*storm.news())
+    harness.google.after_read = harness.google.before_write = storm.act
+    harness.google.faults.choose(lambda call: _one_in(storm.chance, 12, call, NOT_APPLIED))
     for _ in range(FLUSHES):
-        await desk.settle(*storm.news(), rounds=200, calm=False)
-    desk.google.after_read = desk.google.before_write = None
-    desk.google.faults.clear()
-    await desk.settle(*storm.interviews.values())
+        await harness.settle(*storm.news(), rounds=200, calm=False)
+    harness.google.after_read = harness.google.before_write = None
+    harness.google.faults.clear()
+    await harness.settle(*storm.interviews.values())
     storm.check()
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_lost_answers_crashes_and_people_between_the_flushes(desk, seed):
-    storm = Storm(desk, seed)
-    await desk.settle(*storm.news())
-    desk.google.faults.choose(lambda call: _one_in(storm.chance, 4, call, UNCLEAR) if call == "write" else None)
+async def test_lost_answers_crashes_and_people_between_the_flushes(harness, seed):
+    storm = Storm(harness, seed)
+    await harness.settle(*storm.news())
+    harness.google.faults.choose(lambda call: _one_in(storm.chance, 4, call, UNCLEAR) if call == "write" else None)
     for _ in range(FLUSHES):
         news = storm.news()
-        desk.context.clock.advance(20)
-        kept, known = dict(desk.context.notes), len(desk.context.saved)
-        await desk.deliver(*news)
+        harness.context.clock.advance(20)
+        kept, known = dict(harness.context.notes), len(harness.context.saved)
+        await harness.deliver(*news)
         if storm.chance.random() < 0.3:  # a crash after the call: only what was remembered is left
-            desk.context.notes = kept
-            for notes in desk.context.saved[known:]:
-                desk.context.apply(notes)
-            await desk.restart()
+            harness.context.notes = kept
+            for notes in harness.context.saved[known:]:
+                harness.context.apply(notes)
+            await harness.restart()
         storm.act()
-        await desk.settle(*news)
-    desk.google.faults.clear()
+        await harness.settle(*news)
+    harness.google.faults.clear()
     storm.check()
 
 
@@ -110,10 +110,10 @@ def _one_in(chance, number, call, kinds):
     return replace(chance.choice(kinds), match=call) if chance.randrange(number) == 0 else None
 
 
-async def test_an_interview_keeps_its_row_through_everything(desk):
-    await desk.show(person_of(1))
+async def test_an_interview_keeps_its_row_through_everything(harness):
+    await harness.show(person_of(1))
     for number in range(2, 8):
-        desk.person.shuffle(TAB, random.Random(number), number - 1)
-        await desk.settle(person_of(number), scored(person_of(1), number))
-    assert desk.records()[interview_id(1)]["Score"] == 7
-    assert len(desk.records()) == 7
+        harness.person.shuffle(TAB, random.Random(number), number - 1)
+        await harness.settle(person_of(number), scored(person_of(1), number))
+    assert harness.records()[interview_id(1)]["Score"] == 7
+    assert len(harness.records()) == 7

@@ -27,20 +27,20 @@ JOBS = [applicant(number, number % 3) for number in range(1, 10)]
 @pytest.fixture
 async def jobs(make_desk):
     """Nine interviews for three positions, each in the tab of its own."""
-    desk = make_desk(worksheet="{position}")
-    await desk.show(*JOBS)
-    desk.google.forget_calls()
-    desk.context.clock.advance(60)
-    return desk
+    harness = make_desk(worksheet="{position}")
+    await harness.show(*JOBS)
+    harness.google.forget_calls()
+    harness.context.clock.advance(60)
+    return harness
 
 
 async def test_each_position_gets_a_tab_in_one_read_and_one_write(make_desk):
-    desk = make_desk(worksheet="{position}")
-    await desk.show(*JOBS)
-    assert (desk.counts()["read"], desk.counts()["write"]) == (1, 1)
-    assert desk.google.titles(desk.id) == ["Sheet1", "Job 1", "Job 2", "Job 0"]
-    assert all(len(desk.records(f"Job {job}")) == 3 for job in range(3))
-    assert desk.google.header(desk.id, "Job 1") == TITLES
+    harness = make_desk(worksheet="{position}")
+    await harness.show(*JOBS)
+    assert (harness.counts()["read"], harness.counts()["write"]) == (1, 1)
+    assert harness.google.titles(harness.id) == ["Sheet1", "Job 1", "Job 2", "Job 0"]
+    assert all(len(harness.records(f"Job {job}")) == 3 for job in range(3))
+    assert harness.google.header(harness.id, "Job 1") == TITLES
 
 
 async def test_news_for_all_tabs_is_one_read_and_one_write(jobs):
@@ -71,18 +71,18 @@ def of_job(job):
     return [each for each in JOBS if each.position_id == f"job-{job}"]
 
 
-async def answered(desk, mode, *interviews):
+async def answered(harness, mode, *interviews):
     """An operator resumes the sink with this mode."""
-    desk.context.notes["resume"] = {"mode": mode}
-    await desk.settle(*interviews)
-    await desk.look_after()
+    harness.context.notes["resume"] = {"mode": mode}
+    await harness.settle(*interviews)
+    await harness.look_after()
 
 
-async def without_job_1(desk):
-    desk.person.delete_tab("Job 1")
-    desk.context.clock.advance(60)
+async def without_job_1(harness):
+    harness.person.delete_tab("Job 1")
+    harness.context.clock.advance(60)
     lost, others = of_job(1), [*of_job(0), *of_job(2)]
-    result = await desk.deliver(*[scored(each, 4) for each in [*lost, *others]])
+    result = await harness.deliver(*[scored(each, 4) for each in [*lost, *others]])
     assert result.outcomes == [ASKS] * len(lost) + [Delivered()] * len(others)
     return lost
 
@@ -98,10 +98,10 @@ def retries(result):
     return [each for each in result.follow_ups if each.purpose == RETRY_TAB]
 
 
-async def read_again(desk, tab):
+async def read_again(harness, tab):
     follow_up = FollowUp(RETRY_TAB, subject=tab, group=f"tab:{tab}")
     delivery = Delivery(id="again", key=tab, event=None, interview=None, follow_up=follow_up)
-    return await run_batch(desk.sink, [delivery], desk.context)
+    return await run_batch(harness.sink, [delivery], harness.context)
 
 
 async def test_the_interviews_of_a_deleted_tab_wait_for_a_call_that_reads_the_tab_again(jobs):
@@ -204,51 +204,51 @@ async def test_a_tab_that_was_replaced_under_its_title_is_adopted_on_request(job
 
 
 async def test_an_emptied_tab_waits_for_a_person_while_the_others_are_written(make_desk):
-    desk = make_desk(worksheet="{position}")
+    harness = make_desk(worksheet="{position}")
     full = [applicant(number, 1) for number in range(1, 41)]
-    await desk.show(*full, applicant(41, 2))
-    desk.person.delete_rows("Job 1", 1, 20)
-    desk.context.clock.advance(60)
-    result = await desk.deliver(scored(full[30], 4), scored(applicant(41, 2), 4))
+    await harness.show(*full, applicant(41, 2))
+    harness.person.delete_rows("Job 1", 1, 20)
+    harness.context.clock.advance(60)
+    result = await harness.deliver(scored(full[30], 4), scored(applicant(41, 2), 4))
     waits = Waiting("tab:job-1", "many rows of a tab are gone")
     assert result.outcomes == [waits, Delivered()]
-    await answered(desk, "refill", scored(full[30], 4))
-    assert len(desk.records("Job 1")) == 40
+    await answered(harness, "refill", scored(full[30], 4))
+    assert len(harness.records("Job 1")) == 40
 
 
-async def test_the_only_tab_that_was_replaced_says_how_to_adopt_it(desk):
-    await desk.show(person_of(1), person_of(2))
-    desk.person.delete_tab(TAB)
-    desk.person.add_tab(TAB)
-    desk.context.clock.advance(60)
-    error = await desk.broken(scored(person_of(1), 4))
+async def test_the_only_tab_that_was_replaced_says_how_to_adopt_it(harness):
+    await harness.show(person_of(1), person_of(2))
+    harness.person.delete_tab(TAB)
+    harness.person.add_tab(TAB)
+    harness.context.clock.advance(60)
+    error = await harness.broken(scored(person_of(1), 4))
     assert error.reason == 'the tab "Interviews" was replaced by another tab with the same title'
     assert "connector resume hiring --adopt" in error.fix
-    await answered(desk, "adopt", scored(person_of(1), 4))
-    assert desk.records().keys() == {person_of(1).id, person_of(2).id}
+    await answered(harness, "adopt", scored(person_of(1), 4))
+    assert harness.records().keys() == {person_of(1).id, person_of(2).id}
 
 
 @pytest.mark.parametrize(("mode", "rows"), [("accept", [3]), ("refill", [1, 2, 3])])
-async def test_the_mode_of_the_operator_decides_about_the_rows_of_the_only_tab(desk, mode, rows):
-    await desk.show(person_of(1), person_of(2))
-    desk.person.delete_tab(TAB)
-    desk.context.clock.advance(60)
-    await desk.broken(scored(person_of(1), 4))
-    await answered(desk, mode, scored(person_of(1), 4), person_of(3))
-    assert desk.records().keys() == {person_of(number).id for number in rows}
-    assert (await desk.verify()).in_sync
+async def test_the_mode_of_the_operator_decides_about_the_rows_of_the_only_tab(harness, mode, rows):
+    await harness.show(person_of(1), person_of(2))
+    harness.person.delete_tab(TAB)
+    harness.context.clock.advance(60)
+    await harness.broken(scored(person_of(1), 4))
+    await answered(harness, mode, scored(person_of(1), 4), person_of(3))
+    assert harness.records().keys() == {person_of(number).id for number in rows}
+    assert (await harness.verify()).in_sync
 
 
 async def test_without_a_position_there_is_a_tab_for_the_others(make_desk):
-    desk = make_desk(worksheet="Hiring {position}")
-    await desk.show(person_of(1, position_id=None, position_name="x"), applicant(2, 1))
-    assert desk.google.titles(desk.id)[1:] == ["Hiring Other", "Hiring Job 1"]
+    harness = make_desk(worksheet="Hiring {position}")
+    await harness.show(person_of(1, position_id=None, position_name="x"), applicant(2, 1))
+    assert harness.google.titles(harness.id)[1:] == ["Hiring Other", "Hiring Job 1"]
 
 
 async def test_a_title_in_use_gets_a_number(make_desk):
-    desk = make_desk(tabs=["engineer"], worksheet="{position}")
-    await desk.show(applicant(1, 1, "Engineer"), applicant(2, 2, "ENGINEER"))
-    assert desk.google.titles(desk.id) == ["engineer", "Engineer (2)", "ENGINEER (3)"]
+    harness = make_desk(tabs=["engineer"], worksheet="{position}")
+    await harness.show(applicant(1, 1, "Engineer"), applicant(2, 2, "ENGINEER"))
+    assert harness.google.titles(harness.id) == ["engineer", "Engineer (2)", "ENGINEER (3)"]
 
 
 async def test_lost_notes_make_no_second_tab(jobs):
@@ -267,20 +267,20 @@ async def test_rows_that_move_in_one_tab_are_repaired_there(jobs):
 
 
 async def test_a_lost_answer_doubles_no_tab_and_no_row(make_desk):
-    desk = make_desk(worksheet="{position}")
-    desk.google.faults.add(replace(faults.APPLY_503, match="write"))
-    await desk.settle(*JOBS)
-    assert len(desk.google.titles(desk.id)) == 4
-    assert sum(len(desk.records(f"Job {job}")) for job in range(3)) == 9
+    harness = make_desk(worksheet="{position}")
+    harness.google.faults.add(replace(faults.APPLY_503, match="write"))
+    await harness.settle(*JOBS)
+    assert len(harness.google.titles(harness.id)) == 4
+    assert sum(len(harness.records(f"Job {job}")) for job in range(3)) == 9
 
 
 @pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "Data 'Science' Lead", "مقابلات 🙂", "x" * 300, " \n "])
 async def test_a_position_may_have_any_name(make_desk, name):
-    desk = make_desk(worksheet="{position}")
-    await desk.show(applicant(1, 1, name))
-    await desk.show(scored(applicant(1, 1, name), 4))
-    [title] = desk.google.titles(desk.id)[1:]
-    assert desk.records(title)[interview_id(1)]["Score"] == 4
+    harness = make_desk(worksheet="{position}")
+    await harness.show(applicant(1, 1, name))
+    await harness.show(scored(applicant(1, 1, name), 4))
+    [title] = harness.google.titles(harness.id)[1:]
+    assert harness.records(title)[interview_id(1)]["Score"] == 4
 
 
 @given(st.text(max_size=150), st.lists(st.text(max_size=120), max_size=5))

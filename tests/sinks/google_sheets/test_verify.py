@@ -19,11 +19,11 @@ PEOPLE = [person_of(number) for number in range(1, 41)]
 
 
 @pytest.fixture
-async def full(desk):
+async def full(harness):
     """Forty interviews, all in sync."""
-    await desk.show(*PEOPLE)
-    desk.context.clock.advance(60)
-    return desk
+    await harness.show(*PEOPLE)
+    harness.context.clock.advance(60)
+    return harness
 
 
 def kinds(report):
@@ -105,14 +105,14 @@ async def test_a_deleted_row_is_told_and_stays_deleted(full):
 
 
 async def test_with_recreate_a_deleted_row_is_written_again(make_desk):
-    desk = make_desk(recreate=True)
-    await desk.show(*PEOPLE)
-    desk.person.delete_rows(TAB, 7)
-    desk.context.clock.advance(60)
-    assert not (await desk.verify()).in_sync
-    await desk.look_after()
-    assert interview_id(7) in desk.records()
-    assert (await desk.verify()).in_sync
+    harness = make_desk(recreate=True)
+    await harness.show(*PEOPLE)
+    harness.person.delete_rows(TAB, 7)
+    harness.context.clock.advance(60)
+    assert not (await harness.verify()).in_sync
+    await harness.look_after()
+    assert interview_id(7) in harness.records()
+    assert (await harness.verify()).in_sync
 
 
 @pytest.mark.parametrize("value", ["zzz", None, 5])
@@ -211,57 +211,57 @@ async def test_a_header_below_other_rows_is_found(full):
 
 
 async def test_a_deleted_interview_is_cleared_where_that_is_wanted(make_desk):
-    desk = make_desk(on_delete="clear")
-    await desk.show(*PEOPLE[:2])
-    await desk.show(replace(PEOPLE[0], stage=Stage.DELETED))
-    record = desk.records()[interview_id(1)]
+    harness = make_desk(on_delete="clear")
+    await harness.show(*PEOPLE[:2])
+    await harness.show(replace(PEOPLE[0], stage=Stage.DELETED))
+    record = harness.records()[interview_id(1)]
     assert {title: value for title, value in record.items() if value is not None} == {
         "Stage": "Deleted",
         "Interview ID": interview_id(1),
     }
-    assert (await desk.verify()).in_sync
+    assert (await harness.verify()).in_sync
 
 
 async def test_nothing_of_a_deleted_interview_stays_where_that_is_wanted_but_people_s_notes_do(make_desk):
-    desk = make_desk(on_delete="remove")
-    await desk.show(*PEOPLE[:3])
-    desk.person.insert_columns(TAB, 1)
-    desk.person.write(TAB, [["Notes"], ["one"], ["two"], ["three"]], 0, 1)
-    desk.context.clock.advance(60)
+    harness = make_desk(on_delete="remove")
+    await harness.show(*PEOPLE[:3])
+    harness.person.insert_columns(TAB, 1)
+    harness.person.write(TAB, [["Notes"], ["one"], ["two"], ["three"]], 0, 1)
+    harness.context.clock.advance(60)
     gone = replace(PEOPLE[1], stage=Stage.DELETED)
-    await desk.show(gone)
-    assert desk.records().keys() == {interview_id(1), interview_id(3)}
-    assert [value for value in desk.rows()[2] if value is not None] == ["two"]
-    assert f"row:{interview_id(2)}" not in desk.context.notes
-    await desk.show(gone)
-    assert (await desk.verify()).in_sync
+    await harness.show(gone)
+    assert harness.records().keys() == {interview_id(1), interview_id(3)}
+    assert [value for value in harness.rows()[2] if value is not None] == ["two"]
+    assert f"row:{interview_id(2)}" not in harness.context.notes
+    await harness.show(gone)
+    assert (await harness.verify()).in_sync
 
 
 async def test_an_interview_that_left_the_routes_goes_and_comes_back_with_them(make_desk):
-    desk = make_desk(on_leave="remove")
-    await desk.show(*PEOPLE[:3])
-    desk.context.clock.advance(60)
-    desk.know([PEOPLE[1]], unrouted=True)
-    assert kinds(await desk.verify()) == {interview_id(2): "different"}
-    await desk.look_after()
-    assert desk.records().keys() == {interview_id(1), interview_id(3)}
-    assert (await desk.verify()).in_sync
-    desk.know([PEOPLE[1]])
-    await desk.settle(PEOPLE[1])
-    assert desk.records()[interview_id(2)]["Candidate"] == "Wayne Knight 2"
+    harness = make_desk(on_leave="remove")
+    await harness.show(*PEOPLE[:3])
+    harness.context.clock.advance(60)
+    harness.know([PEOPLE[1]], unrouted=True)
+    assert kinds(await harness.verify()) == {interview_id(2): "different"}
+    await harness.look_after()
+    assert harness.records().keys() == {interview_id(1), interview_id(3)}
+    assert (await harness.verify()).in_sync
+    harness.know([PEOPLE[1]])
+    await harness.settle(PEOPLE[1])
+    assert harness.records()[interview_id(2)]["Candidate"] == "Wayne Knight 2"
 
 
 async def test_rows_that_move_while_one_is_removed_lose_nothing(make_desk):
-    desk = make_desk(on_delete="remove")
-    await desk.show(*PEOPLE[:6])
-    desk.context.clock.advance(60)
-    desk.google.before_write = lambda: desk.person.sort(TAB, 0, descending=len(desk.google.calls) % 2 == 0)
-    await desk.settle(replace(PEOPLE[1], stage=Stage.DELETED), calm=False, rounds=200)
-    desk.google.before_write = None
-    await desk.settle(*desk.truth.values())
-    await desk.look_after()
-    assert desk.records().keys() == {interview_id(n) for n in (1, 3, 4, 5, 6)}
-    assert (await desk.verify()).in_sync
+    harness = make_desk(on_delete="remove")
+    await harness.show(*PEOPLE[:6])
+    harness.context.clock.advance(60)
+    harness.google.before_write = lambda: harness.person.sort(TAB, 0, descending=len(harness.google.calls) % 2 == 0)
+    await harness.settle(replace(PEOPLE[1], stage=Stage.DELETED), calm=False, rounds=200)
+    harness.google.before_write = None
+    await harness.settle(*harness.truth.values())
+    await harness.look_after()
+    assert harness.records().keys() == {interview_id(n) for n in (1, 3, 4, 5, 6)}
+    assert (await harness.verify()).in_sync
 
 
 async def test_values_that_strayed_into_a_row_of_nobody_are_taken_out(full):
@@ -281,13 +281,13 @@ async def test_the_result_of_a_verification_is_kept(full):
 
 
 async def test_a_verification_of_many_tabs_reads_them_all(make_desk):
-    desk = make_desk(worksheet="{position}")
+    harness = make_desk(worksheet="{position}")
     people = [person_of(n, position_id=f"job-{n % 3}", position_name=f"Job {n % 3}") for n in range(1, 10)]
-    await desk.show(*people)
-    desk.know([scored(people[0], 4)])
-    assert kinds(await desk.verify()) == {interview_id(1): "different"}
-    await desk.look_after()
-    assert (await desk.verify()).counts == {"in sync": 9}
+    await harness.show(*people)
+    harness.know([scored(people[0], 4)])
+    assert kinds(await harness.verify()) == {interview_id(1): "different"}
+    await harness.look_after()
+    assert (await harness.verify()).counts == {"in sync": 9}
 
 
 def test_what_people_decided_is_never_wrong():

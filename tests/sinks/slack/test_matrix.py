@@ -12,9 +12,9 @@ from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
 from connector.testing import START, LaneRunner, ManualClock
 from sinks.slack.sink import SlackSink
-from tests.sinks.slack.judge import judge
+from tests.sinks.chat.channel_rules import broken_rules
+from tests.sinks.chat.streams import Feed, Payload
 from tests.sinks.slack.lanes import payload
-from tests.sinks.slack.story import Payload, Receipt
 from tests.sinks.slack.test_streams import FAULTS
 
 DONE = {"status": "completed", "completed": START + 2_000}
@@ -52,12 +52,12 @@ async def live(slack: SlackEmulator, events: list[Payload], *, dies_at: int = -1
     channel = slack.add_channel("c")
     config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url)
     async with LaneRunner(lambda: SlackSink("one", config), clock) as lane:
-        receipt = Receipt(lane)
+        feed = Feed(lane)
         for event in events:
-            await receipt.take(event)
+            await feed.take(event)
             await work(lane, clock.now() + 10_000, dies_at)
         await work(lane, None, dies_at)
-        found = judge(slack.channel(channel), receipt.interviews, receipt.creates)
+        found = broken_rules(slack.channel(channel), feed.interviews, feed.creates)
         return [*found, *await lane.dead(), *await lane.pending()], lane.calls
 
 

@@ -13,8 +13,8 @@ from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
 from connector.testing import LaneRunner, ManualClock
 from sinks.slack.sink import SlackSink
-from tests.sinks.slack.judge import judge
-from tests.sinks.slack.story import Receipt, play, stream
+from tests.sinks.chat.channel_rules import broken_rules
+from tests.sinks.chat.streams import Feed, play, stream
 
 THROTTLED = Fault(faults.FaultKind.STATUS, status=429, body="", headers={"Retry-After": "2"})
 FATAL = Fault(
@@ -36,86 +36,86 @@ FAULTS = [
 
 
 @pytest.fixture
-async def receipt(slack: SlackEmulator, clock: ManualClock, channel: str) -> AsyncIterator[Receipt]:
+async def feed(slack: SlackEmulator, clock: ManualClock, channel: str) -> AsyncIterator[Feed]:
     config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url)
     async with LaneRunner(lambda: SlackSink("recruiting", config), clock) as lane:
-        yield Receipt(lane)
+        yield Feed(lane)
 
 
-async def test_a_calm_stream(slack: SlackEmulator, receipt: Receipt, channel: str) -> None:
+async def test_a_calm_stream(slack: SlackEmulator, feed: Feed, channel: str) -> None:
     slack.limits = True
-    await play(receipt, stream(1, 60))
-    assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
+    await play(feed, stream(1, 60))
+    assert broken_rules(slack.channel(channel), feed.interviews, feed.creates) == []
     assert Counter(call.error for call in slack.calls) == {"": len(slack.calls)}
     assert {call.method for call in slack.calls} == {"chat.postMessage", "chat.update"}
-    assert await receipt.lane.dead() == []
+    assert await feed.lane.dead() == []
 
 
-async def stumble(receipt: Receipt, payloads: list, chance: random.Random, deaths: int) -> None:
+async def stumble(feed: Feed, payloads: list, chance: random.Random, deaths: int) -> None:
     """Plays a stream; now and then the process dies between a call and its commit."""
     fatal = set(chance.sample(range(len(payloads)), deaths))
     for number, one in enumerate(payloads):
-        await receipt.take(one)
+        await feed.take(one)
         if number in fatal:
-            await receipt.lane.crash()
-        await receipt.lane.run(until=receipt.lane.clock.now() + 1_000)
-        receipt.lane.clock.advance(1)
-    await receipt.lane.run()
+            await feed.lane.crash()
+        await feed.lane.run(until=feed.lane.clock.now() + 1_000)
+        feed.lane.clock.advance(1)
+    await feed.lane.run()
 
 
 @pytest.mark.parametrize(("share", "seed", "skew"), [(0.07, 1, 0), (0.07, 2, 120), (0.07, 3, -120), (0.2, 4, 0)])
 async def test_a_stream_through_faults_and_deaths(
-    slack: SlackEmulator, receipt: Receipt, share: float, seed: int, skew: int
+    slack: SlackEmulator, feed: Feed, share: float, seed: int, skew: int
 ) -> None:
     """And with Slack's clock two minutes before or behind ours."""
-    channel = receipt.lane.sink.destination
+    channel = feed.lane.sink.destination
     chance = random.Random(seed)
-    slack.clock = lambda: receipt.lane.clock.now() / 1000 + skew
+    slack.clock = lambda: feed.lane.clock.now() / 1000 + skew
     slack.limits = True
     slack.faults.choose(lambda _call: chance.choice(FAULTS) if chance.random() < share else None)
-    await stumble(receipt, stream(seed, 50), chance, 5)
-    assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
-    assert await receipt.lane.dead() == []
+    await stumble(feed, stream(seed, 50), chance, 5)
+    assert broken_rules(slack.channel(channel), feed.interviews, feed.creates) == []
+    assert await feed.lane.dead() == []
 
 
-async def give_up(slack: SlackEmulator, receipt: Receipt, seed: int) -> None:
+async def give_up(slack: SlackEmulator, feed: Feed, seed: int) -> None:
     """Plays a stream in which Slack carries one call in ten out long after its connection broke."""
     chance = random.Random(seed)
     slack.faults.choose(lambda call: faults.LATE if chance.random() < 0.1 and call.startswith("chat.") else None)
     for number, one in enumerate(stream(seed, 40)):
-        await receipt.take(one)
-        await receipt.lane.run(until=receipt.lane.clock.now() + 1_000)
-        receipt.lane.clock.advance(1)
+        await feed.take(one)
+        await feed.lane.run(until=feed.lane.clock.now() + 1_000)
+        feed.lane.clock.advance(1)
         if number % 5 == 0:
             slack.faults.release()
             slack.faults.settle()
     slack.faults.clear()
     slack.faults.release()
     slack.faults.settle()
-    await receipt.lane.run()
+    await feed.lane.run()
 
 
 async def test_calls_that_are_carried_out_long_after_they_were_given_up(
-    slack: SlackEmulator, receipt: Receipt, channel: str
+    slack: SlackEmulator, feed: Feed, channel: str
 ) -> None:
     """Posts, replies, edits and digests alike; a second look takes the doubles away again."""
-    await give_up(slack, receipt, 5)
+    await give_up(slack, feed, 5)
     assert any(call.method == "chat.delete" for call in slack.calls)
-    assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
+    assert broken_rules(slack.channel(channel), feed.interviews, feed.creates) == []
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", range(100, 140))
 @pytest.mark.parametrize("trouble", ["faults and deaths", "late calls"])
-async def test_many_streams(slack: SlackEmulator, receipt: Receipt, channel: str, seed: int, trouble: str) -> None:
+async def test_many_streams(slack: SlackEmulator, feed: Feed, channel: str, seed: int, trouble: str) -> None:
     """The long mode."""
     slack.limits = True
     if trouble == "late calls":
-        await give_up(slack, receipt, seed)
+        await give_up(slack, feed, seed)
     else:
         chance = random.Random(seed)
         share = chance.choice([0.05, 0.1, 0.2])
         slack.faults.choose(lambda _call: chance.choice(FAULTS) if chance.random() < share else None)
-        await stumble(receipt, stream(seed, 60), chance, 8)
-    assert judge(slack.channel(channel), receipt.interviews, receipt.creates) == []
-    assert await receipt.lane.dead() == []
+        await stumble(feed, stream(seed, 60), chance, 8)
+    assert broken_rules(slack.channel(channel), feed.interviews, feed.creates) == []
+    assert await feed.lane.dead() == []

@@ -14,8 +14,8 @@ from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
 from connector.testing import START, LaneRunner, ManualClock
 from sinks.slack.sink import SlackSink
+from tests.sinks.chat.streams import Feed, Payload
 from tests.sinks.slack.lanes import payload
-from tests.sinks.slack.story import Payload, Receipt
 
 DAY_SECONDS = 86_400
 
@@ -37,7 +37,7 @@ def says(word: str, method: str, times: int = 1) -> Fault:
     return Fault(faults.FaultKind.STATUS, method, times, status=200, body=body, content_type="application/json")
 
 
-Make = Callable[..., Awaitable[Receipt]]
+Make = Callable[..., Awaitable[Feed]]
 
 
 @pytest.fixture
@@ -45,16 +45,16 @@ async def make(slack: SlackEmulator, clock: ManualClock, channel: str) -> AsyncI
     """A lane for a sink with settings of its own."""
     async with AsyncExitStack() as lanes:
 
-        async def make(**settings: Any) -> Receipt:
+        async def make(**settings: Any) -> Feed:
             config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url, **settings)
-            return Receipt(await lanes.enter_async_context(LaneRunner(lambda: SlackSink("one", config), clock)))
+            return Feed(await lanes.enter_async_context(LaneRunner(lambda: SlackSink("one", config), clock)))
 
         yield make
 
 
-async def run(receipt: Receipt, *payloads: Payload) -> None:
-    await receipt.take(*payloads)
-    await receipt.lane.run()
+async def run(feed: Feed, *payloads: Payload) -> None:
+    await feed.take(*payloads)
+    await feed.lane.run()
 
 
 def texts(slack: SlackEmulator, channel: str) -> list[str]:
@@ -65,48 +65,48 @@ class TestPeople:
     """They delete messages."""
 
     async def test_a_deleted_message_is_left_so(self, slack: SlackEmulator, make: Make, channel: str) -> None:
-        receipt = await make()
-        await run(receipt, done())
+        feed = await make()
+        await run(feed, done())
         slack.channel(channel).messages.clear()
-        await run(receipt, scored(3, START + 2_000), scored(4, START + 3_000))
+        await run(feed, scored(3, START + 2_000), scored(4, START + 3_000))
         assert slack.messages(channel) == []
-        assert (await receipt.lane.dead(), await receipt.lane.pending()) == ([], [])
+        assert (await feed.lane.dead(), await feed.lane.pending()) == ([], [])
 
     async def test_a_deleted_message_is_replaced_on_request(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
-        receipt = await make(deleted_message="replace")
-        await run(receipt, done())
+        feed = await make(deleted_message="replace")
+        await run(feed, done())
         slack.channel(channel).messages.clear()
-        await run(receipt, scored(3, START + 2_000))
+        await run(feed, scored(3, START + 2_000))
         (message,) = slack.messages(channel)
         assert "Score: 3 of 5" in message.text
-        await run(receipt, scored(4, START + 3_000))
+        await run(feed, scored(4, START + 3_000))
         assert texts(slack, channel)[1] == "Score 3 → 4"
 
     async def test_an_edit_finds_the_loss_as_well(self, slack: SlackEmulator, make: Make, channel: str) -> None:
-        receipt = await make(deleted_message="replace", events={"score_updated": "edit"})
-        await run(receipt, done())
+        feed = await make(deleted_message="replace", events={"score_updated": "edit"})
+        await run(feed, done())
         slack.channel(channel).messages.clear()
-        await run(receipt, scored(3, START + 2_000))
+        await run(feed, scored(3, START + 2_000))
         assert ["Score: 3 of 5" in message.text for message in slack.messages(channel)] == [True]
 
     async def test_a_first_announcement_makes_a_new_message(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
-        receipt = await make()
-        await run(receipt, payload("status-change", 1, START, status="on_hold"))
+        feed = await make()
+        await run(feed, payload("status-change", 1, START, status="on_hold"))
         slack.channel(channel).messages.clear()
-        await run(receipt, payload("status-change", 1, START + 500, status="later"), done())
+        await run(feed, payload("status-change", 1, START + 500, status="later"), done())
         assert texts(slack, channel) == ["Candidate 1 finished the interview"]
 
     async def test_a_deleted_digest_ends_and_the_rest_starts_a_new_one(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
-        receipt = await make()
-        await run(receipt, payload("create", 1, START), payload("create", 2, START))
+        feed = await make()
+        await run(feed, payload("create", 1, START), payload("create", 2, START))
         slack.channel(channel).messages.clear()
-        await run(receipt, payload("create", 3, START))
+        await run(feed, payload("create", 3, START))
         assert texts(slack, channel) == ["1 candidate was invited · Position 1"]
 
 
@@ -115,10 +115,10 @@ class TestThreads:
     async def test_a_thread_that_takes_no_replies_is_continued_in_a_new_message(
         self, slack: SlackEmulator, make: Make, channel: str, word: str
     ) -> None:
-        receipt = await make()
-        await run(receipt, done())
+        feed = await make()
+        await run(feed, done())
         slack.faults.add(says(word, "chat.postMessage"))
-        await run(receipt, scored(3, START + 2_000))
+        await run(feed, scored(3, START + 2_000))
         old, new = slack.messages(channel)
         assert old.text == "A newer message about this interview is below."
         assert "Candidate" not in json.dumps(old.blocks)
@@ -127,32 +127,32 @@ class TestThreads:
     async def test_post_makes_a_message_each_time_and_leaves_one_that_lives(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
-        receipt = await make(events={"score_updated": "post"})
-        await run(receipt, done())
-        await run(receipt, scored(3, START + 2_000))
-        await run(receipt, scored(4, START + 3_000))
+        feed = await make(events={"score_updated": "post"})
+        await run(feed, done())
+        await run(feed, scored(3, START + 2_000))
+        await run(feed, scored(4, START + 3_000))
         assert [text.startswith("A newer") for text in texts(slack, channel)] == [True, True, False]
 
     @pytest.mark.parametrize("word", ["cant_update_message", "edit_window_closed"])
     async def test_a_message_that_cannot_be_edited_is_replaced(
         self, slack: SlackEmulator, make: Make, channel: str, word: str
     ) -> None:
-        receipt = await make(events={"score_updated": "edit"})
-        await run(receipt, done())
+        feed = await make(events={"score_updated": "edit"})
+        await run(feed, done())
         slack.faults.add(says(word, "chat.update"))
-        await run(receipt, scored(3, START + 2_000))
+        await run(feed, scored(3, START + 2_000))
         assert "Score: 3 of 5" in slack.messages(channel)[-1].text
 
 
 class TestDeletion:
     async def test_every_message_with_the_name_loses_it(self, slack: SlackEmulator, make: Make, channel: str) -> None:
-        receipt = await make()
-        await run(receipt, payload("status-change", 1, START, status="on_hold"))
-        await run(receipt, done())
-        await run(receipt, scored(3, START + 2_000))
+        feed = await make()
+        await run(feed, payload("status-change", 1, START, status="on_hold"))
+        await run(feed, done())
+        await run(feed, scored(3, START + 2_000))
         parent, loud, line = slack.messages(channel)
         assert (loud.broadcast, line.is_reply) == (True, True)
-        await run(receipt, gone())
+        await run(feed, gone())
         assert "Candidate 1" not in json.dumps([[m.text, m.blocks] for m in (parent, loud, line)])
         assert line.text.startswith("Score 3. ")
         assert parent.key.endswith("-1")
@@ -160,45 +160,45 @@ class TestDeletion:
     async def test_a_deletion_between_a_finish_and_its_turn_leaves_no_word(
         self, slack: SlackEmulator, make: Make
     ) -> None:
-        receipt = await make()
-        await run(receipt, done(), gone())
+        feed = await make()
+        await run(feed, done(), gone())
         assert slack.requests == []
 
     async def test_a_name_that_cannot_be_taken_back_is_a_dead_letter(self, slack: SlackEmulator, make: Make) -> None:
         """A person has to see it: the deletion, and the call that was to show it."""
-        receipt = await make()
-        await run(receipt, done())
+        feed = await make()
+        await run(feed, done())
         slack.faults.add(says("cant_update_message", "chat.update"))
-        await run(receipt, gone())
-        assert await receipt.lane.dead() == ["cant_update_message"] * 2
+        await run(feed, gone())
+        assert await feed.lane.dead() == ["cant_update_message"] * 2
 
     @pytest.mark.parametrize(("refusal", "times"), [("cant_update_message", 1), ("invalid_blocks", 2)])
     async def test_a_name_that_stayed_because_of_a_refusal_goes_with_the_next_event(
         self, slack: SlackEmulator, make: Make, channel: str, refusal: str, times: int
     ) -> None:
         """An edit that was refused is not noted as shown, so that a replay or a later event makes it again."""
-        receipt = await make()
-        await run(receipt, done())
+        feed = await make()
+        await run(feed, done())
         slack.faults.add(says(refusal, "chat.update", times))
-        await run(receipt, gone())
+        await run(feed, gone())
         assert "Candidate 1" in slack.messages(channel)[0].text
-        await run(receipt, done("delete", 1, START + 95_000, deleted=True))
+        await run(feed, done("delete", 1, START + 95_000, deleted=True))
         assert "Candidate 1" not in json.dumps([slack.messages(channel)[0].text, slack.messages(channel)[0].blocks])
 
     async def test_an_orphan_that_appears_after_a_deletion_is_removed(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
         """The first message is given up, the interview deleted, then Slack carries the call out after all."""
-        receipt = await make()
+        feed = await make()
         slack.faults.add(faults.LATE)
-        await receipt.take(done())
-        await receipt.lane.step()
-        await receipt.take(payload("create", 1, START), gone())
-        await receipt.lane.run(until=receipt.lane.clock.now() + 20_000)
+        await feed.take(done())
+        await feed.lane.step()
+        await feed.take(payload("create", 1, START), gone())
+        await feed.lane.run(until=feed.lane.clock.now() + 20_000)
         slack.faults.release()
         slack.faults.settle()
         assert [text for text in texts(slack, channel) if text.startswith("Candidate")] != []
-        await receipt.lane.run()
+        await feed.lane.run()
         assert [text for text in texts(slack, channel) if text.startswith("Candidate")] == []
 
 
@@ -206,36 +206,36 @@ class TestRefusals:
     async def test_an_edit_that_is_refused_goes_out_as_text(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
-        receipt = await make()
-        await run(receipt, done())
+        feed = await make()
+        await run(feed, done())
         slack.faults.add(says("invalid_blocks", "chat.update"))
-        await run(receipt, scored(3, START + 2_000))
+        await run(feed, scored(3, START + 2_000))
         parent = slack.messages(channel)[0]
         assert (parent.blocks, "Score: 3 of 5" in parent.text) == ([], True)
-        await run(receipt, scored(4, START + 3_000))
+        await run(feed, scored(4, START + 3_000))
         assert slack.messages(channel)[0].blocks != []
 
     async def test_an_edit_that_is_refused_twice_is_dead_and_holds_nothing(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
-        receipt = await make()
-        await run(receipt, done())
+        feed = await make()
+        await run(feed, done())
         slack.faults.add(says("invalid_blocks", "chat.update", 2))
-        await run(receipt, scored(3, START + 2_000))
-        assert await receipt.lane.dead() == ["invalid_blocks"]
-        await run(receipt, scored(4, START + 3_000))
+        await run(feed, scored(3, START + 2_000))
+        assert await feed.lane.dead() == ["invalid_blocks"]
+        await run(feed, scored(4, START + 3_000))
         assert "Score: 4 of 5" in slack.messages(channel)[0].text
 
     @pytest.mark.parametrize("method", ["chat.postMessage", "chat.update", "conversations.history"])
     async def test_one_429_shuts_the_bucket_and_keeps_the_doubt(
         self, slack: SlackEmulator, make: Make, channel: str, method: str
     ) -> None:
-        receipt = await make()
+        feed = await make()
         slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
         slack.faults.add(Fault(faults.FaultKind.STATUS, method, status=429, body="", headers={"Retry-After": "7"}))
-        await run(receipt, done(), payload("create", 2, START))
-        await run(receipt, scored(3, START + 2_000))
-        assert receipt.lane.clock.now() - START >= 7_000
+        await run(feed, done(), payload("create", 2, START))
+        await run(feed, scored(3, START + 2_000))
+        assert feed.lane.clock.now() - START >= 7_000
         assert texts(slack, channel).count("Candidate 1 was scored 3 of 5") == 1
         assert slack.problems() == []
 
@@ -243,16 +243,16 @@ class TestRefusals:
     async def test_a_broken_channel_waits_with_its_queue_and_goes_on(
         self, slack: SlackEmulator, make: Make, channel: str, trouble: str
     ) -> None:
-        receipt = await make()
-        await run(receipt, done(number=9))
+        feed = await make()
+        await run(feed, done(number=9))
         slack.channel(channel).archived = trouble == "archived"
         slack.bot.trouble = "" if trouble == "archived" else "token_revoked"
-        await receipt.take(*(done(number=number) for number in range(1, 4)), scored(3, START + 2_000, number=9))
-        await receipt.lane.run(until=receipt.lane.clock.now() + 60_000)
-        assert receipt.lane.broken
-        assert all(broken.fix for broken in receipt.lane.broken)
+        await feed.take(*(done(number=number) for number in range(1, 4)), scored(3, START + 2_000, number=9))
+        await feed.lane.run(until=feed.lane.clock.now() + 60_000)
+        assert feed.lane.broken
+        assert all(broken.fix for broken in feed.lane.broken)
         slack.channel(channel).archived, slack.bot.trouble = False, ""
-        await receipt.lane.run()
+        await feed.lane.run()
         assert sorted(texts(slack, channel)[2:] + texts(slack, channel)[1:2])[:3] != []
         assert len([m for m in slack.messages(channel) if not m.is_reply]) == 4
         assert slack.problems() == []
@@ -263,26 +263,26 @@ class TestHolds:
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
         """Not even that of its own interview."""
-        receipt = await make()
-        await run(receipt, payload("status-change", 1, START, status="on_hold"))
+        feed = await make()
+        await run(feed, payload("status-change", 1, START, status="on_hold"))
         slack.faults.add(Fault(faults.FaultKind.STATUS, "chat.update", 50))
-        await receipt.take(payload("status-change", 1, START + 500, status="later"))
-        await receipt.lane.run(until=receipt.lane.clock.now() + 30_000)
-        await receipt.take(done())
-        await receipt.lane.run(until=receipt.lane.clock.now() + 60_000)
+        await feed.take(payload("status-change", 1, START + 500, status="later"))
+        await feed.lane.run(until=feed.lane.clock.now() + 30_000)
+        await feed.take(done())
+        await feed.lane.run(until=feed.lane.clock.now() + 60_000)
         assert slack.messages(channel)[-1].broadcast
         slack.faults.clear()
-        await receipt.lane.run()
+        await feed.lane.run()
         assert slack.problems() == []
 
     async def test_an_earlier_event_waits_while_the_first_message_is_unclear(
         self, slack: SlackEmulator, make: Make, channel: str
     ) -> None:
         """Or there would be two of them."""
-        receipt = await make()
+        feed = await make()
         slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
-        await receipt.take(payload("status-change", 1, START, status="on_hold"), done())
-        await receipt.lane.step()
-        await run(receipt, gone())
+        await feed.take(payload("status-change", 1, START, status="on_hold"), done())
+        await feed.lane.step()
+        await run(feed, gone())
         assert len(slack.messages(channel)) == 1
         assert "Candidate 1" not in json.dumps([slack.messages(channel)[0].text, slack.messages(channel)[0].blocks])

@@ -20,7 +20,7 @@ FIGURE = re.compile(r"([\d,]+) (candidates? w|finished|update)")
 TIME = re.compile(r"<!date\^(\d+)\^")
 
 
-def judge(channel: Channel, interviews: Mapping[str, Interview], creates: int) -> list[str]:
+def broken_rules(channel: Channel, interviews: Mapping[str, Interview], creates: int) -> list[str]:
     """Every broken promise as a sentence. `creates` are the distinct invitations."""
     messages = list(channel.messages.values())
     found = problems([channel])

@@ -51,7 +51,7 @@ def stream(seed: int, interviews: int, *, positions: int = 1) -> list[Payload]:
 
 
 @dataclass
-class Receipt:
+class Feed:
     """Sends payloads to a lane as the receiver does, and knows what the channel must show afterwards."""
 
     lane: LaneRunner
@@ -74,10 +74,10 @@ class Receipt:
         return {id_: interview_of(id_, state) for id_, state in self.states.items()}
 
 
-async def play(receipt: Receipt, payloads: Sequence[Payload]) -> None:
+async def play(feed: Feed, payloads: Sequence[Payload]) -> None:
     """Each event comes at its place in the stream, a second after the one before at least; in between the lane runs."""
     for one in payloads:
-        await receipt.take(one)
-        await receipt.lane.run(until=receipt.lane.clock.now() + 1_000)
-        receipt.lane.clock.advance(1)
-    await receipt.lane.run()
+        await feed.take(one)
+        await feed.lane.run(until=feed.lane.clock.now() + 1_000)
+        feed.lane.clock.advance(1)
+    await feed.lane.run()

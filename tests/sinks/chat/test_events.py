@@ -21,8 +21,8 @@ from sinks.chat.content import Content, interview_content
 from sinks.chat.events import Action, EventPlan, decide
 from sinks.chat.record import InterviewRecord
 from sinks.chat.updates import next_edit
-from tests.sinks.slack.judge import STYLE
-from tests.sinks.slack.story import Payload, life
+from tests.sinks.chat.channel_rules import STYLE
+from tests.sinks.chat.streams import Payload, life
 
 MODES = Events()
 

@@ -11,10 +11,10 @@ from connector.emulators.faults import Fault
 from connector.emulators.slack import SlackEmulator
 from connector.testing import START, LaneRunner, ManualClock
 from sinks.slack import SlackSink
-from tests.sinks.slack.judge import figures
+from tests.sinks.chat.channel_rules import figures
+from tests.sinks.chat.streams import Feed
+from tests.sinks.chat.test_living_message import DAY_SECONDS, Make, done, gone, make, run, scored, texts
 from tests.sinks.slack.lanes import payload
-from tests.sinks.slack.story import Receipt
-from tests.sinks.slack.test_turns import DAY_SECONDS, Make, done, gone, make, run, scored, texts
 
 __all__ = ["make"]
 
@@ -24,15 +24,15 @@ def invited(*numbers: int, position: int = 1) -> list[dict[str, Any]]:
 
 
 async def test_a_burst_is_one_message_that_grows(slack: SlackEmulator, make: Make, channel: str) -> None:
-    receipt = await make()
+    feed = await make()
     for number in range(1, 61):
-        await receipt.take(*invited(number))
-        await receipt.lane.run(until=receipt.lane.clock.now() + 1_000)
-        receipt.lane.clock.advance(1)
-    await receipt.lane.run()
+        await feed.take(*invited(number))
+        await feed.lane.run(until=feed.lane.clock.now() + 1_000)
+        feed.lane.clock.advance(1)
+    await feed.lane.run()
     assert texts(slack, channel) == ["60 candidates were invited · Position 1"]
     assert slack.requests.count("chat.update") == 2
-    assert await receipt.lane.pending() == []
+    assert await feed.lane.pending() == []
 
 
 async def test_each_position_has_its_own(slack: SlackEmulator, make: Make, channel: str) -> None:
@@ -47,21 +47,21 @@ async def test_each_position_has_its_own(slack: SlackEmulator, make: Make, chann
 async def test_ten_quiet_minutes_end_a_digest(
     slack: SlackEmulator, make: Make, channel: str, minutes: int, messages: int
 ) -> None:
-    receipt = await make()
-    await run(receipt, *invited(1))
-    receipt.lane.clock.advance(minutes * 60)
-    await run(receipt, *invited(2))
+    feed = await make()
+    await run(feed, *invited(1))
+    feed.lane.clock.advance(minutes * 60)
+    await run(feed, *invited(2))
     assert len(slack.messages(channel)) == messages
     assert figures(slack.messages(channel)) == {"candidate": 2}
 
 
 async def test_a_digest_grows_for_a_day_at_most(slack: SlackEmulator, make: Make, channel: str) -> None:
-    receipt = await make()
+    feed = await make()
     for number in range(1, 31):
-        await run(receipt, *invited(10 * number))
+        await run(feed, *invited(10 * number))
         for minute in range(7):
-            receipt.lane.clock.advance(480)
-            await run(receipt, *invited(10 * number + minute + 1))
+            feed.lane.clock.advance(480)
+            await run(feed, *invited(10 * number + minute + 1))
     assert len(slack.messages(channel)) == 2
 
 
@@ -73,29 +73,29 @@ async def test_it_names_nobody(slack: SlackEmulator, make: Make, channel: str) -
 
 
 async def test_off_means_none(slack: SlackEmulator, make: Make) -> None:
-    receipt = await make(digest="off")
-    await run(receipt, *invited(1, 2))
-    assert (slack.requests, await receipt.lane.pending()) == ([], [])
+    feed = await make(digest="off")
+    await run(feed, *invited(1, 2))
+    assert (slack.requests, await feed.lane.pending()) == ([], [])
 
 
 async def test_what_comes_while_its_posting_is_unclear_is_counted(
     slack: SlackEmulator, make: Make, channel: str
 ) -> None:
-    receipt = await make()
+    feed = await make()
     slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
-    await receipt.take(*invited(1, 2))
-    await receipt.lane.run(until=receipt.lane.clock.now() + 26_000)
-    await run(receipt, *invited(3, 4, 5))
+    await feed.take(*invited(1, 2))
+    await feed.lane.run(until=feed.lane.clock.now() + 26_000)
+    await run(feed, *invited(3, 4, 5))
     assert texts(slack, channel) == ["5 candidates were invited · Position 1"]
-    assert await receipt.lane.pending() == []
+    assert await feed.lane.pending() == []
 
 
 async def test_a_backlog_of_three_days_is_told_by_digests_alone(slack: SlackEmulator, make: Make, channel: str) -> None:
-    receipt = await make(mentions=[{"who": "@here"}])
+    feed = await make(mentions=[{"who": "@here"}])
     backlog = [*invited(*range(40)), *(done(number=n) for n in range(20)), *(scored(3, START + 9, n) for n in range(9))]
-    await receipt.take(*backlog, gone(3))
-    receipt.lane.clock.advance(3 * DAY_SECONDS)
-    await receipt.lane.run()
+    await feed.take(*backlog, gone(3))
+    feed.lane.clock.advance(3 * DAY_SECONDS)
+    await feed.lane.run()
     assert texts(slack, channel) == ["40 candidates were invited, 19 finished the interview, 8 updates · Position 1"]
     assert [message.pings for message in slack.messages(channel)] == [[]]
 
@@ -103,21 +103,21 @@ async def test_a_backlog_of_three_days_is_told_by_digests_alone(slack: SlackEmul
 async def test_a_late_event_still_brings_an_existing_message_up_to_date(
     slack: SlackEmulator, make: Make, channel: str
 ) -> None:
-    receipt = await make(digest="off")
-    await run(receipt, done())
-    await receipt.take(scored(4, START + 9))
-    receipt.lane.clock.advance(3 * DAY_SECONDS)
-    await receipt.lane.run()
+    feed = await make(digest="off")
+    await run(feed, done())
+    await feed.take(scored(4, START + 9))
+    feed.lane.clock.advance(3 * DAY_SECONDS)
+    await feed.lane.run()
     (message,) = slack.messages(channel)
     assert "Score: 4 of 5" in message.text
 
 
 async def test_each_candidate_of_a_digest_gets_a_message_later(slack: SlackEmulator, make: Make, channel: str) -> None:
-    receipt = await make()
-    await receipt.take(*invited(1), done())
-    receipt.lane.clock.advance(3 * DAY_SECONDS)
-    await receipt.lane.run()
-    await run(receipt, scored(4, receipt.lane.clock.now()))
+    feed = await make()
+    await feed.take(*invited(1), done())
+    feed.lane.clock.advance(3 * DAY_SECONDS)
+    await feed.lane.run()
+    await run(feed, scored(4, feed.lane.clock.now()))
     assert texts(slack, channel)[1] == "Candidate 1 was scored 4 of 5"
 
 
@@ -128,31 +128,31 @@ class TestQuietHours:
     """START is 10:26 UTC, 12:26 in Madrid."""
 
     async def test_all_waits_for_one_digest_at_the_end(self, slack: SlackEmulator, make: Make, channel: str) -> None:
-        receipt = await make(quiet_hours=HOURS, timezone="Europe/Madrid")
-        await receipt.take(*invited(1, 2), done(), scored(3, START + 2_000))
-        await receipt.lane.run()
+        feed = await make(quiet_hours=HOURS, timezone="Europe/Madrid")
+        await feed.take(*invited(1, 2), done(), scored(3, START + 2_000))
+        await feed.lane.run()
         assert texts(slack, channel) == ["2 candidates were invited, 1 finished the interview, 1 update · Position 1"]
         assert float(slack.messages(channel)[0].ts) * 1000 - START >= 33 * 60_000 + 20_000
 
     async def test_a_finish_may_be_exempt(self, slack: SlackEmulator, make: Make, channel: str) -> None:
-        receipt = await make(quiet_hours={**HOURS, "finish": "speak"}, timezone="Europe/Madrid")
-        await run(receipt, done())
+        feed = await make(quiet_hours={**HOURS, "finish": "speak"}, timezone="Europe/Madrid")
+        await run(feed, done())
         assert texts(slack, channel) == ["Candidate 1 finished the interview"]
-        assert receipt.lane.clock.now() == START
+        assert feed.lane.clock.now() == START
 
     async def test_a_held_digest_holds_no_finish_back(self, slack: SlackEmulator, make: Make, channel: str) -> None:
-        receipt = await make(quiet_hours={**HOURS, "finish": "speak"}, timezone="Europe/Madrid")
-        await receipt.take(*invited(1), scored(3, START - 9), done())
-        await receipt.lane.run(until=START + 60_000)
+        feed = await make(quiet_hours={**HOURS, "finish": "speak"}, timezone="Europe/Madrid")
+        await feed.take(*invited(1), scored(3, START - 9), done())
+        await feed.lane.run(until=START + 60_000)
         assert texts(slack, channel) == ["Candidate 1 finished the interview"]
 
 
 class TestMentions:
     async def test_one_a_minute_and_none_in_edits(self, slack: SlackEmulator, make: Make, channel: str) -> None:
-        receipt = await make(mentions=[{"who": "@here"}, {"who": "U0123456789"}])
-        await run(receipt, done(number=1), done(number=2))
-        receipt.lane.clock.advance(61)
-        await run(receipt, done(number=3), scored(3, START + 9, 1))
+        feed = await make(mentions=[{"who": "@here"}, {"who": "U0123456789"}])
+        await run(feed, done(number=1), done(number=2))
+        feed.lane.clock.advance(61)
+        await run(feed, done(number=3), scored(3, START + 9, 1))
         pings = [message.pings for message in slack.messages(channel) if not message.is_reply]
         assert pings == [[], [], ["<!here>"]]
         assert slack.messages(channel)[0].raw["blocks"][-1]["elements"][0]["text"] == "<!here>"
@@ -184,7 +184,7 @@ async def test_auto_shows_names_where_slack_says_that_the_channel_is_private(
     channel = slack.add_channel("hiring", private=private)
     config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url, privacy="auto")
     async with LaneRunner(lambda: SlackSink("one", config), clock) as lane:
-        await run(Receipt(lane), done(), done(number=2))
+        await run(Feed(lane), done(), done(number=2))
     assert slack.messages(channel)[0].text.startswith(f"{name} finished the interview. ")
     assert slack.requests.count("conversations.info") == 1
 
@@ -198,13 +198,13 @@ async def test_auto_without_slacks_word_shows_initials(slack: SlackEmulator, mak
 async def test_a_webhook_posts_a_digest_every_ten_minutes(slack: SlackEmulator, channel: str) -> None:
     config = SlackSink.Config(webhook_url=slack.add_webhook(channel))
     async with LaneRunner(lambda: SlackSink("hook", config)) as lane:
-        receipt = Receipt(lane)
+        feed = Feed(lane)
         for number in range(1, 31):
-            await receipt.take(*invited(number))
+            await feed.take(*invited(number))
             await lane.run(until=lane.clock.now() + 30_000)
             lane.clock.advance(30)
-        await run(receipt, done())
-        await run(receipt, scored(3, START + 2_000))
+        await run(feed, done())
+        await run(feed, scored(3, START + 2_000))
     told = [message.text.split(". ")[0] for message in slack.messages(channel)]
     assert [text for text in told if "invited" in text] != []
     assert sum(int(text.split()[0]) for text in told if "invited" in text) == 30
