@@ -30,6 +30,7 @@ from connector.delivery.lane import DeliveryRuntime
 from connector.delivery.outcomes import Policy
 from connector.delivery.periodic import PeriodicTasks
 from connector.delivery.retention import Retention
+from connector.delivery.scheduled import ScheduledCalls
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
@@ -350,7 +351,9 @@ def _service(
         heartbeat=heartbeat,
         listener=listener,
         dispatcher=dispatcher,
-        periodic=_periodic(config, opened, metrics, owner, source_tasks) if role.works else None,
+        periodic=_periodic(config, opened, sinks, metrics, owner=owner, source_tasks=source_tasks)
+        if role.works
+        else None,
         source_tasks=source_tasks,
         receiver=receiver,
         http=_http(config, role, opened, metrics=metrics, receiver=receiver, refused=refused),
@@ -392,7 +395,13 @@ def _source_tasks(config: Config, opened: StoreHandle, metrics: Metrics) -> Sour
 
 
 def _periodic(
-    config: Config, opened: StoreHandle, metrics: Metrics, owner: str, source_tasks: SourceTasks | None
+    config: Config,
+    opened: StoreHandle,
+    sinks: Sequence[Sink[Any]],
+    metrics: Metrics,
+    *,
+    owner: str,
+    source_tasks: SourceTasks | None,
 ) -> PeriodicTasks:
     periods = config.retention
     days = {
@@ -401,7 +410,7 @@ def _periodic(
         Kind.ATTEMPTS: periods.attempts_days,
     }
     retention = Retention(opened.clock, days, on_deleted=metrics.deleted, file=config.store.file)
-    tasks = [retention.task, *(source_tasks.tasks if source_tasks is not None else ())]
+    tasks = [retention.task, ScheduledCalls(sinks).task, *(source_tasks.tasks if source_tasks is not None else ())]
     if config.alerts.sinks or config.alerts.email is not None:
         entries = {**config.sinks, **config.unrouted}
         alerting = Alerting(

@@ -144,6 +144,19 @@ class Notifies(Protocol):
         ...
 
 
+@runtime_checkable
+class Schedules(Protocol):
+    """A message sink that is also called at set times, for example for a message on each morning."""
+
+    def scheduled(self, after_ms: int, until_ms: int) -> Sequence[str]:
+        """Returns the purposes of the follow-ups that are due after `after_ms` and not after `until_ms`.
+
+        Times are epoch milliseconds. Each purpose makes one follow-up without an interview, also when several of its
+        times were missed. It asks no clock and no network, and `open` is not called before.
+        """
+        ...
+
+
 ERASE = "erase"
 """Purpose of the follow-up in which a sink that `Erases` removes a person from its destination."""
 

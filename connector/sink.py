@@ -260,8 +260,8 @@ class Context(Protocol):
         ...
 
     async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:
-        """For a state sink: the next interviews it shows, by id, from the one that follows `after` (`""` = the
-        first); fewer than `limit` are the last.
+        """For a state sink, or a message sink that edits: the next interviews it shows, by id, from the one that
+        follows `after` (`""` = the first); fewer than `limit` are the last.
         """
         ...
 

@@ -50,13 +50,15 @@ log = structlog.get_logger("connector.delivery")
 class Turn:
     """One run of a task.
 
-    `now` is its start in epoch milliseconds. `write` runs a job in a transaction that checks the lease; it raises
-    `LeaseLost` and `StoreUnavailable`. `stopping` is set when the process stops.
+    `now` is its start in epoch milliseconds, and `last_success` the start of the last run without an error, if any.
+    `write` runs a job in a transaction that checks the lease; it raises `LeaseLost` and `StoreUnavailable`. `stopping`
+    is set when the process stops.
     """
 
     now: int
     write: Write
     stopping: asyncio.Event
+    last_success: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +153,23 @@ class PeriodicTasks:
         last = (await self._retried(self._store.read, periodic.runs)).get(task.name)
         due = earliest if last is None else max(earliest, last.next_at)
         while not await self._is_stopped_before(due):
-            run = await self._run_once(task)
+            run = await self._run_once(task, None if last is None else last.succeeded_at)
             if run is None:
                 return
             await self._retried(self._lease.write, partial(_put, run))
             self._on_run(run)
-            due = run.next_at
+            last, due = run, run.next_at
 
     async def _is_stopped_before(self, at: int) -> bool:
         """Waits until a time or the stop."""
         seconds = (at - self._clock.now()) / 1000
         return await self._clock.wait(self._stopping, seconds) if seconds > 0 else self._stopping.is_set()
 
-    async def _run_once(self, task: PeriodicTask) -> TaskRun | None:
+    async def _run_once(self, task: PeriodicTask, last_success: int | None) -> TaskRun | None:
         started, error = self._clock.now(), ""
         counts: Counts | None = {}
         try:
-            counts = await task.run(Turn(started, self._lease.write, self._stopping))
+            counts = await task.run(Turn(started, self._lease.write, self._stopping, last_success))
         except LeaseLost:
             raise
         except StoreUnavailable:
@@ -179,7 +181,8 @@ class PeriodicTasks:
             return None
         ended = self._clock.now()
         wait = min(RETRY_SECONDS, task.interval_seconds) if error else task.interval_seconds
-        return TaskRun(task.name, started, ended, ended + int(wait * 1000), error, dict(counts))
+        succeeded_at = last_success if error else started
+        return TaskRun(task.name, started, ended, ended + int(wait * 1000), error, dict(counts), succeeded_at)
 
     async def _retried(self, call: Callable[[Job[T]], Awaitable[T]], job: Job[T]) -> T:
         """Calls with a job until the store is available. Raises `StoreUnavailable` at a stop."""

@@ -12,7 +12,10 @@ from connector.store.schema import periodic_task
 
 
 class TaskRun(msgspec.Struct, frozen=True):
-    """The last run of a periodic task. Times are epoch milliseconds; `error` is empty after a success."""
+    """The last run of a periodic task. Times are epoch milliseconds; `error` is empty after a success.
+
+    `succeeded_at` is the start of the last run without an error, `None` before the first one.
+    """
 
     name: str
     started_at: int
@@ -20,6 +23,7 @@ class TaskRun(msgspec.Struct, frozen=True):
     next_at: int
     error: str = ""
     counts: dict[str, int] = {}
+    succeeded_at: int | None = None
 
 
 class _Result(msgspec.Struct):
@@ -47,6 +51,7 @@ def runs(connection: Connection) -> Mapping[str, TaskRun]:
             row.next_at,
             row.error,
             msgspec.json.decode(row.result, type=_Result).counts,
+            row.succeeded_at,
         )
         for row in rows
     }

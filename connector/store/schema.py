@@ -346,10 +346,12 @@ periodic_task = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger, nullable=False),
     Column("next_at", BigInteger, nullable=False),
+    Column("succeeded_at", BigInteger),
     Column("error", Text, nullable=False),
     Column("result", Text, nullable=False),
 )
-"""The last run of each periodic task, and when it runs next. `error` is empty after a success. `result` holds counts as
+"""The last run of each periodic task, and when it runs next. `succeeded_at` is the start of the last run without an
+error. `error` is empty after a success. `result` holds counts as
 a JSON document with a version.
 """
 

@@ -356,8 +356,13 @@ def _add_planned(connection: Connection, name: str, asked: Sequence[Planned]) ->
 
 def ask_to_verify(connection: Connection, name: str, now: int) -> None:
     """Requests a verification by the lane of a sink, for an operator."""
+    plan_calls(connection, name, [VERIFY], now)
+
+
+def plan_calls(connection: Connection, name: str, purposes: Sequence[str], now: int) -> None:
+    """Adds follow-ups without an interview that are due at `now` (epoch milliseconds)."""
     leases.lock(connection, name, sink.c.name)  # as `settle` does, which may request the same
-    _plan(connection, name, [Planned(VERIFY, "", "", None, now)])
+    _plan(connection, name, [Planned(purpose, "", "", None, now) for purpose in purposes])
 
 
 def verifies_soon(connection: Connection, name: str, now: int) -> bool:

@@ -117,6 +117,35 @@ def _host(host: str) -> str:
     return host
 
 
+class Reminders(BaseModel):
+    """When a message lists the candidates who finished and wait for a decision."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after_days: int = Field(3, ge=1, le=60, description="Business days without a decision after which it lists one.")
+    until_days: int = Field(10, ge=1, le=120, description="Business days after which it lists one no longer.")
+    at: ClockTime | None = Field(
+        None, description="Time of the message on business days; the end of the quiet hours, or 09:00, by default."
+    )
+
+    @model_validator(mode="after")
+    def _some_days(self) -> Self:
+        if self.until_days < self.after_days:
+            raise ValueError("`until_days` must not be less than `after_days`")
+        return self
+
+
+class WeeklySummary(BaseModel):
+    """When a message counts, per position, who was invited, finished and decided in the last seven days."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    day: Day = Field("mon", description="Day of the message.")
+    at: ClockTime | None = Field(
+        None, description="Time of the message; the end of the quiet hours, or 09:00, by default."
+    )
+
+
 class ChatConfig(SinkConfig):
     """Settings of a chat. A service adds credentials and a channel."""
 
@@ -136,6 +165,10 @@ class ChatConfig(SinkConfig):
         25.0, ge=1, le=3600, description="Seconds that a digest gathers before it is posted or edited."
     )
     quiet_hours: QuietHours | None = Field(None, description="When events wait for the digest; none by default.")
+    reminders: Reminders | None = Field(
+        None, description="A message about candidates who wait for a decision; none by default."
+    )
+    weekly_summary: WeeklySummary | None = Field(None, description="A message about the last week; none by default.")
     deleted_message: Literal["leave", "replace"] = Field(
         "leave", description="When users delete an interview's message: leave it so, or post a new one."
     )
@@ -151,6 +184,12 @@ class ChatConfig(SinkConfig):
                 'quiet_hours with digest = "off" would lose finished interviews: set quiet_hours.finish = "speak", or '
                 'digest = "position"'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _messages_of_its_own_are_edited(self) -> Self:
+        if not self.edits and (self.reminders is not None or self.weekly_summary is not None):
+            raise ValueError("`reminders` and `weekly_summary` need a chat whose messages can be edited: use a bot")
         return self
 
     @property

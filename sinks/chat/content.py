@@ -52,6 +52,14 @@ _DECISIONS = (Stage.SHORTLISTED, Stage.DISCARDED)
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a list, with an https address behind a button, or none."""
+
+    text: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """One message. Rendered texts may hold times (`wording.parts`).
 
@@ -70,7 +78,7 @@ class Content:
     footer: str = ""
     change: str = ""
     fallback_error: str = ""
-    lines: tuple[str, ...] = ()
+    lines: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,7 @@ def as_text(content: Content, mention: str = "", *, neutralise: Callable[[str], 
     lines = [
         _neutral(content.headline, neutralise),
         _neutral(content.text, neutralise),
-        *(_neutral(line, neutralise) for line in content.lines),
+        *(_neutral(line.text, neutralise) for line in content.lines),
         *facts,
         f"[{BUTTON}] {content.link}" if content.link else "",
         wording.in_utc(content.footer),

@@ -26,6 +26,7 @@ from sinks.chat.config import ChatConfig, mention_for
 from sinks.chat.content import Content, Style, interview_content, reply_content, with_change
 from sinks.chat.exactly_once import Draft, abandon, post, reconcile
 from sinks.chat.record import DigestRecord, InterviewRecord
+from sinks.chat.reminders import without_decided
 from sinks.chat.service import CallResult, Status
 from sinks.chat.session import DeliveryCall, Session, retry
 from sinks.chat.updates import EDIT_DELAY, next_edit
@@ -121,7 +122,7 @@ async def deliver_events(session: Session, call: DeliveryCall) -> Result:
             outcomes.append(Superseded("the interview or the event is unknown"))
             continue
         one = DeliveryCall(replace(call.batch, deliveries=(delivery,), notes=notes), call.context)
-        result = await deliver_event(session, one, delivery.interview)
+        result = without_decided(one, delivery.interview, await deliver_event(session, one, delivery.interview))
         outcomes += result.outcomes
         changed |= result.notes
         notes = {key: note for key, note in {**notes, **result.notes}.items() if note is not None}

@@ -20,18 +20,23 @@ from connector.sink import (
     Outcome,
     Rejected,
     Result,
+    RetryLater,
     Sink,
 )
+from sinks.chat import reminders, summary
+from sinks.chat.calendar import is_due
 from sinks.chat.changes import INVITE, POSTING_MODES
 from sinks.chat.config import ChatConfig
-from sinks.chat.content import Content, Style, as_text, digest_content
+from sinks.chat.content import Content, Line, Style, as_text, digest_content
 from sinks.chat.digest import publish
 from sinks.chat.erase import erase_messages
 from sinks.chat.events import Action, EventPlan, deliver_events, draft_of, plan_of
 from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
 from sinks.chat.record import DIGEST, EDIT, REPEAT_EDIT, DigestRecord, InterviewRecord, MessageRecord
+from sinks.chat.reminders import ReminderRecord
 from sinks.chat.service import ChatService, Marker, Post, Status
 from sinks.chat.session import DeliveryCall, Session, superseded
+from sinks.chat.summary import SummaryRecord
 from sinks.chat.updates import next_edit, update_messages
 
 _PLACES = {
@@ -125,12 +130,28 @@ class ChatSink(Sink[ChatConfigT]):
         return {} if self.config.events.create in POSTING_MODES else {INVITE: INVITES_PER_CALL}
 
     def note_keys(self, delivery: Delivery) -> Iterable[str]:
-        if delivery.follow_up is not None:
-            return (_record_of(delivery.follow_up, None).key,)
-        interview = delivery.interview
+        asked, interview = delivery.follow_up, delivery.interview
+        if asked is not None and asked.purpose in reminders.PURPOSES:
+            return (reminders.KEY,)
+        if asked is not None and asked.purpose in summary.PURPOSES:
+            return (summary.KEY,)
+        if asked is not None:
+            own = _record_of(asked, None).key
+            return (own, reminders.KEY) if asked.purpose == ERASE else (own,)
         if interview is None:
             return ()
-        return (InterviewRecord(interview.id).key, DigestRecord(interview.position_id).key)
+        keys = (InterviewRecord(interview.id).key, DigestRecord(interview.position_id).key)
+        return keys if self.config.reminders is None else (*keys, reminders.KEY)
+
+    def scheduled(self, after_ms: int, until_ms: int) -> Sequence[str]:
+        """The reminder and the weekly summary, when one of their times lies between two times."""
+        config, purposes = self.config, []
+        rules, weekly = config.reminders, config.weekly_summary
+        if rules is not None and is_due(after_ms, until_ms, rules.at, None, config):
+            purposes.append(reminders.REMIND)
+        if weekly is not None and is_due(after_ms, until_ms, weekly.at, (weekly.day,), config):
+            purposes.append(summary.SUMMARIZE)
+        return purposes
 
     def erase_leaves(self) -> Sequence[str]:
         """What only users or the service can remove."""
@@ -153,7 +174,7 @@ class ChatSink(Sink[ChatConfigT]):
         """Posts the notice as a message of its own."""
         assert self._session is not None, "open() was not called"
         await context.take(*self._session.limits.post)
-        content = Content(headline=notice.title, spoken_headline=notice.title, lines=tuple(notice.lines))
+        content = Content(headline=notice.title, spoken_headline=notice.title, lines=tuple(map(Line, notice.lines)))
         result = await self._session.post(Post(content, Marker(notice.id, 1, {})), context)
         if result.status is Status.OK:
             return Delivered(result.message_id or None)
@@ -168,7 +189,9 @@ class ChatSink(Sink[ChatConfigT]):
         if asked is None:
             return await deliver_events(session, call)
         if asked.purpose == ERASE and asked.interview is not None:
-            return await erase_messages(session, call, asked.interview)
+            return await _erase(session, call, asked.interview)
+        if asked.purpose in reminders.PURPOSES or asked.purpose in summary.PURPOSES:
+            return await _regular_message(session, call, asked.purpose)
         if asked.purpose == FIND_DUPLICATES:
             return await delete_duplicates(session, call, _record_of(asked, call))
         if asked.purpose in {EDIT, REPEAT_EDIT} and asked.interview is not None:
@@ -176,6 +199,27 @@ class ChatSink(Sink[ChatConfigT]):
         if asked.purpose in {DIGEST, REPEAT_EDIT}:
             return await publish(session, call, asked.subject)
         return superseded("a follow-up of another version")
+
+
+async def _erase(session: Session, call: DeliveryCall, interview_id: str) -> Result:
+    was_named = await reminders.erase_from_reminders(session, call, interview_id)
+    if isinstance(was_named, RetryLater):
+        return Result([was_named])
+    result = await erase_messages(session, call, interview_id)
+    return reminders.with_reminder_erased(result, was_named=was_named)
+
+
+async def _regular_message(session: Session, call: DeliveryCall, purpose: str) -> Result:
+    """A call about the reminder or the weekly summary."""
+    if purpose == reminders.REMIND:
+        return await reminders.remind(session, call)
+    if purpose == reminders.REMINDER_DUPLICATES:
+        return await delete_duplicates(session, call, ReminderRecord.read(call.note(reminders.KEY)))
+    if purpose in {reminders.EDIT_REMINDER, reminders.REPEAT_REMINDER_EDIT}:
+        return await reminders.update_reminder(session, call)
+    if purpose == summary.SUMMARY_DUPLICATES:
+        return await delete_duplicates(session, call, SummaryRecord.read(call.note(summary.KEY)))
+    return await summary.summarize(session, call)
 
 
 def _record_of(asked: FollowUp, call: DeliveryCall | None) -> MessageRecord:

@@ -7,7 +7,8 @@ object in which markup is made literal. The top-level `text`, which notification
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, TypeAlias
 
 from slack_sdk.models.blocks import (
@@ -23,7 +24,7 @@ from slack_sdk.models.blocks import (
 )
 
 from sinks.chat import wording
-from sinks.chat.content import BUTTON, Content
+from sinks.chat.content import BUTTON, Content, Line
 from sinks.chat.service import Marker
 from sinks.chat.text import LAST_TIME_MS, clean, cut, utc_time
 
@@ -36,6 +37,7 @@ HEADER_UNITS = 140
 """Slack takes 150."""
 TEXT_UNITS = 400
 """Slack takes 2,000 in a field; users do not read that much in one."""
+LINE_BUTTON = "Open"
 LINE_UNITS = 290
 """Of a line of a list."""
 LINES_PER_BLOCK = 10
@@ -55,9 +57,7 @@ def render(content: Content) -> Message:
     text = _text(content.text)
     if text is not None:
         blocks.append(SectionBlock(text=text))
-    for start in range(0, len(content.lines), LINES_PER_BLOCK):
-        shown = [safe(line, LINE_UNITS) for line in content.lines[start : start + LINES_PER_BLOCK]]
-        blocks.append(SectionBlock(text=_plain("\n".join(shown))))
+    blocks += _lines(content.lines)
     fields = _fields(content)
     if fields:
         blocks.append(SectionBlock(fields=fields))
@@ -75,7 +75,7 @@ def as_sentence(content: Content) -> Message:
         literal(safe(wording.in_utc(content.change), TEXT_UNITS)),
         literal(safe(wording.in_utc(content.spoken_headline), HEADER_UNITS)),
         literal(safe(wording.in_utc(content.text), TEXT_UNITS)),
-        *(literal(safe(line, LINE_UNITS)) for line in content.lines),
+        *(literal(safe(line.text, LINE_UNITS)) for line in content.lines),
         *(f"{literal(safe(label, LABEL_UNITS))}: {mrkdwn(value)}" for label, value in content.facts),
     ]
     if content.text or not content.headline:
@@ -147,6 +147,20 @@ def _literal_part(part: str) -> str:
     before = " " if part[:1].isspace() else ""
     after = " " if part[-1:].isspace() else ""
     return f"{before}{literal(safe(part, TEXT_UNITS))}{after}"
+
+
+def _lines(lines: Sequence[Line]) -> Iterator[Block]:
+    """Sections with as many lines as fit; a line with a link has its own, with the button."""
+    for has_link, group in groupby(enumerate(lines), key=lambda item: bool(item[1].link)):
+        numbered = list(group)
+        if has_link:
+            for number, line in numbered:
+                button = ButtonElement(text=_plain(LINE_BUTTON), action_id=f"open-{number}", url=line.link)
+                yield SectionBlock(text=_plain(safe(line.text, LINE_UNITS)), accessory=button)
+        else:
+            for start in range(0, len(numbered), LINES_PER_BLOCK):
+                shown = [safe(line.text, LINE_UNITS) for _, line in numbered[start : start + LINES_PER_BLOCK]]
+                yield SectionBlock(text=_plain("\n".join(shown)))
 
 
 def _fields(content: Content) -> list[TextObject]:

@@ -151,6 +151,7 @@ def _add_tables_of_operation() -> None:
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=False),
         sa.Column("next_at", sa.BigInteger(), nullable=False),
+        sa.Column("succeeded_at", sa.BigInteger(), nullable=True),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("result", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_periodic_task")),

@@ -1,0 +1,286 @@
+"""Reminders: one message on each business day that lists the candidates who finished and wait for a decision.
+
+A line disappears when the candidate is decided, deleted or erased. The next reminder replaces the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Self
+
+from connector.sink import Context, Delivered, FollowUp, Interview, Note, Result, RetryLater, Stage, Superseded
+from sinks.chat import calendar
+from sinks.chat.config import ChatConfig
+from sinks.chat.content import POSITION_UNITS, Content, Line, Style, shown_name, trusted_link
+from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
+from sinks.chat.record import REPEAT_EDIT, as_note
+from sinks.chat.service import CallResult, Status
+from sinks.chat.session import DeliveryCall, Session, delivered, is_rejected, rejected, retry, superseded
+from sinks.chat.text import clean
+from sinks.chat.updates import EDIT_DELAY, REPEAT_DELAY
+
+REMIND = "remind"
+"""Purpose of the call that posts a reminder."""
+EDIT_REMINDER = "reminder-edit"
+"""Purpose of the call that brings the messages of reminders up to date."""
+REMINDER_DUPLICATES = "reminder-find-doubles"
+REPEAT_REMINDER_EDIT = "reminder-repeat-edit"
+PURPOSES = frozenset({REMIND, EDIT_REMINDER, REMINDER_DUPLICATES, REPEAT_REMINDER_EDIT})
+_OWN_PURPOSES = {FIND_DUPLICATES: REMINDER_DUPLICATES, REPEAT_EDIT: REPEAT_REMINDER_EDIT}
+"""Purposes of calls about messages in general, and what they are called for a reminder."""
+
+KEY = "reminder"
+"""Name of the note."""
+SNOOZE_NOTE = "snooze:"
+"""Prefix of the note that holds until when an interview is not listed, before its id: `{"until": epoch ms}`."""
+MOST_LINES = 10
+PAGE = 500
+"""Interviews that are read at a time."""
+REPLACED = Content(footer="A newer reminder is below.")
+_DONE = {Status.OK, Status.MISSING, Status.LOCKED}
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderRecord:
+    """The note about reminders.
+
+    `message_id` is the newest message and `lines` are its lines, each with the `id` of the interview, the `text` and
+    the `link`. `more` counts the candidates without a line. `removed_ids` are interviews whose lines were removed while
+    a post was under way. `superseded_ids` are older messages that still show their lines.
+    """
+
+    message_id: str = ""
+    content_hash: str = ""
+    lines: Sequence[Mapping[str, str]] = ()
+    more: int = 0
+    removed_ids: Sequence[str] = ()
+    superseded_ids: Sequence[str] = ()
+    fallback_error: str = ""
+    intent: Mapping[str, Any] = field(default_factory=dict)
+    possible_duplicates: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def read(cls, note: Note | None) -> Self:
+        """Decodes a note; without one nothing was posted."""
+        values = {name: value for name, value in (note or {}).items() if name in cls.__dataclass_fields__}
+        return cls(**values)
+
+    @property
+    def key(self) -> str:
+        return KEY
+
+    def follow_up(self, purpose: str, after: timedelta) -> FollowUp:
+        """A later call about reminders."""
+        return FollowUp(_OWN_PURPOSES.get(purpose, purpose), after)
+
+    def edit(self, after: timedelta = EDIT_DELAY) -> FollowUp:
+        """The call that brings the messages up to date."""
+        return self.follow_up(EDIT_REMINDER, after)
+
+    def settled(self, message_id: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - nothing waits for a reminder
+        return {}
+
+    def names(self, interview_id: str) -> bool:
+        """Whether a message names the candidate of an interview, or may do so after a call that is under way."""
+        shown = [*self.lines, *(line for call in self.intent.get("calls", ()) for line in call.get("lines", ()))]
+        return any(line["id"] == interview_id for line in shown)
+
+    def without(self, interview_id: str) -> Self:
+        """Without the line about an interview."""
+        removed = (*self.removed_ids, interview_id) if self.intent else tuple(self.removed_ids)
+        return replace(self, lines=_without(self.lines, {interview_id}), removed_ids=removed)
+
+    def with_intent(self, intent: Mapping[str, Any]) -> Self:
+        return replace(self, intent=intent, removed_ids=self.removed_ids if intent else ())
+
+    def with_possible_duplicates(self, duplicates: Sequence[Mapping[str, Any]]) -> Self:
+        return replace(self, possible_duplicates=tuple(duplicates))
+
+    def posted(self, message_id: str, shows: Mapping[str, Any]) -> Self:
+        """After a reminder was posted, in place of the one before."""
+        older = (*self.superseded_ids, self.message_id) if self.message_id else tuple(self.superseded_ids)
+        return replace(
+            self,
+            message_id=message_id,
+            content_hash=shows["content_hash"],
+            lines=_without(shows["lines"], set(self.removed_ids)),
+            more=shows["more"],
+            removed_ids=(),
+            superseded_ids=older,
+            fallback_error="",
+            intent={},
+        )
+
+    def note(self) -> Note | None:
+        """The note to keep, `None` when there is nothing to keep."""
+        return as_note({name: getattr(self, name) for name in self.__dataclass_fields__})
+
+
+def _without(lines: Iterable[Mapping[str, str]], ids: set[str]) -> tuple[Mapping[str, str], ...]:
+    return tuple(line for line in lines if line["id"] not in ids)
+
+
+# --- rules
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """A candidate who waits for a decision, for so many business days."""
+
+    interview: Interview
+    days: int
+
+
+def days_undecided(interview: Interview, now: int, config: ChatConfig) -> int | None:
+    """Business days for which a finished interview waits for a decision; `None` when a reminder does not list it."""
+    rules, finished_at = config.reminders, interview.completed_at
+    if rules is None or interview.stage is not Stage.TO_EVALUATE or finished_at is None:
+        return None
+    days = calendar.business_days_since(finished_at, now, config)
+    return days if rules.after_days <= days <= rules.until_days else None
+
+
+def line_of(undecided: Undecided, style: Style) -> Mapping[str, str]:
+    """The line about a candidate, as the note keeps it."""
+    interview = undecided.interview
+    days = f"{undecided.days} business day{'' if undecided.days == 1 else 's'}"
+    position = clean(interview.position_name, POSITION_UNITS)
+    text = " · ".join(part for part in (shown_name(interview, style.privacy), position, days) if part)
+    return {
+        "id": interview.id,
+        "text": text,
+        "link": trusted_link(interview.text("review_url"), style.link_hosts) or "",
+    }
+
+
+def reminder_content(lines: Sequence[Mapping[str, str]], more: int) -> Content:
+    """The message with these lines, and so many candidates without a line."""
+    count = len(lines) + more
+    if not count:
+        text = "Every candidate of this reminder has a decision"
+        return Content(headline=f"✅ {text}", spoken_headline=text)
+    text = f"{count} candidate{' waits' if count == 1 else 's wait'} for a decision"
+    return Content(
+        headline=f"⏳ {text}",
+        spoken_headline=text,
+        lines=tuple(Line(line["text"], line["link"]) for line in lines),
+        footer=f"and {more} more" if more else "",
+    )
+
+
+# --- calls
+
+
+async def remind(session: Session, call: DeliveryCall) -> Result:
+    """Posts the reminder of the day, unless the hours are quiet or no candidate waits."""
+    record = ReminderRecord.read(call.note(KEY))
+    config, context = session.config, call.context
+    found = await reconcile(session, call, record, [record.edit()])
+    if found is not None:
+        return found
+    until = calendar.quiet_until(context.now(), config)
+    if until is not None:
+        later = FollowUp(REMIND, timedelta(milliseconds=until - context.now()))
+        return superseded("the hours are quiet", {}, [later])
+    waiting = await _undecided(context, config)
+    if not waiting:
+        after, follow_ups = abandon(call, record)
+        return superseded("no candidate waits for a decision", {KEY: after.note()}, follow_ups)
+    style = await session.style(context)
+    lines = [line_of(each, style) for each in waiting[:MOST_LINES]]
+    more = len(waiting) - len(lines)
+    content = reminder_content(lines, more)
+    shows = {"lines": lines, "more": more, "content_hash": session.content_hash(content)}
+    draft = Draft(content, shows, {"s": KEY}, follow_ups=[record.edit()])
+    result = await post(session, call, record, draft)
+    if isinstance(result, CallResult):  # only threads are missing; a missing channel is a broken destination
+        return retry(RetryLater(result.error))
+    return result
+
+
+async def _undecided(context: Context, config: ChatConfig) -> list[Undecided]:
+    """The candidates who wait, longest first, without those who are snoozed."""
+    now, after, found = context.now(), "", list[Undecided]()
+    while True:
+        page = await context.interviews(after, PAGE)
+        for each in page:
+            days = days_undecided(each.interview, now, config)
+            if days is not None:
+                found.append(Undecided(each.interview, days))
+        if len(page) < PAGE:
+            break
+        after = page[-1].interview.id
+    notes = await context.get_notes([f"{SNOOZE_NOTE}{each.interview.id}" for each in found])
+    awake = [each for each in found if notes.get(f"{SNOOZE_NOTE}{each.interview.id}", {}).get("until", 0) <= now]
+    return sorted(awake, key=lambda each: (-each.days, each.interview.completed_at or 0, each.interview.id))
+
+
+async def update_reminder(session: Session, call: DeliveryCall) -> Result:
+    """Makes one edit: of an older message first, then of the newest when it shows a line too much."""
+    record = ReminderRecord.read(call.note(KEY))
+    if record.superseded_ids:
+        first, *others = record.superseded_ids
+        result = await session.edit(first, REPLACED, call.context)
+        if result.status not in _DONE:
+            return retry(await session.failure(result, session.limits.edit, call.context))
+        after = replace(record, superseded_ids=tuple(others))
+        return delivered({KEY: after.note()}, [after.edit(timedelta(0))])
+    content = reminder_content(record.lines, record.more)
+    content_hash = session.content_hash(content)
+    is_repeat = call.batch.maybe_sent or call.delivery.purpose == REPEAT_REMINDER_EDIT
+    if not record.message_id or (content_hash == record.content_hash and not is_repeat):
+        return superseded("the reminder is up to date")
+    result = await session.edit(record.message_id, content, call.context, record.fallback_error)
+    if result.status is Status.OK:
+        more = [record.follow_up(REPEAT_EDIT, REPEAT_DELAY)] if call.batch.maybe_sent else []
+        return delivered({KEY: replace(record, content_hash=content_hash).note()}, more, reference=record.message_id)
+    if result.status in _DONE:
+        after = replace(record, message_id="", content_hash="", lines=(), more=0)
+        return superseded("the reminder was deleted in the chat", {KEY: after.note()})
+    if is_rejected(result, call.delivery):
+        return rejected(result, {})
+    return retry(await session.failure(result, session.limits.edit, call.context))
+
+
+def without_decided(call: DeliveryCall, interview: Interview, result: Result) -> Result:
+    """The result of an event, with the edit of the reminder when its interview does not wait any more."""
+    record = ReminderRecord.read(call.note(KEY))
+    if interview.stage is Stage.TO_EVALUATE or not record.names(interview.id):
+        return result
+    after = record.without(interview.id)
+    return replace(result, notes={**result.notes, KEY: after.note()}, follow_ups=[*result.follow_ups, after.edit()])
+
+
+async def erase_from_reminders(session: Session, call: DeliveryCall, interview_id: str) -> RetryLater | bool:
+    """Removes a person from the messages of reminders, now. Returns whether one named the person.
+
+    What is done is stored after each call, so that a call that has to wait continues.
+    """
+    record = ReminderRecord.read(call.note(KEY))
+    while record.superseded_ids:
+        result = await session.edit(record.superseded_ids[0], REPLACED, call.context)
+        if result.status not in _DONE:
+            return await session.failure(result, session.limits.edit, call.context)
+        record = replace(record, superseded_ids=tuple(record.superseded_ids[1:]))
+        await call.context.save_notes({KEY: record.note()})
+    if not record.names(interview_id):
+        return False
+    after = record.without(interview_id)
+    if record.message_id:
+        content = reminder_content(after.lines, after.more)
+        result = await session.edit(record.message_id, content, call.context, record.fallback_error)
+        if result.status not in _DONE:
+            return await session.failure(result, session.limits.edit, call.context)
+        after = replace(after, content_hash=session.content_hash(content))
+    await call.context.save_notes({KEY: after.note(), f"{SNOOZE_NOTE}{interview_id}": None})
+    return True
+
+
+def with_reminder_erased(result: Result, *, was_named: bool) -> Result:
+    """The result of an erase, when a reminder named the person too."""
+    (outcome,) = result.outcomes
+    if was_named and isinstance(outcome, Superseded):
+        return replace(result, outcomes=[Delivered("removed from the reminder")])
+    return result

@@ -1,0 +1,199 @@
+"""The weekly summary: per position how many candidates were invited, finished and decided. It names nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from statistics import median
+from typing import Any, Self
+
+from connector.sink import Context, Delivered, FollowUp, Interview, Note, Result, RetryLater, Stage
+from sinks.chat import calendar
+from sinks.chat.content import POSITION_UNITS, Content, Line
+from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
+from sinks.chat.record import as_note
+from sinks.chat.service import CallResult
+from sinks.chat.session import DeliveryCall, Session, retry, superseded
+from sinks.chat.text import clean
+
+SUMMARIZE = "summarize"
+"""Purpose of the call that posts the summary."""
+SUMMARY_DUPLICATES = "summary-find-doubles"
+PURPOSES = frozenset({SUMMARIZE, SUMMARY_DUPLICATES})
+KEY = "summary"
+"""Name of the note."""
+MOST_LINES = 20
+PAGE = 500
+"""Interviews that are read at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRecord:
+    """The note about the summary: the post under way. A summary that was posted is not changed."""
+
+    intent: Mapping[str, Any] = field(default_factory=dict)
+    possible_duplicates: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def read(cls, note: Note | None) -> Self:
+        """Decodes a note; without one nothing is under way."""
+        values = {name: value for name, value in (note or {}).items() if name in cls.__dataclass_fields__}
+        return cls(**values)
+
+    @property
+    def key(self) -> str:
+        return KEY
+
+    def follow_up(self, purpose: str, after: timedelta) -> FollowUp:
+        """A later call about the summary."""
+        return FollowUp(SUMMARY_DUPLICATES if purpose == FIND_DUPLICATES else purpose, after)
+
+    def settled(self, message_id: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - nothing waits for a summary
+        return {}
+
+    def with_intent(self, intent: Mapping[str, Any]) -> Self:
+        return replace(self, intent=intent)
+
+    def with_possible_duplicates(self, duplicates: Sequence[Mapping[str, Any]]) -> Self:
+        return replace(self, possible_duplicates=tuple(duplicates))
+
+    def posted(self, message_id: str, shows: Mapping[str, Any]) -> Self:  # noqa: ARG002 - it is not changed later
+        return replace(self, intent={})
+
+    def note(self) -> Note | None:
+        """The note to keep, `None` when there is nothing to keep."""
+        return as_note({name: getattr(self, name) for name in self.__dataclass_fields__})
+
+
+# --- rules
+
+
+@dataclass(slots=True)
+class Week:
+    """The figures of one position in one week. `waits_ms` are the times from completion to decision."""
+
+    invited: int = 0
+    finished: int = 0
+    decided: int = 0
+    waits_ms: list[int] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return self.invited + self.finished + self.decided
+
+
+@dataclass(slots=True)
+class Figures:
+    """The figures of a position, of the week that ended and of the week before it."""
+
+    position: str = ""
+    now: Week = field(default_factory=Week)
+    before: Week = field(default_factory=Week)
+
+
+def decided_at(interview: Interview) -> int | None:
+    """When an interview was decided (epoch milliseconds): the time that Hireflix gives, else that of the event."""
+    if interview.stage not in {Stage.SHORTLISTED, Stage.DISCARDED}:
+        return None
+    name = "finalist" if interview.stage is Stage.SHORTLISTED else "archived"
+    given = interview.time(name)
+    return given if given is not None else interview.dates.get(name) or interview.dates.get("status")
+
+
+def figures_of(interviews: Iterable[Interview], start_ms: int, end_ms: int, before_ms: int) -> dict[str, Figures]:
+    """The figures per position id of the weeks from `start_ms` to `end_ms` and from `before_ms` to `start_ms`."""
+    found: dict[str, Figures] = {}
+    for interview in interviews:
+        if interview.stage is Stage.DELETED:
+            continue
+        figures = found.setdefault(interview.position_id, Figures())
+        figures.position = interview.position_name or figures.position
+        for week, begin, end in ((figures.now, start_ms, end_ms), (figures.before, before_ms, start_ms)):
+            _count(week, interview, begin, end)
+    return {id_: figures for id_, figures in found.items() if figures.now.total or figures.before.total}
+
+
+def _count(week: Week, interview: Interview, begin: int, end: int) -> None:
+    finished, decided = interview.completed_at, decided_at(interview)
+    created = interview.time("created_at")
+    week.invited += created is not None and begin <= created < end
+    week.finished += finished is not None and begin <= finished < end
+    if decided is not None and begin <= decided < end:
+        week.decided += 1
+        if finished is not None and finished <= decided:
+            week.waits_ms.append(decided - finished)
+
+
+def summary_content(figures: Mapping[str, Figures], week: str) -> Content:
+    """The message about a week; the positions with the most news first."""
+    ordered = sorted(figures.values(), key=lambda each: (-each.now.total, each.position))
+    text = f"Week of {week}"
+    more = len(ordered) - MOST_LINES
+    return Content(
+        headline=f"📊 {text}",
+        spoken_headline=text,
+        lines=tuple(Line(_line(each)) for each in ordered[:MOST_LINES]),
+        footer=f"and {more} more position{'' if more == 1 else 's'}" if more > 0 else "",
+    )
+
+
+def _line(figures: Figures) -> str:
+    now, before = figures.now, figures.before
+    position = clean(figures.position, POSITION_UNITS) or "no position"
+    parts = [
+        f"{count} {what} ({count - earlier:+d})"
+        for what, count, earlier in (
+            ("invited", now.invited, before.invited),
+            ("finished", now.finished, before.finished),
+            ("decided", now.decided, before.decided),
+        )
+    ]
+    if now.waits_ms:
+        last = f" (last week {_days(before.waits_ms)})" if before.waits_ms else ""
+        parts.append(f"median {_days(now.waits_ms)} to a decision{last}")
+    return f"{position}: {', '.join(parts)}"
+
+
+def _days(waits_ms: Sequence[int]) -> str:
+    days = median(waits_ms) / 86_400_000
+    return f"{days:.1f} day{'' if round(days, 1) == 1 else 's'}"
+
+
+# --- the call
+
+
+async def summarize(session: Session, call: DeliveryCall) -> Result:
+    """Posts the summary of the seven days before today, unless nothing happened in them and in the week before."""
+    record = SummaryRecord.read(call.note(KEY))
+    config, context = session.config, call.context
+    found = await reconcile(session, call, record, ())
+    if found is not None:
+        return found
+    until = calendar.quiet_until(context.now(), config)
+    if until is not None:
+        later = FollowUp(SUMMARIZE, timedelta(milliseconds=until - context.now()))
+        return superseded("the hours are quiet", {}, [later])
+    today = calendar.local(context.now(), config).date()
+    start = today - timedelta(days=7)
+    end_ms, start_ms, before_ms = (calendar.midnight_ms(today - timedelta(days=days), config) for days in (0, 7, 14))
+    figures = figures_of(await _interviews(context, before_ms), start_ms, end_ms, before_ms)
+    if not figures:
+        after, follow_ups = abandon(call, record)
+        return superseded("nothing happened", {KEY: after.note()}, follow_ups)
+    content = summary_content(figures, f"{start.day} {start:%B}")
+    result = await post(session, call, record, Draft(content, {}, {"s": KEY}))
+    if isinstance(result, CallResult):  # only threads are missing; a missing channel is a broken destination
+        return retry(RetryLater(result.error))
+    return result
+
+
+async def _interviews(context: Context, since_ms: int) -> list[Interview]:
+    """The interviews of the channel about which something is known since a time."""
+    after, found = "", list[Interview]()
+    while True:
+        page = await context.interviews(after, PAGE)
+        found += [each.interview for each in page if each.interview.updated_at >= since_ms]
+        if len(page) < PAGE:
+            return found
+        after = page[-1].interview.id

@@ -1,0 +1,92 @@
+"""Calls at set times are added once, also after a stop and after a run that failed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import select
+
+from connector.delivery.periodic import PeriodicTasks, Turn
+from connector.delivery.scheduled import ScheduledCalls
+from connector.errors import StoreUnavailable
+from connector.store import leases
+from connector.store.schema import delivery
+from connector.store.sqlite.store import SqliteStore
+from connector.testing import START
+from tests.delivery.crew import Crew
+from tests.delivery.rig import Scripted, WaitingClock, until
+from tests.stores import make_store_file
+
+MINUTE = 60_000
+
+
+class Punctual(Scripted):
+    """A sink that is called at each full ten minutes after START."""
+
+    def scheduled(self, after_ms, until_ms):
+        return ["greet"] if any(after_ms < START + n * 10 * MINUTE <= until_ms for n in range(1000)) else []
+
+
+@pytest.fixture
+async def store(tmp_path):
+    path = make_store_file(tmp_path / "store.db")
+    opened = SqliteStore(path, Crew.routing_table(Scripted), lambda plan: None, intake=10)
+    await opened.write(lambda c: leases.register(c, {"chat": "scripted"}))
+    yield opened
+    await opened.close()
+
+
+async def planned(store):
+    rows = await store.query(lambda c: c.execute(select(delivery).order_by(delivery.c.id)).all())
+    return [(row.sink, row.purpose, row.interview_id, row.since) for row in rows]
+
+
+async def run(store, now, last_success):
+    calls = ScheduledCalls([Punctual("chat"), Scripted("other")])
+    return await calls.run(Turn(now, store.write, asyncio.Event(), last_success))
+
+
+async def test_a_call_is_added_when_its_time_has_come(store):
+    assert await run(store, START + 9 * MINUTE, START + 8 * MINUTE) == {"calls": 0}
+    assert await run(store, START + 10 * MINUTE, START + 9 * MINUTE) == {"calls": 1}
+    assert await planned(store) == [("chat", "greet", "", START + 10 * MINUTE)]
+
+
+async def test_several_missed_times_make_one_call(store):
+    await run(store, START + 55 * MINUTE, START + MINUTE)
+    assert len(await planned(store)) == 1
+
+
+async def test_the_first_run_adds_nothing(store):
+    """A new installation has no missed times."""
+    assert await run(store, START + 10 * MINUTE, None) == {"calls": 0}
+
+
+async def test_a_run_that_failed_and_a_restart_lose_no_call(store):
+    clock = WaitingClock()
+    calls = ScheduledCalls([Punctual("chat")])
+    fails = [False, True, False]
+    real = calls.run
+
+    async def unreliable(turn):
+        if fails.pop(0):
+            raise StoreUnavailable("no server")
+        return await real(turn)
+
+    calls.run = unreliable
+    runs = []
+    first = PeriodicTasks([calls.task], store, clock, "one", on_run=runs.append)
+    first.start()
+    await until(lambda: len(runs) == 1 and clock.waiting)
+    clock.advance(600)
+    await until(lambda: len(runs) == 2)
+    await first.stop()
+    second = PeriodicTasks([calls.task], store, clock, "two", on_run=runs.append)
+    second.start()
+    await until(lambda: clock.waiting)
+    clock.advance(60)
+    await until(lambda: len(runs) == 3)
+    await second.stop()
+    assert [bool(each.error) for each in runs] == [False, True, False]
+    assert len(await planned(store)) == 1

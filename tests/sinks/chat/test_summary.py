@@ -1,0 +1,63 @@
+"""The figures of the weekly summary, and what it says."""
+
+from connector.sink import Stage
+from connector.testing import START, make_interview
+from sinks.chat.content import as_text
+from sinks.chat.summary import decided_at, figures_of, summary_content
+
+DAY = 86_400_000
+END, BEGIN, BEFORE = START, START - 7 * DAY, START - 14 * DAY
+
+
+def figures(*interviews):
+    return figures_of(interviews, BEGIN, END, BEFORE)
+
+
+def test_events_count_in_the_week_in_which_they_happened():
+    (found,) = figures(
+        make_interview(number=1, created_at=BEGIN, completed=END - 1),
+        make_interview(number=2, created_at=BEGIN - 1, completed=END),
+        make_interview(number=3, created_at=BEFORE - 1, completed=BEGIN - 1),
+    ).values()
+    assert (found.now.invited, found.now.finished) == (1, 1)
+    assert (found.before.invited, found.before.finished) == (1, 1)
+
+
+def test_a_decision_has_the_time_that_hireflix_gives_else_that_of_its_event():
+    assert decided_at(make_interview(stage=Stage.SHORTLISTED, finalist=5)) == 5
+    assert decided_at(make_interview(stage=Stage.DISCARDED, archived=True, dates={"archived": 7})) == 7
+    assert decided_at(make_interview(stage=Stage.TO_EVALUATE, finalist=5)) is None
+
+
+def test_the_time_to_a_decision_is_the_median():
+    decided = [
+        make_interview(number=n, stage=Stage.DISCARDED, archived=BEGIN + n * DAY, completed=BEGIN, created_at=1)
+        for n in (1, 2, 6)
+    ]
+    text = as_text(summary_content(figures(*decided), "2 March"))
+    assert text == (
+        "📊 Week of 2 March\n"
+        "Graduate Program: 0 invited (+0), 3 finished (+3), 3 decided (+3), median 2.0 days to a decision"
+    )
+
+
+def test_the_difference_to_the_week_before_is_shown():
+    interviews = [make_interview(number=n, created_at=BEGIN - 5, completed=None) for n in range(3)]
+    interviews += [make_interview(number=n, created_at=BEGIN + 5, completed=None) for n in range(3, 5)]
+    text = as_text(summary_content(figures(*interviews), "2 March"))
+    assert "2 invited (-1), 0 finished (+0)" in text
+
+
+def test_the_busiest_position_comes_first_and_deleted_interviews_do_not_count():
+    few = make_interview(number=1, position_id="p1", position_name="Few", created_at=BEGIN, completed=None)
+    many = [
+        make_interview(number=n, position_id="p2", position_name="Many", created_at=BEGIN, completed=None)
+        for n in (2, 3)
+    ]
+    gone = make_interview(number=4, position_id="p3", position_name="Gone", stage=Stage.DELETED, created_at=BEGIN)
+    lines = as_text(summary_content(figures(few, gone, *many), "2 March")).splitlines()[1:]
+    assert [line.split(":")[0] for line in lines] == ["Many", "Few"]
+
+
+def test_a_position_without_news_in_two_weeks_is_left_out():
+    assert figures(make_interview(created_at=BEFORE - 1, completed=BEFORE - 1)) == {}
