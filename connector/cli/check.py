@@ -15,6 +15,7 @@ from connector.cli.output import safe
 from connector.config import Config, SinkEntry, load, position_warnings
 from connector.errors import UsageError
 from connector.operations.sinks import offline_findings, online_findings
+from connector.operations.source import check_api
 from connector.operations.store_check import StoreCheck, check_store
 from connector.role import Role
 from connector.sink import Finding
@@ -48,6 +49,7 @@ def check(config: o.ConfigOption = None, online: OnlineOption = False, role: Rol
     _print_warnings(settings, store.positions)
     if online:
         good.append(_ask(entries, store))
+        good.append(print_findings("hireflix", asyncio.run(check_api(settings)) if role.works else ()))
     raise typer.Exit(exit_code or (0 if all(good) else FAILED))
 
 

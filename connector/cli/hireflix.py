@@ -29,6 +29,7 @@ from connector.operations.decide import Decided, Decision, Request
 from connector.operations.decide import decide as decide_operation
 from connector.operations.hireflix_doctor import Finding, diagnose, our_webhook, steps
 from connector.operations.source import open_api
+from connector.operations.source_commands import record_webhook
 from connector.operations.store_access import changing, reading, store_exists
 from connector.role import Secrets
 from connector.web.server import base_address, bind, serve_http, signals
@@ -88,7 +89,9 @@ async def _webhook(
             await _create(settings, hooks, create)
         if activate:
             found = _required(await hooks.webhooks(), url, settings.hireflix.webhook_path)
-            await hooks.update(found._replace(active=True, events=tuple(sorted(EVENT_NAMES)), url=url or found.url))
+            changed = found._replace(active=True, events=tuple(sorted(EVENT_NAMES)), url=url or found.url)
+            await hooks.update(changed)
+            record_webhook(settings, o.actor(), changed.url, "activated")
         if secret:
             print(f"CONNECTOR_HIREFLIX__WEBHOOK_SECRETS='[{_quoted(await hooks.secret())}]'")
         elif log:
@@ -105,6 +108,7 @@ async def _create(settings: Config, hooks: WebhookApi, url: str) -> None:
     if any(each.url == url for each in await hooks.webhooks()):
         raise UsageError("a webhook with this address exists already; switch it on with --activate")
     await hooks.create(url)
+    record_webhook(settings, o.actor(), url, "created")
 
 
 def _required(known: list[Webhook], url: str | None, path: str) -> Webhook:

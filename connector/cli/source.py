@@ -111,7 +111,7 @@ class _Proof:
             return f"{self.sink}: not proved: {self.problem}"
         those = f"{self.interviews} interviews in Hireflix"
         if self.expected != self.interviews:
-            those = f"{self.expected} of {those} that the routes lead here"
+            those = f"{self.expected} of {those} (by routes, without erased ones)"
         later = f", {counted(self.pending, 'delivery', 'deliveries')} pending" if self.pending else ""
         return f"{those} = {self.rows} rows in {self.sink}{later}"
 

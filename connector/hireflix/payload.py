@@ -27,6 +27,10 @@ BACKFILL = "backfill"
 """Mark of an event that a backfill made from the API of Hireflix. It notifies nobody."""
 RECONCILE = "reconcile"
 """Mark of an event that a reconcile made from the API of Hireflix, for a webhook that did not arrive."""
+CORRECTION = "correction"
+"""Mark of an event that a reconcile made for fields that no webhook reports, such as a new name of the position."""
+SILENT_MARKS = frozenset({BACKFILL, CORRECTION})
+"""Marks of events that notify nobody: state sinks show them, and messages that are shown already are updated."""
 
 
 class EventKind(StrEnum):
@@ -46,8 +50,8 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     `identity` is equal for all repeats of an event: its date as sent (epoch milliseconds), interview id and name in
     lower case, separated by tabs; without a usable date it is `sha256:` and the hash of the body. `sha256` is the hash
     as bytes. `occurred_at` is the date of the event and `received_at` the time of receipt, both in epoch milliseconds.
-    `mark` is `"undated"` or `"future"` when `occurred_at` is the time of receipt instead of the date, and `BACKFILL` or
-    `RECONCILE` for an event that the connector made. `fields` has the
+    `mark` is `"undated"` or `"future"` when `occurred_at` is the time of receipt instead of the date, and `BACKFILL`,
+    `RECONCILE` or `CORRECTION` for an event that the connector made. `fields` has the
     names of `connector.interview.FIELDS` that are in the payload: absent means unknown, `None` an explicit null.
     `unused` has the Hireflix names of the fields whose values could not be used. `keys` is the number of keys of the
     interview object and of the objects in it. `reason` says why a body is unreadable, without personal data;

@@ -16,7 +16,7 @@ import msgspec
 
 from connector.hireflix import CREATE, DELETE, FINISH, SCORE_UPDATED, STATUS_CHANGE
 from connector.hireflix.fields import as_text, epoch_ms, fields_of
-from connector.hireflix.payload import BACKFILL, RECONCILE, Reading, read
+from connector.hireflix.payload import BACKFILL, CORRECTION, RECONCILE, Reading, read
 from connector.interview import Stage, Value
 from connector.merge import State, merge, stage_of
 
@@ -40,6 +40,8 @@ class Origin(StrEnum):
 
     BACKFILL = BACKFILL
     RECONCILE = RECONCILE
+    CORRECTION = CORRECTION
+    """A reconcile of fields that no webhook reports. Notifies nobody either: a position may have many interviews."""
 
 
 class Synthetic(NamedTuple):
@@ -59,6 +61,8 @@ _COMPARED = ("position_name", "external_id", "candidate_first_name", "candidate_
              "candidate_phone", "score", "created_at", "completed")  # fmt: skip
 _COMPARED_IF_MISSING = ("candidate_name", "hash", "short_url", "review_url", "candidate_url")
 """The API and the webhooks may write them in different ways, such as an address with a language in its path."""
+_REPORTED = frozenset({STAGE, "score"})
+"""Differences that a webhook reports."""
 _COPIED = ("id", "status", "externalId", "hash", "createdAt", "score", "url")
 _CANDIDATE = {"fullName": "name", "firstName": "firstName", "lastName": "lastName", "email": "email", "phone": "phone"}
 _TIMES = (("completed", "completedAt"), ("archived", "discardedAt"), ("finalist", "shortlistedAt"))
@@ -144,6 +148,8 @@ def event_for(
     if not differs:
         return None
     name = _name_of(differs, stage_of(state.values), stage_of({**state.values, **fields}))
+    if origin is Origin.RECONCILE and not _REPORTED & {*differs}:
+        origin = Origin.CORRECTION
     for when in (date, at):
         reading, body = _make(name, source, when, received_at, origin)
         if not differences(merge(state, reading).values, fields):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from connector.capabilities import Previews
 from connector.config import Config
 from connector.errors import SinkBroken, UsageError
-from connector.hireflix.payload import BACKFILL, EventKind, Reading, read
+from connector.hireflix.payload import SILENT_MARKS, EventKind, Reading, read
 from connector.interview import FIELDS, Interview, Value
 from connector.logging import place_of
 from connector.merge import State, decode, event_of, interview_of, merge
@@ -224,9 +224,9 @@ def _recipients(settings: Config, case: Case, connection: Connection | None) -> 
 
 
 def _matched(settings: Config, reading: Reading, shown: Interview) -> tuple[str, ...]:
-    """Returns the sinks whose routes match. An event of a backfill goes to state sinks only, whatever its name."""
+    """Returns the sinks whose routes match. A silent event goes to state sinks only, whatever its name."""
     routes = settings.routing()
-    if reading.mark != BACKFILL:
+    if reading.mark not in SILENT_MARKS:
         return routes.match(reading.name, *_about(shown))
     states = [name for name, entry in settings.sinks.items() if entry.cls.state]
     return tuple(name for name in states if routes.entry(name, *_about(shown)))

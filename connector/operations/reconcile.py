@@ -80,13 +80,12 @@ class _Run:
         ours = await store.query(source.counts)
         known = {each.id for each in listed}
         unlisted = await store.query(lambda connection: source.positions(connection, known))
-        for number, position in enumerate(listed):
-            progress(number, len(listed) + len(unlisted))
+        wanted = [*listed, *unlisted]
+        for number, position in enumerate(wanted):
+            progress(number, len(wanted))
             await self._compare(position, ours.get(position.id, {}), before.positions.get(position.id))
-        for position in unlisted:
-            await self._compare_unlisted(position)
         held = await self._delete(sum(sum(stages.values()) for stages in ours.values()))
-        progress(len(listed) + len(unlisted), len(listed) + len(unlisted))
+        progress(len(wanted), len(wanted))
         result = await self._result(before, held)
         await put(store, RECONCILE_KEY, result)
         return result
@@ -95,7 +94,7 @@ class _Run:
         """Compares the counters of a position, and its pages where they differ."""
         counters = await self._reader.api.counters(position.id)
         if counters is None:
-            await self._compare_unlisted(position)
+            await self._take_gone(position)
             return
         self._found.interviews += counters.total
         theirs = self._found.theirs[position.id] = _text(counters)
@@ -103,12 +102,9 @@ class _Run:
         if self._options.complete or not (_are_equal(counters, ours) or same == last):
             await self._read(position)
 
-    async def _compare_unlisted(self, position: Position) -> None:
-        """Compares a stored position that Hireflix does not list: deleted with its interviews, or only hidden."""
+    async def _take_gone(self, position: Position) -> None:
+        """Notes the interviews of a position that Hireflix does not know any more."""
         reader = self._reader
-        if await reader.api.position(position.id) is not None:
-            await self._read(position)
-            return
         present = await reader.store.query(lambda connection: source.present_at(connection, position.id))
         row, at = await reader.api.interview(min(present)) if present else (None, 0)
         if present and row is None:  # an interview that exists has moved to another position, and is found there

@@ -16,6 +16,7 @@ from connector.hireflix.payload import EventKind, Reading
 from connector.hireflix.snapshot import Origin, Position, Synthetic, changed_at, deletion_of, event_for, id_of
 from connector.interview import Stage
 from connector.routing import Route, Routes
+from connector.sink import Finding
 from connector.store import source
 from connector.store.base import IngestResult
 
@@ -48,6 +49,18 @@ def open_api(settings: Config) -> HireflixApi:
             "(https://admin.hireflix.com/en/my-account/api-keys), and set CONNECTOR_HIREFLIX__API_KEY"
         )
     return HireflixApi(hireflix.api_key.get_secret_value(), hireflix.api_url)
+
+
+async def check_api(settings: Config) -> list[Finding]:
+    """Asks Hireflix with the configured key, for `connector check --online`; nothing without a key."""
+    if settings.hireflix.api_key is None:
+        return []
+    try:
+        async with open_api(settings) as api:
+            positions = await api.positions()
+    except HireflixError as error:
+        return [Finding("problem", "the API cannot be used", str(error))]
+    return [Finding("ok", f"the API key works; {len(positions)} positions")]
 
 
 class SourceReader:

@@ -18,7 +18,7 @@ from connector.operations.backfill import Selection, backfill
 from connector.operations.reconcile import Options, reconcile
 from connector.operations.source import Progress, SourceReader, open_api
 from connector.operations.source_tasks import NOT_READ_YET
-from connector.operations.store_access import changing, now, now_in, reading
+from connector.operations.store_access import changing, now, now_in, reading, store_exists
 from connector.store import audit, source
 from connector.store.base import Store
 from connector.store.schema import Action
@@ -104,6 +104,13 @@ async def _reader(settings: Config, open_store: OpenStore, origin: Origin) -> As
 
 def _record(connection: Connection, actor: str, action: Action, target: str, detail: str = "") -> None:
     audit.record(connection, actor, action, target, detail, now=now_in(connection))
+
+
+def record_webhook(settings: Config, actor: str, url: str, detail: str) -> None:
+    """Records a change of the webhook in Hireflix in the audit log, if there is a store."""
+    if store_exists(settings):
+        with changing(settings) as store:
+            store.change(lambda connection: _record(connection, actor, Action.WEBHOOK, url, detail))
 
 
 def _ask_service(settings: Config, asked: Asked, record: Callable[[Connection], None]) -> None:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from connector.errors import StoreUnavailable
-from connector.hireflix.payload import BACKFILL, EventKind, Reading
+from connector.hireflix.payload import SILENT_MARKS, EventKind, Reading
 from connector.interview import Stage, Value
 from connector.merge import State, decode, encode, merge, stage_of
 from connector.routing import Routes
@@ -214,8 +214,8 @@ def apply_event(plan: IngestPlan, reading: Reading, seq: int, entry: _Merged, ro
         plan.older += 1
     state = entry.state = merge(before, reading)
     entry.stage = stage_of(state.values)
-    is_backfill = reading.mark == BACKFILL
-    sinks = _matching(routing, None if is_backfill else reading.name, state.values, entry.stage)
+    is_silent = reading.mark in SILENT_MARKS
+    sinks = _matching(routing, None if is_silent else reading.name, state.values, entry.stage)
     id_, at = reading.interview_id, reading.received_at
     joined = sorted({name for name in sinks if name in routing.subscribing and name not in entry.sinks})
     if joined:
@@ -223,7 +223,7 @@ def apply_event(plan: IngestPlan, reading: Reading, seq: int, entry: _Merged, ro
         plan.subscriptions += [(name, id_) for name in joined]
     for name, silent in _receivers(sinks, entry.sinks, routing):
         plan.woken.add(name)
-        priority = FILL_PRIORITY if is_backfill else routing.sinks[name].priority.get(reading.name, DEFAULT_PRIORITY)
+        priority = FILL_PRIORITY if is_silent else routing.sinks[name].priority.get(reading.name, DEFAULT_PRIORITY)
         plan.deliveries.append((name, id_, id_, seq, priority, at, silent))
 
 

@@ -79,6 +79,7 @@ class Action(StrEnum):
     DISMISS = "dismiss"
     REPAIR = "repair"
     ERASE = "erase"
+    WEBHOOK = "webhook"
     DECIDE = "decide"
     BACKFILL = "backfill"
     RECONCILE = "reconcile"

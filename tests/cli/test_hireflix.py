@@ -76,6 +76,23 @@ def test_a_webhook_is_created_once(call, account):
     assert len(account.webhooks) == 1
 
 
+def test_changes_of_the_webhook_are_in_the_audit_log(call, run, world):
+    call("webhook", "--create", URL)
+    call("webhook", "--activate")
+    rows = json.loads(run("audit", "--json").stdout)
+    assert [(row["action"], row["target"], row["detail"]) for row in rows] == [
+        ("webhook", URL, "activated"),
+        ("webhook", URL, "created"),
+    ]
+
+
+def test_a_decision_is_made_by_command(call, account, world):
+    found, _ = account.invite(account.add_position("Baker"), "Ana García")
+    account.complete(found)
+    assert call("decide", found.id, "shortlist").stdout == "done: shortlisted\n"
+    assert call("decide", found.id, "shortlist").stdout == "nothing to do: shortlisted\n"
+
+
 def test_an_address_with_another_path_is_refused(call, account):
     result = call("webhook", "--create", "https://hooks.example.test/other")
     assert result.exit_code == 2

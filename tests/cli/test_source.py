@@ -47,6 +47,16 @@ def test_a_wrong_key_fails_and_is_not_printed(source):
     assert "a-wrong-key" not in result.output
 
 
+def test_check_online_asks_hireflix_with_the_key(source):
+    assert "hireflix: the API key works; 2 positions" in source("check", "--online").stdout
+
+
+def test_check_online_says_what_to_do_about_a_wrong_key(source):
+    result = source("check", "--online", CONNECTOR_HIREFLIX__API_KEY="a-wrong-key")
+    assert result.exit_code == 1
+    assert "CONNECTOR_HIREFLIX__API_KEY" in result.stdout
+
+
 def test_a_backfill_counts_what_it_read(source):
     assert "24 interviews read, 24 events added" in source("backfill").stdout
 

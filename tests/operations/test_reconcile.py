@@ -148,6 +148,34 @@ def _without(id_, listed):
     return listed | {"results": [row for row in listed["results"] if row["id"] != id_]}
 
 
+async def test_a_new_name_of_a_position_reaches_the_sheet_and_notifies_nobody(synced):
+    position = next(iter(synced.account.positions.values()))
+    position.name = "Head Baker"
+    shown = len(await synced.deliveries("sheet"))
+
+    result = await synced.reconcile()
+
+    assert result.added == {"position_name": 30}
+    assert {row.mark for row in (await synced.events())[-30:]} == {"correction"}
+    assert len(await synced.deliveries("sheet")) == shown + 30
+    assert await synced.deliveries("chat") == []
+
+
+async def test_a_position_that_exists_and_is_not_listed_is_compared(synced):
+    hidden = next(iter(synced.account.positions.values()))
+    real = synced.api.positions
+    synced.api.positions = lambda: _others(real, hidden.id)
+    synced.account.complete(some(synced, "pending"))
+
+    result = await synced.reconcile()
+
+    assert (result.interviews, result.added) == (60, {"stage": 1})
+
+
+async def _others(positions, hidden):
+    return [each for each in await positions() if each.id != hidden]
+
+
 async def test_a_second_reconcile_changes_nothing(synced):
     synced.account.complete(some(synced, "pending"))
     synced.account.delete(some(synced, "pending"))
