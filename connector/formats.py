@@ -27,6 +27,11 @@ def format_duration(seconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"
 
 
+def capped(count: int, most: int) -> str:
+    """Returns a total that was counted up to `most` + 1: `1,204`, or `10,000+` when there are more."""
+    return f"{most:,}+" if count > most else f"{count:,}"
+
+
 def counted(count: int, one: str, many: str) -> str:
     """Returns a count with its noun: `1 delivery`, `2 deliveries`."""
     return f"{count} {one if count == 1 else many}"

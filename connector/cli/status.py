@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 from connector.cli import options as o
 from connector.cli.output import safe, show_json, show_table
 from connector.config import load
-from connector.formats import counted, format_duration, format_time
+from connector.formats import capped, counted, format_duration, format_time
 from connector.operations.status import Health, Service, Trouble, health, refusal_text
 from connector.operations.store_access import now_in, reading
 from connector.role import Role, Secrets
 from connector.store.heartbeat import Process
 from connector.store.periodic import TaskRun
+from connector.store.queries import TOTAL_MAX
 from connector.store.status import SinkStatus, SourceStatus
 
 
@@ -51,10 +52,10 @@ def _service(service: Service, zone: ZoneInfo) -> str:
 
 def _source_lines(source: SourceStatus, zone: ZoneInfo) -> Iterator[str]:
     last = f", the last at {format_time(source.last_received_at, zone)} {zone}" if source.last_received_at else ""
-    events, interviews = (
-        counted(source.events, "event", "events"),
-        counted(source.interviews, "interview", "interviews"),
-    )
+    events = counted(source.events, "event", "events")
+    interviews = counted(source.interviews, "interview", "interviews")
+    if source.interviews > TOTAL_MAX:
+        interviews = f"{capped(source.interviews, TOTAL_MAX)} interviews"
     yield f"Source: {events} of {interviews}{last}"
     for refused in source.refused:
         yield f"  {refusal_text(refused)}, in the last 24 hours, the last at {format_time(refused.last_at, zone)}"

@@ -6,11 +6,11 @@ Every row is one JSON object; times are epoch milliseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, tuple_
 
 from connector.interview import Stage
 from connector.merge import decode, interview_of
@@ -28,10 +28,23 @@ from connector.store.schema import (
     subscription,
 )
 
+TOTAL_MAX = 10_000
+"""Totals are counted up to this number: counting a million rows would take longer than showing a page of them."""
+FEW = 1000
+"""Up to this number of interviews or deliveries a listing reads them by their ids. More of them are so frequent that a
+page is found soon in the order of the listing.
+"""
+
+Listing: TypeAlias = Literal["events", "interviews", "deliveries", "attempts"]
+Place: TypeAlias = tuple[int, int | str]
+"""The place of a row in a listing: time and id for events, interviews and attempts, 0 and id for deliveries."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """The filter of a listing; `None` and empty mean any.
+
+    `after` is the `place` of the last row of the page before; the listing continues behind it.
 
     `position` is an id or a pattern of names, as in a route. `name` and `kind` are an event's. `since` (inclusive)
     and `until` (exclusive) are epoch milliseconds: of receipt for events, of receipt or replay for deliveries, of the
@@ -51,6 +64,7 @@ class Wanted:
     search: str | None = None
     since: int | None = None
     until: int | None = None
+    after: Place | None = None
 
 
 class EventRow(msgspec.Struct, frozen=True):
@@ -132,12 +146,13 @@ class AttemptRow(msgspec.Struct, frozen=True):
 
 
 def events(connection: Connection, wanted: Wanted, limit: int) -> list[EventRow]:
-    """The newest events that are wanted."""
+    """Returns the matching events, the last received first."""
+    about = interview.alias()
     statement = (
-        select(event, interview.c.state, interview.c.position_id, interview.c.position_name)
-        .outerjoin(interview, interview.c.id == event.c.interview_id)
-        .where(*event_conditions(wanted), *of_interview(connection, wanted))
-        .order_by(event.c.seq.desc())
+        select(event, about.c.state, about.c.position_id, about.c.position_name)
+        .outerjoin(about, about.c.id == event.c.interview_id)
+        .where(*_all_event_conditions(connection, wanted), *_after(event.c.received_at, event.c.seq, wanted))
+        .order_by(event.c.received_at.desc(), event.c.seq.desc())
         .limit(limit)
     )
     return [
@@ -160,14 +175,13 @@ def events(connection: Connection, wanted: Wanted, limit: int) -> list[EventRow]
 
 def interviews(connection: Connection, wanted: Wanted, limit: int) -> list[InterviewRow]:
     """Returns the matching interviews, those with the newest event first."""
-    conditions = [*of_interview(connection, wanted), *_between(interview.c.updated_at, wanted)]
-    if wanted.interview is not None:
-        conditions.append(interview.c.id == wanted.interview)
-    if wanted.sink is not None:
-        mine = select(subscription.c.interview_id).where(subscription.c.sink == wanted.sink)
-        conditions.append(interview.c.id.in_(mine))
-    statement = select(interview).where(*conditions).order_by(interview.c.updated_at.desc(), interview.c.id)
-    rows = connection.execute(statement.limit(limit)).all()
+    statement = (
+        select(interview)
+        .where(*_interview_conditions(connection, wanted), *_after(interview.c.updated_at, interview.c.id, wanted))
+        .order_by(interview.c.updated_at.desc(), interview.c.id.desc())
+        .limit(limit)
+    )
+    rows = connection.execute(statement).all()
     sinks = subscriptions.sinks_of(connection, [row.id for row in rows])
     return [_interview_row(row, sinks.get(row.id, ())) for row in rows]
 
@@ -185,7 +199,7 @@ def deliveries(connection: Connection, wanted: Wanted, limit: int) -> list[Deliv
         )
         .outerjoin(event, event.c.seq == delivery.c.event_seq)
         .outerjoin(about, about.c.id == delivery.c.interview_id)
-        .where(*delivery_conditions(connection, wanted))
+        .where(*_listed_deliveries(connection, wanted))
         .order_by(delivery.c.id.desc())
         .limit(limit)
     )
@@ -193,11 +207,12 @@ def deliveries(connection: Connection, wanted: Wanted, limit: int) -> list[Deliv
 
 
 def attempts(connection: Connection, wanted: Wanted, limit: int) -> list[AttemptRow]:
-    """Returns the newest matching attempts."""
-    conditions = _between(attempt.c.started_at, wanted)
+    """Returns the matching attempts, the last started first."""
+    conditions = [*_between(attempt.c.started_at, wanted), *_after(attempt.c.started_at, attempt.c.id, wanted)]
     if wanted.sink is not None:
         conditions.append(attempt.c.sink == wanted.sink)
-    statement = select(attempt).where(*conditions).order_by(attempt.c.id.desc()).limit(limit)
+    order = (attempt.c.started_at.desc(), attempt.c.id.desc())
+    statement = select(attempt).where(*conditions).order_by(*order).limit(limit)
     return [AttemptRow(**row) for row in connection.execute(statement).mappings()]
 
 
@@ -207,15 +222,47 @@ def count_deliveries(connection: Connection, wanted: Wanted) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
+def total(connection: Connection, listing: Listing, wanted: Wanted) -> int:
+    """Counts the rows of a listing, up to `TOTAL_MAX` + 1, which means more than `TOTAL_MAX`."""
+    wanted = replace(wanted, after=None)
+    chosen: Select[Any]
+    if listing == "events":
+        chosen = select(event.c.seq).where(*_all_event_conditions(connection, wanted))
+    elif listing == "interviews":
+        chosen = select(interview.c.id).where(*_interview_conditions(connection, wanted))
+    elif listing == "deliveries":
+        chosen = select(delivery.c.id).where(*_listed_deliveries(connection, wanted))
+    else:
+        mine = [attempt.c.sink == wanted.sink] if wanted.sink is not None else []
+        chosen = select(attempt.c.id).where(*mine, *_between(attempt.c.started_at, wanted))
+    rows = chosen.limit(TOTAL_MAX + 1).subquery()
+    return int(connection.execute(select(func.count()).select_from(rows)).scalar_one())
+
+
+def place_of(row: EventRow | InterviewRow | DeliveryRow | AttemptRow) -> Place:
+    """Returns the place of a row in its listing, for `Wanted.after`."""
+    if isinstance(row, EventRow):
+        return row.received_at, row.id
+    if isinstance(row, InterviewRow):
+        return row.updated_at, row.id
+    return (row.started_at, row.id) if isinstance(row, AttemptRow) else (0, row.id)
+
+
 def sink_names(connection: Connection) -> list[str]:
     """Returns the names of all sinks that were ever configured."""
     return list(connection.execute(select(sink.c.name).order_by(sink.c.name)).scalars())
 
 
 def positions(connection: Connection) -> list[tuple[str, str]]:
-    """Returns ids and names of all positions, each pair once."""
-    rows = connection.execute(select(interview.c.position_id, interview.c.position_name).distinct())
-    return sorted((row.position_id, row.position_name) for row in rows)
+    """Returns ids and names of all positions, each pair once: one short search in an index for each."""
+    pair = (interview.c.position_id, interview.c.position_name)
+    following = select(*pair).order_by(*pair).limit(1)
+    found = []
+    row = connection.execute(following).first()
+    while row is not None:
+        found.append((row.position_id, row.position_name))
+        row = connection.execute(following.where(tuple_(*pair) > found[-1])).first()
+    return sorted(found)
 
 
 def event_conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
@@ -246,12 +293,72 @@ def delivery_conditions(connection: Connection, wanted: Wanted) -> list[ColumnEl
     ):
         if value is not None:
             conditions.append(column == value)
-    about = of_interview(connection, wanted)
-    if about:
-        conditions.append(delivery.c.interview_id.in_(select(interview.c.id).where(*about)))
+    conditions += _about(connection, delivery.c.interview_id, of_interview(connection, wanted))
     if wanted.name is not None:
-        conditions.append(delivery.c.event_seq.in_(select(event.c.seq).where(event.c.name == wanted.name)))
+        named = event.alias()
+        conditions.append(exists().where(named.c.seq == delivery.c.event_seq, named.c.name == wanted.name))
     return conditions
+
+
+def _all_event_conditions(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+    about = _about(connection, event.c.interview_id, of_interview(connection, wanted))
+    return [*event_conditions(wanted), *about]
+
+
+def _interview_conditions(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+    conditions = _between(interview.c.updated_at, wanted)
+    if wanted.interview is not None:
+        conditions.append(interview.c.id == wanted.interview)
+    about = of_interview(connection, wanted)
+    if wanted.sink is not None:
+        theirs = (subscription.c.sink == wanted.sink, subscription.c.interview_id == interview.c.id)
+        about.append(exists().where(*theirs).correlate(interview))
+    few = _few(connection, select(interview.c.id).where(*about)) if about else None
+    return [*conditions, *(about if few is None else [among(connection, interview.c.id, few)])]
+
+
+def _about(
+    connection: Connection, column: ColumnElement[str], conditions: Sequence[ColumnElement[bool]]
+) -> list[ColumnElement[bool]]:
+    """Returns the condition that an interview meets the conditions: by its id when few do, else by looking it up."""
+    if not conditions:
+        return []
+    few = _few(connection, select(interview.c.id).where(*conditions))
+    if few is not None:
+        return [among(connection, column, few)]
+    return [exists().where(interview.c.id == column, *conditions)]
+
+
+def _few(connection: Connection, ids: Select[Any]) -> Sequence[Any] | None:
+    """Returns the ids, or `None` when there are more than `FEW`."""
+    found = connection.execute(ids.limit(FEW + 1)).scalars().all()
+    return None if len(found) > FEW else found
+
+
+def _listed_deliveries(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+    """Returns the conditions of the listing. Deliveries in a rare state, or of a rare sink, are found by their ids.
+
+    Each state has an index of its own, which contains the sink.
+    """
+    conditions = delivery_conditions(connection, wanted)
+    if wanted.after is not None:
+        conditions.append(delivery.c.id < wanted.after[1])
+    if not wanted.states and wanted.sink is None:
+        return conditions
+    found: list[int] = []
+    for state in wanted.states or tuple(DeliveryState):
+        mine = [in_state(state)] if wanted.sink is None else [in_state(state), delivery.c.sink == wanted.sink]
+        if state is DeliveryState.WAITING:
+            mine.append(delivery.c.wait_group.is_not(None))  # as its index
+        few = _few(connection, select(delivery.c.id).where(*mine))
+        if few is None:
+            return conditions
+        found += few
+    return [*conditions, among(connection, delivery.c.id, found)]
+
+
+def _after(time: ColumnElement[int], id_: ColumnElement[Any], wanted: Wanted) -> list[ColumnElement[bool]]:
+    return [] if wanted.after is None else [tuple_(time, id_) < wanted.after]
 
 
 def of_interview(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:

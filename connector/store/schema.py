@@ -125,10 +125,10 @@ event = Table(
     Column("reason", Text, nullable=False),
     Column("body", LargeBinary),
     Column("parsed", Text),
-    Index("ix_event_kind", "kind", **_where("kind <> 'event'")),
+    Index("ix_event_kind", "kind", "received_at", "seq", **_where("kind <> 'event'")),
     Index("ix_event_interview", "interview_id", "seq"),
-    Index("ix_event_name", "name", "seq"),
-    Index("ix_event_received", "received_at"),
+    Index("ix_event_name", "name", "received_at", "seq"),
+    Index("ix_event_received", "received_at", "seq"),
     Index("ix_event_body", "received_at", "seq", **_where("body IS NOT NULL")),
 )
 """Append only. `kind` is event, unknown or unreadable. `mark` says whether the date is the sender's and which fields
@@ -150,6 +150,7 @@ interview = Table(
     Column("erased_at", BigInteger),
     Index("ix_interview_updated", "updated_at", "id"),
     Index("ix_interview_position", "position_id", "position_name", "updated_at"),
+    Index("ix_interview_stage", "stage", "updated_at"),
     Index("ix_interview_erased", "erased_at", **_where("erased_at IS NOT NULL")),
     postgresql_with={"fillfactor": 80},
 )
@@ -207,6 +208,9 @@ delivery = Table(
     Index("ix_delivery_key", "key", "sink", "held", **_where("state = 0")),
     Index("ix_delivery_batch", "sink", "batch", **_where("state = 0 AND batch IS NOT NULL")),
     Index("ix_delivery_dead", "sink", "state", **_where("state = 3")),
+    Index("ix_delivery_delivered", "sink", "state", **_where("state = 1")),
+    Index("ix_delivery_superseded", "sink", "state", **_where("state = 2")),
+    Index("ix_delivery_dismissed", "sink", "state", **_where("state = 5")),
     Index("ix_delivery_group", "sink", "wait_group", "state", "not_before", **_where("wait_group IS NOT NULL")),
     Index("ix_delivery_interview", "interview_id", "id"),
     Index("ix_delivery_event", "event_seq"),
@@ -253,8 +257,8 @@ attempt = Table(
     Column("count", Integer, nullable=False),
     Column("status", Integer),
     Column("answer", Text),
-    Index("ix_attempt_started", "started_at"),
-    Index("ix_attempt_sink", "sink", "id"),
+    Index("ix_attempt_started", "started_at", "id"),
+    Index("ix_attempt_sink", "sink", "started_at", "id"),
 )
 """One row per batch and kind of outcome. A success at the first attempt is only counted, in `sink.delivered`.
 

@@ -16,6 +16,7 @@ from connector.capabilities import REPORT
 from connector.store import claim, leases
 from connector.store.dialects import has_row_locks
 from connector.store.ingest import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
+from connector.store.queries import TOTAL_MAX
 from connector.store.rollup import HOUR_MS
 from connector.store.schema import (
     DeliveryState,
@@ -107,7 +108,9 @@ class Refusals(msgspec.Struct, frozen=True):
 
 
 class SourceStatus(msgspec.Struct, frozen=True):
-    """Received events. `unreadable` and `unknown` ones are stored and can be replayed after an upgrade."""
+    """Received events. `interviews` is at most `TOTAL_MAX` + 1, which means more; above `TOTAL_MAX` `events` is the
+    number of the last one. `unreadable` and `unknown` ones are stored and can be replayed after an upgrade.
+    """
 
     events: int
     interviews: int
@@ -123,7 +126,8 @@ def source(connection: Connection, now: int) -> SourceStatus:
     kinds: dict[str, int] = {kind: count for kind, count in connection.execute(strange)}  # noqa: C416 - rows are no pairs to the type checker
     newest = select(func.max(event.c.seq)).scalar_subquery()
     last = connection.execute(select(event.c.seq, event.c.received_at).where(event.c.seq == newest)).first()
-    interviews = connection.execute(select(func.count()).select_from(interview)).scalar_one()
+    some = select(interview.c.id).limit(TOTAL_MAX + 1).subquery()
+    interviews = connection.execute(select(func.count()).select_from(some)).scalar_one()
     return SourceStatus(
         events=0 if last is None else _count_events(connection, last.seq),
         interviews=interviews,
@@ -150,9 +154,9 @@ def _refused(connection: Connection, since: int) -> list[Refusals]:
 def _count_events(connection: Connection, last: int) -> int:
     """Returns the number of events. On SQLite it is the last id.
 
-    On PostgreSQL ids have gaps, from groups that were rolled back, so the events are counted by an index scan.
+    On PostgreSQL ids have gaps, from groups that were rolled back, so up to `TOTAL_MAX` events are counted.
     """
-    if not has_row_locks(connection):
+    if not has_row_locks(connection) or last > TOTAL_MAX:
         return last
     return int(connection.execute(select(func.count()).select_from(event)).scalar_one())
 
@@ -254,7 +258,12 @@ def _queues(connection: Connection, now: int) -> dict[str, _Queue]:
 
 def _failure(connection: Connection, row: Any) -> Any:
     """Returns the last recorded attempt of a sink if it failed and nothing was delivered since, else `None`."""
-    newest = select(attempt).where(attempt.c.sink == row.name).order_by(attempt.c.id.desc()).limit(1)
+    newest = (
+        select(attempt)
+        .where(attempt.c.sink == row.name)
+        .order_by(attempt.c.started_at.desc(), attempt.c.id.desc())
+        .limit(1)
+    )
     found = connection.execute(newest).first()
     if found is None or found.outcome not in FAILED:
         return None

@@ -73,6 +73,9 @@ def _change_delivery() -> None:
             put = sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES ('delivery', :last)")
             connection.execute(put, {"last": last})
     _index("ix_delivery_group", "delivery", ["sink", "wait_group", "state", "not_before"], "wait_group IS NOT NULL")
+    _index("ix_delivery_delivered", "delivery", ["sink", "state"], "state = 1")
+    _index("ix_delivery_superseded", "delivery", ["sink", "state"], "state = 2")
+    _index("ix_delivery_dismissed", "delivery", ["sink", "state"], "state = 5")
     _index("ix_delivery_interview", "delivery", ["interview_id", "id"])
     _index("ix_delivery_event", "delivery", ["event_seq"])
     _index("ix_delivery_done", "delivery", ["done_at"], "done_at IS NOT NULL")
@@ -86,18 +89,21 @@ def _index(name: str, table: str, columns: list[str], where: str | None = None) 
 def _change_event_and_attempt() -> None:
     op.add_column("event", sa.Column("parsed", sa.Text(), nullable=True))
     _index("ix_event_interview", "event", ["interview_id", "seq"])
-    _index("ix_event_name", "event", ["name", "seq"])
-    _index("ix_event_received", "event", ["received_at"])
+    op.drop_index("ix_event_kind", "event")
+    _index("ix_event_kind", "event", ["kind", "received_at", "seq"], "kind <> 'event'")
+    _index("ix_event_name", "event", ["name", "received_at", "seq"])
+    _index("ix_event_received", "event", ["received_at", "seq"])
     _index("ix_event_body", "event", ["received_at", "seq"], "body IS NOT NULL")
     op.add_column("attempt", sa.Column("status", sa.Integer(), nullable=True))
     op.add_column("attempt", sa.Column("answer", sa.Text(), nullable=True))
-    _index("ix_attempt_started", "attempt", ["started_at"])
-    _index("ix_attempt_sink", "attempt", ["sink", "id"])
+    _index("ix_attempt_started", "attempt", ["started_at", "id"])
+    _index("ix_attempt_sink", "attempt", ["sink", "started_at", "id"])
 
 
 def _add_tables_of_interviews() -> None:
     _index("ix_interview_updated", "interview", ["updated_at", "id"])
     _index("ix_interview_position", "interview", ["position_id", "position_name", "updated_at"])
+    _index("ix_interview_stage", "interview", ["stage", "updated_at"])
     _index("ix_interview_erased", "interview", ["erased_at"], "erased_at IS NOT NULL")
     for table, first in (("subscription", "sink"), ("interview_word", "word")):
         op.create_table(

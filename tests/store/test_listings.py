@@ -1,0 +1,238 @@
+"""Listings of a store with 100,000 events: no page, filter or total reads or sorts a whole table."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from contextlib import closing, contextmanager
+
+import pytest
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy import text
+
+from connector.interview import Stage
+from connector.operations.status import health
+from connector.store import queries, rollup
+from connector.store.postgres.database import make_engine
+from connector.store.queries import TOTAL_MAX, Wanted, place_of
+from connector.store.schema import DeliveryState, metadata
+from connector.store.sqlite import database
+from connector.testing import START
+from tests.postgres import empty_store
+from tests.store.explain import steps_of
+
+EVENTS = 100_000
+INTERVIEWS = 20_000
+ROWS_MAX = 3000
+"""Most rows that PostgreSQL may expect to sort: what a listing reads by ids is at most 1000 interviews."""
+BIG = {"event", "interview", "delivery", "attempt", "interview_word", "subscription"}
+LISTINGS = {
+    "events": queries.events,
+    "interviews": queries.interviews,
+    "deliveries": queries.deliveries,
+    "attempts": queries.attempts,
+}
+NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
+STATE = '{"base":[1,2,"12ab12ab12ab12ab"],"values":{"candidate_name":"Ann"},"exceptions":{}}'
+FILL = (
+    (
+        "INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at) "
+        f"{NUMBERS.format(count=INTERVIEWS)} SELECT 'i' || i, '{STATE}', 1, 'p' || (i % 40), 'Position ' || (i % 40),"
+        f" CASE WHEN i % 5000 = 0 THEN 'unknown' ELSE 'pending' END, {START} + i FROM n"
+    ),
+    (
+        "INSERT INTO interview_word (word, interview_id) "
+        f"{NUMBERS.format(count=INTERVIEWS)} SELECT 'ann' || i, 'i' || i FROM n"
+    ),
+    (
+        "INSERT INTO subscription (sink, interview_id) "
+        f"{NUMBERS.format(count=INTERVIEWS)} SELECT 'sheet', 'i' || i FROM n"
+    ),
+    (
+        "INSERT INTO event (seq, identity, sha256, kind, name, interview_id, occurred_at, received_at, mark, reason) "
+        f"{NUMBERS.format(count=EVENTS)} SELECT i, 'e' || i, '',"
+        " CASE WHEN i % 9999 = 0 THEN 'unknown' ELSE 'event' END,"
+        f" 'interview.' || (i % 5), 'i' || (1 + i % {INTERVIEWS}), {START} + i, {START} + i, '', '' FROM n"
+    ),
+    (
+        "INSERT INTO delivery (sink, key, interview_id, event_seq, priority, since, state, done_at) "
+        f"{NUMBERS.format(count=EVENTS)} SELECT CASE WHEN i % 5000 = 0 THEN 'rare' ELSE 'sheet' END,"
+        f" 'i' || (1 + i % {INTERVIEWS}), 'i' || (1 + i % {INTERVIEWS}), i, 100, {START} + i,"
+        f" CASE WHEN i % 9000 = 0 THEN 3 WHEN i % 9001 = 0 THEN 5 WHEN i > {EVENTS - 500} THEN 0 ELSE 1 END,"
+        f" {START} + i FROM n"
+    ),
+    (
+        "INSERT INTO attempt (sink, batch, started_at, duration_ms, outcome, reason, count) "
+        f"{NUMBERS.format(count=20_000)} SELECT CASE WHEN i % 5000 = 0 THEN 'rare' ELSE 'sheet' END, 'b', {START} + i,"
+        " 1, 'retry later', 'busy', 1 FROM n"
+    ),
+    (
+        "INSERT INTO sink (name, type, destination, routes)"
+        " VALUES ('sheet', 'console', '', ''), ('rare', 'console', '', '')"
+    ),
+)
+"""Every combination of rare and frequent values."""
+
+
+@contextmanager
+def on_sqlite(folder):
+    raw = sqlite3.connect(folder / "store.db", isolation_level=None)
+    with closing(raw), database.through_sqlalchemy(raw) as connection:
+        metadata.create_all(connection)
+        raw.execute("BEGIN")
+        for statement in FILL:
+            raw.execute(statement)
+        raw.execute("COMMIT")
+        yield connection
+
+
+@contextmanager
+def on_postgres(_):
+    with empty_store() as url:
+        engine = make_engine(url, 1)
+        with engine.connect() as connection:
+            for statement in FILL:
+                connection.execute(text(statement.replace("'', CASE", "''::bytea, CASE")))
+            connection.commit()
+            for table in BIG:
+                connection.execute(text(f"ANALYZE {table}"))
+            yield connection
+        engine.dispose()
+
+
+@pytest.fixture(scope="module", params=[on_sqlite, on_postgres], ids=["sqlite", "postgresql"])
+def full(request, tmp_path_factory):
+    """A store as large as a year of a busy customer."""
+    with request.param(tmp_path_factory.mktemp("full")) as connection:
+        yield connection
+
+
+@contextmanager
+def judged(connection):
+    """Collects what the statements within would read or sort in full."""
+    faults = []
+    is_sqlite = connection.dialect.name == "sqlite"
+    raw = connection.connection.driver_connection
+
+    def judge(*seen):
+        statement, parameters = seen[2:4]
+        if not statement.lstrip().upper().startswith(("SELECT", "WITH")):
+            return
+        if is_sqlite:
+            faults.extend(sqlite_faults(steps_of(raw, statement, parameters)))
+        else:
+            [(plan,)] = raw.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters).fetchall()
+            faults.extend(postgres_faults(plan if isinstance(plan, list) else json.loads(plan)))
+
+    sqlalchemy_event.listen(connection.engine, "before_cursor_execute", judge)
+    try:
+        yield faults
+    finally:
+        sqlalchemy_event.remove(connection.engine, "before_cursor_execute", judge)
+
+
+def sqlite_faults(steps):
+    """A scan in the order of the listing ends with the page; what is sorted is read by ids or by a rare value."""
+    big = [step for step in steps if re.match(r"(SCAN|SEARCH) (\w+)", step) and step.split()[1].split("_1")[0] in BIG]
+    is_sorted = any("TEMP B-TREE" in step for step in steps)
+    return [step for step in big if step.startswith("SCAN") and (is_sorted or "AUTOMATIC" in step)]
+
+
+def postgres_faults(plan):
+    """A scan below a limit, without a sort between them, ends with the page."""
+
+    def visit(node, *, ends):
+        kind = node["Node Type"]
+        if kind == "Seq Scan" and node["Relation Name"] in BIG and not ends:
+            yield f"Seq Scan {node['Relation Name']}"
+        if kind == "Sort" and node["Plan Rows"] > ROWS_MAX:
+            yield f"Sort of {node['Plan Rows']} rows"
+        for child in node.get("Plans", ()):
+            yield from visit(child, ends=kind == "Limit" or (ends and kind not in {"Sort", "Hash", "Aggregate"}))
+
+    return list(visit(plan[0]["Plan"], ends=False))
+
+
+TIMES = {"since": START + 1000, "until": START + 90_000}
+FILTERS = {
+    "events": [
+        {},
+        {"name": "interview.1"},
+        {"name": "interview.finish"},
+        {"kind": "unknown"},
+        {"interview": "i7"},
+        {"event": 7},
+        {"position": "p3"},
+        {"position": "p*"},
+        {"stage": Stage.PENDING},
+        {"stage": Stage.UNKNOWN},
+        {"search": "ann7"},
+        TIMES,
+        {"name": "interview.1", **TIMES},
+        {"position": "p3", "stage": Stage.PENDING, **TIMES},
+    ],
+    "interviews": [
+        {},
+        {"interview": "i7"},
+        {"position": "p3"},
+        {"position": "Position *"},
+        {"stage": Stage.PENDING},
+        {"stage": Stage.UNKNOWN},
+        {"stage": Stage.DELETED},
+        {"search": "ann"},
+        {"sink": "sheet"},
+        {"sink": "rare"},
+        {"position": "p3", "sink": "sheet", **TIMES},
+        TIMES,
+    ],
+    "deliveries": [
+        {},
+        {"sink": "sheet"},
+        {"sink": "rare"},
+        *({"states": (state,)} for state in DeliveryState),
+        *({"states": (state,), "sink": "rare"} for state in DeliveryState),
+        {"interview": "i7"},
+        {"event": 7},
+        {"ids": (3, 4)},
+        {"name": "interview.1"},
+        {"position": "p3"},
+        {"position": "Position *"},
+        {"stage": Stage.UNKNOWN},
+        TIMES,
+    ],
+    "attempts": [{}, {"sink": "sheet"}, {"sink": "rare"}, TIMES, {"sink": "rare", **TIMES}],
+}
+CASES = [(name, filter_) for name, filters in FILTERS.items() for filter_ in filters]
+
+
+@pytest.mark.parametrize(("name", "filter_"), CASES, ids=lambda value: re.sub(r"\W+", "-", str(value))[:40])
+def test_no_page_reads_or_sorts_a_whole_table(full, name, filter_):
+    with judged(full) as faults:
+        rows = LISTINGS[name](full, Wanted(**filter_), 51)
+        for row in rows[-1:]:
+            LISTINGS[name](full, Wanted(**filter_, after=place_of(row)), 51)
+    assert faults == []
+
+
+@pytest.mark.parametrize(("name", "filter_"), CASES, ids=lambda value: re.sub(r"\W+", "-", str(value))[:40])
+def test_a_total_is_counted_up_to_ten_thousand(full, name, filter_):
+    assert 0 <= queries.total(full, name, Wanted(**filter_)) <= TOTAL_MAX + 1
+
+
+@pytest.mark.parametrize(("name", "expected"), [("events", EVENTS // 5), ("deliveries", EVENTS // 5)])
+def test_pages_follow_each_other_without_gap_or_repeat(full, name, expected):
+    wanted, seen = {"name": "interview.1"}, []
+    place = None
+    while rows := LISTINGS[name](full, Wanted(**wanted, after=place), 4999):
+        seen += [row.id for row in rows]
+        place = place_of(rows[-1])
+    assert len(seen) == expected
+    assert seen == sorted(set(seen), reverse=True)
+
+
+def test_the_status_reads_no_large_table(full):
+    with judged(full) as faults:
+        health(full, START, ["sheet", "rare"])
+        rollup.series(full, START, START + 1)
+    assert faults == []
