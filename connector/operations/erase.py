@@ -35,6 +35,7 @@ COMPACT_SECONDS = 30.0
 
 OUT_OF_REACH = (
     "backups and copies of the store, of a workbook and of the logs",
+    "destinations that a sink had before its settings changed",
     "what the console and webhook sinks passed on",
     "cells, messages and files that users wrote",
     "Hireflix itself",
@@ -261,13 +262,12 @@ def compact(path: Path) -> None:
     try:
         with closing(database.connect(path)) as connection:
             connection.execute(f"PRAGMA busy_timeout={int(COMPACT_SECONDS * 1000)}")
-            connection.execute("VACUUM")
-            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            is_log_empty = database.compact(connection)
     except sqlite3.Error as error:
         raise StoreUnavailable(
             f"the store was not compacted, its free pages may hold deleted values: {database.safe_message(error)}"
         ) from error
-    if busy:
+    if not is_log_empty:
         raise StoreUnavailable(
             "the log of the store could not be emptied while another program reads it, it may hold deleted values"
         )

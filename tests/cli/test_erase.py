@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 from sqlalchemy import insert
@@ -102,6 +104,23 @@ def test_a_store_that_was_replaced_by_hand_is_erased_again_when_it_is_opened(run
     assert "connector.db" in found_in(tmp_path)
     assert run("erase", "interview-2", "--yes").exit_code == 0
     assert found_in(tmp_path) == {"backup.db"}
+
+
+def test_a_log_that_another_program_reads_is_a_problem_in_the_receipt(run, world, tmp_path, monkeypatch):
+    """The person is erased, and the old pages are in the log until the command is run again."""
+    monkeypatch.setattr("connector.operations.erase.COMPACT_SECONDS", 0.2)
+    world.receive(body(number=1, **PERSON))
+    with closing(sqlite3.connect(world.file, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        result = run("erase", "interview-1", "--yes", "--json")
+    receipt = json.loads(result.stdout)
+    assert (result.exit_code, receipt["complete"]) == (1, False)
+    assert receipt["problems"] == [
+        "the log of the store could not be emptied while another program reads it, it may hold deleted values"
+    ]
+    assert run("erase", "interview-1", "--yes").exit_code == 0
+    assert found_in(tmp_path) == set()
 
 
 def test_only_the_owner_can_read_the_file_of_tombstones(backup, tmp_path):

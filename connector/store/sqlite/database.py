@@ -183,6 +183,20 @@ def backup(path: Path, found: str, newest: str = REVISION) -> Path:
     return copy
 
 
+def compact(connection: sqlite3.Connection) -> bool:
+    """Writes the file without free pages and empties the log, so that no deleted value stays in either.
+
+    Other connections cannot write meanwhile. Returns whether the log is empty: another program may be reading it.
+    """
+    connection.execute("PRAGMA temp_store=FILE")  # the copy has the size of the store
+    try:
+        connection.execute("VACUUM")
+    finally:
+        connection.execute("PRAGMA temp_store=MEMORY")
+    busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
 def files_of(path: Path) -> list[Path]:
     """Returns the files of a store that may exist: with its log, lock and tombstones, and the copies of `backup`."""
     fixed = [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", ".lock", ".erased"))]

@@ -65,8 +65,7 @@ def apply(store: Path, connection: sqlite3.Connection) -> int:
             count = erase.apply_tombstones(view, hashes)
             view.exec_driver_sql("COMMIT")
         if count:
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # does nothing without a log
+            database.compact(connection)
     except (sqlite3.Error, DBAPIError) as error:
         raise StoreUnavailable(f"the store takes no writes: {database.safe_message(error)}") from error
     return count
