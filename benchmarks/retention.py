@@ -26,6 +26,8 @@ EVENTS = 10_000
 """Per period."""
 CHUNK = 1_000
 DAYS = {Kind.BODIES: 90, Kind.DELIVERIES: 30, Kind.ATTEMPTS: 30}
+EVENT_BYTES = 150
+"""Most bytes that an event may keep after its body was deleted."""
 START_MS = 1_700_000_000_000
 
 
@@ -46,6 +48,8 @@ async def run(*, quick: bool = False) -> None:
                 interviews = connection.execute("SELECT count(*) FROM interview").fetchone()[0]
                 sizes = map(_mb, (before, _used(connection), path.stat().st_size))
                 rows.append([period + 1, f"{(period + 1) * events:,}", f"{interviews:,}", *sizes, len(taken)])
+            slices += _retain(connection, START_MS + (PERIODS + 1) * PERIOD_DAYS * DAY_MS)
+            kept = _bytes_of_rows(connection, "event") / (PERIODS * events)
         note = tables.disk(Path(folder))
     tables.show(
         f"Retention over {PERIODS} periods of {PERIOD_DAYS} days, {events:,} events each, two sinks",
@@ -53,6 +57,8 @@ async def run(*, quick: bool = False) -> None:
         rows,
         f"a slice takes p50 {tables.number(tables.percentile(slices, 0.5))} ms, "
         f"p99 {tables.number(tables.percentile(slices, 0.99))} ms, at most {tables.number(max(slices))} ms",
+        f"an event whose body was deleted keeps a row of {kept:.0f} bytes on average, without indexes; "
+        f"the limit is {EVENT_BYTES}",
         note,
     )
 
@@ -89,6 +95,11 @@ def _retain(connection: sqlite3.Connection, now: int) -> list[float]:
                 taken.append((time.perf_counter() - begun) * 1000)
                 rows = retention.next_rows(rows, taken[-1])
     return taken
+
+
+def _bytes_of_rows(connection: sqlite3.Connection, table: str) -> int:
+    """Returns the bytes of all rows of a table, without indexes and unused space (SQLite, the dbstat virtual table)."""
+    return int(connection.execute("SELECT sum(payload) FROM dbstat WHERE name = ?", (table,)).fetchone()[0])
 
 
 def _used(connection: sqlite3.Connection) -> int:

@@ -1,7 +1,8 @@
 """Retention: what is deleted at which age, in short slices. Functions on a connection, in the caller's transaction.
 
-Bodies and parsed fields of events go to null; identity, name, interview and dates of the event stay. Settled deliveries
-and attempts are deleted. Pending, waiting and dead deliveries stay, and so does what their events contain.
+Bodies, their hashes and parsed fields of events are cleared; identity, name, interview and dates of the event stay.
+Settled deliveries and attempts are deleted. Pending, waiting and dead deliveries stay, and so does what their events
+contain.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def _clear_bodies(connection: Connection, seqs: Sequence[int]) -> int:
     open_states = [in_state(state) for state in (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.DEAD)]
     is_needed = exists().where(delivery.c.event_seq == event.c.seq, or_(*open_states))
     clearing = update(event).where(among(connection, event.c.seq, seqs), event.c.body.is_not(None), ~is_needed)
-    return connection.execute(clearing.values(body=None, parsed=None)).rowcount
+    return connection.execute(clearing.values(body=None, parsed=None, sha256=b"")).rowcount
 
 
 def _deliveries(cutoff: int, after: Place) -> Select[Any]:
