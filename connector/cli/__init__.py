@@ -46,7 +46,7 @@ COMMANDS: Mapping[str, Command] = {
     "attempts": Command("connector.cli.lists", "List attempts, newest first."),
     "audit": Command("connector.cli.lists", "List what operators changed, newest first."),
     "replay": Command("connector.cli.replay", "Send dead letters or earlier deliveries again."),
-    "dismiss": Command("connector.cli.dismiss", "Drop dead letters that are not to be delivered."),
+    "dismiss": Command("connector.cli.replay", "Drop dead letters that are not to be delivered."),
     "pause": Command("connector.cli.pause", "Pause a sink; its deliveries stay queued until it is resumed."),
     "resume": Command("connector.cli.pause", "Resume a paused sink at once."),
     "verify": Command("connector.cli.verify", "Compare a sheet with the store, and repair it on request."),

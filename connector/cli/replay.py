@@ -1,4 +1,4 @@
-"""`connector replay`."""
+"""`connector replay` and `connector dismiss`: what happens to dead letters, and to what was delivered before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from connector.operations import replay as operation
 from connector.operations.replay import Replayable, Request
 from connector.operations.store_access import OpenStore, changing
 from connector.role import Secrets
-from connector.store.replay import CHUNK
+from connector.store.queries import Wanted
+from connector.store.replay import CHUNK, find_dead
 
 EXPIRED_SHOWN = 20
 """Most ids of events without a body that are printed."""
@@ -22,6 +23,13 @@ EXPIRED_SHOWN = 20
 IdsArgument = Annotated[
     list[int] | None,
     typer.Argument(metavar="DELIVERY", help="Ids of deliveries, from `connector deliveries`."),
+]
+DeadIdsArgument = Annotated[
+    list[int] | None,
+    typer.Argument(metavar="DELIVERY", help="Ids of dead letters, from `connector deliveries --state dead`."),
+]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why they are dropped; stored with each of them.")
 ]
 StateOption = Annotated[
     Replayable | None,
@@ -70,6 +78,48 @@ def replay(
             _replay_events(store, settings, request, yes=yes)
         else:
             _replay_deliveries(store, settings, request, yes=yes)
+
+
+def dismiss(
+    ids: DeadIdsArgument = None,
+    *,
+    reason: ReasonOption,
+    config: o.ConfigOption = None,
+    sink: o.SinkOption = None,
+    position: o.PositionOption = None,
+    interview: o.InterviewOption = None,
+    event: o.EventOption = None,
+    since: o.SinceOption = None,
+    until: o.UntilOption = None,
+    yes: o.YesOption = False,
+) -> None:
+    """Drop dead letters that are not to be delivered.
+
+    Prints the counts and asks for confirmation. Status, metrics and alerts then no longer count them. `connector replay
+    --state dismissed` takes them back.
+    """
+    settings = load(config, needs=Secrets.NONE)
+    from_ms, until_ms = o.period(settings, since, until)
+    wanted = Wanted(
+        ids=tuple(ids or ()),
+        sink=sink,
+        position=position,
+        interview=interview,
+        event=event,
+        since=from_ms,
+        until=until_ms,
+    )
+    text = operation.valid_reason(settings, wanted, reason)
+    with changing(settings) as store:
+        found = store.read(lambda connection: find_dead(connection, wanted))
+        for name, dead in sorted(found.items()):
+            print(f"  {name}: {len(dead)} dead")
+        chosen = [id_ for dead in found.values() for id_ in dead]
+        if not is_agreed("dismiss", len(chosen), "dead letter", "dead letters", yes=yes):
+            return
+        with progress_bar("dismissing", transient=False, hidden=len(chosen) <= CHUNK) as progress:
+            count = operation.dismiss(store, wanted, chosen, text, progress, actor=o.actor())
+    print(f"{counted(count, 'dead letter', 'dead letters')} dismissed")
 
 
 def _replay_deliveries(store: OpenStore, settings: Config, request: Request, *, yes: bool) -> None:

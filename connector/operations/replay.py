@@ -1,4 +1,4 @@
-"""Replays deliveries, and events that an earlier version did not understand."""
+"""Replays deliveries, and events that an earlier version did not understand; dismisses dead letters."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from connector.operations.store_access import OpenStore, now_in
 from connector.store import audit, replay
 from connector.store.queries import Wanted
 from connector.store.schema import Action, DeliveryState
+from connector.text import clean
 
 T = TypeVar("T")
 
 CHUNK_PAUSE_SECONDS = 0.02
 """Pause between two transactions, so that a running service can write."""
+
+REASON_MAX = 300
+"""Characters of the reason of a dismissal. The listing has to show it beside the reason of the failure."""
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of finished rows and of all rows."""
@@ -221,3 +225,38 @@ def _apply(
     if entry is not None:
         audit.record(connection, *entry, now=now_in(connection))
     return work(connection, part)
+
+
+def valid_reason(settings: Config, wanted: Wanted, reason: str) -> str:
+    """Returns the reason without control characters.
+
+    Raises `UsageError` for a request that selects nothing, an unknown sink, and a reason that is empty or too long.
+    """
+    if wanted == Wanted():
+        raise UsageError(
+            "select what to dismiss: ids of deliveries, a sink, a position, an interview, an event or a time"
+        )
+    if wanted.sink is not None:
+        require_known(wanted.sink, settings.sinks)
+    cleaned = clean(reason).strip()
+    if not cleaned or len(cleaned) > REASON_MAX:
+        raise UsageError(f"--reason: give a reason of 1 to {REASON_MAX} characters")
+    return cleaned
+
+
+def dismiss(
+    store: OpenStore, wanted: Wanted, ids: Sequence[int], reason: str, progress: Progress, *, actor: str
+) -> int:
+    """Settles these dead letters, which `wanted` selected, as dismissed. Returns the number of those still dead.
+
+    `actor` is who asks, for the audit log.
+    """
+    entry = AuditEntry(actor, Action.DISMISS, selection(wanted), f"{len(ids)} dead letters")
+    counts = in_chunks(
+        store,
+        ids,
+        lambda connection, part: replay.dismiss(connection, part, reason, now_in(connection)),
+        lambda done: progress(done, len(ids)),
+        entry,
+    )
+    return sum(counts)

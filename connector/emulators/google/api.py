@@ -21,15 +21,45 @@ from aiohttp.typedefs import Handler
 from connector.emulators.google import errors
 from connector.emulators.google.calls import READS, ROUTES, Action, Call
 from connector.emulators.google.cells import Value, trimmed
-from connector.emulators.google.errors import GoogleError
+from connector.emulators.google.errors import GoogleError, quota_exceeded
 from connector.emulators.google.inspection import Inspector
 from connector.emulators.google.model import Book, Tab
 from connector.emulators.google.oauth import TokenRefused, Tokens
 from connector.emulators.google.people import Person
-from connector.emulators.google.quota import Quotas
 from connector.emulators.google.schema import Method, check_query, discovery, read_body, read_mask
 from connector.emulators.google.view import page
 from connector.emulators.server import EmulatorServer
+
+
+class Quotas:
+    """Fixed windows of a minute. Off until `enabled`; a refused request is not counted. `clock` returns seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.enabled = False
+        self.per_user = 60
+        self.per_project = 300
+        self._used: Counter[tuple[str, str]] = Counter()
+        self._window = -1
+
+    def take(self, kind: str, user: str) -> None:
+        """Counts a call of an account. Raises the 429 of Google when the quota of the account or project is used up."""
+        if not self.enabled:
+            return
+        window = int(self.clock() // 60)
+        if window != self._window:
+            self._window = window
+            self._used.clear()
+        if self._used[kind, user] >= self.per_user:
+            raise quota_exceeded(kind, "User", self.per_user)
+        if self._used[kind, ""] >= self.per_project:
+            raise quota_exceeded(kind, "Project", self.per_project)
+        self._used.update([(kind, user), (kind, "")])
+
+    def used(self, kind: str, user: str = "") -> int:
+        """Calls counted in the running minute, by default those of the whole project."""
+        return self._used[kind, user]
+
 
 EMAIL = "connector@emulated-project.iam.gserviceaccount.com"
 

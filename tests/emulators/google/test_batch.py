@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from connector.emulators.google import Tab
+from connector.emulators.google.calls import apply_all
 from connector.emulators.google.errors import GoogleError
-from connector.emulators.google.requests import apply_all
 
 HELLO = {
     "updateCells": {

@@ -5,9 +5,9 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.emulators.google.calls import apply_all
 from connector.emulators.google.errors import GoogleError
 from connector.emulators.google.model import Book, Tab
-from connector.emulators.google.requests import apply_all
 
 SIZE = 6
 STEPS = st.lists(

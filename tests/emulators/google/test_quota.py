@@ -2,8 +2,8 @@
 
 import pytest
 
+from connector.emulators.google.api import Quotas
 from connector.emulators.google.errors import GoogleError
-from connector.emulators.google.quota import Quotas
 
 WRITE = {"updateSpreadsheetProperties": {"properties": {"timeZone": "UTC"}, "fields": "timeZone"}}
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from connector.emulators.google.calls import Call, get_by_data_filter
+from connector.emulators.google.calls import Call, apply_all, get_by_data_filter
 from connector.emulators.google.cells import value_of
 from connector.emulators.google.model import Book, Tab
-from connector.emulators.google.requests import apply_all
 from connector.emulators.google.schema import discovery, read_body, read_mask
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import READ_FIELDS

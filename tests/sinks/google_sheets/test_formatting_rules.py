@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.emulators.google.calls import Call, get
+from connector.emulators.google.calls import Call, apply_all, get
 from connector.emulators.google.cells import Formula, value_of
 from connector.emulators.google.errors import GoogleError
 from connector.emulators.google.model import Book, Tab, Tag
-from connector.emulators.google.requests import apply_all
 from connector.emulators.google.schema import discovery, read_body, read_mask
 from connector.interview import STAGE_WORDS
 from sinks.google_sheets.api_replies import OBJECTS_FIELDS, SpreadsheetObjects
