@@ -20,9 +20,9 @@ from connector.delivery import batches
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import leases
-from connector.store.ingest import Incoming, RoutingTable, SinkSpec
+from connector.store.ingest import Incoming, RoutingTable, SinkSpec, write_group
 from connector.store.sqlite import database
-from connector.store.sqlite.ingest import Ingest
+from connector.store.sqlite.connection import FileConnection
 from connector.store.sqlite.store import SqliteStore
 from tests.stores import make_store_file
 
@@ -90,16 +90,14 @@ class Filling:
         """Adds events until the store has `count`."""
         connection = database.connect(self._path)
         connection.execute("PRAGMA synchronous=OFF")  # the benchmark does not need durability
-        ingest = Ingest(self.routing_table)
+        file = FileConnection(self._path, connection)
         while self.size < size:
             tables.progress(f"{self.size:,} of {size:,} events") if self.size % 500_000 == 0 else None
             group = [self._arrival() for _ in range(min(CHUNK, size - self.size))]
-            connection.execute("BEGIN IMMEDIATE")
-            self.size += len(ingest.write(connection, group).events)
-            connection.execute("UPDATE delivery SET state = 1, done_at = since WHERE state = 0")
-            connection.execute("COMMIT")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
+            with file.begin() as transaction:
+                self.size += len(write_group(transaction, group, self.routing_table).events)
+                transaction.exec_driver_sql("UPDATE delivery SET state = 1, done_at = since WHERE state = 0")
+        file.close()
 
     def _arrival(self) -> Incoming:
         webhook = next(self._events)

@@ -14,10 +14,9 @@ from benchmarks.bodies import Webhook, stream
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import retention
-from connector.store.ingest import Incoming, RoutingTable, SinkSpec
+from connector.store.ingest import Incoming, RoutingTable, SinkSpec, write_group
 from connector.store.retention import DAY_MS, Kind
 from connector.store.sqlite import database
-from connector.store.sqlite.ingest import Ingest
 from tests.stores import make_store_file
 
 PERIODS = 10
@@ -68,17 +67,17 @@ def _fill(connection: sqlite3.Connection, source: Iterator[Webhook], period: int
     kinds = {"sheet": True, "chat": False}
     specs = {name: SinkSpec(is_state) for name, is_state in kinds.items()}
     table = RoutingTable(Routes((Route(("sheet", "chat")),), kinds), specs)
-    ingest = Ingest(table)
     step = PERIOD_DAYS * DAY_MS // events
     for first in range(0, events, CHUNK):
         group = []
         for number in range(first, min(events, first + CHUNK)):
             body = next(source).body
             group.append(Incoming(read(body, START_MS + period * PERIOD_DAYS * DAY_MS + number * step), body))
-        connection.execute("BEGIN IMMEDIATE")
-        ingest.write(connection, group)
-        connection.execute("UPDATE delivery SET state = 1, done_at = since WHERE state = 0")
-        connection.execute("COMMIT")
+        with database.through_sqlalchemy(connection) as wrapped:
+            wrapped.exec_driver_sql("BEGIN IMMEDIATE")
+            write_group(wrapped, group, table)
+            wrapped.exec_driver_sql("UPDATE delivery SET state = 1, done_at = since WHERE state = 0")
+            wrapped.exec_driver_sql("COMMIT")
 
 
 def _retain(connection: sqlite3.Connection, now: int) -> list[float]:

@@ -16,9 +16,9 @@ import structlog
 from psycopg import AsyncConnection
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from connector.store.postgres.connection import CHANNEL, SEPARATOR
 from connector.store.postgres.database import connect_async
 from connector.store.postgres.errors import safe_message
-from connector.store.postgres.ingest import CHANNEL, SEPARATOR
 
 GAP_SECONDS = 0.1
 """A sink is woken at most once in this time: a receiver notifies with each group, which may be hundreds a second."""

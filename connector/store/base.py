@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from connector.errors import SchemaMismatch, StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.schema import REVISION
+from connector.store.schema import REVISION, meta
 
 T = TypeVar("T")
 
@@ -103,6 +103,11 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finishes queued work and closes the connections."""
         ...
+
+
+def touch(connection: Connection, now: int) -> None:
+    """Stores the time, which proves that the store can be written."""
+    connection.execute(update(meta).where(meta.c.key == "written").values(value=str(now)))
 
 
 def cause_of(error: BaseException) -> BaseException:

@@ -10,6 +10,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, Table, any_, bindparam, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from connector.store.schema import event
+
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
 
@@ -65,6 +67,18 @@ def insert_selected(connection: Connection, table: Table, columns: Sequence[str]
     """Inserts the rows of a query whose key does not exist yet. The query needs a WHERE clause (SQLite, UPSERT)."""
     insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     connection.execute(insert.from_select(list(columns), rows).on_conflict_do_nothing())
+
+
+def new_event_numbers(connection: Connection, count: int) -> Sequence[int]:
+    """Returns numbers for new events, in ascending order. On SQLite only one transaction at a time may use them."""
+    if connection.dialect.name == "postgresql":
+        return sorted(connection.execute(_NEXT_NUMBERS, {"count": count}).scalars())
+    last: int = connection.execute(_LAST_NUMBER).scalar_one()
+    return range(last + 1, last + 1 + count)
+
+
+_NEXT_NUMBERS = select(func.nextval("event_seq_seq")).select_from(func.generate_series(1, bindparam("count")))
+_LAST_NUMBER = select(func.coalesce(func.max(event.c.seq), 0))
 
 
 def storable(text: str) -> str:

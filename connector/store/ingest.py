@@ -1,27 +1,35 @@
-"""How events enter the store: the queue and groups of waiting requests, and the plan of one group.
+"""How a group of events enters the store: a pure plan of its rows, and the statements, the same for every database.
 
-The plan is a pure function, the same for every database: events and stored rows in, rows to write out.
+`plan_group` takes events and stored rows and returns the rows to write. `write_group` reads what the plan needs and
+writes its rows, in the order of `TABLES`. A new table needs a line there and its rows in the plan.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from connector.errors import StoreUnavailable
-from connector.hireflix.payload import SILENT_MARKS, EventKind, Reading
+from sqlalchemy import Connection, Table, bindparam, literal_column, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from connector.errors import ConnectorError
+from connector.hireflix.payload import SILENT_MARKS, EventKind, Reading, read
 from connector.interview import Stage, Value
 from connector.merge import State, decode, encode, merge, stage_of
 from connector.routing import Routes
 from connector.sink import Sink, SinkConfig
 from connector.store import parsed, words
-from connector.store.base import IngestResult, Overloaded
-from connector.store.rollup import hour_of, received_rows
+from connector.store.base import IngestResult
+from connector.store.dialects import has_row_locks, new_event_numbers
+from connector.store.rollup import RECEIVED_COLUMNS, hour_of, received_rows
+from connector.store.schema import delivery, event, interview, interview_word, rollup, subscription, tombstone
+from connector.store.words import WORD_COLUMNS
 
 EVENT_COLUMNS = (
     "seq",
@@ -165,11 +173,11 @@ def plan_group(
     known: Mapping[str, int],
     stored: Mapping[str, StoredInterview],
     routing: RoutingTable,
-    next_seq: int,
+    numbers: Iterator[int],
     *,
     erased: Collection[str] = (),
 ) -> IngestPlan:
-    """Plans one transaction: new events numbered from `next_seq`, each interview written once, deliveries by route.
+    """Plans one transaction: new events numbered by `numbers`, each interview written once, deliveries by route.
 
     `known` maps the identities that are stored already to their numbers and `stored` the interviews that exist.
     Of an event about an `erased` interview the row is written, without its body and parsed fields.
@@ -185,8 +193,7 @@ def plan_group(
             plan.duplicates += 1
             continue
         new.append(reading)
-        seq = seen[reading.identity] = next_seq
-        next_seq += 1
+        seq = seen[reading.identity] = next(numbers)
         plan.answers.append(IngestResult(seq, duplicate=False))
         is_erased = reading.interview_id in erased
         _add_event(plan, reading, None if is_erased else body, seq)
@@ -333,89 +340,152 @@ def score_of(values: Mapping[str, Value]) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-GROUP_LIMIT = 512
-"""Largest number of requests in one transaction."""
-GROUP_MIN = 16
-"""A group of up to this number of requests is not split in two."""
-GROUP_BYTES = 4 * 1024 * 1024
-"""A transaction takes no further request when its bodies have reached this size."""
-INTAKE_BYTES = 64 * 1024 * 1024
-"""Largest total size of waiting bodies."""
+class Write(Enum):
+    """How the rows of a plan are written."""
+
+    INSERT = auto()
+    """They are new, unless the plan is wrong."""
+    INSERT_OR_REPLAN = auto()
+    """They are new, unless another receiver was faster: `GroupConflict`."""
+    INSERT_OR_KEEP = auto()
+    """A row that exists stays."""
+    NEXT_VERSION = auto()
+    """A row that exists is updated if it has the version that the plan was made from, else `GroupConflict`."""
+    ADD = auto()
+    """Numbers are added to those of a row that exists."""
+    DELETE = auto()
+    """They are deleted."""
 
 
-@dataclass(slots=True)
-class Request:
-    """An event that waits for its commit."""
-
-    incoming: Incoming
-    answer: asyncio.Future[IngestResult]
+class GroupConflict(ConnectorError):
+    """Another receiver stored the same events or interviews, so the group must be read and planned again."""
 
 
-class Intake:
-    """The queue of a writer. At most `limit` requests wait. Used only on the event loop that created it."""
+class PlannedTable(NamedTuple):
+    """A table that a plan writes: the attribute of `IngestPlan` with its rows, their columns, and how they are written.
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._loop = asyncio.get_running_loop()
-        self._requests: deque[Request] = deque()
-        self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._requests)
-
-    def add(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]:
-        """Queues an event; the writer resolves the future. Raises `Overloaded` when the queue is full."""
-        self.require_room()
-        future: asyncio.Future[IngestResult] = self._loop.create_future()
-        self._requests.append(Request(Incoming(reading, body), future))
-        self._bytes += len(body)
-        return future
-
-    def require_room(self) -> None:
-        """Raises `Overloaded` when the queue is full."""
-        if len(self._requests) >= self._limit or self._bytes > INTAKE_BYTES:
-            raise Overloaded("the intake is full")
-
-    def next_group(self, limit: int = GROUP_LIMIT) -> list[Request]:
-        """Removes and returns the requests of the next transaction, at most `limit`."""
-        group: list[Request] = []
-        size = 0
-        while self._requests and len(group) < limit and size < GROUP_BYTES:
-            request = self._requests.popleft()
-            size += len(request.incoming.body)
-            group.append(request)
-        self._bytes -= size
-        return group
-
-    def take_all(self) -> list[Request]:
-        """Removes and returns all waiting requests."""
-        taken = list(self._requests)
-        self._requests.clear()
-        self._bytes = 0
-        return taken
-
-
-def fair_share(waiting: int, answered: int) -> int:
-    """Returns how many of `waiting` requests the next transaction takes, when the last one answered `answered`.
-
-    It takes about half of the outstanding requests, so that one half is received and parsed while the other half is
-    written to the disk. With a single group, clients and disk would be idle in turns. When the last transaction
-    answered no request there is nothing to overlap with, and the limit is the size of a group.
+    Rows are written in the order of `sort_by`, if given, so that two receivers lock rows in the same order.
     """
-    if not answered:
-        return GROUP_LIMIT
-    return min(GROUP_LIMIT, max(GROUP_MIN, (waiting + answered + 1) // 2))
+
+    table: Table
+    rows: str
+    columns: Sequence[str]
+    write: Write
+    sort_by: str | None = None
 
 
-def resolve(requests: Iterable[Request], answers: Iterable[IngestResult]) -> None:
-    """Sets the answer of each request; a cancelled one is skipped."""
-    for request, answer in zip(requests, answers, strict=True):
-        if not request.answer.done():
-            request.answer.set_result(answer)
+TABLES = (
+    PlannedTable(event, "events", EVENT_COLUMNS, Write.INSERT_OR_REPLAN, "identity"),
+    PlannedTable(interview, "interviews", INTERVIEW_COLUMNS, Write.NEXT_VERSION, "id"),
+    PlannedTable(subscription, "subscriptions", SUBSCRIPTION_COLUMNS, Write.INSERT_OR_KEEP),
+    PlannedTable(interview_word, "old_words", WORD_COLUMNS, Write.DELETE),
+    PlannedTable(interview_word, "words", WORD_COLUMNS, Write.INSERT_OR_KEEP),
+    PlannedTable(delivery, "deliveries", DELIVERY_COLUMNS, Write.INSERT),
+    PlannedTable(rollup, "rollup", RECEIVED_COLUMNS, Write.ADD),
+)
+"""In the order in which they are written: a row comes after those that it refers to. The counts are the last, so that a
+receiver that waits for them keeps no other one waiting.
+"""
+_CHECKED = {Write.INSERT_OR_REPLAN, Write.NEXT_VERSION}
 
 
-def refuse(futures: Iterable[asyncio.Future[Any]], reason: str) -> None:
-    """Fails the futures with `StoreUnavailable`, each with its own exception."""
-    for future in futures:
-        if not future.done():
-            future.set_exception(StoreUnavailable(f"the store takes no writes: {reason}"))
+_INTERVIEWS = (
+    select(interview.c.id, interview.c.state, interview.c.version)
+    .where(interview.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(interview.c.id)
+    .with_for_update(key_share=True)
+)
+"""Rows are locked in the order of ids, where the database has row locks, so that receivers merge into one interview one
+after the other and cannot deadlock.
+"""
+_SUBSCRIPTIONS = select(subscription.c.sink, subscription.c.interview_id).where(
+    subscription.c.interview_id.in_(bindparam("ids", expanding=True))
+)
+"""A statement of its own after the locks: one that waits for a row lock sees other tables as they were before."""
+_REPEATS = select(event.c.identity, event.c.seq).where(event.c.identity.in_(bindparam("identities", expanding=True)))
+_EXCLUDE_ERASE = "LOCK TABLE tombstone IN ROW SHARE MODE"
+"""Taken before the tombstones are read and held until the commit. An erase takes a lock that conflicts with it
+(`connector.store.erase.exclude_receivers`), and receivers do not conflict with each other. So an erase either waits for
+this group and finds its events, or the group reads the tombstone.
+"""
+_ERASED = select(tombstone.c.interview_hash).where(tombstone.c.interview_hash.in_(bindparam("hashes", expanding=True)))
+
+
+def write_group(connection: Connection, incoming: Sequence[Incoming], routing: RoutingTable) -> IngestPlan:
+    """Reads what a group needs, plans it and writes it. Returns the plan; the caller commits.
+
+    Raises `GroupConflict` when another receiver stored the same events or interviews meanwhile.
+    """
+    if has_row_locks(connection):
+        connection.exec_driver_sql(_EXCLUDE_ERASE)
+    ids = sorted({each.reading.interview_id for each in incoming if each.reading.interview_id})
+    states = connection.execute(_INTERVIEWS, {"ids": ids}).all()
+    subscriptions = connection.execute(_SUBSCRIPTIONS, {"ids": ids}).all() if states else ()
+    stored = stored_interviews(states, subscriptions)
+    identities = {each.reading.identity for each in incoming}
+    known = {row.identity: row.seq for row in connection.execute(_REPEATS, {"identities": list(identities)})}
+    hashes = hashes_of(ids)
+    erased = {hashes[hash_] for hash_ in connection.execute(_ERASED, {"hashes": list(hashes)}).scalars()}
+    numbers = new_event_numbers(connection, len(identities) - len(known))
+    plan = plan_group(incoming, known, stored, routing, iter(numbers), erased=erased)
+    for planned in TABLES:
+        _insert(connection, planned, getattr(plan, planned.rows))
+    return plan
+
+
+def try_group(connection: Connection, routing: RoutingTable, now: int) -> None:
+    """Writes a group and rolls it back, so that it fails whenever events would be refused."""
+    event_of_probe = Incoming(read(_PROBE, now), _PROBE)
+    connection.exec_driver_sql("SAVEPOINT probe")
+    write_group(connection, [event_of_probe], routing)
+    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT probe")
+    connection.exec_driver_sql("RELEASE SAVEPOINT probe")
+
+
+_PROBE = b'{"event": "interview.create", "date": 1, "data": {"id": "probe"}}'
+
+
+def _insert(connection: Connection, planned: PlannedTable, rows: Sequence[Sequence[object]]) -> None:
+    if not rows:
+        return
+    if planned.sort_by is not None and has_row_locks(connection):
+        place = planned.columns.index(planned.sort_by)
+        rows = sorted(rows, key=lambda row: str(row[place]))
+    written = connection.exec_driver_sql(_statement(planned, connection.dialect.name), list(rows)).rowcount
+    if planned.write in _CHECKED and written < len(rows):
+        raise GroupConflict("other receivers stored the same events or interviews at the same time")
+
+
+_POSITIONAL = {
+    "sqlite": sqlite.dialect(paramstyle="qmark"),
+    "postgresql": postgresql.dialect(paramstyle="format"),  # type: ignore[no-untyped-call]  # SQLAlchemy types it so
+}
+
+
+@cache
+def _statement(planned: PlannedTable, dialect: str) -> str:
+    """Returns SQL text for the driver, with the columns as positional parameters.
+
+    Compiling and binding through SQLAlchemy for each row would cost twice the time of the driver.
+    """
+    table = planned.table
+    values: dict[str, Any] = {name: bindparam(name) for name in planned.columns}
+    statement: Any = (postgresql if dialect == "postgresql" else sqlite).insert(table).inline().values(values)
+    keys = list(table.primary_key)
+    written = {name: statement.excluded[name] for name in planned.columns if name not in table.primary_key}
+    match planned.write:
+        case Write.INSERT:
+            pass
+        case Write.DELETE:
+            statement = table.delete().where(*(table.c[name] == value for name, value in values.items()))
+        case Write.INSERT_OR_REPLAN | Write.INSERT_OR_KEEP:
+            statement = statement.on_conflict_do_nothing()
+        case Write.NEXT_VERSION:
+            follows = statement.excluded.version == table.c.version + literal_column("1")
+            statement = statement.on_conflict_do_update(index_elements=keys, set_=written, where=follows)
+        case Write.ADD:
+            sums = {name: table.c[name] + value for name, value in written.items()}
+            statement = statement.on_conflict_do_update(index_elements=keys, set_=sums)
+    compiled = statement.compile(dialect=_POSITIONAL[dialect])
+    assert tuple(compiled.positiontup or ()) == tuple(planned.columns)  # the order of the table, and of the rows
+    return str(compiled)

@@ -13,21 +13,10 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
-from connector.store import leases, subscriptions, words
-from connector.store.dialects import upsert
-from connector.store.ingest import (
-    DELIVERY_COLUMNS,
-    EVENT_COLUMNS,
-    INTERVIEW_COLUMNS,
-    Incoming,
-    IngestPlan,
-    RoutingTable,
-    SinkSpec,
-    plan_group,
-    stored_interviews,
-)
+from connector.store import leases
+from connector.store.ingest import Incoming, IngestPlan, RoutingTable, SinkSpec, write_group
 from connector.store.postgres.database import make_engine
-from connector.store.schema import DeliveryState, attempt, delivery, event, interview, subscription
+from connector.store.schema import DeliveryState, attempt, delivery, event
 from connector.store.sqlite import database
 from tests.stores import make_store_file
 
@@ -95,28 +84,7 @@ class Filled:
     def receive(self, *bodies: bytes, at: int = NOON) -> IngestPlan:
         """What the receiver would store for these bodies, received at `at`."""
         arrivals = [Incoming(read(one, at), one) for one in bodies]
-        stored = stored_interviews(
-            ((row.id, row.state, row.version) for row in self.rows(interview)),
-            ((row.sink, row.interview_id) for row in self.rows(subscription)),
-        )
-        known = {row.identity: row.seq for row in self.rows(event)}
-        first = max(known.values(), default=0) + 1
-        plan = plan_group(arrivals, known, stored, self.routing_table, first)
-        for table, columns, rows in (
-            (event, EVENT_COLUMNS, plan.events),
-            (delivery, DELIVERY_COLUMNS, plan.deliveries),
-        ):
-            if rows:
-                self.connection.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
-        upsert(
-            self.connection,
-            interview,
-            [dict(zip(INTERVIEW_COLUMNS, row, strict=True)) for row in plan.interviews],
-            ["id"],
-        )
-        subscriptions.add(self.connection, plan.subscriptions)
-        words.change(self.connection, plan.old_words, plan.words)
-        return plan
+        return write_group(self.connection, arrivals, self.routing_table)
 
     def keep(self, kind: str, content: bytes, seq: int, at: int = NOON, **values: Any) -> None:
         """An event that an older version stored without understanding it."""
@@ -185,9 +153,12 @@ class PostgresWorld(Filled):
         self._engine.dispose()
 
     def receive(self, *bodies: bytes, at: int = NOON) -> IngestPlan:
-        """As on SQLite; later events get greater numbers."""
+        """As on SQLite: the numbers follow those of events that `keep` added."""
+        last = select(func.max(event.c.seq)).having(func.max(event.c.seq).is_not(None)).subquery()
+        self.connection.execute(select(func.setval("event_seq_seq", last.c[0])))
+        self.connection.exec_driver_sql("BEGIN")
         plan = super().receive(*bodies, at=at)
-        self.connection.execute(select(func.setval("event_seq_seq", func.max(event.c.seq))).select_from(event))
+        self.connection.exec_driver_sql("COMMIT")
         return plan
 
 

@@ -45,7 +45,10 @@ def explained_by_postgres(connection: Connection) -> Iterator[list[str]]:
 
     def look(*seen: Any) -> None:
         statement, parameters = seen[2:4]
-        steps.extend(step for (step,) in raw.execute(f"EXPLAIN {statement}", parameters))
+        if statement.startswith("LOCK"):
+            return
+        first = parameters[0] if isinstance(parameters, list) else parameters
+        steps.extend(step for (step,) in raw.execute(f"EXPLAIN {statement}", first))
 
     event.listen(connection.engine, "before_cursor_execute", look)
     try:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from connector.store.sqlite import database
-from connector.store.sqlite.ingest import Ingest
-from connector.store.sqlite.writer import Writer
+from connector.store.sqlite.connection import FileConnection
+from connector.store.writer import Writer
 from tests.store.kit import arrival, routing_table
 
 
@@ -20,7 +20,8 @@ async def client(writer: Writer, number: int, begin: int) -> None:
 
 
 async def main(path: Path, begin: int) -> None:
-    writer = Writer(database.connect(path), Ingest(routing_table(chat=False, sheet=True)), lambda plan: None)
+    connection = FileConnection(path, database.connect(path))
+    writer = Writer(connection, routing_table(chat=False, sheet=True), lambda plan: None)
     await asyncio.gather(*(client(writer, number, begin) for number in range(16)))
 
 

@@ -8,25 +8,22 @@ from typing import Any
 
 from connector.store.base import IngestResult
 from connector.store.ingest import IngestPlan, RoutingTable
-from connector.store.postgres.database import connect_async
-from connector.store.postgres.ingest import Ingest
-from connector.store.postgres.writer import Writer
+from connector.store.postgres.connection import SILENCE_SECONDS, ServerConnection
+from connector.store.writer import Writer
 from tests.postgres import rows
 from tests.store.kit import arrival, routing_table
 
 
 class Receiver:
-    """`plans` are its committed groups, `connections` those it made, the present one last."""
+    """`plans` are its committed groups."""
 
-    def __init__(self, url: str, of: RoutingTable | None = None, **options: Any) -> None:
+    def __init__(
+        self, url: str, of: RoutingTable | None = None, *, silence: float = SILENCE_SECONDS, **options: Any
+    ) -> None:
         self.url = url
         self.plans: list[IngestPlan] = []
-        self.connections: list[Any] = []
-        self.writer = Writer(self._connect, Ingest(of or routing_table(chat=False)), self.plans.append, **options)
-
-    async def _connect(self) -> Any:
-        self.connections.append(await connect_async(self.url))
-        return self.connections[-1]
+        connection = ServerConnection(url, silence)
+        self.writer = Writer(connection, of or routing_table(chat=False), self.plans.append, **options)
 
     def offer(self, interview: str = "i1", **of_body: Any) -> asyncio.Future[IngestResult]:
         """Offers an event as the receiver does."""
@@ -35,3 +32,10 @@ class Receiver:
     def stored(self) -> Sequence[Any]:
         """Number and interview of each event, as another process sees them."""
         return rows(self.url, "SELECT seq, interview_id FROM event ORDER BY seq")
+
+
+async def waits_for_a_lock(url: str, *, processes: int = 1) -> None:
+    """Returns when so many connections to the store wait for transactions of others."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while len(rows(url, waiting)) < processes:  # noqa: ASYNC110 - the server gives no sign
+        await asyncio.sleep(0.005)

@@ -15,31 +15,25 @@ from structlog.testing import capture_logs
 
 from connector.store.schema import meta
 from connector.store.sqlite import database
-from connector.store.sqlite.checkpoint import PAGE_BYTES, Checkpointer, Gate, LogLimits
+from connector.store.sqlite.connection import FileConnection, LogLimits
 from connector.store.sqlite.store import SqliteStore
 from tests.store.kit import routing_table, rows
 
+PAGE_BYTES = 4_096
 EVERY, LONG = 50, 100
-LIMIT = 3 * LONG
+LIMIT = 10 * LONG
 """In pages, like the others."""
-LIMITS = LogLimits(every_pages=EVERY, long_pages=LONG, size_bytes=LIMIT * PAGE_BYTES)
+LIMITS = LogLimits(copy_rows=EVERY, long_pages=LONG, large_bytes=LIMIT * PAGE_BYTES)
 GROWS, TRUNCATED = "store log growing", "store log truncated"
 
 
 @pytest.fixture
-def writer(path):
-    with closing(database.connect(path)) as connection:
-        connection.execute("CREATE TABLE written (content)")
-        yield connection
-
-
-@contextmanager
-def checkpointing(path, writer, gate=None):
-    checkpointer = Checkpointer(path, writer, gate or Gate(), LIMITS)
-    try:
-        yield checkpointer
-    finally:
-        checkpointer.close()
+def file(path):
+    raw = database.connect(path)
+    raw.execute("CREATE TABLE written (content)")
+    opened = FileConnection(path, raw, LIMITS)
+    yield opened
+    opened.close()
 
 
 def log_of(path):
@@ -50,14 +44,13 @@ def pages_of(path):
     return log_of(path).stat().st_size / PAGE_BYTES
 
 
-def commit(checkpointer, writer, pages=1, told=0):
-    """Writes so many pages and more, tells of so many bytes, and waits until nothing is being copied."""
-    with writer:
-        writer.execute("BEGIN")
-        writer.executemany("INSERT INTO written VALUES (zeroblob(?))", [(PAGE_BYTES,)] * pages)
-    checkpointer.committed(writer, told)
-    if checkpointer.under_way is not None:
-        checkpointer.under_way.result()
+def commit(file, pages=1):
+    """Writes so many pages and more, and waits until nothing is being copied."""
+    with file.begin() as connection:
+        for _ in range(pages):
+            connection.exec_driver_sql("INSERT INTO written VALUES (zeroblob(?))", (PAGE_BYTES,))
+    if file._copying is not None:
+        file._copying.result()
 
 
 def copied(path, tmp_path):
@@ -67,106 +60,86 @@ def copied(path, tmp_path):
     return rows(alone, "SELECT count(*) FROM written")[0][0]
 
 
-def test_the_log_does_not_grow_for_ever(path, writer):
+def test_the_log_does_not_grow_for_ever(path, file):
     """It begins again from its start when it is long, however much is written."""
-    with checkpointing(path, writer) as checkpointer:
-        for _ in range(2_000):
-            commit(checkpointer, writer)
+    for _ in range(2_000):
+        commit(file)
     assert LONG < pages_of(path) < 4 * LONG
 
 
-def test_without_anybody_who_copies_it_grows(path, writer):
-    """Which shows that the writer does not copy by itself, and that the fact above is one."""
-    with checkpointing(path, writer):
-        for _ in range(2_000):
-            writer.execute("INSERT INTO written VALUES (zeroblob(?))", (PAGE_BYTES,))
-        assert pages_of(path) > 2_000
-
-
-def test_nothing_is_copied_before_its_time(path, writer):
+def test_nothing_is_copied_before_its_time(path, file, tmp_path):
     """So that a page which changes with every event is copied once for many of them."""
-    with checkpointing(path, writer) as checkpointer:
-        for _ in range(EVERY - 1):
-            commit(checkpointer, writer)
-        assert checkpointer.under_way is None
-        commit(checkpointer, writer)
-        assert checkpointer.under_way is not None
+    for _ in range(EVERY - 1):
+        commit(file)
+    assert file._copying is None
+    commit(file)
+    assert copied(path, tmp_path) == EVERY
 
 
-def test_large_bodies_count_by_their_size(path, writer):
+def test_large_rows_are_copied_earlier(path, file, tmp_path):
     """One row may be many pages of the log."""
-    with checkpointing(path, writer) as checkpointer:
-        commit(checkpointer, writer, told=(EVERY - 2) * PAGE_BYTES)
-        assert checkpointer.under_way is None
-        commit(checkpointer, writer)
-        assert checkpointer.under_way is not None
+    with file.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO written VALUES (zeroblob(?))", (LIMIT * PAGE_BYTES,))
+    file._copying.result()
+    assert copied(path, tmp_path) == 1
 
 
-def test_what_is_copied_is_in_the_file(path, writer, tmp_path):
-    """The file alone holds what was committed before, while the writer still has it open."""
-    with checkpointing(path, writer) as checkpointer:
-        for _ in range(EVERY):
-            commit(checkpointer, writer)
-        assert copied(path, tmp_path) == EVERY
-
-
-def test_a_foreign_reader_makes_the_log_grow_only_while_it_reads(path, writer, tmp_path):
+def test_a_foreign_reader_makes_the_log_grow_only_while_it_reads(path, file, tmp_path):
     """Nothing newer than what it reads is copied over it; once it is gone, all is, and the log is truncated."""
-    with checkpointing(path, writer) as checkpointer, closing(database.connect(path, read_only=True)) as reader:
-        commit(checkpointer, writer)
+    with closing(database.connect(path, read_only=True)) as reader:
+        commit(file)
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM written").fetchone() == (1,)
         with capture_logs() as told:
             for _ in range(5 * LONG):
-                commit(checkpointer, writer)
+                commit(file)
         assert pages_of(path) > 5 * LONG
-        assert checkpointer.log_bytes == log_of(path).stat().st_size
+        assert file.log_bytes == log_of(path).stat().st_size
         assert [line["event"] for line in told] == [GROWS]
         assert reader.execute("SELECT count(*) FROM written").fetchone() == (1,)
         reader.execute("ROLLBACK")
         with capture_logs() as told:
             for _ in range(2 * EVERY):
-                commit(checkpointer, writer)
+                commit(file)
         assert [line["event"] for line in told] == [TRUNCATED]
         assert pages_of(path) < LIMIT
         assert copied(path, tmp_path) > 5 * LONG
 
 
 async def test_our_own_reads_never_make_the_log_grow(path):
-    """Also when one always begins before another ends: those that come wait until the log has begun again."""
+    """Also when one always begins before another ends: those that begin at the right time do not use the log."""
     store = SqliteStore(path, routing_table(chat=False), lambda plan: None, intake=10, log_limits=LIMITS)
-    committed = threading.Condition()
-    total, commits = 20 * LONG, 0
+    begun, ended, changed = [0, 0], False, threading.Condition()
 
-    def until(number):
-        def query(connection):
-            connection.execute(text("SELECT count(*) FROM event")).scalar()
-            with committed:
-                committed.wait_for(lambda: commits >= number)
+    def read(mine, connection):
+        connection.execute(text("SELECT count(*) FROM meta")).scalar()
+        with changed:
+            begun[mine] += 1
+            changed.notify_all()
+            others = begun[1 - mine]
+            changed.wait_for(lambda: begun[1 - mine] > others or ended)
 
-        return query
+    async def reads(way, mine):
+        while not ended:
+            await way(lambda connection: read(mine, connection))
 
-    async def read(way, offset):
-        """Each read lasts for 20 commits; the two ways take turns every 10."""
-        for number in range(offset, total, 20):
-            await way(until(number))
-
-    reading = [asyncio.create_task(read(store.read, 10)), asyncio.create_task(read(store.query, 20))]
+    reading = [asyncio.create_task(reads(store.read, 0)), asyncio.create_task(reads(store.query, 1))]
+    total = 20 * LONG
     for number in range(total):
         await store.write(lambda c, n=number: c.execute(insert(meta).values(key=f"k{n}", value="x" * PAGE_BYTES)))
-        with committed:
-            commits += 1
-            committed.notify_all()
+    ended = True
+    with changed:
+        changed.notify_all()
     await asyncio.gather(*reading)
     assert pages_of(path) < total / 2
     await store.close()
 
 
-def test_somebody_else_who_copies_disturbs_nobody(path, writer):
-    """As the command line does, which writes to the same file."""
-    with checkpointing(path, writer) as checkpointer, closing(sqlite3.connect(path)) as other:
+def test_a_checkpoint_by_another_process_loses_nothing(path, file):
+    """As the command line makes it, which writes to the same file."""
+    with closing(sqlite3.connect(path)) as other:
         for _ in range(3 * LONG):
-            commit(checkpointer, writer)
+            commit(file)
             other.execute("PRAGMA wal_checkpoint(PASSIVE)")
     assert rows(path, "SELECT count(*) FROM written") == [(3 * LONG,)]
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
@@ -183,21 +156,17 @@ def full_disk(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_file_that_cannot_grow_is_told_and_loses_nothing(path, writer):
+def test_a_file_that_cannot_grow_is_told_and_loses_nothing(path, file):
     """The log keeps what does not fit into the file, and it is copied when there is room again."""
-    with checkpointing(path, writer) as checkpointer:
-        for _ in range(EVERY - 1):
-            commit(checkpointer, writer)
-        grown = path.stat().st_size
-        with writer:
-            writer.execute("INSERT INTO written VALUES (zeroblob(?))", (PAGE_BYTES,))
-        with full_disk(grown), capture_logs() as told:
-            checkpointer.committed(writer, 0)
-            checkpointer.under_way.result()
-        assert [line["event"] for line in told] == ["store log checkpoint failed"]
-        assert "disk" in told[0]["reason"]
-        assert path.stat().st_size == grown
-        for _ in range(EVERY):
-            commit(checkpointer, writer)
-        assert path.stat().st_size > grown
-    assert rows(path, "SELECT count(*) FROM written") == [(2 * EVERY,)]
+    commit(file, 10 * EVERY)  # the log has pages enough, so that only the file has to grow
+    for _ in range(EVERY - 1):
+        commit(file)
+    grown = path.stat().st_size
+    with full_disk(grown), capture_logs() as told:
+        commit(file)
+    assert [line["event"] for line in told] == ["store log checkpoint failed"]
+    assert "disk" in told[0]["reason"]
+    for _ in range(EVERY):
+        commit(file)
+    assert path.stat().st_size > grown
+    assert rows(path, "SELECT count(*) FROM written") == [(12 * EVERY,)]

@@ -16,8 +16,7 @@ from connector.errors import SchemaMismatch, StoreUnavailable
 from connector.store import base
 from connector.store.schema import REVISION, meta
 from connector.store.sqlite import database
-from connector.store.sqlite.checkpoint import Gate
-from connector.store.sqlite.database import is_busy, is_unavailable
+from connector.store.sqlite.database import is_unavailable
 from connector.store.sqlite.store import Reader, SqliteStore
 from connector.testing import START
 from tests.store.bench import writes
@@ -39,13 +38,12 @@ def pragma(connection, name):
 # --- opening
 
 
-def test_a_writer_is_durable_and_never_waits(path):
-    """Write-ahead log, full sync, no waiting inside SQLite, no transaction of the driver's own."""
+def test_a_writer_is_durable(path):
+    """Write-ahead log, full sync, no transaction of the driver's own."""
     with closing(database.connect(path)) as connection:
         assert pragma(connection, "journal_mode") == "wal"
         assert pragma(connection, "synchronous") == 2
         assert pragma(connection, "foreign_keys") == 1
-        assert pragma(connection, "busy_timeout") == 0
         assert connection.isolation_level is None
 
 
@@ -141,7 +139,7 @@ def test_a_wrong_statement_is_no_trouble_of_the_store(path, sql):
     assert not is_unavailable(failure(path, sql))
 
 
-def test_a_lock_is_trouble_and_busy(path):
+def test_a_lock_makes_the_store_unavailable(path):
     """Also through SQLAlchemy, whose error stands around the driver's."""
     with closing(database.connect(path)) as raw, database.through_sqlalchemy(raw) as connection, locked(path):
         with pytest.raises(sqlite3.OperationalError) as plain:
@@ -150,14 +148,12 @@ def test_a_lock_is_trouble_and_busy(path):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
     for error in (plain.value, wrapped.value):
         assert is_unavailable(error)
-        assert is_busy(error)
 
 
 def test_other_errors_are_neither():
     """A mistake of ours is told as such."""
     for error in (ValueError("x"), StatementError("x", None, None, ValueError("y"))):
         assert not is_unavailable(error)
-        assert not is_busy(error)
 
 
 # --- the schema's version
@@ -288,7 +284,7 @@ async def test_a_query_that_fails_leaves_the_reader_usable(store):
 
 async def test_a_reader_tells_trouble(path):
     """A file that was damaged under a running service is no mistake of the query."""
-    reader = Reader(path, "look", Gate())
+    reader = Reader(path, "look")
     path.write_bytes(b"\xff" * path.stat().st_size)
     with pytest.raises(StoreUnavailable, match="cannot be read"):
         await reader.run(lambda c: c.exec_driver_sql("SELECT * FROM event").all())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -15,11 +15,13 @@ from connector.merge import decode, merge
 from connector.routing import Route
 from connector.store.ingest import (
     DEFAULT_PRIORITY,
+    DELIVERY_COLUMNS,
+    EVENT_COLUMNS,
+    INTERVIEW_COLUMNS,
     StoredInterview,
     plan_group,
     plan_one,
 )
-from connector.store.sqlite.ingest import DELIVERY_COLUMNS, EVENT_COLUMNS, INTERVIEW_COLUMNS
 from connector.testing import START
 from tests.store.kit import CREATE, FINISH, SCORE, arrival, body, reading, routing_table
 
@@ -42,7 +44,7 @@ class Fake:
         stored = {
             id_: StoredInterview(row["state"], row["version"], self.sinks(id_)) for id_, row in self.interviews.items()
         }
-        plan = plan_group(arrivals, dict(self.known), stored, self.routing_table, len(self.events) + 1)
+        plan = plan_group(arrivals, dict(self.known), stored, self.routing_table, count(len(self.events) + 1))
         for values in plan.events:
             row = dict(zip(EVENT_COLUMNS, values, strict=True))
             assert row["identity"] not in self.known

@@ -23,6 +23,7 @@ from connector.store.schema import DeliveryState, delivery, event, interview
 from connector.testing import START
 from tests.postgres import rows
 from tests.store.kit import CREATE, DELIVERED, FINISH, add, arrival, reading, routing_table
+from tests.store.receivers import waits_for_a_lock
 
 SHEET = routing_table(chat=False, sheet=True)
 
@@ -117,13 +118,6 @@ async def test_two_replays_of_the_same_repeat_it_once(store, worker, postgres_ur
     found = await both(store, worker, lambda c, _: replay.repeat(c, [id_], START))
     assert sorted(found) == [0, 1]
     assert rows(postgres_url, "SELECT count(*) FROM delivery WHERE state = 0") == [(1,)]
-
-
-async def waits_for_a_lock(url, *, processes=1):
-    """Returns when so many connections to the store wait for transactions of others."""
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    while len(rows(url, waiting)) < processes:  # noqa: ASYNC110 - the server gives no sign
-        await asyncio.sleep(0.005)
 
 
 def erase_i1(url):

@@ -131,9 +131,6 @@ async def test_a_commit_that_returned_is_on_the_disk(store, postgres_url, config
         connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = {configured}")
     postgres.end_all(postgres_url)
     assert await store.write(lambda c: c.execute(text("SHOW synchronous_commit")).scalar()) == ours
-    async with await database.connect_async(postgres_url) as receiver, receiver.transaction():
-        await receiver.execute(database.SETTINGS)
-        assert await (await receiver.execute("SHOW synchronous_commit")).fetchone() == (ours,)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from sqlalchemy import insert, select, update
 
@@ -259,9 +261,11 @@ def test_a_receiver_with_the_new_name_knows_the_subscriptions_of_the_old_one():
     """An event that no route matches still updates what the sink shows, before a worker moved the subscriptions."""
     table = routing_table([Route(("graduates",), events=(FINISH,))], graduates=True)
     table = RoutingTable(table.routes, table.sinks, {"sheet": "graduates"})
-    plan = plan_group([arrival(name=FINISH)], {}, {}, table, 1)
+    plan = plan_group([arrival(name=FINISH)], {}, {}, table, count(1))
     ((_, state, *_),) = plan.interviews
-    later = plan_group([arrival(name=SCORE, at=START + 1)], {}, {"i1": StoredInterview(state, 1, ("sheet",))}, table, 2)
+    later = plan_group(
+        [arrival(name=SCORE, at=START + 1)], {}, {"i1": StoredInterview(state, 1, ("sheet",))}, table, count(2)
+    )
     assert [row[0] for row in later.deliveries] == ["graduates"]
     assert later.subscriptions == []
 

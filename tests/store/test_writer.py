@@ -7,7 +7,6 @@ import resource
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from math import exp
 
@@ -19,12 +18,9 @@ from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
 from connector.store.base import LOAD_SECONDS, IngestResult, Load, Overloaded
-from connector.store.ingest import GROUP_LIMIT, GROUP_MIN, fair_share
-from connector.store.sqlite import database, writer
-from connector.store.sqlite.ingest import Ingest
-from connector.store.sqlite.writer import Writer
-from tests.store.bench import Bench, marked, queued, rounds, writes
-from tests.store.kit import arrival, body, locked, routing_table, rows
+from connector.store.sqlite import database
+from tests.store.bench import Bench, held, marked, queued, rounds, until_taken, writes
+from tests.store.kit import arrival, body, locked, rows
 from tests.stores import make_store_file
 
 REFUSES_BAD = """
@@ -64,48 +60,31 @@ async def test_no_answer_while_the_commit_is_under_way(bench_of):
         if statement == "COMMIT":
             answered_at_commit.append(any(answer.done() for answer in answers))
 
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer(f"i{number}") for number in range(5)]
         bench.connection.set_trace_callback(watch)
     await asyncio.gather(*answers)
-    assert answered_at_commit == [False]
+    assert answered_at_commit == [False, False]  # that of `held` is the first one
 
 
 async def test_a_group_is_one_transaction(bench_of):
     """All that wait are committed together, and jobs ride along."""
     bench = bench_of()
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer(f"i{number}") for number in range(20)]
         job = await queued(bench, writes("rode along"))
     seqs = [answer.seq for answer in await asyncio.gather(*answers)]
     await job
     assert seqs == list(range(1, 21))
     assert marked(bench) == "rode along"
-    assert bench.statements.count("COMMIT") == 1
-
-
-async def test_the_first_event_waits_for_no_company(bench_of):
-    """An event that comes alone is in a transaction before anything else happens."""
-    bench = bench_of()
-    answer = bench.offer()
-    assert bench.begins == 1
-    assert await answer == IngestResult(1, duplicate=False)
-
-
-async def test_the_next_transaction_is_handed_over_before_answers(bench_of):
-    """While the first group is being answered, the second is already begun."""
-    bench = bench_of()
-    first = bench.offer("i1")
-    second = bench.offer("i2")
-    await asyncio.gather(first, second)
-    assert bench.begins_at_plan == [2, 2]
+    assert bench.statements.count("COMMIT") == 2  # that of `held` is the first one
 
 
 async def test_repeats_are_answered_with_the_first_number(bench_of):
     """Within a group and across groups an identity is stored once."""
     bench = bench_of()
     first = await bench.offer()
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer(), bench.offer("i2"), bench.offer("i2", thumbnail="another body")]
     assert await asyncio.gather(*answers) == [IngestResult(1, True), IngestResult(2, False), IngestResult(2, True)]
     assert first == IngestResult(1, duplicate=False)
@@ -115,47 +94,16 @@ async def test_repeats_are_answered_with_the_first_number(bench_of):
 async def test_a_group_has_a_limit(bench_of):
     """A burst is cut into transactions of 512 events."""
     bench = bench_of()
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer(f"i{number}") for number in range(600)]
     await asyncio.gather(*answers)
     assert [len(plan.events) for plan in bench.plans] == [512, 88]
 
 
-async def test_those_that_wait_are_halved_for_those_that_come_back(bench_of):
-    """When a group has just been answered, the next takes half of all, so that disk and loop work by turns."""
-    bench = bench_of()
-    first = bench.offer("first")
-    answers = [bench.offer(f"i{number}") for number in range(63)]
-    await asyncio.gather(first, *answers)
-    assert [len(plan.events) for plan in bench.plans] == [1, 32, 31]
-
-
-@given(st.integers(0, 4096), st.integers(0, GROUP_LIMIT))
-def test_a_share_is_some_of_those_that_wait(waiting, answered):
-    """Never so few that senders who are few are parted, never more than a transaction holds, and all when nobody was
-    just answered.
-    """
-    share = fair_share(waiting, answered)
-    assert GROUP_MIN <= share <= GROUP_LIMIT
-    assert share == GROUP_LIMIT or (answered and (2 * share >= waiting + answered or share == GROUP_LIMIT))
-
-
-@given(st.integers(2 * GROUP_MIN, 2 * GROUP_LIMIT), st.data())
-def test_senders_that_wait_for_answers_form_two_halves(senders, data):
-    """However many are answered at first: after three transactions they take turns in two groups of a size."""
-    answered = data.draw(st.integers(1, min(senders, GROUP_LIMIT)))
-    groups = []
-    for _ in range(6):
-        waiting = max(1, senders - answered)  # when all were answered, the first one to come back begins
-        answered = min(waiting, fair_share(waiting, answered))
-        groups.append(answered)
-    assert all(abs(2 * group - senders) <= 1 for group in groups[3:])
-
-
 async def test_a_group_of_large_bodies_is_cut_by_size(bench_of):
     """Bodies of a mebibyte go four to a transaction, so that the loop is not held up."""
     bench = bench_of()
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer(f"i{number}", filler="x" * 2**20) for number in range(5)]
     await asyncio.gather(*answers)
     assert [len(plan.events) for plan in bench.plans] == [4, 1]
@@ -164,7 +112,7 @@ async def test_a_group_of_large_bodies_is_cut_by_size(bench_of):
 async def test_somebody_who_went_away_disturbs_nobody(bench_of):
     """A cancelled wait leaves its event stored and the others answered."""
     bench = bench_of()
-    with locked(bench.path):
+    async with held(bench):
         gone, waits = bench.offer("i1"), bench.offer("i2")
         job = await queued(bench, writes("done"))
         gone.cancel()
@@ -178,7 +126,7 @@ async def test_the_load_tells_the_events_per_second(bench_of):
     """Lanes see how busy the receiver is."""
     bench = bench_of()
     assert bench.writer.load.rate == 0
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer(f"i{number}") for number in range(7)]
     await asyncio.gather(*answers)
     load = bench.writer.load
@@ -199,12 +147,6 @@ def test_the_load_is_the_sum_of_its_groups_each_fading_by_itself(groups, after):
 
 
 # --- another process writes
-
-
-async def test_the_loop_never_sleeps_for_a_lock(bench_of):
-    """SQLite's own waiting, which would stop the loop, is off on the writer's connection."""
-    bench = bench_of()
-    assert bench.connection.execute("PRAGMA busy_timeout").fetchone() == (0,)
 
 
 async def test_another_writer_delays_and_nothing_fails(bench_of):
@@ -246,21 +188,17 @@ async def test_another_process_delays_and_nothing_fails(bench_of):
 
 
 async def test_patience_with_another_writer_ends(bench_of):
-    """Past the limit everything that waits is refused; when the other has gone, the store works."""
-    bench = bench_of(busy_limit=0.02)
+    """After the limit everything that waits is refused, and so is what comes; when the other has gone, it works."""
+    bench = bench_of(busy_ms=20)
     with locked(bench.path):
-        answer = bench.offer()
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await bench.offer()
+        with pytest.raises(StoreUnavailable, match="locked"):
+            bench.offer()
         with pytest.raises(StoreUnavailable, match="locked"):
             await bench.writer.run(writes("too late"))
-        with pytest.raises(StoreUnavailable):
-            await answer
-    assert (await bench.offer()).seq == 1
+    await until_taken(bench.offer)
     assert marked(bench) == "0"
-
-
-async def test_the_patience_is_a_few_seconds():
-    """Long enough for any command, short enough for a sender to see that the store is gone."""
-    assert 2 <= writer.BUSY_LIMIT_SECONDS <= 10
 
 
 # --- a statement fails
@@ -272,7 +210,7 @@ async def test_a_bad_event_fails_alone(bench_of, place):
     bench = bench_of(REFUSES_BAD)
     names = [f"i{number}" for number in range(4)]
     names.insert(place, "bad")
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer(name) for name in names]
         job = await queued(bench, writes("settled"))
     results = await asyncio.gather(*answers, return_exceptions=True)
@@ -296,7 +234,7 @@ async def test_a_bad_event_is_told_to_the_engineer(bench_of):
     bench = bench_of(REFUSES_BAD)
     with capture_logs() as logs, pytest.raises(StoreUnavailable):
         await bench.offer("bad", candidate={"name": "Zoë Secret"})
-    assert logs == [{"event": "event refused", "reason": "refused by the test", "log_level": "error"}]
+    assert logs == [{"event": "events refused", "count": 1, "reason": "refused by the test", "log_level": "error"}]
 
 
 async def test_a_value_the_driver_refuses_fails_alone(bench_of):
@@ -304,38 +242,37 @@ async def test_a_value_the_driver_refuses_fails_alone(bench_of):
     bench = bench_of()
     odd = arrival(interview="odd")
     reading = msgspec.structs.replace(odd.reading, received_at=2**70)
-    with locked(bench.path):
+    async with held(bench):
         good, bad = bench.offer(), bench.writer.offer(reading, odd.body)
     with pytest.raises(StoreUnavailable, match="OverflowError"):
         await bad
     assert (await good).seq == 1
 
 
-async def test_a_bad_event_that_ends_the_transaction_does_not_stop_the_writer(bench_of):
-    """Even when one event rolls back all of its group, the group is refused and the next is taken."""
+async def test_a_bad_event_that_ends_the_transaction_fails_alone(bench_of):
+    """Also when it rolled back all of its group."""
     bench = bench_of(ENDS_ALL)
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer("good"), bench.offer("bad")]
         job = await queued(bench, writes("settled"))
     results = await asyncio.gather(*answers, return_exceptions=True)
-    assert [type(result) for result in results] == [StoreUnavailable, StoreUnavailable]
+    assert [type(result) for result in results] == [IngestResult, StoreUnavailable]
     await job
-    assert (await bench.offer("good")).seq == 1
+    assert (await bench.offer("next")).seq == 2
 
 
 # --- COMMIT fails
 
 
-async def test_a_failed_commit_refuses_the_whole_group(bench_of):
-    """Nobody is told 2xx, nothing is stored, and no number is lost or given twice."""
+async def test_an_event_that_fails_at_the_commit_fails_alone(bench_of):
+    """It alone is refused, and no number is lost or used twice."""
     bench = bench_of(FAILS_AT_COMMIT)
     await bench.offer("before")
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer(name) for name in ("i1", "orphan", "i2")]
     results = await asyncio.gather(*answers, return_exceptions=True)
-    assert [type(result) for result in results] == [StoreUnavailable] * 3
-    assert (await bench.offer("after")).seq == 2
-    assert bench.stored() == [(1, "before"), (2, "after")]
+    assert [type(result) for result in results] == [IngestResult, StoreUnavailable, IngestResult]
+    assert bench.stored() == [(1, "before"), (2, "i1"), (3, "i2")]
 
 
 async def test_a_job_in_a_failed_transaction_is_repeated_alone(bench_of):
@@ -347,7 +284,7 @@ async def test_a_job_in_a_failed_transaction_is_repeated_alone(bench_of):
         runs.append(1)
         return writes("settled")(connection) and "result"
 
-    with locked(bench.path):
+    async with held(bench):
         answer = bench.offer("orphan")
         task = await queued(bench, job)
     with pytest.raises(StoreUnavailable):
@@ -394,10 +331,10 @@ async def test_a_disk_that_is_full_at_commit(bench_of):
     """The write of the log fails for real: refused, then, with space again, stored with the next number."""
     bench = bench_of()
     await bench.offer("before")
-    with locked(bench.path):
-        answers = [bench.offer(f"i{number}") for number in range(5)]
-        job = await queued(bench, writes("settled"))
     with full_disk(bench.path):
+        async with held(bench):
+            answers = [bench.offer(f"i{number}") for number in range(5)]
+            job = await queued(bench, writes("settled"))
         results = await asyncio.gather(*answers, job, return_exceptions=True)
     assert [type(result) for result in results] == [StoreUnavailable] * 6
     assert (await bench.offer("after")).seq == 2
@@ -415,7 +352,7 @@ async def test_a_file_that_may_not_grow(bench_of):
     """A statement that finds no space refuses its group at once; jobs that need none are done."""
     bench = bench_of()
     grow(bench, 0)
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer(f"i{number}", filler="x" * 9000) for number in range(3)]
         job = await queued(bench, writes("settled"))
     results = await asyncio.gather(*answers, return_exceptions=True)
@@ -450,7 +387,7 @@ async def test_a_job_that_raises_undoes_only_its_own_changes(bench_of):
         connection.exec_driver_sql("INSERT INTO meta VALUES ('mine', '1')")
         raise LookupError("no such thing")
 
-    with locked(bench.path):
+    async with held(bench):
         answer = bench.offer()
         bad, good = await queued(bench, failing), await queued(bench, writes("kept"))
     with pytest.raises(LookupError, match="no such thing"):
@@ -459,7 +396,7 @@ async def test_a_job_that_raises_undoes_only_its_own_changes(bench_of):
     assert (await answer).seq == 1
     assert marked(bench) == "kept"
     assert rows(bench.path, "SELECT * FROM meta WHERE key = 'mine'") == []
-    assert bench.statements.count("COMMIT") == 1
+    assert bench.statements.count("COMMIT") == 2  # that of `held` is the first one
 
 
 async def test_a_mistake_in_a_job_is_not_taken_for_a_lack_of_the_store(bench_of):
@@ -484,7 +421,7 @@ async def test_a_job_sees_the_jobs_before_it(bench_of):
 async def test_beyond_the_limit_events_are_refused_at_once(bench_of):
     """What waits is bounded; what was taken is answered."""
     bench = bench_of(limit=3)
-    with locked(bench.path):
+    async with held(bench):
         answers = [bench.offer(f"i{number}") for number in range(3)]
         with pytest.raises(Overloaded):
             bench.offer("too many")
@@ -493,16 +430,15 @@ async def test_beyond_the_limit_events_are_refused_at_once(bench_of):
 
 async def test_the_bytes_that_wait_are_bounded(bench_of):
     """Large bodies fill the intake before their number does, and make room again."""
-    bench = bench_of(busy_limit=0.01)
+    bench = bench_of()
     large = arrival(body(filler="x" * 2**20))
-    with locked(bench.path):
-        answers = []
+    answers = []
+    async with held(bench):
         with pytest.raises(Overloaded):
             answers.extend(bench.writer.offer(*large) for _ in range(100))
-        results = await asyncio.gather(*answers, return_exceptions=True)
-    assert len(results) in {64, 65}
-    assert {type(result) for result in results} == {StoreUnavailable}
-    assert (await bench.offer()).seq == 1
+    assert len(answers) in {64, 65}
+    assert {answer.seq for answer in await asyncio.gather(*answers)} == {1}
+    assert (await bench.offer("i2")).seq == 2
 
 
 async def test_close_finishes_what_waits(bench_of):
@@ -524,74 +460,11 @@ async def test_close_finishes_what_waits(bench_of):
 
 async def test_close_ends_even_if_the_store_is_gone(bench_of):
     """A file that stays locked refuses what waits and lets the service stop."""
-    bench = bench_of(busy_limit=0.02)
+    bench = bench_of(busy_ms=20)
     with locked(bench.path):
         answer = bench.offer()
         await bench.writer.close()
     assert isinstance(answer.exception(), StoreUnavailable)
-
-
-# --- one connection, two threads, never both
-
-
-class Watched(sqlite3.Connection):
-    """Counts who uses it while somebody else does."""
-
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
-        self.turn = threading.Lock()
-        self.threads = set()
-        self.clashes = 0
-
-    def execute(self, *args):
-        return self.watched(super().execute, *args)
-
-    def executemany(self, *args):
-        return self.watched(super().executemany, *args)
-
-    def cursor(self, *args):
-        return super().cursor(WatchedCursor)
-
-    def watched(self, call, *args):
-        self.threads.add(threading.current_thread().name)
-        free = self.turn.acquire(blocking=False)
-        self.clashes += not free
-        try:
-            return call(*args)
-        finally:
-            if free:
-                self.turn.release()
-
-
-class WatchedCursor(sqlite3.Cursor):
-    def execute(self, *args):
-        return self.connection.watched(super().execute, *args)
-
-
-async def test_the_connection_is_never_used_by_two_threads_at_once(path):
-    """Under a load of events and jobs each statement runs while nobody else is at the connection."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0, factory=Watched)
-    connection.execute("PRAGMA journal_mode=WAL")
-    busy = Writer(connection, Ingest(routing_table(chat=False, sheet=True)), lambda plan: None)
-
-    async def client(number):
-        for event in range(20):
-            await busy.offer(*arrival(interview=f"i{number}", at=1_700_000_000_000 + event))
-            if event % 4 == 0:
-                await busy.run(writes(str(number)))
-
-    await asyncio.gather(*(client(number) for number in range(30)))
-    await busy.close()
-    assert connection.clashes == 0
-    assert len(connection.threads) == 2
-    assert rows(path, "SELECT count(*), max(seq) FROM event") == [(600, 600)]
-
-
-async def test_a_turn_that_is_not_ours_is_noticed(bench_of):
-    """The rule is in the code, too: the wrong thread stops before it touches the connection."""
-    bench = bench_of()
-    with pytest.raises(AssertionError, match="another thread"):
-        await asyncio.to_thread(bench.writer._assert_owner)
 
 
 # --- the file

@@ -46,14 +46,6 @@ longer than the statements.
 """
 _DURABLE = "; SET LOCAL synchronous_commit = on"
 """Added where the database is configured with `off`: an acknowledged event must be on disk. Stronger settings stay."""
-SETTINGS = f"""
-SELECT set_config('lock_timeout', '{LOCK_SECONDS}s', true),
-  set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true),
-  set_config('jit', 'off', true),
-  set_config('synchronous_commit', CASE found WHEN 'off' THEN 'on' ELSE found END, true)
-FROM current_setting('synchronous_commit') AS found
-"""  # noqa: S608 - numbers of ours
-"""The same as one statement, which can be sent in a pipeline. It takes the snapshot of its transaction."""
 _QUESTION = "SHOW synchronous_commit"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import psycopg
 
 from connector.store.base import cause_of
+from connector.store.ingest import GroupConflict
 
 _UNAVAILABLE_CLASSES = frozenset(
     {
@@ -58,10 +59,6 @@ _UNREACHED = {
     "shutting down": "the server is shutting down",
     "recovery": "the server is recovering",
 }
-
-
-class GroupConflict(Exception):
-    """Another receiver stored the same events or interviews, so the group must be read and planned again."""
 
 
 def safe_message(error: BaseException) -> str:

@@ -7,18 +7,18 @@ import secrets
 from collections.abc import Callable
 from typing import Self, TypeVar
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
-from connector.store.base import IngestResult, Load
+from connector.store.base import IngestResult, Load, touch
 from connector.store.dialects import insert_new
 from connector.store.ingest import IngestPlan, RoutingTable
-from connector.store.postgres.database import connect_async, require_current, revision
-from connector.store.postgres.ingest import Ingest
+from connector.store.postgres.connection import ServerConnection
+from connector.store.postgres.database import require_current, revision
 from connector.store.postgres.jobs import Threads
-from connector.store.postgres.writer import Writer
 from connector.store.schema import meta
+from connector.store.writer import Writer
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ class PostgresStore:
             await store.close()
             raise
         if receiver:
-            store._writer = Writer(lambda: connect_async(url), Ingest(routing), on_group, limit=intake)
+            store._writer = Writer(ServerConnection(url), routing, on_group, limit=intake)
         return store
 
     @property
@@ -98,8 +98,9 @@ class PostgresStore:
     async def probe(self, now: int) -> None:
         """Writes to the store, in a receiver through the path of events. Raises `StoreUnavailable`."""
         if self._writer is not None:
-            await self._writer.probe()
-        await self.write(lambda connection: _touch(connection, now))
+            await self._writer.probe(now)
+        else:
+            await self.write(lambda connection: touch(connection, now))
 
     async def close(self) -> None:
         """Finishes queued work and closes the connections."""
@@ -115,7 +116,3 @@ def _opened(connection: Connection) -> str:
     rows = [{"key": "instance", "value": secrets.token_hex(4)}, {"key": "written", "value": "0"}]
     insert_new(connection, meta, rows, ["key"])
     return str(connection.execute(select(meta.c.value).where(meta.c.key == "instance")).scalar_one())
-
-
-def _touch(connection: Connection, now: int) -> None:
-    connection.execute(update(meta).where(meta.c.key == "written").values(value=str(now)))

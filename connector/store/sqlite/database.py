@@ -17,8 +17,8 @@ from connector.store.schema import REVISION
 
 PAGE_CACHE_KIB = 8192
 """The page cache of each connection."""
-OPEN_SECONDS = 5
-"""How long opening waits for another process that opens or closes the file at the same time."""
+BUSY_SECONDS = 5
+"""How long opening and writing wait for another process that writes; longer, and the store counts as unavailable."""
 
 _UNAVAILABLE = frozenset(
     {
@@ -51,8 +51,7 @@ _COMPATIBLE = "SELECT value FROM meta WHERE key = 'compatible_from'"
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A driver connection in autocommit mode to a file that exists. Raises `StoreUnavailable`.
 
-    A writer does not wait for locks, because it runs on the event loop. Write-ahead log with `synchronous=FULL`: a
-    commit that returned is on the disk (SQLite, PRAGMA synchronous).
+    Write-ahead log with `synchronous=FULL`: a commit that returned is on the disk (SQLite, PRAGMA synchronous).
     """
     try:
         connection = sqlite3.connect(
@@ -60,7 +59,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             uri=True,
             isolation_level=None,
             check_same_thread=False,
-            timeout=OPEN_SECONDS,
+            timeout=BUSY_SECONDS,
         )
         try:
             _set_up(connection, read_only=read_only)
@@ -75,7 +74,6 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 def _set_up(connection: sqlite3.Connection, *, read_only: bool) -> None:
     if not read_only:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA busy_timeout=0")
         # deleted values are overwritten where that costs no further writes (SQLite, PRAGMA secure_delete)
         connection.execute("PRAGMA secure_delete=FAST")
     for pragma in ("foreign_keys=ON", "synchronous=FULL", "temp_store=MEMORY", f"cache_size=-{PAGE_CACHE_KIB}"):
@@ -112,11 +110,6 @@ def safe_message(error: BaseException) -> str:
 def is_unavailable(error: BaseException) -> bool:
     """Whether the store is the cause of an error (disk, lock, file), not a statement or its values."""
     return _code(error) in _UNAVAILABLE
-
-
-def is_busy(error: BaseException) -> bool:
-    """Whether another connection holds the write lock."""
-    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _code(error: BaseException) -> int:

@@ -10,18 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store.base import IngestResult, Load
 from connector.store.ingest import IngestPlan, RoutingTable
-from connector.store.schema import meta
 from connector.store.sqlite import database, tombstones
-from connector.store.sqlite.checkpoint import Checkpointer, Gate, LogLimits
-from connector.store.sqlite.ingest import Ingest
-from connector.store.sqlite.writer import Writer
+from connector.store.sqlite.connection import FileConnection, LogLimits
+from connector.store.writer import Writer
 
 T = TypeVar("T")
 
@@ -29,8 +27,7 @@ T = TypeVar("T")
 class Reader:
     """A read-only connection with its own thread. Each query runs on one snapshot: the newest commit."""
 
-    def __init__(self, path: Path, name: str, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, path: Path, name: str) -> None:
         self._raw = database.connect(path, read_only=True)
         self._connection = database.through_sqlalchemy(self._raw)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -45,12 +42,11 @@ class Reader:
             raise StoreUnavailable(f"the store cannot be read: {database.safe_message(error)}") from error
 
     def _look(self, query: Callable[[Connection], T]) -> T:
-        with self._gate.reading():
-            self._raw.execute("BEGIN")
-            try:
-                return query(self._connection)
-            finally:
-                self._raw.execute("ROLLBACK")
+        self._raw.execute("BEGIN")
+        try:
+            return query(self._connection)
+        finally:
+            self._raw.execute("ROLLBACK")
 
     def close(self) -> None:
         """Lets the running query end, then closes the connection."""
@@ -85,12 +81,10 @@ class SqliteStore:
             connection.close()
             raise
         self.path = path
-        gate = Gate()
-        self._checkpointer = Checkpointer(path, connection, gate, log_limits or LogLimits())
-        commits = self._checkpointer.committed
-        self._writer = Writer(connection, Ingest(routing), on_group, on_commit=commits, limit=intake)
-        self._lanes = Reader(path, "store-lanes", gate)
-        self._queries = Reader(path, "store-queries", gate)
+        self._file = FileConnection(path, connection, log_limits)
+        self._writer = Writer(self._file, routing, on_group, limit=intake)
+        self._lanes = Reader(path, "store-lanes")
+        self._queries = Reader(path, "store-queries")
 
     @property
     def load(self) -> Load:
@@ -100,7 +94,7 @@ class SqliteStore:
     @property
     def log_bytes(self) -> int:
         """The size of the write-ahead log beside the file."""
-        return self._checkpointer.log_bytes
+        return self._file.log_bytes
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]:
         """Queues an event. The future resolves after the commit. Raises `StoreUnavailable`, here or in the future."""
@@ -123,26 +117,20 @@ class SqliteStore:
 
     async def probe(self, now: int) -> None:
         """Writes through the path of events. Raises `StoreUnavailable`, also when the queue of events is full."""
-        await self._writer.probe(lambda connection: _touch(connection, now))
+        await self._writer.probe(now)
 
     async def close(self) -> None:
         """Finishes queued work and closes the file. The writer is last, so that SQLite deletes the log."""
-        for helper in (self._lanes, self._queries, self._checkpointer):
+        for helper in (self._lanes, self._queries):
             await asyncio.to_thread(helper.close)
         await self._writer.close()
-
-
-def _touch(connection: Connection, now: int) -> None:
-    connection.execute(update(meta).where(meta.c.key == "written").values(value=str(now)))
 
 
 def _instance(connection: sqlite3.Connection) -> str:
     """Returns the random name of the store, created when it is first opened. Raises `StoreUnavailable`."""
     try:
-        connection.execute(f"PRAGMA busy_timeout={database.OPEN_SECONDS * 1000}")
         connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('written', '0')")
         connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('instance', ?)", (secrets.token_hex(4),))
-        connection.execute("PRAGMA busy_timeout=0")
         return str(connection.execute("SELECT value FROM meta WHERE key = 'instance'").fetchone()[0])
     except sqlite3.Error as error:
         raise StoreUnavailable(f"the store takes no writes: {database.safe_message(error)}") from error
