@@ -27,7 +27,7 @@ from connector.hireflix.webhook_api import LogEntry, NotFoundInSchema, Webhook, 
 from connector.operations import hireflix_record as recording
 from connector.operations.decide import Decided, Decision, Request
 from connector.operations.decide import decide as decide_operation
-from connector.operations.hireflix_doctor import Finding, diagnose, our_webhook, steps
+from connector.operations.hireflix_doctor import Finding, diagnose, explain_signature, our_webhook, steps
 from connector.operations.source import open_api
 from connector.operations.source_commands import record_webhook
 from connector.operations.store_access import changing, reading, store_exists
@@ -149,7 +149,19 @@ def _show_log(settings: Config, entries: list[LogEntry], *, as_json: bool) -> No
 
 
 @hireflix.command()
-def doctor(config: o.ConfigOption = None, url: UrlOption = None, as_json: o.JsonOption = False) -> None:
+def doctor(
+    *,
+    config: o.ConfigOption = None,
+    url: UrlOption = None,
+    body: Annotated[
+        str | None,
+        typer.Option("--body", metavar="FILE", help="Only check the signature of this body; - is standard input."),
+    ] = None,
+    signature: Annotated[
+        str | None, typer.Option("--signature", metavar="S", help="The header x-hireflix-signature of that body.")
+    ] = None,
+    as_json: o.JsonOption = False,
+) -> None:
     """Find out why webhooks do not arrive, and what to do.
 
     Checks the API key, the webhook in Hireflix, its events and key, the requests that Hireflix logged, the public
@@ -157,8 +169,13 @@ def doctor(config: o.ConfigOption = None, url: UrlOption = None, as_json: o.Json
     """
     settings = load(config, needs=Secrets.SOURCE)
     logging.set_up(settings.logs.format, "warning")
-    with reading(settings) if store_exists(settings) else nullcontext() as stored:
-        findings = asyncio.run(diagnose(settings, url, stored))
+    if (body is None) is not (signature is None):
+        raise UsageError("give --body and --signature together")
+    if body is not None and signature is not None:
+        findings = explain_signature(settings, o.read_body(body), signature)
+    else:
+        with reading(settings) if store_exists(settings) else nullcontext() as stored:
+            findings = asyncio.run(diagnose(settings, url, stored))
     if as_json:
         show_json([{"level": each.level, "what": each.what, "fix": each.fix} for each in findings])
     else:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -151,7 +153,10 @@ class HireflixApi:
         self._learned = _Learned()
         # a proxy cannot reach the loopback address of this machine
         self._client = httpx.AsyncClient(
-            headers={KEY_HEADER: key}, timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(host_of(url))
+            headers={KEY_HEADER: key},
+            timeout=TIMEOUT_SECONDS,
+            trust_env=not is_loopback(host_of(url)),
+            verify=_tls_context(),
         )
 
     async def __aenter__(self) -> Self:
@@ -364,6 +369,12 @@ class HireflixApi:
 
     def _safe(self, text: str) -> str:
         return clean(text.replace(self._key, "[key]"))[:MESSAGE_MAX]
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Returns the default context of httpx, made once, because reading the certificates takes time."""
+    return httpx.create_ssl_context()
 
 
 KEY_ADVICE = (

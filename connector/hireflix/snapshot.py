@@ -1,7 +1,7 @@
 """Interviews as the API returns them, compared with what is stored, and synthetic events for the differences.
 
 A synthetic event has the form of a webhook and is stored, merged and routed like one. Its date is that of the change in
-Hireflix. Its identity is the hash of its body, so the same difference is stored once. Pure functions.
+Hireflix. Its identity is a hash of its content, so the same difference is stored once. Pure functions.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ MISSING = "interview"
 STAGE = "stage"
 DELETED = "deletion"
 
-_COMPARED = ("position_name", "external_id", "candidate_first_name", "candidate_last_name", "candidate_email",
-             "candidate_phone", "score", "created_at", "completed")  # fmt: skip
+_COMPARED = ("position_id", "position_name", "external_id", "candidate_first_name", "candidate_last_name",
+             "candidate_email", "candidate_phone", "score", "created_at", "completed")  # fmt: skip
 _COMPARED_IF_MISSING = ("candidate_name", "hash", "short_url", "review_url", "candidate_url")
 """The API and the webhooks may write them in different ways, such as an address with a language in its path."""
 _REPORTED = frozenset({STAGE, "score"})
@@ -67,6 +67,7 @@ _COPIED = ("id", "status", "externalId", "hash", "createdAt", "score", "url")
 _CANDIDATE = {"fullName": "name", "firstName": "firstName", "lastName": "lastName", "email": "email", "phone": "phone"}
 _TIMES = (("completed", "completedAt"), ("archived", "discardedAt"), ("finalist", "shortlistedAt"))
 """The name in webhooks, and the newer name in the API."""
+_PERSONAL = frozenset({"candidate", "externalId", "hash", "url"})
 _KNOWN_TIMES = ("updatedAt", "shortlistedAt", "discardedAt", "completedAt", "createdAt")
 
 
@@ -150,7 +151,9 @@ def event_for(
     name = _name_of(differs, stage_of(state.values), stage_of({**state.values, **fields}))
     if origin is Origin.RECONCILE and not _REPORTED & {*differs}:
         origin = Origin.CORRECTION
-    for when in (date, at):
+    # an event with the date of an earlier one could have the same identity, and would count as its repeat
+    is_used = date in {state.base[0], *(stamp[0] for stamp in state.exceptions.values())}
+    for when in (at,) if is_used else (date, at):
         reading, body = _make(name, source, when, received_at, origin)
         if not differences(merge(state, reading).values, fields):
             return Synthetic(reading, body, differs)
@@ -179,7 +182,9 @@ def _name_of(differs: tuple[str, ...], before: Stage, after: Stage) -> str:
 def _make(name: str, source: Mapping[str, Any], date: int, received_at: int, origin: Origin) -> tuple[Reading, bytes]:
     document = {"event": name, "data": source, "date": date, "origin": str(origin)}
     body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
-    # the same change is the same event, also when the other operation finds it
-    digest = sha256(json.dumps([name, source, date], sort_keys=True).encode()).hexdigest()
+    # The same change is the same event, also when the other operation finds it. An identity outlives the erasure of a
+    # person, so it is made without the fields about the person.
+    about = {key: value for key, value in source.items() if key not in _PERSONAL}
+    digest = sha256(json.dumps([name, about, date], sort_keys=True).encode()).hexdigest()
     reading = read(body, received_at)
     return msgspec.structs.replace(reading, identity=f"{IDENTITY}{digest}", mark=str(origin)), body

@@ -42,7 +42,7 @@ class Finding:
 
 
 class _Signed(msgspec.Struct, frozen=True):
-    """A request in the log of Hireflix that has a body and a signature."""
+    """A request that has a body and a signature, from the log of Hireflix or a file."""
 
     body: str
     signature: str
@@ -146,6 +146,15 @@ async def _log(settings: Config, hooks: WebhookApi, webhook: Webhook) -> list[Fi
     return [*found, *_signatures(signed, [each.get_secret_value() for each in settings.hireflix.webhook_secrets])]
 
 
+def explain_signature(settings: Config, body: bytes, signature: str) -> list[Finding]:
+    """Says for a refused body, as a proxy or another receiver logged it, why its signature does not match."""
+    secrets = [each.get_secret_value() for each in settings.hireflix.webhook_secrets]
+    if not secrets:
+        return [Finding("problem", "webhook_secrets is empty", "set CONNECTOR_HIREFLIX__WEBHOOK_SECRETS")]
+    signed = _Signed(body.decode("utf-8", "replace"), signature.strip(), is_refused=False)
+    return list(_signatures([signed], secrets))
+
+
 def _outcome(entry: LogEntry) -> str:
     code = _find(entry.response, {"status", "statuscode", "code"})
     return f"{entry.status} ({code})" if isinstance(code, int | str) and str(code) != entry.status else entry.status
@@ -172,10 +181,10 @@ def _signatures(signed: Sequence[_Signed], secrets: Sequence[str]) -> Iterator[F
     newest = next((each for each in signed if each.is_refused), signed[0])
     form = next((name for name, body in _forms(newest.body) if _matches(newest.signature, body, secrets)), None)
     if form is None:
-        what = "no form of a logged body has its signature: the key differs, or it was changed since"
+        what = "no form of the body has its signature: the key differs, or it was changed since"
         yield Finding("problem", what, "compare the key under Profile, Webhooks, Reveal key")
     elif form != "raw":
-        what = f"Hireflix signed the body {form}, not the bytes that its log has"
+        what = f"Hireflix signed the body {form}, not these bytes"
         yield Finding(
             "problem", what, "something between Hireflix and this service changes the body: check the proxies"
         )
@@ -183,7 +192,7 @@ def _signatures(signed: Sequence[_Signed], secrets: Sequence[str]) -> Iterator[F
         what = "Hireflix signed the logged body correctly, and the request was refused"
         yield Finding("problem", what, "a proxy changes the body or removes x-hireflix-signature: check the proxies")
     else:
-        yield Finding("ok", "the signature of the newest logged request is right")
+        yield Finding("ok", "the signature of the body is right")
 
 
 def _forms(body: str) -> Iterator[tuple[str, bytes]]:

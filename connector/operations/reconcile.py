@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from connector.hireflix.api import Counters
-from connector.hireflix.snapshot import DELETED, Position
+from connector.hireflix.snapshot import DELETED, Position, id_of
 from connector.interview import Stage
 from connector.operations.source import Progress, SourceReader, put
 from connector.store import source
@@ -54,6 +54,7 @@ class _Found:
     interviews: int = 0
     pages: int = 0
     added: Counter[str] = field(default_factory=Counter)
+    seen: set[str] = field(default_factory=set)
     gone: list[_Gone] = field(default_factory=list)
     theirs: dict[str, str] = field(default_factory=dict)
 
@@ -114,8 +115,9 @@ class _Run:
         seen: set[str] = set()
         async for page, stage in self._reader.pages(position):
             self._found.pages += 1
-            seen.update(str(row.get("id")) for row in page.rows)
+            seen.update(id_of(row) for row in page.rows)
             self._found.added += await self._reader.take(position, page, stage, settled_before=self._settled_before)
+        self._found.seen |= seen
         store = self._reader.store
         present = await store.query(lambda connection: source.present_at(connection, position.id))
         for id_ in sorted(present - seen):
@@ -125,6 +127,8 @@ class _Run:
 
     async def _delete(self, stored: int) -> int:
         """Adds the deletions. Returns the number of those that an operator must confirm first."""
+        for gone in self._found.gone:
+            gone.ids -= self._found.seen  # an interview that moved to another position
         count = sum(len(gone.ids) for gone in self._found.gone)
         if count > HELD_ABOVE and count > stored * HELD_SHARE and not self._options.accept:
             return count

@@ -186,7 +186,7 @@ COMPACT = BODY.replace(": ", ":").replace(", ", ",")
         (logged(BODY, sign(SECRET, BODY.encode())), "Hireflix signed the logged body correctly"),
         (logged(BODY, sign(SECRET, COMPACT.encode())), "Hireflix signed the body written as compact JSON"),
         (logged(f"{BODY}\n", sign(SECRET, BODY.encode())), "Hireflix signed the body without the blanks around it"),
-        (logged(BODY, sign("other", BODY.encode())), "no form of a logged body has its signature"),
+        (logged(BODY, sign("other", BODY.encode())), "no form of the body has its signature"),
     ],
     ids=["proxy", "compact", "trimmed", "key"],
 )
@@ -195,6 +195,14 @@ def test_the_signature_of_a_refused_request_says_the_cause(call, hook, entry, ex
     hook.logs.append(entry)
     found = problems(call)
     assert any(what.startswith(expected) for what in found), found
+
+
+def test_a_refused_body_is_checked_without_the_api(run, tmp_path):
+    file = tmp_path / "body.json"
+    file.write_text(f"{BODY}\n")
+    found = run("hireflix", "doctor", "--body", str(file), "--signature", sign(SECRET, BODY.encode()))
+    assert found.exit_code == 1
+    assert "Hireflix signed the body without the blanks around it" in found.stdout
 
 
 def test_accepted_requests_in_the_log_are_no_problem(call, hook, page, world):

@@ -14,7 +14,7 @@ from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.hireflix.signature import sign
 from tests.flows.process import SECRET, Service
 
-INTERVIEWS = 800
+INTERVIEWS = 600
 HOUR_MS = 3_600_000
 WORDS = {
     "pending": "Invited",

@@ -113,6 +113,17 @@ def test_the_same_difference_has_the_same_identity_whatever_found_it_and_when():
     assert one.identity == other.identity
 
 
+def test_the_identity_says_nothing_about_the_person():
+    account = Account(lambda: START)
+    found, _ = account.invite(account.add_position("Baker"), "Ana García")
+    options = {"at": START, "received_at": START, "origin": Origin.BACKFILL}
+    one = event_for(None, row_of(found), BAKER, **options).reading
+    found.first_name, found.email = "Zoë", "zoe@example.com"
+    other = event_for(None, row_of(found), BAKER, **options).reading
+
+    assert one.identity == other.identity
+
+
 @pytest.mark.parametrize(
     ("row", "expected"),
     [

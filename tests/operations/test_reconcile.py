@@ -91,6 +91,15 @@ async def test_a_score_is_found_although_hireflix_gives_no_date_of_it(synced):
     assert (await synced.events())[-1].name == "interview.score-updated"
 
 
+async def test_a_new_address_of_a_candidate_is_found_although_hireflix_gives_no_date_of_it(synced):
+    found = some(synced, "to_evaluate")
+    found.email = "new@example.com"
+
+    await synced.reconcile()
+
+    assert (await synced.values(found.id))["candidate_email"] == "new@example.com"
+
+
 async def test_a_score_that_was_removed_is_found(synced):
     found = some(synced, "shortlisted")
     synced.account.rate(found, None)
@@ -121,6 +130,22 @@ async def test_a_position_that_was_deleted_with_its_interviews_is_found(synced):
 
     assert result.added == {"deletion": 8}
     assert sum(stage is Stage.DELETED for stage in (await synced.stages()).values()) == 8
+
+
+async def test_an_interview_that_moved_before_its_position_was_deleted_is_not_deleted(synced):
+    old = synced.account.add_position("Old")
+    new = next(iter(synced.account.positions.values()))
+    made = [synced.account.invite(old, f"Ana {number}")[0] for number in range(3)]
+    await synced.reconcile()
+    made[2].position_id = new.id
+    synced.clock.advance(HOUR)
+    made[2].updated_at = synced.clock.now()
+    synced.account.delete_position(old)
+
+    result = await synced.reconcile()
+
+    assert result.added["deletion"] == 2
+    assert (await synced.stages())[made[2].id] is Stage.PENDING
 
 
 async def test_many_deletions_at_once_wait_for_an_operator(synced):
