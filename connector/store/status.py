@@ -138,6 +138,12 @@ def source(connection: Connection, now: int) -> SourceStatus:
     )
 
 
+def last_received_at(connection: Connection) -> int | None:
+    """Returns when the last event was received (epoch milliseconds), `None` before the first one."""
+    newest = select(event.c.received_at).order_by(event.c.received_at.desc()).limit(1)
+    return connection.execute(newest).scalar()
+
+
 def _refused(connection: Connection, since: int) -> list[Refusals]:
     """Returns the refusals of the hours after `since`, the most frequent reason first."""
     count, last_at = func.sum(refusal.c.count), func.max(refusal.c.last_at)

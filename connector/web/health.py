@@ -12,7 +12,7 @@ from litestar import MediaType, Response, Router, get
 from connector.delivery.clock import Clock
 from connector.errors import StoreUnavailable
 from connector.store.base import Store
-from connector.store.status import sinks
+from connector.store.status import last_received_at, sinks
 from connector.web.metrics import Metrics
 
 PROBE_SECONDS = 1.0
@@ -57,17 +57,14 @@ class Health:
         now = self._clock.now()
         metrics.store_log(self._store.log_bytes)
         try:
-            states = await self._store.query(lambda connection: sinks(connection, now, self._configured))
+            states, last_at = await self._store.query(lambda c: (sinks(c, now, self._configured), last_received_at(c)))
         except StoreUnavailable:
             metrics.store(readable=False)
             return metrics.text()
         metrics.store(readable=True)
-        for entry in states:
-            metrics.queue(
-                entry.name, entry.pending, entry.oldest_age_seconds, entry.dead, paused=entry.state == "paused"
-            )
-            if entry.verified_at is not None:
-                metrics.compared(entry.name, entry.verified_at, in_sync=bool(entry.in_sync))
+        metrics.last_event(last_at)
+        for each in states:
+            metrics.status(each)
         return metrics.text()
 
 

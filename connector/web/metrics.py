@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections import Counter as Tally
 from collections.abc import Sequence
@@ -11,10 +12,12 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 
+from connector import __version__
 from connector.delivery.outcomes import Failure, SinkResponse, label_of
 from connector.errors import RateLimited, SinkBroken
 from connector.store.claim import Work
@@ -23,6 +26,7 @@ from connector.store.periodic import TaskRun
 from connector.store.schema import AttemptOutcome
 from connector.store.settle import Settlement
 from connector.store.source import Reconcile
+from connector.store.status import SinkStatus
 
 LAG_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86400)
 """From the fastest delivery to a day: quiet hours and backoff delay a delivery by hours."""
@@ -36,8 +40,8 @@ class Metrics:
     """All metrics of one process. Ingest updates them once per group of events, a lane once per call."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._describe_process()
         self._received = self._counter("events_received", "Events stored, by name.", "event")
         self._refused = self._counter("requests_refused", "Requests answered with an error, by reason.", "reason")
         self._exhausted = self._counter(
@@ -60,8 +64,12 @@ class Metrics:
         )
         self._pending = self._gauge("deliveries_pending", "Deliveries that wait, by sink.", "sink")
         self._oldest = self._gauge("delivery_oldest_age_seconds", "Age of the oldest delivery that waits.", "sink")
+        self._waiting = self._gauge("deliveries_waiting", "Deliveries that wait for a digest, by sink.", "sink")
         self._dead = self._gauge("deliveries_dead", "Dead letters, by sink.", "sink")
         self._paused = self._gauge("sink_paused", "1 while the sink is paused.", "sink")
+        self._last_event = Gauge(
+            "connector_last_event_timestamp_seconds", "When the last event was received.", registry=self.registry
+        )
         self._store = Gauge("connector_store_readable", "1 while the store can be read.", registry=self.registry)
         self._log = Gauge("connector_store_log_bytes", "Size of the write-ahead log of SQLite.", registry=self.registry)
         self._verified = self._gauge("sink_verified_timestamp_seconds", "When a sheet was last compared.", "sink")
@@ -86,6 +94,12 @@ class Metrics:
             "connector_webhooks_missing", "1 while Hireflix changes and no webhook arrives.", registry=self.registry
         )
         self._reasons: set[str] = set()
+
+    def _describe_process(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        ProcessCollector(registry=self.registry)
+        build = self._gauge("build_info", "1, with the versions as labels.", "version", "python")
+        build.labels(__version__, platform.python_version()).set(1)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"connector_{name}", text, labels, registry=self.registry)
@@ -153,21 +167,25 @@ class Metrics:
         """Counts a call of a sink to its destination."""
         self._calls.labels(sink, kind).inc()
 
-    def queue(self, sink: str, pending: int, oldest_age_seconds: float, dead: int, *, paused: bool) -> None:
-        """Sets the size and the age of the queue of a sink."""
-        self._pending.labels(sink).set(pending)
-        self._oldest.labels(sink).set(oldest_age_seconds)
-        self._dead.labels(sink).set(dead)
-        self._paused.labels(sink).set(int(paused))
+    def status(self, found: SinkStatus) -> None:
+        """Sets the queue of a sink, and the result of its last verification."""
+        self._pending.labels(found.name).set(found.pending)
+        self._waiting.labels(found.name).set(found.waiting)
+        self._oldest.labels(found.name).set(found.oldest_age_seconds)
+        self._dead.labels(found.name).set(found.dead)
+        self._paused.labels(found.name).set(int(found.state == "paused"))
+        if found.verified_at is not None:
+            self._verified.labels(found.name).set(found.verified_at / 1000)
+            self._in_sync.labels(found.name).set(int(bool(found.in_sync)))
+
+    def last_event(self, at: int | None) -> None:
+        """Sets when the last event was received, in epoch milliseconds."""
+        if at is not None:
+            self._last_event.set(at / 1000)
 
     def store(self, *, readable: bool) -> None:
         """Sets whether the store could be read."""
         self._store.set(int(readable))
-
-    def compared(self, sink: str, at: int, *, in_sync: bool) -> None:
-        """Sets the result of the last verification; `at` is epoch milliseconds."""
-        self._verified.labels(sink).set(at / 1000)
-        self._in_sync.labels(sink).set(int(in_sync))
 
     def deleted(self, kind: str, count: int) -> None:
         """Counts rows that retention deleted or cleared."""

@@ -59,7 +59,8 @@ def test_every_metric_is_in_the_table(name):
 
 
 def test_every_described_metric_exists():
-    assert set(re.findall(r"connector_[a-z_]+", PAGE)) == set(metric_names())
+    ours = {name for name in metric_names() if name.startswith("connector_")}
+    assert set(re.findall(r"connector_[a-z_]+", PAGE)) == ours
 
 
 def test_every_described_log_message_is_logged():
