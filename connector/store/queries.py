@@ -46,10 +46,10 @@ class Wanted:
 
     `after` is the `place` of the last row of the page before; the listing continues behind it.
 
-    `position` is an id or a pattern of names, as in a route. `name` and `kind` are an event's. `since` (inclusive)
-    and `until` (exclusive) are epoch milliseconds: of receipt for events, of receipt or replay for deliveries, of the
-    newest event for interviews, of the start for attempts. `search` is the start of words of the candidate's name or of
-    the e-mail address.
+    `position` is an id or a pattern of names, as in a route. `name` and `kind` are an event's, `reason` is that of a
+    delivery. `since` (inclusive) and `until` (exclusive) are epoch milliseconds: of receipt for events, of receipt or
+    replay for deliveries, of the newest event for interviews, of the start for attempts. `search` is the start of
+    words of the candidate's name or of the e-mail address.
     """
 
     ids: tuple[int, ...] = ()
@@ -60,6 +60,7 @@ class Wanted:
     event: int | None = None
     name: str | None = None
     kind: str | None = None
+    reason: str | None = None
     stage: Stage | None = None
     search: str | None = None
     since: int | None = None
@@ -290,6 +291,7 @@ def delivery_conditions(connection: Connection, wanted: Wanted) -> list[ColumnEl
         (delivery.c.sink, wanted.sink),
         (delivery.c.interview_id, wanted.interview),
         (delivery.c.event_seq, wanted.event),
+        (delivery.c.reason, wanted.reason),
     ):
         if value is not None:
             conditions.append(column == value)

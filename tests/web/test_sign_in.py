@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
 from hypothesis import given
@@ -109,12 +111,11 @@ def test_a_client_that_signs_in_may_fail_again():
     assert throttle.wait_seconds("a", 1) == 0
 
 
-@pytest.mark.parametrize(("method", "path"), [*guarded()])
-async def test_every_page_and_action_needs_a_sign_in(tmp_path, method, path):
+async def test_every_page_and_action_needs_a_sign_in(tmp_path):
     async with dashboard(tmp_path, password=None) as (_, client):
-        answer = await client.request(method, path.replace("{", "").replace("}", ""), headers=SAME_ORIGIN)
-        assert answer.status_code == 303
-        assert answer.headers["location"].startswith("/sign-in")
+        for method, path in guarded():
+            answer = await client.request(method, re.sub(r"{.*?}", "1", path), headers=SAME_ORIGIN)
+            assert (path, answer.status_code, answer.headers.get("location", "")[:8]) == (path, 303, "/sign-in")
 
 
 async def test_webhook_health_and_metrics_need_none(tmp_path):

@@ -16,11 +16,19 @@ from connector.delivery.clock import Clock
 from connector.errors import StoreUnavailable, UsageError
 from connector.store.base import Store
 from connector.web.auth.access import Access, authentication
+from connector.web.dashboard.deliveries import deliveries_page, delivery_page
+from connector.web.dashboard.interviews import interview_page, interviews_page
 from connector.web.dashboard.overview import overview_page
 from connector.web.dashboard.pages import Pages
+from connector.web.dashboard.routes import routes_page, simulate
 from connector.web.dashboard.sign_in import Failures, sign_in, sign_in_page, sign_out, static_file
+from connector.web.dashboard.sinks import audit_page, sink_page, sinks_page
 
-PAGES: tuple[ControllerRouterHandler, ...] = (sign_in_page, sign_in, sign_out, static_file, overview_page)
+PAGES: tuple[ControllerRouterHandler, ...] = (
+    *(sign_in_page, sign_in, sign_out, static_file),
+    *(overview_page, interviews_page, interview_page, deliveries_page, delivery_page, sinks_page, sink_page),
+    *(routes_page, simulate, audit_page),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ destination.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote, urlencode
 
 from connector.formats import counted
 from connector.operations.status import Health, Trouble
@@ -28,6 +29,8 @@ class Shown:
     effect: str
     fix: str
     answer: str
+    link: str
+    link_text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,19 @@ def shown(trouble: Trouble) -> Shown:
         "" if trouble.subject in GENERAL else trouble.subject,
         f"{sentence(trouble.what) if trouble.subject in GENERAL else trouble.what}.",
         f"{sentence(trouble.effect)}." if trouble.effect else "",
-        f"{sentence(trouble.fix)}." if trouble.fix else "",
+        sentence(trouble.fix),
         f"{status}{trouble.answer}".strip(),
+        *_link(trouble),
     )
+
+
+def _link(trouble: Trouble) -> tuple[str, str]:
+    """Returns the address and the title of the page that shows more, or two empty texts."""
+    if trouble.subject in GENERAL:
+        return "", ""
+    if "dead letter" in trouble.what:
+        return f"/deliveries?{urlencode({'sink': trouble.subject, 'state': 'dead'})}", "Show them"
+    return f"/sinks/{quote(trouble.subject)}", "Open the sink"
 
 
 def verdict(health: Health) -> Verdict:

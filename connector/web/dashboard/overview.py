@@ -1,23 +1,38 @@
-"""The first page: whether everything is in step, and the latest events.
+"""The first page: whether everything is in step, the way of an event, the last day, and the first steps.
 
 This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
 """
 
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
+from sqlalchemy import Connection, func, select
 
-from connector.formats import format_duration
+from connector.interview import STAGE_WORDS, Stage
 from connector.store.queries import EventRow, Wanted, events
+from connector.store.schema import DeliveryState, PauseKind, delivery, event, interview
 from connector.store.status import SinkStatus
 from connector.web.auth.access import Access, Visitor
+from connector.web.dashboard.charts import BEAT_MS, BEATS, Flow, Heartbeat, Lane, Part, flow, heartbeat, stacked
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import NO_NAME, Clockface, Moment
 
-LATEST = 10
+LATEST = 8
 """Events on the page."""
+DONE_MAX = 20_000
+"""Settled deliveries of the last day that are counted, the newest first; more would delay the page."""
+FUNNEL_INTERVIEWS = 5_000
+"""Interviews that are counted by stage: those that changed last."""
+FUNNEL_POSITIONS = 8
+KEY_HINT = "Set hireflix.webhook_secrets to the key from Hireflix: Profile, Webhooks, Reveal key."
+WEBHOOK_HINT = (
+    "Create a webhook in Hireflix with the address of this server and the path below, or run "
+    "`connector send --sample interview.finish`."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +43,11 @@ class SinkCard:
     type: str
     mark: str
     state: str
-    reason: str
-    queue: str
+    detail: str
+    pending: int
+    dead: int
     last: Moment | None
+    beat: Heartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,51 +55,165 @@ class LatestEvent:
     """One event in the list of the latest."""
 
     name: str
+    interview_id: str
     candidate: str
     position: str
     at: Moment | None
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One of the first steps; `hint` says how to do it."""
+
+    text: str
+    is_done: bool
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """The stages of a position."""
+
+    position: str
+    parts: list[Part]
+    total: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The content of the page."""
 
+    flow: Flow
+    received: Heartbeat
+    last_received: Moment | None
+    refused: int
     sinks: list[SinkCard]
     latest: list[LatestEvent]
+    funnel: list[Funnel]
+    stages: list[tuple[str, str]]
+    steps: list[Step]
+    webhook_path: str
 
 
 def overview(seen: Seen) -> Overview:
     """Returns the content of the page."""
-    latest = events(seen.connection, Wanted(), LATEST)
+    first = seen.clock.now // BEAT_MS - BEATS + 1
+    since = first * BEAT_MS
+    beats = _done(seen.connection, since)
+    source = seen.health.source
+    cards = [card(sink, seen.clock, heartbeat(beats.get(sink.name, {}), first)) for sink in seen.health.sinks]
     return Overview(
-        [card(sink, seen.clock) for sink in seen.health.sinks], [_latest(row, seen.clock) for row in latest]
+        flow([Lane(each.name, each.mark, each.state, each.pending) for each in cards]),
+        heartbeat(_received(seen.connection, since), first),
+        seen.clock.moment(source.last_received_at),
+        sum(each.count for each in source.refused),
+        cards,
+        [_latest(row, seen.clock) for row in events(seen.connection, Wanted(), LATEST)],
+        _funnel(seen.connection),
+        [(stage.value, STAGE_WORDS.get(stage, "Unknown")) for stage in Stage],
+        _steps(seen),
+        seen.config.hireflix.webhook_path,
     )
 
 
-def card(sink: SinkStatus, clock: Clockface) -> SinkCard:
+def card(sink: SinkStatus, clock: Clockface, beat: Heartbeat) -> SinkCard:
     """Returns what a page shows of a sink."""
-    mark, state = _state(sink)
-    queue = f"{sink.pending} pending, the oldest for {format_duration(sink.oldest_age_seconds)}" if sink.pending else ""
-    return SinkCard(sink.name, sink.type, mark, state, sink.reason, queue, clock.moment(sink.last_delivered_at))
+    mark, state = state_of(sink)
+    detail = sink.reason or sink.failure or sink.waits_for
+    return SinkCard(
+        sink.name, sink.type, mark, state, detail, sink.pending, sink.dead, clock.moment(sink.last_delivered_at), beat
+    )
 
 
-def _state(sink: SinkStatus) -> tuple[str, str]:
+def state_of(sink: SinkStatus) -> tuple[str, str]:
     """Returns the class for colour and shape, and the state in words."""
     if sink.state in {"paused", "stopped"}:
-        return "bad", sink.state
+        return "warn" if sink.paused_by is PauseKind.OPERATOR else "bad", sink.state
     if sink.state == "orphaned":
         return "warn", "not configured"
     if sink.in_sync is False:
         return "warn", "not in sync"
     if sink.failed_at is not None:
         return "warn", "failing"
-    return "ok", "delivering" if sink.pending else "in step"
+    if sink.pending:
+        return "wait", "delivering"
+    return "ok", "in step"
+
+
+def _done(connection: Connection, since: int) -> Mapping[str, Mapping[int, Mapping[str, int]]]:
+    """Returns per sink and half hour how many deliveries were done well (`ok`) and not (`bad`)."""
+    newest = (
+        select(delivery.c.sink, delivery.c.state, delivery.c.done_at)
+        .where(delivery.c.done_at >= since)
+        .order_by(delivery.c.done_at.desc())
+        .limit(DONE_MAX)
+        .subquery()
+    )
+    beat = newest.c.done_at.op("/")(BEAT_MS)
+    rows = connection.execute(
+        select(newest.c.sink, newest.c.state, beat, func.count()).group_by(newest.c.sink, newest.c.state, beat)
+    )
+    found: dict[str, dict[int, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for sink, state, number, count in rows:
+        found[sink][int(number)]["bad" if state == DeliveryState.DEAD else "ok"] += count
+    return found
+
+
+def _received(connection: Connection, since: int) -> Mapping[int, Mapping[str, int]]:
+    beat = event.c.received_at.op("/")(BEAT_MS)
+    rows = connection.execute(select(beat, func.count()).where(event.c.received_at >= since).group_by(beat))
+    return {int(number): {"ok": count} for number, count in rows}
 
 
 def _latest(row: EventRow, clock: Clockface) -> LatestEvent:
+    name = row.name.removeprefix("interview.") or row.kind
     return LatestEvent(
-        row.name or row.kind, row.candidate_name or NO_NAME, row.position_name, clock.moment(row.received_at)
+        name, row.interview_id, row.candidate_name or NO_NAME, row.position_name, clock.moment(row.received_at)
     )
+
+
+def _funnel(connection: Connection) -> list[Funnel]:
+    """Returns the stages of the positions with the most interviews, among those that changed last."""
+    newest = (
+        select(interview.c.position_name, interview.c.stage)
+        .order_by(interview.c.updated_at.desc())
+        .limit(FUNNEL_INTERVIEWS)
+        .subquery()
+    )
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for position, stage, count in connection.execute(
+        select(newest.c.position_name, newest.c.stage, func.count()).group_by(newest.c.position_name, newest.c.stage)
+    ):
+        counts[position][stage] = count
+    chosen = sorted(counts.items(), key=lambda item: -item[1].total())[:FUNNEL_POSITIONS]
+    longest = max((each.total() for _, each in chosen), default=0)
+    return [_bar(position, each, longest) for position, each in chosen]
+
+
+def _bar(position: str, counts: Counter[str], longest: int) -> Funnel:
+    ordered = {stage.value: counts[stage.value] for stage in Stage if counts[stage.value]}
+    text = ", ".join(f"{count} {STAGE_WORDS.get(Stage(stage), 'Unknown').lower()}" for stage, count in ordered.items())
+    return Funnel(position or "(no position)", stacked(ordered, longest), counts.total(), text)
+
+
+def _steps(seen: Seen) -> list[Step]:
+    """Returns the first steps, or none when all are done."""
+    source, hireflix = seen.health.source, seen.config.hireflix
+    state_sinks = {name for name, entry in seen.config.sinks.items() if entry.cls.state}
+    delivered = {sink.name for sink in seen.health.sinks if sink.delivered}
+    steps = [
+        Step("A secret for webhooks is set", bool(hireflix.webhook_secrets), KEY_HINT),
+        Step("The first webhook arrived", bool(source.events), WEBHOOK_HINT),
+    ]
+    if state_sinks:
+        steps.append(
+            Step("The first row is written", bool(delivered & state_sinks), "It follows the first event by itself.")
+        )
+    if seen.config.sinks.keys() - state_sinks:
+        done = bool(delivered - state_sinks)
+        steps.append(Step("The first message is sent", done, "It follows the first event that a route selects."))
+    return [] if all(step.is_done for step in steps) else steps
 
 
 @get("/", include_in_schema=False)

@@ -186,7 +186,6 @@ class Pages:
             navigation=[
                 Link(path, name, key == current, str(dead) if key == "deliveries" and dead else "")
                 for key, path, name in NAVIGATION
-                if key in PAGES
             ],
             user=request.user.name,
             may_act=request.user.may_act,
@@ -197,9 +196,6 @@ class Pages:
             has_session=not request.user.owner.startswith("proxy:"),
         )
 
-
-PAGES = {"overview"}
-"""The pages of the navigation that exist."""
 
 _HEADERS = {
     "cache-control": "no-store",

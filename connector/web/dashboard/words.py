@@ -53,5 +53,5 @@ def _local(at: int, zone: ZoneInfo) -> datetime:
 
 
 def sentence(text: str) -> str:
-    """Returns the text with a capital at its start."""
-    return text[:1].upper() + text[1:]
+    """Returns the text with a capital at its start, and unchanged when it begins with a command."""
+    return text if text.startswith("connector ") else text[:1].upper() + text[1:]

@@ -1,0 +1,213 @@
+"""The list of interviews, and one interview with its history.
+
+This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.exceptions import NotFoundException
+from sqlalchemy import select
+
+from connector.interview import FIELDS, STAGE_WORDS, Interview, Stage
+from connector.merge import decode, interview_of
+from connector.store.queries import (
+    DeliveryRow,
+    InterviewRow,
+    Wanted,
+    deliveries,
+    events,
+    interviews,
+    positions,
+    sink_names,
+)
+from connector.store.schema import interview as interview_table
+from connector.text import web_link
+from connector.web.auth.access import Access, Visitor
+from connector.web.dashboard.deliveries import MARKS, DeliveryLine, delivery_line
+from connector.web.dashboard.filters import ROWS, Filter, make_filter, parameters
+from connector.web.dashboard.pages import Pages, Seen
+from connector.web.dashboard.words import NO_NAME, Clockface, Moment
+
+HISTORY = 200
+"""Events and deliveries in the history of an interview."""
+TIMES = {"created_at", "archived", "finalist", "deleted", "completed", "finished_at", "answered"}
+"""Fields whose numbers are epoch milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterviewLine:
+    """One interview in the list. `waits` is how long it waits for a decision."""
+
+    id: str
+    candidate: str
+    position: str
+    stage: str
+    stage_word: str
+    score: str
+    waits: str
+    sinks: str
+    updated: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class InterviewList:
+    """The content of the page of the interviews."""
+
+    filters: list[Filter]
+    search: str
+    is_filtered: bool
+    rows: list[InterviewLine]
+    has_more: bool
+
+
+def interview_list(seen: Seen, chosen: dict[str, str]) -> InterviewList:
+    """Returns the interviews that the filters select, those with the newest event first."""
+    wanted = Wanted(
+        position=chosen["position"] or None,
+        stage=Stage(chosen["stage"]) if chosen["stage"] in set(Stage) else None,
+        sink=chosen["sink"] or None,
+        search=chosen["search"] or None,
+    )
+    rows = interviews(seen.connection, wanted, ROWS + 1)
+    places = sorted({name for _, name in positions(seen.connection) if name})
+    filters = [
+        make_filter("position", "Position", chosen["position"], [(name, name) for name in places]),
+        make_filter(
+            "stage", "Stage", chosen["stage"], [(each.value, STAGE_WORDS.get(each, "Unknown")) for each in Stage]
+        ),
+        make_filter("sink", "Sink", chosen["sink"], [(name, name) for name in sink_names(seen.connection)]),
+    ]
+    lines = [_interview_line(row, seen.clock) for row in rows[:ROWS]]
+    return InterviewList(filters, chosen["search"], any(chosen.values()), lines, len(rows) > ROWS)
+
+
+def _interview_line(row: InterviewRow, clock: Clockface) -> InterviewLine:
+    is_open = row.stage == Stage.TO_EVALUATE and row.completed_at is not None
+    return InterviewLine(
+        row.id,
+        row.candidate_name or NO_NAME,
+        row.position_name,
+        row.stage,
+        row.stage_word,
+        "" if row.score is None else f"{row.score:g}",
+        clock.age(row.completed_at) if is_open and row.completed_at is not None else "",
+        ", ".join(row.sinks),
+        clock.moment(row.updated_at),
+    )
+
+
+@get("/interviews", include_in_schema=False)
+async def interviews_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
+    """Lists interviews."""
+    chosen = parameters(request, "position", "stage", "sink", "search")
+    return await pages.show(
+        request, "interviews.html", "interviews", "Interviews", lambda seen: interview_list(seen, chosen)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A field of an interview and the date of the event that it came from."""
+
+    name: str
+    value: str
+    link: str
+    at: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What became of an event at a sink; `id` is that of the delivery."""
+
+    id: int
+    mark: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryLine:
+    """One event of an interview with a cell per sink."""
+
+    at: Moment | None
+    name: str
+    mark: str
+    cells: list[list[Cell]]
+
+
+@dataclass(frozen=True, slots=True)
+class OneInterview:
+    """The content of the page of an interview."""
+
+    id: str
+    candidate: str
+    position: str
+    stage: str
+    stage_word: str
+    facts: list[Fact]
+    sinks: list[str]
+    history: list[HistoryLine]
+    others: list[DeliveryLine]
+
+
+def one_interview(seen: Seen, id_: str) -> OneInterview:
+    """Returns an interview with its history. Raises `NotFoundException`."""
+    state = seen.connection.execute(select(interview_table.c.state).where(interview_table.c.id == id_)).scalar()
+    if state is None:
+        raise NotFoundException("there is no such interview")
+    found = interview_of(id_, decode(state))
+    wanted = Wanted(interview=id_)
+    done = deliveries(seen.connection, wanted, HISTORY)
+    sinks = sorted({row.sink for row in done} | set(seen.config.sinks))
+    by_event: dict[tuple[int | None, str], list[DeliveryRow]] = defaultdict(list)
+    for row in done:
+        by_event[row.event_id, row.sink].append(row)
+    history = [
+        HistoryLine(
+            seen.clock.moment(row.received_at),
+            row.name.removeprefix("interview.") or row.kind,
+            row.mark,
+            [[_cell(each) for each in by_event[row.id, sink]] for sink in sinks],
+        )
+        for row in events(seen.connection, wanted, HISTORY)
+    ]
+    return OneInterview(
+        id_,
+        found.candidate_name or NO_NAME,
+        found.position_name,
+        found.stage.value,
+        found.stage_word,
+        _facts(found, seen.clock),
+        sinks,
+        history,
+        [delivery_line(row, seen.clock) for row in done if row.event_id is None],
+    )
+
+
+def _facts(found: Interview, clock: Clockface) -> list[Fact]:
+    facts = []
+    for name in FIELDS:
+        value = found.values.get(name)
+        if value is None or value == "":
+            continue
+        is_time = name in TIMES and isinstance(value, int | float) and not isinstance(value, bool)
+        moment = clock.moment(int(value)) if is_time else None
+        text = moment.full if moment else str(value)
+        link = web_link(text) or "" if isinstance(value, str) else ""
+        facts.append(Fact(name.replace("_", " "), text, link, clock.moment(found.dates.get(name))))
+    return facts
+
+
+def _cell(row: DeliveryRow) -> Cell:
+    return Cell(row.id, MARKS[row.state], row.state, row.reason)
+
+
+@get("/interviews/one", include_in_schema=False)
+async def interview_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
+    """Shows one interview. Its id is a parameter, because it may contain any character."""
+    id_ = request.query_params.get("id", "")
+    return await pages.show(request, "interview.html", "interviews", "Interview", lambda seen: one_interview(seen, id_))

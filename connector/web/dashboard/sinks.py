@@ -1,0 +1,174 @@
+"""The list of sinks, one sink, and the audit log.
+
+This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
+
+from connector.capabilities import Verifies
+from connector.formats import format_duration
+from connector.store import audit as audit_log
+from connector.store.queries import Wanted, attempts
+from connector.web.auth.access import Access, Visitor
+from connector.web.dashboard.deliveries import AttemptLine, attempt_line
+from connector.web.dashboard.filters import ROWS
+from connector.web.dashboard.overview import state_of
+from connector.web.dashboard.pages import Pages, Seen
+from connector.web.dashboard.words import Moment
+
+
+@dataclass(frozen=True, slots=True)
+class SinkLine:
+    """One sink in the list."""
+
+    name: str
+    type: str
+    mark: str
+    state: str
+    detail: str
+    pending: int
+    oldest: str
+    waiting: int
+    dead: int
+    delivered: int
+    last: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class SinkDetails:
+    """What the page of a sink has beside its line."""
+
+    fix: str
+    answer: str
+    next_try: Moment | None
+    waits_for: str
+    verified: Moment | None
+    in_sync: bool | None
+    differences: list[tuple[str, int]]
+    asks: list[str]
+    worker: str
+    can_verify: bool
+    is_paused: bool
+    is_configured: bool
+    modes: list[str]
+    attempts: list[AttemptLine]
+
+
+@dataclass(frozen=True, slots=True)
+class OneSink:
+    """The content of the page of a sink."""
+
+    line: SinkLine
+    details: SinkDetails
+
+
+@dataclass(frozen=True, slots=True)
+class SinkList:
+    """The content of the page of the sinks."""
+
+    rows: list[SinkLine]
+
+
+def _sink_line(seen: Seen, name: str) -> SinkLine:
+    sink = next((each for each in seen.health.sinks if each.name == name), None)
+    if sink is None:
+        raise NotFoundException("there is no such sink")
+    mark, state = state_of(sink)
+    oldest = format_duration(sink.oldest_age_seconds) if sink.pending else ""
+    return SinkLine(
+        name,
+        sink.type,
+        mark,
+        state,
+        sink.reason or sink.failure or sink.waits_for,
+        sink.pending,
+        oldest,
+        sink.waiting,
+        sink.dead,
+        sink.delivered,
+        seen.clock.moment(sink.last_delivered_at),
+    )
+
+
+def sink_list(seen: Seen) -> SinkList:
+    """Returns all sinks."""
+    return SinkList([_sink_line(seen, sink.name) for sink in seen.health.sinks])
+
+
+def one_sink(seen: Seen, name: str) -> OneSink:
+    """Returns a sink. Raises `NotFoundException`."""
+    line = _sink_line(seen, name)
+    sink = next(each for each in seen.health.sinks if each.name == name)
+    entry = seen.config.sinks.get(name)
+    status = "" if sink.status is None else f"HTTP {sink.status} "
+    return OneSink(
+        line,
+        SinkDetails(
+            sink.fix,
+            f"{status}{sink.answer}".strip(),
+            seen.clock.moment(sink.next_try_at),
+            sink.waits_for,
+            seen.clock.moment(sink.verified_at),
+            sink.in_sync,
+            sorted(sink.differences.items()),
+            list(sink.asks),
+            sink.worker or "",
+            entry is not None and issubclass(entry.cls, Verifies),
+            sink.state == "paused",
+            entry is not None,
+            sorted(getattr(entry.cls, "resume_modes", ())) if entry else [],
+            [attempt_line(each, seen.clock) for each in attempts(seen.connection, Wanted(sink=name), 15)],
+        ),
+    )
+
+
+@get("/sinks", include_in_schema=False)
+async def sinks_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
+    """Lists the sinks."""
+    return await pages.show(request, "sinks.html", "sinks", "Sinks", sink_list)
+
+
+@get("/sinks/{name:str}", include_in_schema=False)
+async def sink_page(
+    request: Request[Visitor, Access, Any], pages: NamedDependency[Pages], name: FromPath[str]
+) -> Response[bytes]:
+    """Shows one sink."""
+    return await pages.show(request, "sink.html", "sinks", name, lambda seen: one_sink(seen, name))
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """One change."""
+
+    at: Moment | None
+    actor: str
+    action: str
+    target: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditList:
+    """The content of the page of the audit log."""
+
+    rows: list[AuditLine]
+    has_more: bool
+
+
+def audit_list(seen: Seen) -> AuditList:
+    """Returns the newest changes."""
+    rows = audit_log.entries(seen.connection, Wanted(), ROWS + 1)
+    lines = [AuditLine(seen.clock.moment(row.at), row.actor, row.action, row.target, row.detail) for row in rows]
+    return AuditList(lines[:ROWS], len(rows) > ROWS)
+
+
+@get("/audit", include_in_schema=False)
+async def audit_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
+    """Lists what operators changed."""
+    return await pages.show(request, "audit.html", "audit", "Audit", audit_list)

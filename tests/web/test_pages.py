@@ -1,0 +1,166 @@
+"""What the pages show, for data of every kind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.testing.make import HOSTILE_TEXTS
+from connector.web.dashboard.charts import BEAT_HEIGHT, BEATS, Lane, flow, heartbeat, stacked
+from tests.serving import CONSOLE_ONLY, sample
+from tests.web.browsing import DASHBOARD, SAME_ORIGIN, dashboard, token_in
+
+ADDRESSES = ("/", "/interviews", "/deliveries", "/sinks", "/routes", "/routes?event=1", "/audit")
+ROUTED = CONSOLE_ONLY + '[[routes]]\nsinks = ["console"]\nevents = ["interview.finish"]\nmin_score = 3\n' + DASHBOARD
+
+
+SHEET = '[sinks.sheet]\ntype = "workbook"\npath = "data/interviews.xlsx"\n' + DASHBOARD
+
+
+class Markup(HTMLParser):
+    """What a browser would make of a page: tags, attributes and scripts with a nonce."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.attributes, self.scripts = set(), {}, 0
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= dict(attrs)
+        self.scripts += tag == "script"
+        assert tag != "script" or dict(attrs)["nonce"]
+
+
+async def settled(client, path, text):
+    """The page, as soon as it contains the text."""
+    for _ in range(200):
+        page = (await client.get(path)).text
+        if text in page:
+            return page
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{path} never showed {text}")
+
+
+@pytest.mark.parametrize("path", ADDRESSES[:5] + ADDRESSES[6:])
+async def test_every_page_works_before_the_first_event(tmp_path, path):
+    async with dashboard(tmp_path) as (_, client):
+        assert (await client.get(path)).status_code == 200
+
+
+async def test_the_first_steps_tick_themselves_and_go(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        page = (await client.get("/")).text
+        assert 'The first webhook arrived</span><span class="hidden"> (open)' in page
+        await service.post(sample("finish"))
+        await settled(client, "/", "last delivered")
+        assert "First steps" not in (await client.get("/")).text
+
+
+async def test_a_delivery_is_found_from_its_interview(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        await service.post(sample("finish"))
+        await settled(client, "/deliveries", "delivered")
+        (address,) = set(re.findall(r'href="(/interviews/one\?id=[^"]+)"', (await client.get("/interviews")).text))
+        (delivery,) = re.findall(r'href="(/deliveries/\d+)"', (await client.get(address)).text)
+        assert "Wayne Knight" in (await client.get(delivery)).text
+
+
+async def test_a_filter_is_part_of_the_address(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        await service.post(sample("finish"))
+        await settled(client, "/deliveries?state=delivered", "Wayne Knight")
+        nothing = (await client.get("/deliveries?state=dead")).text
+        assert "No delivery matches." in nothing
+        assert "Clear the filter" in nothing
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/deliveries/999", "/interviews/one?id=x", "/sinks/none"])
+async def test_what_is_missing_is_said(tmp_path, path):
+    async with dashboard(tmp_path) as (_, client):
+        answer = await client.get(path)
+        assert answer.status_code == 404
+        assert "Not found" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/deliveries?since=x&until=9999999999999999999&event=-1&state=no", "/interviews?stage=no"]
+)
+async def test_a_filter_that_means_nothing_is_ignored(tmp_path, path):
+    async with dashboard(tmp_path) as (_, client):
+        assert (await client.get(path)).status_code == 200
+
+
+async def test_no_text_of_a_candidate_becomes_markup(tmp_path):
+    """Every hostile text as name, address and position, on every page."""
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        texts = [
+            *HOSTILE_TEXTS.values(),
+            '"><script>alert(1)</script>',
+            "<b hx-get=/x>",
+            "'\"><img src=x onerror=alert(1)>",
+        ]
+        for number, text in enumerate(texts):
+            payload = sample("finish", id=f"<i>{number}")
+            payload["data"]["candidate"] = {"name": text, "email": text}
+            payload["data"]["position"] = {"id": text[:50], "name": text}
+            await service.post(payload)
+        await settled(client, "/deliveries?state=delivered", "delivered")
+        one = [f"/interviews/one?id=%3Ci%3E{number}" for number in range(len(texts))]
+        for path in [*ADDRESSES, "/sinks/sheet", "/deliveries/1", *one]:
+            page = (await client.get(path)).text
+            found = Markup(page)
+            assert found.tags & {"img", "b", "i", "marquee", "iframe"} == set()
+            assert found.scripts == 4
+            assert [name for name in found.attributes if name.startswith("on") or name == "style"] == []
+            assert "/x" not in found.attributes.values()
+            assert not re.search("[\u202a-\u202e\u2066-\u2069]", page)
+
+
+async def test_the_simulator_says_which_routes_match_and_why_others_do_not(tmp_path):
+    async with dashboard(tmp_path, ROUTED) as (_, client):
+        page = (await client.get("/routes")).text
+        assert "Event is finish and score is 3 or more" in page
+        body = json.dumps(sample("finish", score={"team": 1}))
+        data = {"body": body, "token": token_in(page)}
+        shown = (await client.post("/routes", data=data, headers=SAME_ORIGIN)).text
+        assert "No sink gets it." in shown
+        assert (await client.post("/routes", data={"body": body})).status_code == 403
+
+
+async def test_a_payload_that_is_no_json_is_explained(tmp_path):
+    async with dashboard(tmp_path) as (_, client):
+        answer = await client.post("/routes", data={"body": "{"}, headers=SAME_ORIGIN)
+        assert answer.status_code == 200
+        assert "unreadable" in answer.text
+
+
+@given(
+    st.dictionaries(st.integers(0, BEATS - 1), st.dictionaries(st.sampled_from(["ok", "bad"]), st.integers(0, 10**6)))
+)
+def test_a_heartbeat_has_one_bar_per_half_hour_within_its_height(counts):
+    beat = heartbeat(counts, 0)
+    assert len(beat.bars) == BEATS
+    assert all(bar.y >= -1e-9 and abs(bar.y + bar.height - BEAT_HEIGHT) < 1e-6 for bar in beat.bars)
+
+
+@given(st.lists(st.integers(0, 10**7), max_size=30))
+def test_each_sink_has_an_arrow_that_a_long_queue_makes_wider(queues):
+    shapes = flow([Lane(str(number), "ok", "in step", queue) for number, queue in enumerate(queues)])
+    assert len(shapes.lanes) == len(queues)
+    ordered = sorted(shapes.lanes, key=lambda shape: shape.lane.pending)
+    assert [shape.width for shape in ordered] == sorted(shape.width for shape in ordered)
+    assert all(0 < shape.y < shapes.height for shape in shapes.lanes)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.integers(1, 1000), min_size=1))
+def test_the_parts_of_a_bar_add_up(counts):
+    parts = stacked(counts, sum(counts.values()))
+    assert abs(sum(part.width for part in parts) - 100) < 0.1
+    assert [part.count for part in parts] == list(counts.values())
