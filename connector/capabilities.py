@@ -157,6 +157,22 @@ class Schedules(Protocol):
         ...
 
 
+SNOOZE = "snooze:"
+"""Prefix of the note, before the id of an interview, that holds until when a sink that `Reminds` leaves it out:
+`{"until": epoch milliseconds}`.
+"""
+
+
+@runtime_checkable
+class Reminds(Protocol):
+    """A message sink that reminds users of interviews, for `connector snooze`. It reads the notes `SNOOZE`."""
+
+    @property
+    def reminds(self) -> bool:
+        """Whether its settings ask for reminders. Like `destination`, it needs no secret."""
+        ...
+
+
 ERASE = "erase"
 """Purpose of the follow-up in which a sink that `Erases` removes a person from its destination."""
 

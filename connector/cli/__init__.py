@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Command] = {
     "audit": Command("connector.cli.lists", "List what operators changed, newest first."),
     "replay": Command("connector.cli.replay", "Send dead letters or earlier deliveries again."),
     "dismiss": Command("connector.cli.replay", "Drop dead letters that are not to be delivered."),
+    "snooze": Command("connector.cli.snooze", "Leave an interview out of the reminders for some days."),
     "pause": Command("connector.cli.pause", "Pause a sink; its deliveries stay queued until it is resumed."),
     "resume": Command("connector.cli.pause", "Resume a paused sink at once."),
     "verify": Command("connector.cli.verify", "Compare a sheet with the store, and repair it on request."),

@@ -83,6 +83,7 @@ class Action(StrEnum):
     DECIDE = "decide"
     BACKFILL = "backfill"
     RECONCILE = "reconcile"
+    SNOOZE = "snooze"
 
 
 def _where(condition: str) -> dict[str, Any]:

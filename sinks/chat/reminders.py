@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Self
 
+from connector.capabilities import SNOOZE
 from connector.sink import Context, Delivered, FollowUp, Interview, Note, Result, RetryLater, Stage, Superseded
 from sinks.chat import calendar
 from sinks.chat.config import ChatConfig
@@ -33,8 +34,6 @@ _OWN_PURPOSES = {FIND_DUPLICATES: REMINDER_DUPLICATES, REPEAT_EDIT: REPEAT_REMIN
 
 KEY = "reminder"
 """Name of the note."""
-SNOOZE_NOTE = "snooze:"
-"""Prefix of the note that holds until when an interview is not listed, before its id: `{"until": epoch ms}`."""
 MOST_LINES = 10
 PAGE = 500
 """Interviews that are read at a time."""
@@ -212,8 +211,8 @@ async def _undecided(context: Context, config: ChatConfig) -> list[Undecided]:
         if len(page) < PAGE:
             break
         after = page[-1].interview.id
-    notes = await context.get_notes([f"{SNOOZE_NOTE}{each.interview.id}" for each in found])
-    awake = [each for each in found if notes.get(f"{SNOOZE_NOTE}{each.interview.id}", {}).get("until", 0) <= now]
+    notes = await context.get_notes([f"{SNOOZE}{each.interview.id}" for each in found])
+    awake = [each for each in found if notes.get(f"{SNOOZE}{each.interview.id}", {}).get("until", 0) <= now]
     return sorted(awake, key=lambda each: (-each.days, each.interview.completed_at or 0, each.interview.id))
 
 
@@ -274,7 +273,7 @@ async def erase_from_reminders(session: Session, call: DeliveryCall, interview_i
         if result.status not in _DONE:
             return await session.failure(result, session.limits.edit, call.context)
         after = replace(after, content_hash=session.content_hash(content))
-    await call.context.save_notes({KEY: after.note(), f"{SNOOZE_NOTE}{interview_id}": None})
+    await call.context.save_notes({KEY: after.note(), f"{SNOOZE}{interview_id}": None})
     return True
 
 

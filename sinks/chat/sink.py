@@ -143,6 +143,11 @@ class ChatSink(Sink[ChatConfigT]):
         keys = (InterviewRecord(interview.id).key, DigestRecord(interview.position_id).key)
         return keys if self.config.reminders is None else (*keys, reminders.KEY)
 
+    @property
+    def reminds(self) -> bool:
+        """Whether the channel gets reminders."""
+        return self.config.reminders is not None
+
     def scheduled(self, after_ms: int, until_ms: int) -> Sequence[str]:
         """The reminder and the weekly summary, when one of their times lies between two times."""
         config, purposes = self.config, []

@@ -14,9 +14,10 @@ GROUPED = {f"{group} {name}": command for group in ("store", "hireflix")
            for name, command in LOADED.pop(group).commands.items()}  # fmt: skip
 ALL = LOADED | GROUPED
 NAMES = list(ALL)
-WITH_CONFIG = [name for name in NAMES if name != "demo"]
+WITH_CONFIG = [name for name in NAMES if name not in {"demo", "init"}]
 NEEDED = {
     "explain": ["1"],
+    "snooze": ["interview-1"],
     "pause": ["chat"],
     "resume": ["chat"],
     "verify": ["sheet"],
@@ -39,6 +40,7 @@ def test_the_commands_are_those_of_the_design():
     assert set(NAMES) == {
         *(
             "serve",
+            "init",
             "check",
             "config",
             "demo",
@@ -54,6 +56,7 @@ def test_the_commands_are_those_of_the_design():
             "audit",
             "replay",
             "dismiss",
+            "snooze",
             "pause",
             "resume",
             "verify",

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from connector.capabilities import SNOOZE
 from connector.emulators.slack import SlackEmulator
 from connector.store import notes, settle
 from connector.testing import START, LaneRunner, ManualClock, interview_id, make_event
-from sinks.chat.reminders import KEY, REMIND, SNOOZE_NOTE
+from sinks.chat.reminders import KEY, REMIND
 from sinks.chat.summary import SUMMARIZE
 from sinks.slack.sink import SlackSink
 
@@ -57,7 +58,7 @@ class Channel:
         return [each for each in await self.lane.deliveries() if each.purpose == purpose][-1].state
 
     async def snooze(self, number: int, until: int) -> None:
-        values = {f"{SNOOZE_NOTE}{interview_id(number)}": {"until": until}}
+        values = {f"{SNOOZE}{interview_id(number)}": {"until": until}}
         await self.lane.store.write(lambda c: notes.write(c, "one", self._channel, values))
 
     @property
