@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connector.emulators.hireflix import Account, HireflixEmulator
-from connector.store.schema import audit
+from connector.store.schema import audit, event, interview
 from connector.store.sqlite.lock import StoreLock
 from tests.cli.world import NOON
 
@@ -124,3 +124,13 @@ def test_a_backfill_that_the_service_is_asked_for_is_in_the_audit_log(source, wo
     with StoreLock(world.file):
         source("backfill")
     assert [(row.action, row.target) for row in world.rows(audit)] == [("backfill", "all positions")]
+
+
+def test_neither_a_backfill_nor_a_reconcile_brings_an_erased_person_back(source, run, world):
+    source("backfill")
+    erased = world.rows(interview)[0].id
+    assert run("erase", erased, "--yes").exit_code == 0
+    assert "0 events added" in source("backfill").stdout
+    assert "no difference between Hireflix and the store" in source("reconcile").stdout
+    assert len(world.rows(interview)) == 23
+    assert [row.body for row in world.rows(event, interview_id=erased)] == [None]
