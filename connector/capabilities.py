@@ -7,7 +7,7 @@ A sink has a capability when it has the attributes of the protocol. It need not 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from connector.sink import Batch, Context, Outcome, Sink, SinkConfig
@@ -69,8 +69,8 @@ class Report:
     """The result of `verify` at `at` (epoch milliseconds).
 
     `counts` maps a kind of difference to its number of keys; `wrong` names the kinds that mean "not in sync".
-    `differences` lists the first differences, `remarks` are notes for the operator, and `asks` are actions that an
-    operator must take before the rest can be correct.
+    `differences` lists the first differences, and `fixes` maps kinds of them to what an operator can do. `remarks` are
+    notes for the operator, and `asks` are actions that an operator must take before the rest can be correct.
     """
 
     at: int
@@ -79,6 +79,7 @@ class Report:
     differences: Sequence[Difference] = ()
     remarks: Sequence[str] = ()
     asks: Sequence[str] = ()
+    fixes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def in_sync(self) -> bool:

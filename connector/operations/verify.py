@@ -53,6 +53,14 @@ def verifiable(settings: Config, name: str) -> SinkEntry:
     return entry
 
 
+def all_verifiable(settings: Config) -> list[SinkEntry]:
+    """Returns every sink that can be read back. Raises `UsageError` when there is none."""
+    found = [entry for entry in settings.sinks.values() if issubclass(entry.cls, Verifies)]
+    if not found:
+        raise UsageError("no configured sink can be read back, so there is nothing to verify")
+    return found
+
+
 async def verify(settings: Config, entry: SinkEntry, progress: Progress) -> Report:
     """Compares the destination with the store. Raises `StoreError`, `NotVerified`."""
     sink = entry.cls(entry.name, entry.config)

@@ -115,7 +115,7 @@ async def verify_and_repair(
     except CallFailed as error:
         outcomes.verification = _failed(error, calls)
         return
-    outcomes.keep({REPORT: note_of(findings.report(at))})
+    outcomes.keep({REPORT: note_of(findings.report(at, calls.sink))})
 
 
 def _ignore_progress(_done: int, _total: int) -> None:
@@ -249,7 +249,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         calls = Calls(self.name, self._client, await self._account(), context)
         at = context.now()
         try:
-            return (await Verification(self.config, calls, context, progress).run()).report(at)
+            return (await Verification(self.config, calls, context, progress).run()).report(at, self.name)
         except CallFailed as error:
             raise SinkBroken(error.failure.reason, error.failure.fix or UNREACHED_FIX) from error
 

@@ -54,6 +54,15 @@ class Kind(StrEnum):
 
 WRONG = (Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.DOUBLED, Kind.STRAY, Kind.PROTECTED, Kind.NO_TAB)
 """The kinds that mean "not in sync"."""
+_REPAIR = "connector verify {sink} --repair writes it again"
+FIXES: Mapping[Kind, str] = {
+    Kind.MISSING: _REPAIR,
+    Kind.DIFFERENT: _REPAIR,
+    Kind.BROKEN_KEY: "connector verify {sink} --repair writes the id again",
+    Kind.DOUBLED: "delete one of the rows in the sheet; the first one is kept up to date",
+    Kind.STRAY: "connector verify {sink} --repair clears it; or delete the row in the sheet",
+}
+"""What an operator can do about a difference. Of the other kinds, the finding says it in `Report.asks`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,7 @@ class RowHashes:
     by_key: dict[str, RowHash] = field(default_factory=dict)
     without: list[RowHash] = field(default_factory=list)
     doubled: dict[str, list[int]] = field(default_factory=dict)
+    """All rows of an id that more than one row has."""
     rows_with_strays: dict[int, str] = field(default_factory=dict)
     matched: set[str] = field(default_factory=set)
 
@@ -87,7 +97,7 @@ class RowHashes:
             if not key:
                 self.without.append(found)
             elif key in self.by_key:
-                self.doubled.setdefault(key, []).append(row.row)
+                self.doubled.setdefault(key, [self.by_key[key].row]).append(row.row)
             else:
                 self.by_key[key] = found
 
@@ -172,13 +182,13 @@ class Findings:
                 self.counts[each.kind] -= 1
                 self.counts[Kind.PENDING] += 1
 
-    def report(self, at: int) -> Report:
+    def report(self, at: int, sink: str) -> Report:
         listed = sorted(self.kinds.values(), key=lambda each: (each.kind not in WRONG, each.kind, each.key))
         counts = {str(kind): self.counts[kind] for kind in Kind if self.counts[kind] or kind is Kind.IN_SYNC}
         asks = [f"{each.reason}: {each.fix}" for each in self.unavailable.values()]
-        return Report(
-            at, counts, [str(kind) for kind in WRONG], listed[:REPORTED_MAX], self.remarks, [*asks, *self.asks]
-        )
+        fixes = {str(kind): fix.format(sink=sink) for kind, fix in FIXES.items() if self.counts[kind]}
+        wrong = [str(kind) for kind in WRONG]
+        return Report(at, counts, wrong, listed[:REPORTED_MAX], self.remarks, [*asks, *self.asks], fixes)
 
 
 class Verification:
@@ -221,7 +231,7 @@ class Verification:
         async for expected in self._expected():
             lost += await self._compare(expected, snapshots, tabs, row_hashes, findings)
         for name, key, note in lost:
-            kind, detail = self._judge_lost(note, tabs[name], row_hashes[name])
+            kind, detail = self._judge_lost(note, tabs[name], snapshots[name], row_hashes[name])
             findings.add(kind, name, key, detail)
         for name, snapshot in snapshots.items():
             self._judge_tab(name, snapshot, row_hashes[name], findings)
@@ -321,7 +331,7 @@ class Verification:
             return Kind.IN_SYNC, name, key, ""
         if protected := protected_fields(snapshot.view, snapshot.layout, found.row):
             return Kind.PROTECTED, name, key, _where(snapshot, found.row, self._titles_of(protected))
-        return Kind.DIFFERENT, name, key, "still there"
+        return Kind.DIFFERENT, name, key, f"{snapshot.view.title}, row {found.row + 1}: still there"
 
     def _judge_row(
         self, interview: Interview, name: str, snapshot: TabSnapshot, found: RowHash, note: RowNote | None
@@ -345,7 +355,7 @@ class Verification:
     def _judge_missing(self, name: str, key: str, snapshot: TabSnapshot) -> Comparison:
         if KEY in protected_fields_when_new(snapshot.view, snapshot.layout):
             return Kind.PROTECTED, name, key, f"{snapshot.view.title}: protected against new rows"
-        return Kind.MISSING, name, key, ""
+        return Kind.MISSING, name, key, snapshot.view.title
 
     def _titles_of(self, fields: Collection[str]) -> list[str]:
         return [column.title for column in self._config.columns if column.field in fields]
@@ -354,21 +364,24 @@ class Verification:
         zone, clear = zone_of(snapshot.view.zone), self._config.on_delete == "clear"
         return sheet_cells(interview, self._config.columns, zone, clear=clear)
 
-    def _judge_lost(self, note: RowNote, tab: TabNote, row_hashes: RowHashes) -> tuple[Kind, str]:
+    def _judge_lost(
+        self, note: RowNote, tab: TabNote, snapshot: TabSnapshot, row_hashes: RowHashes
+    ) -> tuple[Kind, str]:
         """A row that was there and is not found by its id."""
         row = None if note.gone else row_hashes.find_row_like(note)
         if row is not None:
-            return Kind.BROKEN_KEY, f"row {row + 1}"
+            return Kind.BROKEN_KEY, f"{snapshot.view.title}, row {row + 1}"
         wanted_back = self._config.recreate or tab.is_wanted_back(note)
-        return (Kind.MISSING if wanted_back else Kind.DELETED), ""
+        return (Kind.MISSING if wanted_back else Kind.DELETED), snapshot.view.title
 
     def _judge_tab(self, name: str, snapshot: TabSnapshot, row_hashes: RowHashes, findings: Findings) -> None:
         for key, rows in row_hashes.doubled.items():
             if key in row_hashes.matched:
                 findings.kinds.pop((name, key), None)
-                findings.add(Kind.DOUBLED, name, key, "rows " + ", ".join(str(row + 1) for row in rows))
+                places = " and ".join(str(row + 1) for row in rows)
+                findings.add(Kind.DOUBLED, name, key, f"{snapshot.view.title}, rows {places}")
         for row in row_hashes.strays():
-            findings.add(Kind.STRAY, name, f"row {row + 1}")
+            findings.add(Kind.STRAY, name, f"row {row + 1}", snapshot.view.title)
         if cannot_add(snapshot.view, snapshot.layout):
             for column in snapshot.layout.missing:
                 detail = f"{snapshot.view.title}, row {snapshot.view.header_row + 1}: the header is protected"

@@ -113,6 +113,34 @@ def test_explain_distinguishes_cells_that_would_change_from_cells_of_users(run, 
     ]
 
 
+def test_without_a_name_every_sheet_is_verified(run, sheet):
+    run("verify", "sheet", "--repair")
+    found = run("verify")
+    assert (found.exit_code, found.stdout.splitlines()[0]) == (0, "sheet: in sync")
+    [document] = json.loads(run("verify", "--json").stdout)
+    assert (document["sink"], document["in_sync"]) == ("sheet", True)
+
+
+def test_a_sheet_that_cannot_be_read_is_reported_among_all(run, sheet, google):
+    google.person(sheet).unshare("connector@emulated-project.iam.gserviceaccount.com")
+    found = run("verify")
+    assert (found.exit_code, found.stdout.startswith("sheet: not verified: ")) == (1, True)
+    [document] = json.loads(run("verify", "--json").stdout)
+    assert (document["in_sync"], "share the sheet" in document["error"]) == (False, True)
+
+
+def test_a_finding_names_its_place_and_what_to_do(run, sheet, google, a_minute_later):
+    """Both rows of a double."""
+    run("verify", "sheet", "--repair")
+    person = google.person(sheet)
+    place = google.header(sheet, "Interviews").index("Interview ID")
+    person.edit("Interviews", 4, place, google.rows(sheet, "Interviews")[2][place])
+    a_minute_later()
+    shown = run("verify", "sheet").stdout
+    assert "(Interviews, rows 3 and 5)" in shown
+    assert "doubled: delete one of the rows in the sheet; the first one is kept up to date" in shown
+
+
 def test_a_message_sink_has_nothing_to_verify(run, sheet):
     result = run("verify", "chat")
     assert result.exit_code == 2
