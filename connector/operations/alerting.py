@@ -22,7 +22,7 @@ from connector.delivery.periodic import Counts, PeriodicTask, Turn, Write
 from connector.errors import ConnectorError, LeaseLost, RateLimited, SinkBroken
 from connector.logging import place_of
 from connector.operations import alerts
-from connector.operations.alerts import Due, Measured, Silence, State, Told
+from connector.operations.alerts import Due, KnownAlert, Measured, Silence, State
 from connector.operations.mail import MailError, send_mail
 from connector.operations.status import Health, health
 from connector.sink import Delivered, Note, Outcome, Subscription, Token
@@ -49,7 +49,7 @@ class _Stored(msgspec.Struct):
     """The stored JSON document of version 1."""
 
     v: int = 1
-    alerts: dict[str, Told] = {}
+    alerts: dict[str, KnownAlert] = {}
 
 
 class Alerting:
@@ -99,9 +99,9 @@ class Alerting:
             state = alerts.sent(state, reached | mailed, turn.now, mailed)
         if state != before:
             await turn.write(partial(_put, state))
-        return {"alerts": sum(told.gone_at is None for told in state.values()), "messages": messages}
+        return {"alerts": sum(known.gone_at is None for known in state.values()), "messages": messages}
 
-    def _read(self, now: int, connection: Connection) -> tuple[Health, Silence | None, dict[str, Told]]:
+    def _read(self, now: int, connection: Connection) -> tuple[Health, Silence | None, dict[str, KnownAlert]]:
         found = health(connection, now, self._delivering)
         return found, silence(connection, found.source.last_received_at, now), stored_state(connection)
 
@@ -221,7 +221,7 @@ async def _close(sink: Any) -> None:
         log.warning("sink close failed", sink=sink.name, error=place_of(error))
 
 
-def stored_state(connection: Connection) -> dict[str, Told]:
+def stored_state(connection: Connection) -> dict[str, KnownAlert]:
     """Returns the stored state, empty without one."""
     text = connection.execute(select(meta.c.value).where(meta.c.key == STATE_KEY)).scalar()
     return {} if text is None else msgspec.json.decode(text, type=_Stored).alerts

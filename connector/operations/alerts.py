@@ -14,7 +14,8 @@ import msgspec
 
 from connector.capabilities import Notice
 from connector.formats import counted, format_duration
-from connector.operations.status import Health
+from connector.operations.status import HELD_FIX, SILENT_FIX, Health
+from connector.store.schema import PauseKind
 from connector.store.status import SinkStatus
 
 REPEAT_SECONDS = 4 * 3600.0
@@ -41,8 +42,20 @@ SILENCE_WEEKS = 4
 """Earlier weeks that a silence is compared with."""
 
 Kind = Literal[
-    "paused", "late", "dead letters", "not in sync", "no receiver", "signatures", "silence", "disk", "file handles"
+    "paused",
+    "late",
+    "dead letters",
+    "not in sync",
+    "no receiver",
+    "signatures",
+    "silence",
+    "no webhooks",
+    "held deletions",
+    "disk",
+    "file handles",
 ]
+OF_RECONCILE: Mapping[str, Kind] = {SILENT_FIX: "no webhooks", HELD_FIX: "held deletions"}
+"""Troubles of the source that reconcile found, by what to do about them."""
 FAILING: frozenset[Kind] = frozenset({"paused", "late"})
 """Alerts that say that a sink does not deliver, so that no message is sent through it."""
 
@@ -81,10 +94,10 @@ class Measured:
     silence: Silence | None = None
 
 
-class Told(msgspec.Struct, frozen=True):
+class KnownAlert(msgspec.Struct, frozen=True):
     """An alert in the state that is stored. Times are epoch milliseconds.
 
-    `told_at` is when a message about it was last sent, `gone_at` since when it is not there, and `by_mail` whether a
+    `sent_at` is when a message about it was last sent, `gone_at` since when it is not there, and `by_mail` whether a
     message about it went by e-mail.
     """
 
@@ -93,12 +106,12 @@ class Told(msgspec.Struct, frozen=True):
     text: str
     fix: str
     since: int
-    told_at: int | None = None
+    sent_at: int | None = None
     gone_at: int | None = None
     by_mail: bool = False
 
 
-State = Mapping[str, Told]
+State = Mapping[str, KnownAlert]
 """The alerts that are there or were there a short time ago, by key."""
 
 
@@ -106,9 +119,9 @@ State = Mapping[str, Told]
 class Due:
     """What messages are due about: new alerts, alerts that continue, and alerts that are over."""
 
-    new: Mapping[str, Told] = field(default_factory=dict)
-    again: Mapping[str, Told] = field(default_factory=dict)
-    over: Mapping[str, Told] = field(default_factory=dict)
+    new: Mapping[str, KnownAlert] = field(default_factory=dict)
+    again: Mapping[str, KnownAlert] = field(default_factory=dict)
+    over: Mapping[str, KnownAlert] = field(default_factory=dict)
 
     @property
     def keys(self) -> set[str]:
@@ -117,7 +130,7 @@ class Due:
     def only(self, keys: Collection[str]) -> Due:
         """Returns the part with these keys."""
         parts = (self.new, self.again, self.over)
-        return Due(*({key: told for key, told in part.items() if key in keys} for part in parts))
+        return Due(*({key: known for key, known in part.items() if key in keys} for part in parts))
 
 
 # --- which alerts there are
@@ -133,7 +146,7 @@ def alerts_of(health: Health, measured: Measured, oldest_age_seconds: float) -> 
 
 
 def _of_sink(sink: SinkStatus, oldest_age_seconds: float) -> Iterable[Alert]:
-    if sink.state == "paused" and sink.paused_by != "person":
+    if sink.state == "paused" and sink.paused_by is not PauseKind.OPERATOR:
         yield Alert("paused", sink.name, f"paused: {sink.reason}", sink.fix)
     if sink.state != "paused" and sink.oldest_age_seconds > oldest_age_seconds:
         why = f": {sink.reason}" if sink.reason else ""
@@ -155,6 +168,9 @@ def _of_source(health: Health, silence: Silence | None) -> Iterable[Alert]:
             text = f"{refused.count} webhooks with a missing or wrong signature were refused in a day"
             fix = "compare [hireflix] webhook_secrets with the key that Hireflix shows"
             yield Alert("signatures", "source", text, fix)
+    for trouble in health.troubles:
+        if trouble.fix in OF_RECONCILE:
+            yield Alert(OF_RECONCILE[trouble.fix], trouble.subject, trouble.what, trouble.fix)
     if silence is not None and is_unusual(silence):
         text = (
             f"no webhook for {format_duration(silence.seconds)}; in the same hours of each of the last "
@@ -186,40 +202,40 @@ def _of_machine(measured: Measured) -> Iterable[Alert]:
 # --- when a message is due
 
 
-def observed(state: State, alerts: Iterable[Alert], now: int) -> dict[str, Told]:
+def observed(state: State, alerts: Iterable[Alert], now: int) -> dict[str, KnownAlert]:
     """Returns the state with the alerts that are there at `now`. Alerts that left before a message was sent go."""
     found = {}
     for alert in alerts:
-        known = state.get(alert.key) or Told(alert.subject, alert.kind, alert.text, alert.fix, since=now)
+        known = state.get(alert.key) or KnownAlert(alert.subject, alert.kind, alert.text, alert.fix, since=now)
         found[alert.key] = msgspec.structs.replace(known, text=alert.text, fix=alert.fix, gone_at=None)
-    for key, told in state.items():
-        if key not in found and told.told_at is not None:
-            found[key] = told if told.gone_at is not None else msgspec.structs.replace(told, gone_at=now)
+    for key, known in state.items():
+        if key not in found and known.sent_at is not None:
+            found[key] = known if known.gone_at is not None else msgspec.structs.replace(known, gone_at=now)
     return found
 
 
 def due(state: State, now: int) -> Due:
     """Returns what messages are due about."""
     new, again, over = {}, {}, {}
-    for key, told in state.items():
-        if told.gone_at is not None:
-            if now - told.gone_at >= OVER_SECONDS * 1000:
-                over[key] = told
-        elif told.told_at is None:
-            new[key] = told
-        elif now - told.told_at >= REPEAT_SECONDS * 1000:
-            again[key] = told
+    for key, known in state.items():
+        if known.gone_at is not None:
+            if now - known.gone_at >= OVER_SECONDS * 1000:
+                over[key] = known
+        elif known.sent_at is None:
+            new[key] = known
+        elif now - known.sent_at >= REPEAT_SECONDS * 1000:
+            again[key] = known
     return Due(new, again, over)
 
 
-def sent(state: State, keys: Collection[str], now: int, by_mail: Collection[str] = ()) -> dict[str, Told]:
+def sent(state: State, keys: Collection[str], now: int, by_mail: Collection[str] = ()) -> dict[str, KnownAlert]:
     """Returns the state after messages about these keys were sent; those in `by_mail` went by e-mail."""
     found = {}
-    for key, told in state.items():
+    for key, known in state.items():
         if key not in keys:
-            found[key] = told
-        elif told.gone_at is None:
-            found[key] = msgspec.structs.replace(told, told_at=now, by_mail=told.by_mail or key in by_mail)
+            found[key] = known
+        elif known.gone_at is None:
+            found[key] = msgspec.structs.replace(known, sent_at=now, by_mail=known.by_mail or key in by_mail)
     return found
 
 
@@ -228,7 +244,7 @@ def sent(state: State, keys: Collection[str], now: int, by_mail: Collection[str]
 
 def for_sink(due: Due, state: State, sink: str) -> Due:
     """Returns what may be sent through a sink: nothing while it fails, and nothing about itself."""
-    if any(told.subject == sink and told.kind in FAILING and told.gone_at is None for told in state.values()):
+    if any(known.subject == sink and known.kind in FAILING and known.gone_at is None for known in state.values()):
         return Due()
     about_itself = {key for key in due.keys if state[key].subject == sink}
     return due.only(due.keys - about_itself)
@@ -241,12 +257,12 @@ def notice_of(due: Due, now: int) -> Notice:
         f"{counted(len(due.again), 'problem continues', 'problems continue')}" if due.again else "",
         counted(len(due.over), "problem is over", "problems are over") if due.over else "",
     ]
-    lines = [_line(told) for part in (due.new, due.again) for told in part.values()]
+    lines = [_line(known) for part in (due.new, due.again) for known in part.values()]
     lines += [
-        f"over: {told.subject}: {told.text} (after {format_duration(((told.gone_at or now) - told.since) / 1000)})"
-        for told in due.over.values()
+        f"over: {known.subject}: {known.text} (after {format_duration(((known.gone_at or now) - known.since) / 1000)})"
+        for known in due.over.values()
     ]
-    times = sorted((key, told.since, told.told_at or 0, told.gone_at or 0) for key, told in _all(due))
+    times = sorted((key, known.since, known.sent_at or 0, known.gone_at or 0) for key, known in _all(due))
     return Notice(
         f"alert-{sha256(repr(times).encode()).hexdigest()[:24]}",
         f"Hireflix connector: {', '.join(each for each in counts if each)}",
@@ -254,9 +270,9 @@ def notice_of(due: Due, now: int) -> Notice:
     )
 
 
-def _all(due: Due) -> list[tuple[str, Told]]:
+def _all(due: Due) -> list[tuple[str, KnownAlert]]:
     return [*due.new.items(), *due.again.items(), *due.over.items()]
 
 
-def _line(told: Told) -> str:
-    return f"{told.subject}: {told.text}" + (f". Do: {told.fix}" if told.fix else "")
+def _line(known: KnownAlert) -> str:
+    return f"{known.subject}: {known.text}" + (f". Do: {known.fix}" if known.fix else "")

@@ -19,7 +19,7 @@ from connector.operations.mail import MailError, message_of, send_mail
 from connector.store import heartbeat, leases
 from connector.store.heartbeat import Process
 from connector.store.leases import Pause
-from connector.store.schema import event, sink
+from connector.store.schema import PauseKind, event, sink
 from connector.store.sqlite.store import SqliteStore
 from connector.testing import START
 from tests.delivery.rig import WaitingClock
@@ -121,7 +121,7 @@ class Installation:
         return await self.alerting.run(Turn(now, self.store.write, asyncio.Event()))
 
     async def pause(self, name):
-        await self.store.write(lambda c: leases.pause(c, name, Pause("broken", "no access", "set a token")))
+        await self.store.write(lambda c: leases.pause(c, name, Pause(PauseKind.BROKEN, "no access", "set a token")))
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from connector.operations.alerts import (
     observed,
     sent,
 )
-from connector.operations.status import Health, Service
+from connector.operations.status import HELD_FIX, SILENT_FIX, Health, Service, Trouble
+from connector.store.schema import PauseKind
 from connector.store.status import Refusals, SinkStatus, SourceStatus
 from connector.testing import START
 
@@ -52,7 +53,7 @@ class TestWhichAlertsThereAre:
         assert kinds(health(sink(), sink("sheet", in_sync=True, pending=3, oldest_age_seconds=899))) == []
 
     @pytest.mark.parametrize(("values", "kind"), [
-        ({"state": "paused", "paused_by": "broken", "reason": "no access"}, "paused"),
+        ({"state": "paused", "paused_by": PauseKind.BROKEN, "reason": "no access"}, "paused"),
         ({"oldest_age_seconds": 901.0}, "late"),
         ({"dead": 1}, "dead letters"),
         ({"in_sync": False}, "not in sync"),
@@ -61,7 +62,7 @@ class TestWhichAlertsThereAre:
         assert kinds(health(sink(**values))) == [(kind, "hiring")]
 
     def test_a_pause_by_an_operator_is_none(self):
-        assert kinds(health(sink(state="paused", paused_by="person", oldest_age_seconds=9999.0))) == []
+        assert kinds(health(sink(state="paused", paused_by=PauseKind.OPERATOR, oldest_age_seconds=9999.0))) == []
 
     def test_no_receiver(self):
         assert kinds(health(receives=False)) == [("no receiver", "service")]
@@ -77,6 +78,15 @@ class TestWhichAlertsThereAre:
         last = None if accepted_age is None else START - accepted_age
         made = health(refused=[Refusals("signature", count, START - age)], last=last)
         assert kinds(made) == ([("signatures", "source")] if found else [])
+
+    def test_what_reconcile_found_and_cannot_repair(self):
+        troubles = [
+            Trouble("problem", "source", "Hireflix changes and no webhook arrives", fix=SILENT_FIX),
+            Trouble("warning", "source", "12 interviews are no longer in Hireflix", fix=HELD_FIX),
+            Trouble("warning", "source", "1 event of kind unknown", fix="upgrade"),
+        ]
+        found = msgspec.structs.replace(health(), troubles=troubles)
+        assert kinds(found) == [("no webhooks", "source"), ("held deletions", "source")]
 
     @pytest.mark.parametrize(("seconds", "usual", "found"), [
         (2 * 3600, (9, 5, 7, 5), True),
