@@ -56,7 +56,6 @@ def rename(connection: Connection, formerly: str, name: str, now: int, *, is_sta
     old, new = rows.get(formerly), rows.get(name)
     if old is not None and new is not None:
         _require_mergeable(connection, old, new, is_state=is_state)
-        connection.execute(delete(sink).where(sink.c.name == formerly))
         connection.execute(update(sink).where(sink.c.name == name).values(_merged(old, new, is_state=is_state)))
     elif old is not None:
         connection.execute(update(sink).where(sink.c.name == formerly).values(name=name, lease_owner=None))
@@ -66,6 +65,7 @@ def rename(connection: Connection, formerly: str, name: str, now: int, *, is_sta
     _move_notes(connection, formerly, name)
     subscriptions.rename(connection, formerly, name)
     _move_counts(connection, formerly, name)
+    connection.execute(delete(sink).where(sink.c.name == formerly))
 
 
 def has_pending(connection: Connection, formerly: str) -> bool:

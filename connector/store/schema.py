@@ -24,6 +24,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from connector.hireflix.payload import EventKind
+from connector.interview import Stage
+from connector.role import Role
+
 REVISION = "0002"
 """The Alembic revision this version works with; a test holds it against the newest migration."""
 
@@ -91,6 +95,21 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
+def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    """The column holds a value of the enumeration, or null if it may be null."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _not_negative(*columns: str) -> CheckConstraint:
+    return CheckConstraint(" AND ".join(f"{column} >= 0" for column in columns), name="not_negative")
+
+
+def _flags(*columns: str) -> CheckConstraint:
+    """The columns hold 0 or 1."""
+    return CheckConstraint(" AND ".join(f"{column} BETWEEN 0 AND 1" for column in columns), name="flags")
+
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -131,6 +150,7 @@ event = Table(
     Index("ix_event_name", "name", "received_at", "seq"),
     Index("ix_event_received", "received_at", "seq"),
     Index("ix_event_body", "received_at", "seq", **_where("body IS NOT NULL")),
+    _one_of("kind", EventKind),
 )
 """Append only. `kind` is event, unknown or unreadable. `mark` says whether the date is the sender's and which fields
 could not be used. `parsed` holds the fields of the payload as a JSON document with a version; it is null for unreadable
@@ -153,6 +173,8 @@ interview = Table(
     Index("ix_interview_position", "position_id", "position_name", "updated_at"),
     Index("ix_interview_stage", "stage", "updated_at"),
     Index("ix_interview_erased", "erased_at", **_where("erased_at IS NOT NULL")),
+    _one_of("stage", Stage),
+    _not_negative("version"),
     postgresql_with={"fillfactor": 80},
 )
 """The merged state as one JSON document. The fill factor leaves free space in each page, so that PostgreSQL can update
@@ -188,7 +210,7 @@ delivery = Table(
     Column("sink", Name, nullable=False),
     Column("key", Name, nullable=False),
     Column("interview_id", Name, nullable=False),
-    Column("event_seq", BigInteger),
+    Column("event_seq", BigInteger, ForeignKey("event.seq", ondelete="RESTRICT")),
     Column("priority", SmallInteger, nullable=False),
     Column("since", BigInteger, nullable=False),
     Column("state", SmallInteger, nullable=False, server_default=text("0")),
@@ -217,6 +239,8 @@ delivery = Table(
     Index("ix_delivery_event", "event_seq"),
     Index("ix_delivery_done", "done_at", **_where("done_at IS NOT NULL")),
     CheckConstraint("state BETWEEN 0 AND 5", name="state"),
+    _not_negative("attempts"),
+    _flags("held", "silent"),
     sqlite_autoincrement=True,
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.01},
 )
@@ -249,7 +273,7 @@ attempt = Table(
     "attempt",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("sink", Name, nullable=False),
+    Column("sink", Name, ForeignKey("sink.name", onupdate="CASCADE", ondelete="CASCADE"), nullable=False),
     Column("batch", Name, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("duration_ms", Integer, nullable=False),
@@ -260,6 +284,8 @@ attempt = Table(
     Column("answer", Text),
     Index("ix_attempt_started", "started_at", "id"),
     Index("ix_attempt_sink", "sink", "started_at", "id"),
+    _one_of("outcome", AttemptOutcome),
+    _not_negative("duration_ms", "count"),
 )
 """One row per batch and kind of outcome. A success at the first attempt is only counted, in `sink.delivered`.
 
@@ -287,6 +313,8 @@ sink = Table(
     Column("batch_started_at", BigInteger),
     Column("delivered", BigInteger, nullable=False, server_default=text("0")),
     Column("last_delivered_at", BigInteger),
+    _one_of("paused", PauseKind),
+    _not_negative("delivered", "fence"),
 )
 """One row for every sink that was ever configured. `paused` is null, `person` (by an operator), `broken` (probed) or
 `until_person` (an operator must act). `filled_to` is set while a backfill runs: its goal and the id of the last
@@ -296,7 +324,7 @@ interview. `batch`: the id of a state sink's call in flight.
 note = Table(
     "note",
     metadata,
-    Column("sink", Name, primary_key=True),
+    Column("sink", Name, ForeignKey("sink.name", onupdate="CASCADE", ondelete="CASCADE"), primary_key=True),
     Column("destination", Name, primary_key=True),
     Column("key", Name, primary_key=True),
     Column("value", Text, nullable=False),
@@ -308,6 +336,7 @@ bucket = Table(
     Column("name", Name, primary_key=True),
     Column("full_at", BigInteger, nullable=False),
     Column("burst_ms", BigInteger, nullable=False),
+    _not_negative("burst_ms"),
 )
 """Rate limits by GCRA: a token is available when `full_at - burst_ms <= now`. Taking one increases `full_at`."""
 
@@ -321,6 +350,7 @@ process = Table(
     Column("host", Text, nullable=False, server_default=text("''")),
     Column("pid", Integer, nullable=False, server_default=text("0")),
     Column("version", Text, nullable=False, server_default=text("''")),
+    _one_of("role", Role),
 )
 """The heartbeats of the processes that use the store."""
 
@@ -332,6 +362,7 @@ refusal = Table(
     Column("count", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Index("ix_refusal_hour", "hour"),
+    _not_negative("count"),
 )
 """Requests that receivers refused, by reason and hour (its start in epoch milliseconds), written by heartbeats."""
 
@@ -342,6 +373,7 @@ lease = Table(
     Column("lease_owner", Text),
     Column("lease_until", BigInteger, nullable=False, server_default=text("0")),
     Column("fence", BigInteger, nullable=False, server_default=text("0")),
+    _not_negative("fence"),
 )
 """Leases that do not belong to a sink, with the columns that `sink` has for its own."""
 
@@ -380,7 +412,9 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Index("ix_audit_at", "at"),
 )
-"""What operators changed: who, when, which action, on what. Without personal data, see `connector.store.audit`."""
+"""What operators changed: who, when, which action, on what. Without personal data, see `connector.store.audit`. No CHECK
+lists the actions, because a release that adds one must run with this schema.
+"""
 
 rollup = Table(
     "rollup",
@@ -394,6 +428,7 @@ rollup = Table(
         for name in ("received", "delivered", "superseded", "dead", "dismissed")
     ),
     Index("ix_rollup_hour", "hour"),
+    _not_negative("received", "delivered", "superseded", "dead", "dismissed"),
 )
 """Counts per hour for charts. `hour` is its start in epoch milliseconds, `kind` the name of the event, or `unknown` and
 `unreadable`; of a delivery without an event it is empty. `sink` is empty for received events. Receivers write to

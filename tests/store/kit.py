@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -15,9 +15,10 @@ from sqlalchemy import Connection, insert, select
 from connector.hireflix.payload import Reading, read
 from connector.routing import Route, Routes
 from connector.store import leases
+from connector.store.dialects import insert_new
 from connector.store.ingest import Incoming, RoutingTable, SinkSpec
 from connector.store.leases import Lease
-from connector.store.schema import delivery, metadata
+from connector.store.schema import delivery, event, metadata
 from connector.store.sqlite import database
 from connector.testing import START
 from tests.postgres import rolled_back
@@ -63,6 +64,7 @@ def memory() -> Iterator[Connection]:
     """An empty store in memory, in autocommit mode."""
     raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     raw.deserialize(_schema())
+    raw.execute("PRAGMA foreign_keys=ON")
     with closing(raw), database.through_sqlalchemy(raw) as connection:
         yield connection
 
@@ -71,9 +73,17 @@ KINDS = {"sqlite": memory, "postgresql": rolled_back}
 """Ways to an empty store, by the database."""
 
 
+def add_events(connection: Connection, seqs: Iterable[int | None]) -> None:
+    """Adds empty events with these ids, where there are none."""
+    row = {"sha256": b"", "kind": "event", "name": "", "interview_id": "", "occurred_at": START, "received_at": START}
+    rows = [{"seq": seq, "identity": f"e{seq}", "mark": "", "reason": "", **row} for seq in seqs if seq is not None]
+    insert_new(connection, event, rows, ["seq"])
+
+
 def add(connection: Connection, key: str = "i1", **columns: Any) -> int:
-    """Adds a pending delivery of sink `chat`; returns its id."""
+    """Adds a pending delivery of sink `chat`, and its event unless it is there; returns the id of the delivery."""
     row = {"sink": "chat", "key": key, "interview_id": key, "event_seq": 1, "priority": 100, "since": START, **columns}
+    add_events(connection, [row["event_seq"]])
     return connection.execute(insert(delivery).values(row).returning(delivery.c.id)).scalar_one()
 
 

@@ -28,7 +28,7 @@ def knows(store, id_, sinks=(), **data):
     state = merge(None, read)
     position_id, position_name = (str(state.values.get(name) or "") for name in ("position_id", "position_name"))
     row = {"state": encode(state), "version": 1, "position_id": position_id, "position_name": position_name}
-    store.execute(insert(interview).values(id=id_, stage="", updated_at=START, **row))
+    store.execute(insert(interview).values(id=id_, stage="pending", updated_at=START, **row))
     subscriptions.add(store, [(sink, id_) for sink in sinks])
 
 

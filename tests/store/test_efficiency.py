@@ -24,7 +24,7 @@ def ready(sqlite_connection):
     connection = sqlite_connection
     operations.register(connection)
     assert leases.acquire(connection, "chat", "me", START).fence == operations.LEASE.fence
-    columns = {"version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": 0}
+    columns = {"version": 1, "position_id": "", "position_name": "", "stage": "pending", "updated_at": 0}
     connection.execute(insert(interview).values(id="i1", state=encode(merge(None, reading())), **columns))
     return connection
 

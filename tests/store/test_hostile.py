@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from connector.hireflix.payload import LENGTH_MAX, EventKind, read
 from connector.sink import Token
-from connector.store import notes, rate_limit
+from connector.store import leases, notes, rate_limit
 from connector.store.postgres.store import PostgresStore
 from connector.store.sqlite.store import SqliteStore
 from connector.testing import START
@@ -95,6 +95,7 @@ def test_a_position_whose_id_is_too_long_has_none():
 
 def test_the_longest_keys_of_notes_fit(connection):
     """Built of an interview's or a position's id."""
+    leases.register(connection, {"chat": "slack"})
     for key in (f"parent:{WIDE}", f"digest:{WIDE}"):
         notes.write(connection, "chat", "T0123456789/C0123456789", {key: {"x": "\0"}})
         assert notes.read(connection, "chat", "T0123456789/C0123456789", [key]) == {key: {"x": "\0"}}

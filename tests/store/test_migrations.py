@@ -85,6 +85,32 @@ def test_migrations_make_the_same_as_the_tables_themselves(migrated, tmp_path):
     assert len(rows(made, partial)) == 12
 
 
+def test_constraints_are_the_same(migrated, tmp_path):
+    """What a row may hold and refer to."""
+    found = []
+    for path in (migrated, make_store_file(tmp_path / "made.db")):
+        engine = create_engine(f"sqlite:///{path}")
+        looked = inspect(engine)
+        found.append(
+            {
+                table: (
+                    sorted((each["name"], each["sqltext"]) for each in looked.get_check_constraints(table)),
+                    sorted((each["name"], str(each["options"])) for each in looked.get_foreign_keys(table)),
+                )
+                for table in metadata.tables
+            }
+        )
+        engine.dispose()
+    assert found[0] == found[1]
+    assert {table: names[1] for table, names in found[0].items() if names[1]}.keys() == {
+        "attempt",
+        "delivery",
+        "interview_word",
+        "note",
+        "subscription",
+    }
+
+
 def test_columns_have_the_same_defaults(migrated, tmp_path):
     """What the receiver leaves out is filled in by the database."""
     made = make_store_file(tmp_path / "made.db")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.store import notes
+from connector.store import leases, notes
 from tests.store.kit import KINDS
 
 json_values = st.recursive(
@@ -23,12 +23,20 @@ keys = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1
 written = st.dictionaries(keys, st.none() | st.dictionaries(st.text(), json_values, max_size=3), max_size=5)
 
 
+@pytest.fixture
+def sinks(connection):
+    """A store with two sinks."""
+    leases.register(connection, {"chat": "slack", "sheet": "workbook"})
+    return connection
+
+
 @pytest.mark.parametrize("empty", KINDS.values(), ids=KINDS)
 @settings(max_examples=40, deadline=None)
 @given(writes=st.lists(written, max_size=4))
 def test_notes_come_back_as_written(empty, writes):
     """A store of notes is a dictionary: the last value of a key counts, `None` takes it away."""
     with empty() as connection:
+        leases.register(connection, {"chat": "slack"})
         expected = {}
         for one in writes:
             notes.write(connection, "chat", "place", one)
@@ -38,24 +46,24 @@ def test_notes_come_back_as_written(empty, writes):
 
 
 @pytest.mark.parametrize("other", [("sheet", "place"), ("chat", "elsewhere")])
-def test_notes_belong_to_a_sink_and_a_destination(connection, other):
+def test_notes_belong_to_a_sink_and_a_destination(sinks, other):
     """A sink that moved begins with empty notes; the old ones are kept."""
-    notes.write(connection, "chat", "place", {"k": {"a": 1}})
-    notes.write(connection, *other, {"k": {"a": 2}})
-    notes.write(connection, *other, {"k": None})
-    assert notes.read(connection, "chat", "place", ["k"]) == {"k": {"a": 1}}
-    assert notes.read(connection, *other, ["k"]) == {}
+    notes.write(sinks, "chat", "place", {"k": {"a": 1}})
+    notes.write(sinks, *other, {"k": {"a": 2}})
+    notes.write(sinks, *other, {"k": None})
+    assert notes.read(sinks, "chat", "place", ["k"]) == {"k": {"a": 1}}
+    assert notes.read(sinks, *other, ["k"]) == {}
 
 
-def test_only_the_notes_asked_for(connection):
+def test_only_the_notes_asked_for(sinks):
     """No keys, no notes; unknown keys are left out."""
-    notes.write(connection, "chat", "place", {"a": {"x": 1}, "b": {"x": 2}})
-    assert notes.read(connection, "chat", "place", []) == {}
-    assert notes.read(connection, "chat", "place", ["b", "c"]) == {"b": {"x": 2}}
+    notes.write(sinks, "chat", "place", {"a": {"x": 1}, "b": {"x": 2}})
+    assert notes.read(sinks, "chat", "place", []) == {}
+    assert notes.read(sinks, "chat", "place", ["b", "c"]) == {"b": {"x": 2}}
 
 
-def test_many_keys_in_one_read(connection):
+def test_many_keys_in_one_read(sinks):
     """More keys than a statement has parameters."""
     many = {f"row:{number}": {"n": number} for number in range(5000)}
-    notes.write(connection, "sheet", "place", many)
-    assert notes.read(connection, "sheet", "place", list(many)) == many
+    notes.write(sinks, "sheet", "place", many)
+    assert notes.read(sinks, "sheet", "place", list(many)) == many

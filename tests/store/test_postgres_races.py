@@ -77,7 +77,7 @@ async def test_one_of_two_gets_the_first_token(store, worker):
 async def test_two_that_fill_the_same_sink_share_the_work(store, worker, postgres_url):
     """Each interview is delivered once."""
     ids = [f"i{number:04d}" for number in range(2 * backfill.CHUNK + 10)]
-    columns = {"state": "{}", "version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": 0}
+    columns = {"state": "{}", "version": 1, "position_id": "", "position_name": "", "stage": "pending", "updated_at": 0}
     await store.write(lambda c: c.execute(interview.insert(), [{"id": id_, **columns} for id_ in ids]))
     await store.write(lambda c: subscriptions.add(c, [("sheet", id_) for id_ in ids]))
     await store.write(lambda c: leases.register(c, {"sheet": "workbook"}))
@@ -138,7 +138,7 @@ PERSONAL_ROWS = "SELECT count(*) FROM event WHERE body IS NOT NULL UNION ALL SEL
 async def test_an_erase_finds_what_a_receiver_writes_that_read_before_it(store, postgres_url):
     """The receiver found no tombstone, and its events are not visible yet."""
     with psycopg.connect(postgres_url) as other:
-        other.execute("INSERT INTO interview VALUES ('i1', '{}', 1, '', '', '', 0)")  # delays the receiver
+        other.execute("INSERT INTO interview VALUES ('i1', '{}', 1, '', '', 'pending', 0)")  # delays the receiver
         offered = store.offer(*arrival(name=FINISH, interview="i1", at=START))
         await waits_for_a_lock(postgres_url)
         erasing = asyncio.create_task(asyncio.to_thread(erase_i1, postgres_url))
@@ -175,7 +175,7 @@ async def test_reading_again_merges_into_what_a_receiver_writes_meanwhile(store,
         await store.write(lambda c: c.execute(interview.delete()))
     with psycopg.connect(postgres_url) as receiver:
         receiver.execute(
-            "INSERT INTO interview VALUES ('i1', %s, 1, '', '', '', 0) ON CONFLICT (id) DO UPDATE"
+            "INSERT INTO interview VALUES ('i1', %s, 1, '', '', 'pending', 0) ON CONFLICT (id) DO UPDATE"
             " SET state = excluded.state, version = interview.version + 1",
             (state,),
         )

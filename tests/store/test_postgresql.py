@@ -33,7 +33,7 @@ SELECT 'e' || i, '', 'event', '', 'i' || i, 0, 0, '', '', '' FROM generate_serie
 """
 INTERVIEWS = """
 INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at)
-SELECT 'g' || i, '{}', 1, '', '', '', 0 FROM generate_series(1, 20000) AS i
+SELECT 'g' || i, '{}', 1, '', '', 'pending', 0 FROM generate_series(1, 20000) AS i
 """
 TABLES = ("delivery", "event", "interview", "attempt")
 
@@ -43,8 +43,9 @@ def crowded():
     """A store with a lease, an interview and so many deliveries that no plan can afford to read them all."""
     with postgres.rolled_back() as connection:
         assert lease_of(connection).fence == operations.LEASE.fence
-        columns = {"version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": 0}
+        columns = {"version": 1, "position_id": "", "position_name": "", "stage": "pending", "updated_at": 0}
         connection.execute(insert(interview).values(id="i1", state=encode(merge(None, reading())), **columns))
+        connection.execute(text(EVENTS))
         connection.execute(text(MANY))
         connection.execute(text("ANALYZE delivery"))
         yield connection
@@ -103,7 +104,6 @@ def test_counting_reads_no_rows_that_are_done(crowded):
 def grown(crowded):
     """A store that grew by 20,000 events and interviews since these tables were last analyzed."""
     with crowded.begin_nested() as undone:
-        crowded.execute(text(EVENTS))
         crowded.execute(text(INTERVIEWS))
         yield crowded
         undone.rollback()

@@ -51,7 +51,9 @@ def renamed(store):
     add(store, sink="sheet_2")
     notes.write(store, "sheet", "place", {"row": {"a": 1}})
     store.execute(
-        insert(attempt).values(sink="sheet", batch="b", started_at=1, duration_ms=1, outcome="x", reason="", count=1)
+        insert(attempt).values(
+            sink="sheet", batch="b", started_at=1, duration_ms=1, outcome="rejected", reason="", count=1
+        )
     )
     knows(store, "i1", ["sheet"])
     knows(store, "i2", ["a", "sheet", "sheet_2"])

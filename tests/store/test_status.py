@@ -50,7 +50,7 @@ def test_the_source(store):
         "version": 1,
         "position_id": "",
         "position_name": "",
-        "stage": "",
+        "stage": "pending",
         "updated_at": 0,
     }
     store.execute(insert(interview).values(id="i1", **columns))

@@ -64,8 +64,8 @@ STATE = (
     '"values":{"candidate_name":"Zo\u00eb Ann","candidate_email":"zoe@example.org"},"exceptions":{}}'
 )
 """As the first version stored it."""
-LAST_ID = len(FOLLOW_UPS) + 5
-"""The last id that the old store used. Its row was deleted."""
+LAST_ID = len(FOLLOW_UPS) + 7
+"""The last id that the old store used. Its row is deleted."""
 
 
 def _fill(connection: Connection) -> None:
@@ -96,6 +96,7 @@ def _fill(connection: Connection) -> None:
         ],
     )
     _fill_other_tables(connection)
+    _break_rules(connection)
     connection.execute(
         text("INSERT INTO note (sink, destination, key, value) VALUES ('chat', 'C1', :key, '{\"ts\":\"1.2\"}')"),
         [{"key": f"parent:{ID}"}, {"key": f"digest:{POSITION}"}],
@@ -124,18 +125,80 @@ def _fill_other_tables(connection: Connection) -> None:
             "body": BODY,
         },
     )
+    connection.execute(
+        text(f"INSERT INTO event (seq, {columns}) VALUES (:seq, :identity, '', 'event', '', '', 0, 5, '', '', NULL)"),
+        [{"seq": seq, "identity": f"e{seq}"} for seq in (7, 8, 9)],
+    )
+
+
+def _break_rules(connection: Connection) -> None:
+    """Rows that the present schema does not allow."""
+    connection.execute(
+        text(
+            "INSERT INTO delivery (sink, key, interview_id, event_seq, priority, since, state)"
+            " VALUES ('chat', 'i9', 'i9', 99, 1, 0, 0), ('chat', 'i9', 'i9', NULL, 1, 0, 9)"
+        )
+    )
+    connection.execute(
+        text(
+            "INSERT INTO attempt (sink, batch, started_at, duration_ms, outcome, reason, count)"
+            " VALUES ('gone', 'b2', 1, -2, 'odd', '', -1)"
+        )
+    )
+    connection.execute(text("UPDATE sink SET paused = 'odd', delivered = -1, fence = -1 WHERE name = 'console'"))
+    connection.execute(text("UPDATE interview SET stage = 'odd', version = -1 WHERE id = 'i4'"))
+    connection.execute(text("UPDATE event SET kind = 'odd' WHERE seq = 9"))
+
+
+def test_rows_that_no_constraint_allows_any_more_are_changed(upgraded):
+    """Deliveries of events that are missing are deleted; the other rows stay."""
+    assert upgraded.execute(text("SELECT kind FROM event WHERE seq = 9")).scalar() == "unknown"
+    assert upgraded.execute(text("SELECT stage, version FROM interview WHERE id = 'i4'")).one() == ("unknown", 0)
+    found = upgraded.execute(text("SELECT paused, delivered, fence FROM sink WHERE name = 'console'")).one()
+    assert found == ("until_person", 0, 0)
+    found = upgraded.execute(text("SELECT duration_ms, outcome, count FROM attempt WHERE sink = 'gone'")).one()
+    assert found == (0, "retry later", 0)
+    assert upgraded.execute(text("SELECT type FROM sink WHERE name = 'gone'")).scalar() == ""
+    assert upgraded.execute(text("SELECT count(*) FROM delivery WHERE key = 'i9'")).scalar() == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE event SET kind = 'odd'",
+        "UPDATE interview SET stage = 'odd'",
+        "UPDATE sink SET paused = 'odd'",
+        "UPDATE sink SET fence = -1",
+        "UPDATE attempt SET outcome = 'odd'",
+        "UPDATE attempt SET count = -1",
+        "UPDATE delivery SET state = 6",
+        "UPDATE delivery SET attempts = -1",
+        "UPDATE delivery SET silent = 2",
+        "UPDATE bucket SET burst_ms = -1",
+        "INSERT INTO process (name, role, started_at, seen_at) VALUES ('p', 'odd', 0, 0)",
+        "UPDATE delivery SET event_seq = 99 WHERE event_seq = 7",
+        "DELETE FROM event WHERE seq = 7",
+        "UPDATE note SET sink = 'nowhere'",
+    ],
+)
+def test_a_row_that_breaks_a_rule_is_refused(upgraded, statement):
+    """By the database itself, so that no statement of any version can write it."""
+    if upgraded.dialect.name == "sqlite":
+        upgraded.exec_driver_sql("PRAGMA foreign_keys=ON")
+    with pytest.raises(IntegrityError):
+        upgraded.execute(text(statement))
 
 
 def test_an_event_keeps_its_body_and_is_read_from_it(upgraded):
     """It has no parsed fields yet."""
-    (row,) = upgraded.execute(select(event)).all()
+    row = upgraded.execute(select(event).order_by(event.c.seq)).first()
     assert (row.seq, row.parsed, row.body) == (1, None, BODY)
     assert reading_of(row) == read(BODY, 5)
 
 
 def test_attempts_limits_and_notes_stay(upgraded):
     """An earlier attempt has neither status nor answer."""
-    (row,) = upgraded.execute(select(attempt)).all()
+    (row,) = upgraded.execute(select(attempt).where(attempt.c.sink == "chat")).all()
     assert tuple(row) == (1, "chat", "b1", 1, 2, "rejected", "too long", 3, None, None)
     assert upgraded.execute(text("SELECT name, full_at, burst_ms FROM bucket")).all() == [("slack", 5, 6)]
     notes = upgraded.execute(text("SELECT key, value FROM note ORDER BY key")).all()
@@ -150,11 +213,6 @@ def test_the_store_keeps_its_name_and_forgets_old_heartbeats(upgraded):
     rows = upgraded.execute(text("SELECT key, value FROM meta WHERE key <> 'written' ORDER BY key")).all()
     assert rows == [("instance", "abc")]
     assert upgraded.execute(text("SELECT count(*) FROM process")).scalar() == 0
-
-
-def test_a_delivery_cannot_have_an_unknown_state(upgraded):
-    with pytest.raises(IntegrityError):
-        upgraded.execute(text("UPDATE delivery SET state = 6 WHERE id = 1"))
 
 
 def test_ids_of_deleted_deliveries_are_not_used_again(upgraded):

@@ -1,7 +1,12 @@
-"""Follow-ups name what they are about, deliveries may wait, and chats are subscribed to what they show."""
+"""Follow-ups name what they are about, deliveries may wait, and subscriptions have a table.
+
+SQLite adds a constraint to a table only with a copy of it. Foreign keys are not enforced during a migration, so a copy
+can replace a table that others refer to. Parents are copied first.
+"""
 
 import sqlalchemy as sa
 from alembic import op
+from alembic.operations import BatchOperations
 from sqlalchemy.dialects import postgresql
 
 from connector.store import words
@@ -28,6 +33,11 @@ _DELIVERY_INDEXES = (
     ("ix_delivery_key", ["key", "sink", "held"], "state = 0"),
 )
 """The indexes of the first schema."""
+_KINDS = ("event", "unknown", "unreadable")
+_STAGES = ("pending", "to_evaluate", "shortlisted", "discarded", "deleted", "unknown")
+_PAUSES = ("person", "broken", "until_person")
+_OUTCOMES = ("delivered", "superseded", "waiting", "rejected", "retry later", "unclear", "broken")
+_ROLES = ("all", "receiver", "worker")
 _ABOUT_INTERVIEWS = (
     ("edit:parent:", "edit"),
     ("late:parent:", "repeat-edit"),
@@ -42,8 +52,14 @@ _ABOUT_NOTHING = (("#verify", "verify"), ("#repair", "repair"))
 
 
 def upgrade() -> None:
+    _clean()
+    _change_event()
+    _change_interview()
+    _change_sink()
     _change_delivery()
-    _change_event_and_attempt()
+    _change_attempt()
+    _change_note()
+    _change_bucket()
     _add_tables_of_interviews()
     _add_tables_of_operation()
     _convert_follow_ups()
@@ -51,8 +67,99 @@ def upgrade() -> None:
     words.write_all(op.get_bind())
 
 
+def _clean() -> None:
+    """Changes the rows that the new constraints do not allow. No version wrote such rows."""
+    _allow("event", "kind", _KINDS, otherwise="unknown")
+    _allow("interview", "stage", _STAGES, otherwise="unknown")
+    _allow("sink", "paused", _PAUSES, otherwise="until_person")
+    _allow("attempt", "outcome", _OUTCOMES, otherwise="retry later")
+    for table, column in (
+        ("interview", "version"),
+        ("sink", "delivered"),
+        ("sink", "fence"),
+        ("attempt", "duration_ms"),
+        ("attempt", "count"),
+        ("delivery", "attempts"),
+        ("delivery", "held"),
+        ("bucket", "burst_ms"),
+    ):
+        here = sa.table(table, sa.column(column))
+        op.execute(sa.update(here).where(here.c[column] < 0).values({column: 0}))
+    op.execute("UPDATE delivery SET held = 1 WHERE held > 1")
+    op.execute("DELETE FROM delivery WHERE state NOT BETWEEN 0 AND 3")
+    op.execute(
+        "DELETE FROM delivery WHERE event_seq IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM event WHERE event.seq = delivery.event_seq)"
+    )
+    op.execute(
+        "INSERT INTO sink (name, type, destination, routes) SELECT sink, '', '', ''"
+        " FROM (SELECT sink FROM attempt UNION SELECT sink FROM note) AS used"
+        " WHERE NOT EXISTS (SELECT 1 FROM sink WHERE sink.name = used.sink)"
+    )
+
+
+def _allow(table: str, column: str, values: tuple[str, ...], otherwise: str) -> None:
+    here = sa.table(table, sa.column(column))
+    op.execute(sa.update(here).where(here.c[column].not_in(values)).values({column: otherwise}))
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+def _change_event() -> None:
+    op.drop_index("ix_event_kind", "event")
+    with op.batch_alter_table("event") as event:
+        event.add_column(sa.Column("parsed", sa.Text(), nullable=True))
+        event.create_check_constraint(op.f("ck_event_kind"), _one_of("kind", _KINDS))
+    _index("ix_event_kind", "event", ["kind", "received_at", "seq"], "kind <> 'event'")
+    _index("ix_event_interview", "event", ["interview_id", "seq"])
+    _index("ix_event_name", "event", ["name", "received_at", "seq"])
+    _index("ix_event_received", "event", ["received_at", "seq"])
+    _index("ix_event_body", "event", ["received_at", "seq"], "body IS NOT NULL")
+
+
+def _change_interview() -> None:
+    with op.batch_alter_table("interview") as interview:
+        interview.create_check_constraint(op.f("ck_interview_stage"), _one_of("stage", _STAGES))
+        interview.create_check_constraint(op.f("ck_interview_not_negative"), "version >= 0")
+
+
+def _change_sink() -> None:
+    with op.batch_alter_table("sink") as sink:
+        sink.create_check_constraint(op.f("ck_sink_paused"), _one_of("paused", _PAUSES))
+        sink.create_check_constraint(op.f("ck_sink_not_negative"), "delivered >= 0 AND fence >= 0")
+
+
+def _change_attempt() -> None:
+    with op.batch_alter_table("attempt") as attempt:
+        attempt.add_column(sa.Column("status", sa.Integer(), nullable=True))
+        attempt.add_column(sa.Column("answer", sa.Text(), nullable=True))
+        attempt.create_check_constraint(op.f("ck_attempt_outcome"), _one_of("outcome", _OUTCOMES))
+        attempt.create_check_constraint(op.f("ck_attempt_not_negative"), "duration_ms >= 0 AND count >= 0")
+        _belongs_to_sink(attempt, "attempt")
+    _index("ix_attempt_started", "attempt", ["started_at", "id"])
+    _index("ix_attempt_sink", "attempt", ["sink", "started_at", "id"])
+
+
+def _change_note() -> None:
+    with op.batch_alter_table("note") as note:
+        _belongs_to_sink(note, "note")
+
+
+def _change_bucket() -> None:
+    with op.batch_alter_table("bucket") as bucket:
+        bucket.create_check_constraint(op.f("ck_bucket_not_negative"), "burst_ms >= 0")
+
+
+def _belongs_to_sink(batch: BatchOperations, table: str) -> None:
+    batch.create_foreign_key(
+        op.f(f"fk_{table}_sink"), "sink", ["sink"], ["name"], onupdate="CASCADE", ondelete="CASCADE"
+    )
+
+
 def _change_delivery() -> None:
-    """Adds columns, indexes and a CHECK. SQLite adds a CHECK only with a copy of the table."""
+    """Adds columns, indexes and constraints."""
     connection = op.get_bind()
     is_sqlite = connection.dialect.name == "sqlite"
     if is_sqlite:
@@ -65,6 +172,9 @@ def _change_delivery() -> None:
         delivery.add_column(sa.Column("silent", sa.SmallInteger(), server_default=sa.text("0"), nullable=False))
         delivery.add_column(sa.Column("wait_group", _NAME, nullable=True))
         delivery.create_check_constraint(op.f("ck_delivery_state"), "state BETWEEN 0 AND 5")
+        delivery.create_check_constraint(op.f("ck_delivery_not_negative"), "attempts >= 0")
+        delivery.create_check_constraint(op.f("ck_delivery_flags"), "held BETWEEN 0 AND 1 AND silent BETWEEN 0 AND 1")
+        delivery.create_foreign_key(op.f("fk_delivery_event_seq"), "event", ["event_seq"], ["seq"], ondelete="RESTRICT")
     if is_sqlite:
         for name, columns, where in _DELIVERY_INDEXES:
             _index(name, "delivery", columns, where)
@@ -84,20 +194,6 @@ def _change_delivery() -> None:
 def _index(name: str, table: str, columns: list[str], where: str | None = None) -> None:
     condition = None if where is None else sa.text(where)
     op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)
-
-
-def _change_event_and_attempt() -> None:
-    op.add_column("event", sa.Column("parsed", sa.Text(), nullable=True))
-    _index("ix_event_interview", "event", ["interview_id", "seq"])
-    op.drop_index("ix_event_kind", "event")
-    _index("ix_event_kind", "event", ["kind", "received_at", "seq"], "kind <> 'event'")
-    _index("ix_event_name", "event", ["name", "received_at", "seq"])
-    _index("ix_event_received", "event", ["received_at", "seq"])
-    _index("ix_event_body", "event", ["received_at", "seq"], "body IS NOT NULL")
-    op.add_column("attempt", sa.Column("status", sa.Integer(), nullable=True))
-    op.add_column("attempt", sa.Column("answer", sa.Text(), nullable=True))
-    _index("ix_attempt_started", "attempt", ["started_at", "id"])
-    _index("ix_attempt_sink", "attempt", ["sink", "started_at", "id"])
 
 
 def _add_tables_of_interviews() -> None:
@@ -132,6 +228,7 @@ def _add_tables_of_operation() -> None:
         sa.Column("pid", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("version", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_process")),
+        sa.CheckConstraint(_one_of("role", _ROLES), name=op.f("ck_process_role")),
     )
     op.create_table(
         "refusal",
@@ -140,6 +237,7 @@ def _add_tables_of_operation() -> None:
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.Column("last_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("reason", "hour", name=op.f("pk_refusal")),
+        sa.CheckConstraint("count >= 0", name=op.f("ck_refusal_not_negative")),
     )
     _index("ix_refusal_hour", "refusal", ["hour"])
     op.execute("DELETE FROM meta WHERE substr(key, 1, 8) = 'process:'")
@@ -150,6 +248,7 @@ def _add_tables_of_operation() -> None:
         sa.Column("lease_until", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("fence", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
+        sa.CheckConstraint("fence >= 0", name=op.f("ck_lease_not_negative")),
     )
     op.create_table(
         "periodic_task",
@@ -188,6 +287,7 @@ def _add_tables_of_operation() -> None:
         sa.Column("part", sa.SmallInteger(), server_default=sa.text("0"), autoincrement=False, nullable=False),
         *(sa.Column(name, sa.BigInteger(), server_default=sa.text("0"), nullable=False) for name in counts),
         sa.PrimaryKeyConstraint("sink", "kind", "hour", "part", name=op.f("pk_rollup")),
+        sa.CheckConstraint(" AND ".join(f"{name} >= 0" for name in counts), name=op.f("ck_rollup_not_negative")),
     )
     _index("ix_rollup_hour", "rollup", ["hour"])
 
