@@ -412,8 +412,8 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Index("ix_audit_at", "at"),
 )
-"""What operators changed: who, when, which action, on what. Without personal data, see `connector.store.audit`. No CHECK
-lists the actions, because a release that adds one must run with this schema.
+"""What operators changed: who, when, which action, on what. Without personal data, see `connector.store.audit`. No
+CHECK lists the actions, because a release that adds one must run with this schema.
 """
 
 rollup = Table(
