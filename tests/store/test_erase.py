@@ -51,7 +51,7 @@ def test_a_destination_is_asked_about_an_interview_of_which_the_store_has_nothin
 
 def test_interviews_are_found_by_address_in_any_case_a_few_at_a_time(connection):
     addresses = ["ada@example.com", "ADA@Example.com", "ada@example.com.org", "other@example.com", "ada@example.com"]
-    row = {"version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": START}
+    row = {"version": 1, "position_id": "", "position_name": "", "stage": "pending", "updated_at": START}
     for number, address in enumerate(addresses):
         about = reading(interview=f"i{number}", at=START, candidate={"name": "A", "email": address})
         connection.execute(insert(interview).values(id=f"i{number}", state=encode(merge(None, about)), **row))
@@ -61,7 +61,7 @@ def test_interviews_are_found_by_address_in_any_case_a_few_at_a_time(connection)
 @pytest.mark.parametrize("address", ["jürgen@example.com", 'o"quote%@example.com', "a_b@example.com"])
 def test_an_address_with_unusual_characters_is_found(connection, address):
     about = reading(interview="i1", at=START, candidate={"name": "A", "email": address})
-    row = {"version": 1, "position_id": "", "position_name": "", "stage": "", "updated_at": START}
+    row = {"version": 1, "position_id": "", "position_name": "", "stage": "pending", "updated_at": START}
     connection.execute(insert(interview).values(id="i1", state=encode(merge(None, about)), **row))
     assert erase.ids_by_email(connection, address) == ["i1"]
 
