@@ -42,6 +42,8 @@ class Found:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     expired: Counter[str] = field(default_factory=Counter)
     """Deliveries of message sinks, by sink, that cannot be replayed: retention deleted the data of their events."""
+    pending: Counter[str] = field(default_factory=Counter)
+    """Deliveries, by sink, that are not replayed: an equal one is pending already."""
     message_sinks: frozenset[str] = frozenset()
     """The configured sinks whose deliveries need the data of their events."""
 
@@ -61,6 +63,8 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
         delivery.c.purpose,
         delivery.c.subject,
         (~_has_data()).label("is_expired"),
+        _has_equal_follow_up().label("has_follow_up"),
+        _has_same_event().label("has_event"),
     )
     order = (
         delivery.c.state.desc(),
@@ -68,6 +72,7 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
     )  # dead letters first: their content is not repeated
     found = Found(message_sinks=frozenset(name for name, is_state in sinks.items() if not is_state))
     seen: set[tuple[object, ...]] = set()
+    planned: set[tuple[object, ...]] = set()
     for row in connection.execute(select(*columns).where(*delivery_conditions(connection, wanted)).order_by(*order)):
         is_state = sinks.get(row.sink)
         if is_state is None:
@@ -77,8 +82,17 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
         if row.is_expired and not is_state and row.state in _REPLAYABLE:
             found.expired[row.sink] += 1
             continue
-        if row.state in {DeliveryState.DEAD, DeliveryState.DISMISSED}:
+        is_open = row.state in {DeliveryState.DEAD, DeliveryState.DISMISSED}
+        about = (row.sink, row.key, row.purpose, row.subject)
+        if (is_open and row.event_seq is None and (row.has_follow_up or about in planned)) or (
+            is_repeatable and row.has_event and says not in seen
+        ):
+            found.pending[row.sink] += 1
+            seen.add(says)
+            continue
+        if is_open:
             found.dead.append(row.id)
+            planned.add(about)
         elif is_repeatable and says not in seen and (is_state or row.event_seq is not None):
             found.repeat.append(row.id)
         else:
@@ -95,15 +109,10 @@ def _has_data() -> ColumnElement[bool]:
     )
 
 
-def revive(connection: Connection, ids: Sequence[int], now: int, message_sinks: Collection[str] = ()) -> int:
-    """Makes dead and dismissed letters pending again under their ids, as if received at `now`. Returns their number.
-
-    A follow-up keeps its state while an equal one is pending. A delivery of `message_sinks` keeps its state when
-    retention deleted the data of its event meanwhile.
-    """
-    _lock(connection, ids)
+def _has_equal_follow_up() -> ColumnElement[bool]:
+    """The condition that an equal delivery without an event is pending."""
     other = delivery.alias()
-    waiting = exists().where(
+    return exists().where(
         other.c.sink == delivery.c.sink,
         other.c.key == delivery.c.key,
         other.c.purpose == delivery.c.purpose,
@@ -111,12 +120,33 @@ def revive(connection: Connection, ids: Sequence[int], now: int, message_sinks: 
         or_(in_state(DeliveryState.PENDING, other), in_state(DeliveryState.WAITING, other)),
         other.c.event_seq.is_(None),
     )
+
+
+def _has_same_event() -> ColumnElement[bool]:
+    """The condition that a delivery of the same event is pending for the sink."""
+    other = delivery.alias()
+    return exists().where(
+        other.c.sink == delivery.c.sink,
+        other.c.key == delivery.c.key,
+        other.c.purpose == delivery.c.purpose,
+        in_state(DeliveryState.PENDING, other),
+        other.c.event_seq.is_not_distinct_from(delivery.c.event_seq),
+    )
+
+
+def revive(connection: Connection, ids: Sequence[int], now: int, message_sinks: Collection[str] = ()) -> int:
+    """Makes dead and dismissed letters pending again under their ids, as if received at `now`. Returns their number.
+
+    A follow-up keeps its state while an equal one is pending. A delivery of `message_sinks` keeps its state when
+    retention deleted the data of its event meanwhile.
+    """
+    _lock(connection, ids)
     changed = connection.execute(
         update(delivery)
         .where(
             among(connection, delivery.c.id, ids),
             or_(in_state(DeliveryState.DEAD), in_state(DeliveryState.DISMISSED)),
-            or_(delivery.c.event_seq.is_not(None), ~waiting),
+            or_(delivery.c.event_seq.is_not(None), ~_has_equal_follow_up()),
             or_(delivery.c.sink.not_in(message_sinks), _has_data()),
         )
         .values(
@@ -142,18 +172,10 @@ def repeat(connection: Connection, ids: Sequence[int], now: int, message_sinks: 
     `message_sinks` when retention deleted the data of its event meanwhile.
     """
     _lock(connection, ids)
-    other = delivery.alias()
-    waiting = exists().where(
-        other.c.sink == delivery.c.sink,
-        other.c.key == delivery.c.key,
-        other.c.purpose == delivery.c.purpose,
-        in_state(DeliveryState.PENDING, other),
-        other.c.event_seq.is_not_distinct_from(delivery.c.event_seq),
-    )
     columns = [delivery.c[name] for name in DELIVERY_COLUMNS if name != "since"]
     chosen = (
         select(*columns, literal(now))
-        .where(among(connection, delivery.c.id, ids), in_state(DeliveryState.DELIVERED), ~waiting)
+        .where(among(connection, delivery.c.id, ids), in_state(DeliveryState.DELIVERED), ~_has_same_event())
         .where(or_(delivery.c.sink.not_in(message_sinks), _has_data()))
         .order_by(delivery.c.id)
     )

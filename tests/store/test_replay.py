@@ -1,13 +1,17 @@
 """Replay: what is sent again, under which id, in which order, and what becomes of events nobody understood."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import insert
 
 from connector.store import replay
 from connector.store.queries import Wanted
 from connector.store.replay import ReadAgain
 from connector.store.schema import DeliveryState, delivery, event, interview
+from connector.testing import START
 from tests.cli.world import DAY, NOON, SINKS, World, body
+from tests.store.kit import add, memory
 
 DEAD, DELIVERED, PENDING = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING
 LATER = NOON + 3 * DAY
@@ -177,3 +181,34 @@ def test_what_is_still_not_understood_stays_as_it_is(world):
 def test_an_event_without_its_body_cannot_be_read_again(world):
     world.keep("unknown", body(), 3, body=None)
     assert replay.find_events(world.connection, Wanted(kind="unknown")).ids == []
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "sink": st.sampled_from(["chat", "sheet"]),
+            "key": st.sampled_from(["i1", "i2"]),
+            "event_seq": st.sampled_from([None, 1, 2]),
+            "purpose": st.sampled_from(["", "digest"]),
+            "state": st.sampled_from([each for each in DeliveryState if each is not DeliveryState.WAITING]),
+        }
+    ),
+    max_size=12,
+)
+
+
+@given(ROWS)
+def test_a_preview_is_what_a_replay_does(made):
+    """However often the same was delivered, given up or is pending."""
+    with memory() as store:
+        for seq in (1, 2):
+            columns = {"sha256": b"", "kind": "event", "name": "n", "interview_id": "i1", "mark": "", "reason": ""}
+            values = {"seq": seq, "identity": str(seq), "occurred_at": 1, "received_at": 1, "body": b"{}"}
+            store.execute(insert(event).values(columns | values))
+        for row in made:
+            add(store, **(row | ({"event_seq": None} if row["purpose"] else {})))
+        wanted = Wanted(states=(DeliveryState.DEAD, DeliveryState.DISMISSED, DeliveryState.DELIVERED))
+        found = replay.find(store, wanted, {"chat": False, "sheet": True})
+        replayed = replay.revive(store, found.dead, START, found.message_sinks)
+        replayed += replay.repeat(store, found.repeat, START, found.message_sinks)
+        assert replayed == len(found.dead) + len(found.repeat) == found.counts.total()
