@@ -56,12 +56,13 @@ class Request:
     interview: str | None = None
     event: int | None = None
     state: Replayable | None = None
+    reason: str | None = None
     since: int | None = None
     until: int | None = None
 
     @property
     def is_empty(self) -> bool:
-        named = (self.sink, self.position, self.interview, self.event, self.state, self.since, self.until)
+        named = (self.sink, self.position, self.interview, self.event, self.state, self.reason, self.since, self.until)
         return not self.ids and all(value is None for value in named)
 
     @property
@@ -102,6 +103,7 @@ def wanted_deliveries(request: Request) -> Wanted:
         interview=request.interview,
         event=request.event,
         states=request.delivery_states,
+        reason=request.reason,
         since=request.since,
         until=request.until,
     )
@@ -193,6 +195,7 @@ def selection(wanted: Wanted) -> str:
         "event": wanted.event,
         "kind": wanted.kind,
         "state": ",".join(state.name.lower() for state in wanted.states),
+        "reason": wanted.reason,
         "since": wanted.since,
         "until": wanted.until,
     }

@@ -16,6 +16,17 @@ from connector.delivery.clock import Clock
 from connector.errors import StoreUnavailable, UsageError
 from connector.store.base import Store
 from connector.web.auth.access import Access, authentication
+from connector.web.dashboard.actions import (
+    dismiss,
+    erase,
+    erase_preview,
+    pause,
+    repair,
+    replay,
+    resume,
+    selection,
+    verify,
+)
 from connector.web.dashboard.deliveries import deliveries_page, delivery_page
 from connector.web.dashboard.interviews import interview_page, interviews_page
 from connector.web.dashboard.overview import overview_page
@@ -28,6 +39,7 @@ PAGES: tuple[ControllerRouterHandler, ...] = (
     *(sign_in_page, sign_in, sign_out, static_file),
     *(overview_page, interviews_page, interview_page, deliveries_page, delivery_page, sinks_page, sink_page),
     *(routes_page, simulate, audit_page),
+    *(selection, replay, dismiss, pause, resume, verify, repair, erase_preview, erase),
 )
 
 

@@ -1,0 +1,326 @@
+"""Actions: replay, dismiss, pause, resume, verify, repair and erase, each by the operation that the command line uses.
+
+This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import structlog
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from sqlalchemy import Connection
+
+from connector.capabilities import Report
+from connector.config import Config, SinkEntry
+from connector.errors import ConnectorError, UsageError
+from connector.formats import counted
+from connector.operations import erase as erase_operation
+from connector.operations import replay as replay_operation
+from connector.operations import sinks as sink_operations
+from connector.operations import verify as verify_operation
+from connector.operations.erase import Receipt
+from connector.operations.replay import Replayable
+from connector.store import replay as store_replay
+from connector.store.base import Store
+from connector.store.erase import Subject
+from connector.store.queries import Wanted
+from connector.store.schema import DeliveryState
+from connector.web.auth.access import Access, Visitor, may_act
+from connector.web.dashboard.deliveries import DELIVERY_PARAMETERS, wanted_of
+from connector.web.dashboard.filters import parameters
+from connector.web.dashboard.pages import Pages, Seen, redirect
+from connector.web.dashboard.words import Moment
+
+T = TypeVar("T")
+
+VERIFY_SECONDS = 120.0
+"""Longest wait of a browser for a verification."""
+ERASE_SECONDS = 15.0
+"""Longest wait of a browser for the destinations of an erase; what is not done then stays queued."""
+
+log = structlog.get_logger("connector.web")
+
+
+class ServedStore:
+    """The store of this process as a `connector.operations.store_access.OpenStore`, for operations in a thread."""
+
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        self._store = store
+        self._loop = loop
+
+    def change(self, job: Callable[[Connection], T]) -> T:
+        """Runs a job with the writer of the process, and returns its result after the commit."""
+        return asyncio.run_coroutine_threadsafe(self._store.write(job), self._loop).result()
+
+    def read(self, query: Callable[[Connection], T]) -> T:
+        """Runs a query on a snapshot of the newest commit."""
+        return asyncio.run_coroutine_threadsafe(self._store.query(query), self._loop).result()
+
+
+def _no_lane(_config: Config, _entry: SinkEntry) -> AbstractAsyncContextManager[None]:
+    """The lanes of this process, or of another worker, do the work."""
+    raise UsageError("a worker runs the lanes")
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """A page shows no progress."""
+
+
+# --- Deliveries -------------------------------------------------------------------------------------------------------
+
+SELECTION = ("ids", *DELIVERY_PARAMETERS)
+"""The parameters that select deliveries for an action."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionPage:
+    """What an action would change: the preview of a replay and of a dismissal.
+
+    `hidden` are the parameters for the forms.
+    """
+
+    hidden: list[tuple[str, str]]
+    replays: list[str]
+    replay_total: int
+    expired: list[str]
+    dead_total: int
+    back: str
+    reason_max: int
+
+
+def _selected(chosen: Mapping[str, str]) -> Wanted:
+    ids = tuple(int(part) for part in chosen["ids"].split(",") if part.isascii() and part.isdigit() and len(part) < 16)  # noqa: PLR2004 - more digits than any id has
+    return changed(wanted_of(dict(chosen)), ids=ids)
+
+
+def _request(chosen: Mapping[str, str]) -> replay_operation.Request:
+    """Returns the replay that the parameters select. Raises `UsageError` for a state that cannot be replayed."""
+    wanted = _selected(chosen)
+    state = chosen["state"]
+    if state and state not in {"dead", "dismissed", "delivered"}:
+        raise UsageError(f"deliveries in the state {state} cannot be replayed")
+    return replay_operation.Request(
+        ids=wanted.ids,
+        sink=wanted.sink,
+        interview=wanted.interview,
+        event=wanted.event,
+        state=Replayable(state) if state else None,
+        reason=wanted.reason,
+        since=wanted.since,
+        until=wanted.until,
+    )
+
+
+def _dead(connection: Connection, wanted: Wanted) -> list[int]:
+    return [id_ for ids in store_replay.find_dead(connection, wanted).values() for id_ in ids]
+
+
+def selection_page(seen: Seen, chosen: Mapping[str, str]) -> SelectionPage:
+    """Returns the preview. Raises `UsageError` for a selection that cannot be replayed."""
+    request = _request(chosen)
+    replay_operation.require_valid(seen.config, request)
+    found = replay_operation.find_deliveries(seen.connection, seen.config, request)
+    wanted = _selected(chosen)
+    is_about_dead = not wanted.states or DeliveryState.DEAD in wanted.states
+    return SelectionPage(
+        [(name, value) for name, value in chosen.items() if value],
+        [
+            f"{sink}: {counted(count, f'{state} delivery', f'{state} deliveries')}"
+            for (sink, state), count in sorted(found.counts.items())
+        ],
+        len(found.dead) + len(found.repeat),
+        [f"{sink}: {counted(count, 'delivery', 'deliveries')}" for sink, count in sorted(found.expired.items())],
+        len(_dead(seen.connection, wanted)) if is_about_dead else 0,
+        _back(chosen),
+        replay_operation.REASON_MAX,
+    )
+
+
+def _back(chosen: Mapping[str, str]) -> str:
+    """Returns the page that shows the selection."""
+    if chosen["ids"].isdecimal():
+        return f"/deliveries/{chosen['ids']}"
+    return f"/deliveries?{urlencode({name: value for name, value in chosen.items() if value})}"
+
+
+@get("/actions/selection", include_in_schema=False)
+async def selection(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
+    """Shows what a replay or a dismissal would change."""
+    chosen = parameters(request, *SELECTION)
+    return await pages.show(
+        request,
+        "selection.html",
+        "deliveries",
+        "Replay or dismiss",
+        lambda seen: selection_page(seen, chosen),
+        live=False,
+    )
+
+
+async def _form(request: Request[Visitor, Access, Any], *names: str) -> dict[str, str]:
+    sent = await request.form()
+    return {name: str(sent.get(name, "")) for name in names}
+
+
+@post("/actions/replay", include_in_schema=False, guards=[may_act])
+async def replay(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
+    """Puts the selected deliveries back into the queue."""
+    chosen = await _form(request, *SELECTION)
+    wanted = _request(chosen)
+    replay_operation.require_valid(pages.config, wanted)
+    store = ServedStore(pages.store, asyncio.get_running_loop())
+
+    def work() -> int:
+        found = store.read(lambda connection: replay_operation.find_deliveries(connection, pages.config, wanted))
+        return replay_operation.replay_deliveries(store, wanted, found, _ignore, actor=request.user.actor)
+
+    count = await asyncio.to_thread(work)
+    done = f"{counted(count, 'delivery is', 'deliveries are')} in the queue again."
+    back = _back(chosen) if chosen["ids"].isdecimal() else f"/deliveries?{urlencode({'sink': chosen['sink']})}"
+    return redirect(back, request, done)
+
+
+@post("/actions/dismiss", include_in_schema=False, guards=[may_act])
+async def dismiss(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
+    """Drops the selected dead letters, with a reason."""
+    chosen = await _form(request, *SELECTION, "why")
+    wanted = _selected(chosen)
+    why = replay_operation.valid_reason(pages.config, wanted, chosen.pop("why"))
+    store = ServedStore(pages.store, asyncio.get_running_loop())
+
+    def work() -> int:
+        ids = store.read(lambda connection: _dead(connection, wanted))
+        return replay_operation.dismiss(store, wanted, ids, why, _ignore, actor=request.user.actor)
+
+    count = await asyncio.to_thread(work)
+    return redirect(_back(chosen), request, f"{counted(count, 'dead letter is', 'dead letters are')} dismissed.")
+
+
+# --- Sinks ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPage:
+    """The result of a verification."""
+
+    sink: str
+    in_sync: bool
+    counts: list[tuple[str, int]]
+    differences: list[tuple[str, str, str]]
+    remarks: list[str]
+
+
+def _sink_path(name: str) -> str:
+    return f"/sinks/{quote(name)}"
+
+
+@post("/actions/pause", include_in_schema=False, guards=[may_act])
+async def pause(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
+    """Pauses a sink."""
+    entry = sink_operations.configured(pages.config, (await _form(request, "sink"))["sink"])
+    await pages.store.write(lambda connection: sink_operations.pause(connection, entry, actor=request.user.actor))
+    return redirect(_sink_path(entry.name), request, f"{entry.name} is paused. Its deliveries stay in the queue.")
+
+
+@post("/actions/resume", include_in_schema=False, guards=[may_act])
+async def resume(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
+    """Resumes a sink."""
+    sent = await _form(request, "sink", "mode")
+    entry, actor = sink_operations.configured(pages.config, sent["sink"]), request.user.actor
+    mode = sent["mode"] or None
+    pending = await pages.store.write(lambda connection: sink_operations.resume(connection, entry, mode, actor=actor))
+    return redirect(
+        _sink_path(entry.name),
+        request,
+        f"{entry.name} is resumed. {counted(pending, 'delivery is', 'deliveries are')} pending.",
+    )
+
+
+@post("/actions/verify", include_in_schema=False, guards=[may_act], status_code=200)
+async def verify(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
+    """Compares a destination with the store, and shows the result."""
+    entry = verify_operation.verifiable(pages.config, (await _form(request, "sink"))["sink"])
+
+    async def compare() -> Report:
+        async with asyncio.timeout(VERIFY_SECONDS):
+            return await verify_operation.verify(pages.config, entry, _ignore)
+
+    report = await asyncio.to_thread(lambda: asyncio.run(compare()))
+    view = ReportPage(
+        entry.name,
+        report.in_sync,
+        [(kind, count) for kind, count in report.counts.items() if count],
+        [(each.kind, each.key, each.detail) for each in report.differences],
+        [*report.remarks, *report.asks],
+    )
+    return await pages.show(request, "report.html", "sinks", f"Verify {entry.name}", lambda _: view, live=False)
+
+
+@post("/actions/repair", include_in_schema=False, guards=[may_act])
+async def repair(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
+    """Asks the lane of a sink to verify and repair it. The page of the sink shows the result."""
+    entry = verify_operation.verifiable(pages.config, (await _form(request, "sink"))["sink"])
+    actor = request.user.actor
+
+    async def work() -> None:
+        try:
+            repairing = verify_operation.repair(pages.config, entry, _no_lane, actor=actor)
+            await asyncio.to_thread(lambda: asyncio.run(repairing))
+        except ConnectorError as error:
+            log.warning("repair not finished", sink=entry.name, reason=str(error))
+
+    pages.in_background(work())
+    return redirect(_sink_path(entry.name), request, "The repair is asked for. This page shows the result.")
+
+
+# --- Interviews -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ErasePage:
+    """The preview of an erase."""
+
+    subject: Subject
+    is_sqlite: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptPage:
+    """The receipt of an erase."""
+
+    receipt: Receipt
+    at: Moment | None
+    store: list[tuple[str, int]]
+
+
+async def _subject(pages: Pages, interview_id: str) -> Subject:
+    subjects = await asyncio.to_thread(erase_operation.find, pages.config, [interview_id], None)
+    if not subjects:
+        raise UsageError("the store knows no such interview")
+    return subjects[0]
+
+
+@get("/actions/erase", include_in_schema=False)
+async def erase_preview(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
+    """Shows what the store has of a person, before it is erased."""
+    subject = await _subject(pages, request.query_params.get("interview", ""))
+    view = ErasePage(subject, pages.config.store.file is not None)
+    return await pages.show(request, "erase.html", "interviews", "Erase", lambda _: view, live=False)
+
+
+@post("/actions/erase", include_in_schema=False, guards=[may_act], status_code=200)
+async def erase(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
+    """Erases a person, and shows the receipt."""
+    subject = await _subject(pages, (await _form(request, "interview"))["interview"])
+    erasing = erase_operation.erase(
+        pages.config, [subject.interview_id], _no_lane, actor=request.user.actor, wait_seconds=ERASE_SECONDS
+    )
+    receipt = await asyncio.to_thread(lambda: asyncio.run(erasing))
+    view = ReceiptPage(receipt, pages.clockface().moment(receipt.at), list(receipt.store.items()))
+    return await pages.show(request, "receipt.html", "interviews", "Erased", lambda _: view, live=False)

@@ -1,0 +1,147 @@
+"""Actions over real HTTP: each needs the right to act and a form of ours, and lands in the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from contextlib import asynccontextmanager, closing
+
+import httpx
+import pytest
+
+from connector.web.dashboard.app import PAGES
+from tests.serving import sample
+from tests.web.browsing import DASHBOARD, SAME_ORIGIN, VIEW_PASSWORD, browser, dashboard, sign_in
+
+SHEET = '[sinks.sheet]\ntype = "workbook"\npath = "data/interviews.xlsx"\n' + DASHBOARD
+
+
+def make_dead(folder, reason="the position is unknown here"):
+    """Makes a dead letter of every delivery, as a destination that rejects them would."""
+    with closing(sqlite3.connect(folder / "data" / "connector.db")) as store, store:
+        store.execute("UPDATE delivery SET state = 3, reason = ?, done_at = since", [reason])
+
+
+async def shown(client, path, text):
+    """The page, as soon as it shows the text."""
+    for _ in range(300):
+        page = (await client.get(path)).text
+        if text in page:
+            return page
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{path} never showed {text!r}: {page}")
+
+
+async def act(client, path, **data):
+    return await client.post(path, data=data, headers=SAME_ORIGIN)
+
+
+def actions():
+    return [
+        path
+        for handler in PAGES
+        for path in handler.paths
+        if path.startswith("/actions/") and "POST" in handler.http_methods
+    ]
+
+
+async def test_a_user_who_may_only_view_and_a_foreign_form_change_nothing(tmp_path):
+    async with dashboard(tmp_path) as (service, client), browser(service) as viewer:
+        await sign_in(viewer, VIEW_PASSWORD)
+        assert len(actions()) >= 7
+        for path in actions():
+            assert (path, (await act(viewer, path, sink="console")).status_code) == (path, 403)
+            refused = await client.post(path, data={"sink": "console"}, headers={"sec-fetch-site": "cross-site"})
+            assert (path, refused.status_code) == (path, 403)
+        assert "Nobody has changed anything yet." in (await client.get("/audit")).text
+
+
+async def test_a_sink_is_paused_and_resumed_by_the_user_in_the_audit_log(tmp_path):
+    async with dashboard(tmp_path) as (_, client):
+        paused = await act(client, "/actions/pause", sink="console")
+        assert paused.headers["location"] == "/sinks/console"
+        page = (await client.get("/sinks/console")).text
+        assert "console is paused." in page
+        assert "Resume console" in page
+        await act(client, "/actions/resume", sink="console")
+        assert "Pause console" in (await client.get("/sinks/console")).text
+        audit = (await client.get("/audit")).text
+        assert re.findall(r'data-label="Action">(\w+)<', audit) == ["resume", "pause"]
+        assert "web:operator (127.0.0.1)" in audit
+
+
+@asynccontextmanager
+async def with_dead_letter(folder):
+    """A dashboard with one dead letter of the workbook, and the address of its page."""
+    async with dashboard(folder, SHEET) as (service, client):
+        await act(client, "/actions/pause", sink="sheet")
+        await service.post(sample("finish"))
+        make_dead(folder)
+        await act(client, "/actions/resume", sink="sheet")
+        page = (await client.get("/deliveries?state=dead")).text
+        (address,) = set(re.findall(r'href="(/deliveries/\d+)"', page))
+        yield client, address
+
+
+async def test_a_dead_letter_is_replayed_after_a_preview(tmp_path):
+    async with with_dead_letter(tmp_path) as (client, address):
+        assert "the position is unknown here" in (await client.get(address)).text
+        id_ = address.split("/")[-1]
+        preview = (await client.get(f"/actions/selection?ids={id_}")).text
+        assert "sheet: 1 dead delivery" in preview
+        answer = await act(client, "/actions/replay", ids=id_)
+        assert answer.headers["location"] == address
+        await shown(client, address, "delivered")
+        assert "Replay this delivery" not in (await client.get("/deliveries?state=dead")).text
+
+
+async def test_all_dead_letters_of_a_reason_are_replayed(tmp_path):
+    async with with_dead_letter(tmp_path) as (client, _):
+        page = (await client.get("/deliveries")).text
+        (selection,) = set(re.findall(r'href="/deliveries\?(sink=sheet&amp;state=dead&amp;reason=[^"&]+)"', page))
+        query = selection.replace("&amp;", "&")
+        assert "sheet: 1 dead delivery" in (await client.get(f"/actions/selection?{query}")).text
+        other = query.replace("unknown", "known")
+        assert "Nothing to replay." in (await client.get(f"/actions/selection?{other}")).text
+        data = dict(part.split("=") for part in query.split("&"))
+        data["reason"] = data["reason"].replace("+", " ")
+        await act(client, "/actions/replay", **data)
+        await shown(client, "/deliveries?state=delivered", "Wayne Knight")
+
+
+async def test_a_dead_letter_is_dismissed_with_a_reason_only(tmp_path):
+    async with with_dead_letter(tmp_path) as (client, _):
+        assert (await act(client, "/actions/dismiss", sink="sheet", state="dead", why=" ")).status_code == 422
+        await act(client, "/actions/dismiss", sink="sheet", state="dead", why="the position is closed")
+        assert "the position is closed" in (await client.get("/deliveries?state=dismissed")).text
+
+
+@pytest.mark.parametrize("query", ["", "?state=pending", "?sink=none", "?ids=x"])
+async def test_a_selection_that_makes_no_sense_is_refused_with_a_sentence(tmp_path, query):
+    async with dashboard(tmp_path) as (_, client):
+        answer = await client.get(f"/actions/selection{query}")
+        assert answer.status_code == 422
+        assert "This is not possible" in answer.text
+
+
+@pytest.mark.parametrize("action", ["verify", "repair"])
+async def test_a_sink_that_cannot_be_read_back_is_not_verified(tmp_path, action):
+    async with dashboard(tmp_path) as (_, client):
+        answer = await act(client, f"/actions/{action}", sink="console")
+        assert answer.status_code == 422
+        assert "cannot be read back" in answer.text
+
+
+async def test_a_person_is_erased_with_a_receipt(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        payload = sample("finish")
+        await service.post(payload)
+        await shown(client, "/deliveries?state=delivered", "Wayne Knight")
+        id_ = payload["data"]["id"]
+        assert "Wayne Knight" in (await client.get(f"/actions/erase?interview={id_}")).text
+        client.timeout = httpx.Timeout(60)
+        receipt = await act(client, "/actions/erase", interview=id_)
+        assert receipt.status_code == 200
+        assert "Wayne Knight" not in receipt.text
+        assert "Wayne Knight" not in (await client.get("/interviews")).text
