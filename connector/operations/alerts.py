@@ -19,7 +19,7 @@ from connector.store.schema import PauseKind
 from connector.store.status import SinkStatus
 
 REPEAT_SECONDS = 4 * 3600.0
-"""An alert that continues is sent again after this time, so that a message that nobody read is not the last one."""
+"""An alert that continues is sent again after this time, because the first message may not have been read."""
 OVER_SECONDS = 600.0
 """An alert that has not been there for this time is over. A cause that comes and goes then makes one message."""
 REFUSED_LEAST = 3

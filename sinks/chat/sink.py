@@ -141,7 +141,7 @@ class ChatSink(Sink[ChatConfigT]):
         if interview is None:
             return ()
         keys = (InterviewRecord(interview.id).key, DigestRecord(interview.position_id).key)
-        return keys if self.config.reminders is None else (*keys, reminders.KEY)
+        return (*keys, reminders.KEY) if self.config.edits else keys
 
     @property
     def reminds(self) -> bool:

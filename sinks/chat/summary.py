@@ -1,4 +1,4 @@
-"""The weekly summary: per position how many candidates were invited, finished and decided. It names nobody."""
+"""The weekly summary: per position how many candidates were invited, finished and decided. It has no names."""
 
 from __future__ import annotations
 

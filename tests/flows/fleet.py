@@ -198,7 +198,10 @@ class Fleet:
 
     def owner_of(self, sink: str) -> Member | None:
         """The living worker that has a sink."""
-        owner = self.rows(f"SELECT lease_owner FROM sink WHERE name = '{sink}'")[0][0]
+        return self.worker_named(self.rows(f"SELECT lease_owner FROM sink WHERE name = '{sink}'")[0][0])
+
+    def worker_named(self, owner: str | None) -> Member | None:
+        """The living worker with this name in a lease."""
         found = re.fullmatch(r".*:(\d+):\w+", owner or "")
         pid = int(found[1]) if found else 0
         return next((member for member in self.alive("worker") if member.process.pid == pid), None)

@@ -86,3 +86,28 @@ def test_a_graceful_stop_leaves_nothing_behind(fleet):
     assert fleet.rows("SELECT 1 FROM sink WHERE lease_owner IS NOT NULL") == []
     listed = {key.split(":")[2] for (key,) in fleet.rows("SELECT key FROM meta WHERE key LIKE 'process:%'")}
     assert listed <= {str(member.process.pid) for member in fleet.members if member.process.returncode != 0}
+
+
+def holder_of_tasks(fleet):
+    """The living worker that runs the periodic tasks."""
+    rows = fleet.rows("SELECT lease_owner FROM lease WHERE name = 'periodic tasks'")
+    return fleet.worker_named(rows[0][0]) if rows else None
+
+
+def test_the_periodic_tasks_of_a_killed_worker_are_continued_and_not_repeated(tmp_path):
+    """One of two workers runs them; the other one takes over, and runs a task when it is due and not before."""
+    fleet = Fleet(tmp_path)
+    try:
+        fleet.open()
+        fleet.start("worker", "worker")
+        fleet.until(lambda: fleet.rows("SELECT 1 FROM periodic_task"))
+        first = holder_of_tasks(fleet)
+        before = {name: times for name, *times in fleet.rows("SELECT name, started_at, next_at FROM periodic_task")}
+        first.kill()
+        fleet.until(lambda: holder_of_tasks(fleet) not in {None, first})
+        after = {name: times for name, *times in fleet.rows("SELECT name, started_at, next_at FROM periodic_task")}
+        assert before.keys() <= after.keys()
+        for name, (started_at, next_at) in before.items():
+            assert after[name] == [started_at, next_at] or after[name][0] >= next_at
+    finally:
+        fleet.close()

@@ -180,7 +180,7 @@ async def test_the_end_of_an_alert_goes_by_mail_when_its_start_did(installed, sl
         assert [each["Subject"] for each in mail.messages][1:] == ["Hireflix connector: 1 problem is over"]
 
 
-async def test_an_alert_that_reaches_nobody_is_sent_later(installed, slack, hiring):
+async def test_an_alert_that_could_not_be_sent_is_sent_later(installed, slack, hiring):
     slack.bot.trouble = "token_revoked"
     installation = await installed(["ops"])
     await installation.pause("hiring")

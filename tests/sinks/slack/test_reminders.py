@@ -29,6 +29,8 @@ class Channel:
 
     def __init__(self, lane: LaneRunner, slack: SlackEmulator, channel: str) -> None:
         self.lane = lane
+        self.settings: dict[str, Any] = {}
+        """Changes of the settings, from the next process on."""
         self._slack = slack
         self._channel = channel
 
@@ -90,10 +92,16 @@ async def make(slack: SlackEmulator, clock: ManualClock, channel: str) -> Any:
 
         async def make(**settings: Any) -> Channel:
             values = {"reminders": {"after_days": 3}, "weekly_summary": {}, "events": SILENT, **settings}
-            config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url, **values)
             clock.advance(7 * 86_400)
-            lane = LaneRunner(lambda: SlackSink("one", config), clock)
-            return Channel(await stack.enter_async_context(lane), slack, channel)
+            changes: dict[str, Any] = {}
+
+            def make_sink() -> SlackSink:
+                access = {"token": slack.token, "channel": channel, "api_url": slack.api_url}
+                return SlackSink("one", SlackSink.Config(**access, **(values | changes)))
+
+            made = Channel(await stack.enter_async_context(LaneRunner(make_sink, clock)), slack, channel)
+            made.settings = changes
+            return made
 
         yield make
 
@@ -129,7 +137,7 @@ async def test_a_line_has_a_button_that_opens_the_interview(make: Make) -> None:
     assert section["accessory"]["url"] == f"https://admin.hireflix.com/interview/{interview_id(1)}"
 
 
-async def test_nobody_is_listed_after_the_last_day(make: Make) -> None:
+async def test_no_candidate_is_listed_after_the_last_day(make: Make) -> None:
     channel = await make(reminders={"after_days": 1, "until_days": 4})
     await channel.finish(1)
     assert await channel.remind() == "superseded"
@@ -215,6 +223,17 @@ async def test_an_erase_removes_the_line_and_every_note(make: Make) -> None:
     assert channel.lines() == ["Ana 2 · Graduate Program · 5 business days"]
 
 
+async def test_a_line_disappears_with_a_deletion_also_after_reminders_were_switched_off(make: Make) -> None:
+    channel = await make()
+    await channel.finish(1)
+    await channel.finish(2)
+    await channel.remind()
+    channel.settings["reminders"] = None
+    await channel.lane.crash()
+    await channel.change(1, deleted=True)
+    assert channel.lines() == ["Ana 2 · Graduate Program · 5 business days"]
+
+
 async def test_a_reminder_that_users_deleted_is_not_posted_again_that_day(make: Make) -> None:
     channel = await make()
     await channel.finish(1)
@@ -225,7 +244,7 @@ async def test_a_reminder_that_users_deleted_is_not_posted_again_that_day(make: 
     assert channel.messages == []
 
 
-async def test_the_weekly_summary_names_nobody(make: Make) -> None:
+async def test_the_weekly_summary_has_no_names(make: Make) -> None:
     channel = await make()
     await channel.finish(1, 1)
     await channel.finish(2, 2)
