@@ -16,6 +16,8 @@ from connector.cli.output import is_interactive
 from connector.config import HireflixSettings
 from connector.config.settings import known_timezone
 from connector.errors import ConfigError, ConnectorError, UsageError
+from connector.hireflix.api import HireflixError
+from connector.hireflix.webhook_api import WebhookApi
 from connector.operations.first_config import Answers, FirstConfig
 from connector.operations.sinks import online_findings
 from connector.operations.source import open_api
@@ -94,9 +96,29 @@ def _hireflix(first: FirstConfig, answers: Answers) -> None:
         answers.secrets[WEBHOOK_SECRETS] = json.dumps([secret])
     while key := _ask_secret("API key, to read existing interviews (My account, API keys)"):
         tried = Answers(answers.timezone, answers.sinks, {**answers.secrets, API_KEY: key})
-        if _is_key_accepted(first, tried) or not _again():
+        if _is_key_accepted(first, tried):
+            answers.secrets[API_KEY] = key
+            _read_webhook_key(first, answers)
+            return
+        if not _again():
             answers.secrets[API_KEY] = key
             return
+
+
+def _read_webhook_key(first: FirstConfig, answers: Answers) -> None:
+    """Reads the key of the webhook by the API, if the user gave none and the API has an operation for it."""
+    if WEBHOOK_SECRETS in answers.secrets:
+        return
+
+    async def secret() -> str:
+        async with open_api(first.load(answers)) as api:
+            return await (await WebhookApi.discover(api)).secret()
+
+    try:
+        answers.secrets[WEBHOOK_SECRETS] = json.dumps([asyncio.run(secret())])
+        print("ok        the key of the webhook was read from Hireflix")
+    except HireflixError as error:
+        print(f"warning   {error}; copy the key by hand")
 
 
 def _is_key_accepted(first: FirstConfig, answers: Answers) -> bool:
@@ -146,6 +168,13 @@ def _ask_secret(question: str) -> str:
     return str(typer.prompt(f"{question}, not shown", default="", show_default=False, hide_input=True)).strip()
 
 
+def _by_command(answers: Answers, path: str, option: str) -> str:
+    """Returns the command that creates the webhook, if there is an API key."""
+    if API_KEY not in answers.secrets:
+        return ""
+    return f", or run\n  connector hireflix webhook --create https://YOUR-ADDRESS{path}{option}"
+
+
 def _print_next(first: FirstConfig, answers: Answers) -> None:
     path = HireflixSettings().webhook_path
     option = "" if first.path == Path("config.toml").absolute() else f" --config {first.path}"
@@ -156,4 +185,5 @@ def _print_next(first: FirstConfig, answers: Answers) -> None:
         f"  connector check --online{option}\n"
         f"  connector serve{option}\n"
         f"In Hireflix set the address of the webhook to https://YOUR-ADDRESS{path}"
+        f"{_by_command(answers, path, option)}"
     )

@@ -30,6 +30,7 @@ from connector.store import rate_limit
 from connector.store.base import Store
 from connector.store.dialects import upsert
 from connector.store.schema import event, meta
+from connector.store.source import is_webhook
 
 INTERVAL_SECONDS = 30.0
 """Between two looks: the first message about a problem goes within two minutes."""
@@ -243,8 +244,8 @@ def silence(connection: Connection, last: int | None, now: int) -> Silence | Non
 
 
 def _count(connection: Connection, since: int, until: int) -> int:
-    """Counts events, at most as many as matter."""
-    some = select(event.c.seq).where(event.c.received_at >= since, event.c.received_at < until)
+    """Counts webhooks, at most as many as matter."""
+    some = select(event.c.seq).where(event.c.received_at >= since, event.c.received_at < until, is_webhook())
     counted = some.limit(alerts.SILENCE_EVENTS).subquery()
     return int(connection.execute(select(func.count()).select_from(counted)).scalar_one())
 

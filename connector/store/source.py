@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from connector.hireflix.snapshot import IDENTITY, Position
 from connector.interview import Stage
@@ -23,6 +23,8 @@ BACKFILL_KEY = "backfill"
 SELECTED_KEY = "backfill_selected"
 """Of the last backfill of some positions or a period."""
 RECONCILE_KEY = "reconcile"
+LOOK_BACK_EVENTS = 10_000
+"""Numbers of the newest events among which the last webhook is looked for."""
 ASKED_KEY = "source_asked"
 """Of a command to the service that holds the store. All four are keys of `meta`."""
 
@@ -164,7 +166,16 @@ def _present() -> tuple[Any, ...]:
 
 
 def last_webhook_at(connection: Connection) -> int | None:
-    """Returns when the last webhook arrived, in epoch milliseconds. Synthetic events do not count."""
-    newest = select(event.c.received_at).where(~event.c.identity.startswith(IDENTITY, autoescape=True))
-    found: int | None = connection.execute(newest.order_by(event.c.seq.desc()).limit(1)).scalar()
+    """Returns when the last webhook arrived, in epoch milliseconds; `None` without one among the newest events.
+
+    Synthetic events do not count. The search is bounded, because a backfill adds many of them at once.
+    """
+    first = select(func.max(event.c.seq) - LOOK_BACK_EVENTS).scalar_subquery()
+    webhooks = select(event.c.received_at).where(event.c.seq > first, is_webhook())
+    found: int | None = connection.execute(webhooks.order_by(event.c.seq.desc()).limit(1)).scalar()
     return found
+
+
+def is_webhook() -> ColumnElement[bool]:
+    """The condition for events that Hireflix sent."""
+    return ~event.c.identity.startswith(IDENTITY, autoescape=True)

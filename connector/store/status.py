@@ -33,6 +33,7 @@ from connector.store.schema import (
     sink,
 )
 from connector.store.settle import FAILED
+from connector.store.source import last_webhook_at
 
 REFUSALS_MS = 86_400_000
 """Refused requests of this time before now are reported: a day shows a wrong secret, and an old fault is forgotten."""
@@ -108,8 +109,11 @@ class Refusals(msgspec.Struct, frozen=True):
 
 
 class SourceStatus(msgspec.Struct, frozen=True):
-    """Received events. `interviews` is at most `TOTAL_MAX` + 1, which means more; above `TOTAL_MAX` `events` is the
-    number of the last one. `unreadable` and `unknown` ones are stored and can be replayed after an upgrade.
+    """Received events. `last_received_at` is when the last webhook arrived, in epoch milliseconds; events that were
+    made from the API of Hireflix do not count.
+
+    `interviews` is at most `TOTAL_MAX` + 1, which means more; above `TOTAL_MAX` `events` is the number of the last one.
+    `unreadable` and `unknown` ones are stored and can be replayed after an upgrade.
     """
 
     events: int
@@ -124,16 +128,15 @@ def source(connection: Connection, now: int) -> SourceStatus:
     """Returns the status of the source at `now` (epoch milliseconds)."""
     strange = select(event.c.kind, func.count()).where(not_understood()).group_by(event.c.kind)
     kinds: dict[str, int] = {kind: count for kind, count in connection.execute(strange)}  # noqa: C416 - rows are no pairs to the type checker
-    newest = select(func.max(event.c.seq)).scalar_subquery()
-    last = connection.execute(select(event.c.seq, event.c.received_at).where(event.c.seq == newest)).first()
+    last = connection.execute(select(func.max(event.c.seq))).scalar()
     some = select(interview.c.id).limit(TOTAL_MAX + 1).subquery()
     interviews = connection.execute(select(func.count()).select_from(some)).scalar_one()
     return SourceStatus(
-        events=0 if last is None else _count_events(connection, last.seq),
+        events=0 if last is None else _count_events(connection, last),
         interviews=interviews,
         unreadable=kinds.get("unreadable", 0),
         unknown=kinds.get("unknown", 0),
-        last_received_at=None if last is None else last.received_at,
+        last_received_at=last_webhook_at(connection),
         refused=_refused(connection, now - REFUSALS_MS),
     )
 

@@ -124,6 +124,18 @@ def test_sheet_channel_and_keys_are_tested_and_the_files_work(tmp_path, google, 
     assert slack.token not in (tmp_path / "config.toml").read_text() + output
 
 
+def test_with_an_api_key_the_key_of_the_webhook_is_read_from_hireflix(tmp_path, hireflix):
+    environ = {"CONNECTOR_HIREFLIX__API_URL": hireflix.api_url}
+    answers = [(ZONE, ""), (SHEET, ""), (CHANNEL, ""), (WEBHOOK, ""), (API, "test-key")]
+    code, output = run(tmp_path, answers, environ)
+    assert code == 0, output
+    assert "the key of the webhook was read from Hireflix" in output
+    assert "connector hireflix webhook --create" in output
+    config = load(tmp_path / "config.toml", environ=environ)
+    assert config.hireflix.webhook_secrets[0].get_secret_value() == hireflix.account.secret
+    assert hireflix.account.secret not in output
+
+
 def test_an_answer_that_does_not_work_says_why_and_is_asked_again(tmp_path, google):
     answers = [(ZONE, "Nowhere/City"), (ZONE, ""), (SHEET, "not a sheet"), (KEY, "missing.json"), (AGAIN, "y")]
     code, output = run(tmp_path, [*answers, *[(question, "") for question in (SHEET, CHANNEL, WEBHOOK, API)]])

@@ -297,6 +297,20 @@ async def test_missed_changes_without_any_webhook_are_noted_with_the_time_of_the
     assert "Hireflix changes and no webhook arrives" in await troubles(synced)
 
 
+async def test_events_of_a_reconcile_are_not_taken_for_webhooks(synced):
+    position = next(iter(synced.account.positions.values()))
+    found, invited = synced.account.invite(position, "Ana García")
+    await synced.receive(invited)
+    last = synced.clock.now()
+    synced.clock.advance(HOUR)
+    synced.account.complete(found)
+    await synced.reconcile()
+
+    status = await synced.store.query(lambda connection: health(connection, synced.clock.now(), None))
+
+    assert status.source.last_received_at == last
+
+
 async def test_missed_changes_between_webhooks_are_no_silence(synced):
     await synced.reconcile(scheduled=True)
     position = next(iter(synced.account.positions.values()))
