@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
+import typer
 from sqlalchemy import Connection
 
 from connector.cli import options as o
-from connector.cli.output import show_json, show_table
+from connector.cli.output import safe, show_json, show_table
 from connector.config import load
 from connector.formats import format_time
-from connector.operations.listings import page
+from connector.operations.listings import event_detail, page
 from connector.operations.store_access import reading
 from connector.role import Secrets
 from connector.store import audit as audit_log
@@ -55,6 +56,28 @@ def events(
     """
     show = _Show(config, since, until, limit, as_json)
     show(EVENTS, name=name, kind=kind, interview=interview, position=position, stage=stage, search=search)
+
+
+def event(
+    event_id: Annotated[int, typer.Argument(metavar="ID", help="Id of the event, from `connector events`.")],
+    config: o.ConfigOption = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Show the body as it arrived, with personal data.")] = False,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Show one event and its body.
+
+    Names, contact data and links are hidden unless --raw is given.
+    """
+    settings = load(config, needs=Secrets.NONE)
+    with reading(settings) as connection:
+        found = event_detail(connection, event_id, raw=raw)
+    if as_json:
+        show_json({"event": found.row, "body": found.body, "missing": found.missing})
+        return
+    for title, cell in _event_cells(found.row, ZoneInfo(settings.timezone), {}).items():
+        print(safe(f"{title:<10} {cell}"))
+    print()
+    print(safe(found.missing if found.body is None else found.body, keep="\n"))
 
 
 def interviews(

@@ -1,14 +1,16 @@
-"""Lists events, interviews, deliveries and attempts."""
+"""Lists events, interviews, deliveries and attempts, and shows one event with its body."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import msgspec
 from sqlalchemy import Connection
 
 from connector.config import Config
+from connector.errors import UsageError
 from connector.operations.sinks import require_known
 from connector.store import leases, queries
 from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Place, Wanted
@@ -46,3 +48,50 @@ def page(
     pauses = {row.name: row.reason or "" for row in leases.rows(connection) if row.paused is not None}
     has_more = len(rows) > limit
     return Page(rows[:limit], has_more, pauses, queries.place_of(rows[limit - 1]) if has_more else None)
+
+
+HIDDEN = "[hidden]"
+SHOWN_TEXTS = frozenset({"event", "id", "status", "date", "type", "createdAt", "created_at", "archived", "finalist"})
+"""Keys whose texts are not personal data. Texts of all other keys are hidden, so that a new field shows nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventDetail:
+    """An event and its body: as text, or without a body the reason why it is missing."""
+
+    row: EventRow
+    body: str | None
+    missing: str = ""
+
+
+def event_detail(connection: Connection, event_id: int, *, raw: bool) -> EventDetail:
+    """Returns an event with its body. Without `raw` names, contact data, links and other texts are hidden.
+
+    Raises `UsageError` for an unknown id.
+    """
+    found = queries.events(connection, Wanted(event=event_id), 1)
+    if not found:
+        raise UsageError(f"no event has the id {event_id}; `connector events` lists them")
+    body = queries.body_of(connection, event_id)
+    if body is None:
+        return EventDetail(found[0], None, "the body was deleted: by [retention] bodies_days, or with its interview")
+    text = body.decode(errors="replace")
+    return EventDetail(found[0], text if raw else masked_body(body))
+
+
+def masked_body(body: bytes) -> str:
+    """Returns a body as indented JSON whose texts are hidden, except ids, names of events and positions, and dates."""
+    try:
+        document = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return f"{len(body)} bytes that are not JSON; --raw shows them"
+    return msgspec.json.format(msgspec.json.encode(_masked(document)), indent=2).decode()
+
+
+def _masked(value: Any, key: str = "", inside: str = "") -> Any:
+    if isinstance(value, dict):
+        return {name: _masked(each, name, key) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_masked(each, key, inside) for each in value]
+    is_shown = key in SHOWN_TEXTS or (inside == "position" and key == "name")
+    return HIDDEN if isinstance(value, str) and value and not is_shown else value

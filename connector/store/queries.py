@@ -174,6 +174,12 @@ def events(connection: Connection, wanted: Wanted, limit: int) -> list[EventRow]
     ]
 
 
+def body_of(connection: Connection, event_id: int) -> bytes | None:
+    """Returns the raw body of an event, `None` when retention deleted it."""
+    found: bytes | None = connection.execute(select(event.c.body).where(event.c.seq == event_id)).scalar()
+    return None if found is None else bytes(found)
+
+
 def interviews(connection: Connection, wanted: Wanted, limit: int) -> list[InterviewRow]:
     """Returns the matching interviews, those with the newest event first."""
     statement = (

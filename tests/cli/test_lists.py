@@ -179,6 +179,31 @@ def test_events_and_interviews_are_searched_by_the_candidate(json_of, filled):
     assert json_of("interviews", "--search", "somebody else") == []
 
 
+@ON_BOTH
+def test_one_event_is_shown_without_personal_data(run, json_of, filled):
+    """Unless the operator asks for the body as it arrived."""
+    shown = run("event", "1").stdout
+    assert "NAME       interview.finish" in shown
+    assert '"name": "Graduate Program"' in shown
+    assert '"email": "[hidden]"' in shown
+    assert "candidate1@example.com" not in shown
+    assert '"candidate1@example.com"' in run("event", "1", "--raw").stdout
+    assert "candidate1@example.com" not in json_of("event", "1")["body"]
+
+
+def test_a_body_that_is_no_json_or_gone_is_explained(run, filled):
+    filled.keep("unreadable", b"\xff\x1b[2J name=Ann", 3)
+    assert "14 bytes that are not JSON; --raw shows them" in run("event", "3").stdout
+    assert "\x1b" not in run("event", "3", "--raw").stdout
+    filled.connection.exec_driver_sql("UPDATE event SET body = NULL, parsed = NULL WHERE seq = 1")
+    assert "the body was deleted" in run("event", "1", "--raw").stdout
+
+
+def test_an_unknown_event_is_bad_usage(run, filled):
+    result = run("event", "99")
+    assert (result.exit_code, "`connector events` lists them" in result.stderr) == (2, True)
+
+
 def test_attempts_show_the_reply_of_the_destination(run, filled):
     filled.try_once("chat", outcome="broken", reason="no access", status=403, answer="PERMISSION_DENIED: the caller")
     shown = run("attempts").stdout.splitlines()[2]

@@ -17,6 +17,7 @@ NAMES = list(ALL)
 WITH_CONFIG = [name for name in NAMES if name not in {"demo", "init"}]
 NEEDED = {
     "explain": ["1"],
+    "event": ["1"],
     "snooze": ["interview-1"],
     "pause": ["chat"],
     "resume": ["chat"],
@@ -51,6 +52,7 @@ def test_the_commands_are_those_of_the_design():
             "interviews",
             "deliveries",
             "attempts",
+            "event",
         ),
         *(
             "audit",
