@@ -11,7 +11,18 @@ from datetime import timedelta
 from typing import Any, Self
 
 from connector.capabilities import SNOOZE
-from connector.sink import Context, Delivered, FollowUp, Interview, Note, Result, RetryLater, Stage, Superseded
+from connector.sink import (
+    Context,
+    Delivered,
+    FollowUp,
+    Interview,
+    Note,
+    Rejected,
+    Result,
+    RetryLater,
+    Stage,
+    Superseded,
+)
 from sinks.chat import calendar
 from sinks.chat.config import ChatConfig
 from sinks.chat.content import POSITION_UNITS, Content, Line, Style, shown_name, trusted_link
@@ -39,6 +50,8 @@ PAGE = 500
 """Interviews that are read at a time."""
 REPLACED = Content(footer="A newer reminder is below.")
 _DONE = {Status.OK, Status.MISSING, Status.LOCKED}
+_GONE = {Status.OK, Status.MISSING}
+"""Results after which a message does not name a person any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +100,18 @@ class ReminderRecord:
         return any(line["id"] == interview_id for line in shown)
 
     def without(self, interview_id: str) -> Self:
-        """Without the line about an interview."""
-        removed = (*self.removed_ids, interview_id) if self.intent else tuple(self.removed_ids)
-        return replace(self, lines=_without(self.lines, {interview_id}), removed_ids=removed)
+        """Without the line about an interview, also in what a call under way shows."""
+        if not self.intent:
+            return replace(self, lines=_without(self.lines, {interview_id}))
+        calls = [
+            {**call, "lines": _without(call.get("lines", ()), {interview_id})} for call in self.intent.get("calls", ())
+        ]
+        return replace(
+            self,
+            lines=_without(self.lines, {interview_id}),
+            removed_ids=(*self.removed_ids, interview_id),
+            intent={**self.intent, "calls": calls},
+        )
 
     def with_intent(self, intent: Mapping[str, Any]) -> Self:
         return replace(self, intent=intent, removed_ids=self.removed_ids if intent else ())
@@ -252,16 +274,16 @@ def without_decided(call: DeliveryCall, interview: Interview, result: Result) ->
     return replace(result, notes={**result.notes, KEY: after.note()}, follow_ups=[*result.follow_ups, after.edit()])
 
 
-async def erase_from_reminders(session: Session, call: DeliveryCall, interview_id: str) -> RetryLater | bool:
-    """Removes a person from the messages of reminders, now. Returns whether one named the person.
+async def erase_from_reminders(session: Session, call: DeliveryCall, interview_id: str) -> RetryLater | Rejected | bool:
+    """Removes a person from the messages of reminders, now. Returns whether one named the person, or why not.
 
     What is done is stored after each call, so that a call that has to wait continues.
     """
     record = ReminderRecord.read(call.note(KEY))
     while record.superseded_ids:
-        result = await session.edit(record.superseded_ids[0], REPLACED, call.context)
-        if result.status not in _DONE:
-            return await session.failure(result, session.limits.edit, call.context)
+        result = await _replace(session, call, record.superseded_ids[0], REPLACED)
+        if result.status not in _GONE:
+            return await _not_erased(session, call, result)
         record = replace(record, superseded_ids=tuple(record.superseded_ids[1:]))
         await call.context.save_notes({KEY: record.note()})
     if not record.names(interview_id):
@@ -269,12 +291,26 @@ async def erase_from_reminders(session: Session, call: DeliveryCall, interview_i
     after = record.without(interview_id)
     if record.message_id:
         content = reminder_content(after.lines, after.more)
-        result = await session.edit(record.message_id, content, call.context, record.fallback_error)
-        if result.status not in _DONE:
-            return await session.failure(result, session.limits.edit, call.context)
+        result = await _replace(session, call, record.message_id, content, record.fallback_error)
+        if result.status not in _GONE:
+            return await _not_erased(session, call, result)
         after = replace(after, content_hash=session.content_hash(content))
     await call.context.save_notes({KEY: after.note(), f"{SNOOZE}{interview_id}": None})
     return True
+
+
+async def _replace(
+    session: Session, call: DeliveryCall, message_id: str, content: Content, fallback_error: str = ""
+) -> CallResult:
+    """Edits a message, or deletes it where the service does not allow an edit any more."""
+    result = await session.edit(message_id, content, call.context, fallback_error)
+    return await session.delete(message_id, call.context) if result.status is Status.LOCKED else result
+
+
+async def _not_erased(session: Session, call: DeliveryCall, result: CallResult) -> RetryLater | Rejected:
+    if result.status is Status.LOCKED or is_rejected(result, call.delivery):
+        return Rejected(f"a reminder can neither be changed nor deleted: {result.error}")
+    return await session.failure(result, session.limits.edit, call.context)
 
 
 def with_reminder_erased(result: Result, *, was_named: bool) -> Result:

@@ -208,7 +208,7 @@ class ChatSink(Sink[ChatConfigT]):
 
 async def _erase(session: Session, call: DeliveryCall, interview_id: str) -> Result:
     was_named = await reminders.erase_from_reminders(session, call, interview_id)
-    if isinstance(was_named, RetryLater):
+    if isinstance(was_named, RetryLater | Rejected):
         return Result([was_named])
     result = await erase_messages(session, call, interview_id)
     return reminders.with_reminder_erased(result, was_named=was_named)

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from connector.capabilities import SNOOZE
+from connector.capabilities import ERASE, SNOOZE
 from connector.emulators.slack import SlackEmulator
 from connector.store import notes, settle
 from connector.testing import START, LaneRunner, ManualClock, interview_id, make_event
-from sinks.chat.reminders import KEY, REMIND
+from sinks.chat.reminders import KEY, REMIND, ReminderRecord
 from sinks.chat.summary import SUMMARIZE
 from sinks.slack.sink import SlackSink
+from tests.sinks.chat.test_living_message import says
 
 DAY = 86_400_000
 """START is a Wednesday at 10:26 UTC."""
@@ -232,6 +233,38 @@ async def test_a_line_disappears_with_a_deletion_also_after_reminders_were_switc
     await channel.lane.crash()
     await channel.change(1, deleted=True)
     assert channel.lines() == ["Ana 2 · Graduate Program · 5 business days"]
+
+
+async def test_an_erase_deletes_a_reminder_that_slack_does_not_change(make: Make, slack: SlackEmulator) -> None:
+    channel = await make()
+    await channel.finish(1)
+    await channel.remind()
+    slack.faults.add(says("edit_window_closed", "chat.update"))
+    await channel.lane.erase(interview_id(1))
+    await channel.lane.run()
+    assert channel.messages == []
+
+
+async def test_an_erase_says_that_a_reminder_can_neither_be_changed_nor_deleted(
+    make: Make, slack: SlackEmulator
+) -> None:
+    channel = await make()
+    await channel.finish(1)
+    await channel.remind()
+    slack.faults.add(says("edit_window_closed", "chat.update"), says("cant_delete_message", "chat.delete"))
+    await channel.lane.erase(interview_id(1))
+    await channel.lane.run()
+    (erase,) = [each for each in await channel.lane.deliveries() if each.purpose == ERASE]
+    assert erase.state == "dead"
+    assert "a reminder can neither be changed nor deleted" in erase.reason
+
+
+async def test_a_removed_line_is_not_in_the_note_of_a_call_under_way() -> None:
+    lines = [{"id": "i1", "text": "Ana 1", "link": ""}, {"id": "i2", "text": "Ana 2", "link": ""}]
+    record = ReminderRecord(intent={"delivery_id": "d", "calls": [{"lines": lines, "more": 0, "content_hash": "h"}]})
+    after = record.without("i1")
+    assert "Ana 1" not in str(after.note())
+    assert [line["id"] for line in after.posted("m1", after.intent["calls"][0]).lines] == ["i2"]
 
 
 async def test_a_reminder_that_users_deleted_is_not_posted_again_that_day(make: Make) -> None:
