@@ -6,6 +6,7 @@ ConnectorError
   StoreError
     StoreUnavailable   answer 503 or retry; nothing was written
     SchemaMismatch     refuse to start; the message names the command to run
+    NewerDocument      refuse the event or show the message; nothing was written
   SinkBroken           pause the sink, alert once, probe; other sinks continue
   RateLimited          leave the delivery pending until the bucket has a token
   LeaseLost            drop the batch without outcomes; another worker writes to this sink
@@ -55,6 +56,13 @@ class StoreUnavailable(StoreError):
 
 class SchemaMismatch(StoreError):
     """The schema of the store is older or newer than this version supports."""
+
+
+class NewerDocument(StoreError):
+    """A stored JSON document has a newer version than this process can read."""
+
+    def __init__(self, what: str, version: int) -> None:
+        super().__init__(f"{what} was stored by a newer version (document version {version}); upgrade this process")
 
 
 class SinkBroken(ConnectorError):

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from connector.errors import NewerDocument
 from connector.hireflix import DELETE, FINISH
 from connector.hireflix.payload import Reading
 from connector.interview import Event, Interview, Stage, Value
@@ -22,6 +23,10 @@ The number of keys prefers the fuller of two events with one date; the hash make
 """
 
 
+VERSION = 1
+"""Version of the stored document of an interview."""
+
+
 class State(msgspec.Struct, frozen=True, gc=False):
     """The merged fields of an interview; immutable. Equal states encode to equal text.
 
@@ -31,6 +36,14 @@ class State(msgspec.Struct, frozen=True, gc=False):
     base: Stamp
     values: dict[str, Value]
     exceptions: dict[str, Stamp]
+    v: int = VERSION
+    """Version of the document. One without it has version 1."""
+
+
+class _Head(msgspec.Struct):
+    """What every version of the document has."""
+
+    v: int = 1
 
 
 def stamp_of(reading: Reading) -> Stamp:
@@ -82,6 +95,7 @@ def _older(state: State, stamp: Stamp, fields: dict[str, Value]) -> State:
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(State)
+_head = msgspec.json.Decoder(_Head)
 
 
 def encode(state: State) -> str:
@@ -90,8 +104,19 @@ def encode(state: State) -> str:
 
 
 def decode(text: str | bytes) -> State:
-    """Returns the state from the text of `encode`."""
-    return _decoder.decode(text)
+    """Returns the state from the text of `encode`. Raises `NewerDocument`."""
+    try:
+        state = _decoder.decode(text)
+    except msgspec.ValidationError:
+        _require_readable(_head.decode(text).v)
+        raise
+    _require_readable(state.v)
+    return state
+
+
+def _require_readable(version: int) -> None:
+    if version > VERSION:
+        raise NewerDocument("an interview", version)
 
 
 def stage_of(values: Mapping[str, Value]) -> Stage:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.errors import NewerDocument
 from connector.hireflix import DELETE, EVENT_NAMES, FINISH, STATUS_CHANGE
 from connector.hireflix.payload import read
 from connector.interview import FIELDS, Stage
@@ -306,3 +307,19 @@ def test_the_samples_tell_three_stories():
         "68ff5ed8b07cc148bddcae02": Stage.DELETED,
         "68ff63a714e4aab6ada84854": Stage.TO_EVALUATE,
     }
+
+
+# --- the stored document
+
+
+def test_a_document_of_the_first_release_has_version_1():
+    text = '{"base":[1,2,"12ab12ab12ab12ab"],"values":{"candidate_name":"Ann"},"exceptions":{}}'
+    assert decode(text).values == {"candidate_name": "Ann"}
+    assert json.loads(encode(decode(text)))["v"] == 1
+
+
+@pytest.mark.parametrize("text", ['{"v":2,"fields":[]}', '{"v":2,"base":[1,2,"a"],"values":{},"exceptions":{}}'])
+def test_a_document_of_a_newer_version_is_an_error_that_says_what_to_do(text):
+    """Whether or not its fields look like those of this version."""
+    with pytest.raises(NewerDocument, match=r"newer version \(document version 2\); upgrade this process"):
+        decode(text)

@@ -225,7 +225,10 @@ async def _close(sink: Any) -> None:
 def stored_state(connection: Connection) -> dict[str, KnownAlert]:
     """Returns the stored state, empty without one."""
     text = connection.execute(select(meta.c.value).where(meta.c.key == STATE_KEY)).scalar()
-    return {} if text is None else msgspec.json.decode(text, type=_Stored).alerts
+    try:
+        return {} if text is None else msgspec.json.decode(text, type=_Stored).alerts
+    except msgspec.ValidationError:  # a newer version stored it
+        return {}
 
 
 def _put(state: State, connection: Connection) -> None:

@@ -7,17 +7,25 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from sqlalchemy import Connection, delete, select
 
+from connector.errors import NewerDocument
 from connector.sink import Note
 from connector.store.dialects import among, upsert
 from connector.store.schema import note
 
+VERSION = 1
+"""Version of the stored documents. What a note contains is a matter of its sink."""
+
 
 def read(connection: Connection, sink: str, destination: str, keys: Sequence[str]) -> dict[str, Note]:
-    """Returns the existing notes of these keys."""
+    """Returns the existing notes of these keys. Raises `NewerDocument`."""
     if not keys:
         return {}
     here = (note.c.sink == sink) & (note.c.destination == destination)
-    rows = connection.execute(select(note.c.key, note.c.value).where(here, among(connection, note.c.key, keys)))
+    columns = (note.c.key, note.c.value, note.c.version)
+    rows = connection.execute(select(*columns).where(here, among(connection, note.c.key, keys))).all()
+    for row in rows:
+        if row.version > VERSION:
+            raise NewerDocument(f"a note of {sink}", row.version)
     return {row.key: msgspec.json.decode(row.value) for row in rows}
 
 
@@ -28,7 +36,13 @@ def write(connection: Connection, sink: str, destination: str, notes: Mapping[st
         here = (note.c.sink == sink) & (note.c.destination == destination)
         connection.execute(delete(note).where(here, among(connection, note.c.key, gone)))
     rows = [
-        {"sink": sink, "destination": destination, "key": key, "value": msgspec.json.encode(value).decode()}
+        {
+            "sink": sink,
+            "destination": destination,
+            "key": key,
+            "value": msgspec.json.encode(value).decode(),
+            "version": VERSION,
+        }
         for key, value in notes.items()
         if value is not None
     ]

@@ -50,8 +50,16 @@ def runs(connection: Connection) -> Mapping[str, TaskRun]:
             row.ended_at,
             row.next_at,
             row.error,
-            msgspec.json.decode(row.result, type=_Result).counts,
+            _counts(row.result),
             row.succeeded_at,
         )
         for row in rows
     }
+
+
+def _counts(text: str) -> dict[str, int]:
+    """Returns the counts of a stored result, none when a newer version stored it."""
+    try:
+        return msgspec.json.decode(text, type=_Result).counts
+    except msgspec.ValidationError:
+        return {}

@@ -168,7 +168,7 @@ def _not_sent(mine: FromClause, formerly: str) -> tuple[ColumnElement[bool], ...
 
 def _move_notes(connection: Connection, formerly: str, name: str) -> None:
     """The new name keeps its own notes, which are newer."""
-    columns = ["sink", "destination", "key", "value"]
+    columns = ["sink", "destination", "key", "value", "version"]
     mine = select(literal(name), *(note.c[column] for column in columns[1:])).where(note.c.sink == formerly)
     insert_selected(connection, note, columns, mine)
     connection.execute(delete(note).where(note.c.sink == formerly))

@@ -328,7 +328,9 @@ note = Table(
     Column("destination", Name, primary_key=True),
     Column("key", Name, primary_key=True),
     Column("value", Text, nullable=False),
+    Column("version", SmallInteger, nullable=False, server_default=text("1")),
 )
+"""What sinks store about their destinations. `version` is that of the JSON document `value`."""
 
 bucket = Table(
     "bucket",

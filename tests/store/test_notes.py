@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
+from connector.errors import NewerDocument
 from connector.store import leases, notes
+from connector.store.schema import note
 from tests.store.kit import KINDS
 
 json_values = st.recursive(
@@ -67,3 +70,10 @@ def test_many_keys_in_one_read(sinks):
     many = {f"row:{number}": {"n": number} for number in range(5000)}
     notes.write(sinks, "sheet", "place", many)
     assert notes.read(sinks, "sheet", "place", list(many)) == many
+
+
+def test_a_note_of_a_newer_version_is_an_error_that_says_what_to_do(sinks):
+    notes.write(sinks, "chat", "place", {"k": {"a": 1}})
+    sinks.execute(update(note).values(version=2))
+    with pytest.raises(NewerDocument, match="a note of chat was stored by a newer version"):
+        notes.read(sinks, "chat", "place", ["k"])

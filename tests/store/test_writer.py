@@ -14,11 +14,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from connector.errors import StoreUnavailable
 from connector.store.base import LOAD_SECONDS, IngestResult, Load, Overloaded
+from connector.store.schema import interview
 from connector.store.sqlite import database
+from connector.testing import START
 from tests.store.bench import Bench, held, marked, queued, rounds, until_taken, writes
 from tests.store.kit import arrival, body, locked, rows
 from tests.stores import make_store_file
@@ -247,6 +250,19 @@ async def test_a_value_the_driver_refuses_fails_alone(bench_of):
     with pytest.raises(StoreUnavailable, match="OverflowError"):
         await bad
     assert (await good).seq == 1
+
+
+async def test_an_interview_of_a_newer_version_refuses_its_own_events_alone(bench_of):
+    """The sender repeats them, until this process is upgraded."""
+    bench = bench_of()
+    await bench.offer("newer")
+    newer = {"state": '{"v":2}'}
+    await bench.writer.run(lambda c: c.execute(update(interview).where(interview.c.id == "newer").values(newer)))
+    async with held(bench):
+        refused, good = bench.offer("newer", at=START + 1), bench.offer("good")
+    with pytest.raises(StoreUnavailable, match="newer version"):
+        await refused
+    assert (await good).seq == 2
 
 
 async def test_a_bad_event_that_ends_the_transaction_fails_alone(bench_of):

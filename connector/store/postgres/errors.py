@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import psycopg
 
+from connector.errors import NewerDocument
 from connector.store.base import cause_of
 from connector.store.ingest import GroupConflict
 
@@ -63,7 +64,7 @@ _UNREACHED = {
 
 def safe_message(error: BaseException) -> str:
     """Returns a message without personal data and secrets, and what to do."""
-    if isinstance(error, GroupConflict):
+    if isinstance(error, GroupConflict | NewerDocument):
         return str(error)
     cause = cause_of(error)
     if not isinstance(cause, psycopg.Error):

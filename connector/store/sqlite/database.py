@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
-from connector.errors import SchemaMismatch, StoreUnavailable
+from connector.errors import NewerDocument, SchemaMismatch, StoreUnavailable
 from connector.store.base import cause_of, effective_revision, require_revision
 from connector.store.schema import REVISION
 
@@ -100,6 +100,8 @@ def through_sqlalchemy(connection: sqlite3.Connection) -> Connection:
 
 def safe_message(error: BaseException) -> str:
     """Returns a message without personal data, and what to do. Only SQLite's own messages contain no values."""
+    if isinstance(error, NewerDocument):
+        return str(error)
     cause = cause_of(error)
     if not isinstance(cause, sqlite3.Error):
         return type(cause).__name__

@@ -144,6 +144,7 @@ def _change_attempt() -> None:
 
 def _change_note() -> None:
     with op.batch_alter_table("note") as note:
+        note.add_column(sa.Column("version", sa.SmallInteger(), server_default=sa.text("1"), nullable=False))
         _belongs_to_sink(note, "note")
 
 
