@@ -6,6 +6,7 @@ retrying client, which repeats writes, are not used.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -69,6 +70,7 @@ class Client:
         )
         self._answer: requests.Response | None = None
         self._refusal: requests.Response | None = None
+        self._thread = 0  # of the running call
         self._session.hooks["response"].append(self._keep_answer)
         self._tokens.hooks["response"].append(self._keep_token_answer)
         self._http = gspread.HTTPClient(cast("Any", None), self._session)  # the session has the credentials
@@ -99,6 +101,7 @@ class Client:
 
     def _call(self, method: str, path: str, fields: str, body: bytes | None, *, writing: bool = False) -> bytes:
         self._answer = self._refusal = None
+        self._thread = threading.get_ident()
         try:
             answer = self._http.request(
                 method,
@@ -151,7 +154,13 @@ class Client:
         self._answer = answer
 
     def _keep_token_answer(self, answer: requests.Response, *_: Any, **__: Any) -> None:
-        """Remembers a refusal: another attempt would not help."""
+        """Remembers a refusal: another attempt would not help.
+
+        google-auth looks up allowed locations in a thread of its own (IAM Credentials API, `allowedLocations`). What
+        that is answered says nothing about the token.
+        """
+        if threading.get_ident() != self._thread:
+            return
         is_refusal = classify(answer.status_code) in {ResponseClass.DENIED, ResponseClass.REFUSED}
         self._refusal = answer if is_refusal else None
         self._answer = None  # what the API answered before is over

@@ -95,6 +95,28 @@ class TestSigningIn:
         assert list(client._session.adapters) == list(client._tokens.adapters) == ["http://"]
         assert not any("Regional" in type(thread).__name__ for thread in set(threading.enumerate()) - before)
 
+    def test_the_answer_to_a_look_up_of_google_auth_says_nothing_about_the_token(self, connect, google):
+        """google-auth looks up allowed locations in a thread of its own, on the session for tokens. A refusal there,
+        while the token endpoint is unreachable, must not pause the sink.
+        """
+        client, refused = connect(), []
+        request = client._http.request
+
+        def look_up():
+            refused.append(client._tokens.get(f"{google.url}/allowedLocations").status_code)
+
+        def request_during_a_look_up(*arguments, **named):
+            thread = threading.Thread(target=look_up)
+            thread.start()
+            thread.join()
+            return request(*arguments, **named)
+
+        client._http.request = request_during_a_look_up
+        google.faults.add(Fault(FaultKind.DROP, "token", times=9))
+        failure = failure_of(lambda: client.read("", "spreadsheetId")).failure
+        assert refused == [404]
+        assert failure.trouble is not Trouble.BROKEN
+
     def test_an_account_does_not_show_its_key(self, key_file):
         assert repr(Account(EMAIL, json.loads(key_file.read_text()))) == f"Account(email={EMAIL!r}, impersonate='')"
 
