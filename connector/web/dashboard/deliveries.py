@@ -21,7 +21,7 @@ from connector.text import web_link
 from connector.web.auth.access import Access, Visitor
 from connector.web.dashboard.filters import ROWS, Filter, make_filter, parameters
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import NO_NAME, Clockface, Moment
+from connector.web.dashboard.words import Clockface, Moment, shown_name
 
 DEAD_MAX = 5_000
 """Dead letters that the grid counts."""
@@ -161,7 +161,7 @@ def delivery_line(row: DeliveryRow, clock: Clockface) -> DeliveryLine:
         row.state,
         what,
         row.interview_id,
-        row.candidate_name or NO_NAME,
+        shown_name(row.candidate_name),
         row.attempts,
         clock.moment(row.since),
         clock.moment(row.not_before) if is_open and row.not_before else None,
@@ -216,7 +216,7 @@ def one_delivery(seen: Seen, id_: int) -> OneDelivery:
     fix = next((sink.fix for sink in seen.health.sinks if sink.name == row.sink), "")
     return OneDelivery(
         delivery_line(row, seen.clock),
-        row.position_name,
+        shown_name(row.position_name, ""),
         row.event_id,
         [attempt_line(each, seen.clock) for each in calls],
         fix,

@@ -49,10 +49,19 @@ def shown(trouble: Trouble) -> Shown:
         "" if trouble.subject in GENERAL else trouble.subject,
         f"{sentence(trouble.what) if trouble.subject in GENERAL else trouble.what}.",
         f"{sentence(trouble.effect)}." if trouble.effect else "",
-        sentence(trouble.fix),
+        _fix(trouble),
         f"{status}{trouble.answer}".strip(),
         *_link(trouble),
     )
+
+
+def _fix(trouble: Trouble) -> str:
+    """Returns what to do. A page has buttons for what the command line does with a command."""
+    if trouble.subject in GENERAL or not trouble.fix.startswith("connector "):
+        return sentence(trouble.fix)
+    if "dead letter" in trouble.what:
+        return "Read the reason, repair the cause, then replay or dismiss them."
+    return "Resume it on its page." if trouble.what.startswith("paused") else "Verify and repair it on its page."
 
 
 def _link(trouble: Trouble) -> tuple[str, str]:

@@ -30,10 +30,12 @@ from connector.web.auth.access import Access, Visitor
 from connector.web.dashboard.deliveries import MARKS, DeliveryLine, delivery_line
 from connector.web.dashboard.filters import ROWS, Filter, make_filter, parameters
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import NO_NAME, Clockface, Moment
+from connector.web.dashboard.words import Clockface, Moment, shown_name
 
 HISTORY = 200
 """Events and deliveries in the history of an interview."""
+VALUE_MAX = 2_000
+"""Characters of a field that are shown."""
 TIMES = {"created_at", "archived", "finalist", "deleted", "completed", "finished_at", "answered"}
 """Fields whose numbers are epoch milliseconds."""
 
@@ -73,9 +75,9 @@ def interview_list(seen: Seen, chosen: dict[str, str]) -> InterviewList:
         search=chosen["search"] or None,
     )
     rows = interviews(seen.connection, wanted, ROWS + 1)
-    places = sorted({name for _, name in positions(seen.connection) if name})
+    places = sorted({name for _, name in positions(seen.connection) if name.strip()})
     filters = [
-        make_filter("position", "Position", chosen["position"], [(name, name) for name in places]),
+        make_filter("position", "Position", chosen["position"], [(name, shown_name(name)) for name in places]),
         make_filter(
             "stage", "Stage", chosen["stage"], [(each.value, STAGE_WORDS.get(each, "Unknown")) for each in Stage]
         ),
@@ -89,8 +91,8 @@ def _interview_line(row: InterviewRow, clock: Clockface) -> InterviewLine:
     is_open = row.stage == Stage.TO_EVALUATE and row.completed_at is not None
     return InterviewLine(
         row.id,
-        row.candidate_name or NO_NAME,
-        row.position_name,
+        shown_name(row.candidate_name),
+        shown_name(row.position_name, ""),
         row.stage,
         row.stage_word,
         "" if row.score is None else f"{row.score:g}",
@@ -177,8 +179,8 @@ def one_interview(seen: Seen, id_: str) -> OneInterview:
     ]
     return OneInterview(
         id_,
-        found.candidate_name or NO_NAME,
-        found.position_name,
+        shown_name(found.candidate_name),
+        shown_name(found.position_name, ""),
         found.stage.value,
         found.stage_word,
         _facts(found, seen.clock),
@@ -196,7 +198,7 @@ def _facts(found: Interview, clock: Clockface) -> list[Fact]:
             continue
         is_time = name in TIMES and isinstance(value, int | float) and not isinstance(value, bool)
         moment = clock.moment(int(value)) if is_time else None
-        text = moment.full if moment else str(value)
+        text = moment.full if moment else str(value)[:VALUE_MAX]
         link = web_link(text) or "" if isinstance(value, str) else ""
         facts.append(Fact(name.replace("_", " "), text, link, clock.moment(found.dates.get(name))))
     return facts

@@ -19,7 +19,7 @@ from connector.store.status import SinkStatus
 from connector.web.auth.access import Access, Visitor
 from connector.web.dashboard.charts import BEAT_MS, BEATS, Flow, Heartbeat, Lane, Part, flow, heartbeat, stacked
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import NO_NAME, Clockface, Moment
+from connector.web.dashboard.words import Clockface, Moment, shown_name
 
 LATEST = 8
 """Events on the page."""
@@ -75,6 +75,7 @@ class Funnel:
     """The stages of a position."""
 
     position: str
+    name: str
     parts: list[Part]
     total: int
     text: str
@@ -169,7 +170,11 @@ def _received(connection: Connection, since: int) -> Mapping[int, Mapping[str, i
 def _latest(row: EventRow, clock: Clockface) -> LatestEvent:
     name = row.name.removeprefix("interview.") or row.kind
     return LatestEvent(
-        name, row.interview_id, row.candidate_name or NO_NAME, row.position_name, clock.moment(row.received_at)
+        name,
+        row.interview_id,
+        shown_name(row.candidate_name),
+        shown_name(row.position_name, ""),
+        clock.moment(row.received_at),
     )
 
 
@@ -194,7 +199,7 @@ def _funnel(connection: Connection) -> list[Funnel]:
 def _bar(position: str, counts: Counter[str], longest: int) -> Funnel:
     ordered = {stage.value: counts[stage.value] for stage in Stage if counts[stage.value]}
     text = ", ".join(f"{count} {STAGE_WORDS.get(Stage(stage), 'Unknown').lower()}" for stage, count in ordered.items())
-    return Funnel(position or "(no position)", stacked(ordered, longest), counts.total(), text)
+    return Funnel(position, shown_name(position, "(no position)"), stacked(ordered, longest), counts.total(), text)
 
 
 def _steps(seen: Seen) -> list[Step]:

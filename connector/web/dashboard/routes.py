@@ -18,7 +18,7 @@ from connector.store.queries import Wanted, events
 from connector.web.auth.access import Access, Visitor
 from connector.web.dashboard.filters import Option
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import NO_NAME, sentence
+from connector.web.dashboard.words import sentence, shown_name
 
 CHOICES = 30
 """Events that can be picked."""
@@ -88,7 +88,7 @@ def route_page(seen: Seen, chosen: str, body: str, found: Explanation | None, pr
             RouteLine(number + 1, conditions(route), ", ".join(route.sinks), verdict.reason if verdict else "", mark)
         )
     choices = [
-        Option(str(row.id), f"{row.id} {row.name}, {row.candidate_name or NO_NAME}", str(row.id) == chosen)
+        Option(str(row.id), f"{row.id} {row.name}, {shown_name(row.candidate_name)}", str(row.id) == chosen)
         for row in events(seen.connection, Wanted(kind="event"), CHOICES)
     ]
     return RoutePage(lines, choices, body, problem, None if found is None else _simulation(found))

@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from connector.formats import format_duration
+from connector.text import clean
 
 NO_NAME = "(no name)"
+NAME_MAX = 200
+"""Characters of a name that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,12 @@ class Clockface:
 
 def _local(at: int, zone: ZoneInfo) -> datetime:
     return datetime.fromtimestamp(at / 1000, tz=UTC).astimezone(zone)
+
+
+def shown_name(name: str, missing: str = NO_NAME) -> str:
+    """Returns a name as pages show it: at most `NAME_MAX` characters, and `missing` when no character is visible."""
+    text = clean(name).strip()
+    return missing if not text else text if len(text) <= NAME_MAX else f"{text[: NAME_MAX - 1]}…"
 
 
 def sentence(text: str) -> str:
