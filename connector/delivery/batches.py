@@ -19,7 +19,7 @@ from connector.sink import Delivery, FollowUp, Sink, Subscription
 from connector.store import claim, leases, rate_limit, subscriptions
 from connector.store.claim import Claim, Work
 from connector.store.dialects import among
-from connector.store.parsed import reading_of
+from connector.store.parsed import EVENTS, reading_of
 from connector.store.schema import PauseKind, event, interview
 
 IsRouted: TypeAlias = Callable[[Interview], bool]
@@ -118,7 +118,7 @@ def _follow_up(work: Work) -> FollowUp:
 def _events(connection: Connection, seqs: Sequence[int]) -> dict[int, Event]:
     if not seqs:
         return {}
-    rows = connection.execute(select(event).where(among(connection, event.c.seq, seqs)))
+    rows = connection.execute(EVENTS.where(among(connection, event.c.seq, seqs)))
     return {row.seq: _event(row) for row in rows}
 
 

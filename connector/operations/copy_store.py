@@ -128,7 +128,7 @@ def _claim(new: Connection, place: str) -> None:
     full = [table.name for table in tables if table is not meta and new.execute(select(table).limit(1)).first()]
     if full:
         raise UsageError(
-            f"{place} is not empty ({', '.join(full)}); "
+            f"{place} is not empty ({', '.join(sorted(full))}); "
             "use another database, or empty this one, and run `connector migrate` on it"
         )
 

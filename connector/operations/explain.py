@@ -22,7 +22,7 @@ from connector.operations.sinks import open_sink
 from connector.operations.store_access import reading, store_exists
 from connector.sink import Batch, Delivery, Note, Sink, Subscription, Token
 from connector.store import notes, subscriptions
-from connector.store.parsed import reading_of
+from connector.store.parsed import EVENTS, reading_of
 from connector.store.queries import DeliveryRow, Wanted, deliveries
 from connector.store.schema import event, interview
 
@@ -139,7 +139,7 @@ def _case_of_body(connection: Connection | None, body: bytes, at: int) -> Case:
 
 
 def _case_of_event(connection: Connection, event_id: int) -> Case:
-    row = connection.execute(select(event).where(event.c.seq == event_id)).first()
+    row = connection.execute(EVENTS.where(event.c.seq == event_id)).first()
     if row is None:
         raise UsageError(f"the event {event_id} is missing; `connector events` lists them")
     reading = reading_of(row)
@@ -158,7 +158,7 @@ def _interview(connection: Connection, interview_id: str) -> tuple[State | None,
 def _before(connection: Connection, interview_id: str, event_id: int) -> State | None:
     earlier = (event.c.interview_id == interview_id, event.c.seq < event_id, event.c.kind == str(EventKind.EVENT))
     state: State | None = None
-    for row in connection.execute(select(event).where(*earlier).order_by(event.c.seq)):
+    for row in connection.execute(EVENTS.where(*earlier).order_by(event.c.seq)):
         if (reading := reading_of(row)) is not None:
             state = merge(state, reading)
     return state

@@ -23,6 +23,7 @@ from connector.store.schema import (
     attempt,
     delivery,
     event,
+    event_body,
     interview,
     interview_word,
     not_understood,
@@ -148,12 +149,13 @@ def strip_unreadable(connection: Connection, interview_id: str) -> int:
     _overwrite_deleted(connection)
     values = _values(connection, interview_id)
     needles = [text.casefold().encode() for text in (interview_id, *_texts(values, _IDENTIFYING))]
-    bodies = select(event.c.seq, event.c.body).where(not_understood(), event.c.body.is_not(None))
+    bodies = select(event.c.seq, event_body.c.body).join(event_body, event_body.c.event_seq == event.c.seq)
+    bodies = bodies.where(not_understood())
     after, count = 0, 0
     while rows := connection.execute(bodies.where(event.c.seq > after).order_by(event.c.seq).limit(CHUNK)).all():
         after = rows[-1].seq
         found = [row.seq for row in rows if any(text in bytes(row.body).lower() for text in needles)]
-        connection.execute(update(event).where(among(connection, event.c.seq, found)).values(_EMPTY_EVENT))
+        _strip(connection, among(connection, event.c.seq, found))
         count += len(found)
     return count
 
@@ -183,13 +185,15 @@ def _overwrite_deleted(connection: Connection) -> None:
         connection.exec_driver_sql("PRAGMA secure_delete=ON")
 
 
-_EMPTY_EVENT: Mapping[str, Any] = {"body": None, "parsed": None, "sha256": b"", "reason": ""}
-
-
 def _strip_events(connection: Connection, interview_id: str) -> int:
     """Keeps the identity, so that a repeat is recognised, with the name of the event, the interview and the dates."""
-    changed = connection.execute(update(event).where(event.c.interview_id == interview_id).values(_EMPTY_EVENT))
-    return changed.rowcount
+    return _strip(connection, event.c.interview_id == interview_id)
+
+
+def _strip(connection: Connection, which: ColumnElement[bool]) -> int:
+    """Deletes bodies, hashes and reasons of events; returns the number of events."""
+    connection.execute(delete(event_body).where(event_body.c.event_seq.in_(select(event.c.seq).where(which))))
+    return connection.execute(update(event).where(which).values(sha256=b"", reason="")).rowcount
 
 
 def _strip_attempts(connection: Connection, interview_id: str, values: Mapping[str, Value]) -> int:

@@ -28,7 +28,16 @@ from connector.store import parsed, words
 from connector.store.base import IngestResult
 from connector.store.dialects import has_row_locks, new_event_numbers
 from connector.store.rollup import RECEIVED_COLUMNS, hour_of, received_rows
-from connector.store.schema import delivery, event, interview, interview_word, rollup, subscription, tombstone
+from connector.store.schema import (
+    delivery,
+    event,
+    event_body,
+    interview,
+    interview_word,
+    rollup,
+    subscription,
+    tombstone,
+)
 from connector.store.words import WORD_COLUMNS
 
 EVENT_COLUMNS = (
@@ -42,9 +51,8 @@ EVENT_COLUMNS = (
     "received_at",
     "mark",
     "reason",
-    "body",
-    "parsed",
 )
+BODY_COLUMNS = ("event_seq", "received_at", "body", "parsed")
 INTERVIEW_COLUMNS = ("id", "state", "version", "position_id", "position_name", "stage", "updated_at")
 SUBSCRIPTION_COLUMNS = ("sink", "interview_id")
 DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "since", "silent")
@@ -139,6 +147,7 @@ class IngestPlan:
 
     answers: list[IngestResult] = field(default_factory=list)
     events: list[tuple[object, ...]] = field(default_factory=list)
+    bodies: list[tuple[object, ...]] = field(default_factory=list)
     interviews: list[tuple[object, ...]] = field(default_factory=list)
     subscriptions: list[tuple[str, str]] = field(default_factory=list)
     """New ones only. Their interviews exist or are in `interviews`."""
@@ -285,10 +294,10 @@ def _add_event(plan: IngestPlan, reading: Reading, body: bytes | None, seq: int)
             reading.received_at,
             reading.marks,
             reading.reason,
-            body,
-            None if body is None else parsed.encode(reading),
         )
     )
+    if body is not None:
+        plan.bodies.append((seq, reading.received_at, body, parsed.encode(reading)))
 
 
 def _label(reading: Reading) -> str:
@@ -376,6 +385,7 @@ class PlannedTable(NamedTuple):
 
 TABLES = (
     PlannedTable(event, "events", EVENT_COLUMNS, Write.INSERT_OR_REPLAN, "identity"),
+    PlannedTable(event_body, "bodies", BODY_COLUMNS, Write.INSERT),
     PlannedTable(interview, "interviews", INTERVIEW_COLUMNS, Write.NEXT_VERSION, "id"),
     PlannedTable(subscription, "subscriptions", SUBSCRIPTION_COLUMNS, Write.INSERT_OR_KEEP),
     PlannedTable(interview_word, "old_words", WORD_COLUMNS, Write.DELETE),

@@ -1,13 +1,15 @@
-"""The parsed fields of an event, stored once in `event.parsed`, so that no later step parses the raw body again."""
+"""The parsed fields of an event, stored once beside the raw body, so that no later step parses it again."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
+from sqlalchemy import select
 
 from connector.hireflix.payload import EventKind, Reading, read
 from connector.interview import Value
+from connector.store.schema import event, event_body
 
 VERSION = 1
 """Version of the stored document. A document of another version is parsed again from the raw body."""
@@ -23,12 +25,17 @@ class _Document(msgspec.Struct, frozen=True, gc=False):
     unused: tuple[str, ...]
 
 
+EVENTS = select(event, event_body.c.body, event_body.c.parsed).outerjoin(
+    event_body, event_body.c.event_seq == event.c.seq
+)
+"""The rows of `event` with what `reading_of` needs; body and parsed fields are null when they were deleted."""
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Document)
 
 
 def encode(reading: Reading) -> str | None:
-    """Returns the document for `event.parsed`, `None` for an unreadable event."""
+    """Returns the document for `event_body.parsed`, `None` for an unreadable event."""
     if reading.kind is EventKind.UNREADABLE:
         return None
     document = _Document(VERSION, reading.mark, reading.keys, reading.fields, reading.unused)
@@ -36,7 +43,7 @@ def encode(reading: Reading) -> str | None:
 
 
 def reading_of(row: Any) -> Reading | None:
-    """Returns the parsed event of a row of `event`, `None` when its data was deleted.
+    """Returns the parsed event of a row of `EVENTS`, `None` when its data was deleted.
 
     Parses the raw body only for a row without a document that this version can use, such as one of an earlier version.
     """

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, literal, or_, select, update
 
 from connector.hireflix.payload import EventKind, Reading, read
 from connector.store import erase, parsed, rollup, subscriptions, words
@@ -25,7 +25,7 @@ from connector.store.ingest import (
     plan_one,
 )
 from connector.store.queries import Wanted, delivery_conditions, event_conditions, of_interview
-from connector.store.schema import DeliveryState, delivery, event, in_state, interview, not_understood, sink
+from connector.store.schema import DeliveryState, delivery, event, event_body, in_state, interview, not_understood, sink
 
 CHUNK = 200
 """Rows per transaction. A longer transaction would delay the receiver."""
@@ -104,9 +104,7 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
 
 def _has_data() -> ColumnElement[bool]:
     """The condition that the data of the event of a delivery is stored; true without an event."""
-    return or_(
-        delivery.c.event_seq.is_(None), exists().where(event.c.seq == delivery.c.event_seq, event.c.body.is_not(None))
-    )
+    return or_(delivery.c.event_seq.is_(None), exists().where(event_body.c.event_seq == delivery.c.event_seq))
 
 
 def _has_equal_follow_up() -> ColumnElement[bool]:
@@ -242,7 +240,8 @@ class FoundEvents:
 def find_events(connection: Connection, wanted: Wanted) -> FoundEvents:
     """Returns the unknown and unreadable events that are wanted."""
     statement = (
-        select(event.c.seq, event.c.body.is_not(None).label("has_body"))
+        select(event.c.seq, event_body.c.event_seq.is_not(None).label("has_body"))
+        .outerjoin(event_body, event_body.c.event_seq == event.c.seq)
         .outerjoin(interview, interview.c.id == event.c.interview_id)
         .where(not_understood(), *event_conditions(wanted), *of_interview(connection, wanted))
         .order_by(event.c.seq)
@@ -260,8 +259,9 @@ def read_again(connection: Connection, seqs: Sequence[int], routing: RoutingTabl
     """
     counts = ReadAgain()
     rows = connection.execute(
-        select(event)
-        .where(among(connection, event.c.seq, seqs), not_understood(), event.c.body.is_not(None))
+        select(event, event_body.c.body)
+        .join(event_body, event_body.c.event_seq == event.c.seq)
+        .where(among(connection, event.c.seq, seqs), not_understood())
         .order_by(event.c.seq)
         .with_for_update()
     ).all()
@@ -271,7 +271,8 @@ def read_again(connection: Connection, seqs: Sequence[int], routing: RoutingTabl
             counts.still += 1
         elif erase.is_erased(connection, reading.interview_id):
             counts.still += 1
-            _update_event(connection, row.seq, body=None, parsed=None, sha256=b"")
+            _update_event(connection, row.seq, sha256=b"")
+            connection.execute(delete(event_body).where(event_body.c.event_seq == row.seq))
         elif (twin := _twin(connection, reading, row.seq)) is not None:
             counts.repeats += 1
             _update_event(connection, row.seq, kind=str(EventKind.EVENT), reason=f"repeats event {twin}")
@@ -301,8 +302,9 @@ def _apply(connection: Connection, reading: Reading, seq: int, routing: RoutingT
         occurred_at=reading.occurred_at,
         mark=reading.marks,
         reason="",
-        parsed=parsed.encode(reading),
     )
+    mine = event_body.c.event_seq == seq
+    connection.execute(update(event_body).where(mine).values(parsed=parsed.encode(reading)))
     plan = _merge(connection, reading, seq, routing)
     deliveries = [dict(zip(DELIVERY_COLUMNS, row, strict=True)) | {"since": now} for row in plan.deliveries]
     if deliveries:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, or_, select, tuple_, update
 
 from connector.store.dialects import among
-from connector.store.schema import DeliveryState, attempt, delivery, event, in_state
+from connector.store.schema import DeliveryState, attempt, delivery, event, event_body, in_state
 
 DAY_MS = 86_400_000
 SLICE_MS = 50.0
@@ -76,13 +76,12 @@ def delete_slice(connection: Connection, kind: Kind, cutoff: int, after: Place, 
 
 def _bodies(cutoff: int, after: Place) -> Select[Any]:
     return (
-        select(event.c.received_at, event.c.seq)
+        select(event_body.c.received_at, event_body.c.event_seq)
         .where(
-            event.c.body.is_not(None),
-            event.c.received_at < cutoff,
-            tuple_(event.c.received_at, event.c.seq) > (after.at, after.id),
+            event_body.c.received_at < cutoff,
+            tuple_(event_body.c.received_at, event_body.c.event_seq) > (after.at, after.id),
         )
-        .order_by(event.c.received_at, event.c.seq)
+        .order_by(event_body.c.received_at, event_body.c.event_seq)
     )
 
 
@@ -90,9 +89,11 @@ def _clear_bodies(connection: Connection, seqs: Sequence[int]) -> int:
     # a replay locks the events too: it is finished now, and the next statement reads what it made pending
     connection.execute(select(event.c.seq).where(among(connection, event.c.seq, seqs)).with_for_update()).all()
     open_states = [in_state(state) for state in (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.DEAD)]
-    is_needed = exists().where(delivery.c.event_seq == event.c.seq, or_(*open_states))
-    clearing = update(event).where(among(connection, event.c.seq, seqs), event.c.body.is_not(None), ~is_needed)
-    return connection.execute(clearing.values(body=None, parsed=None, sha256=b"")).rowcount
+    is_needed = exists().where(delivery.c.event_seq == event_body.c.event_seq, or_(*open_states))
+    removing = delete(event_body).where(among(connection, event_body.c.event_seq, seqs), ~is_needed)
+    deleted = connection.execute(removing.returning(event_body.c.event_seq)).scalars().all()
+    connection.execute(update(event).where(among(connection, event.c.seq, deleted)).values(sha256=b""))
+    return len(deleted)
 
 
 def _deliveries(cutoff: int, after: Place) -> Select[Any]:

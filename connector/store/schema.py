@@ -143,19 +143,28 @@ event = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("mark", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    Column("body", LargeBinary),
-    Column("parsed", Text),
     Index("ix_event_kind", "kind", "received_at", "seq", **_where("kind <> 'event'")),
     Index("ix_event_interview", "interview_id", "seq"),
     Index("ix_event_name", "name", "received_at", "seq"),
     Index("ix_event_received", "received_at", "seq"),
-    Index("ix_event_body", "received_at", "seq", **_where("body IS NOT NULL")),
     _one_of("kind", EventKind),
 )
 """Append only. `kind` is event, unknown or unreadable. `mark` says whether the date is the sender's and which fields
-could not be used. `parsed` holds the fields of the payload as a JSON document with a version; it is null for unreadable
-events. Personal data is in `body` and `parsed` only: retention sets both to null
-and keeps the rest of the row.
+could not be used.
+"""
+
+event_body = Table(
+    "event_body",
+    metadata,
+    Column("event_seq", BigId, ForeignKey("event.seq", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("parsed", Text),
+    Index("ix_event_body_received", "received_at", "event_seq"),
+)
+"""The personal data of events: the raw body, and the fields of the payload as a JSON document with a version, which is
+null for unreadable events. Retention deletes the rows. They have a table of their own, so that SQLite uses their pages
+again. `received_at` is that of the event.
 """
 
 interview = Table(

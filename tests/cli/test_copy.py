@@ -174,7 +174,7 @@ def test_a_target_that_is_not_empty_is_refused(copy, filled, postgres_url):
     copy()
     result = copy()
     assert result.exit_code == 2
-    assert "is not empty (attempt, audit, bucket, delivery, event, interview, " in result.stderr
+    assert "is not empty (attempt, audit, bucket, delivery, event, event_body, interview, " in result.stderr
     assert count(postgres_url, "event") == 42
 
 

@@ -151,13 +151,13 @@ def test_an_event_id_needs_a_store(run, config):
 def test_an_event_is_explained_from_its_parsed_fields(run, world):
     world.receive(body())
     before = run("explain", "1", "--json").stdout
-    world.connection.exec_driver_sql("UPDATE event SET body = NULL")
+    world.connection.exec_driver_sql("UPDATE event_body SET body = x'00'")
     assert run("explain", "1", "--json").stdout == before
 
 
 def test_an_event_whose_data_is_gone(run, world):
     world.receive(body())
-    world.connection.exec_driver_sql("UPDATE event SET body = NULL, parsed = NULL")
+    world.connection.exec_driver_sql("DELETE FROM event_body")
     result = run("explain", "1")
     assert result.exit_code == 2
     assert "no longer stored" in result.stderr

@@ -15,8 +15,9 @@ from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import leases
 from connector.store.ingest import Incoming, IngestPlan, RoutingTable, SinkSpec, write_group
+from connector.store.parsed import EVENTS
 from connector.store.postgres.database import make_engine
-from connector.store.schema import DeliveryState, attempt, delivery, event
+from connector.store.schema import DeliveryState, attempt, delivery, event, event_body
 from connector.store.sqlite import database
 from tests.stores import make_store_file
 
@@ -100,9 +101,11 @@ class Filled:
             "received_at": at,
             "mark": "",
             "reason": "an older version",
-            "body": content,
         }
         self.connection.execute(insert(event).values(row | values))
+        if content:
+            body = {"event_seq": seq, "received_at": at, "body": content}
+            self.connection.execute(insert(event_body).values(body))
 
     def settle(self, state: DeliveryState, *ids: int, **values: Any) -> None:
         """What a lane would have written for these deliveries."""
@@ -119,7 +122,8 @@ class Filled:
 
     def rows(self, table: Any, **where: Any) -> list[Any]:
         conditions = [table.c[name] == value for name, value in where.items()]
-        return list(self.connection.execute(select(table).where(*conditions).order_by(*table.primary_key)))
+        chosen = EVENTS if table is event else select(table)
+        return list(self.connection.execute(chosen.where(*conditions).order_by(*table.primary_key)))
 
     def ids(self, sink: str) -> list[int]:
         return [row.id for row in self.rows(delivery, sink=sink)]

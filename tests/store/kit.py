@@ -24,6 +24,8 @@ from connector.testing import START
 from tests.postgres import rolled_back
 
 PENDING, DELIVERED, SUPERSEDED, DEAD = range(4)
+WITH_BODY = "event LEFT JOIN event_body ON event_seq = seq"
+"""The rows of events with body and parsed fields, in SQL."""
 CREATE, FINISH, SCORE = "interview.create", "interview.finish", "interview.score-updated"
 
 

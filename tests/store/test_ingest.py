@@ -14,7 +14,7 @@ from connector.store.ingest import write_group
 from connector.store.schema import tombstone
 from connector.testing import START
 from tests.store.explain import explained, explained_by_postgres, scans
-from tests.store.kit import CREATE, FINISH, arrival, body, routing_table
+from tests.store.kit import CREATE, FINISH, WITH_BODY, arrival, body, routing_table
 
 
 def ingest(connection, *arrivals, of=None):
@@ -30,8 +30,8 @@ def test_an_event_is_stored_as_it_came(connection):
     sent = body(FINISH, "i1", extra="größe")
     ingest(connection, arrival(sent, START + 5))
     reading = read(sent, START + 5)
-    columns = "seq, identity, sha256, kind, name, interview_id, occurred_at, received_at, mark, reason, body"
-    assert rows(connection, f"SELECT {columns} FROM event") == [
+    columns = "seq, identity, sha256, kind, name, interview_id, occurred_at, event.received_at, mark, reason, body"
+    assert rows(connection, f"SELECT {columns} FROM {WITH_BODY}") == [
         (1, reading.identity, reading.sha256, "event", FINISH, "i1", START, START + 5, "", "", sent)
     ]
 
@@ -47,7 +47,7 @@ def test_an_event_is_stored_as_it_came(connection):
 def test_what_is_not_understood_is_kept_and_goes_nowhere(connection, sent, kind, reason):
     """StoredInterview with its reason, neither merged nor routed."""
     plan = ingest(connection, arrival(sent))
-    assert rows(connection, "SELECT kind, reason, body FROM event") == [(kind, reason, sent)]
+    assert rows(connection, f"SELECT kind, reason, body FROM {WITH_BODY}") == [(kind, reason, sent)]
     assert rows(connection, "SELECT count(*) FROM interview") == [(0,)]
     assert rows(connection, "SELECT count(*) FROM delivery") == [(0,)]
     assert plan.received == {kind: 1}
@@ -57,7 +57,8 @@ def test_a_later_event_of_an_erased_interview_stores_its_identity_and_nothing_el
     connection.execute(insert(tombstone).values(interview_hash=sha256(b"i1").hexdigest(), erased_at=START))
     plan = ingest(connection, arrival(body(FINISH, "i1")), arrival(body(FINISH, "i2")))
     assert rows(
-        connection, "SELECT interview_id, body IS NULL, parsed IS NULL, length(sha256) FROM event ORDER BY interview_id"
+        connection,
+        f"SELECT interview_id, body IS NULL, parsed IS NULL, length(sha256) FROM {WITH_BODY} ORDER BY interview_id",
     ) == [
         ("i1", 1, 1, 0),
         ("i2", 0, 0, 32),
@@ -131,7 +132,7 @@ def test_a_group_of_any_size_is_stored_whole_and_in_order(connection, count):
     sent = [body(interview=id_) for id_ in ids]
     of = routing_table(chat=False, sheet=True)
     ingest(connection, *[arrival(raw_body) for raw_body in sent], of=of)
-    assert rows(connection, "SELECT seq, body FROM event ORDER BY seq") == list(enumerate(sent, 1))
+    assert rows(connection, f"SELECT seq, body FROM {WITH_BODY} ORDER BY seq") == list(enumerate(sent, 1))
     assert rows(connection, "SELECT sink, interview_id FROM subscription ORDER BY 2") == [("sheet", id_) for id_ in ids]
     assert rows(connection, "SELECT event_seq, interview_id, sink FROM delivery ORDER BY id") == [
         (number, id_, sink) for number, id_ in enumerate(ids, 1) for sink in ("chat", "sheet")

@@ -35,6 +35,7 @@ class Fake:
     routing_table: object
     known: dict = field(default_factory=dict)
     events: list = field(default_factory=list)
+    bodies: dict = field(default_factory=dict)
     interviews: dict = field(default_factory=dict)
     subscriptions: list = field(default_factory=list)
     deliveries: list = field(default_factory=list)
@@ -50,6 +51,7 @@ class Fake:
             assert row["identity"] not in self.known
             self.known[row["identity"]] = row["seq"]
             self.events.append(row)
+        self.bodies |= {seq: body for seq, _, body, _ in plan.bodies}
         for values in plan.interviews:
             row = dict(zip(INTERVIEW_COLUMNS, values, strict=True))
             self.interviews[row["id"]] = row
@@ -154,7 +156,8 @@ def test_the_row_is_the_merge_of_its_events(bodies):
     fake = run([arrival(raw) for raw in bodies], [3], all_kinds())
     for id_, row in fake.interviews.items():
         state = None
-        for raw in (event["body"] for event in fake.events if event["interview_id"] == id_):
+        seqs = [event["seq"] for event in fake.events if event["interview_id"] == id_]
+        for raw in (fake.bodies[seq] for seq in seqs):
             state = merge(state, arrival(raw).reading)
         assert decode(row["state"]) == state
 

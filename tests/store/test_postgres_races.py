@@ -132,7 +132,7 @@ def erase_i1(url):
         opened.change(job)
 
 
-PERSONAL_ROWS = "SELECT count(*) FROM event WHERE body IS NOT NULL UNION ALL SELECT count(*) FROM interview"
+PERSONAL_ROWS = "SELECT count(*) FROM event_body UNION ALL SELECT count(*) FROM interview"
 
 
 async def test_an_erase_finds_what_a_receiver_writes_that_read_before_it(store, postgres_url):
@@ -224,7 +224,7 @@ async def test_retention_keeps_what_a_replay_makes_pending_at_the_same_time(
         replaying.commit()
         await slicing
     assert rows(postgres_url, "SELECT state FROM delivery WHERE sink = 'chat'") == [(0,)]
-    assert rows(postgres_url, "SELECT count(*) FROM event WHERE body IS NOT NULL") == [(1,)]
+    assert rows(postgres_url, "SELECT count(*) FROM event_body") == [(1,)]
 
 
 async def test_a_replay_skips_what_retention_deletes_at_the_same_time(store, worker, postgres_url, dismissed):

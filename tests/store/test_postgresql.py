@@ -28,8 +28,8 @@ SELECT CASE WHEN i % 2 = 0 THEN 'chat' ELSE 'sheet' END, 'i' || i % 3000, 'i' ||
 FROM generate_series(1, 20000) AS i
 """
 EVENTS = """
-INSERT INTO event (identity, sha256, kind, name, interview_id, occurred_at, received_at, mark, reason, body)
-SELECT 'e' || i, '', 'event', '', 'i' || i, 0, 0, '', '', '' FROM generate_series(1, 20000) AS i
+INSERT INTO event (identity, sha256, kind, name, interview_id, occurred_at, received_at, mark, reason)
+SELECT 'e' || i, '', 'event', '', 'i' || i, 0, 0, '', '' FROM generate_series(1, 20000) AS i
 """
 INTERVIEWS = """
 INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at)

@@ -13,7 +13,7 @@ from connector.hireflix.payload import read
 from connector.merge import decode, encode, merge
 from connector.testing import START
 from tests.postgres import empty_store, rows
-from tests.store.kit import CREATE, FINISH, SCORE, body, routing_table
+from tests.store.kit import CREATE, FINISH, SCORE, WITH_BODY, body, routing_table
 from tests.store.receivers import Receiver
 
 INTERVIEWS = ["i1", "i2", "i3", "größe \U0001f600"]
@@ -48,7 +48,7 @@ async def storm(url, *plays):
 
 def check(url, told):
     """One event per identity, the first of its bodies merged, a delivery for each sink, and everybody told so."""
-    stored = {identity: (seq, raw) for seq, identity, raw in rows(url, "SELECT seq, identity, body FROM event")}
+    stored = {identity: (seq, raw) for seq, identity, raw in rows(url, f"SELECT seq, identity, body FROM {WITH_BODY}")}
     answers = [(read(raw, START).identity, answer) for one in told for raw, answer in one]
     assert {identity for identity, _ in answers} == set(stored)
     assert all(answer.seq == stored[identity][0] for identity, answer in answers)

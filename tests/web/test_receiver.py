@@ -26,7 +26,7 @@ async def served(tmp_path):
         yield service
 
 
-def stored(served, sql="SELECT * FROM event ORDER BY seq"):
+def stored(served, sql="SELECT * FROM event LEFT JOIN event_body ON event_seq = seq ORDER BY seq"):
     connection = sqlite3.connect(served.folder / "data" / "connector.db")
     connection.row_factory = sqlite3.Row
     try:

@@ -9,7 +9,8 @@ from alembic import op
 from alembic.operations import BatchOperations
 from sqlalchemy.dialects import postgresql
 
-from connector.store import words
+from connector.hireflix.payload import read
+from connector.store import parsed, words
 
 revision = "0002"
 down_revision = "0001"
@@ -108,15 +109,42 @@ def _one_of(column: str, values: tuple[str, ...]) -> str:
 
 
 def _change_event() -> None:
+    _move_bodies()
     op.drop_index("ix_event_kind", "event")
     with op.batch_alter_table("event") as event:
-        event.add_column(sa.Column("parsed", sa.Text(), nullable=True))
+        event.drop_column("body")
         event.create_check_constraint(op.f("ck_event_kind"), _one_of("kind", _KINDS))
     _index("ix_event_kind", "event", ["kind", "received_at", "seq"], "kind <> 'event'")
     _index("ix_event_interview", "event", ["interview_id", "seq"])
     _index("ix_event_name", "event", ["name", "received_at", "seq"])
     _index("ix_event_received", "event", ["received_at", "seq"])
-    _index("ix_event_body", "event", ["received_at", "seq"], "body IS NOT NULL")
+
+
+def _move_bodies() -> None:
+    """Moves the bodies of events to a table of their own, and parses each once."""
+    big_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    bodies = op.create_table(
+        "event_body",
+        sa.Column("event_seq", big_id, autoincrement=False, nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("parsed", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["event_seq"], ["event.seq"], name=op.f("fk_event_body_event_seq"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("event_seq", name=op.f("pk_event_body")),
+    )
+    connection = op.get_bind()
+    following = sa.text(
+        "SELECT seq, received_at, body FROM event WHERE seq > :after AND body IS NOT NULL ORDER BY seq LIMIT 500"
+    )
+    after = -1
+    while rows := connection.execute(following, {"after": after}).all():
+        after = rows[-1].seq
+        moved = [
+            {"event_seq": seq, "received_at": at, "body": body, "parsed": parsed.encode(read(bytes(body), at))}
+            for seq, at, body in rows
+        ]
+        connection.execute(sa.insert(bodies), moved)
+    _index("ix_event_body_received", "event_body", ["received_at", "event_seq"])
 
 
 def _change_interview() -> None:
