@@ -168,8 +168,8 @@ class Waiting:
 
     The delivery stays pending, blocks no other and is not claimed by itself. It settles with the call that shows the
     group (`Result.settles`), so a follow-up that names the group must be pending; without one the delivery is due
-    again. `reason` says what it waits for, such as `"digest at 08:00"`, and `until_ms` when that is expected (epoch
-    milliseconds).
+    again. `reason` says what it waits for, such as `"digest at 08:00"`, or what an operator must do; `connector status`
+    shows it. `until_ms` is when it is expected to be shown (epoch milliseconds).
     """
 
     group: str

@@ -25,6 +25,8 @@ DELAY_MAX_SECONDS = 900
 """The longest delay between two attempts of a delivery."""
 PROBE_SECONDS = 300.0
 """Time between two calls to a destination that is broken."""
+WAITING_LENGTH = 500
+"""Characters of what a delivery waits for: it is no label, and may say what an operator must do."""
 REASON_LENGTH = 100
 """Characters of a reason that are kept, so that it fits a metric label."""
 
@@ -136,7 +138,7 @@ def _settle_one(settlement: Settlement, claim: Claim, work: Work, outcome: Outco
         settlement.unneeded.append((work.id, short(outcome.reason)))
     elif isinstance(outcome, Waiting):
         until = settlement.ended_at if outcome.until_ms is None else outcome.until_ms
-        settlement.parked.append(Parked(work.id, outcome.group, short(outcome.reason), until))
+        settlement.parked.append(Parked(work.id, outcome.group, outcome.reason[:WAITING_LENGTH], until))
     elif _is_given_up(work, outcome, settlement.ended_at - work.since, policy):
         settlement.dead.append((work.id, short(f"retry window ended: {outcome.reason}")))
     else:

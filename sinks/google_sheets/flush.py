@@ -199,7 +199,7 @@ class Flush:
         for name, failure in unavailable.items():
             self._snapshots.pop(name, None)
             self._unavailable.add(name)
-            self._outcomes.wait_for_operator(name, failure.short)
+            self._outcomes.wait_for_operator(name, f"{failure.reason}; {failure.fix}")
         snapshot = {name: each for name, each in snapshot.items() if name not in unavailable}
         self._outcomes.mark_available(snapshot)
         self._close_intents(snapshot)

@@ -12,6 +12,7 @@ from connector.emulators import faults
 from connector.emulators.google import once
 from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Waiting
 from connector.testing import interview_id, run_batch
+from sinks.google_sheets.errors import emptied, tab_gone, tab_replaced
 from sinks.google_sheets.outcomes import RETRY_TAB
 from sinks.google_sheets.tabs import free_title, new_id, title_of
 from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
@@ -64,7 +65,12 @@ async def test_a_renamed_tab_is_followed_after_a_restart_too(jobs):
     assert len(jobs.google.titles(jobs.id)) == 4
 
 
-ASKS = Waiting("tab:job-1", "a tab was deleted")
+def waits(failure):
+    """For the operator, who reads at once what to do."""
+    return Waiting("tab:job-1", f"{failure.reason}; {failure.fix}")
+
+
+ASKS = waits(tab_gone("hiring", "Job 1"))
 
 
 def of_job(job):
@@ -193,8 +199,8 @@ async def test_a_tab_that_was_replaced_under_its_title_is_adopted_on_request(job
     jobs.person.write("Job 1", [[value if value is not None else "" for value in row] for row in rows[:-1]])
     jobs.context.clock.advance(60)
     lost = of_job(1)
-    waits = Waiting("tab:job-1", "a tab was replaced")
-    assert (await jobs.deliver(scored(lost[0], 4))).outcomes == [waits]
+    waiting = waits(tab_replaced("hiring", "Job 1"))
+    assert (await jobs.deliver(scored(lost[0], 4))).outcomes == [waiting]
     [question] = (await jobs.verify()).asks
     assert question.startswith('the tab "Job 1" was replaced by another tab with the same title: ')
     await answered(jobs, "adopt", scored(lost[0], 4))
@@ -210,8 +216,7 @@ async def test_an_emptied_tab_waits_for_a_person_while_the_others_are_written(ma
     harness.person.delete_rows("Job 1", 1, 20)
     harness.context.clock.advance(60)
     result = await harness.deliver(scored(full[30], 4), scored(applicant(41, 2), 4))
-    waits = Waiting("tab:job-1", "many rows of a tab are gone")
-    assert result.outcomes == [waits, Delivered()]
+    assert result.outcomes == [waits(emptied("hiring", "Job 1", 20, 40)), Delivered()]
     await answered(harness, "refill", scored(full[30], 4))
     assert len(harness.records("Job 1")) == 40
 
