@@ -74,12 +74,12 @@ def _blocked_until() -> ColumnElement[int]:
     return func.coalesce(bucket.c.full_at - bucket.c.burst_ms, 0)
 
 
-def _held_back() -> ColumnElement[bool]:
+def _is_blocked() -> ColumnElement[bool]:
     """The condition that another delivery of the same sink, purpose and key is in flight, failed or unclear."""
     other = delivery.alias()
     same = and_(other.c.sink == delivery.c.sink, other.c.key == delivery.c.key, other.c.purpose == delivery.c.purpose)
-    holder = exists().where(same, in_state(DeliveryState.PENDING, other), other.c.held == 1)
-    return and_(delivery.c.held == 0, holder)
+    holder = exists().where(same, in_state(DeliveryState.PENDING, other), other.c.blocks_key == 1)
+    return and_(delivery.c.blocks_key == 0, holder)
 
 
 def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any]:
@@ -90,7 +90,7 @@ def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any
     statement = (
         select(delivery)
         .outerjoin(bucket, bucket.c.name == delivery.c.bucket)
-        .where(OF_SINK, delivery.c.not_before <= now, _blocked_until() <= now, ~_held_back())
+        .where(OF_SINK, delivery.c.not_before <= now, _blocked_until() <= now, ~_is_blocked())
         .order_by(delivery.c.priority, delivery.c.id)
         .limit(limit)
     )
@@ -109,7 +109,7 @@ def due_topics(connection: Connection, name: str, now: int, limit: int) -> list[
     """
     statement = (
         select(delivery.c.purpose, delivery.c.key, delivery.c.interview_id)
-        .where(OF_SINK, delivery.c.not_before <= now, ~_held_back())
+        .where(OF_SINK, delivery.c.not_before <= now, ~_is_blocked())
         .order_by(delivery.c.priority, delivery.c.id)
         .limit(limit)
     )
@@ -173,7 +173,7 @@ def due_sinks(connection: Connection, owner: str, now: int) -> list[str]:
             PENDING,
             delivery.c.not_before <= now,
             _blocked_until() <= now,
-            ~_held_back(),
+            ~_is_blocked(),
         )
         .limit(1)
         .correlate(sink)
@@ -190,7 +190,7 @@ def next_due(connection: Connection, name: str) -> int | None:
     """
     at = case((_blocked_until() > delivery.c.not_before, _blocked_until()), else_=delivery.c.not_before)
     pending = delivery.outerjoin(bucket, bucket.c.name == delivery.c.bucket)
-    statement = select(func.min(at)).select_from(pending).where(OF_SINK, ~_held_back())
+    statement = select(func.min(at)).select_from(pending).where(OF_SINK, ~_is_blocked())
     found = connection.execute(statement, {"sink": name}).scalar()
     return None if found is None else int(found)
 
@@ -209,7 +209,7 @@ def mark(connection: Connection, lease: Lease, claim: Claim, *, state_sink: bool
     changed = connection.execute(
         update(delivery)
         .where(among(connection, delivery.c.id, ids), PENDING, free)
-        .values(batch=claim.batch, batch_started_at=claim.started_at, held=1, bucket=None)
+        .values(batch=claim.batch, batch_started_at=claim.started_at, blocks_key=1, bucket=None)
     )
     if changed.rowcount != len(ids):
         raise ClaimMoved(f"a delivery of {lease.sink} was changed meanwhile")

@@ -238,7 +238,7 @@ def _ask(connection: Connection, interview_id: str, sinks: Sequence[str], now: i
     connection.execute(delete(delivery).where(mine, delivery.c.sink.not_in(sinks), _is_open()))
     pending = {"state": int(DeliveryState.PENDING), "not_before": 0, "bucket": None, "wait_group": None}
     dead = and_(mine, delivery.c.state == int(DeliveryState.DEAD))
-    fresh = {"attempts": 0, "since": now, "held": 0, "reason": None, "done_at": None, "batch": None}
+    fresh = {"attempts": 0, "since": now, "blocks_key": 0, "reason": None, "done_at": None, "batch": None}
     connection.execute(update(delivery).where(dead).values(**pending, **fresh))
     connection.execute(update(delivery).where(mine, _is_open()).values(pending))
     there = set(connection.execute(select(delivery.c.sink).where(mine)).scalars())

@@ -152,7 +152,7 @@ def revive(connection: Connection, ids: Sequence[int], now: int, message_sinks: 
             attempts=0,
             since=now,
             not_before=0,
-            held=0,
+            blocks_key=0,
             batch=None,
             batch_started_at=None,
             bucket=None,

@@ -225,7 +225,7 @@ delivery = Table(
     Column("state", SmallInteger, nullable=False, server_default=text("0")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("not_before", BigInteger, nullable=False, server_default=text("0")),
-    Column("held", SmallInteger, nullable=False, server_default=text("0")),
+    Column("blocks_key", SmallInteger, nullable=False, server_default=text("0")),
     Column("batch", Name),
     Column("batch_started_at", BigInteger),
     Column("bucket", Name),
@@ -237,7 +237,7 @@ delivery = Table(
     Column("silent", SmallInteger, nullable=False, server_default=text("0")),
     Column("wait_group", Name),
     Index("ix_delivery_due", "sink", "priority", "id", "since", "state", **_where("state = 0")),
-    Index("ix_delivery_key", "key", "sink", "held", **_where("state = 0")),
+    Index("ix_delivery_key", "key", "sink", "blocks_key", **_where("state = 0")),
     Index("ix_delivery_batch", "sink", "batch", **_where("state = 0 AND batch IS NOT NULL")),
     Index("ix_delivery_dead", "sink", "state", **_where("state = 3")),
     Index("ix_delivery_delivered", "sink", "state", **_where("state = 1")),
@@ -249,12 +249,12 @@ delivery = Table(
     Index("ix_delivery_done", "done_at", **_where("done_at IS NOT NULL")),
     CheckConstraint("state BETWEEN 0 AND 5", name="state"),
     _not_negative("attempts"),
-    _flags("held", "silent"),
+    _flags("blocks_key", "silent"),
     sqlite_autoincrement=True,
     postgresql_with={"autovacuum_vacuum_scale_factor": 0.01},
 )
-"""The outbox. `since` is the start of the retry window: the receipt, a replay, or the due time of a follow-up. `held`
-(blocks_key): the delivery is in flight, failed or unclear, and blocks the others of its purpose and key. `batch`: the
+"""The outbox. `since` is the start of the retry window: the receipt, a replay, or the due time of a follow-up.
+`blocks_key`: the delivery is in flight, failed or unclear, and blocks the others of its purpose and key. `batch`: the
 id of the call that may have sent it. `bucket`: the rate limit that it waits for.
 
 A follow-up has a `purpose`, an `interview_id` (`''` for none) and a `subject`; its `key` is the interview's id, else
@@ -263,8 +263,8 @@ the group that it waits in, for a pending follow-up the group that it shows. `no
 time at which it is expected to be shown. `silent`: no route matched the event.
 
 The indexes contain `since` and `state`, so that pending and dead deliveries are counted without reading rows, and
-`held`, so that the search for a blocking delivery does not read every row of its key. The table is vacuumed early,
-because a claim has to skip the index entries of rows that were settled since the last vacuum.
+`blocks_key`, so that the search for a blocking delivery does not read every row of its key. The table is vacuumed
+early, because a claim has to skip the index entries of rows that were settled since the last vacuum.
 """
 
 

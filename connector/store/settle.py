@@ -171,7 +171,7 @@ def _cure(connection: Connection, name: str, settlement: Settlement) -> Sequence
 
 
 def _ending(state: DeliveryState, at: int) -> dict[str, Any]:
-    return {"state": int(state), "done_at": at, "held": 0, "bucket": None, "wait_group": None}
+    return {"state": int(state), "done_at": at, "blocks_key": 0, "bucket": None, "wait_group": None}
 
 
 def _finish(connection: Connection, ids: Sequence[int], state: DeliveryState, at: int) -> None:
@@ -200,7 +200,7 @@ def _settle_open(connection: Connection, settlement: Settlement) -> None:
         values: dict[str, Any] = {"bucket": settlement.bucket}
         if not settlement.maybe_sent:
             # a row that has not failed does not block its key while it waits for a rate limit
-            values |= {"batch": None, "held": case((delivery.c.attempts > 0, delivery.c.held), else_=0)}
+            values |= {"batch": None, "blocks_key": case((delivery.c.attempts > 0, delivery.c.blocks_key), else_=0)}
         connection.execute(update(delivery).where(mine, PENDING).values(values))
 
 
@@ -208,7 +208,7 @@ def _put_off(connection: Connection, retries: Sequence[Retry]) -> None:
     values = {
         "attempts": delivery.c.attempts + bindparam("counted"),
         "not_before": bindparam("at"),
-        "held": 1,
+        "blocks_key": 1,
         "bucket": None,
         "reason": bindparam("why"),
         "batch": case((bindparam("keeps") == 1, delivery.c.batch), else_=None),
@@ -235,7 +235,7 @@ def _park(connection: Connection, rows: Sequence[Parked]) -> None:
         "wait_group": bindparam("group"),
         "reason": bindparam("why"),
         "not_before": bindparam("until"),
-        "held": 0,
+        "blocks_key": 0,
         "bucket": None,
         "batch": None,
     }
@@ -322,7 +322,7 @@ def _bring_forward(connection: Connection, pairs: Sequence[tuple[Any, Planned]])
     sooner = [
         {"row": row.id, "at": each.not_before}
         for row, each in pairs
-        if not row.attempts and not row.held and each.not_before < row.not_before
+        if not row.attempts and not row.blocks_key and each.not_before < row.not_before
     ]
     if sooner:
         at: BindParameter[int] = bindparam("at")

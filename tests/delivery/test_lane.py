@@ -446,7 +446,7 @@ async def test_a_broken_sink_pauses_itself_and_keeps_its_queue(rig_of):
     await rig.lane.step()
     row = await rig.sink_row()
     assert (row.paused, row.reason, row.fix) == ("broken", "channel gone", "invite the bot")
-    assert [(row.attempts, row.held, row.batch) for row in await rig.rows()] == [(0, 0, None)]
+    assert [(row.attempts, row.blocks_key, row.batch) for row in await rig.rows()] == [(0, 0, None)]
     assert await rig.lane.step() == rig.clock.now() + 300_000
     assert len(rig.sinks[0].batches) == 1
     assert rig.meters.broke == ["scripted"]

@@ -149,7 +149,8 @@ class Service:
                 seconds,
             )
         except AssertionError:
-            left = self.query("SELECT sink, key, attempts, reason, bucket, held FROM delivery WHERE state = 0 LIMIT 5")
+            columns = "sink, key, attempts, reason, bucket, blocks_key"
+            left = self.query(f"SELECT {columns} FROM delivery WHERE state = 0 LIMIT 5")
             paused = self.query("SELECT name, paused, reason, fix, rest_until FROM sink")
             raise AssertionError(f"still pending: {left}; sinks: {paused}; logs: {self.logs[-10:]}") from None
 

@@ -67,7 +67,7 @@ def test_a_row_is_due_at_its_time(connection):
 def test_a_held_row_holds_back_its_key_and_nothing_else(connection):
     """Earlier and later rows of the key wait; another key and another sink do not."""
     add(connection, "i1")
-    held = add(connection, "i1", held=1, not_before=LATER)
+    held = add(connection, "i1", blocks_key=1, not_before=LATER)
     add(connection, "i1", priority=1)
     other = add(connection, "i2")
     add(connection, "i1", sink="elsewhere")
@@ -77,8 +77,8 @@ def test_a_held_row_holds_back_its_key_and_nothing_else(connection):
 
 def test_a_done_row_holds_nothing_back(connection):
     """Only what is pending holds."""
-    add(connection, held=1, state=DEAD, not_before=LATER)
-    add(connection, held=1, state=DELIVERED)
+    add(connection, blocks_key=1, state=DEAD, not_before=LATER)
+    add(connection, blocks_key=1, state=DELIVERED)
     free = add(connection)
     assert due(connection) == [free]
 
@@ -126,7 +126,7 @@ def test_an_unclear_batch_comes_back_alone_under_its_id(connection):
     """All its rows and nothing else, with the time of its first call, before newer rows of its rank."""
     ids = [add(connection, f"i{number}") for number in range(3)]
     for id_ in ids[:2]:
-        change(connection, id_, batch="b1", batch_started_at=START - 5000, held=1)
+        change(connection, id_, batch="b1", batch_started_at=START - 5000, blocks_key=1)
     found = claim_messages(connection, "chat", START, 100)
     assert (found.batch, found.started_at, found.maybe_sent) == ("b1", START - 5000, True)
     assert [work.id for work in found.works] == ids[:2]
@@ -134,7 +134,7 @@ def test_an_unclear_batch_comes_back_alone_under_its_id(connection):
 
 def test_an_unclear_batch_does_not_join_others(connection):
     """What comes before it in rank goes without it."""
-    unclear = add(connection, "i1", batch="b1", held=1)
+    unclear = add(connection, "i1", batch="b1", blocks_key=1)
     urgent = add(connection, "i2", priority=1)
     assert claimed(connection) == ([urgent], False)
     change(connection, urgent, state=DELIVERED)
@@ -144,14 +144,14 @@ def test_an_unclear_batch_does_not_join_others(connection):
 def test_what_is_done_of_an_unclear_batch_does_not_come_back(connection):
     """Only the rows that are still pending are called again."""
     add(connection, "i1", batch="b1", state=DELIVERED)
-    rest = add(connection, "i2", batch="b1", held=1)
+    rest = add(connection, "i2", batch="b1", blocks_key=1)
     assert claimed(connection) == ([rest], True)
 
 
 def test_rows_of_another_sink_with_the_same_batch_stay(connection):
     """A batch belongs to one sink."""
-    mine = add(connection, "i1", batch="b1", held=1)
-    add(connection, "i1", sink="other", batch="b1", held=1)
+    mine = add(connection, "i1", batch="b1", blocks_key=1)
+    add(connection, "i1", sink="other", batch="b1", blocks_key=1)
     assert claimed(connection) == ([mine], True)
 
 
@@ -168,7 +168,7 @@ def test_the_newest_row_stands_for_its_interview(connection):
 def test_a_key_in_backoff_is_not_due(connection):
     """New events of an interview whose row failed wait with it, and go together afterwards."""
     lease_of(connection)
-    failed = add(connection, held=1, attempts=2, not_before=LATER)
+    failed = add(connection, blocks_key=1, attempts=2, not_before=LATER)
     newer = add(connection)
     other = add(connection, "i2")
     assert claimed_states(connection) == [(other, [])]
@@ -178,7 +178,7 @@ def test_a_key_in_backoff_is_not_due(connection):
 def test_attempts_go_over_to_the_newer_row(connection):
     """A row that supersedes a failed one is no first try, and its window is the failed one's."""
     lease_of(connection)
-    add(connection, held=1, attempts=3, since=START - 9000)
+    add(connection, blocks_key=1, attempts=3, since=START - 9000)
     add(connection, since=START)
     (work,) = claim.newest(connection, "chat", [("", "i1")], START)
     assert (work.attempts, work.since) == (3, START - 9000)
@@ -229,19 +229,19 @@ def test_the_next_look_is_at_the_first_due_row(connection):
 
 def test_a_held_back_row_is_no_reason_to_look(connection):
     """Its time is that of the row that holds it: a lane that looked at once would look for ever."""
-    add(connection, held=1, not_before=LATER)
+    add(connection, blocks_key=1, not_before=LATER)
     add(connection)
     assert due(connection) == []
     assert claim.next_due(connection, "chat") == LATER
 
 
-@pytest.mark.parametrize("held", [0, 1])
-def test_at_the_next_look_something_is_due(connection, held):
+@pytest.mark.parametrize("blocks_key", [0, 1])
+def test_at_the_next_look_something_is_due(connection, blocks_key):
     """The time that `next_due` tells is one at which `due` finds a row."""
     rate_limit.block(connection, "channel", 45, START)
-    add(connection, "i1", held=held, not_before=LATER)
+    add(connection, "i1", blocks_key=blocks_key, not_before=LATER)
     add(connection, "i1", bucket="channel")
-    add(connection, "i2", held=1, not_before=LATER + 5, bucket="channel")
+    add(connection, "i2", blocks_key=1, not_before=LATER + 5, bucket="channel")
     at = claim.next_due(connection, "chat")
     assert due(connection, at - 1) == []
     assert due(connection, at) != []
@@ -275,7 +275,7 @@ def test_marking_stores_the_batch_before_the_call(connection):
     claim.mark(connection, lease, found, state_sink=False)
     for id_ in ids:
         row = row_of(connection, id_)
-        assert (row.batch, row.batch_started_at, row.held, row.bucket) == (found.batch, START, 1, None)
+        assert (row.batch, row.batch_started_at, row.blocks_key, row.bucket) == (found.batch, START, 1, None)
 
 
 def test_marking_again_is_harmless(connection):

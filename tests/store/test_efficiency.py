@@ -63,7 +63,7 @@ def test_asking_what_holds_a_key_back_does_not_read_the_key(ready, search):
     """A thousand waiting events of one interview are a thousand short questions, not a million rows."""
     with explained(ready) as steps:
         search(ready, "chat", START, 10)
-    assert any("ix_delivery_key (key=? AND sink=? AND held=?)" in step for step in steps)
+    assert any("ix_delivery_key (key=? AND sink=? AND blocks_key=?)" in step for step in steps)
 
 
 def test_due_rows_come_in_the_order_of_the_index(ready):

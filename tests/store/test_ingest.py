@@ -81,9 +81,9 @@ def test_an_interview_is_one_row(connection):
 def test_a_delivery_begins_untried(connection):
     """Its retry window runs from receipt; nothing holds it back."""
     ingest(connection, arrival(body(), START + 7), of=routing_table(chat=False, priority={FINISH: 3}))
-    columns = "sink, key, interview_id, event_seq, priority, since, state, attempts, not_before, held, batch, bucket"
+    columns = "sink, key, interview_id, event_seq, priority, since, state, attempts, not_before, blocks_key, batch"
     assert rows(connection, f"SELECT {columns} FROM delivery") == [
-        ("chat", "i1", "i1", 1, 3, START + 7, 0, 0, 0, 0, None, None)
+        ("chat", "i1", "i1", 1, 3, START + 7, 0, 0, 0, 0, None)
     ]
 
 

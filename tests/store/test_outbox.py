@@ -213,7 +213,7 @@ class Outbox(RuleBasedStateMachine):
             mine = rows[id_]
             for other in pending:
                 if (other.purpose, other.key) == (mine.purpose, mine.key) and other.id != id_:
-                    assert not other.held
+                    assert not other.blocks_key
                     assert not other.attempts
                     assert other.id not in self.unclear
                     is_earlier = other.priority == mine.priority and other.id < id_
@@ -261,7 +261,7 @@ class Outbox(RuleBasedStateMachine):
     @invariant()
     def one_row_of_a_key_holds_the_others(self):
         """Never are two deliveries of a sink and key in flight, failed or unclear."""
-        held = select(func.count()).where(delivery.c.state == PENDING, delivery.c.held == 1)
+        held = select(func.count()).where(delivery.c.state == PENDING, delivery.c.blocks_key == 1)
         counts = self.connection.execute(held.group_by(delivery.c.sink, delivery.c.purpose, delivery.c.key)).scalars()
         assert max(counts, default=0) <= 1
 

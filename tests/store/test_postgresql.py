@@ -22,7 +22,7 @@ from tests.store.explain import explained_by_postgres
 from tests.store.kit import add, arrival, lease_of, reading, routing_table
 
 MANY = """
-INSERT INTO delivery (sink, key, interview_id, event_seq, priority, since, state, not_before, held)
+INSERT INTO delivery (sink, key, interview_id, event_seq, priority, since, state, not_before, blocks_key)
 SELECT CASE WHEN i % 2 = 0 THEN 'chat' ELSE 'sheet' END, 'i' || i % 3000, 'i' || i % 3000, i, i % 3 * 50, 0,
   CASE WHEN i % 5 = 0 THEN 0 ELSE 1 END, 0, CASE WHEN i % 1000 = 0 THEN 1 ELSE 0 END
 FROM generate_series(1, 20000) AS i

@@ -161,7 +161,7 @@ def test_an_event_that_both_names_have_is_sent_once(both, state):
 def test_a_delivery_that_may_have_been_sent_is_repeated_under_its_id(both):
     """Only the destination can say whether it was."""
     add(both, sink="graduates")
-    id_ = add(both, sink="sheet", batch="b1", held=1)
+    id_ = add(both, sink="sheet", batch="b1", blocks_key=1)
     merge(both)
     row = both.execute(select(delivery).where(delivery.c.id == id_)).one()
     assert (row.state, row.batch, row.sink) == (PENDING, "b1", "graduates")

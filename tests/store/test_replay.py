@@ -43,10 +43,10 @@ def follow_up(world, sink="chat", key="interview-1", state=PENDING):
 def test_a_dead_letter_keeps_its_id_and_begins_anew(world):
     """Nothing of its earlier tries is left, and its time runs from the replay."""
     first, _ = world.ids("chat")
-    world.settle(DEAD, first, reason="gone", batch="b", batch_started_at=1, bucket="slack", held=1)
+    world.settle(DEAD, first, reason="gone", batch="b", batch_started_at=1, bucket="slack", blocks_key=1)
     assert replay.revive(world.connection, [first], LATER) == 1
     row = world.rows(delivery, id=first)[0]
-    assert (row.state, row.attempts, row.since, row.not_before, row.held) == (PENDING, 0, LATER, 0, 0)
+    assert (row.state, row.attempts, row.since, row.not_before, row.blocks_key) == (PENDING, 0, LATER, 0, 0)
     assert (row.batch, row.batch_started_at, row.bucket, row.reason, row.done_at) == (None,) * 5
 
 

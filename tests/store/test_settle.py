@@ -37,7 +37,7 @@ def sink_row(connection):
 
 def in_flight(connection, key="i1", **columns):
     """A delivery as `mark` leaves it before the call."""
-    return add(connection, key, **{"batch": "b1", "batch_started_at": START, "held": 1, **columns})
+    return add(connection, key, **{"batch": "b1", "batch_started_at": START, "blocks_key": 1, **columns})
 
 
 # --- done
@@ -48,7 +48,7 @@ def test_delivered(connection, settled):
     id_ = in_flight(connection, bucket="channel")
     settled(delivered=[(id_, None)])
     row = row_of(connection, id_)
-    assert (row.state, row.done_at, row.held, row.bucket, row.reference) == (DELIVERED, END, 0, None, None)
+    assert (row.state, row.done_at, row.blocks_key, row.bucket, row.reference) == (DELIVERED, END, 0, None, None)
 
 
 def test_references_are_kept_row_by_row(connection, settled):
@@ -128,7 +128,7 @@ def test_a_retry_waits_and_holds_back_its_key(connection, settled):
     settled(retries=[Retry(id_, 1, LATER, "rate limited", keeps_batch=False)])
     row = row_of(connection, id_)
     assert (row.state, row.attempts, row.not_before, row.reason) == (PENDING, 3, LATER, "rate limited")
-    assert (row.held, row.batch) == (1, None)
+    assert (row.blocks_key, row.batch) == (1, None)
 
 
 def test_an_unclear_retry_keeps_its_batch(connection, settled):
@@ -150,7 +150,7 @@ def test_waiting_for_a_token_holds_nothing_back(connection, settled):
     id_, other = in_flight(connection), add(connection)
     settled(unsent=[id_], bucket="channel")
     row = row_of(connection, id_)
-    assert (row.state, row.bucket, row.batch, row.held, row.attempts) == (PENDING, "channel", None, 0, 0)
+    assert (row.state, row.bucket, row.batch, row.blocks_key, row.attempts) == (PENDING, "channel", None, 0, 0)
     assert other in [row.id for row in claim.due(connection, "chat", START, 10)]
 
 
@@ -158,7 +158,7 @@ def test_a_failed_row_that_waits_for_a_token_goes_on_holding(connection, settled
     """It was tried, so its order still counts."""
     id_ = in_flight(connection, attempts=1)
     settled(unsent=[id_], bucket="channel")
-    assert (row_of(connection, id_).held, row_of(connection, id_).batch) == (1, None)
+    assert (row_of(connection, id_).blocks_key, row_of(connection, id_).batch) == (1, None)
 
 
 def test_an_unclear_batch_that_waits_for_a_token_stays_one(connection, settled):
@@ -166,7 +166,7 @@ def test_an_unclear_batch_that_waits_for_a_token_stays_one(connection, settled):
     id_ = in_flight(connection)
     settled(unsent=[id_], bucket="channel", maybe_sent=True)
     row = row_of(connection, id_)
-    assert (row.bucket, row.batch, row.held) == ("channel", "b1", 1)
+    assert (row.bucket, row.batch, row.blocks_key) == ("channel", "b1", 1)
 
 
 # --- notes
@@ -199,7 +199,7 @@ def test_a_follow_up_comes_after_all_events(connection, settled):
     settled(follow_ups=[follow_up()])
     (row,) = connection.execute(select(delivery)).all()
     assert (row.purpose, row.key, row.interview_id, row.event_seq) == ("edit", "i1", "i1", None)
-    assert (row.priority, row.not_before, row.attempts, row.held) == (FOLLOW_UP_PRIORITY, LATER, 0, 0)
+    assert (row.priority, row.not_before, row.attempts, row.blocks_key) == (FOLLOW_UP_PRIORITY, LATER, 0, 0)
 
 
 def test_a_follow_up_is_as_old_as_its_time(connection, settled):
@@ -231,7 +231,7 @@ def test_the_same_follow_up_moves_to_the_earlier_time(connection, settled, first
     assert planned(connection) == [("edit", "i1", "", kept)]
 
 
-@pytest.mark.parametrize("tried", [{"attempts": 1}, {"held": 1}])
+@pytest.mark.parametrize("tried", [{"attempts": 1}, {"blocks_key": 1}])
 def test_a_follow_up_that_was_tried_keeps_its_own_time(connection, settled, tried):
     """Its backoff is not shortened, also when the try was not counted."""
     add(connection, "i1", event_seq=None, purpose="edit", not_before=LATER, **tried)
@@ -272,7 +272,8 @@ def parked(connection, settled, group="digest", **columns):
 
 def test_a_waiting_delivery_says_why_and_until_when(connection, settled):
     row = row_of(connection, parked(connection, settled))
-    assert (row.state, row.reason, row.not_before, row.held, row.batch) == (WAITING, "digest at 08:00", LATER, 0, None)
+    assert (row.state, row.reason, row.not_before) == (WAITING, "digest at 08:00", LATER)
+    assert (row.blocks_key, row.batch) == (0, None)
 
 
 def test_a_waiting_delivery_holds_nothing_back_and_is_not_called(connection, settled):
@@ -378,7 +379,7 @@ def test_a_broken_destination_pauses_its_sink(connection, settled):
     settled(unsent=[id_], pause=Pause("broken", "no access", "share the sheet", LATER))
     row = sink_row(connection)
     assert (row.paused, row.reason, row.fix, row.probe_at) == ("broken", "no access", "share the sheet", LATER)
-    assert (row_of(connection, id_).attempts, row_of(connection, id_).held) == (0, 0)
+    assert (row_of(connection, id_).attempts, row_of(connection, id_).blocks_key) == (0, 0)
 
 
 def test_a_probe_that_works_ends_the_pause(connection, settled):

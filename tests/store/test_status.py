@@ -62,7 +62,7 @@ def test_the_source(store):
 def test_pending_rows_and_their_age(store):
     """Held and follow-up work counts too; what is done does not."""
     add(store, since=START)
-    add(store, since=START - 10_000, held=1, not_before=NOW + 1)
+    add(store, since=START - 10_000, blocks_key=1, not_before=NOW + 1)
     add(store, since=START + 5, event_seq=None)
     for state in (DELIVERED, SUPERSEDED):
         add(store, since=START - 99_000, state=state)

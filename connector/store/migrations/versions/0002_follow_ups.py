@@ -31,9 +31,9 @@ _DELIVERY_INDEXES = (
     ("ix_delivery_batch", ["sink", "batch"], "state = 0 AND batch IS NOT NULL"),
     ("ix_delivery_dead", ["sink", "state"], "state = 3"),
     ("ix_delivery_due", ["sink", "priority", "id", "since", "state"], "state = 0"),
-    ("ix_delivery_key", ["key", "sink", "held"], "state = 0"),
+    ("ix_delivery_key", ["key", "sink", "blocks_key"], "state = 0"),
 )
-"""The indexes of the first schema."""
+"""The indexes of the first schema, with the present names of columns."""
 _KINDS = ("event", "unknown", "unreadable")
 _STAGES = ("pending", "to_evaluate", "shortlisted", "discarded", "deleted", "unknown")
 _PAUSES = ("person", "broken", "until_person")
@@ -196,13 +196,16 @@ def _change_delivery() -> None:
         for name, *_ in _DELIVERY_INDEXES:
             op.drop_index(name, "delivery")
     with op.batch_alter_table("delivery", table_kwargs={"sqlite_autoincrement": True} if is_sqlite else {}) as delivery:
+        delivery.alter_column("held", new_column_name="blocks_key")
         delivery.add_column(sa.Column("purpose", _NAME, server_default=sa.text("''"), nullable=False))
         delivery.add_column(sa.Column("subject", _NAME, server_default=sa.text("''"), nullable=False))
         delivery.add_column(sa.Column("silent", sa.SmallInteger(), server_default=sa.text("0"), nullable=False))
         delivery.add_column(sa.Column("wait_group", _NAME, nullable=True))
         delivery.create_check_constraint(op.f("ck_delivery_state"), "state BETWEEN 0 AND 5")
         delivery.create_check_constraint(op.f("ck_delivery_not_negative"), "attempts >= 0")
-        delivery.create_check_constraint(op.f("ck_delivery_flags"), "held BETWEEN 0 AND 1 AND silent BETWEEN 0 AND 1")
+        delivery.create_check_constraint(
+            op.f("ck_delivery_flags"), "blocks_key BETWEEN 0 AND 1 AND silent BETWEEN 0 AND 1"
+        )
         delivery.create_foreign_key(op.f("fk_delivery_event_seq"), "event", ["event_seq"], ["seq"], ondelete="RESTRICT")
     if is_sqlite:
         for name, columns, where in _DELIVERY_INDEXES:
