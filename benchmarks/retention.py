@@ -45,14 +45,14 @@ async def run(*, quick: bool = False) -> None:
                 slices += taken
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 interviews = connection.execute("SELECT count(*) FROM interview").fetchone()[0]
-                sizes = map(_mb, (before, _used(connection), path.stat().st_size))
+                sizes = map(_mb, (before, _used(connection), _of_events(connection), path.stat().st_size))
                 rows.append([period + 1, f"{(period + 1) * events:,}", f"{interviews:,}", *sizes, len(taken)])
             slices += _retain(connection, START_MS + (PERIODS + 1) * PERIOD_DAYS * DAY_MS)
             kept = _bytes_of_rows(connection, "event") / (PERIODS * events)
         note = tables.disk(Path(folder))
     tables.show(
         f"Retention over {PERIODS} periods of {PERIOD_DAYS} days, {events:,} events each, two sinks",
-        ["period", "events", "interviews", "used MB before", "used MB after", "file MB", "slices"],
+        ["period", "events", "interviews", "used MB before", "used MB after", "of events", "file MB", "slices"],
         rows,
         f"a slice takes p50 {tables.number(tables.percentile(slices, 0.5))} ms, "
         f"p99 {tables.number(tables.percentile(slices, 0.99))} ms, at most {tables.number(max(slices))} ms",
@@ -99,6 +99,12 @@ def _retain(connection: sqlite3.Connection, now: int) -> list[float]:
 def _bytes_of_rows(connection: sqlite3.Connection, table: str) -> int:
     """Returns the bytes of all rows of a table, without indexes and unused space (SQLite, the dbstat virtual table)."""
     return int(connection.execute("SELECT sum(payload) FROM dbstat WHERE name = ?", (table,)).fetchone()[0])
+
+
+def _of_events(connection: sqlite3.Connection) -> int:
+    """Returns the bytes of all pages of the tables of events and their indexes; the rest are interviews, which stay."""
+    sizes = "SELECT sum(pgsize) FROM dbstat JOIN sqlite_master USING (name) WHERE tbl_name LIKE 'event%'"
+    return int(connection.execute(sizes).fetchone()[0])
 
 
 def _used(connection: sqlite3.Connection) -> int:
