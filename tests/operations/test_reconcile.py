@@ -351,7 +351,7 @@ async def test_ten_percent_of_webhooks_withheld_and_deletions_are_repaired_by_on
     rng = random.Random(7)
     positions = [source.account.add_position(name) for name in ("Baker", "Cook", "Waiter")]
     bodies = []
-    for number in range(300):
+    for number in range(120):
         found, invited = source.account.invite(rng.choice(positions), f"Ana {number}")
         source.clock.advance(60)
         bodies += [invited, source.account.complete(found)]
