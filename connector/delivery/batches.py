@@ -29,7 +29,7 @@ IsRouted: TypeAlias = Callable[[Interview], bool]
 def claim_messages(
     connection: Connection, sink: str, now: int, limit: int, batchable_events: Mapping[str, int] = MappingProxyType({})
 ) -> Claim | None:
-    """The next batch of a message sink: an unclear one comes back alone, else the best rows, one per purpose and key.
+    """Returns the next batch of a message sink: an unclear one alone, else the best rows, one per purpose and key.
 
     At most `limit` of them, or as many of one event as `batchable_events` allows, when that event comes first.
     """
@@ -37,7 +37,9 @@ def claim_messages(
     if not rows:
         return None
     if rows[0].batch is not None:
-        return _unclear(claim.rows_of_batch(connection, sink, rows[0].batch), now)
+        # the settings may have changed since: the sink gets no more than it takes in one call now
+        returning = claim.rows_of_batch(connection, sink, rows[0].batch)
+        return _unclear(_shareable(connection, returning, limit, batchable_events), now)
     fresh = {(row.purpose, row.key): row for row in reversed(rows) if row.batch is None}
     picked = [row for row in rows if row.batch is None and fresh[row.purpose, row.key] is row]
     shared = _shareable(connection, picked, limit, batchable_events)
