@@ -15,7 +15,7 @@ from connector.sink import Delivered, FollowUp, Outcome, Rejected, Result, Retry
 from connector.store.claim import Claim, Work
 from connector.store.leases import LEASE_SECONDS, Pause
 from connector.store.schema import AttemptOutcome, DeliveryState, PauseKind
-from connector.store.settle import FAILED, Attempt, Parked, Planned, Reply, Retry, Settlement
+from connector.store.settle import FAILED, Attempt, PlannedFollowUp, Reply, Retry, Settlement, WaitingRow
 
 WINDOW_SECONDS = 14 * 86400
 """A delivery that still fails after this time becomes a dead letter."""
@@ -102,7 +102,7 @@ def settlement_of(
     settlement.attempts = _attempts(claim, outcomes, reply)
     if isinstance(response, Result):
         settlement.notes = response.notes
-        settlement.follow_ups = [_planned(each, ended_at) for each in response.follow_ups]
+        settlement.follow_ups = [_follow_up(each, ended_at) for each in response.follow_ups]
         settlement.groups = {group: _group_outcome(outcome) for group, outcome in response.settles.items()}
     for work, outcome in zip(claim.works, outcomes, strict=True):
         _end_group(settlement, work, outcome)
@@ -138,7 +138,7 @@ def _settle_one(settlement: Settlement, claim: Claim, work: Work, outcome: Outco
         settlement.unneeded.append((work.id, short(outcome.reason)))
     elif isinstance(outcome, Waiting):
         until = settlement.ended_at if outcome.until_ms is None else outcome.until_ms
-        settlement.parked.append(Parked(work.id, outcome.group, outcome.reason[:WAITING_LENGTH], until))
+        settlement.waiting.append(WaitingRow(work.id, outcome.group, outcome.reason[:WAITING_LENGTH], until))
     elif _is_given_up(work, outcome, settlement.ended_at - work.since, policy):
         settlement.dead.append((work.id, short(f"retry window ended: {outcome.reason}")))
     else:
@@ -161,9 +161,9 @@ def _retry(claim: Claim, work: Work, outcome: RetryLater, now: int, policy: Poli
     )
 
 
-def _planned(asked: FollowUp, now: int) -> Planned:
+def _follow_up(asked: FollowUp, now: int) -> PlannedFollowUp:
     at = now + int(asked.after.total_seconds() * 1000)
-    return Planned(asked.purpose, asked.interview or "", asked.subject, asked.group or None, at)
+    return PlannedFollowUp(asked.purpose, asked.interview or "", asked.subject, asked.group or None, at)
 
 
 def _group_outcome(outcome: Delivered | Rejected | Superseded) -> tuple[DeliveryState, str | None]:

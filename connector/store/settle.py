@@ -50,7 +50,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class WaitingRow:
     """A row that waits in a group until a call shows it, which is expected at `until` (epoch milliseconds)."""
 
     id: int
@@ -60,7 +60,7 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedFollowUp:
     """A follow-up that a sink requested. `interview_id` and `subject` may be empty. It shows the `group`, if any."""
 
     purpose: str
@@ -111,7 +111,7 @@ class Settlement:
     unneeded: list[tuple[int, str]] = field(default_factory=list)
     """Rows with nothing to show, with the reason."""
     retries: list[Retry] = field(default_factory=list)
-    parked: list[Parked] = field(default_factory=list)
+    waiting: list[WaitingRow] = field(default_factory=list)
     groups: dict[str, tuple[DeliveryState, str | None]] = field(default_factory=dict)
     """The new state of all rows that wait in a group, with its reference or reason."""
     touched: set[str] = field(default_factory=set)
@@ -124,7 +124,7 @@ class Settlement:
     """Keys of a state sink that show the newest state now, so that their older dead letters are superseded."""
     bucket: str | None = None
     notes: Mapping[str, Note | None] = field(default_factory=dict)
-    follow_ups: list[Planned] = field(default_factory=list)
+    follow_ups: list[PlannedFollowUp] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     maybe_sent: bool = False
     rest_until: int = 0
@@ -140,7 +140,7 @@ def settle(connection: Connection, lease: Lease, destination: str, settlement: S
     _settle_open(connection, settlement)
     notes.write(connection, lease.sink, destination, settlement.notes)
     if settlement.follow_ups:
-        _plan(connection, lease.sink, settlement.follow_ups)
+        _plan_follow_ups(connection, lease.sink, settlement.follow_ups)
     ended += _settle_groups(connection, lease.sink, settlement)
     rollup.count_settled(connection, ended, settlement.ended_at)
     _record(connection, lease.sink, settlement)
@@ -193,8 +193,8 @@ def _finish_each(
 def _settle_open(connection: Connection, settlement: Settlement) -> None:
     if settlement.retries:
         _put_off(connection, settlement.retries)
-    if settlement.parked:
-        _park(connection, settlement.parked)
+    if settlement.waiting:
+        _make_wait(connection, settlement.waiting)
     if settlement.unsent:
         mine = among(connection, delivery.c.id, settlement.unsent)
         values: dict[str, Any] = {"bucket": settlement.bucket}
@@ -228,7 +228,7 @@ def _put_off(connection: Connection, retries: Sequence[Retry]) -> None:
     )
 
 
-def _park(connection: Connection, rows: Sequence[Parked]) -> None:
+def _make_wait(connection: Connection, rows: Sequence[WaitingRow]) -> None:
     """Sets the rows to waiting in their groups. They block nothing."""
     values = {
         "state": int(DeliveryState.WAITING),
@@ -261,10 +261,10 @@ def _settle_groups(connection: Connection, name: str, settlement: Settlement) ->
         ids += [row.id for row in ended]
         if state is DeliveryState.DELIVERED:
             settlement.shown_since += [row.since for row in ended]
-    for group in {*settlement.touched, *(row.group for row in settlement.parked)} - settlement.groups.keys():
+    for group in {*settlement.touched, *(row.group for row in settlement.waiting)} - settlement.groups.keys():
         shows = and_(OF_SINK, delivery.c.wait_group == group)
         if connection.execute(select(delivery.c.id).where(shows).limit(1), {"sink": name}).first() is None:
-            _unpark(connection, _in_group(name, group), settlement.ended_at + UNSHOWN_MS)
+            _make_pending(connection, _in_group(name, group), settlement.ended_at + UNSHOWN_MS)
     return ids
 
 
@@ -272,7 +272,7 @@ def _in_group(name: str, group: str) -> ColumnElement[bool]:
     return and_(delivery.c.sink == name, delivery.c.wait_group == group, WAITS)
 
 
-def _unpark(connection: Connection, which: ColumnElement[bool], not_before: int) -> None:
+def _make_pending(connection: Connection, which: ColumnElement[bool], not_before: int) -> None:
     values = {"state": int(DeliveryState.PENDING), "wait_group": None, "reason": None, "not_before": not_before}
     connection.execute(update(delivery).where(which).values(values))
 
@@ -285,7 +285,7 @@ def count_waiting(connection: Connection, name: str, group: str) -> int:
 def release_waiting(connection: Connection, name: str) -> None:
     """Makes every waiting delivery of a sink due at once, because an operator answered what it waited for."""
     which = and_(delivery.c.sink == name, delivery.c.wait_group.is_not(None), WAITS)
-    _unpark(connection, which, 0)
+    _make_pending(connection, which, 0)
 
 
 def move(connection: Connection, name: str, destination: str) -> None:
@@ -301,12 +301,12 @@ def move(connection: Connection, name: str, destination: str) -> None:
         release_waiting(connection, name)
 
 
-def _plan(connection: Connection, name: str, asked: Sequence[Planned]) -> None:
+def _plan_follow_ups(connection: Connection, name: str, asked: Sequence[PlannedFollowUp]) -> None:
     """Adds follow-ups: one pending row per sink, purpose, interview and subject.
 
     A pending one that was not tried yet moves to the earlier time; one that was tried keeps its time.
     """
-    wanted: dict[tuple[str, str, str], Planned] = {}
+    wanted: dict[tuple[str, str, str], PlannedFollowUp] = {}
     for each in asked:
         before = wanted.get(each.identity)
         if before is None or each.not_before < before.not_before:
@@ -315,10 +315,10 @@ def _plan(connection: Connection, name: str, asked: Sequence[Planned]) -> None:
     found = connection.execute(select(delivery).where(mine, delivery.c.purpose != ""), {"sink": name})
     pending = {(row.purpose, row.interview_id, row.subject): row for row in found}
     _bring_forward(connection, [(pending[key], each) for key, each in wanted.items() if key in pending])
-    _add_planned(connection, name, [each for key, each in wanted.items() if key not in pending])
+    _add_follow_ups(connection, name, [each for key, each in wanted.items() if key not in pending])
 
 
-def _bring_forward(connection: Connection, pairs: Sequence[tuple[Any, Planned]]) -> None:
+def _bring_forward(connection: Connection, pairs: Sequence[tuple[Any, PlannedFollowUp]]) -> None:
     sooner = [
         {"row": row.id, "at": each.not_before}
         for row, each in pairs
@@ -334,7 +334,7 @@ def _bring_forward(connection: Connection, pairs: Sequence[tuple[Any, Planned]])
         connection.execute(statement, grouped)
 
 
-def _add_planned(connection: Connection, name: str, asked: Sequence[Planned]) -> None:
+def _add_follow_ups(connection: Connection, name: str, asked: Sequence[PlannedFollowUp]) -> None:
     """Their age starts at their due time, so that they are not late before."""
     rows = [
         {
@@ -362,7 +362,7 @@ def ask_to_verify(connection: Connection, name: str, now: int) -> None:
 def plan_calls(connection: Connection, name: str, purposes: Sequence[str], now: int) -> None:
     """Adds follow-ups without an interview that are due at `now` (epoch milliseconds)."""
     leases.lock(connection, name, sink.c.name)  # as `settle` does, which may request the same
-    _plan(connection, name, [Planned(purpose, "", "", None, now) for purpose in purposes])
+    _plan_follow_ups(connection, name, [PlannedFollowUp(purpose, "", "", None, now) for purpose in purposes])
 
 
 def verifies_soon(connection: Connection, name: str, now: int) -> bool:

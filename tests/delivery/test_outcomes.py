@@ -22,7 +22,7 @@ from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Superseded, Waiting
 from connector.store.claim import Claim, Work
 from connector.store.schema import DeliveryState
-from connector.store.settle import Planned
+from connector.store.settle import PlannedFollowUp
 
 NOW = 1_761_566_424_000
 POLICY = Policy(random=lambda low, high: high)
@@ -186,8 +186,8 @@ def test_a_follow_up_is_about_what_it_names():
     result = Result([Delivered(), Delivered()], follow_ups=asked)
     settlement = settlement_of(Claim("b", NOW, works, maybe_sent=False), result, NOW, NOW, POLICY)
     assert settlement.follow_ups == [
-        Planned("edit", "i2", "", None, NOW + 1000),
-        Planned("digest", "", "p1", "g", NOW),
+        PlannedFollowUp("edit", "i2", "", None, NOW + 1000),
+        PlannedFollowUp("digest", "", "p1", "g", NOW),
     ]
 
 

@@ -11,7 +11,7 @@ from connector.store import backfill, claim, leases, notes, rate_limit, replay, 
 from connector.store.claim import Claim, Work
 from connector.store.leases import Lease, Pause
 from connector.store.schema import DeliveryState
-from connector.store.settle import Attempt, Parked, Planned, Retry, Settlement
+from connector.store.settle import Attempt, PlannedFollowUp, Retry, Settlement, WaitingRow
 from connector.testing import START
 
 LEASE = Lease("chat", "me", 1, START)
@@ -25,13 +25,13 @@ SETTLEMENT = Settlement(
     dead=[(4, "no")],
     retries=[Retry(5, 1, START, "later", keeps_batch=True)],
     unneeded=[(7, "nothing new")],
-    parked=[Parked(8, "g", "digest at 08:00", START)],
+    waiting=[WaitingRow(8, "g", "digest at 08:00", START)],
     groups={"h": (DeliveryState.DELIVERED, "ts")},
     touched={"g"},
     unsent=[6],
     bucket="b",
     notes={"a": {"x": 1}, "b": None},
-    follow_ups=[Planned("edit", "i1", "", "g", START)],
+    follow_ups=[PlannedFollowUp("edit", "i1", "", "g", START)],
     attempts=[Attempt("rejected", "no", 1)],
     resumed=True,
     pause=Pause("broken", "no access", "share it", START),

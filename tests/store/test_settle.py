@@ -12,7 +12,16 @@ from connector.store import claim, leases, notes
 from connector.store.ingest import FOLLOW_UP_PRIORITY
 from connector.store.leases import Pause
 from connector.store.schema import DeliveryState, attempt, delivery, sink
-from connector.store.settle import Attempt, Parked, Planned, Retry, Settlement, move, release_waiting, settle
+from connector.store.settle import (
+    Attempt,
+    PlannedFollowUp,
+    Retry,
+    Settlement,
+    WaitingRow,
+    move,
+    release_waiting,
+    settle,
+)
 from connector.testing import START
 from tests.store.kit import DEAD, DELIVERED, PENDING, SUPERSEDED, add, lease_of, row_of
 
@@ -186,7 +195,7 @@ def test_notes_come_with_the_outcomes(connection, settled):
 
 
 def follow_up(purpose="edit", interview="i1", subject="", group=None, at=LATER):
-    return Planned(purpose, interview, subject, group, at)
+    return PlannedFollowUp(purpose, interview, subject, group, at)
 
 
 def planned(connection):
@@ -260,33 +269,33 @@ def test_follow_ups_of_another_sink_are_not_ours(connection, settled):
 WAITING = DeliveryState.WAITING
 
 
-def parked(connection, settled, group="digest", **columns):
+def waiting(connection, settled, group="digest", **columns):
     """A delivery that waits in a group, and the follow-up that shows it."""
     id_ = in_flight(connection, **columns)
     settled(
-        parked=[Parked(id_, group, "digest at 08:00", LATER)],
+        waiting=[WaitingRow(id_, group, "digest at 08:00", LATER)],
         follow_ups=[follow_up("digest", "", "p1", group)],
     )
     return id_
 
 
 def test_a_waiting_delivery_says_why_and_until_when(connection, settled):
-    row = row_of(connection, parked(connection, settled))
+    row = row_of(connection, waiting(connection, settled))
     assert (row.state, row.reason, row.not_before) == (WAITING, "digest at 08:00", LATER)
     assert (row.blocks_key, row.batch) == (0, None)
 
 
 def test_a_waiting_delivery_holds_nothing_back_and_is_not_called(connection, settled):
     """Another event of the interview goes out; the waiting one never does by itself."""
-    parked(connection, settled)
+    waiting(connection, settled)
     other = add(connection)
     assert [row.id for row in claim.due(connection, "chat", LATER - 1, 10)] == [other]
 
 
 def test_a_group_settles_with_the_call_that_shows_it(connection, settled):
     """All of it, in the transaction of that call, and no other group."""
-    ids = [parked(connection, settled, key=f"i{number}") for number in range(3)]
-    other = parked(connection, settled, "another group", key="i9")
+    ids = [waiting(connection, settled, key=f"i{number}") for number in range(3)]
+    other = waiting(connection, settled, "another group", key="i9")
     settled(groups={"digest": (DeliveryState.DELIVERED, "ts")})
     assert [(row_of(connection, id_).state, row_of(connection, id_).reference) for id_ in ids] == [
         (DELIVERED, "ts")
@@ -296,7 +305,7 @@ def test_a_group_settles_with_the_call_that_shows_it(connection, settled):
 
 def test_a_group_may_be_given_up(connection, settled):
     """Its deliveries become dead letters with the reason."""
-    id_ = parked(connection, settled)
+    id_ = waiting(connection, settled)
     settled(groups={"digest": (DeliveryState.DEAD, "msg_too_long")})
     assert (row_of(connection, id_).state, row_of(connection, id_).reason) == (DEAD, "msg_too_long")
 
@@ -304,7 +313,7 @@ def test_a_group_may_be_given_up(connection, settled):
 def test_nothing_waits_for_a_call_that_is_not_pending(connection, settled):
     """A sink that forgot to ask for the call gets its deliveries back, a little later."""
     id_ = in_flight(connection)
-    settled(parked=[Parked(id_, "digest", "soon", LATER)])
+    settled(waiting=[WaitingRow(id_, "digest", "soon", LATER)])
     row = row_of(connection, id_)
     assert (row.state, row.wait_group, row.not_before) == (PENDING, None, END + 60_000)
 
@@ -312,7 +321,7 @@ def test_nothing_waits_for_a_call_that_is_not_pending(connection, settled):
 def test_what_waited_at_an_old_destination_is_delivered_to_the_new_one(connection, settled):
     """As if it had never been counted; what was delivered stays."""
     move(connection, "chat", "C1")
-    id_, done = parked(connection, settled), add(connection, "i7", state=DELIVERED)
+    id_, done = waiting(connection, settled), add(connection, "i7", state=DELIVERED)
     move(connection, "chat", "C1")
     assert row_of(connection, id_).state == WAITING
     move(connection, "chat", "C2")
@@ -322,7 +331,7 @@ def test_what_waited_at_an_old_destination_is_delivered_to_the_new_one(connectio
 
 
 def test_what_waits_is_due_at_once_when_an_operator_answers(connection, settled):
-    id_, other = parked(connection, settled), parked(connection, settled, "another group", key="i9")
+    id_, other = waiting(connection, settled), waiting(connection, settled, "another group", key="i9")
     release_waiting(connection, "chat")
     rows = [row_of(connection, each) for each in (id_, other)]
     assert [(row.state, row.wait_group, row.not_before) for row in rows] == [(PENDING, None, 0)] * 2
