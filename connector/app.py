@@ -473,12 +473,12 @@ def _http(
         routes.append(webhook_route(config.hireflix.webhook_path, receiver))
     elif config.server.worker_port is None:
         return None
-    handlers = None
+    handlers, openapi = None, None
     if role.works and can_sign_in(config):
         dashboard = make_dashboard(config, opened.store, opened.clock)
         routes += dashboard.routes
-        handlers = dashboard.exception_handlers
-    return create_app(routes, config.server.trusted_hosts if role.receives else (), refused, handlers)
+        handlers, openapi = dashboard.exception_handlers, dashboard.openapi
+    return create_app(routes, config.server.trusted_hosts if role.receives else (), refused, handlers, openapi)
 
 
 def _health(config: Config, opened: StoreHandle, metrics: Metrics) -> Router:

@@ -243,6 +243,8 @@ class DashboardSettings(Section):
         default=[], description="Names from trust_header that may act; * = all. The others may only view."
     )
 
+    api_tokens: list[Password] = Field(default=[], description="Bearer tokens of programs that read the JSON API.")
+
     @property
     def has_sign_in(self) -> bool:
         """Whether anybody can sign in."""

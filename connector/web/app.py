@@ -11,6 +11,7 @@ from litestar import Litestar
 from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
+from litestar.openapi import OpenAPIConfig
 from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
 
 from connector.errors import ConnectorError
@@ -26,19 +27,21 @@ def create_app(
     trusted_hosts: Sequence[str],
     refused: Callable[[str], None],
     exception_handlers: Mapping[Any, Any] | None = None,
+    openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
     """Returns an application with these routes.
 
     `trusted_hosts` are the names that a Host header may have; port and case are ignored. `*` allows every name and
     `*.example.org` every subdomain of example.org. An empty sequence allows everything. `localhost` and loopback
     addresses are always allowed, so that health checks and `connector send` work. `refused` is called with "host" for
-    each refused request. `exception_handlers` answer exceptions in the place of Litestar.
+    each refused request. `exception_handlers` answer exceptions in the place of Litestar, and
+    `openapi` describes the API.
     """
     handlers = dict(exception_handlers or {})
     if not trusted_hosts:
         return Litestar(
             routes,
-            openapi_config=None,
+            openapi_config=openapi,
             logging_config=None,
             after_exception=[_log_unexpected],
             exception_handlers=handlers,
@@ -46,7 +49,7 @@ def create_app(
     allowed = sorted({LOOPBACK, *map(host_name, trusted_hosts)})
     return Litestar(
         routes,
-        openapi_config=None,
+        openapi_config=openapi,
         logging_config=None,
         after_exception=[_log_unexpected],
         exception_handlers=handlers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import ipaddress
 import secrets
 import time
@@ -99,11 +100,13 @@ class Access:
         return sessions.session_key(self._stored_key, [password.hash for password in self._passwords.current()])
 
     async def visitor(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Visitor | None:
-        """Returns who sends a request: by the header of a trusted proxy, or by the cookie of a session."""
+        """Returns who sends a request: by a trusted proxy, the token of a program, or a session."""
         client = client_of(connection.scope)
         if (name := self._proxy_user(connection)) is not None:
             users = self._settings.act_users
             return Visitor(name, name in users or "*" in users, f"proxy:{name}", client)
+        if (token := self._bearer(connection)) is not None:
+            return Visitor("api", may_act=False, owner=f"api:{token}", client=client)
         cookie = connection.cookies.get(cookie_name(connection.scope, sessions.COOKIE), "")
         if not cookie:
             return None
@@ -124,6 +127,17 @@ class Access:
         names = connection.headers.getall(header, [])
         name = clean(names[0]).strip()[:NAME_MAX] if len(names) == 1 else ""
         return name or None
+
+    def _bearer(self, connection: ASGIConnection[Any, Any, Any, Any]) -> int | None:
+        """Returns the number of the token of a program; `None` without a valid one."""
+        scheme, _, text = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        sent = text.strip().encode()
+        for number, token in enumerate(self._settings.api_tokens):
+            if hmac.compare_digest(sent, token.get_secret_value().encode()):
+                return number
+        return None
 
     async def sign_in(self, password: str, scope: Scope) -> str | None:
         """Returns the cookie of a new session; `None` for a wrong password. Raises `TooManyAttempts`."""

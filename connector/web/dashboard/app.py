@@ -9,12 +9,14 @@ from typing import Any
 from litestar import Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, NotAuthorizedException
+from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
 from connector.config import Config
 from connector.delivery.clock import Clock
 from connector.errors import StoreUnavailable, UsageError
 from connector.store.base import Store
+from connector.web.api.routes import API, describe
 from connector.web.auth.access import Access, authentication
 from connector.web.dashboard.actions import (
     dismiss,
@@ -49,6 +51,7 @@ class Dashboard:
 
     routes: list[ControllerRouterHandler]
     exception_handlers: Mapping[Any, Any]
+    openapi: OpenAPIConfig
 
 
 def make_dashboard(config: Config, store: Store, clock: Clock) -> Dashboard:
@@ -63,7 +66,13 @@ def make_dashboard(config: Config, store: Store, clock: Clock) -> Dashboard:
                 route_handlers=PAGES,
                 middleware=[authentication(access)],
                 dependencies={"pages": Provide(lambda: pages, sync_to_thread=False)},
-            )
+            ),
+            Router(
+                "/api",
+                route_handlers=API,
+                middleware=[authentication(access)],
+                dependencies={"pages": Provide(lambda: pages, sync_to_thread=False)},
+            ),
         ],
         {
             NotAuthorizedException: failures.not_signed_in,
@@ -72,4 +81,5 @@ def make_dashboard(config: Config, store: Store, clock: Clock) -> Dashboard:
             UsageError: failures.usage,
             Exception: failures.unexpected,
         },
+        describe(Router("/schema", route_handlers=[], middleware=[authentication(access)], include_in_schema=False)),
     )

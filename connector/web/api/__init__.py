@@ -1,0 +1,1 @@
+"""The JSON API: the listings and the health model for programs."""

@@ -1,0 +1,194 @@
+"""The routes under `/api/`, and their description at `/schema`.
+
+This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Annotated, TypeVar
+
+import msgspec
+from litestar import Router, get
+from litestar.di import NamedDependency
+from litestar.exceptions import ValidationException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.params import QueryParameter
+from litestar.types import ControllerRouterHandler
+from sqlalchemy import Connection
+
+from connector import __version__
+from connector.operations.listings import page
+from connector.operations.status import Health, health
+from connector.store import audit as audit_log
+from connector.store import queries
+from connector.store.audit import AuditRow
+from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Wanted
+from connector.web.dashboard.deliveries import wanted_of
+from connector.web.dashboard.pages import Pages
+
+Row = TypeVar("Row", EventRow, InterviewRow, DeliveryRow, AttemptRow)
+ROWS_MAX = 500
+"""Rows of an answer."""
+
+Limit = Annotated[int, QueryParameter(ge=1, le=ROWS_MAX, description="Rows of the answer.")]
+Filter = Annotated[str, QueryParameter(description="Only rows with this value; empty = all.", max_length=200)]
+State = Annotated[str, QueryParameter(name="state", description="The state of the deliveries.", max_length=20)]
+After = Annotated[str, QueryParameter(description="`next` of the answer before.", max_length=300)]
+
+
+class Events(msgspec.Struct, frozen=True):
+    """Events, the newest first. `next` continues the listing as `after`; it is empty on the last page."""
+
+    rows: Sequence[EventRow]
+    next: str
+
+
+class Interviews(msgspec.Struct, frozen=True):
+    """Interviews, last changed first. `next` continues the listing as `after`; it is empty on the last page."""
+
+    rows: Sequence[InterviewRow]
+    next: str
+
+
+class Deliveries(msgspec.Struct, frozen=True):
+    """Deliveries, the newest first. `next` continues the listing as `after`; it is empty on the last page."""
+
+    rows: Sequence[DeliveryRow]
+    next: str
+
+
+class Attempts(msgspec.Struct, frozen=True):
+    """Calls of sinks, the newest first. `next` continues the listing as `after`; it is empty on the last page."""
+
+    rows: Sequence[AttemptRow]
+    next: str
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """What operators changed, the newest first."""
+
+    rows: Sequence[AuditRow]
+
+
+def _place(after: str) -> tuple[int, int | str] | None:
+    """Returns the place that `next` of an answer said. Raises `ValidationException`."""
+    if not after:
+        return None
+    time, _, id_ = after.partition(".")
+    if not (time.isascii() and time.isdigit() and len(time) <= 15 and id_):  # noqa: PLR2004 - digits of a time
+        raise ValidationException("after is not the `next` of an answer")
+    return int(time), id_
+
+
+async def _listing(
+    pages: Pages,
+    find: Callable[[Connection, Wanted, int], Sequence[Row]],
+    chosen: dict[str, str],
+    limit: int,
+    *,
+    number: bool,
+) -> tuple[Sequence[Row], str]:
+    """Returns rows and `next`. With `number` the ids of the listing are numbers."""
+    place = _place(chosen.pop("after"))
+    if place is not None and number:
+        if not (str(place[1]).isascii() and str(place[1]).isdigit() and len(str(place[1])) <= 15):  # noqa: PLR2004 - digits of an id
+            raise ValidationException("after is not the `next` of an answer")
+        place = (place[0], int(place[1]))
+    wanted = replace(wanted_of(chosen), after=place, search=chosen.get("search") or None)
+    found = await pages.store.query(lambda connection: page(find, connection, pages.config, wanted, limit))
+    return found.rows, "" if found.next is None else f"{found.next[0]}.{found.next[1]}"
+
+
+@get("/status")
+async def api_status(pages: NamedDependency[Pages]) -> Health:
+    """The health of the installation: what runs, what arrives, every sink, and what to do about each trouble."""
+    now, names = pages.clockface().now, list(pages.config.sinks)
+    return await pages.store.query(lambda connection: health(connection, now, names))
+
+
+@get("/events")
+async def api_events(
+    pages: NamedDependency[Pages],
+    *,
+    interview: Filter = "",
+    since: Filter = "",
+    until: Filter = "",
+    search: Filter = "",
+    after: After = "",
+    limit: Limit = 50,
+) -> Events:
+    """Events; `since` and `until` are epoch milliseconds of receipt."""
+    chosen = {"interview": interview, "since": since, "until": until, "search": search, "after": after}
+    return Events(*await _listing(pages, queries.events, chosen, limit, number=True))
+
+
+@get("/interviews")
+async def api_interviews(
+    pages: NamedDependency[Pages],
+    *,
+    sink: Filter = "",
+    search: Filter = "",
+    since: Filter = "",
+    until: Filter = "",
+    after: After = "",
+    limit: Limit = 50,
+) -> Interviews:
+    """Interviews in their current state; `search` is the start of words of the name or the e-mail address."""
+    chosen = {"sink": sink, "search": search, "since": since, "until": until, "after": after}
+    return Interviews(*await _listing(pages, queries.interviews, chosen, limit, number=False))
+
+
+@get("/deliveries")
+async def api_deliveries(
+    pages: NamedDependency[Pages],
+    *,
+    sink: Filter = "",
+    in_state: State = "",
+    interview: Filter = "",
+    reason: Filter = "",
+    since: Filter = "",
+    until: Filter = "",
+    after: After = "",
+    limit: Limit = 50,
+) -> Deliveries:
+    """Deliveries; `state` is pending, waiting, delivered, superseded, dead or dismissed."""
+    chosen = {"sink": sink, "state": in_state, "interview": interview, "reason": reason, "since": since, "until": until}
+    return Deliveries(*await _listing(pages, queries.deliveries, chosen | {"after": after}, limit, number=True))
+
+
+@get("/attempts")
+async def api_attempts(
+    pages: NamedDependency[Pages],
+    *,
+    sink: Filter = "",
+    since: Filter = "",
+    until: Filter = "",
+    after: After = "",
+    limit: Limit = 50,
+) -> Attempts:
+    """Calls of sinks that failed or were repeated, with the status and the words of the destination."""
+    chosen = {"sink": sink, "since": since, "until": until, "after": after}
+    return Attempts(*await _listing(pages, queries.attempts, chosen, limit, number=True))
+
+
+@get("/audit")
+async def api_audit(pages: NamedDependency[Pages], limit: Limit = 50) -> Audit:
+    """What operators changed."""
+    return Audit(await pages.store.query(lambda connection: audit_log.entries(connection, Wanted(), limit)))
+
+
+API: tuple[ControllerRouterHandler, ...] = (
+    api_status, api_events, api_interviews, api_deliveries, api_attempts, api_audit,
+)  # fmt: skip
+
+
+def describe(router: Router) -> OpenAPIConfig:
+    """Returns the description of the API at `/schema`. `router` has the middleware that asks for the sign-in."""
+    return OpenAPIConfig(
+        title="Hireflix connector",
+        version=__version__,
+        description="Every request needs `Authorization: Bearer TOKEN`, with one of `[dashboard] api_tokens`.",
+        render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
+        openapi_router=router,
+    )
