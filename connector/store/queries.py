@@ -22,6 +22,7 @@ from connector.store.schema import (
     attempt,
     delivery,
     event,
+    event_body,
     in_state,
     interview,
     sink,
@@ -176,7 +177,8 @@ def events(connection: Connection, wanted: Wanted, limit: int) -> list[EventRow]
 
 def body_of(connection: Connection, event_id: int) -> bytes | None:
     """Returns the raw body of an event, `None` when retention deleted it."""
-    found: bytes | None = connection.execute(select(event.c.body).where(event.c.seq == event_id)).scalar()
+    mine = select(event_body.c.body).where(event_body.c.event_seq == event_id)
+    found: bytes | None = connection.execute(mine).scalar()
     return None if found is None else bytes(found)
 
 

@@ -195,7 +195,7 @@ def test_a_body_that_is_no_json_or_gone_is_explained(run, filled):
     filled.keep("unreadable", b"\xff\x1b[2J name=Ann", 3)
     assert "14 bytes that are not JSON; --raw shows them" in run("event", "3").stdout
     assert "\x1b" not in run("event", "3", "--raw").stdout
-    filled.connection.exec_driver_sql("UPDATE event SET body = NULL, parsed = NULL WHERE seq = 1")
+    filled.connection.exec_driver_sql("DELETE FROM event_body WHERE event_seq = 1")
     assert "the body was deleted" in run("event", "1", "--raw").stdout
 
 
