@@ -37,9 +37,13 @@ def claim_messages(
     if not rows:
         return None
     if rows[0].batch is not None:
-        # the settings may have changed since: the sink gets no more than it takes in one call now
         returning = claim.rows_of_batch(connection, sink, rows[0].batch)
-        return _unclear(_shareable(connection, returning, limit, batchable_events), now)
+        part = _shareable(connection, returning, limit, batchable_events)
+        if len(part) < len(returning):
+            # the settings have changed: the sink gets no more than it takes in one call now, of what is due
+            due = {row.id for row in rows}
+            part = _shareable(connection, [row for row in returning if row.id in due], limit, batchable_events)
+        return _unclear(part, now)
     fresh = {(row.purpose, row.key): row for row in reversed(rows) if row.batch is None}
     picked = [row for row in rows if row.batch is None and fresh[row.purpose, row.key] is row]
     shared = _shareable(connection, picked, limit, batchable_events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -209,3 +210,22 @@ async def test_a_webhook_posts_a_digest_every_ten_minutes(slack: SlackEmulator, 
     assert [text for text in told if "invited" in text] != []
     assert sum(int(text.split()[0]) for text in told if "invited" in text) == 30
     assert [text for text in told if "invited" not in text] == ["Candidate 1 finished the interview", "Score 3"]
+
+
+async def test_invitations_of_an_unclear_call_are_posted_one_by_one_after_a_change_of_the_settings(
+    slack: SlackEmulator, clock: ManualClock, channel: str
+) -> None:
+    """They were counted in one call. Now each makes a message, within the rate limit of the channel."""
+    settings: Iterator[dict[str, Any]] = iter([{}, {"events": {"create": "post"}}])
+
+    def make_sink() -> SlackSink:
+        config = {"token": slack.token, "channel": channel, "api_url": slack.api_url, **next(settings)}
+        return SlackSink("one", SlackSink.Config(**config))
+
+    async with LaneRunner(make_sink, clock) as lane:
+        await Feed(lane).take(*invited(*range(1, 9)))
+        await lane.crash()
+        await lane.run()
+        assert {each.state for each in await lane.deliveries()} == {"delivered"}
+    assert sorted(texts(slack, channel)) == [f"Candidate {number} was invited" for number in range(1, 9)]
+    assert slack.problems() == []
