@@ -37,6 +37,10 @@ NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE 
 STATE = '{"base":[1,2,"12ab12ab12ab12ab"],"values":{"candidate_name":"Ann"},"exceptions":{}}'
 FILL = (
     (
+        "INSERT INTO sink (name, type, destination, routes)"
+        " VALUES ('sheet', 'console', '', ''), ('rare', 'console', '', '')"
+    ),
+    (
         "INSERT INTO interview (id, state, version, position_id, position_name, stage, updated_at) "
         f"{NUMBERS.format(count=INTERVIEWS)} SELECT 'i' || i, '{STATE}', 1, 'p' || (i % 40), 'Position ' || (i % 40),"
         f" CASE WHEN i % 5000 = 0 THEN 'unknown' ELSE 'pending' END, {START} + i FROM n"
@@ -66,10 +70,6 @@ FILL = (
         "INSERT INTO attempt (sink, batch, started_at, duration_ms, outcome, reason, count) "
         f"{NUMBERS.format(count=20_000)} SELECT CASE WHEN i % 5000 = 0 THEN 'rare' ELSE 'sheet' END, 'b', {START} + i,"
         " 1, 'retry later', 'busy', 1 FROM n"
-    ),
-    (
-        "INSERT INTO sink (name, type, destination, routes)"
-        " VALUES ('sheet', 'console', '', ''), ('rare', 'console', '', '')"
     ),
 )
 """Every combination of rare and frequent values."""
