@@ -85,5 +85,5 @@ def verdict(health: Health) -> Verdict:
         return Verdict(mark, "Ready for the first event")
     pending = sum(sink.pending for sink in health.sinks)
     return Verdict(
-        mark, f"All in step, {counted(pending, 'delivery', 'deliveries')} on the way" if pending else "All in step"
+        mark, f"All in sync, {counted(pending, 'delivery', 'deliveries')} on the way" if pending else "All in sync"
     )

@@ -1,4 +1,4 @@
-"""The first page: whether everything is in step, the way of an event, the last day, and the first steps.
+"""The first page: whether everything is in sync, the way of an event, the last day, and the first steps.
 
 This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
 """
@@ -139,7 +139,7 @@ def state_of(sink: SinkStatus) -> tuple[str, str]:
         return "warn", "failing"
     if sink.pending:
         return "wait", "delivering"
-    return "ok", "in step"
+    return "ok", "in sync"
 
 
 def _done(connection: Connection, since: int) -> Mapping[str, Mapping[int, Mapping[str, int]]]:
@@ -223,5 +223,5 @@ def _steps(seen: Seen) -> list[Step]:
 
 @get("/", include_in_schema=False)
 async def overview_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
-    """Shows whether everything is in step."""
+    """Shows whether everything is in sync."""
     return await pages.show(request, "overview.html", "overview", "Overview", overview)
