@@ -72,6 +72,30 @@ async def test_a_delivery_is_found_from_its_interview(tmp_path):
         assert "Wayne Knight" in (await client.get(delivery)).text
 
 
+async def test_an_interview_shows_what_users_need_first_and_the_other_fields_closed(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        await service.post(sample("finish", id="i1", answered=False, finalist=True, score=0.5))
+        page = (await client.get("/interviews/one?id=i1")).text
+        first, _, every = page.partition("<details id")
+        assert [*re.findall(r"<dt>([^<]+)</dt><dd><bdi>([^<]+)", first)] == [
+            ("E-mail", "wayne.knight@example.com"),
+            ("Score", "0.5"),
+            ("Completed", "10 May 2023, 07:52:29 UTC"),
+            ("Shortlisted", "yes"),
+        ]
+        assert re.findall(r">(Open [^<]+)</a>", first) == [
+            "Open in Hireflix",
+            "Open the candidate&#39;s page",
+            "Open the short link",
+        ]
+        assert "https://admin.hireflix.com" not in re.sub(r'href="[^"]+"', "", first)
+        assert every.startswith('="fields"><summary>All fields</summary>')
+        values = dict(
+            re.findall(r'data-label="Field">([^<]+)</th><td class="value" data-label="Value"><bdi>([^<]+)', every)
+        )
+        assert (values["answered"], values["finalist"], values["external id"]) == ("no", "yes", "YOUR_EXTERNAL_ID")
+
+
 async def test_a_filter_is_part_of_the_address(tmp_path):
     async with dashboard(tmp_path, SHEET) as (service, client):
         await service.post(sample("finish"))

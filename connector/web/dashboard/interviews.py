@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from sqlalchemy import select
 
-from connector.interview import FIELDS, STAGE_WORDS, Interview, Stage
+from connector.interview import FIELDS, STAGE_WORDS, Interview, Stage, Value
 from connector.merge import decode, interview_of
 from connector.store.queries import (
     DeliveryRow,
@@ -38,6 +38,23 @@ VALUE_MAX = 2_000
 """Characters of a field that are shown."""
 TIMES = {"created_at", "archived", "finalist", "deleted", "completed", "finished_at", "answered"}
 """Fields whose numbers are epoch milliseconds."""
+FIRST = (
+    ("candidate_email", "E-mail"),
+    ("candidate_phone", "Phone"),
+    ("score", "Score"),
+    ("created_at", "Invited"),
+    ("completed", "Completed"),
+    ("finalist", "Shortlisted"),
+    ("archived", "Discarded"),
+    ("deleted", "Deleted"),
+)
+"""The fields that a page shows first, with their titles. A field that is missing or false is left out."""
+LINKS = (
+    ("review_url", "Open in Hireflix"),
+    ("candidate_url", "Open the candidate's page"),
+    ("short_url", "Open the short link"),
+)
+"""The fields with links, with the texts of the links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +139,15 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What the fields of an interview say: what users need first, the links, and every field as it is stored."""
+
+    first: list[tuple[str, str]]
+    links: list[tuple[str, str]]
+    all: list[Fact]
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """What became of an event at a sink; `id` is that of the delivery."""
 
@@ -150,7 +176,7 @@ class OneInterview:
     position: str
     stage: str
     stage_word: str
-    facts: list[Fact]
+    facts: Facts
     sinks: list[str]
     history: list[HistoryLine]
     others: list[DeliveryLine]
@@ -190,18 +216,36 @@ def one_interview(seen: Seen, id_: str) -> OneInterview:
     )
 
 
-def _facts(found: Interview, clock: Clockface) -> list[Fact]:
-    facts = []
-    for name in FIELDS:
-        value = found.values.get(name)
-        if value is None or value == "":
-            continue
-        is_time = name in TIMES and isinstance(value, int | float) and not isinstance(value, bool)
-        moment = clock.moment(int(value)) if is_time else None
-        text = moment.full if moment else str(value)[:VALUE_MAX]
-        link = web_link(text) or "" if isinstance(value, str) else ""
-        facts.append(Fact(name.replace("_", " "), text, link, clock.moment(found.dates.get(name))))
-    return facts
+def _facts(found: Interview, clock: Clockface) -> Facts:
+    stored = {name: found.values.get(name) for name in FIELDS}
+    completed = {"completed": found.completed_at} if found.completed_at is not None else {}
+    shown = stored | completed  # the date of the finish event, where Hireflix sent no other
+    first = [
+        (title, _text(name, value, clock))
+        for name, title in FIRST
+        if (value := shown[name]) is not None and value is not False and value != ""
+    ]
+    links = [(title, link) for name, title in LINKS if (link := _link(stored[name]))]
+    every = [
+        Fact(name.replace("_", " "), _text(name, value, clock), _link(value), clock.moment(found.dates.get(name)))
+        for name, value in stored.items()
+        if value is not None and value != ""
+    ]
+    return Facts(first, links, every)
+
+
+def _text(name: str, value: Value, clock: Clockface) -> str:
+    """Returns the value of a field for users: a date with its zone, yes or no for a flag."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in TIMES and isinstance(value, int | float):
+        moment = clock.moment(int(value))
+        return moment.full if moment else ""
+    return f"{value:g}" if isinstance(value, float) else str(value)[:VALUE_MAX]
+
+
+def _link(value: Value) -> str:
+    return web_link(value) or "" if isinstance(value, str) else ""
 
 
 def _cell(row: DeliveryRow) -> Cell:
