@@ -50,6 +50,32 @@ def page(
     return Page(rows[:limit], has_more, pauses, queries.place_of(rows[limit - 1]) if has_more else None)
 
 
+DIGITS_MAX = 15
+"""Digits of a time or a number in a written place."""
+
+
+def written_place(place: Place) -> str:
+    """Returns a place as a text for addresses and answers."""
+    return f"{place[0]}.{place[1]}"
+
+
+def read_place(text: str, *, number: bool) -> Place | None:
+    """Returns the place of a text from `written_place`, or `None` for any other text.
+
+    With `number` the ids of the listing are numbers.
+    """
+    time, _, id_ = text.partition(".")
+    if not _is_number(time) or not id_ or "\0" in id_:
+        return None
+    if number:
+        return (int(time), int(id_)) if _is_number(id_) else None
+    return int(time), id_
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+
+
 HIDDEN = "[hidden]"
 SHOWN_TEXTS = frozenset({"event", "id", "status", "date", "type", "createdAt", "created_at", "archived", "finalist"})
 """Keys whose texts are not personal data. Texts of all other keys are hidden, so that a new field shows nobody."""

@@ -45,10 +45,12 @@ def record(connection: Connection, actor: str, action: Action, target: str, deta
 
 
 def entries(connection: Connection, wanted: Wanted, limit: int) -> list[AuditRow]:
-    """Returns the newest rows in the period of `wanted`."""
+    """Returns the newest rows in the period of `wanted`, behind the row whose time and id are `wanted.after`."""
     statement = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if wanted.since is not None:
         statement = statement.where(audit.c.at >= wanted.since)
     if wanted.until is not None:
         statement = statement.where(audit.c.at < wanted.until)
+    if wanted.after is not None:
+        statement = statement.where(audit.c.id < wanted.after[1])
     return [AuditRow(**row) for row in connection.execute(statement).mappings()]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import httpx
@@ -25,6 +26,13 @@ def browser(service: Served) -> httpx.AsyncClient:
 
 async def sign_in(client: httpx.AsyncClient, password: str = PASSWORD, then: str = "/") -> httpx.Response:
     return await client.post("/sign-in", data={"password": password, "then": then}, headers=SAME_ORIGIN)
+
+
+def note_changes(folder: Path, count: int) -> None:
+    """Adds changes of operators to the audit log."""
+    with closing(sqlite3.connect(folder / "data" / "connector.db")) as store, store:
+        rows = [(number, "cli:ada", "pause", f"row{number}", "") for number in range(count)]
+        store.executemany("INSERT INTO audit (at, actor, action, target, detail) VALUES (?, ?, ?, ?, ?)", rows)
 
 
 def token_in(page: str) -> str:

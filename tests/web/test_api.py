@@ -6,7 +6,7 @@ import pytest
 
 from connector.web.api.routes import API
 from tests.serving import sample
-from tests.web.browsing import DASHBOARD, dashboard
+from tests.web.browsing import DASHBOARD, dashboard, note_changes
 
 TOKEN = "token-of-a-program"
 TOML = '[sinks.sheet]\ntype = "workbook"\npath = "data/x.xlsx"\n' + DASHBOARD + f'api_tokens = ["{TOKEN}"]\n'
@@ -32,7 +32,8 @@ async def test_a_listing_continues_behind_its_last_row(tmp_path):
     async with dashboard(tmp_path, TOML, password=None) as (service, client):
         for number in range(3):
             await service.post(sample("finish", id=f"interview {number}"))
-        for path in ("/api/events", "/api/interviews", "/api/deliveries"):
+        note_changes(tmp_path, 3)
+        for path in ("/api/events", "/api/interviews", "/api/deliveries", "/api/audit"):
             seen, after = [], ""
             for _ in range(3):
                 answer = (await client.get(path, params={"limit": 1, "after": after}, headers=BEARER)).json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from connector.testing.make import HOSTILE_TEXTS
 from connector.web.dashboard.charts import BEAT_HEIGHT, BEATS, Lane, flow, heartbeat, stacked
+from connector.web.dashboard.filters import ROWS
 from tests.serving import CONSOLE_ONLY, sample
-from tests.web.browsing import DASHBOARD, SAME_ORIGIN, dashboard, token_in
+from tests.web.browsing import DASHBOARD, SAME_ORIGIN, dashboard, note_changes, token_in
 
 ADDRESSES = ("/", "/interviews", "/deliveries", "/sinks", "/routes", "/routes?event=1", "/audit")
 ROUTED = CONSOLE_ONLY + '[[routes]]\nsinks = ["console"]\nevents = ["interview.finish"]\nmin_score = 3\n' + DASHBOARD
@@ -105,6 +107,27 @@ async def test_a_filter_is_part_of_the_address(tmp_path):
         assert "Clear the filter" in nothing
 
 
+async def test_a_long_list_goes_on_with_its_filter_on_pages_that_do_not_change_while_they_are_read(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (service, client):
+        await client.post("/actions/pause", data={"sink": "sheet"}, headers=SAME_ORIGIN)
+        await asyncio.gather(*(service.post(sample("finish", id=f"a.{number}")) for number in range(ROWS + 3)))
+        note_changes(tmp_path, ROWS + 2)  # the pause is in the log too
+        for path, row in (
+            ("/interviews?stage=to_evaluate&search=wayne", r'href="(/interviews/one\?id=[^"]+)"'),
+            ("/deliveries?sink=sheet&state=pending", r'href="(/deliveries/\d+)"'),
+            ("/audit", r'data-label="On what">([^<]+)'),
+        ):
+            first = (await client.get(path)).text
+            (address,) = re.findall(r'rel="next" href="([^"]+)">Next page', first)
+            second = (await client.get(html.unescape(address))).text
+            counts = [len(set(re.findall(row, page))) for page in (first, second, first + second)]
+            assert (path, counts) == (path, [ROWS, 3, ROWS + 3])
+            assert (path, ["hx-get" in page for page in (first, second)]) == (path, [True, False])
+            assert (path, "Next page" in second) == (path, False)
+            assert html.unescape(address).startswith(path)
+            assert f'href="{html.escape(path)}">First page' in second
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/deliveries/999", "/interviews/one?id=x", "/sinks/none"])
 async def test_what_is_missing_is_said(tmp_path, path):
     async with dashboard(tmp_path) as (_, client):
@@ -114,7 +137,13 @@ async def test_what_is_missing_is_said(tmp_path, path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/deliveries?since=x&until=9999999999999999999&event=-1&state=no", "/interviews?stage=no"]
+    "path",
+    [
+        "/deliveries?since=x&until=9999999999999999999&event=-1&state=no&after=1.x",
+        "/interviews?stage=no&after=x",
+        "/interviews?after=1.%00",
+        "/audit?after=1",
+    ],
 )
 async def test_a_filter_that_means_nothing_is_ignored(tmp_path, path):
     async with dashboard(tmp_path) as (_, client):

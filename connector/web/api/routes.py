@@ -18,12 +18,12 @@ from litestar.types import ControllerRouterHandler
 from sqlalchemy import Connection
 
 from connector import __version__
-from connector.operations.listings import page
+from connector.operations.listings import page, read_place, written_place
 from connector.operations.status import Health, health
 from connector.store import audit as audit_log
 from connector.store import queries
 from connector.store.audit import AuditRow
-from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Wanted
+from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Place, Wanted
 from connector.web.dashboard.deliveries import wanted_of
 from connector.web.dashboard.pages import Pages
 
@@ -66,19 +66,18 @@ class Attempts(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """What operators changed, the newest first."""
+    """Changes of operators, the newest first. `next` continues the listing as `after`; it is empty on the last page."""
 
     rows: Sequence[AuditRow]
+    next: str
 
 
-def _place(after: str) -> tuple[int, int | str] | None:
+def _place(after: str, *, number: bool) -> Place | None:
     """Returns the place that `next` of an answer said. Raises `ValidationException`."""
-    if not after:
-        return None
-    time, _, id_ = after.partition(".")
-    if not (time.isascii() and time.isdigit() and len(time) <= 15 and id_):  # noqa: PLR2004 - digits of a time
+    place = read_place(after, number=number)
+    if after and place is None:
         raise ValidationException("after is not the `next` of an answer")
-    return int(time), id_
+    return place
 
 
 async def _listing(
@@ -90,14 +89,10 @@ async def _listing(
     number: bool,
 ) -> tuple[Sequence[Row], str]:
     """Returns rows and `next`. With `number` the ids of the listing are numbers."""
-    place = _place(chosen.pop("after"))
-    if place is not None and number:
-        if not (str(place[1]).isascii() and str(place[1]).isdigit() and len(str(place[1])) <= 15):  # noqa: PLR2004 - digits of an id
-            raise ValidationException("after is not the `next` of an answer")
-        place = (place[0], int(place[1]))
+    place = _place(chosen.pop("after"), number=number)
     wanted = replace(wanted_of(chosen), after=place, search=chosen.get("search") or None)
     found = await pages.store.query(lambda connection: page(find, connection, pages.config, wanted, limit))
-    return found.rows, "" if found.next is None else f"{found.next[0]}.{found.next[1]}"
+    return found.rows, "" if found.next is None else written_place(found.next)
 
 
 @get("/status")
@@ -173,9 +168,12 @@ async def api_attempts(
 
 
 @get("/audit")
-async def api_audit(pages: NamedDependency[Pages], limit: Limit = 50) -> Audit:
+async def api_audit(pages: NamedDependency[Pages], after: After = "", limit: Limit = 50) -> Audit:
     """What operators changed."""
-    return Audit(await pages.store.query(lambda connection: audit_log.entries(connection, Wanted(), limit)))
+    wanted = Wanted(after=_place(after, number=True))
+    rows = await pages.store.query(lambda connection: audit_log.entries(connection, wanted, limit + 1))
+    following = written_place((rows[limit - 1].at, rows[limit - 1].id)) if len(rows) > limit else ""
+    return Audit(rows[:limit], following)
 
 
 API: tuple[ControllerRouterHandler, ...] = (

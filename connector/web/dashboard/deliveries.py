@@ -4,7 +4,7 @@ This module does not import `annotations` from `__future__`, because Litestar re
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,11 +15,12 @@ from litestar.params import FromPath
 from sqlalchemy import Connection, select
 
 from connector.formats import format_duration
-from connector.store.queries import AttemptRow, DeliveryRow, Wanted, attempts, deliveries, sink_names
+from connector.operations.listings import read_place
+from connector.store.queries import AttemptRow, DeliveryRow, Place, Wanted, attempts, deliveries, place_of, sink_names
 from connector.store.schema import DeliveryState, delivery, in_state
 from connector.text import web_link
 from connector.web.auth.access import Access, Visitor
-from connector.web.dashboard.filters import ROWS, Filter, make_filter, parameters
+from connector.web.dashboard.filters import ROWS, Filter, Paging, make_filter, paging, parameters
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import Clockface, Moment, shown_name
 
@@ -80,7 +81,7 @@ class DeliveryList:
     ages: list[str]
     grid: list[GridRow]
     rows: list[DeliveryLine]
-    has_more: bool
+    paging: Paging
     reason: str
     selection: str
     can_replay: bool
@@ -109,9 +110,12 @@ def _number(chosen: dict[str, str], name: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX else None
 
 
-def delivery_list(seen: Seen, chosen: dict[str, str]) -> DeliveryList:
-    """Returns the deliveries that the filters select, the newest first, and all dead letters by reason and age."""
-    rows = deliveries(seen.connection, wanted_of(chosen), ROWS + 1)
+def delivery_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> DeliveryList:
+    """Returns a page of the deliveries that the filters select, the newest first, and all dead letters by reason and
+    age.
+    """
+    rows = deliveries(seen.connection, replace(wanted_of(chosen), after=after), ROWS + 1)
+    following = place_of(rows[ROWS - 1]) if len(rows) > ROWS else None
     filters = [
         make_filter("sink", "Sink", chosen["sink"], [(name, name) for name in sink_names(seen.connection)]),
         make_filter(
@@ -120,11 +124,11 @@ def delivery_list(seen: Seen, chosen: dict[str, str]) -> DeliveryList:
     ]
     return DeliveryList(
         filters,
-        any(chosen.values()),
+        any(chosen.values()) or after is not None,
         [*(title for title, _ in AGES), "older"],
         _grid(seen.connection, seen.clock.now),
         [delivery_line(row, seen.clock) for row in rows[:ROWS]],
-        len(rows) > ROWS,
+        paging("/deliveries", chosen, after, following),
         chosen["reason"],
         urlencode({name: value for name, value in chosen.items() if value}),
         can_replay=bool(rows) and chosen["state"] in {"dead", "dismissed", "delivered"},
@@ -176,8 +180,14 @@ def delivery_line(row: DeliveryRow, clock: Clockface) -> DeliveryLine:
 async def deliveries_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Lists deliveries, and dead letters by reason and age."""
     chosen = parameters(request, *DELIVERY_PARAMETERS)
+    after = read_place(request.query_params.get("after", ""), number=True)
     return await pages.show(
-        request, "deliveries.html", "deliveries", "Deliveries", lambda seen: delivery_list(seen, chosen)
+        request,
+        "deliveries.html",
+        "deliveries",
+        "Deliveries",
+        lambda seen: delivery_list(seen, chosen, after),
+        live=after is None,
     )
 
 

@@ -1,11 +1,15 @@
-"""The filters of lists, which are part of the address of a page."""
+"""The filters and the pages of lists, which are part of the address of a page."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from litestar import Request
+
+from connector.operations.listings import written_place
+from connector.store.queries import Place
 
 ROWS = 50
 """Rows of a list."""
@@ -39,3 +43,22 @@ def make_filter(name: str, label: str, chosen: str, choices: list[tuple[str, str
 def parameters(request: Request[Any, Any, Any], *names: str) -> dict[str, str]:
     """Returns the given parameters of the address; `""` for a missing one."""
     return {name: request.query_params.get(name, "") for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """The addresses of other pages of a list: `""` for `first` on the first page, and for `next` on the last one."""
+
+    first: str
+    next: str
+
+
+def paging(path: str, chosen: dict[str, str], after: Place | None, following: Place | None) -> Paging:
+    """Returns the addresses of a list with the filters `chosen`.
+
+    `after` is the place that this page starts behind, `following` that of the next page.
+    """
+    kept = {name: value for name, value in chosen.items() if value}
+    first = f"{path}?{urlencode(kept)}" if kept else path
+    more = "" if following is None else f"{path}?{urlencode(kept | {'after': written_place(following)})}"
+    return Paging("" if after is None else first, more)

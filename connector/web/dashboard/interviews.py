@@ -14,13 +14,16 @@ from sqlalchemy import select
 
 from connector.interview import FIELDS, STAGE_WORDS, Interview, Stage, Value
 from connector.merge import decode, interview_of
+from connector.operations.listings import read_place
 from connector.store.queries import (
     DeliveryRow,
     InterviewRow,
+    Place,
     Wanted,
     deliveries,
     events,
     interviews,
+    place_of,
     positions,
     sink_names,
 )
@@ -28,7 +31,7 @@ from connector.store.schema import interview as interview_table
 from connector.text import web_link
 from connector.web.auth.access import Access, Visitor
 from connector.web.dashboard.deliveries import MARKS, DeliveryLine, delivery_line
-from connector.web.dashboard.filters import ROWS, Filter, make_filter, parameters
+from connector.web.dashboard.filters import ROWS, Filter, Paging, make_filter, paging, parameters
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import Clockface, Moment, shown_name
 
@@ -80,16 +83,17 @@ class InterviewList:
     search: str
     is_filtered: bool
     rows: list[InterviewLine]
-    has_more: bool
+    paging: Paging
 
 
-def interview_list(seen: Seen, chosen: dict[str, str]) -> InterviewList:
-    """Returns the interviews that the filters select, those with the newest event first."""
+def interview_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> InterviewList:
+    """Returns a page of the interviews that the filters select, those with the newest event first."""
     wanted = Wanted(
         position=chosen["position"] or None,
         stage=Stage(chosen["stage"]) if chosen["stage"] in set(Stage) else None,
         sink=chosen["sink"] or None,
         search=chosen["search"] or None,
+        after=after,
     )
     rows = interviews(seen.connection, wanted, ROWS + 1)
     places = sorted({name for _, name in positions(seen.connection) if name.strip()})
@@ -101,7 +105,9 @@ def interview_list(seen: Seen, chosen: dict[str, str]) -> InterviewList:
         make_filter("sink", "Sink", chosen["sink"], [(name, name) for name in sink_names(seen.connection)]),
     ]
     lines = [_interview_line(row, seen.clock) for row in rows[:ROWS]]
-    return InterviewList(filters, chosen["search"], any(chosen.values()), lines, len(rows) > ROWS)
+    following = place_of(rows[ROWS - 1]) if len(rows) > ROWS else None
+    is_filtered = any(chosen.values()) or after is not None
+    return InterviewList(filters, chosen["search"], is_filtered, lines, paging("/interviews", chosen, after, following))
 
 
 def _interview_line(row: InterviewRow, clock: Clockface) -> InterviewLine:
@@ -123,8 +129,14 @@ def _interview_line(row: InterviewRow, clock: Clockface) -> InterviewLine:
 async def interviews_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Lists interviews."""
     chosen = parameters(request, "position", "stage", "sink", "search")
+    after = read_place(request.query_params.get("after", ""), number=False)
     return await pages.show(
-        request, "interviews.html", "interviews", "Interviews", lambda seen: interview_list(seen, chosen)
+        request,
+        "interviews.html",
+        "interviews",
+        "Interviews",
+        lambda seen: interview_list(seen, chosen, after),
+        live=after is None,
     )
 
 

@@ -13,11 +13,12 @@ from litestar.params import FromPath
 
 from connector.capabilities import Verifies
 from connector.formats import format_duration
+from connector.operations.listings import read_place
 from connector.store import audit as audit_log
-from connector.store.queries import Wanted, attempts
+from connector.store.queries import Place, Wanted, attempts
 from connector.web.auth.access import Access, Visitor
 from connector.web.dashboard.deliveries import AttemptLine, attempt_line
-from connector.web.dashboard.filters import ROWS
+from connector.web.dashboard.filters import ROWS, Paging, paging
 from connector.web.dashboard.overview import state_of
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import Moment
@@ -158,17 +159,21 @@ class AuditList:
     """The content of the page of the audit log."""
 
     rows: list[AuditLine]
-    has_more: bool
+    paging: Paging
 
 
-def audit_list(seen: Seen) -> AuditList:
-    """Returns the newest changes."""
-    rows = audit_log.entries(seen.connection, Wanted(), ROWS + 1)
+def audit_list(seen: Seen, after: Place | None) -> AuditList:
+    """Returns a page of the changes, the newest first."""
+    rows = audit_log.entries(seen.connection, Wanted(after=after), ROWS + 1)
+    following = (rows[ROWS - 1].at, rows[ROWS - 1].id) if len(rows) > ROWS else None
     lines = [AuditLine(seen.clock.moment(row.at), row.actor, row.action, row.target, row.detail) for row in rows]
-    return AuditList(lines[:ROWS], len(rows) > ROWS)
+    return AuditList(lines[:ROWS], paging("/audit", {}, after, following))
 
 
 @get("/audit", include_in_schema=False)
 async def audit_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Lists what operators changed."""
-    return await pages.show(request, "audit.html", "audit", "Audit", audit_list)
+    after = read_place(request.query_params.get("after", ""), number=True)
+    return await pages.show(
+        request, "audit.html", "audit", "Audit", lambda seen: audit_list(seen, after), live=after is None
+    )
