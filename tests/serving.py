@@ -67,7 +67,7 @@ async def serving(
     file.write_text(f"{toml}\n{hireflix}\n{server}")
     store = folder / "data" / "connector.db"
     if not store.exists():
-        store.parent.mkdir(exist_ok=True)
+        store.parent.mkdir(mode=0o700, exist_ok=True)
         make_store_file(store)
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

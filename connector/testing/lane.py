@@ -300,6 +300,7 @@ def _reading(each: Event) -> Reading:
 def make_store_file(path: Path) -> Path:
     """Makes an empty store of this version, without Alembic: a test holds that the migrations make the same schema."""
     path.write_bytes(_empty_store())
+    path.chmod(0o600)
     return path
 
 
