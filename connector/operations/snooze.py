@@ -11,7 +11,7 @@ from connector.config import Config
 from connector.errors import UsageError
 from connector.operations.store_access import now_in
 from connector.sink import Note
-from connector.store import audit, notes
+from connector.store import audit, leases, notes
 from connector.store.retention import DAY_MS
 from connector.store.schema import Action, interview
 
@@ -39,6 +39,7 @@ def snooze(connection: Connection, settings: Config, interview_id: str, days: in
     now = now_in(connection)
     until = now + days * DAY_MS
     value: Note | None = {"until": until} if days else None
+    leases.register(connection, {name: settings.sinks[name].type for name in sinks})
     for name, destination in sinks.items():
         notes.write(connection, name, destination, {f"{SNOOZE}{interview_id}": value})
     audit.record(connection, actor, Action.SNOOZE, interview_id, f"{days} days", now=now)
