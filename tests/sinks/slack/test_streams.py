@@ -63,7 +63,15 @@ async def stumble(feed: Feed, payloads: list, chance: random.Random, deaths: int
     await feed.lane.run()
 
 
-@pytest.mark.parametrize(("share", "seed", "skew"), [(0.07, 1, 0), (0.07, 2, 120), (0.07, 3, -120), (0.2, 4, 0)])
+@pytest.mark.parametrize(
+    ("share", "seed", "skew"),
+    [
+        pytest.param(0.07, 1, 0, marks=pytest.mark.chaos),
+        (0.07, 2, 120),
+        pytest.param(0.07, 3, -120, marks=pytest.mark.chaos),
+        (0.2, 4, 0),
+    ],
+)
 async def test_a_stream_through_faults_and_deaths(
     slack: SlackEmulator, feed: Feed, share: float, seed: int, skew: int
 ) -> None:
