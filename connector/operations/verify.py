@@ -144,6 +144,14 @@ async def repair(settings: Config, entry: SinkEntry, running_lane: RunningLane, 
             await request.answered()
 
 
+def request_repair(store: OpenStore, entry: SinkEntry, *, actor: str) -> None:
+    """Requests a repair from the lane of a running service, and does not wait for it.
+
+    `actor` is who asks, for the audit log. Raises `StoreError`.
+    """
+    _RepairRequest(store, entry.cls(entry.name, entry.config), entry.type, actor).ask()
+
+
 def has_workers(connection: Connection) -> bool:
     """Whether a running process delivers from the store, by its heartbeat."""
     found = processes(connection, now_in(connection))

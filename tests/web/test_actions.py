@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, closing
 import httpx
 import pytest
 
+from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.web.dashboard.app import PAGES
 from tests.serving import sample
 from tests.web.browsing import DASHBOARD, SAME_ORIGIN, VIEW_PASSWORD, browser, dashboard, sign_in
@@ -31,6 +32,19 @@ async def shown(client, path, text):
             return page
         await asyncio.sleep(0.05)
     raise AssertionError(f"{path} never showed {text!r}: {page}")
+
+
+async def until(condition):
+    """Waits until the service has done something that no page shows."""
+    for _ in range(300):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never happened")
+
+
+def keys(google, spreadsheet):
+    return {record["Interview ID"] for record in google.records(spreadsheet, "Interviews")}
 
 
 async def act(client, path, **data):
@@ -131,6 +145,41 @@ async def test_a_sink_that_cannot_be_read_back_is_not_verified(tmp_path, action)
         answer = await act(client, f"/actions/{action}", sink="console")
         assert answer.status_code == 422
         assert "cannot be read back" in answer.text
+
+
+@asynccontextmanager
+async def with_sheet(folder):
+    """A dashboard whose emulated Google sheet has two interviews; yields it with the sheet."""
+    with GoogleEmulator() as google:
+        google.service_account_file(folder / "key.json")
+        spreadsheet = google.add_spreadsheet(editors=[EMAIL])
+        toml = (
+            f'[sinks.sheet]\ntype = "google_sheets"\nspreadsheet = "{spreadsheet}"\n'
+            f'credentials_file = "key.json"\napi_url = "{google.url}"\ncalls_per_minute = 600\n{DASHBOARD}'
+        )
+        async with dashboard(folder, toml) as (service, client):
+            client.timeout = httpx.Timeout(60)
+            for number in range(2):
+                await service.post(sample("finish", id=f"i{number}"))
+            await shown(client, "/sinks/sheet", "<dt>Delivered</dt><dd>2")
+            yield client, google, spreadsheet
+
+
+async def test_a_sheet_is_verified_and_a_spoilt_cell_is_found_and_repaired(tmp_path):
+    async with with_sheet(tmp_path) as (client, google, spreadsheet):
+        report = await act(client, "/actions/verify", sink="sheet")
+        assert report.status_code == 200
+        assert "<h1>sheet: in sync" in report.text
+        column = google.header(spreadsheet, "Interviews").index("Interview ID")
+        google.person(spreadsheet).edit("Interviews", 1, column, "spoilt")
+        report = await act(client, "/actions/verify", sink="sheet")
+        assert "<h1>sheet: not in sync" in report.text
+        assert 'data-label="Kind">broken key<' in report.text
+        asked = await act(client, "/actions/repair", sink="sheet")
+        assert (asked.status_code, asked.headers["location"]) == (303, "/sinks/sheet")
+        await shown(client, "/sinks/sheet", "1 broken key")
+        await until(lambda: keys(google, spreadsheet) == {"i0", "i1"})
+        assert re.findall(r'data-label="Action">(\w+)<', (await client.get("/audit")).text) == ["repair"]
 
 
 async def test_a_person_is_erased_with_a_receipt(tmp_path):

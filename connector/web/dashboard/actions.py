@@ -4,21 +4,21 @@ This module does not import `annotations` from `__future__`, because Litestar re
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-import structlog
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from sqlalchemy import Connection
 
+from connector.blocking import BlockingThread
 from connector.capabilities import Report
 from connector.config import Config, SinkEntry
-from connector.errors import ConnectorError, UsageError
+from connector.errors import UsageError
 from connector.formats import counted
 from connector.operations import erase as erase_operation
 from connector.operations import replay as replay_operation
@@ -43,8 +43,6 @@ VERIFY_SECONDS = 120.0
 """Longest wait of a browser for a verification."""
 ERASE_SECONDS = 15.0
 """Longest wait of a browser for the destinations of an erase; what is not done then stays queued."""
-
-log = structlog.get_logger("connector.web")
 
 
 class ServedStore:
@@ -242,6 +240,15 @@ async def resume(request: Request[Visitor, Access, Any], pages: NamedDependency[
     )
 
 
+async def _in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs an operation that blocks, in an event loop of its own. A stop of the service does not wait for it."""
+    thread = BlockingThread("dashboard")
+    try:
+        return await thread.run(lambda: asyncio.run(work()))
+    finally:
+        thread.close()
+
+
 @post("/actions/verify", include_in_schema=False, guards=[may_act], status_code=200)
 async def verify(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Compares a destination with the store, and shows the result."""
@@ -251,7 +258,7 @@ async def verify(request: Request[Visitor, Access, Any], pages: NamedDependency[
         async with asyncio.timeout(VERIFY_SECONDS):
             return await verify_operation.verify(pages.config, entry, _ignore)
 
-    report = await asyncio.to_thread(lambda: asyncio.run(compare()))
+    report = await _in_own_loop(compare)
     view = ReportPage(
         entry.name,
         report.in_sync,
@@ -266,16 +273,8 @@ async def verify(request: Request[Visitor, Access, Any], pages: NamedDependency[
 async def repair(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Asks the lane of a sink to verify and repair it. The page of the sink shows the result."""
     entry = verify_operation.verifiable(pages.config, (await _form(request, "sink"))["sink"])
-    actor = request.user.actor
-
-    async def work() -> None:
-        try:
-            repairing = verify_operation.repair(pages.config, entry, _no_lane, actor=actor)
-            await asyncio.to_thread(lambda: asyncio.run(repairing))
-        except ConnectorError as error:
-            log.warning("repair not finished", sink=entry.name, reason=str(error))
-
-    pages.in_background(work())
+    store = ServedStore(pages.store, asyncio.get_running_loop())
+    await asyncio.to_thread(verify_operation.request_repair, store, entry, actor=request.user.actor)
     return redirect(_sink_path(entry.name), request, "The repair is asked for. This page shows the result.")
 
 
@@ -318,9 +317,12 @@ async def erase_preview(request: Request[Visitor, Access, Any], pages: NamedDepe
 async def erase(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Erases a person, and shows the receipt."""
     subject = await _subject(pages, (await _form(request, "interview"))["interview"])
-    erasing = erase_operation.erase(
-        pages.config, [subject.interview_id], _no_lane, actor=request.user.actor, wait_seconds=ERASE_SECONDS
-    )
-    receipt = await asyncio.to_thread(lambda: asyncio.run(erasing))
+    actor = request.user.actor
+
+    async def erasing() -> Receipt:
+        ids = [subject.interview_id]
+        return await erase_operation.erase(pages.config, ids, _no_lane, actor=actor, wait_seconds=ERASE_SECONDS)
+
+    receipt = await _in_own_loop(erasing)
     view = ReceiptPage(receipt, pages.clockface().moment(receipt.at), list(receipt.store.items()))
     return await pages.show(request, "receipt.html", "interviews", "Erased", lambda _: view, live=False)

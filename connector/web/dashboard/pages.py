@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import hashlib
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -112,13 +111,6 @@ class Pages:
         self._clock = clock
         self._zone = ZoneInfo(config.timezone)
         self._templates = templates()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs work that a request started and that ends later."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)  # the event loop alone does not keep a task
-        task.add_done_callback(self._tasks.discard)
 
     def clockface(self) -> Clockface:
         """Returns the time of now, in the configured zone."""
