@@ -78,7 +78,10 @@ async def test_an_unanswered_write_is_told_as_unclear(make_desk):
     harness = make_desk(sink=QuickSink)
     harness.google.faults.add(at("write", "drop"))
     result = await harness.deliver(person_of(1))
-    assert result.outcomes == [RetryLater("no answer from Google (ConnectionError)", unclear=True)]
+    [outcome] = result.outcomes
+    assert isinstance(outcome, RetryLater)
+    assert outcome.unclear
+    assert outcome.reason.startswith("no answer from Google (")  # the kind of error depends on the time that it takes
     assert "intent" in harness.context.notes
 
 
