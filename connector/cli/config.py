@@ -23,7 +23,7 @@ def config(settings: o.ConfigOption = None, changed: ChangedOption = False, as_j
     """Show every setting, and where it comes from.
 
     A secret is shown as ********. The origin is the config file, the variable that sets the value, or the default.
-    Secrets that are missing are no problem here; connector check reports them.
+    Works without secrets; connector check reports missing ones.
     """
     found = [
         one for one in effective_settings(load(settings, needs=Secrets.NONE)) if not (changed and one.origin == DEFAULT)

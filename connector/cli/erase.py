@@ -86,7 +86,7 @@ def _show_preview(subjects: Sequence[Subject]) -> None:
 
 
 def _agreed(count: int) -> bool:
-    """Asks for confirmation. Raises `UsageError` when there is no terminal."""
+    """Asks for confirmation. Raises `UsageError` without a terminal."""
     what = counted(count, "interview", "interviews")
     if not is_interactive():
         raise UsageError(f"this would erase {what} for ever; add --yes to do it")

@@ -26,7 +26,7 @@ DELAY_MAX_SECONDS = 900
 PROBE_SECONDS = 300.0
 """Time between two calls to a destination that is broken."""
 WAITING_LENGTH = 500
-"""Characters of what a delivery waits for: it is no label, and may say what an operator must do."""
+"""Most characters of what a delivery waits for. It is not a metric label, and may contain a remedy."""
 REASON_LENGTH = 100
 """Characters of a reason that are kept, so that it fits a metric label."""
 
@@ -146,7 +146,7 @@ def _settle_one(settlement: Settlement, claim: Claim, work: Work, outcome: Outco
 
 
 def _is_given_up(work: Work, outcome: RetryLater, age_ms: int, policy: Policy) -> bool:
-    """Whether a delivery that failed once more has failed for too long; a delay that was asked for is no failure."""
+    """Whether a delivery that failed once more has failed for too long; a delay that was asked for does not count."""
     return outcome.counts and work.attempts + 1 >= ATTEMPTS_MIN and age_ms > policy.window * 1000
 
 

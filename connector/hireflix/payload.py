@@ -24,13 +24,13 @@ AHEAD_MAX_MS = 24 * 3600 * 1000
 """An event with a date further ahead of its receipt counts as received now: the clock of the sender is wrong."""
 
 BACKFILL = "backfill"
-"""Mark of an event that a backfill made from the API of Hireflix. It notifies nobody."""
+"""Mark of an event that a backfill made from the API of Hireflix. It sends no notification."""
 RECONCILE = "reconcile"
 """Mark of an event that a reconcile made from the API of Hireflix, for a webhook that did not arrive."""
 CORRECTION = "correction"
 """Mark of an event that a reconcile made for fields that no webhook reports, such as a new name of the position."""
 SILENT_MARKS = frozenset({BACKFILL, CORRECTION})
-"""Marks of events that notify nobody: state sinks show them, and messages that are shown already are updated."""
+"""Marks of events without notification. State sinks show them; chats only update messages that exist."""
 
 
 class EventKind(StrEnum):

@@ -36,12 +36,12 @@ class Position(NamedTuple):
 
 
 class Origin(StrEnum):
-    """Why a synthetic event was made; it is the mark of the event. A backfill notifies nobody."""
+    """Why a synthetic event was made; it is the mark of the event. A backfill sends no notification."""
 
     BACKFILL = BACKFILL
     RECONCILE = RECONCILE
     CORRECTION = CORRECTION
-    """A reconcile of fields that no webhook reports. Notifies nobody either: a position may have many interviews."""
+    """A reconcile of fields that no webhook reports. No notification: a position may have many interviews."""
 
 
 class Synthetic(NamedTuple):
@@ -137,7 +137,7 @@ def event_for(
     """Returns the event that makes the stored state equal to `row`, which was read at `at`; `None` when it is equal.
 
     Its date is that of the last change in Hireflix. When the stored values are not older than that, although they
-    differ, it is `at`. When they are newer than `at`, there is no event: the row is outdated.
+    differ, it is `at`. When they are newer than `at`, the row is outdated, and no event is made.
     """
     source = interview_object(row, position, stage)
     fields, _ = fields_of({}, source)

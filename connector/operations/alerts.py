@@ -35,7 +35,7 @@ DISK_LEAST_BYTES = 500_000_000
 HANDLES_SHARE = 0.9
 """Part of the file handles that a process may use before it is an alert."""
 SILENCE_SECONDS = 3600.0
-"""A shorter silence of the source is no alert."""
+"""A shorter silence of the source raises no alert."""
 SILENCE_EVENTS = 5
 """A silence is an alert when this many events came in the same hours of each earlier week."""
 SILENCE_WEEKS = 4

@@ -62,6 +62,12 @@ class Metrics:
             buckets=LAG_BUCKETS_SECONDS,
             registry=self.registry,
         )
+        self._reasons: set[str] = set()
+        self._describe_sinks_and_store()
+        self._describe_periodic_tasks()
+        self._describe_source()
+
+    def _describe_sinks_and_store(self) -> None:
         self._pending = self._gauge("deliveries_pending", "Deliveries that wait, by sink.", "sink")
         self._oldest = self._gauge("delivery_oldest_age_seconds", "Age of the oldest delivery that waits.", "sink")
         self._waiting = self._gauge("deliveries_waiting", "Deliveries that wait for a digest, by sink.", "sink")
@@ -74,6 +80,8 @@ class Metrics:
         self._log = Gauge("connector_store_log_bytes", "Size of the write-ahead log of SQLite.", registry=self.registry)
         self._verified = self._gauge("sink_verified_timestamp_seconds", "When a sheet was last compared.", "sink")
         self._in_sync = self._gauge("sink_in_sync", "1 if the last comparison found nothing wrong.", "sink")
+
+    def _describe_periodic_tasks(self) -> None:
         self._deleted = self._counter("retention_deleted", "Rows that retention deleted or cleared, by kind.", "kind")
         self._task_ended = self._gauge(
             "periodic_task_timestamp_seconds",
@@ -81,6 +89,8 @@ class Metrics:
             "task",
         )
         self._task_failed = self._counter("periodic_task_failures", "Runs of the task that failed.", "task")
+
+    def _describe_source(self) -> None:
         self._source = Gauge(
             "connector_hireflix_interviews", "Interviews in Hireflix at the last reconcile.", registry=self.registry
         )
@@ -93,7 +103,6 @@ class Metrics:
         self._silent = Gauge(
             "connector_webhooks_missing", "1 while Hireflix changes and no webhook arrives.", registry=self.registry
         )
-        self._reasons: set[str] = set()
 
     def _describe_process(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -96,6 +96,7 @@ async def test_on_a_file_the_lease_of_a_killed_process_delays_nothing(opened, tm
     process = start(opened, "next", found, WaitingClock())
 
     await process.has_run(1)
+    assert process.starts == [START]
 
 
 async def test_a_task_runs_at_its_interval_and_its_last_run_is_stored(opened, store):

@@ -122,9 +122,11 @@ async def test_a_request_that_fails_is_answered_with_the_reason(source, tasks):
 
     async def done():
         found = await stored(source, RECONCILE_KEY, Reconcile)
-        return found is not None and found.asked_at == 8 and "connector backfill" in found.error
+        return found is not None and found.asked_at == 8
 
     await eventually(done)
+    answer = await stored(source, RECONCILE_KEY, Reconcile)
+    assert "connector backfill" in answer.error
 
 
 async def eventually(condition):

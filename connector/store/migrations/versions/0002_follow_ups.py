@@ -250,6 +250,12 @@ def _add_tables_of_interviews() -> None:
 
 
 def _add_tables_of_operation() -> None:
+    _add_tables_of_processes()
+    _add_tables_of_periodic_tasks()
+    _add_tables_of_history()
+
+
+def _add_tables_of_processes() -> None:
     op.create_table(
         "process",
         sa.Column("name", _NAME, nullable=False),
@@ -273,6 +279,9 @@ def _add_tables_of_operation() -> None:
     )
     _index("ix_refusal_hour", "refusal", ["hour"])
     op.execute("DELETE FROM meta WHERE substr(key, 1, 8) = 'process:'")
+
+
+def _add_tables_of_periodic_tasks() -> None:
     op.create_table(
         "lease",
         sa.Column("name", _NAME, nullable=False),
@@ -293,6 +302,9 @@ def _add_tables_of_operation() -> None:
         sa.Column("result", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_periodic_task")),
     )
+
+
+def _add_tables_of_history() -> None:
     op.create_table(
         "tombstone",
         sa.Column("interview_hash", _NAME, nullable=False),
