@@ -7,11 +7,11 @@ recognizes it, also after it was dismissed; a delivered one is repeated under a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, literal, or_, select, update
 
 from connector.hireflix.payload import EventKind, Reading, read
 from connector.store import erase, parsed, rollup, subscriptions, words
@@ -54,6 +54,17 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
     For a state sink one delivery per interview is repeated, because each shows the newest state. A delivered follow-up
     is not repeated.
     """
+    found = Found(message_sinks=frozenset(name for name, is_state in sinks.items() if not is_state))
+    selection = _Selection(found)
+    for row in _candidates(connection, wanted):
+        is_state = sinks.get(row.sink)
+        if is_state is not None:
+            selection.add(row, is_state=is_state)
+    return found
+
+
+def _candidates(connection: Connection, wanted: Wanted) -> Iterable[Row[Any]]:
+    """Returns the wanted deliveries, with what decides whether each is replayed."""
     columns = (
         delivery.c.id,
         delivery.c.sink,
@@ -66,40 +77,44 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
         _has_equal_follow_up().label("has_follow_up"),
         _has_same_event().label("has_event"),
     )
-    order = (
-        delivery.c.state.desc(),
-        delivery.c.id,
-    )  # dead letters first: their content is not repeated
-    found = Found(message_sinks=frozenset(name for name, is_state in sinks.items() if not is_state))
-    seen: set[tuple[object, ...]] = set()
-    planned: set[tuple[object, ...]] = set()
-    for row in connection.execute(select(*columns).where(*delivery_conditions(connection, wanted)).order_by(*order)):
-        is_state = sinks.get(row.sink)
-        if is_state is None:
-            continue
-        says = (row.sink, row.key, row.purpose, row.subject) if is_state else (row.sink, row.key, row.event_seq)
-        is_repeatable = row.state == DeliveryState.DELIVERED and not row.purpose
+    # dead letters first: their content is not repeated
+    order = (delivery.c.state.desc(), delivery.c.id)
+    return connection.execute(select(*columns).where(*delivery_conditions(connection, wanted)).order_by(*order))
+
+
+class _Selection:
+    """Sorts deliveries into those that are replayed, those that cannot be, and those with an equal pending one."""
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+        self._seen: set[tuple[object, ...]] = set()
+        self._planned: set[tuple[object, ...]] = set()
+
+    def add(self, row: Row[Any], *, is_state: bool) -> None:
+        """Counts a delivery where it belongs. Deliveries must come in the order of `_candidates`."""
+        found = self._found
+        about = (row.sink, row.key, row.purpose, row.subject)
+        content = about if is_state else (row.sink, row.key, row.event_seq)
+        is_open = row.state in {DeliveryState.DEAD, DeliveryState.DISMISSED}
+        is_repeatable = row.state == DeliveryState.DELIVERED and not row.purpose and content not in self._seen
         if row.is_expired and not is_state and row.state in _REPLAYABLE:
             found.expired[row.sink] += 1
-            continue
-        is_open = row.state in {DeliveryState.DEAD, DeliveryState.DISMISSED}
-        about = (row.sink, row.key, row.purpose, row.subject)
-        if (is_open and row.event_seq is None and (row.has_follow_up or about in planned)) or (
-            is_repeatable and row.has_event and says not in seen
+            return
+        if (is_open and row.event_seq is None and (row.has_follow_up or about in self._planned)) or (
+            is_repeatable and row.has_event
         ):
             found.pending[row.sink] += 1
-            seen.add(says)
-            continue
+            self._seen.add(content)
+            return
         if is_open:
             found.dead.append(row.id)
-            planned.add(about)
-        elif is_repeatable and says not in seen and (is_state or row.event_seq is not None):
+            self._planned.add(about)
+        elif is_repeatable and (is_state or row.event_seq is not None):
             found.repeat.append(row.id)
         else:
-            continue
-        seen.add(says)
+            return
+        self._seen.add(content)
         found.counts[row.sink, DeliveryState(row.state).name.lower()] += 1
-    return found
 
 
 def _has_data() -> ColumnElement[bool]:
