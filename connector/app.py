@@ -289,7 +289,7 @@ def _open_store(
     """Opens the configured store."""
     if config.store.file is not None:
         return open_sqlite(config.store.file, routing, on_group, clock)
-    # a worker with an API key adds the events that no webhook brought
+    # a worker with an API key adds events whose webhooks are missing
     takes_events = role.receives or config.hireflix.api_key is not None
     return open_postgres(config.store.url.get_secret_value(), routing, on_group, takes_events=takes_events)
 

@@ -54,9 +54,8 @@ class Resumes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference that `verify` found: its kind, the key it is about, and where it is or what differs.
-
-    `detail` has no cell values: it may go where personal data may not.
+    """One difference that `verify` found: its kind, its key, and its place or the fields that differ. `detail` contains
+    no cell values, because it may be logged.
     """
 
     kind: str
@@ -123,8 +122,8 @@ class Previews(Protocol):
 class Notice:
     """A message of the connector about itself, such as an alert, without personal data.
 
-    `id` is the same at each attempt, so that a destination that detects repeats shows the notice once. `title` is one
-    line, and each of `lines` too.
+    `id` is the same at each attempt, so that a destination that detects repeats shows the notice once. `title` and each
+    of `lines` is one line of text.
     """
 
     id: str
@@ -153,7 +152,7 @@ class Schedules(Protocol):
         """Returns the purposes of the follow-ups that are due after `after_ms` and not after `until_ms`.
 
         Times are epoch milliseconds. Each purpose makes one follow-up without an interview, also when several of its
-        times were missed. It asks no clock and no network, and `open` is not called before.
+        times were missed. It reads no clock and does not use the network. It may be called before `open`.
         """
         ...
 
@@ -186,16 +185,16 @@ class Erases(Protocol):
     with the purpose `ERASE`, and deletes its notes about the interview. The interview of that call has no personal data
     any more: its id, its position and the stage `deleted`.
 
-    The outcome is `Delivered` when nothing of the person is left at the destination, `Superseded` when there was
-    nothing, and `Rejected` with the reason when it cannot be done. `Delivered.reference` may say what was done; it
+    The outcome is `Delivered` when no data of the person is left at the destination, `Superseded` when there was none,
+    and `Rejected` with the reason when the data cannot be removed. `Delivered.reference` may say what was done; it
     becomes a part of the receipt.
     """
 
     def erase_leaves(self) -> Sequence[str]:
-        """What stays at the destination because the sink cannot reach it, one phrase each, for the receipt."""
+        """The data that stays at the destination, because the sink cannot remove it: phrases for the receipt."""
         ...
 
 
 def can_erase(kind: type[Sink[Any]], config: SinkConfig) -> bool:
-    """Whether a sink can erase: not a message sink with settings by which it cannot change what it has sent."""
+    """Whether a sink can erase. A message sink whose settings do not allow it to change sent messages cannot."""
     return issubclass(kind, Erases) and (kind.state or config.edits)

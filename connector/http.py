@@ -1,4 +1,4 @@
-"""Helpers for sinks that use HTTP: the meaning of a status, `Retry-After`, safe URLs, retries of reads."""
+"""Helpers for sinks that use HTTP: classes of status codes, `Retry-After`, safe URLs, retries of reads."""
 
 from __future__ import annotations
 

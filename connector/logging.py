@@ -28,7 +28,7 @@ MUTED = ("psycopg",)
 SERVER = "uvicorn.error"
 """Logs a warning for each invalid request and each request over the limit. Any client can cause these."""
 LOG_LIMIT_SECONDS = 60.0
-"""A line that any client can cause is logged at most once in this time."""
+"""Interval at which a line that any client can cause is logged at most once."""
 
 SECRET_NAMES = re.compile(
     r"secret|token|password|authorization|credential|api_key|signature|private_key", re.IGNORECASE

@@ -56,7 +56,7 @@ _VIRAMA: Final = (
     "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d3b\u0d3c\u0d4d\u0dca\u0e3a\u0eba\u0f84\u1039\u103a\u1714\u1734"
     "\u17d2\u1a60\u1b44\u1baa\u1bab\u1bf2\u1bf3\u2d7f\ua806\ua82c\ua8c4\ua953\ua9c0\uaaf6\uabed"
 )
-"""The sign that takes the vowel from a consonant (canonical combining class 9) in the scripts of South and
+"""The virama, which removes the vowel of a consonant (canonical combining class 9), in the scripts of South and
 South-East Asia.
 """
 

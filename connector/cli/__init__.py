@@ -54,7 +54,7 @@ COMMANDS: Mapping[str, Command] = {
     "verify": Command("connector.cli.verify", "Compare sheets with the store, and repair them on request."),
     "erase": Command("connector.cli.erase", "Remove a person from the store and from the destinations."),
     "backfill": Command("connector.cli.source", "Read existing interviews from Hireflix, so that sheets show them."),
-    "reconcile": Command("connector.cli.source", "Compare the store with Hireflix, and add what no webhook brought."),
+    "reconcile": Command("connector.cli.source", "Compare the store with Hireflix, and add missed changes."),
     "hireflix": Command("connector.cli.hireflix", "Manage the webhook in Hireflix, and find out why nothing arrives."),
     "password": Command("connector.cli.password", "Make a new password for the dashboard."),
     "migrate": Command("connector.cli.migrate", "Create or update the tables of a PostgreSQL store."),

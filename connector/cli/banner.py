@@ -73,7 +73,9 @@ def _secret(settings: Config, *, new_secret: bool) -> str:
 
 
 def _dashboard(settings: Config, base: str, password: str | None) -> Iterator[str]:
-    """Yields the address of the dashboard, and its new password on a terminal only: a log has more readers."""
+    """Yields the address of the dashboard. Prints its new password on a terminal only, because more users can read a
+    log.
+    """
     if not settings.dashboard.enabled:
         return
     if not can_sign_in(settings):

@@ -179,7 +179,9 @@ class _Show:
     as_json: bool
 
     def __call__(self, listing: Listing, **conditions: Any) -> None:
-        """Prints the rows that meet the conditions, named as in `Wanted`. Raises `UsageError`, `StoreError`."""
+        """Prints the rows that the conditions select; they have the names of `Filter`'s fields. Raises `UsageError`,
+        `StoreError`.
+        """
         settings = load(self.config, needs=Secrets.NONE)
         since, until = o.period(settings, self.since, self.until)
         wanted = Wanted(**conditions, since=since, until=until)

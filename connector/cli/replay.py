@@ -1,4 +1,4 @@
-"""`connector replay` and `connector dismiss`: what happens to dead letters, and to what was delivered before."""
+"""`connector replay` and `connector dismiss`: send dead letters and earlier deliveries again, or drop dead letters."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def dismiss(
     """Drop dead letters that are not to be delivered.
 
     Prints the counts and asks for confirmation. Status, metrics and alerts then no longer count them. `connector replay
-    --state dismissed` takes them back.
+    --state dismissed` sends them after all.
     """
     settings = load(config, needs=Secrets.NONE)
     from_ms, until_ms = o.period(settings, since, until)

@@ -72,7 +72,7 @@ def reconcile(
     accept: AcceptOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Compare the store with Hireflix, and add what no webhook brought.
+    """Compare the store with Hireflix, and add missed changes.
 
     Then every sheet is read and compared. Exits with 1 when deletions wait for --accept, or when a sheet does not show
     what Hireflix has.
@@ -93,7 +93,9 @@ def reconcile(
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """Whether a sheet shows the interviews that Hireflix has. `pending` deliveries are not in the sheet yet."""
+    """Compares the number of interviews in Hireflix with the rows of a sheet. `pending` deliveries are not in the sheet
+    yet.
+    """
 
     sink: str
     interviews: int
@@ -135,7 +137,7 @@ def _proofs(settings: Config, result: Reconcile) -> Iterator[_Proof]:
 
 
 def _quiet(_done: int, _total: int) -> None:
-    """Shows nothing: the reads of a sheet are short."""
+    """Ignores the progress: the reads of a sheet are short."""
 
 
 def _show(result: Reconcile, proofs: list[_Proof]) -> None:

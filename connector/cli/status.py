@@ -103,7 +103,7 @@ def _waits_for(sink: SinkStatus, now: int) -> str:
 
 
 def _process_cells(process: Process, sinks: Sequence[SinkStatus], zone: ZoneInfo) -> dict[str, object]:
-    """One process, with the sinks that it has now and until when."""
+    """Returns the cells of a process, with the sinks whose leases it has and their ends."""
     held = [f"{sink.name} until {format_time(sink.lease_until, zone)}" for sink in sinks if sink.worker == process.name]
     return {
         "PROCESS": process.name,
@@ -126,7 +126,7 @@ def _task_cells(run: TaskRun, zone: ZoneInfo) -> dict[str, object]:
 
 
 def _trouble_lines(trouble: Trouble) -> Iterator[str]:
-    """What is wrong and what follows, what to do, and the destination's own words."""
+    """Yields the problem with its effect, the fix, and the reply of the destination."""
     yield f"{trouble.subject}: {'; '.join(part for part in (trouble.what, trouble.effect) if part)}"
     if trouble.fix:
         yield f"  {trouble.fix}"

@@ -50,7 +50,7 @@ def verify(
 
 
 def _verified_or_why(settings: Config, entry: SinkEntry, *, repair: bool, as_json: bool) -> dict[str, Any]:
-    """Verifies one of several sinks. One that cannot be verified does not keep the others from it."""
+    """Verifies one of several sinks. Prints why it cannot be verified, so that the other sinks are still verified."""
     try:
         return _verified(settings, entry, repair=repair, as_json=as_json)
     except operation.NotVerified as error:
@@ -60,7 +60,7 @@ def _verified_or_why(settings: Config, entry: SinkEntry, *, repair: bool, as_jso
 
 
 def _verified(settings: Config, entry: SinkEntry, *, repair: bool, as_json: bool) -> dict[str, Any]:
-    """Verifies a sink and prints the result, unless it is wanted as JSON."""
+    """Verifies a sink. Prints the result, unless the output is JSON."""
     if repair:
         asyncio.run(operation.repair(settings, entry, running_lane, actor=o.actor()))
     with progress_bar("reading") as progress:

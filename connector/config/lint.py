@@ -48,7 +48,7 @@ def position_warnings(config: Config, positions: Iterable[tuple[str, str]]) -> l
     open_routes = [replace(route, events=(), stages=(), min_score=None, otherwise=False) for route in config.routes]
     routes = Routes(open_routes, {name: entry.cls.state for name, entry in config.sinks.items()})
     return [
-        Problem("routes", f"no route takes the position {name!r} ({id_})", "add a route, or one without positions")
+        Problem("routes", f"no route matches the position {name!r} ({id_})", "add a route, or one without positions")
         for id_, name in positions
         if not routes.match("", id_, name, Stage.PENDING, None)
     ]

@@ -223,7 +223,7 @@ class _UnreadLines(logging.Handler):
 
 
 class _Merged(PydanticBaseSettingsSource):
-    """The last source. Adds nothing, and records the merged values of the sources before it."""
+    """The last source. It adds no values; it records the merged values of the sources before it."""
 
     tree: Tree
 
@@ -280,7 +280,7 @@ def ensure_secret(config: Config) -> Config:
 
 
 def _first_of_each_place(problems: Iterable[Problem]) -> list[Problem]:
-    """A later problem at the same place follows from the first."""
+    """Keeps the first problem of each place, because later ones follow from it."""
     first: dict[str, Problem] = {}
     for problem in problems:
         first.setdefault(problem.place, problem)

@@ -143,10 +143,10 @@ class ServerSettings(Section):
         default=None, ge=0, le=65535, description="Own port for /metrics and /health/ready; none = the main port."
     )
     trusted_hosts: list[TrustedHost] = Field(
-        default=[], description="What the Host header of requests may say; none = anything."
+        default=[], description="Names that the Host header of requests may have; none = any."
     )
     trusted_proxies: list[ProxyAddress] = Field(
-        default=[], description="Addresses or networks of proxies whose X-Forwarded-For header is believed."
+        default=[], description="Addresses or networks of proxies whose X-Forwarded-For header is trusted."
     )
 
 
@@ -177,7 +177,7 @@ class HireflixSettings(Section):
         default=None, ge=1, description="Refuse webhooks whose date is longer ago than this; none = accept every date."
     )
     api_key: Secret | None = Field(
-        default=None, description="API key, to read existing interviews and what no webhook brought; none = do neither."
+        default=None, description="API key, to read existing interviews and missed changes; none = do neither."
     )
     api_url: SafeUrl = Field(default=API_URL, description="Address of the GraphQL API.")
     reconcile_interval: float = Field(
@@ -200,10 +200,12 @@ class DeliverySettings(Section):
 
 class RetentionSettings(Section):
     bodies_days: int = Field(
-        default=90, ge=0, description="Days after which raw bodies and personal fields of events go; 0 = keep."
+        default=90, ge=0, description="Days after which raw bodies and personal fields of events are deleted; 0 = keep."
     )
-    deliveries_days: int = Field(default=30, ge=0, description="Days after which settled deliveries go; 0 = keep.")
-    attempts_days: int = Field(default=30, ge=0, description="Days after which attempts go; 0 = keep.")
+    deliveries_days: int = Field(
+        default=30, ge=0, description="Days after which settled deliveries are deleted; 0 = keep."
+    )
+    attempts_days: int = Field(default=30, ge=0, description="Days after which attempts are deleted; 0 = keep.")
 
 
 class MailSettings(Section):
@@ -223,21 +225,23 @@ class MailSettings(Section):
 class AlertSettings(Section):
     sinks: list[str] = Field(default=[], description="Names of the sinks that show alerts.")
     oldest_age: float = Field(default=900, gt=0, description="Seconds that a delivery may wait before it is an alert.")
-    email: MailSettings | None = Field(default=None, description="What reaches none of the sinks goes by e-mail.")
+    email: MailSettings | None = Field(
+        default=None, description="Alerts that reach none of the sinks are sent by e-mail."
+    )
 
 
 class DashboardSettings(Section):
     """Who may use the dashboard. Passwords are text, or Argon2id hashes that begin with `$argon2id$`."""
 
     enabled: bool = Field(default=True, description="Serve the dashboard.")
-    password: Password | None = Field(default=None, description="Password of those who may view and act.")
-    view_password: Password | None = Field(default=None, description="Password of those who may only view.")
+    password: Password | None = Field(default=None, description="Password of users who may view and act.")
+    view_password: Password | None = Field(default=None, description="Password of users who may only view.")
     session_seconds: int = Field(default=604_800, ge=300, description="Time after which a user signs in again.")
     trust_header: HeaderName | None = Field(
         default=None, description="Header in which a proxy that signs users in gives their name."
     )
     trust_addresses: list[ProxyAddress] = Field(
-        default=["127.0.0.1", "::1"], description="Addresses or networks of the proxies whose trust_header is believed."
+        default=["127.0.0.1", "::1"], description="Addresses or networks of the proxies whose trust_header is trusted."
     )
     act_users: list[str] = Field(
         default=[], description="Names from trust_header that may act; * = all. The others may only view."
@@ -247,7 +251,7 @@ class DashboardSettings(Section):
 
     @property
     def has_sign_in(self) -> bool:
-        """Whether anybody can sign in."""
+        """Whether any user can sign in."""
         return bool(self.password or self.view_password or self.trust_header)
 
 
@@ -270,7 +274,7 @@ class RouteSettings(Section):
     min_score: float | None = Field(
         default=None, ge=0, le=5, description="Lowest score; an interview without a score never matches."
     )
-    otherwise: bool = Field(default=False, description="Only what no other route to a message sink took.")
+    otherwise: bool = Field(default=False, description="Only what no other route to a message sink matched.")
 
 
 class Settings(BaseSettings):

@@ -1,4 +1,4 @@
-"""What one poll of the outbox finds: the due rows that one call takes, as deliveries with events and interviews."""
+"""Polls the outbox: finds the due rows for one call, and makes deliveries with events and interviews of them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def claim_states(connection: Connection, sink: Any, now: int, limit: int) -> Cla
 
 
 def row_count(claimed: Claim) -> int:
-    """How many rows a claim takes, those included that newer ones supersede."""
+    """The number of rows that a claim takes, including superseded ones."""
     return sum(1 + len(work.older) for work in claimed.works)
 
 
@@ -137,8 +137,8 @@ def _event(row: Any) -> Event:
 
 
 def _interviews(connection: Connection, works: Sequence[Work]) -> dict[int, Interview]:
-    """Returns the interviews by the id of the claimed row. An erased one is known only to the call that erases it, so
-    that no other call shows it again.
+    """Returns the interviews by the id of the claimed row. Only the call that erases an interview gets an erased one,
+    so that no other call shows it again.
     """
     ids = sorted({work.interview_id for work in works if work.interview_id})
     columns = (interview.c.id, interview.c.state, interview.c.erased_at)
@@ -158,7 +158,7 @@ def _interviews(connection: Connection, works: Sequence[Work]) -> dict[int, Inte
 
 
 def _erased_interview(work: Work) -> Interview:
-    """An erased interview of which the store has nothing."""
+    """Returns an erased interview whose data is no longer in the store."""
     return Interview(work.interview_id, Stage.DELETED, work.since, {"deleted": work.since})
 
 
@@ -176,8 +176,8 @@ def shown_interviews(
 class Poll:
     """What one poll of the outbox found: rows to call with, or when to poll again (epoch milliseconds).
 
-    `failing`: the last call, of any process, failed. `is_taken`: another process owns the sink.
-    `is_burst`: so much is due that the lane waits for more.
+    `failing`: the last call, of any process, failed. `is_taken`: another process owns the sink. `is_burst`: more than
+    `above` deliveries are due, so the lane waits for more.
     """
 
     seen: SeenLease

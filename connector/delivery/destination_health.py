@@ -1,6 +1,5 @@
-"""What the calls to a sink show about its destination: whether it works, when a refusal counts, how long a lane rests.
-
-Pure rules, no clock, no store.
+"""The health of a destination, from the calls to its sink: whether it works, whether a refusal pauses the sink, and how
+long the lane rests. Pure functions without clock and store.
 """
 
 from __future__ import annotations

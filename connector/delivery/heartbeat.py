@@ -1,4 +1,4 @@
-"""The heartbeat of a process: it says who runs, and carries the number of refused requests to the store."""
+"""The heartbeat of a process. It records in the store that the process runs, and how many requests it refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Heartbeat:
         self._task = asyncio.create_task(self._loop(), name="heartbeat")
 
     async def stop(self) -> None:
-        """Ends it, and takes this process off the list."""
+        """Stops the heartbeat, and deletes the row of this process."""
         self._stopping.set()
         if self._task is not None:
             # a heartbeat that is being written is not cancelled: it could be committed after the process has left
@@ -75,7 +75,7 @@ class Heartbeat:
             heartbeat.beat(connection, self._process(started_at), refused, alone=not self._store.shared)
 
         await self._store.write(job)
-        self._refused -= refused  # those that came meanwhile stay
+        self._refused -= refused  # keep the requests that were refused during the write
 
     def _process(self, started_at: int) -> Process:
         return Process(

@@ -131,8 +131,8 @@ class Lane:
         self._rest = EMPTY
         """After failures in a row. `connector resume` ends it."""
         self._pause = EMPTY
-        """Gives way to the receiver and the other lanes, or follows an exception in the lane itself. A wake-up does
-        not end it.
+        """A pause for the receiver and the other lanes, or after an exception in the lane itself. A wake-up does not
+        end it.
         """
         self._was_full = False
         """Whether the last call took a full batch."""

@@ -50,9 +50,8 @@ class SeenLease:
 
 
 class LeaseKeeper:
-    """The exclusive right of one lane to write to its sink. `owner` names the process; a lease lasts `seconds`.
-
-    With `table` `schema.lease` the right belongs to something else that one process does at a time.
+    """The exclusive right of one lane to write to its sink. `owner` is the name of the process; a lease lasts
+    `seconds`. With the `table` `schema.lease` it is the lease of another task that one process does at a time.
     """
 
     def __init__(
@@ -180,7 +179,7 @@ class LeaseKeeper:
             raise LeaseLost(f"the lease on {self._name} ended before the call")
 
     def drop(self) -> None:
-        """Forgets the lease: another process has it, or may have it."""
+        """Forgets the lease, because another process has it or may have it."""
         self._lease = None
 
     async def release(self) -> None:

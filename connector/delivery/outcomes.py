@@ -1,4 +1,4 @@
-"""The state of each delivery after a call, and when it is retried: pure rules, no clock, no store."""
+"""The state of each delivery after a call, and the time of its next attempt. Pure functions without clock and store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DELAY_MAX_SECONDS = 900
 PROBE_SECONDS = 300.0
 """Time between two calls to a destination that is broken."""
 WAITING_LENGTH = 500
-"""Most characters of what a delivery waits for. It is not a metric label, and may contain a remedy."""
+"""Most characters of the reason of a waiting delivery. It is not a metric label, and may contain a fix."""
 REASON_LENGTH = 100
 """Characters of a reason that are kept, so that it fits a metric label."""
 
@@ -112,7 +112,7 @@ def settlement_of(
 
 
 def pause_of(broken: SinkBroken, now: int, policy: Policy) -> Pause:
-    """The pause that a broken destination puts its sink into."""
+    """Returns the pause of a sink whose destination is broken."""
     if broken.until_resumed:
         return Pause(PauseKind.UNTIL_RESUMED, broken.reason, broken.fix)
     return Pause(PauseKind.BROKEN, broken.reason, broken.fix, now + int(policy.probe * 1000))
@@ -146,7 +146,7 @@ def _settle_one(settlement: Settlement, claim: Claim, work: Work, outcome: Outco
 
 
 def _is_given_up(work: Work, outcome: RetryLater, age_ms: int, policy: Policy) -> bool:
-    """Whether a delivery that failed once more has failed for too long; a delay that was asked for does not count."""
+    """Whether the retry window of a failed delivery has ended. Delays that the destination asked for do not count."""
     return outcome.counts and work.attempts + 1 >= ATTEMPTS_MIN and age_ms > policy.window * 1000
 
 
@@ -173,8 +173,8 @@ def _group_outcome(outcome: Delivered | Rejected | Superseded) -> tuple[Delivery
 
 
 def _end_group(settlement: Settlement, work: Work, outcome: Outcome) -> None:
-    """Settles what waits for a follow-up that ended as a dead letter, unless the sink settled the group itself or asked
-    for another call that shows it.
+    """Settles the deliveries that wait for a follow-up that became a dead letter, unless the sink settled the group
+    itself or asked for another call that shows it.
     """
     if work.group is None or isinstance(outcome, Waiting):
         return
@@ -196,7 +196,7 @@ def _attempts(claim: Claim, outcomes: Sequence[Outcome], reply: Reply | None) ->
 
 
 def label_of(outcome: Outcome) -> tuple[AttemptOutcome, str]:
-    """Outcome and reason as words for the record and the metrics."""
+    """Returns outcome and reason as text for the attempts and the metrics."""
     if isinstance(outcome, Delivered):
         return AttemptOutcome.DELIVERED, ""
     if isinstance(outcome, Rejected):
@@ -209,5 +209,5 @@ def label_of(outcome: Outcome) -> tuple[AttemptOutcome, str]:
 
 
 def short(reason: str) -> str:
-    """A reason that fits a label."""
+    """Returns the reason, shortened to the length of a metric label."""
     return reason if len(reason) <= REASON_LENGTH else reason[: REASON_LENGTH - 1] + "…"

@@ -1,4 +1,4 @@
-"""Periodic tasks: what must happen once per installation, such as retention.
+"""Periodic tasks, which run once per installation, such as retention.
 
 One process of an installation has the lease for them and runs them all; the others wait for the lease. The last run of
 each task and the time of the next one are stored, so that neither a restart nor another process repeats a run.
@@ -29,13 +29,13 @@ from connector.store.periodic import TaskRun
 LEASE = "periodic tasks"
 """The name of the lease."""
 POLL_SECONDS = 5.0
-"""Interval in which a process without the lease looks whether it is free."""
+"""Interval at which a process without the lease checks whether it is free."""
 RETRY_SECONDS = 60.0
-"""Until the next run after one that failed, for tasks with a longer interval."""
+"""Delay of the next run after a failed one, for tasks with a longer interval."""
 STORE_RETRY_MAX_SECONDS = 15.0
 """The longest wait before the next attempt to use an unavailable store."""
 STOP_SECONDS = 2.0
-"""Time that the tasks have to end at a stop."""
+"""At a stop, running tasks have this time to end."""
 
 T = TypeVar("T")
 Job: TypeAlias = Callable[[Connection], T]
@@ -145,7 +145,9 @@ class PeriodicTasks:
                 group.create_task(self._repeat(task, held_since), name=f"periodic {task.name}")
 
     def _kept(self) -> AbstractAsyncContextManager[None]:
-        """A file has one process, so its lease needs no renewal: that would write to an idle store for ever."""
+        """A SQLite store has one process, so its lease needs no renewal. Renewals would write to an idle store for
+        ever.
+        """
         return self._lease.renewing() if self._store.shared else nullcontext()
 
     async def _repeat(self, task: PeriodicTask, held_since: int) -> None:

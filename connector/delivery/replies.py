@@ -1,4 +1,4 @@
-"""What a destination replied to a call that failed: the part that is stored, without secrets and personal data."""
+"""Masks the reply of a destination to a failed call. What is stored contains no secrets and no personal data."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ from connector.store.retention import Kind, Slice
 from connector.store.sqlite.database import delete_copies
 
 INTERVAL_SECONDS = 3600.0
-"""Between two runs: the periods are days."""
+"""Interval between two runs. The periods of retention are days."""
 DELAY_SECONDS = 60.0
-"""Before the first run, so that a start is not delayed."""
+"""Delay of the first run, so that it does not slow down the start."""
 PAUSE_SECONDS = 0.1
-"""Between two slices: ingest and lanes then have the writer for most of the time."""
+"""Pause between two slices, so that ingest and lanes have the writer for most of the time."""
 
 
 class Retention:
@@ -52,7 +52,7 @@ class Retention:
         return PeriodicTask("retention", INTERVAL_SECONDS, self.run, DELAY_SECONDS)
 
     async def run(self, turn: Turn) -> Counts | None:
-        """Deletes everything that is old enough, and what is left of erased interviews whose destinations are done.
+        """Deletes everything that is old enough, and the rests of erased interviews whose destinations are done.
 
         Returns the deleted rows by kind, or `None` when stopped before. Raises `StoreUnavailable` and `LeaseLost`.
         """

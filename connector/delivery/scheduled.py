@@ -1,4 +1,4 @@
-"""The periodic task that asks sinks for the calls that they make at set times, such as a message on each morning."""
+"""The periodic task that adds the calls of sinks at set times, such as a message on each morning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from connector.sink import Sink
 from connector.store import settle
 
 INTERVAL_SECONDS = 60.0
-"""Between two looks: the times of messages are minutes."""
+"""Interval between two runs. The times of messages are in minutes."""
 
 
 class ScheduledCalls:

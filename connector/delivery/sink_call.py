@@ -1,4 +1,6 @@
-"""One call to a sink: its notes, its context, its time limit. Whatever the sink does becomes a `SinkResponse`."""
+"""One call to a sink, with its notes, its context and its time limit. Every result and every exception of the sink
+becomes a `SinkResponse`.
+"""
 
 from __future__ import annotations
 

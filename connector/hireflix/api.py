@@ -37,7 +37,7 @@ PAGE_SIZE = 100
 """Interviews per page; the largest size that is known to work."""
 TIMEOUT_SECONDS = 30.0
 TRIES = 6
-"""Tries of one query. With the delays below the last one is about a minute after the first."""
+"""Tries of one query. With the delays below, the last try is about a minute after the first."""
 WAIT_MAX_SECONDS = 30.0
 """Longest delay between two tries, unless Hireflix asks for a longer one."""
 REPAIRS_MAX = 30
@@ -125,7 +125,9 @@ class Reply(NamedTuple):
 
 @dataclass(slots=True)
 class _Learned:
-    """What this client learned about the schema: unknown fields, types of variables, how the words of a filter look."""
+    """The corrections that this client learned: unknown fields, types of variables, and the form of the filter's
+    values.
+    """
 
     unknown: set[str] = field(default_factory=set)
     types: dict[str, str] = field(default_factory=lambda: {"id": "String!", "cursor": "String"})

@@ -53,7 +53,7 @@ class Synthetic(NamedTuple):
 
 
 MISSING = "interview"
-"""Name of the difference that the whole interview is missing in the store."""
+"""Name of the difference when the store has no such interview."""
 STAGE = "stage"
 DELETED = "deletion"
 
@@ -173,7 +173,7 @@ def _name_of_missing(stage: Stage) -> str:
 
 
 def _name_of(differs: tuple[str, ...], before: Stage, after: Stage) -> str:
-    """Returns the name of the webhook that would have brought the difference, because routes select by it."""
+    """Returns the name of the webhook that reports such a difference, because routes select events by name."""
     if STAGE in differs and before is Stage.PENDING and after is Stage.TO_EVALUATE:
         return FINISH
     return SCORE_UPDATED if differs == ("score",) else STATUS_CHANGE

@@ -1,4 +1,5 @@
-"""Webhooks by the API: list, create, change, secret and log, as far as introspection finds the operations.
+"""Lists, creates and changes webhooks by the API, and reads their secret and log, as far as introspection finds the
+operations.
 
 No documentation names these operations. They are recognised by the shape of their types: a webhook has an id, a URL,
 events and an active flag (GraphQL specification, section 4, Introspection).
@@ -259,7 +260,7 @@ _HOOK = f"{{ {' '.join(sorted(WEBHOOK_FIELDS))} }}"
 
 
 def dashboard_steps(url: str) -> str:
-    """Returns what an operator does in the dashboard of Hireflix to create or repair the webhook."""
+    """Returns the steps in the dashboard of Hireflix to create or repair the webhook."""
     return STEPS.format(url=url, events=", ".join(sorted(EVENT_NAMES)))
 
 

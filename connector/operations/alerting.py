@@ -33,9 +33,9 @@ from connector.store.schema import event, meta
 from connector.store.source import is_webhook
 
 INTERVAL_SECONDS = 30.0
-"""Between two looks: the first message about a problem goes within two minutes."""
+"""Interval between two runs. The first message about a problem is sent within two minutes."""
 DELAY_SECONDS = 30.0
-"""After a start, so that sinks and receivers can begin."""
+"""Delay of the first run, so that sinks and receivers can start."""
 SEND_SECONDS = 20.0
 """The longest time for one message."""
 WEEK_MS = 7 * 86_400_000
@@ -54,7 +54,7 @@ class _Stored(msgspec.Struct):
 
 
 class Alerting:
-    """Sends alerts to the sinks that `settings` names, and by e-mail what reached none of them.
+    """Sends alerts to the sinks that `settings` names. Alerts that reached none of them are sent by e-mail.
 
     `entries` are all configured sinks and `delivering` the names of those that a route names. `file` is the SQLite
     file, whose disk is measured. `on_call(sink, kind)` counts the calls of sinks to their destinations.
@@ -85,7 +85,7 @@ class Alerting:
         return PeriodicTask("alerts", INTERVAL_SECONDS, self.run, DELAY_SECONDS)
 
     async def run(self, turn: Turn) -> Counts:
-        """Looks once and sends what is due. Returns the number of alerts and of sent messages.
+        """Measures once, and sends the alerts that are due. Returns the number of alerts and of sent messages.
 
         Raises `StoreUnavailable` and `LeaseLost`.
         """

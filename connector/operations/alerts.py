@@ -1,5 +1,4 @@
-"""Alerts: which ones there are, when a message about them is due, and what it says. Pure rules.
-
+"""Decides which alerts exist, when a message about them is due, and what it says. Pure functions.
 `connector.operations.alerting` measures and sends.
 """
 
@@ -21,9 +20,9 @@ from connector.store.status import SinkStatus
 REPEAT_SECONDS = 4 * 3600.0
 """An alert that continues is sent again after this time, because the first message may not have been read."""
 OVER_SECONDS = 600.0
-"""An alert that has not been there for this time is over. A cause that comes and goes then makes one message."""
+"""An alert that was absent for this time is over, so that an unstable cause makes one message."""
 REFUSED_LEAST = 3
-"""Refused signatures that are an alert. Programs that search the internet send single requests without one."""
+"""Refused signatures that are an alert. Scanners of the internet send single requests without a signature."""
 REFUSED_SECONDS = 3600.0
 """After this time without a further one, refused signatures are no alert any more."""
 DISK_SHARE = 0.05
@@ -55,9 +54,9 @@ Kind = Literal[
     "file handles",
 ]
 OF_RECONCILE: Mapping[str, Kind] = {SILENT_FIX: "no webhooks", HELD_FIX: "held deletions"}
-"""Troubles of the source that reconcile found, by what to do about them."""
+"""Problems of the source that reconcile found, by their fix."""
 FAILING: frozenset[Kind] = frozenset({"paused", "late"})
-"""Alerts that say that a sink does not deliver, so that no message is sent through it."""
+"""Alerts about a sink that does not deliver, so that no message is sent through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,9 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the process that alerts measured: bytes of the store's disk, file handles, and the silence of the source."""
+    """The measurements of the process that sends alerts: bytes of the store's disk, file handles, and the silence of
+    the source.
+    """
 
     disk_free: int | None = None
     disk_size: int | None = None
@@ -117,7 +118,7 @@ State = Mapping[str, KnownAlert]
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What messages are due about: new alerts, alerts that continue, and alerts that are over."""
+    """The alerts that a message is due about: new ones, those that continue, and those that are over."""
 
     new: Mapping[str, KnownAlert] = field(default_factory=dict)
     again: Mapping[str, KnownAlert] = field(default_factory=dict)
@@ -133,7 +134,7 @@ class Due:
         return Due(*({key: known for key, known in part.items() if key in keys} for part in parts))
 
 
-# --- which alerts there are
+# --- current alerts
 
 
 def alerts_of(health: Health, measured: Measured, oldest_age_seconds: float) -> list[Alert]:
@@ -203,7 +204,7 @@ def _of_machine(measured: Measured) -> Iterable[Alert]:
 
 
 def observed(state: State, alerts: Iterable[Alert], now: int) -> dict[str, KnownAlert]:
-    """Returns the state with the alerts that are there at `now`. Alerts that left before a message was sent go."""
+    """Returns the state with the alerts that exist at `now`, without those that ended before a message was sent."""
     found = {}
     for alert in alerts:
         known = state.get(alert.key) or KnownAlert(alert.subject, alert.kind, alert.text, alert.fix, since=now)
@@ -215,7 +216,7 @@ def observed(state: State, alerts: Iterable[Alert], now: int) -> dict[str, Known
 
 
 def due(state: State, now: int) -> Due:
-    """Returns what messages are due about."""
+    """Returns the alerts that a message is due about."""
     new, again, over = {}, {}, {}
     for key, known in state.items():
         if known.gone_at is not None:
@@ -239,11 +240,11 @@ def sent(state: State, keys: Collection[str], now: int, by_mail: Collection[str]
     return found
 
 
-# --- through what, and what it says
+# --- sinks and content of messages
 
 
 def for_sink(due: Due, state: State, sink: str) -> Due:
-    """Returns what may be sent through a sink: nothing while it fails, and nothing about itself."""
+    """Returns the alerts that may be sent through a sink: none while it fails, and none about the sink itself."""
     if any(known.subject == sink and known.kind in FAILING and known.gone_at is None for known in state.values()):
         return Due()
     about_itself = {key for key in due.keys if state[key].subject == sink}

@@ -96,7 +96,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class _Recipient:
-    """A sink that receives the event: why, with what, what it noted about that, and what the store has for it."""
+    """A sink that receives the event: the reason, the delivery, its notes, and the stored deliveries."""
 
     type: str
     sink: Sink[Any]
@@ -303,4 +303,4 @@ class _PreviewContext:
         """Counts nothing."""
 
     def record_reply(self, status: int | None, text: str) -> None:
-        """Keeps nothing: the error says what is wrong."""
+        """Ignores the reply: the error says what is wrong."""

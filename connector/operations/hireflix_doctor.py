@@ -1,4 +1,4 @@
-"""Finds out why webhooks do not arrive: the key, the webhook in Hireflix, its address, its secret, and its log."""
+"""Finds out why webhooks do not arrive: checks the API key, and address, secret and log of the webhook in Hireflix."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ async def _log(settings: Config, hooks: WebhookApi, webhook: Webhook) -> list[Fi
 
 
 def explain_signature(settings: Config, body: bytes, signature: str) -> list[Finding]:
-    """Says for a refused body, as a proxy or another receiver logged it, why its signature does not match."""
+    """Returns why the signature of a refused body, as a proxy or another receiver logged it, does not match."""
     secrets = [each.get_secret_value() for each in settings.hireflix.webhook_secrets]
     if not secrets:
         return [Finding("problem", "webhook_secrets is empty", "set CONNECTOR_HIREFLIX__WEBHOOK_SECRETS")]
@@ -175,7 +175,7 @@ def _signed(entry: LogEntry) -> _Signed | None:
 
 
 def _signatures(signed: Sequence[_Signed], secrets: Sequence[str]) -> Iterator[Finding]:
-    """Says for the newest signed request which form of the body its signature belongs to."""
+    """Returns which form of the body the signature of the newest signed request belongs to."""
     if not signed or not secrets:
         return
     newest = next((each for each in signed if each.is_refused), signed[0])
@@ -253,7 +253,7 @@ async def _address(url: str | None, path: str) -> Finding:
 
 
 def _received(stored: Connection | None) -> Iterator[Finding]:
-    """Says what the receiver refused lately."""
+    """Adds findings about the requests that the receiver refused in the last day."""
     if stored is None:
         yield Finding("unknown", "there is no store yet", "run `connector serve`")
         return

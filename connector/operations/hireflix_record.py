@@ -1,6 +1,5 @@
-"""Records what Hireflix sends to a trial account, and says what is learned from it.
-
-No documentation says whether Hireflix repeats a failed webhook, in which order events arrive, and what a finish has.
+"""Records the webhooks of a trial account of Hireflix, and summarises them. No documentation says whether Hireflix
+repeats a failed webhook, in which order events arrive, and which fields a finish has.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ async def save_schema(api: HireflixApi, folder: Path) -> Path:
 
 
 def learned(records: Sequence[Recorded], secrets: Sequence[str]) -> list[str]:
-    """Returns what the requests say about the open questions, without data of persons."""
+    """Returns what the requests show about the open questions, without personal data."""
     if not records:
         return ["no request arrived"]
     return [

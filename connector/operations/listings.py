@@ -51,7 +51,7 @@ def page(
 
 
 DIGITS_MAX = 15
-"""Digits of a time or a number in a written place."""
+"""Most digits of a time or a number in a place as text."""
 
 
 def written_place(place: Place) -> str:
@@ -78,7 +78,9 @@ def _is_number(text: str) -> bool:
 
 HIDDEN = "[hidden]"
 SHOWN_TEXTS = frozenset({"event", "id", "status", "date", "type", "createdAt", "created_at", "archived", "finalist"})
-"""Keys whose texts are not personal data. Texts of all other keys are hidden, so that a new field shows nobody."""
+"""Keys whose texts are not personal data. Texts of all other keys are hidden, because a new field may contain personal
+data.
+"""
 
 
 @dataclass(frozen=True, slots=True)

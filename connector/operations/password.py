@@ -69,8 +69,8 @@ class Passwords:
         self._file = None if config.dashboard.has_sign_in else password_file(config)
 
     def current(self) -> tuple[Password, ...]:
-        """Returns the passwords; empty when nobody can sign in with one. Raises `ConfigError` for a file that cannot be
-        read.
+        """Returns the passwords; empty when no user can sign in with one. Raises `ConfigError` for a file that cannot
+        be read.
         """
         stored = None if self._file is None else read_secret(self._file)
         return self._configured if stored is None else (Password(stored.get_secret_value(), may_act=True),)
@@ -125,7 +125,7 @@ def reset_password(config: Config) -> str:
 
 
 def can_sign_in(config: Config) -> bool:
-    """Whether the dashboard can be used: it is enabled, and there is a password or a proxy that signs users in."""
+    """Whether a user can sign in: the dashboard is enabled, and there is a password or a proxy that signs users in."""
     if not config.dashboard.enabled:
         return False
     if config.dashboard.has_sign_in:

@@ -18,7 +18,7 @@ from connector.store import source
 from connector.store.source import RECONCILE_KEY, Compared, Reconcile
 
 SETTLE_SECONDS = 120.0
-"""A scheduled run leaves out what changed within this time: its webhook may be on its way."""
+"""A scheduled run ignores changes of this time, because their webhooks may still arrive."""
 HELD_ABOVE = 10
 HELD_SHARE = 0.2
 """More deletions at once than both the number and the share of the stored interviews must be confirmed: a wrong API key
@@ -104,7 +104,7 @@ class _Run:
             await self._read(position)
 
     async def _take_gone(self, position: Position) -> None:
-        """Notes the interviews of a position that Hireflix does not know any more."""
+        """Collects the interviews of a position that Hireflix does not know any more."""
         reader = self._reader
         present = await reader.store.query(lambda connection: source.present_at(connection, position.id))
         row, at = await reader.api.interview(min(present)) if present else (None, 0)

@@ -1,4 +1,4 @@
-"""Replays deliveries, and events that an earlier version did not understand; dismisses dead letters."""
+"""Replays deliveries, and events that an earlier version could not read; dismisses dead letters."""
 
 from __future__ import annotations
 

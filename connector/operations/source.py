@@ -1,4 +1,4 @@
-"""Brings what the API of Hireflix says into a store, as synthetic events: what backfill and reconcile share."""
+"""Adds the differences between the API of Hireflix and a store as synthetic events, for backfill and reconcile."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def check_api(settings: Config) -> list[Finding]:
 
 
 class SourceReader:
-    """Compares what the API says with a store, and adds an event for each difference.
+    """Compares the API with a store, and adds an event for each difference.
 
     `now` returns epoch milliseconds. Raises the exceptions of `HireflixApi` and `StoreUnavailable`.
     """

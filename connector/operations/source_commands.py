@@ -26,9 +26,9 @@ from connector.store.source import ASKED_KEY, BACKFILL_KEY, RECONCILE_KEY, Asked
 from connector.store.sqlite.lock import StoreHeld
 
 POLL_SECONDS = 0.3
-"""Time between two looks at the progress of the service."""
+"""Interval between two reads of the service's progress."""
 TAKEN_SECONDS = 10.0
-"""Longest wait until the service takes a request; it looks every second."""
+"""Longest wait until the service takes a request; it checks every second."""
 
 
 ALL_POSITIONS = "all positions"

@@ -1,4 +1,4 @@
-"""What a service does with the API of Hireflix by itself: the first backfill, reconcile, and requests of commands."""
+"""The tasks of a service that use the API of Hireflix: the first backfill, reconcile, and requests of commands."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ from connector.store.source import ASKED_KEY, BACKFILL_KEY, RECONCILE_KEY, Asked
 BACKFILL_INTERVAL_SECONDS = 86_400.0
 """A finished backfill is not repeated; a failed one is continued after a minute."""
 RECONCILE_DELAY_SECONDS = 120.0
-"""Before the first reconcile, so that webhooks that were sent during a restart arrive first."""
+"""Delay of the first reconcile, so that webhooks that were sent during a restart arrive first."""
 COMPLETE_SECONDS = 86_400.0
-"""Between two runs that read every page: counters cannot show a change that leaves all of them equal."""
+"""Interval between two runs that read every page, because a change that leaves all counters equal is found only there.
+"""
 JITTER_SHARE = 0.1
 """The part of the interval by which a run is delayed at random, so that not all installations call at once."""
 REQUEST_POLL_SECONDS = 1.0
-"""Between two looks for the request of a command."""
+"""Interval between two checks for the request of a command."""
 
 NOT_READ_YET = (
-    "the existing interviews of Hireflix were not read yet, so everything would be announced as missed: run "
-    "`connector backfill` first"
+    "the existing interviews of Hireflix were not read yet, so every interview would be announced "
+    "as missed: run `connector backfill` first"
 )
 
 log = structlog.get_logger("connector.source")

@@ -1,4 +1,4 @@
-"""The health of an installation: what runs, what arrives, the state of every sink, and what an operator should do.
+"""The health of an installation: its processes, its source, the state of every sink, and what an operator should do.
 
 The command `status`, the dashboard and the alerts show the same `Health`.
 """
@@ -31,7 +31,7 @@ REFUSAL_FIXES = {
     "host": "add the host name that Hireflix calls to [server] trusted_hosts",
     "unavailable": "look at the disk or the database of the store",
 }
-"""What to do about refused requests, by reason. Any program can cause the other reasons; they are no trouble."""
+"""What to do about refused requests, by reason. Other reasons are not listed, because any program can cause them."""
 
 
 HELD_FIX = "check that the deletions are real, then run `connector reconcile --accept`"
@@ -51,9 +51,8 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """Something that an operator should know, worst first: what it is, what follows from it, and what to do.
-
-    `subject` is `service`, `source` or the name of a sink. `answer` is in the destination's own words.
+    """A problem that an operator should know about: what it is, its effect, and the fix. `subject` is `service`,
+    `source` or the name of a sink. `answer` is the reply of the destination.
     """
 
     level: Literal["problem", "warning"]
@@ -135,13 +134,13 @@ def _of_service(service: Service) -> Iterator[Trouble]:
 
 
 def _of_reconcile(connection: Connection) -> list[Trouble]:
-    """Returns what the last comparison with the API of Hireflix found and cannot repair by itself."""
+    """Returns the problems that the last comparison with the API of Hireflix found and cannot repair."""
     last = compared.read(connection, compared.RECONCILE_KEY, compared.Reconcile)
     first = compared.read(connection, compared.BACKFILL_KEY, compared.Backfill)
     found = []
     for error in dict.fromkeys(each.error for each in (first, last) if each is not None and each.error):
         what = "the API of Hireflix could not be read"
-        found.append(Trouble("warning", "source", what, "what no webhook brought is not found", error))
+        found.append(Trouble("warning", "source", what, "missed changes are not found", error))
     if last is not None and last.silent_since is not None:
         what = "Hireflix changes and no webhook arrives"
         found.append(Trouble("problem", "source", what, "only reconcile finds the changes, later", SILENT_FIX))

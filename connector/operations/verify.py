@@ -122,7 +122,7 @@ class _VerifyContext:
         """Counts nothing."""
 
     def record_reply(self, status: int | None, text: str) -> None:
-        """Keeps nothing: the error says what is wrong."""
+        """Ignores the reply: the error says what is wrong."""
 
 
 async def repair(settings: Config, entry: SinkEntry, running_lane: RunningLane, *, actor: str) -> None:

@@ -1,4 +1,4 @@
-"""The audit log: what operators changed, by the command line or the dashboard.
+"""The audit log: the changes that operators made, by the command line or the dashboard.
 
 Functions on an open connection. An operation writes its row in the transaction of its change. The rows contain no
 personal data: interviews by their id, and erased ones by the hash of it.

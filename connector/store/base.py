@@ -121,7 +121,7 @@ def effective_revision(found: str, compatible: str | None) -> str:
 
     `compatible` is the row `compatible_from` of `meta`: the revision that wrote the row, a space, and the oldest
     revision whose code works with it. It counts only while the schema is at the revision that wrote it, so that a later
-    migration without such a row is not taken for a compatible one. Revisions are ordered as text.
+    migration without such a row does not count as compatible. Revisions are ordered as text.
     """
     if found <= REVISION or compatible is None:
         return found

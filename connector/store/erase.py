@@ -33,7 +33,7 @@ from connector.store.schema import (
 )
 
 ERASE_PRIORITY = 0
-"""An erase comes before all events, so that nothing more is shown of the person."""
+"""Priority of an erase: before all events, so that no further data of the person is shown."""
 CHUNK = 200
 """Rows that are loaded at once, of interviews or of events that could not be read, whose bodies may be large."""
 _KEPT = ("position_id", "position_name")

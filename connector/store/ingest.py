@@ -1,4 +1,4 @@
-"""How a group of events enters the store: a pure plan of its rows, and the statements, the same for every database.
+"""Ingest of a group of events: a pure plan of the rows, and the statements that write them to any database.
 
 `plan_group` takes events and stored rows and returns the rows to write. `write_group` reads what the plan needs and
 writes its rows, in the order of `TABLES`. A new table needs a line there and its rows in the plan.
@@ -60,11 +60,11 @@ DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "sin
 
 DEFAULT_PRIORITY = 100
 FILL_PRIORITY = 500
-"""Backfilled interviews come after new events."""
+"""Priority of backfilled interviews: after new events."""
 FOLLOW_UP_PRIORITY = 1000
-"""A follow-up comes after all events."""
+"""Priority of a follow-up: after all events."""
 VERIFY_PRIORITY = 2000
-"""A verification comes after everything else, and does not count as pending."""
+"""Priority of a verification: after everything else. A verification does not count as pending."""
 
 
 @dataclass(frozen=True, slots=True)

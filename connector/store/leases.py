@@ -1,6 +1,6 @@
 """One writer per sink: leases with fencing tokens. Also the pauses of a sink.
 
-The lease of a sink is in its row. `schema.lease` holds the leases of what has no sink.
+The lease of a sink is in its row. `schema.lease` holds the leases that do not belong to a sink.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def acquire(
 
 
 def renew(connection: Connection, lease: Lease, now: int, seconds: float = LEASE_SECONDS) -> Lease:
-    """The same lease for so many seconds from now. Raises `LeaseLost`."""
+    """Returns the lease, extended to `seconds` from now. Raises `LeaseLost`."""
     require(connection, lease)
     until = now + int(seconds * 1000)
     table = lease.table

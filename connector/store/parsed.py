@@ -16,7 +16,7 @@ VERSION = 1
 
 
 class _Document(msgspec.Struct, frozen=True, gc=False):
-    """What a `Reading` has besides the columns of `event`. `v` is the version of the document."""
+    """The values of a `Reading` that are not columns of `event`. `v` is the version of the document."""
 
     v: int
     mark: str

@@ -1,4 +1,4 @@
-"""What the store keeps about periodic tasks: the last run of each and when it runs next. Functions on a connection."""
+"""The state of periodic tasks: the last run of each, and the time of the next one. Functions on a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moves what belongs to a renamed sink to its new name, in a transaction of the caller."""
+"""Moves the rows of a renamed sink to its new name, in a transaction of the caller."""
 
 from __future__ import annotations
 

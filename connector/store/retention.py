@@ -1,4 +1,4 @@
-"""Retention: what is deleted at which age, in short slices. Functions on a connection, in the caller's transaction.
+"""Retention: deletes old rows in short slices. Functions on a connection, in the caller's transaction.
 
 Bodies, their hashes and parsed fields of events are cleared; identity, name, interview and dates of the event stay.
 Settled deliveries and attempts are deleted. Pending, waiting and dead deliveries stay, and so does what their events

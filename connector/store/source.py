@@ -1,6 +1,5 @@
-"""What the store has of the source's API: the progress of a backfill, the last reconcile, and what to compare.
-
-Functions on a connection, in the caller's transaction.
+"""The state of backfill and reconcile, and the stored interviews that they compare with the API. Functions on a
+connection, in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from connector.store.erase import erased_among
 from connector.store.schema import event, interview, meta, subscription
 
 BACKFILL_KEY = "backfill"
-"""Of the backfill of everything, which the service runs once."""
+"""Key of the backfill of all interviews, which the service runs once."""
 SELECTED_KEY = "backfill_selected"
-"""Of the last backfill of some positions or a period."""
+"""Key of the last backfill of some positions or a period."""
 RECONCILE_KEY = "reconcile"
 LOOK_BACK_EVENTS = 10_000
 """Numbers of the newest events among which the last webhook is looked for."""
@@ -65,8 +64,8 @@ class Reconcile(msgspec.Struct, frozen=True):
 
     `complete_at` is the end of the last one that read every page. `interviews` is their number in Hireflix. `added`
     counts the synthetic events by difference, and `held` the deletions that an operator must confirm. `missed` are the
-    events of the last scheduled run that no webhook brought, `silent_since` is set while webhooks are missed and none
-    arrives. `positions` holds the counters by position.
+    events that the last scheduled run added, `silent_since` is set while changes are missed and no webhook arrives.
+    `positions` holds the counters by position.
     """
 
     v: int = 1

@@ -36,7 +36,7 @@ from connector.store.settle import FAILED
 from connector.store.source import last_webhook_at
 
 REFUSALS_MS = 86_400_000
-"""Refused requests of this time before now are reported: a day shows a wrong secret, and an old fault is forgotten."""
+"""Refused requests of this last period are reported: a day is enough to notice a wrong secret."""
 
 SinkState = Literal["ok", "delivering", "paused", "orphaned", "stopped"]
 """`stopped`: no running process delivers; only `connector.operations.status` knows it."""
@@ -45,12 +45,13 @@ SinkState = Literal["ok", "delivering", "paused", "orphaned", "stopped"]
 class SinkStatus(msgspec.Struct, frozen=True):
     """One sink. Times are epoch milliseconds; `oldest_age_seconds` is the age of the oldest pending delivery.
 
-    What waits on purpose is neither in `pending` nor in the age: `waiting` deliveries are counted in something that is
-    shown later, `waiting_reason` says in what and `waiting_until` when; `planned` follow-ups are not due yet.
+    Deliveries that wait on purpose are neither in `pending` nor in the age: `waiting` deliveries are counted in
+    something that is shown later, `waiting_reason` says in what and `waiting_until` when; `planned` follow-ups are not
+    due yet.
 
     `reason` is the real reason why the sink does not deliver and `fix` what to do. When the last call failed, `failure`
-    is its reason, and `status` and `answer` are the HTTP status and the destination's own words. `waits_for` is what
-    the sink waits for now, and `next_try_at` when it is called next, as far as that is known.
+    is its reason, and `status` and `answer` are the HTTP status and the reply of the destination. `waits_for` is what
+    the sink waits for now, and `next_try_at` the time of its next call, if it is known.
 
     `verified_at`, `in_sync` and `differences` describe the last verification; `None` before the first one. `worker`
     is the process that has the sink until `lease_until` unless it renews the lease; `None` without a valid lease.

@@ -1,4 +1,6 @@
-"""The search for interviews by the candidate's name and e-mail address: words, and what begins with a prefix."""
+"""The search for interviews by words of the candidate's name, and by e-mail address. Every word of the query is a
+prefix.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doubles for tests of one call: a clock that moves only when a test says so, and a context without a store."""
+"""Test doubles for one call of `deliver`: a manual clock, and a context without a store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from connector.store import rate_limit
 from connector.store.rate_limit import Bucket
 
 START = 1_757_500_000_000
-"""Where every manual clock begins: 2025-09-10 10:26:40 UTC, epoch milliseconds."""
+"""Start of every manual clock: 2025-09-10 10:26:40 UTC, epoch milliseconds."""
 
 
 class ManualClock:
@@ -61,11 +61,11 @@ class FakeContext:
         self._lost_after: int | None = None
 
     def refuse(self, bucket: str, seconds: float = 1.0) -> None:
-        """The next `take` raises `RateLimited`. Several calls are about several calls of `take`."""
+        """Makes the next `take` raise `RateLimited`. Each call of `refuse` is for one further call of `take`."""
         self._refusals.append(RateLimited(bucket, seconds))
 
     def lose_lease(self, after: int = 0) -> None:
-        """`take` and `save_notes` raise `LeaseLost`, after so many more calls that succeed."""
+        """Makes `take` and `save_notes` raise `LeaseLost` after this number of successful calls."""
         self._lost_after = after
 
     def now(self) -> int:
@@ -103,7 +103,7 @@ class FakeContext:
         self.replies.append((status, text))
 
     def apply(self, notes: Mapping[str, Note | None]) -> None:
-        """Commits notes like the store: as JSON; `None` deletes a note."""
+        """Commits notes as JSON, like the store; `None` deletes a note."""
         for key, note in notes.items():
             if note is None:
                 self.notes.pop(key, None)

@@ -1,4 +1,4 @@
-"""The conformance suite: what every sink promises, as tests that its author runs by naming one class.
+"""The conformance suite: tests of the sink contract. The author of a sink runs them by subclassing one class.
 
     class TestPigeon(SinkContract):
         def make_sink(self) -> Pigeon:
@@ -58,7 +58,7 @@ FIELDS_OF_STAGE: dict[Stage, dict[str, Value]] = {
     Stage.DELETED: {"deleted": START},
     Stage.UNKNOWN: {"status": "on_hold"},
 }
-"""The least that Hireflix sends of an interview in a stage."""
+"""The fewest fields that Hireflix sends of an interview in a stage."""
 
 
 class SinkHarness:
@@ -68,15 +68,15 @@ class SinkHarness:
     """Set it when the destination cannot detect a repeat (a terminal cannot): a retry may then show an entry twice."""
 
     def make_sink(self) -> Sink[Any]:
-        """A new sink; within one test each has the same settings."""
+        """Returns a new sink. All sinks of one test have the same settings."""
         raise NotImplementedError("define make_sink")
 
     def delivered(self) -> Sequence[object]:
-        """What the destination holds now: one entry per row or message, comparable with `==`."""
+        """Returns the content of the destination: one entry per row or message, comparable with `==`."""
         raise NotImplementedError
 
     def break_destination(self) -> None:
-        """From now on the destination answers with an error, or not at all."""
+        """Makes the destination answer with an error, or not at all."""
         raise NotImplementedError
 
     def mend_destination(self) -> None:
@@ -96,7 +96,7 @@ class SinkHarness:
         return LaneRunner(self.make_sink)
 
     def _states(self, *events: Event) -> list[str]:
-        """The states of the deliveries of events after the lane has settled them."""
+        """Returns the states of the deliveries of events after the lane has settled them."""
 
         async def settle() -> list[str]:
             async with self._lane() as lane:
@@ -107,7 +107,7 @@ class SinkHarness:
         return asyncio.run(settle())
 
     def _first_response(self) -> tuple[LaneRunner, Sink[Any]]:
-        """The lane after one call with up to three deliveries."""
+        """Returns the lane after one call with up to three deliveries."""
 
         async def call() -> tuple[LaneRunner, Sink[Any]]:
             async with self._lane() as lane:
@@ -121,7 +121,7 @@ class SinkHarness:
         return asyncio.run(call())
 
     def _reasons(self) -> list[str]:
-        """All that the first response says."""
+        """Returns the reasons in the first response."""
         lane, _ = self._first_response()
         said = [outcome.reason for outcome in lane.outcomes if not isinstance(outcome, Delivered)]
         return [*said, *lane.failures, *(text for each in lane.broken for text in (each.reason, each.fix))]
@@ -142,10 +142,8 @@ class SinkHarness:
 
 
 class SinkContract(SinkHarness):
-    """Subclass it, name the subclass `Test…`, and define `make_sink`.
-
-    The other methods of `SinkHarness` are worth defining as far as the destination allows it: a test that needs one
-    which is not defined is skipped and says so.
+    """Subclass it, name the subclass `Test…`, and define `make_sink`. Define the other methods of `SinkHarness` where
+    the destination allows it; tests that need a missing method are skipped.
     """
 
     # the class
@@ -173,7 +171,7 @@ class SinkContract(SinkHarness):
         assert all(isinstance(rank, int) for rank in sink.priority.values())
 
     def test_the_destination_is_stable(self) -> None:
-        """Notes belong to it: before `open`, after it, and in the next process it is the same text."""
+        """Notes belong to a destination, so its text must not change with `open` or in the next process."""
 
         async def destinations() -> set[str]:
             before = self.make_sink().destination
@@ -194,7 +192,7 @@ class SinkContract(SinkHarness):
     # delivering
 
     def test_each_delivery_has_one_outcome(self) -> None:
-        """And the store can keep the notes and follow-ups."""
+        """Also checks that the store can keep the notes and follow-ups."""
         lane, sink = self._first_response()
         assert lane.failures == []
         assert len(lane.outcomes) in {0, min(3, sink.max_batch)}
@@ -209,7 +207,7 @@ class SinkContract(SinkHarness):
         assert "waiting" not in self._states(*self._some(5))
 
     def test_a_sink_that_counts_its_calls_counts_the_first(self) -> None:
-        """What was delivered without a call proves nothing about a broken destination."""
+        """An outcome without a call does not show that a broken destination works again."""
 
         async def deliver() -> tuple[Result, int]:
             context = FakeContext()
@@ -223,7 +221,7 @@ class SinkContract(SinkHarness):
         assert calls > 0 or not any(isinstance(outcome, Delivered) for outcome in result.outcomes)
 
     def test_a_silent_delivery_shows_nothing_new(self) -> None:
-        """A sink that edits gets events that no route chose; where nothing is shown, nothing appears."""
+        """A sink that edits gets events that no route chose. Without a message to edit it posts nothing."""
         before = self._held()
 
         async def deliver() -> Result:
@@ -236,11 +234,11 @@ class SinkContract(SinkHarness):
         assert self._held() == before
 
     def test_deliveries_settle(self) -> None:
-        """Ordinary events of ordinary people are delivered once every wait is over."""
+        """Ordinary events are delivered after all waits."""
         assert set(self._states(*self._some(5))) == {"delivered"}
 
     def test_a_first_call_finds_no_notes(self) -> None:
-        """Neither does a call after the notes were lost, because the store is a new one."""
+        """The same holds for a call with a new store, after the notes were lost."""
         first = self._states(self._event())
         assert self._states(self._event()) != []
         assert first != []
@@ -275,10 +273,12 @@ class SinkContract(SinkHarness):
         assert set(self._states(few, null)) <= {"delivered", "superseded"}
 
     def test_a_repeated_batch_creates_no_duplicates(self) -> None:
-        """The process died after the call and before the outcome was stored: what it remembered is all there is."""
+        """The process ended after the call and before the outcome was stored, so only the notes of `save_notes` are
+        left.
+        """
         self._needs("delivered")
         if self.may_double:
-            pytest.skip("the destination cannot tell a repeat")
+            pytest.skip("the destination cannot detect a repeat")
 
         async def crash_thrice() -> None:
             async with self._lane() as lane:
@@ -293,7 +293,7 @@ class SinkContract(SinkHarness):
         asyncio.run(crash_thrice())
 
     def test_a_state_sink_shows_one_entry_per_interview(self) -> None:
-        """However often it changes."""
+        """An interview that changes often still has one entry."""
         self._needs("delivered")
         if not self.make_sink().state:
             pytest.skip("a message sink reports what happened")
@@ -311,7 +311,7 @@ class SinkContract(SinkHarness):
         assert after == before
 
     def test_a_lost_lease_ends_the_call(self) -> None:
-        """`LeaseLost` is for the dispatcher: a sink that swallows it writes beside another worker."""
+        """A sink must not catch `LeaseLost`: it would write at the same time as another worker."""
 
         async def lose() -> tuple[int, bool]:
             context = FakeContext()
@@ -330,7 +330,7 @@ class SinkContract(SinkHarness):
 
     @pytest.mark.parametrize("name", ["plain", *sorted(HOSTILE_TEXTS)])
     def test_a_notice_is_shown(self, name: str) -> None:
-        """Also with text of a destination in it."""
+        """The notice contains hostile text."""
         before = self._held()
         text = HOSTILE_TEXTS.get(name, "recruiting is paused")
 
@@ -358,7 +358,7 @@ class SinkContract(SinkHarness):
         assert 0 < len(asyncio.run(notify())) <= REASON_LENGTH_MAX
 
     def _notifying_sink(self) -> Any:
-        """A new sink, if it can show notices."""
+        """Returns a new sink. Skips the test when it cannot show notices."""
         sink = self.make_sink()
         if not isinstance(sink, Notifies):
             pytest.skip("the sink shows no notices")
@@ -367,7 +367,7 @@ class SinkContract(SinkHarness):
     # erasing
 
     def test_an_erased_person_is_not_at_the_destination_any_more(self) -> None:
-        """What is there of others stays, and no note names the person."""
+        """The entries of others stay, and no note contains data of the person."""
         self._needs("delivered")
 
         async def erase_first() -> tuple[str, str]:
@@ -386,7 +386,7 @@ class SinkContract(SinkHarness):
         assert NAMES[1] in held
 
     def test_an_erase_finds_nothing_of_a_person_who_was_never_there(self) -> None:
-        """No route led to the sink."""
+        """No route matched the interview."""
         before = self._held()
 
         async def erase() -> str:
@@ -401,7 +401,7 @@ class SinkContract(SinkHarness):
         assert self._held() == before
 
     def test_an_erase_whose_outcome_was_lost_can_be_repeated(self) -> None:
-        """The process ended after the call, so the notes are those from before it."""
+        """The process ended after the call, so the notes are those before the call."""
 
         async def erase_twice() -> str:
             async with self._erasing_lane() as lane:
@@ -420,7 +420,7 @@ class SinkContract(SinkHarness):
         assert all(isinstance(phrase, str) and phrase for phrase in leaves)
 
     def _erasing_sink(self) -> Any:
-        """A new sink, if sinks of its kind and settings can erase."""
+        """Returns a new sink. Skips the test when sinks with these settings cannot erase."""
         sink = self.make_sink()
         if not can_erase(type(sink), sink.config):
             pytest.skip("the sink cannot erase")

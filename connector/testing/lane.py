@@ -42,9 +42,9 @@ from connector.store.sqlite.store import SqliteStore
 from connector.testing.context import ManualClock
 
 REGULAR_SECONDS = 60
-"""A verification that is due later than this is a regular one: `run` does not wait for it."""
+"""A verification that is due later than this is a regular one, which `run` does not wait for."""
 STEPS_MAX = 10_000
-"""Steps after which `run` gives up."""
+"""Most steps of one `run`."""
 
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder with a random name is made in it
@@ -237,7 +237,7 @@ class LaneRunner:
 
 
 class _Crash(BaseException):
-    """The process ends here."""
+    """Simulates the end of the process."""
 
 
 class _LaneClock:
@@ -259,7 +259,9 @@ class _LaneClock:
 
 
 class _UnhurriedStore(SqliteStore):
-    """A store on which lanes need not give way to the receiver: how many events arrive in real time means nothing."""
+    """A store without load, so that lanes do not pause for the receiver: in a test the rate of events in real time has
+    no meaning.
+    """
 
     @property
     def load(self) -> Load:
@@ -281,7 +283,7 @@ class _Recorder:
 
 
 def _reading(each: Event) -> Reading:
-    """Returns what the receiver would have parsed."""
+    """Returns the reading that the receiver would make of the event."""
     return Reading(
         EventKind.EVENT,
         each.id,

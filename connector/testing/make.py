@@ -1,4 +1,6 @@
-"""Events, interviews, deliveries and batches with sensible values, so that a test names only what it is about."""
+"""Makes events, interviews, deliveries and batches with default values, so that a test sets only the values that matter
+to it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ def make_values(number: int = 1) -> dict[str, Value]:
 
 
 def interview_id(number: int = 1) -> str:
-    """The id of the interview that `number` stands for."""
+    """Returns the id of interview `number`."""
     return f"643e972db7d39e63cf{number:06x}"
 
 
@@ -46,7 +48,7 @@ def make_event(
     received_at: int | None = None,
     **fields: Value,
 ) -> Event:
-    """An event of interview `number`; keyword arguments beyond the named ones replace or add fields."""
+    """Returns an event of interview `number`. Other keyword arguments replace or add fields."""
     about = interview or interview_id(number)
     return Event(
         id=id or f"{name}|{about}|{occurred_at}",
@@ -67,7 +69,7 @@ def make_interview(
     dates: Mapping[str, int] | None = None,
     **values: Value,
 ) -> Interview:
-    """An interview; keyword arguments beyond the named ones replace or add values. All dates are `updated_at`."""
+    """Returns an interview. Other keyword arguments replace or add values. All dates are `updated_at`."""
     merged = {**make_values(number), **values}
     return Interview(
         id=id or interview_id(number),
@@ -86,9 +88,8 @@ def make_delivery(
     state: bool = False,
     **overrides: Any,
 ) -> Delivery:
-    """A delivery about interview `number`, or about the given event or interview.
-
-    With `state` it carries no event, as for a state sink. `overrides` are the other fields of `Delivery`.
+    """Returns a delivery about interview `number`, or about the given event or interview. With `state` it has no event,
+    as for a state sink. `overrides` are the other fields of `Delivery`.
     """
     if event is None:
         event = make_event(number=number) if interview is None else _last_event(interview)
@@ -104,7 +105,7 @@ def make_delivery(
 
 
 def make_erase(interview: Interview) -> Delivery:
-    """The call in which a sink that `Erases` removes an interview. Only its id and position are known in that call."""
+    """Returns the delivery in which a sink that `Erases` removes an interview. It has only the id and the position."""
     kept = {name: interview.values[name] for name in ("position_id", "position_name") if name in interview.values}
     stripped = Interview(interview.id, Stage.DELETED, interview.updated_at, {**kept, "deleted": interview.updated_at})
     follow_up = FollowUp(ERASE, timedelta(0), interview=interview.id)
@@ -128,7 +129,7 @@ def make_batch(
     notes: Mapping[str, Note] | None = None,
     maybe_sent: bool = False,
 ) -> Batch:
-    """A batch of the deliveries, or of one when none is given."""
+    """Returns a batch of the deliveries, or of one default delivery."""
     return Batch(
         id=id,
         started_at=started_at,
@@ -156,4 +157,4 @@ HOSTILE_TEXTS = {
     "spaces": " \t\u00a0\u200b ",
     "sql": "'; DROP TABLE event; --",
 }
-"""Name -> text that a candidate or a recruiter could type. Sinks must render it harmless."""
+"""Name -> text that a candidate or a recruiter could type. A sink must show it as plain text."""

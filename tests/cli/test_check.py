@@ -126,7 +126,7 @@ def test_a_position_that_no_route_takes_is_reported_once_it_was_seen(run, world,
     world.receive(body(position={"id": "p-9", "name": "Baker"}))
     result = run("check")
     assert result.exit_code == 0
-    assert "no route takes the position 'Baker' (p-9)" in result.stdout
+    assert "no route matches the position 'Baker' (p-9)" in result.stdout
 
 
 def test_without_online_no_destination_is_asked(run, with_sinks, friends):
@@ -185,7 +185,7 @@ def test_a_position_that_a_store_on_a_server_has_seen_is_reported_as_well(run, w
         config.read_text().replace('sinks = ["sheet", "chat"]', 'positions = ["Cook"]\nsinks = ["sheet", "chat"]')
     )
     world.receive(body(position={"id": "p-9", "name": "Baker"}))
-    assert "no route takes the position 'Baker' (p-9)" in run("check", "--online").stdout
+    assert "no route matches the position 'Baker' (p-9)" in run("check", "--online").stdout
 
 
 def test_what_every_destination_says_is_reported_in_order(run, with_sinks):

@@ -85,7 +85,7 @@ def test_excluding_by_name_what_should_be_excluded_by_id(folder):
 def test_a_position_that_no_route_takes(folder):
     config = folder.load(CHAT + '[[routes]]\nsinks = ["chat"]\npositions = ["Sales *"]\nmin_score = 5\nevents = []')
     reported = position_warnings(config, [("id-1", "Sales Madrid"), ("id-2", "Support")])
-    assert [problem.message for problem in reported] == ["no route takes the position 'Support' (id-2)"]
+    assert [problem.message for problem in reported] == ["no route matches the position 'Support' (id-2)"]
 
 
 def test_a_route_with_otherwise_takes_every_position_it_names(folder):

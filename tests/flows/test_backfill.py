@@ -1,4 +1,4 @@
-"""A service with an API key fills an empty sheet from Hireflix, over a kill, and finds what no webhook brought."""
+"""A service with an API key fills an empty sheet from Hireflix, over a kill, and finds missed changes."""
 
 from __future__ import annotations
 

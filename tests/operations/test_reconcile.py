@@ -1,4 +1,4 @@
-"""A reconcile finds what no webhook brought, and adds the events for it."""
+"""A reconcile finds missed changes, and adds the events for it."""
 
 from __future__ import annotations
 

@@ -494,5 +494,5 @@ def test_a_hook_that_is_not_defined_skips_what_needs_it():
 def test_a_destination_that_cannot_tell_repeats_says_so():
     contract = contract_of(Doubling)
     contract.may_double = True
-    with pytest.raises(pytest.skip.Exception, match="cannot tell a repeat"):
+    with pytest.raises(pytest.skip.Exception, match="cannot detect a repeat"):
         contract.test_a_repeated_batch_creates_no_duplicates()

@@ -71,7 +71,7 @@ def test_the_example_keeps_the_contract(tree):
     assert passed >= 40
     assert skipped == {
         "a message sink reports what happened",
-        "the destination cannot tell a repeat",
+        "the destination cannot detect a repeat",
         "the sink cannot erase",
         "the sink does not count its calls",
         "the sink gets no silent deliveries",

@@ -97,7 +97,7 @@ async def _listing(
 
 @get("/status")
 async def api_status(pages: NamedDependency[Pages]) -> Health:
-    """The health of the installation: what runs, what arrives, every sink, and what to do about each trouble."""
+    """The health of the installation: its processes, its source, every sink, and the fix of each problem."""
     now, names = pages.clockface().now, list(pages.config.sinks)
     return await pages.store.query(lambda connection: health(connection, now, names))
 
@@ -162,7 +162,7 @@ async def api_attempts(
     after: After = "",
     limit: Limit = 50,
 ) -> Attempts:
-    """Calls of sinks that failed or were repeated, with the status and the words of the destination."""
+    """Calls of sinks that failed or were repeated, with the status and the reply of the destination."""
     chosen = {"sink": sink, "since": since, "until": until, "after": after}
     return Attempts(*await _listing(pages, queries.attempts, chosen, limit, number=True))
 

@@ -114,7 +114,7 @@ class Access:
         return None if session is None else Visitor(session.name, session.may_act, cookie, client)
 
     def _proxy_user(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
-        """Returns the name in the header of a trusted proxy. The header of anybody else is ignored."""
+        """Returns the name in the header of a trusted proxy. The header of any other client is ignored."""
         header = self._settings.trust_header
         if header is None:
             return None

@@ -1,4 +1,4 @@
-"""The verdict and the troubles at the top of every page: what is wrong, what follows, what to do, and the words of the
+"""The verdict and the troubles at the top of every page: each problem with its effect, its fix, and the reply of the
 destination.
 """
 
@@ -21,7 +21,7 @@ GENERAL = {"service", "source"}
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One trouble as a page shows it. `answer` is in the destination's own words."""
+    """One trouble as a page shows it. `answer` is the reply of the destination."""
 
     mark: str
     subject: str
