@@ -1,7 +1,7 @@
 """The sink contract: what every author of a sink needs. `connector.capabilities` has what only some sinks need.
 
-A sink is one class with one method, `deliver`. It never sleeps, retries, schedules, logs secrets or touches the
-store: it says what happened to each delivery, and the dispatcher does the rest.
+A sink is one class with one required method, `deliver`. It never sleeps, retries, schedules, logs secrets or uses the
+store. It returns an outcome for each delivery, and the dispatcher does the rest.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class FollowUp:
 
     `purpose` is a fixed word of the sink's own, such as `"digest"`. `after` is the delay; it is zero on a delivery.
     `interview` is the id of the interview that the call is about, `None` for a call that is about none. `subject` is
-    what else it is about, such as a position's id. At most one call is pending per purpose, interview and subject: one
-    that is asked for again moves to the earlier time, unless it was tried already.
+    what else it is about, such as a position's id. At most one call is pending per purpose, interview and subject.
+    Asking for it again moves it to the earlier time, unless it was tried already.
 
     `group` names the waiting deliveries (`Waiting`) that the call shows. When the call becomes a dead letter, they
     become dead letters with the same reason, unless the same result asks for another call for the group.
@@ -80,19 +80,18 @@ class FollowUp:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One piece of work for one sink.
+    """One unit of work for one sink. `id` is the idempotency key, the same on every attempt and never used for anything
+    else. `event` is what happened; it is `None` for a state sink and for a follow-up. `follow_up` is what the sink
+    asked for in `Result.follow_ups`, `None` for anything else. `interview` is the current state of the interview that
+    the delivery is about. For a follow-up it is the interview that the follow-up names, or `None`. `key` is that
+    interview's id, or the subject of a follow-up that names none: deliveries with the same purpose and key are called
+    in order.
 
-    `id` is the idempotency key, the same on every attempt and never used for anything else. `event` is what happened;
-    it is `None` for a state sink and for a follow-up. `follow_up` is what the sink asked for in `Result.follow_ups`,
-    `None` for anything else. `interview` is everything known now about the interview that the delivery is about; for a
-    follow-up exactly the one that it names, `None` when it names none. `key` is that interview's id, or the subject of
-    a follow-up that names none: deliveries with the same purpose and key are called in order.
-
-    `attempt` counts from 1. `late` is set when the delivery is older than the sink's `max_age`, so that it must notify
-    nobody: its event was received, or the delivery was replayed, longer ago; or, without a replay, the event's own date
-    was that old when it was received. `silent` is set for a sink that `edits`, when no route chose the event: update
-    the messages that are there and notify nobody. `unrouted` is set for a state sink when no route leads the interview
-    to it any more.
+    `attempt` counts from 1. `late` is set when the delivery is older than the sink's `max_age`: the receipt or the
+    replay was longer ago, or, without a replay, the event was already that old at its receipt. A late delivery must not
+    notify users. `silent` is set for a sink that `edits`, when no route chose the event: the sink updates existing
+    messages and does not notify users. `unrouted` is set for a state sink when no route leads the interview to it any
+    more.
     """
 
     id: str
@@ -113,11 +112,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Deliveries handed over in one call.
+    """The deliveries of one call.
 
-    `id` is stored before the call; for a message sink the same rows come back under it, alone, after a crash or an
-    unclear failure. `started_at` (epoch milliseconds) is the first call under this id. `notes` are those that
-    `note_keys` asked for, as last committed. `maybe_sent` says that an earlier call may have been applied; it stays
+    `id` is stored before the call; after a crash or an unclear failure a message sink gets the same deliveries again
+    under this id, without others. `started_at` (epoch milliseconds) is the first call under this id. `notes` are the
+    committed notes that `note_keys` asked for. `maybe_sent` says that an earlier call may have been applied; it stays
     until the batch settles.
     """
 
@@ -130,9 +129,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The destination shows it. `reference` is the destination's own name for it (a message id), kept on the delivery.
-
-    Without a call to the destination, only where the destination already shows the fact.
+    """The destination shows the delivery. `reference` is the destination's id for it, such as a message id; it is
+    stored with the delivery. Without a call to the destination a sink returns this only when the destination already
+    shows the fact.
     """
 
     reference: str | None = None
@@ -140,12 +139,10 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Not done; try again.
-
-    `reason` is a short, stable word or phrase without personal data: it becomes a metric label. `after` (seconds) is
-    a delay the destination asked for; without one the backoff decides. `counts` says whether this was an attempt (a
-    429 is none). `unclear` means it may have been applied. `pause_sink`: no delivery of the sink is called
-    until then, because the destination is down.
+    """The delivery is tried again. `reason` is a short, fixed phrase without personal data; it becomes a metric label.
+    `after` (seconds) is a delay that the destination asked for; without it the backoff decides. `counts` says whether
+    this counts as an attempt (a 429 does not). `unclear`: the call may have been applied. `pause_sink`: no delivery of
+    the sink is tried until then, because the destination is unavailable.
     """
 
     reason: str
@@ -157,19 +154,19 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Never try again by itself: this delivery becomes a dead letter with this reason."""
+    """The delivery is not tried again. It becomes a dead letter with this reason."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A later call will show it, together with others of its `group`: a digest counts it.
+    """A later call will show the delivery together with others of its `group`, for example in a digest.
 
     The delivery stays pending, blocks no other and is not claimed by itself. It settles with the call that shows the
-    group (`Result.settles`), so a follow-up that names the group must be pending; without one the delivery is due
-    again. `reason` says what it waits for, such as `"digest at 08:00"`, or what an operator must do; `connector status`
-    shows it. `until_ms` is when it is expected to be shown (epoch milliseconds).
+    group (`Result.settles`). A follow-up that names the group must therefore be pending; otherwise the delivery becomes
+    due again. `reason` says what it waits for, such as `"digest at 08:00"`, or what an operator must do; `connector
+    status` shows it. `until_ms` is when it is expected to be shown (epoch milliseconds).
     """
 
     group: str
@@ -179,7 +176,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """There is nothing to show, and `reason` says why, without personal data."""
+    """The delivery has nothing to show. `reason` says why, without personal data."""
 
     reason: str
 
@@ -189,11 +186,9 @@ Outcome: TypeAlias = Delivered | RetryLater | Rejected | Waiting | Superseded
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What `deliver` returns.
-
-    `outcomes` has one entry per delivery, in the same order. All of the following is committed in the same transaction
-    as the outcomes, whatever they are: `notes` (`None` deletes one), the `follow_ups` that the sink asks for, and
-    `settles`: the outcome of all deliveries that wait in a group, by the group's name.
+    """The result of `deliver`. `outcomes` has one entry per delivery, in the same order. The other fields are committed
+    in the same transaction as the outcomes, whatever those are: `notes` (`None` deletes one), the `follow_ups` that the
+    sink asks for, and `settles`, which maps a group to the outcome of all deliveries that wait in it.
     """
 
     outcomes: Sequence[Outcome]
@@ -206,7 +201,7 @@ class Result:
 class Token:
     """One unit of a rate limit, shared by all sinks and processes that name the same `bucket`.
 
-    `rate` is tokens per second in the long run and `burst` how many may go at once.
+    `rate` is the average number of tokens per second, and `burst` the number that may be taken at once.
     """
 
     bucket: str
@@ -216,7 +211,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `connector check`. `fix` says what a person has to do, for a warning or a problem."""
+    """One line of `connector check`. `fix` says what a user has to do about a warning or a problem."""
 
     level: Literal["ok", "warning", "problem"]
     message: str
@@ -225,8 +220,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """An interview that a state sink shows. `pending`: it has undelivered changes. `unrouted`: it no longer matches a
-    route to the sink any more.
+    """An interview that a state sink shows. `pending`: it has undelivered changes. `unrouted`: no route leads it to the
+    sink any more.
     """
 
     interview: Interview
@@ -242,42 +237,42 @@ class Context(Protocol):
         ...
 
     async def take(self, *tokens: Token) -> None:
-        """Takes one token of each bucket, all or nothing. Raises `RateLimited` when one has none, `LeaseLost` when the
-        lease is gone. Take before the first call of a batch: what was sent before a `RateLimited` would be sent again.
+        """Takes one token of each bucket, or none. Raises `RateLimited` when a bucket has no token, and `LeaseLost`
+        when the lease is lost. Take the tokens before the first call of a batch: after `RateLimited` the whole batch is
+        delivered again.
         """
         ...
 
     async def block(self, bucket: str, seconds: float) -> None:
-        """Blocks a bucket for `seconds`, for all sinks and processes: the destination answered 429."""
+        """Blocks a bucket for `seconds`, for all sinks and processes, because the destination answered 429."""
         ...
 
     async def save_notes(self, notes: Mapping[str, Note | None]) -> None:
-        """Commits notes now: what must survive a crash between here and the outcome. Raises `LeaseLost`."""
+        """Commits notes at once, so that they survive a crash before the outcome is stored. Raises `LeaseLost`."""
         ...
 
     async def get_notes(self, names: Sequence[str]) -> Mapping[str, Note]:
-        """Notes as last committed, those of them that exist: for rows beyond the deliveries of a batch."""
+        """Returns the committed notes of these names, as far as they exist. For rows that are not in the batch."""
         ...
 
     async def interviews(self, after: str, limit: int) -> Sequence[Subscription]:
-        """For a state sink, or a message sink that edits: the next interviews it shows, by id, from the one that
-        follows `after` (`""` = the first); fewer than `limit` are the last.
+        """Returns the next interviews that the sink shows, by id from the one after `after` (`""` = the first). Fewer
+        than `limit` are the last ones. For state sinks and message sinks that edit.
         """
         ...
 
     async def waiting(self, group: str) -> int:
-        """How many deliveries of this sink wait in a group, as last committed."""
+        """Returns the committed number of deliveries of this sink that wait in a group."""
         ...
 
     def count_call(self, kind: str) -> None:
-        """Counts one call to the destination for the metrics; `kind` is a fixed word such as `"read"`."""
+        """Counts one call to the destination for the metrics; `kind` is a fixed term such as `"read"`."""
         ...
 
     def record_reply(self, status: int | None, text: str) -> None:
-        """Keeps what the destination replied to a call that failed: the HTTP status, if any, and its own words.
-
-        The last one is stored with the attempt: its start, without secrets and without names and contact data of the
-        interviews of the batch.
+        """Records the reply of the destination to a failed call: the HTTP status, if any, and the text. The start of
+        the last reply is stored with the attempt, without secrets and without names and contact data of the batch's
+        interviews.
         """
         ...
 
@@ -302,10 +297,9 @@ class SinkConfig(BaseModel):
 
     @property
     def edits(self) -> bool:
-        """For a message sink: whether it updates what it has shown. Such a sink also gets the later events of an
-        interview that the routes do not choose, as `silent` deliveries.
-
-        It must not depend on a secret or on a file: a receiver reads it without them.
+        """Whether a message sink updates its messages. Such a sink also gets the later events of an interview that the
+        routes do not choose, as `silent` deliveries. The value must not depend on a secret or a file, because a
+        receiver reads it without them.
         """
         return False
 
@@ -328,22 +322,24 @@ class Sink(ABC, Generic[ConfigT]):
     max_batch: ClassVar[int] = 1
     """Most deliveries in one call."""
     timeout: ClassVar[float] = 60
-    """Seconds for one call; after that it counts as unclear."""
+    """Most seconds of one call. A longer call is cancelled and counts as unclear."""
     priority: ClassVar[Mapping[str, int]] = MappingProxyType({})
-    """Event name -> rank, smaller first; 100 for the others."""
+    """Event name -> rank; a smaller rank is delivered first. Other events have rank 100."""
     counts_calls: ClassVar[bool] = False
     """Whether the sink counts every call to its destination (`Context.count_call`). Then an outcome without a call is
     not taken as evidence that a broken destination works again.
     """
 
     def __init__(self, name: str, config: ConfigT) -> None:
-        """Keeps the settings; makes no connection and reads no file."""
+        """Stores the settings. Opens no connection and reads no file."""
         self.name = name
         self.config = config
 
     @property
     def destination(self) -> str:
-        """What the notes belong to: spreadsheet id, channel, path. Stable, and without secrets."""
+        """The destination that the notes belong to, such as a spreadsheet id, a channel or a path. Stable, and without
+        secrets.
+        """
         return self.name
 
     @property
@@ -353,7 +349,7 @@ class Sink(ABC, Generic[ConfigT]):
 
     @property
     def edits(self) -> bool:
-        """For a message sink: whether it updates what it has shown; `SinkConfig.edits` decides."""
+        """Whether a message sink updates its messages; `SinkConfig.edits` decides."""
         return self.config.edits
 
     def note_keys(self, delivery: Delivery) -> Iterable[str]:  # noqa: ARG002 - the simple sink remembers nothing
@@ -362,25 +358,27 @@ class Sink(ABC, Generic[ConfigT]):
 
     @abstractmethod
     async def deliver(self, batch: Batch, context: Context) -> Result:
-        """Delivers the batch and returns one outcome per delivery.
-
-        Raise `SinkBroken` when nothing was applied and a person must act. Any other exception, a timeout or a wrong
-        number of outcomes means: it may have been applied, try again later.
+        """Delivers the batch and returns one outcome per delivery. Raise `SinkBroken` when nothing was applied and an
+        operator must act. After any other exception, a timeout or a wrong number of outcomes the batch may have been
+        applied, and is tried again later.
         """
 
     async def open(self) -> None:
-        """Called before the first `deliver`, in its event loop, and again if it failed. Must not need the network."""
+        """Called before the first `deliver`, in the same event loop, and again after a failure. Must not need the
+        network.
+        """
 
     async def close(self) -> None:
         """Called once at the end, also when `open` failed."""
 
     def validate(self) -> list[Finding]:
-        """Returns what is wrong without asking the network, for `connector check`: a file that is missing or broken.
-
-        Called before `open`. `check_connection` reports it too.
+        """Returns findings without network access, for `connector check`, such as a missing file. Called before `open`.
+        `check_connection` should report them too.
         """
         return []
 
     async def check_connection(self) -> list[Finding]:
-        """Can it work? Asks the destination, writes nothing, never raises for an answer. `open` was called before."""
+        """Checks the destination for `connector check --online`, and writes nothing. Does not raise for an answer of
+        the destination. `open` was called before.
+        """
         return []

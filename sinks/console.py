@@ -48,7 +48,7 @@ _WHERE = "{{ position if position != 'none' else 'a position without a name' }}"
 
 @cache
 def templates(*, deleted: bool) -> Templates:
-    """The wording. It is made when it is first used, because templates take time to load."""
+    """Returns the wording, made at the first use, because templates take time to load."""
     if deleted:
         return Templates(header=f"An interview for {_WHERE} was deleted", fields=())
     return Templates(
@@ -73,7 +73,7 @@ class ConsoleConfig(SinkConfig):
 class Console(Sink[ConsoleConfig]):
     """Prints one message per change, of one to three lines. Each change is printed once, however many events show it.
 
-    A thread of its own prints: a reader that stops reading (`| less`) must not stop the receiver.
+    It prints in a separate thread, because a reader that stops reading (`| less`) must not block the receiver.
     """
 
     Config = ConsoleConfig
@@ -129,7 +129,7 @@ class Console(Sink[ConsoleConfig]):
         return Delivered()
 
     def _messages(self, batch: Batch) -> tuple[list[str], list[Outcome], dict[str, Note | None]]:
-        """The message, `""` without one, and the outcome of each delivery, and the notes after all of them."""
+        """Returns the message (`""` for none) and the outcome of each delivery, and the notes after all of them."""
         texts: list[str] = []
         outcomes: list[Outcome] = []
         notes: dict[str, Note | None] = {}
@@ -150,7 +150,7 @@ class Console(Sink[ConsoleConfig]):
     def _announcement(
         self, delivery: Delivery, notes: Mapping[str, Note | None]
     ) -> tuple[Announcement, InterviewRecord] | Superseded:
-        """What to print for a delivery, or why there is nothing to print."""
+        """Returns what to print for a delivery, or why there is nothing to print."""
         event, interview = delivery.event, delivery.interview
         if event is None or interview is None:
             return Superseded("the interview is unknown")
@@ -170,8 +170,8 @@ class Console(Sink[ConsoleConfig]):
 
 
 def message(announcement: Announcement, interview: Interview, config: ConsoleConfig, *, is_first: bool) -> str:
-    """The lines of one announcement: time and headline, the facts or, after the first message about an interview, the
-    difference, and the address of the interview.
+    """Returns the lines of an announcement: time and headline, the facts (the text of the change after the first
+    message about an interview), and the address of the interview.
     """
     deleted = interview.stage is Stage.DELETED
     style = Style(config.privacy, LINK_HOSTS, templates(deleted=deleted))
@@ -192,7 +192,9 @@ def _unwritable() -> SinkBroken:
 
 
 def _line(rendered: str) -> str:
-    """Text from outside in one line, without what moves the cursor, changes colours or reverses the order."""
+    """Returns text from outside in one line, without characters that move the cursor, change colours or reverse the
+    order.
+    """
     return clean(wording.in_utc(rendered), LINE_UNITS)
 
 

@@ -1,4 +1,4 @@
-"""Business days and the times of regular messages, in the time zone of a chat. Pure."""
+"""Business days and the times of regular messages, in the time zone of a chat. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from zoneinfo import ZoneInfo
 from sinks.chat.config import DAYS, ChatConfig, Day
 
 WEEKEND: tuple[Day, ...] = ("sat", "sun")
-"""The days without business of a chat whose quiet hours name no days."""
+"""Days that are no business days, if the quiet hours name none."""
 MORNING = "09:00"
 """Time of regular messages of a chat without quiet hours."""
 MOST_DAYS = 8
-"""Days that are searched for missed messages: after a longer stop the newest one is enough."""
+"""Days before now that are searched for due times. After a longer stop only the newest message is sent."""
 
 
 def local(at_ms: int, config: ChatConfig) -> datetime:
-    """Epoch milliseconds as local time."""
+    """Converts epoch milliseconds to local time."""
     return datetime.fromtimestamp(at_ms / 1000, tz=UTC).astimezone(ZoneInfo(config.timezone))
 
 
 def midnight_ms(day: date, config: ChatConfig) -> int:
-    """The start of a local day in epoch milliseconds."""
+    """Returns the start of a local day in epoch milliseconds."""
     return _ms(day, time(), config)
 
 
 def is_business_day(day: date, config: ChatConfig) -> bool:
-    """Whether the day is none of the quiet days, or of the weekend when no quiet days are configured."""
+    """Whether the day is a business day: not a configured quiet day or, without quiet days, not on the weekend."""
     quiet = (config.quiet_hours.days if config.quiet_hours is not None else ()) or WEEKEND
     return DAYS[day.weekday()] not in quiet
 
 
 def business_days_since(at_ms: int, now: int, config: ChatConfig) -> int:
-    """The number of business days after the local day of `at_ms`, up to and with today."""
+    """Returns the number of business days after the local day of `at_ms`, including today."""
     day, today = local(at_ms, config).date(), local(now, config).date()
     weeks, rest = divmod(max(0, (today - day).days), 7)
     in_week = sum(is_business_day(day + timedelta(days=1 + n), config) for n in range(7))
@@ -40,9 +40,8 @@ def business_days_since(at_ms: int, now: int, config: ChatConfig) -> int:
 
 
 def is_due(after_ms: int, until_ms: int, at: str | None, days: tuple[Day, ...] | None, config: ChatConfig) -> bool:
-    """Whether the local time `at` of a day lies after `after_ms` and not after `until_ms`.
-
-    `days` are the days to look at, `None` = business days. Without `at` it is the end of the quiet hours, else 09:00.
+    """Whether the local time `at` of a day is after `after_ms` and not after `until_ms`. `days` are the weekdays,
+    `None` = business days. The default of `at` is the end of the quiet hours, else 09:00.
     """
     clock = time.fromisoformat(at or (config.quiet_hours.end if config.quiet_hours is not None else MORNING))
     today = local(until_ms, config).date()
@@ -55,7 +54,7 @@ def is_due(after_ms: int, until_ms: int, at: str | None, days: tuple[Day, ...] |
 
 
 def quiet_until(now: int, config: ChatConfig) -> int | None:
-    """When the quiet hours end that include `now` (epoch milliseconds); `None` outside quiet hours."""
+    """Returns the end of the current quiet hours; `None` outside of quiet hours. Both times are epoch milliseconds."""
     return None if config.quiet_hours is None else config.quiet_hours.until(now, config.timezone)
 
 

@@ -1,7 +1,6 @@
-"""Which changes of an interview are worth a message, given what was announced before. Pure.
-
-Everything is read from the merged interview, never from the event alone: events come late, twice and out of order. The
-first event that shows a fact announces it, and the others are silent.
+"""Finds the changes of an interview that a message announces, given what was announced before. Pure functions. Facts
+are read from the merged interview, because events may be late, repeated or out of order. The first event that shows a
+fact announces it, and later ones are silent.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ but an existing message is kept current. `digest`: as `edit`, and the position's
 
 
 class Events(BaseModel):
-    """What each kind of event does. A deletion always takes the candidate's name out of what was posted."""
+    """What each kind of event does. A deletion always removes the candidate's name from posted messages."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,14 +35,14 @@ class Events(BaseModel):
     delete: Literal["edit", "reply", "broadcast"] = Field(default="edit", description="The interview was deleted.")
 
     def of(self, event: str) -> Mode:
-        """The mode of an event by its name, such as `interview.finish`; an unknown one is silent."""
+        """Returns the mode of an event by its name, such as `interview.finish`. An unknown event is silent."""
         name = event.removeprefix("interview.").replace("-", "_")
         mode: Mode = getattr(self, name) if name in Events.model_fields else "silent"
         return mode
 
 
 Announced: TypeAlias = Mapping[str, Any]
-"""What the chat has shown of an interview, each fact with the date of its field: kept in the note.
+"""The facts about an interview that the chat has shown, with the dates of their fields; stored in the note.
 
 `finished` (whether it was announced), `score`, `score_ms`, `stage`, `stage_ms`, and `deleted`.
 """
@@ -54,13 +53,13 @@ SCORED = "interview.score-updated"
 
 _STAGE_FIELDS = ("status", "completed", "answered", "archived", "finalist", "finished_at")
 _SCORE_BOUND = 1_000_000
-"""A greater score comes from a wrong unit and is shown as a question mark."""
+"""A greater score has a wrong unit, and is shown as a question mark."""
 POSTING_MODES: tuple[Mode, ...] = ("post", "broadcast", "reply")
 """Modes that make a message, from the most to the least visible."""
 
 
 class ChangeKind(StrEnum):
-    """What changed, in the order in which it makes the headline; named as in the settings."""
+    """The kinds of changes, in the order in which they are chosen for the headline. Names are those of the settings."""
 
     DELETED = "delete"
     FINISHED = "finish"
@@ -79,11 +78,9 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What one message announces.
-
-    `kind` is the headline and `also` what else changed. `text` is the difference in words, with text from outside.
-    `at_ms` is its time (epoch milliseconds), `mode` says where it is posted, and `announced` is what the chat has shown
-    once it is posted.
+    """The changes that one message announces. `kind` is that of the headline and `also` are the other kinds. `text`
+    describes the difference and contains text from outside. `at_ms` is its time (epoch milliseconds), `mode` says where
+    it is posted, and `announced` are the facts that the chat has shown after the post.
     """
 
     kind: ChangeKind
@@ -95,7 +92,7 @@ class Announcement:
 
     @property
     def score(self) -> float | None:
-        """The score that the chat has shown once it is posted."""
+        """The score that the chat has shown after the post."""
         found: float | None = self.announced.get("score")
         return found
 
@@ -109,9 +106,9 @@ def find_announcement(event: Event, interview: Interview, announced: Announced, 
     changes = _changes(event, interview, announced, modes)
     if not changes:
         return None
-    if any(change.kind is ChangeKind.FINISHED for change in changes):  # the stage that comes with it says the same
+    if any(change.kind is ChangeKind.FINISHED for change in changes):  # a new stage is implied by the finish
         changes = [change for change in changes if change.kind is not ChangeKind.STAGE]
-    if event.name == SCORED:  # the score is the headline, whatever else becomes known with it
+    if event.name == SCORED:  # the score is the headline, even if other changes become known with it
         changes.sort(key=lambda change: change.kind is not ChangeKind.SCORE)
     first, *others = changes
     mode = min((getattr(modes, change.kind) for change in changes), key=POSTING_MODES.index)
@@ -128,7 +125,9 @@ def _deletion(event: Event, announced: Announced, modes: Events) -> Announcement
 
 
 def snapshot(interview: Interview, announced: Announced) -> Announced:
-    """What the chat has shown after a message about this interview. That it was finished stays announced for ever."""
+    """Returns the facts that the chat has shown after a message about this interview. A finish stays announced for
+    ever.
+    """
     return {
         "finished": bool(announced.get("finished")) or is_finished(interview),
         "score": interview.score,
@@ -144,7 +143,9 @@ def is_finished(interview: Interview) -> bool:
 
 
 def score_with_scale(score: float | None) -> str:
-    """A score with its scale. Outside Hireflix's scale (0.5 to 5) only the number: the team uses another one."""
+    """Returns a score with its scale. Outside of Hireflix's scale (0.5 to 5) it returns only the number, because the
+    team uses another scale.
+    """
     text = score_text(score)
     return f"{text} of {SCALE[1]}" if score is not None and SCALE[0] <= score <= SCALE[1] else text
 
@@ -154,7 +155,7 @@ SCALE = (0.5, 5)
 
 
 def score_text(score: float | None) -> str:
-    """A score as users read it."""
+    """Returns a score as text."""
     if score is None:
         return "none"
     return f"{score:g}" if abs(score) < _SCORE_BOUND else "?"

@@ -50,8 +50,8 @@ class MentionRule(BaseModel):
 
 
 def mention_for(rules: Iterable[MentionRule], announcement: Announcement, interview: Interview) -> str:
-    """The one mention that a message gets: by the headline's kind first, then by what else changed, each time by the
-    first rule that applies; else `""`.
+    """Returns the mention of a message, or `""`. The kind of the headline is checked first, then the other kinds; the
+    first rule that applies decides.
     """
     rules = tuple(rules)
     kinds = (announcement.kind, *announcement.also)
@@ -61,13 +61,15 @@ def mention_for(rules: Iterable[MentionRule], announcement: Announcement, interv
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MOST_DAYS = 9
-"""A night, a week of whole quiet days, and the night after it."""
+"""Longest time to the end of the quiet hours: a night, a week of quiet days, and another night."""
 
 ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
 
 class QuietHours(BaseModel):
-    """A span of every day, by the sink's time zone, and whole days. What comes then goes into one digest afterwards."""
+    """A part of every day, in the sink's time zone, and whole days. Events of that time are shown in one digest
+    afterwards.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -79,7 +81,7 @@ class QuietHours(BaseModel):
     )
 
     def until(self, now: int, timezone: str) -> int | None:
-        """When the quiet hours end that include `now`, both epoch milliseconds; `None` outside quiet hours."""
+        """Returns the end of the current quiet hours; `None` outside of quiet hours. Times are epoch milliseconds."""
         zone = ZoneInfo(timezone)
         begin = moment = datetime.fromtimestamp(now / 1000, tz=UTC).astimezone(zone)
         for _ in range(2 * _MOST_DAYS):
@@ -90,7 +92,7 @@ class QuietHours(BaseModel):
         return None if moment == begin else round(moment.timestamp() * 1000)
 
     def _end_of(self, moment: datetime) -> datetime | None:
-        """The end of the span or of the quiet day that holds the moment."""
+        """Returns the end of the span or of the quiet day that contains the moment."""
         start, end = time.fromisoformat(self.start), time.fromisoformat(self.end)
         clock = moment.timetz().replace(tzinfo=None)
         over_night = end <= start
@@ -194,8 +196,8 @@ class ChatConfig(SinkConfig):
 
     @property
     def edits(self) -> bool:
-        """Whether the service can edit, delete and search messages and has threads. Without, each announcement is a
-        message of its own.
+        """Whether the service can edit, delete and search messages, and has threads. Otherwise each announcement is a
+        separate message.
         """
         return True
 

@@ -91,14 +91,13 @@ class Style:
 
 
 SUPERSEDED = Content(footer="A newer message about this interview is below.")
-"""What is left of a message after a newer one replaced it. It names nobody, so it can stay."""
+"""The text of a message that a newer one replaced. It contains no personal data, so it need not be updated."""
 BUTTON = "Open in Hireflix"
 
 
 def interview_content(interview: Interview, style: Style, announcement: Announcement | None = None) -> Content:
-    """The interview's message: what is known now. The message of a deleted interview names nobody.
-
-    The headline shows the announcement or, in a message that is edited later, how far the interview has come.
+    """Returns the message about the current state of an interview; without personal data when it is deleted. The
+    headline shows the announcement or, in an edited message, the latest step of the interview.
     """
     values = _values(interview, style.privacy, announcement)
     facts = tuple((fact.label, wording.fill(fact.value, values)) for fact in style.templates.fields)
@@ -116,12 +115,12 @@ def interview_content(interview: Interview, style: Style, announcement: Announce
 
 
 def with_change(content: Content, change: str) -> Content:
-    """The content with the difference in words, for a chat without threads."""
+    """Returns the content with the text of the change, for a chat without threads."""
     return replace(content, change=clean(change, CHANGE_UNITS) or "Changed")
 
 
 def reply_content(announcement: Announcement, interview: Interview, style: Style, *, named: bool) -> Content:
-    """A reply in the thread: the difference in words, with the candidate's name only if `named`."""
+    """Returns a reply in the thread with the text of the change, and with the candidate's name only if `named`."""
     values = _values(interview, style.privacy, announcement)
     change = clean(announcement.text, CHANGE_UNITS) or "Changed"
     shown = {name: values[name] for name in ("position", "stage", "score")}
@@ -131,7 +130,7 @@ def reply_content(announcement: Announcement, interview: Interview, style: Style
 
 
 def digest_content(digest: DigestRecord, style: Style) -> Content:
-    """The message that counts many events. It names nobody."""
+    """Returns the message that counts many events. It contains no names of candidates."""
     values: dict[str, str | int] = {
         **{name: int(digest.counts.get(name, 0)) for name in ("invited", "finished", "updates")},
         "summary": digest.summary,
@@ -168,7 +167,7 @@ def _neutral(rendered: str, neutralise: Callable[[str], str]) -> str:
 def shown_name(interview: Interview, privacy: str) -> str:
     """The candidate as the channel may see them: the name, the initials, or the end of the interview's id.
 
-    E-mail addresses and telephone numbers in a name are not shown. A deleted interview names nobody.
+    E-mail addresses and telephone numbers in a name are not shown. A deleted interview has no name.
     """
     if interview.stage is Stage.DELETED:
         return "A candidate"
@@ -217,7 +216,7 @@ def _time(at_ms: int) -> str:
 
 
 def _values(interview: Interview, privacy: str, announcement: Announcement | None = None) -> dict[str, str | int]:
-    """What templates may show; of a deleted interview nothing that belongs to a person."""
+    """Returns the values that templates may show; without personal data for a deleted interview."""
     deleted = interview.stage is Stage.DELETED
     stage = clean(interview.stage_word, STAGE_UNITS) or "Unknown"
     phrase = _phrase(interview, stage)
@@ -238,7 +237,7 @@ def _values(interview: Interview, privacy: str, announcement: Announcement | Non
 
 
 def _phrase(interview: Interview, stage: str) -> str:
-    """How far the interview has come: a decision, else the newest event."""
+    """Returns the latest step of the interview: a decision, else the newest event."""
     is_scored = interview.text("last_event") == SCORED and interview.score is not None
     if is_scored and interview.stage in {Stage.PENDING, Stage.TO_EVALUATE}:
         return f"was scored {score_with_scale(interview.score)}"
@@ -246,7 +245,7 @@ def _phrase(interview: Interview, stage: str) -> str:
 
 
 def _announced_phrase(announcement: Announcement, interview: Interview, stage: str) -> str:
-    """What happened, as the end of a headline."""
+    """Returns the announced change as the end of a headline."""
     if announcement.kind is ChangeKind.SCORE:
         score = announcement.score
         return "has no score any more" if score is None else f"was scored {score_with_scale(score)}"

@@ -1,4 +1,4 @@
-"""The call that shows a digest: posts it, or edits the figures that grew."""
+"""The call that shows a digest: posts the message, or edits it when its counts have grown."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sinks.chat.session import DeliveryCall, Session, delivered, is_rejected, re
 from sinks.chat.updates import REPEAT_DELAY
 
 WINDOW_WITHOUT_EDITS = timedelta(minutes=10)
-"""How long a digest gathers at least where messages cannot be edited: each digest is a new message there."""
+"""Least delay of a digest in a chat without edits, where each digest is a new message."""
 _SUBJECT_LENGTH = 200
 """Characters of a position's id in a marker; services limit the size of markers."""
 
 
 def delay(config: ChatConfig, now: int) -> timedelta:
-    """After which time to show a digest that grew at `now` (epoch milliseconds)."""
+    """Returns the delay until a digest that grew at `now` (epoch milliseconds) is shown."""
     window = timedelta(seconds=config.digest_window)
     window = window if config.edits else max(window, WINDOW_WITHOUT_EDITS)
     until = None if config.quiet_hours is None else config.quiet_hours.until(now, config.timezone)
@@ -30,15 +30,15 @@ def delay(config: ChatConfig, now: int) -> timedelta:
 
 
 def waiting_reason(config: ChatConfig, now: int) -> str:
-    """What a delivery waits for that a digest counts at `now` (epoch milliseconds)."""
+    """Returns what a delivery waits for that a digest counts at `now` (epoch milliseconds)."""
     is_quiet = config.quiet_hours is not None and config.quiet_hours.until(now, config.timezone) is not None
     at = datetime.fromtimestamp(now / 1000, tz=UTC).astimezone(ZoneInfo(config.timezone)) + delay(config, now)
     return f"{'quiet until' if is_quiet else 'digest at'} {at:%H:%M}"
 
 
 async def without_settled(call: DeliveryCall, digest: DigestRecord) -> DigestRecord:
-    """The digest without figures of deliveries that do not wait for it any more: they became dead letters, or the sink
-    delivered elsewhere meanwhile. They are counted again when they are delivered again.
+    """Returns the digest without the counts of deliveries that no longer wait for it, because they became dead letters
+    or the destination changed. They are counted again when they are delivered again.
     """
     if digest.waits and digest.is_behind and not await call.context.waiting(digest.key):
         return digest.without_hidden_counts()
@@ -46,7 +46,7 @@ async def without_settled(call: DeliveryCall, digest: DigestRecord) -> DigestRec
 
 
 async def publish(session: Session, call: DeliveryCall, position_id: str) -> Result:
-    """Shows what the digest counts now."""
+    """Shows the current counts of the digest."""
     read = DigestRecord.read(position_id, call.note(DigestRecord(position_id).key))
     digest = await without_settled(call, read)
     config, now = session.config, call.context.now()

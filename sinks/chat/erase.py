@@ -16,8 +16,8 @@ _LATER = {Status.THROTTLED, Status.TRANSIENT, Status.UNCLEAR, Status.BROKEN}
 
 
 async def erase_messages(session: Session, call: DeliveryCall, interview_id: str) -> Result:
-    """Deletes the messages and replies. What is left to delete is stored after each of them, so that a call that has
-    to wait for a token continues.
+    """Deletes the messages and replies. After each deletion the rest is stored, so that a call that had to wait for a
+    token continues there.
     """
     if not session.config.edits:
         return Result([Rejected("its messages cannot be changed: delete them in the chat")])
@@ -50,9 +50,8 @@ async def erase_messages(session: Session, call: DeliveryCall, interview_id: str
 async def _unclear_messages(
     session: Session, call: DeliveryCall, record: InterviewRecord
 ) -> Sequence[str] | RetryLater:
-    """Finds the messages of calls without an answer: they may be in the channel and in no note.
-
-    It waits first, because the request of such a call may be applied later.
+    """Finds the messages of calls without an answer, which may be in the channel without a note. It waits first,
+    because the request of such a call may be applied later.
     """
     searches = [(each["delivery_id"], each["since_ms"], each["thread"]) for each in record.possible_duplicates]
     earliest_ms = max((each["at_ms"] for each in record.possible_duplicates), default=0)
@@ -73,7 +72,7 @@ async def _unclear_messages(
 
 
 async def _erase_message(session: Session, call: DeliveryCall, message_id: str) -> CallResult:
-    """Deletes a message, or removes the person from its text where the service does not allow that."""
+    """Deletes a message. Where the service does not allow that, it removes the personal data from the text."""
     result = await session.delete(message_id, call.context)
     interview = call.delivery.interview
     if result.status in {*_DONE, *_LATER} or interview is None:

@@ -1,4 +1,4 @@
-"""Delivers an event: decides what it does in the chat, then posts, or waits for the digest or the next edit."""
+"""Delivers an event: decides what to show, then posts it, or lets it wait for the digest or the next edit."""
 
 from __future__ import annotations
 
@@ -45,11 +45,8 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EventPlan:
-    """What to do about an event.
-
-    `announcement` is what the call posts. `counted` is the figure of the digest that grows by one, `""` for none.
-    `edit` says that an existing message has to be brought up to date. `reason` says why there is nothing to show, for
-    the case that there is nothing.
+    """The plan for an event. `announcement` is what the call posts. `counted` is the count of the digest that grows by
+    one, `""` for none. `edit`: an existing message has to be updated. `reason` says why there is nothing to show.
     """
 
     action: Action = Action.NOTHING
@@ -66,10 +63,9 @@ _NEVER_COUNTED = ("interview.delete",)
 def decide(
     event: Event, interview: Interview, record: InterviewRecord, modes: Events, *, muted: bool, silent: bool = False
 ) -> EventPlan:
-    """What to do about an event. `muted`: it may notify nobody, because it is late or the hours are quiet. `silent`: it
-    may only update existing messages, because no route chose it.
-
-    An interview that was deleted before its first message is never mentioned.
+    """Returns the plan for an event. `muted`: the event must not notify users, because it is late or the hours are
+    quiet. `silent`: it may only update existing messages, because no route chose it. An interview that was deleted
+    before its first message is not shown.
     """
     mode: Mode = "edit" if silent else modes.of(event.name)
     is_deleted = interview.stage is Stage.DELETED
@@ -101,7 +97,9 @@ def _action(announcement: Announcement, record: InterviewRecord) -> Action:
 
 
 def _action_without_message(announcement: Announcement, record: InterviewRecord) -> Action:
-    """For a deleted interview, and for one whose message users deleted: only its completion makes a new message."""
+    """Returns the action for a deleted interview, and for one whose message users deleted: only the finish makes a new
+    message.
+    """
     if announcement.kind is ChangeKind.DELETED:
         action = Action.BROADCAST if announcement.mode == "broadcast" else Action.REPLY
         return action if record.takes_replies else Action.NOTHING
@@ -110,8 +108,8 @@ def _action_without_message(announcement: Announcement, record: InterviewRecord)
 
 
 async def deliver_events(session: Session, call: DeliveryCall) -> Result:
-    """Delivers the events of one call, each with the notes of the previous one. Only invitations share a call,
-    and they make no call to the service.
+    """Delivers the events of one call in turn; each sees the notes of the one before. Only invitations share a call,
+    and they make no request to the service.
     """
     notes = await _current_notes(call)
     follow_ups: list[FollowUp] = []
@@ -131,7 +129,7 @@ async def deliver_events(session: Session, call: DeliveryCall) -> Result:
 
 
 async def _current_notes(call: DeliveryCall) -> dict[str, Note]:
-    """The notes of a call; a digest's without figures of what does not wait for it any more."""
+    """Returns the notes of a call. A digest has only the counts of deliveries that still wait for it."""
     notes = dict(call.batch.notes)
     positions = {each.interview.position_id for each in call.batch.deliveries if each.interview is not None}
     for position_id in sorted(positions):
@@ -143,7 +141,7 @@ async def _current_notes(call: DeliveryCall) -> dict[str, Note]:
 
 
 async def deliver_event(session: Session, call: DeliveryCall, interview: Interview) -> Result:
-    """Does what the plan says, with one post at most."""
+    """Executes the plan, with at most one post."""
     record = InterviewRecord.read(interview.id, call.note(InterviewRecord(interview.id).key))
     found = await reconcile(session, call, record, [record.edit(EDIT_DELAY)])
     if found is not None:
@@ -157,12 +155,12 @@ async def deliver_event(session: Session, call: DeliveryCall, interview: Intervi
 
 
 def plan_of(config: ChatConfig, delivery: Delivery, record: InterviewRecord, now: int) -> EventPlan:
-    """What the event of a delivery does at `now` (epoch milliseconds)."""
+    """Returns the plan for the event of a delivery at `now` (epoch milliseconds)."""
     event, interview = delivery.event, delivery.interview
     assert event is not None
     assert interview is not None
     muted = delivery.late or is_quiet(config, event, now)
-    if record.counted_by == delivery.id:  # it was counted, but the digest was never shown
+    if record.counted_by == delivery.id:  # it was counted, but the digest was not shown
         record = replace(record, counted_by="")
     plan = decide(event, interview, record, config.events, muted=muted, silent=delivery.silent)
     return replace(plan, counted="") if config.digest == "off" else plan
@@ -177,7 +175,7 @@ def is_quiet(config: ChatConfig, event: Event, now: int) -> bool:
 
 
 def draft_of(session: Session, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style) -> Draft:
-    """The message of a plan that has one."""
+    """Returns the message of a plan with an announcement."""
     announcement = plan.announcement
     assert announcement is not None
     subject = {"i": interview.id}
@@ -207,8 +205,8 @@ def draft_of(session: Session, plan: EventPlan, record: InterviewRecord, intervi
 def _new_message(
     config: ChatConfig, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style
 ) -> Content:
-    """The interview's message; in a chat without edits with the announcement as its headline, and with the difference
-    in words when it is not the first.
+    """Returns a new message about the interview. In a chat without edits it has the announcement as its headline and,
+    if it is not the first message, the text of the change.
     """
     assert plan.announcement is not None
     content = interview_content(interview, style, None if config.edits else plan.announcement)
@@ -218,7 +216,9 @@ def _new_message(
 def _without_post(
     session: Session, call: DeliveryCall, record: InterviewRecord, plan: EventPlan, style: Style
 ) -> Result:
-    """Without a post: it waits for the digest that counts it or for an edit, unless there is nothing to show."""
+    """Delivers an event without a post: it waits for the digest that counts it or for an edit, or is superseded when
+    there is nothing to show.
+    """
     delivery, interview, now = call.delivery, call.delivery.interview, call.context.now()
     assert interview is not None
     after, searches = abandon(call, record)
@@ -248,14 +248,14 @@ def _at(now: int, wait: timedelta) -> int:
 
 
 def _counted(call: DeliveryCall, plan: EventPlan, interview: Interview) -> DigestRecord:
-    """The digest of the interview's position with one more event."""
+    """Returns the digest of the interview's position with one more event."""
     assert call.delivery.event is not None
     record = DigestRecord.read(interview.position_id, call.note(DigestRecord(interview.position_id).key))
     return record.counting(plan.counted, interview, call.delivery.event.occurred_at, call.context.now())
 
 
 def _without_thread(config: ChatConfig, record: InterviewRecord, result: CallResult) -> Result:
-    """The thread takes no more replies: this is remembered, and the event is planned again."""
+    """Stores that the thread takes no more replies, and plans the event again."""
     if result.status is Status.LOCKED:
         after = replace(record, thread_locked=True)
     elif config.deleted_message == "replace":

@@ -1,8 +1,7 @@
-"""Posting exactly once, in a chat that has no idempotency key but finds messages by a marker.
-
-What a call is about to post is remembered before it is made. When its answer is lost, the message is searched by its
-marker before anything is decided, and it is posted again only where the search finds none. A request may be applied
-after its timeout, so after a second post a later search deletes the duplicate.
+"""Posts exactly once in a chat that has no idempotency keys but finds messages by a marker. The intent of a call is
+stored before the request. When the answer is lost, the next call searches the message by its marker first, and posts it
+again only if the search finds none. A request may be applied after its timeout, so a later search deletes the duplicate
+of a second post.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from sinks.chat.service import CallResult, Marker, Match, Post, Status
 from sinks.chat.session import DeliveryCall, Session, delivered, is_rejected, rejected, retry, superseded
 
 SEARCHABLE_AFTER_MS = 3_000
-"""Milliseconds after which a posted message surely appears in a search."""
+"""Milliseconds after which a posted message appears in a search."""
 DUPLICATE_SEARCH = timedelta(seconds=60)
-"""When to search for duplicates: long enough for a lost request to be applied."""
+"""Delay of the search for duplicates. A request without an answer is applied within this time."""
 FIND_DUPLICATES = "find-doubles"
 """Purpose of the call that searches for duplicates."""
 FALLBACK_SECONDS = 1.0
 """Delay of the attempt with plainer content, after a rejection."""
 _LATER = (Status.THROTTLED, Status.TRANSIENT, Status.UNCLEAR)
-"""Results after which a search is repeated. After any other the service does not allow it."""
+"""Results after which a search is repeated. Any other result means that the service does not allow searches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message to post. `shows` is what its record stores once it is posted, `subject` is what its marker holds
-    besides the delivery's id, and `follow_ups` are asked for once it is posted.
+    """A message to post. `shows` is stored in its record after the post, `subject` is in its marker beside the
+    delivery's id, and `follow_ups` are asked for after the post.
     """
 
     content: Content
@@ -46,7 +45,7 @@ class Draft:
 
 
 async def post(session: Session, call: DeliveryCall, record: MessageRecord, draft: Draft) -> Result | CallResult:
-    """Posts the draft under the delivery's id. Returns the service's result when the thread takes no reply: then
+    """Posts the draft under the delivery's id. Returns the service's result when the thread takes no reply, so that
     nothing was posted.
     """
     before = _intent_of(call, record)
@@ -74,8 +73,8 @@ async def post(session: Session, call: DeliveryCall, record: MessageRecord, draf
 async def reconcile(
     session: Session, call: DeliveryCall, record: MessageRecord, follow_ups: Sequence[FollowUp]
 ) -> Result | None:
-    """The result when an earlier call of this delivery has posted its message, or when it is too early to know.
-    `None` when there is no message, or the service does not allow a search.
+    """Returns a result when an earlier call of this delivery posted its message, or when it is too early to search.
+    Returns `None` when there is no message, or the service does not allow a search.
     """
     intent = _intent_of(call, record)
     if not call.batch.maybe_sent or not session.config.edits or not intent.get("calls"):
@@ -91,8 +90,8 @@ async def reconcile(
 
 
 def abandon(call: DeliveryCall, record: RecordT) -> tuple[RecordT, Sequence[FollowUp]]:
-    """The record and the follow-ups when there is nothing to post any more, after a search that found nothing. A
-    message that appears late is deleted.
+    """Returns the record and the follow-ups after a search that found nothing, when there is nothing to post any more.
+    A message that appears late is deleted.
     """
     intent = _intent_of(call, record)
     if not intent:
@@ -105,7 +104,7 @@ def abandon(call: DeliveryCall, record: RecordT) -> tuple[RecordT, Sequence[Foll
 
 
 async def delete_duplicates(session: Session, call: DeliveryCall, record: MessageRecord) -> Result:
-    """Deletes one message of ours that was posted twice, and asks for another call if there may be more."""
+    """Deletes one duplicate, and asks for another call if there may be more."""
     if not record.possible_duplicates or not session.config.edits:
         return superseded("nothing to look for")
     first, *others = record.possible_duplicates
@@ -128,7 +127,7 @@ async def delete_duplicates(session: Session, call: DeliveryCall, record: Messag
 
 
 def _intent_of(call: DeliveryCall, record: MessageRecord) -> Mapping[str, Any]:
-    """What an earlier call of this very delivery remembered."""
+    """Returns the intent of an earlier call of the same delivery."""
     return record.intent if record.intent.get("delivery_id") == call.delivery.id else {}
 
 
@@ -143,7 +142,7 @@ def _post(draft: Draft, intent: Mapping[str, Any]) -> Post:
 
 
 async def _allowed_mention(session: Session, mention: str, context: Context) -> str:
-    """The mention, unless there was one in the last minute."""
+    """Returns the mention, or `""` if there was one in the last minute."""
     if not mention:
         return ""
     try:
@@ -160,7 +159,9 @@ def _settled(
     intent: Mapping[str, Any],
     follow_ups: Sequence[FollowUp],
 ) -> Result:
-    """The channel shows the message. When other calls may have been applied too, their messages are deleted later."""
+    """Returns the result for a message that the channel shows. When other calls may have been applied too, their
+    messages are deleted later.
+    """
     calls = intent["calls"]
     after = record.posted(match.message_id, calls[min(max(match.call, 1), len(calls)) - 1])
     more = [*follow_ups]
@@ -185,7 +186,7 @@ def _possible_duplicate(call: DeliveryCall, message_id: str, intent: Mapping[str
 async def _not_posted(
     session: Session, call: DeliveryCall, record: MessageRecord, result: CallResult, intent: Mapping[str, Any]
 ) -> Result:
-    """`intent` is without this call, which was not applied unless its result is unclear."""
+    """Returns the result of a call that was not applied or is unclear. `intent` does not include this call."""
     if is_rejected(result, call.delivery):
         if intent["fallback_error"]:
             return rejected(result, {record.key: record.with_intent({}).note()})
@@ -200,7 +201,7 @@ async def _not_posted(
 async def _search_failure(
     session: Session, call: DeliveryCall, failure: CallResult | None, thread: str
 ) -> RetryLater | None:
-    """The outcome of a search that may work later, `None` for one that the service does not allow."""
+    """Returns the outcome of a failed search that may work later, `None` for one that the service does not allow."""
     if failure is None or failure.status not in (*_LATER, Status.BROKEN):
         return None
     unclear = call.batch.maybe_sent

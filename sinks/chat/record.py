@@ -1,6 +1,5 @@
-"""The notes about messages: what was posted where, and which call is under way. Pure.
-
-Notes have a version. A note of version 1, which had other names, is brought forward when it is read.
+"""The notes about messages: the posted messages, and the intent of the current call. Pure functions. Notes have a
+version. A note of version 1 has other names, and is converted when it is read.
 """
 
 from __future__ import annotations
@@ -17,20 +16,19 @@ VERSION = 2
 INTERVIEW_NOTE = "parent:"
 """Prefix of the note about an interview, before its id."""
 EDIT = "edit"
-"""Purpose of the call that brings the messages of an interview up to date."""
+"""Purpose of the call that updates the messages of an interview."""
 REPEAT_EDIT = "repeat-edit"
-"""Purpose of the call that repeats an edit whose first answer was lost: the lost call may still be applied and replace
-new content by old. It is about an interview or, without one, about the digest of a position.
+"""Purpose of the call that repeats an edit after a lost answer, because the lost request may still be applied and
+replace new content by old. It is about an interview or, without one, about the digest of a position.
 """
 
 
 class MessageRecord(Protocol):
-    """A note about messages, as exactly-once posting needs it.
-
-    `intent` is the call under way: its `delivery_id`, its time `at_ms`, the `thread`, what each of the `calls` that may
-    have been applied shows, the `fallback_error` with which the service rejected the content, and the `mention`.
-    `possible_duplicates` are deliveries whose message may appear a second time: the `delivery_id`, the `message_id`
-    that stays (`""` = none), the `thread`, the time of the first call `since_ms` and when to search `at_ms`.
+    """The part of a note that exactly-once posting needs. `intent` is the call whose outcome is not known yet: its
+    `delivery_id`, its time `at_ms`, the `thread`, the content of each of the `calls` that may have been applied, the
+    `fallback_error` with which the service rejected the content, and the `mention`. `possible_duplicates` are
+    deliveries whose message may appear a second time: the `delivery_id`, the `message_id` that stays (`""` = none), the
+    `thread`, the time `since_ms` of the first call, and the time `at_ms` of the search.
     """
 
     @property
@@ -55,12 +53,12 @@ class InterviewRecord:
     """The note about the interview `id`.
 
     `message_id` is its message in the channel, `None` without one and `""` for one whose id is not known.
-    `content_hash` is that of the content it shows, `""` when that is not certain. `named_reply_ids` are replies with
-    the candidate's name, which are edited when the interview is deleted, and `reply_ids` are the other replies; an
-    erase deletes both. `superseded_ids` are messages that a newer one
-    replaced. `removed`: users deleted the message. `thread_locked`: its thread takes no replies. `needs_repost`: a
-    message has to be posted in place of a lost one. `counted_by` is the id of the delivery whose invitation a digest
-    counted, `True` in some notes of version 1. `fallback_error`: the service rejected the content with it.
+    `content_hash` is that of its content, `""` when the content is not certain. `named_reply_ids` are replies with the
+    candidate's name, which are edited when the interview is deleted; `reply_ids` are the other replies. An erase
+    deletes both. `superseded_ids` are messages that a newer one replaced. `removed`: users deleted the message.
+    `thread_locked`: its thread takes no replies. `needs_repost`: a message has to be posted in place of a lost one.
+    `counted_by` is the id of the delivery whose invitation a digest counted, `True` in some notes of version 1.
+    `fallback_error`: the service rejected the content with it.
     """
 
     id: str
@@ -80,7 +78,7 @@ class InterviewRecord:
 
     @classmethod
     def read(cls, interview_id: str, note: Note | None) -> Self:
-        """Decodes a note of any version; without a note nothing is known."""
+        """Decodes a note of any version. Without a note the record is empty."""
         values = brought_forward(note or {}, _INTERVIEW_NAMES)
         known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
         return cls(**{**known, "id": interview_id})
@@ -91,42 +89,42 @@ class InterviewRecord:
         return f"{INTERVIEW_NOTE}{self.id}"
 
     def follow_up(self, purpose: str, after: timedelta) -> FollowUp:
-        """A later call about this interview."""
+        """Returns a follow-up about this interview."""
         return FollowUp(purpose, after, interview=self.id)
 
     def edit(self, after: timedelta) -> FollowUp:
-        """The call that brings its messages up to date, for everything that waits for that."""
+        """Returns the follow-up that updates its messages and settles the deliveries that wait for that."""
         return replace(self.follow_up(EDIT, after), group=self.key)
 
     def settled(self, message_id: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - the signature of `MessageRecord`
-        """Nothing: what waits in its group waits for an edit, not for a message that was posted."""
+        """Settles nothing: the deliveries in its group wait for an edit, not for a post."""
         return {}
 
     @property
     def is_shown(self) -> bool:
-        """Whether a message about this interview is in the channel, or was once."""
+        """Whether a message about this interview was ever posted in the channel."""
         return self.message_id is not None
 
     @property
     def is_editable(self) -> bool:
-        """Whether there is a message to keep up to date."""
+        """Whether the channel has a message that can be updated."""
         return bool(self.message_id) and not self.removed
 
     @property
     def takes_replies(self) -> bool:
-        """Whether there is a thread to reply in."""
+        """Whether the message has a thread that takes replies."""
         return self.is_editable and not self.thread_locked
 
     def with_intent(self, intent: Mapping[str, Any]) -> Self:
-        """With a call under way, or none."""
+        """Returns the record with another intent, or without one."""
         return replace(self, intent=intent)
 
     def with_possible_duplicates(self, duplicates: Sequence[Mapping[str, Any]]) -> Self:
-        """With messages that may appear a second time."""
+        """Returns the record with these possible duplicates."""
         return replace(self, possible_duplicates=tuple(duplicates))
 
     def posted(self, message_id: str, shows: Mapping[str, Any]) -> Self:
-        """After a message with this id was posted; `shows` is from its draft."""
+        """Returns the record after a message with this id was posted; `shows` is from its draft."""
         after = replace(self, announced=shows["announced"], intent={}, needs_repost=False)
         if shows.get("thread"):
             if shows.get("named"):
@@ -144,13 +142,13 @@ class InterviewRecord:
         )
 
     def note(self) -> Note | None:
-        """The note to keep, `None` when there is nothing to keep."""
+        """Returns the note, `None` when it would be empty."""
         kept = as_note({name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"})
         return {"v": VERSION, **(kept or {}), "message_id": ""} if self.message_id == "" else kept
 
 
 def as_note(values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The values that are not empty, as a note of this version; `None` when all are."""
+    """Returns the values that are not empty as a note of this version; `None` when all are empty."""
     kept = {name: value for name, value in values.items() if value not in (None, False, "", (), [], {})}
     lists = {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
     return {"v": VERSION, **lists} if lists else None
@@ -176,7 +174,7 @@ _INTERVIEW_NAMES = {
 
 
 def brought_forward(note: Note, names: Mapping[str, str]) -> dict[str, Any]:
-    """The values of a note under today's names. `names` are those of version 1 that have changed, with today's."""
+    """Converts a note of version 1. `names` maps its old names to the present ones."""
     if note.get("v", 1) >= VERSION:
         return dict(note)
     values = _renamed(note, names)
@@ -206,9 +204,9 @@ DIGEST_NOTE = "digest:"
 DIGEST = "digest"
 """Purpose of the call that posts or edits the digest of a position."""
 IDLE_MS = 600_000
-"""Time without an event after which the next event starts a new digest: it belongs to another burst."""
+"""After this time without an event the next event starts a new digest, because it belongs to another burst."""
 LONGEST_MS = 86_400_000
-"""Time after which an event starts a new digest in any case, so that old messages do not keep changing."""
+"""After this time an event starts a new digest in any case, so that old messages do not change any more."""
 
 _NAMES = {
     "ts": "message_id",
@@ -230,8 +228,8 @@ class DigestRecord:
 
     `counts` are its figures, `position` is the position's newest name, `first_ms` and `last_ms` are the dates of its
     events, `started_ms` and `updated_ms` are when it got its first and its newest event by our clock. `message_id` is
-    its message, `""` before it is posted, and `shown_counts` are the figures in it. `waits`: the deliveries that it
-    counts and does not show wait in its group, which was not so in the first notes of version 1.
+    its message, `""` before it is posted, and `shown_counts` are the figures in it. `waits`: deliveries that it counts
+    and does not show yet wait in its group; those of the first notes of version 1 do not.
     """
 
     id: str
@@ -251,7 +249,7 @@ class DigestRecord:
 
     @classmethod
     def read(cls, position_id: str, note: Note | None) -> Self:
-        """Decodes a note of any version; without a note the digest is new."""
+        """Decodes a note of any version. Without a note the digest is new."""
         values = brought_forward(note or {}, _NAMES)
         known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
         return cls(**{**known, "id": position_id})
@@ -262,19 +260,21 @@ class DigestRecord:
         return f"{DIGEST_NOTE}{self.id}"
 
     def follow_up(self, purpose: str, after: timedelta) -> FollowUp:
-        """A later call about this digest."""
+        """Returns a follow-up about this digest."""
         return FollowUp(purpose, after, subject=self.id)
 
     def publication(self, after: timedelta) -> FollowUp:
-        """The call that shows it, for everything that waits in its group."""
+        """Returns the follow-up that shows the digest and settles the deliveries in its group."""
         return replace(self.follow_up(DIGEST, after), group=self.key)
 
     def settled(self, message_id: str) -> Mapping[str, Delivered]:
-        """What its message shows: everything that waits in its group, or nothing."""
+        """The groups that a post of its message settles."""
         return {} if self.is_behind else {self.key: Delivered(message_id or None)}
 
     def without_hidden_counts(self) -> Self:
-        """Without the figures that it does not show, because nothing that they counted waits any more."""
+        """Returns the digest without the counts that its message does not show, because their deliveries no longer
+        wait.
+        """
         if self.message_id:
             return replace(self, counts=dict(self.shown_counts), intent={})
         return self._new()
@@ -286,12 +286,12 @@ class DigestRecord:
 
     @property
     def hidden_counts(self) -> dict[str, int]:
-        """The figures that its message does not show yet."""
+        """The counts that its message does not show yet."""
         return _difference(self.counts, self.shown_counts)
 
     @property
     def summary(self) -> str:
-        """The figures as a sentence."""
+        """Returns the counts as a sentence."""
         invited, finished, updates = (self.counts.get(name, 0) for name in ("invited", "finished", "updates"))
         parts = [
             f"{invited:,} candidate{' was' if invited == 1 else 's were'} invited" if invited else "",
@@ -301,7 +301,9 @@ class DigestRecord:
         return ", ".join(part for part in parts if part) or "nothing new"
 
     def counting(self, figure: str, interview: Interview, occurred_at: int, now: int) -> Self:
-        """With one more event, in a new digest when this one is over. `now` is our clock (epoch milliseconds)."""
+        """Returns the digest with one more event; a new digest when this one is over. `now` is the connector's clock
+        (epoch milliseconds).
+        """
         if self._is_over(now):
             return self._new().counting(figure, interview, occurred_at, now)
         is_first = not self.counts
@@ -325,16 +327,16 @@ class DigestRecord:
         return bool(self.message_id) and not self.is_behind and is_old
 
     def with_intent(self, intent: Mapping[str, Any]) -> Self:
-        """With a call under way, or none."""
+        """Returns the record with another intent, or without one."""
         return replace(self, intent=intent)
 
     def with_possible_duplicates(self, duplicates: Sequence[Mapping[str, Any]]) -> Self:
-        """With messages that may appear a second time."""
+        """Returns the record with these possible duplicates."""
         return replace(self, possible_duplicates=tuple(duplicates))
 
     def posted(self, message_id: str, shows: Mapping[str, Any]) -> Self:
-        """After a message with this id was posted; `shows` is from its draft. A message without an id cannot be edited,
-        so the digest is over.
+        """Returns the digest after its message was posted; `shows` is from the draft. A message without an id cannot be
+        edited, so the digest is over.
         """
         if not message_id:
             return replace(self, counts=_difference(self.counts, shows["counts"]), intent={}, fallback_error="")
@@ -348,7 +350,7 @@ class DigestRecord:
         )
 
     def without_message(self) -> Self:
-        """After users deleted its message: what it had shown is over, and the rest starts a new digest."""
+        """Returns the digest after users deleted its message: the counts that were not shown start a new digest."""
         return replace(
             self,
             counts=self.hidden_counts,
@@ -361,7 +363,7 @@ class DigestRecord:
         )
 
     def note(self) -> Note | None:
-        """The note to keep, `None` when there is nothing to keep."""
+        """Returns the note, `None` when it would be empty."""
         return as_note({name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"})
 
 

@@ -1,6 +1,5 @@
-"""Reminders: one message on each business day that lists the candidates who finished and wait for a decision.
-
-A line disappears when the candidate is decided, deleted or erased. The next reminder replaces the one before.
+"""Reminders: one message on each business day that lists the candidates who finished and wait for a decision. A line is
+removed when the candidate is decided, deleted or erased. The next reminder replaces the previous one.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ from sinks.chat.updates import EDIT_DELAY, REPEAT_DELAY
 REMIND = "remind"
 """Purpose of the call that posts a reminder."""
 EDIT_REMINDER = "reminder-edit"
-"""Purpose of the call that brings the messages of reminders up to date."""
+"""Purpose of the call that updates the messages of reminders."""
 REMINDER_DUPLICATES = "reminder-find-doubles"
 REPEAT_REMINDER_EDIT = "reminder-repeat-edit"
 PURPOSES = frozenset({REMIND, EDIT_REMINDER, REMINDER_DUPLICATES, REPEAT_REMINDER_EDIT})
 _OWN_PURPOSES = {FIND_DUPLICATES: REMINDER_DUPLICATES, REPEAT_EDIT: REPEAT_REMINDER_EDIT}
-"""Purposes of calls about messages in general, and what they are called for a reminder."""
+"""General purposes of follow-ups -> the purposes for reminders."""
 
 KEY = "reminder"
 """Name of the note."""
@@ -75,7 +74,7 @@ class ReminderRecord:
 
     @classmethod
     def read(cls, note: Note | None) -> Self:
-        """Decodes a note; without one nothing was posted."""
+        """Decodes a note. Without a note no reminder was posted."""
         values = {name: value for name, value in (note or {}).items() if name in cls.__dataclass_fields__}
         return cls(**values)
 
@@ -84,23 +83,23 @@ class ReminderRecord:
         return KEY
 
     def follow_up(self, purpose: str, after: timedelta) -> FollowUp:
-        """A later call about reminders."""
+        """Returns a follow-up about reminders."""
         return FollowUp(_OWN_PURPOSES.get(purpose, purpose), after)
 
     def edit(self, after: timedelta = EDIT_DELAY) -> FollowUp:
-        """The call that brings the messages up to date."""
+        """Returns the follow-up that updates the messages."""
         return self.follow_up(EDIT_REMINDER, after)
 
     def settled(self, message_id: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - nothing waits for a reminder
         return {}
 
     def names(self, interview_id: str) -> bool:
-        """Whether a message names the candidate of an interview, or may do so after a call that is under way."""
+        """Whether a message contains the candidate's name, or may contain it after a call without an outcome."""
         shown = [*self.lines, *(line for call in self.intent.get("calls", ()) for line in call.get("lines", ()))]
         return any(line["id"] == interview_id for line in shown)
 
     def without(self, interview_id: str) -> Self:
-        """Without the line about an interview, also in what a call under way shows."""
+        """Returns the record without the line about an interview, also in the intent."""
         if not self.intent:
             return replace(self, lines=_without(self.lines, {interview_id}))
         calls = [
@@ -120,7 +119,7 @@ class ReminderRecord:
         return replace(self, possible_duplicates=tuple(duplicates))
 
     def posted(self, message_id: str, shows: Mapping[str, Any]) -> Self:
-        """After a reminder was posted, in place of the one before."""
+        """Returns the record after a reminder was posted, which replaces the previous one."""
         older = (*self.superseded_ids, self.message_id) if self.message_id else tuple(self.superseded_ids)
         return replace(
             self,
@@ -135,7 +134,7 @@ class ReminderRecord:
         )
 
     def note(self) -> Note | None:
-        """The note to keep, `None` when there is nothing to keep."""
+        """Returns the note, `None` when it would be empty."""
         return as_note({name: getattr(self, name) for name in self.__dataclass_fields__})
 
 
@@ -148,14 +147,16 @@ def _without(lines: Iterable[Mapping[str, str]], ids: set[str]) -> tuple[Mapping
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """A candidate who waits for a decision, for so many business days."""
+    """A candidate who waits for a decision, and since how many business days."""
 
     interview: Interview
     days: int
 
 
 def days_undecided(interview: Interview, now: int, config: ChatConfig) -> int | None:
-    """Business days for which a finished interview waits for a decision; `None` when a reminder does not list it."""
+    """Returns the business days that a finished interview has waited for a decision; `None` when a reminder does not
+    list it.
+    """
     rules, finished_at = config.reminders, interview.completed_at
     if rules is None or interview.stage is not Stage.TO_EVALUATE or finished_at is None:
         return None
@@ -164,7 +165,7 @@ def days_undecided(interview: Interview, now: int, config: ChatConfig) -> int | 
 
 
 def line_of(undecided: Undecided, style: Style) -> Mapping[str, str]:
-    """The line about a candidate, as the note keeps it."""
+    """Returns the line about a candidate as it is stored in the note."""
     interview = undecided.interview
     days = f"{undecided.days} business day{'' if undecided.days == 1 else 's'}"
     position = clean(interview.position_name, POSITION_UNITS)
@@ -177,7 +178,7 @@ def line_of(undecided: Undecided, style: Style) -> Mapping[str, str]:
 
 
 def reminder_content(lines: Sequence[Mapping[str, str]], more: int) -> Content:
-    """The message with these lines, and so many candidates without a line."""
+    """Returns the message with these lines; `more` counts the candidates without a line."""
     count = len(lines) + more
     if not count:
         text = "Every candidate of this reminder has a decision"
@@ -195,7 +196,7 @@ def reminder_content(lines: Sequence[Mapping[str, str]], more: int) -> Content:
 
 
 async def remind(session: Session, call: DeliveryCall) -> Result:
-    """Posts the reminder of the day, unless the hours are quiet or no candidate waits."""
+    """Posts the reminder of the day. Posts nothing during quiet hours, or when no candidate waits."""
     record = ReminderRecord.read(call.note(KEY))
     config, context = session.config, call.context
     found = await reconcile(session, call, record, [record.edit()])
@@ -222,7 +223,7 @@ async def remind(session: Session, call: DeliveryCall) -> Result:
 
 
 async def _undecided(context: Context, config: ChatConfig) -> list[Undecided]:
-    """The candidates who wait, longest first, without those who are snoozed."""
+    """Returns the candidates who wait, the longest wait first, without snoozed ones."""
     now, after, found = context.now(), "", list[Undecided]()
     while True:
         page = await context.interviews(after, PAGE)
@@ -239,7 +240,7 @@ async def _undecided(context: Context, config: ChatConfig) -> list[Undecided]:
 
 
 async def update_reminder(session: Session, call: DeliveryCall) -> Result:
-    """Makes one edit: of an older message first, then of the newest when it shows a line too much."""
+    """Makes one edit: of an older message first, then of the newest one when it shows a removed line."""
     record = ReminderRecord.read(call.note(KEY))
     if record.superseded_ids:
         first, *others = record.superseded_ids
@@ -266,7 +267,7 @@ async def update_reminder(session: Session, call: DeliveryCall) -> Result:
 
 
 def without_decided(call: DeliveryCall, interview: Interview, result: Result) -> Result:
-    """The result of an event, with the edit of the reminder when its interview does not wait any more."""
+    """Returns the result of an event, with a follow-up that edits the reminder when the interview no longer waits."""
     record = ReminderRecord.read(call.note(KEY))
     if interview.stage is Stage.TO_EVALUATE or not record.names(interview.id):
         return result
@@ -275,9 +276,8 @@ def without_decided(call: DeliveryCall, interview: Interview, result: Result) ->
 
 
 async def erase_from_reminders(session: Session, call: DeliveryCall, interview_id: str) -> RetryLater | Rejected | bool:
-    """Removes a person from the messages of reminders, now. Returns whether one named the person, or why not.
-
-    What is done is stored after each call, so that a call that has to wait continues.
+    """Removes a person from the messages of reminders at once. Returns whether a message contained the name, or why it
+    could not be removed. The progress is stored after each call, so that an interrupted erase continues.
     """
     record = ReminderRecord.read(call.note(KEY))
     while record.superseded_ids:
@@ -302,7 +302,7 @@ async def erase_from_reminders(session: Session, call: DeliveryCall, interview_i
 async def _replace(
     session: Session, call: DeliveryCall, message_id: str, content: Content, fallback_error: str = ""
 ) -> CallResult:
-    """Edits a message, or deletes it where the service does not allow an edit any more."""
+    """Edits a message. Deletes it when the service does not allow edits of it any more."""
     result = await session.edit(message_id, content, call.context, fallback_error)
     return await session.delete(message_id, call.context) if result.status is Status.LOCKED else result
 
@@ -314,7 +314,7 @@ async def _not_erased(session: Session, call: DeliveryCall, result: CallResult) 
 
 
 def with_reminder_erased(result: Result, *, was_named: bool) -> Result:
-    """The result of an erase, when a reminder named the person too."""
+    """Returns the result of an erase of a person whom a reminder named, too."""
     (outcome,) = result.outcomes
     if was_named and isinstance(outcome, Superseded):
         return replace(result, outcomes=[Delivered("removed from the reminder")])

@@ -1,6 +1,5 @@
-"""What a chat service has to offer: the calls that the shared code makes, and what is known after each of them.
-
-A service with messages that cannot be edited implements `post` alone (see `ChatConfig.edits`).
+"""The interface of a chat service: its calls and their results. A service whose messages cannot be edited implements
+only `post` (see `ChatConfig.edits`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from sinks.chat.content import Content, as_text
 
 
 class Status(StrEnum):
-    """What is known about a call after its answer, or without one."""
+    """The outcome of a call, as far as the answer shows it."""
 
     OK = "ok"
     THROTTLED = "throttled"
@@ -26,7 +25,7 @@ class Status(StrEnum):
     UNCLEAR = "unclear"
     """May have been applied."""
     BROKEN = "broken"
-    """Not applied; the credentials or the channel cannot be used until a person acts."""
+    """Not applied; the credentials or the channel cannot be used until an operator acts."""
     MISSING = "missing"
     """Not applied; the message or thread does not exist any more."""
     LOCKED = "locked"
@@ -39,11 +38,9 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """The result of one call.
-
-    `error` is a short, stable word without personal data, `""` when OK. `detail` explains a rejection. `message_id` is
-    the id of the posted message, `""` when the service returns none. `retry_after` is the delay in seconds that the
-    service asked for. `account_wide` says that the delay concerns all channels.
+    """The result of one call. `error` is a short, fixed term without personal data, `""` when OK. `detail` explains a
+    rejection. `message_id` is the id of the posted message, `""` when the service returns none. `retry_after` is the
+    delay in seconds that the service asked for. `account_wide` says that the delay concerns all channels.
     """
 
     status: Status
@@ -56,7 +53,7 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What a message carries, invisibly, so that `ChatService.search` finds it: opaque ids only.
+    """Hidden metadata of a message, by which `ChatService.search` finds it. It has only opaque ids.
 
     `delivery_id` is the id of the delivery and `call` counts the calls that posted it. `subject` says what the message
     is about: `{"i": interview id}` or `{"p": position id}`.
@@ -69,8 +66,8 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A message to post: into the thread of the message `thread` when that is not `""`, and with `broadcast` into the
-    channel as well. `mention` is a mention in the service's own syntax.
+    """A message to post. If `thread` is not `""`, it is a reply in the thread of that message; with `broadcast` the
+    channel shows the reply as well. `mention` is a mention in the syntax of the service.
     """
 
     content: Content
@@ -82,7 +79,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A message that a search found: its id, and which call posted it."""
+    """A message that a search found: its id, and the number of the call that posted it."""
 
     message_id: str
     call: int = 1
@@ -98,7 +95,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The tokens of each kind of call. `mention` limits how often a message may mention somebody."""
+    """The tokens of each kind of call. `mention` limits how often messages contain a mention."""
 
     post: Sequence[Token] = ()
     edit: Sequence[Token] = ()
@@ -109,12 +106,12 @@ class Limits:
 
 
 class ChatService(ABC):
-    """The calls to one channel. No method raises for an answer or for a lost connection: it returns a `CallResult`."""
+    """The calls to one channel. Methods return a `CallResult`, and do not raise for an answer or a lost connection."""
 
     limits: Limits = Limits()
 
     def render(self, content: Content) -> Mapping[str, Any]:
-        """The content in the form that the service takes. Equal forms look the same to users."""
+        """Returns the content in the format of the service. Equal results look the same to users."""
         return {"text": as_text(content)}
 
     @abstractmethod
@@ -130,17 +127,17 @@ class ChatService(ABC):
         raise NotImplementedError
 
     async def search(self, delivery_id: str, since_ms: int, thread: str, context: Context) -> SearchResult:
-        """Finds the messages whose `Marker` has this delivery id, posted after `since_ms` by our clock, in a thread or,
-        with `thread=""`, in the channel.
+        """Finds the messages whose `Marker` has this delivery id, posted after `since_ms` by the connector's clock, in
+        a thread or, with `thread=""`, in the channel.
         """
         raise NotImplementedError
 
     async def is_private(self, context: Context) -> bool | None:  # noqa: ARG002 - not every service can say
-        """Whether only invited people see the channel; `None` when the service does not say. For `privacy = "auto"`."""
+        """Whether only invited users see the channel; `None` when the service does not say. For `privacy = "auto"`."""
         return None
 
     def broken(self, result: CallResult) -> SinkBroken:
-        """The exception for a result with `Status.BROKEN`, with what to do about it."""
+        """Returns the exception for a result with `Status.BROKEN`, with the fix."""
         return SinkBroken(result.error, "check the credentials and the channel of this sink")
 
     async def close(self) -> None:  # noqa: B027 - not every service keeps a connection

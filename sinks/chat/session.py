@@ -1,4 +1,4 @@
-"""What all calls of one sink share: the service, with rate limits, counted calls and the style of messages."""
+"""The session of one sink: its service, with rate limits, counted calls and the style of messages."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ from sinks.chat.content import Content, Style
 from sinks.chat.service import CallResult, ChatService, Post, SearchResult, Status
 
 UNKNOWN_ERROR_ATTEMPTS = 5
-"""Attempts with an error that the sink does not know, before the content is considered the cause."""
+"""After this number of attempts with an unknown error, the content is considered the cause."""
 LEAST_DELAY_SECONDS = 1.0
 USUAL_DELAY_SECONDS = 3.0
-"""Delay when the service said 429 without saying how long."""
+"""Delay after a 429 without a delay."""
 ACCOUNT_DELAY_SECONDS = 600.0
-"""Delay when the whole account has sent too much and the service does not say how long."""
+"""Delay after a 429 without a delay that concerns the whole account."""
 PRIVACY_MS = 600_000
-"""How long an answer about the channel counts: channels seldom change, and a name must not stay visible for long."""
+"""Validity of the answer whether the channel is private. Channels seldom change, and a name must not stay visible for
+long.
+"""
 PRIVACY_RETRY_MS = 60_000
-"""How long a missing answer about the channel counts."""
+"""Delay before the service is asked again after a missing answer about the channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +56,28 @@ class DeliveryCall:
 
 
 class Session:
-    """The open service, with what was learned from its answers."""
+    """The open service, and the state that its answers change."""
 
     def __init__(self, config: ChatConfig, service: ChatService) -> None:
         self.config = config
         self.limits = service.limits
         self._service = service
-        self._privacy = ("initials", 0)  # what `auto` means, and until when that counts (epoch milliseconds)
+        self._privacy = ("initials", 0)  # the style for `auto`, and until when it is valid (epoch milliseconds)
 
     async def close(self) -> None:
         """Closes the service."""
         await self._service.close()
 
     async def style(self, context: Context) -> Style:
-        """How messages look now."""
+        """Returns the current style of messages."""
         return Style(await self._resolved_privacy(context), self.config.link_hosts, self.config.templates)
 
     def content_hash(self, content: Content) -> str:
-        """Equal for contents that look the same."""
+        """Returns a hash that is equal for contents that look the same."""
         return sha256(json.dumps(self._service.render(content), sort_keys=True).encode()).hexdigest()[:16]
 
     async def post(self, post: Post, context: Context) -> CallResult:
-        """Posts once. The caller has taken the tokens."""
+        """Makes one post. The caller takes the tokens first."""
         context.count_call("post")
         return await self._service.post(post, context)
 
@@ -98,11 +100,11 @@ class Session:
         return await self._service.search(delivery_id, since_ms, thread, context)
 
     def search_tokens(self, thread: str) -> Sequence[Token]:
-        """The tokens for a search in a thread or in the channel."""
+        """Returns the tokens for a search in a thread or in the channel."""
         return self.limits.search_thread if thread else self.limits.search
 
     async def failure(self, result: CallResult, tokens: Sequence[Token], context: Context) -> RetryLater:
-        """The outcome of a call that was not applied, or perhaps was. Raises `SinkBroken`."""
+        """Returns the outcome of a call that failed or is unclear. Raises `SinkBroken`."""
         if result.status is Status.BROKEN:
             raise self._service.broken(result)
         if result.status is not Status.THROTTLED:
@@ -138,7 +140,7 @@ def delivered(
     reference: str | None = None,
     settles: Mapping[str, Delivered] | None = None,
 ) -> Result:
-    """The channel shows it."""
+    """Returns the result of a delivery that the channel shows."""
     return Result([Delivered(reference or None)], notes, follow_ups, settles or {})
 
 
@@ -149,16 +151,16 @@ def superseded(
     *,
     group: str = "",
 ) -> Result:
-    """There is nothing to show, nor for what waits in the group."""
+    """Returns the result when there is nothing to show, also for the deliveries in its group."""
     outcome = Superseded(reason)
     return Result([outcome], notes or {}, follow_ups, {group: outcome} if group else {})
 
 
 def rejected(result: CallResult, notes: dict[str, Note | None], follow_ups: Sequence[FollowUp] = ()) -> Result:
-    """The service will never accept it."""
+    """Returns the result of a delivery that the service will never accept."""
     return Result([Rejected(result.detail or result.error)], notes, follow_ups)
 
 
 def retry(outcome: RetryLater, notes: dict[str, Note | None] | None = None) -> Result:
-    """A later attempt."""
+    """Returns the result of a delivery that is tried again."""
     return Result([outcome], notes or {})

@@ -48,8 +48,8 @@ _NOTHING = "No message: there is nothing to announce, or nothing new."
 
 
 def preview(session: Session, delivery: Delivery, notes: Mapping[str, Note], now: int) -> str:
-    """Everything that becomes visible by this delivery at `now` (epoch milliseconds). With `privacy = "auto"` the
-    candidate is named by initials.
+    """Returns what users would see after this delivery at `now` (epoch milliseconds). With `privacy = "auto"` the
+    candidate is shown by initials.
     """
     config, interview = session.config, delivery.interview
     if delivery.event is None or interview is None:
@@ -86,7 +86,7 @@ def _reason(delivery: Delivery) -> str:
 
 
 INVITES_PER_CALL = 200
-"""Most invitations in one call; they make no call to the service, only notes."""
+"""Most invitations in one call. They make no request to the service, only notes."""
 
 ChatConfigT = TypeVar("ChatConfigT", bound=ChatConfig)
 
@@ -95,7 +95,7 @@ class ChatSink(Sink[ChatConfigT]):
     """Posts to one channel. A subclass names its settings, its destination and its service (`connect`).
 
     An event makes one call to the service at most, or waits for its position's digest or the next edit of its
-    interview's message. What is left to do is a follow-up, so that no edit delays an event.
+    interview's message. Edits are made by follow-ups, so that they do not delay events.
     """
 
     counts_calls: ClassVar[bool] = True
@@ -116,8 +116,8 @@ class ChatSink(Sink[ChatConfigT]):
 
     @abstractmethod
     def connect(self) -> ChatService:
-        """The service for the channel of the settings. Called in the loop that will call it; must not need the
-        network.
+        """Returns the service for the channel of the settings. Called in the event loop that uses the service; must not
+        need the network.
         """
 
     @property
@@ -126,7 +126,7 @@ class ChatSink(Sink[ChatConfigT]):
 
     @property
     def batchable_events(self) -> Mapping[str, int]:
-        """Invitations that make no message share a call: a burst of them costs a few commits, not thousands."""
+        """Invitations without a message of their own share a call, so that a burst of them needs a few commits."""
         return {} if self.config.events.create in POSTING_MODES else {INVITE: INVITES_PER_CALL}
 
     def note_keys(self, delivery: Delivery) -> Iterable[str]:
@@ -149,7 +149,7 @@ class ChatSink(Sink[ChatConfigT]):
         return self.config.reminders is not None
 
     def scheduled(self, after_ms: int, until_ms: int) -> Sequence[str]:
-        """The reminder and the weekly summary, when one of their times lies between two times."""
+        """Returns the reminder and the weekly summary that are due in the period."""
         config, purposes = self.config, []
         rules, weekly = config.reminders, config.weekly_summary
         if rules is not None and is_due(after_ms, until_ms, rules.at, None, config):
@@ -159,7 +159,7 @@ class ChatSink(Sink[ChatConfigT]):
         return purposes
 
     def erase_leaves(self) -> Sequence[str]:
-        """What only users or the service can remove."""
+        """Data that only users or the service can remove."""
         return ("what users wrote in the channel and in threads", "exports and logs of the chat service")
 
     async def open(self) -> None:
@@ -171,12 +171,12 @@ class ChatSink(Sink[ChatConfigT]):
             await session.close()
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
-        """What users would read in the channel, or why there is nothing."""
+        """Returns what users would see in the channel, or why there is nothing to show."""
         assert self._session is not None, "open() was not called"
         return [preview(self._session, delivery, batch.notes, context.now()) for delivery in batch.deliveries]
 
     async def notify(self, notice: Notice, context: Context) -> Outcome:
-        """Posts the notice as a message of its own."""
+        """Posts the notice as a separate message."""
         assert self._session is not None, "open() was not called"
         await context.take(*self._session.limits.post)
         content = Content(headline=notice.title, spoken_headline=notice.title, lines=tuple(map(Line, notice.lines)))
@@ -215,7 +215,7 @@ async def _erase(session: Session, call: DeliveryCall, interview_id: str) -> Res
 
 
 async def _regular_message(session: Session, call: DeliveryCall, purpose: str) -> Result:
-    """A call about the reminder or the weekly summary."""
+    """Makes a call about the reminder or the weekly summary."""
     if purpose == reminders.REMIND:
         return await reminders.remind(session, call)
     if purpose == reminders.REMINDER_DUPLICATES:
@@ -228,7 +228,9 @@ async def _regular_message(session: Session, call: DeliveryCall, purpose: str) -
 
 
 def _record_of(asked: FollowUp, call: DeliveryCall | None) -> MessageRecord:
-    """What a follow-up is about: an interview's messages, or a position's digest. Within a call with its note."""
+    """Returns the record that a follow-up is about: of an interview or of a position's digest. In a call it is read
+    from its note.
+    """
     if asked.interview is None:
         note = None if call is None else call.note(DigestRecord(asked.subject).key)
         return DigestRecord.read(asked.subject, note)

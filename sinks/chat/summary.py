@@ -30,14 +30,14 @@ PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class SummaryRecord:
-    """The note about the summary: the post under way. A summary that was posted is not changed."""
+    """The note about the summary: the intent of a post. A posted summary is not changed."""
 
     intent: Mapping[str, Any] = field(default_factory=dict)
     possible_duplicates: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def read(cls, note: Note | None) -> Self:
-        """Decodes a note; without one nothing is under way."""
+        """Decodes a note. Without a note there is no intent."""
         values = {name: value for name, value in (note or {}).items() if name in cls.__dataclass_fields__}
         return cls(**values)
 
@@ -46,7 +46,7 @@ class SummaryRecord:
         return KEY
 
     def follow_up(self, purpose: str, after: timedelta) -> FollowUp:
-        """A later call about the summary."""
+        """Returns a follow-up about the summary."""
         return FollowUp(SUMMARY_DUPLICATES if purpose == FIND_DUPLICATES else purpose, after)
 
     def settled(self, message_id: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - nothing waits for a summary
@@ -62,7 +62,7 @@ class SummaryRecord:
         return replace(self, intent={})
 
     def note(self) -> Note | None:
-        """The note to keep, `None` when there is nothing to keep."""
+        """Returns the note, `None` when it would be empty."""
         return as_note({name: getattr(self, name) for name in self.__dataclass_fields__})
 
 
@@ -85,7 +85,7 @@ class Week:
 
 @dataclass(slots=True)
 class Figures:
-    """The figures of a position, of the week that ended and of the week before it."""
+    """The figures of a position in the last week and in the week before."""
 
     position: str = ""
     now: Week = field(default_factory=Week)
@@ -93,7 +93,7 @@ class Figures:
 
 
 def decided_at(interview: Interview) -> int | None:
-    """When an interview was decided (epoch milliseconds): the time that Hireflix gives, else that of the event."""
+    """Returns the time of the decision (epoch milliseconds): the one from Hireflix, else that of the event."""
     if interview.stage not in {Stage.SHORTLISTED, Stage.DISCARDED}:
         return None
     name = "finalist" if interview.stage is Stage.SHORTLISTED else "archived"
@@ -102,7 +102,7 @@ def decided_at(interview: Interview) -> int | None:
 
 
 def figures_of(interviews: Iterable[Interview], start_ms: int, end_ms: int, before_ms: int) -> dict[str, Figures]:
-    """The figures per position id of the weeks from `start_ms` to `end_ms` and from `before_ms` to `start_ms`."""
+    """Returns the figures by position id: from `start_ms` to `end_ms`, and from `before_ms` to `start_ms`."""
     found: dict[str, Figures] = {}
     for interview in interviews:
         if interview.stage is Stage.DELETED:
@@ -126,7 +126,7 @@ def _count(week: Week, interview: Interview, begin: int, end: int) -> None:
 
 
 def summary_content(figures: Mapping[str, Figures], week: str) -> Content:
-    """The message about a week; the positions with the most news first."""
+    """Returns the message about a week. Positions with the most changes are first."""
     ordered = sorted(figures.values(), key=lambda each: (-each.now.total, each.position))
     text = f"Week of {week}"
     more = len(ordered) - MOST_LINES
@@ -164,7 +164,7 @@ def _days(waits_ms: Sequence[int]) -> str:
 
 
 async def summarize(session: Session, call: DeliveryCall) -> Result:
-    """Posts the summary of the seven days before today, unless nothing happened in them and in the week before."""
+    """Posts the summary of the seven days before today. Posts nothing when these and the week before had no changes."""
     record = SummaryRecord.read(call.note(KEY))
     config, context = session.config, call.context
     found = await reconcile(session, call, record, ())
@@ -189,7 +189,7 @@ async def summarize(session: Session, call: DeliveryCall) -> Result:
 
 
 async def _interviews(context: Context, since_ms: int) -> list[Interview]:
-    """The interviews of the channel about which something is known since a time."""
+    """Returns the interviews of the channel that changed since a time."""
     after, found = "", list[Interview]()
     while True:
         page = await context.interviews(after, PAGE)

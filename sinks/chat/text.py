@@ -1,4 +1,4 @@
-"""Text from outside, cleaned and cut, for any chat. Pure."""
+"""Cleans and cuts text from outside, for any chat. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import connector.text
 from connector.http import utc
 
 _READ_AHEAD = 8
-"""Characters that are read for each one that may remain: cleaning removes characters and composition joins them."""
+"""Characters that are read per character of the result, because cleaning removes characters and composition joins them.
+"""
 LAST_TIME_MS = 9_999_999_999_999
-"""Epoch milliseconds of the last time that is shown, in the year 2286. Later ones come from a wrong unit."""
+"""The last time that is shown: the year 2286, in epoch milliseconds. Later times have a wrong unit."""
 
 
 def clean(text: str, most: int) -> str:
-    """The text in composed form (NFC) and in one line, without runs of white space, at most `most` units long."""
+    """Returns the text in composed form (NFC) and in one line, without runs of white space, cut to `most` units."""
     line = " ".join(unicodedata.normalize("NFC", connector.text.clean(text[: most * _READ_AHEAD])).split())
     return cut(line, most)
 
 
 def cut(text: str, most: int) -> str:
-    """At most `most` UTF-16 units of the text, ended by an ellipsis when something is missing."""
+    """Returns at most `most` UTF-16 units of the text, with an ellipsis at the end if it was cut."""
     if units(text) <= most:
         return text
     length = 0
@@ -32,10 +33,10 @@ def cut(text: str, most: int) -> str:
 
 
 def units(text: str) -> int:
-    """Length in UTF-16 units, the larger of the two ways in which chats count."""
+    """Returns the length in UTF-16 units. Chats count these or code points, which are fewer."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def utc_time(at_ms: int) -> str:
-    """Epoch milliseconds as text in UTC."""
+    """Returns epoch milliseconds as text in UTC."""
     return f"{utc(at_ms):%Y-%m-%d %H:%M UTC}" if 0 <= at_ms <= LAST_TIME_MS else "unknown"

@@ -1,4 +1,4 @@
-"""The call that edits: brings one message of an interview up to what is known now."""
+"""The call that edits one message of an interview to show the current state."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sinks.chat.service import CallResult, Status
 from sinks.chat.session import DeliveryCall, Session, delivered, is_rejected, rejected, retry, superseded
 
 EDIT_DELAY = timedelta(seconds=3)
-"""How long an edit waits, so that several events make one edit."""
+"""Delay of an edit, so that several events make one edit."""
 REPEAT_DELAY = timedelta(seconds=60)
-"""When an edit is repeated whose first answer was lost: long enough for a lost request to be applied."""
+"""Delay of the repeat of an edit with a lost answer. A lost request is applied within this time."""
 _DELETED = "the message was deleted in the chat"
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One edit. `after` is the record once it is applied; `is_main` says that it is the interview's own message."""
+    """One edit. `after` is the record after it; `is_main`: it is the interview's message, not a reply."""
 
     message_id: str
     content: Content
@@ -39,8 +39,8 @@ def next_edit(
     *,
     forced: bool = False,
 ) -> Edit | None:
-    """The first message that does not show what it should, by a hash of its content; `forced`: the interview's message
-    in any case.
+    """Returns the edit of the first outdated message, by the hash of its content. `forced`: edits the interview's
+    message in any case.
     """
     if record.is_editable:
         content = interview_content(interview, style)
@@ -58,7 +58,9 @@ def next_edit(
 
 
 async def update_messages(session: Session, call: DeliveryCall, interview_id: str) -> Result:
-    """Makes one edit, and asks for another call when there is more to do; else what waited for it is settled."""
+    """Makes one edit, and asks for another call when more messages are outdated. Otherwise it settles the deliveries
+    that waited.
+    """
     record = InterviewRecord.read(interview_id, call.note(InterviewRecord(interview_id).key))
     interview = call.delivery.interview
     if interview is None or not session.config.edits:
@@ -84,7 +86,7 @@ async def update_messages(session: Session, call: DeliveryCall, interview_id: st
 
 
 def _shown(record: InterviewRecord, notes: dict[str, Note | None]) -> Result:
-    """The messages show what is known, and so everything that waited for that."""
+    """Returns the result when the messages are current, which settles the deliveries that waited for that."""
     outcome = Delivered(record.message_id or None)
     return Result([outcome], notes, settles={record.key: outcome})
 
@@ -92,7 +94,7 @@ def _shown(record: InterviewRecord, notes: dict[str, Note | None]) -> Result:
 async def _repost(
     session: Session, call: DeliveryCall, record: InterviewRecord, interview: Interview, style: Style
 ) -> Result:
-    """Posts a message in place of a lost one. It settles what waits for an edit."""
+    """Posts a new message for a lost one, and settles the deliveries that wait for an edit."""
     result: Result | CallResult | None = await reconcile(session, call, record, ())
     if result is None:
         content = interview_content(interview, style)
@@ -121,7 +123,7 @@ async def _not_edited(
 
 
 def _lost(session: Session, record: InterviewRecord, edit: Edit, result: CallResult, *, is_deleted: bool) -> Result:
-    """The message does not exist any more, or cannot be edited any more."""
+    """Handles a message that does not exist or cannot be edited any more."""
     is_missing = result.status is Status.MISSING
     if not edit.is_main or is_deleted:
         after = edit.after if not edit.is_main else replace(record, removed=True)

@@ -1,7 +1,7 @@
 """The wording of messages: Jinja2 templates in a sandbox that make text, never markup.
 
 A service cleans, escapes and cuts what a template renders like any other text from outside, so neither a name in it nor
-the template itself can mention anybody, format or link. A time in it is a mark that the service replaces by a date in
+the template itself can cause a mention, format or link. A time in it is a mark that the service replaces by a date in
 the reader's time zone.
 """
 
@@ -62,10 +62,10 @@ class Templates(BaseModel):
     header: str = Field(default="{{ emoji }} {{ name }} {{ phrase }}", max_length=1000, description="The headline.")
     fields: tuple[FieldTemplate, ...] = Field(default=FIELDS, max_length=5, description="The facts below it.")
     reply: str = Field(
-        default="{{ change }}", max_length=1000, description="A line in the thread; it cannot name anybody."
+        default="{{ change }}", max_length=1000, description="A line in the thread, without the candidate's name."
     )
     digest: str = Field(
-        default="{{ summary }} · {{ position }}", max_length=1000, description="A digest; it cannot name anybody."
+        default="{{ summary }} · {{ position }}", max_length=1000, description="A digest, without names of candidates."
     )
 
     @model_validator(mode="after")

@@ -123,7 +123,7 @@ async def test_a_message_of_a_call_without_an_answer_is_found_and_deleted(
 
 
 async def test_without_a_message_there_is_nothing_to_erase(slack: SlackEmulator, make: Make, channel: str) -> None:
-    """The invitation is counted in a digest, which names nobody."""
+    """The invitation is counted in a digest, which contains no names."""
     feed = await make()
     await run(feed, payload("create", 7, START, **PERSON))
     assert "Erasable" not in shown(slack, channel)
