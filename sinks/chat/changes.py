@@ -98,7 +98,7 @@ class Announcement:
 
 
 def find_announcement(event: Event, interview: Interview, announced: Announced, modes: Events) -> Announcement | None:
-    """Returns what to announce because of an event, or `None`. A deletion, or an event whose mode makes a message."""
+    """Returns what an event announces, or `None`. Only deletions and events whose mode makes a message announce."""
     if interview.stage is Stage.DELETED:
         return _deletion(event, announced, modes)
     if modes.of(event.name) not in POSTING_MODES:

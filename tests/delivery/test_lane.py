@@ -669,7 +669,7 @@ async def test_what_was_received_longer_ago_than_the_maximum_age_is_late(rig_of)
 
 
 async def test_an_event_that_was_old_at_its_receipt_is_late(rig_of):
-    """A body that was sent long ago, such as a signed one that is posted again or existing data, sends no notification."""
+    """An old body, such as a signed one that is posted again or existing data, sends no notification."""
     rig = await rig_of(Scripted(max_age=3600))
     await rig.event(interview="i1", at=rig.clock.now() - 3_601_000)
     await rig.event(interview="i2", at=rig.clock.now() - 3_600_000)
