@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
 from connector.cli import options as o
 from connector.config import load
 from connector.errors import UsageError
-from connector.formats import counted
+from connector.formats import counted, format_time
 from connector.operations import sinks as operation
 from connector.operations.sinks import configured
-from connector.operations.store_access import changing
+from connector.operations.store_access import changing, now_in
 from connector.role import Secrets
 
 FLAGS = {
@@ -22,16 +23,30 @@ FLAGS = {
 }
 
 
-def pause(sink: o.SinkArgument, config: o.ConfigOption = None) -> None:
+def pause(
+    sink: o.SinkArgument,
+    config: o.ConfigOption = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="T", help="Resume it by itself at this time: 30m, 2h, 3d, 18:00 or 2026-08-01T12:30."
+        ),
+    ] = None,
+) -> None:
     """Pause a sink; its deliveries stay queued until it is resumed.
 
     A running call to the destination ends first.
     """
     settings = load(config, needs=Secrets.NONE)
     entry = configured(settings, sink)
+    zone = ZoneInfo(settings.timezone)
     with changing(settings) as store:
-        store.change(lambda connection: operation.pause(connection, entry, actor=o.actor()))
-    print(f"{sink} is paused; its deliveries stay queued until `connector resume {sink}`")
+        end = None if until is None else operation.end_of_pause(until, store.read(now_in), zone)
+        store.change(lambda connection: operation.pause(connection, entry, end, actor=o.actor()))
+    if end is None:
+        print(f"{sink} is paused; its deliveries stay queued until `connector resume {sink}`")
+    else:
+        print(f"{sink} is paused until {format_time(end, zone)} {zone}; its deliveries stay queued")
 
 
 def resume(

@@ -78,7 +78,7 @@ def _cells(sink: SinkStatus, zone: ZoneInfo, now: int) -> dict[str, object]:
     return {
         "SINK": sink.name,
         "TYPE": sink.type,
-        "STATE": _state(sink) + (", filling" if sink.filling else ""),
+        "STATE": _state(sink, zone) + (", filling" if sink.filling else ""),
         "PENDING": sink.pending,
         "OLDEST": format_duration(sink.oldest_age_seconds) if sink.pending else "",
         "WAITING": sink.waiting,
@@ -90,7 +90,9 @@ def _cells(sink: SinkStatus, zone: ZoneInfo, now: int) -> dict[str, object]:
     }
 
 
-def _state(sink: SinkStatus) -> str:
+def _state(sink: SinkStatus, zone: ZoneInfo) -> str:
+    if sink.paused_until is not None:
+        return f"paused until {format_time(sink.paused_until, zone)}"
     return "not in sync" if sink.state == "ok" and sink.in_sync is False else sink.state
 
 

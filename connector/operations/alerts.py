@@ -152,7 +152,7 @@ def _of_sink(sink: SinkStatus, oldest_age_seconds: float) -> Iterable[Alert]:
     if sink.state != "paused" and sink.oldest_age_seconds > oldest_age_seconds:
         why = f": {sink.reason}" if sink.reason else ""
         text = f"the oldest delivery waits for {format_duration(sink.oldest_age_seconds)}{why}"
-        yield Alert("late", sink.name, text, f"connector attempts --sink {sink.name}")
+        yield Alert("late", sink.name, text, sink.fix or f"connector attempts --sink {sink.name}")
     if sink.dead:
         fix = f"connector deliveries --sink {sink.name} --state dead; then connector replay or dismiss"
         yield Alert("dead letters", sink.name, counted(sink.dead, "dead letter", "dead letters"), fix)

@@ -6,15 +6,19 @@ A running service notices a pause within two seconds.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, update
 
 from connector.config import Config, SinkEntry
 from connector.errors import SinkBroken, UsageError
+from connector.formats import format_time
 from connector.logging import place_of
 from connector.operations.store_access import now_in
 from connector.sink import Finding, Sink
@@ -27,6 +31,9 @@ CLOSE_SECONDS = 10.0
 """Longest wait until a sink is closed; a sink of another package may block."""
 PAUSED_BY_OPERATOR = "paused by an operator"
 """Reason of a pause that an operator set."""
+_SPAN = re.compile(r"(\d{1,5})\s*([mhdw])")
+_UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
 
 
 def require_known(name: str, known: Iterable[str], what: str = "sink") -> str:
@@ -97,12 +104,43 @@ def _failed(error: Exception) -> Finding:
     return Finding("problem", f"the check failed: {place_of(error)}", "report this to the author of the sink")
 
 
-def pause(connection: Connection, entry: SinkEntry, *, actor: str) -> None:
-    """Pauses a sink, even if it never ran. `actor` is who asks, for the audit log."""
+def pause(connection: Connection, entry: SinkEntry, until: int | None = None, *, actor: str) -> None:
+    """Pauses a sink, even if it never ran, until the time `until` (epoch milliseconds) or until it is resumed.
+
+    At that time a running service resumes it. `actor` is who asks, for the audit log. Raises `UsageError` for a time
+    that is over.
+    """
+    now = now_in(connection)
+    if until is not None and until <= now:
+        raise UsageError("the time of the end is over; choose a later one")
     leases.register(connection, {entry.name: entry.type})
-    reason = leases.Pause(PauseKind.OPERATOR, PAUSED_BY_OPERATOR, f"connector resume {entry.name}")
-    leases.pause(connection, entry.name, reason)
-    audit.record(connection, actor, Action.PAUSE, entry.name, now=now_in(connection))
+    fix = f"connector resume {entry.name}"
+    leases.pause(connection, entry.name, leases.Pause(PauseKind.OPERATOR, PAUSED_BY_OPERATOR, fix, until=until))
+    detail = "" if until is None else f"until {format_time(until, ZoneInfo('UTC'))} UTC"
+    audit.record(connection, actor, Action.PAUSE, entry.name, detail, now=now)
+
+
+def end_of_pause(text: str, now: int, zone: ZoneInfo) -> int:
+    """Returns the epoch milliseconds of `2h` (from now), `18:00` (the next one) or an ISO 8601 time.
+
+    `now` is epoch milliseconds. A time without a zone is in `zone`. Raises `UsageError`.
+    """
+    given = text.strip().lower()
+    if span := _SPAN.fullmatch(given):
+        return now + int(span[1]) * _UNITS_MS[span[2]]
+    here = datetime.fromtimestamp(now / 1000, tz=zone)
+    try:
+        if clock := _CLOCK.fullmatch(given):
+            at = here.replace(hour=int(clock[1]), minute=int(clock[2]), second=0, microsecond=0)
+            return _epoch(at if at > here else at + timedelta(days=1))
+        when = datetime.fromisoformat(text.strip())
+        return _epoch(when if when.tzinfo else when.replace(tzinfo=zone))
+    except (ValueError, OverflowError):
+        raise UsageError("not a time; use 30m, 2h, 3d, 18:00 or 2026-08-01T12:30") from None
+
+
+def _epoch(when: datetime) -> int:
+    return int(when.timestamp() * 1000)
 
 
 def resume(connection: Connection, entry: SinkEntry, mode: str | None, *, actor: str) -> int:

@@ -11,7 +11,8 @@ from typing import Literal
 import msgspec
 from sqlalchemy import Connection
 
-from connector.formats import counted
+from connector.formats import counted, format_duration
+from connector.operations.remedies import remedy
 from connector.role import Role
 from connector.store import heartbeat, periodic
 from connector.store import source as compared
@@ -34,6 +35,7 @@ REFUSAL_FIXES = {
 """What to do about refused requests, by reason. Other reasons are not listed, because any program can cause them."""
 
 
+DIFFERS = "the destination does not show what the store has"
 HELD_FIX = "check that the deletions are real, then run `connector reconcile --accept`"
 SILENT_FIX = (
     "the webhook is inactive, has another address, lacks events, or its requests are refused: run "
@@ -87,7 +89,7 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     source = stored.source(connection, now)
     sinks = [_judged(each, service) for each in stored.sinks(connection, now, configured)]
     tasks = list(periodic.runs(connection).values())
-    troubles = _troubles(service, source, sinks) + _of_reconcile(connection)
+    troubles = _troubles(service, source, sinks, now) + _of_reconcile(connection)
     troubles.sort(key=lambda trouble: trouble.level != "problem")
     return Health(now, service, source, sinks, troubles, tasks)
 
@@ -103,16 +105,18 @@ def _service(processes: list[Process]) -> Service:
 
 
 def _judged(sink: SinkStatus, service: Service) -> SinkStatus:
-    """A sink that would be called is `stopped` while no process delivers."""
-    if service.works or sink.state not in {"ok", "delivering"}:
-        return sink
-    return msgspec.structs.replace(sink, state="stopped", reason="no running process delivers", fix=START)
+    """A sink that would be called is `stopped` while no process delivers. Each failure has a remedy."""
+    if not service.works and sink.state in {"ok", "delivering"}:
+        return msgspec.structs.replace(sink, state="stopped", reason="no running process delivers", fix=START)
+    if not sink.fix and (sink.failed_at is not None or sink.state == "paused"):
+        return msgspec.structs.replace(sink, fix=remedy(sink.failure or sink.reason, sink.status))
+    return sink
 
 
-def _troubles(service: Service, source: SourceStatus, sinks: list[SinkStatus]) -> list[Trouble]:
+def _troubles(service: Service, source: SourceStatus, sinks: list[SinkStatus], now: int) -> list[Trouble]:
     found = [*_of_service(service), *_of_source(source)]
     for sink in sinks:
-        found += _of_sink(sink)
+        found += _of_sink(sink, now)
     return found
 
 
@@ -176,22 +180,28 @@ def refusal_fix(refused: Refusals) -> str:
     return REFUSAL_FIXES.get(refused.reason, "")
 
 
-def _of_sink(sink: SinkStatus) -> Iterator[Trouble]:
+def _ends_in(until: int, now: int) -> str:
+    return f"resumes by itself in {format_duration(max(0, until - now) / 1000)}; "
+
+
+def _of_sink(sink: SinkStatus, now: int) -> Iterator[Trouble]:
     count = sink.pending + sink.waiting
-    waits = f"{counted(count, 'delivery waits', 'deliveries wait')}, nothing is lost" if count else ""
-    if sink.state == "paused":
-        level: Literal["problem", "warning"] = "warning" if sink.paused_by is PauseKind.OPERATOR else "problem"
-        yield Trouble(level, sink.name, f"paused: {sink.reason}", waits, sink.fix, sink.status, sink.answer)
+    waits = f"{counted(count, 'delivery waits', 'deliveries wait')}, nothing is lost" if count else "nothing is lost"
+    if sink.paused_by is PauseKind.OPERATOR:
+        until = "" if sink.paused_until is None else _ends_in(sink.paused_until, now)
+        yield Trouble("warning", sink.name, sink.reason, f"{until}{waits}", sink.fix)
+    elif sink.state == "paused":
+        yield Trouble("problem", sink.name, f"paused: {sink.reason}", waits, sink.fix, sink.status, sink.answer)
     elif sink.state == "orphaned":
         yield Trouble("warning", sink.name, sink.reason, waits, "configure it again, or dismiss its dead letters")
     elif sink.failed_at is not None:
         yield Trouble(
-            "warning", sink.name, f"the last call failed: {sink.failure}", waits, "", sink.status, sink.answer
+            "warning", sink.name, f"the last call failed: {sink.failure}", waits, sink.fix, sink.status, sink.answer
         )
     for ask in sink.asks:
-        yield Trouble("problem", sink.name, ask)
+        yield Trouble("problem", sink.name, ask, DIFFERS, f"connector verify {sink.name}")
     if sink.in_sync is False and not sink.asks:
-        yield Trouble("warning", sink.name, "not in sync", "", f"connector verify {sink.name}")
+        yield Trouble("warning", sink.name, "not in sync", DIFFERS, f"connector verify {sink.name}")
     if sink.dead:
         fix = f"connector deliveries --sink {sink.name} --state dead; then connector replay or dismiss"
         yield Trouble("problem", sink.name, counted(sink.dead, "dead letter", "dead letters"), "not tried again", fix)

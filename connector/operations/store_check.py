@@ -12,12 +12,11 @@ from sqlalchemy import Connection
 
 from connector.config import Config
 from connector.errors import StoreError
-from connector.operations.sinks import PAUSED_BY_OPERATOR
 from connector.operations.store_access import now_in, reading, store_address
 from connector.sink import Finding
 from connector.store.base import require_older
 from connector.store.queries import positions
-from connector.store.schema import REVISION
+from connector.store.schema import REVISION, PauseKind
 from connector.store.sqlite.database import revision_of
 from connector.store.status import sinks
 
@@ -58,7 +57,7 @@ def _stopped(connection: Connection, settings: Config) -> dict[str, list[Finding
     for sink in sinks(connection, now_in(connection), list(settings.sinks)):
         found[sink.name] = [Finding("problem", ask) for ask in sink.asks]
         if sink.state == "paused":
-            by_operator = sink.reason == PAUSED_BY_OPERATOR
+            by_operator = sink.paused_by is PauseKind.OPERATOR
             paused = Finding("warning" if by_operator else "problem", f"the sink is paused: {sink.reason}", sink.fix)
             found[sink.name].append(paused)
     return found

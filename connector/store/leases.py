@@ -12,10 +12,12 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, or_, select, update
 
 from connector.errors import LeaseLost
-from connector.store import schema
+from connector.store import audit, schema
 from connector.store.dialects import insert_new, storable
-from connector.store.schema import PauseKind, sink
+from connector.store.schema import Action, PauseKind, sink
 
+AUDIT_ACTOR = "connector"
+"""Who resumes a sink at the end of its pause, in the audit log."""
 LEASE_SECONDS = 15.0
 """A crashed worker blocks its sinks for at most this time."""
 
@@ -114,12 +116,16 @@ def require(connection: Connection, lease: Lease) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why a sink is paused, and what to do. A broken one is probed at `probe_at` (epoch milliseconds)."""
+    """Why a sink is paused, and what to do. Times are epoch milliseconds.
+
+    A broken one is probed at `probe_at`. A pause by an operator ends at `until`, or lasts until the sink is resumed.
+    """
 
     kind: PauseKind
     reason: str
     fix: str = ""
     probe_at: int | None = None
+    until: int | None = None
 
 
 def pause(connection: Connection, name: str, why: Pause) -> None:
@@ -130,15 +136,38 @@ def pause(connection: Connection, name: str, why: Pause) -> None:
     connection.execute(
         update(sink)
         .where(kept)
-        .values(paused=why.kind, reason=storable(why.reason), fix=storable(why.fix), probe_at=why.probe_at)
+        .values(
+            paused=why.kind,
+            reason=storable(why.reason),
+            fix=storable(why.fix),
+            probe_at=why.probe_at,
+            paused_until=why.until,
+        )
     )
 
 
 def resume(connection: Connection, name: str) -> None:
     """Ends the pause of a sink and its rest, so that it continues at once."""
     connection.execute(
-        update(sink).where(sink.c.name == name).values(paused=None, reason=None, fix=None, probe_at=None, rest_until=0)
+        update(sink)
+        .where(sink.c.name == name)
+        .values(paused=None, reason=None, fix=None, probe_at=None, paused_until=None, rest_until=0)
     )
+
+
+def over(connection: Connection, now: int) -> list[str]:
+    """Returns the sinks whose pause has ended at `now` (epoch milliseconds). They have to be resumed."""
+    return list(connection.execute(select(sink.c.name).where(sink.c.paused_until <= now)).scalars())
+
+
+def resume_over(connection: Connection, now: int) -> list[str]:
+    """Resumes the sinks whose pause has ended at `now` (epoch milliseconds), and returns their names."""
+    ended = select(sink.c.name).where(sink.c.paused_until <= now).order_by(sink.c.name).with_for_update()
+    names = list(connection.execute(ended).scalars())
+    for name in names:
+        resume(connection, name)
+        audit.record(connection, AUDIT_ACTOR, Action.RESUME, name, "the pause ended", now=now)
+    return names
 
 
 def end_broken_pause(connection: Connection, name: str) -> None:

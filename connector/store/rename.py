@@ -110,7 +110,7 @@ def _merged(old: Any, new: Any, *, is_state: bool) -> dict[str, Any]:
         "lease_owner": None,
         "lease_until": 0,
         "fence": max(old.fence, new.fence) + 1,
-        **{column: getattr(kept, column) for column in ("paused", "reason", "fix", "probe_at")},
+        **{column: getattr(kept, column) for column in ("paused", "reason", "fix", "probe_at", "paused_until")},
         "rest_until": max(old.rest_until, new.rest_until),
         "delivered": old.delivered + new.delivered,
         "last_delivered_at": max(

@@ -322,12 +322,13 @@ sink = Table(
     Column("batch_started_at", BigInteger),
     Column("delivered", BigInteger, nullable=False, server_default=text("0")),
     Column("last_delivered_at", BigInteger),
+    Column("paused_until", BigInteger),
     _one_of("paused", PauseKind),
     _not_negative("delivered", "fence"),
 )
 """One row for every sink that was ever configured. `paused` is null, `person` (by an operator), `broken` (probed) or
-`until_person` (an operator must act). `filled_to` is set while a backfill runs: its goal and the id of the last
-interview. `batch`: the id of a state sink's call in flight.
+`until_person` (an operator must act). A pause by an operator ends by itself at `paused_until`. `filled_to` is set while
+a backfill runs: its goal and the id of the last interview. `batch`: the id of a state sink's call in flight.
 """
 
 note = Table(

@@ -51,7 +51,8 @@ class SinkStatus(msgspec.Struct, frozen=True):
 
     `reason` is the real reason why the sink does not deliver and `fix` what to do. When the last call failed, `failure`
     is its reason, and `status` and `answer` are the HTTP status and the reply of the destination. `waits_for` is what
-    the sink waits for now, and `next_try_at` the time of its next call, if it is known.
+    the sink waits for now, and `next_try_at` the time of its next call, if it is known. A pause by an
+    operator ends by itself at `paused_until`, if that is set.
 
     `verified_at`, `in_sync` and `differences` describe the last verification; `None` before the first one. `worker`
     is the process that has the sink until `lease_until` unless it renews the lease; `None` without a valid lease.
@@ -79,6 +80,7 @@ class SinkStatus(msgspec.Struct, frozen=True):
     waiting_until: int | None = None
     planned: int = 0
     paused_by: PauseKind | None = None
+    paused_until: int | None = None
     failure: str = ""
     status: int | None = None
     answer: str = ""
@@ -206,6 +208,7 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
                 waiting_until=waits.until,
                 planned=queue.planned,
                 paused_by=PauseKind(row.paused) if row.paused else None,
+                paused_until=row.paused_until,
                 failure="" if failure is None else failure.reason,
                 status=None if failure is None else failure.status,
                 answer="" if failure is None else failure.answer or "",
@@ -283,6 +286,8 @@ def _failure(connection: Connection, row: Any) -> Any:
 def _next(connection: Connection, row: Any, now: int, queue: _Queue, waits: _Waiting) -> tuple[str, int | None]:
     """Returns what a sink waits for, and when it is called next."""
     if row.paused is not None:
+        if row.paused_until is not None:
+            return "the end of the pause", row.paused_until
         return ("the next probe", row.probe_at) if row.paused == PauseKind.BROKEN else ("", None)
     if row.rest_until > now:
         return "the end of a rest after failures", row.rest_until

@@ -1,13 +1,19 @@
 """`pause` and `resume`: what they write, and what they refuse."""
 
 import json
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from connector.operations.sinks import end_of_pause
 from connector.registry import load_sink_class
 from connector.store import leases
-from connector.store.schema import note, sink
+from connector.store.schema import audit, note, sink
 from tests.cli.world import ON_BOTH, body
+
+ZONES = ("UTC", "Europe/Madrid", "America/Caracas", "Asia/Kathmandu")
 
 
 def row(world, name):
@@ -20,6 +26,33 @@ def test_a_paused_sink_says_who_paused_it(run, world):
     assert result.exit_code == 0
     assert "connector resume chat" in result.stdout
     assert (row(world, "chat").paused, row(world, "sheet").paused) == ("person", None)
+
+
+@ON_BOTH
+def test_a_pause_until_a_time_is_in_the_status_and_the_audit_log(run, world):
+    result = run("pause", "chat", "--until", "2100-01-01T08:00")
+    assert result.stdout == "chat is paused until 2100-01-01 08:00:00 UTC; its deliveries stay queued\n"
+    assert "paused until 2100-01-01 08:00:00" in run("status").stdout
+    (change,) = world.rows(audit)
+    assert (change.action, change.detail) == ("pause", "until 2100-01-01 08:00:00 UTC")
+
+
+@pytest.mark.parametrize("until", ["2001-01-01T08:00", "soon", "25:00"])
+def test_a_time_that_is_over_or_unreadable_pauses_nothing(run, world, until):
+    result = run("pause", "chat", "--until", until)
+    assert result.exit_code == 2
+    assert row(world, "chat").paused is None
+
+
+@given(st.integers(0, 4_000_000_000_000), st.integers(0, 23), st.integers(0, 59), st.sampled_from(ZONES))
+def test_a_time_of_day_is_the_next_one_in_the_zone(now, hour, minute, zone):
+    at = end_of_pause(f"{hour}:{minute:02}", now, ZoneInfo(zone))
+    assert now < at <= now + 25 * 3_600_000
+
+
+@given(st.integers(0, 4_000_000_000_000), st.integers(1, 999))
+def test_a_duration_counts_from_now(now, count):
+    assert end_of_pause(f"{count}h", now, ZoneInfo("UTC")) == now + count * 3_600_000
 
 
 @ON_BOTH

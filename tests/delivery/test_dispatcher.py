@@ -12,7 +12,8 @@ from connector.errors import StoreUnavailable
 from connector.logging import with_exception
 from connector.routing import Route, Routes
 from connector.sink import Delivered, Result, RetryLater
-from connector.store import leases, notes
+from connector.store import audit, leases, notes
+from connector.store.queries import Wanted
 from tests.delivery.rig import One, Scripted, State, dispatcher_of, run_until, until
 
 DELIVERED = 1
@@ -139,6 +140,22 @@ async def test_a_start_takes_over_leases_and_probes_broken_sinks_at_once(rig_of)
     chat = Scripted("chat")
     await run_until(dispatcher_of(rig, chat), rig.clock, lambda: chat.batches)
     assert (await rig.sink_row()).paused is None
+
+
+async def test_a_pause_until_a_time_ends_by_itself_at_that_time(rig_of):
+    rig = await rig_of(Scripted("chat"))
+    until = rig.clock.now() + 5_000
+    await rig.store.write(lambda c: leases.pause(c, "chat", leases.Pause("person", "busy", until=until)))
+    await rig.event()
+    chat = Scripted("chat")
+    called_at = []
+    chat.always = lambda batch, context: called_at.append(context.now()) or Result([Delivered()])
+    await run_until(dispatcher_of(rig, chat), rig.clock, lambda: called_at)
+    row = await rig.sink_row()
+    assert called_at[0] >= until
+    assert (row.paused, row.paused_until) == (None, None)
+    changes = await rig.store.query(lambda c: audit.entries(c, Wanted(), 5))
+    assert [(row.actor, row.action, row.target) for row in changes] == [("connector", "resume", "chat")]
 
 
 async def test_a_stop_lets_the_call_under_way_end_and_settles_it(rig_of):

@@ -78,10 +78,13 @@ async def test_a_sink_is_paused_and_resumed_by_the_user_in_the_audit_log(tmp_pat
         page = (await client.get("/sinks/console")).text
         assert "console is paused." in page
         assert "Resume console" in page
+        await act(client, "/actions/pause", sink="console", until="2100-01-01T08:00")
+        assert "paused until 1 Jan 2100" in (await client.get("/sinks/console")).text
+        assert (await act(client, "/actions/pause", sink="console", until="2001-01-01T08:00")).status_code == 422
         await act(client, "/actions/resume", sink="console")
         assert "Pause console" in (await client.get("/sinks/console")).text
         audit = (await client.get("/audit")).text
-        assert re.findall(r'data-label="Action">(\w+)<', audit) == ["resume", "pause"]
+        assert re.findall(r'data-label="Action">(\w+)<', audit) == ["resume", "pause", "pause"]
         assert "web:operator (127.0.0.1)" in audit
 
 

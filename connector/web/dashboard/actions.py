@@ -220,10 +220,14 @@ def _sink_path(name: str) -> str:
 
 @post("/actions/pause", include_in_schema=False, guards=[may_act])
 async def pause(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
-    """Pauses a sink."""
-    entry = sink_operations.configured(pages.config, (await _form(request, "sink"))["sink"])
-    await pages.store.write(lambda connection: sink_operations.pause(connection, entry, actor=request.user.actor))
-    return redirect(_sink_path(entry.name), request, f"{entry.name} is paused. Its deliveries stay in the queue.")
+    """Pauses a sink, until a time if one is given."""
+    sent, clock = await _form(request, "sink", "until"), pages.clockface()
+    entry, actor = sink_operations.configured(pages.config, sent["sink"]), request.user.actor
+    until = sink_operations.end_of_pause(sent["until"], clock.now, clock.zone) if sent["until"].strip() else None
+    await pages.store.write(lambda connection: sink_operations.pause(connection, entry, until, actor=actor))
+    end = clock.moment(until)
+    how = f" until {end.full}" if end else ""
+    return redirect(_sink_path(entry.name), request, f"{entry.name} is paused{how}. Its deliveries stay in the queue.")
 
 
 @post("/actions/resume", include_in_schema=False, guards=[may_act])

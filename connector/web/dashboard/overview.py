@@ -120,15 +120,17 @@ def overview(seen: Seen) -> Overview:
 
 def card(sink: SinkStatus, clock: Clockface, beat: Heartbeat) -> SinkCard:
     """Returns what a page shows of a sink."""
-    mark, state = state_of(sink)
+    mark, state = state_of(sink, clock)
     detail = sink.reason or sink.failure or sink.waits_for
     return SinkCard(
         sink.name, sink.type, mark, state, detail, sink.pending, sink.dead, clock.moment(sink.last_delivered_at), beat
     )
 
 
-def state_of(sink: SinkStatus) -> tuple[str, str]:
+def state_of(sink: SinkStatus, clock: Clockface) -> tuple[str, str]:
     """Returns the class for colour and shape, and the state in words."""
+    if until := clock.moment(sink.paused_until):
+        return "warn", f"paused until {until.text}"
     if sink.state in {"paused", "stopped"}:
         return "warn" if sink.paused_by is PauseKind.OPERATOR else "bad", sink.state
     if sink.state == "orphaned":

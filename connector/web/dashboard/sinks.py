@@ -4,6 +4,7 @@ This module does not import `annotations` from `__future__`, because Litestar re
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from litestar import Request, Response, get
@@ -56,6 +57,7 @@ class SinkDetails:
     worker: str
     can_verify: bool
     is_paused: bool
+    now: str
     is_configured: bool
     modes: list[str]
     attempts: list[AttemptLine]
@@ -80,7 +82,7 @@ def _sink_line(seen: Seen, name: str) -> SinkLine:
     sink = next((each for each in seen.health.sinks if each.name == name), None)
     if sink is None:
         raise NotFoundException("there is no such sink")
-    mark, state = state_of(sink)
+    mark, state = state_of(sink, seen.clock)
     oldest = format_duration(sink.oldest_age_seconds) if sink.pending else ""
     return SinkLine(
         name,
@@ -122,6 +124,7 @@ def one_sink(seen: Seen, name: str) -> OneSink:
             sink.worker or "",
             entry is not None and issubclass(entry.cls, Verifies),
             sink.state == "paused",
+            f"{datetime.fromtimestamp(seen.clock.now / 1000, seen.clock.zone):%Y-%m-%dT%H:%M}",
             entry is not None,
             sorted(getattr(entry.cls, "resume_modes", ())) if entry else [],
             [attempt_line(each, seen.clock) for each in attempts(seen.connection, Wanted(sink=name), 15)],

@@ -155,6 +155,7 @@ def _change_interview() -> None:
 
 def _change_sink() -> None:
     with op.batch_alter_table("sink") as sink:
+        sink.add_column(sa.Column("paused_until", sa.BigInteger(), nullable=True))
         sink.create_check_constraint(op.f("ck_sink_paused"), _one_of("paused", _PAUSES))
         sink.create_check_constraint(op.f("ck_sink_not_negative"), "delivered >= 0 AND fence >= 0")
 

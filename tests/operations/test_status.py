@@ -1,0 +1,97 @@
+"""The health model: each trouble says what is wrong, what follows from it, and what to do."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import insert, update
+
+from connector.operations import remedies
+from connector.operations.remedies import remedy
+from connector.operations.status import health
+from connector.store import heartbeat, leases
+from connector.store.schema import attempt, sink
+from connector.testing import START
+from tests.store.kit import memory
+
+NOW = START + 60_000
+OUTCOMES = ("rejected", "retry later", "unclear", "broken")
+
+
+@pytest.fixture
+def store():
+    with memory() as connection:
+        leases.register(connection, {"chat": "slack"})
+        heartbeat.beat(connection, heartbeat.Process("p", "all", START, NOW))
+        yield connection
+
+
+def fail(store, outcome, status=None, reason="not reachable"):
+    values = {"sink": "chat", "batch": "", "started_at": START, "duration_ms": 1, "outcome": outcome, "count": 1}
+    store.execute(insert(attempt).values(**values, reason=reason, status=status))
+
+
+def troubles(store):
+    return [each for each in health(store, NOW, ["chat"]).troubles if each.subject == "chat"]
+
+
+@given(st.text(), st.none() | st.integers(100, 599))
+def test_every_failure_has_a_remedy(reason, status):
+    assert remedy(reason, status)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "expected"),
+    [
+        ("not reachable", None, remedies.REACH),
+        ("connection lost", None, remedies.REACH),
+        ("timeout", None, remedies.REACH),
+        ("exception ValueError", None, remedies.FAULT),
+        ("no quota left", None, remedies.LIMITED),
+        ("status 503", None, remedies.FAILS),
+        ("anything", 401, remedies.CREDENTIALS),
+        ("anything", 403, remedies.RIGHTS),
+        ("anything", 404, remedies.ADDRESS),
+        ("anything", 301, remedies.ADDRESS),
+        ("anything", 422, remedies.REFUSED),
+        ("anything", 429, remedies.LIMITED),
+        ("anything", 502, remedies.FAILS),
+        ("rows moved", None, remedies.WAIT),
+    ],
+)
+def test_the_remedy_fits_the_class_of_the_failure(reason, status, expected):
+    assert remedy(reason, status) == expected
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("pause", [None, "broken", "until_person", "person"])
+def test_no_trouble_of_a_sink_lacks_effect_or_remedy(store, outcome, pause):
+    fail(store, outcome)
+    if pause is not None:
+        leases.pause(store, "chat", leases.Pause(pause, "the channel is gone"))
+    found = troubles(store)
+    assert found
+    assert all(each.what and each.effect and each.fix for each in found)
+
+
+def test_a_sink_that_named_its_remedy_keeps_it(store):
+    leases.pause(store, "chat", leases.Pause("broken", "the channel is gone", "invite the bot"))
+    fail(store, "broken")
+    (found,) = troubles(store)
+    assert found.fix == "invite the bot"
+
+
+def test_a_pause_until_a_time_says_when_it_ends_and_is_no_problem(store):
+    leases.pause(store, "chat", leases.Pause("person", "paused by an operator", "resume it", until=NOW + 7_200_000))
+    (found,) = troubles(store)
+    assert (found.level, found.effect) == ("warning", "resumes by itself in 2 h; nothing is lost")
+    (chat,) = health(store, NOW, ["chat"]).sinks
+    assert (chat.state, chat.paused_until, chat.waits_for) == ("paused", NOW + 7_200_000, "the end of the pause")
+
+
+def test_a_resumed_sink_has_no_end_of_a_pause(store):
+    leases.pause(store, "chat", leases.Pause("person", "", until=NOW + 1))
+    leases.resume(store, "chat")
+    store.execute(update(sink).values(delivered=1))
+    assert (troubles(store), leases.row(store, "chat").paused_until) == ([], None)
