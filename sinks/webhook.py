@@ -47,7 +47,7 @@ NOTICE = "connector.notice"
 REPLY_BYTES = 8192
 """Bytes of a refusal that are read. The connector stores less."""
 REPLY_SECONDS = 2.0
-"""Longest wait for them."""
+"""Longest wait for the bytes of a refusal."""
 THROTTLED_SECONDS = 30.0
 """Delay after a 429 without `Retry-After`."""
 

@@ -1,9 +1,9 @@
-"""A shared Google Sheet that is always right: one row per interview, users' own cells untouched."""
+"""The google_sheets sink: one correct row per interview in a shared sheet, without changes to cells of users."""
 
 from importlib.util import find_spec
 
 for _needed in ("cryptography", "google.auth", "gspread"):
-    # they are loaded when they are used, to keep commands fast; that they are missing must show when the type is named
+    # loaded only when used, to keep commands fast; a missing one has to be reported when the type is configured
     if find_spec(_needed) is None:
         raise ModuleNotFoundError(f"No module named {_needed!r}", name=_needed)
 

@@ -1,4 +1,4 @@
-"""Google's replies, as far as they are read: msgspec Structs, because a key column may have 100,000 cells.
+"""The parts of Google's replies that are read, as msgspec structs, because a key column may have 100,000 cells.
 
 (Google Sheets API v4, Spreadsheet, GridData, DeveloperMetadata; zero defaults are left out of replies.)
 """
@@ -12,7 +12,7 @@ import msgspec
 
 
 class UserValue(msgspec.Struct, rename="camel", gc=False):
-    """What is in a cell, as entered (ExtendedValue)."""
+    """The value of a cell as entered (ExtendedValue)."""
 
     string_value: str | None = None
     number_value: float | None = None
@@ -29,7 +29,7 @@ class Row(msgspec.Struct, rename="camel"):
 
 
 class Metadata(msgspec.Struct, rename="camel", gc=False):
-    """One piece of developer metadata: a tag of a column, or a guard of a tab."""
+    """One entry of developer metadata: the tag of a column, or the guard of a tab."""
 
     metadata_id: int = 0
     metadata_key: str = ""
@@ -43,7 +43,7 @@ class Dimension(msgspec.Struct, rename="camel"):
 class Grid(msgspec.Struct, rename="camel"):
     """One block of cells (GridData), without trailing empty rows and cells.
 
-    `lines` are its rows; one that is no more than a text in the first column is that text.
+    `lines` are its rows. A row that has only a text in the first column is decoded as that text.
     """
 
     start_row: int = 0
@@ -62,10 +62,10 @@ _OPENS, _CLOSES = b'{"values":[{"userEnteredValue":{"stringValue":', b'"}}]}'
 
 
 def _lines(rows: bytes) -> list[str | Row]:
-    """Decodes rows. A key column is nothing but texts: without the three objects around each of them it takes a tenth
+    """Decodes rows. A key column has only texts. Decoding it without the three objects around each text takes a tenth
     of the time and a third of the memory.
     """
-    # without a backslash no text holds a quotation mark, so that what looks like the ends of a cell is just that
+    # without a backslash no text contains a quotation mark, so the ends of cells are certain
     if b"\\" not in rows and rows.count(_OPENS) == rows.count(_CLOSES):
         try:
             return _LINES.decode(rows.replace(_OPENS, b"").replace(_CLOSES, b'"'))
@@ -86,7 +86,7 @@ class TabProperties(msgspec.Struct, rename="camel"):
 
 
 class Block(msgspec.Struct, rename="camel", gc=False, frozen=True):
-    """A part of a tab (GridRange); an end that is missing is open."""
+    """A part of a tab (GridRange); a missing end is open."""
 
     start_row_index: int = 0
     end_row_index: int | None = None
@@ -120,7 +120,7 @@ class BookProperties(msgspec.Struct, rename="camel"):
 
 
 class Book(msgspec.Struct, rename="camel"):
-    """A spreadsheet, or the part of it that was asked for. A reply without `properties` is not from Google."""
+    """A spreadsheet, or the requested part of it. A reply without `properties` is not from Google."""
 
     properties: BookProperties
     sheets: list[Tab] = []
@@ -133,7 +133,7 @@ class Written(msgspec.Struct, rename="camel"):
 
 
 class GridRange(msgspec.Struct, rename="camel", gc=False, frozen=True):
-    """A block that was asked for; zeros may be left out."""
+    """A requested block; zeros may be left out."""
 
     sheet_id: int = 0
     start_row_index: int = 0
@@ -145,7 +145,7 @@ class Filter(msgspec.Struct, rename="camel", gc=False):
 
 
 class Values(msgspec.Struct, rename="camel"):
-    """Plain values, one list per column that was asked for."""
+    """Plain values, one list per requested column."""
 
     values: list[list[str | float | bool]] = []
 
@@ -174,7 +174,7 @@ class FormattedRow(msgspec.Struct, rename="camel"):
 
 
 class FormatGrid(msgspec.Struct, rename="camel"):
-    """One block of cells without what they hold."""
+    """One block of cells with their formats only."""
 
     start_row: int = 0
     start_column: int = 0
@@ -211,13 +211,13 @@ class ErrorReply(msgspec.Struct):
 
 
 TABS_FIELDS = "properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)))"
-"""Field mask of the first read: which tabs there are."""
+"""Field mask of the first read: the list of tabs."""
 
 _PROTECTION = "protectedRanges(range,unprotectedRanges,warningOnly,requestingUserCanEdit)"
 PROTECTED_FIELDS = (
     f"properties(title,timeZone),sheets(properties(sheetId,title,gridProperties(rowCount,columnCount)),{_PROTECTION})"
 )
-"""Field mask of the read of nothing but protection."""
+"""Field mask of the read of protected ranges only."""
 
 _METADATA = "developerMetadata(metadataId,metadataKey,metadataValue)"
 READ_FIELDS = (
@@ -235,7 +235,7 @@ FORMAT_FIELDS = (
 """Field mask of the read of number formats."""
 
 WRITE_FIELDS = f"updatedSpreadsheet({READ_FIELDS})"
-"""Field mask of a write: its reply is a full read of what it left behind."""
+"""Field mask of a write: its reply contains the state after the write."""
 
 
 class FilterView(msgspec.Struct, rename="camel"):
@@ -257,7 +257,7 @@ class TabObjects(msgspec.Struct, rename="camel"):
     charts: list[Chart] = []
 
     def ids(self) -> Iterator[int]:
-        """Of the tab and of everything in it."""
+        """The ids of the tab and of all objects in it."""
         yield self.properties.sheet_id
         yield from (each.filter_view_id for each in self.filter_views)
         yield from (each.protected_range_id for each in self.protected_ranges)

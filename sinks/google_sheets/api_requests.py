@@ -1,4 +1,5 @@
-"""The JSON of each request to Google, built from plain values. Pure; indexes count from 0, ends are exclusive.
+"""Builds the JSON of each request to Google from plain values. Pure functions. Indexes start at 0, and ends are
+exclusive.
 
 (Google Sheets API v4, spreadsheets.batchUpdate and spreadsheets.getByDataFilter.)
 """
@@ -20,9 +21,9 @@ GUARD_TAG = "hf.guard"
 """Key of the developer metadata that counts the writes to a tab; its value is the nonce of one write."""
 WIDTH_TAG = "hf.width"
 MADE_TAG = "hf.made"
-"""Key of the developer metadata that marks a tab that we made."""
+"""Key of the developer metadata that marks a tab that the sink made."""
 SETUP_TAG = "hf.setup"
-"""Key of the developer metadata that marks a tab that has its formatting."""
+"""Key of the developer metadata that marks a formatted tab."""
 
 DATE_FORMAT = {"type": "DATE_TIME", "pattern": "yyyy-mm-dd hh:mm"}
 
@@ -32,19 +33,19 @@ def columns(sheet_id: int, start: int, end: int) -> Request:
 
 
 def top_filter(sheet_id: int, rows: int) -> Request:
-    """Selects the first rows, where the header is, whatever the tab is called."""
+    """Selects the first rows of a tab, which contain the header."""
     return {"gridRange": {"sheetId": sheet_id, "startRowIndex": 0, "endRowIndex": rows}}
 
 
 def tagged_filter(sheet_id: int, field: str) -> Request:
-    """Selects the column of this tab that carries the tag of `field`, wherever it was moved."""
+    """Selects the column of this tab with the tag of `field`, at any place."""
     location = {"sheetId": sheet_id}
     lookup = {"metadataKey": COLUMN_TAG, "metadataValue": field, "metadataLocation": location}
     return {"developerMetadataLookup": {**lookup, "locationMatchingStrategy": "INTERSECTING_LOCATION"}}
 
 
 def tag_filter(metadata_id: int) -> Request:
-    """Selects the column that carries this very tag."""
+    """Selects the column with this tag."""
     return {"developerMetadataLookup": {"metadataId": metadata_id}}
 
 
@@ -63,13 +64,15 @@ def area_filter(sheet_id: int, first_row: int, end_row: int, first_column: int, 
 
 
 def add_sheet(sheet_id: int, title: str, rows: int, width: int) -> Request:
-    """A new tab with a frozen first row; refused when id or title are in use."""
+    """Adds a tab with a frozen first row. Google refuses it when the id or the title is in use."""
     grid = {"rowCount": rows, "columnCount": width, "frozenRowCount": 1}
     return {"addSheet": {"properties": {"sheetId": sheet_id, "title": title, "gridProperties": grid}}}
 
 
 def guard(sheet_id: int, number: int, nonce: str) -> Request:
-    """Makes the batch land at most once: refused, with all of it, when the number is in use."""
+    """Adds a guard, so that the batch is applied at most once: Google refuses the whole batch when the number is in
+    use.
+    """
     return _create(GUARD_TAG, nonce, {"sheetId": sheet_id}, number)
 
 
@@ -91,7 +94,7 @@ def prune(number: int) -> Request:
 
 
 def change_nothing() -> Request:
-    """Needs the right to edit and finds nothing to delete: nothing of the sink or of anybody has this tag."""
+    """A write that changes nothing, because no tag has this value. It needs the right to edit."""
     lookup = {"metadataKey": "hf.nothing", "metadataValue": "nothing"}
     return {"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": lookup}}}
 
@@ -101,9 +104,9 @@ def tag_column(sheet_id: int, index: int, field: str) -> Request:
 
 
 def hold_column(sheet_id: int, index: int, field: str, tag: int) -> list[Request]:
-    """Compare and swap: refused, with all of the batch, when the tag `tag` is on another column by now.
-
-    The deletion finds the tag only where it was; left elsewhere, it makes the creation meet an id in use.
+    """Compare-and-swap of a column: Google refuses the whole batch when the tag `tag` is on another column now. The
+    deletion finds the tag only at its old place. If it is elsewhere, the creation fails, because the id is still in
+    use.
     """
     lookup = {
         "metadataId": tag,
@@ -115,7 +118,7 @@ def hold_column(sheet_id: int, index: int, field: str, tag: int) -> list[Request
 
 
 def prove_width(sheet_id: int, width: int, tag: int) -> list[Request]:
-    """Refused, with all of the batch, when the grid has fewer than `width` columns by now."""
+    """Google refuses the whole batch when the grid has fewer than `width` columns now."""
     return [_create(WIDTH_TAG, "1", _column(sheet_id, width - 1), tag), prune(tag)]
 
 
@@ -135,7 +138,9 @@ def insert_columns(sheet_id: int, start: int, end: int, *, inherit: bool) -> Req
 
 
 def insert_rows(sheet_id: int, start: int, end: int, *, inherit: bool) -> Request:
-    """New blank rows; `inherit` takes their formatting from the row above, and must be set at the end of the grid."""
+    """Inserts blank rows. With `inherit` they get the formatting of the row above; at the end of the grid it must be
+    set.
+    """
     rows = {"sheetId": sheet_id, "dimension": "ROWS", "startIndex": start, "endIndex": end}
     return {"insertDimension": {"range": rows, "inheritFromBefore": inherit}}
 
@@ -152,14 +157,14 @@ def bold_header(sheet_id: int, row: int, start: int, end: int) -> Request:
 
 
 def date_format(sheet_id: int, first_row: int, end_row: int | None, column: int) -> Request:
-    """Shows the numbers of a column as dates, from `first_row` to `end_row` (`None`: to the end of the grid)."""
+    """Sets the date format of a column, from `first_row` to `end_row` (`None`: the end of the grid)."""
     area = _area(sheet_id, first_row, end_row, column, column + 1)
     cell = {"userEnteredFormat": {"numberFormat": DATE_FORMAT}}
     return {"repeatCell": {"range": area, "cell": cell, "fields": "userEnteredFormat.numberFormat"}}
 
 
 def plain_format(sheet_id: int, first_row: int, end_row: int) -> Request:
-    """Takes every format off whole rows."""
+    """Removes all formats of whole rows."""
     area = {"sheetId": sheet_id, "startRowIndex": first_row, "endRowIndex": end_row}
     return {"repeatCell": {"range": area, "cell": {}, "fields": "userEnteredFormat"}}
 
@@ -177,19 +182,19 @@ def header_cells(sheet_id: int, row: int, column: int, titles: Sequence[str]) ->
 
 
 def row_cells(cells: Sequence[Request]) -> msgspec.Raw:
-    """Cells next to each other, encoded at once: thousands of rows are small as bytes and large as objects."""
+    """Returns adjacent cells as encoded JSON, because thousands of rows need less memory as bytes than as objects."""
     return msgspec.Raw(msgspec.json.encode({"values": cells}))
 
 
 def update_cells(sheet_id: int, row: int, column: int, rows: Sequence[msgspec.Raw], *, link: bool) -> Request:
-    """Writes cells from one corner on. A cell `{}` is emptied. `link` sets, or takes off, the links as well."""
+    """Writes cells, starting at one corner. A cell `{}` is emptied. With `link` links are set or removed as well."""
     fields = "userEnteredValue,userEnteredFormat.textFormat.link" if link else "userEnteredValue"
     start = {"sheetId": sheet_id, "rowIndex": row, "columnIndex": column}
     return {"updateCells": {"start": start, "fields": fields, "rows": list(rows)}}
 
 
 def cell(value: CellValue, kind: CellKind) -> Request:
-    """One typed cell. Text is a string whatever it looks like: nothing is parsed, so nothing is a formula."""
+    """Returns one typed cell. Text is always a string: it is not parsed, so it never becomes a formula."""
     if value is None:
         return {}
     if kind is CellKind.LINK:
@@ -201,29 +206,29 @@ def cell(value: CellValue, kind: CellKind) -> Request:
 
 
 def batch_body(requests: Sequence[Request], ranges: Sequence[str]) -> Mapping[str, Any]:
-    """The body of one atomic write whose reply shows `ranges` as the write left them."""
+    """Returns the body of one atomic write. Its reply contains `ranges` after the write."""
     return {"requests": requests, "includeSpreadsheetInResponse": True, "responseRanges": ranges}
 
 
 def replace_key(sheet_id: int, column: int, rows: tuple[int, int | None], found: str, replacement: str) -> Request:
-    """Gives the cells of a column that hold exactly this text another: by content, so it hits no other text."""
+    """Replaces the text of the cells of a column that contain exactly `found`."""
     area = _area(sheet_id, *rows, column, column + 1)
     exact = {"matchEntireCell": True, "matchCase": True}
     return {"findReplace": {"find": found, "replacement": replacement, **exact, "range": area}}
 
 
 def top_range(title: str, rows: int) -> str:
-    """The first rows in A1 notation."""
+    """Returns the first rows in A1 notation."""
     return f"{_quoted(title)}!1:{rows}"
 
 
 def column_range(title: str, column: int) -> str:
-    """One column in A1 notation."""
+    """Returns a column in A1 notation."""
     return f"{_quoted(title)}!{column_letters(column)}:{column_letters(column)}"
 
 
 def cell_range(title: str, row: int, column: int) -> str:
-    """One cell in A1 notation."""
+    """Returns a cell in A1 notation."""
     return f"{_quoted(title)}!{column_letters(column)}{row + 1}"
 
 

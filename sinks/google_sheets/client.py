@@ -39,10 +39,9 @@ _CONNECT_SECONDS = 10.0
 
 
 class Client:
-    """One spreadsheet over HTTP. Every call blocks, and raises `CallFailed` and nothing else of its libraries.
-
-    `timeout` (seconds) is the longest wait for the next bytes of an answer. `clock` returns epoch seconds; it is
-    compared with Google's when Google refuses the time of a token request.
+    """One spreadsheet over HTTP. Every call blocks. Exceptions of the libraries become `CallFailed`. `timeout`
+    (seconds) is the longest wait for the next bytes of an answer. `clock` returns epoch seconds; it is compared with
+    Google's clock when Google refuses the time of a token request.
     """
 
     def __init__(
@@ -87,11 +86,11 @@ class Client:
         return found if "@" in found else self.account.email
 
     def read(self, path: str, fields: str, body: bytes | None = None) -> bytes:
-        """Reads `fields` of the spreadsheet by a GET, or by a POST of `body`. `path` is what follows its address."""
+        """Reads `fields` of the spreadsheet by a GET, or by a POST of `body`. `path` is appended to the address."""
         return self._call("get" if body is None else "post", path, fields, body)
 
     def write(self, fields: str, body: bytes) -> bytes:
-        """spreadsheets.batchUpdate."""
+        """Calls `spreadsheets.batchUpdate`."""
         return self._call("post", ":batchUpdate", fields, body, writing=True)
 
     def close(self) -> None:
@@ -137,7 +136,9 @@ class Client:
         return kind(failure, answer.status_code, words_of(answer.content))
 
     def _no_token(self, error: google.auth.exceptions.GoogleAuthError) -> CallFailed:
-        """No token, so nothing was sent to the spreadsheet. Only a refusal needs an operator."""
+        """Returns the failure when there is no token. Nothing was sent to the spreadsheet. Only a refusal needs an
+        operator.
+        """
         if self._refusal is not None:
             date = self._refusal.headers.get("date", "")
             has_key = self.account.key is not None
@@ -154,20 +155,18 @@ class Client:
         self._answer = answer
 
     def _keep_token_answer(self, answer: requests.Response, *_: Any, **__: Any) -> None:
-        """Remembers a refusal: another attempt would not help.
-
-        google-auth looks up allowed locations in a thread of its own (IAM Credentials API, `allowedLocations`). What
-        that is answered says nothing about the token.
+        """Stores a refusal, because another attempt would not help. google-auth looks up allowed locations in a
+        background thread (IAM Credentials API, `allowedLocations`); that answer is ignored.
         """
         if threading.get_ident() != self._thread:
             return
         is_refusal = classify(answer.status_code) in {ResponseClass.DENIED, ResponseClass.REFUSED}
         self._refusal = answer if is_refusal else None
-        self._answer = None  # what the API answered before is over
+        self._answer = None  # an earlier answer of the API no longer matters
 
 
 def _configured(session: Any, url: str) -> Any:
-    """A session without the defaults of `requests` that are wrong for writes and tokens."""
+    """Returns a session without those defaults of `requests` that are unsafe for writes and tokens."""
     session.max_redirects = 0  # a 302 would turn a POST into a GET and report success
     session.auth = _keep_authorization
     if is_loopback(host_of(url)):
@@ -177,7 +176,7 @@ def _configured(session: Any, url: str) -> Any:
 
 
 def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Replaces the password that `requests` would take from ~/.netrc over the token."""
+    """Keeps the token: `requests` would replace it by a password from ~/.netrc."""
     return request
 
 
@@ -186,7 +185,7 @@ def _token_url(account: Account) -> str:
 
 
 def _credentials(account: Account) -> Any:
-    """Credentials of google-auth. Raises `CallFailed` with what to do."""
+    """Returns credentials of google-auth. Raises `CallFailed` with the fix."""
     if account.key is not None:
         try:
             make = cast("Any", KeyCredentials.from_service_account_info)

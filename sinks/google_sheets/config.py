@@ -26,7 +26,7 @@ TITLE_MAX = 100
 """Characters that a tab's title may have."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _PUBLISHED = re.compile(r"2PACX-|/d/e/|/pub(?:html)?(?:[/?#]|$)")
-"""Marks an address made by "File, Share, Publish to web": a copy to read, which the Sheets API does not know."""
+"""Part of an address made by "File, Share, Publish to web": a read-only copy that the Sheets API cannot open."""
 _URL = re.compile(r"https?://[^/\s]+/spreadsheets/(?:u/\d+/)?d/([A-Za-z0-9_-]{1,200})(?:[/?#].*)?")
 
 
@@ -61,7 +61,7 @@ def is_per_position(worksheet: str) -> bool:
 
 
 class GoogleSheetsConfig(SinkConfig):
-    """Where the sheet is, who we are to Google, and what its columns show."""
+    """The spreadsheet, the Google account, and the columns."""
 
     spreadsheet: Annotated[str, AfterValidator(_spreadsheet_id)] = Field(
         description="Address or id of the spreadsheet; only the id is taken, the address is never fetched."
@@ -90,8 +90,8 @@ class GoogleSheetsConfig(SinkConfig):
     )
     on_delete: Literal["mark", "clear", "remove"] = Field(
         default="mark",
-        description='A deleted interview: "mark" = its stage says so, "clear" = only id and stage stay, "remove" = '
-        "nothing of it stays in our columns.",
+        description='A deleted interview: "mark" = the stage becomes Deleted, "clear" = only id and stage stay, '
+        '"remove" = all its cells in the columns of the sink are cleared.',
     )
     on_leave: Literal["keep", "remove"] = Field(
         default="keep",
@@ -114,7 +114,7 @@ class GoogleSheetsConfig(SinkConfig):
     )
 
     def removes(self, interview: Interview, *, unrouted: bool) -> bool:
-        """Whether nothing of an interview is to stay."""
+        """Whether all cells of an interview are cleared."""
         is_deleted = self.on_delete == "remove" and interview.stage is Stage.DELETED
         return is_deleted or (self.on_leave == "remove" and unrouted)
 
@@ -138,7 +138,7 @@ class GoogleSheetsConfig(SinkConfig):
                 'set credentials_file to the path of the service account\'s JSON key, or auth = "default" to use the '
                 "Application Default Credentials"
             )
-        own = (info.context or {}).get("own", self.model_fields_set)  # a key of the defaults is for the other sheets
+        own = (info.context or {}).get("own", self.model_fields_set)  # a key in the defaults is for other sheets
         if self.auth != "key" and has_key and not own.isdisjoint({"credentials_file", "credentials"}):
             raise ValueError(
                 f'credentials_file and credentials have no effect with auth = "{self.auth}": remove them, or set '
@@ -153,16 +153,15 @@ class GoogleSheetsConfig(SinkConfig):
 
 NEEDED = ("client_email", "private_key", "token_uri")
 _ESCAPED_LINE_END = re.compile(r"(?:\\+r)?\\+n")
-"""A line end that is still escaped, once or several times: `.env` files and shells do that to a key."""
+"""An escaped line end, with one or more backslashes: `.env` files and shells escape those of a key."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """What the credentials are made from, without google-auth, so that `check` can look at it at once.
-
-    `email` is the service account's address, `""` when only google-auth knows it. `key` is the decoded key file and
-    holds the private key: it is never shown. Without a key the Application Default Credentials are used; `impersonate`
-    is the service account that they act as.
+    """The account of the settings, read without google-auth, so that `check` is fast. `email` is the service account's
+    address, `""` when only google-auth knows it. `key` is the decoded key file; it contains the private key and is
+    never shown. Without a key the Application Default Credentials are used; `impersonate` is the service account that
+    they act as.
     """
 
     email: str = ""
@@ -171,13 +170,13 @@ class Account:
 
     @property
     def bucket(self) -> str:
-        """Name of the rate limits, the same in every sink and process that uses this account; without its address."""
+        """Name of the rate limits: equal for every sink and process that uses this account, and without its address."""
         identity = self.email or "application default credentials"
         return f"sheets:{sha256(identity.encode()).hexdigest()[:12]}"
 
 
 def load_account(config: GoogleSheetsConfig) -> Account:
-    """Reads the key if there is one. Raises `CallFailed` with what to do; the message has nothing of its content."""
+    """Reads the key, if there is one. Raises `CallFailed` with the fix; the message contains nothing of the key."""
     if config.auth == "key":
         return _from_key(config)
     return Account(email=config.impersonate or "", impersonate=config.impersonate or "")

@@ -1,4 +1,4 @@
-"""Failures of calls to Google: what an answer other than a parsed 200 means, and what an operator has to do. Pure.
+"""Failures of calls to Google: the meaning of each answer other than a parsed 200, and the fix. Pure functions.
 
 (Google Sheets API, Usage limits and Troubleshoot; google.rpc.Code; google.rpc.ErrorInfo.)
 """
@@ -17,28 +17,28 @@ from sinks.google_sheets.api_replies import ErrorReply, ErrorStatus
 
 
 class Trouble(StrEnum):
-    """What to do after a call that failed."""
+    """The meaning of a failed call for the sink."""
 
     THROTTLED = "throttled"
-    """Not applied; the quota comes back with the next minute."""
+    """Not applied; the quota is available again in the next minute."""
     BROKEN = "broken"
     """Not applied; an operator must act."""
     REFUSED = "refused"
-    """Said to be not applied: something in it is wrong, or what it relied on has changed."""
+    """Google says that it was not applied: its content is wrong, or the sheet has changed."""
     CONFLICT = "conflict"
-    """As `REFUSED`, and it is known that something it relied on has changed."""
+    """As `REFUSED`, and it is known that the sheet has changed."""
     PROTECTED = "protected"
-    """Not applied; some cells are protected against us."""
+    """Not applied; some cells are protected against the sink."""
     EMPTIED = "emptied"
-    """Not even sent: so many rows are gone that an operator must say whether that was meant."""
+    """Not sent: so many rows are missing that an operator must say whether that was intended."""
     UNCLEAR = "unclear"
     """May have been applied; the guard shows whether it was applied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """`reason` has no personal data and no secret; `fix` is what an operator does; `retry_after` and `date` are those
-    headers, raw.
+    """A failed call. `reason` contains no personal data and no secret, `fix` says what an operator has to do, and
+    `retry_after` and `date` are the raw headers.
     """
 
     trouble: Trouble
@@ -65,14 +65,14 @@ class CallFailed(Exception):
 
 
 class Passing(CallFailed):
-    """As `CallFailed`, and the same read may go well at once."""
+    """As `CallFailed`; an immediate repeat of the same read may succeed."""
 
 
 def answer_failure(
     status: int, body: bytes, *, email: str, retry_after: str = "", date: str = "", writing: bool = False
 ) -> Failure:
-    """The meaning of a status other than 2xx; `email` is the service account that asked. `writing`: the call was a
-    write to a spreadsheet that we can read.
+    """Returns the meaning of a status other than 2xx. `email` is the service account. `writing`: the call was a write
+    to a spreadsheet that the account can read.
     """
     email = email or UNKNOWN_ADDRESS
     error = _decode(body)
@@ -88,7 +88,7 @@ def answer_failure(
 
 
 def words_of(body: bytes) -> str:
-    """Returns Google's own words from the body of an error, or its start when it is no error document."""
+    """Returns status and message from the body of an error, or the start of a body that is not an error document."""
     error = _decode(body)
     if not error.message:
         return body[:REPLY_BYTES].decode(errors="replace")
@@ -164,7 +164,7 @@ def _refused(status: int, error: ErrorStatus, email: str) -> Failure:
 
 
 def _office_file(email: str) -> Failure:
-    """An Excel file that Drive keeps as it is. The Sheets API answers 400 FAILED_PRECONDITION to every call."""
+    """Returns the failure for an Excel file in Drive. The Sheets API answers 400 FAILED_PRECONDITION to every call."""
     fix = (
         "open it in the browser and choose File, Save as Google Sheets; set `spreadsheet` to the address of the new "
         f"one, and share that with {email} as editor"
@@ -173,15 +173,14 @@ def _office_file(email: str) -> Failure:
 
 
 def read_only(email: str) -> Failure:
-    """The spreadsheet is shared, but not for editing."""
+    """Returns the failure for a spreadsheet that is shared, but not for editing."""
     fix = f"in the sheet, Share: make {email or UNKNOWN_ADDRESS} an Editor"
     return Failure(Trouble.BROKEN, "the spreadsheet is shared read-only with the service account", fix)
 
 
 def token_failure(body: bytes, date: str, *, now: float, email: str, has_key: bool = True) -> Failure:
-    """The meaning of a token endpoint's refusal. `date` is its Date header, raw; `now` our clock in seconds.
-
-    Without a key the Application Default Credentials were refused.
+    """Returns the meaning of a token endpoint's refusal. `date` is its raw Date header; `now` is this machine's clock
+    in seconds. Without a key the Application Default Credentials were refused.
 
     (Using OAuth 2.0 for Server to Server Applications, JWT error codes: `invalid_grant` for a wrong `iat` or `exp`.)
     """
@@ -202,7 +201,7 @@ def token_failure(body: bytes, date: str, *, now: float, email: str, has_key: bo
 
 
 def _seconds_ahead(date: str, now: float) -> float | None:
-    """How far `now` is ahead of a Date header, `None` without one that can be read."""
+    """Returns by how many seconds `now` is ahead of a Date header; `None` for a missing or invalid header."""
     try:
         return now - parsedate_to_datetime(date).timestamp()
     except ValueError:
@@ -215,12 +214,14 @@ _SAME_TIME_SECONDS = 30
 
 
 def unreachable(error: Exception) -> Failure:
-    """A connection that failed or ended early. The text of the error is left out: it may contain addresses."""
+    """Returns the failure of a connection that failed or ended early. The text of the error is left out, because it may
+    contain addresses.
+    """
     return Failure(Trouble.UNCLEAR, f"no answer from Google ({type(error).__name__})")
 
 
 def unreadable() -> Failure:
-    """A 2xx response with an unusable body."""
+    """Returns the failure for a 2xx response with an unusable body."""
     return Failure(Trouble.UNCLEAR, "an answer of Google could not be read")
 
 
@@ -231,7 +232,7 @@ def bad_credentials(reason: str, email: str = "") -> Failure:
 
 
 def no_default_credentials() -> Failure:
-    """google-auth found nothing to sign in with (Application Default Credentials, search order)."""
+    """Returns the failure when google-auth found no credentials (Application Default Credentials, search order)."""
     fix = (
         "run on a host with a service account, or set GOOGLE_APPLICATION_CREDENTIALS to a credential configuration "
         '(docs/google-sheets.md, step 3), or use auth = "key"'

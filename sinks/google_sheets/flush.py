@@ -1,7 +1,6 @@
-"""One flush: read, then write and settle in chunks, until everything that is due is in the sheet.
-
-A write is planned from one view of every tab concerned, noted, sent, and proven by the key columns in its own reply,
-which is the next view. After any other reply the guards in the next read show whether the write was applied.
+"""One flush: reads, then writes and settles in chunks, until everything that is due is in the sheet. A write is planned
+from one view of every tab concerned. Its intent is stored before it is sent. The key columns in its reply prove it, and
+are the next view. After any other reply the guards in the next read show whether the write was applied.
 """
 
 from __future__ import annotations
@@ -48,29 +47,28 @@ ROWS_MAX = Limits().rows
 
 
 class BisectionResult(Enum):
-    """What a refused write means when its content is the only possible cause."""
+    """The result of a refused write whose content is the only possible cause."""
 
     SMALLER = auto()
     """Try with fewer rows."""
     BAD_ROW = auto()
-    """It is this row."""
+    """Google refuses this row."""
     ANY_WRITE = auto()
-    """No row is at fault: Google refuses even a write without rows."""
+    """No row is the cause: Google refuses a write without rows as well."""
 
 
 @dataclass(slots=True)
 class Bisection:
-    """`rows` is how many the next write may hold. It is kept between flushes, so that a search which the
-    quota interrupts continues where it stopped.
-
-    `probed`: a write without rows went through, so that the next refusal is the fault of its one row.
+    """Finds the row that Google refuses, by smaller and smaller writes. `rows` is the most rows of the next write. It
+    is kept between flushes, so that an interrupted search continues. `probed`: a write without rows succeeded, so a
+    refused single row is the cause.
     """
 
     rows: int = ROWS_MAX
     probed: bool = False
 
     def taken(self, rows: int) -> None:
-        """A write of so many rows went through."""
+        """Records that a write of `rows` rows succeeded."""
         if not self.rows:
             self.probed = True
         elif rows:
@@ -78,7 +76,7 @@ class Bisection:
         self.rows = min(max(1, self.rows * 2), ROWS_MAX)
 
     def refused(self, rows: int) -> BisectionResult:
-        """A write of so many rows was refused."""
+        """Records that a write of `rows` rows was refused."""
         if not rows:
             return BisectionResult.ANY_WRITE
         if rows == 1 and self.probed:
@@ -89,9 +87,9 @@ class Bisection:
 
 
 FRESH_MS = 5_000
-"""Milliseconds for which a reply may serve as the read of a flush that only inserts."""
+"""A flush that only inserts uses a reply up to this age as its read."""
 CONFLICTS_MAX = 4
-"""Refusals because the sheet changed meanwhile, in one flush, before it waits a little."""
+"""Most refusals of one flush because the sheet changed meanwhile; then it waits."""
 CHANGING = RetryLater("the sheet is being changed", after=1.0, counts=False)
 PROTECTED_AGAIN = RetryLater(PROTECTED, after=300.0, counts=False)
 REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sheets.md, Troubleshooting"
@@ -99,7 +97,7 @@ REFUSED_FIX = "look at the tab: Google takes no change to it; see docs/google-sh
 
 @dataclass(slots=True)
 class Memory:
-    """Caches between two flushes. Losing them in a restart is harmless."""
+    """Caches between two flushes. A restart may lose them."""
 
     recent: Mapping[str, TabSnapshot] = field(default_factory=dict)
     recent_at: int = 0
@@ -109,7 +107,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class TabPlan:
-    """What one view of a tab calls for, what an audit of it found, and date cells that have no format."""
+    """The changes of one tab, the findings of its audit, and its date cells without a format."""
 
     due: TabChanges
     repairs: Repairs
@@ -123,7 +121,9 @@ def _is_due(plan: TabPlan) -> bool:
 
 
 class Flush:
-    """One call of `deliver`. `run` raises `RateLimited` before any call, `SinkBroken` before anything was applied."""
+    """One call of `deliver`. `run` raises `RateLimited` only before the first call, and `SinkBroken` only when nothing
+    was applied.
+    """
 
     def __init__(
         self, config: GoogleSheetsConfig, outcomes: BatchOutcomes, calls: Calls, context: Context, memory: Memory
@@ -142,7 +142,7 @@ class Flush:
         self._unavailable: set[str] = set()
 
     async def run(self) -> RetryLater:
-        """Writes everything that can be written; returns the outcome of the remaining deliveries."""
+        """Writes everything that can be written. Returns the outcome of the other deliveries."""
         try:
             self._snapshots = await self._begin()
             while (write := await self._next_write()) is not None:
@@ -159,8 +159,8 @@ class Flush:
         return CHANGING
 
     def _without_quota(self, wait: RateLimited) -> RetryLater:
-        """Waits for a token if nothing was done yet. What needs several reads and had too few begins with a full quota:
-        with each token as it comes it would spend that on the first read, permanently.
+        """Returns the outcome without a token; raises `RateLimited` if no call was made yet. A flush that had too few
+        tokens for its reads continues with a full quota. With single tokens it would repeat the first read for ever.
         """
         if not self._calls.begun:
             raise wait
@@ -178,7 +178,7 @@ class Flush:
         return await self._read()
 
     def _serves(self, recent: Mapping[str, TabSnapshot]) -> bool:
-        """Whether a reply of a moment ago is good enough: new rows can be put below others without harm."""
+        """Whether the last reply can be used as a read. Adding rows below others needs no newer one."""
         outcomes = self._outcomes
         if self._context.now() - self._memory.recent_at > FRESH_MS or outcomes.intents or not outcomes.all_new:
             return False
@@ -206,13 +206,13 @@ class Flush:
         return {name: replace(each, tab=self._outcomes.tabs[name]) for name, each in snapshot.items()}
 
     def _with_hidden(self, snapshot: TabSnapshot) -> TabSnapshot:
-        """With the protection that only a read of nothing else showed."""
+        """Returns the views with protected ranges that only the separate read showed."""
         hidden = self._hidden.get(snapshot.view.sheet_id)
         return snapshot if hidden is None else replace(snapshot, view=replace(snapshot.view, protected=hidden))
 
     def _check_tab(self, name: str, snapshot: TabSnapshot) -> Failure | None:
-        """Compares a tab with its last read. Returns a failure if the tab was emptied: it then waits for
-        an operator. Raises `CallFailed` instead if the sink has only this tab.
+        """Compares a tab with its last read. Returns a failure if the tab was emptied, so that it waits for an
+        operator. Raises `CallFailed` instead if it is the only tab of the sink.
         """
         before, view = self._outcomes.tabs[name], snapshot.view
         if has_shrunk(before, view):
@@ -229,12 +229,14 @@ class Flush:
         if has_new_column or before.zone not in {"", view.zone}:
             self._outcomes.work = replace(self._outcomes.work, verify=True)  # rows outside this batch are to change
         if name in self._outcomes.work.skipped and before.protected != view.protected:
-            self._outcomes.work = replace(self._outcomes.work, verify=True)  # what could not be written may be by now
+            self._outcomes.work = replace(
+                self._outcomes.work, verify=True
+            )  # cells that could not be written may be writable now
         self._outcomes.tabs[name] = replace(snapshot.tab, count=len(view.key_rows), zone=view.zone)
         self._snapshots[name] = replace(snapshot, tab=self._outcomes.tabs[name])
 
     def _close_intents(self, snapshot: Mapping[str, TabSnapshot]) -> None:
-        """Reads from the guards the outcome of open writes, and which rows they may have overwritten."""
+        """Reads the outcome of unclear writes from the guards, and which rows they may have overwritten."""
         still_open = []
         for intent in self._outcomes.intents:
             if intent.tab not in snapshot:
@@ -250,13 +252,13 @@ class Flush:
         self._outcomes.intents = tuple(still_open)
 
     def _note_moved_rows(self, name: str, found: Settled | ClosedIntent) -> None:
-        """Rows moved under a write to this tab: what it held may be anywhere."""
+        """Stores that rows moved during a write to this tab, so its values may be in other rows."""
         tab = self._outcomes.tabs[name]
         stray_values, undo, lost = tab.stray_values | found.stray_values, tab.undo | found.undo, tab.lost | found.lost
         self._outcomes.tabs[name] = replace(tab, moving=True, stray_values=stray_values, undo=undo, lost=lost)
 
     async def _next_write(self) -> Write | None:
-        """Returns the next batch, `None` when nothing is left to write."""
+        """Returns the next write, `None` when nothing is left to write."""
         if self._is_done():
             return None
         new = [
@@ -276,8 +278,8 @@ class Flush:
         return settled and not in_repair and not self._outcomes.open_keys
 
     def _plan(self, names: Sequence[str]) -> tuple[Write | None, dict[str, TabChanges]]:
-        """Plans what these tabs need, and the batch when nothing more has to be read for it. Returns it, and what is
-        due in the tabs that need an audit first.
+        """Plans the changes of these tabs, and the write if no further read is needed. Returns the write, and the due
+        interviews of the tabs that need an audit first.
         """
         audits = {}
         for name in names:
@@ -334,7 +336,7 @@ class Flush:
         return queries
 
     async def _find_unformatted(self, names: Sequence[str]) -> None:
-        """Finds date cells without a format in rows that are due; they get one with the value."""
+        """Finds date cells without a format in due rows; the write sets it with the value."""
         for name, unformatted in (await without_format(self._calls, self._format_queries(names))).items():
             plan = self._plans[name]
             plan.due.changes = [
@@ -346,7 +348,9 @@ class Flush:
             self._plans[name] = replace(plan, unformatted=unformatted)
 
     def _without_row(self, name: str, due: TabChanges, repairs: Repairs) -> None:
-        """Handles interviews without a row: users deleted it, unless it is to be recreated or only lost its id."""
+        """Handles interviews whose row is missing: it was deleted by users, has to be recreated, or only lost
+        its id.
+        """
         found = {restore.key for restore in repairs.restores}
         exists, tab = self._snapshots[name].view.exists, self._outcomes.tabs[name]
         gone = [each for each in due.absent if each.key not in found and (each.key in repairs.gone or not exists)]
@@ -360,14 +364,14 @@ class Flush:
         self._outcomes.leave_deleted([each for each in missing if each not in back])
 
     def _compose(self) -> Write | None:
-        """One batch with what each tab needs first."""
+        """Returns one write with the next changes of each tab."""
         nonce, budget = secrets.token_hex(6), WriteBudget()
         tab_writes = [self._tab_write(name, snapshot, nonce, budget) for name, snapshot in self._snapshots.items()]
         chosen = [tab_write for tab_write in tab_writes if tab_write is not None]
         return Write(chosen) if chosen else None
 
     def _tab_write(self, name: str, snapshot: TabSnapshot, nonce: str, budget: WriteBudget) -> TabWrite | None:
-        """What a tab needs first: its tags, wrong ids out, ids back, else rows."""
+        """Returns the next changes of a tab: tags, removal of wrong ids, restored ids, else rows."""
         view, layout = snapshot.view, snapshot.layout
         if view.exists and not layout.settled:
             return write_planner.tagging(name, view, layout, nonce)
@@ -378,7 +382,7 @@ class Flush:
         return write_planner.row_write(name, view, layout, chunk, nonce) if chunk is not None else None
 
     def _repairing(self, name: str, plan: TabPlan) -> WriteChunk | None:
-        """Ids are restored and removed in writes of their own, by row number only while rows do not move."""
+        """Returns a write that only restores and removes ids, by row number only while rows do not move."""
         tab = self._outcomes.tabs[name]
         if tab.undo or plan.due.removals:
             removals = plan.due.removals
@@ -406,7 +410,7 @@ class Flush:
         return chunk if chunk.rows else None
 
     async def _send(self, write: Write) -> RetryLater | None:
-        """Sends one write and settles it; returns the outcome for the rest if the flush must stop, else `None`."""
+        """Sends one write and settles it. Returns the outcome of the rest if the flush must stop, else `None`."""
         await self._calls.ready_to_write()
         await self._save_intents(write)
         try:
@@ -418,14 +422,14 @@ class Flush:
         return settled
 
     def _settled_or_error(self, write: Write, book: Book) -> RetryLater | CallFailed | None:
-        """As `_settle`, but returns an error, so that it does not look like a failure of the write."""
+        """Calls `_settle` and returns its exception, so that it is not handled as a failure of the write."""
         try:
             return self._settle(write, book)
         except CallFailed as error:
             return error
 
     async def _save_intents(self, write: Write) -> None:
-        """Saves the notes that a restart needs to find out whether the write was applied."""
+        """Stores the notes from which a restarted process finds out whether the write was applied."""
         for tab_write in write.tab_writes:
             tab = self._outcomes.tabs[tab_write.tab]
             tagged = () if tab_write.chunk.rows else tab_write.layout.untagged
@@ -435,7 +439,7 @@ class Flush:
         await self._context.save_notes(self._outcomes.new_notes())
 
     def _settle(self, write: Write, book: Book) -> RetryLater | None:
-        """Takes from the reply what is proven. Goes on with it as the next read only if nothing moved."""
+        """Settles what the reply proves. Uses the reply as the next read only if no row moved."""
         titles = titles_of(self._config)
         views = {}
         for tab_write in write.tab_writes:
@@ -456,14 +460,14 @@ class Flush:
         outcomes, name = self._outcomes, tab_write.tab
         settled = settle(tab_write, view)
         unproven = [wanted.key for wanted in settled.unproven]
-        # those before it had the same number, and are refused from now on
+        # earlier intents had the same number, so Google refuses them from now on
         outcomes.intents = tuple(intent for intent in outcomes.intents if intent.tab != name)
         outcomes.removed(settled.removed)
         outcomes.deliver(settled.proven, tab_write.layout)
         outcomes.retry(unproven, MOVED)
         outcomes.force({*unproven, *settled.hit})
         tab = outcomes.tabs[name]
-        # these ids were removed by cell content, so moved rows do not matter; then search for them again
+        # these ids were removed by cell content, so moved rows do not matter; search for them again
         undone = tab.undo.intersection(tab_write.chunk.undo)
         outcomes.tabs[name] = replace(tab, moving=False, undo=tab.undo - undone, lost=tab.lost | undone)
         self._plans.pop(name, None)
@@ -475,12 +479,12 @@ class Flush:
         return True
 
     def _changed(self) -> RetryLater | None:
-        """The sheet was changed between our read and our write: once more, but not permanently."""
+        """The sheet was changed between read and write. Tries again, a limited number of times."""
         self._conflicts += 1
         return CHANGING if self._conflicts >= CONFLICTS_MAX else None
 
     async def _failed(self, write: Write, error: CallFailed) -> RetryLater | None:
-        """Handles any reply except a parsed 200: decides whether the write was applied and how to continue."""
+        """Handles any answer except a parsed 200: finds out whether the write was applied, and how to continue."""
         failure = error.failure
         if failure.trouble is Trouble.PROTECTED:
             return await self._handle_protected(write, error)
@@ -492,15 +496,15 @@ class Flush:
         return self._unclear(write, error)
 
     def _unclear(self, write: Write, error: CallFailed) -> RetryLater:
-        """Its intent stays: the next flush reads from the guard whether it landed."""
+        """Keeps the intent of an unclear write. The next flush reads from the guard whether it was applied."""
         reason, after = error.failure.reason, self._calls.asked(error)
         sent = [wanted.key for wanted in write.interviews]
         self._outcomes.retry(sent, RetryLater(reason, after=after, unclear=True))
         return RetryLater(reason, after=after)
 
     async def _handle_protected(self, write: Write, error: CallFailed) -> RetryLater | None:
-        """Cells were protected after our read, or the read did not show it: then the rows that Google refuses are
-        singled out, and the others are written.
+        """Handles cells that were protected after the read, or whose protection the read did not show. In the second
+        case the refused rows are found by bisection, and the others are written.
         """
         self._outcomes.intents = self._outcomes.intents[: -len(write.tab_writes)]
         book = await self._calls.fetch(LIST_PROTECTION)
@@ -509,7 +513,9 @@ class Flush:
         return await self._refused(write, error.failure)
 
     async def _refused(self, write: Write, failure: Failure) -> RetryLater | None:
-        """Looks again: did it land all the same, did the sheet change, or does Google not take what is in it?"""
+        """Reads again after a refusal: the write may be applied, the sheet may have changed, or Google does not accept
+        the content.
+        """
         self._snapshots = await self._read()
         if any(tab_write.tab not in self._snapshots for tab_write in write.tab_writes):
             return self._changed()
@@ -530,7 +536,7 @@ class Flush:
         return None
 
     def _give_up(self, error: CallFailed) -> RetryLater:
-        """The outcome of what is left; raises `SinkBroken` when an operator must act and nothing was applied."""
+        """Returns the outcome of the rest. Raises `SinkBroken` when an operator must act and nothing was applied."""
         failure = error.failure
         if failure.trouble is Trouble.THROTTLED:
             return RetryLater(failure.reason, after=self._calls.pause(error), counts=False)
@@ -544,7 +550,7 @@ class Flush:
 
 
 def _left_cells(view: TabView, layout: Layout, wanted: DueInterview) -> RetryLater:
-    """The outcome of a removal that protected cells do not allow, with those cells, which alone are left."""
+    """Returns the outcome of a removal whose protected cells remain, with the names of these cells."""
     row = view.key_rows[wanted.key] + 1
     places = sorted(layout.at[name] for name in wanted.protected)
     cells = ", ".join(f"{column_letters(place)}{row}" for place in places)

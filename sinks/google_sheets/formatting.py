@@ -1,9 +1,9 @@
 """Formatting: tabs that the sink made, date cells without a number format, and the tab Summary.
 
-Each tab is formatted once, as the last step of a flush. The write that makes a tab puts a mark on it, and the write
-that formats it puts another: the marks survive a crash, and a second formatting write is refused as a whole instead of
-adding rules twice. Formatting never delays a delivery: after a failure a later flush tries again, three times at most.
-Ranges have no last row, so that they hold for every later row.
+Each tab is formatted once, as the last step of a flush. The write that makes a tab adds a mark, and the write that
+formats it adds another one. The marks survive a crash, and Google refuses a second formatting write as a whole, so that
+rules are not added twice. Formatting never delays a delivery: after a failure a later flush tries again, three times at
+most. Ranges have no last row, so that they hold for every later row.
 
 The formulas of the Summary are fixed text around references to cells; they contain nothing that a candidate or Hireflix
 sent. Arguments are separated by semicolons, which Google accepts in every language. Whole columns are counted, and
@@ -42,7 +42,7 @@ class IdAllocator:
         self._titles = {tab.properties.title.casefold() for tab in objects.sheets}
 
     def id(self, name: str) -> int:
-        """One for an object of whatever kind; `name` says which."""
+        """Returns an id for the object called `name`."""
         wish = crc32(name.encode()) & _MOST or 1
         while wish in self._ids:
             wish = wish % _MOST + 1
@@ -66,31 +66,31 @@ PIXELS: Mapping[str, int] = {
     "score": 70,
     "interview_id": 210,
 }
-"""Widths of columns whose kind alone does not say how wide they are."""
+"""Widths of columns that differ from the default of their kind."""
 FORMATS: Mapping[CellKind, Request] = {
     CellKind.TEXT: {"type": "TEXT"},
     CellKind.NUMBER: {"type": "NUMBER", "pattern": "0.0"},
     CellKind.DATETIME: api_requests.DATE_FORMAT,
 }
-"""How the cells of a column show what they hold; a text that an operator types stays text, zeros and all."""
+"""Number formats by kind of column. In a text column typed digits stay text, including leading zeros."""
 FILTERS: Sequence[tuple[str, Stage, str]] = (
     ("To review", Stage.TO_EVALUATE, "completed_at"),
     ("Shortlisted", Stage.SHORTLISTED, "candidate_name"),
 )
 """Filter views: title, the stage they show, and the field they sort by."""
-PROTECTED = "Filled from Hireflix. A correction stays until Hireflix changes that very value."
+PROTECTED = "Filled from Hireflix. A correction stays until Hireflix changes the value."
 FROZEN_MAX = 3
-"""Most columns that stay in place: more would leave no room on a small screen."""
+"""Most frozen columns: more would fill a small screen."""
 
 
 def colour(rgb: str) -> Request:
-    """RRGGBB as Google has it: parts from 0 to 1."""
+    """Converts RRGGBB to Google's form: parts from 0 to 1."""
     parts = (int(rgb[place : place + 2], 16) / 255 for place in (0, 2, 4))
     return {"rgbColor": dict(zip(("red", "green", "blue"), parts, strict=True))}
 
 
 def header_look(sheet_id: int, row: int) -> Request:
-    """A bold header on a light spreadsheet, across the whole row: also over columns that users add."""
+    """Makes the header bold with a light background, across the whole row, so that added columns have it too."""
     style = {
         "textFormat": {"bold": True},
         "backgroundColorStyle": colour(HEADER_COLOUR),
@@ -109,7 +109,9 @@ def freeze(sheet_id: int, rows: int, columns: int) -> Request:
 
 
 def warn(sheet_id: int, protected_id: int, span: tuple[int, int] | None) -> Request:
-    """Asks users whether they mean it before they edit; forbids nothing. `span`: columns, `None` = the whole tab."""
+    """Adds a protection that warns users before an edit and forbids nothing. `span`: columns, `None` = the
+    whole tab.
+    """
     area = {"sheetId": sheet_id}
     if span is not None:
         area |= {"startColumnIndex": span[0], "endColumnIndex": span[1]}
@@ -118,7 +120,7 @@ def warn(sheet_id: int, protected_id: int, span: tuple[int, int] | None) -> Requ
 
 
 def format_tab(view: TabView, layout: Layout, allocator: IdAllocator) -> list[Request]:
-    """Everything that a tab gets once."""
+    """Returns the requests that format a tab once."""
     sheet_id = view.sheet_id
     runs = [warn(sheet_id, allocator.id(f"{sheet_id}:owned:{start}"), (start, end)) for start, end in _runs(layout)]
     return [
@@ -133,7 +135,7 @@ def format_tab(view: TabView, layout: Layout, allocator: IdAllocator) -> list[Re
 
 
 def _frozen(view: TabView, layout: Layout) -> int:
-    """So many columns that the name stays in sight; none when that were too many, or all there are."""
+    """Returns the number of frozen columns up to the name; 0 when these are too many, or all columns."""
     frozen = layout.at.get("candidate_name", FROZEN_MAX) + 1
     return frozen if frozen <= min(FROZEN_MAX, view.width - 1) else 0
 
@@ -160,7 +162,7 @@ def _widths(sheet_id: int, layout: Layout) -> list[Request]:
 
 
 def _colours(view: TabView, layout: Layout) -> Iterator[Request]:
-    """One rule per stage, by its word; a rule moves with its column and survives sorting."""
+    """Returns one colour rule per stage. A rule moves with its column and survives sorting."""
     if (column := layout.at.get("stage")) is None:
         return
     for index, (stage, rgb) in enumerate(STAGE_COLOURS.items()):
@@ -174,7 +176,7 @@ def _is(stage: Stage) -> Request:
 
 
 def _filters(view: TabView, layout: Layout, allocator: IdAllocator) -> Iterator[Request]:
-    """Filter views: each user sorts and filters in a view of their own; the rows do not move."""
+    """Returns the filter views, in which users sort and filter without moving rows."""
     if (column := layout.at.get("stage")) is None:
         return
     for title, stage, order in FILTERS:
@@ -191,7 +193,7 @@ def _filters(view: TabView, layout: Layout, allocator: IdAllocator) -> Iterator[
 
 
 def _runs(layout: Layout) -> list[tuple[int, int]]:
-    """Owned columns that are adjacent: start and end."""
+    """Returns runs of adjacent owned columns: start and end."""
     runs: list[tuple[int, int]] = []
     for column in sorted(layout.at.values()):
         if runs and runs[-1][1] == column:
@@ -203,38 +205,38 @@ def _runs(layout: Layout) -> list[tuple[int, int]]:
 
 TITLE = "Summary"
 SUMMARY_TAG = "hf.summary"
-"""Key of the developer metadata of a spreadsheet that says which tab is the Summary of its positions."""
+"""Key of the developer metadata of a spreadsheet with the id of the tab Summary."""
 ROWS, WIDTH = 100, 16
 STAGES = tuple(STAGE_COLOURS)
 ALL = "All positions"
 _HEADER, _TOTAL, _FIRST = 0, 1, 2
-"""Rows: the header, all positions together, and from there on one position each."""
+"""Rows of the Summary: the header, the total of all positions, and then one row per position."""
 _FIELDS = "userEnteredValue,userEnteredFormat.textFormat.bold,userEnteredFormat.backgroundColorStyle"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A tab that is counted. Each column is a reference to the whole of it."""
+    """A tab that the Summary counts. Each column is a reference to the whole column."""
 
     view: TabView
     layout: Layout
 
     @property
     def counts(self) -> bool:
-        """Whether there is anything to count by."""
+        """Whether the tab has the columns that are counted."""
         return "stage" in self.layout.at
 
     def column(self, field: str) -> str:
         return api_requests.column_range(self.view.title, self.layout.at[field])
 
     def header(self, field: str) -> str:
-        """The cell with the title of a column."""
+        """Returns the reference to the title of a column."""
         sheet, _, column = self.column(field).rpartition("!")
         return f"{sheet}!{column.partition(':')[0]}${self.view.header_row + 1}"
 
     @property
     def rows(self) -> str:
-        """Criteria for COUNTIFS: the rows with an id, without the header."""
+        """Returns criteria for COUNTIFS: the rows with an id, without the header."""
         key = self.column(KEY)
         return f'{key};"?*";{key};{_differs(self.header(KEY))}'
 
@@ -242,9 +244,8 @@ class Source:
 def summarize(
     sources: Sequence[Source], objects: SpreadsheetObjects, allocator: IdAllocator, *, per_position: bool
 ) -> list[Request]:
-    """What adds the tabs to a Summary: to one of their own each, or to that of all positions, which is made first.
-
-    When users deleted the Summary of all positions, it stays deleted.
+    """Returns the requests that add the tabs to a Summary: one Summary per tab, or that of all positions, which is made
+    first. A Summary that users deleted stays deleted.
     """
     sources = [source for source in sources if source.counts]
     if not per_position:
@@ -268,7 +269,7 @@ def _known(objects: SpreadsheetObjects) -> int | None:
 
 
 def _of_one_tab(source: Source, allocator: IdAllocator) -> list[Request]:
-    """The positions in the tab are listed by a formula, so that new ones come by themselves."""
+    """Returns the requests for the Summary of one tab. A formula lists the positions, so that new ones appear."""
     sheet_id = allocator.id(f"{TITLE}:{source.view.sheet_id}")
     made = _blank(sheet_id, allocator, _counts(source, ""))
     if "position_name" in source.layout.at:
@@ -283,7 +284,7 @@ def _of_one_tab(source: Source, allocator: IdAllocator) -> list[Request]:
 
 
 def _counts(source: Source, criteria: str) -> list[str]:
-    """One formula per stage, and one for all rows whatever their stage. `criteria` come first, each with its `;`."""
+    """Returns one formula per stage, and one for all rows. `criteria` come first, each followed by `;`."""
     words = [f"{letters}${_HEADER + 1}" for letters in _count_letters()[:-1]]
     stages = [f"{source.column('stage')};{word};" for word in words]
     return [f"=COUNTIFS({criteria}{stage}{source.rows})" for stage in [*stages, ""]]
@@ -294,7 +295,7 @@ def _count_letters() -> list[str]:
 
 
 def _exact(text: str) -> str:
-    """A formula of the text without wildcards: `~` takes the meaning of `~`, `*` and `?` (Google Docs Editors Help,
+    """Returns a formula for the text without wildcards: `~` escapes `~`, `*` and `?` (Google Docs Editors Help,
     COUNTIFS).
     """
     for sign in "~*?":
@@ -303,7 +304,7 @@ def _exact(text: str) -> str:
 
 
 def _equals(cell: str) -> str:
-    """A criterion of COUNTIFS: this very text, also when it begins with a sign such as `>`."""
+    """Returns a criterion of COUNTIFS for exactly this text, also when it begins with a sign such as `>`."""
     return f'"="&{_exact(cell)}'
 
 
@@ -312,7 +313,7 @@ def _differs(cell: str) -> str:
 
 
 def _blank(sheet_id: int, allocator: IdAllocator, totals: Sequence[str]) -> list[Request]:
-    """The tab with its header, the line of all positions and the chart."""
+    """Returns the requests for the tab with its header, the total row and the chart."""
     words = [_text(STAGE_WORDS[stage], STAGE_COLOURS[stage]) for stage in STAGES]
     header = [_text("Position", HEADER_COLOUR), *words, _text("All", HEADER_COLOUR)]
     grid = {"rowCount": ROWS, "columnCount": WIDTH, "hideGridlines": True}
@@ -351,7 +352,7 @@ def _bold(cell: Request) -> Request:
 
 
 def _chart(sheet_id: int, chart_id: int) -> Request:
-    """Columns, one per stage with its word below, over the line of all positions."""
+    """Returns a column chart of the total row, one column per stage."""
     axes = [{"position": "BOTTOM_AXIS"}, {"position": "LEFT_AXIS", "title": "Interviews"}]
     basic = {
         "chartType": "COLUMN",
@@ -374,20 +375,20 @@ def _line(sheet_id: int, row: int) -> Request:
 
 
 FAILURES_MAX = 3
-"""Failures after which a process formats nothing any more. The last try goes without the Summary."""
+"""After this number of failures a process stops formatting. The last try leaves out the Summary."""
 
 Seen: TypeAlias = tuple[TabView, Layout]
 
 
 @dataclass(slots=True)
 class FormattingState:
-    """What a sink knows of the formatting: lost in a restart, and nothing is wrong."""
+    """The progress of the formatting in this process. A restart may lose it."""
 
     formatted: set[int] = field(default_factory=set)
     failures: int = 0
 
     def due(self, snapshot: Sequence[Seen]) -> list[Seen]:
-        """The tabs that the sink made and that are not formatted yet, with every column in place."""
+        """Returns the tabs that the sink made and has not formatted yet, and whose columns are complete."""
         if self.failures >= FAILURES_MAX:
             return []
         return [
@@ -422,7 +423,9 @@ async def format_new_tabs(
 def formatting_body(
     due: Sequence[Seen], objects: SpreadsheetObjects, *, per_position: bool, summary: bool = True
 ) -> Mapping[str, Any]:
-    """The body of the one write. It is refused when a tab was formatted already, or when a column was moved since."""
+    """Returns the body of the write. Google refuses it when a tab was formatted already, or a column was moved
+    since.
+    """
     allocator = IdAllocator(objects)
     batch: list[Request] = []
     for view, layout in due:
@@ -436,7 +439,7 @@ def formatting_body(
 
 
 _SINGLE_ROWS_MAX = 50
-"""Rows that are asked for one by one; of more the block that holds them all."""
+"""Up to this number rows are read one by one; otherwise the block that contains them all."""
 
 UnformattedDates = Mapping[int, frozenset[str]]
 """Row -> fields whose cells have no number format."""
@@ -447,7 +450,7 @@ def is_date(name: str) -> bool:
 
 
 def may_lack_format(change: Change) -> bool:
-    """Whether a change writes a date into a cell that may have no format: one in a row that we did not insert."""
+    """Whether a change writes a date into a row that the sink did not insert, so that the cell may have no format."""
     if change.wanted is None:
         return False
     known = (change.wanted.note.applied or {}) if change.wanted.note is not None and change.wanted.dated else {}
@@ -479,7 +482,9 @@ class FormatQuery(NamedTuple):
 
 
 async def without_format(calls: Calls, queries: Mapping[str, FormatQuery]) -> dict[str, UnformattedDates]:
-    """The date cells of these rows that have no number format, by tab: one read for all tabs, none without rows."""
+    """Returns the date cells of these rows without a number format, by tab. Makes one read for all tabs, or none
+    without rows.
+    """
     asked = {name: each for name, each in queries.items() if each.rows and each.places}
     if not asked:
         return {}
@@ -488,7 +493,9 @@ async def without_format(calls: Calls, queries: Mapping[str, FormatQuery]) -> di
 
 
 def _unformatted(reply: Formats, query: FormatQuery) -> UnformattedDates:
-    """A reply cuts what is empty at its ends; cells that were not asked for say nothing."""
+    """Returns the cells without a format. A reply leaves out empty cells at its ends, and cells that were not requested
+    are unknown.
+    """
     sheet_id, places = query.snapshot.view.sheet_id, query.places
     grids = {grid.start_row: grid for tab in reply.sheets if tab.properties.sheet_id == sheet_id for grid in tab.data}
     rows = set(query.rows)
@@ -502,7 +509,9 @@ def _unformatted(reply: Formats, query: FormatQuery) -> UnformattedDates:
 
 
 async def unformatted_dates(calls: Calls, snapshots: Mapping[str, TabSnapshot]) -> dict[str, UnformattedDates]:
-    """The cells of our date columns that show a bare number, by tab: one read, one more where there are any."""
+    """Returns the cells of the sink's date columns that show a plain number, by tab. Makes one read, and a second one
+    if there are any.
+    """
     numbers: dict[str, set[int]] = {}
     for read in slices(snapshots):
         filters = [
@@ -529,5 +538,5 @@ def _date_places(layout: Layout) -> list[int]:
 
 
 def _numbers(column: Iterable[str | float | bool], first: int) -> set[int]:
-    """The rows whose cell is a number where a date with a format would be a text."""
+    """Returns the rows whose cell is read as a number. A date with a format is read as text."""
     return {first + row for row, value in enumerate(column) if not isinstance(value, str | bool)}

@@ -1,4 +1,4 @@
-"""Outcomes of the deliveries of a batch: what the key column in a reply proves, and the notes to keep. Pure."""
+"""The outcomes of a batch, as the key columns in replies prove them, and the notes to store. Pure."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ from sinks.spreadsheet.columns import KEY
 from sinks.spreadsheet.values import CellValue
 
 MOVED = RetryLater("rows moved", after=1.0, counts=False)
-"""The row may hold the values of another interview; the next flush writes it again."""
+"""Reason of a delivery whose row may contain values of another interview; the next flush writes it again."""
 SOON = timedelta(seconds=1)
 REPAIR = "repair"
 """Purpose of the follow-up that continues repairs when no interview is due."""
 REWRITE = "rewrite"
 """Purpose of the follow-up that writes the row of an interview once more."""
 RETRY_TAB = "tab"
-"""Purpose of the follow-up that reads a tab again which waits for an operator; its subject is the tab's name."""
+"""Purpose of the follow-up that reads a tab again that waits for an operator; its subject is the tab's name."""
 RETRY_TAB_DELAY = timedelta(seconds=300)
-"""Until a tab that waits for an operator is read again: a user may have restored it."""
+"""Delay until a tab that waits for an operator is read again, because a user may have restored it."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """One interview of the batch, and its tab; without an outcome it is still open."""
+    """One interview of the batch, and its tab. Without an outcome it is open."""
 
     interview: Interview
     note: RowNote | None
@@ -73,15 +73,14 @@ class Entry:
 
 
 def _of_refill(note: RowNote | None, refills: int) -> RowNote | None:
-    """The note of a row; a note from before the last refill forces a full write."""
+    """Returns the note of a row. A note from before the last refill forces a full write."""
     return note if note is None or note.refills == refills else replace(note, force=True)
 
 
 class BatchOutcomes:
-    """Keeps every delivery open until a reply proves its row.
-
-    `tabs`, `intents` and `work` may be changed and are kept as notes; `tabs` has those that `load` was given. `hit` are
-    ids of rows outside the batch that may hold values of others; `mark_hit` takes what is remembered of them.
+    """Keeps every delivery open until a reply proves its row. `tabs`, `intents` and `work` may be changed and are
+    stored as notes; `tabs` contains those that `load` was given. `hit` are ids of rows outside of the batch that may
+    contain values of others; `mark_hit` stores that.
     """
 
     def __init__(self, batch: Batch, config: GoogleSheetsConfig) -> None:
@@ -117,11 +116,11 @@ class BatchOutcomes:
                 delivery.purpose == ERASE or self._config.removes(interview, unrouted=delivery.unrouted),
             )
         elif name in notes and delivery.purpose != RETRY_TAB:
-            self._notes[name] = None  # a row was to be written again whose key turned out to be no interview
+            self._notes[name] = None  # the key of the row to write again is not an interview
 
     @property
     def names(self) -> Sequence[str]:
-        """The tabs that the batch is about, those with a write under way, and those with something to repair."""
+        """Returns the tabs of the batch, those with an unclear write, and those with pending repairs."""
         concerned = [entry.tab for entry in self._entries.values()]
         asks = sorted(self.work.asks) if self._is_answered else []
         under_way = (intent.tab for intent in self.intents)
@@ -129,17 +128,17 @@ class BatchOutcomes:
         return list(dict.fromkeys([*concerned, *under_way, *sorted(self.work.tabs), *asks, *again]))
 
     def load(self, notes: Mapping[str, Note]) -> None:
-        """Gives it the notes of the tabs it named."""
+        """Loads the notes of the tabs that `names` returned."""
         self.add(self.names, notes)
 
     def add(self, names: Iterable[str], notes: Mapping[str, Note]) -> None:
-        """Takes further tabs into account."""
+        """Adds further tabs."""
         found = {name: read_tab_note(notes.get(tab_name(name))) for name in names}
         self.tabs |= found
         self._kept_tabs |= found
 
     def titles(self) -> dict[str, str]:
-        """What the tabs are called when they have to be made."""
+        """Returns the titles of the tabs, for those that have to be made."""
         called = {entry.tab: title_of(entry.interview, self._config.worksheet) for entry in self._entries.values()}
         fallback = self._config.worksheet.replace("{position}", OTHER)
         known = {name: tab.title for name, tab in self.tabs.items() if tab.title}
@@ -151,11 +150,11 @@ class BatchOutcomes:
 
     @property
     def all_new(self) -> bool:
-        """Whether nothing is remembered of any row: then none should be there."""
+        """Whether no row has a note, so that all rows are new."""
         return all(entry.note is None for entry in self._entries.values())
 
     def wanted(self, tab: str, zone: tzinfo) -> list[DueInterview]:
-        """What is still open in a tab, with its cells as a spreadsheet in `zone` holds them."""
+        """Returns the open interviews of a tab, with their cells for a spreadsheet in `zone`."""
         due = [(key, entry) for key, entry in self._entries.items() if entry.tab == tab and entry.outcome is None]
         refills = self.tabs[tab].refills
         return [self._wanted(key, entry, zone, refills) for key, entry in due]
@@ -172,7 +171,7 @@ class BatchOutcomes:
         return entry.cells
 
     def deliver(self, done: Iterable[DueInterview], layout: Layout) -> None:
-        """Their rows hold what is due."""
+        """Settles interviews whose rows have the due values."""
         for wanted in done:
             entry = self._entries[wanted.key]
             if entry.remove:
@@ -182,7 +181,7 @@ class BatchOutcomes:
             self._settle(entry, Delivered(), RowNote(applied, tab=entry.tab, refills=refills, dated=wanted.dated))
 
     def _applied(self, entry: Entry, wanted: DueInterview, layout: Layout) -> Mapping[str, CellValue]:
-        """What the row holds now: cells that are closed hold what they held."""
+        """Returns the values that the row has now. Protected cells keep their old values."""
         old = {} if wanted.in_full or wanted.note is None else wanted.note.applied or {}
         due = {name: value for name, value in wanted.cells.items() if name in layout.at and name != KEY}
         if any(old.get(name) != due[name] for name in wanted.protected if name in due):
@@ -190,25 +189,25 @@ class BatchOutcomes:
         return {**old, **{name: value for name, value in due.items() if name not in wanted.protected}}
 
     def skip(self, tab: str) -> None:
-        """Something of this tab cannot be written; a verification reports it soon."""
+        """Marks a tab with cells that cannot be written, and asks for a verification that reports it."""
         if tab not in self.work.skipped:
             self.work = replace(self.work, skipped=self.work.skipped | {tab}, verify=True)
 
     def wait_for_operator(self, tab: str, reason: str) -> None:
-        """An operator must act before this tab can be written: its interviews wait, those of other tabs do not."""
+        """Makes the interviews of this tab wait until an operator acts. Those of other tabs do not wait."""
         outcome = Waiting(tab_name(tab), reason)
         self._unavailable.add(tab)
         for entry in self._entries.values():
             if entry.tab == tab and entry.outcome is None:
                 entry.outcome = outcome
-        # what is left to repair in it is found again once it is back
+        # pending repairs of the tab are found again when it is restored
         self.tabs[tab] = replace(self.tabs[tab], stray_values=frozenset(), lost=frozenset(), undo=frozenset())
         self.intents = tuple(intent for intent in self.intents if intent.tab != tab)
         if tab not in self.work.asks:
             self.work = replace(self.work, asks=self.work.asks | {tab}, verify=True)
 
     def mark_available(self, tabs: Iterable[str]) -> None:
-        """These tabs exist and can be written."""
+        """Marks tabs that exist and can be written."""
         tabs = set(tabs)
         self._available |= tabs
         back = self.work.asks.intersection(tabs)
@@ -216,26 +215,26 @@ class BatchOutcomes:
             self.work = replace(self.work, asks=self.work.asks - back, verify=True)
 
     def block(self, wanted: Iterable[DueInterview], outcome: Outcome) -> None:
-        """Protected cells do not let them be written at all."""
+        """Settles interviews that protected cells do not allow to be written at all."""
         for each in wanted:
             entry = self._entries[each.key]
             entry.outcome = outcome
             self.skip(entry.tab)
 
     def _empty(self, entry: Entry, wanted: DueInterview) -> None:
-        """Its row is empty now, but for the id; it stays open until that is gone too."""
+        """Records that the row is empty except for the id. The interview is open until the id is removed, too."""
         empty = {name: None for name in wanted.cells if name != KEY}
         self._note(entry, RowNote(empty, tab=entry.tab, refills=self.tabs[entry.tab].refills))
 
     def removed(self, gone: Iterable[DueInterview]) -> None:
-        """Nothing of them is left in the sheet."""
+        """Settles interviews of which the sheet contains nothing any more."""
         for wanted in gone:
             entry = self._entries[wanted.key]
             entry.outcome, entry.note = Delivered(), None
             self._notes[row_name(entry.interview.id)] = None
 
     def leave_deleted(self, gone: Iterable[DueInterview]) -> None:
-        """Users deleted their rows; so they stay, and are in sync."""
+        """Settles interviews whose rows users deleted. The rows stay deleted and count as in sync."""
         for wanted in gone:
             entry = self._entries[wanted.key]
             note = entry.note or RowNote(tab=entry.tab)
@@ -243,7 +242,7 @@ class BatchOutcomes:
             self._settle(entry, Delivered(), replace(note, force=False, gone=True, refills=refills))
 
     def forget_row(self, wanted: DueInterview) -> DueInterview:
-        """Its row is gone and is to be written again, as if it had never been there."""
+        """Forgets a missing row, so that it is written again like a new one."""
         entry = self._entries[wanted.key]
         entry.note = None
         return replace(wanted, note=None, dated=True)
@@ -256,7 +255,9 @@ class BatchOutcomes:
             self._entries[key].outcome = outcome
 
     def force(self, keys: Iterable[str]) -> None:
-        """Their rows may hold values of others: they are written again in full, those of this batch still in it."""
+        """Forces a full write of rows that may contain values of others. Interviews of this batch are written within
+        it.
+        """
         for key in keys:
             entry = self._entries.get(key)
             if entry is None:
@@ -268,15 +269,15 @@ class BatchOutcomes:
                     self._again.add(key)
 
     def inserted(self, keys: Iterable[str], tab: str) -> None:
-        """New rows of a write whose outcome was not recorded were there: what is not there any more users took out,
-        or only its id.
+        """Records the new rows of an unclear write that was applied. A row that is missing now was deleted by users, or
+        lost its id.
         """
         self._inserted |= dict.fromkeys(keys, tab)
         self.force(keys)
 
     def mark_hit(self, notes: Mapping[str, RowNote]) -> None:
-        """Keeps that the rows which were `hit` are to be written in full. One that nothing is remembered of, and that
-        was not `inserted`, needs no note: it is written in full if it is an interview's.
+        """Stores that the rows in `hit` must be written in full. A row without a note that was not `inserted` needs
+        none: it is written in full anyway.
         """
         unformatted = {key: RowNote(tab=tab) for key, tab in self._inserted.items()}
         known = {key: note for key, note in {**unformatted, **notes}.items() if key in self.hit}
@@ -285,7 +286,7 @@ class BatchOutcomes:
         self.hit.clear()
 
     def apply(self, written: Mapping[str, Mapping[str, CellValue]]) -> None:
-        """A write whose outcome was not recorded landed: that is what these rows hold now."""
+        """Records the values of rows after an unclear write that was applied."""
         for key, cells in written.items():
             entry = self._entries.get(key)
             if entry is None or entry.note is None:
@@ -294,7 +295,7 @@ class BatchOutcomes:
                 self._note(entry, replace(entry.note, applied={**(entry.note.applied or {}), **cells}))
 
     def keep(self, notes: Mapping[str, Note | None]) -> None:
-        """Further notes; `None` deletes one."""
+        """Adds notes; `None` deletes one."""
         self._notes.update(notes)
 
     def holds(self, key: str) -> bool:
@@ -302,11 +303,11 @@ class BatchOutcomes:
         return key in self._entries
 
     def call_again(self, keys: Iterable[str]) -> None:
-        """These interviews are to be delivered once more."""
+        """Asks for another delivery of these interviews."""
         self._again.update(keys)
 
     def verify_in(self, delay: timedelta) -> None:
-        """Asks for the call that verifies; the earliest counts."""
+        """Asks for a verification; the earliest request counts."""
         self._calls[VERIFY] = min(delay, self._calls.get(VERIFY, delay))
 
     def _settle(self, entry: Entry, outcome: Outcome, note: RowNote) -> None:
@@ -319,7 +320,7 @@ class BatchOutcomes:
             self._notes[row_name(entry.interview.id)] = note.encode()
 
     def new_notes(self) -> Mapping[str, Note | None]:
-        """The notes that changed since they were last asked for."""
+        """Returns the notes that changed since the last call."""
         notes, self._notes = self._notes, {}
         for name, tab in self.tabs.items():
             if tab != self._kept_tabs.get(name):
@@ -336,7 +337,7 @@ class BatchOutcomes:
         return notes
 
     def result(self, otherwise: Outcome) -> Result:
-        """The answer to the dispatcher; `otherwise` for what is still open."""
+        """Returns the result of the batch; `otherwise` is the outcome of open deliveries."""
         notes = self.new_notes()
         outcomes = [self._outcome(delivery, otherwise) for delivery in self._deliveries]
         if self.work.tabs and not self._repairs_wait(otherwise):
@@ -355,27 +356,27 @@ class BatchOutcomes:
         if delivery.purpose == VERIFY:
             return self.verification
         if delivery.purpose == RETRY_TAB and delivery.key not in self._unavailable | self._available:
-            # not read: without a further follow-up the interviews that wait would be delivered
+            # not read: without a further follow-up the waiting interviews would be due again
             return replace(otherwise, counts=False) if isinstance(otherwise, RetryLater) else otherwise
         if delivery.purpose == REPAIR and isinstance(otherwise, RetryLater) and self.work.tabs:
-            return replace(otherwise, counts=False)  # it goes on until everything is repaired
+            return replace(otherwise, counts=False)  # continues until everything is repaired
         return Delivered()
 
     def _repairs_wait(self, otherwise: Outcome) -> bool:
-        """Whether the call for repairs is put off already, for as long as the whole flush is."""
+        """Whether the follow-up for repairs already has the delay of the whole flush."""
         called = any(delivery.purpose == REPAIR for delivery in self._deliveries)
         return called and isinstance(otherwise, RetryLater)
 
 
 LATEST_MS = 600_000
-"""Milliseconds after which a request is not executed any more; Google stops after 180 seconds (Usage limits)."""
+"""After this time a request is no longer executed; Google stops it after 180 seconds (Usage limits)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """`clean`: nothing moved, so everything landed where it was aimed. `hit` are the keys whose rows may hold values
-    of another interview, `stray_values` those values, and `undo` ids that may have been put into a wrong row, perhaps
-    over one of the `lost`. Of those `removed` nothing is left.
+    """The result of a write. `clean`: no row moved, so all values are in their rows. `hit` are the keys whose rows may
+    contain values of another interview, `stray_values` are those values, and `undo` are ids that may be in a wrong row,
+    perhaps over one of the `lost`. The sheet contains nothing of the `removed`.
     """
 
     clean: bool
@@ -389,7 +390,7 @@ class Settled:
 
 
 def settle(tab_write: TabWrite, after: TabView) -> Settled:
-    """Compares the whole key column with what it must be; where that fails, looks row by row."""
+    """Compares the key column with the expected one. If they differ, it compares row by row."""
     chunk = tab_write.chunk
     if list(after.keys or ()) == list(tab_write.keys):
         return Settled(clean=True, proven=chunk.written, removed=chunk.removals)
@@ -420,7 +421,7 @@ def _cells(astray: Iterable[Change | PlannedUpdate]) -> frozenset[StrayValue]:
 
 
 def is_text(key: str) -> bool:
-    """Whether a key cell shows something that may be an id."""
+    """Whether the text of a key cell may be an id."""
     return bool(key) and not key.startswith(NOT_TEXT)
 
 
@@ -431,11 +432,10 @@ def _key_at(view: TabView, row: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClosedIntent:
-    """What a read of the sheet makes of an open intent.
-
-    `pending`: it has not landed and still may. `force`: rows to write again in full. `inserted`: new rows, whether they
-    are still there or not. `applied` is what rows are known to hold by it. `stray_values` and `undo` as for `Settled`;
-    `lost` is empty: the previous content of the rows is unknown.
+    """The outcome of an unclear write after a read. `pending`: it is not applied and still may be. `force`: rows to
+    write again in full. `inserted`: its new rows, which may be missing again. `applied` are the values that rows have
+    because of it. `stray_values` and `undo` as for `Settled`; `lost` is empty, because the previous content of the rows
+    is unknown.
     """
 
     landed: bool
@@ -450,9 +450,8 @@ class ClosedIntent:
 
 
 def close_intent(intent: Intent, view: TabView, now: int) -> ClosedIntent:
-    """Reads from the guard whether an open write was applied, and which rows it may have overwritten.
-
-    One that has not landed is refused permanently once another write used its number; `now` is epoch milliseconds.
+    """Reads from the guard whether an unclear write was applied, and which rows it may have overwritten. A write that
+    was not applied is refused for ever after another write used its number. `now` is epoch milliseconds.
     """
     if not intent.landed(view):
         young = now - intent.sent_at < LATEST_MS

@@ -1,4 +1,4 @@
-"""What a delivery would change in the sheet as it is now, as text. Writes nothing."""
+"""Describes what a delivery would change in the present sheet. Writes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue, from_serial
 
 
 async def changes(config: GoogleSheetsConfig, batch: Batch, calls: Calls) -> Sequence[str]:
-    """One text per delivery: the cells that would change, from what they show now. Raises `CallFailed`."""
+    """Returns one text per delivery: the cells that would change, with their old and new values. Raises
+    `CallFailed`.
+    """
     outcomes = BatchOutcomes(batch, config)
     outcomes.load(batch.notes)
     texts: dict[str, str] = {}
@@ -72,7 +74,7 @@ def _text(texts: dict[str, str], interview: Interview | None, config: GoogleShee
 
 
 def describe(interview: Interview | None, config: GoogleSheetsConfig) -> str:
-    """One line per column with a value. Times are in UTC; the sheet shows them in its own time zone."""
+    """Returns one line per column with a value. Times are in UTC; the sheet shows them in its time zone."""
     if interview is None:
         return "no row: nothing is known of this interview"
     return "\n".join([f"row {interview.id} in the tab {config.worksheet}", *_lines(interview, config)])

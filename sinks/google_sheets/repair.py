@@ -1,8 +1,6 @@
-"""Repairs: finds stray values and lost ids in the owned cells of a tab, and decides what to write.
-
-Order of repair: stray values in rows without an id are cleared, rows that hold values of others are written again, and
-ids that users damaged are restored where the rest of the row shows to which interview it belongs. A tab is read in
-slices, so that a tab of any size fits into memory.
+"""Repairs: finds stray values and lost ids in the owned cells of a tab, and plans the writes. Order of repair: stray
+values in rows without an id are cleared, rows with values of others are written again, and damaged ids are restored
+where the rest of the row identifies the interview. A tab is read in slices, so that a tab of any size fits into memory.
 """
 
 from __future__ import annotations
@@ -25,18 +23,17 @@ from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue
 
 EMAIL = "candidate_email"
 IDENTIFYING_FIELDS = frozenset({EMAIL, "candidate_name", "candidate_phone", "external_id", "created_at"})
-"""Fields that together almost always identify one interview."""
+"""Fields that together identify one interview in almost all cases."""
 MIN_IDENTIFYING = 2
 MIN_CELLS = 4
 MIN_SHARE = 0.6
 
 
 def similarity(written: Mapping[str, Hashable], held: Mapping[str, Hashable]) -> int:
-    """How many cells of a row hold what was written for an interview, `None` and fields without a column apart; 0 when
-    the row cannot be its own.
-
-    It is its own when at least four of its cells fit, and 60 % of them, and who it is: its e-mail, or two of the other
-    identifying fields, and all of these but one (users correct an address too).
+    """Returns how many cells of a row equal the values written for an interview, without empty values and missing
+    columns; 0 when the row is not that of the interview. The row is that of the interview when at least four cells and
+    60 % of them are equal, and the identifying fields match: the e-mail or two others, and all of them but one, because
+    users correct an address too.
     """
     fits = {name: held[name] == value for name, value in written.items() if value is not None and name in held}
     same = sum(fits.values())
@@ -48,7 +45,7 @@ def similarity(written: Mapping[str, Hashable], held: Mapping[str, Hashable]) ->
 def best_pairs(
     lost: Mapping[str, Mapping[str, Hashable]], rows: Mapping[int, Mapping[str, Hashable]]
 ) -> Mapping[str, int]:
-    """For each lost id the row that is most like what was written for it, each row at most once."""
+    """Returns the most similar row for each lost id; each row at most once."""
     scores = [(similarity(written, held), key, row) for key, written in lost.items() for row, held in rows.items()]
     pairs: dict[str, int] = {}
     for score, key, row in sorted(scores, key=lambda each: (-each[0], each[1:])):
@@ -61,7 +58,7 @@ NOTHING = frozenset((name, None) for name in IDENTIFYING_FIELDS)
 
 
 def shown(name: str, value: CellValue) -> CellValue:
-    """A value as it is compared: a link by its text, a number rounded, an empty text as `None`."""
+    """Returns a value in the form for comparisons: a link by its text, a number rounded, an empty text as `None`."""
     if value is None or value == "":
         return None
     if SPECS[name].kind is CellKind.LINK:
@@ -73,7 +70,7 @@ def shown(name: str, value: CellValue) -> CellValue:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the grid: its id as the key column shows it, and its owned cells as they compare."""
+    """One row of the grid: its id in the key column, and its owned cells in the form for comparisons."""
 
     row: int
     key: str
@@ -81,7 +78,7 @@ class Row:
 
 
 def rows_of(reply: Columns, sheet_id: int, layout: Layout, first: int) -> Iterator[Row]:
-    """The rows of the slice of a tab that begins at row `first`; blank ones are left out."""
+    """Yields the rows of a slice that begins at row `first`, without blank ones."""
     found: dict[int, list[str | float | bool]] = {}
     for matched in reply.value_ranges:
         grid = matched.data_filters[0].grid_range
@@ -102,9 +99,8 @@ def _key_text(value: str | float) -> str:
 
 @dataclass(slots=True)
 class RowFilter:
-    """Keeps of a tab's rows those that a repair may be about: rows with suspects, and rows that may be a lost one's.
-
-    `marks` are cells that identify the lost interviews. `copies` are rows whose id is in a row further up.
+    """Selects the rows that may need a repair: rows with stray values, and rows that may be those of lost interviews.
+    `marks` are cells that identify the lost interviews. `copies` are rows whose id is also in a row above.
     """
 
     stray_values: Collection[StrayValue] = ()
@@ -129,9 +125,7 @@ class RowFilter:
 
 @dataclass(slots=True)
 class Repairs:
-    """What is to be written: cells to clear, ids to put back; and rows to write again. `gone` have no
-    row any more.
-    """
+    """The repairs: cells to clear, ids to restore, and rows to write again. `gone` interviews have no row any more."""
 
     clears: list[Change] = field(default_factory=list)
     restores: list[Restore] = field(default_factory=list)
@@ -140,7 +134,7 @@ class Repairs:
     stuck: set[str] = field(default_factory=set)
 
     def skip_protected(self, protected: ProtectedCells, at: Mapping[str, int]) -> None:
-        """Takes out what protected cells do not allow; ids that cannot be put back are `stuck`."""
+        """Returns the repairs that protected cells allow. Ids that cannot be restored are `stuck`."""
         if not protected:
             return
         self.stuck |= {each.key for each in self.restores if protected.covers(each.row, at[KEY])}
@@ -153,21 +147,23 @@ class Repairs:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing strayed."""
+        """Whether there are no stray values."""
         return not self.clears and not self.force
 
 
 def find_repairs(
     row_filter: RowFilter, lost: Mapping[str, RowNote], notes: Mapping[str, RowNote], keys: Sequence[str]
 ) -> Repairs:
-    """What the examined rows need. `lost` are absent ids with what their rows held, `notes` what is known of the ids of
-    examined rows, `keys` the key column as the write will rely on it.
+    """Returns the repairs of the examined rows. `lost` maps missing ids to the values of their rows, `notes` are those
+    of the ids in the examined rows, and `keys` is the key column that the write relies on.
     """
     repairs = Repairs()
     stray_values = frozenset(StrayValue(name, shown(name, value)) for name, value in row_filter.stray_values)
     for row in row_filter.strays:
         note = notes.get(row.key.strip())
-        if note is None or row.row not in row_filter.copies:  # a copy is users': only the first row is kept right
+        if (
+            note is None or row.row not in row_filter.copies
+        ):  # a copy belongs to users: only the first row is kept correct
             _repair_stray(repairs, row, stray_values, note)
     free = {row.row: row for row in row_filter.orphans if row.key.strip() not in notes}
     written = {key: written_cells(note) for key, note in lost.items()}
@@ -181,12 +177,12 @@ def find_repairs(
 
 
 def written_cells(note: RowNote) -> Mapping[str, CellValue]:
-    """What was last written to a row, as it compares."""
+    """Returns the values last written to a row, in the form for comparisons."""
     return {name: shown(name, value) for name, value in (note.applied or {}).items()}
 
 
 def identifying_cells(lost: Iterable[RowNote]) -> frozenset[tuple[str, CellValue]]:
-    """The cells that identify the interviews."""
+    """Returns the cells that identify the interviews."""
     return (
         frozenset(cell for note in lost for cell in written_cells(note).items() if cell[0] in IDENTIFYING_FIELDS)
         - NOTHING
@@ -194,7 +190,7 @@ def identifying_cells(lost: Iterable[RowNote]) -> frozenset[tuple[str, CellValue
 
 
 def _has_gaps(found: Row, note: RowNote) -> bool:
-    """Whether cells that were written are empty: while the row had no id, the sink may have cleared them."""
+    """Whether written cells are empty. The sink may have cleared them while the row had no id."""
     applied = (note.applied or {}).items()
     return any(value is not None and name in found.cells and found.cells[name] is None for name, value in applied)
 
@@ -212,8 +208,8 @@ def _repair_stray(repairs: Repairs, row: Row, stray_values: Collection[StrayValu
 
 
 def _restore(key: str, found: Row, keys: Sequence[str]) -> Restore | None:
-    """How the id is put back, if the row still is where the write will expect it. What is shown in several cells is
-    looked for in this one; something that is no text cannot be looked for.
+    """Returns how the id is restored, if the row is still at the place that the write relies on. Text that several
+    cells show is replaced in this cell only; a value that is not text cannot be searched.
     """
     at = keys[found.row] if found.row < len(keys) else ""
     if at != found.key and not at.startswith(NOT_TEXT):
@@ -222,7 +218,7 @@ def _restore(key: str, found: Row, keys: Sequence[str]) -> Restore | None:
 
 
 SLICE_ROWS = 50_000
-"""Rows in one read, of however many tabs: about 8 MB."""
+"""Most rows in one read, of all tabs together: about 8 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +239,7 @@ class Slice:
 
 
 def slices(snapshots: Mapping[str, TabSnapshot]) -> list[list[Slice]]:
-    """The rows below the headers of some tabs, parted into reads."""
+    """Yields the rows below the headers of the tabs, divided into reads."""
     reads: list[list[Slice]] = []
     room = 0
     for name, snapshot in snapshots.items():
@@ -259,7 +255,7 @@ def slices(snapshots: Mapping[str, TabSnapshot]) -> list[list[Slice]]:
 
 
 async def owned_rows(calls: Calls, snapshots: Mapping[str, TabSnapshot]) -> AsyncIterator[tuple[str, Sequence[Row]]]:
-    """All rows that hold anything of the sink, by tab; those of one read are consistent with each other."""
+    """Yields all rows with owned cells, by tab. The rows of one read are consistent with each other."""
     for read in slices(snapshots):
         query = read_values([each for part in read for each in part.filters])
         for name, rows in await calls.fetch_and(query, partial(_rows, read)):
@@ -275,9 +271,8 @@ def _rows(read: Sequence[Slice], reply: Columns) -> list[tuple[str, Sequence[Row
 async def audit(
     calls: Calls, context: Context, snapshot: TabSnapshot, tab: TabNote, due: TabChanges
 ) -> tuple[Repairs, TabNote]:
-    """Looks through a tab for values that strayed and for rows whose id is gone; gives what is still to look for.
-
-    What is stray is dropped only when a read finds nothing of it any more.
+    """Searches a tab for stray values and for rows without their id. Returns the repairs, and the tab's note with what
+    is still to be found. A stray value is dropped only when a read no longer finds it.
     """
     there = snapshot.view.key_rows
     lost = {key: note for key, note in (await recall_rows(context, tab.lost)).items() if key not in there}
@@ -287,7 +282,7 @@ async def audit(
         async for _, rows in owned_rows(calls, {"": snapshot}):
             row_filter.add(rows)
     known = await recall_rows(context, {row.key.strip() for row in [*row_filter.strays, *row_filter.orphans]} - {""})
-    # what is due in full is written over anyway; cleared in the same write, it could come out empty
+    # rows that are due in full are overwritten anyway; clearing them in the same write could leave them empty
     in_full = {change.key for change in due.changes if change.wanted is not None and change.wanted.in_full}
     row_filter.strays = [row for row in row_filter.strays if row.key.strip() not in in_full]
     repairs = find_repairs(row_filter, lost, known, snapshot.view.keys or ())
@@ -298,13 +293,13 @@ async def audit(
 
 
 def _note_of(absent: DueInterview) -> RowNote:
-    """What the row of an absent interview holds; without a note, what is due is the best guess."""
+    """Returns the assumed values of a missing interview's row: those of its note, else the due ones."""
     note = absent.note or RowNote()
     return note if note.applied else replace(note, applied=absent.cells)
 
 
 async def recall_rows(context: Context, keys: Collection[str]) -> dict[str, RowNote]:
-    """What is remembered of these rows."""
+    """Returns the notes of these rows."""
     if not keys:
         return {}
     notes = await context.get_notes([row_name(key) for key in keys])

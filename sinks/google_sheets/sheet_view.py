@@ -1,7 +1,6 @@
-"""What a reply shows of a tab: header, tags, key column, guards and protected cells. Pure functions.
-
-A protected range blocks only its own cells: all other cells are written, and the sink reports what it cannot write.
-(Google Sheets API, ProtectedRange.)
+"""Reads a tab from a reply: header, tags, key column, guards and protected cells. Pure functions. A protected range
+blocks only its own cells: all other cells are written, and the sink reports the blocked ones. (Google Sheets API,
+ProtectedRange.)
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from sinks.spreadsheet.columns import header_key
 
 @dataclass(frozen=True, slots=True)
 class ProtectedBlock:
-    """A protected block with the parts of it that every user may edit."""
+    """A protected block, and its parts that every user may edit."""
 
     block: Block
     exceptions: tuple[Block, ...] = ()
@@ -36,7 +35,7 @@ class ProtectedBlock:
 
 @dataclass(frozen=True, slots=True)
 class ProtectedCells:
-    """All cells of a tab that we may not edit."""
+    """All cells of a tab that the sink may not edit."""
 
     blocks: tuple[ProtectedBlock, ...] = ()
 
@@ -47,21 +46,21 @@ class ProtectedCells:
         return any(each.holds(row, column) for each in self.blocks)
 
     def covers_new(self, row: int, column: int) -> bool:
-        """Whether the cell of a row that is inserted before `row` will be closed."""
+        """Whether the cell of a row that is inserted before `row` becomes protected."""
         return any(each.holds_new(row, column) for each in self.blocks)
 
     def below(self, row: int) -> int:
-        """The first place from `row` on where a new row is not inserted into a block that ends further down."""
+        """Returns the first place from `row` on where a new row is not inserted into a protected block."""
         while ends := [end for each in self.blocks if (end := each.block.end_row_index) and _spans(each.block, row)]:
             row = max(ends)
         return row
 
     def ends_at(self, row: int) -> bool:
-        """Whether a block ends right above `row`: a new row must not take after the one above it."""
+        """Whether a block ends directly above `row`, so that a new row must not inherit from the row above."""
         return any(each.block.end_row_index == row for each in self.blocks)
 
     def names(self) -> list[str]:
-        """The blocks in A1 notation."""
+        """Returns the blocks in A1 notation."""
         return [_name(each.block) for each in self.blocks]
 
     def encode(self) -> list[list[list[int | None]]]:
@@ -72,7 +71,7 @@ NOTHING_PROTECTED = ProtectedCells()
 
 
 def read_protected_cells(protections: Iterable[Protection]) -> ProtectedCells:
-    """The cells that we may not edit. A protection that only warns does not count."""
+    """Returns the cells that the sink may not edit. A protection that only warns does not count."""
     protected = [each for each in protections if not each.warning_only and not each.requesting_user_can_edit]
     return ProtectedCells(tuple(ProtectedBlock(each.range, tuple(each.unprotected_ranges)) for each in protected))
 
@@ -114,9 +113,9 @@ def _name(block: Block) -> str:
 TOP_ROWS = 20
 """Rows at the top of a tab among which the header is looked for."""
 _SURE = 2
-"""Titles of the sink in one row that make it the header, whatever was the header before."""
+"""A row with this number of the sink's titles is the header, even if another row was the header before."""
 NOT_TEXT = "\0"
-"""First character of the value for a key cell that holds no text; no interview id contains it."""
+"""First character of the key of a cell that is not text; interview ids do not contain it."""
 
 
 class Tag(NamedTuple):
@@ -127,7 +126,7 @@ class Tag(NamedTuple):
 
 
 class Guard(NamedTuple):
-    """The mark of one write: its number in the tab's sequence, and a word only its sender knows."""
+    """The mark of one write: its number in the tab's sequence, and a nonce that only its sender knows."""
 
     number: int
     nonce: str
@@ -135,12 +134,10 @@ class Guard(NamedTuple):
 
 @dataclass(frozen=True)
 class TabView:
-    """A tab as one reply showed it.
-
-    `header` has one text per column of the grid, `tags` the marks by column. `keys` is the key column by row of the
-    grid, `""` for a blank cell, for the header and what is above it, without trailing blanks; `None` when the reply
-    did not hold it.
-    `unformatted`: the sink made the tab and has not formatted it yet. `protected`: cells that the sink may not edit.
+    """A tab as one reply shows it. `header` has one text per column of the grid, and `tags` are those of the columns.
+    `keys` is the key column by row of the grid without trailing blanks; it has `""` for blank cells, and for the header
+    and the rows above it. It is `None` when the reply does not contain it. `unformatted`: the sink made the tab and has
+    not formatted it yet. `protected`: cells that the sink may not edit.
     """
 
     sheet_id: int
@@ -159,25 +156,25 @@ class TabView:
 
     @property
     def newest_guard(self) -> int:
-        """The highest number any write to this tab had, 0 before the first."""
+        """The highest number of a write to this tab, 0 before the first."""
         return max((guard.number for guard in self.guards), default=0)
 
     @property
     def end(self) -> int:
-        """Where new rows go: below the last one with a key, and below protected rows, so that they are complete."""
+        """The place of new rows: below the last row with a key, and below protected rows."""
         end = max(len(self.keys or ()), self.header_row + 1)
         return min(self.protected.below(end), self.rows) if self.protected else end
 
     @cached_property
     def key_rows(self) -> Mapping[str, int]:
-        """Key without outer spaces -> first row; made once, because there may be 100,000."""
+        """Key without outer spaces -> first row. Computed once, because there may be 100,000."""
         keys = [*map(str.strip, self.keys or ())]
         rows = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
         rows.pop("", None)
         return rows
 
     def is_same_as(self, other: TabView) -> bool:
-        """Whether nothing that a write relies on differs: then a refusal has another cause."""
+        """Whether everything that a write relies on is equal, so that a refusal has another cause."""
         return (
             (self.sheet_id, self.title, self.width, self.rows) == (other.sheet_id, other.title, other.width, other.rows)
             and self.tags == other.tags
@@ -187,17 +184,16 @@ class TabView:
 
 
 def absent(sheet_id: int, title: str, zone: str) -> TabView:
-    """The tab that is still to be made."""
+    """Returns the view of a tab that does not exist yet."""
     return TabView(sheet_id, title, zone, 0, 0, (), {}, (), (), exists=False)
 
 
 def read_view(
     book: Book, sheet_id: int, key_column: int | None = None, titles: Collection[str] = (), header_row: int = 0
 ) -> TabView | None:
-    """The tab in a reply, `None` when it is not there.
-
-    `key_column` says where the key column was asked for when it has no tag yet. The header is the row at the top with
-    most of our `titles` (as `header_key` gives them), `header_row` where it was before.
+    """Returns the tab in a reply, `None` when it is missing. `key_column` is the requested key column when it has no
+    tag yet. The header is the row at the top with most of the `titles` (in the form of `header_key`); `header_row` is
+    its previous row.
     """
     tab = next((tab for tab in book.sheets if tab.properties.sheet_id == sheet_id), None)
     if tab is None:
@@ -223,7 +219,9 @@ def read_view(
 
 
 def _blocks(tab: Tab, width: int) -> tuple[Grid, Sequence[Grid]]:
-    """The block at the top and those of single columns: both may lack coordinates, but not the number of columns."""
+    """Returns the block at the top and those of single columns. Both may lack coordinates, but not the number of
+    columns.
+    """
     if width > 1:
         wide = [block for block in tab.data if len(block.column_metadata) > 1]
         narrow = [block for block in tab.data if len(block.column_metadata) == 1]
@@ -232,7 +230,7 @@ def _blocks(tab: Tab, width: int) -> tuple[Grid, Sequence[Grid]]:
 
 
 def _header_row(block: Grid, titles: Collection[str], before: int, *, sure: int) -> int:
-    """The first row with the most titles of the sink; where it was before, if that is not sure enough."""
+    """Returns the first row with most titles of the sink, or the previous header row if these are too few."""
     wanted = set(titles)
     found, most = before, sure - 1
     for row, line in enumerate(block.lines[:TOP_ROWS]):
@@ -240,7 +238,7 @@ def _header_row(block: Grid, titles: Collection[str], before: int, *, sure: int)
         if count > most:
             found, most = row, count
         if most >= len(wanted):
-            break  # no later row can have more
+            break  # later rows cannot have more
     return found
 
 
@@ -274,7 +272,7 @@ def _is_unformatted(metadata: Iterable[Metadata]) -> bool:
 
 
 def _keys(blocks: Sequence[Grid], column: int | None, header_row: int) -> Sequence[str] | None:
-    """The leftmost key column, or the one asked for by its place."""
+    """Returns the leftmost key column, or the one that was requested by its place."""
     blocks = [block for block in blocks if column is None or block.start_column == column]
     if not blocks:
         return None
@@ -302,6 +300,6 @@ def _text(cell: Cell) -> str:
 
 
 def _other(value: UserValue) -> str:
-    """A cell that users filled with something else: never blank, and never an id."""
+    """Returns the key of a cell that is not text. It is not blank and never equals an id."""
     held = next((x for x in (value.formula_value, value.number_value, value.bool_value) if x is not None), None)
     return "" if held is None else f"{NOT_TEXT}{held}"

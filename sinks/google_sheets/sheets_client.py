@@ -1,7 +1,7 @@
 """Asynchronous access to one spreadsheet, within Google's quota.
 
-The blocking client runs in one thread, which keeps its calls in order. Every call takes a token, and a quota that
-Google reports as used up is closed for all processes of the account.
+The blocking client runs in one thread, which keeps its calls in order. Every call takes a token. When Google reports a
+used-up quota, it is blocked for all processes of the account.
 """
 
 from __future__ import annotations
@@ -72,23 +72,22 @@ LIST_TABS = Query(TABS_FIELDS, _BOOK)
 LIST_PROTECTION = Query(PROTECTED_FIELDS, _BOOK)
 """Which parts of the tabs are protected, without cells."""
 LIST_OBJECTS = Query(OBJECTS_FIELDS, _OBJECTS)
-"""All tabs and the ids that are in use, without cells."""
+"""All tabs and the ids in use, without cells."""
 
 
 def read_cells(filters: Sequence[Request]) -> Query[Book]:
-    """The parts that the filters select."""
+    """Returns the query for the parts that the filters select."""
     return Query(READ_FIELDS, _BOOK, ":getByDataFilter", msgspec.json.encode({"dataFilters": filters}))
 
 
 def read_formats(filters: Sequence[Request]) -> Query[Formats]:
-    """The number formats of the cells that the filters select."""
+    """Returns the query for the number formats of the selected cells."""
     return Query(FORMAT_FIELDS, _FORMATS, ":getByDataFilter", msgspec.json.encode({"dataFilters": filters}))
 
 
 def read_values(filters: Sequence[Request], *, dates_as_shown: bool = False) -> Query[Columns]:
-    """The columns that the filters select, as plain values; dates are serial numbers.
-
-    With `dates_as_shown` a date is the text that its cell shows; without a date format it stays a number.
+    """Returns the query for the selected columns as plain values; dates are serial numbers. With `dates_as_shown` a
+    date is the text that its cell shows; without a date format it is a number.
     """
     selected = {"dataFilters": filters, "majorDimension": "COLUMNS", "valueRenderOption": "UNFORMATTED_VALUE"}
     dates = "FORMATTED_STRING" if dates_as_shown else "SERIAL_NUMBER"
@@ -97,11 +96,11 @@ def read_values(filters: Sequence[Request], *, dates_as_shown: bool = False) -> 
 
 
 class SheetsClient:
-    """One spreadsheet for the event loop. Calls raise `CallFailed` and nothing else of the libraries below.
+    """One spreadsheet for the event loop. Exceptions of the libraries become `CallFailed`.
 
     `fetch`, `write` and `check_write` block: they are called in the thread, by `run`. A read is repeated at once when
-    that may help; a write never is. `timeout` (seconds) holds for each wait on the network. A call that is cancelled
-    goes on in its thread: the guard shows later whether it was applied.
+    that may help; a write never is. `timeout` (seconds) limits each wait on the network. A cancelled call continues in
+    its thread; the guard shows later whether it was applied.
     """
 
     def __init__(self, config: GoogleSheetsConfig, timeout: float) -> None:
@@ -115,7 +114,7 @@ class SheetsClient:
         return self._config.calls_per_minute
 
     async def load(self) -> None:
-        """Imports the libraries, so that the first call does not have to."""
+        """Imports the libraries, so that the first call is not delayed."""
         await self.run(lambda: import_module("sinks.google_sheets.client"))
 
     async def account(self) -> Account:
@@ -124,15 +123,15 @@ class SheetsClient:
         return client.account if client is not None else await self.run(lambda: self._connected().account)
 
     async def address(self) -> str:
-        """Returns the address to share the spreadsheet with, `""` when it is not known; it is after the first call."""
+        """Returns the address to share the spreadsheet with, `""` when it is unknown before the first call."""
         return await self.run(lambda: self._connected().email)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Runs blocking or long work in the thread, so that the event loop can go on."""
+        """Runs blocking or long work in the thread, so that the event loop is not blocked."""
         return await self._thread.run(work)
 
     async def close(self) -> None:
-        """Ends the thread once its present call is over, without waiting for that."""
+        """Ends the thread after its running call, without waiting for it."""
         self._thread.close(self._disconnect)
 
     def fetch(self, query: Query[T]) -> T:
@@ -141,12 +140,12 @@ class SheetsClient:
         return answer
 
     def write(self, body: Mapping[str, Any]) -> Book:
-        """Sends one atomic batch. Returns the spreadsheet as it left it."""
+        """Sends one atomic batch. Returns the state of the spreadsheet after it."""
         encoded = msgspec.json.encode(body)
         return self._once(_WRITTEN, lambda client: _write(client, WRITE_FIELDS, encoded)).updated_spreadsheet
 
     def check_write(self) -> None:
-        """Sends a write that changes nothing. Raises `CallFailed` with `BROKEN` when we may only read."""
+        """Sends a write that changes nothing. Raises `CallFailed` with `BROKEN` when the account may only read."""
         _write(self._connected(), "spreadsheetId", msgspec.json.encode({"requests": [api_requests.change_nothing()]}))
 
     def _once(self, decoder: msgspec.json.Decoder[T], call: Callable[[Client], bytes]) -> T:
@@ -178,8 +177,8 @@ def _read(client: Client, query: Query[T]) -> bytes:
 
 
 def _write(client: Client, fields: str, body: bytes) -> bytes:
-    """One batch. Refused for lack of rights, it asks whether we can still read: a sheet that was unshared since
-    our last read is not one that is shared read-only.
+    """Sends one batch. After a refusal for missing rights it reads once, to distinguish an unshared sheet from a
+    read-only one.
     """
     try:
         return client.write(fields, body)
@@ -201,17 +200,17 @@ class Calls:
         self._context = context
         self._held: Counter[str] = Counter()
         self.begun = False
-        """Whether a call was made: from then on what stops for want of quota has used some of it up."""
+        """Whether a call was made, so that some of the quota is used."""
         self.sent = False
-        """Whether a write was sent: from then on a flush must settle what it did."""
+        """Whether a write was sent, so that the flush must settle it."""
 
     async def reserve(self, *kinds: str) -> None:
-        """Takes the tokens of the next calls, all or nothing."""
+        """Takes the tokens of the next calls, or none."""
         await self._context.take(*(self._token(kind) for kind in kinds))
         self._held.update(kinds)
 
     async def ready_to_write(self) -> None:
-        """Makes sure of a token for the next write."""
+        """Takes a token for the next write, unless one is reserved."""
         if not self._held[WRITE]:
             await self.reserve(WRITE)
 
@@ -220,23 +219,22 @@ class Calls:
         return await self.fetch_and(query, lambda reply: reply)
 
     async def fetch_and(self, query: Query[T], work: Callable[[T], U]) -> U:
-        """Reads what the query selects and returns what `work` makes of it, in the same visit to the thread."""
+        """Reads what the query selects. Returns the result of `work` on it, computed in the same thread."""
         if not self._held[READ]:
             await self.reserve(READ)
         self._held[READ] -= 1
         return await self._run(READ, lambda: work(self._client.fetch(query)))
 
     async def write(self, body: Mapping[str, Any], work: Callable[[Book], T]) -> T:
-        """Sends one atomic batch and returns what `work` makes of the reply, in the same visit to the thread.
-
-        Needs a token that was reserved before, because the intent is noted between the two.
+        """Sends one atomic batch. Returns the result of `work` on the reply, computed in the same thread. Needs a
+        reserved token, because the intent is stored between the reservation and the write.
         """
         self._held[WRITE] -= 1
         self.sent = True
         return await self._run(WRITE, lambda: work(self._client.write(body)))
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Does work for thousands of rows in the thread, so that the event loop can go on."""
+        """Runs work on thousands of rows in the thread, so that the event loop is not blocked."""
         return await self._client.run(work)
 
     async def _run(self, kind: str, call: Callable[[], T]) -> T:
@@ -252,7 +250,7 @@ class Calls:
             raise
 
     def pause(self, error: CallFailed) -> float:
-        """Seconds until the quota is back: as asked, else to the next minute of Google's clock."""
+        """Returns the seconds until the quota is available: as Google asked, else until its next minute."""
         asked = self.asked(error)
         if asked is not None:
             return asked
@@ -260,7 +258,7 @@ class Calls:
         return _MINUTE_SECONDS - (self._context.now() if there is None else there) / 1000 % _MINUTE_SECONDS
 
     def asked(self, error: CallFailed) -> float | None:
-        """Seconds that the answer asked us to wait."""
+        """Returns the delay in seconds that the answer asked for."""
         return retry_after({"retry-after": error.failure.retry_after}, self._context.now())
 
     def _token(self, kind: str) -> Token:

@@ -36,16 +36,16 @@ from sinks.google_sheets.tabs import tab_of
 from sinks.google_sheets.verify import Findings, Kind, Verification
 
 REWRITES_MAX = 10_000
-"""Rows that one verification has written again; the rest comes with the next."""
+"""Most rows that one verification writes again; the next one continues."""
 ROUNDS_MAX = 5
-"""Verifications in a row, each of which found something to repair, before it is left to the next regular one."""
+"""Most verifications in a row that each found something to repair. Then the next regular one continues."""
 PROTECTED_SECONDS = 300.0
-"""Between two checks whether cells that we could not write are still protected."""
+"""Interval between two checks whether skipped cells are still protected."""
 REPAIRABLE = frozenset({Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.STRAY})
 
 
 def apply_resume_mode(outcomes: BatchOutcomes, batch: Batch) -> None:
-    """Applies the mode that the operator chose with `connector resume` after many rows, or a tab, were gone."""
+    """Applies the mode that the operator chose with `connector resume` after many rows or a tab disappeared."""
     note = batch.notes.get(RESUME)
     if note is None:
         return
@@ -54,7 +54,7 @@ def apply_resume_mode(outcomes: BatchOutcomes, batch: Batch) -> None:
     for name in asked:
         tab = outcomes.tabs[name]
         refill = mode in {"refill", "adopt"}
-        # found again by its id if it is there, else made again
+        # found by its id if it exists, else made again
         outcomes.tabs[name] = replace(
             tab,
             seen=False,
@@ -68,15 +68,15 @@ def apply_resume_mode(outcomes: BatchOutcomes, batch: Batch) -> None:
 
 
 def interval(outcomes: BatchOutcomes, config: GoogleSheetsConfig) -> float:
-    """Seconds until the next call that may verify."""
+    """Returns the seconds until the next call that may verify."""
     return min(config.verify_interval, PROTECTED_SECONDS) if outcomes.work.skipped else config.verify_interval
 
 
 async def is_due(
     batch: Batch, outcomes: BatchOutcomes, config: GoogleSheetsConfig, calls: Calls, context: Context
 ) -> bool:
-    """Whether this call is to verify: it was asked to, something changed for all rows, protection changed, or it is
-    time. Raises `RateLimited`.
+    """Whether this call has to verify: an operator or a change of all rows asked for it, protection changed, or the
+    interval is over. Raises `RateLimited`.
     """
     now = context.now()
     if all(delivery.purpose != VERIFY for delivery in batch.deliveries):
@@ -89,12 +89,12 @@ async def is_due(
 
 
 async def _is_protection_changed(outcomes: BatchOutcomes, calls: Calls, context: Context) -> bool:
-    """Whether a tab with cells that we could not write is protected otherwise by now: one small read."""
+    """Whether the protection of a tab with skipped cells has changed. Makes one small read."""
     await _load(outcomes.work.skipped, outcomes, context)
     try:
         book = await calls.fetch(LIST_PROTECTION)
     except CallFailed:
-        return False  # the next call looks again
+        return False  # the next call checks again
     now = {tab.properties.sheet_id: read_protected_cells(tab.protected_ranges) for tab in book.sheets}
     tabs = [outcomes.tabs[name] for name in outcomes.work.skipped]
     return any(now.get(tab.sheet_id or 0) != tab.protected for tab in tabs)
@@ -103,13 +103,13 @@ async def _is_protection_changed(outcomes: BatchOutcomes, calls: Calls, context:
 async def verify_and_repair(
     config: GoogleSheetsConfig, outcomes: BatchOutcomes, calls: Calls, context: Context
 ) -> None:
-    """Verifies, keeps the report, and asks for everything again that is wrong. Raises as `Flush.run`."""
+    """Verifies, stores the report, and asks for a delivery of every wrong row. Raises the exceptions of `Flush.run`."""
     at = context.now()
     try:
         findings = await Verification(config, calls, context, _ignore_progress).run()
         await _repair(findings, outcomes, context)
     except RateLimited as wait:
-        # from the start again, and so only when there is enough for all of it
+        # it starts again from the beginning, when the quota is enough for all of it
         outcomes.verification = RetryLater("no quota left", after=max(wait.seconds, REFILL_SECONDS), counts=False)
         return
     except CallFailed as error:
@@ -153,7 +153,7 @@ async def _repair(findings: Findings, outcomes: BatchOutcomes, context: Context)
 
 
 async def _have_dated(findings: Findings, outcomes: BatchOutcomes, context: Context) -> None:
-    """Has dates that show as bare numbers written again, so that they get a format."""
+    """Asks for new writes of dates that show as plain numbers, so that they get a format."""
     keys = [key for key in findings.undated if not outcomes.holds(key)]
     for key, note in (await recall_rows(context, keys)).items():
         applied = {name: each for name, each in (note.applied or {}).items() if name not in findings.undated[key]}
@@ -166,7 +166,7 @@ async def _load(names: Collection[str], outcomes: BatchOutcomes, context: Contex
 
 
 def note_of(report: Report) -> Note:
-    """What is kept of a report: figures, nothing personal."""
+    """Returns the note about a report: counts, without personal data."""
     return {
         "v": VERSION,
         "at": report.at,
@@ -196,7 +196,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     timeout = 300
     debounce = Debounce(above=100, idle=0.5, max_wait=5.0)
     call_timeout: ClassVar[float] = 30
-    """Seconds to wait for Google in one call. A longer call is unclear; the guard shows whether it was applied."""
+    """Most seconds of one call. A longer call is unclear; the guard shows whether it was applied."""
 
     def __init__(self, name: str, config: GoogleSheetsConfig) -> None:
         super().__init__(name, config)
@@ -237,7 +237,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         return outcomes.result(rest)
 
     def erase_leaves(self) -> Sequence[str]:
-        """What only users can remove."""
+        """Data that only users can remove."""
         return (
             "the version history of the spreadsheet",
             "cells that users wrote, in the row and elsewhere",
@@ -245,7 +245,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         )
 
     async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
-        """Reads every owned cell and compares it with the truth; one more read when something is wrong."""
+        """Reads every owned cell and compares it with the store; reads again when something differs."""
         calls = Calls(self.name, self._client, await self._account(), context)
         at = context.now()
         try:
@@ -268,7 +268,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         return []
 
     async def check_connection(self) -> list[Finding]:
-        """Opens the spreadsheet, and tries whether it may be edited by a write that changes nothing."""
+        """Opens the spreadsheet, and checks the right to edit by a write that changes nothing."""
         try:
             book = await self._client.run(lambda: self._client.fetch(LIST_TABS))
             email = await self._client.address()
@@ -295,7 +295,7 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         return f'the tab "{worksheet}" is created with the first row'
 
     async def preview(self, batch: Batch, context: Context) -> Sequence[str]:
-        """What would change in the sheet as it is now; the row as it would be when the sheet cannot be read."""
+        """Returns what would change in the present sheet, or the new row when the sheet cannot be read."""
         try:
             calls = Calls(self.name, self._client, await self._client.account(), context)
             return await changes(self.config, batch, calls)

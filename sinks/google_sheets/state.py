@@ -1,4 +1,4 @@
-"""What the sink remembers about its tabs, and the notes it is kept in. Pure.
+"""The state of the sink's tabs, and the notes that store it. Pure.
 
 | note | holds |
 |---|---|
@@ -23,7 +23,7 @@ from sinks.google_sheets.sheet_view import NOTHING_PROTECTED, Guard, ProtectedCe
 from sinks.spreadsheet.values import CellValue
 
 VERSION = 1
-"""Version of the notes, their field `v`. Notes from before it are read as well: a row's had its values in `v`."""
+"""Version of the notes, their field `v`. Older notes are read as well: those of a row have the values in `v`."""
 TAB = "tab"
 INTENT = "intent"
 WORK = "work"
@@ -31,7 +31,9 @@ RESUME = "resume"
 
 
 def tab_name(tab: str) -> str:
-    """The note of a tab; the empty name is the only tab there is, or that of interviews without a position."""
+    """Returns the note of a tab. The empty name is that of the only tab, or of the tab for interviews without a
+    position.
+    """
     return f"{TAB}:{tab}" if tab else TAB
 
 
@@ -48,16 +50,15 @@ class StrayValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TabNote:
-    """`sheet_id` is the tab's own id, `None` before the first contact; until `seen` it may not have been made yet.
+    """The state of a tab. `sheet_id` is the tab's id, `None` before the first contact; until `seen` it may not exist.
 
-    `fields` had a tag when last seen. `doubtful` got theirs by the text of a header that may have moved meanwhile.
-    `protected` are cells that the sink may not edit, as last seen. `moving`: rows moved during the last write, so
-    write one update at a time. `header` is the header's row, `count` how many ids there were, `zone` the time zone in
-    which dates were written.
-    `stray_values` may be in wrong rows, `lost` are ids that are gone while their rows may still be there, `undo` ids
-    that may have been put into a wrong row. `refills` counts how often an operator had the tab filled again. A row
-    that was written before the last refill is written in full, and with `refill` also if it is gone. `adopt`: a tab
-    with the same `title` may replace this one.
+    `fields` had a tag at the last read. `doubtful` fields got their tag by the text of a header that may have moved
+    meanwhile. `protected` are cells that the sink may not edit. `moving`: rows moved during the last write, so write
+    one update at a time. `header` is the row of the header, `count` the number of ids, and `zone` the time zone of the
+    written dates. `stray_values` may be in wrong rows, `lost` are ids that are gone while their rows may still be
+    there, `undo` ids that may have been put into a wrong row. `refills` counts the refills that an operator asked for.
+    A row that was written before the last refill is written in full, and with `refill` also if it is gone. `adopt`: a
+    tab with the same `title` may replace this one.
     """
 
     sheet_id: int | None = None
@@ -78,11 +79,11 @@ class TabNote:
     title: str = ""
 
     def restarted(self, sheet_id: int | None) -> TabNote:
-        """For another tab in its place: nothing is known of that."""
+        """Returns the note for another tab in its place, of which nothing is known."""
         return TabNote(sheet_id, refill=self.refill, refills=self.refills)
 
     def is_wanted_back(self, row: RowNote) -> bool:
-        """Whether an operator wants a row that is gone to be written again."""
+        """Whether an operator asked for missing rows to be written again."""
         return self.refill and row.refills != self.refills
 
     @property
@@ -135,10 +136,9 @@ def read_tab_note(note: Note | None) -> TabNote:
 
 @dataclass(frozen=True, slots=True)
 class RowNote:
-    """`applied` is what a row holds by our last proven write, by field; `None`: nothing is known.
-
-    `tab` is the tab it is in, `refills` the tab's `refills` when it was written. `force`: write every owned cell again.
-    `gone`: users deleted the row. `dated`: the date cells among those applied have a number format.
+    """The state of a row. `applied` are its values after the last proven write, by field; `None`: unknown. `tab` is its
+    tab, and `refills` that of the tab at the write. `force`: write every owned cell again. `gone`: users deleted the
+    row. `dated`: the date cells among those applied have a number format.
     """
 
     applied: Mapping[str, CellValue] | None = None
@@ -166,7 +166,7 @@ def read_row_note(note: Note | None) -> RowNote | None:
 
 @dataclass(frozen=True, slots=True)
 class PlannedUpdate:
-    """An update of one row: where it was sent, for whom (`""`: for a row without an id), and what."""
+    """An update of one row: its place, its key (`""`: a row without an id), and its values."""
 
     row: int
     key: str
@@ -175,10 +175,8 @@ class PlannedUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One write to one tab, noted before it is sent.
-
-    `keys` is the digest of the key column as it must be afterwards, if nothing moved; `restores` are the ids that are
-    put into rows by their number. `sent_at` is epoch milliseconds.
+    """One write to one tab, stored before it is sent. `keys` is the digest of the key column after the write if no row
+    moves; `restores` are the ids that are restored by row number. `sent_at` is epoch milliseconds.
     """
 
     guard: Guard
@@ -190,7 +188,7 @@ class Intent:
     restores: Sequence[str] = ()
 
     def landed(self, view: TabView) -> bool:
-        """Whether the write was applied: only it knew its nonce."""
+        """Whether the write was applied, by its nonce in the guards."""
         return self.guard in view.guards
 
     def encode(self) -> Note:
@@ -222,9 +220,9 @@ def _intent(note: Note) -> Intent:
 
 @dataclass(frozen=True, slots=True)
 class PendingWork:
-    """What is to be done besides deliveries: tabs to look through, and whether to verify everything soon. `rounds` is
-    how often that has been done in a row. `skipped` are tabs with cells that wait until they are no longer protected,
-    `asks` tabs of which an operator has to say what to do.
+    """The work besides deliveries: tabs to audit, and whether to verify everything soon. `rounds` counts verifications
+    in a row. `skipped` are tabs with cells that wait for the end of their protection, and `asks` are tabs that wait for
+    a decision of an operator.
     """
 
     tabs: frozenset[str] = frozenset()
@@ -247,5 +245,5 @@ def read_pending_work(note: Note | None) -> PendingWork:
 
 
 def digest(keys: Sequence[str]) -> str:
-    """Shows whether two key columns are the same, without keeping one."""
+    """Returns a hash of a key column, for comparisons."""
     return sha256("\n".join(keys).encode()).hexdigest()[:32]

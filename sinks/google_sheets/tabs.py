@@ -1,7 +1,7 @@
 """The tabs of a sink and their columns: which tab an interview goes to, and the read that finds tabs and columns.
 
 A column is found by its tag, then by the text of its header. Missing columns are added at the right. A column with a
-tag belongs to the sink under any title and at any place; a column with neither tag nor known header belongs to users.
+tag belongs to the sink, with any title and at any place. A column without a tag or a known header belongs to users.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ _PIXELS: Mapping[CellKind, int] = {CellKind.TEXT: 180, CellKind.NUMBER: 80, Cell
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The owned columns of a tab.
-
-    `at` says where a field's column is and `tags` the tag that holds it; a field in `at` without a tag was found by
-    its header. `missing` have no column yet. `gone` had one that users deleted. `wrong` are tags to take off.
+    """The owned columns of a tab. `at` maps a field to its column, and `tags` to its tag; a field in `at` without a tag
+    was found by its header. `missing` fields have no column yet. `gone` fields had one that users deleted. `wrong` are
+    tags to remove.
     """
 
     at: Mapping[str, int] = field(default_factory=dict)
@@ -45,17 +44,16 @@ class Layout:
 
     @property
     def settled(self) -> bool:
-        """Whether every column is held by a tag, so that rows may be written."""
+        """Whether every column has a tag, so that rows may be written."""
         return not self.untagged and not self.wrong
 
 
 def find_columns(
     view: TabView, columns: Sequence[Column], known: Collection[str] = (), doubtful: Collection[str] = ()
 ) -> Layout:
-    """The layout of a tab. `known` are the fields that had a tag before; without one now, users deleted the column.
-
-    The tag of a `doubtful` field was put on a column that may have moved meanwhile; it is wrong unless the header is
-    ours.
+    """Returns the layout of a tab. `known` are the fields that had a tag before; if the tag is missing now, users
+    deleted the column. The tag of a `doubtful` field may be on a wrong column; it is correct only with the sink's
+    header.
     """
     tagged, wrong = _by_tag(view, columns, doubtful)
     at = {name: index for name, (index, _) in tagged.items()}
@@ -87,7 +85,7 @@ def _by_tag(
 
 
 def _by_header(view: TabView, columns: Sequence[Column]) -> Mapping[str, int]:
-    """The leftmost column with the right text that carries no tag of the sink."""
+    """Returns the leftmost column with this header and without a tag of the sink."""
     places = {
         header_key(text): index
         for index, text in reversed(list(enumerate(view.header)))
@@ -97,13 +95,13 @@ def _by_header(view: TabView, columns: Sequence[Column]) -> Mapping[str, int]:
 
 
 def tag_requests(view: TabView, layout: Layout) -> list[Request]:
-    """Puts tags on columns found by their header, and takes wrong ones off."""
+    """Returns the requests that add tags to columns found by their header, and remove wrong tags."""
     put = [api_requests.tag_column(view.sheet_id, layout.at[name], name) for name in layout.untagged]
     return [api_requests.prune(tag) for tag in layout.wrong] + put
 
 
 def hold_requests(view: TabView, layout: Layout, width_tag: int) -> list[Request]:
-    """Makes the batch fail unless every owned column still is where the view shows it."""
+    """Returns the requests that make the batch fail unless every owned column is where the view shows it."""
     held = [
         request
         for name, tag in layout.tags.items()
@@ -113,10 +111,7 @@ def hold_requests(view: TabView, layout: Layout, width_tag: int) -> list[Request
 
 
 def add_columns(view: TabView, layout: Layout) -> tuple[Layout, list[Request]]:
-    """Adds the missing columns in new ones right of everything with a header, so that nothing is overwritten.
-
-    Gives the layout as it will be.
-    """
+    """Returns the requests that add the missing columns to the right of all headers, and the layout after them."""
     if not layout.missing or cannot_add(view, layout):
         return layout, []
     start = _right_of_headers(view, layout)
@@ -130,7 +125,7 @@ def add_columns(view: TabView, layout: Layout) -> tuple[Layout, list[Request]]:
 
 
 def cannot_add(view: TabView, layout: Layout) -> bool:
-    """Whether the header is protected where missing columns would go."""
+    """Whether the header is protected at the place of the missing columns."""
     return bool(layout.missing) and view.protected.covers(view.header_row, _right_of_headers(view, layout))
 
 
@@ -155,16 +150,16 @@ def _dress(view: TabView, columns: Sequence[Column], start: int) -> list[Request
 
 
 OTHER = "Other"
-"""The tab of interviews that name no position."""
+"""Title of the tab for interviews without a position."""
 
 
 def tab_of(interview: Interview, worksheet: str) -> str:
-    """The name by which a tab is remembered: the position's id, or nothing when there is one tab for all."""
+    """Returns the name of a tab in notes: the position's id, or `""` when there is one tab for all."""
     return interview.position_id if is_per_position(worksheet) else ""
 
 
 def title_of(interview: Interview, worksheet: str) -> str:
-    """What a new tab is called; the position's name is text from outside."""
+    """Returns the title of a new tab. The position's name is text from outside."""
     position = clean_text(interview.position_name).strip() or interview.position_id or OTHER
     position = position if interview.position_id else OTHER
     room = TITLE_MAX - _units(worksheet.replace(POSITION, ""))
@@ -182,7 +177,7 @@ def free_title(title: str, used: Collection[str]) -> str:
 
 
 def new_id(name: str, used: Collection[int]) -> int:
-    """The same in every process that makes this tab: of two that make it at once, one is refused."""
+    """Returns an id that is the same in every process that makes this tab, so that Google refuses the second one."""
     wish = wished_id(name)
     while wish in used:
         wish = wish % 0x7FFF_FFFF + 1
@@ -206,7 +201,7 @@ _READS_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class TabSnapshot:
-    """A tab as it is now, where its owned columns are, and what there is to remember of it."""
+    """The view of a tab, the layout of its owned columns, and its note."""
 
     view: TabView
     layout: Layout
@@ -214,7 +209,7 @@ class TabSnapshot:
 
 
 def snapshot_of(view: TabView, config: GoogleSheetsConfig, tab: TabNote) -> TabSnapshot:
-    """Reads a view with what is remembered of the tab. Raises `CallFailed` when users deleted the key column."""
+    """Combines a view with the note of the tab. Raises `CallFailed` when users deleted the key column."""
     layout = find_columns(view, config.columns, tab.fields, tab.doubtful)
     if KEY in layout.gone:
         raise CallFailed(key_gone(next(column.title for column in config.columns if column.field == KEY)))
@@ -231,7 +226,7 @@ def snapshot_of(view: TabView, config: GoogleSheetsConfig, tab: TabNote) -> TabS
 
 
 def titles_of(config: GoogleSheetsConfig) -> frozenset[str]:
-    """Our header texts, as headers are compared."""
+    """Returns the titles of the sink, in the form for comparisons."""
     return frozenset(header_key(column.title) for column in config.columns)
 
 
@@ -242,11 +237,11 @@ async def read_tabs(
     notes: Mapping[str, TabNote],
     unavailable: dict[str, Failure],
 ) -> dict[str, TabSnapshot]:
-    """One read of all tabs that are known, one more at the first contact. Writes nothing.
+    """Reads all known tabs at once, with a second read at the first contact. Writes nothing.
 
-    `wanted` maps the names of tabs to the titles of new ones. A tab that an operator must bring back is added to
-    `unavailable` with the reason, and is missing in the result. Raises `CallFailed`, with that reason when all
-    interviews share one tab.
+    `wanted` maps the names of tabs to the titles of new ones. A tab that an operator must restore is added to
+    `unavailable` with the reason, and is not in the result. Raises `CallFailed`, with that reason when all interviews
+    share one tab.
     """
     snapshots = await _read_tabs(calls, config, wanted, notes, unavailable)
     if unavailable and not config.per_position:
@@ -279,7 +274,7 @@ async def _read_tabs(
 def _first_contact(
     book: Book, config: GoogleSheetsConfig, name: str, title: str, note: TabNote, *, made: Mapping[str, TabSnapshot]
 ) -> tuple[TabNote, TabView | None]:
-    """The tab's id, and a view of nothing when the tab has still to be made."""
+    """Returns the tab's id, and an empty view when the tab has to be made."""
     tabs = [each.properties for each in book.sheets]
     wish = title if not config.per_position else f"{config.worksheet}/{name}"
     adopt = note.adopt or not config.per_position
@@ -295,7 +290,9 @@ def _first_contact(
 def _find(
     tabs: Sequence[TabProperties], title: str, sheet_id: int | None, wish: int, *, adopt: bool
 ) -> TabProperties | None:
-    """By id, or by the id it would get; a tab for all also by title, in the end whatever the case of its letters."""
+    """Returns the tab by its id, or by the id that it would get; a tab for all also by title, at last without regard to
+    case.
+    """
     found = [tab for tab in tabs if tab.sheet_id == sheet_id] or [tab for tab in tabs if tab.sheet_id == wish]
     if adopt:
         found = [tab for tab in tabs if tab.sheet_id == sheet_id]
@@ -348,7 +345,7 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
     wanted: Mapping[str, str],
     unavailable: dict[str, Failure],
 ) -> dict[str, TabView]:
-    """`places`: key columns without a tag. Tabs that are gone are added to `unavailable`; the others are read."""
+    """Reads the tabs. `places` are key columns without a tag. Missing tabs are added to `unavailable`."""
     filters = [each for name, tab in known.items() for each in _filters(tab, places[name])]
     titles = titles_of(config)
 
@@ -387,7 +384,7 @@ def _filters(tab: TabNote, place: int | None) -> list[Request]:
 
 
 def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str], sink: str) -> dict[str, Failure]:
-    """The tabs that are no longer there, or whose title another tab has."""
+    """Returns the tabs that are missing, or whose title another tab has."""
     there = {tab.properties.sheet_id for tab in book.sheets}
     titles = {tab.properties.title.casefold() for tab in book.sheets}
     gone = {name: tab.title or wanted[name] for name, tab in known.items() if tab.sheet_id not in there}
@@ -398,6 +395,6 @@ def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str]
 
 
 def has_shrunk(note: TabNote, view: TabView) -> bool:
-    """Whether so many ids are gone at once that a user may have emptied the tab."""
+    """Whether so many ids disappeared at once that a user may have emptied the tab."""
     gone = note.count - len(view.key_rows)
     return gone > 10 and gone > note.count / 5  # noqa: PLR2004 - more than 10 and more than 20 %

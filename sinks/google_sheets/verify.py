@@ -67,7 +67,7 @@ FIXES: Mapping[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RowHash:
-    """A row as it compares: its place, and one number per cell."""
+    """A row for comparisons: its place, and one hash per cell."""
 
     row: int
     cells: array[int]
@@ -75,14 +75,14 @@ class RowHash:
 
 @dataclass(slots=True)
 class RowHashes:
-    """The rows of a tab: by id, without an id, and those whose id is there already."""
+    """The rows of a tab: by id, without an id, and repeats of an id."""
 
     fields: Sequence[str]
     stray_values: frozenset[StrayValue] = frozenset()
     by_key: dict[str, RowHash] = field(default_factory=dict)
     without: list[RowHash] = field(default_factory=list)
     doubled: dict[str, list[int]] = field(default_factory=dict)
-    """All rows of an id that more than one row has."""
+    """Ids of several rows -> these rows."""
     rows_with_strays: dict[int, str] = field(default_factory=dict)
     matched: set[str] = field(default_factory=set)
 
@@ -105,11 +105,11 @@ class RowHashes:
         return RowHash(row.row, array("q", [hash(row.cells.get(name)) for name in self.fields]))
 
     def strays(self) -> Iterator[int]:
-        """Rows of no interview that hold a value of one."""
+        """Returns rows without an interview that contain a value of one."""
         return (row for row, key in self.rows_with_strays.items() if key not in self.matched)
 
     def find_row_like(self, note: RowNote) -> int | None:
-        """The row without a known id that most of all still holds what was written for the interview."""
+        """Returns the row without a known id that is most similar to what was written for the interview."""
         hashes = {name: None if value is None else hash(value) for name, value in written_cells(note).items()}
         who = [
             (place, hashes[name])
@@ -128,8 +128,8 @@ class RowHashes:
 def differing(
     found: RowHash, fields: Sequence[str], due: Mapping[str, CellValue], note: RowNote | None
 ) -> tuple[Kind, list[str]]:
-    """What a row with the right id comes to, and in which fields. A value that users put in place of what was last
-    applied is a correction, until Hireflix changes that very field.
+    """Returns the kind of a row with the right id, and the fields that differ. A value that users changed after the
+    last write is a correction, until Hireflix changes the field.
     """
     applied = (note.applied or {}) if note is not None else {}
     wrong: list[str] = []
@@ -146,16 +146,16 @@ def differing(
 
 
 SLICE_ROWS = 2_000
-"""Interviews at once."""
+"""Interviews that are read at once."""
 REPORTED_MAX = 1_000
-"""Most differences that a report lists one by one."""
+"""Most differences that a report lists."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
 class Findings:
-    """What one look at everything found. `kinds` holds all that is not simply in sync, by tab and key."""
+    """The findings of one comparison. `kinds` are those of everything that is not in sync, by tab and key."""
 
     counts: Counter[str] = field(default_factory=Counter)
     kinds: dict[tuple[str, str], Difference] = field(default_factory=dict)
@@ -174,7 +174,9 @@ class Findings:
         return {place: each for place, each in self.kinds.items() if each.kind in kinds}
 
     def unless_confirmed(self, earlier: Findings) -> None:
-        """Takes out what an earlier read did not show: it was a change in progress."""
+        """Returns the findings without those that an earlier read did not show, because they are changes in
+        progress.
+        """
         before = earlier.only(WRONG).keys()
         for place, each in self.only(WRONG).items():
             if place not in before:
@@ -203,7 +205,7 @@ class Verification:
         self._undated: dict[str, frozenset[str]] = {}
 
     async def run(self) -> Findings:
-        """Looks once, and once more when something is wrong: only what both reads show is a difference."""
+        """Compares once, and again when something differs. Only what both comparisons show is a difference."""
         first = await self._compare_once()
         if not first.only(WRONG):
             return first
@@ -224,7 +226,7 @@ class Verification:
         there = {
             name: snapshot for name, snapshot in snapshots.items() if snapshot.view.exists and KEY in snapshot.layout.at
         }
-        if self._unformatted is None:  # a second look compares values again, and spares the quota this read
+        if self._unformatted is None:  # the second comparison does not need this read again
             self._unformatted = await unformatted_dates(self._calls, there)
         self._undated = findings.undated
         lost: list[tuple[str, str, RowNote]] = []
@@ -238,7 +240,7 @@ class Verification:
         return findings
 
     async def _titles(self) -> dict[str, str]:
-        """The tabs that there should be, and what they would be called."""
+        """Returns the expected tabs and their titles."""
         if not self._config.per_position:
             return {"": self._config.worksheet}
         titles: dict[str, str] = {}
@@ -279,7 +281,7 @@ class Verification:
         row_hashes: Mapping[str, RowHashes],
         findings: Findings,
     ) -> list[tuple[str, str, RowNote]]:
-        """Compares the interviews that have a row; returns those whose row was not found by its id."""
+        """Compares the interviews that have a row. Returns those whose row was not found by its id."""
         notes = await recall_rows(self._context, [each.interview.id for each in expected])
         lost = []
         for each in expected:
@@ -290,7 +292,7 @@ class Verification:
             if name not in snapshots:
                 continue
             if note is not None and note.refills != tabs[name].refills:
-                note = replace(note, applied=None)  # written to the tab that was there before
+                note = replace(note, applied=None)  # written to an earlier tab
             row_hashes[name].matched.add(key)
             verdict = self._judge(each, name, snapshots[name], row_hashes[name].by_key.get(key), note)
             if verdict is not None:
@@ -302,7 +304,7 @@ class Verification:
     def _judge(
         self, each: Subscription, name: str, snapshot: TabSnapshot, found: RowHash | None, note: RowNote | None
     ) -> Comparison | None:
-        """What an interview comes to; `None` when it had a row that is not found by its id."""
+        """Returns the kind of an interview; `None` when its row was not found by its id."""
         key = row_key(each.interview.id)
         if each.pending:
             return self._judge_pending(each, name, snapshot, found, note)
@@ -315,7 +317,9 @@ class Verification:
     def _judge_pending(
         self, each: Subscription, name: str, snapshot: TabSnapshot, found: RowHash | None, note: RowNote | None
     ) -> Comparison:
-        """A pending delivery is not a difference, unless it waits for protected cells."""
+        """Returns the kind of an interview with a pending delivery. It is a difference only if it waits for protected
+        cells.
+        """
         key = row_key(each.interview.id)
         verdict: Comparison = (Kind.PENDING, name, key, "")
         if self._config.removes(each.interview, unrouted=each.unrouted):
@@ -367,7 +371,7 @@ class Verification:
     def _judge_lost(
         self, note: RowNote, tab: TabNote, snapshot: TabSnapshot, row_hashes: RowHashes
     ) -> tuple[Kind, str]:
-        """A row that was there and is not found by its id."""
+        """Returns the kind of an interview whose row existed and is not found by its id."""
         row = None if note.gone else row_hashes.find_row_like(note)
         if row is not None:
             return Kind.BROKEN_KEY, f"{snapshot.view.title}, row {row + 1}"
@@ -392,7 +396,7 @@ class Verification:
 
 
 Comparison: TypeAlias = tuple[Kind, str, str, str]
-"""Kind, tab, key, and where."""
+"""Kind, tab, key, and place."""
 
 
 def _where(snapshot: TabSnapshot, row: int, titles: Sequence[str]) -> str:
@@ -400,7 +404,7 @@ def _where(snapshot: TabSnapshot, row: int, titles: Sequence[str]) -> str:
 
 
 def remarks_on(config: GoogleSheetsConfig, snapshot: TabSnapshot) -> list[str]:
-    """What users should know about a tab's columns."""
+    """Returns remarks for users about the columns of a tab."""
     if not snapshot.view.exists:
         return []
     titles = {column.field: column.title for column in config.columns}

@@ -1,8 +1,6 @@
-"""Plans one atomic write: which interviews need which cells, and the requests for them. Pure.
-
-Only owned cells that differ from what was last applied are written, and never the key of a row that exists. Requests
-for each tab, in order: guard, compare-and-swap of the columns, set-up, updates of rows as the view shows them, new
-rows, deletion of old guards.
+"""Plans one atomic write: the cells of each interview, and the requests for them. Pure. Only owned cells that differ
+from the last applied values are written, and never the key of an existing row. Requests for each tab, in order: guard,
+compare-and-swap of the columns, set-up, updates by the rows of the view, new rows, deletion of old guards.
 """
 
 from __future__ import annotations
@@ -26,12 +24,12 @@ from sinks.spreadsheet.columns import KEY, SPECS, Column, cell_values
 from sinks.spreadsheet.values import CellKind, CellValue, clean_text, serial_number
 
 REQUEST_SIZE = 200
-"""Bytes to allow for what surrounds the cells of one request."""
+"""Bytes of one request without its cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class DueInterview:
-    """An interview that is due: the key of its row, its cells by field, and what is remembered of its row.
+    """A due interview: the key of its row, its cells by field, and the note of its row.
 
     With `remove` all cells are emptied, and then the id too. `protected` are fields whose cells in its row the sink may
     not edit. `dated`: the date cells of its row have a number format, or get one with this write.
@@ -46,17 +44,17 @@ class DueInterview:
 
     @property
     def in_full(self) -> bool:
-        """Whether every owned cell is to be written: what the row holds is unknown, or no longer counts."""
+        """Whether every owned cell has to be written, because the content of the row is unknown or outdated."""
         return self.note is None or self.note.force or self.note.applied is None
 
 
 def row_key(interview_id: str) -> str:
-    """What the key column shows for an interview; keys are compared without outer spaces."""
+    """Returns the key of an interview's row. Keys are compared without outer spaces."""
     return clean_text(interview_id).strip()
 
 
 def zone_of(name: str) -> tzinfo:
-    """The spreadsheet's time zone; UTC when its name says nothing to this machine."""
+    """Returns the spreadsheet's time zone; UTC when this machine does not know its name."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
@@ -66,9 +64,8 @@ def zone_of(name: str) -> tzinfo:
 def sheet_cells(
     interview: Interview, columns: Sequence[Column], zone: tzinfo, *, clear: bool = False, empty: bool = False
 ) -> Mapping[str, CellValue]:
-    """The interview's cells by field, as a spreadsheet in `zone` holds them: dates are serial numbers.
-
-    With `clear` those of a deleted interview are empty, but for its stage; with `empty` all are.
+    """Returns the interview's cells by field for a spreadsheet in `zone`: dates are serial numbers. With `clear` the
+    cells of a deleted interview are empty except for its stage; with `empty` all are.
     """
     if empty:
         return {**{column.field: None for column in columns}, KEY: row_key(interview.id)}
@@ -82,7 +79,7 @@ def sheet_cells(
 
 
 class Change(NamedTuple):
-    """An update of the row that holds an interview, or of one without an id; `cells` are those to write."""
+    """An update of the row of an interview, or of a row without an id. `cells` are those to write."""
 
     row: int
     wanted: DueInterview | None
@@ -90,12 +87,12 @@ class Change(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The id that the row must have; `""` for a row of no interview."""
+        """The id that the row must have; `""` for a row without an interview."""
         return "" if self.wanted is None else self.wanted.key
 
 
 class Restore(NamedTuple):
-    """An id to be put back: the row it belongs to, and what its key cell shows now; `alone`: no other cell does."""
+    """An id to restore: its row, and the present text of the key cell. `alone`: no other cell has this text."""
 
     row: int
     key: str
@@ -104,22 +101,20 @@ class Restore(NamedTuple):
 
     @property
     def is_found(self) -> bool:
-        """Whether the cell can be looked for by what it shows, so that no other id can be hit by mistake."""
+        """Whether the cell can be found by its text, so that no other id can be replaced by mistake."""
         return bool(self.shown) and not self.shown.startswith(NOT_TEXT)
 
     @property
     def by_content(self) -> bool:
-        """Whether it is found wherever it is by then."""
+        """Whether the cell is found even if its row moves."""
         return self.alone and self.is_found
 
 
 @dataclass(slots=True)
 class TabChanges:
-    """What a view makes of the interviews that are due.
-
-    `absent` had a row that is not there: users took it out, or damaged its id. `deleted` are known to be taken out.
-    `idle` need no write. `removals` have a row of which only the id is left. `blocked` need a new row or an empty one,
-    which protected cells do not allow.
+    """The changes of a tab for its due interviews. `absent` ones had a row that is missing: users deleted it or damaged
+    its id. `deleted` ones are known to be deleted by users. `idle` ones need no write. `removals` have a row with only
+    the id. `blocked` ones need a new or an empty row, which protected cells do not allow.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -132,8 +127,8 @@ class TabChanges:
 
 
 def plan_rows(view: TabView, layout: Layout, wanted: Sequence[DueInterview]) -> TabChanges:
-    """Compares what is due with the keys in the sheet and with what was last applied. Of rows with one key the first
-    counts.
+    """Compares the due interviews with the keys in the sheet and with the last applied values. Of rows with the same
+    key the first counts.
     """
     rows = view.key_rows
     due = TabChanges()
@@ -153,7 +148,7 @@ def plan_rows(view: TabView, layout: Layout, wanted: Sequence[DueInterview]) -> 
 
 
 def _with_protection(view: TabView, layout: Layout, wanted: Sequence[DueInterview]) -> Sequence[DueInterview]:
-    """The same with the fields that may not be written in their rows."""
+    """Returns the interviews with the fields that may not be written in their rows."""
     if not view.protected:
         return wanted
     rows, new = view.key_rows, protected_fields_when_new(view, layout)
@@ -164,12 +159,12 @@ def _with_protection(view: TabView, layout: Layout, wanted: Sequence[DueIntervie
 
 
 def protected_fields(view: TabView, layout: Layout, row: int) -> frozenset[str]:
-    """The fields whose cells in a row may not be written."""
+    """Returns the fields whose cells in a row may not be written."""
     return frozenset(name for name, place in layout.at.items() if view.protected.covers(row, place))
 
 
 def protected_fields_when_new(view: TabView, layout: Layout) -> frozenset[str]:
-    """The fields whose cells in new rows may not be written."""
+    """Returns the fields whose cells in new rows may not be written."""
     return frozenset(name for name, place in layout.at.items() if view.protected.covers_new(view.end, place))
 
 
@@ -185,7 +180,7 @@ def _without_row(due: TabChanges, wanted: DueInterview) -> None:
 
 
 def changed_cells(wanted: DueInterview, layout: Layout) -> Mapping[str, CellValue]:
-    """The owned cells that differ from what was last applied, or all of them."""
+    """Returns the owned cells that differ from the last applied values, or all of them."""
     not_ours = wanted.protected | {KEY}
     owned = {name: value for name, value in wanted.cells.items() if name in layout.at and name not in not_ours}
     if wanted.in_full or wanted.note is None:
@@ -196,7 +191,7 @@ def changed_cells(wanted: DueInterview, layout: Layout) -> Mapping[str, CellValu
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one write may hold: bytes of the cells, requests, rows in all, and rows updated."""
+    """Limits of one write: bytes of the cells, requests, all rows, and updated rows."""
 
     size: int = 1_800_000
     requests: int = 10_000
@@ -205,7 +200,7 @@ class Limits:
 
 
 class CellRun(NamedTuple):
-    """Cells next to each other in one row, encoded."""
+    """Adjacent cells of one row, encoded."""
 
     row: int
     column: int
@@ -216,9 +211,9 @@ class CellRun(NamedTuple):
 
 @dataclass(slots=True)
 class WriteChunk:
-    """What goes into one write to one tab: updates and new rows, with the cells of both. Rows of `new` count from the
-    first. `restores` and `undo` put ids back and take them out again; they go alone. `removals` are interviews whose
-    ids are among `undo`. `formats` are cells, by row and column, that get a date format.
+    """The content of one write to one tab: updates and new rows, with the cells of both. Rows of `new` count from the
+    first one. `restores` are ids to restore and `undo` are ids to remove; these are written alone. `removals` are
+    interviews whose ids are among `undo`. `formats` are cells, by row and column, that get a date format.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -236,7 +231,7 @@ class WriteChunk:
 
     @property
     def written(self) -> list[DueInterview]:
-        """The interviews that cells are written for."""
+        """The interviews whose cells are written."""
         return [*(change.wanted for change in self.changes if change.wanted is not None), *self.inserts]
 
     @property
@@ -246,14 +241,14 @@ class WriteChunk:
 
 @dataclass(slots=True)
 class WriteBudget:
-    """What the parts of one write take up together."""
+    """The size of all parts of one write."""
 
     size: int = 0
     requests: int = 0
     rows: int = 0
 
     def takes(self, size: int, requests: int, limits: Limits) -> bool:
-        """Adds a row if it fits; a single one always does."""
+        """Adds a row if it fits; a single row always fits."""
         full = self.rows >= limits.rows or self.requests + requests > limits.requests
         if self.rows and (full or self.size + size > limits.size):
             return False
@@ -262,7 +257,7 @@ class WriteBudget:
 
 
 def take_chunk(due: TabChanges, layout: Layout, limits: Limits, budget: WriteBudget | None = None) -> WriteChunk:
-    """As much of what is due as fits into one write, updates first; `budget` is what other tabs take up in it."""
+    """Returns as many due changes as fit into one write, updates first. `budget` contains the size of other tabs."""
     chunk, budget = WriteChunk(), budget or WriteBudget()
     for change in due.changes[: limits.updates]:
         runs = list(_runs(change.row, change.cells, layout, apart=True))
@@ -285,7 +280,9 @@ def _size(runs: Sequence[CellRun]) -> int:
 
 
 def _runs(row: int, cells: Mapping[str, CellValue], layout: Layout, *, apart: bool) -> Iterator[CellRun]:
-    """The runs of neighbouring cells. `apart`: a link is its own run, or the others of its run would lose theirs."""
+    """Returns the runs of adjacent cells. `apart`: a link is a run of its own, because writing links removes those of
+    other cells of the run.
+    """
     places = sorted((layout.at[name], name) for name in cells if name in layout.at)
     run: list[tuple[int, str]] = []
     for place, name in places:
@@ -308,16 +305,16 @@ def _kind(name: str) -> CellKind:
 
 
 NEW_ROWS = 100
-"""Rows of a tab that we make: room for users below ours."""
+"""Rows of a new tab, with room for rows of users."""
 MIN_WIDTH = 2
-"""In a reply, a grid of one column could not be distinguished from its key column."""
+"""Least columns of a new tab: in a reply a grid of one column cannot be distinguished from its key column."""
 GUARDS_KEPT = 50
-"""A request that is more writes late than this would no longer be refused."""
+"""Guards of the last writes that are kept. Google would not refuse a request that arrives more writes late."""
 
 
 @dataclass(frozen=True, slots=True)
 class TabWrite:
-    """What one write does to one tab, and the layout and key column that it leaves behind there."""
+    """One write to one tab, with the layout and the key column after it."""
 
     tab: str
     requests: Sequence[Request]
@@ -330,7 +327,7 @@ class TabWrite:
 
     @property
     def ranges(self) -> Sequence[str]:
-        """What the reply is to show of the tab."""
+        """The ranges of the tab in the reply."""
         top = api_requests.top_range(self.view.title, min(TOP_ROWS, self.view.rows) if self.view.exists else TOP_ROWS)
         at = self.layout.at
         return [top, api_requests.column_range(self.view.title, at[KEY])] if KEY in at else [top]
@@ -338,7 +335,7 @@ class TabWrite:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One atomic write to any number of tabs: all of it lands, or nothing."""
+    """One atomic write to any number of tabs."""
 
     tab_writes: Sequence[TabWrite]
 
@@ -353,27 +350,35 @@ class Write:
 
     @property
     def interviews(self) -> Sequence[DueInterview]:
-        """The interviews that it has something for."""
+        """The interviews that the write is about."""
         return [wanted for tab_write in self.tab_writes for wanted in tab_write.chunk.interviews]
 
 
 def first_guard_number(sheet_id: int) -> int:
-    """Where the guard sequence of a tab begins: apart from those of other tabs, with room for 500 million writes."""
+    """Returns the first number of a tab's guards. The ranges of two tabs do not overlap; each has 500 million
+    numbers.
+    """
     return 1_000_000 + sheet_id * 2_654_435_761 % 1_600_000_000
 
 
 def next_guard(view: TabView, nonce: str) -> Guard:
-    """The number after the highest seen. Of processes that read the same view, one write is applied."""
+    """Returns the number after the highest one. Of several writes that are planned from the same view, one is
+    applied.
+    """
     return Guard(max(view.newest_guard + 1, first_guard_number(view.sheet_id)), nonce)
 
 
 def tagging(tab: str, view: TabView, layout: Layout, nonce: str) -> TabWrite:
-    """Puts tags on columns that were found by their header. No rows: the tags are looked at first."""
+    """Returns the write that adds tags to columns found by their header. It writes no rows, because the tags are
+    checked first.
+    """
     return _tab_write(tab, view, layout, WriteChunk(), nonce=nonce, work=tag_requests(view, layout))
 
 
 def row_write(tab: str, view: TabView, layout: Layout, chunk: WriteChunk, nonce: str) -> TabWrite:
-    """Adds the missing columns and writes the part. `layout` is the one that `chunk` was made for."""
+    """Returns the write that adds missing columns and writes the chunk. `layout` is the one that `chunk` was
+    made for.
+    """
     after, added = add_columns(view, layout)
     keys = _key_requests(view, after, chunk)
     work = [*added, *keys, *_updates(view, chunk), *_formats(view, chunk), *_inserts(view, after, chunk)]
@@ -392,7 +397,7 @@ def _tab_write(
 
 
 def _expected_keys(view: TabView, chunk: WriteChunk) -> list[str]:
-    """The key column after the write, if nothing moves."""
+    """Returns the key column after the write, if no row moves."""
     undone = set(chunk.undo)
     keys = ["" if key in undone else key for key in view.keys or ()]
     for restore in chunk.restores:
@@ -412,7 +417,7 @@ def _intent(tab: str, guard: Guard, chunk: WriteChunk, keys: Sequence[str]) -> I
 
 
 def _key_requests(view: TabView, layout: Layout, chunk: WriteChunk) -> list[Request]:
-    """Puts ids back, by what the cell shows where it shows something, and takes wrong ones out."""
+    """Returns the requests that restore ids, by the text of the cell if it has one, and remove wrong ids."""
     if not chunk.restores and not chunk.undo:
         return []
     column, below = layout.at[KEY], (view.header_row + 1, None)
@@ -440,7 +445,7 @@ def _updates(view: TabView, chunk: WriteChunk) -> list[Request]:
 
 
 def _formats(view: TabView, chunk: WriteChunk) -> list[Request]:
-    """Date formats for cells that have none, one request for cells below each other."""
+    """Returns date formats for cells without one; one request for cells below each other."""
     ordered = sorted(chunk.formats, key=lambda cell: (cell[1], cell[0]))
     groups = groupby(enumerate(ordered), lambda each: (each[1][1], each[1][0] - each[0]))
     made = []
@@ -451,7 +456,7 @@ def _formats(view: TabView, chunk: WriteChunk) -> list[Request]:
 
 
 def _merged(sheet_id: int, runs: Sequence[CellRun], first_row: int) -> list[Request]:
-    """One request for runs that lie below each other in the same columns."""
+    """Merges runs below each other in the same columns into one request."""
     ordered = sorted(runs, key=lambda run: (run.column, run.width, run.link, run.row))
     groups = groupby(enumerate(ordered), lambda each: (*each[1][1:4], each[1].row - each[0]))
     merged = []
@@ -464,7 +469,9 @@ def _merged(sheet_id: int, runs: Sequence[CellRun], first_row: int) -> list[Requ
 
 
 def _inserts(view: TabView, layout: Layout, chunk: WriteChunk) -> list[Request]:
-    """New rows below the last key. They take the looks of a row above, never the header's, and show dates as dates."""
+    """Returns the requests for new rows below the last key. They inherit the format of the row above, but not that of
+    the header, and get date formats.
+    """
     if not chunk.inserts:
         return []
     sheet_id, start = view.sheet_id, view.end

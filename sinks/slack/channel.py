@@ -22,9 +22,7 @@ from sinks.slack.messages import Message
 POST_BURST = 3
 """Slack allows about one message per second and channel, with short bursts (Slack, Rate limits)."""
 WORKSPACE_RATE = 3.0
-"""Messages per second in the whole workspace; Slack names no figure, only that there is a limit of several hundred a
-minute.
-"""
+"""Messages per second in the whole workspace; Slack documents only a limit of several hundred a minute."""
 WORKSPACE_BURST = 9
 EDIT_RATE = 0.8
 """Per second; Slack allows 50 edits a minute in a workspace, and as many deletions."""
@@ -35,13 +33,13 @@ SEARCH_BURST = 5
 MENTION_RATE = 1 / 60
 """Per second: one a minute."""
 SEARCH_MARGIN_MS = 60_000
-"""How far before the first attempt a search starts: `Date` headers and timestamps need not agree to the second."""
+"""A search starts this long before the first attempt, because `Date` headers and timestamps may differ by seconds."""
 SEARCH_PAGES = 5
-"""Pages of 200 messages; in a channel with more messages than that between two attempts the search ends there."""
+"""Most pages of 200 messages in one search. Older messages are not searched."""
 
 
 def limits_of(config: SlackConfig) -> Limits:
-    """The rate limits of one sink, shared with every other sink of the same channel, token or webhook."""
+    """Returns the rate limits of a sink, which it shares with every sink of the same channel, token or webhook."""
     secret = config.webhook_url or config.token
     assert secret is not None
     account = sha256(secret.get_secret_value().encode()).hexdigest()[:12]
@@ -61,11 +59,11 @@ def limits_of(config: SlackConfig) -> Limits:
 
 
 _MAY_NOT_READ = frozenset({"missing_scope", "not_in_channel", "channel_not_found"})
-"""Errors of a search that say that the app may not read the channel, so that no search is possible."""
+"""Errors of a search that mean that the app may not read the channel."""
 
 
 class _Channel(ChatService):
-    """What both kinds share. `place` names the channel in errors."""
+    """Base class of both kinds of channels. `place` is the channel in errors."""
 
     def __init__(self, config: SlackConfig, place: str) -> None:
         self.limits = limits_of(config)
@@ -85,7 +83,7 @@ class BotChannel(_Channel):
     """A channel with a bot token."""
 
     def __init__(self, config: SlackConfig, place: str) -> None:
-        """Must be made inside the loop that calls it; makes no connection."""
+        """Must be created in the event loop that uses it. Opens no connection."""
         super().__init__(config, place)
         assert config.token is not None
         assert config.channel is not None
@@ -109,7 +107,9 @@ class BotChannel(_Channel):
         return self._read(await self.client.delete(message_id), context)
 
     async def search(self, delivery_id: str, since_ms: int, thread: str, context: Context) -> SearchResult:
-        """By Slack's clock; asks for that when no answer has shown it yet. A thread that is gone holds no message."""
+        """Searches by Slack's clock, which it requests when no answer has shown it yet. A deleted thread has no
+        message.
+        """
         if self._clock_offset_ms is None:
             context.count_call("auth")
             result = self._read(await self.client.whoami(), context)
@@ -146,7 +146,7 @@ class BotChannel(_Channel):
         await self.client.close()
 
     def _read(self, result: SlackResult, context: Context) -> SlackResult:
-        """Learns Slack's clock from an answer, and the delay that it asks for."""
+        """Reads Slack's clock from an answer, and the delay that it asks for."""
         now = context.now()
         _record(result, context)
         date = epoch_ms(result.headers.get("Date", ""))
@@ -156,10 +156,10 @@ class BotChannel(_Channel):
 
 
 class WebhookChannel(_Channel):
-    """A channel with an incoming webhook, which takes messages and nothing else."""
+    """A channel with an incoming webhook, which can only post."""
 
     def __init__(self, config: SlackConfig, place: str) -> None:
-        """Must be made inside the loop that calls it; makes no connection."""
+        """Must be created in the event loop that uses it. Opens no connection."""
         super().__init__(config, place)
         assert config.webhook_url is not None
         self._client = WebhookClient(config.webhook_url.get_secret_value())
@@ -177,13 +177,13 @@ class WebhookChannel(_Channel):
 
 
 def _record(result: SlackResult, context: Context) -> None:
-    """Keeps what Slack replied to a call that failed."""
+    """Records the reply of Slack to a failed call."""
     if result.status is not Status.OK and (result.http_status or result.reply):
         context.record_reply(result.http_status or None, result.reply)
 
 
 def matches(found: object, delivery_id: str) -> set[Match]:
-    """Those of the messages in a decoded answer that a delivery posted."""
+    """Returns the messages of a decoded answer that a delivery posted."""
     result = set()
     for message in found if isinstance(found, list) else ():
         if isinstance(message, dict):
@@ -194,13 +194,13 @@ def matches(found: object, delivery_id: str) -> set[Match]:
 
 
 def timestamp(at_ms: int) -> str:
-    """Epoch milliseconds as Slack writes a message's time."""
+    """Returns epoch milliseconds as a Slack timestamp."""
     seconds, rest = divmod(max(at_ms, 0), 1000)
     return f"{seconds}.{rest * 1000:06d}"
 
 
 def _message(content: Content, metadata: Message | None = None) -> Message | CallResult:
-    """The content as Slack takes it, or the rejection of blocks that Slack would not take."""
+    """Returns the message for Slack, or the rejection of blocks that Slack would not accept."""
     extra = metadata or {}
     if content.fallback_error:
         return messages.without_cause({**messages.as_sentence(content), **extra}, content.fallback_error)

@@ -1,4 +1,4 @@
-"""The calls to Slack, by slack_sdk: each makes one request and returns a `SlackResult`, whatever happens."""
+"""The calls to Slack, by slack_sdk. Each makes one request and returns a `SlackResult`, also after a failure."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ class SlackResult(CallResult):
 
 
 def read_answer(status: int, data: object, headers: Mapping[str, str]) -> SlackResult:
-    """The meaning of a Web API answer. `data` is the decoded body, whatever it is.
-
-    A 5xx is unclear whatever its body says; only an object with `ok: true` is a success. Slack refuses payloads
-    with status 200, so any other refusal comes from something between us and Slack.
+    """Returns the meaning of a Web API answer. `data` is the decoded body of any type. A 5xx is always unclear; only an
+    object with `ok: true` is a success. Slack refuses payloads with status 200, so any other refusal comes from a
+    proxy.
     """
     body = data if isinstance(data, dict) else {}
     error = _label(body.get("error"))
@@ -53,7 +52,7 @@ def read_answer(status: int, data: object, headers: Mapping[str, str]) -> SlackR
 
 
 def read_webhook(status: int, text: str, headers: Mapping[str, str]) -> SlackResult:
-    """The meaning of an incoming webhook's answer: success is status 200 with the body `ok`, nothing else."""
+    """Returns the meaning of an incoming webhook's answer. Only status 200 with the body `ok` is a success."""
     error = _label(text.strip())
     meaning = classify(status)
     if meaning in _FINAL:
@@ -68,21 +67,21 @@ def read_webhook(status: int, text: str, headers: Mapping[str, str]) -> SlackRes
 
 
 _FINAL = {ResponseClass.THROTTLED: Status.THROTTLED, ResponseClass.UNCLEAR: Status.UNCLEAR}
-"""What the status alone decides."""
+"""The meaning of a status, whatever the body is."""
 
 UNREADABLE = "unreadable answer"
 ACCOUNT_LIMIT = "message_limit_exceeded"
-"""The error when the workspace as a whole has sent too much."""
+"""The error when the whole workspace has posted too much."""
 REPLY_CHARACTERS = 8192
 """Characters of a reply that are kept. The connector stores less."""
 DETAIL_LENGTH = 120
-"""Characters of an explanation; it is kept with the delivery."""
+"""Characters of an explanation, which is stored with the delivery."""
 
 
 def _result(
     status: Status, error: str = "", data: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
 ) -> SlackResult:
-    """`detail` is Slack's own explanation, such as which block is wrong."""
+    """Makes a result. `detail` is Slack's explanation, such as which block is wrong."""
     data = data or {}
     errors = data.get("errors")
     texts = [str(each) for each in errors] if isinstance(errors, list) else []
@@ -98,7 +97,7 @@ def _result(
 
 
 def _label(text: object) -> str:
-    """Slack's error string; `""` for anything else, such as a page or a sentence."""
+    """Returns Slack's error string; `""` for other text, such as a page or a sentence."""
     return text if isinstance(text, str) and re.fullmatch(r"[a-z][a-z0-9_]{1,60}", text) else ""
 
 
@@ -129,7 +128,7 @@ _WORDS = {
 }
 
 STATUSES: Mapping[str, Status] = {word: status for status, words in _WORDS.items() for word in words.split()}
-"""Slack's error string -> what it means."""
+"""Slack's error string -> its meaning."""
 
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
@@ -146,7 +145,7 @@ _ALWAYS: Mapping[str, Any] = {"unfurl_links": False, "unfurl_media": False, "lin
 
 
 class BotClient:
-    """The Web API with a bot token. One session, and no retry by the SDK: it would post a message twice."""
+    """The Web API with a bot token. It has one session, and no retries by the SDK, which could post a message twice."""
 
     def __init__(self, token: str, channel: str, api_url: str, timeout: aiohttp.ClientTimeout = TIMEOUT) -> None:
         """Must be made inside the loop that calls it; makes no connection."""
@@ -164,8 +163,8 @@ class BotClient:
         return result
 
     async def edit(self, ts: str, message: Mapping[str, Any]) -> SlackResult:
-        """chat.update. Its defaults for `parse` and `link_names` differ from a post's, so both are named. What
-        is not given stays, so a message without blocks sends an empty list.
+        """chat.update. Its defaults for `parse` and `link_names` differ from those of a post, so both are set. Slack
+        keeps what is not given, so a message without blocks sends an empty list.
         """
         content = {"blocks": [], **{name: value for name, value in message.items() if name != "metadata"}}
         flags: dict[str, Any] = {"link_names": False, "parse": "none"}
@@ -226,7 +225,7 @@ class BotClient:
 
 
 class WebhookClient:
-    """An incoming webhook, which takes a message and answers `ok`."""
+    """An incoming webhook."""
 
     def __init__(self, url: str) -> None:
         """Must be made inside the loop that calls it; makes no connection."""
@@ -235,7 +234,7 @@ class WebhookClient:
         self._client.proxy = None  # as for `BotClient`
 
     async def post(self, message: Mapping[str, Any]) -> SlackResult:
-        """One POST. A webhook takes no metadata."""
+        """Makes one POST. A webhook accepts no metadata."""
         body = {**_ALWAYS, **{name: value for name, value in message.items() if name != "metadata"}}
         try:
             response = await self._client.send_dict(body)
@@ -272,13 +271,13 @@ def _session(url: str, timeout: aiohttp.ClientTimeout = TIMEOUT) -> aiohttp.Clie
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for this address. aiohttp's `trust_env` would also read ~/.netrc."""
+    """Returns the proxy of the environment for this address. aiohttp's `trust_env` would also read ~/.netrc."""
     host = host_of(url)
     return None if is_loopback(host) or proxy_bypass(host) else getproxies().get(urlsplit(url).scheme)
 
 
 def _lost(error: BaseException) -> SlackResult:
-    """What a missing answer means. Only failures before the request was sent are certain."""
+    """Returns the meaning of a missing answer. Only failures before the request was sent are certain."""
     if isinstance(error, _Redirected):
         return SlackResult(Status.BROKEN, "redirect")
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError):
@@ -291,7 +290,7 @@ def _lost(error: BaseException) -> SlackResult:
 
 
 def _words(data: object) -> str:
-    """Returns Slack's own words from a decoded answer: the error and its explanations, never what we sent."""
+    """Returns the error and its explanations from a decoded answer, and nothing of the request."""
     if not isinstance(data, dict):
         return str(data or "")[:REPLY_CHARACTERS]
     meta = data.get("response_metadata")
@@ -301,7 +300,7 @@ def _words(data: object) -> str:
 
 
 def _status(response: Any) -> int:
-    """The response is the SDK's own or, for a body that is not JSON, that of aiohttp."""
+    """Returns the status of a response, which is the SDK's or, for a body that is not JSON, that of aiohttp."""
     status = getattr(response, "status_code", None) or getattr(response, "status", None)
     return status if isinstance(status, int) else 0
 

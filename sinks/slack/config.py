@@ -1,4 +1,4 @@
-"""Settings of a Slack sink, refused with a sentence that says what to do."""
+"""Settings of a Slack sink. Errors say what to do."""
 
 from __future__ import annotations
 

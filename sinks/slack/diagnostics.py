@@ -1,4 +1,4 @@
-"""What is wrong with a Slack app, and what to do: scopes, manifest, `connector check --online`, and error strings.
+"""Checks of a Slack app for `connector check --online`, its manifest and scopes, and the fix of each error.
 
 The app's manifest is to be pasted at "Create New App, From a manifest" (Slack, App manifest reference); deploy/ holds
 both.
@@ -25,7 +25,7 @@ RECOMMENDED: Mapping[str, str] = {
 
 
 def scope_findings(granted: Collection[str]) -> list[Finding]:
-    """One finding for each scope that is missing, or a single good one."""
+    """Returns one finding per missing scope, or one that all are granted."""
     fix = "add the bot scope {} under OAuth & Permissions, then reinstall the app"
     missing = [Finding("problem", f"scope {one} is missing", fix.format(one)) for one in REQUIRED if one not in granted]
     wanted = [
@@ -63,13 +63,13 @@ settings:
 
 
 def manifest(kind: Literal["minimal", "full"]) -> str:
-    """The manifest as YAML, with the scopes that the code needs, or with those it profits from as well."""
+    """Returns the manifest as YAML, with the required scopes or also with the optional ones."""
     scopes = REQUIRED if kind == "minimal" else (*REQUIRED, *RECOMMENDED)
     return _BEFORE + "".join(f"      - {scope}\n" for scope in scopes) + _AFTER
 
 
 async def check_bot(client: BotClient, config: SlackConfig) -> list[Finding]:
-    """Token, team, scopes and channel, each with what to do about it."""
+    """Checks token, team, scopes and channel."""
     identity = await client.whoami()
     if identity.status is not Status.OK:
         return [_failed("the token cannot be used", identity)]
@@ -83,7 +83,7 @@ async def check_bot(client: BotClient, config: SlackConfig) -> list[Finding]:
 
 
 def check_webhook(config: SlackConfig, place: str) -> list[Finding]:
-    """What an incoming webhook cannot do, and what in the settings has no effect with it."""
+    """Returns the limits of an incoming webhook, and the settings that have no effect with it."""
     fix = "use a bot token and a channel instead (docs/slack.md, Set up)"
     lacks = "it cannot edit, result in threads, take names back after a deletion, or look for lost messages"
     findings = [
@@ -106,7 +106,7 @@ def _privacy(config: SlackConfig, channel: SlackResult) -> list[Finding]:
 
 
 def privacy_of(channel: SlackResult) -> str:
-    """What `privacy = "auto"` means in a channel that Slack describes so: only a private one shows names."""
+    """Returns what `privacy = "auto"` means in this channel: only a private one shows names in full."""
     found = channel.data.get("channel") if channel.status is Status.OK else None
     return "full" if isinstance(found, dict) and found.get("is_private") is True else "initials"
 
@@ -190,13 +190,13 @@ _BY_WORD: Mapping[str, tuple[str, str]] = {
 
 
 def broken(result: CallResult, place: str) -> SinkBroken:
-    """The exception for a result with `Status.BROKEN` about `place` (a channel's id or a host)."""
+    """Returns the exception for a result with `Status.BROKEN`. `place` is a channel's id or a host."""
     what, fix = explain(result)
     return SinkBroken(f"{place}: {what} ({result.error})", fix)
 
 
 def explain(result: CallResult) -> tuple[str, str]:
-    """What is wrong, and what to do about it."""
+    """Returns the reason and the fix."""
     if result.error == "missing_scope":
         return _missing_scope(result)
     if result.error.startswith("http "):

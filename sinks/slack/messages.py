@@ -1,4 +1,4 @@
-"""Messages for Slack: Block Kit (Slack, Reference: Block Kit) from the content of a chat. Pure and deterministic.
+"""Converts the content of a chat to messages for Slack (Slack, Reference: Block Kit). Pure functions.
 
 Text from outside is in `plain_text` objects, where neither mentions nor markup exist; a text with a date is a `mrkdwn`
 object in which markup is made literal. The top-level `text`, which notifications and screen readers use, is a sentence.
@@ -36,7 +36,7 @@ EVENT_TYPE = "hireflix_notifier"
 HEADER_UNITS = 140
 """Slack takes 150."""
 TEXT_UNITS = 400
-"""Slack takes 2,000 in a field; users do not read that much in one."""
+"""Slack accepts 2,000 in a field; users do not read that much."""
 LINE_BUTTON = "Open"
 LINE_UNITS = 290
 """Of a line of a list."""
@@ -49,7 +49,9 @@ _MARKERS = re.compile(r"[*_~`]")
 
 
 def render(content: Content) -> Message:
-    """The content as text and blocks. Raises `SlackObjectFormationError` when Slack would not take a block."""
+    """Returns the content as text and blocks. Raises `SlackObjectFormationError` when Slack would not accept a
+    block.
+    """
     blocks: list[Block] = []
     if content.headline:
         headline = safe(wording.in_utc(content.headline), HEADER_UNITS)
@@ -70,7 +72,7 @@ def render(content: Content) -> Message:
 
 
 def as_sentence(content: Content) -> Message:
-    """The content as text alone."""
+    """Returns the content as text only."""
     parts = [
         literal(safe(wording.in_utc(content.change), TEXT_UNITS)),
         literal(safe(wording.in_utc(content.spoken_headline), HEADER_UNITS)),
@@ -84,13 +86,13 @@ def as_sentence(content: Content) -> Message:
 
 
 def metadata(marker: Marker) -> Message:
-    """What is added to a message so that a search finds it (Slack, Message metadata): opaque ids only."""
+    """Returns the metadata by which a search finds the message (Slack, Message metadata). It has only opaque ids."""
     payload = {"v": 1, "k": marker.delivery_id, "r": marker.call, **marker.subject}
     return {"metadata": {"event_type": EVENT_TYPE, "event_payload": payload}}
 
 
 def with_mention(message: Message, mention: str) -> Message:
-    """The message with a mention from the configuration; in its blocks alone, so that it notifies once."""
+    """Returns the message with a mention from the configuration, in its blocks only, so that it notifies once."""
     if not mention:
         return message
     if "blocks" not in message:
@@ -100,13 +102,15 @@ def with_mention(message: Message, mention: str) -> Message:
 
 
 def without_cause(message: Message, error: str) -> Message:
-    """The message without what Slack may have rejected with `error`: its blocks, and its metadata if it names them."""
+    """Returns the message without the parts that `error` may be about: its blocks, and its metadata if the error names
+    it.
+    """
     dropped = {"blocks", "metadata"} if "metadata" in error else {"blocks"}
     return {name: value for name, value in message.items() if name not in dropped}
 
 
 def marker_of(message: Mapping[str, Any]) -> tuple[str, int]:
-    """The delivery id in the metadata of a message, `""` when it is not ours, and which call posted it."""
+    """Returns the delivery id in the metadata of a message (`""` for other messages), and the number of its call."""
     data = message.get("metadata")
     payload = data.get("event_payload") if isinstance(data, dict) and data.get("event_type") == EVENT_TYPE else None
     if not isinstance(payload, dict):
@@ -121,24 +125,30 @@ def escape(text: str) -> str:
 
 
 def safe(text: str, most: int) -> str:
-    """Text from outside for any place in a message: cleaned, escaped, then cut to `most` units, never in an entity."""
+    """Returns text from outside for any place in a message: cleaned, escaped, and cut to `most` units, not inside of an
+    entity.
+    """
     return _CUT_ENTITY.sub("…", cut(escape(clean(text, most)), most))
 
 
 def literal(text: str) -> str:
-    """Makes `* _ ~` and back-ticks literal: they have no escape in mrkdwn, but do not format after a word joiner."""
+    """Makes `* _ ~` and back-ticks literal. mrkdwn has no escape for them, but they do not format after a word
+    joiner.
+    """
     return _MARKERS.sub("\u2060\\g<0>", text)
 
 
 def date(at_ms: int) -> str:
-    """Epoch milliseconds as a date in the reader's time zone (Slack, Formatting message text, date formatting)."""
+    """Returns epoch milliseconds as a date in the reader's time zone (Slack, Formatting message text, date
+    formatting).
+    """
     if not 0 <= at_ms <= LAST_TIME_MS:
         return "unknown"
     return f"<!date^{at_ms // 1000}^{{date_short_pretty}} at {{time}}|{utc_time(at_ms)}>"
 
 
 def mrkdwn(rendered: str) -> str:
-    """Rendered text for a `mrkdwn` object: markup made literal, times as dates."""
+    """Returns rendered text for a `mrkdwn` object, with literal markup and times as dates."""
     parts = wording.parts(rendered)
     return "".join(date(part) if isinstance(part, int) else _literal_part(part) for part in parts).strip()
 
@@ -150,7 +160,7 @@ def _literal_part(part: str) -> str:
 
 
 def _lines(lines: Sequence[Line]) -> Iterator[Block]:
-    """Sections with as many lines as fit; a line with a link has its own, with the button."""
+    """Returns sections with as many lines as fit. A line with a link has a section of its own with the button."""
     for has_link, group in groupby(enumerate(lines), key=lambda item: bool(item[1].link)):
         numbered = list(group)
         if has_link:
@@ -164,7 +174,9 @@ def _lines(lines: Sequence[Line]) -> Iterator[Block]:
 
 
 def _fields(content: Content) -> list[TextObject]:
-    """Two columns: our label, then the value, each an object of its own so that a value never shares our markup."""
+    """Returns the facts in two columns. Label and value are separate objects, so that the value is outside of the
+    label's markup.
+    """
     shown = [(label, _text(value)) for label, value in content.facts]
     return [
         item
@@ -175,7 +187,7 @@ def _fields(content: Content) -> list[TextObject]:
 
 
 def _text(rendered: str) -> TextObject | None:
-    """A text object: `plain_text`, unless a time needs `mrkdwn`; `None` without text."""
+    """Returns a text object: `plain_text`, or `mrkdwn` if it contains a time; `None` without text."""
     if wording.has_moment(rendered):
         return _mrkdwn(mrkdwn(rendered))
     text = safe(rendered, TEXT_UNITS)

@@ -19,7 +19,7 @@ class SlackSink(ChatSink[SlackConfig]):
 
     @property
     def destination(self) -> str:
-        """The channel's id, or the webhook's host with a short hash of its address."""
+        """The id of the channel, or the host of the webhook with a short hash of its address."""
         if self.config.webhook_url is None:
             return str(self.config.channel)
         url = self.config.webhook_url.get_secret_value()
@@ -31,7 +31,9 @@ class SlackSink(ChatSink[SlackConfig]):
         return (BotChannel if self.config.webhook_url is None else WebhookChannel)(self.config, self.destination)
 
     async def check_connection(self) -> list[Finding]:
-        """Token, scopes, channel. An incoming webhook cannot be asked without posting; its limits are named."""
+        """Checks token, scopes and channel. An incoming webhook cannot be checked without posting; the findings list
+        its limits.
+        """
         from sinks.slack.client import BotClient
         from sinks.slack.diagnostics import check_bot, check_webhook
 

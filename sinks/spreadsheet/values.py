@@ -20,10 +20,10 @@ CUT_MARK = "… [cut]"
 
 _TIME_MAX_MS = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp() * 1000)
 _LAST_DAY = 2_958_465
-"""9999-12-31 as a spreadsheet's date."""
+"""9999-12-31 as a serial number."""
 _SHEET_EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - a date cell is wall time without a zone
 _BMP_END = 0xFFFF
-"""A character beyond it takes two UTF-16 units."""
+"""Characters above this code point take two UTF-16 units."""
 
 CellValue: TypeAlias = str | int | float | None
 """Text, a number, epoch milliseconds or a URL, by the column's kind; `None` is an empty cell."""

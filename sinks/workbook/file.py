@@ -82,7 +82,7 @@ def lock_seconds(path: Path, now_ms: int) -> float | None:
 
 
 def locked_message(path: Path) -> tuple[str, str]:
-    """Returns reason and fix for a lock file that makes rewrites wait."""
+    """Returns reason and fix for a lock file that delays rewrites."""
     return (
         f"{path.name} is open in an office program: rewrites wait",
         "close it there; if it is not open anywhere, remove the lock file (~$… or .~lock.…#) beside it",

@@ -2,7 +2,7 @@
 
 Large tables are rewritten in a child process (`python -m sinks.workbook.rewrite`): openpyxl would hold up the receiver
 for tenths of a second, and the memory is returned when the process ends. The request is pickled to standard input and
-the answer to standard output, so that no personal data is in the list of processes.
+the answer to standard output, so that the list of processes contains no personal data.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _tab_name(name: str) -> str:
 
 
 class WorkbookConfig(SinkConfig):
-    """Where the workbook is and what it shows."""
+    """The file, and the columns of the table."""
 
     path: Annotated[LocalPath, AfterValidator(_xlsx)] = Field(
         description="The .xlsx file. The file and its folder are created if they are missing; content of users stays."

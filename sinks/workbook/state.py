@@ -132,7 +132,7 @@ class FileDiff:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cells that one interview's row has to show, and those that were written last (`None`: not remembered).
+    """The cells of one interview's row, and those that were written last (`None`: unknown).
 
     `removed`: the interview has no row.
     """
@@ -155,7 +155,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RewriteRequest:
-    """What one rewrite has to do: write `rows`, by interview id, to the tab `worksheet` of the file at `path`.
+    """The input of one rewrite: `rows`, by interview id, for the tab `worksheet` of the file at `path`.
 
     `recreate`: rows that users deleted are written again. `accept`: the operator decided that many deleted rows stay
     deleted. `sink` is the sink's name.
@@ -174,7 +174,7 @@ class RewriteRequest:
 
 @dataclass(frozen=True, slots=True)
 class RewriteResult:
-    """What one rewrite did: the table as it is now and the fields that have a column.
+    """The result of one rewrite: the state of the table, and the fields that have a column.
 
     `again`: further interviews whose rows have to be written, because they were lost or because dates or columns
     changed.

@@ -200,9 +200,9 @@ class Inventory:
 
 
 def find_losses(content: bytes, rewrite: Callable[[], bytes]) -> str:
-    """What a rewrite of the file would drop, in the words of users and with the places; `""` when nothing.
+    """Returns what a rewrite of the file would drop, in terms of users and with the places; `""` for nothing.
 
-    `rewrite` returns a rewritten copy; it is called only when nothing is found that no rewrite keeps. Raises
+    `rewrite` returns a rewritten copy; it is called only if the file has no feature that every rewrite drops. Raises
     `zipfile.BadZipFile`, `expat.ExpatError` or `KeyError` when the file is not a workbook.
     """
     with Package(content) as package:
@@ -217,13 +217,13 @@ def find_losses(content: bytes, rewrite: Callable[[], bytes]) -> str:
 
 
 def _missing(original: Inventory, copy: Inventory) -> list[Feature]:
-    """What the copy lacks, and the cells whose value became an error in it."""
+    """Returns the features that the copy lacks, and the cells whose value became an error in it."""
     lost = [feature for feature, count in original.counts.items() if copy.counts[feature] < count]
     return lost + sorted(copy.errors - original.errors, key=lambda feature: feature.name)
 
 
 def _outermost(lost: Sequence[Feature]) -> list[Feature]:
-    """The losses without those inside a part that is lost as a whole."""
+    """Returns the losses without those inside of a part that is lost as a whole."""
     parts = {(*feature.path, feature.name) for feature in lost if feature.kind == "relationship"}
     return [
         feature for feature in lost if not any(feature.path[:end] in parts for end in range(1, len(feature.path) + 1))
@@ -231,7 +231,7 @@ def _outermost(lost: Sequence[Feature]) -> list[Feature]:
 
 
 def _describe(package: Package, inventory: Inventory, lost: Iterable[Feature]) -> str:
-    """The losses in the words of users, each with the tab, the cell and the part where it was found first."""
+    """Returns the losses in terms of users, each with its first tab, cell and part."""
     named: dict[str, str] = {}
     for feature in lost:
         place = inventory.places.get(feature) or Place(inventory.sheets[feature.path], feature.name)
@@ -290,7 +290,7 @@ class _Lister:
     def _visit(self, feature: Feature, found: Relationship, source: str) -> None:
         target = found.target
         if feature.name == "drawing" and target and b"Anchor" not in self._package.read(target):
-            self._visited.add(target)  # LibreOffice and Google add a drawing with nothing in it
+            self._visited.add(target)  # LibreOffice and Google add empty drawings
             return
         if feature.name not in _HARMLESS_RELATIONSHIPS:
             self.inventory.add(feature, Place(target or source), once=False)
@@ -363,7 +363,7 @@ class _PartReader:
             self._add("element", name)
 
     def _enter(self, local: str, attributes: dict[str, str]) -> None:
-        """Notes where the reader is now."""
+        """Updates the present place of the reader."""
         if local == "c":
             self._cell = attributes.get("r", "")
             if attributes.get("t") == "e":
@@ -398,5 +398,5 @@ def _is_default(protection: dict[str, str]) -> bool:
 
 
 def _plain(value: str | None) -> str | None:
-    """A boolean as a digit; it may be written as a word, too."""
+    """Returns a boolean as a digit; files also contain `true` and `false`."""
     return {"true": "1", "false": "0"}.get(value or "", value)
