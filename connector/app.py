@@ -35,6 +35,7 @@ from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
 from connector.operations.alerting import Alerting
+from connector.operations.decision_worker import DecisionWorker
 from connector.operations.password import can_sign_in
 from connector.operations.sinks import make_routing_table
 from connector.operations.source import open_api
@@ -175,6 +176,7 @@ class Service:
         dispatcher: Dispatcher | None,
         periodic: PeriodicTasks | None,
         source_tasks: SourceTasks | None,
+        decisions: DecisionWorker | None,
         receiver: Receiver | None,
         http: Litestar | None,
         metrics_http: Litestar | None = None,
@@ -189,6 +191,7 @@ class Service:
         self._listener = listener
         self._periodic = periodic
         self._source_tasks = source_tasks
+        self._decisions = decisions
         self._receiver = receiver
         self._stop_timeout = stop_timeout
 
@@ -207,6 +210,8 @@ class Service:
             self._periodic.start()
         if self._source_tasks is not None:
             self._source_tasks.start()
+        if self._decisions is not None:
+            self._decisions.start()
 
     async def stop(self, force: asyncio.Event) -> None:
         """Ends incomplete requests. Running calls may finish until `stop_timeout` or `force`."""
@@ -219,6 +224,8 @@ class Service:
             stops.append(self._periodic.stop())
         if self._source_tasks is not None:
             stops.append(self._source_tasks.stop())
+        if self._decisions is not None:
+            stops.append(self._decisions.stop())
         await asyncio.gather(*stops)
         if self._listener is not None:
             await self._listener.stop()
@@ -355,6 +362,7 @@ def _service(
         if role.works
         else None,
         source_tasks=source_tasks,
+        decisions=None if dispatcher is None else _decisions(config, opened, owner, dispatcher),
         receiver=receiver,
         http=_http(config, role, opened, metrics=metrics, receiver=receiver, refused=refused),
         metrics_http=(
@@ -394,6 +402,13 @@ def _source_tasks(config: Config, opened: StoreHandle, metrics: Metrics) -> Sour
     )
 
 
+def _decisions(config: Config, opened: StoreHandle, owner: str, dispatcher: Dispatcher) -> DecisionWorker | None:
+    """Returns what carries out the decisions of users, `None` without an API key."""
+    if config.hireflix.api_key is None:
+        return None
+    return DecisionWorker(partial(open_api, config), opened.store, opened.clock, owner, wake=dispatcher.wake)
+
+
 def _periodic(
     config: Config,
     opened: StoreHandle,
@@ -408,6 +423,7 @@ def _periodic(
         Kind.BODIES: periods.bodies_days,
         Kind.DELIVERIES: periods.deliveries_days,
         Kind.ATTEMPTS: periods.attempts_days,
+        Kind.DECISIONS: periods.deliveries_days,
     }
     retention = Retention(opened.clock, days, on_deleted=metrics.deleted, file=config.store.file)
     tasks = [retention.task, ScheduledCalls(sinks).task, *(source_tasks.tasks if source_tasks is not None else ())]

@@ -173,6 +173,21 @@ class Reminds(Protocol):
         ...
 
 
+DECIDED = "decided"
+"""Purpose of the follow-up in which a sink shows the result of a decision that a user made there. Its `subject` is the
+number of the request, and the note `decided_key(subject, interview)` holds the result:
+
+`{"decision", "value", "actor", "place", "state", "reason", "changed", "stage", "score", "link", "at"}`. `state` is
+`done`, `refused`, `unclear`, `dropped`, or `held` when an operator must confirm it; `reason` says why. `changed`:
+something was sent to Hireflix. `value` is a score, `None` for texts. The sink deletes the note once it has shown it.
+"""
+
+
+def decided_key(number: str, interview_id: str) -> str:
+    """Returns the name of the note with the result of a decision request."""
+    return f"decided-{number}:{interview_id}"
+
+
 ERASE = "erase"
 """Purpose of the follow-up in which a sink that `Erases` removes a person from its destination."""
 

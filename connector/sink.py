@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeAli
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
+from connector.decision import Request
 from connector.errors import LeaseLost, RateLimited, SinkBroken
 from connector.interview import FIELDS, STAGE_WORDS, Event, Interview, Stage, Value
 
@@ -188,13 +189,15 @@ Outcome: TypeAlias = Delivered | RetryLater | Rejected | Waiting | Superseded
 class Result:
     """The result of `deliver`. `outcomes` has one entry per delivery, in the same order. The other fields are committed
     in the same transaction as the outcomes, whatever those are: `notes` (`None` deletes one), the `follow_ups` that the
-    sink asks for, and `settles`, which maps a group to the outcome of all deliveries that wait in it.
+    sink asks for, `settles`, which maps a group to the outcome of all deliveries that wait in it, and `decisions` that
+    users made at the destination, which the service carries out in Hireflix.
     """
 
     outcomes: Sequence[Outcome]
     notes: Mapping[str, Note | None] = field(default_factory=dict)
     follow_ups: Sequence[FollowUp] = ()
     settles: Mapping[str, Delivered | Rejected | Superseded] = field(default_factory=dict)
+    decisions: Sequence[Request] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ async def test_a_service_runs_retention_and_stores_the_run(tmp_path):
         while "retention" not in runs:
             clock.advance(1)
             runs = await service.store.query(periodic.runs)
-    assert runs["retention"].counts == {"bodies": 0, "deliveries": 0, "attempts": 0}
+    assert runs["retention"].counts == {"bodies": 0, "deliveries": 0, "attempts": 0, "decisions": 0}
 
 
 async def test_a_start_removes_the_access_of_other_users_and_logs_it_once(tmp_path, capsys):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import secrets
 import time
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import typer
 from litestar import Litestar, Response, route
 from litestar import Request as HttpRequest
@@ -19,19 +20,20 @@ from connector.cli import FAILED
 from connector.cli import options as o
 from connector.cli.output import print_hint, safe, show_json, show_table
 from connector.config import Config, load
+from connector.decision import Decision, Request, Via
 from connector.errors import UsageError
 from connector.formats import format_time
 from connector.hireflix import EVENT_NAMES
 from connector.hireflix.api import HireflixError
 from connector.hireflix.webhook_api import LogEntry, NotFoundInSchema, Webhook, WebhookApi
 from connector.operations import hireflix_record as recording
-from connector.operations.decide import Decided, Decision, Request
 from connector.operations.decide import decide as decide_operation
 from connector.operations.hireflix_doctor import Finding, diagnose, explain_signature, our_webhook, steps
 from connector.operations.source import open_api
 from connector.operations.source_commands import record_webhook
 from connector.operations.store_access import changing, reading, store_exists
 from connector.role import Secrets
+from connector.store.decisions import Decided
 from connector.web.server import base_address, bind, serve_http, signals
 
 UrlOption = Annotated[
@@ -215,10 +217,18 @@ def decide(
     """
     settings = load(config, needs=Secrets.NONE)
     logging.set_up(settings.logs.format, "warning")
-    request = Request(interview_id=interview, decision=decision, value=value, repeat=repeat)
+    request = Request(
+        key=f"command:{secrets.token_hex(16)}",
+        interview_id=interview,
+        decision=decision,
+        value=value,
+        repeat=repeat,
+        actor=o.actor(),
+        via=Via.COMMAND,
+    )
     result = asyncio.run(_decide(settings, request))
     if as_json:
-        show_json(dataclasses.asdict(result))
+        show_json({name: value for name, value in msgspec.structs.asdict(result).items() if name != "v"})
         return
     shown = [each for each in (result.stage, f"score {result.score:g}" if result.score else "", result.link) if each]
     print(safe(f"{'done' if result.changed else 'nothing to do'}{': ' if shown else ''}{', '.join(shown)}"))
@@ -227,7 +237,7 @@ def decide(
 async def _decide(settings: Config, request: Request) -> Decided:
     with changing(settings) as store:
         async with open_api(settings) as api:
-            return await decide_operation(api, store, request, actor=o.actor())
+            return await decide_operation(api, store, request)
 
 
 @hireflix.command()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 from tenacity import wait_exponential, wait_fixed
 
 from connector.capabilities import Debounce, Debounces
@@ -30,7 +31,7 @@ from connector.delivery.sink_call import SinkCaller
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.logging import place_of
 from connector.sink import Sink
-from connector.store import settle
+from connector.store import decisions, settle
 from connector.store.base import Store
 from connector.store.claim import Claim, Work
 from connector.store.leases import Lease
@@ -381,9 +382,7 @@ class Lane:
         destination = self.sink.destination
         retrying = store_retries(self._clock, wait_fixed(STORE_RETRY_SECONDS), asyncio.Event())
         try:
-            await retrying(
-                self._store.write, lambda connection: settle.settle(connection, lease, destination, settlement)
-            )
+            await retrying(self._store.write, lambda connection: _write(connection, lease, destination, settlement))
         except LeaseLost:
             self._lose_lease()
             return False
@@ -409,6 +408,13 @@ class Lane:
         if settlement.dead:
             reasons = "; ".join(dict.fromkeys(reason for _, reason in settlement.dead))
             log.warning("dead letters", sink=self.name, count=len(settlement.dead), reason=outcomes.short(reasons))
+
+
+def _write(connection: Connection, lease: Lease, destination: str, settlement: Settlement) -> None:
+    """Stores the outcome of a call, with the decisions that users made at the destination."""
+    settle.settle(connection, lease, destination, settlement)
+    for request in settlement.decisions:
+        decisions.ask(connection, request, settlement.ended_at, sink_name=lease.sink)
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

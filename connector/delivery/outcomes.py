@@ -103,6 +103,7 @@ def settlement_of(
     if isinstance(response, Result):
         settlement.notes = response.notes
         settlement.follow_ups = [_follow_up(each, ended_at) for each in response.follow_ups]
+        settlement.decisions = response.decisions
         settlement.groups = {group: _group_outcome(outcome) for group, outcome in response.settles.items()}
     for work, outcome in zip(claim.works, outcomes, strict=True):
         _end_group(settlement, work, outcome)

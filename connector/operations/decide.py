@@ -1,8 +1,9 @@
-"""Decisions on an interview, which reach Hireflix exactly once also when a reply is lost or a command is repeated.
+"""Decisions on an interview, which reach Hireflix exactly once also when a reply is lost or a process is killed.
 
-Stage and score are read first, and sent only when they differ; after a lost reply they are read again. A comment is
-looked for before it is sent, and is not sent a second time when its reply was lost: an operator decides then. One
-process at a time decides on an interview.
+A decision is a stored request, whether a user made it by command, on the dashboard, in a sheet or in a chat. Stage and
+score are read first, and sent only when they differ; after a lost reply they are read again. A comment is looked for
+before it is sent, and is not sent a second time when its reply was lost: an operator decides then. One process at a
+time decides on an interview.
 """
 
 from __future__ import annotations
@@ -11,25 +12,31 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, delete
 
-from connector.errors import ConnectorError, UsageError
-from connector.hireflix.api import Fields, HireflixApi, HireflixUnavailable, QueryRefused
+from connector.decision import Decision, Request, require_valid, score_of
+from connector.errors import ConnectorError, LeaseLost, StoreUnavailable, UsageError
+from connector.hireflix.api import Fields, HireflixApi, HireflixUnavailable, KeyRefused, QueryRefused
 from connector.hireflix.fields import epoch_ms, fields_of
 from connector.hireflix.snapshot import Position, Row, interview_object
 from connector.interview import Stage, Value
 from connector.merge import stage_of
 from connector.operations.store_access import OpenStore, now_in
-from connector.store import audit, leases, schema
-from connector.store.schema import Action
+from connector.store import decisions, leases, schema
+from connector.store.decisions import Decided, StoredRequest
+from connector.store.leases import Lease
+from connector.store.schema import RequestState, Sent
 
-LEASE_SECONDS = 300.0
-"""A killed command blocks decisions on its interview for at most this time."""
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[None]]
+
+LEASE = "decide:"
+"""Prefix of the name of the lease for the decisions on an interview."""
+LEASE_SECONDS = 60.0
+"""A killed process blocks decisions on its interview for at most this time."""
 TRIES = 4
 """Times that a stage or a score is sent."""
 WAIT_SECONDS = 2.0
@@ -38,116 +45,204 @@ LOOKS = 4
 """Looks for a comment after a lost reply."""
 SHARE_DAYS = 365
 """Validity of a share link; Hireflix recommends at least this ("Creating a shareable link")."""
-SCORES = tuple(half / 2 for half in range(1, 11))
-"""0.5 to 5 in half steps ("Scoring and commenting interviews")."""
-COMMENT_MAX = 5000
-"""Characters of a comment. No limit is documented; a mistake should not send a whole file."""
+AGE_MAX_SECONDS = 86_400.0
+"""A request that could not be carried out for this long is refused: its user expects nothing from it any more."""
+RETRY_FIRST_SECONDS = 15.0
+"""Wait before a request is tried again; later waits are a quarter of its age."""
+RETRY_MAX_SECONDS = 600.0
+"""Longest wait before a request is tried again while Hireflix is unavailable."""
 _COMMENTS: Fields = {"id": None, "comments": {"value": None}}
 _LINK: Fields = {"id": None, "externalLink": {"url": None, "expires": None}}
-
-
-class Decision(StrEnum):
-    """What can be decided."""
-
-    SHORTLIST = "shortlist"
-    DISCARD = "discard"
-    BACK = "back"
-    """Back to the stage *to evaluate*."""
-    SCORE = "score"
-    COMMENT = "comment"
-    SHARE = "share"
-    """Create a link for viewers without an account, or return the existing one."""
 
 
 class Unclear(ConnectorError):
     """It is not known whether the decision reached Hireflix. The message says what to look at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """The result: whether something was sent, and what Hireflix shows now. `link` is that of a share."""
+class Ledger(Protocol):
+    """The store of decision requests."""
 
-    changed: bool
-    stage: Stage | None = None
-    score: float | None = None
-    link: str | None = None
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        """Runs a job in a transaction. Raises `StoreUnavailable`."""
+        ...
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A decision on an interview. `value` is a score, a comment, the reason of a discard or the days of a share."""
-
-    interview_id: str
-    decision: Decision
-    value: str | None = None
-    repeat: bool = False
-    """Send a comment although the same text is there already."""
+    def now(self, connection: Connection) -> int:
+        """Returns epoch milliseconds, by the clock of the processes that use the store."""
+        ...
 
 
-def require_valid(request: Request) -> None:
-    """Raises `UsageError` when the value does not fit to the decision."""
-    value, decision = request.value, request.decision
-    if decision is Decision.SCORE:
-        _score(value)
-    elif decision is Decision.COMMENT and not (value or "").strip():
-        raise UsageError("give the text of the comment")
-    elif decision is Decision.SHARE and value is not None and not (value.isdigit() and 0 < int(value) <= 10_000):  # noqa: PLR2004
-        raise UsageError("give the days that the link is valid, such as 365")
-    elif decision in {Decision.SHORTLIST, Decision.BACK} and value is not None:
-        raise UsageError(f"{decision} takes no value")
-    if len(value or "") > COMMENT_MAX:
-        raise UsageError(f"the text is longer than {COMMENT_MAX} characters")
+class _CommandLedger:
+    """The store as a command opens it."""
+
+    def __init__(self, store: OpenStore) -> None:
+        self._store = store
+
+    def now(self, connection: Connection) -> int:
+        return now_in(connection)
+
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        return self._store.change(job)
 
 
-def _score(value: str | None) -> float | None:
-    """Returns the score, `None` for `none`. Raises `UsageError`."""
-    if value is not None and value.lower() == "none":
-        return None
-    try:
-        found = float(value or "")
-    except ValueError:
-        found = 0.0
-    if found not in SCORES:
-        raise UsageError("give a score from 0.5 to 5 in half steps, or none to remove it")
-    return found
-
-
-async def decide(
-    api: HireflixApi,
-    store: OpenStore,
-    request: Request,
-    *,
-    actor: str,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> Decided:
+async def decide(api: HireflixApi, store: OpenStore, request: Request, *, sleep: Sleep = asyncio.sleep) -> Decided:
     """Sends a decision to Hireflix, if Hireflix does not show it yet, and records it in the audit log.
 
-    Raises `UsageError`, `Unclear` and the exceptions of `HireflixApi`.
+    A service finishes it when this process is killed. Raises `UsageError`, `Unclear` and the exceptions of
+    `HireflixApi`.
     """
-    require_valid(request)
-    async with _alone(store, request.interview_id):
-        decider = _Decider(api, request.interview_id, sleep)
-        result = await _apply(decider, request)
-        if result.changed:
-            store.change(lambda connection: _record(connection, request, actor))
-        return result
+    require_valid(request.decision, request.value)
+    ledger = _CommandLedger(store)
+    async with _alone(ledger, request.interview_id, f"command:{secrets.token_hex(8)}") as lease:
+        stored = store.change(lambda connection: decisions.ask(connection, request, now_in(connection)))
+        carrier = _Carrier(api, ledger, stored, lease, sleep)
+        try:
+            decided = await carrier.apply()
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except ConnectorError as error:
+            unclear = isinstance(error, Unclear) or (isinstance(error, HireflixUnavailable) and carrier.is_sent)
+            await carrier.conclude(RequestState.UNCLEAR if unclear else RequestState.REFUSED, reason=str(error))
+            raise
+        await carrier.conclude(RequestState.DONE, result=decided)
+        return decided
 
 
-async def _apply(decider: _Decider, request: Request) -> Decided:
-    value = request.value
-    match request.decision:
-        case Decision.SHORTLIST | Decision.BACK:
-            return await decider.move(STAGES[request.decision])
-        case Decision.DISCARD:
-            noted = value is not None and await decider.comment(value, repeat=request.repeat)
-            moved = await decider.move(Stage.DISCARDED)
-            return Decided(moved.changed or noted, moved.stage, moved.score)
-        case Decision.SCORE:
-            return await decider.rate(_score(value))
-        case Decision.COMMENT:
-            return Decided(await decider.comment(value or "", repeat=request.repeat))
-        case Decision.SHARE:
-            return await decider.share(int(value or SHARE_DAYS))
+class Busy(ConnectorError):
+    """Another process decides on the interview."""
+
+
+async def carry_out(
+    api: HireflixApi, ledger: Ledger, id_: int, interview_id: str, *, owner: str, sleep: Sleep = asyncio.sleep
+) -> None:
+    """Carries out a waiting request, if it still waits, and stores what came of it.
+
+    `owner` names the process. Raises `Busy`, `StoreUnavailable` and `LeaseLost`.
+    """
+    async with _alone(ledger, interview_id, owner) as lease:
+        stored = await ledger.write(lambda connection: decisions.get(connection, id_))
+        if stored is None or stored.state is not RequestState.WAITING:
+            return
+        carrier = _Carrier(api, ledger, stored, lease, sleep)
+        try:
+            require_valid(stored.decision, stored.value)
+            decided = await carrier.apply()
+        except Unclear as error:
+            await carrier.conclude(RequestState.UNCLEAR, reason=str(error))
+        except (HireflixUnavailable, KeyRefused) as error:
+            await carrier.put_off(str(error))
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except ConnectorError as error:
+            await carrier.conclude(RequestState.REFUSED, reason=str(error))
+        else:
+            await carrier.conclude(RequestState.DONE, result=decided)
+
+
+@asynccontextmanager
+async def _alone(ledger: Ledger, interview_id: str, owner: str) -> AsyncIterator[Lease]:
+    """Holds the lease for decisions on the interview. Raises `Busy` when another process holds it."""
+    name = f"{LEASE}{interview_id}"
+
+    def acquire(connection: Connection) -> Lease | None:
+        leases.register_lease(connection, name)
+        now = ledger.now(connection)
+        return leases.acquire(connection, name, owner, now, seconds=LEASE_SECONDS, table=schema.lease)
+
+    lease = await ledger.write(acquire)
+    if lease is None:
+        raise Busy("another decision on this interview is running; try again when it has ended")
+    renewing = asyncio.create_task(_renew(ledger, lease))
+    mine = (schema.lease.c.name == name, schema.lease.c.lease_owner == owner, schema.lease.c.fence == lease.fence)
+    try:
+        yield lease
+    finally:
+        renewing.cancel()
+        await asyncio.wait([renewing])
+        with suppress(StoreUnavailable):
+            await ledger.write(lambda connection: connection.execute(delete(schema.lease).where(*mine)))
+
+
+async def _renew(ledger: Ledger, lease: Lease) -> None:
+    """Renews the lease until it is lost. What is sent or stored without it is refused, see `_Carrier`."""
+    while True:
+        await asyncio.sleep(LEASE_SECONDS / 3)
+        with suppress(StoreUnavailable):
+            try:
+                await ledger.write(lambda c: leases.renew(c, lease, ledger.now(c), LEASE_SECONDS))
+            except LeaseLost:
+                return
+
+
+class _Carrier:
+    """Carries out one request while its process has the lease of the interview."""
+
+    def __init__(self, api: HireflixApi, ledger: Ledger, stored: StoredRequest, lease: Lease, sleep: Sleep) -> None:
+        self._ledger = ledger
+        self._stored = stored
+        self._lease = lease
+        self._is_marked = stored.sent is Sent.MAYBE
+        self._decider = _Decider(api, stored, self._mark_sent, sleep)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether the decision may have been sent, now or before."""
+        return self._is_marked or self._stored.sent is not Sent.NO
+
+    async def apply(self) -> Decided:
+        """Makes Hireflix show the decision."""
+        value, decider = self._stored.value, self._decider
+        match self._stored.decision:
+            case Decision.SHORTLIST | Decision.BACK:
+                return await decider.move(STAGES[self._stored.decision])
+            case Decision.DISCARD:
+                noted = value is not None and await decider.comment(value)
+                moved = await decider.move(Stage.DISCARDED)
+                return Decided(moved.changed or noted, moved.stage, moved.score)
+            case Decision.SCORE:
+                return await decider.rate(score_of(value))
+            case Decision.COMMENT:
+                return Decided(await decider.comment(value or ""))
+            case Decision.SHARE:
+                return await decider.share(int(value or SHARE_DAYS))
+
+    async def conclude(self, state: RequestState, *, reason: str = "", result: Decided | None = None) -> None:
+        """Stores what came of the request."""
+
+        def job(connection: Connection) -> None:
+            now = self._ledger.now(connection)
+            decisions.conclude(connection, self._stored.id, state, now=now, reason=reason, result=result)
+
+        await self._write(job)
+
+    async def put_off(self, reason: str) -> None:
+        """Tries the request again later, or gives it up when its user waited for too long."""
+
+        def job(connection: Connection) -> None:
+            now, request = self._ledger.now(connection), self._stored
+            age_seconds = (now - request.requested_at) / 1000
+            if age_seconds > AGE_MAX_SECONDS:
+                state = RequestState.UNCLEAR if self.is_sent else RequestState.REFUSED
+                decisions.conclude(connection, request.id, state, now=now, reason=reason)
+                return
+            seconds = min(RETRY_MAX_SECONDS, max(RETRY_FIRST_SECONDS, age_seconds / 4))
+            decisions.put_off(connection, request.id, reason, now + int(seconds * 1000))
+
+        await self._write(job)
+
+    async def _mark_sent(self) -> None:
+        """Stores, before something is sent, that it may be. Raises `LeaseLost`."""
+        if self._is_marked:
+            return
+        if not await self._write(lambda connection: decisions.mark_sent(connection, self._stored.id)):
+            raise UsageError("the request was deleted meanwhile")
+        self._is_marked = True
+
+    async def _write(self, job: Callable[[Connection], T]) -> T:
+        def checked(connection: Connection) -> T:
+            leases.require(connection, self._lease)
+            return job(connection)
+
+        return await self._ledger.write(checked)
 
 
 STAGES: Mapping[Decision, Stage] = {
@@ -156,43 +251,27 @@ STAGES: Mapping[Decision, Stage] = {
 }
 
 
-def _record(connection: Connection, request: Request, actor: str) -> None:
-    """Writes the audit row. It has no text of a comment: that may name a person."""
-    shown = f" {request.value}" if request.decision is Decision.SCORE else ""
-    detail = f"{request.decision}{shown}"
-    audit.record(connection, actor, Action.DECIDE, request.interview_id, detail, now=now_in(connection))
-
-
-@asynccontextmanager
-async def _alone(store: OpenStore, interview_id: str) -> AsyncIterator[None]:
-    """Holds the lease for decisions on the interview. Raises `ConnectorError` when another process holds it."""
-    name, owner = f"decide:{interview_id}", secrets.token_hex(8)
-
-    def acquire(connection: Connection) -> bool:
-        leases.register_lease(connection, name)
-        now = now_in(connection)
-        return leases.acquire(connection, name, owner, now, seconds=LEASE_SECONDS, table=schema.lease) is not None
-
-    if not store.change(acquire):
-        raise ConnectorError("another decision on this interview is running; try again when it has ended")
-    mine = (schema.lease.c.name == name, schema.lease.c.lease_owner == owner)
-    try:
-        yield
-    finally:
-        store.change(lambda connection: connection.execute(delete(schema.lease).where(*mine)))
-
-
 class _Decider:
-    """Reads and changes one interview."""
+    """Reads and changes one interview. `mark_sent` is called before each change."""
 
-    def __init__(self, api: HireflixApi, interview_id: str, sleep: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(
+        self, api: HireflixApi, stored: StoredRequest, mark_sent: Callable[[], Awaitable[None]], sleep: Sleep
+    ) -> None:
         self._api = api
-        self._id = interview_id
+        self._id = stored.interview_id
+        self._repeat = stored.repeat
+        self._sent_before = stored.sent
+        self._mark_sent = mark_sent
         self._sleep = sleep
+
+    @property
+    def _was_sent(self) -> bool:
+        """Whether an earlier run may have sent it: then what Hireflix shows already counts as changed by it."""
+        return self._sent_before is not Sent.NO
 
     async def move(self, wanted: Stage) -> Decided:
         """Makes `wanted` the stage. Both marks are set, so that the stage does not depend on which one is newer."""
-        changed = False
+        changed = self._was_sent
         for _ in range(TRIES):
             values = await self._values()
             stage = stage_of(values)
@@ -208,7 +287,7 @@ class _Decider:
         """Makes `score` the score of the owner of the key. The shown score is the average of the team."""
         values = await self._values()
         if _number(values) == score:
-            return Decided(changed=False, stage=stage_of(values), score=score)
+            return Decided(self._was_sent, stage_of(values), score)
         for _ in range(TRIES):
             is_sent = await self._send(f"score(score: {json.dumps(score)})")
             values = await self._values()
@@ -216,26 +295,35 @@ class _Decider:
                 return Decided(changed=True, stage=stage_of(values), score=_number(values))
         raise Unclear(f"Hireflix does not show the score after {TRIES} tries; look at the interview there")
 
-    async def comment(self, text: str, *, repeat: bool) -> bool:
-        """Adds a comment, unless it is there. Returns whether it was added."""
+    async def comment(self, text: str) -> bool:
+        """Adds a comment, unless it is there. Returns whether this request added it."""
+        if self._sent_before is Sent.MAYBE:
+            await self._find(text, 0)
+            return True
         before = await self._count(text)
-        if before and not repeat:
-            return False
+        if before and not self._repeat:
+            return self._was_sent
         if await self._send(f"comment(comment: {json.dumps(text)})"):
             return True
-        for _ in range(LOOKS):
+        await self._find(text, before)
+        return True
+
+    async def _find(self, text: str, before: int) -> None:
+        """Looks for a comment that may have been sent. Raises `Unclear` when it is not there."""
+        is_countable = not (self._repeat and self._sent_before is Sent.MAYBE)
+        for _ in range(LOOKS if is_countable else 0):
             if await self._count(text) > before:
-                return True
+                return
             await self._sleep(WAIT_SECONDS)
         raise Unclear(
             "the reply of Hireflix was lost, and the comment is not there yet: look at the interview in a minute, and "
-            "run the command again if it is still missing"
+            "decide again if it is still missing"
         )
 
     async def share(self, days: int) -> Decided:
         """Returns the share link, a new one if there is none that is valid."""
         found = await self._link()
-        changed = False
+        changed = self._was_sent
         for _ in range(TRIES):
             if found is not None:
                 return Decided(changed, link=found)
@@ -280,6 +368,7 @@ class _Decider:
 
     async def _send(self, action: str) -> bool:
         """Sends an action once. Returns `False`, after a wait, when its reply was lost: it may be applied."""
+        await self._mark_sent()
         try:
             await self._api.act(self._id, action)
         except HireflixUnavailable:

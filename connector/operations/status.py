@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 from connector.formats import counted, format_duration
 from connector.operations.remedies import remedy
 from connector.role import Role
-from connector.store import heartbeat, periodic
+from connector.store import decisions, heartbeat, periodic
 from connector.store import source as compared
 from connector.store import status as stored
 from connector.store.heartbeat import Process
 from connector.store.periodic import TaskRun
-from connector.store.schema import PauseKind
+from connector.store.schema import PauseKind, RequestState
 from connector.store.status import Refusals, SinkStatus, SourceStatus
 
 START = "start it with `connector serve`"
@@ -37,6 +37,7 @@ REFUSAL_FIXES = {
 
 DIFFERS = "the destination does not show what the store has"
 HELD_FIX = "check that the deletions are real, then run `connector reconcile --accept`"
+DECISIONS_FIX = "look at the page Decisions of the dashboard, and do or drop them there"
 SILENT_FIX = (
     "the webhook is inactive, has another address, lacks events, or its requests are refused: run "
     "`connector hireflix doctor`"
@@ -89,7 +90,7 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     source = stored.source(connection, now)
     sinks = [_judged(each, service) for each in stored.sinks(connection, now, configured)]
     tasks = list(periodic.runs(connection).values())
-    troubles = _troubles(service, source, sinks, now) + _of_reconcile(connection)
+    troubles = _troubles(service, source, sinks, now) + _of_reconcile(connection) + _of_decisions(connection)
     troubles.sort(key=lambda trouble: trouble.level != "problem")
     return Health(now, service, source, sinks, troubles, tasks)
 
@@ -151,6 +152,22 @@ def _of_reconcile(connection: Connection) -> list[Trouble]:
     if last is not None and last.held:
         what = f"{counted(last.held, 'interview is', 'interviews are')} no longer in Hireflix"
         found.append(Trouble("warning", "source", what, "many deletions at once are not applied", HELD_FIX))
+    return found
+
+
+def _of_decisions(connection: Connection) -> list[Trouble]:
+    """Returns the decisions of users that wait for an operator, or for Hireflix."""
+    counts = decisions.counts(connection)
+    found = []
+    if count := counts.get(RequestState.UNCLEAR, 0):
+        what = f"{counted(count, 'decision', 'decisions')} may or may not have reached Hireflix"
+        found.append(Trouble("problem", "source", what, "not sent again by itself", DECISIONS_FIX))
+    if count := counts.get(RequestState.HELD, 0):
+        what = f"{counted(count, 'decision waits', 'decisions wait')} for a confirmation"
+        found.append(Trouble("warning", "source", what, "Hireflix does not show them yet", DECISIONS_FIX))
+    if reason := decisions.delayed(connection):
+        waiting = counted(counts[RequestState.WAITING], "decision waits", "decisions wait")
+        found.append(Trouble("warning", "source", f"{waiting} for Hireflix", "tried again by itself", reason))
     return found
 
 

@@ -21,6 +21,7 @@ from connector.store.ingest import hashes_of
 from connector.store.schema import (
     DeliveryState,
     attempt,
+    decision_request,
     delivery,
     event,
     event_body,
@@ -173,6 +174,7 @@ def erase(connection: Connection, interview_id: str, sinks: Sequence[str], now: 
     done = Erased(attempts=_strip_attempts(connection, interview_id, values))
     done.events = _strip_events(connection, interview_id)
     _delete_deliveries(connection, interview_id, done)
+    connection.execute(delete(decision_request).where(decision_request.c.interview_id == interview_id))
     if row is not None:
         _strip_interview(connection, row, values, now)
     _ask(connection, interview_id, sinks, now)

@@ -24,7 +24,17 @@ from sqlalchemy import (
 from connector.errors import ConnectorError
 from connector.store import subscriptions
 from connector.store.dialects import insert_selected
-from connector.store.schema import DeliveryState, PauseKind, attempt, delivery, in_state, note, rollup, sink
+from connector.store.schema import (
+    DeliveryState,
+    PauseKind,
+    attempt,
+    decision_request,
+    delivery,
+    in_state,
+    note,
+    rollup,
+    sink,
+)
 
 _COUNTS = ("received", "delivered", "superseded", "dead", "dismissed")
 _REPEATED = "the sink has this under its new name already"
@@ -62,6 +72,7 @@ def rename(connection: Connection, formerly: str, name: str, now: int, *, is_sta
     _supersede_repeats(connection, formerly, name, now)
     for table in (delivery, attempt):
         connection.execute(update(table).where(table.c.sink == formerly).values(sink=name))
+    connection.execute(update(decision_request).where(decision_request.c.sink == formerly).values(sink=name))
     _move_notes(connection, formerly, name)
     subscriptions.rename(connection, formerly, name)
     _move_counts(connection, formerly, name)

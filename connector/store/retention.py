@@ -1,8 +1,8 @@
 """Retention: deletes old rows in short slices. Functions on a connection, in the caller's transaction.
 
 Bodies, their hashes and parsed fields of events are cleared; identity, name, interview and dates of the event stay.
-Settled deliveries and attempts are deleted. Pending, waiting and dead deliveries stay, and so does what their events
-contain.
+Settled deliveries, attempts and finished decision requests are deleted. Pending, waiting and dead deliveries stay, and
+so does what their events contain, and requests that wait for an operator.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, or_, select, tuple_, update
 
 from connector.store.dialects import among
-from connector.store.schema import DeliveryState, attempt, delivery, event, event_body, in_state
+from connector.store.schema import DeliveryState, attempt, decision_request, delivery, event, event_body, in_state
 
 DAY_MS = 86_400_000
 SLICE_MS = 50.0
@@ -31,6 +31,7 @@ class Kind(StrEnum):
     BODIES = "bodies"
     DELIVERIES = "deliveries"
     ATTEMPTS = "attempts"
+    DECISIONS = "decisions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,25 @@ def _delete_attempts(connection: Connection, ids: Sequence[int]) -> int:
     return connection.execute(delete(attempt).where(among(connection, attempt.c.id, ids))).rowcount
 
 
-_QUERIES = {Kind.BODIES: _bodies, Kind.DELIVERIES: _deliveries, Kind.ATTEMPTS: _attempts}
+def _decisions(cutoff: int, after: Place) -> Select[Any]:
+    place = (decision_request.c.done_at, decision_request.c.id)
+    is_old = (place[0].is_not(None), place[0] < cutoff, tuple_(*place) > (after.at, after.id))
+    return select(*place).where(*is_old).order_by(*place)
+
+
+def _delete_decisions(connection: Connection, ids: Sequence[int]) -> int:
+    return connection.execute(delete(decision_request).where(among(connection, decision_request.c.id, ids))).rowcount
+
+
+_QUERIES = {
+    Kind.BODIES: _bodies,
+    Kind.DELIVERIES: _deliveries,
+    Kind.ATTEMPTS: _attempts,
+    Kind.DECISIONS: _decisions,
+}
 _DELETIONS = {
     Kind.BODIES: _clear_bodies,
     Kind.DELIVERIES: _delete_deliveries,
     Kind.ATTEMPTS: _delete_attempts,
+    Kind.DECISIONS: _delete_decisions,
 }

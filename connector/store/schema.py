@@ -74,6 +74,32 @@ class AttemptOutcome(StrEnum):
     """The destination does not work; the sink is paused."""
 
 
+class RequestState(StrEnum):
+    """The state of a decision request, as stored in `decision_request.state`."""
+
+    HELD = "held"
+    """An operator must confirm it before it is carried out."""
+    WAITING = "waiting"
+    """The service carries it out."""
+    DONE = "done"
+    """Hireflix shows it."""
+    REFUSED = "refused"
+    """It cannot be carried out, and nothing was changed."""
+    UNCLEAR = "unclear"
+    """It is not known whether it reached Hireflix: an operator must look there."""
+    DROPPED = "dropped"
+    """An operator decided that it is not carried out."""
+
+
+class Sent(IntEnum):
+    """Whether a decision may have been sent to Hireflix, as stored in `decision_request.sent`."""
+
+    NO = 0
+    MAYBE = 1
+    AGAIN = 2
+    """An operator asked to send it once more, unless Hireflix shows it."""
+
+
 class Action(StrEnum):
     """What an operator did, as stored in `audit.action`."""
 
@@ -426,6 +452,39 @@ audit = Table(
 )
 """What operators changed: who, when, which action, on what. Without personal data, see `connector.store.audit`. No
 CHECK lists the actions, because a release that adds one must run with this schema.
+"""
+
+decision_request = Table(
+    "decision_request",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("key", Name, nullable=False, unique=True),
+    Column("interview_id", Name, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("value", Text),
+    Column("repeat", SmallInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("via", Text, nullable=False),
+    Column("sink", Name, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("sent", SmallInteger, nullable=False, server_default=text("0")),
+    Column("reason", Text, nullable=False),
+    Column("result", Text),
+    Column("done_at", BigInteger),
+    Index("ix_decision_request_open", "state", "id", **_where("done_at IS NULL")),
+    Index("ix_decision_request_interview", "interview_id", "id"),
+    Index("ix_decision_request_done", "done_at", "id", **_where("done_at IS NOT NULL")),
+    _one_of("state", RequestState),
+    CheckConstraint("sent BETWEEN 0 AND 2", name="sent"),
+    _flags("repeat"),
+    sqlite_autoincrement=True,
+)
+"""Decisions that users made, see `connector.store.decisions`. `value` may be the text of a comment, which is personal
+data. `sink` and `place` say where the result is shown; both may be empty. `due_at` is when it is carried out or tried
+again. `reason` says why it is held, put off, refused or unclear. `result` is a JSON document with a version.
 """
 
 rollup = Table(

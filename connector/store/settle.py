@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from connector.capabilities import VERIFY
+from connector.decision import Request
 from connector.sink import Note
 from connector.store import leases, notes, rollup
 from connector.store.claim import OF_SINK, PENDING
@@ -125,6 +126,8 @@ class Settlement:
     bucket: str | None = None
     notes: Mapping[str, Note | None] = field(default_factory=dict)
     follow_ups: list[PlannedFollowUp] = field(default_factory=list)
+    decisions: Sequence[Request] = ()
+    """What users decided at the destination."""
     attempts: list[Attempt] = field(default_factory=list)
     maybe_sent: bool = False
     rest_until: int = 0
@@ -140,7 +143,7 @@ def settle(connection: Connection, lease: Lease, destination: str, settlement: S
     _settle_open(connection, settlement)
     notes.write(connection, lease.sink, destination, settlement.notes)
     if settlement.follow_ups:
-        _plan_follow_ups(connection, lease.sink, settlement.follow_ups)
+        plan_follow_ups(connection, lease.sink, settlement.follow_ups)
     ended += _settle_groups(connection, lease.sink, settlement)
     rollup.count_settled(connection, ended, settlement.ended_at)
     _record(connection, lease.sink, settlement)
@@ -301,7 +304,7 @@ def move(connection: Connection, name: str, destination: str) -> None:
         release_waiting(connection, name)
 
 
-def _plan_follow_ups(connection: Connection, name: str, asked: Sequence[PlannedFollowUp]) -> None:
+def plan_follow_ups(connection: Connection, name: str, asked: Sequence[PlannedFollowUp]) -> None:
     """Adds follow-ups: one pending row per sink, purpose, interview and subject.
 
     A pending one that was not tried yet moves to the earlier time; one that was tried keeps its time.
@@ -362,7 +365,7 @@ def ask_to_verify(connection: Connection, name: str, now: int) -> None:
 def plan_calls(connection: Connection, name: str, purposes: Sequence[str], now: int) -> None:
     """Adds follow-ups without an interview that are due at `now` (epoch milliseconds)."""
     leases.lock(connection, name, sink.c.name)  # as `settle` does, which may request the same
-    _plan_follow_ups(connection, name, [PlannedFollowUp(purpose, "", "", None, now) for purpose in purposes])
+    plan_follow_ups(connection, name, [PlannedFollowUp(purpose, "", "", None, now) for purpose in purposes])
 
 
 def verifies_soon(connection: Connection, name: str, now: int) -> bool:

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import select
 
+from connector.decision import Decision, Request, Via
 from connector.emulators.faults import APPLY_503, DROP, HTML_503, REFUSE, TRUNCATE, Fault, FaultKind
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.errors import ConnectorError, UsageError
 from connector.hireflix.api import HireflixApi
 from connector.interview import Stage
-from connector.operations.decide import Decision, Request, Unclear, decide
+from connector.operations.decide import Unclear, decide
 from connector.operations.store_access import OpenSqlite
 from connector.store import audit, leases, schema
 from connector.store.queries import Wanted
@@ -26,11 +27,21 @@ from tests.stores import make_store_file
 class World:
     def __init__(self, account, found, server, store):
         self.account, self.found, self.server, self.store = account, found, server, store
+        self.asked = 0
 
     async def decide(self, decision, value=None, **options):
-        request = Request(interview_id=self.found.id, decision=Decision(decision), value=value, **options)
+        self.asked += 1
+        request = Request(
+            key=f"command:{self.asked}",
+            interview_id=self.found.id,
+            decision=Decision(decision),
+            value=value,
+            actor="cli:ada",
+            via=Via.COMMAND,
+            **options,
+        )
         async with HireflixApi(self.server.key, self.server.api_url, now=lambda: START, sleep=at_once) as api:
-            return await decide(api, self.store, request, actor="cli:ada", sleep=at_once)
+            return await decide(api, self.store, request, sleep=at_once)
 
     @property
     def sent(self):

@@ -39,6 +39,7 @@ _STAGES = ("pending", "to_evaluate", "shortlisted", "discarded", "deleted", "unk
 _PAUSES = ("person", "broken", "until_person")
 _OUTCOMES = ("delivered", "superseded", "waiting", "rejected", "retry later", "unclear", "broken")
 _ROLES = ("all", "receiver", "worker")
+_REQUEST_STATES = ("held", "waiting", "done", "refused", "unclear", "dropped")
 _ABOUT_INTERVIEWS = (
     ("edit:parent:", "edit"),
     ("late:parent:", "repeat-edit"),
@@ -323,6 +324,7 @@ def _add_tables_of_history() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
     _index("ix_audit_at", "audit", ["at"])
+    _add_decision_request()
     counts = ("received", "delivered", "superseded", "dead", "dismissed")
     op.create_table(
         "rollup",
@@ -335,6 +337,38 @@ def _add_tables_of_history() -> None:
         sa.CheckConstraint(" AND ".join(f"{name} >= 0" for name in counts), name=op.f("ck_rollup_not_negative")),
     )
     _index("ix_rollup_hour", "rollup", ["hour"])
+
+
+def _add_decision_request() -> None:
+    op.create_table(
+        "decision_request",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("key", _NAME, nullable=False),
+        sa.Column("interview_id", _NAME, nullable=False),
+        sa.Column("decision", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=True),
+        sa.Column("repeat", sa.SmallInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("via", sa.Text(), nullable=False),
+        sa.Column("sink", _NAME, nullable=False),
+        sa.Column("place", sa.Text(), nullable=False),
+        sa.Column("requested_at", sa.BigInteger(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("sent", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("result", sa.Text(), nullable=True),
+        sa.Column("done_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_decision_request")),
+        sa.UniqueConstraint("key", name=op.f("uq_decision_request_key")),
+        sa.CheckConstraint(_one_of("state", _REQUEST_STATES), name=op.f("ck_decision_request_state")),
+        sa.CheckConstraint("sent BETWEEN 0 AND 2", name=op.f("ck_decision_request_sent")),
+        sa.CheckConstraint("repeat BETWEEN 0 AND 1", name=op.f("ck_decision_request_flags")),
+        sqlite_autoincrement=True,
+    )
+    _index("ix_decision_request_open", "decision_request", ["state", "id"], "done_at IS NULL")
+    _index("ix_decision_request_interview", "decision_request", ["interview_id", "id"])
+    _index("ix_decision_request_done", "decision_request", ["done_at", "id"], "done_at IS NOT NULL")
 
 
 def _convert_follow_ups() -> None:

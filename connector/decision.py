@@ -1,0 +1,92 @@
+"""Decisions on interviews: what can be decided, with which values, and the request that a user made. Pure.
+
+A request is stored first. The service carries it out with the API of Hireflix, see `connector.operations.decide`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from connector.errors import UsageError
+
+SCORES = tuple(half / 2 for half in range(1, 11))
+"""0.5 to 5 in half steps ("Scoring and commenting interviews")."""
+COMMENT_MAX = 5000
+"""Characters of a comment. No limit is documented; a mistake should not send a whole file."""
+SHARE_DAYS_MAX = 10_000
+
+
+class Decision(StrEnum):
+    """What can be decided."""
+
+    SHORTLIST = "shortlist"
+    DISCARD = "discard"
+    BACK = "back"
+    """Back to the stage *to evaluate*."""
+    SCORE = "score"
+    COMMENT = "comment"
+    SHARE = "share"
+    """Create a link for viewers without an account, or return the existing one."""
+
+
+class Via(StrEnum):
+    """Where a user decided, as stored in `decision_request.via`."""
+
+    COMMAND = "command"
+    DASHBOARD = "dashboard"
+    SHEET = "sheet"
+    SLACK = "slack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A decision that a user made.
+
+    `key` identifies the request: one that is made again with the same key changes nothing. `value` is a score, a
+    comment, the reason of a discard or the days of a share. `actor` is who decided, as in the audit log, such as
+    `cli:ada`. `place` is for the sink that the request came from: it says there what the request was about, without
+    personal data. `hold` is why an operator must confirm the request first; without one it is carried out at once.
+    """
+
+    key: str
+    interview_id: str
+    decision: Decision
+    actor: str
+    via: Via
+    value: str | None = None
+    repeat: bool = False
+    """Send a comment although the same text is there already."""
+    place: str = ""
+    hold: str = ""
+
+
+def require_valid(decision: Decision, value: str | None) -> None:
+    """Raises `UsageError` when the value does not fit to the decision."""
+    if decision is Decision.SCORE:
+        score_of(value)
+    elif decision is Decision.COMMENT and not (value or "").strip():
+        raise UsageError("give the text of the comment")
+    elif decision is Decision.SHARE and value is not None and not _is_days(value):
+        raise UsageError("give the days that the link is valid, such as 365")
+    elif decision in {Decision.SHORTLIST, Decision.BACK} and value is not None:
+        raise UsageError(f"{decision} takes no value")
+    if len(value or "") > COMMENT_MAX:
+        raise UsageError(f"the text is longer than {COMMENT_MAX} characters")
+
+
+def _is_days(value: str) -> bool:
+    return value.isascii() and value.isdigit() and 0 < int(value) <= SHARE_DAYS_MAX
+
+
+def score_of(value: str | None) -> float | None:
+    """Returns the score, `None` for `none`. Raises `UsageError`."""
+    if value is not None and value.lower() == "none":
+        return None
+    try:
+        found = float(value or "")
+    except ValueError:
+        found = 0.0
+    if found not in SCORES:
+        raise UsageError("give a score from 0.5 to 5 in half steps, or none to remove it")
+    return found

@@ -1,0 +1,131 @@
+"""Carries out the decisions that users requested on the dashboard, in sheets and in chats."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Connection, delete
+
+from connector.delivery.clock import Clock
+from connector.errors import LeaseLost, StoreUnavailable
+from connector.hireflix.api import HireflixApi
+from connector.logging import place_of
+from connector.operations.decide import LEASE, Busy, Sleep, carry_out
+from connector.store import decisions, schema
+from connector.store.base import Store
+from connector.store.decisions import StoredRequest
+
+POLL_SECONDS = 1.0
+"""Between two looks for requests."""
+FAILURE_SECONDS = 15.0
+"""Wait after an unexpected exception, which may repeat."""
+OWNER = "service:"
+"""Prefix of the owners of leases that services take."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger("connector.decisions")
+
+
+class ServiceLedger:
+    """The store as a service opens it."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def now(self, _: Connection) -> int:
+        return self._clock.now()
+
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        return await self._store.write(job)
+
+
+class DecisionWorker:
+    """Carries out requests while it runs. Any number of processes may run one: a lease per interview separates them.
+
+    `owner` names the process, and `wake` is called with the sinks that have a result to show.
+    """
+
+    def __init__(
+        self,
+        open_api: Callable[[], HireflixApi],
+        store: Store,
+        clock: Clock,
+        owner: str,
+        *,
+        wake: Callable[[Iterable[str]], object],
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._open_api = open_api
+        self._store = store
+        self._clock = clock
+        self._ledger = ServiceLedger(store, clock)
+        self._owner = f"{OWNER}{owner}"
+        self._wake = wake
+        self._sleep = sleep
+        self._stopping = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts to look for requests. The store may be unavailable, now and later."""
+        self._running = asyncio.create_task(self._run(), name="decisions")
+
+    async def stop(self) -> None:
+        """Ends the loop. A request that is being carried out is finished by the next process."""
+        self._stopping.set()
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    async def _run(self) -> None:
+        released = False
+        while not self._stopping.is_set():
+            wait = POLL_SECONDS
+            try:
+                if not released:
+                    await self._release_of_killed()
+                    released = True
+                wait = 0.0 if await self.step() else POLL_SECONDS
+            except StoreUnavailable:
+                pass
+            except Exception as error:  # noqa: BLE001 - without this loop no decision would reach Hireflix
+                log.warning("decisions failed", error=place_of(error))
+                wait = FAILURE_SECONDS
+            await self._clock.wait(self._stopping, wait)
+
+    async def step(self) -> int:
+        """Carries out what is due, and returns how many requests were finished or put off.
+
+        Raises `StoreUnavailable`.
+        """
+        found = await self._store.query(lambda connection: decisions.due(connection, self._clock.now()))
+        if not found:
+            return 0
+        async with self._open_api() as api:
+            done = [await self._carry_out(api, each) for each in found]
+        self._wake({each.sink for each in found if each.sink})
+        return sum(done)
+
+    async def _carry_out(self, api: HireflixApi, request: StoredRequest) -> bool:
+        """Returns `False` when another process carries it out."""
+        try:
+            await carry_out(api, self._ledger, request.id, request.interview_id, owner=self._owner, sleep=self._sleep)
+        except (Busy, LeaseLost):
+            return False
+        return True
+
+    async def _release_of_killed(self) -> None:
+        """Releases the leases of an earlier process, which was killed: a SQLite file has one service at a time."""
+        if self._store.shared:
+            return
+        name, owner = schema.lease.c.name, schema.lease.c.lease_owner
+        mine = (name.startswith(LEASE, autoescape=True), owner.startswith(OWNER, autoescape=True))
+
+        def release(connection: Connection) -> None:
+            connection.execute(delete(schema.lease).where(*mine))
+
+        await self._store.write(release)

@@ -1,0 +1,270 @@
+"""Decision requests: what users decided, what waits, and what came of it.
+
+Functions on an open connection, in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, RowMapping, exists, func, insert, select, update
+
+from connector.capabilities import DECIDED, decided_key
+from connector.decision import Decision, Request
+from connector.store import audit, leases, notes
+from connector.store.dialects import storable
+from connector.store.schema import Action, RequestState, Sent, decision_request, sink
+from connector.store.settle import PlannedFollowUp, plan_follow_ups
+
+REASON_LENGTH = 500
+"""Most characters of a reason that are kept."""
+DUE_MAX = 20
+"""Most requests that are read at once."""
+_OPEN = (RequestState.HELD, RequestState.WAITING, RequestState.UNCLEAR)
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What came of a decision: whether something was sent, and what Hireflix shows. `link` is that of a share."""
+
+    changed: bool
+    stage: str | None = None
+    score: float | None = None
+    link: str | None = None
+    v: int = 1
+
+
+class StoredRequest(msgspec.Struct, frozen=True):
+    """A row of `decision_request`. Times are epoch milliseconds."""
+
+    id: int
+    key: str
+    interview_id: str
+    decision: Decision
+    value: str | None
+    repeat: bool
+    actor: str
+    via: str
+    sink: str
+    place: str
+    requested_at: int
+    due_at: int
+    state: RequestState
+    sent: Sent
+    reason: str
+    result: Decided | None
+    done_at: int | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be carried out."""
+        return self.state in _OPEN
+
+    @property
+    def shown(self) -> str:
+        """The decision with its score, and without the text of a comment: that may name a person."""
+        return f"{self.decision} {self.value}" if self.decision is Decision.SCORE else str(self.decision)
+
+
+def ask(connection: Connection, request: Request, now: int, *, sink_name: str = "") -> StoredRequest:
+    """Stores a request, unless one with its key is stored, and returns the stored one.
+
+    `sink_name` is the sink that shows the result.
+    """
+    found = _by_key(connection, request.key)
+    if found is not None:
+        return found
+    values = {
+        "key": storable(request.key),
+        "interview_id": storable(request.interview_id),
+        "decision": str(request.decision),
+        "value": None if request.value is None else storable(request.value),
+        "repeat": int(request.repeat),
+        "actor": storable(request.actor),
+        "via": str(request.via),
+        "sink": sink_name,
+        "place": storable(request.place),
+        "requested_at": now,
+        "due_at": now,
+        "state": str(RequestState.HELD if request.hold else RequestState.WAITING),
+        "reason": storable(request.hold)[:REASON_LENGTH],
+    }
+    [id_] = connection.execute(insert(decision_request).values(values).returning(decision_request.c.id)).scalars()
+    stored = _required(connection, id_)
+    if request.hold:
+        _tell_sink(connection, stored, now)
+    return stored
+
+
+def due(connection: Connection, now: int) -> list[StoredRequest]:
+    """Returns the waiting requests that are due, the oldest first and at most one per interview."""
+    earlier = decision_request.alias("earlier")
+    blocked = exists().where(
+        earlier.c.interview_id == decision_request.c.interview_id,
+        earlier.c.state == str(RequestState.WAITING),
+        earlier.c.id < decision_request.c.id,
+    )
+    mine = (*_in(RequestState.WAITING), decision_request.c.due_at <= now, ~blocked)
+    return _rows(connection, *mine, limit=DUE_MAX)
+
+
+def get(connection: Connection, id_: int) -> StoredRequest | None:
+    """Returns a request, `None` when it was deleted."""
+    found = _rows(connection, decision_request.c.id == id_, limit=1)
+    return found[0] if found else None
+
+
+def mark_sent(connection: Connection, id_: int) -> bool:
+    """Stores that the decision may reach Hireflix from now on. Returns `False` when the request is not waiting."""
+    return _change(connection, id_, [RequestState.WAITING], sent=int(Sent.MAYBE)) is not None
+
+
+def put_off(connection: Connection, id_: int, reason: str, due_at: int) -> None:
+    """Tries a waiting request again at `due_at`."""
+    _change(connection, id_, [RequestState.WAITING], reason=storable(reason)[:REASON_LENGTH], due_at=due_at)
+
+
+def conclude(
+    connection: Connection, id_: int, state: RequestState, *, now: int, reason: str = "", result: Decided | None = None
+) -> None:
+    """Stores what came of a waiting request, with its row in the audit log, and shows it where it came from.
+
+    A request that is not waiting any more, because its interview was erased, is left as it is.
+    """
+    values: dict[str, Any] = {"state": str(state), "reason": storable(reason)[:REASON_LENGTH]}
+    if result is not None:
+        values["result"] = msgspec.json.encode(result).decode()
+    if state is not RequestState.UNCLEAR:
+        values["done_at"] = now
+    stored = _change(connection, id_, [RequestState.WAITING], **values)
+    if stored is None:
+        return
+    if result is not None and result.changed:
+        audit.record(connection, stored.actor, Action.DECIDE, stored.interview_id, stored.shown, now=now)
+    _tell_sink(connection, stored, now)
+
+
+def answer(connection: Connection, id_: int, *, do: bool, actor: str, now: int) -> StoredRequest | None:
+    """Carries out, or drops, a request that waits for an operator. Returns `None` when it does not wait any more.
+
+    One that is unclear is sent again, unless Hireflix shows it.
+    """
+    before = get(connection, id_)
+    values: dict[str, Any] = {"state": str(RequestState.DROPPED), "done_at": now}
+    if do:
+        again = before is not None and before.state is RequestState.UNCLEAR
+        values = {"state": str(RequestState.WAITING), "due_at": now, "reason": ""}
+        values |= {"sent": int(Sent.AGAIN)} if again else {}
+    stored = _change(connection, id_, [RequestState.HELD, RequestState.UNCLEAR], **values)
+    if stored is None:
+        return None
+    detail = f"{'confirm' if do else 'drop'} {stored.shown}"
+    audit.record(connection, actor, Action.DECIDE, stored.interview_id, detail, now=now)
+    if not do:
+        _tell_sink(connection, stored, now)
+    return stored
+
+
+def of_interview(connection: Connection, interview_id: str, limit: int = 20) -> list[StoredRequest]:
+    """Returns the newest requests for an interview."""
+    newest = decision_request.c.id.desc()
+    return _rows(connection, decision_request.c.interview_id == interview_id, limit=limit, order=newest)
+
+
+def for_operators(connection: Connection, limit: int = 200) -> list[StoredRequest]:
+    """Returns the requests that an operator must confirm or look at, the oldest first."""
+    return _rows(connection, *_in(RequestState.HELD, RequestState.UNCLEAR), limit=limit)
+
+
+def counts(connection: Connection) -> dict[RequestState, int]:
+    """Returns the numbers of open requests, by state."""
+    state = decision_request.c.state
+    rows = connection.execute(select(state, func.count()).where(decision_request.c.done_at.is_(None)).group_by(state))
+    return {RequestState(name): count for name, count in rows}
+
+
+def delayed(connection: Connection) -> str:
+    """Returns why the oldest waiting request was put off, `""` when none was."""
+    waiting = select(decision_request.c.reason).where(*_in(RequestState.WAITING), decision_request.c.reason != "")
+    return connection.execute(waiting.order_by(decision_request.c.id).limit(1)).scalar() or ""
+
+
+def _change(connection: Connection, id_: int, states: Sequence[RequestState], **values: Any) -> StoredRequest | None:
+    """Changes a request that is in one of the states, and returns it; `None` when it is not."""
+    mine = (decision_request.c.id == id_, decision_request.c.state.in_([str(each) for each in states]))
+    changed = connection.execute(update(decision_request).where(*mine).values(values)).rowcount
+    return get(connection, id_) if changed else None
+
+
+def _tell_sink(connection: Connection, stored: StoredRequest, now: int) -> None:
+    """Asks the sink that the request came from to show its state. A sink that was never configured shows nothing."""
+    row = None if not stored.sink else leases.lock(connection, stored.sink, sink.c.destination)
+    if row is None:
+        return
+    number = str(stored.id)
+    note = {decided_key(number, stored.interview_id): _note(stored, now)}
+    notes.write(connection, stored.sink, row.destination, note)
+    call = PlannedFollowUp(DECIDED, stored.interview_id, number, None, now)
+    plan_follow_ups(connection, stored.sink, [call])
+
+
+def _note(stored: StoredRequest, now: int) -> Mapping[str, Any]:
+    result = stored.result or Decided(changed=False)
+    return {
+        "decision": str(stored.decision),
+        "value": stored.value if stored.decision is Decision.SCORE else None,
+        "actor": stored.actor,
+        "place": stored.place,
+        "state": str(stored.state),
+        "reason": stored.reason,
+        "changed": result.changed,
+        "stage": result.stage,
+        "score": result.score,
+        "link": result.link,
+        "at": now,
+    }
+
+
+def _in(*states: RequestState) -> tuple[ColumnElement[bool], ...]:
+    """The condition for open requests in one of the states, by the partial index."""
+    return decision_request.c.done_at.is_(None), decision_request.c.state.in_([str(each) for each in states])
+
+
+def _by_key(connection: Connection, key: str) -> StoredRequest | None:
+    found = _rows(connection, decision_request.c.key == storable(key), limit=1)
+    return found[0] if found else None
+
+
+def _required(connection: Connection, id_: int) -> StoredRequest:
+    found = get(connection, id_)
+    assert found is not None
+    return found
+
+
+def _rows(
+    connection: Connection,
+    *conditions: ColumnElement[bool],
+    limit: int,
+    order: ColumnElement[Any] = decision_request.c.id,
+) -> list[StoredRequest]:
+    statement = select(decision_request).where(*conditions).order_by(order).limit(limit)
+    return [_stored(row) for row in connection.execute(statement).mappings()]
+
+
+def _stored(row: RowMapping) -> StoredRequest:
+    values: dict[str, Any] = {str(name): value for name, value in row.items()}
+    values["decision"] = Decision(row["decision"])
+    values["repeat"] = bool(row["repeat"])
+    values["state"] = RequestState(row["state"])
+    values["sent"] = Sent(row["sent"])
+    values["result"] = None if row["result"] is None else _result(row["result"])
+    return StoredRequest(**values)
+
+
+def _result(text: str) -> Decided | None:
+    """Returns a stored result, `None` when a newer version stored it."""
+    try:
+        return msgspec.json.decode(text, type=Decided)
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,258 @@
+"""Requests of users are carried out once, also when replies are lost, a process is killed, or two of them work."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from connector.capabilities import DECIDED, decided_key
+from connector.decision import Decision, Request, Via
+from connector.emulators.faults import APPLY_HANG, DROP, HTML_503, LATE, REFUSE
+from connector.hireflix.api import HireflixApi
+from connector.operations.decision_worker import DecisionWorker
+from connector.store import audit, decisions, erase, notes, retention, schema
+from connector.store.queries import Wanted
+from connector.store.schema import RequestState, Sent
+from tests.delivery.rig import until
+from tests.operations.hireflix_world import DAY, at_once, source_at
+
+SHEET = "sheet"
+
+
+class World:
+    """An emulated account with one completed interview, a store and two workers on it."""
+
+    def __init__(self, source):
+        self.source, self.account, self.store = source, source.account, source.store
+        self.found, _ = self.account.invite(self.account.add_position("Baker"), "Ana García")
+        self.account.complete(self.found)
+        self.woken = []
+        self.workers = [self.worker(name) for name in ("one", "two")]
+
+    def worker(self, name):
+        server, clock = self.source.server, self.source.clock
+        return DecisionWorker(
+            lambda: HireflixApi(server.key, server.api_url, now=clock.now, sleep=at_once),
+            self.store,
+            clock,
+            name,
+            wake=self.woken.extend,
+            sleep=at_once,
+        )
+
+    async def ask(self, decision, value=None, *, key="k", **options):
+        request = Request(
+            key=key,
+            interview_id=self.found.id,
+            decision=Decision(decision),
+            value=value,
+            actor="sheet",
+            via=Via.SHEET,
+            **options,
+        )
+        return await self.write(decisions.ask, request, self.source.clock.now(), sink_name=SHEET)
+
+    async def write(self, job, *values, **named):
+        return await self.store.write(lambda connection: job(connection, *values, **named))
+
+    async def get(self, request):
+        return await self.write(decisions.get, request.id)
+
+    async def step(self):
+        return await self.workers[0].step()
+
+    @property
+    def sent(self):
+        return [name for name, _ in self.account.changes]
+
+    async def audited(self):
+        rows = await self.write(audit.entries, Wanted(), 100)
+        return [(row.actor, row.detail) for row in rows]
+
+    async def shown(self, request):
+        """The note with the result for the sink, and the calls that it is asked for."""
+        key = decided_key(str(request.id), self.found.id)
+        found = await self.write(notes.read, SHEET, "", [key])
+        calls = [row.subject for row in await self.source.deliveries(SHEET) if row.purpose == DECIDED]
+        return found.get(key), calls
+
+
+def at_call(number, fault):
+    """A chooser of faults: the first call is the look, the second one sends."""
+    calls = []
+
+    def choose(kind):
+        calls.append(kind)
+        return fault if len(calls) == number else None
+
+    return choose
+
+
+@pytest.fixture
+async def world(tmp_path):
+    async with source_at(tmp_path) as source:
+        yield World(source)
+
+
+async def test_a_request_is_carried_out_and_shown_where_it_came_from(world):
+    asked = await world.ask("shortlist", place="tab 3")
+    assert await world.step() == 1
+
+    done = await world.get(asked)
+    note, calls = await world.shown(asked)
+    assert (done.state, world.sent, await world.audited()) == (
+        RequestState.DONE,
+        ["finalist"],
+        [("sheet", "shortlist")],
+    )
+    assert (note["state"], note["place"], note["changed"], calls) == ("done", "tab 3", True, [str(asked.id)])
+    assert world.woken == [SHEET]
+    assert await world.step() == 0
+
+
+async def test_a_request_that_is_repeated_is_the_same(world):
+    first, again = await world.ask("comment", "Good"), await world.ask("comment", "Good")
+    await world.step()
+    assert (first.id, world.sent) == (again.id, ["comment"])
+
+
+async def test_two_workers_carry_a_request_out_once(world):
+    await world.ask("comment", "Good")
+    await asyncio.gather(*(worker.step() for worker in world.workers))
+    assert (world.sent, len(await world.audited())) == (["comment"], 1)
+
+
+async def test_requests_for_one_interview_are_carried_out_in_their_order(world):
+    await world.ask("discard", key="1")
+    await world.ask("back", key="2")
+    assert [await world.step(), await world.step(), await world.step()] == [1, 1, 0]
+    assert await world.audited() == [("sheet", "back"), ("sheet", "discard")]
+    assert world.found.stage == "to_evaluate"
+
+
+@pytest.mark.parametrize(("decision", "value"), [("shortlist", None), ("score", "4"), ("comment", "Good")])
+async def test_a_process_that_is_killed_after_it_sent_leaves_one_change_and_one_audit_row(world, decision, value):
+    asked = await world.ask(decision, value)
+    world.source.server.faults.choose(at_call(2, APPLY_HANG))
+    killed = asyncio.create_task(world.step())
+    await until(lambda: world.sent)
+    killed.cancel()
+    await asyncio.wait([killed])
+    assert (await world.get(asked)).state is RequestState.WAITING
+
+    await world.workers[1].step()
+
+    assert (await world.get(asked)).state is RequestState.DONE
+    assert (len(world.sent), len(await world.audited())) == (1, 1)
+
+
+async def test_a_request_waits_while_hireflix_is_unavailable(world):
+    world.source.server.faults.choose(lambda kind: HTML_503)
+    asked = await world.ask("shortlist")
+    await world.step()
+    assert await world.step() == 0
+    put_off = await world.get(asked)
+    assert (put_off.state, "no usable answer" in put_off.reason) == (RequestState.WAITING, True)
+
+    world.source.server.faults.choose(lambda kind: None)
+    world.source.clock.advance(60)
+    await world.step()
+    assert (await world.get(asked)).state is RequestState.DONE
+
+
+async def test_a_request_that_waited_for_a_day_is_refused(world):
+    world.source.server.faults.choose(lambda kind: HTML_503)
+    asked = await world.write(
+        decisions.ask,
+        Request(key="k", interview_id=world.found.id, decision=Decision.BACK, actor="sheet", via=Via.SHEET),
+        1_000,
+    )
+    await world.step()
+    assert ((await world.get(asked)).state, world.sent) == (RequestState.REFUSED, [])
+
+
+async def test_an_unknown_interview_is_refused_with_the_reason(world):
+    world.account.delete(world.found)
+    asked = await world.ask("shortlist")
+    await world.step()
+    assert (await world.get(asked)).reason == f"Hireflix has no interview {world.found.id}"
+    assert await world.audited() == []
+
+
+async def unclear(world, fault):
+    """A comment whose reply is lost and that Hireflix does not show."""
+    asked = await world.ask("comment", "Good")
+    world.source.server.faults.choose(at_call(2, fault))
+    await world.step()
+    assert (await world.get(asked)).state is RequestState.UNCLEAR
+    assert await world.step() == 0
+    return asked
+
+
+async def test_an_unclear_comment_that_arrived_after_all_is_not_sent_again(world):
+    asked = await unclear(world, LATE)
+    world.source.server.faults.release()
+    world.source.server.faults.settle()
+
+    await world.write(decisions.answer, asked.id, do=True, actor="dashboard:ada", now=world.source.clock.now())
+    await world.step()
+
+    assert (await world.get(asked)).state is RequestState.DONE
+    assert [each["value"] for each in world.found.comments] == ["Good"]
+    assert await world.audited() == [("sheet", "comment"), ("dashboard:ada", "confirm comment")]
+
+
+async def test_an_unclear_comment_that_is_missing_is_sent_when_an_operator_says_so(world):
+    asked = await unclear(world, REFUSE)
+
+    await world.write(decisions.answer, asked.id, do=True, actor="dashboard:ada", now=world.source.clock.now())
+    assert (await world.get(asked)).sent is Sent.AGAIN
+    await world.step()
+
+    assert (await world.get(asked)).state is RequestState.DONE
+    assert [each["value"] for each in world.found.comments] == ["Good"]
+
+
+async def test_a_held_request_waits_for_an_operator(world):
+    asked = await world.ask("discard", hold="8 rows changed at once")
+    assert (await world.step(), world.sent) == (0, [])
+    assert (await world.shown(asked))[0]["state"] == "held"
+
+    await world.write(decisions.answer, asked.id, do=True, actor="dashboard:ada", now=world.source.clock.now())
+    await world.step()
+    assert world.sent == ["archive"]
+
+
+async def test_a_dropped_request_is_never_carried_out(world):
+    asked = await world.ask("discard", hold="8 rows changed at once")
+    now = world.source.clock.now()
+    assert (await world.write(decisions.answer, asked.id, do=False, actor="dashboard:ada", now=now)) is not None
+    assert (await world.write(decisions.answer, asked.id, do=True, actor="dashboard:bo", now=now)) is None
+    assert (await world.step(), world.sent) == (0, [])
+    assert await world.audited() == [("dashboard:ada", "drop discard")]
+
+
+async def test_erase_deletes_the_requests_with_their_texts(world):
+    await world.ask("comment", "Ana is strong")
+    await world.write(erase.erase, world.found.id, [], world.source.clock.now())
+    assert await world.source.rows(schema.decision_request) == []
+    assert await world.step() == 0
+
+
+async def test_retention_deletes_finished_requests_and_keeps_open_ones(world):
+    await world.ask("comment", "Good", key="1")
+    await world.step()
+    await world.ask("comment", "Better", key="2", hold="many at once")
+    cutoff = world.source.clock.now() + 400 * DAY * 1000
+
+    await world.write(retention.delete_slice, retention.Kind.DECISIONS, cutoff, retention.START, 100)
+
+    assert [row.key for row in await world.source.rows(schema.decision_request)] == ["2"]
+
+
+async def test_a_lost_reply_of_a_stage_is_looked_up(world):
+    world.source.server.faults.choose(at_call(2, DROP))
+    await world.ask("shortlist")
+    await world.step()
+    assert (world.sent, await world.audited()) == (["finalist"], [("sheet", "shortlist")])
