@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cache
 from hashlib import sha256
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -58,6 +59,10 @@ SUBSCRIPTION_COLUMNS = ("sink", "interview_id")
 DELIVERY_COLUMNS = ("sink", "key", "interview_id", "event_seq", "priority", "since", "silent")
 
 
+ROWS_MAX = 64
+"""Rows of one statement. The driver gives way to other threads once per statement, so a statement per row would let the
+writer wait for the event loop at every row.
+"""
 DEFAULT_PRIORITY = 100
 FILL_PRIORITY = 500
 """Priority of backfilled interviews: after new events."""
@@ -461,7 +466,11 @@ def _insert(connection: Connection, planned: PlannedTable, rows: Sequence[Sequen
     if planned.sort_by is not None and has_row_locks(connection):
         place = planned.columns.index(planned.sort_by)
         rows = sorted(rows, key=lambda row: str(row[place]))
-    written = connection.exec_driver_sql(_statement(planned, connection.dialect.name), list(rows)).rowcount
+    written = 0
+    for start in range(0, len(rows), ROWS_MAX):
+        some = rows[start : start + ROWS_MAX]
+        text = _statement(planned, len(some), connection.dialect.name)
+        written += connection.exec_driver_sql(text, tuple(chain.from_iterable(some))).rowcount
     if planned.write in _CHECKED and written < len(rows):
         raise GroupConflict("other receivers stored the same events or interviews at the same time")
 
@@ -473,8 +482,8 @@ _POSITIONAL = {
 
 
 @cache
-def _statement(planned: PlannedTable, dialect: str) -> str:
-    """Returns SQL text for the driver, with the columns as positional parameters.
+def _statement(planned: PlannedTable, count: int, dialect: str) -> str:
+    """Returns SQL text for the driver, with the columns of each row as positional parameters.
 
     Compiling and binding through SQLAlchemy for each row would cost twice the time of the driver.
     """
@@ -487,7 +496,9 @@ def _statement(planned: PlannedTable, dialect: str) -> str:
         case Write.INSERT:
             pass
         case Write.DELETE:
-            statement = table.delete().where(*(table.c[name] == value for name, value in values.items()))
+            marker = "%s" if dialect == "postgresql" else "?"
+            key, markers = ", ".join(planned.columns), ", ".join([marker] * len(planned.columns))
+            return _with_rows(f"DELETE FROM {table} WHERE ({key}) IN (VALUES ({markers}))", count)  # noqa: S608 - names of the schema
         case Write.INSERT_OR_REPLAN | Write.INSERT_OR_KEEP:
             statement = statement.on_conflict_do_nothing()
         case Write.NEXT_VERSION:
@@ -498,4 +509,11 @@ def _statement(planned: PlannedTable, dialect: str) -> str:
             statement = statement.on_conflict_do_update(index_elements=keys, set_=sums)
     compiled = statement.compile(dialect=_POSITIONAL[dialect])
     assert tuple(compiled.positiontup or ()) == tuple(planned.columns)  # the order of the table, and of the rows
-    return str(compiled)
+    return _with_rows(str(compiled), count)
+
+
+def _with_rows(statement: str, count: int) -> str:
+    """Returns a statement that has parameters for one row of VALUES with parameters for `count` rows."""
+    before, values, rest = statement.partition("VALUES (")
+    row, end, after = rest.partition(")")
+    return before + values + f"{row}), (" * (count - 1) + row + end + after

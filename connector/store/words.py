@@ -39,6 +39,8 @@ def fold(text: str) -> str:
 
     Compatibility decomposition without combining marks (Unicode Standard Annex 15), then case folding.
     """
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in decomposed if not unicodedata.combining(char)).casefold().translate(_PLAIN)
 

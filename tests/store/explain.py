@@ -16,8 +16,9 @@ def steps_of(raw: sqlite3.Connection, sql: str, parameters: Any) -> list[str]:
 
 
 def scans(steps: Sequence[str]) -> list[str]:
-    """Steps that read a whole table; the list that a parameter holds is none."""
-    return [step for step in steps if step.startswith("SCAN") and "VIRTUAL TABLE" not in step]
+    """Steps that read a whole table. The values of a parameter or of VALUES are not a table."""
+    values = ("VIRTUAL TABLE", "CONSTANT ROW")
+    return [step for step in steps if step.startswith("SCAN") and not any(word in step for word in values)]
 
 
 @contextmanager

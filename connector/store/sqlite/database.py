@@ -17,6 +17,8 @@ from connector.store.schema import REVISION
 
 PAGE_CACHE_KIB = 8192
 """The page cache of each connection."""
+CACHED_STATEMENTS = 1024
+"""Prepared statements that a connection keeps: a group of events has one text per table and number of rows."""
 BUSY_SECONDS = 5
 """How long opening and writing wait for another process that writes; longer, and the store counts as unavailable."""
 
@@ -60,6 +62,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             isolation_level=None,
             check_same_thread=False,
             timeout=BUSY_SECONDS,
+            cached_statements=CACHED_STATEMENTS,
         )
         try:
             _set_up(connection, read_only=read_only)
