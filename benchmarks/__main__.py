@@ -17,6 +17,7 @@ NAMES = (
     "memory",
     "startup",
     "sheet",
+    "workbook",
     "flat",
     "slowdisk",
     "postgres",

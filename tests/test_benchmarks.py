@@ -21,6 +21,7 @@ from benchmarks import (
     sheet,
     slowdisk,
     startup,
+    workbook,
     wrk,
 )
 
@@ -106,3 +107,8 @@ async def test_a_fleet_loses_nothing_through_a_kill_and_a_stop(tmp_path):
     assert {each.lost for each in found.values()} == {0}
     assert {each.violations for each in found.values()} == {0}
     assert {each.unmarked for each in found.values()} == {0}
+
+
+async def test_the_cost_of_a_call_of_the_workbook(capsys):
+    await workbook.run(quick=True)
+    assert "one changed cell" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from types import TracebackType
@@ -66,6 +66,20 @@ class Package:
         """Returns the content of a part."""
         return self._archive.read(part)
 
+    def replaced(self, parts: Mapping[str, bytes]) -> bytes:
+        """Returns the content of a file in which these parts have another content."""
+        file = BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for part in self._archive.infolist():
+                content = parts.get(part.filename)
+                archive.writestr(part, self.read(part.filename) if content is None else content)
+        return file.getvalue()
+
+    @property
+    def workbook(self) -> str:
+        """The part of the workbook, which names the tabs."""
+        return {found.type: found.target for found in self.relationships("")}[WORKBOOK]
+
     def relationships(self, part: str) -> list[Relationship]:
         """Returns the relationships of a part; `""` is the package itself."""
         name = relationships_part(part)
@@ -78,7 +92,7 @@ class Package:
 
     def sheets(self) -> dict[str, str]:
         """Returns the part of each tab by title."""
-        workbook = {found.type: found.target for found in self.relationships("")}[WORKBOOK]
+        workbook = self.workbook
         parts = {found.id: found.target for found in self.relationships(workbook)}
         titles = {_relationship_id(sheet): sheet.get("name", "") for sheet in elements(self.read(workbook), "sheet")}
         return {title: parts[identifier] for identifier, title in titles.items() if parts.get(identifier)}

@@ -7,21 +7,25 @@ the answer to standard output, so that the list of processes contains no persona
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from connector.sink import SinkBroken
+from sinks.spreadsheet.columns import Column
 from sinks.spreadsheet.values import clean_text
 from sinks.workbook import file
-from sinks.workbook.state import FileDiff, RewriteRequest, RewriteResult, TableState
-from sinks.workbook.tab import Tab, cell_text, has_references, open_tab, write_names
+from sinks.workbook.package import Package
+from sinks.workbook.patch import NotPatchable, PatchedTab
+from sinks.workbook.state import FileDiff, RewriteRequest, RewriteResult, TableState, Written
+from sinks.workbook.tab import cell_text, open_tab
 
 ROWS_MAX = 10_000
 """Most rows of a workbook; a rewrite of more takes too long."""
@@ -29,6 +33,21 @@ CHILD_SECONDS = 170.0
 """Timeout of a rewrite in a child process; less than `timeout` of the sink."""
 
 _Answer: TypeAlias = RewriteResult | file.InUseError | RuntimeError | tuple[str, str, bool]
+
+
+class _Table(Protocol):
+    """The table in a file: `columns` maps a field to its column, `rows` the text of a key to its row."""
+
+    columns: dict[str, int]
+    rows: dict[str, int]
+
+    def write(self, row: int, column: Column, value: Written) -> None: ...
+
+    def make_room(self, count: int) -> int: ...
+
+    def remove(self, keys: Iterable[str]) -> None: ...
+
+    def to_bytes(self, flush: int) -> bytes: ...
 
 
 def rewrite(request: RewriteRequest) -> RewriteResult:
@@ -42,40 +61,37 @@ def rewrite(request: RewriteRequest) -> RewriteResult:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.refuse_if_open(path)
         before = file.file_version(path)
-        return _rewrite(request, path, before, _load(path, request.state) if before else file.new_book())
+        if before is None:
+            request = replace(request, state=replace(request.state, columns=(), deleted=frozenset()))
+            return _rewrite(request, path, before, open_tab(file.new_book(), request), None)
+        content = path.read_bytes()
+        is_own = file.digest_of(content) == request.state.digest
+        if is_own:
+            with contextlib.suppress(NotPatchable), Package(content) as package:
+                return _rewrite(request, path, before, PatchedTab(package, request), request.state.flush)
+        book = file.load(content, is_own=is_own)
+        return _rewrite(request, path, before, open_tab(book, request), file.flush_number(book.book))
     except OSError as error:
         raise file.broken_by(error) from error
 
 
-def _load(path: Path, state: TableState) -> file.Book:
-    content = path.read_bytes()
-    return file.load(content, is_own=file.digest_of(content) == state.digest)
-
-
-def _rewrite(request: RewriteRequest, path: Path, before: file.FileVersion | None, book: file.Book) -> RewriteResult:
-    state = request.state if before else replace(request.state, deleted=frozenset())
-    known = state.columns if before else ()
-    found = file.flush_number(book.book)
-    fixed = has_references(book)
-    tab = open_tab(book, request, known)
+def _rewrite(
+    request: RewriteRequest, path: Path, before: file.FileVersion | None, tab: _Table, found: int | None
+) -> RewriteResult:
+    """`found` is the number of the last rewrite that the file has."""
+    state, known = request.state, request.state.columns
     present = {key for key in state.rows if _row_of(tab, key)}
     diff = _compare(state, present, found, request)
-    written = _update(tab, request, diff.lost) | _append(tab, request, diff.deleted, fixed=fixed)
-    written |= _remove(tab, request, fixed=fixed)
+    written = _update(tab, request, diff.lost) | _append(tab, request, diff.deleted) | _remove(tab, request)
     if written or not tab.columns.keys() <= set(known):
-        state = _save(book, tab, path, before, replace(state, flush=max(state.flush, found or 0) + 1))
+        state = replace(state, flush=max(state.flush, found or 0) + 1)
+        content = tab.to_bytes(state.flush)
+        file.replace_file(path, before, content)
+        state = replace(state, digest=file.digest_of(content))
     rows = state.rows_after(state.flush, written, diff.lost - request.rows.keys())
     returned = (state.deleted & present) | {key for key in state.removed if _row_of(tab, key)}
     state = replace(state, rows=rows, deleted=diff.deleted)
     return _result(request, state, list(tab.columns), diff.lost | returned, known)
-
-
-def _save(book: file.Book, tab: Tab, path: Path, before: file.FileVersion | None, state: TableState) -> TableState:
-    write_names(tab.sheet, tab.header, tab.columns)
-    file.set_flush_number(book.book, state.flush)
-    content = book.to_bytes()
-    file.replace_file(path, before, content)
-    return replace(state, digest=file.digest_of(content))
 
 
 def _compare(state: TableState, present: Collection[str], found: int | None, request: RewriteRequest) -> FileDiff:
@@ -107,7 +123,7 @@ def _result(
     return RewriteResult(state, placed, again)
 
 
-def _update(tab: Tab, request: RewriteRequest, lost: Collection[str]) -> set[str]:
+def _update(tab: _Table, request: RewriteRequest, lost: Collection[str]) -> set[str]:
     """Writes the due cells of existing rows. Returns the interviews whose row changed."""
     columns = {column.field: column for column in request.columns}
     written: set[str] = set()
@@ -121,7 +137,7 @@ def _update(tab: Tab, request: RewriteRequest, lost: Collection[str]) -> set[str
     return written
 
 
-def _append(tab: Tab, request: RewriteRequest, deleted: Collection[str], *, fixed: bool) -> set[str]:
+def _append(tab: _Table, request: RewriteRequest, deleted: Collection[str]) -> set[str]:
     """Adds the missing rows. Returns their interviews."""
     wanted = (key for key, row in request.rows.items() if not row.removed and key not in deleted)
     missing = [key for key in wanted if not _row_of(tab, key)]
@@ -130,7 +146,7 @@ def _append(tab: Tab, request: RewriteRequest, deleted: Collection[str], *, fixe
             f"a workbook holds at most {ROWS_MAX} interviews",
             "split by position with routes to several workbooks, or use a google_sheets sink",
         )
-    first = tab.make_room(len(missing), fixed=fixed) if missing else 0
+    first = tab.make_room(len(missing)) if missing else 0
     for place, key in enumerate(missing, start=first):
         for column in request.columns:
             if column.field in tab.columns:
@@ -138,15 +154,15 @@ def _append(tab: Tab, request: RewriteRequest, deleted: Collection[str], *, fixe
     return set(missing)
 
 
-def _remove(tab: Tab, request: RewriteRequest, *, fixed: bool) -> set[str]:
+def _remove(tab: _Table, request: RewriteRequest) -> set[str]:
     """Removes the rows of interviews that must not have one. Returns these interviews."""
     gone = {key: _key_text(key) for key, row in request.rows.items() if row.removed and _row_of(tab, key)}
     if gone:
-        tab.remove(gone.values(), fixed=fixed)
+        tab.remove(gone.values())
     return set(gone)
 
 
-def _row_of(tab: Tab, key: str) -> int | None:
+def _row_of(tab: _Table, key: str) -> int | None:
     return tab.rows.get(_key_text(key))
 
 

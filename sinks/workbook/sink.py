@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -36,12 +36,14 @@ from connector.sink import (
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns
 from sinks.workbook.state import (
     RESUME_NOTE,
+    ROWS_NOTES,
     TABLE_NOTE,
     RewriteRequest,
     RewriteResult,
     Row,
     TableState,
     Written,
+    changed_notes,
     row_note,
     row_values,
 )
@@ -128,7 +130,7 @@ class Workbook(Sink[WorkbookConfig]):
         return f"{os.path.abspath(self.config.path)}#{self.config.worksheet}"  # noqa: PTH100 - resolve() would read
 
     def note_keys(self, delivery: Delivery) -> Iterable[str]:
-        return TABLE_NOTE, RESUME_NOTE, row_note(delivery.key)
+        return TABLE_NOTE, *ROWS_NOTES, RESUME_NOTE, row_note(delivery.key)
 
     async def open(self) -> None:
         self._thread = BlockingThread("workbook")
@@ -137,7 +139,7 @@ class Workbook(Sink[WorkbookConfig]):
         await self._thread.finish()
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
-        state = TableState.from_note(batch.notes.get(TABLE_NOTE))
+        state = TableState.from_notes(batch.notes)
         size = state.size_with(delivery.key for delivery in batch.deliveries)
         await context.take(Token(self._bucket, 1 / max(PAUSE_SECONDS, size / ROWS_PER_SECOND)))
         context.count_call("rewrite")
@@ -208,7 +210,7 @@ class Workbook(Sink[WorkbookConfig]):
         )
         with exclusive(config.path):
             done = rewrite_in_child(request) if state.size_with(keys) > CHILD_ROWS else rewrite(request)
-        notes = {**_notes(done, rows), **dict.fromkeys(map(row_note, gone))}
+        notes = {**_notes(batch.notes, done, rows), **dict.fromkeys(map(row_note, gone))}
         if mode is not None:
             notes[RESUME_NOTE] = None
         rewrites = [FollowUp(REWRITE, interview=key) for key in done.again]
@@ -248,8 +250,9 @@ class Workbook(Sink[WorkbookConfig]):
         return "\n".join(f"{column.title}: {_shown(values[column.field])}" for column in self.config.columns)
 
 
-def _notes(done: RewriteResult, rows: dict[str, Row]) -> dict[str, Note | None]:
-    notes: dict[str, Note | None] = {TABLE_NOTE: done.state.to_note()}
+def _notes(before: Mapping[str, Note], done: RewriteResult, rows: Mapping[str, Row]) -> dict[str, Note | None]:
+    """Returns the notes to store: those of the table that changed, and those of the rows."""
+    notes = changed_notes(before, done.state)
     for key, row in rows.items():
         if row.removed:
             notes[row_note(key)] = None

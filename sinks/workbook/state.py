@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from zlib import crc32
 
 from connector.sink import Interview, Note, Stage
 from sinks.spreadsheet.columns import KEY, Column, cell_values
@@ -14,10 +15,12 @@ from sinks.spreadsheet.values import CellKind, wall_time
 
 TABLE_NOTE = "table"
 """Name of the note about the table as a whole."""
+ROWS_NOTES = tuple(f"rows:{number:02x}" for number in range(64))
+"""Names of the notes about the rows: many small ones, so that a change of one row rewrites a few kilobytes."""
 RESUME_NOTE = "resume"
 """Name of the note with the choice of the operator who resumed the sink."""
-NOTE_VERSION = 1
-"""Version of the document in the note about the table."""
+NOTE_VERSION = 2
+"""Version of the documents in these notes. In version 1 the note about the table held the rows, too."""
 
 MASS_DELETION_ROWS = 10
 """Up to this number of rows deleted at once needs no decision: a user removes old rows."""
@@ -28,6 +31,18 @@ Written: TypeAlias = str | int | float | None
 """A cell as it is written and remembered: text, a number, a URL, or wall time as ISO 8601 text."""
 
 _KEPT_WHEN_CLEARED = {KEY, "stage"}
+
+
+def changed_notes(before: Mapping[str, Note], state: TableState) -> dict[str, Note | None]:
+    """Returns the notes of a state that differ from those `before`; `None` for one that is no longer needed."""
+    after = state.to_notes()
+    changed: dict[str, Note | None] = {name: note for name, note in after.items() if before.get(name) != note}
+    return changed | {name: None for name in before if name in ROWS_NOTES and name not in after}
+
+
+def _rows_note(interview_id: str) -> str:
+    """Returns the name of the note about the rows to which the row of an interview belongs."""
+    return ROWS_NOTES[crc32(interview_id.encode()) % len(ROWS_NOTES)]
 
 
 def row_note(interview_id: str) -> str:
@@ -54,31 +69,30 @@ class TableState:
     digest: str = ""
 
     @classmethod
-    def from_note(cls, note: Note | None) -> TableState:
-        """Returns the state from a note of this or an earlier version. Missing values get their defaults."""
-        note = note or {}
+    def from_notes(cls, notes: Mapping[str, Note]) -> TableState:
+        """Returns the state from notes of this or an earlier version. Missing values get their defaults."""
+        table = notes.get(TABLE_NOTE, {})
+        parts = [table, *(notes[name] for name in ROWS_NOTES if name in notes)]
         return cls(
-            flush=note.get("flush", 0),
-            zone=note.get("zone", ""),
-            columns=note.get("columns", ()),
-            rows=note.get("rows", {}),
-            deleted=frozenset(note.get("deleted", ())),
-            removed=frozenset(note.get("removed", ())),
-            digest=note.get("digest", ""),
+            flush=table.get("flush", 0),
+            zone=table.get("zone", ""),
+            columns=table.get("columns", ()),
+            rows={key: flush for part in parts for key, flush in part.get("rows", {}).items()},
+            deleted=frozenset(key for part in parts for key in part.get("deleted", ())),
+            removed=frozenset(key for part in parts for key in part.get("removed", ())),
+            digest=table.get("digest", ""),
         )
 
-    def to_note(self) -> Note:
-        """Returns the state as JSON."""
-        return {
-            "version": NOTE_VERSION,
-            "flush": self.flush,
-            "zone": self.zone,
-            "columns": list(self.columns),
-            "rows": dict(self.rows),
-            "deleted": sorted(self.deleted),
-            "removed": sorted(self.removed),
-            "digest": self.digest,
-        }
+    def to_notes(self) -> dict[str, Note]:
+        """Returns the state as JSON: the note about the table, and those about rows that have any."""
+        table = {"flush": self.flush, "zone": self.zone, "columns": list(self.columns), "digest": self.digest}
+        parts: dict[str, dict[str, Any]] = {}
+        for key, flush in self.rows.items():
+            parts.setdefault(_rows_note(key), {}).setdefault("rows", {})[key] = flush
+        for name, keys in (("deleted", self.deleted), ("removed", self.removed)):
+            for key in sorted(keys):
+                parts.setdefault(_rows_note(key), {}).setdefault(name, []).append(key)
+        return {name: {"version": NOTE_VERSION, **part} for name, part in {TABLE_NOTE: table, **parts}.items()}
 
     def size_with(self, keys: Iterable[str]) -> int:
         """Returns the approximate number of rows of the table with these interviews."""

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from openpyxl.cell import Cell, MergedCell
 from openpyxl.cell.rich_text import CellRichText
@@ -23,7 +23,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from connector.sink import STAGE_WORDS, SinkBroken
 from sinks.spreadsheet.columns import KEY, Column, header_key
 from sinks.spreadsheet.values import CUT_MARK, HEADER_COLOUR, LINK_TEXT, STAGE_COLOURS, CellKind
-from sinks.workbook.file import Book
+from sinks.workbook.file import Book, set_flush_number
 from sinks.workbook.package import SheetCells
 from sinks.workbook.state import RewriteRequest, Written
 
@@ -36,9 +36,12 @@ TEXT_MAX = 32_767
 NAME_PREFIX = "connector_"
 """Start of the defined names on header cells."""
 
-_DATE_FORMAT = "yyyy-mm-dd hh:mm"
-_TEXT_FORMAT = "@"  # a text that a user edits stays text: no lost zeros, no formula from a name
-_LINK_FONT = Font(color="0563C1", underline="single")
+DATE_FORMAT = "yyyy-mm-dd hh:mm"
+"""Format of a date where users chose none."""
+TEXT_FORMAT = "@"
+"""A text that a user edits stays text: no lost zeros, no formula from a name."""
+LINK_COLOUR = "0563C1"
+"""Colour of the text of a link (RRGGBB)."""
 _HEADER_FILL = PatternFill("solid", start_color=HEADER_COLOUR)
 _COLOURED_ROWS = 20_000
 _KIND_WIDTHS = {CellKind.TEXT: 22, CellKind.NUMBER: 8, CellKind.DATETIME: 17, CellKind.LINK: 9}
@@ -46,7 +49,8 @@ _KIND_WIDTHS = {CellKind.TEXT: 22, CellKind.NUMBER: 8, CellKind.DATETIME: 17, Ce
 _FIELD_WIDTHS = {"candidate_email": 30, "position_name": 28, "interview_id": 27, "stage": 13}
 _ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _LOOKS_LIKE_UNDERSCORE = "\N{FULLWIDTH LOW LINE}"
-_NAMED_CELL = re.compile(r"!\$([A-Z]{1,3})\$([0-9]{1,7})")
+NAMED_CELL = re.compile(r"!\$([A-Z]{1,3})\$([0-9]{1,7})")
+"""The column and the row of a defined name on a cell."""
 
 
 class Tab:
@@ -55,8 +59,11 @@ class Tab:
     `cells` are the places of all its cells. They are kept here, because openpyxl cannot list them.
     """
 
-    def __init__(self, sheet: Worksheet, cells: SheetCells, header: int, columns: Mapping[str, int]) -> None:
+    def __init__(self, book: Book, sheet: Worksheet, header: int, columns: Mapping[str, int]) -> None:
+        cells = book.cells.get(sheet.title, SheetCells())
         self.sheet = sheet
+        self._book = book
+        self._fixed = _has_references(book)
         self.header = header
         self.columns = dict(columns)
         self._cells = cells.places | {(header, column) for column in columns.values()}
@@ -70,14 +77,14 @@ class Tab:
         if not isinstance(cell, MergedCell):
             write_cell(cell, column.kind, value)
 
-    def make_room(self, count: int, *, fixed: bool) -> int:
+    def make_room(self, count: int) -> int:
         """Makes room for `count` rows below the last one of the table, and returns the first of them.
 
-        What is below moves down; it stays with `fixed` or when cells are merged there, and the rows come below it.
+        What is below moves down; it stays when references or merged cells forbid that, and the rows come below it.
         Raises `SinkBroken` when the grid has no room.
         """
         below = [place for place in self._cells if place[0] > self.last and _is_used(self.sheet.cell(*place))]
-        if below and self.rows and not fixed and not self._is_fixed(self.last):
+        if below and self.rows and not self._fixed and not self._is_fixed(self.last):
             self._move_down(count)
         elif below:
             self.last = max(row for row, _ in below)
@@ -86,16 +93,24 @@ class Tab:
         self._stretch_filters()
         return first
 
-    def remove(self, keys: Iterable[str], *, fixed: bool) -> None:
-        """Removes rows with everything in them; with `fixed`, or above merged cells, only owned cells are emptied."""
+    def remove(self, keys: Iterable[str]) -> None:
+        """Removes rows with everything in them; where references or merged cells forbid that, only owned cells are
+        emptied.
+        """
         rows = sorted(self.rows[key] for key in keys)
-        if fixed or self._is_fixed(rows[0] - 1):
+        if self._fixed or self._is_fixed(rows[0] - 1):
             for row in rows:
                 self._empty(row)
         else:
             self._take_out(rows)
         self.rows = self._find_rows()
         self.last = max(self.rows.values(), default=self.header)
+
+    def to_bytes(self, flush: int) -> bytes:
+        """Returns the content of the file. `flush` is the number of this rewrite."""
+        _write_names(self.sheet, self.header, self.columns)
+        set_flush_number(self._book.book, flush)
+        return self._book.to_bytes()
 
     def _take_out(self, rows: Sequence[int]) -> None:
         width = self._width()
@@ -107,7 +122,7 @@ class Tab:
         self._cells = {place for place in self._cells if place[0] not in gone}
         self._move_rows(lambda row: row - bisect_left(rows, row))
         if self.sheet.auto_filter.ref:
-            left, top, right, bottom = _bounds(self.sheet.auto_filter.ref)
+            left, top, right, bottom = bounds(self.sheet.auto_filter.ref)
             self.sheet.auto_filter.ref = _ref(left, top, right, bottom - sum(top < row <= bottom for row in rows))
 
     def _empty(self, row: int) -> None:
@@ -127,7 +142,7 @@ class Tab:
     def _is_fixed(self, above: int) -> bool:
         """Whether merged cells or a table of the office program end below a row, so that rows there cannot move."""
         merged = any(area.max_row > above for area in self.sheet.merged_cells.ranges)
-        return merged or any(_bounds(table.ref)[3] > above for table in self.sheet.tables.values())
+        return merged or any(bounds(table.ref)[3] > above for table in self.sheet.tables.values())
 
     def _move_down(self, count: int) -> None:
         self._check_grid(max(row for row, _ in self._cells) + count)
@@ -170,18 +185,19 @@ class Tab:
                 table.autoFilter.ref = self._stretched(table.autoFilter.ref)
 
     def _stretched(self, ref: str) -> str:
-        left, top, right, bottom = _bounds(ref)
+        left, top, right, bottom = bounds(ref)
         if top != self.header or bottom >= self.last:
             return ref
         return _ref(left, top, right, self.last)
 
 
-def open_tab(book: Book, request: RewriteRequest, known: Sequence[str]) -> Tab:
+def open_tab(book: Book, request: RewriteRequest) -> Tab:
     """Returns the tab with all its columns; makes it when the table is new.
 
-    `known` are the fields that had a column before: with any, a missing tab or key column was deleted by a user and
-    `SinkBroken` is raised.
+    Raises `SinkBroken` when the table had columns before, and its tab or its key column is missing now: a user deleted
+    it.
     """
+    known = request.state.columns
     sheet = _find_sheet(book, request, known)
     cells = book.cells.get(sheet.title, SheetCells())
     header = _known_header(sheet, cells, request) if known else _likely_header(sheet, cells, request.columns)
@@ -193,10 +209,10 @@ def open_tab(book: Book, request: RewriteRequest, known: Sequence[str]) -> Tab:
     columns = _place_columns(sheet, cells, header or 1, request.columns, known)
     if header is None:
         _format(sheet, request.columns)
-    return Tab(sheet, cells, header or 1, columns)
+    return Tab(book, sheet, header or 1, columns)
 
 
-def has_references(book: Book) -> bool:
+def _has_references(book: Book) -> bool:
     """Whether formulas or names of users may refer to rows of the table."""
     formulas = any(cells.has_formulas for cells in book.cells.values())
     named = any(not name.startswith(NAME_PREFIX) for sheet in book.book.worksheets for name in sheet.defined_names)
@@ -288,11 +304,11 @@ def _write_title(sheet: Worksheet, header: int, column: int, title: str) -> None
     assert isinstance(cell, Cell), "beyond the last used column nothing is merged"
     write_cell(cell, CellKind.TEXT, title)
     beside = sheet.cell(header, column - 1) if column > 1 else None
-    like: Any = beside.font if isinstance(beside, Cell) and beside.value else Font(bold=True)
-    cell.font = copy.copy(like)
+    like = beside if isinstance(beside, Cell) and beside.value else None
+    cell.font = _font_of(cell, bold=True) if like is None else _font_of(like)
 
 
-def write_names(sheet: Worksheet, header: int, columns: Mapping[str, int]) -> None:
+def _write_names(sheet: Worksheet, header: int, columns: Mapping[str, int]) -> None:
     """Gives each header cell a hidden name, by which a renamed column is found again.
 
     Office programs move names along with the cells (ECMA-376 part 1, section 18.2.5, definedName). A program that does
@@ -310,7 +326,7 @@ def named_cells(sheet: Worksheet) -> dict[str, tuple[int, int]]:
     """Returns field -> row and column of its header cell, for the names that still refer to a cell."""
     found = {}
     for name, defined in sheet.defined_names.items():
-        place = _NAMED_CELL.search(defined.attr_text or "")
+        place = NAMED_CELL.search(defined.attr_text or "")
         if name.startswith(NAME_PREFIX) and place:
             found[name.removeprefix(NAME_PREFIX)] = int(place[2]), column_index_from_string(place[1])
     return found
@@ -364,7 +380,7 @@ def _write_text(cell: Cell, value: Written) -> None:
     cell.value = cell_text(str(value))
     cell.data_type = "s"  # after the value: openpyxl takes `=1+1` for a formula and `#N/A` for an error
     if cell.number_format == "General":
-        cell.number_format = _TEXT_FORMAT
+        cell.number_format = TEXT_FORMAT
 
 
 def cell_text(text: str) -> str:
@@ -391,7 +407,7 @@ def _write_number(cell: Cell, value: Written) -> None:
 
 def _write_time(cell: Cell, value: Written) -> None:
     if not is_date_format(cell.number_format):
-        cell.number_format = _DATE_FORMAT  # before the value, which would choose a format of its own
+        cell.number_format = DATE_FORMAT  # before the value, which would choose a format of its own
     cell.value = datetime.fromisoformat(value) if isinstance(value, str) else None
 
 
@@ -399,7 +415,7 @@ def _write_link(cell: Cell, value: Written) -> None:
     cell.value = LINK_TEXT if value else None
     cell.hyperlink = str(value) if value else None
     if value:
-        cell.font = _LINK_FONT
+        cell.font = _font_of(cell, color=LINK_COLOUR, underline="single")
 
 
 _WRITERS = {
@@ -410,13 +426,21 @@ _WRITERS = {
 }
 
 
+def _font_of(cell: Cell, **changes: Any) -> Font:
+    """Returns a copy of the font of a cell with changes. So new cells have the default font of office programs."""
+    font = cast("Font", copy.copy(cell.font))
+    for name, value in changes.items():
+        setattr(font, name, value)
+    return font
+
+
 def _format(sheet: Worksheet, columns: Sequence[Column]) -> None:
     """Formats a new tab: bold and frozen header, widths, a filter, and colours of stages that survive sorting."""
     for place, column in enumerate(columns, start=1):
         letter = get_column_letter(place)
         sheet.column_dimensions[letter].width = _FIELD_WIDTHS.get(column.field, _KIND_WIDTHS[column.kind])
         cell = sheet[f"{letter}1"]
-        cell.font = Font(bold=True)
+        cell.font = _font_of(cell, bold=True)
         cell.fill = _HEADER_FILL
         cell.alignment = Alignment(vertical="center")
         if column.field == "stage":
@@ -438,7 +462,7 @@ def _ref(left: int, top: int, right: int, bottom: int) -> str:
     return f"{get_column_letter(left)}{top}:{get_column_letter(right)}{bottom}"
 
 
-def _bounds(ref: str) -> tuple[int, int, int, int]:
+def bounds(ref: str) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of a range such as `A1:L20`."""
     area = CellRange(ref)
     return area.min_col, area.min_row, area.max_col, area.max_row

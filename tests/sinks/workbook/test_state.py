@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinks.workbook.state import FileDiff, TableState
+from connector.testing import interview_id
+from sinks.workbook.state import FileDiff, TableState, changed_notes
 
 keys = st.sets(st.sampled_from("abcdefg"))
 rows = st.dictionaries(st.sampled_from("abcdefg"), st.integers(1, 5))
@@ -56,9 +60,33 @@ def test_what_is_lost_stays_so_until_it_is_written(rows, present, others):
 
 @settings(max_examples=50)
 @given(rows, keys)
-def test_a_note_keeps_everything(rows, deleted):
+def test_the_notes_keep_everything(rows, deleted):
     state = remembered(rows, deleted)
-    assert TableState.from_note(state.to_note()) == TableState(state.flush, "", [], state.rows, state.deleted)
+    assert TableState.from_notes(state.to_notes()) == TableState(state.flush, "", [], state.rows, state.deleted)
+
+
+@settings(max_examples=50)
+@given(rows, keys, rows, keys)
+def test_the_changed_notes_over_the_former_ones_give_the_new_state(rows, deleted, later_rows, later_deleted):
+    former, later = remembered(rows, deleted), remembered(later_rows, later_deleted)
+    notes = {**former.to_notes(), **changed_notes(former.to_notes(), later)}
+    kept = {name: note for name, note in notes.items() if note is not None}
+    assert kept == later.to_notes()
+
+
+def test_a_change_of_one_row_among_thousands_changes_two_small_notes():
+    state = TableState(flush=7, rows={interview_id(number): 7 for number in range(9_000)})
+    later = replace(state, flush=8, rows=state.rows_after(8, {interview_id(5)}, ()))
+    changed = changed_notes(state.to_notes(), later)
+    assert len(changed) == 2
+    assert sum(len(json.dumps(note)) for note in changed.values()) < 8_000
+
+
+def test_the_note_of_the_former_version_is_read_and_replaced():
+    former = {"table": {"version": 1, "flush": 2, "columns": ["stage"], "rows": {"a": 1, "b": 2}, "deleted": ["b"]}}
+    state = TableState.from_notes(former)
+    assert (state.rows, state.deleted, state.columns) == ({"a": 1, "b": 2}, {"b"}, ["stage"])
+    assert changed_notes(former, state) == state.to_notes()
 
 
 def test_a_few_rows_or_a_few_of_many_are_tidying_up():
