@@ -114,6 +114,12 @@ def _event_name(name: str) -> str:
     return name
 
 
+def _token_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_-]{1,40}", name):
+        raise ValueError("must be a name of a-z, 0-9, _ and -, of at most 40 characters")
+    return name
+
+
 Timezone = Annotated[str, AfterValidator(known_timezone)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 UrlPath = Annotated[str, AfterValidator(_url_path)]
@@ -124,6 +130,7 @@ TrustedHost = Annotated[str, AfterValidator(_trusted_host)]
 ProxyAddress = Annotated[str, AfterValidator(_proxy_address)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 EventName = Annotated[str, AfterValidator(_event_name)]
+TokenName = Annotated[str, AfterValidator(_token_name)]
 
 
 class Section(BaseModel):
@@ -230,6 +237,13 @@ class AlertSettings(Section):
     )
 
 
+class TokenSettings(Section):
+    """One `[dashboard.tokens.NAME]`."""
+
+    token: Password = Field(description="What the program sends as a bearer token; a secret.")
+    role: Literal["view", "act"] = Field(default="view", description="act = the program may change something too.")
+
+
 class DashboardSettings(Section):
     """Who may use the dashboard. Passwords are text, or Argon2id hashes that begin with `$argon2id$`."""
 
@@ -247,7 +261,7 @@ class DashboardSettings(Section):
         default=[], description="Names from trust_header that may act; * = all. The others may only view."
     )
 
-    api_tokens: list[Password] = Field(default=[], description="Bearer tokens of programs that read the JSON API.")
+    tokens: dict[TokenName, TokenSettings] = Field(default={}, description="Programs that use the JSON API, by name.")
 
     @property
     def has_sign_in(self) -> bool:

@@ -7,25 +7,70 @@ import pytest
 from connector.web.api.routes import API
 from tests.serving import sample
 from tests.web.browsing import DASHBOARD, dashboard, note_changes
+from tests.web.test_actions import make_dead
 
-TOKEN = "token-of-a-program"
-TOML = '[sinks.sheet]\ntype = "workbook"\npath = "data/x.xlsx"\n' + DASHBOARD + f'api_tokens = ["{TOKEN}"]\n'
+TOKEN = "token-of-a-monitor"
+ACT_TOKEN = "token-of-a-robot"
+TOML = '[sinks.sheet]\ntype = "workbook"\npath = "data/x.xlsx"\n' + DASHBOARD
+TOML += f'[dashboard.tokens.monitor]\ntoken = "{TOKEN}"\n'
+TOML += f'[dashboard.tokens.robot]\ntoken = "{ACT_TOKEN}"\nrole = "act"\n'
 BEARER = {"authorization": f"Bearer {TOKEN}", "accept": "application/json"}
-PATHS = [f"/api{path}" for handler in API for path in handler.paths]
+ACT = {"authorization": f"Bearer {ACT_TOKEN}"}
+REPLAYED = {"count": 1, "expired": {}, "pending": {}}
+PATHS = [f"/api{path}".replace(":str", "") for handler in API for path in handler.paths]
+READS = [f"/api{path}" for handler in API for path in handler.paths if "GET" in handler.http_methods]
 
 
 async def test_every_address_needs_a_token_or_a_session(tmp_path):
     async with dashboard(tmp_path, TOML, password=None) as (_, client):
-        for path in [*PATHS, "/schema", "/schema/openapi.json"]:
+        for path in [*READS, "/schema", "/schema/openapi.json"]:
             wrong = {"authorization": "Bearer token-of-a-stranger", "accept": "*/*"}
             assert (path, (await client.get(path, headers=wrong)).status_code) == (path, 401)
             assert (path, (await client.get(path, headers=BEARER)).status_code) == (path, 200)
 
 
-async def test_a_token_of_a_program_changes_nothing(tmp_path):
+async def test_a_token_that_may_only_view_changes_nothing(tmp_path):
     async with dashboard(tmp_path, TOML, password=None) as (_, client):
         headers = BEARER | {"sec-fetch-site": "same-origin"}
         assert (await client.post("/actions/pause", data={"sink": "sheet"}, headers=headers)).status_code == 403
+        assert (await client.post("/api/sinks/sheet/pause", json={}, headers=headers)).status_code == 403
+
+
+async def test_a_program_that_may_act_does_what_a_user_can_and_the_audit_log_names_its_token(tmp_path):
+    async with dashboard(tmp_path, TOML, password=None) as (service, client):
+
+        async def act(path, **body):
+            answer = await client.post(f"/api{path}", json=body, headers=ACT)
+            return answer.status_code, answer.json()
+
+        status, paused = await act("/sinks/sheet/pause", until="2100-01-01T08:00")
+        assert (status, paused) == (200, {"sink": "sheet", "until": 4_102_473_600_000})
+        await service.post(sample("finish", id="i1"))
+        make_dead(tmp_path)
+        assert await act("/deliveries/replay", sink="sheet", preview=True) == (200, REPLAYED)
+        assert await act("/deliveries/dismiss", sink="sheet", why="the position is closed") == (200, {"count": 1})
+        assert await act("/deliveries/replay", sink="sheet", state="dismissed") == (200, REPLAYED)
+        assert await act("/sinks/sheet/resume") == (200, {"sink": "sheet", "pending": 1})
+        status, receipt = await act("/interviews/erase", interview="i1")
+        assert (status, receipt["interviews"]) == (200, ["i1"])
+        changes = (await client.get("/api/audit", headers=BEARER)).json()["rows"]
+        assert [row["action"] for row in changes] == ["erase", "resume", "replay", "dismiss", "pause"]
+        assert {row["actor"] for row in changes} == {"api:robot (127.0.0.1)"}
+
+
+async def test_what_cannot_be_done_is_answered_with_the_reason(tmp_path):
+    async with dashboard(tmp_path, TOML, password=None) as (_, client):
+        for path, body, reason in (
+            ("/sinks/shet/pause", {}, "did you mean sheet?"),
+            ("/sinks/sheet/pause", {"until": "yesterday"}, "Not a time"),
+            ("/sinks/sheet/verify", {}, "cannot be read back"),
+            ("/deliveries/replay", {}, "Select what to replay"),
+            ("/deliveries/replay", {"sink": "sheet", "colour": "red"}, "colour"),
+            ("/interviews/erase", {"interview": "nobody"}, "knows no such interview"),
+        ):
+            answer = await client.post(f"/api{path}", json=body, headers=ACT)
+            assert (path, answer.status_code) == (path, 422)
+            assert reason in answer.text
 
 
 async def test_a_listing_continues_behind_its_last_row(tmp_path):

@@ -13,6 +13,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import ValidationException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import QueryParameter
 from litestar.types import ControllerRouterHandler
 from sqlalchemy import Connection
@@ -24,6 +25,8 @@ from connector.store import audit as audit_log
 from connector.store import queries
 from connector.store.audit import AuditRow
 from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Place, Wanted
+from connector.web.api.actions import ACTIONS
+from connector.web.api.problems import PROBLEMS
 from connector.web.dashboard.deliveries import wanted_of
 from connector.web.dashboard.pages import Pages
 
@@ -95,14 +98,14 @@ async def _listing(
     return found.rows, "" if found.next is None else written_place(found.next)
 
 
-@get("/status")
+@get("/status", responses=PROBLEMS)
 async def api_status(pages: NamedDependency[Pages]) -> Health:
     """The health of the installation: its processes, its source, every sink, and the fix of each problem."""
     now, names = pages.clockface().now, list(pages.config.sinks)
     return await pages.store.query(lambda connection: health(connection, now, names))
 
 
-@get("/events")
+@get("/events", responses=PROBLEMS)
 async def api_events(
     pages: NamedDependency[Pages],
     *,
@@ -118,7 +121,7 @@ async def api_events(
     return Events(*await _listing(pages, queries.events, chosen, limit, number=True))
 
 
-@get("/interviews")
+@get("/interviews", responses=PROBLEMS)
 async def api_interviews(
     pages: NamedDependency[Pages],
     *,
@@ -134,7 +137,7 @@ async def api_interviews(
     return Interviews(*await _listing(pages, queries.interviews, chosen, limit, number=False))
 
 
-@get("/deliveries")
+@get("/deliveries", responses=PROBLEMS)
 async def api_deliveries(
     pages: NamedDependency[Pages],
     *,
@@ -152,7 +155,7 @@ async def api_deliveries(
     return Deliveries(*await _listing(pages, queries.deliveries, chosen | {"after": after}, limit, number=True))
 
 
-@get("/attempts")
+@get("/attempts", responses=PROBLEMS)
 async def api_attempts(
     pages: NamedDependency[Pages],
     *,
@@ -167,7 +170,7 @@ async def api_attempts(
     return Attempts(*await _listing(pages, queries.attempts, chosen, limit, number=True))
 
 
-@get("/audit")
+@get("/audit", responses=PROBLEMS)
 async def api_audit(pages: NamedDependency[Pages], after: After = "", limit: Limit = 50) -> Audit:
     """What operators changed."""
     wanted = Wanted(after=_place(after, number=True))
@@ -177,7 +180,7 @@ async def api_audit(pages: NamedDependency[Pages], after: After = "", limit: Lim
 
 
 API: tuple[ControllerRouterHandler, ...] = (
-    api_status, api_events, api_interviews, api_deliveries, api_attempts, api_audit,
+    api_status, api_events, api_interviews, api_deliveries, api_attempts, api_audit, *ACTIONS,
 )  # fmt: skip
 
 
@@ -186,7 +189,13 @@ def describe(router: Router) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Hireflix connector",
         version=__version__,
-        description="Every request needs `Authorization: Bearer TOKEN`, with one of `[dashboard] api_tokens`.",
+        description=(
+            "Every request needs `Authorization: Bearer TOKEN`, with one of `[dashboard.tokens]`. "
+            "A request that changes something needs a token with the role `act`."
+        ),
+        components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
+        security=[{"token": []}],
+        use_handler_docstrings=True,
         render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
         openapi_router=router,
     )

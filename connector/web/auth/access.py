@@ -45,17 +45,22 @@ HASH_NAMES = {True: "operator", False: "viewer"}
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who sends a request. `owner` is what the tokens of its forms belong to, `client` its address."""
+    """Who sends a request. `owner` is what the tokens of its forms belong to, `client` its address.
+
+    `is_program`: the request has a bearer token, which no browser adds by itself, so it needs no form of ours.
+    """
 
     name: str
     may_act: bool
     owner: str
     client: str
+    is_program: bool = False
 
     @property
     def actor(self) -> str:
         """Who did something, for the audit log."""
-        return f"web:{self.name} ({self.client})" if self.client else f"web:{self.name}"
+        name = f"api:{self.name}" if self.is_program else f"web:{self.name}"
+        return f"{name} ({self.client})" if self.client else name
 
 
 class TooManyAttempts(HTTPException):
@@ -106,7 +111,8 @@ class Access:
             users = self._settings.act_users
             return Visitor(name, name in users or "*" in users, f"proxy:{name}", client)
         if (token := self._bearer(connection)) is not None:
-            return Visitor("api", may_act=False, owner=f"api:{token}", client=client)
+            may_act = self._settings.tokens[token].role == "act"
+            return Visitor(token, may_act, f"api:{token}", client, is_program=True)
         cookie = connection.cookies.get(cookie_name(connection.scope, sessions.COOKIE), "")
         if not cookie:
             return None
@@ -128,15 +134,15 @@ class Access:
         name = clean(names[0]).strip()[:NAME_MAX] if len(names) == 1 else ""
         return name or None
 
-    def _bearer(self, connection: ASGIConnection[Any, Any, Any, Any]) -> int | None:
-        """Returns the number of the token of a program; `None` without a valid one."""
+    def _bearer(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
+        """Returns the name of the token of a program; `None` without a valid one."""
         scheme, _, text = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
         sent = text.strip().encode()
-        for number, token in enumerate(self._settings.api_tokens):
-            if hmac.compare_digest(sent, token.get_secret_value().encode()):
-                return number
+        for name, each in self._settings.tokens.items():
+            if hmac.compare_digest(sent, each.token.get_secret_value().encode()):
+                return name
         return None
 
     async def sign_in(self, password: str, scope: Scope) -> str | None:
@@ -223,10 +229,12 @@ def authentication(access: Access) -> Callable[[ASGIApp], ASGIApp]:
 
 
 async def may_act(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard for requests that change something: the visitor may act, and a page of ours sent the form."""
+    """A guard for requests that change something: the visitor may act, and a page of ours or a program sent it."""
     visitor: Visitor = connection.user
     if not visitor.may_act:
         raise PermissionDeniedException(f"{visitor.name} may view and not act")
+    if visitor.is_program:
+        return
     access: Access = connection.auth
     assert isinstance(connection, Request)
     await access.require_own_form(connection, visitor.owner)

@@ -3,72 +3,29 @@
 This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import replace as changed
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from sqlalchemy import Connection
 
-from connector.blocking import BlockingThread
-from connector.capabilities import Report
-from connector.config import Config, SinkEntry
 from connector.errors import UsageError
 from connector.formats import counted
-from connector.operations import erase as erase_operation
 from connector.operations import replay as replay_operation
-from connector.operations import sinks as sink_operations
-from connector.operations import verify as verify_operation
 from connector.operations.erase import Receipt
 from connector.operations.replay import Replayable
-from connector.store import replay as store_replay
-from connector.store.base import Store
 from connector.store.erase import Subject
 from connector.store.queries import Wanted
 from connector.store.schema import DeliveryState
+from connector.web.actions import dead_ids
 from connector.web.auth.access import Access, Visitor, may_act
 from connector.web.dashboard.deliveries import DELIVERY_PARAMETERS, wanted_of
 from connector.web.dashboard.filters import parameters
 from connector.web.dashboard.pages import Pages, Seen, redirect
 from connector.web.dashboard.words import Moment
-
-T = TypeVar("T")
-
-VERIFY_SECONDS = 120.0
-"""Longest wait of a browser for a verification."""
-ERASE_SECONDS = 15.0
-"""Longest wait of a browser for the destinations of an erase; what is not done then stays queued."""
-
-
-class ServedStore:
-    """The store of this process as a `connector.operations.store_access.OpenStore`, for operations in a thread."""
-
-    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
-        self._store = store
-        self._loop = loop
-
-    def change(self, job: Callable[[Connection], T]) -> T:
-        """Runs a job with the writer of the process, and returns its result after the commit."""
-        return asyncio.run_coroutine_threadsafe(self._store.write(job), self._loop).result()
-
-    def read(self, query: Callable[[Connection], T]) -> T:
-        """Runs a query on a snapshot of the newest commit."""
-        return asyncio.run_coroutine_threadsafe(self._store.query(query), self._loop).result()
-
-
-def _no_lane(_config: Config, _entry: SinkEntry) -> AbstractAsyncContextManager[None]:
-    """The lanes of this process, or of another worker, do the work."""
-    raise UsageError("a worker runs the lanes")
-
-
-def _ignore(_done: int, _total: int) -> None:
-    """A page shows no progress."""
-
 
 # --- Deliveries -------------------------------------------------------------------------------------------------------
 
@@ -115,10 +72,6 @@ def _request(chosen: Mapping[str, str]) -> replay_operation.Request:
     )
 
 
-def _dead(connection: Connection, wanted: Wanted) -> list[int]:
-    return [id_ for ids in store_replay.find_dead(connection, wanted).values() for id_ in ids]
-
-
 def selection_page(seen: Seen, chosen: Mapping[str, str]) -> SelectionPage:
     """Returns the preview. Raises `UsageError` for a selection that cannot be replayed."""
     request = _request(chosen)
@@ -134,7 +87,7 @@ def selection_page(seen: Seen, chosen: Mapping[str, str]) -> SelectionPage:
         ],
         len(found.dead) + len(found.repeat),
         [f"{sink}: {counted(count, 'delivery', 'deliveries')}" for sink, count in sorted(found.expired.items())],
-        len(_dead(seen.connection, wanted)) if is_about_dead else 0,
+        len(dead_ids(seen.connection, wanted)) if is_about_dead else 0,
         _back(chosen),
         replay_operation.REASON_MAX,
     )
@@ -170,15 +123,7 @@ async def _form(request: Request[Visitor, Access, Any], *names: str) -> dict[str
 async def replay(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Puts the selected deliveries back into the queue."""
     chosen = await _form(request, *SELECTION)
-    wanted = _request(chosen)
-    replay_operation.require_valid(pages.config, wanted)
-    store = ServedStore(pages.store, asyncio.get_running_loop())
-
-    def work() -> int:
-        found = store.read(lambda connection: replay_operation.find_deliveries(connection, pages.config, wanted))
-        return replay_operation.replay_deliveries(store, wanted, found, _ignore, actor=request.user.actor)
-
-    count = await asyncio.to_thread(work)
+    count = await pages.actions.replay(_request(chosen), actor=request.user.actor)
     done = f"{counted(count, 'delivery is', 'deliveries are')} in the queue again."
     back = _back(chosen) if chosen["ids"].isdecimal() else f"/deliveries?{urlencode({'sink': chosen['sink']})}"
     return redirect(back, request, done)
@@ -188,15 +133,8 @@ async def replay(request: Request[Visitor, Access, Any], pages: NamedDependency[
 async def dismiss(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Drops the selected dead letters, with a reason."""
     chosen = await _form(request, *SELECTION, "why")
-    wanted = _selected(chosen)
-    why = replay_operation.valid_reason(pages.config, wanted, chosen.pop("why"))
-    store = ServedStore(pages.store, asyncio.get_running_loop())
-
-    def work() -> int:
-        ids = store.read(lambda connection: _dead(connection, wanted))
-        return replay_operation.dismiss(store, wanted, ids, why, _ignore, actor=request.user.actor)
-
-    count = await asyncio.to_thread(work)
+    why = chosen.pop("why")
+    count = await pages.actions.dismiss(_selected(chosen), why, actor=request.user.actor)
     return redirect(_back(chosen), request, f"{counted(count, 'dead letter is', 'dead letters are')} dismissed.")
 
 
@@ -221,11 +159,9 @@ def _sink_path(name: str) -> str:
 @post("/actions/pause", include_in_schema=False, guards=[may_act])
 async def pause(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Pauses a sink, until a time if one is given."""
-    sent, clock = await _form(request, "sink", "until"), pages.clockface()
-    entry, actor = sink_operations.configured(pages.config, sent["sink"]), request.user.actor
-    until = sink_operations.end_of_pause(sent["until"], clock.now, clock.zone) if sent["until"].strip() else None
-    await pages.store.write(lambda connection: sink_operations.pause(connection, entry, until, actor=actor))
-    end = clock.moment(until)
+    sent = await _form(request, "sink", "until")
+    entry, until = await pages.actions.pause(sent["sink"], sent["until"], actor=request.user.actor)
+    end = pages.clockface().moment(until)
     how = f" until {end.full}" if end else ""
     return redirect(_sink_path(entry.name), request, f"{entry.name} is paused{how}. Its deliveries stay in the queue.")
 
@@ -234,9 +170,7 @@ async def pause(request: Request[Visitor, Access, Any], pages: NamedDependency[P
 async def resume(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Resumes a sink."""
     sent = await _form(request, "sink", "mode")
-    entry, actor = sink_operations.configured(pages.config, sent["sink"]), request.user.actor
-    mode = sent["mode"] or None
-    pending = await pages.store.write(lambda connection: sink_operations.resume(connection, entry, mode, actor=actor))
+    entry, pending = await pages.actions.resume(sent["sink"], sent["mode"], actor=request.user.actor)
     return redirect(
         _sink_path(entry.name),
         request,
@@ -244,25 +178,10 @@ async def resume(request: Request[Visitor, Access, Any], pages: NamedDependency[
     )
 
 
-async def _in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs an operation that blocks, in an event loop of its own. A stop of the service does not wait for it."""
-    thread = BlockingThread("dashboard")
-    try:
-        return await thread.run(lambda: asyncio.run(work()))
-    finally:
-        thread.close()
-
-
 @post("/actions/verify", include_in_schema=False, guards=[may_act], status_code=200)
 async def verify(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Compares a destination with the store, and shows the result."""
-    entry = verify_operation.verifiable(pages.config, (await _form(request, "sink"))["sink"])
-
-    async def compare() -> Report:
-        async with asyncio.timeout(VERIFY_SECONDS):
-            return await verify_operation.verify(pages.config, entry, _ignore)
-
-    report = await _in_own_loop(compare)
+    entry, report = await pages.actions.verify((await _form(request, "sink"))["sink"])
     view = ReportPage(
         entry.name,
         report.in_sync,
@@ -276,9 +195,7 @@ async def verify(request: Request[Visitor, Access, Any], pages: NamedDependency[
 @post("/actions/repair", include_in_schema=False, guards=[may_act])
 async def repair(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Asks the lane of a sink to verify and repair it. The page of the sink shows the result."""
-    entry = verify_operation.verifiable(pages.config, (await _form(request, "sink"))["sink"])
-    store = ServedStore(pages.store, asyncio.get_running_loop())
-    await asyncio.to_thread(verify_operation.request_repair, store, entry, actor=request.user.actor)
+    entry = await pages.actions.repair((await _form(request, "sink"))["sink"], actor=request.user.actor)
     return redirect(_sink_path(entry.name), request, "The repair is asked for. This page shows the result.")
 
 
@@ -302,17 +219,10 @@ class ReceiptPage:
     store: list[tuple[str, int]]
 
 
-async def _subject(pages: Pages, interview_id: str) -> Subject:
-    subjects = await asyncio.to_thread(erase_operation.find, pages.config, [interview_id], None)
-    if not subjects:
-        raise UsageError("the store knows no such interview")
-    return subjects[0]
-
-
 @get("/actions/erase", include_in_schema=False)
 async def erase_preview(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Shows what the store has of a person, before it is erased."""
-    subject = await _subject(pages, request.query_params.get("interview", ""))
+    subject = await pages.actions.subject(request.query_params.get("interview", ""))
     view = ErasePage(subject, pages.config.store.file is not None)
     return await pages.show(request, "erase.html", "interviews", "Erase", lambda _: view, live=False)
 
@@ -320,13 +230,7 @@ async def erase_preview(request: Request[Visitor, Access, Any], pages: NamedDepe
 @post("/actions/erase", include_in_schema=False, guards=[may_act], status_code=200)
 async def erase(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Erases a person, and shows the receipt."""
-    subject = await _subject(pages, (await _form(request, "interview"))["interview"])
-    actor = request.user.actor
-
-    async def erasing() -> Receipt:
-        ids = [subject.interview_id]
-        return await erase_operation.erase(pages.config, ids, _no_lane, actor=actor, wait_seconds=ERASE_SECONDS)
-
-    receipt = await _in_own_loop(erasing)
+    interview_id = (await _form(request, "interview"))["interview"]
+    receipt = await pages.actions.erase(interview_id, actor=request.user.actor)
     view = ReceiptPage(receipt, pages.clockface().moment(receipt.at), list(receipt.store.items()))
     return await pages.show(request, "receipt.html", "interviews", "Erased", lambda _: view, live=False)

@@ -14,7 +14,7 @@ from litestar.types import ControllerRouterHandler
 
 from connector.config import Config
 from connector.delivery.clock import Clock
-from connector.errors import StoreUnavailable, UsageError
+from connector.errors import ConnectorError, StoreUnavailable, UsageError
 from connector.store.base import Store
 from connector.web.api.routes import API, describe
 from connector.web.auth.access import Access, authentication
@@ -79,6 +79,7 @@ def make_dashboard(config: Config, store: Store, clock: Clock) -> Dashboard:
             HTTPException: failures.http,
             StoreUnavailable: failures.store,
             UsageError: failures.usage,
+            ConnectorError: failures.not_done,
             Exception: failures.unexpected,
         },
         describe(Router("/schema", route_handlers=[], middleware=[authentication(access)], include_in_schema=False)),

@@ -25,6 +25,7 @@ from connector.operations.status import Health, health
 from connector.store.base import Store
 from connector.store.schema import attempt, audit, delivery, event, sink
 from connector.text import clean
+from connector.web.actions import Actions
 from connector.web.auth.access import Access, Visitor, cookie_name, is_https
 from connector.web.auth.sessions import form_token
 from connector.web.dashboard.health import SHOWN_MAX, Shown, Verdict, shown, verdict
@@ -108,6 +109,7 @@ class Pages:
         self.config = config
         self.store = store
         self.access = access
+        self.actions = Actions(config, store, clock)
         self._clock = clock
         self._zone = ZoneInfo(config.timezone)
         self._templates = templates()

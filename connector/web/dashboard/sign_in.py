@@ -12,12 +12,12 @@ from urllib.parse import quote, urlsplit
 import structlog
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException, NotAuthorizedException, NotFoundException
+from litestar.exceptions import HTTPException, NotAuthorizedException, NotFoundException, ValidationException
 from litestar.exceptions.responses import create_exception_response
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from connector.errors import StoreUnavailable, UsageError
+from connector.errors import ConnectorError, StoreUnavailable, UsageError
 from connector.web.auth import sessions
 from connector.web.auth.access import Access, TooManyAttempts, cookie_name
 from connector.web.dashboard.pages import TYPES, Pages, redirect, session_cookie, static_files
@@ -167,6 +167,10 @@ class Failures:
         """Answers a request that asks for something impossible."""
         return self._answer(request, error, Problem("This is not possible", f"{sentence(str(error))}.", 422))
 
+    def not_done(self, request: Request[Any, Any, Any], error: ConnectorError) -> Response[Any]:
+        """Answers a request that could not be met, for a reason that an operator can read."""
+        return self._answer(request, error, Problem("This was not done", f"{sentence(str(error))}.", 409))
+
     def unexpected(self, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         """Answers after an error of ours, which the log has."""
         return self._answer(request, error, Problem("The connector failed", "The log has the cause.", 500))
@@ -176,7 +180,8 @@ class Failures:
             return self._pages.bare(request, "problem.html", problem, problem.status)
         if isinstance(error, HTTPException) and problem.status == error.status_code:
             return create_exception_response(request, error)
-        return Response({"status_code": problem.status, "detail": problem.text}, status_code=problem.status)
+        extra = {"extra": error.extra} if isinstance(error, ValidationException) and error.extra else {}
+        return Response({"status_code": problem.status, "detail": problem.text, **extra}, status_code=problem.status)
 
     def _is_page(self, request: Request[Any, Any, Any]) -> bool:
         """Whether a browser asks for a page."""
