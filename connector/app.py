@@ -24,7 +24,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_fixed
 
 from connector import __version__
 from connector.config import Config, SinkEntry
-from connector.delivery.clock import Clock, SharedClock, SystemClock
+from connector.delivery.clock import Clock, ServerClock, SystemClock
 from connector.delivery.dispatcher import Dispatcher
 from connector.delivery.heartbeat import Heartbeat
 from connector.delivery.lane import DeliveryRuntime
@@ -119,29 +119,19 @@ async def open_postgres(
 
     Raises `UsageError` for a bad URL, and `SchemaMismatch` when the schema belongs to another version.
     """
-    from connector.store.postgres.clock import DatabaseClock
     from connector.store.postgres.store import PostgresStore
 
-    machine, clocks = SystemClock(), list[DatabaseClock]()
+    clock = ServerClock()
 
     async def opening() -> Store:
-        real = await PostgresStore.open(url, routing, on_group, intake=INTAKE_LIMIT, receiver=takes_events)
-        try:
-            clock = DatabaseClock(real.read)
-            await clock.start()
-        except BaseException:
-            await real.close()
-            raise
-        clocks.append(clock)
-        return real
+        return await PostgresStore.open(
+            url, routing, on_group, intake=INTAKE_LIMIT, receiver=takes_events, observe=clock.observe
+        )
 
     store = ReconnectingStore(opening)
-    shared = SharedClock(lambda: clocks[0].now() if clocks else machine.now())
     try:
-        yield StoreHandle(store, shared, was_available=await store.try_open(), ready=store.open)
+        yield StoreHandle(store, clock, was_available=await store.try_open(), ready=store.open)
     finally:
-        for clock in clocks:
-            await clock.stop()
         await store.close()
 
 

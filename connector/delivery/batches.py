@@ -18,7 +18,7 @@ from connector.merge import decode, event_of, interview_of
 from connector.sink import Delivery, FollowUp, Sink, Subscription
 from connector.store import claim, leases, rate_limit, subscriptions
 from connector.store.claim import Claim, Work
-from connector.store.dialects import among
+from connector.store.dialects import Now, among
 from connector.store.parsed import EVENTS, reading_of
 from connector.store.schema import PauseKind, event, interview
 
@@ -203,7 +203,7 @@ class Poller:
         """Whether a user ended the rest of the sink."""
         return bool(leases.row(connection, self._sink.name).rest_until == 0)
 
-    def count_due(self, connection: Connection, now: int, limit: int) -> int:
+    def count_due(self, connection: Connection, now: Now, limit: int) -> int:
         """Returns how many deliveries are due, counted up to `limit`."""
         return claim.count_due(connection, self._sink.name, now, limit)
 

@@ -98,7 +98,7 @@ class Dispatcher:
         await asyncio.gather(*(_close(lane, at_rest=f"lane {name}" not in cancelled) for name, lane in lanes))
 
     def _set_up(self, connection: Connection) -> None:
-        now = self._runtime.clock.now()
+        now = self._runtime.clock.in_sql()
         self._rename(connection, self._renamed_from)
         leases.register(connection, self._types)
         for sink in self._sinks:
@@ -190,7 +190,7 @@ class Dispatcher:
                 self.wake(due)
 
     def _due(self, connection: Connection) -> set[str]:
-        return set(claim.due_sinks(connection, self._runtime.owner, self._runtime.clock.now()))
+        return set(claim.due_sinks(connection, self._runtime.owner, self._runtime.clock.in_sql()))
 
     async def _log_overdue(self) -> None:
         """Logs once that a state sink is overdue, and once that it no longer is."""

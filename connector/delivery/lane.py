@@ -34,6 +34,7 @@ from connector.sink import Sink
 from connector.store import decisions, settle
 from connector.store.base import Store
 from connector.store.claim import Claim, Work
+from connector.store.dialects import value_of
 from connector.store.leases import Lease
 from connector.store.settle import Settlement
 
@@ -227,11 +228,13 @@ class Lane:
 
     async def _poll(self, above: int | None) -> tuple[Poll, float, int]:
         """Returns what was found, the processor time of the poll in seconds, and the time of the poll."""
-        now = self._clock.now()
-        poll, cpu_seconds = await self._store.read(
-            lambda connection: _timed(lambda: self._poller.poll(connection, now, self._awaited_bucket, above))
-        )
-        return poll, cpu_seconds, now
+
+        def query(connection: Connection) -> tuple[Poll, float, int]:
+            now = value_of(connection, self._clock.in_sql())
+            poll, cpu_seconds = _timed(lambda: self._poller.poll(connection, now, self._awaited_bucket, above))
+            return poll, cpu_seconds, now
+
+        return await self._store.read(query)
 
     async def _collect_burst(self, debounce: Debounce, seen: SeenLease) -> None:
         """Waits until no new delivery arrived for `debounce.idle` seconds, at most `debounce.max_wait` seconds."""
@@ -255,7 +258,7 @@ class Lane:
         if not self._store.shared:
             return 0
         limit = self.sink.max_batch + 1
-        return await self._store.read(lambda c: self._poller.count_due(c, self._clock.now(), limit))
+        return await self._store.read(lambda c: self._poller.count_due(c, self._clock.in_sql(), limit))
 
     # without a call
 
@@ -344,23 +347,29 @@ class Lane:
     ) -> None:
         """Settles one response, then updates what the lane knows about the destination."""
         response = self._confirmed(response, claimed)
-        settlement = outcomes.settlement_of(
-            claimed,
-            response,
-            started_at,
-            self._clock.now(),
-            self._policy,
-            state_sink=self.sink.state,
-            reply=self._caller.reply,
-        )
         failures = failures_after(response, self._failures)
-        rest = Span.of(settlement.ended_at, rest_after(response, failures))
         recovered = has_recovered(response, reached=self._caller.reached)
-        settlement.rest_until = rest.until
-        settlement.resumed = poll.paused is not None and recovered
-        if not await self._settle(lease, settlement):
+
+        def job(connection: Connection) -> Settlement:
+            ended_at = value_of(connection, self._clock.in_sql())
+            settlement = outcomes.settlement_of(
+                claimed,
+                response,
+                started_at,
+                ended_at,
+                self._policy,
+                state_sink=self.sink.state,
+                reply=self._caller.reply,
+            )
+            settlement.rest_until = Span.of(ended_at, rest_after(response, failures)).until
+            settlement.resumed = poll.paused is not None and recovered
+            _write(connection, lease, self.sink.destination, settlement)
+            return settlement
+
+        settlement = await self._settle(job)
+        if settlement is None:
             return
-        self._failures, self._rest = failures, rest
+        self._failures, self._rest = failures, Span(settlement.ended_at, settlement.rest_until)
         self._awaited_bucket = response.bucket if isinstance(response, RateLimited) and self.sink.state else None
         self._log(response, settlement, was_paused=poll.paused is not None, recovered=recovered)
         self._metrics.settled(self.name, claimed.works, response, settlement)
@@ -374,19 +383,18 @@ class Lane:
             log.info("sink refusal unconfirmed", sink=self.name, reason=response.label)
         return confirmed
 
-    async def _settle(self, lease: Lease, settlement: Settlement) -> bool:
+    async def _settle(self, job: Callable[[Connection], Settlement]) -> Settlement | None:
         """Writes the outcomes. It retries while the store is unavailable, because the call was made.
 
-        Returns `False` when the lease is lost and the outcomes are dropped.
+        Returns `None` when the lease is lost and the outcomes are dropped.
         """
-        destination = self.sink.destination
         retrying = store_retries(self._clock, wait_fixed(STORE_RETRY_SECONDS), asyncio.Event())
         try:
-            await retrying(self._store.write, lambda connection: _write(connection, lease, destination, settlement))
+            settlement: Settlement = await retrying(self._store.write, job)
         except LeaseLost:
             self._lose_lease()
-            return False
-        return True
+            return None
+        return settlement
 
     def _lose_lease(self) -> None:
         log.warning("lease lost", sink=self.name)

@@ -196,7 +196,7 @@ class LeaseKeeper:
             return None
         if self._is_fresh(lease):
             return lease
-        return leases.renew(connection, lease, self._clock.now(), self._seconds)
+        return leases.renew(connection, lease, self._clock.in_sql(), self._seconds)
 
     def _is_fresh(self, lease: Lease) -> bool:
         return self._left(lease) > self._seconds / 2
@@ -207,14 +207,13 @@ class LeaseKeeper:
 
     def _acquire(self, connection: Connection, seen: SeenLease) -> Lease | None:
         fence = seen.fence if self._store.shared else None
-        now = self._clock.now()
         # a file has one process: another owner was killed, and its lease protects nothing
         is_over = not self._store.shared and seen.owner not in {None, self._owner}
         return leases.acquire(
             connection,
             self._name,
             self._owner,
-            now,
+            self._clock.in_sql(),
             by_force=is_over,
             seen_fence=fence,
             seconds=self._seconds,
@@ -222,7 +221,7 @@ class LeaseKeeper:
         )
 
     async def _renewed(self, lease: Lease) -> None:
-        renewed = await self._store.write(lambda c: leases.renew(c, lease, self._clock.now(), self._seconds))
+        renewed = await self._store.write(lambda c: leases.renew(c, lease, self._clock.in_sql(), self._seconds))
         if self._lease is lease:
             self._lease = renewed
 

@@ -58,7 +58,7 @@ class SinkContext:
     async def take(self, *wanted: Token) -> None:
         def job(connection: Connection) -> None:
             leases.require(connection, self._lease)
-            rate_limit.take(connection, wanted, self._clock.now())
+            rate_limit.take(connection, wanted, self._clock.in_sql())
 
         try:
             await self._store.write(job)
@@ -74,7 +74,7 @@ class SinkContext:
     async def block(self, bucket: str, seconds: float) -> None:
         def job(connection: Connection) -> None:
             leases.require(connection, self._lease)
-            rate_limit.block(connection, bucket, seconds, self._clock.now())
+            rate_limit.block(connection, bucket, seconds, self._clock.in_sql())
 
         await self._store.write(job)
 

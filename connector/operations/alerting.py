@@ -189,10 +189,10 @@ class NoticeContext:
         return self._clock.now()
 
     async def take(self, *tokens: Token) -> None:
-        await self._write(lambda connection: rate_limit.take(connection, tokens, self.now()))
+        await self._write(lambda connection: rate_limit.take(connection, tokens, self._clock.in_sql()))
 
     async def block(self, bucket: str, seconds: float) -> None:
-        await self._write(lambda connection: rate_limit.block(connection, bucket, seconds, self.now()))
+        await self._write(lambda connection: rate_limit.block(connection, bucket, seconds, self._clock.in_sql()))
 
     async def save_notes(self, notes: Mapping[str, Note | None]) -> None:
         raise NotImplementedError("a notice has no notes")

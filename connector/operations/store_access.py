@@ -10,11 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from connector.config import Config
 from connector.errors import StoreUnavailable, UsageError
+from connector.store.dialects import SERVER_NOW, value_of
 from connector.store.sqlite import database
 
 T = TypeVar("T")
@@ -108,9 +109,7 @@ def now() -> int:
 
 def now_in(connection: Connection) -> int:
     """Returns epoch milliseconds from the clock of the PostgreSQL server, or of this machine for SQLite."""
-    if connection.dialect.name == "sqlite":
-        return now()
-    return int(connection.execute(select(func.extract("epoch", func.clock_timestamp()) * 1000)).scalar_one())
+    return value_of(connection, now() if connection.dialect.name == "sqlite" else SERVER_NOW)
 
 
 class SqliteAccess:

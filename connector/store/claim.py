@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists,
 from connector.capabilities import ERASE
 from connector.errors import ConnectorError
 from connector.store import leases
-from connector.store.dialects import among
+from connector.store.dialects import Now, among
 from connector.store.leases import Lease
 from connector.store.schema import DeliveryState, PauseKind, bucket, delivery, in_state, sink
 
@@ -82,7 +82,7 @@ def _is_blocked() -> ColumnElement[bool]:
     return and_(delivery.c.blocks_key == 0, holder)
 
 
-def due(connection: Connection, name: str, now: int, limit: int) -> Sequence[Any]:
+def due(connection: Connection, name: str, now: Now, limit: int) -> Sequence[Any]:
     """Returns the due rows of a message sink, by priority, then in order of arrival.
 
     A row that is in flight, failed or unclear blocks the others of its purpose and key, and nothing else.
@@ -102,7 +102,7 @@ def topic_of(row: Any) -> Topic:
     return ("", row.key) if row.interview_id else (row.purpose, row.key)
 
 
-def due_topics(connection: Connection, name: str, now: int, limit: int) -> list[Topic]:
+def due_topics(connection: Connection, name: str, now: Now, limit: int) -> list[Topic]:
     """Returns the topics of a state sink with due rows, by priority. A topic in backoff is not due.
 
     Reads at most `limit` rows: a topic with many rows shortens the list instead of slowing down the query.
@@ -116,7 +116,7 @@ def due_topics(connection: Connection, name: str, now: int, limit: int) -> list[
     return list(dict.fromkeys(topic_of(row) for row in connection.execute(statement, {"sink": name})))
 
 
-def newest(connection: Connection, name: str, topics: Sequence[Topic], now: int) -> tuple[Work, ...]:
+def newest(connection: Connection, name: str, topics: Sequence[Topic], now: Now) -> tuple[Work, ...]:
     """Returns the newest row of each topic with the older rows that it supersedes, in the order of `topics`.
 
     A row that is not due yet (a follow-up) neither supersedes nor is superseded.
@@ -151,13 +151,13 @@ def rows_of_batch(connection: Connection, name: str, batch: str) -> Sequence[Any
     return sorted(rows, key=lambda row: (row.priority, row.id))  # an order in SQL would keep it from the batch's index
 
 
-def count_due(connection: Connection, name: str, now: int, limit: int) -> int:
+def count_due(connection: Connection, name: str, now: Now, limit: int) -> int:
     """Counts the rows of a sink whose time has come, up to `limit`."""
     rows = select(delivery.c.id).where(OF_SINK, delivery.c.not_before <= now).limit(limit).subquery()
     return int(connection.execute(select(func.count()).select_from(rows), {"sink": name}).scalar_one())
 
 
-def due_sinks(connection: Connection, owner: str, now: int) -> list[str]:
+def due_sinks(connection: Connection, owner: str, now: Now) -> list[str]:
     """Returns the sinks with due deliveries that this worker may claim.
 
     They are neither paused nor resting, and their lease is free, expired or held by `owner`. The query probes an index

@@ -4,16 +4,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, Table, any_, bindparam, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.store.schema import event
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
+
+Now: TypeAlias = int | ColumnElement[int]
+"""The present time in a statement, in epoch milliseconds: a value, or the clock of the database."""
+SERVER_NOW: ColumnElement[int] = cast(func.extract("epoch", func.statement_timestamp()) * 1000, BigInteger)
+"""The clock of a PostgreSQL server at the start of the statement, so that it is the same for all rows. A SQLite file
+has one process, and uses its clock.
+"""
+
+
+def value_of(connection: Connection, now: Now) -> int:
+    """Returns the present time as a number: reads the clock of the database where `now` is that."""
+    return now if isinstance(now, int) else int(connection.execute(select(now)).scalar_one())
 
 
 def among(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, case, or_, select, update
 
 from connector.errors import LeaseLost
 from connector.store import audit, schema
-from connector.store.dialects import insert_new, storable
+from connector.store.dialects import Now, insert_new, storable
 from connector.store.schema import Action, PauseKind, sink
 
 AUDIT_ACTOR = "connector"
@@ -24,7 +24,8 @@ LEASE_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write to one sink until `until` (epoch milliseconds), as long as `fence` is the current token.
+    """The right to write to one sink until `until` (epoch milliseconds of the database's clock), as long as `fence` is
+    the current token.
 
     With `table` `schema.lease` it is a right by this name that does not belong to a sink.
     """
@@ -53,7 +54,7 @@ def acquire(
     connection: Connection,
     name: str,
     owner: str,
-    now: int,
+    now: Now,
     *,
     by_force: bool = False,
     seen_fence: int | None = None,
@@ -66,25 +67,27 @@ def acquire(
     name, which may be an earlier process. `seen_fence` is the token that an earlier query read: the result is `None`
     when it changed, because another worker held the lease since and the result of that query is outdated.
     """
-    row = lock(connection, name, table.c.lease_owner, table.c.lease_until, table.c.fence, table=table)
-    if row is None or (seen_fence is not None and row.fence != seen_fence):
-        return None
-    if row.lease_owner not in {None, owner} and row.lease_until >= now and not by_force:
-        return None
-    fence = row.fence if row.lease_owner == owner and not by_force else row.fence + 1
-    until = now + int(seconds * 1000)
-    connection.execute(
-        update(table).where(table.c.name == name).values(lease_owner=owner, lease_until=until, fence=fence)
-    )
-    return Lease(name, owner, fence, until, table)
+    conditions = [table.c.name == name]
+    if seen_fence is not None:
+        conditions.append(table.c.fence == seen_fence)
+    is_mine = table.c.lease_owner == owner
+    next_fence: Any = table.c.fence + 1
+    if not by_force:
+        conditions.append(or_(table.c.lease_owner.is_(None), is_mine, table.c.lease_until < now))
+        next_fence = case((is_mine, table.c.fence), else_=next_fence)
+    taking = update(table).where(*conditions)
+    taking = taking.values(lease_owner=owner, lease_until=now + int(seconds * 1000), fence=next_fence)
+    row = connection.execute(taking.returning(table.c.fence, table.c.lease_until)).first()
+    return None if row is None else Lease(name, owner, row.fence, row.lease_until, table)
 
 
-def renew(connection: Connection, lease: Lease, now: int, seconds: float = LEASE_SECONDS) -> Lease:
+def renew(connection: Connection, lease: Lease, now: Now, seconds: float = LEASE_SECONDS) -> Lease:
     """Returns the lease, extended to `seconds` from now. Raises `LeaseLost`."""
-    require(connection, lease)
-    until = now + int(seconds * 1000)
     table = lease.table
-    connection.execute(update(table).where(table.c.name == lease.sink).values(lease_until=until))
+    renewing = update(table).where(_is_current(lease)).values(lease_until=now + int(seconds * 1000))
+    until = connection.execute(renewing.returning(table.c.lease_until)).scalar()
+    if until is None:
+        raise _lost(lease)
     return replace(lease, until=until)
 
 
@@ -99,11 +102,7 @@ def lock(connection: Connection, name: str, *columns: Column[Any], table: Table 
 def release(connection: Connection, lease: Lease) -> None:
     """Releases the lease, if it is still held by this owner."""
     table = lease.table
-    connection.execute(
-        update(table)
-        .where(table.c.name == lease.sink, table.c.lease_owner == lease.owner, table.c.fence == lease.fence)
-        .values(lease_owner=None, lease_until=0)
-    )
+    connection.execute(update(table).where(_is_current(lease)).values(lease_owner=None, lease_until=0))
 
 
 def require(connection: Connection, lease: Lease) -> None:
@@ -111,7 +110,16 @@ def require(connection: Connection, lease: Lease) -> None:
     table = lease.table
     row = lock(connection, lease.sink, table.c.lease_owner, table.c.fence, table=table)
     if row is None or row.lease_owner != lease.owner or row.fence != lease.fence:
-        raise LeaseLost(f"the lease on {lease.sink} went to another worker")
+        raise _lost(lease)
+
+
+def _is_current(lease: Lease) -> ColumnElement[bool]:
+    table = lease.table
+    return and_(table.c.name == lease.sink, table.c.lease_owner == lease.owner, table.c.fence == lease.fence)
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"the lease on {lease.sink} went to another worker")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from connector.errors import RateLimited
 from connector.sink import Token
-from connector.store.dialects import among, has_row_locks, insert_new, upsert
+from connector.store.dialects import Now, among, has_row_locks, insert_new, upsert, value_of
 from connector.store.schema import bucket
 
 
@@ -52,15 +52,17 @@ def blocked(before: Bucket | None, seconds: float, now: int) -> Bucket:
     return Bucket(max(full_at, before.full_at), before.burst_ms)
 
 
-def take(connection: Connection, tokens: Sequence[Token], now: int) -> None:
+def take(connection: Connection, tokens: Sequence[Token], now: Now) -> None:
     """Takes one token of each bucket, or none. Raises `RateLimited` for the bucket with the longest wait."""
-    after = taken(_buckets(connection, [token.bucket for token in tokens]), tokens, now)
+    before = _buckets(connection, [token.bucket for token in tokens])
+    after = taken(before, tokens, value_of(connection, now))
     upsert(connection, bucket, [{"name": name, **each._asdict()} for name, each in after.items()], ["name"])
 
 
-def block(connection: Connection, name: str, seconds: float, now: int) -> None:
+def block(connection: Connection, name: str, seconds: float, now: Now) -> None:
     """Blocks a bucket for `seconds`, for all processes. A bucket that is blocked for longer stays so."""
-    after = blocked(_buckets(connection, [name]).get(name), seconds, now)
+    before = _buckets(connection, [name]).get(name)
+    after = blocked(before, seconds, value_of(connection, now))
     upsert(connection, bucket, [{"name": name, **after._asdict()}], ["name"])
 
 

@@ -25,6 +25,9 @@ class ManualClock:
     def now(self) -> int:
         return self._at
 
+    def in_sql(self) -> int:
+        return self._at
+
     def __call__(self) -> int:
         return self._at
 

@@ -250,6 +250,9 @@ class _LaneClock:
     def now(self) -> int:
         return self._clock.now()
 
+    def in_sql(self) -> int:
+        return self._clock.now()
+
     async def wait(self, wake: asyncio.Event, seconds: float) -> bool:
         if asyncio.current_task() is not self.task:
             return await wake.wait()

@@ -137,6 +137,8 @@ class FixedClock:
     def now(self):
         return LATER
 
+    in_sql = now
+
     async def wait(self, event, seconds):
         return event.is_set()
 

@@ -258,6 +258,8 @@ class Clock:
     def now(self):
         return 0
 
+    in_sql = now
+
 
 async def test_metrics_are_served_while_the_store_is_unavailable():
     """An operator needs them at that time."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from connector.store.postgres import errors
-from connector.store.postgres.database import cut, make_engine
+from connector.store.postgres.database import Observe, cut, make_engine
 
 SILENCE_SECONDS = 15.0
 """A transaction without an answer of the server within this time loses its connection."""
@@ -25,8 +25,8 @@ class ServerConnection:
     the connection was lost, also when the server is silent for `silence` seconds.
     """
 
-    def __init__(self, url: str, silence: float = SILENCE_SECONDS) -> None:
-        self._engine = make_engine(url, 1)
+    def __init__(self, url: str, silence: float = SILENCE_SECONDS, *, observe: Observe | None = None) -> None:
+        self._engine = make_engine(url, 1, observe=observe)
         self._silence = silence
 
     @contextmanager

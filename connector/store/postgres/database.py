@@ -6,8 +6,9 @@ import asyncio
 import os
 import socket
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -36,17 +37,20 @@ _OURS: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
     "client_encoding": "utf8",
 }
-_LIMITS = f"""
-SET LOCAL lock_timeout = '{LOCK_SECONDS}s';
-SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';
-SET LOCAL jit = off
-"""
+_SETTINGS = {
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+    "jit": "off",
+}
 """Set in each transaction, because a pooler may run the next one on another connection. JIT compilation would take
 longer than the statements.
 """
-_DURABLE = "; SET LOCAL synchronous_commit = on"
+_DURABLE = {"synchronous_commit": "on"}
 """Added where the database is configured with `off`: an acknowledged event must be on disk. Stronger settings stay."""
 _QUESTION = "SHOW synchronous_commit"
+
+Observe: TypeAlias = Callable[[Callable[[], float]], object]
+"""Calls a function that asks the server for its time, in epoch seconds."""
 
 
 def conninfo(url: str) -> str:
@@ -106,14 +110,18 @@ def cut(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> N
         same.shutdown(socket.SHUT_RDWR)
 
 
-def make_engine(url: str, size: int, *, mode: Literal["write", "read"] = "write") -> Engine:
+def make_engine(
+    url: str, size: int, *, mode: Literal["write", "read"] = "write", observe: Observe | None = None
+) -> Engine:
     """Creates an engine with at most `size` connections, opened on first use.
 
-    READ COMMITTED for `write`; read-only transactions on one snapshot for `read`. Raises `UsageError`.
+    READ COMMITTED for `write`; read-only transactions on one snapshot for `read`. With `observe` each transaction
+    begins with a query for the time of the server; else it begins without a snapshot, so that a lock can come first.
+    Raises `UsageError`.
     """
     conninfo(url)
     reads = mode == "read"
-    settings = _LIMITS
+    settings: Mapping[str, str] = _SETTINGS
 
     def creator() -> psycopg.Connection[Any]:
         nonlocal settings
@@ -125,6 +133,12 @@ def make_engine(url: str, size: int, *, mode: Literal["write", "read"] = "write"
         connection.read_only = reads
         return connection
 
+    def begin(began: Connection) -> None:
+        if observe is None:
+            began.exec_driver_sql(_without_snapshot(settings))
+        else:
+            observe(lambda: began.exec_driver_sql(_with_time(settings)).scalar_one())
+
     engine = create_engine(
         "postgresql+psycopg://",
         creator=creator,
@@ -133,17 +147,27 @@ def make_engine(url: str, size: int, *, mode: Literal["write", "read"] = "write"
         pool_use_lifo=True,
         hide_parameters=True,
     )
-    event.listen(engine, "begin", lambda began: began.exec_driver_sql(settings))
+    event.listen(engine, "begin", begin)
     event.listen(engine, "handle_error", _without_values)
     return engine
 
 
-def _settings(connection: psycopg.Connection[Any]) -> str:
-    """Returns the settings of each transaction. They take no snapshot, so that a lock can come first."""
+def _settings(connection: psycopg.Connection[Any]) -> Mapping[str, str]:
+    """Returns the settings of each transaction."""
     connection.autocommit = True
     row = connection.execute(_QUESTION).fetchone()
     connection.autocommit = False
-    return _LIMITS + _DURABLE if row == ("off",) else _LIMITS
+    return _SETTINGS | _DURABLE if row == ("off",) else _SETTINGS
+
+
+def _without_snapshot(settings: Mapping[str, str]) -> str:
+    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
+
+
+def _with_time(settings: Mapping[str, str]) -> str:
+    """Returns a statement that sets the settings and returns the time of the server."""
+    calls = "".join(f", set_config('{name}', '{value}', true)" for name, value in settings.items())
+    return f"SELECT date_part('epoch', clock_timestamp()){calls}"
 
 
 def _without_values(context: ExceptionContext) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from connector.errors import StoreUnavailable
-from connector.store.postgres.database import make_engine
+from connector.store.postgres.database import Observe, make_engine
 from connector.store.postgres.errors import is_conflict, is_contention, is_unavailable, safe_message
 
 T = TypeVar("T")
@@ -67,8 +67,10 @@ def _once(engine: Engine, job: Callable[[Connection], T]) -> T:
 class Threads:
     """One thread per connection, so that jobs wait in the queue of the pool and never for a connection."""
 
-    def __init__(self, url: str, size: int, name: str, *, mode: Literal["write", "read"]) -> None:
-        self.engine = make_engine(url, size, mode=mode)
+    def __init__(
+        self, url: str, size: int, name: str, *, mode: Literal["write", "read"], observe: Observe | None = None
+    ) -> None:
+        self.engine = make_engine(url, size, mode=mode, observe=observe)
         self._failure = "the store takes no writes" if mode == "write" else "the store cannot be read"
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=name)
 

@@ -15,7 +15,7 @@ from connector.store.base import IngestResult, Load, touch
 from connector.store.dialects import insert_new
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.postgres.connection import ServerConnection
-from connector.store.postgres.database import require_current, revision
+from connector.store.postgres.database import Observe, require_current, revision
 from connector.store.postgres.jobs import Threads
 from connector.store.schema import meta
 from connector.store.writer import Writer
@@ -37,12 +37,12 @@ class PostgresStore:
     log_bytes = 0
     """The server manages its own log."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, observe: Observe | None) -> None:
         self.instance = ""
         self._writer: Writer | None = None
-        self._jobs = Threads(url, JOB_CONNECTIONS, "store-jobs", mode="write")
-        self._lanes = Threads(url, LANE_CONNECTIONS, "store-lanes", mode="read")
-        self._queries = Threads(url, QUERY_CONNECTIONS, "store-queries", mode="read")
+        self._jobs = Threads(url, JOB_CONNECTIONS, "store-jobs", mode="write", observe=observe)
+        self._lanes = Threads(url, LANE_CONNECTIONS, "store-lanes", mode="read", observe=observe)
+        self._queries = Threads(url, QUERY_CONNECTIONS, "store-queries", mode="read", observe=observe)
 
     @classmethod
     async def open(
@@ -53,20 +53,23 @@ class PostgresStore:
         *,
         intake: int,
         receiver: bool = True,
+        observe: Observe | None = None,
     ) -> Self:
         """Opens the store at a `postgresql://` URL. Only a receiver takes events; at most `intake` of them wait.
+
+        `observe` learns the time of the server at the start of each transaction.
 
         Raises `StoreUnavailable`, `SchemaMismatch` for a schema of another version, and `UsageError` for an invalid
         URL.
         """
-        store = cls(url)
+        store = cls(url, observe)
         try:
             store.instance = await store.write(_opened)
         except BaseException:
             await store.close()
             raise
         if receiver:
-            store._writer = Writer(ServerConnection(url), routing, on_group, limit=intake)
+            store._writer = Writer(ServerConnection(url, observe=observe), routing, on_group, limit=intake)
         return store
 
     @property
