@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar, Literal, TypeVar
 
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -60,10 +61,28 @@ FIELDS_OF_STAGE: dict[Stage, dict[str, Value]] = {
 }
 """The fewest fields that Hireflix sends of an interview in a stage."""
 
+Capability = Literal["counts_calls", "edits", "erases", "notifies", "previews", "state"]
+"""What a sink does beyond `deliver`; `edits` is a capability of message sinks alone."""
+_Test = TypeVar("_Test", bound=Callable[..., None])
+_needs: dict[str, frozenset[str]] = {}
+"""By the name of a test of the suite: the capabilities, hooks and `detects_repeats` that it needs."""
+
+
+def needs(*names: str) -> Callable[[_Test], _Test]:
+    """Marks a test of the suite that is for sinks with these capabilities and hooks only."""
+
+    def mark(test: _Test) -> _Test:
+        _needs[test.__name__] = frozenset(names)
+        return test
+
+    return mark
+
 
 class SinkHarness:
     """Hooks that the author of a sink implements; only `make_sink` is required."""
 
+    capabilities: ClassVar[AbstractSet[Capability]] = frozenset()
+    """What the sink does beyond `deliver`; a test compares it with the sink."""
     may_double = False
     """Set it when the destination cannot detect a repeat (a terminal cannot): a retry may then show an entry twice."""
 
@@ -133,20 +152,43 @@ class SinkHarness:
     def _held(self) -> list[object] | None:
         return list(self.delivered()) if self._has("delivered") else None
 
-    def _has(self, name: str) -> bool:
-        return getattr(type(self), name) is not getattr(SinkHarness, name)
-
-    def _needs(self, name: str) -> None:
-        if not self._has(name):
-            pytest.skip(f"{name}() is not defined")
+    @classmethod
+    def _has(cls, name: str) -> bool:
+        """Whether the subclass defines a hook."""
+        return getattr(cls, name) is not getattr(SinkHarness, name)
 
 
 class SinkContract(SinkHarness):
-    """Subclass it, name the subclass `Test…`, and define `make_sink`. Define the other methods of `SinkHarness` where
-    the destination allows it; tests that need a missing method are skipped.
+    """Subclass it, name the subclass `Test…`, define `make_sink` and name the `capabilities` of the sink.
+
+    The other methods of `SinkHarness` are worth defining as far as the destination allows it. A test that needs a
+    capability or a hook that the subclass does not name or define is not collected.
     """
 
+    def __init_subclass__(cls) -> None:
+        """Hides the tests that are not for this sink: pytest collects no attribute that cannot be called."""
+        super().__init_subclass__()
+        hooks = {name for name in vars(SinkHarness) if cls._has(name)}
+        has = cls.capabilities | hooks | (set() if cls.may_double else {"detects_repeats"})
+        for name, needed in _needs.items():
+            if getattr(cls, name) in (None, vars(SinkContract)[name]):
+                setattr(cls, name, vars(SinkContract)[name] if needed <= has else None)
+
     # the class
+
+    def test_the_capabilities_are_named(self) -> None:
+        """So that the tests of each are run."""
+        sink = self.make_sink()
+        does = {
+            "counts_calls": sink.counts_calls,
+            "edits": sink.edits and not sink.state,
+            "erases": can_erase(type(sink), sink.config),
+            "notifies": isinstance(sink, Notifies),
+            "previews": isinstance(sink, Previews),
+            "state": sink.state,
+        }
+        found = sorted(name for name, holds in does.items() if holds)
+        assert found == sorted(self.capabilities), f"set `capabilities = frozenset({found})` in {type(self).__name__}"
 
     def test_the_settings_refuse_an_unknown_key(self) -> None:
         config = self.make_sink().config
@@ -206,28 +248,26 @@ class SinkContract(SinkHarness):
         assert groups <= {each.group for result in lane.results for each in result.follow_ups}
         assert "waiting" not in self._states(*self._some(5))
 
+    @needs("counts_calls")
     def test_a_sink_that_counts_its_calls_counts_the_first(self) -> None:
         """An outcome without a call does not show that a broken destination works again."""
 
         async def deliver() -> tuple[Result, int]:
             context = FakeContext()
             async with opened(self.make_sink()) as sink:
-                if not sink.counts_calls:
-                    pytest.skip("the sink does not count its calls")
                 result = await run_batch(sink, self._deliveries(sink, 1), context)
                 return result, context.calls.total()
 
         result, calls = asyncio.run(deliver())
         assert calls > 0 or not any(isinstance(outcome, Delivered) for outcome in result.outcomes)
 
+    @needs("edits")
     def test_a_silent_delivery_shows_nothing_new(self) -> None:
         """A sink that edits gets events that no route chose. Without a message to edit it posts nothing."""
         before = self._held()
 
         async def deliver() -> Result:
             async with opened(self.make_sink()) as sink:
-                if sink.state or not sink.edits:
-                    pytest.skip("the sink gets no silent deliveries")
                 return await run_batch(sink, [replace(make_delivery(), silent=True)], FakeContext())
 
         assert {type(outcome) for outcome in asyncio.run(deliver()).outcomes} == {Superseded}
@@ -272,13 +312,11 @@ class SinkContract(SinkHarness):
         null = Event("e-2", name, "i-2", START, START, {**nulls, **fields})
         assert set(self._states(few, null)) <= {"delivered", "superseded"}
 
+    @needs("delivered", "detects_repeats")
     def test_a_repeated_batch_creates_no_duplicates(self) -> None:
         """The process ended after the call and before the outcome was stored, so only the notes of `save_notes` are
         left.
         """
-        self._needs("delivered")
-        if self.may_double:
-            pytest.skip("the destination cannot detect a repeat")
 
         async def crash_thrice() -> None:
             async with self._lane() as lane:
@@ -292,11 +330,9 @@ class SinkContract(SinkHarness):
 
         asyncio.run(crash_thrice())
 
+    @needs("state", "delivered")
     def test_a_state_sink_shows_one_entry_per_interview(self) -> None:
         """An interview that changes often still has one entry."""
-        self._needs("delivered")
-        if not self.make_sink().state:
-            pytest.skip("a message sink reports what happened")
 
         async def change() -> tuple[int, int]:
             async with self._lane() as lane:
@@ -328,6 +364,7 @@ class SinkContract(SinkHarness):
 
     # notifying
 
+    @needs("notifies")
     @pytest.mark.parametrize("name", ["plain", *sorted(HOSTILE_TEXTS)])
     def test_a_notice_is_shown(self, name: str) -> None:
         """The notice contains hostile text."""
@@ -335,16 +372,16 @@ class SinkContract(SinkHarness):
         text = HOSTILE_TEXTS.get(name, "recruiting is paused")
 
         async def notify() -> object:
-            sink = self._notifying_sink()
+            sink: Any = self.make_sink()
             async with opened(sink):
                 return await sink.notify(Notice("notice-1", f"1 problem: {text}", (text, "second line")), FakeContext())
 
         assert isinstance(asyncio.run(notify()), Delivered)
         assert before is None or self._held() != before
 
+    @needs("notifies", "break_destination")
     def test_a_notice_that_cannot_be_shown_is_no_exception(self) -> None:
-        self._needs("break_destination")
-        sink = self._notifying_sink()
+        sink: Any = self.make_sink()
         self.break_destination()
 
         async def notify() -> str:
@@ -357,18 +394,11 @@ class SinkContract(SinkHarness):
 
         assert 0 < len(asyncio.run(notify())) <= REASON_LENGTH_MAX
 
-    def _notifying_sink(self) -> Any:
-        """Returns a new sink. Skips the test when it cannot show notices."""
-        sink = self.make_sink()
-        if not isinstance(sink, Notifies):
-            pytest.skip("the sink shows no notices")
-        return sink
-
     # erasing
 
+    @needs("erases", "delivered")
     def test_an_erased_person_is_not_at_the_destination_any_more(self) -> None:
         """The entries of others stay, and no note contains data of the person."""
-        self._needs("delivered")
 
         async def erase_first() -> tuple[str, str]:
             async with self._erasing_lane() as lane:
@@ -385,6 +415,7 @@ class SinkContract(SinkHarness):
         assert NAMES[0] not in held + notes
         assert NAMES[1] in held
 
+    @needs("erases")
     def test_an_erase_finds_nothing_of_a_person_who_was_never_there(self) -> None:
         """No route matched the interview."""
         before = self._held()
@@ -400,6 +431,7 @@ class SinkContract(SinkHarness):
         assert asyncio.run(erase()) in {"delivered", "superseded"}
         assert self._held() == before
 
+    @needs("erases")
     def test_an_erase_whose_outcome_was_lost_can_be_repeated(self) -> None:
         """The process ended after the call, so the notes are those before the call."""
 
@@ -415,19 +447,13 @@ class SinkContract(SinkHarness):
 
         assert asyncio.run(erase_twice()) in {"delivered", "superseded"}
 
+    @needs("erases")
     def test_what_an_erase_leaves_is_named(self) -> None:
-        leaves = self._erasing_sink().erase_leaves()
+        sink: Any = self.make_sink()
+        leaves = sink.erase_leaves()
         assert all(isinstance(phrase, str) and phrase for phrase in leaves)
 
-    def _erasing_sink(self) -> Any:
-        """Returns a new sink. Skips the test when sinks with these settings cannot erase."""
-        sink = self.make_sink()
-        if not can_erase(type(sink), sink.config):
-            pytest.skip("the sink cannot erase")
-        return sink
-
     def _erasing_lane(self, *routes: Route) -> LaneRunner:
-        self._erasing_sink()
         return LaneRunner(self.make_sink, routes=routes)
 
     @staticmethod
@@ -457,13 +483,12 @@ class SinkContract(SinkHarness):
         assert all(finding.fix for finding in findings if finding.level != "ok")
         assert self._held() == before
 
+    @needs("previews")
     def test_a_preview_writes_nothing(self) -> None:
         before = self._held()
 
         async def preview() -> tuple[int, int]:
-            sink = self.make_sink()
-            if not isinstance(sink, Previews):
-                pytest.skip("the sink has no preview")
+            sink: Any = self.make_sink()
             context = FakeContext()
             some = self._deliveries(sink, min(3, sink.max_batch))
             batch = Batch("b", context.now(), some, notes_for(sink, some, context))
@@ -476,9 +501,9 @@ class SinkContract(SinkHarness):
 
     # failing
 
+    @needs("break_destination")
     def test_a_broken_destination_is_no_exception(self) -> None:
         """The sink returns an outcome or raises `SinkBroken`, with a short reason without personal data."""
-        self._needs("break_destination")
         self.break_destination()
         lane, _ = self._first_response()
         assert lane.failures == []
@@ -487,15 +512,14 @@ class SinkContract(SinkHarness):
             assert "Knight" not in reason
             assert "@example.com" not in reason
 
+    @needs("break_destination")
     def test_a_check_of_a_broken_destination_says_what_to_do(self) -> None:
-        self._needs("break_destination")
         self.break_destination()
         findings = asyncio.run(self._check())
         assert all(finding.fix for finding in findings if finding.level != "ok")
 
+    @needs("break_destination", "mend_destination")
     def test_what_failed_arrives_later(self) -> None:
-        self._needs("break_destination")
-        self._needs("mend_destination")
         self.break_destination()
 
         async def fail_then_deliver() -> list[str]:

@@ -124,6 +124,7 @@ class Board(Post):
 class PostContract(SinkContract):
     """All hooks, for a sink of this class."""
 
+    capabilities = frozenset({"counts_calls", "edits", "erases", "notifies", "previews"})
     sink_class = Post
 
     @pytest.fixture(autouse=True)
@@ -148,6 +149,7 @@ class TestPost(PostContract):
 
 
 class TestBoard(PostContract):
+    capabilities = PostContract.capabilities - {"edits"} | {"state"}
     sink_class = Board
 
 
@@ -167,6 +169,12 @@ class Undescribed(Post):
 
     def __init__(self, box):
         super().__init__(box, self.Config())
+
+
+class Unnamed(Post):
+    """Shows state, which its test class does not say."""
+
+    state = True
 
 
 class Impatient(Post):
@@ -406,6 +414,7 @@ class Accusing(Post):
 WRONG = [
     (Open, "test_the_settings_refuse_an_unknown_key", ()),
     (Undescribed, "test_every_setting_is_described", ()),
+    (Unnamed, "test_the_capabilities_are_named", ()),
     (Impatient, "test_the_class_says_how_it_wants_to_be_called", ()),
     (Wandering, "test_the_destination_is_stable", ()),
     (NeedsOpening, "test_it_can_be_closed_without_having_been_opened", ()),
@@ -446,7 +455,7 @@ WRONG = [
 
 
 def contract_of(sink_class):
-    contract = PostContract()
+    contract = (TestBoard if issubclass(sink_class, Board) else TestPost)()
     contract.sink_class = sink_class
     contract.box = Box()
     return contract
@@ -465,7 +474,8 @@ def failure_of(test, *arguments):
     ("sink_class", "test", "arguments"), WRONG, ids=[f"{kind.__name__}-{name}" for kind, name, _ in WRONG]
 )
 def test_a_sink_that_breaks_a_promise_fails_its_test(sink_class, test, arguments):
-    assert failure_of(getattr(contract_of(Post), test), *arguments) is None
+    good = Board if issubclass(sink_class, Board) else Post
+    assert failure_of(getattr(contract_of(good), test), *arguments) is None
     assert failure_of(getattr(contract_of(sink_class), test), *arguments) is not None
 
 
@@ -482,17 +492,56 @@ def test_every_test_of_the_suite_has_a_sink_that_fails_it():
     assert named - {name for _, name, _ in WRONG} == {"test_secrets_are_in_no_reason_and_no_log"}
 
 
-def test_a_hook_that_is_not_defined_skips_what_needs_it():
+def collected(contract):
+    """The tests of the suite that pytest collects from a class."""
+    return {name for name in vars(SinkContract) if name.startswith("test_") and callable(getattr(contract, name))}
+
+
+def test_what_a_sink_does_not_do_is_not_collected():
     class Bare(SinkContract):
         def make_sink(self):
             return Post(Box())
 
-    with pytest.raises(pytest.skip.Exception, match=r"delivered\(\) is not defined"):
-        Bare().test_a_repeated_batch_creates_no_duplicates()
+    assert collected(TestPost) - collected(Bare) == {
+        "test_a_broken_destination_is_no_exception",
+        "test_a_check_of_a_broken_destination_says_what_to_do",
+        "test_a_notice_is_shown",
+        "test_a_notice_that_cannot_be_shown_is_no_exception",
+        "test_a_preview_writes_nothing",
+        "test_a_repeated_batch_creates_no_duplicates",
+        "test_a_silent_delivery_shows_nothing_new",
+        "test_a_sink_that_counts_its_calls_counts_the_first",
+        "test_an_erase_finds_nothing_of_a_person_who_was_never_there",
+        "test_an_erase_whose_outcome_was_lost_can_be_repeated",
+        "test_an_erased_person_is_not_at_the_destination_any_more",
+        "test_what_an_erase_leaves_is_named",
+        "test_what_failed_arrives_later",
+    }
 
 
-def test_a_destination_that_cannot_tell_repeats_says_so():
-    contract = contract_of(Doubling)
-    contract.may_double = True
-    with pytest.raises(pytest.skip.Exception, match="cannot detect a repeat"):
-        contract.test_a_repeated_batch_creates_no_duplicates()
+def test_a_destination_that_cannot_detect_repeats_may_double():
+    class Doubles(PostContract):
+        may_double = True
+
+    assert collected(TestPost) - collected(Doubles) == {"test_a_repeated_batch_creates_no_duplicates"}
+
+
+def test_a_subclass_with_more_capabilities_has_their_tests_again():
+    class Poor(PostContract):
+        capabilities = frozenset()
+
+    class Rich(Poor):
+        capabilities = PostContract.capabilities
+
+    assert collected(Poor) < collected(Rich) == collected(TestPost)
+
+
+def test_a_test_that_an_author_replaces_is_kept():
+    class Own(SinkContract):
+        def make_sink(self):
+            return Post(Box())
+
+        def test_a_preview_writes_nothing(self):
+            """Another fact."""
+
+    assert "test_a_preview_writes_nothing" in collected(Own)

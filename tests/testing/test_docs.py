@@ -58,33 +58,20 @@ def run(tree, *arguments):
 
 
 def conformance(tree, file):
-    """How many tests of the suite passed, and why the others were skipped."""
-    done = run(tree, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-q", "-rs", file)
+    """How many tests of the suite passed; none failed and none was skipped."""
+    done = run(tree, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "-q", file)
     assert done.returncode == 0, done.stdout + done.stderr
-    reasons = set(re.findall(r"^SKIPPED .*?: (.*)$", done.stdout, re.MULTILINE))
-    return int(re.search(r"(\d+) passed", done.stdout)[1]), reasons
+    summary = re.fullmatch(r"(\d+) passed in .*", done.stdout.splitlines()[-1])
+    assert summary, done.stdout
+    return int(summary[1])
 
 
 def test_the_example_keeps_the_contract(tree):
-    """Only tests of what it does not do are skipped."""
-    passed, skipped = conformance(tree, "tests/sinks/test_mattermost.py")
-    assert passed >= 40
-    assert skipped == {
-        "a message sink reports what happened",
-        "the destination cannot detect a repeat",
-        "the sink cannot erase",
-        "the sink does not count its calls",
-        "the sink gets no silent deliveries",
-        "the sink has no preview",
-        "the sink shows no notices",
-    }
+    assert conformance(tree, "tests/sinks/test_mattermost.py") >= 30
 
 
 def test_the_chat_keeps_the_contract(tree):
-    """Only what is for state sinks is skipped."""
-    passed, skipped = conformance(tree, "tests/sinks/test_mattermost_bot.py")
-    assert passed >= 45
-    assert skipped == {"a message sink reports what happened"}
+    assert conformance(tree, "tests/sinks/test_mattermost_bot.py") >= 45
 
 
 def test_the_example_can_be_configured(tree):

@@ -22,6 +22,7 @@ class Terminal(io.StringIO):
 
 
 class TestConsole(SinkContract):
+    capabilities = frozenset({"notifies", "previews"})
     may_double = True
 
     @pytest.fixture(autouse=True)

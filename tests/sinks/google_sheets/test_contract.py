@@ -12,6 +12,8 @@ from tests.sinks.google_sheets.conftest import TAB
 
 
 class TestGoogleSheets(SinkContract):
+    capabilities = frozenset({"counts_calls", "erases", "previews", "state"})
+
     @pytest.fixture(autouse=True)
     def _spreadsheet(self, google, key_file):
         self.google = google

@@ -13,6 +13,8 @@ from sinks.slack.sink import SlackSink
 
 
 class TestBotToken(SinkContract):
+    capabilities = frozenset({"counts_calls", "edits", "erases", "notifies", "previews"})
+
     @pytest.fixture(autouse=True)
     def workspace(self) -> Iterator[None]:
         with SlackEmulator(lambda: START / 1000) as self.slack:
@@ -36,6 +38,7 @@ class TestBotToken(SinkContract):
 
 
 class TestWebhook(TestBotToken):
+    capabilities = frozenset({"counts_calls", "notifies", "previews"})
     may_double = True
 
     def make_sink(self) -> SlackSink:

@@ -11,6 +11,8 @@ from tests.sinks.webhook.receiver import Reply
 
 
 class TestWebhook(SinkContract):
+    capabilities = frozenset({"counts_calls", "notifies", "previews"})
+
     @pytest.fixture(autouse=True)
     def _receiver(self, receiver):
         self.receiver = receiver

@@ -10,6 +10,8 @@ from sinks.workbook import Workbook, WorkbookConfig
 
 
 class TestWorkbook(SinkContract):
+    capabilities = frozenset({"counts_calls", "erases", "previews", "state"})
+
     @pytest.fixture(autouse=True)
     def _file(self, tmp_path):
         self.path = tmp_path / "interviews.xlsx"
