@@ -20,7 +20,7 @@ from connector.delivery import batches
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import leases
-from connector.store.ingest import Incoming, RoutingTable, SinkSpec, write_group
+from connector.store.ingest import IncomingEvent, RoutingTable, SinkSpec, write_group
 from connector.store.sqlite import database
 from connector.store.sqlite.connection import FileConnection
 from connector.store.sqlite.store import SqliteStore
@@ -99,11 +99,11 @@ class Filling:
                 transaction.exec_driver_sql("UPDATE delivery SET state = 1, done_at = since WHERE state = 0")
         file.close()
 
-    def _arrival(self) -> Incoming:
+    def _arrival(self) -> IncomingEvent:
         webhook = next(self._events)
         if webhook.event == "interview.create":
             self.known.append(webhook.interview_id)
-        return Incoming(read(webhook.body, NOW), webhook.body)
+        return IncomingEvent(read(webhook.body, NOW), webhook.body)
 
     def new(self, count: int) -> list[bytes]:
         """Yields invitations of new interviews."""

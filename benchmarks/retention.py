@@ -14,8 +14,8 @@ from benchmarks.bodies import Webhook, stream
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import retention
-from connector.store.ingest import Incoming, RoutingTable, SinkSpec, write_group
-from connector.store.retention import DAY_MS, Kind
+from connector.store.ingest import IncomingEvent, RoutingTable, SinkSpec, write_group
+from connector.store.retention import DAY_MS, RetentionKind
 from connector.store.sqlite import database
 from tests.stores import make_store_file
 
@@ -24,7 +24,7 @@ PERIOD_DAYS = 90
 EVENTS = 10_000
 """Per period."""
 CHUNK = 1_000
-DAYS = {Kind.BODIES: 90, Kind.DELIVERIES: 30, Kind.ATTEMPTS: 30}
+DAYS = {RetentionKind.BODIES: 90, RetentionKind.DELIVERIES: 30, RetentionKind.ATTEMPTS: 30}
 EVENT_BYTES = 150
 """Most bytes that an event may keep after its body was deleted."""
 START_MS = 1_700_000_000_000
@@ -72,7 +72,7 @@ def _fill(connection: sqlite3.Connection, source: Iterator[Webhook], period: int
         group = []
         for number in range(first, min(events, first + CHUNK)):
             body = next(source).body
-            group.append(Incoming(read(body, START_MS + period * PERIOD_DAYS * DAY_MS + number * step), body))
+            group.append(IncomingEvent(read(body, START_MS + period * PERIOD_DAYS * DAY_MS + number * step), body))
         with database.through_sqlalchemy(connection) as wrapped:
             wrapped.exec_driver_sql("BEGIN IMMEDIATE")
             write_group(wrapped, group, table)
@@ -85,7 +85,7 @@ def _retain(connection: sqlite3.Connection, now: int) -> list[float]:
     taken, rows = list[float](), retention.ROWS_FIRST
     with database.through_sqlalchemy(connection) as wrapped:
         for kind, cutoff in retention.cutoffs(DAYS, now).items():
-            place: retention.Place | None = retention.START
+            place: retention.RetentionPlace | None = retention.START
             while place is not None:
                 begun = time.perf_counter()
                 wrapped.exec_driver_sql("BEGIN IMMEDIATE")

@@ -48,13 +48,13 @@ from connector.store.base import Store
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.migrate import prepare_sqlite
 from connector.store.reconnecting import ReconnectingStore
-from connector.store.retention import DAY_MS, Kind
+from connector.store.retention import DAY_MS, RetentionKind
 from connector.store.sqlite.database import files_of
 from connector.store.sqlite.lock import StoreLock
 from connector.store.sqlite.store import SqliteStore
 from connector.web.app import create_app
 from connector.web.dashboard.app import make_dashboard
-from connector.web.health import Health, health_routes, live
+from connector.web.health import HealthChecks, health_routes, live
 from connector.web.metrics import Metrics
 from connector.web.receiver import Receiver, webhook_route
 from connector.web.server import base_address, bind, serve_http, signals, watch_file_handles
@@ -411,10 +411,10 @@ def _periodic(
 ) -> PeriodicTasks:
     periods = config.retention
     days = {
-        Kind.BODIES: periods.bodies_days,
-        Kind.DELIVERIES: periods.deliveries_days,
-        Kind.ATTEMPTS: periods.attempts_days,
-        Kind.DECISIONS: periods.deliveries_days,
+        RetentionKind.BODIES: periods.bodies_days,
+        RetentionKind.DELIVERIES: periods.deliveries_days,
+        RetentionKind.ATTEMPTS: periods.attempts_days,
+        RetentionKind.DECISIONS: periods.deliveries_days,
     }
     retention = Retention(opened.clock, days, on_deleted=metrics.deleted, file=config.store.file)
     tasks = [retention.task, ScheduledCalls(sinks).task, *(source_tasks.tasks if source_tasks is not None else ())]
@@ -489,7 +489,7 @@ def _http(
 
 
 def _health(config: Config, opened: StoreHandle, metrics: Metrics) -> Router:
-    return health_routes(Health(opened.store, opened.clock, list(config.sinks)), metrics)
+    return health_routes(HealthChecks(opened.store, opened.clock, list(config.sinks)), metrics)
 
 
 def _refusal_counter(metrics: Metrics, heartbeat: Heartbeat) -> Callable[[str], None]:

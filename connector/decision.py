@@ -40,7 +40,7 @@ class Via(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class DecisionRequest:
     """A decision that a user made.
 
     `key` identifies the request: one that is made again with the same key changes nothing. `value` is a score, a

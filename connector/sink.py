@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeAli
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
-from connector.decision import Request
+from connector.decision import DecisionRequest
 from connector.errors import LeaseLost, RateLimited, SinkBroken
 from connector.interview import FIELDS, STAGE_WORDS, Event, Interview, Stage, Value
 
@@ -197,7 +197,7 @@ class Result:
     notes: Mapping[str, Note | None] = field(default_factory=dict)
     follow_ups: Sequence[FollowUp] = ()
     settles: Mapping[str, Delivered | Rejected | Superseded] = field(default_factory=dict)
-    decisions: Sequence[Request] = ()
+    decisions: Sequence[DecisionRequest] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def erase(
     """
     settings = load(config, needs=Secrets.SINKS)
     logging.set_up(settings.logs.format, "warning")
-    subjects = operation.find(settings, interviews or [], email)
+    subjects = operation.find_interviews(settings, interviews or [], email)
     if not subjects:
         raise UsageError("the store knows no such interview; `connector interviews` lists them")
     if not as_json:

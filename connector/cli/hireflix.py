@@ -20,7 +20,7 @@ from connector.cli import FAILED
 from connector.cli import options as o
 from connector.cli.output import print_hint, safe, show_json, show_table
 from connector.config import Config, load
-from connector.decision import Decision, Request, Via
+from connector.decision import Decision, DecisionRequest, Via
 from connector.errors import UsageError
 from connector.formats import format_time
 from connector.hireflix import EVENT_NAMES
@@ -28,7 +28,7 @@ from connector.hireflix.api import HireflixError
 from connector.hireflix.webhook_api import LogEntry, NotFoundInSchema, Webhook, WebhookApi
 from connector.operations import hireflix_record as recording
 from connector.operations.decide import decide as decide_operation
-from connector.operations.hireflix_doctor import Finding, diagnose, explain_signature, our_webhook, steps
+from connector.operations.hireflix_doctor import DoctorFinding, diagnose, explain_signature, our_webhook, steps
 from connector.operations.source import open_api
 from connector.operations.source_commands import record_webhook
 from connector.operations.store_access import changing, reading, store_exists
@@ -187,7 +187,7 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-def _show_finding(finding: Finding) -> None:
+def _show_finding(finding: DoctorFinding) -> None:
     print(safe(f"{MARKS[finding.level]:<8} {finding.what}"))
     if finding.fix:
         print(safe(f"         → {finding.fix}", keep="\n"))
@@ -217,7 +217,7 @@ def decide(
     """
     settings = load(config, needs=Secrets.NONE)
     logging.set_up(settings.logs.format, "warning")
-    request = Request(
+    request = DecisionRequest(
         key=f"command:{secrets.token_hex(16)}",
         interview_id=interview,
         decision=decision,
@@ -234,7 +234,7 @@ def decide(
     print(safe(f"{'done' if result.changed else 'nothing to do'}{': ' if shown else ''}{', '.join(shown)}"))
 
 
-async def _decide(settings: Config, request: Request) -> Decided:
+async def _decide(settings: Config, request: DecisionRequest) -> Decided:
     with changing(settings) as store:
         async with open_api(settings) as api:
             return await decide_operation(api, store, request)

@@ -21,7 +21,7 @@ from connector.role import Secrets
 from connector.store import audit as audit_log
 from connector.store import queries
 from connector.store.audit import AuditRow
-from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Wanted
+from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, ListingFilter
 from connector.store.schema import DeliveryState
 
 Cells: TypeAlias = dict[str, object]
@@ -31,7 +31,7 @@ Cells: TypeAlias = dict[str, object]
 class Listing:
     """One kind of rows. `cells` returns the cells of a row by title, given the time zone and the pauses of sinks."""
 
-    find: Callable[[Connection, Wanted, int], Sequence[Any]]
+    find: Callable[[Connection, ListingFilter, int], Sequence[Any]]
     cells: Callable[[Any, ZoneInfo, Mapping[str, str]], Cells]
     empty: str
 
@@ -179,12 +179,13 @@ class _Show:
     as_json: bool
 
     def __call__(self, listing: Listing, **conditions: Any) -> None:
-        """Prints the rows that the conditions select; they have the names of `Filter`'s fields. Raises `UsageError`,
-        `StoreError`.
+        """Prints the rows that the conditions select, which are fields of `ListingFilter`.
+
+        Raises `UsageError`, `StoreError`.
         """
         settings = load(self.config, needs=Secrets.NONE)
         since, until = o.period(settings, self.since, self.until)
-        wanted = Wanted(**conditions, since=since, until=until)
+        wanted = ListingFilter(**conditions, since=since, until=until)
         with reading(settings) as connection:
             found = page(listing.find, connection, settings, wanted, self.limit)
         if self.as_json:

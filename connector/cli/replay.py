@@ -11,10 +11,10 @@ from connector.cli.output import is_agreed, progress_bar
 from connector.config import Config, load
 from connector.formats import counted
 from connector.operations import replay as operation
-from connector.operations.replay import Replayable, Request
+from connector.operations.replay import Replayable, ReplayRequest
 from connector.operations.store_access import OpenStore, changing
 from connector.role import Secrets
-from connector.store.queries import Wanted
+from connector.store.queries import ListingFilter
 from connector.store.replay import CHUNK, find_dead
 
 EXPIRED_SHOWN = 20
@@ -62,7 +62,7 @@ def replay(
     """
     settings = load(config, needs=Secrets.NONE)
     from_ms, until_ms = o.period(settings, since, until)
-    request = Request(
+    request = ReplayRequest(
         ids=tuple(ids or ()),
         sink=sink,
         position=position,
@@ -100,7 +100,7 @@ def dismiss(
     """
     settings = load(config, needs=Secrets.NONE)
     from_ms, until_ms = o.period(settings, since, until)
-    wanted = Wanted(
+    wanted = ListingFilter(
         ids=tuple(ids or ()),
         sink=sink,
         position=position,
@@ -122,7 +122,7 @@ def dismiss(
     print(f"{counted(count, 'dead letter', 'dead letters')} dismissed")
 
 
-def _replay_deliveries(store: OpenStore, settings: Config, request: Request, *, yes: bool) -> None:
+def _replay_deliveries(store: OpenStore, settings: Config, request: ReplayRequest, *, yes: bool) -> None:
     found = store.read(lambda connection: operation.find_deliveries(connection, settings, request))
     total = len(found.dead) + len(found.repeat)
     for (sink, state), count in sorted(found.counts.items()):
@@ -138,7 +138,7 @@ def _replay_deliveries(store: OpenStore, settings: Config, request: Request, *, 
     print(f"{counted(count, 'delivery waits', 'deliveries wait')} again; `connector status` shows the progress")
 
 
-def _replay_events(store: OpenStore, settings: Config, request: Request, *, yes: bool) -> None:
+def _replay_events(store: OpenStore, settings: Config, request: ReplayRequest, *, yes: bool) -> None:
     found = store.read(lambda connection: operation.find_events(connection, request))
     ids = found.ids
     if found.expired:

@@ -9,7 +9,7 @@ from connector.cli import options as o
 from connector.cli.output import safe, show_json, show_table
 from connector.config import load
 from connector.formats import capped, counted, format_duration, format_time
-from connector.operations.status import Health, Service, Trouble, health, refusal_text
+from connector.operations.status import Health, ServiceStatus, Trouble, health, refusal_text
 from connector.operations.store_access import now_in, reading
 from connector.role import Role, Secrets
 from connector.store.heartbeat import Process
@@ -39,7 +39,7 @@ def _lines(found: Health, zone: ZoneInfo) -> Iterator[str]:
     yield from _source_lines(found.source, zone)
 
 
-def _service(service: Service, zone: ZoneInfo) -> str:
+def _service(service: ServiceStatus, zone: ZoneInfo) -> str:
     running = [process for process in service.processes if process.state == "running"]
     if not running:
         return "NOT running"

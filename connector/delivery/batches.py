@@ -17,7 +17,7 @@ from connector.interview import Event, Interview, Stage, is_late
 from connector.merge import decode, event_of, interview_of
 from connector.sink import Delivery, FollowUp, Sink, Subscription
 from connector.store import claim, leases, rate_limit, subscriptions
-from connector.store.claim import Claim, Work
+from connector.store.claim import Claim, ClaimedDelivery
 from connector.store.dialects import Now, among
 from connector.store.parsed import EVENTS, reading_of
 from connector.store.schema import PauseKind, event, interview
@@ -47,7 +47,7 @@ def claim_messages(
     fresh = {(row.purpose, row.key): row for row in reversed(rows) if row.batch is None}
     picked = [row for row in rows if row.batch is None and fresh[row.purpose, row.key] is row]
     shared = _shareable(connection, picked, limit, batchable_events)
-    return Claim(uuid4().hex, now, tuple(Work.of(row) for row in shared), maybe_sent=False)
+    return Claim(uuid4().hex, now, tuple(ClaimedDelivery.of(row) for row in shared), maybe_sent=False)
 
 
 def _shareable(
@@ -70,7 +70,9 @@ def _names(connection: Connection, rows: Sequence[Any]) -> dict[int, str]:
 
 
 def _unclear(rows: Sequence[Any], now: int) -> Claim:
-    return Claim(rows[0].batch, rows[0].batch_started_at or now, tuple(Work.of(row) for row in rows), maybe_sent=True)
+    return Claim(
+        rows[0].batch, rows[0].batch_started_at or now, tuple(ClaimedDelivery.of(row) for row in rows), maybe_sent=True
+    )
 
 
 def claim_states(connection: Connection, sink: Any, now: int, limit: int) -> Claim | None:
@@ -89,7 +91,7 @@ def row_count(claimed: Claim) -> int:
 
 def deliveries_of(
     connection: Connection,
-    works: Sequence[Work],
+    works: Sequence[ClaimedDelivery],
     instance: str,
     *,
     events: bool,
@@ -117,7 +119,7 @@ def deliveries_of(
     )
 
 
-def _follow_up(work: Work) -> FollowUp:
+def _follow_up(work: ClaimedDelivery) -> FollowUp:
     return FollowUp(work.purpose, interview=work.interview_id or None, subject=work.subject, group=work.group or "")
 
 
@@ -136,7 +138,7 @@ def _event(row: Any) -> Event:
     return event_of(event_id, reading)
 
 
-def _interviews(connection: Connection, works: Sequence[Work]) -> dict[int, Interview]:
+def _interviews(connection: Connection, works: Sequence[ClaimedDelivery]) -> dict[int, Interview]:
     """Returns the interviews by the id of the claimed row. Only the call that erases an interview gets an erased one,
     so that no other call shows it again.
     """
@@ -157,7 +159,7 @@ def _interviews(connection: Connection, works: Sequence[Work]) -> dict[int, Inte
     return found
 
 
-def _erased_interview(work: Work) -> Interview:
+def _erased_interview(work: ClaimedDelivery) -> Interview:
     """Returns an erased interview whose data is no longer in the store."""
     return Interview(work.interview_id, Stage.DELETED, work.since, {"deleted": work.since})
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from tenacity import wait_exponential
 
-from connector.delivery.outcomes import Failure, SinkResponse, nth_wait
+from connector.delivery.outcomes import CallFailure, SinkResponse, nth_wait
 from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, Rejected, Result, RetryLater
 
@@ -27,7 +27,7 @@ CONFIRM_WINDOW_SECONDS = 60.0
 _rests = wait_exponential(multiplier=2, max=REST_MAX_SECONDS)
 
 
-class Health(StrEnum):
+class DestinationHealth(StrEnum):
     """What a call says about the destination."""
 
     UP = "up"
@@ -56,29 +56,29 @@ class Span:
 EMPTY = Span(0, 0)
 
 
-def health_of(response: SinkResponse) -> Health:
+def health_of(response: SinkResponse) -> DestinationHealth:
     """Returns whether the destination worked, as far as this call shows it."""
-    if isinstance(response, Failure):
-        return Health.DOWN
+    if isinstance(response, CallFailure):
+        return DestinationHealth.DOWN
     if isinstance(response, RateLimited | SinkBroken):
-        return Health.UNKNOWN
+        return DestinationHealth.UNKNOWN
     if any(isinstance(outcome, Delivered | Rejected) for outcome in response.outcomes):
-        return Health.UP
+        return DestinationHealth.UP
     counted = any(isinstance(outcome, RetryLater) and outcome.counts for outcome in response.outcomes)
-    return Health.DOWN if counted else Health.UNKNOWN
+    return DestinationHealth.DOWN if counted else DestinationHealth.UNKNOWN
 
 
 def has_recovered(response: SinkResponse, *, reached: bool) -> bool:
     """Whether a call proves that a broken destination works again. `reached`: the destination was called."""
-    return reached and health_of(response) is Health.UP
+    return reached and health_of(response) is DestinationHealth.UP
 
 
 def failures_after(response: SinkResponse, failures: int) -> int:
     """Returns the failures in a row after this call, given those before it."""
     health = health_of(response)
-    if health is Health.UP:
+    if health is DestinationHealth.UP:
         return 0
-    return failures + 1 if health is Health.DOWN else failures
+    return failures + 1 if health is DestinationHealth.DOWN else failures
 
 
 def lane_rest(failures: int) -> float:

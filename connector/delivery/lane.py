@@ -26,14 +26,14 @@ from connector.delivery.destination_health import (
     rest_after,
 )
 from connector.delivery.lease import LeaseKeeper, SeenLease
-from connector.delivery.outcomes import Failure, Policy, SinkResponse
+from connector.delivery.outcomes import CallFailure, Policy, SinkResponse
 from connector.delivery.sink_call import SinkCaller
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.logging import place_of
 from connector.sink import Sink
 from connector.store import decisions, settle
 from connector.store.base import Store
-from connector.store.claim import Claim, Work
+from connector.store.claim import Claim, ClaimedDelivery
 from connector.store.dialects import value_of
 from connector.store.leases import Lease
 from connector.store.settle import Settlement
@@ -69,7 +69,9 @@ log = structlog.get_logger("connector.delivery")
 class DeliveryMetrics(Protocol):
     """Counts what lanes do. Each method is called after the call was settled."""
 
-    def settled(self, sink: str, works: Sequence[Work], response: SinkResponse, settlement: Settlement) -> None:
+    def settled(
+        self, sink: str, works: Sequence[ClaimedDelivery], response: SinkResponse, settlement: Settlement
+    ) -> None:
         """A call to a sink was settled."""
         ...
 
@@ -336,11 +338,11 @@ class Lane:
         except (StoreUnavailable, LeaseLost):
             raise
         except Exception as error:
-            if isinstance(response, Failure):
+            if isinstance(response, CallFailure):
                 raise
             # the notes are not JSON, or a delay is not a number
             log.warning("sink result invalid", sink=self.name, error=place_of(error))
-            await self._conclude(lease, poll, claimed, Failure("unusable result"), started_at)
+            await self._conclude(lease, poll, claimed, CallFailure("unusable result"), started_at)
 
     async def _conclude(
         self, lease: Lease, poll: Poll, claimed: Claim, response: SinkResponse, started_at: int

@@ -12,10 +12,10 @@ from tenacity import RetryCallState, Retrying, wait_exponential
 
 from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Outcome, Rejected, Result, RetryLater, Superseded, Waiting
-from connector.store.claim import Claim, Work
+from connector.store.claim import Claim, ClaimedDelivery
 from connector.store.leases import LEASE_SECONDS, Pause
 from connector.store.schema import AttemptOutcome, DeliveryState, PauseKind
-from connector.store.settle import FAILED, Attempt, PlannedFollowUp, Reply, Retry, Settlement, WaitingRow
+from connector.store.settle import FAILED, Attempt, DestinationReply, PlannedFollowUp, Retry, Settlement, WaitingRow
 
 WINDOW_SECONDS = 14 * 86400
 """A delivery that still fails after this time becomes a dead letter."""
@@ -34,13 +34,13 @@ _delays = wait_exponential(multiplier=1, max=DELAY_MAX_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class CallFailure:
     """The call raised, timed out or returned an unusable result: it may have been applied."""
 
     reason: str
 
 
-SinkResponse: TypeAlias = Result | Failure | RateLimited | SinkBroken
+SinkResponse: TypeAlias = Result | CallFailure | RateLimited | SinkBroken
 """What one call to a sink returned or raised."""
 
 
@@ -54,7 +54,7 @@ class Policy:
     random: Callable[[float, float], float] = uniform
 
 
-def delay(attempts: int, random: Callable[[float, float], float] = uniform) -> float:
+def backoff_delay(attempts: int, random: Callable[[float, float], float] = uniform) -> float:
     """Returns the seconds until the next attempt after `attempts` failed ones: full jitter over 1, 2, 4, … 900 s.
 
     `random(low, high)` draws the jitter.
@@ -77,7 +77,7 @@ def settlement_of(
     policy: Policy,
     *,
     state_sink: bool = False,
-    reply: Reply | None = None,
+    reply: DestinationReply | None = None,
 ) -> Settlement:
     """Returns everything that the call changes in the store, except how long the lane rests.
 
@@ -124,13 +124,13 @@ def _delivered_keys(claim: Claim, delivered: Iterable[tuple[int, str | None]]) -
     return [work.key for work in claim.works if work.id in done]
 
 
-def _outcomes(claim: Claim, response: Result | Failure) -> Sequence[Outcome]:
-    if isinstance(response, Failure):
+def _outcomes(claim: Claim, response: Result | CallFailure) -> Sequence[Outcome]:
+    if isinstance(response, CallFailure):
         return [RetryLater(response.reason, unclear=True)] * len(claim.works)
     return response.outcomes
 
 
-def _settle_one(settlement: Settlement, claim: Claim, work: Work, outcome: Outcome, policy: Policy) -> None:
+def _settle_one(settlement: Settlement, claim: Claim, work: ClaimedDelivery, outcome: Outcome, policy: Policy) -> None:
     if isinstance(outcome, Delivered):
         settlement.delivered.append((work.id, outcome.reference))
     elif isinstance(outcome, Rejected):
@@ -146,13 +146,13 @@ def _settle_one(settlement: Settlement, claim: Claim, work: Work, outcome: Outco
         settlement.retries.append(_retry(claim, work, outcome, settlement.ended_at, policy))
 
 
-def _is_given_up(work: Work, outcome: RetryLater, age_ms: int, policy: Policy) -> bool:
+def _is_given_up(work: ClaimedDelivery, outcome: RetryLater, age_ms: int, policy: Policy) -> bool:
     """Whether the retry window of a failed delivery has ended. Delays that the destination asked for do not count."""
     return outcome.counts and work.attempts + 1 >= ATTEMPTS_MIN and age_ms > policy.window * 1000
 
 
-def _retry(claim: Claim, work: Work, outcome: RetryLater, now: int, policy: Policy) -> Retry:
-    seconds = outcome.after if outcome.after is not None else delay(work.attempts + 1, policy.random)
+def _retry(claim: Claim, work: ClaimedDelivery, outcome: RetryLater, now: int, policy: Policy) -> Retry:
+    seconds = outcome.after if outcome.after is not None else backoff_delay(work.attempts + 1, policy.random)
     return Retry(
         id=work.id,
         counted=int(outcome.counts),
@@ -173,7 +173,7 @@ def _group_outcome(outcome: Delivered | Rejected | Superseded) -> tuple[Delivery
     return DeliveryState.DEAD if isinstance(outcome, Rejected) else DeliveryState.SUPERSEDED, short(outcome.reason)
 
 
-def _end_group(settlement: Settlement, work: Work, outcome: Outcome) -> None:
+def _end_group(settlement: Settlement, work: ClaimedDelivery, outcome: Outcome) -> None:
     """Settles the deliveries that wait for a follow-up that became a dead letter, unless the sink settled the group
     itself or asked for another call that shows it.
     """
@@ -185,7 +185,7 @@ def _end_group(settlement: Settlement, work: Work, outcome: Outcome) -> None:
         settlement.groups.setdefault(work.group, (DeliveryState.DEAD, reason))
 
 
-def _attempts(claim: Claim, outcomes: Sequence[Outcome], reply: Reply | None) -> list[Attempt]:
+def _attempts(claim: Claim, outcomes: Sequence[Outcome], reply: DestinationReply | None) -> list[Attempt]:
     """First-try successes are only counted; everything else is recorded, by outcome and reason."""
     counts: Counter[tuple[AttemptOutcome, str]] = Counter()
     for work, outcome in zip(claim.works, outcomes, strict=True):

@@ -39,7 +39,7 @@ STOP_SECONDS = 2.0
 
 T = TypeVar("T")
 Job: TypeAlias = Callable[[Connection], T]
-Write: TypeAlias = Callable[[Job[Any]], Awaitable[Any]]
+WriteJob: TypeAlias = Callable[[Job[Any]], Awaitable[Any]]
 Counts = Mapping[str, int]
 """What a run did, for `connector status`."""
 
@@ -47,7 +47,7 @@ log = structlog.get_logger("connector.delivery")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TaskContext:
     """One run of a task.
 
     `now` is its start in epoch milliseconds, and `last_success` the start of the last run without an error, if any.
@@ -56,7 +56,7 @@ class Turn:
     """
 
     now: int
-    write: Write
+    write: WriteJob
     stopping: asyncio.Event
     last_success: int | None = None
 
@@ -70,7 +70,7 @@ class PeriodicTask:
 
     name: str
     interval_seconds: float
-    run: Callable[[Turn], Awaitable[Counts | None]]
+    run: Callable[[TaskContext], Awaitable[Counts | None]]
     delay_seconds: float = 0.0
 
 
@@ -171,7 +171,7 @@ class PeriodicTasks:
         started, error = self._clock.now(), ""
         counts: Counts | None = {}
         try:
-            counts = await task.run(Turn(started, self._lease.write, self._stopping, last_success))
+            counts = await task.run(TaskContext(started, self._lease.write, self._stopping, last_success))
         except LeaseLost:
             raise
         except StoreUnavailable:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from connector.interview import Interview
 from connector.logging import HIDDEN, SECRET_TEXTS
 from connector.sink import Delivery
-from connector.store.settle import Reply
+from connector.store.settle import DestinationReply
 from connector.text import clean
 
 REPLY_BYTES = 2048
@@ -36,7 +36,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['\u2019\-][^\W\d_]+)*")
 _ESCAPES = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
-def mask_reply(reply: Reply, deliveries: Sequence[Delivery], config: BaseModel) -> Reply:
+def mask_reply(reply: DestinationReply, deliveries: Sequence[Delivery], config: BaseModel) -> DestinationReply:
     """Returns the reply in the form that is stored.
 
     Hidden are the secrets of the sink's settings, what has the form of a secret or an e-mail address, and names and
@@ -54,7 +54,7 @@ def mask_reply(reply: Reply, deliveries: Sequence[Delivery], config: BaseModel) 
     if len(reply.text) > READ_CHARACTERS and values:
         text = text[: -len(values[0])]  # the end may be the start of a value
     text = " ".join(text.split())
-    return Reply(reply.status, text.encode()[:REPLY_BYTES].decode(errors="ignore"))
+    return DestinationReply(reply.status, text.encode()[:REPLY_BYTES].decode(errors="ignore"))
 
 
 def _unescaped(found: re.Match[str]) -> str:

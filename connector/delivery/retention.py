@@ -11,9 +11,9 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from connector.delivery.clock import Clock
-from connector.delivery.periodic import Counts, PeriodicTask, Turn
+from connector.delivery.periodic import Counts, PeriodicTask, TaskContext
 from connector.store import erase, retention, rollup
-from connector.store.retention import Kind, Slice
+from connector.store.retention import DeletedSlice, RetentionKind
 from connector.store.sqlite.database import delete_copies
 
 INTERVAL_SECONDS = 3600.0
@@ -33,7 +33,7 @@ class Retention:
     def __init__(
         self,
         clock: Clock,
-        days: Mapping[Kind, int],
+        days: Mapping[RetentionKind, int],
         *,
         on_deleted: Callable[[str, int], None],
         file: Path | None = None,
@@ -51,7 +51,7 @@ class Retention:
         """The task that runs this."""
         return PeriodicTask("retention", INTERVAL_SECONDS, self.run, DELAY_SECONDS)
 
-    async def run(self, turn: Turn) -> Counts | None:
+    async def run(self, turn: TaskContext) -> Counts | None:
         """Deletes everything that is old enough, and the rests of erased interviews whose destinations are done.
 
         Returns the deleted rows by kind, or `None` when stopped before. Raises `StoreUnavailable` and `LeaseLost`.
@@ -60,7 +60,7 @@ class Retention:
         due = retention.cutoffs(self._days, turn.now)
         deleted = {str(kind): 0 for kind in due}
         for kind, cutoff in due.items():
-            place: retention.Place | None = retention.START
+            place: retention.RetentionPlace | None = retention.START
             while place is not None:
                 done, elapsed_ms = await turn.write(partial(self._slice, kind, cutoff, place))
                 self._rows = retention.next_rows(self._rows, elapsed_ms)
@@ -70,11 +70,13 @@ class Retention:
                 if place is not None and await self._clock.wait(turn.stopping, PAUSE_SECONDS):
                     return None
         await turn.write(lambda connection: rollup.expire(connection, turn.now))
-        if self._file is not None and Kind.BODIES in due:
-            await asyncio.to_thread(delete_copies, self._file, due[Kind.BODIES])
+        if self._file is not None and RetentionKind.BODIES in due:
+            await asyncio.to_thread(delete_copies, self._file, due[RetentionKind.BODIES])
         return deleted
 
-    def _slice(self, kind: Kind, cutoff: int, place: retention.Place, connection: Connection) -> tuple[Slice, float]:
+    def _slice(
+        self, kind: RetentionKind, cutoff: int, place: retention.RetentionPlace, connection: Connection
+    ) -> tuple[DeletedSlice, float]:
         """One transaction. Returns what was deleted and the milliseconds that it took."""
         begun = self._timer()
         done = retention.delete_slice(connection, kind, cutoff, place, self._rows)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from connector.capabilities import Schedules
-from connector.delivery.periodic import Counts, PeriodicTask, Turn
+from connector.delivery.periodic import Counts, PeriodicTask, TaskContext
 from connector.sink import Sink
 from connector.store import settle
 
@@ -28,7 +28,7 @@ class ScheduledCalls:
         """The task that runs this."""
         return PeriodicTask("scheduled calls", INTERVAL_SECONDS, self.run)
 
-    async def run(self, turn: Turn) -> Counts:
+    async def run(self, turn: TaskContext) -> Counts:
         """Adds what became due since the last run, nothing in the first one. Returns the number of calls.
 
         Raises `StoreUnavailable` and `LeaseLost`.

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from connector.delivery import batches
 from connector.delivery.batches import IsRouted
 from connector.delivery.clock import Clock
-from connector.delivery.outcomes import Failure, SinkResponse
+from connector.delivery.outcomes import CallFailure, SinkResponse
 from connector.delivery.replies import mask_reply
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.sink import Batch, Delivery, Note, Result, Sink, Subscription, Token
@@ -22,7 +22,7 @@ from connector.store import leases, notes, rate_limit, settle
 from connector.store.base import Store
 from connector.store.claim import Claim
 from connector.store.leases import Lease
-from connector.store.settle import Reply
+from connector.store.settle import DestinationReply
 
 log = structlog.get_logger("connector.delivery")
 
@@ -49,7 +49,7 @@ class SinkContext:
         self._is_routed = is_routed
         self.calls = 0
         """How many calls to the destination the sink has counted."""
-        self.reply: Reply | None = None
+        self.reply: DestinationReply | None = None
         """The last reply to a call that failed."""
 
     def now(self) -> int:
@@ -104,7 +104,7 @@ class SinkContext:
         self._on_call(self._lease.sink, kind)
 
     def record_reply(self, status: int | None, text: str) -> None:
-        self.reply = Reply(status, text)
+        self.reply = DestinationReply(status, text)
 
 
 class SinkCaller:
@@ -132,7 +132,7 @@ class SinkCaller:
         self._require_time = require_time
         self._opened = False
         self._calls = 0
-        self.reply: Reply | None = None
+        self.reply: DestinationReply | None = None
         """What the destination replied when the last call failed, without secrets and personal data."""
 
     async def call(self, lease: Lease, claimed: Claim, deliveries: tuple[Delivery, ...]) -> SinkResponse:
@@ -167,7 +167,7 @@ class SinkCaller:
         except (LeaseLost, StoreUnavailable):
             raise
         except TimeoutError:
-            return Failure("timeout")
+            return CallFailure("timeout")
         except asyncio.CancelledError as error:
             if _is_being_cancelled():
                 raise
@@ -180,9 +180,9 @@ class SinkCaller:
         """Closes the sink, whether or not it was opened."""
         await self._sink.close()
 
-    def _raised(self, error: BaseException) -> Failure:
+    def _raised(self, error: BaseException) -> CallFailure:
         log.error("sink call failed", sink=self._sink.name, error=error)
-        return Failure(f"exception {type(error).__name__}")
+        return CallFailure(f"exception {type(error).__name__}")
 
     def _checked(self, result: object, claimed: Claim) -> SinkResponse:
         expected = len(claimed.works)
@@ -190,7 +190,7 @@ class SinkCaller:
         if isinstance(result, Result) and isinstance(outcomes, Sequence) and len(outcomes) == expected:
             return result
         log.warning("sink outcomes mismatched", sink=self._sink.name, expected=expected)
-        return Failure("wrong number of outcomes")
+        return CallFailure("wrong number of outcomes")
 
     async def _open(self) -> None:
         if not self._opened:

@@ -27,7 +27,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from connector.errors import ConnectorError
 from connector.hireflix import API_URL
 from connector.hireflix.fields import as_text
-from connector.hireflix.snapshot import Position, Row
+from connector.hireflix.snapshot import ApiInterview, Position
 from connector.http import epoch_ms, host_of, is_loopback, retry_after
 from connector.interview import Stage
 from connector.text import clean
@@ -107,16 +107,16 @@ class Counters(NamedTuple):
     stages: Mapping[Stage, int] | None = None
 
 
-class Page(NamedTuple):
+class InterviewPage(NamedTuple):
     """A page of interviews. `cursor` continues after it; `at` is the time of Hireflix before the page was read."""
 
-    rows: list[Row]
+    rows: list[ApiInterview]
     cursor: str | None
     total: int | None
     at: int
 
 
-class Reply(NamedTuple):
+class ApiReply(NamedTuple):
     """The `data` of a reply, and the time of Hireflix (epoch milliseconds) before the query was executed."""
 
     data: dict[str, Any]
@@ -189,11 +189,11 @@ class HireflixApi:
         found, _ = await self.one("position", POSITION_FIELDS, position_id)
         return None if found is None else _position(found)
 
-    async def interview(self, interview_id: str) -> tuple[Row | None, int]:
+    async def interview(self, interview_id: str) -> tuple[ApiInterview | None, int]:
         """Returns an interview, and the time of Hireflix before it was read; `None` when Hireflix does not know it."""
         return await self.one("interview", INTERVIEW_FIELDS, interview_id)
 
-    async def one(self, name: str, fields: Fields, id_: str) -> tuple[Row | None, int]:
+    async def one(self, name: str, fields: Fields, id_: str) -> tuple[ApiInterview | None, int]:
         """Returns an object that the root field `name` finds by its id, and the time of Hireflix before that."""
 
         def query(selection: str) -> str:
@@ -202,7 +202,7 @@ class HireflixApi:
         reply = await self._known(query, fields, {"id": id_})
         return (None, self._now()) if reply is None else (reply.data.get(name), reply.at)
 
-    async def act(self, interview_id: str, action: str, selection: str = "{ id }") -> Row:
+    async def act(self, interview_id: str, action: str, selection: str = "{ id }") -> ApiInterview:
         """Sends one action on an interview, once. Raises `HireflixUnavailable` when it may or may not be applied.
 
         The form is documented under "Updating interview status" and "Scoring and commenting interviews".
@@ -212,7 +212,9 @@ class HireflixApi:
         result = next((value for value in found.values() if isinstance(value, dict)), None)
         return {} if result is None else dict(require_result(result))
 
-    async def _known(self, query: Callable[[str], str], fields: Fields, variables: Mapping[str, Any]) -> Reply | None:
+    async def _known(
+        self, query: Callable[[str], str], fields: Fields, variables: Mapping[str, Any]
+    ) -> ApiReply | None:
         """Returns the reply of `select`, `None` when Hireflix answers that the object does not exist."""
         try:
             return await self.select(query, fields, variables)
@@ -240,7 +242,7 @@ class HireflixApi:
 
     async def pages(
         self, position_id: str, *, stage: Stage | None = None, cursor: str | None = None
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncIterator[InterviewPage]:
         """Yields the pages of a position's interviews, newest first, from `cursor` on; with `stage` only those.
 
         Hireflix returns a cursor with every page, so a page that is empty or brings nothing new is the end. An unknown
@@ -260,7 +262,7 @@ class HireflixApi:
                 return
             cursor = page.cursor
 
-    async def _page(self, position_id: str, stage: Stage | None, cursor: str | None) -> Page | None:
+    async def _page(self, position_id: str, stage: Stage | None, cursor: str | None) -> InterviewPage | None:
         after = None if cursor is None else "$cursor"
 
         def query(selection: str) -> str:
@@ -274,7 +276,7 @@ class HireflixApi:
         found = None if reply is None else (reply.data.get("position") or {}).get("interviewList")
         if reply is None or found is None:
             return None
-        return Page(list(found.get("results") or []), found.get("lastCursor"), found.get("total"), reply.at)
+        return InterviewPage(list(found.get("results") or []), found.get("lastCursor"), found.get("total"), reply.at)
 
     def _list(self, limit: int, stage: Stage | None = None, after: str | None = None) -> str:
         word = f'"{stage}"' if self._learned.quoted else str(stage)
@@ -291,7 +293,7 @@ class HireflixApi:
 
     async def select(
         self, query: Callable[[str], str], fields: Fields, variables: Mapping[str, Any] | None = None
-    ) -> Reply:
+    ) -> ApiReply:
         """Sends the query that `query` returns for a selection, corrected until Hireflix understands it.
 
         A correction omits an unknown field, or uses the type of a variable that Hireflix expects.
@@ -317,7 +319,7 @@ class HireflixApi:
                 learned.quoted = True
         return before != (learned.unknown, learned.types, learned.quoted)
 
-    async def execute(self, query: str, variables: Mapping[str, Any] | None = None, *, tries: int = TRIES) -> Reply:
+    async def execute(self, query: str, variables: Mapping[str, Any] | None = None, *, tries: int = TRIES) -> ApiReply:
         """Sends one query. Repeats it after 429, 5xx and network errors: a mutation must use `tries=1`."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_TryAgainError),
@@ -333,7 +335,7 @@ class HireflixApi:
                 f"{host_of(self._url)} gives no usable answer ({error}); it is tried again later"
             ) from None
 
-    async def _send(self, query: str, variables: Mapping[str, Any] | None) -> Reply:
+    async def _send(self, query: str, variables: Mapping[str, Any] | None) -> ApiReply:
         begun = self._now()
         try:
             response = await self._client.post(self._url, json={"query": query, "variables": dict(variables or {})})
@@ -350,7 +352,7 @@ class HireflixApi:
             raise self._refused(errors)
         sent = epoch_ms(response.headers.get("date", ""))
         # the header has whole seconds, rounded down; the query was executed at most so long before it
-        return Reply(body.get("data") or {}, begun if sent is None else sent - max(0, ended - begun))
+        return ApiReply(body.get("data") or {}, begun if sent is None else sent - max(0, ended - begun))
 
     def _require_usable(self, response: httpx.Response, now: int) -> None:
         status = response.status_code

@@ -20,7 +20,7 @@ from connector.hireflix.payload import BACKFILL, CORRECTION, RECONCILE, Reading,
 from connector.interview import Stage, Value
 from connector.merge import State, merge, stage_of
 
-Row: TypeAlias = dict[str, Any]
+ApiInterview: TypeAlias = dict[str, Any]
 """An interview as the API returns it."""
 
 IDENTITY = "api:"
@@ -71,12 +71,12 @@ _PERSONAL = frozenset({"candidate", "externalId", "hash", "url"})
 _KNOWN_TIMES = ("updatedAt", "shortlistedAt", "discardedAt", "completedAt", "createdAt")
 
 
-def id_of(row: Row) -> str:
+def id_of(row: ApiInterview) -> str:
     """Returns the id of an interview."""
     return str(as_text(row.get("id")) or "")
 
 
-def interview_object(row: Row, position: Position, stage: Stage | None = None) -> dict[str, Any]:
+def interview_object(row: ApiInterview, position: Position, stage: Stage | None = None) -> dict[str, Any]:
     """Returns an interview of the API in the form that webhooks have.
 
     `stage` is given when the filter of a listing is the only source that says in which stage it is.
@@ -97,7 +97,7 @@ def interview_object(row: Row, position: Position, stage: Stage | None = None) -
     return found
 
 
-def changed_at(row: Row) -> int | None:
+def changed_at(row: ApiInterview) -> int | None:
     """Returns when the interview changed last in Hireflix, in epoch milliseconds, `None` when no date is usable."""
     updated = epoch_ms(row.get("updatedAt"))
     if updated is not None:
@@ -126,7 +126,7 @@ def _is_equal(stored: Value, found: Value) -> bool:
 
 def event_for(
     state: State | None,
-    row: Row,
+    row: ApiInterview,
     position: Position,
     *,
     at: int,

@@ -18,11 +18,11 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from connector.capabilities import Notice, Notifies
 from connector.config import AlertSettings, SinkEntry
 from connector.delivery.clock import Clock
-from connector.delivery.periodic import Counts, PeriodicTask, Turn, Write
+from connector.delivery.periodic import Counts, PeriodicTask, TaskContext, WriteJob
 from connector.errors import ConnectorError, LeaseLost, RateLimited, SinkBroken
 from connector.logging import place_of
 from connector.operations import alerts
-from connector.operations.alerts import Due, KnownAlert, Measured, Silence, State
+from connector.operations.alerts import AlertState, Due, KnownAlert, Measured, Silence
 from connector.operations.mail import MailError, send_mail
 from connector.operations.status import Health, health
 from connector.sink import Delivered, Note, Outcome, Subscription, Token
@@ -84,7 +84,7 @@ class Alerting:
         """The task that runs this."""
         return PeriodicTask("alerts", INTERVAL_SECONDS, self.run, DELAY_SECONDS)
 
-    async def run(self, turn: Turn) -> Counts:
+    async def run(self, turn: TaskContext) -> Counts:
         """Measures once, and sends the alerts that are due. Returns the number of alerts and of sent messages.
 
         Raises `StoreUnavailable` and `LeaseLost`.
@@ -92,7 +92,7 @@ class Alerting:
         found, silence, before = await self._store.query(partial(self._read, turn.now))
         measured = await asyncio.to_thread(_measured, self._file, silence)
         present = alerts.alerts_of(found, measured, self._settings.oldest_age)
-        state: State = alerts.observed(before, present, turn.now)
+        state: AlertState = alerts.observed(before, present, turn.now)
         due = alerts.due(state, turn.now)
         messages = 0
         if due.keys:
@@ -106,7 +106,7 @@ class Alerting:
         found = health(connection, now, self._delivering)
         return found, silence(connection, found.source.last_received_at, now), stored_state(connection)
 
-    async def _send(self, due: Due, state: State, turn: Turn) -> tuple[int, set[str], set[str]]:
+    async def _send(self, due: Due, state: AlertState, turn: TaskContext) -> tuple[int, set[str], set[str]]:
         """Returns the number of messages that arrived, and the keys of alerts that reached a sink or went by mail."""
         parts = {name: alerts.for_sink(due, state, name) for name in self._settings.sinks}
         parts = {name: part for name, part in parts.items() if part.keys}
@@ -123,7 +123,7 @@ class Alerting:
             log.error("alerts not sent", alerts=sorted(lost))
         return len(arrived) + bool(mailed), reached, mailed
 
-    async def _notify(self, name: str, notice: Notice, turn: Turn) -> bool:
+    async def _notify(self, name: str, notice: Notice, turn: TaskContext) -> bool:
         """Shows a notice through a new sink of this name: its lane may run in another process."""
         entry = self._entries[name]
         sink = entry.cls(name, entry.config)
@@ -179,7 +179,7 @@ class Alerting:
 class NoticeContext:
     """The `connector.sink.Context` of a notice: rate limits and counted calls, without notes and interviews."""
 
-    def __init__(self, sink: str, write: Write, clock: Clock, on_call: OnCall) -> None:
+    def __init__(self, sink: str, write: WriteJob, clock: Clock, on_call: OnCall) -> None:
         self._sink = sink
         self._write = write
         self._clock = clock
@@ -231,7 +231,7 @@ def stored_state(connection: Connection) -> dict[str, KnownAlert]:
         return {}
 
 
-def _put(state: State, connection: Connection) -> None:
+def _put(state: AlertState, connection: Connection) -> None:
     text = msgspec.json.encode(_Stored(alerts=dict(state))).decode()
     upsert(connection, meta, [{"key": STATE_KEY, "value": text}], ["key"])
 

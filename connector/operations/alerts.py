@@ -40,7 +40,7 @@ SILENCE_EVENTS = 5
 SILENCE_WEEKS = 4
 """Earlier weeks that a silence is compared with."""
 
-Kind = Literal[
+AlertKind = Literal[
     "paused",
     "late",
     "dead letters",
@@ -53,9 +53,9 @@ Kind = Literal[
     "disk",
     "file handles",
 ]
-OF_RECONCILE: Mapping[str, Kind] = {SILENT_FIX: "no webhooks", HELD_FIX: "held deletions"}
+OF_RECONCILE: Mapping[str, AlertKind] = {SILENT_FIX: "no webhooks", HELD_FIX: "held deletions"}
 """Problems of the source that reconcile found, by their fix."""
-FAILING: frozenset[Kind] = frozenset({"paused", "late"})
+FAILING: frozenset[AlertKind] = frozenset({"paused", "late"})
 """Alerts about a sink that does not deliver, so that no message is sent through it."""
 
 
@@ -63,7 +63,7 @@ FAILING: frozenset[Kind] = frozenset({"paused", "late"})
 class Alert:
     """Something that an operator must know now. `subject` is the name of a sink, `service` or `source`."""
 
-    kind: Kind
+    kind: AlertKind
     subject: str
     text: str
     fix: str = ""
@@ -103,7 +103,7 @@ class KnownAlert(msgspec.Struct, frozen=True):
     """
 
     subject: str
-    kind: Kind
+    kind: AlertKind
     text: str
     fix: str
     since: int
@@ -112,7 +112,7 @@ class KnownAlert(msgspec.Struct, frozen=True):
     by_mail: bool = False
 
 
-State = Mapping[str, KnownAlert]
+AlertState = Mapping[str, KnownAlert]
 """The alerts that are there or were there a short time ago, by key."""
 
 
@@ -203,7 +203,7 @@ def _of_machine(measured: Measured) -> Iterable[Alert]:
 # --- when a message is due
 
 
-def observed(state: State, alerts: Iterable[Alert], now: int) -> dict[str, KnownAlert]:
+def observed(state: AlertState, alerts: Iterable[Alert], now: int) -> dict[str, KnownAlert]:
     """Returns the state with the alerts that exist at `now`, without those that ended before a message was sent."""
     found = {}
     for alert in alerts:
@@ -215,7 +215,7 @@ def observed(state: State, alerts: Iterable[Alert], now: int) -> dict[str, Known
     return found
 
 
-def due(state: State, now: int) -> Due:
+def due(state: AlertState, now: int) -> Due:
     """Returns the alerts that a message is due about."""
     new, again, over = {}, {}, {}
     for key, known in state.items():
@@ -229,7 +229,7 @@ def due(state: State, now: int) -> Due:
     return Due(new, again, over)
 
 
-def sent(state: State, keys: Collection[str], now: int, by_mail: Collection[str] = ()) -> dict[str, KnownAlert]:
+def sent(state: AlertState, keys: Collection[str], now: int, by_mail: Collection[str] = ()) -> dict[str, KnownAlert]:
     """Returns the state after messages about these keys were sent; those in `by_mail` went by e-mail."""
     found = {}
     for key, known in state.items():
@@ -243,7 +243,7 @@ def sent(state: State, keys: Collection[str], now: int, by_mail: Collection[str]
 # --- sinks and content of messages
 
 
-def for_sink(due: Due, state: State, sink: str) -> Due:
+def for_sink(due: Due, state: AlertState, sink: str) -> Due:
     """Returns the alerts that may be sent through a sink: none while it fails, and none about the sink itself."""
     if any(known.subject == sink and known.kind in FAILING and known.gone_at is None for known in state.values()):
         return Due()

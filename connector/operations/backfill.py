@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from connector.hireflix.api import Page
+from connector.hireflix.api import InterviewPage
 from connector.hireflix.fields import epoch_ms
 from connector.hireflix.snapshot import Position
 from connector.operations.source import Progress, SourceReader, chosen, put
@@ -99,7 +99,7 @@ class _Run:
         self.done = msgspec.structs.replace(self.done, finished=finished, position=None, cursor=None)
         await self._put()
 
-    def _wanted(self, page: Page) -> Page:
+    def _wanted(self, page: InterviewPage) -> InterviewPage:
         """Returns the page without the interviews that were invited before the time of the selection."""
         since = self._selection.since
         if since is None:

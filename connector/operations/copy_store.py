@@ -37,7 +37,7 @@ COPIED = tuple(table for table in metadata.sorted_tables if table is not process
 """The tables, parents first. The processes of the old store have stopped, so their heartbeats are not copied."""
 
 Row: TypeAlias = tuple[Any, ...]
-Progress: TypeAlias = Callable[[str, int, int], None]
+CopyProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with a table, the finished steps and all steps. Each row has two steps: it is copied and compared."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -76,7 +76,7 @@ class Tally:
         return f"{self.sum:032x}"
 
 
-def copy_store(source: Path, target: str, progress: Progress) -> list[TableReport]:
+def copy_store(source: Path, target: str, progress: CopyProgress) -> list[TableReport]:
     """Copies a SQLite store into an empty PostgreSQL store.
 
     Copies everything except leases and heartbeats; ids do not change. It is one transaction. It ends at the first table
@@ -133,7 +133,7 @@ def _claim(new: Connection, place: str) -> None:
         )
 
 
-def _copy_table(old: Connection, new: Connection, table: Table, progress: Progress) -> TableReport:
+def _copy_table(old: Connection, new: Connection, table: Table, progress: CopyProgress) -> TableReport:
     """Copies a table, then reads the copy."""
     total = 2 * old.execute(select(func.count()).select_from(table)).scalar_one()
     before, after, steps = Tally(), Tally(), count(1)

@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, delete
 
-from connector.decision import Decision, Request, require_valid, score_of
+from connector.decision import Decision, DecisionRequest, require_valid, score_of
 from connector.errors import ConnectorError, LeaseLost, StoreUnavailable, UsageError
 from connector.hireflix.api import Fields, HireflixApi, HireflixUnavailable, KeyRefused, QueryRefused
 from connector.hireflix.fields import epoch_ms, fields_of
-from connector.hireflix.snapshot import Position, Row, interview_object
+from connector.hireflix.snapshot import ApiInterview, Position, interview_object
 from connector.interview import Stage, Value
 from connector.merge import stage_of
 from connector.operations.store_access import OpenStore, now_in
@@ -84,7 +84,9 @@ class _CommandLedger:
         return self._store.change(job)
 
 
-async def decide(api: HireflixApi, store: OpenStore, request: Request, *, sleep: Sleep = asyncio.sleep) -> Decided:
+async def decide(
+    api: HireflixApi, store: OpenStore, request: DecisionRequest, *, sleep: Sleep = asyncio.sleep
+) -> Decided:
     """Sends a decision to Hireflix, if Hireflix does not show it yet, and records it in the audit log.
 
     A service finishes it when this process is killed. Raises `UsageError`, `Unclear` and the exceptions of
@@ -341,7 +343,7 @@ class _Decider:
         fields, _ = fields_of({}, interview_object(row, Position("", "")))
         return fields
 
-    async def _one(self, fields: Fields) -> Row:
+    async def _one(self, fields: Fields) -> ApiInterview:
         row, _ = await self._api.one("interview", fields, self._id)
         if row is None:
             raise UsageError(f"Hireflix has no interview {self._id}")

@@ -21,9 +21,9 @@ from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.operations.verify import WORKERS_SECONDS, RunningLane, has_workers
 from connector.store import audit, leases
 from connector.store import erase as store_erase
-from connector.store.erase import Step, Subject
+from connector.store.erase import DestinationErase, Subject
 from connector.store.ingest import hashes_of
-from connector.store.schema import Action, DeliveryState
+from connector.store.schema import AuditAction, DeliveryState
 from connector.store.sqlite import database, tombstones
 
 WAIT_SECONDS = 60.0
@@ -75,7 +75,7 @@ class Receipt(msgspec.Struct, frozen=True):
     complete: bool
 
 
-def find(settings: Config, interview_ids: Sequence[str], email: str | None) -> list[Subject]:
+def find_interviews(settings: Config, interview_ids: Sequence[str], email: str | None) -> list[Subject]:
     """Returns the interviews to erase that the store knows, for the preview. Raises `UsageError` and `StoreError`."""
     if bool(interview_ids) == bool(email):
         raise UsageError("name an INTERVIEW, or --email ADDRESS for all interviews of a person")
@@ -161,7 +161,7 @@ def _erase(connection: Connection, interview_id: str, entries: Sequence[SinkEntr
     at = now_in(connection)
     done = store_erase.erase(connection, interview_id, names, at)
     (hash_,) = hashes_of([interview_id])
-    audit.record(connection, actor, Action.ERASE, hash_, f"{done.events} events", now=at)
+    audit.record(connection, actor, AuditAction.ERASE, hash_, f"{done.events} events", now=at)
     return {
         "events": done.events,
         "deliveries": done.deliveries,
@@ -214,7 +214,7 @@ class _Results(NamedTuple):
     """What the store says at the end: the time, the state at each destination, and the pauses of all sinks."""
 
     at: int
-    steps: list[Step]
+    steps: list[DestinationErase]
     pauses: dict[str, str]
 
 
@@ -232,7 +232,7 @@ _RESULTS = {
 }
 
 
-def _destination(step: Step, settings: Config, pauses: Mapping[str, str]) -> Destination:
+def _destination(step: DestinationErase, settings: Config, pauses: Mapping[str, str]) -> Destination:
     entry = settings.sinks.get(step.sink)
     result, detail = _RESULTS[step.state], step.detail
     if result == "waiting":

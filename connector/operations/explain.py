@@ -23,14 +23,14 @@ from connector.operations.store_access import reading, store_exists
 from connector.sink import Batch, Delivery, Note, Sink, Subscription, Token
 from connector.store import notes, subscriptions
 from connector.store.parsed import EVENTS, reading_of
-from connector.store.queries import DeliveryRow, Wanted, deliveries
+from connector.store.queries import DeliveryRow, ListingFilter, deliveries
 from connector.store.schema import event, interview
 
 PREVIEW_SECONDS = 30.0
 """Longest wait for the preview of a sink, which may read from its destination."""
 
 
-class Change(msgspec.Struct, frozen=True):
+class FieldChange(msgspec.Struct, frozen=True):
     """A field before and after the event; `before` is null when it was unknown."""
 
     field: str
@@ -68,7 +68,7 @@ class Explanation(msgspec.Struct, frozen=True):
     reason: str
     stored_as: int | None
     stage: str
-    changes: list[Change]
+    changes: list[FieldChange]
     routes: list[RouteVerdict]
     effects: list[Effect]
 
@@ -192,10 +192,10 @@ def _about(shown: Interview) -> tuple[Any, ...]:
     return shown.position_id, shown.position_name, shown.stage, shown.score
 
 
-def _changes(before: State | None, after: State) -> list[Change]:
+def _changes(before: State | None, after: State) -> list[FieldChange]:
     old: Mapping[str, Value] = {} if before is None else before.values
     names = [name for name in FIELDS if old.get(name) != after.values.get(name, old.get(name))]
-    return [Change(name, old.get(name), after.values[name]) for name in names]
+    return [FieldChange(name, old.get(name), after.values[name]) for name in names]
 
 
 def _recipients(settings: Config, case: Case, connection: Connection | None) -> list[_Recipient]:
@@ -206,7 +206,7 @@ def _recipients(settings: Config, case: Case, connection: Connection | None) -> 
     matched = _matched(settings, case.reading, shown)
     stored: list[DeliveryRow] = []
     if connection is not None and case.event_id is not None:
-        stored = deliveries(connection, Wanted(event=case.event_id), limit=1000)
+        stored = deliveries(connection, ListingFilter(event=case.event_id), limit=1000)
     recipients = []
     for name, entry in settings.sinks.items():
         sink = entry.cls(entry.name, entry.config)

@@ -33,7 +33,7 @@ Level = Literal["ok", "problem", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """One thing that was checked: what was found, and what to do. `unknown`: it could not be checked."""
 
     level: Level
@@ -49,38 +49,40 @@ class _Signed(msgspec.Struct, frozen=True):
     is_refused: bool
 
 
-async def diagnose(settings: Config, url: str | None, stored: Connection | None) -> list[Finding]:
+async def diagnose(settings: Config, url: str | None, stored: Connection | None) -> list[DoctorFinding]:
     """Returns what was found, in the order of the path of a webhook.
 
     `url` is the public address, if the webhook in Hireflix is not to be used. `stored` is the store, if there is one.
     """
-    findings: list[Finding] = []
+    findings: list[DoctorFinding] = []
     webhook: Webhook | None = None
     async with open_api(settings) as api:
         try:
             positions = await api.positions()
-            findings.append(Finding("ok", f"the API key works; Hireflix has {len(positions)} positions"))
+            findings.append(DoctorFinding("ok", f"the API key works; Hireflix has {len(positions)} positions"))
             webhook = await _webhook(settings, api, url, findings)
         except HireflixError as error:
-            findings.append(Finding("problem", "the API cannot be used", str(error)))
+            findings.append(DoctorFinding("problem", "the API cannot be used", str(error)))
     address = url or (webhook.url if webhook is not None else None)
     findings.append(await _address(address, settings.hireflix.webhook_path))
     findings += _received(stored)
     return findings
 
 
-async def _webhook(settings: Config, api: HireflixApi, url: str | None, findings: list[Finding]) -> Webhook | None:
+async def _webhook(
+    settings: Config, api: HireflixApi, url: str | None, findings: list[DoctorFinding]
+) -> Webhook | None:
     """Adds what is found about the webhook, its secret and its log. Returns the webhook."""
     hooks = await WebhookApi.discover(api)
     try:
         known = await hooks.webhooks()
     except NotFoundInSchema as error:
-        findings.append(Finding("unknown", str(error), f"check it yourself: {steps(settings, url)}"))
+        findings.append(DoctorFinding("unknown", str(error), f"check it yourself: {steps(settings, url)}"))
         return None
     webhook = our_webhook(known, url, settings.hireflix.webhook_path)
     if webhook is None:
         fix = f"run `connector hireflix webhook --create {url or DEFAULT_ADDRESS + settings.hireflix.webhook_path}`"
-        findings.append(Finding("problem", "no webhook in Hireflix has the path of this service", fix))
+        findings.append(DoctorFinding("problem", "no webhook in Hireflix has the path of this service", fix))
         return None
     findings += _switches(webhook)
     findings.append(await _secret(settings, hooks))
@@ -99,58 +101,58 @@ def steps(settings: Config, url: str | None) -> str:
     return dashboard_steps(url or DEFAULT_ADDRESS + settings.hireflix.webhook_path)
 
 
-def _switches(webhook: Webhook) -> Iterator[Finding]:
+def _switches(webhook: Webhook) -> Iterator[DoctorFinding]:
     activate = "run `connector hireflix webhook --activate`, or change it under Profile, Webhooks"
     if webhook.active:
-        yield Finding("ok", f"the webhook to {webhook.url} is active")
+        yield DoctorFinding("ok", f"the webhook to {webhook.url} is active")
     else:
-        yield Finding("problem", f"the webhook to {webhook.url} is not active", activate)
+        yield DoctorFinding("problem", f"the webhook to {webhook.url} is not active", activate)
     if webhook.missing_events:
-        yield Finding("problem", f"the webhook does not send {', '.join(webhook.missing_events)}", activate)
+        yield DoctorFinding("problem", f"the webhook does not send {', '.join(webhook.missing_events)}", activate)
     else:
-        yield Finding("ok", "the webhook sends all five events")
+        yield DoctorFinding("ok", "the webhook sends all five events")
 
 
-async def _secret(settings: Config, hooks: WebhookApi) -> Finding:
+async def _secret(settings: Config, hooks: WebhookApi) -> DoctorFinding:
     """Compares the key of Hireflix with the configured secrets. Shows neither."""
     try:
         theirs = await hooks.secret()
     except HireflixError as error:
-        return Finding("unknown", str(error), "press Reveal key under Profile, Webhooks, and compare it")
+        return DoctorFinding("unknown", str(error), "press Reveal key under Profile, Webhooks, and compare it")
     ours = [secret.get_secret_value() for secret in settings.hireflix.webhook_secrets]
     if any(hmac.compare_digest(theirs.encode(), secret.encode()) for secret in ours):
-        return Finding("ok", "the key of Hireflix is one of webhook_secrets")
+        return DoctorFinding("ok", "the key of Hireflix is one of webhook_secrets")
     if any(hmac.compare_digest(theirs.strip().encode(), secret.strip(" \"'").encode()) for secret in ours):
-        return Finding("problem", "webhook_secrets has the key with blanks or quotes around it", "remove them")
-    return Finding(
+        return DoctorFinding("problem", "webhook_secrets has the key with blanks or quotes around it", "remove them")
+    return DoctorFinding(
         "problem",
         "the key of Hireflix is none of webhook_secrets, so every webhook is refused",
         "run `connector hireflix webhook --secret`, and set CONNECTOR_HIREFLIX__WEBHOOK_SECRETS to what it prints",
     )
 
 
-async def _log(settings: Config, hooks: WebhookApi, webhook: Webhook) -> list[Finding]:
+async def _log(settings: Config, hooks: WebhookApi, webhook: Webhook) -> list[DoctorFinding]:
     try:
         entries = await hooks.log(webhook)
     except HireflixError as error:
-        return [Finding("unknown", str(error), "look at the log of the webhook under Profile, Webhooks")]
+        return [DoctorFinding("unknown", str(error), "look at the log of the webhook under Profile, Webhooks")]
     if not entries:
-        return [Finding("ok", "the log of the webhook is empty: nothing has happened, or it was never active")]
+        return [DoctorFinding("ok", "the log of the webhook is empty: nothing has happened, or it was never active")]
     counts = Counter(_outcome(entry) for entry in entries)
     said = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
     is_failing = _is_refused(entries[0])
     level: Level = "problem" if is_failing else "ok"
     fix = "the last one failed; the other findings say why" if is_failing else ""
-    found = [Finding(level, f"the last {len(entries)} requests as Hireflix logged them: {said}", fix)]
+    found = [DoctorFinding(level, f"the last {len(entries)} requests as Hireflix logged them: {said}", fix)]
     signed = [each for entry in entries if (each := _signed(entry)) is not None]
     return [*found, *_signatures(signed, [each.get_secret_value() for each in settings.hireflix.webhook_secrets])]
 
 
-def explain_signature(settings: Config, body: bytes, signature: str) -> list[Finding]:
+def explain_signature(settings: Config, body: bytes, signature: str) -> list[DoctorFinding]:
     """Returns why the signature of a refused body, as a proxy or another receiver logged it, does not match."""
     secrets = [each.get_secret_value() for each in settings.hireflix.webhook_secrets]
     if not secrets:
-        return [Finding("problem", "webhook_secrets is empty", "set CONNECTOR_HIREFLIX__WEBHOOK_SECRETS")]
+        return [DoctorFinding("problem", "webhook_secrets is empty", "set CONNECTOR_HIREFLIX__WEBHOOK_SECRETS")]
     signed = _Signed(body.decode("utf-8", "replace"), signature.strip(), is_refused=False)
     return list(_signatures([signed], secrets))
 
@@ -174,7 +176,7 @@ def _signed(entry: LogEntry) -> _Signed | None:
     return _Signed(body if isinstance(body, str) else json.dumps(body), signature, _is_refused(entry))
 
 
-def _signatures(signed: Sequence[_Signed], secrets: Sequence[str]) -> Iterator[Finding]:
+def _signatures(signed: Sequence[_Signed], secrets: Sequence[str]) -> Iterator[DoctorFinding]:
     """Returns which form of the body the signature of the newest signed request belongs to."""
     if not signed or not secrets:
         return
@@ -182,17 +184,19 @@ def _signatures(signed: Sequence[_Signed], secrets: Sequence[str]) -> Iterator[F
     form = next((name for name, body in _forms(newest.body) if _matches(newest.signature, body, secrets)), None)
     if form is None:
         what = "no form of the body has its signature: the key differs, or it was changed since"
-        yield Finding("problem", what, "compare the key under Profile, Webhooks, Reveal key")
+        yield DoctorFinding("problem", what, "compare the key under Profile, Webhooks, Reveal key")
     elif form != "raw":
         what = f"Hireflix signed the body {form}, not these bytes"
-        yield Finding(
+        yield DoctorFinding(
             "problem", what, "something between Hireflix and this service changes the body: check the proxies"
         )
     elif newest.is_refused:
         what = "Hireflix signed the logged body correctly, and the request was refused"
-        yield Finding("problem", what, "a proxy changes the body or removes x-hireflix-signature: check the proxies")
+        yield DoctorFinding(
+            "problem", what, "a proxy changes the body or removes x-hireflix-signature: check the proxies"
+        )
     else:
-        yield Finding("ok", "the signature of the body is right")
+        yield DoctorFinding("ok", "the signature of the body is right")
 
 
 def _forms(body: str) -> Iterator[tuple[str, bytes]]:
@@ -235,31 +239,31 @@ def _find(value: Any, names: set[str]) -> Any:
     return None
 
 
-async def _address(url: str | None, path: str) -> Finding:
+async def _address(url: str | None, path: str) -> DoctorFinding:
     """Opens the public address as a browser does."""
     if url is None:
-        return Finding("unknown", "the public address is unknown", f"give it: --url {DEFAULT_ADDRESS}{path}")
+        return DoctorFinding("unknown", "the public address is unknown", f"give it: --url {DEFAULT_ADDRESS}{path}")
     fix = "check the proxy or tunnel, the DNS name and the firewall (docs/hireflix.md)"
     try:
         # a proxy cannot reach the loopback address of this machine
         async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(host_of(url))) as client:
             response = await client.get(url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return Finding("problem", f"{url} cannot be reached from here ({type(error).__name__})", fix)
+        return DoctorFinding("problem", f"{url} cannot be reached from here ({type(error).__name__})", fix)
     if response.is_success and response.content == GREETING:
-        return Finding("ok", f"{url} reaches this service, or another connector")
+        return DoctorFinding("ok", f"{url} reaches this service, or another connector")
     what = f"{url} answers {response.status_code}, but not as this service does"
-    return Finding("problem", what, f"the path must be {path}; {fix}")
+    return DoctorFinding("problem", what, f"the path must be {path}; {fix}")
 
 
-def _received(stored: Connection | None) -> Iterator[Finding]:
+def _received(stored: Connection | None) -> Iterator[DoctorFinding]:
     """Adds findings about the requests that the receiver refused in the last day."""
     if stored is None:
-        yield Finding("unknown", "there is no store yet", "run `connector serve`")
+        yield DoctorFinding("unknown", "there is no store yet", "run `connector serve`")
         return
     found = source_status(stored, now_in(stored))
     refused = [each for each in found.refused if each.reason in REFUSAL_FIXES]
     for each in refused:
-        yield Finding("problem", f"the receiver refused requests: {each.reason}", REFUSAL_FIXES[each.reason])
+        yield DoctorFinding("problem", f"the receiver refused requests: {each.reason}", REFUSAL_FIXES[each.reason])
     if not refused:
-        yield Finding("ok", "the receiver refused no request of Hireflix within a day")
+        yield DoctorFinding("ok", "the receiver refused no request of Hireflix within a day")

@@ -13,16 +13,16 @@ from connector.config import Config
 from connector.errors import UsageError
 from connector.operations.sinks import require_known
 from connector.store import leases, queries
-from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Place, Wanted
+from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, ListingFilter, Place
 
 Row = TypeVar("Row", EventRow, InterviewRow, DeliveryRow, AttemptRow)
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
+class ListingPage(Generic[Row]):
     """The next rows of a list, the newest first. `pauses` maps each paused sink to the reason.
 
-    `next` is where the page after this one starts, for `Wanted.after`; `None` on the last page.
+    `next` is where the page after this one starts, for `ListingFilter.after`; `None` on the last page.
     """
 
     rows: Sequence[Row]
@@ -32,12 +32,12 @@ class Page(Generic[Row]):
 
 
 def page(
-    find: Callable[[Connection, Wanted, int], Sequence[Row]],
+    find: Callable[[Connection, ListingFilter, int], Sequence[Row]],
     connection: Connection,
     settings: Config,
-    wanted: Wanted,
+    wanted: ListingFilter,
     limit: int,
-) -> Page[Row]:
+) -> ListingPage[Row]:
     """Returns at most `limit` rows of `find`, a query of `connector.store.queries`.
 
     Raises `UsageError` for a sink that is neither configured nor in the store.
@@ -47,7 +47,7 @@ def page(
     rows = find(connection, wanted, limit + 1)
     pauses = {row.name: row.reason or "" for row in leases.rows(connection) if row.paused is not None}
     has_more = len(rows) > limit
-    return Page(rows[:limit], has_more, pauses, queries.place_of(rows[limit - 1]) if has_more else None)
+    return ListingPage(rows[:limit], has_more, pauses, queries.place_of(rows[limit - 1]) if has_more else None)
 
 
 DIGITS_MAX = 15
@@ -97,7 +97,7 @@ def event_detail(connection: Connection, event_id: int, *, raw: bool) -> EventDe
 
     Raises `UsageError` for an unknown id.
     """
-    found = queries.events(connection, Wanted(event=event_id), 1)
+    found = queries.events(connection, ListingFilter(event=event_id), 1)
     if not found:
         raise UsageError(f"no event has the id {event_id}; `connector events` lists them")
     body = queries.body_of(connection, event_id)

@@ -16,8 +16,8 @@ from connector.errors import UsageError
 from connector.operations.sinks import make_routing_table, require_known
 from connector.operations.store_access import OpenStore, now_in
 from connector.store import audit, replay
-from connector.store.queries import Wanted
-from connector.store.schema import Action, DeliveryState
+from connector.store.queries import ListingFilter
+from connector.store.schema import AuditAction, DeliveryState
 from connector.text import clean
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Replayable(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ReplayRequest:
     """Selects what to replay. `None` and empty match everything. `since` and `until` are epoch milliseconds.
 
     Without a state it selects dead letters, and with ids or an event also dismissed and
@@ -79,7 +79,7 @@ class Request:
         return (DeliveryState.DEAD, DeliveryState.DISMISSED, DeliveryState.DELIVERED)
 
 
-def require_valid(settings: Config, request: Request) -> None:
+def require_valid(settings: Config, request: ReplayRequest) -> None:
     """Raises `UsageError` for a request that selects nothing, names an unknown sink or mixes deliveries and events."""
     if request.is_empty:
         raise UsageError(
@@ -94,9 +94,9 @@ def require_valid(settings: Config, request: Request) -> None:
         )
 
 
-def wanted_deliveries(request: Request) -> Wanted:
+def wanted_deliveries(request: ReplayRequest) -> ListingFilter:
     """Returns the filter of a request for deliveries."""
-    return Wanted(
+    return ListingFilter(
         ids=request.ids,
         sink=request.sink,
         position=request.position,
@@ -109,9 +109,9 @@ def wanted_deliveries(request: Request) -> Wanted:
     )
 
 
-def wanted_events(request: Request) -> Wanted:
+def wanted_events(request: ReplayRequest) -> ListingFilter:
     """Returns the filter of a request for events."""
-    return Wanted(
+    return ListingFilter(
         kind=str(request.state),
         event=request.event,
         interview=request.interview,
@@ -121,14 +121,14 @@ def wanted_events(request: Request) -> Wanted:
     )
 
 
-def find_deliveries(connection: Connection, settings: Config, request: Request) -> replay.Found:
+def find_deliveries(connection: Connection, settings: Config, request: ReplayRequest) -> replay.ReplaySelection:
     """Returns the deliveries that a request selects, with counts by sink and state."""
     sinks = {name: entry.cls.state for name, entry in settings.sinks.items()}
-    return replay.find(connection, wanted_deliveries(request), sinks)
+    return replay.find_deliveries(connection, wanted_deliveries(request), sinks)
 
 
 def replay_deliveries(
-    store: OpenStore, request: Request, found: replay.Found, progress: Progress, *, actor: str
+    store: OpenStore, request: ReplayRequest, found: replay.ReplaySelection, progress: Progress, *, actor: str
 ) -> int:
     """Makes deliveries pending again: dead and dismissed letters with their ids, delivered ones with new ids.
 
@@ -136,7 +136,7 @@ def replay_deliveries(
     """
     dead, repeat = found.dead, found.repeat
     total = len(dead) + len(repeat)
-    entry = AuditEntry(actor, Action.REPLAY, selection(wanted_deliveries(request)), f"{total} deliveries")
+    entry = AuditEntry(actor, AuditAction.REPLAY, selection(wanted_deliveries(request)), f"{total} deliveries")
     counts = in_chunks(
         store, dead, lambda connection, ids: replay.revive(connection, ids, now_in(connection), found.message_sinks),
         lambda done: progress(done, total), entry,
@@ -148,13 +148,13 @@ def replay_deliveries(
     return sum(counts)
 
 
-def find_events(connection: Connection, request: Request) -> replay.FoundEvents:
+def find_events(connection: Connection, request: ReplayRequest) -> replay.EventSelection:
     """Returns the events that a request selects."""
     return replay.find_events(connection, wanted_events(request))
 
 
 def replay_events(
-    store: OpenStore, settings: Config, request: Request, ids: Sequence[int], progress: Progress, *, actor: str
+    store: OpenStore, settings: Config, request: ReplayRequest, ids: Sequence[int], progress: Progress, *, actor: str
 ) -> replay.ReadAgain:
     """Parses stored events again; merges and routes those that this version knows.
 
@@ -162,7 +162,7 @@ def replay_events(
     """
     routing = make_routing_table(settings)
     total = replay.ReadAgain()
-    entry = AuditEntry(actor, Action.REPLAY, selection(wanted_events(request)), f"{len(ids)} events")
+    entry = AuditEntry(actor, AuditAction.REPLAY, selection(wanted_events(request)), f"{len(ids)} events")
 
     def read_again(connection: Connection, part: Sequence[int]) -> replay.ReadAgain:
         result = replay.ReadAgain()
@@ -180,12 +180,12 @@ class AuditEntry(NamedTuple):
     """The row of the audit log about an operation that has several transactions."""
 
     actor: str
-    action: Action
+    action: AuditAction
     target: str
     detail: str
 
 
-def selection(wanted: Wanted) -> str:
+def selection(wanted: ListingFilter) -> str:
     """Returns the filter of an operation in words, for the audit log."""
     parts = {
         "delivery": ",".join(map(str, wanted.ids)),
@@ -230,12 +230,12 @@ def _apply(
     return work(connection, part)
 
 
-def valid_reason(settings: Config, wanted: Wanted, reason: str) -> str:
+def valid_reason(settings: Config, wanted: ListingFilter, reason: str) -> str:
     """Returns the reason without control characters.
 
     Raises `UsageError` for a request that selects nothing, an unknown sink, and a reason that is empty or too long.
     """
-    if wanted == Wanted():
+    if wanted == ListingFilter():
         raise UsageError(
             "select what to dismiss: ids of deliveries, a sink, a position, an interview, an event or a time"
         )
@@ -248,13 +248,13 @@ def valid_reason(settings: Config, wanted: Wanted, reason: str) -> str:
 
 
 def dismiss(
-    store: OpenStore, wanted: Wanted, ids: Sequence[int], reason: str, progress: Progress, *, actor: str
+    store: OpenStore, wanted: ListingFilter, ids: Sequence[int], reason: str, progress: Progress, *, actor: str
 ) -> int:
     """Settles these dead letters, which `wanted` selected, as dismissed. Returns the number of those still dead.
 
     `actor` is who asks, for the audit log.
     """
-    entry = AuditEntry(actor, Action.DISMISS, selection(wanted), f"{len(ids)} dead letters")
+    entry = AuditEntry(actor, AuditAction.DISMISS, selection(wanted), f"{len(ids)} dead letters")
     counts = in_chunks(
         store,
         ids,

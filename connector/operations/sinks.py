@@ -24,8 +24,8 @@ from connector.operations.store_access import now_in
 from connector.sink import Finding, Sink
 from connector.store import audit, leases, notes, settle
 from connector.store.ingest import RoutingTable
-from connector.store.queries import Wanted, count_deliveries
-from connector.store.schema import Action, DeliveryState, PauseKind, delivery, in_state
+from connector.store.queries import ListingFilter, count_deliveries
+from connector.store.schema import AuditAction, DeliveryState, PauseKind, delivery, in_state
 
 CLOSE_SECONDS = 10.0
 """Longest wait until a sink is closed; a sink of another package may block."""
@@ -117,7 +117,7 @@ def pause(connection: Connection, entry: SinkEntry, until: int | None = None, *,
     fix = f"connector resume {entry.name}"
     leases.pause(connection, entry.name, leases.Pause(PauseKind.OPERATOR, PAUSED_BY_OPERATOR, fix, until=until))
     detail = "" if until is None else f"until {format_time(until, ZoneInfo('UTC'))} UTC"
-    audit.record(connection, actor, Action.PAUSE, entry.name, detail, now=now)
+    audit.record(connection, actor, AuditAction.PAUSE, entry.name, detail, now=now)
 
 
 def end_of_pause(text: str, now: int, zone: ZoneInfo) -> int:
@@ -160,5 +160,5 @@ def resume(connection: Connection, entry: SinkEntry, mode: str | None, *, actor:
         settle.release_waiting(connection, entry.name)
         destination = entry.cls(entry.name, entry.config).destination
         notes.write(connection, entry.name, destination, {"resume": {"mode": mode}})
-    audit.record(connection, actor, Action.RESUME, entry.name, mode or "", now=now_in(connection))
-    return count_deliveries(connection, Wanted(sink=entry.name, states=(DeliveryState.PENDING,)))
+    audit.record(connection, actor, AuditAction.RESUME, entry.name, mode or "", now=now_in(connection))
+    return count_deliveries(connection, ListingFilter(sink=entry.name, states=(DeliveryState.PENDING,)))

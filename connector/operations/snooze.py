@@ -13,7 +13,7 @@ from connector.operations.store_access import now_in
 from connector.sink import Note
 from connector.store import audit, leases, notes
 from connector.store.retention import DAY_MS
-from connector.store.schema import Action, interview
+from connector.store.schema import AuditAction, interview
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def snooze(connection: Connection, settings: Config, interview_id: str, days: in
     leases.register(connection, {name: settings.sinks[name].type for name in sinks})
     for name, destination in sinks.items():
         notes.write(connection, name, destination, {f"{SNOOZE}{interview_id}": value})
-    audit.record(connection, actor, Action.SNOOZE, interview_id, f"{days} days", now=now)
+    audit.record(connection, actor, AuditAction.SNOOZE, interview_id, f"{days} days", now=now)
     return Snoozed(tuple(sinks), until)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from connector.config import Config
 from connector.errors import UsageError
-from connector.hireflix.api import STAGES, HireflixApi, HireflixError, Page
+from connector.hireflix.api import STAGES, HireflixApi, HireflixError, InterviewPage
 from connector.hireflix.payload import EventKind, Reading
 from connector.hireflix.snapshot import Origin, Position, Synthetic, changed_at, deletion_of, event_for, id_of
 from connector.interview import Stage
@@ -26,7 +26,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of finished steps and of all steps."""
 
 
-class EventStore(Protocol):
+class SyntheticEventStore(Protocol):
     """The part of `connector.store.base.Store` that takes synthetic events."""
 
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]: ...
@@ -69,13 +69,15 @@ class SourceReader:
     `now` returns epoch milliseconds. Raises the exceptions of `HireflixApi` and `StoreUnavailable`.
     """
 
-    def __init__(self, api: HireflixApi, store: EventStore, now: Callable[[], int], origin: Origin) -> None:
+    def __init__(self, api: HireflixApi, store: SyntheticEventStore, now: Callable[[], int], origin: Origin) -> None:
         self.api = api
         self.store = store
         self.now = now
         self._origin = origin
 
-    async def pages(self, position: Position, cursor: str | None = None) -> AsyncIterator[tuple[Page, Stage | None]]:
+    async def pages(
+        self, position: Position, cursor: str | None = None
+    ) -> AsyncIterator[tuple[InterviewPage, Stage | None]]:
         """Yields the pages of a position, with the stage when it is only known from the filter of the listing."""
         if self.api.knows_stages():
             async for page in self.api.pages(position.id, cursor=cursor):
@@ -89,7 +91,7 @@ class SourceReader:
                 yield page, stage
 
     async def take(
-        self, position: Position, page: Page, stage: Stage | None = None, *, settled_before: int | None = None
+        self, position: Position, page: InterviewPage, stage: Stage | None = None, *, settled_before: int | None = None
     ) -> Counter[str]:
         """Adds the events for a page. Returns their numbers by difference; an event counts once, by its first one.
 
@@ -143,6 +145,6 @@ def chosen(listed: Sequence[Position], wanted: Sequence[str] | None) -> list[Pos
     return found
 
 
-async def put(store: EventStore, key: str, document: Any) -> None:
+async def put(store: SyntheticEventStore, key: str, document: Any) -> None:
     """Stores a document about the API."""
     await store.write(lambda connection: source.write(connection, key, document))

@@ -21,7 +21,7 @@ from connector.operations.source_tasks import NOT_READ_YET
 from connector.operations.store_access import changing, now, now_in, reading, store_exists
 from connector.store import audit, source
 from connector.store.base import Store
-from connector.store.schema import Action
+from connector.store.schema import AuditAction
 from connector.store.source import ASKED_KEY, BACKFILL_KEY, RECONCILE_KEY, Asked, Backfill, Reconcile
 from connector.store.sqlite.lock import StoreHeld
 
@@ -45,12 +45,12 @@ class OpenedStore(Protocol):
     def clock(self) -> Clock: ...
 
 
-OpenStore: TypeAlias = Callable[[Config], AbstractAsyncContextManager[OpenedStore]]
+StoreOpener: TypeAlias = Callable[[Config], AbstractAsyncContextManager[OpenedStore]]
 """Opens the store for events. Raises `StoreHeld` when a service holds the SQLite file."""
 
 
 async def backfill_for_command(
-    settings: Config, open_store: OpenStore, selection: Selection, progress: Progress, *, actor: str
+    settings: Config, open_store: StoreOpener, selection: Selection, progress: Progress, *, actor: str
 ) -> Backfill:
     """Runs a backfill, or has it run by the service. `actor` is who asks, for the audit log.
 
@@ -58,7 +58,7 @@ async def backfill_for_command(
     """
     open_api_or_fail(settings)
     target = ALL_POSITIONS if selection.positions is None else f"position={','.join(selection.positions)}"
-    record = partial(_record, actor=actor, action=Action.BACKFILL, target=target)
+    record = partial(_record, actor=actor, action=AuditAction.BACKFILL, target=target)
     try:
         async with _reader(settings, open_store, Origin.BACKFILL) as reader:
             await reader.store.write(record)
@@ -71,12 +71,12 @@ async def backfill_for_command(
 
 
 async def reconcile_for_command(
-    settings: Config, open_store: OpenStore, options: Options, progress: Progress, *, actor: str
+    settings: Config, open_store: StoreOpener, options: Options, progress: Progress, *, actor: str
 ) -> Reconcile:
     """Runs a reconcile, or has it run by the service. `actor` is who asks. Raises the same exceptions."""
     open_api_or_fail(settings)
     detail = "accept" if options.accept else ""
-    record = partial(_record, actor=actor, action=Action.RECONCILE, target=ALL_POSITIONS, detail=detail)
+    record = partial(_record, actor=actor, action=AuditAction.RECONCILE, target=ALL_POSITIONS, detail=detail)
     try:
         async with _reader(settings, open_store, Origin.RECONCILE) as reader:
             done = await reader.store.query(lambda connection: source.read(connection, BACKFILL_KEY, Backfill))
@@ -97,12 +97,12 @@ def open_api_or_fail(settings: Config) -> None:
 
 
 @asynccontextmanager
-async def _reader(settings: Config, open_store: OpenStore, origin: Origin) -> AsyncIterator[SourceReader]:
+async def _reader(settings: Config, open_store: StoreOpener, origin: Origin) -> AsyncIterator[SourceReader]:
     async with open_store(settings) as opened, open_api(settings) as api:
         yield SourceReader(api, opened.store, opened.clock.now, origin)
 
 
-def _record(connection: Connection, actor: str, action: Action, target: str, detail: str = "") -> None:
+def _record(connection: Connection, actor: str, action: AuditAction, target: str, detail: str = "") -> None:
     audit.record(connection, actor, action, target, detail, now=now_in(connection))
 
 
@@ -110,7 +110,7 @@ def record_webhook(settings: Config, actor: str, url: str, detail: str) -> None:
     """Records a change of the webhook in Hireflix in the audit log, if there is a store."""
     if store_exists(settings):
         with changing(settings) as store:
-            store.change(lambda connection: _record(connection, actor, Action.WEBHOOK, url, detail))
+            store.change(lambda connection: _record(connection, actor, AuditAction.WEBHOOK, url, detail))
 
 
 def _ask_service(settings: Config, asked: Asked, record: Callable[[Connection], None]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from connector.delivery.clock import Clock
-from connector.delivery.periodic import Counts, PeriodicTask, Turn
+from connector.delivery.periodic import Counts, PeriodicTask, TaskContext
 from connector.errors import ConnectorError, StoreUnavailable, UsageError
 from connector.hireflix.api import HireflixApi, HireflixError
 from connector.hireflix.snapshot import Origin
@@ -92,7 +92,7 @@ class SourceTasks:
             self._requests.cancel()
             await asyncio.wait([self._requests])
 
-    async def _backfill(self, turn: Turn) -> Counts | None:
+    async def _backfill(self, turn: TaskContext) -> Counts | None:
         """Runs or continues the first backfill. Returns what it read, `None` when the process stops."""
         if await self._is_backfilled():
             return {}
@@ -105,7 +105,7 @@ class SourceTasks:
             raise
         return {"read": done.read, "added": done.added}
 
-    async def _reconcile(self, turn: Turn) -> Counts | None:
+    async def _reconcile(self, turn: TaskContext) -> Counts | None:
         """Runs a reconcile after the backfill. Returns what it added, `None` when the process stops."""
         if await self._clock.wait(turn.stopping, random.uniform(0, JITTER_SHARE * self._interval)):  # noqa: S311 - no secret
             return None

@@ -44,7 +44,7 @@ SILENT_FIX = (
 )
 
 
-class Service(msgspec.Struct, frozen=True):
+class ServiceStatus(msgspec.Struct, frozen=True):
     """The processes of the installation. `receives` and `works`: a running process receives, or delivers."""
 
     running: bool
@@ -71,7 +71,7 @@ class Health(msgspec.Struct, frozen=True):
     """The state of the installation at `at` (epoch milliseconds). `tasks` are the last runs of the periodic tasks."""
 
     at: int
-    service: Service
+    service: ServiceStatus
     source: SourceStatus
     sinks: list[SinkStatus]
     troubles: list[Trouble]
@@ -95,9 +95,9 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     return Health(now, service, source, sinks, troubles, tasks)
 
 
-def _service(processes: list[Process]) -> Service:
+def _service(processes: list[Process]) -> ServiceStatus:
     roles = [Role(process.role) for process in processes if process.state == "running"]
-    return Service(
+    return ServiceStatus(
         running=bool(roles),
         receives=any(role.receives for role in roles),
         works=any(role.works for role in roles),
@@ -105,7 +105,7 @@ def _service(processes: list[Process]) -> Service:
     )
 
 
-def _judged(sink: SinkStatus, service: Service) -> SinkStatus:
+def _judged(sink: SinkStatus, service: ServiceStatus) -> SinkStatus:
     """A sink that would be called is `stopped` while no process delivers. Each failure has a remedy."""
     if not service.works and sink.state in {"ok", "delivering"}:
         return msgspec.structs.replace(sink, state="stopped", reason="no running process delivers", fix=START)
@@ -114,14 +114,14 @@ def _judged(sink: SinkStatus, service: Service) -> SinkStatus:
     return sink
 
 
-def _troubles(service: Service, source: SourceStatus, sinks: list[SinkStatus], now: int) -> list[Trouble]:
+def _troubles(service: ServiceStatus, source: SourceStatus, sinks: list[SinkStatus], now: int) -> list[Trouble]:
     found = [*_of_service(service), *_of_source(source)]
     for sink in sinks:
         found += _of_sink(sink, now)
     return found
 
 
-def _of_service(service: Service) -> Iterator[Trouble]:
+def _of_service(service: ServiceStatus) -> Iterator[Trouble]:
     if not service.running:
         yield Trouble("problem", "service", "no service is running", "nothing is received or delivered", START)
         return

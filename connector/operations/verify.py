@@ -21,7 +21,7 @@ from connector.role import Role
 from connector.sink import Note, Sink, Subscription, Token
 from connector.store import audit, leases, notes, rate_limit, settle
 from connector.store.heartbeat import processes
-from connector.store.schema import Action
+from connector.store.schema import AuditAction
 from connector.store.schema import sink as sink_table
 from connector.store.status import sinks
 
@@ -177,7 +177,7 @@ class _RepairRequest:
         leases.register(connection, {self.sink.name: self.kind})
         notes.write(connection, self.sink.name, self.sink.destination, {ASKED: {"at": self.asked}})
         settle.ask_to_verify(connection, self.sink.name, self.asked)
-        audit.record(connection, self.actor, Action.REPAIR, self.sink.name, now=self.asked)
+        audit.record(connection, self.actor, AuditAction.REPAIR, self.sink.name, now=self.asked)
 
     async def answered(self) -> None:
         """Waits until a report is newer than the request and its repairs are done. Raises `NotVerified`."""

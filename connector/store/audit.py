@@ -10,8 +10,8 @@ import msgspec
 from sqlalchemy import Connection, insert, select
 
 from connector.store.dialects import storable
-from connector.store.queries import Wanted
-from connector.store.schema import Action, audit
+from connector.store.queries import ListingFilter
+from connector.store.schema import AuditAction, audit
 
 TARGET_LENGTH = 500
 """Characters of a target that are kept: a selection may name many ids."""
@@ -32,7 +32,7 @@ class AuditRow(msgspec.Struct, frozen=True):
     detail: str
 
 
-def record(connection: Connection, actor: str, action: Action, target: str, detail: str = "", *, now: int) -> None:
+def record(connection: Connection, actor: str, action: AuditAction, target: str, detail: str = "", *, now: int) -> None:
     """Writes a row, in the transaction of the change. `now` is epoch milliseconds."""
     row = {
         "at": now,
@@ -44,7 +44,7 @@ def record(connection: Connection, actor: str, action: Action, target: str, deta
     connection.execute(insert(audit).values(row))
 
 
-def entries(connection: Connection, wanted: Wanted, limit: int) -> list[AuditRow]:
+def entries(connection: Connection, wanted: ListingFilter, limit: int) -> list[AuditRow]:
     """Returns the newest rows in the period of `wanted`, behind the row whose time and id are `wanted.after`."""
     statement = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if wanted.since is not None:

@@ -23,7 +23,7 @@ Topic: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ClaimedDelivery:
     """A claimed delivery. `older` are the ids of the rows that it supersedes (state sinks)."""
 
     id: int
@@ -61,7 +61,7 @@ class Claim:
 
     batch: str
     started_at: int
-    works: tuple[Work, ...]
+    works: tuple[ClaimedDelivery, ...]
     maybe_sent: bool
 
 
@@ -116,7 +116,7 @@ def due_topics(connection: Connection, name: str, now: Now, limit: int) -> list[
     return list(dict.fromkeys(topic_of(row) for row in connection.execute(statement, {"sink": name})))
 
 
-def newest(connection: Connection, name: str, topics: Sequence[Topic], now: Now) -> tuple[Work, ...]:
+def newest(connection: Connection, name: str, topics: Sequence[Topic], now: Now) -> tuple[ClaimedDelivery, ...]:
     """Returns the newest row of each topic with the older rows that it supersedes, in the order of `topics`.
 
     A row that is not due yet (a follow-up) neither supersedes nor is superseded.
@@ -131,12 +131,12 @@ def newest(connection: Connection, name: str, topics: Sequence[Topic], now: Now)
     return tuple(_newest(rows) for rows in found.values() if rows)
 
 
-def _newest(rows: Sequence[Any]) -> Work:
+def _newest(rows: Sequence[Any]) -> ClaimedDelivery:
     last = next((row for row in rows if row.purpose == ERASE), rows[-1])  # nothing is newer than an erase
     attempts = max(row.attempts for row in rows)
     since = min(row.since for row in rows if row.attempts == attempts)
     older = tuple(row.id for row in rows if row is not last)
-    return replace(Work.of(last), attempts=attempts, since=since, older=older)
+    return replace(ClaimedDelivery.of(last), attempts=attempts, since=since, older=older)
 
 
 def pending_keys(connection: Connection, name: str, keys: Sequence[str]) -> set[str]:

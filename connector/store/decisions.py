@@ -12,10 +12,10 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, RowMapping, exists, func, insert, select, update
 
 from connector.capabilities import DECIDED, decided_key
-from connector.decision import Decision, Request
+from connector.decision import Decision, DecisionRequest
 from connector.store import audit, leases, notes
 from connector.store.dialects import storable
-from connector.store.schema import Action, RequestState, Sent, decision_request, sink
+from connector.store.schema import AuditAction, RequestState, Sent, decision_request, sink
 from connector.store.settle import PlannedFollowUp, plan_follow_ups
 
 REASON_LENGTH = 500
@@ -67,7 +67,7 @@ class StoredRequest(msgspec.Struct, frozen=True):
         return f"{self.decision} {self.value}" if self.decision is Decision.SCORE else str(self.decision)
 
 
-def ask(connection: Connection, request: Request, now: int, *, sink_name: str = "") -> StoredRequest:
+def ask(connection: Connection, request: DecisionRequest, now: int, *, sink_name: str = "") -> StoredRequest:
     """Stores a request, unless one with its key is stored, and returns the stored one.
 
     `sink_name` is the sink that shows the result.
@@ -141,7 +141,7 @@ def conclude(
     if stored is None:
         return
     if result is not None and result.changed:
-        audit.record(connection, stored.actor, Action.DECIDE, stored.interview_id, stored.shown, now=now)
+        audit.record(connection, stored.actor, AuditAction.DECIDE, stored.interview_id, stored.shown, now=now)
     _tell_sink(connection, stored, now)
 
 
@@ -160,7 +160,7 @@ def answer(connection: Connection, id_: int, *, do: bool, actor: str, now: int) 
     if stored is None:
         return None
     detail = f"{'confirm' if do else 'drop'} {stored.shown}"
-    audit.record(connection, actor, Action.DECIDE, stored.interview_id, detail, now=now)
+    audit.record(connection, actor, AuditAction.DECIDE, stored.interview_id, detail, now=now)
     if not do:
         _tell_sink(connection, stored, now)
     return stored

@@ -69,7 +69,7 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DestinationErase:
     """The erase at one destination: the state of its delivery, and the reason or what was done."""
 
     sink: str
@@ -260,12 +260,13 @@ def _ask(connection: Connection, interview_id: str, sinks: Sequence[str], now: i
         connection.execute(insert(delivery), rows)
 
 
-def steps(connection: Connection, interview_ids: Collection[str]) -> list[Step]:
+def steps(connection: Connection, interview_ids: Collection[str]) -> list[DestinationErase]:
     """Returns the erase at each destination, by interview and sink."""
     mine = and_(among(connection, delivery.c.interview_id, sorted(interview_ids)), delivery.c.purpose == ERASE)
     rows = connection.execute(select(delivery).where(mine).order_by(delivery.c.interview_id, delivery.c.sink))
     return [
-        Step(row.sink, row.interview_id, DeliveryState(row.state), row.reference or row.reason or "") for row in rows
+        DestinationErase(row.sink, row.interview_id, DeliveryState(row.state), row.reference or row.reason or "")
+        for row in rows
     ]
 
 

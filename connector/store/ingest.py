@@ -121,7 +121,7 @@ class RoutingTable:
         return tuple(sorted({self.renamed.get(name, name) for name in sinks})) if self.renamed else tuple(sinks)
 
 
-class Incoming(NamedTuple):
+class IncomingEvent(NamedTuple):
     """One webhook: the parsed event and the raw body."""
 
     reading: Reading
@@ -183,7 +183,7 @@ class _Merged:
 
 
 def plan_group(
-    incoming: Sequence[Incoming],
+    incoming: Sequence[IncomingEvent],
     known: Mapping[str, int],
     stored: Mapping[str, StoredInterview],
     routing: RoutingTable,
@@ -354,7 +354,7 @@ def score_of(values: Mapping[str, Value]) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-class Write(Enum):
+class RowWrite(Enum):
     """How the rows of a plan are written."""
 
     INSERT = auto()
@@ -384,24 +384,24 @@ class PlannedTable(NamedTuple):
     table: Table
     rows: str
     columns: Sequence[str]
-    write: Write
+    write: RowWrite
     sort_by: str | None = None
 
 
 TABLES = (
-    PlannedTable(event, "events", EVENT_COLUMNS, Write.INSERT_OR_REPLAN, "identity"),
-    PlannedTable(event_body, "bodies", BODY_COLUMNS, Write.INSERT),
-    PlannedTable(interview, "interviews", INTERVIEW_COLUMNS, Write.NEXT_VERSION, "id"),
-    PlannedTable(subscription, "subscriptions", SUBSCRIPTION_COLUMNS, Write.INSERT_OR_KEEP),
-    PlannedTable(interview_word, "old_words", WORD_COLUMNS, Write.DELETE),
-    PlannedTable(interview_word, "words", WORD_COLUMNS, Write.INSERT_OR_KEEP),
-    PlannedTable(delivery, "deliveries", DELIVERY_COLUMNS, Write.INSERT),
-    PlannedTable(rollup, "rollup", RECEIVED_COLUMNS, Write.ADD),
+    PlannedTable(event, "events", EVENT_COLUMNS, RowWrite.INSERT_OR_REPLAN, "identity"),
+    PlannedTable(event_body, "bodies", BODY_COLUMNS, RowWrite.INSERT),
+    PlannedTable(interview, "interviews", INTERVIEW_COLUMNS, RowWrite.NEXT_VERSION, "id"),
+    PlannedTable(subscription, "subscriptions", SUBSCRIPTION_COLUMNS, RowWrite.INSERT_OR_KEEP),
+    PlannedTable(interview_word, "old_words", WORD_COLUMNS, RowWrite.DELETE),
+    PlannedTable(interview_word, "words", WORD_COLUMNS, RowWrite.INSERT_OR_KEEP),
+    PlannedTable(delivery, "deliveries", DELIVERY_COLUMNS, RowWrite.INSERT),
+    PlannedTable(rollup, "rollup", RECEIVED_COLUMNS, RowWrite.ADD),
 )
 """In the order in which they are written: a row comes after those that it refers to. The counts are the last, so that a
 receiver that waits for them keeps no other one waiting.
 """
-_CHECKED = {Write.INSERT_OR_REPLAN, Write.NEXT_VERSION}
+_CHECKED = {RowWrite.INSERT_OR_REPLAN, RowWrite.NEXT_VERSION}
 
 
 _INTERVIEWS = (
@@ -426,7 +426,7 @@ this group and finds its events, or the group reads the tombstone.
 _ERASED = select(tombstone.c.interview_hash).where(tombstone.c.interview_hash.in_(bindparam("hashes", expanding=True)))
 
 
-def write_group(connection: Connection, incoming: Sequence[Incoming], routing: RoutingTable) -> IngestPlan:
+def write_group(connection: Connection, incoming: Sequence[IncomingEvent], routing: RoutingTable) -> IngestPlan:
     """Reads what a group needs, plans it and writes it. Returns the plan; the caller commits.
 
     Raises `GroupConflict` when another receiver stored the same events or interviews meanwhile.
@@ -450,7 +450,7 @@ def write_group(connection: Connection, incoming: Sequence[Incoming], routing: R
 
 def try_group(connection: Connection, routing: RoutingTable, now: int) -> None:
     """Writes a group and rolls it back, so that it fails whenever events would be refused."""
-    event_of_probe = Incoming(read(_PROBE, now), _PROBE)
+    event_of_probe = IncomingEvent(read(_PROBE, now), _PROBE)
     connection.exec_driver_sql("SAVEPOINT probe")
     write_group(connection, [event_of_probe], routing)
     connection.exec_driver_sql("ROLLBACK TO SAVEPOINT probe")
@@ -493,18 +493,18 @@ def _statement(planned: PlannedTable, count: int, dialect: str) -> str:
     keys = list(table.primary_key)
     written = {name: statement.excluded[name] for name in planned.columns if name not in table.primary_key}
     match planned.write:
-        case Write.INSERT:
+        case RowWrite.INSERT:
             pass
-        case Write.DELETE:
+        case RowWrite.DELETE:
             marker = "%s" if dialect == "postgresql" else "?"
             key, markers = ", ".join(planned.columns), ", ".join([marker] * len(planned.columns))
             return _with_rows(f"DELETE FROM {table} WHERE ({key}) IN (VALUES ({markers}))", count)  # noqa: S608 - names of the schema
-        case Write.INSERT_OR_REPLAN | Write.INSERT_OR_KEEP:
+        case RowWrite.INSERT_OR_REPLAN | RowWrite.INSERT_OR_KEEP:
             statement = statement.on_conflict_do_nothing()
-        case Write.NEXT_VERSION:
+        case RowWrite.NEXT_VERSION:
             follows = statement.excluded.version == table.c.version + literal_column("1")
             statement = statement.on_conflict_do_update(index_elements=keys, set_=written, where=follows)
-        case Write.ADD:
+        case RowWrite.ADD:
             sums = {name: table.c[name] + value for name, value in written.items()}
             statement = statement.on_conflict_do_update(index_elements=keys, set_=sums)
     compiled = statement.compile(dialect=_POSITIONAL[dialect])

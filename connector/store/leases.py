@@ -14,7 +14,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, and_, case, or_
 from connector.errors import LeaseLost
 from connector.store import audit, schema
 from connector.store.dialects import Now, insert_new, storable
-from connector.store.schema import Action, PauseKind, sink
+from connector.store.schema import AuditAction, PauseKind, sink
 
 AUDIT_ACTOR = "connector"
 """Who resumes a sink at the end of its pause, in the audit log."""
@@ -174,7 +174,7 @@ def resume_over(connection: Connection, now: int) -> list[str]:
     names = list(connection.execute(ended).scalars())
     for name in names:
         resume(connection, name)
-        audit.record(connection, AUDIT_ACTOR, Action.RESUME, name, "the pause ended", now=now)
+        audit.record(connection, AUDIT_ACTOR, AuditAction.RESUME, name, "the pause ended", now=now)
     return names
 
 

@@ -36,13 +36,13 @@ FEW = 1000
 page is found soon in the order of the listing.
 """
 
-Listing: TypeAlias = Literal["events", "interviews", "deliveries", "attempts"]
+ListingName: TypeAlias = Literal["events", "interviews", "deliveries", "attempts"]
 Place: TypeAlias = tuple[int, int | str]
 """The place of a row in a listing: time and id for events, interviews and attempts, 0 and id for deliveries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ListingFilter:
     """The filter of a listing; `None` and empty mean any.
 
     `after` is the `place` of the last row of the page before; the listing continues behind it.
@@ -147,7 +147,7 @@ class AttemptRow(msgspec.Struct, frozen=True):
     answer: str | None = None
 
 
-def events(connection: Connection, wanted: Wanted, limit: int) -> list[EventRow]:
+def events(connection: Connection, wanted: ListingFilter, limit: int) -> list[EventRow]:
     """Returns the matching events, the last received first."""
     about = interview.alias()
     statement = (
@@ -182,7 +182,7 @@ def body_of(connection: Connection, event_id: int) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def interviews(connection: Connection, wanted: Wanted, limit: int) -> list[InterviewRow]:
+def interviews(connection: Connection, wanted: ListingFilter, limit: int) -> list[InterviewRow]:
     """Returns the matching interviews, those with the newest event first."""
     statement = (
         select(interview)
@@ -195,7 +195,7 @@ def interviews(connection: Connection, wanted: Wanted, limit: int) -> list[Inter
     return [_interview_row(row, sinks.get(row.id, ())) for row in rows]
 
 
-def deliveries(connection: Connection, wanted: Wanted, limit: int) -> list[DeliveryRow]:
+def deliveries(connection: Connection, wanted: ListingFilter, limit: int) -> list[DeliveryRow]:
     """Returns the newest matching deliveries."""
     about = interview.alias()
     statement: Select[Any] = (
@@ -215,7 +215,7 @@ def deliveries(connection: Connection, wanted: Wanted, limit: int) -> list[Deliv
     return [_delivery_row(row) for row in connection.execute(statement)]
 
 
-def attempts(connection: Connection, wanted: Wanted, limit: int) -> list[AttemptRow]:
+def attempts(connection: Connection, wanted: ListingFilter, limit: int) -> list[AttemptRow]:
     """Returns the matching attempts, the last started first."""
     conditions = [*_between(attempt.c.started_at, wanted), *_after(attempt.c.started_at, attempt.c.id, wanted)]
     if wanted.sink is not None:
@@ -225,13 +225,13 @@ def attempts(connection: Connection, wanted: Wanted, limit: int) -> list[Attempt
     return [AttemptRow(**row) for row in connection.execute(statement).mappings()]
 
 
-def count_deliveries(connection: Connection, wanted: Wanted) -> int:
+def count_deliveries(connection: Connection, wanted: ListingFilter) -> int:
     """Counts the matching deliveries."""
     statement = select(func.count()).select_from(delivery).where(*delivery_conditions(connection, wanted))
     return int(connection.execute(statement).scalar_one())
 
 
-def total(connection: Connection, listing: Listing, wanted: Wanted) -> int:
+def total(connection: Connection, listing: ListingName, wanted: ListingFilter) -> int:
     """Counts the rows of a listing, up to `TOTAL_MAX` + 1, which means more than `TOTAL_MAX`."""
     wanted = replace(wanted, after=None)
     chosen: Select[Any]
@@ -249,7 +249,7 @@ def total(connection: Connection, listing: Listing, wanted: Wanted) -> int:
 
 
 def place_of(row: EventRow | InterviewRow | DeliveryRow | AttemptRow) -> Place:
-    """Returns the place of a row in its listing, for `Wanted.after`."""
+    """Returns the place of a row in its listing, for `ListingFilter.after`."""
     if isinstance(row, EventRow):
         return row.received_at, row.id
     if isinstance(row, InterviewRow):
@@ -274,7 +274,7 @@ def positions(connection: Connection) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def event_conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+def event_conditions(wanted: ListingFilter) -> list[ColumnElement[bool]]:
     """Returns the conditions on the event table."""
     conditions = _between(event.c.received_at, wanted)
     for column, value in (
@@ -288,7 +288,7 @@ def event_conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def delivery_conditions(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+def delivery_conditions(connection: Connection, wanted: ListingFilter) -> list[ColumnElement[bool]]:
     """Returns the conditions on a delivery, for a statement on the delivery table alone."""
     conditions = _between(delivery.c.since, wanted)
     if wanted.ids:
@@ -310,12 +310,12 @@ def delivery_conditions(connection: Connection, wanted: Wanted) -> list[ColumnEl
     return conditions
 
 
-def _all_event_conditions(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+def _all_event_conditions(connection: Connection, wanted: ListingFilter) -> list[ColumnElement[bool]]:
     about = _about(connection, event.c.interview_id, of_interview(connection, wanted))
     return [*event_conditions(wanted), *about]
 
 
-def _interview_conditions(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+def _interview_conditions(connection: Connection, wanted: ListingFilter) -> list[ColumnElement[bool]]:
     conditions = _between(interview.c.updated_at, wanted)
     if wanted.interview is not None:
         conditions.append(interview.c.id == wanted.interview)
@@ -345,7 +345,7 @@ def _few(connection: Connection, ids: Select[Any]) -> Sequence[Any] | None:
     return None if len(found) > FEW else found
 
 
-def _listed_deliveries(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+def _listed_deliveries(connection: Connection, wanted: ListingFilter) -> list[ColumnElement[bool]]:
     """Returns the conditions of the listing. Deliveries in a rare state, or of a rare sink, are found by their ids.
 
     Each state has an index of its own, which contains the sink.
@@ -367,11 +367,11 @@ def _listed_deliveries(connection: Connection, wanted: Wanted) -> list[ColumnEle
     return [*conditions, among(connection, delivery.c.id, found)]
 
 
-def _after(time: ColumnElement[int], id_: ColumnElement[Any], wanted: Wanted) -> list[ColumnElement[bool]]:
+def _after(time: ColumnElement[int], id_: ColumnElement[Any], wanted: ListingFilter) -> list[ColumnElement[bool]]:
     return [] if wanted.after is None else [tuple_(time, id_) < wanted.after]
 
 
-def of_interview(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+def of_interview(connection: Connection, wanted: ListingFilter) -> list[ColumnElement[bool]]:
     """Returns the conditions on position, stage and candidate of an interview."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.stage is not None:
@@ -379,7 +379,7 @@ def of_interview(connection: Connection, wanted: Wanted) -> list[ColumnElement[b
     if wanted.position is not None:
         conditions.append(_at(wanted.position, positions(connection)))
     if wanted.search is not None:
-        conditions.append(among(connection, interview.c.id, words.find(connection, wanted.search)))
+        conditions.append(among(connection, interview.c.id, words.find_interviews(connection, wanted.search)))
     return conditions
 
 
@@ -393,7 +393,7 @@ def _at(wanted: str, known: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
     )
 
 
-def _between(column: ColumnElement[Any], wanted: Wanted) -> list[ColumnElement[bool]]:
+def _between(column: ColumnElement[Any], wanted: ListingFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.since is not None:
         conditions.append(column >= wanted.since)

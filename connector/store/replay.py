@@ -24,7 +24,7 @@ from connector.store.ingest import (
     StoredInterview,
     plan_one,
 )
-from connector.store.queries import Wanted, delivery_conditions, event_conditions, of_interview
+from connector.store.queries import ListingFilter, delivery_conditions, event_conditions, of_interview
 from connector.store.schema import DeliveryState, delivery, event, event_body, in_state, interview, not_understood, sink
 
 CHUNK = 200
@@ -34,7 +34,7 @@ _REPLAYABLE = frozenset({DeliveryState.DEAD, DeliveryState.DISMISSED, DeliverySt
 
 
 @dataclass(slots=True)
-class Found:
+class ReplaySelection:
     """What a replay sends: ids of dead or dismissed letters, ids to repeat, and counts by sink and state."""
 
     dead: list[int] = field(default_factory=list)
@@ -48,13 +48,13 @@ class Found:
     """The configured sinks whose deliveries need the data of their events."""
 
 
-def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> Found:
+def find_deliveries(connection: Connection, wanted: ListingFilter, sinks: Mapping[str, bool]) -> ReplaySelection:
     """Returns the deliveries to send again. `sinks` maps each configured sink to whether it is a state sink.
 
     For a state sink one delivery per interview is repeated, because each shows the newest state. A delivered follow-up
     is not repeated.
     """
-    found = Found(message_sinks=frozenset(name for name, is_state in sinks.items() if not is_state))
+    found = ReplaySelection(message_sinks=frozenset(name for name, is_state in sinks.items() if not is_state))
     selection = _Selection(found)
     for row in _candidates(connection, wanted):
         is_state = sinks.get(row.sink)
@@ -63,7 +63,7 @@ def find(connection: Connection, wanted: Wanted, sinks: Mapping[str, bool]) -> F
     return found
 
 
-def _candidates(connection: Connection, wanted: Wanted) -> Iterable[Row[Any]]:
+def _candidates(connection: Connection, wanted: ListingFilter) -> Iterable[Row[Any]]:
     """Returns the wanted deliveries, with what decides whether each is replayed."""
     columns = (
         delivery.c.id,
@@ -85,7 +85,7 @@ def _candidates(connection: Connection, wanted: Wanted) -> Iterable[Row[Any]]:
 class _Selection:
     """Sorts deliveries into those that are replayed, those that cannot be, and those with an equal pending one."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: ReplaySelection) -> None:
         self._found = found
         self._seen: set[tuple[object, ...]] = set()
         self._planned: set[tuple[object, ...]] = set()
@@ -196,7 +196,7 @@ def repeat(connection: Connection, ids: Sequence[int], now: int, message_sinks: 
     return connection.execute(adding.execution_options(preserve_rowcount=True)).rowcount
 
 
-def find_dead(connection: Connection, wanted: Wanted) -> dict[str, list[int]]:
+def find_dead(connection: Connection, wanted: ListingFilter) -> dict[str, list[int]]:
     """Returns the ids of the dead letters that `wanted` selects, by sink, also of sinks without configuration."""
     found: dict[str, list[int]] = {}
     conditions = (in_state(DeliveryState.DEAD), *delivery_conditions(connection, wanted))
@@ -245,14 +245,14 @@ class ReadAgain:
 
 
 @dataclass(slots=True)
-class FoundEvents:
+class EventSelection:
     """Ids of unknown and unreadable events, in order of arrival. `expired` ones have no body any more."""
 
     ids: list[int] = field(default_factory=list)
     expired: list[int] = field(default_factory=list)
 
 
-def find_events(connection: Connection, wanted: Wanted) -> FoundEvents:
+def find_events(connection: Connection, wanted: ListingFilter) -> EventSelection:
     """Returns the unknown and unreadable events that are wanted."""
     statement = (
         select(event.c.seq, event_body.c.event_seq.is_not(None).label("has_body"))
@@ -261,7 +261,7 @@ def find_events(connection: Connection, wanted: Wanted) -> FoundEvents:
         .where(not_understood(), *event_conditions(wanted), *of_interview(connection, wanted))
         .order_by(event.c.seq)
     )
-    found = FoundEvents()
+    found = EventSelection()
     for row in connection.execute(statement):
         (found.ids if row.has_body else found.expired).append(row.seq)
     return found

@@ -25,7 +25,7 @@ ROWS_MAX = 2000
 """Most rows of a slice. More do not make it faster, and one slow page could then hold the writer for long."""
 
 
-class Kind(StrEnum):
+class RetentionKind(StrEnum):
     """What is deleted; also the label of the metric."""
 
     BODIES = "bodies"
@@ -35,25 +35,25 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RetentionPlace:
     """A position in the order of deletion: time (epoch milliseconds) and id."""
 
     at: int
     id: int
 
 
-START = Place(-1, -1)
+START = RetentionPlace(-1, -1)
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class DeletedSlice:
     """The result of one slice: rows deleted or cleared, and where the next one starts; `None` at the end."""
 
     deleted: int
-    next: Place | None
+    next: RetentionPlace | None
 
 
-def cutoffs(days: Mapping[Kind, int], now: int) -> dict[Kind, int]:
+def cutoffs(days: Mapping[RetentionKind, int], now: int) -> dict[RetentionKind, int]:
     """Returns per kind the time before which it is deleted, without the kinds that are kept (0 days)."""
     return {kind: now - count * DAY_MS for kind, count in days.items() if count > 0}
 
@@ -65,17 +65,19 @@ def next_rows(rows: int, elapsed_ms: float) -> int:
     return min(ROWS_MAX, rows * 2) if elapsed_ms < SLICE_MS / 4 else rows
 
 
-def delete_slice(connection: Connection, kind: Kind, cutoff: int, after: Place, rows: int) -> Slice:
+def delete_slice(
+    connection: Connection, kind: RetentionKind, cutoff: int, after: RetentionPlace, rows: int
+) -> DeletedSlice:
     """Deletes at most `rows` rows of a kind that are older than `cutoff`, in order of age."""
     query = _QUERIES[kind](cutoff, after).limit(rows)
-    found = [Place(at, id_) for at, id_ in connection.execute(query)]
+    found = [RetentionPlace(at, id_) for at, id_ in connection.execute(query)]
     if not found:
-        return Slice(0, None)
+        return DeletedSlice(0, None)
     deleted = _DELETIONS[kind](connection, [place.id for place in found])
-    return Slice(deleted, found[-1] if len(found) == rows else None)
+    return DeletedSlice(deleted, found[-1] if len(found) == rows else None)
 
 
-def _bodies(cutoff: int, after: Place) -> Select[Any]:
+def _bodies(cutoff: int, after: RetentionPlace) -> Select[Any]:
     return (
         select(event_body.c.received_at, event_body.c.event_seq)
         .where(
@@ -97,7 +99,7 @@ def _clear_bodies(connection: Connection, seqs: Sequence[int]) -> int:
     return len(deleted)
 
 
-def _deliveries(cutoff: int, after: Place) -> Select[Any]:
+def _deliveries(cutoff: int, after: RetentionPlace) -> Select[Any]:
     return (
         select(delivery.c.done_at, delivery.c.id)
         .where(
@@ -115,7 +117,7 @@ def _delete_deliveries(connection: Connection, ids: Sequence[int]) -> int:
     return connection.execute(removing).rowcount
 
 
-def _attempts(cutoff: int, after: Place) -> Select[Any]:
+def _attempts(cutoff: int, after: RetentionPlace) -> Select[Any]:
     return (
         select(attempt.c.started_at, attempt.c.id)
         .where(attempt.c.started_at < cutoff, tuple_(attempt.c.started_at, attempt.c.id) > (after.at, after.id))
@@ -127,7 +129,7 @@ def _delete_attempts(connection: Connection, ids: Sequence[int]) -> int:
     return connection.execute(delete(attempt).where(among(connection, attempt.c.id, ids))).rowcount
 
 
-def _decisions(cutoff: int, after: Place) -> Select[Any]:
+def _decisions(cutoff: int, after: RetentionPlace) -> Select[Any]:
     place = (decision_request.c.done_at, decision_request.c.id)
     is_old = (place[0].is_not(None), place[0] < cutoff, tuple_(*place) > (after.at, after.id))
     return select(*place).where(*is_old).order_by(*place)
@@ -138,14 +140,14 @@ def _delete_decisions(connection: Connection, ids: Sequence[int]) -> int:
 
 
 _QUERIES = {
-    Kind.BODIES: _bodies,
-    Kind.DELIVERIES: _deliveries,
-    Kind.ATTEMPTS: _attempts,
-    Kind.DECISIONS: _decisions,
+    RetentionKind.BODIES: _bodies,
+    RetentionKind.DELIVERIES: _deliveries,
+    RetentionKind.ATTEMPTS: _attempts,
+    RetentionKind.DECISIONS: _decisions,
 }
 _DELETIONS = {
-    Kind.BODIES: _clear_bodies,
-    Kind.DELIVERIES: _delete_deliveries,
-    Kind.ATTEMPTS: _delete_attempts,
-    Kind.DECISIONS: _delete_decisions,
+    RetentionKind.BODIES: _clear_bodies,
+    RetentionKind.DELIVERIES: _delete_deliveries,
+    RetentionKind.ATTEMPTS: _delete_attempts,
+    RetentionKind.DECISIONS: _delete_decisions,
 }

@@ -100,7 +100,7 @@ class Sent(IntEnum):
     """An operator asked to send it once more, unless Hireflix shows it."""
 
 
-class Action(StrEnum):
+class AuditAction(StrEnum):
     """What an operator did, as stored in `audit.action`."""
 
     PAUSE = "pause"

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from connector.capabilities import VERIFY
-from connector.decision import Request
+from connector.decision import DecisionRequest
 from connector.sink import Note
 from connector.store import leases, notes, rollup
 from connector.store.claim import OF_SINK, PENDING
@@ -82,7 +82,7 @@ class PlannedFollowUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class DestinationReply:
     """What a destination replied to a call that failed: the HTTP status, `None` without one, and the text."""
 
     status: int | None
@@ -96,7 +96,7 @@ class Attempt:
     outcome: AttemptOutcome
     reason: str
     count: int
-    reply: Reply | None = None
+    reply: DestinationReply | None = None
 
 
 @dataclass(slots=True)
@@ -126,7 +126,7 @@ class Settlement:
     bucket: str | None = None
     notes: Mapping[str, Note | None] = field(default_factory=dict)
     follow_ups: list[PlannedFollowUp] = field(default_factory=list)
-    decisions: Sequence[Request] = ()
+    decisions: Sequence[DecisionRequest] = ()
     """What users decided at the destination."""
     attempts: list[Attempt] = field(default_factory=list)
     maybe_sent: bool = False

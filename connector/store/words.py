@@ -59,7 +59,7 @@ def have_changed(before: Mapping[str, Value], after: Mapping[str, Value]) -> boo
     return any(before.get(name) != after.get(name) for name in SEARCHED_FIELDS)
 
 
-def find(connection: Connection, text: str) -> list[str]:
+def find_interviews(connection: Connection, text: str) -> list[str]:
     """Returns at most `FOUND_MAX` ids of interviews that have a word for each part of a text.
 
     A part, between blanks, is the start of a word or of the e-mail address; case and accents do not matter.

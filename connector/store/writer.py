@@ -40,7 +40,7 @@ from tenacity import (
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store.base import IngestResult, Load, Overloaded, touch
-from connector.store.ingest import Incoming, IngestPlan, RoutingTable, try_group, write_group
+from connector.store.ingest import IncomingEvent, IngestPlan, RoutingTable, try_group, write_group
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class WriterConnection(Protocol):
 class _Request:
     """An event that waits for its commit."""
 
-    incoming: Incoming
+    incoming: IncomingEvent
     answer: asyncio.Future[IngestResult]
 
 
@@ -182,7 +182,7 @@ class Writer:
         Raises `Overloaded` when the queue is full, and `StoreUnavailable` while the store is unavailable.
         """
         self._require_room()
-        request = _Request(Incoming(reading, body), self._loop.create_future())
+        request = _Request(IncomingEvent(reading, body), self._loop.create_future())
         self._waiting += 1
         self._waiting_bytes += len(body)
         self._queue.put(request)

@@ -25,7 +25,7 @@ from sqlalchemy import ColumnElement, and_, create_engine, func, or_, select, te
 
 from connector.capabilities import VERIFY
 from connector.delivery.lane import DeliveryRuntime, Lane
-from connector.delivery.outcomes import Failure, SinkResponse
+from connector.delivery.outcomes import CallFailure, SinkResponse
 from connector.errors import SinkBroken
 from connector.hireflix.payload import EventKind, Reading
 from connector.interview import Event
@@ -33,7 +33,7 @@ from connector.routing import Route, Routes
 from connector.sink import Batch, Context, Note, Outcome, Result, Sink
 from connector.store import leases, rate_limit
 from connector.store.base import Load
-from connector.store.claim import Work
+from connector.store.claim import ClaimedDelivery
 from connector.store.erase import erase
 from connector.store.ingest import RoutingTable, SinkSpec
 from connector.store.schema import REVISION, DeliveryState, delivery, event, in_state, metadata, note
@@ -212,7 +212,7 @@ class LaneRunner:
     @property
     def failures(self) -> list[str]:
         """Reasons of the calls that raised, timed out or returned an unusable result."""
-        return [each.reason for each in self.responses if isinstance(each, Failure)]
+        return [each.reason for each in self.responses if isinstance(each, CallFailure)]
 
     @property
     def results(self) -> list[Result]:
@@ -277,7 +277,9 @@ class _Recorder:
     def __init__(self, responses: list[SinkResponse]) -> None:
         self._responses = responses
 
-    def settled(self, _sink: str, _works: Sequence[Work], response: SinkResponse, _settlement: Settlement) -> None:
+    def settled(
+        self, _sink: str, _works: Sequence[ClaimedDelivery], response: SinkResponse, _settlement: Settlement
+    ) -> None:
         self._responses.append(response)
 
     def broken(self, sink: str) -> None: ...

@@ -28,7 +28,7 @@ from connector.operations.verify import NotVerified
 from connector.store import replay as store_replay
 from connector.store.base import Store
 from connector.store.erase import Subject
-from connector.store.queries import Wanted
+from connector.store.queries import ListingFilter
 
 T = TypeVar("T")
 
@@ -62,24 +62,24 @@ class Actions:
         self._store = store
         self._clock = clock
 
-    async def find(self, request: replay_operation.Request) -> store_replay.Found:
+    async def find(self, request: replay_operation.ReplayRequest) -> store_replay.ReplaySelection:
         """Returns the deliveries that a replay would make pending."""
         replay_operation.require_valid(self._config, request)
         return await self._store.query(
             lambda connection: replay_operation.find_deliveries(connection, self._config, request)
         )
 
-    async def replay(self, request: replay_operation.Request, *, actor: str) -> int:
+    async def replay(self, request: replay_operation.ReplayRequest, *, actor: str) -> int:
         """Makes the deliveries of a request pending again. Returns their number."""
         found, store = await self.find(request), self._served()
         return await asyncio.to_thread(replay_operation.replay_deliveries, store, request, found, _ignore, actor=actor)
 
-    async def find_events(self, request: replay_operation.Request) -> store_replay.FoundEvents:
+    async def find_events(self, request: replay_operation.ReplayRequest) -> store_replay.EventSelection:
         """Returns the events that a replay would read again."""
         replay_operation.require_valid(self._config, request)
         return await self._store.query(lambda connection: replay_operation.find_events(connection, request))
 
-    async def replay_events(self, request: replay_operation.Request, *, actor: str) -> int:
+    async def replay_events(self, request: replay_operation.ReplayRequest, *, actor: str) -> int:
         """Reads events again. Returns the number of those that this version merges and routes."""
         ids, store = (await self.find_events(request)).ids, self._served()
         done = await asyncio.to_thread(
@@ -87,7 +87,7 @@ class Actions:
         )
         return done.applied
 
-    async def dismiss(self, wanted: Wanted, reason: str, *, actor: str) -> int:
+    async def dismiss(self, wanted: ListingFilter, reason: str, *, actor: str) -> int:
         """Settles the dead letters of a selection as dismissed. Returns their number."""
         why = replay_operation.valid_reason(self._config, wanted, reason)
         ids, store = await self._store.query(lambda connection: dead_ids(connection, wanted)), self._served()
@@ -130,7 +130,7 @@ class Actions:
 
     async def subject(self, interview_id: str) -> Subject:
         """Returns what the store has of an interview."""
-        subjects = await asyncio.to_thread(erase_operation.find, self._config, [interview_id], None)
+        subjects = await asyncio.to_thread(erase_operation.find_interviews, self._config, [interview_id], None)
         if not subjects:
             raise UsageError("the store knows no such interview")
         return subjects[0]
@@ -148,7 +148,7 @@ class Actions:
         return ServedStore(self._store, asyncio.get_running_loop())
 
 
-def dead_ids(connection: Connection, wanted: Wanted) -> list[int]:
+def dead_ids(connection: Connection, wanted: ListingFilter) -> list[int]:
     """Returns the ids of the dead letters of a selection."""
     return [id_ for ids in store_replay.find_dead(connection, wanted).values() for id_ in ids]
 

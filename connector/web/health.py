@@ -27,7 +27,7 @@ class Ready(msgspec.Struct, frozen=True):
     sinks: dict[str, str]
 
 
-class Health:
+class HealthChecks:
     """Checks whether the store accepts events, and measures the queues of the sinks."""
 
     def __init__(self, store: Store, clock: Clock, configured: Collection[str]) -> None:
@@ -68,7 +68,7 @@ class Health:
         return metrics.text()
 
 
-def health_routes(health: Health, metrics: Metrics) -> Router:
+def health_routes(health: HealthChecks, metrics: Metrics) -> Router:
     """Returns the routes `/health/ready` and `/metrics`, which may have an address of their own."""
 
     @get("/health/ready", include_in_schema=False)

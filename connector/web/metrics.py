@@ -18,9 +18,9 @@ from prometheus_client import (
 )
 
 from connector import __version__
-from connector.delivery.outcomes import Failure, SinkResponse, label_of
+from connector.delivery.outcomes import CallFailure, SinkResponse, label_of
 from connector.errors import RateLimited, SinkBroken
-from connector.store.claim import Work
+from connector.store.claim import ClaimedDelivery
 from connector.store.ingest import IngestPlan
 from connector.store.periodic import TaskRun
 from connector.store.schema import AttemptOutcome
@@ -139,9 +139,11 @@ class Metrics:
         """Counts a check that found no free file handle."""
         self._exhausted.inc()
 
-    def settled(self, sink: str, works: Sequence[Work], response: SinkResponse, settlement: Settlement) -> None:
+    def settled(
+        self, sink: str, works: Sequence[ClaimedDelivery], response: SinkResponse, settlement: Settlement
+    ) -> None:
         """Counts the outcomes of a call to a sink."""
-        if isinstance(response, Failure):
+        if isinstance(response, CallFailure):
             self._outcome(sink, AttemptOutcome.UNCLEAR, response.reason, len(works))
             return
         if isinstance(response, RateLimited | SinkBroken):

@@ -82,7 +82,7 @@ class Disconnected(Exception):
     """The sender closed the connection before the body was complete, so no answer can be sent."""
 
 
-class Incoming:
+class IncomingRequest:
     """Receives the messages of one request. `complete`: its body has ended, or the sender has gone."""
 
     def __init__(self, receive: Receive) -> None:
@@ -133,7 +133,7 @@ class Bodies:
             if not timeout.expired() and when is not None and when > end:
                 timeout.reschedule(end)
 
-    async def read(self, scope: Scope, receive: Incoming) -> bytes:
+    async def read(self, scope: Scope, receive: IncomingRequest) -> bytes:
         """Returns the complete body. Raises `Refused` or `Disconnected`."""
         _require_size(_declared(scope["headers"]))
         begun = asyncio.get_running_loop().time()
@@ -152,7 +152,7 @@ class Bodies:
         except TimeoutError:
             raise Refused("stopping" if self._stopping else "too slow") from None
 
-    async def drop(self, incoming: Incoming) -> None:
+    async def drop(self, incoming: IncomingRequest) -> None:
         """Reads the rest of a refused request's body and drops it, within `LINGER_BYTES` and `LINGER_SECONDS`."""
         dropped = 0
         with suppress(TimeoutError):
@@ -166,7 +166,7 @@ class Bodies:
                     self._timeouts.discard(timeout)
 
     async def _in_parts(
-        self, client: str, message: Any, receive: Incoming, timeout: asyncio.Timeout, end: float
+        self, client: str, message: Any, receive: IncomingRequest, timeout: asyncio.Timeout, end: float
     ) -> bytes:
         parts = bytearray()
         loop = asyncio.get_running_loop()
@@ -230,7 +230,7 @@ class EventStore(Protocol):
     def offer(self, reading: Reading, body: bytes) -> asyncio.Future[IngestResult]: ...
 
 
-class Reply(NamedTuple):
+class WebhookAnswer(NamedTuple):
     """An answer to the sender, without its content-length header."""
 
     status: int
@@ -238,7 +238,7 @@ class Reply(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
 
 
-DUPLICATE = Reply(202, b'{"status":"duplicate"}')
+DUPLICATE = WebhookAnswer(202, b'{"status":"duplicate"}')
 """Some senders count only 202 as success."""
 
 
@@ -274,7 +274,7 @@ class Receiver:
         self._bodies.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        incoming = Incoming(receive)
+        incoming = IncomingRequest(receive)
         try:
             reply = await self._reply(scope, incoming)
         except Disconnected:
@@ -296,10 +296,10 @@ class Receiver:
         else:
             await send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
-    async def _reply(self, scope: Scope, receive: Incoming) -> Reply:
+    async def _reply(self, scope: Scope, receive: IncomingRequest) -> WebhookAnswer:
         method = scope.get("method")
         if method in {"GET", "HEAD"}:
-            return Reply(200, GREETING, (PLAIN,))
+            return WebhookAnswer(200, GREETING, (PLAIN,))
         if method != "POST":
             raise Refused("method")
         signature = next((value for name, value in scope["headers"] if name == HEADER), None)
@@ -310,7 +310,7 @@ class Receiver:
             raise Refused("signature")
         return await self._stored(body)
 
-    async def _stored(self, body: bytes) -> Reply:
+    async def _stored(self, body: bytes) -> WebhookAnswer:
         """Stores the event and returns the acknowledgement after the commit.
 
         Raises `Refused` for an event that is too old, and `StoreUnavailable`.
@@ -323,12 +323,12 @@ class Receiver:
         if offered.cancelled():
             raise Refused("unavailable")
         seq, duplicate = offered.result()
-        return DUPLICATE if duplicate else Reply(202, b'{"status":"accepted","event_id":"%d"}' % seq)
+        return DUPLICATE if duplicate else WebhookAnswer(202, b'{"status":"accepted","event_id":"%d"}' % seq)
 
-    def _refusal(self, reason: str) -> Reply:
+    def _refusal(self, reason: str) -> WebhookAnswer:
         self._refused(reason)
         status, body, headers = REFUSALS[reason]
-        return Reply(status, body, (JSON, *headers))
+        return WebhookAnswer(status, body, (JSON, *headers))
 
 
 def webhook_route(path: str, receiver: Receiver) -> ASGIRouteHandler:

@@ -12,7 +12,7 @@ from sinks.chat.content import digest_content
 from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, abandon, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, DigestRecord
 from sinks.chat.service import CallResult, Status
-from sinks.chat.session import DeliveryCall, Session, delivered, is_rejected, rejected, retry, superseded
+from sinks.chat.session import ChatSession, DeliveryCall, delivered, is_rejected, rejected, retry, superseded
 from sinks.chat.updates import REPEAT_DELAY
 
 WINDOW_WITHOUT_EDITS = timedelta(minutes=10)
@@ -45,7 +45,7 @@ async def without_settled(call: DeliveryCall, digest: DigestRecord) -> DigestRec
     return digest
 
 
-async def publish(session: Session, call: DeliveryCall, position_id: str) -> Result:
+async def publish(session: ChatSession, call: DeliveryCall, position_id: str) -> Result:
     """Shows the current counts of the digest."""
     read = DigestRecord.read(position_id, call.note(DigestRecord(position_id).key))
     digest = await without_settled(call, read)
@@ -70,7 +70,7 @@ async def publish(session: Session, call: DeliveryCall, position_id: str) -> Res
     return result
 
 
-async def _edit(session: Session, call: DeliveryCall, digest: DigestRecord) -> Result:
+async def _edit(session: ChatSession, call: DeliveryCall, digest: DigestRecord) -> Result:
     content = digest_content(digest, await session.style(call.context))
     content_hash = session.content_hash(content)
     repeated = call.batch.maybe_sent
@@ -85,7 +85,7 @@ async def _edit(session: Session, call: DeliveryCall, digest: DigestRecord) -> R
     return await _not_edited(session, call, digest, result)
 
 
-async def _not_edited(session: Session, call: DeliveryCall, digest: DigestRecord, result: CallResult) -> Result:
+async def _not_edited(session: ChatSession, call: DeliveryCall, digest: DigestRecord, result: CallResult) -> Result:
     if result.status in {Status.MISSING, Status.LOCKED}:
         rest = digest.without_message()
         later = rest.publication(delay(session.config, call.context.now()))

@@ -9,13 +9,13 @@ from sinks.chat.content import interview_content
 from sinks.chat.exactly_once import DUPLICATE_SEARCH
 from sinks.chat.record import InterviewRecord
 from sinks.chat.service import CallResult, Status
-from sinks.chat.session import DeliveryCall, Session, retry, superseded
+from sinks.chat.session import ChatSession, DeliveryCall, retry, superseded
 
 _DONE = {Status.OK, Status.MISSING}
 _LATER = {Status.THROTTLED, Status.TRANSIENT, Status.UNCLEAR, Status.BROKEN}
 
 
-async def erase_messages(session: Session, call: DeliveryCall, interview_id: str) -> Result:
+async def erase_messages(session: ChatSession, call: DeliveryCall, interview_id: str) -> Result:
     """Deletes the messages and replies. After each deletion the rest is stored, so that a call that had to wait for a
     token continues there.
     """
@@ -48,7 +48,7 @@ async def erase_messages(session: Session, call: DeliveryCall, interview_id: str
 
 
 async def _unclear_messages(
-    session: Session, call: DeliveryCall, record: InterviewRecord
+    session: ChatSession, call: DeliveryCall, record: InterviewRecord
 ) -> Sequence[str] | RetryLater:
     """Finds the messages of calls without an answer, which may be in the channel without a note. It waits first,
     because the request of such a call may be applied later.
@@ -71,7 +71,7 @@ async def _unclear_messages(
     return found
 
 
-async def _erase_message(session: Session, call: DeliveryCall, message_id: str) -> CallResult:
+async def _erase_message(session: ChatSession, call: DeliveryCall, message_id: str) -> CallResult:
     """Deletes a message. Where the service does not allow that, it removes the personal data from the text."""
     result = await session.delete(message_id, call.context)
     interview = call.delivery.interview

@@ -28,11 +28,11 @@ from sinks.chat.exactly_once import Draft, abandon, post, reconcile
 from sinks.chat.record import DigestRecord, InterviewRecord
 from sinks.chat.reminders import without_decided
 from sinks.chat.service import CallResult, Status
-from sinks.chat.session import DeliveryCall, Session, retry
+from sinks.chat.session import ChatSession, DeliveryCall, retry
 from sinks.chat.updates import EDIT_DELAY, next_edit
 
 
-class Action(StrEnum):
+class EventAction(StrEnum):
     """The one call that an event makes."""
 
     NOTHING = "nothing"
@@ -49,7 +49,7 @@ class EventPlan:
     one, `""` for none. `edit`: an existing message has to be updated. `reason` says why there is nothing to show.
     """
 
-    action: Action = Action.NOTHING
+    action: EventAction = EventAction.NOTHING
     announcement: Announcement | None = None
     counted: str = ""
     edit: bool = False
@@ -60,7 +60,7 @@ _COUNTED = {INVITE: "invited", FINISH: "finished"}
 _NEVER_COUNTED = ("interview.delete",)
 
 
-def decide(
+def make_plan(
     event: Event, interview: Interview, record: InterviewRecord, modes: Events, *, muted: bool, silent: bool = False
 ) -> EventPlan:
     """Returns the plan for an event. `muted`: the event must not notify users, because it is late or the hours are
@@ -78,8 +78,10 @@ def decide(
     if muted or silent:
         return without_post
     announcement = find_announcement(event, interview, record.announced, modes)
-    action = Action.NOTHING if announcement is None else _action(announcement, record)
-    return without_post if action is Action.NOTHING else EventPlan(action, announcement, counted, without_post.edit)
+    action = EventAction.NOTHING if announcement is None else _action(announcement, record)
+    return (
+        without_post if action is EventAction.NOTHING else EventPlan(action, announcement, counted, without_post.edit)
+    )
 
 
 def _figure(event: Event, record: InterviewRecord) -> str:
@@ -88,26 +90,26 @@ def _figure(event: Event, record: InterviewRecord) -> str:
     return _COUNTED.get(event.name, "updates")
 
 
-def _action(announcement: Announcement, record: InterviewRecord) -> Action:
+def _action(announcement: Announcement, record: InterviewRecord) -> EventAction:
     if record.removed or announcement.kind is ChangeKind.DELETED:
         return _action_without_message(announcement, record)
     if announcement.mode == "post" or not record.takes_replies:
-        return Action.POST
-    return Action.BROADCAST if announcement.mode == "broadcast" else Action.REPLY
+        return EventAction.POST
+    return EventAction.BROADCAST if announcement.mode == "broadcast" else EventAction.REPLY
 
 
-def _action_without_message(announcement: Announcement, record: InterviewRecord) -> Action:
+def _action_without_message(announcement: Announcement, record: InterviewRecord) -> EventAction:
     """Returns the action for a deleted interview, and for one whose message users deleted: only the finish makes a new
     message.
     """
     if announcement.kind is ChangeKind.DELETED:
-        action = Action.BROADCAST if announcement.mode == "broadcast" else Action.REPLY
-        return action if record.takes_replies else Action.NOTHING
+        action = EventAction.BROADCAST if announcement.mode == "broadcast" else EventAction.REPLY
+        return action if record.takes_replies else EventAction.NOTHING
     finished = ChangeKind.FINISHED in (announcement.kind, *announcement.also)
-    return Action.POST if finished else Action.NOTHING
+    return EventAction.POST if finished else EventAction.NOTHING
 
 
-async def deliver_events(session: Session, call: DeliveryCall) -> Result:
+async def deliver_events(session: ChatSession, call: DeliveryCall) -> Result:
     """Delivers the events of one call in turn; each sees the notes of the one before. Only invitations share a call,
     and they make no request to the service.
     """
@@ -140,7 +142,7 @@ async def _current_notes(call: DeliveryCall) -> dict[str, Note]:
     return notes
 
 
-async def deliver_event(session: Session, call: DeliveryCall, interview: Interview) -> Result:
+async def deliver_event(session: ChatSession, call: DeliveryCall, interview: Interview) -> Result:
     """Executes the plan, with at most one post."""
     record = InterviewRecord.read(interview.id, call.note(InterviewRecord(interview.id).key))
     found = await reconcile(session, call, record, [record.edit(EDIT_DELAY)])
@@ -148,7 +150,7 @@ async def deliver_event(session: Session, call: DeliveryCall, interview: Intervi
         return found
     plan = plan_of(session.config, call.delivery, record, call.context.now())
     style = await session.style(call.context)
-    if plan.action is Action.NOTHING:
+    if plan.action is EventAction.NOTHING:
         return _without_post(session, call, record, plan, style)
     result = await post(session, call, record, draft_of(session, plan, record, interview, style))
     return _without_thread(session.config, record, result) if isinstance(result, CallResult) else result
@@ -162,7 +164,7 @@ def plan_of(config: ChatConfig, delivery: Delivery, record: InterviewRecord, now
     muted = delivery.late or is_quiet(config, event, now)
     if record.counted_by == delivery.id:  # it was counted, but the digest was not shown
         record = replace(record, counted_by="")
-    plan = decide(event, interview, record, config.events, muted=muted, silent=delivery.silent)
+    plan = make_plan(event, interview, record, config.events, muted=muted, silent=delivery.silent)
     return replace(plan, counted="") if config.digest == "off" else plan
 
 
@@ -174,14 +176,16 @@ def is_quiet(config: ChatConfig, event: Event, now: int) -> bool:
     return hours.until(now, config.timezone) is not None
 
 
-def draft_of(session: Session, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style) -> Draft:
+def draft_of(
+    session: ChatSession, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style
+) -> Draft:
     """Returns the message of a plan with an announcement."""
     announcement = plan.announcement
     assert announcement is not None
     subject = {"i": interview.id}
     mention = mention_for(session.config.mention_rules, announcement, interview)
     edit_later = [record.edit(EDIT_DELAY)]
-    if plan.action is Action.POST:
+    if plan.action is EventAction.POST:
         content_hash = session.content_hash(interview_content(interview, style))
         return Draft(
             _new_message(session.config, plan, record, interview, style),
@@ -190,7 +194,7 @@ def draft_of(session: Session, plan: EventPlan, record: InterviewRecord, intervi
             mention=mention,
             follow_ups=edit_later if record.is_editable else (),
         )
-    broadcast = plan.action is Action.BROADCAST
+    broadcast = plan.action is EventAction.BROADCAST
     return Draft(
         reply_content(announcement, interview, style, named=broadcast),
         {"announced": announcement.announced, "thread": record.message_id, "named": broadcast},
@@ -214,7 +218,7 @@ def _new_message(
 
 
 def _without_post(
-    session: Session, call: DeliveryCall, record: InterviewRecord, plan: EventPlan, style: Style
+    session: ChatSession, call: DeliveryCall, record: InterviewRecord, plan: EventPlan, style: Style
 ) -> Result:
     """Delivers an event without a post: it waits for the digest that counts it or for an edit, or is superseded when
     there is nothing to show.

@@ -15,7 +15,7 @@ from connector.sink import Context, FollowUp, RateLimited, Result, RetryLater
 from sinks.chat.content import Content
 from sinks.chat.record import MessageRecord, RecordT
 from sinks.chat.service import CallResult, Marker, Match, Post, Status
-from sinks.chat.session import DeliveryCall, Session, delivered, is_rejected, rejected, retry, superseded
+from sinks.chat.session import ChatSession, DeliveryCall, delivered, is_rejected, rejected, retry, superseded
 
 SEARCHABLE_AFTER_MS = 3_000
 """Milliseconds after which a posted message appears in a search."""
@@ -44,7 +44,7 @@ class Draft:
     follow_ups: Sequence[FollowUp] = ()
 
 
-async def post(session: Session, call: DeliveryCall, record: MessageRecord, draft: Draft) -> Result | CallResult:
+async def post(session: ChatSession, call: DeliveryCall, record: MessageRecord, draft: Draft) -> Result | CallResult:
     """Posts the draft under the delivery's id. Returns the service's result when the thread takes no reply, so that
     nothing was posted.
     """
@@ -71,7 +71,7 @@ async def post(session: Session, call: DeliveryCall, record: MessageRecord, draf
 
 
 async def reconcile(
-    session: Session, call: DeliveryCall, record: MessageRecord, follow_ups: Sequence[FollowUp]
+    session: ChatSession, call: DeliveryCall, record: MessageRecord, follow_ups: Sequence[FollowUp]
 ) -> Result | None:
     """Returns a result when an earlier call of this delivery posted its message, or when it is too early to search.
     Returns `None` when there is no message, or the service does not allow a search.
@@ -103,7 +103,7 @@ def abandon(call: DeliveryCall, record: RecordT) -> tuple[RecordT, Sequence[Foll
     return after, [record.follow_up(FIND_DUPLICATES, DUPLICATE_SEARCH)]
 
 
-async def delete_duplicates(session: Session, call: DeliveryCall, record: MessageRecord) -> Result:
+async def delete_duplicates(session: ChatSession, call: DeliveryCall, record: MessageRecord) -> Result:
     """Deletes one duplicate, and asks for another call if there may be more."""
     if not record.possible_duplicates or not session.config.edits:
         return superseded("nothing to look for")
@@ -141,7 +141,7 @@ def _post(draft: Draft, intent: Mapping[str, Any]) -> Post:
     )
 
 
-async def _allowed_mention(session: Session, mention: str, context: Context) -> str:
+async def _allowed_mention(session: ChatSession, mention: str, context: Context) -> str:
     """Returns the mention, or `""` if there was one in the last minute."""
     if not mention:
         return ""
@@ -184,7 +184,7 @@ def _possible_duplicate(call: DeliveryCall, message_id: str, intent: Mapping[str
 
 
 async def _not_posted(
-    session: Session, call: DeliveryCall, record: MessageRecord, result: CallResult, intent: Mapping[str, Any]
+    session: ChatSession, call: DeliveryCall, record: MessageRecord, result: CallResult, intent: Mapping[str, Any]
 ) -> Result:
     """Returns the result of a call that was not applied or is unclear. `intent` does not include this call."""
     if is_rejected(result, call.delivery):
@@ -199,7 +199,7 @@ async def _not_posted(
 
 
 async def _search_failure(
-    session: Session, call: DeliveryCall, failure: CallResult | None, thread: str
+    session: ChatSession, call: DeliveryCall, failure: CallResult | None, thread: str
 ) -> RetryLater | None:
     """Returns the outcome of a failed search that may work later, `None` for one that the service does not allow."""
     if failure is None or failure.status not in (*_LATER, Status.BROKEN):

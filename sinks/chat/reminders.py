@@ -28,7 +28,7 @@ from sinks.chat.content import POSITION_UNITS, Content, Line, Style, shown_name,
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, as_note
 from sinks.chat.service import CallResult, Status
-from sinks.chat.session import DeliveryCall, Session, delivered, is_rejected, rejected, retry, superseded
+from sinks.chat.session import ChatSession, DeliveryCall, delivered, is_rejected, rejected, retry, superseded
 from sinks.chat.text import clean
 from sinks.chat.updates import EDIT_DELAY, REPEAT_DELAY
 
@@ -195,7 +195,7 @@ def reminder_content(lines: Sequence[Mapping[str, str]], more: int) -> Content:
 # --- calls
 
 
-async def remind(session: Session, call: DeliveryCall) -> Result:
+async def remind(session: ChatSession, call: DeliveryCall) -> Result:
     """Posts the reminder of the day. Posts nothing during quiet hours, or when no candidate waits."""
     record = ReminderRecord.read(call.note(KEY))
     config, context = session.config, call.context
@@ -239,7 +239,7 @@ async def _undecided(context: Context, config: ChatConfig) -> list[Undecided]:
     return sorted(awake, key=lambda each: (-each.days, each.interview.completed_at or 0, each.interview.id))
 
 
-async def update_reminder(session: Session, call: DeliveryCall) -> Result:
+async def update_reminder(session: ChatSession, call: DeliveryCall) -> Result:
     """Makes one edit: of an older message first, then of the newest one when it shows a removed line."""
     record = ReminderRecord.read(call.note(KEY))
     if record.superseded_ids:
@@ -275,7 +275,9 @@ def without_decided(call: DeliveryCall, interview: Interview, result: Result) ->
     return replace(result, notes={**result.notes, KEY: after.note()}, follow_ups=[*result.follow_ups, after.edit()])
 
 
-async def erase_from_reminders(session: Session, call: DeliveryCall, interview_id: str) -> RetryLater | Rejected | bool:
+async def erase_from_reminders(
+    session: ChatSession, call: DeliveryCall, interview_id: str
+) -> RetryLater | Rejected | bool:
     """Removes a person from the messages of reminders at once. Returns whether a message contained the name, or why it
     could not be removed. The progress is stored after each call, so that an interrupted erase continues.
     """
@@ -300,14 +302,14 @@ async def erase_from_reminders(session: Session, call: DeliveryCall, interview_i
 
 
 async def _replace(
-    session: Session, call: DeliveryCall, message_id: str, content: Content, fallback_error: str = ""
+    session: ChatSession, call: DeliveryCall, message_id: str, content: Content, fallback_error: str = ""
 ) -> CallResult:
     """Edits a message. Deletes it when the service does not allow edits of it any more."""
     result = await session.edit(message_id, content, call.context, fallback_error)
     return await session.delete(message_id, call.context) if result.status is Status.LOCKED else result
 
 
-async def _not_erased(session: Session, call: DeliveryCall, result: CallResult) -> RetryLater | Rejected:
+async def _not_erased(session: ChatSession, call: DeliveryCall, result: CallResult) -> RetryLater | Rejected:
     if result.status is Status.LOCKED or is_rejected(result, call.delivery):
         return Rejected(f"a reminder can neither be changed nor deleted: {result.error}")
     return await session.failure(result, session.limits.edit, call.context)

@@ -94,7 +94,7 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ChatLimits:
     """The tokens of each kind of call. `mention` limits how often messages contain a mention."""
 
     post: Sequence[Token] = ()
@@ -108,7 +108,7 @@ class Limits:
 class ChatService(ABC):
     """The calls to one channel. Methods return a `CallResult`, and do not raise for an answer or a lost connection."""
 
-    limits: Limits = Limits()
+    limits: ChatLimits = ChatLimits()
 
     def render(self, content: Content) -> Mapping[str, Any]:
         """Returns the content in the format of the service. Equal results look the same to users."""

@@ -55,7 +55,7 @@ class DeliveryCall:
         return self.batch.notes.get(key)
 
 
-class Session:
+class ChatSession:
     """The open service, and the state that its answers change."""
 
     def __init__(self, config: ChatConfig, service: ChatService) -> None:

@@ -30,24 +30,24 @@ from sinks.chat.config import ChatConfig
 from sinks.chat.content import Content, Line, Style, as_text, digest_content
 from sinks.chat.digest import publish
 from sinks.chat.erase import erase_messages
-from sinks.chat.events import Action, EventPlan, deliver_events, draft_of, plan_of
+from sinks.chat.events import EventAction, EventPlan, deliver_events, draft_of, plan_of
 from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
 from sinks.chat.record import DIGEST, EDIT, REPEAT_EDIT, DigestRecord, InterviewRecord, MessageRecord
 from sinks.chat.reminders import ReminderRecord
 from sinks.chat.service import ChatService, Marker, Post, Status
-from sinks.chat.session import DeliveryCall, Session, superseded
+from sinks.chat.session import ChatSession, DeliveryCall, superseded
 from sinks.chat.summary import SummaryRecord
 from sinks.chat.updates import next_edit, update_messages
 
 _PLACES = {
-    Action.POST: "New message in the channel:",
-    Action.REPLY: "Reply in the thread:",
-    Action.BROADCAST: "Reply in the thread, shown in the channel as well:",
+    EventAction.POST: "New message in the channel:",
+    EventAction.REPLY: "Reply in the thread:",
+    EventAction.BROADCAST: "Reply in the thread, shown in the channel as well:",
 }
 _NOTHING = "No message: there is nothing to announce, or nothing new."
 
 
-def preview(session: Session, delivery: Delivery, notes: Mapping[str, Note], now: int) -> str:
+def preview(session: ChatSession, delivery: Delivery, notes: Mapping[str, Note], now: int) -> str:
     """Returns what users would see after this delivery at `now` (epoch milliseconds). With `privacy = "auto"` the
     candidate is shown by initials.
     """
@@ -58,15 +58,15 @@ def preview(session: Session, delivery: Delivery, notes: Mapping[str, Note], now
     record = InterviewRecord.read(interview.id, notes.get(InterviewRecord(interview.id).key))
     plan = plan_of(config, delivery, record, now)
     texts = [_message(session, plan, record, interview, style), _digest(plan, delivery, notes, now, style)]
-    after = replace(record, message_id="", content_hash="") if plan.action is Action.POST else record
+    after = replace(record, message_id="", content_hash="") if plan.action is EventAction.POST else record
     edit = next_edit(session.content_hash, after, interview, style) if plan.edit and config.edits else None
     if edit is not None:
         texts.append(f"The message in the channel becomes:\n{as_text(edit.content)}")
     return "\n\n".join(text for text in texts if text) or _reason(delivery)
 
 
-def _message(session: Session, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style) -> str:
-    if plan.action is Action.NOTHING:
+def _message(session: ChatSession, plan: EventPlan, record: InterviewRecord, interview: Interview, style: Style) -> str:
+    if plan.action is EventAction.NOTHING:
         return ""
     draft = draft_of(session, plan, record, interview, style)
     return f"{_PLACES[plan.action]}\n{as_text(draft.content, draft.mention)}"
@@ -112,7 +112,7 @@ class ChatSink(Sink[ChatConfigT]):
 
     def __init__(self, name: str, config: ChatConfigT) -> None:
         super().__init__(name, config)
-        self._session: Session | None = None
+        self._session: ChatSession | None = None
 
     @abstractmethod
     def connect(self) -> ChatService:
@@ -163,7 +163,7 @@ class ChatSink(Sink[ChatConfigT]):
         return ("what users wrote in the channel and in threads", "exports and logs of the chat service")
 
     async def open(self) -> None:
-        self._session = Session(self.config, self.connect())
+        self._session = ChatSession(self.config, self.connect())
 
     async def close(self) -> None:
         if self._session is not None:
@@ -206,7 +206,7 @@ class ChatSink(Sink[ChatConfigT]):
         return superseded("a follow-up of another version")
 
 
-async def _erase(session: Session, call: DeliveryCall, interview_id: str) -> Result:
+async def _erase(session: ChatSession, call: DeliveryCall, interview_id: str) -> Result:
     was_named = await reminders.erase_from_reminders(session, call, interview_id)
     if isinstance(was_named, RetryLater | Rejected):
         return Result([was_named])
@@ -214,7 +214,7 @@ async def _erase(session: Session, call: DeliveryCall, interview_id: str) -> Res
     return reminders.with_reminder_erased(result, was_named=was_named)
 
 
-async def _regular_message(session: Session, call: DeliveryCall, purpose: str) -> Result:
+async def _regular_message(session: ChatSession, call: DeliveryCall, purpose: str) -> Result:
     """Makes a call about the reminder or the weekly summary."""
     if purpose == reminders.REMIND:
         return await reminders.remind(session, call)

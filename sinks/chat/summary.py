@@ -14,7 +14,7 @@ from sinks.chat.content import POSITION_UNITS, Content, Line
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
 from sinks.chat.record import as_note
 from sinks.chat.service import CallResult
-from sinks.chat.session import DeliveryCall, Session, retry, superseded
+from sinks.chat.session import ChatSession, DeliveryCall, retry, superseded
 from sinks.chat.text import clean
 
 SUMMARIZE = "summarize"
@@ -163,7 +163,7 @@ def _days(waits_ms: Sequence[int]) -> str:
 # --- the call
 
 
-async def summarize(session: Session, call: DeliveryCall) -> Result:
+async def summarize(session: ChatSession, call: DeliveryCall) -> Result:
     """Posts the summary of the seven days before today. Posts nothing when these and the week before had no changes."""
     record = SummaryRecord.read(call.note(KEY))
     config, context = session.config, call.context

@@ -12,7 +12,7 @@ from sinks.chat.content import SUPERSEDED, Content, Style, interview_content
 from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, InterviewRecord
 from sinks.chat.service import CallResult, Status
-from sinks.chat.session import DeliveryCall, Session, delivered, is_rejected, rejected, retry, superseded
+from sinks.chat.session import ChatSession, DeliveryCall, delivered, is_rejected, rejected, retry, superseded
 
 EDIT_DELAY = timedelta(seconds=3)
 """Delay of an edit, so that several events make one edit."""
@@ -57,7 +57,7 @@ def next_edit(
     return None
 
 
-async def update_messages(session: Session, call: DeliveryCall, interview_id: str) -> Result:
+async def update_messages(session: ChatSession, call: DeliveryCall, interview_id: str) -> Result:
     """Makes one edit, and asks for another call when more messages are outdated. Otherwise it settles the deliveries
     that waited.
     """
@@ -92,7 +92,7 @@ def _shown(record: InterviewRecord, notes: dict[str, Note | None]) -> Result:
 
 
 async def _repost(
-    session: Session, call: DeliveryCall, record: InterviewRecord, interview: Interview, style: Style
+    session: ChatSession, call: DeliveryCall, record: InterviewRecord, interview: Interview, style: Style
 ) -> Result:
     """Posts a new message for a lost one, and settles the deliveries that wait for an edit."""
     result: Result | CallResult | None = await reconcile(session, call, record, ())
@@ -108,7 +108,7 @@ async def _repost(
 
 
 async def _not_edited(
-    session: Session, call: DeliveryCall, record: InterviewRecord, edit: Edit, result: CallResult
+    session: ChatSession, call: DeliveryCall, record: InterviewRecord, edit: Edit, result: CallResult
 ) -> Result:
     if result.status in {Status.MISSING, Status.LOCKED}:
         interview = call.delivery.interview
@@ -122,7 +122,7 @@ async def _not_edited(
     return retry(await session.failure(result, session.limits.edit, call.context))
 
 
-def _lost(session: Session, record: InterviewRecord, edit: Edit, result: CallResult, *, is_deleted: bool) -> Result:
+def _lost(session: ChatSession, record: InterviewRecord, edit: Edit, result: CallResult, *, is_deleted: bool) -> Result:
     """Handles a message that does not exist or cannot be edited any more."""
     is_missing = result.status is Status.MISSING
     if not edit.is_main or is_deleted:

@@ -119,17 +119,17 @@ class BookProperties(msgspec.Struct, rename="camel"):
     time_zone: str = ""
 
 
-class Book(msgspec.Struct, rename="camel"):
+class Spreadsheet(msgspec.Struct, rename="camel"):
     """A spreadsheet, or the requested part of it. A reply without `properties` is not from Google."""
 
     properties: BookProperties
     sheets: list[Tab] = []
 
 
-class Written(msgspec.Struct, rename="camel"):
+class WriteReply(msgspec.Struct, rename="camel"):
     """The reply of `spreadsheets.batchUpdate`; a reply without the spreadsheet proves nothing and does not decode."""
 
-    updated_spreadsheet: Book
+    updated_spreadsheet: Spreadsheet
 
 
 class GridRange(msgspec.Struct, rename="camel", gc=False, frozen=True):

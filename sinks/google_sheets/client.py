@@ -23,8 +23,8 @@ from connector.http import ResponseClass, classify, host_of, is_loopback
 from sinks.google_sheets.config import Account
 from sinks.google_sheets.errors import (
     CallFailed,
+    FailureMeaning,
     Passing,
-    Trouble,
     answer_failure,
     bad_credentials,
     no_default_credentials,
@@ -132,7 +132,7 @@ class Client:
         failure = answer_failure(
             answer.status_code, answer.content, email=self.email, retry_after=asked, date=date, writing=writing
         )
-        kind = Passing if failure.trouble is Trouble.UNCLEAR and not asked else CallFailed
+        kind = Passing if failure.trouble is FailureMeaning.UNCLEAR and not asked else CallFailed
         return kind(failure, answer.status_code, words_of(answer.content))
 
     def _no_token(self, error: google.auth.exceptions.GoogleAuthError) -> CallFailed:

@@ -16,7 +16,7 @@ from connector.http import ResponseClass, classify
 from sinks.google_sheets.api_replies import ErrorReply, ErrorStatus
 
 
-class Trouble(StrEnum):
+class FailureMeaning(StrEnum):
     """The meaning of a failed call for the sink."""
 
     THROTTLED = "throttled"
@@ -36,12 +36,12 @@ class Trouble(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class SheetsFailure:
     """A failed call. `reason` contains no personal data and no secret, `fix` says what an operator has to do, and
     `retry_after` and `date` are the raw headers.
     """
 
-    trouble: Trouble
+    trouble: FailureMeaning
     reason: str
     fix: str = ""
     retry_after: str = ""
@@ -57,7 +57,7 @@ REPLY_BYTES = 8192
 class CallFailed(Exception):
     """A call to Google did not end in a parsed 200. `status` and `reply` are Google's answer, if there was one."""
 
-    def __init__(self, failure: Failure, status: int | None = None, reply: str = "") -> None:
+    def __init__(self, failure: SheetsFailure, status: int | None = None, reply: str = "") -> None:
         super().__init__(failure.reason)
         self.failure = failure
         self.status = status
@@ -70,7 +70,7 @@ class Passing(CallFailed):
 
 def answer_failure(
     status: int, body: bytes, *, email: str, retry_after: str = "", date: str = "", writing: bool = False
-) -> Failure:
+) -> SheetsFailure:
     """Returns the meaning of a status other than 2xx. `email` is the service account. `writing`: the call was a write
     to a spreadsheet that the account can read.
     """
@@ -78,13 +78,13 @@ def answer_failure(
     error = _decode(body)
     answer = classify(status)
     if answer is ResponseClass.THROTTLED:
-        return Failure(Trouble.THROTTLED, "rate limited", retry_after=retry_after, date=date)
+        return SheetsFailure(FailureMeaning.THROTTLED, "rate limited", retry_after=retry_after, date=date)
     if answer is ResponseClass.DENIED:
         failure = _denied(status, error, email)
         return read_only(email) if writing and failure.reason == NOT_SHARED else failure
     if answer is ResponseClass.REFUSED:
         return _refused(status, error, email)
-    return Failure(Trouble.UNCLEAR, f"Google answered {status}", retry_after=retry_after)
+    return SheetsFailure(FailureMeaning.UNCLEAR, f"Google answered {status}", retry_after=retry_after)
 
 
 def words_of(body: bytes) -> str:
@@ -102,16 +102,20 @@ def _decode(body: bytes) -> ErrorStatus:
         return ErrorStatus()
 
 
-def _denied(status: int, error: ErrorStatus, email: str) -> Failure:
+def _denied(status: int, error: ErrorStatus, email: str) -> SheetsFailure:
     if _disabled(error):
         fix = "open console.cloud.google.com, APIs & Services, Library, Google Sheets API and press Enable"
-        return Failure(Trouble.BROKEN, "the Google Sheets API is switched off in the service account's project", fix)
+        return SheetsFailure(
+            FailureMeaning.BROKEN, "the Google Sheets API is switched off in the service account's project", fix
+        )
     if "protected" in error.message.lower():
         return cells_protected(email)
     for matches, reason, fix in _DENIED:
         if matches(status, error):
-            return Failure(Trouble.BROKEN, reason, fix.format(email=email))
-    return Failure(Trouble.BROKEN, f"Google answered {status}", "see docs/google-sheets.md, Troubleshooting")
+            return SheetsFailure(FailureMeaning.BROKEN, reason, fix.format(email=email))
+    return SheetsFailure(
+        FailureMeaning.BROKEN, f"Google answered {status}", "see docs/google-sheets.md, Troubleshooting"
+    )
 
 
 def _disabled(error: ErrorStatus) -> bool:
@@ -149,7 +153,7 @@ _DENIED: tuple[tuple[Callable[[int, ErrorStatus], bool], str, str], ...] = (
 _CONFLICTS = ("already exists", "already in use", "in use", "duplicate", "unable to parse range")
 
 
-def _refused(status: int, error: ErrorStatus, email: str) -> Failure:
+def _refused(status: int, error: ErrorStatus, email: str) -> SheetsFailure:
     text = error.message.lower()
     if "protected" in text:
         return cells_protected(email)
@@ -157,28 +161,32 @@ def _refused(status: int, error: ErrorStatus, email: str) -> Failure:
         return _office_file(email)
     if "cells in the workbook" in text:
         fix = "delete rows, columns or tabs that are not needed, or start a new spreadsheet"
-        return Failure(Trouble.BROKEN, "the spreadsheet has reached Google's limit of 10 million cells", fix)
+        return SheetsFailure(
+            FailureMeaning.BROKEN, "the spreadsheet has reached Google's limit of 10 million cells", fix
+        )
     if any(words in text for words in _CONFLICTS):
-        return Failure(Trouble.CONFLICT, "the sheet changed meanwhile")
-    return Failure(Trouble.REFUSED, f"Google refused the request ({error.status or status})")
+        return SheetsFailure(FailureMeaning.CONFLICT, "the sheet changed meanwhile")
+    return SheetsFailure(FailureMeaning.REFUSED, f"Google refused the request ({error.status or status})")
 
 
-def _office_file(email: str) -> Failure:
+def _office_file(email: str) -> SheetsFailure:
     """Returns the failure for an Excel file in Drive. The Sheets API answers 400 FAILED_PRECONDITION to every call."""
     fix = (
         "open it in the browser and choose File, Save as Google Sheets; set `spreadsheet` to the address of the new "
         f"one, and share that with {email} as editor"
     )
-    return Failure(Trouble.BROKEN, "the file is an Excel workbook (.xlsx), which the Sheets API cannot open", fix)
+    return SheetsFailure(
+        FailureMeaning.BROKEN, "the file is an Excel workbook (.xlsx), which the Sheets API cannot open", fix
+    )
 
 
-def read_only(email: str) -> Failure:
+def read_only(email: str) -> SheetsFailure:
     """Returns the failure for a spreadsheet that is shared, but not for editing."""
     fix = f"in the sheet, Share: make {email or UNKNOWN_ADDRESS} an Editor"
-    return Failure(Trouble.BROKEN, "the spreadsheet is shared read-only with the service account", fix)
+    return SheetsFailure(FailureMeaning.BROKEN, "the spreadsheet is shared read-only with the service account", fix)
 
 
-def token_failure(body: bytes, date: str, *, now: float, email: str, has_key: bool = True) -> Failure:
+def token_failure(body: bytes, date: str, *, now: float, email: str, has_key: bool = True) -> SheetsFailure:
     """Returns the meaning of a token endpoint's refusal. `date` is its raw Date header; `now` is this machine's clock
     in seconds. Without a key the Application Default Credentials were refused.
 
@@ -187,17 +195,21 @@ def token_failure(body: bytes, date: str, *, now: float, email: str, has_key: bo
     if not any(words in body.lower() for words in _WRONG_TIME):
         if not has_key:
             fix = "check the credential configuration: gcloud auth application-default print-access-token"
-            return Failure(Trouble.BROKEN, "Google refuses the Application Default Credentials", fix)
+            return SheetsFailure(FailureMeaning.BROKEN, "Google refuses the Application Default Credentials", fix)
         return bad_credentials("Google gives the service account no token", email)
     fix = (
         "set the clock of this machine and keep it right with NTP (timedatectl set-ntp true); the key is not the cause"
     )
     ahead = _seconds_ahead(date, now)
     if ahead is None or abs(ahead) < _SAME_TIME_SECONDS:
-        return Failure(Trouble.BROKEN, "Google refuses the time of the request: this machine's clock may be wrong", fix)
+        return SheetsFailure(
+            FailureMeaning.BROKEN, "Google refuses the time of the request: this machine's clock may be wrong", fix
+        )
     side = "ahead" if ahead > 0 else "behind"
     seconds = round(abs(ahead), -1)  # the header has whole seconds, and the answer took some time
-    return Failure(Trouble.BROKEN, f"this machine's clock differs by {seconds:.0f} seconds from Google's ({side})", fix)
+    return SheetsFailure(
+        FailureMeaning.BROKEN, f"this machine's clock differs by {seconds:.0f} seconds from Google's ({side})", fix
+    )
 
 
 def _seconds_ahead(date: str, now: float) -> float | None:
@@ -213,65 +225,67 @@ _SAME_TIME_SECONDS = 30
 """A difference below this is not the cause: Google allows some minutes."""
 
 
-def unreachable(error: Exception) -> Failure:
+def unreachable(error: Exception) -> SheetsFailure:
     """Returns the failure of a connection that failed or ended early. The text of the error is left out, because it may
     contain addresses.
     """
-    return Failure(Trouble.UNCLEAR, f"no answer from Google ({type(error).__name__})")
+    return SheetsFailure(FailureMeaning.UNCLEAR, f"no answer from Google ({type(error).__name__})")
 
 
-def unreadable() -> Failure:
+def unreadable() -> SheetsFailure:
     """Returns the failure for a 2xx response with an unusable body."""
-    return Failure(Trouble.UNCLEAR, "an answer of Google could not be read")
+    return SheetsFailure(FailureMeaning.UNCLEAR, "an answer of Google could not be read")
 
 
-def bad_credentials(reason: str, email: str = "") -> Failure:
+def bad_credentials(reason: str, email: str = "") -> SheetsFailure:
     whose = f" for {email}" if email else ""
     fix = f"download a new JSON key{whose} (docs/google-sheets.md, step 3) and set `credentials_file`"
-    return Failure(Trouble.BROKEN, reason, fix)
+    return SheetsFailure(FailureMeaning.BROKEN, reason, fix)
 
 
-def no_default_credentials() -> Failure:
+def no_default_credentials() -> SheetsFailure:
     """Returns the failure when google-auth found no credentials (Application Default Credentials, search order)."""
     fix = (
         "run on a host with a service account, or set GOOGLE_APPLICATION_CREDENTIALS to a credential configuration "
         '(docs/google-sheets.md, step 3), or use auth = "key"'
     )
-    return Failure(Trouble.BROKEN, "the Application Default Credentials are missing or cannot be read", fix)
+    return SheetsFailure(
+        FailureMeaning.BROKEN, "the Application Default Credentials are missing or cannot be read", fix
+    )
 
 
-def cells_protected(email: str) -> Failure:
+def cells_protected(email: str) -> SheetsFailure:
     fix = f"in the sheet, Data, Protect sheets and ranges: add {email} to those who may edit"
-    return Failure(Trouble.PROTECTED, PROTECTED, fix)
+    return SheetsFailure(FailureMeaning.PROTECTED, PROTECTED, fix)
 
 
 PROTECTED = "the tab has protected cells that the service account may not edit"
 
 
-def emptied(sink: str, title: str, gone: int, before: int) -> Failure:
+def emptied(sink: str, title: str, gone: int, before: int) -> SheetsFailure:
     reason = f'{gone} of {before} rows are gone from the tab "{title}" at once'
     fix = f"connector resume {sink} --accept leaves them deleted, connector resume {sink} --refill writes them again"
-    return Failure(Trouble.EMPTIED, reason, fix, short="many rows of a tab are gone")
+    return SheetsFailure(FailureMeaning.EMPTIED, reason, fix, short="many rows of a tab are gone")
 
 
-def tab_gone(sink: str, title: str) -> Failure:
+def tab_gone(sink: str, title: str) -> SheetsFailure:
     fix = (
         f"bring the tab back with Version history; or connector resume {sink} --accept leaves its rows deleted, "
         f"connector resume {sink} --refill writes them again in a new tab"
     )
-    return Failure(Trouble.BROKEN, f'the tab "{title}" was deleted', fix, short="a tab was deleted")
+    return SheetsFailure(FailureMeaning.BROKEN, f'the tab "{title}" was deleted', fix, short="a tab was deleted")
 
 
-def tab_replaced(sink: str, title: str) -> Failure:
+def tab_replaced(sink: str, title: str) -> SheetsFailure:
     fix = (
         f"connector resume {sink} --adopt uses the new tab: it finds rows by their ids, writes owned cells again and "
         "adds missing rows"
     )
     reason = f'the tab "{title}" was replaced by another tab with the same title'
-    return Failure(Trouble.BROKEN, reason, fix, short="a tab was replaced")
+    return SheetsFailure(FailureMeaning.BROKEN, reason, fix, short="a tab was replaced")
 
 
-def key_gone(title: str) -> Failure:
+def key_gone(title: str) -> SheetsFailure:
     fix = f'undo the deletion of the column "{title}", or bring it back with Version history'
     reason = f'the column "{title}" was deleted; without it no row can be found'
-    return Failure(Trouble.BROKEN, reason, fix, short="the column of ids was deleted")
+    return SheetsFailure(FailureMeaning.BROKEN, reason, fix, short="the column of ids was deleted")

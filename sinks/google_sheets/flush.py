@@ -12,10 +12,10 @@ from enum import Enum, auto
 
 from connector.sink import Context, RateLimited, RetryLater, SinkBroken
 from sinks.google_sheets import write_planner
-from sinks.google_sheets.api_replies import Book
+from sinks.google_sheets.api_replies import Spreadsheet
 from sinks.google_sheets.api_requests import column_letters
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import PROTECTED, CallFailed, Failure, Trouble, emptied, unreadable
+from sinks.google_sheets.errors import PROTECTED, CallFailed, FailureMeaning, SheetsFailure, emptied, unreadable
 from sinks.google_sheets.formatting import (
     FormatQuery,
     FormattingState,
@@ -31,19 +31,19 @@ from sinks.google_sheets.sheets_client import LIST_PROTECTION, READ, REFILL_SECO
 from sinks.google_sheets.tabs import Layout, TabSnapshot, add_columns, has_shrunk, read_tabs, snapshot_of, titles_of
 from sinks.google_sheets.write_planner import (
     DueInterview,
-    Limits,
+    SheetWrite,
     TabChanges,
     TabWrite,
-    Write,
     WriteBudget,
     WriteChunk,
+    WriteLimits,
     plan_rows,
     take_chunk,
     zone_of,
 )
 from sinks.spreadsheet.columns import KEY
 
-ROWS_MAX = Limits().rows
+ROWS_MAX = WriteLimits().rows
 
 
 class BisectionResult(Enum):
@@ -189,7 +189,7 @@ class Flush:
 
     async def _read(self) -> dict[str, TabSnapshot]:
         self._plans.clear()
-        unavailable: dict[str, Failure] = {}
+        unavailable: dict[str, SheetsFailure] = {}
         titles = {name: title for name, title in self._outcomes.titles().items() if name not in self._unavailable}
         snapshot = await read_tabs(self._calls, self._config, titles, self._outcomes.tabs, unavailable)
         snapshot = {name: self._with_hidden(each) for name, each in snapshot.items()}
@@ -210,7 +210,7 @@ class Flush:
         hidden = self._hidden.get(snapshot.view.sheet_id)
         return snapshot if hidden is None else replace(snapshot, view=replace(snapshot.view, protected=hidden))
 
-    def _check_tab(self, name: str, snapshot: TabSnapshot) -> Failure | None:
+    def _check_tab(self, name: str, snapshot: TabSnapshot) -> SheetsFailure | None:
         """Compares a tab with its last read. Returns a failure if the tab was emptied, so that it waits for an
         operator. Raises `CallFailed` instead if it is the only tab of the sink.
         """
@@ -257,7 +257,7 @@ class Flush:
         stray_values, undo, lost = tab.stray_values | found.stray_values, tab.undo | found.undo, tab.lost | found.lost
         self._outcomes.tabs[name] = replace(tab, moving=True, stray_values=stray_values, undo=undo, lost=lost)
 
-    async def _next_write(self) -> Write | None:
+    async def _next_write(self) -> SheetWrite | None:
         """Returns the next write, `None` when nothing is left to write."""
         if self._is_done():
             return None
@@ -277,7 +277,7 @@ class Flush:
         in_repair = any(self._outcomes.tabs[name].in_repair for name in self._snapshots)
         return settled and not in_repair and not self._outcomes.open_keys
 
-    def _plan(self, names: Sequence[str]) -> tuple[Write | None, dict[str, TabChanges]]:
+    def _plan(self, names: Sequence[str]) -> tuple[SheetWrite | None, dict[str, TabChanges]]:
         """Plans the changes of these tabs, and the write if no further read is needed. Returns the write, and the due
         interviews of the tabs that need an audit first.
         """
@@ -363,12 +363,12 @@ class Flush:
         due.inserts += [self._outcomes.forget_row(each) for each in back]
         self._outcomes.leave_deleted([each for each in missing if each not in back])
 
-    def _compose(self) -> Write | None:
+    def _compose(self) -> SheetWrite | None:
         """Returns one write with the next changes of each tab."""
         nonce, budget = secrets.token_hex(6), WriteBudget()
         tab_writes = [self._tab_write(name, snapshot, nonce, budget) for name, snapshot in self._snapshots.items()]
         chosen = [tab_write for tab_write in tab_writes if tab_write is not None]
-        return Write(chosen) if chosen else None
+        return SheetWrite(chosen) if chosen else None
 
     def _tab_write(self, name: str, snapshot: TabSnapshot, nonce: str, budget: WriteBudget) -> TabWrite | None:
         """Returns the next changes of a tab: tags, removal of wrong ids, restored ids, else rows."""
@@ -397,7 +397,7 @@ class Flush:
         if not due.changes and not due.inserts:
             return None
         after, _ = add_columns(snapshot.view, snapshot.layout)
-        limits = replace(Limits(), rows=self._memory.bisection.rows)
+        limits = replace(WriteLimits(), rows=self._memory.bisection.rows)
         if self._outcomes.tabs[name].moving:
             limits = replace(limits, updates=1)
         chunk = take_chunk(due, after, limits, budget)
@@ -409,7 +409,7 @@ class Flush:
         ]
         return chunk if chunk.rows else None
 
-    async def _send(self, write: Write) -> RetryLater | None:
+    async def _send(self, write: SheetWrite) -> RetryLater | None:
         """Sends one write and settles it. Returns the outcome of the rest if the flush must stop, else `None`."""
         await self._calls.ready_to_write()
         await self._save_intents(write)
@@ -421,14 +421,14 @@ class Flush:
             raise settled
         return settled
 
-    def _settled_or_error(self, write: Write, book: Book) -> RetryLater | CallFailed | None:
+    def _settled_or_error(self, write: SheetWrite, book: Spreadsheet) -> RetryLater | CallFailed | None:
         """Calls `_settle` and returns its exception, so that it is not handled as a failure of the write."""
         try:
             return self._settle(write, book)
         except CallFailed as error:
             return error
 
-    async def _save_intents(self, write: Write) -> None:
+    async def _save_intents(self, write: SheetWrite) -> None:
         """Stores the notes from which a restarted process finds out whether the write was applied."""
         for tab_write in write.tab_writes:
             tab = self._outcomes.tabs[tab_write.tab]
@@ -438,7 +438,7 @@ class Flush:
         self._outcomes.mark_hit(await recall_rows(self._context, self._outcomes.hit))
         await self._context.save_notes(self._outcomes.new_notes())
 
-    def _settle(self, write: Write, book: Book) -> RetryLater | None:
+    def _settle(self, write: SheetWrite, book: Spreadsheet) -> RetryLater | None:
         """Settles what the reply proves. Uses the reply as the next read only if no row moved."""
         titles = titles_of(self._config)
         views = {}
@@ -483,26 +483,26 @@ class Flush:
         self._conflicts += 1
         return CHANGING if self._conflicts >= CONFLICTS_MAX else None
 
-    async def _failed(self, write: Write, error: CallFailed) -> RetryLater | None:
+    async def _failed(self, write: SheetWrite, error: CallFailed) -> RetryLater | None:
         """Handles any answer except a parsed 200: finds out whether the write was applied, and how to continue."""
         failure = error.failure
-        if failure.trouble is Trouble.PROTECTED:
+        if failure.trouble is FailureMeaning.PROTECTED:
             return await self._handle_protected(write, error)
-        if failure.trouble in {Trouble.REFUSED, Trouble.CONFLICT}:
+        if failure.trouble in {FailureMeaning.REFUSED, FailureMeaning.CONFLICT}:
             return await self._refused(write, failure)
-        if failure.trouble is not Trouble.UNCLEAR:
+        if failure.trouble is not FailureMeaning.UNCLEAR:
             self._outcomes.intents = self._outcomes.intents[: -len(write.tab_writes)]
             raise error
         return self._unclear(write, error)
 
-    def _unclear(self, write: Write, error: CallFailed) -> RetryLater:
+    def _unclear(self, write: SheetWrite, error: CallFailed) -> RetryLater:
         """Keeps the intent of an unclear write. The next flush reads from the guard whether it was applied."""
         reason, after = error.failure.reason, self._calls.asked(error)
         sent = [wanted.key for wanted in write.interviews]
         self._outcomes.retry(sent, RetryLater(reason, after=after, unclear=True))
         return RetryLater(reason, after=after)
 
-    async def _handle_protected(self, write: Write, error: CallFailed) -> RetryLater | None:
+    async def _handle_protected(self, write: SheetWrite, error: CallFailed) -> RetryLater | None:
         """Handles cells that were protected after the read, or whose protection the read did not show. In the second
         case the refused rows are found by bisection, and the others are written.
         """
@@ -512,7 +512,7 @@ class Flush:
         self._hidden = {id_: protected for id_, protected in now.items() if protected}
         return await self._refused(write, error.failure)
 
-    async def _refused(self, write: Write, failure: Failure) -> RetryLater | None:
+    async def _refused(self, write: SheetWrite, failure: SheetsFailure) -> RetryLater | None:
         """Reads again after a refusal: the write may be applied, the sheet may have changed, or Google does not accept
         the content.
         """
@@ -522,14 +522,14 @@ class Flush:
         if any(tab_write.guard in self._snapshots[tab_write.tab].view.guards for tab_write in write.tab_writes):
             return None
         same = all(tab_write.view.is_same_as(self._snapshots[tab_write.tab].view) for tab_write in write.tab_writes)
-        if failure.trouble is Trouble.CONFLICT or not same:
+        if failure.trouble is FailureMeaning.CONFLICT or not same:
             return self._changed()
         verdict = self._memory.bisection.refused(write.rows)
         if verdict is BisectionResult.ANY_WRITE:
-            raise CallFailed(replace(failure, trouble=Trouble.BROKEN, fix=failure.fix or REFUSED_FIX))
+            raise CallFailed(replace(failure, trouble=FailureMeaning.BROKEN, fix=failure.fix or REFUSED_FIX))
         if verdict is BisectionResult.BAD_ROW and not write.interviews:
             return RetryLater(failure.reason)
-        if verdict is BisectionResult.BAD_ROW and failure.trouble is Trouble.PROTECTED:
+        if verdict is BisectionResult.BAD_ROW and failure.trouble is FailureMeaning.PROTECTED:
             self._outcomes.block(write.interviews[:1], PROTECTED_AGAIN)
         elif verdict is BisectionResult.BAD_ROW:
             self._outcomes.reject(write.interviews[0], failure.reason)
@@ -538,14 +538,14 @@ class Flush:
     def _give_up(self, error: CallFailed) -> RetryLater:
         """Returns the outcome of the rest. Raises `SinkBroken` when an operator must act and nothing was applied."""
         failure = error.failure
-        if failure.trouble is Trouble.THROTTLED:
+        if failure.trouble is FailureMeaning.THROTTLED:
             return RetryLater(failure.reason, after=self._calls.pause(error), counts=False)
-        if failure.trouble not in {Trouble.BROKEN, Trouble.EMPTIED}:
+        if failure.trouble not in {FailureMeaning.BROKEN, FailureMeaning.EMPTIED}:
             return RetryLater(failure.short or failure.reason, after=self._calls.asked(error))
         if self._landed:
             return RetryLater(failure.short or failure.reason, counts=False)
         raise SinkBroken(
-            failure.reason, failure.fix, until_resumed=failure.trouble is Trouble.EMPTIED, label=failure.short
+            failure.reason, failure.fix, until_resumed=failure.trouble is FailureMeaning.EMPTIED, label=failure.short
         )
 
 

@@ -22,12 +22,12 @@ from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import Formats, SpreadsheetObjects
 from sinks.google_sheets.api_requests import Request, column_letters
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import CallFailed, Trouble
+from sinks.google_sheets.errors import CallFailed, FailureMeaning
 from sinks.google_sheets.repair import slices
 from sinks.google_sheets.sheet_view import TabView
 from sinks.google_sheets.sheets_client import LIST_OBJECTS, Calls, read_formats, read_values
 from sinks.google_sheets.tabs import Layout, TabSnapshot, hold_requests
-from sinks.google_sheets.write_planner import Change, first_guard_number
+from sinks.google_sheets.write_planner import RowChange, first_guard_number
 from sinks.spreadsheet.columns import KEY, SPECS
 from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS, CellKind
 
@@ -414,7 +414,7 @@ async def format_new_tabs(
     except RateLimited:
         return
     except CallFailed as error:
-        formatting.failures += error.failure.trouble is not Trouble.THROTTLED
+        formatting.failures += error.failure.trouble is not FailureMeaning.THROTTLED
         return
     formatting.failures = 0
     formatting.formatted.update(view.sheet_id for view, _ in due)
@@ -449,7 +449,7 @@ def is_date(name: str) -> bool:
     return SPECS[name].kind is CellKind.DATETIME
 
 
-def may_lack_format(change: Change) -> bool:
+def may_lack_format(change: RowChange) -> bool:
     """Whether a change writes a date into a row that the sink did not insert, so that the cell may have no format."""
     if change.wanted is None:
         return False

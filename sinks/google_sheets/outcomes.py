@@ -42,7 +42,7 @@ from sinks.google_sheets.state import (
     write_intents,
 )
 from sinks.google_sheets.tabs import OTHER, Layout, tab_of, title_of
-from sinks.google_sheets.write_planner import Change, DueInterview, TabWrite, row_key, sheet_cells
+from sinks.google_sheets.write_planner import DueInterview, RowChange, TabWrite, row_key, sheet_cells
 from sinks.spreadsheet.columns import KEY
 from sinks.spreadsheet.values import CellValue
 
@@ -416,7 +416,7 @@ def settle(tab_write: TabWrite, after: TabView) -> Settled:
     )
 
 
-def _cells(astray: Iterable[Change | PlannedUpdate]) -> frozenset[StrayValue]:
+def _cells(astray: Iterable[RowChange | PlannedUpdate]) -> frozenset[StrayValue]:
     return frozenset(StrayValue(*cell) for change in astray for cell in change.cells.items())
 
 

@@ -8,12 +8,12 @@ from connector.http import utc
 from connector.sink import Batch, Interview
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import Failure
+from sinks.google_sheets.errors import SheetsFailure
 from sinks.google_sheets.outcomes import BatchOutcomes
 from sinks.google_sheets.repair import rows_of, shown
 from sinks.google_sheets.sheets_client import Calls, read_values
 from sinks.google_sheets.tabs import TabSnapshot, add_columns, read_tabs
-from sinks.google_sheets.write_planner import Change, TabChanges, plan_rows, zone_of
+from sinks.google_sheets.write_planner import RowChange, TabChanges, plan_rows, zone_of
 from sinks.spreadsheet.columns import SPECS, cell_values
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue, from_serial
 
@@ -25,7 +25,7 @@ async def changes(config: GoogleSheetsConfig, batch: Batch, calls: Calls) -> Seq
     outcomes = BatchOutcomes(batch, config)
     outcomes.load(batch.notes)
     texts: dict[str, str] = {}
-    unavailable: dict[str, Failure] = {}
+    unavailable: dict[str, SheetsFailure] = {}
     for name, snapshot in (await read_tabs(calls, config, outcomes.titles(), outcomes.tabs, unavailable)).items():
         after, _ = add_columns(snapshot.view, snapshot.layout)
         due = plan_rows(snapshot.view, after, outcomes.wanted(name, zone_of(snapshot.view.zone)))
@@ -44,7 +44,7 @@ def _without_a_change(snapshot: TabSnapshot, due: TabChanges) -> dict[str, str]:
     return new | idle | gone | protected
 
 
-async def _changed(calls: Calls, snapshot: TabSnapshot, change: Change, config: GoogleSheetsConfig) -> str:
+async def _changed(calls: Calls, snapshot: TabSnapshot, change: RowChange, config: GoogleSheetsConfig) -> str:
     view, layout, row = snapshot.view, snapshot.layout, change.row
     places = sorted(set(layout.at.values()))
     reply = await calls.fetch(

@@ -17,7 +17,7 @@ from sinks.google_sheets.sheet_view import NOT_TEXT, ProtectedCells
 from sinks.google_sheets.sheets_client import Calls, read_values
 from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_row_note, row_name
 from sinks.google_sheets.tabs import Layout, TabSnapshot
-from sinks.google_sheets.write_planner import Change, DueInterview, Restore, TabChanges
+from sinks.google_sheets.write_planner import DueInterview, Restore, RowChange, TabChanges
 from sinks.spreadsheet.columns import KEY, SPECS
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue
 
@@ -69,7 +69,7 @@ def shown(name: str, value: CellValue) -> CellValue:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GridRow:
     """One row of the grid: its id in the key column, and its owned cells in the form for comparisons."""
 
     row: int
@@ -77,7 +77,7 @@ class Row:
     cells: Mapping[str, CellValue]
 
 
-def rows_of(reply: Columns, sheet_id: int, layout: Layout, first: int) -> Iterator[Row]:
+def rows_of(reply: Columns, sheet_id: int, layout: Layout, first: int) -> Iterator[GridRow]:
     """Yields the rows of a slice that begins at row `first`, without blank ones."""
     found: dict[int, list[str | float | bool]] = {}
     for matched in reply.value_ranges:
@@ -90,7 +90,7 @@ def rows_of(reply: Columns, sheet_id: int, layout: Layout, first: int) -> Iterat
         cells = {name: shown(name, cells[row] if row < len(cells) else None) for name, cells in named}
         key = _key_text(keys[row]) if row < len(keys) else ""
         if key or any(value is not None for value in cells.values()):
-            yield Row(first + row, key, cells)
+            yield GridRow(first + row, key, cells)
 
 
 def _key_text(value: str | float) -> str:
@@ -105,12 +105,12 @@ class RowFilter:
 
     stray_values: Collection[StrayValue] = ()
     marks: frozenset[tuple[str, CellValue]] = frozenset()
-    strays: list[Row] = field(default_factory=list)
-    orphans: list[Row] = field(default_factory=list)
+    strays: list[GridRow] = field(default_factory=list)
+    orphans: list[GridRow] = field(default_factory=list)
     copies: set[int] = field(default_factory=set)
     _ids: set[str] = field(default_factory=set)
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[GridRow]) -> None:
         stray_values = frozenset(StrayValue(name, shown(name, value)) for name, value in self.stray_values)
         for row in rows:
             if (key := row.key.strip()) in self._ids:
@@ -127,7 +127,7 @@ class RowFilter:
 class Repairs:
     """The repairs: cells to clear, ids to restore, and rows to write again. `gone` interviews have no row any more."""
 
-    clears: list[Change] = field(default_factory=list)
+    clears: list[RowChange] = field(default_factory=list)
     restores: list[Restore] = field(default_factory=list)
     force: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
@@ -189,25 +189,25 @@ def identifying_cells(lost: Iterable[RowNote]) -> frozenset[tuple[str, CellValue
     )
 
 
-def _has_gaps(found: Row, note: RowNote) -> bool:
+def _has_gaps(found: GridRow, note: RowNote) -> bool:
     """Whether written cells are empty. The sink may have cleared them while the row had no id."""
     applied = (note.applied or {}).items()
     return any(value is not None and name in found.cells and found.cells[name] is None for name, value in applied)
 
 
-def _repair_stray(repairs: Repairs, row: Row, stray_values: Collection[StrayValue], note: RowNote | None) -> None:
+def _repair_stray(repairs: Repairs, row: GridRow, stray_values: Collection[StrayValue], note: RowNote | None) -> None:
     bad = {name: value for name, value in row.cells.items() if StrayValue(name, value) in stray_values}
     if note is None:
         cells = {name: None for name, value in bad.items() if value is not None}
         if cells:
-            repairs.clears.append(Change(row.row, None, cells))
+            repairs.clears.append(RowChange(row.row, None, cells))
         return
     applied = note.applied or {}
     if any(name in applied and shown(name, applied[name]) != value for name, value in bad.items()):
         repairs.force.add(row.key.strip())
 
 
-def _restore(key: str, found: Row, keys: Sequence[str]) -> Restore | None:
+def _restore(key: str, found: GridRow, keys: Sequence[str]) -> Restore | None:
     """Returns how the id is restored, if the row is still at the place that the write relies on. Text that several
     cells show is replaced in this cell only; a value that is not text cannot be searched.
     """
@@ -222,7 +222,7 @@ SLICE_ROWS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class TabSlice:
     """Some rows of a tab."""
 
     tab: str
@@ -238,9 +238,9 @@ class Slice:
         ]
 
 
-def slices(snapshots: Mapping[str, TabSnapshot]) -> list[list[Slice]]:
+def slices(snapshots: Mapping[str, TabSnapshot]) -> list[list[TabSlice]]:
     """Yields the rows below the headers of the tabs, divided into reads."""
-    reads: list[list[Slice]] = []
+    reads: list[list[TabSlice]] = []
     room = 0
     for name, snapshot in snapshots.items():
         first, rows = snapshot.view.header_row + 1, snapshot.view.rows if KEY in snapshot.layout.at else 0
@@ -249,12 +249,14 @@ def slices(snapshots: Mapping[str, TabSnapshot]) -> list[list[Slice]]:
                 reads.append([])
                 room = SLICE_ROWS
             end = min(rows, first + room)
-            reads[-1].append(Slice(name, snapshot, first, end))
+            reads[-1].append(TabSlice(name, snapshot, first, end))
             room, first = room - (end - first), end
     return reads
 
 
-async def owned_rows(calls: Calls, snapshots: Mapping[str, TabSnapshot]) -> AsyncIterator[tuple[str, Sequence[Row]]]:
+async def owned_rows(
+    calls: Calls, snapshots: Mapping[str, TabSnapshot]
+) -> AsyncIterator[tuple[str, Sequence[GridRow]]]:
     """Yields all rows with owned cells, by tab. The rows of one read are consistent with each other."""
     for read in slices(snapshots):
         query = read_values([each for part in read for each in part.filters])
@@ -262,7 +264,7 @@ async def owned_rows(calls: Calls, snapshots: Mapping[str, TabSnapshot]) -> Asyn
             yield name, rows
 
 
-def _rows(read: Sequence[Slice], reply: Columns) -> list[tuple[str, Sequence[Row]]]:
+def _rows(read: Sequence[TabSlice], reply: Columns) -> list[tuple[str, Sequence[GridRow]]]:
     return [
         (part.tab, list(rows_of(reply, part.snapshot.view.sheet_id, part.snapshot.layout, part.first))) for part in read
     ]

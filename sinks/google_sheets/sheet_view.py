@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sinks.google_sheets.api_replies import Block, Book, Cell, Grid, Metadata, Protection, Row, Tab, UserValue
+from sinks.google_sheets.api_replies import Block, Cell, Grid, Metadata, Protection, Row, Spreadsheet, Tab, UserValue
 from sinks.google_sheets.api_requests import COLUMN_TAG, GUARD_TAG, MADE_TAG, SETUP_TAG, column_letters
 from sinks.spreadsheet.columns import header_key
 
@@ -189,7 +189,7 @@ def absent(sheet_id: int, title: str, zone: str) -> TabView:
 
 
 def read_view(
-    book: Book, sheet_id: int, key_column: int | None = None, titles: Collection[str] = (), header_row: int = 0
+    book: Spreadsheet, sheet_id: int, key_column: int | None = None, titles: Collection[str] = (), header_row: int = 0
 ) -> TabView | None:
     """Returns the tab in a reply, `None` when it is missing. `key_column` is the requested key column when it has no
     tag yet. The header is the row at the top with most of the `titles` (in the form of `header_key`); `header_row` is

@@ -26,24 +26,24 @@ from sinks.google_sheets.api_replies import (
     TABS_FIELDS,
     VALUES_FIELDS,
     WRITE_FIELDS,
-    Book,
     Columns,
     Formats,
+    Spreadsheet,
     SpreadsheetObjects,
-    Written,
+    WriteReply,
 )
 from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.config import CALLS_PER_MINUTE, Account, GoogleSheetsConfig, load_account
-from sinks.google_sheets.errors import CallFailed, Passing, Trouble, read_only, unreadable
+from sinks.google_sheets.errors import CallFailed, FailureMeaning, Passing, read_only, unreadable
 
 if TYPE_CHECKING:
     from sinks.google_sheets.client import Client
 
 T = TypeVar("T")
 U = TypeVar("U")
-_BOOK = msgspec.json.Decoder(Book)
+_BOOK = msgspec.json.Decoder(Spreadsheet)
 _COLUMNS = msgspec.json.Decoder(Columns)
-_WRITTEN = msgspec.json.Decoder(Written)
+_WRITTEN = msgspec.json.Decoder(WriteReply)
 _FORMATS = msgspec.json.Decoder(Formats)
 _OBJECTS = msgspec.json.Decoder(SpreadsheetObjects)
 READ = "read"
@@ -75,7 +75,7 @@ LIST_OBJECTS = Query(OBJECTS_FIELDS, _OBJECTS)
 """All tabs and the ids in use, without cells."""
 
 
-def read_cells(filters: Sequence[Request]) -> Query[Book]:
+def read_cells(filters: Sequence[Request]) -> Query[Spreadsheet]:
     """Returns the query for the parts that the filters select."""
     return Query(READ_FIELDS, _BOOK, ":getByDataFilter", msgspec.json.encode({"dataFilters": filters}))
 
@@ -139,7 +139,7 @@ class SheetsClient:
         answer: T = reading(Passing)(self._once, query.decoder, lambda client: _read(client, query))
         return answer
 
-    def write(self, body: Mapping[str, Any]) -> Book:
+    def write(self, body: Mapping[str, Any]) -> Spreadsheet:
         """Sends one atomic batch. Returns the state of the spreadsheet after it."""
         encoded = msgspec.json.encode(body)
         return self._once(_WRITTEN, lambda client: _write(client, WRITE_FIELDS, encoded)).updated_spreadsheet
@@ -154,7 +154,7 @@ class SheetsClient:
         except msgspec.MsgspecError as error:
             raise Passing(unreadable()) from error
         except CallFailed as error:
-            if error.failure.trouble is Trouble.BROKEN:
+            if error.failure.trouble is FailureMeaning.BROKEN:
                 self._disconnect()  # the next call reads the key again: an operator may have replaced it
             raise
 
@@ -225,7 +225,7 @@ class Calls:
         self._held[READ] -= 1
         return await self._run(READ, lambda: work(self._client.fetch(query)))
 
-    async def write(self, body: Mapping[str, Any], work: Callable[[Book], T]) -> T:
+    async def write(self, body: Mapping[str, Any], work: Callable[[Spreadsheet], T]) -> T:
         """Sends one atomic batch. Returns the result of `work` on the reply, computed in the same thread. Needs a
         reserved token, because the intent is stored between the reservation and the write.
         """
@@ -245,7 +245,7 @@ class Calls:
         except CallFailed as error:
             if error.status is not None or error.reply:
                 self._context.record_reply(error.status, error.reply)
-            if error.failure.trouble is Trouble.THROTTLED:
+            if error.failure.trouble is FailureMeaning.THROTTLED:
                 await self._context.block(self._token(kind).bucket, self.pause(error))
             raise
 

@@ -22,9 +22,9 @@ from connector.sink import (
     Sink,
     SinkBroken,
 )
-from sinks.google_sheets.api_replies import Book
+from sinks.google_sheets.api_replies import Spreadsheet
 from sinks.google_sheets.config import Account, GoogleSheetsConfig, load_account
-from sinks.google_sheets.errors import CallFailed, Trouble
+from sinks.google_sheets.errors import CallFailed, FailureMeaning
 from sinks.google_sheets.flush import Flush, Memory
 from sinks.google_sheets.outcomes import BatchOutcomes
 from sinks.google_sheets.preview import changes, describe
@@ -33,7 +33,7 @@ from sinks.google_sheets.sheet_view import read_protected_cells
 from sinks.google_sheets.sheets_client import LIST_PROTECTION, LIST_TABS, REFILL_SECONDS, Calls, SheetsClient
 from sinks.google_sheets.state import INTENT, RESUME, TAB, VERSION, WORK, row_name, tab_name
 from sinks.google_sheets.tabs import tab_of
-from sinks.google_sheets.verify import Findings, Kind, Verification
+from sinks.google_sheets.verify import ComparisonResult, Findings, Verification
 
 REWRITES_MAX = 10_000
 """Most rows that one verification writes again; the next one continues."""
@@ -41,7 +41,9 @@ ROUNDS_MAX = 5
 """Most verifications in a row that each found something to repair. Then the next regular one continues."""
 PROTECTED_SECONDS = 300.0
 """Interval between two checks whether skipped cells are still protected."""
-REPAIRABLE = frozenset({Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.STRAY})
+REPAIRABLE = frozenset(
+    {ComparisonResult.MISSING, ComparisonResult.DIFFERENT, ComparisonResult.BROKEN_KEY, ComparisonResult.STRAY}
+)
 
 
 def apply_resume_mode(outcomes: BatchOutcomes, batch: Batch) -> None:
@@ -124,26 +126,28 @@ def _ignore_progress(_done: int, _total: int) -> None:
 
 def _failed(error: CallFailed, calls: Calls) -> RetryLater:
     failure = error.failure
-    if failure.trouble is Trouble.THROTTLED:
+    if failure.trouble is FailureMeaning.THROTTLED:
         return RetryLater(failure.reason, after=calls.pause(error), counts=False)
-    if failure.trouble is Trouble.BROKEN and not calls.sent:
+    if failure.trouble is FailureMeaning.BROKEN and not calls.sent:
         raise SinkBroken(failure.reason, failure.fix, label=failure.short) from error
     return RetryLater(failure.reason, after=calls.asked(error))
 
 
 async def _repair(findings: Findings, outcomes: BatchOutcomes, context: Context) -> None:
     found = findings.only(REPAIRABLE)
-    again = {key for (_, key), each in found.items() if each.kind in {Kind.MISSING, Kind.DIFFERENT}}
+    again = {
+        key for (_, key), each in found.items() if each.kind in {ComparisonResult.MISSING, ComparisonResult.DIFFERENT}
+    }
     outcomes.call_again(sorted(again)[:REWRITES_MAX])
     await _load({name for name, _ in found} | set(findings.protected), outcomes, context)
-    skipped = frozenset(name for name, _ in findings.only({Kind.PROTECTED}))
+    skipped = frozenset(name for name, _ in findings.only({ComparisonResult.PROTECTED}))
     asks = frozenset(findings.unavailable)
     for (name, key), each in found.items():
-        if each.kind is Kind.BROKEN_KEY:
+        if each.kind is ComparisonResult.BROKEN_KEY:
             outcomes.tabs[name] = replace(outcomes.tabs[name], lost=outcomes.tabs[name].lost | {key})
     for name, protected in findings.protected.items():
         outcomes.tabs[name] = replace(outcomes.tabs[name], protected=protected)
-    gone = {key for _, key in findings.only({Kind.DELETED})}
+    gone = {key for _, key in findings.only({ComparisonResult.DELETED})}
     notes = await recall_rows(context, gone)
     outcomes.keep({row_name(key): replace(note, gone=True).encode() for key, note in notes.items() if not note.gone})
     await _have_dated(findings, outcomes, context)
@@ -277,11 +281,11 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         try:
             await self._client.run(self._client.check_write)
         except CallFailed as error:
-            if error.failure.trouble not in {Trouble.REFUSED, Trouble.CONFLICT}:
+            if error.failure.trouble not in {FailureMeaning.REFUSED, FailureMeaning.CONFLICT}:
                 return [self._found(book, email), _problem(error)]
         return [self._found(book, email)]
 
-    def _found(self, book: Book, email: str) -> Finding:
+    def _found(self, book: Spreadsheet, email: str) -> Finding:
         who = email or "the account of the Application Default Credentials (google-auth does not know its address)"
         tabs = self._tabs_found({tab.properties.title.casefold() for tab in book.sheets})
         return Finding("ok", f'{who} can open the spreadsheet "{book.properties.title}"; {tabs}')

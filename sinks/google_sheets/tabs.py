@@ -12,10 +12,10 @@ from zlib import crc32
 
 from connector.sink import Interview
 from sinks.google_sheets import api_requests
-from sinks.google_sheets.api_replies import Book, TabProperties
+from sinks.google_sheets.api_replies import Spreadsheet, TabProperties
 from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.config import POSITION, TITLE_MAX, GoogleSheetsConfig, is_per_position
-from sinks.google_sheets.errors import CallFailed, Failure, Trouble, key_gone, tab_gone, tab_replaced
+from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure, key_gone, tab_gone, tab_replaced
 from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, absent, read_view
 from sinks.google_sheets.sheets_client import LIST_TABS, Calls, read_cells
 from sinks.google_sheets.state import TabNote
@@ -235,7 +235,7 @@ async def read_tabs(
     config: GoogleSheetsConfig,
     wanted: Mapping[str, str],
     notes: Mapping[str, TabNote],
-    unavailable: dict[str, Failure],
+    unavailable: dict[str, SheetsFailure],
 ) -> dict[str, TabSnapshot]:
     """Reads all known tabs at once, with a second read at the first contact. Writes nothing.
 
@@ -254,7 +254,7 @@ async def _read_tabs(
     config: GoogleSheetsConfig,
     wanted: Mapping[str, str],
     notes: Mapping[str, TabNote],
-    unavailable: dict[str, Failure],
+    unavailable: dict[str, SheetsFailure],
 ) -> dict[str, TabSnapshot]:
     known = {name: notes[name] for name in wanted if notes[name].seen}
     snapshots: dict[str, TabSnapshot] = {}
@@ -272,7 +272,13 @@ async def _read_tabs(
 
 
 def _first_contact(
-    book: Book, config: GoogleSheetsConfig, name: str, title: str, note: TabNote, *, made: Mapping[str, TabSnapshot]
+    book: Spreadsheet,
+    config: GoogleSheetsConfig,
+    name: str,
+    title: str,
+    note: TabNote,
+    *,
+    made: Mapping[str, TabSnapshot],
 ) -> tuple[TabNote, TabView | None]:
     """Returns the tab's id, and an empty view when the tab has to be made."""
     tabs = [each.properties for each in book.sheets]
@@ -306,7 +312,7 @@ async def _read_known(
     config: GoogleSheetsConfig,
     known: Mapping[str, TabNote],
     wanted: Mapping[str, str],
-    unavailable: dict[str, Failure],
+    unavailable: dict[str, SheetsFailure],
 ) -> dict[str, TabSnapshot]:
     places: dict[str, int | None] = dict.fromkeys(known)
     for _ in range(_READS_MAX):
@@ -319,14 +325,14 @@ async def _read_known(
         places = {
             name: snapshots[name].layout.at[KEY] if name in blind else None for name in known if name in snapshots
         }
-    raise CallFailed(Failure(Trouble.UNCLEAR, "the columns are being moved"))
+    raise CallFailed(SheetsFailure(FailureMeaning.UNCLEAR, "the columns are being moved"))
 
 
 def _snapshots_of(
     views: Mapping[str, TabView],
     config: GoogleSheetsConfig,
     known: Mapping[str, TabNote],
-    unavailable: dict[str, Failure],
+    unavailable: dict[str, SheetsFailure],
 ) -> dict[str, TabSnapshot]:
     snapshots = {}
     for name, view in views.items():
@@ -343,13 +349,13 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
     known: Mapping[str, TabNote],
     places: Mapping[str, int | None],
     wanted: Mapping[str, str],
-    unavailable: dict[str, Failure],
+    unavailable: dict[str, SheetsFailure],
 ) -> dict[str, TabView]:
     """Reads the tabs. `places` are key columns without a tag. Missing tabs are added to `unavailable`."""
     filters = [each for name, tab in known.items() for each in _filters(tab, places[name])]
     titles = titles_of(config)
 
-    def views(book: Book) -> dict[str, TabView | None]:
+    def views(book: Spreadsheet) -> dict[str, TabView | None]:
         return {
             name: read_view(book, tab.sheet_id or 0, places[name], titles, tab.header) for name, tab in known.items()
         }
@@ -357,11 +363,11 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
     try:
         found = await calls.fetch_and(read_cells(filters), views)
     except CallFailed as error:
-        if error.failure.trouble not in {Trouble.REFUSED, Trouble.CONFLICT}:
+        if error.failure.trouble not in {FailureMeaning.REFUSED, FailureMeaning.CONFLICT}:
             raise
         found, why = {}, error.failure
     else:
-        why = Failure(Trouble.UNCLEAR, "an answer of Google lacks the tab")
+        why = SheetsFailure(FailureMeaning.UNCLEAR, "an answer of Google lacks the tab")
     there = {name: view for name, view in found.items() if view is not None}
     if len(there) == len(known):
         return there
@@ -383,7 +389,9 @@ def _filters(tab: TabNote, place: int | None) -> list[Request]:
     return [api_requests.top_filter(tab.sheet_id, TOP_ROWS), key]
 
 
-def _missing(book: Book, known: Mapping[str, TabNote], wanted: Mapping[str, str], sink: str) -> dict[str, Failure]:
+def _missing(
+    book: Spreadsheet, known: Mapping[str, TabNote], wanted: Mapping[str, str], sink: str
+) -> dict[str, SheetsFailure]:
     """Returns the tabs that are missing, or whose title another tab has."""
     there = {tab.properties.sheet_id for tab in book.sheets}
     titles = {tab.properties.title.casefold() for tab in book.sheets}

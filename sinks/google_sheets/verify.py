@@ -16,11 +16,11 @@ from typing import TypeAlias
 from connector.capabilities import Difference, Report
 from connector.sink import Context, Interview, Subscription
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.errors import Failure, cells_protected
+from sinks.google_sheets.errors import SheetsFailure, cells_protected
 from sinks.google_sheets.formatting import UnformattedDates, unformatted_dates
 from sinks.google_sheets.repair import (
     IDENTIFYING_FIELDS,
-    Row,
+    GridRow,
     best_pairs,
     owned_rows,
     recall_rows,
@@ -36,7 +36,7 @@ from sinks.spreadsheet.columns import KEY, header_key
 from sinks.spreadsheet.values import CellValue
 
 
-class Kind(StrEnum):
+class ComparisonResult(StrEnum):
     """The result of comparing one interview or row."""
 
     IN_SYNC = "in sync"
@@ -52,15 +52,23 @@ class Kind(StrEnum):
     PENDING = "pending"
 
 
-WRONG = (Kind.MISSING, Kind.DIFFERENT, Kind.BROKEN_KEY, Kind.DOUBLED, Kind.STRAY, Kind.PROTECTED, Kind.NO_TAB)
+WRONG = (
+    ComparisonResult.MISSING,
+    ComparisonResult.DIFFERENT,
+    ComparisonResult.BROKEN_KEY,
+    ComparisonResult.DOUBLED,
+    ComparisonResult.STRAY,
+    ComparisonResult.PROTECTED,
+    ComparisonResult.NO_TAB,
+)
 """The kinds that mean "not in sync"."""
 _REPAIR = "connector verify {sink} --repair writes it again"
-FIXES: Mapping[Kind, str] = {
-    Kind.MISSING: _REPAIR,
-    Kind.DIFFERENT: _REPAIR,
-    Kind.BROKEN_KEY: "connector verify {sink} --repair writes the id again",
-    Kind.DOUBLED: "delete one of the rows in the sheet; the first one is kept up to date",
-    Kind.STRAY: "connector verify {sink} --repair clears it; or delete the row in the sheet",
+FIXES: Mapping[ComparisonResult, str] = {
+    ComparisonResult.MISSING: _REPAIR,
+    ComparisonResult.DIFFERENT: _REPAIR,
+    ComparisonResult.BROKEN_KEY: "connector verify {sink} --repair writes the id again",
+    ComparisonResult.DOUBLED: "delete one of the rows in the sheet; the first one is kept up to date",
+    ComparisonResult.STRAY: "connector verify {sink} --repair clears it; or delete the row in the sheet",
 }
 """What an operator can do about a difference. Of the other kinds, the finding says it in `Report.asks`."""
 
@@ -86,7 +94,7 @@ class RowHashes:
     rows_with_strays: dict[int, str] = field(default_factory=dict)
     matched: set[str] = field(default_factory=set)
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[GridRow]) -> None:
         stray_values = frozenset(
             StrayValue(name, shown(name, value)) for name, value in self.stray_values if value is not None
         )
@@ -101,7 +109,7 @@ class RowHashes:
             else:
                 self.by_key[key] = found
 
-    def _row_hash(self, row: Row) -> RowHash:
+    def _row_hash(self, row: GridRow) -> RowHash:
         return RowHash(row.row, array("q", [hash(row.cells.get(name)) for name in self.fields]))
 
     def strays(self) -> Iterator[int]:
@@ -127,7 +135,7 @@ class RowHashes:
 
 def differing(
     found: RowHash, fields: Sequence[str], due: Mapping[str, CellValue], note: RowNote | None
-) -> tuple[Kind, list[str]]:
+) -> tuple[ComparisonResult, list[str]]:
     """Returns the kind of a row with the right id, and the fields that differ. A value that users changed after the
     last write is a correction, until Hireflix changes the field.
     """
@@ -141,8 +149,8 @@ def differing(
         is_correction = name in applied and shown(name, applied[name]) == wanted
         (corrected if is_correction else wrong).append(name)
     if wrong:
-        return Kind.DIFFERENT, wrong
-    return (Kind.CORRECTED, corrected) if corrected else (Kind.IN_SYNC, [])
+        return ComparisonResult.DIFFERENT, wrong
+    return (ComparisonResult.CORRECTED, corrected) if corrected else (ComparisonResult.IN_SYNC, [])
 
 
 SLICE_ROWS = 2_000
@@ -162,15 +170,15 @@ class Findings:
     remarks: list[str] = field(default_factory=list)
     asks: list[str] = field(default_factory=list)
     protected: dict[str, ProtectedCells] = field(default_factory=dict)
-    unavailable: dict[str, Failure] = field(default_factory=dict)
+    unavailable: dict[str, SheetsFailure] = field(default_factory=dict)
     undated: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def add(self, kind: Kind, tab: str, key: str, detail: str = "") -> None:
+    def add(self, kind: ComparisonResult, tab: str, key: str, detail: str = "") -> None:
         self.counts[kind] += 1
-        if kind is not Kind.IN_SYNC:
+        if kind is not ComparisonResult.IN_SYNC:
             self.kinds[tab, key] = Difference(kind, key, detail)
 
-    def only(self, kinds: Collection[Kind]) -> dict[tuple[str, str], Difference]:
+    def only(self, kinds: Collection[ComparisonResult]) -> dict[tuple[str, str], Difference]:
         return {place: each for place, each in self.kinds.items() if each.kind in kinds}
 
     def unless_confirmed(self, earlier: Findings) -> None:
@@ -182,11 +190,15 @@ class Findings:
             if place not in before:
                 del self.kinds[place]
                 self.counts[each.kind] -= 1
-                self.counts[Kind.PENDING] += 1
+                self.counts[ComparisonResult.PENDING] += 1
 
     def report(self, at: int, sink: str) -> Report:
         listed = sorted(self.kinds.values(), key=lambda each: (each.kind not in WRONG, each.kind, each.key))
-        counts = {str(kind): self.counts[kind] for kind in Kind if self.counts[kind] or kind is Kind.IN_SYNC}
+        counts = {
+            str(kind): self.counts[kind]
+            for kind in ComparisonResult
+            if self.counts[kind] or kind is ComparisonResult.IN_SYNC
+        }
         asks = [f"{each.reason}: {each.fix}" for each in self.unavailable.values()]
         fixes = {str(kind): fix.format(sink=sink) for kind, fix in FIXES.items() if self.counts[kind]}
         wrong = [str(kind) for kind in WRONG]
@@ -288,7 +300,7 @@ class Verification:
             note, key = notes.get(each.interview.id), row_key(each.interview.id)
             name = self._tab(each.interview, note)
             if name in findings.unavailable:
-                findings.add(Kind.NO_TAB, name, key, findings.unavailable[name].reason)
+                findings.add(ComparisonResult.NO_TAB, name, key, findings.unavailable[name].reason)
             if name not in snapshots:
                 continue
             if note is not None and note.refills != tabs[name].refills:
@@ -321,21 +333,21 @@ class Verification:
         cells.
         """
         key = row_key(each.interview.id)
-        verdict: Comparison = (Kind.PENDING, name, key, "")
+        verdict: Comparison = (ComparisonResult.PENDING, name, key, "")
         if self._config.removes(each.interview, unrouted=each.unrouted):
             verdict = self._judge_removed(name, key, snapshot, found)
         elif found is not None:
             verdict = self._judge_row(each.interview, name, snapshot, found, note)
         elif note is None:
             verdict = self._judge_missing(name, key, snapshot)
-        return verdict if verdict[0] is Kind.PROTECTED else (Kind.PENDING, name, key, "")
+        return verdict if verdict[0] is ComparisonResult.PROTECTED else (ComparisonResult.PENDING, name, key, "")
 
     def _judge_removed(self, name: str, key: str, snapshot: TabSnapshot, found: RowHash | None) -> Comparison:
         if found is None:
-            return Kind.IN_SYNC, name, key, ""
+            return ComparisonResult.IN_SYNC, name, key, ""
         if protected := protected_fields(snapshot.view, snapshot.layout, found.row):
-            return Kind.PROTECTED, name, key, _where(snapshot, found.row, self._titles_of(protected))
-        return Kind.DIFFERENT, name, key, f"{snapshot.view.title}, row {found.row + 1}: still there"
+            return ComparisonResult.PROTECTED, name, key, _where(snapshot, found.row, self._titles_of(protected))
+        return ComparisonResult.DIFFERENT, name, key, f"{snapshot.view.title}, row {found.row + 1}: still there"
 
     def _judge_row(
         self, interview: Interview, name: str, snapshot: TabSnapshot, found: RowHash, note: RowNote | None
@@ -346,20 +358,22 @@ class Verification:
         unformatted = (self._unformatted or {}).get(name, {}).get(found.row, frozenset()).difference(wrong)
         if undated := {each for each in unformatted if due.get(each) is not None}:
             self._undated[row_key(interview.id)] = frozenset(undated)
-            wrong = [*wrong, *undated] if kind is Kind.DIFFERENT else [*undated]
-            kind = Kind.DIFFERENT
+            wrong = [*wrong, *undated] if kind is ComparisonResult.DIFFERENT else [*undated]
+            kind = ComparisonResult.DIFFERENT
         protected = (
-            protected_fields(snapshot.view, snapshot.layout, found.row) if kind is Kind.DIFFERENT else frozenset()
+            protected_fields(snapshot.view, snapshot.layout, found.row)
+            if kind is ComparisonResult.DIFFERENT
+            else frozenset()
         )
         if protected.issuperset(wrong) and protected:
-            kind = Kind.PROTECTED
+            kind = ComparisonResult.PROTECTED
         detail = _where(snapshot, found.row, self._titles_of(wrong)) if wrong else ""
         return kind, name, row_key(interview.id), detail
 
     def _judge_missing(self, name: str, key: str, snapshot: TabSnapshot) -> Comparison:
         if KEY in protected_fields_when_new(snapshot.view, snapshot.layout):
-            return Kind.PROTECTED, name, key, f"{snapshot.view.title}: protected against new rows"
-        return Kind.MISSING, name, key, snapshot.view.title
+            return ComparisonResult.PROTECTED, name, key, f"{snapshot.view.title}: protected against new rows"
+        return ComparisonResult.MISSING, name, key, snapshot.view.title
 
     def _titles_of(self, fields: Collection[str]) -> list[str]:
         return [column.title for column in self._config.columns if column.field in fields]
@@ -370,32 +384,32 @@ class Verification:
 
     def _judge_lost(
         self, note: RowNote, tab: TabNote, snapshot: TabSnapshot, row_hashes: RowHashes
-    ) -> tuple[Kind, str]:
+    ) -> tuple[ComparisonResult, str]:
         """Returns the kind of an interview whose row existed and is not found by its id."""
         row = None if note.gone else row_hashes.find_row_like(note)
         if row is not None:
-            return Kind.BROKEN_KEY, f"{snapshot.view.title}, row {row + 1}"
+            return ComparisonResult.BROKEN_KEY, f"{snapshot.view.title}, row {row + 1}"
         wanted_back = self._config.recreate or tab.is_wanted_back(note)
-        return (Kind.MISSING if wanted_back else Kind.DELETED), snapshot.view.title
+        return (ComparisonResult.MISSING if wanted_back else ComparisonResult.DELETED), snapshot.view.title
 
     def _judge_tab(self, name: str, snapshot: TabSnapshot, row_hashes: RowHashes, findings: Findings) -> None:
         for key, rows in row_hashes.doubled.items():
             if key in row_hashes.matched:
                 findings.kinds.pop((name, key), None)
                 places = " and ".join(str(row + 1) for row in rows)
-                findings.add(Kind.DOUBLED, name, key, f"{snapshot.view.title}, rows {places}")
+                findings.add(ComparisonResult.DOUBLED, name, key, f"{snapshot.view.title}, rows {places}")
         for row in row_hashes.strays():
-            findings.add(Kind.STRAY, name, f"row {row + 1}", snapshot.view.title)
+            findings.add(ComparisonResult.STRAY, name, f"row {row + 1}", snapshot.view.title)
         if cannot_add(snapshot.view, snapshot.layout):
             for column in snapshot.layout.missing:
                 detail = f"{snapshot.view.title}, row {snapshot.view.header_row + 1}: the header is protected"
-                findings.add(Kind.PROTECTED, name, f"column {column.title}", detail)
+                findings.add(ComparisonResult.PROTECTED, name, f"column {column.title}", detail)
         findings.remarks += remarks_on(self._config, snapshot)
-        if any(each.kind is Kind.PROTECTED for (tab, _), each in findings.kinds.items() if tab == name):
+        if any(each.kind is ComparisonResult.PROTECTED for (tab, _), each in findings.kinds.items() if tab == name):
             findings.asks.append(f"{snapshot.view.title}: {cells_protected(self._calls.account.email).fix}")
 
 
-Comparison: TypeAlias = tuple[Kind, str, str, str]
+Comparison: TypeAlias = tuple[ComparisonResult, str, str, str]
 """Kind, tab, key, and place."""
 
 

@@ -78,7 +78,7 @@ def sheet_cells(
     return {**cells, KEY: row_key(interview.id)}
 
 
-class Change(NamedTuple):
+class RowChange(NamedTuple):
     """An update of the row of an interview, or of a row without an id. `cells` are those to write."""
 
     row: int
@@ -117,7 +117,7 @@ class TabChanges:
     the id. `blocked` ones need a new or an empty row, which protected cells do not allow.
     """
 
-    changes: list[Change] = field(default_factory=list)
+    changes: list[RowChange] = field(default_factory=list)
     inserts: list[DueInterview] = field(default_factory=list)
     idle: list[DueInterview] = field(default_factory=list)
     deleted: list[DueInterview] = field(default_factory=list)
@@ -137,7 +137,7 @@ def plan_rows(view: TabView, layout: Layout, wanted: Sequence[DueInterview]) -> 
         if row is None:
             _without_row(due, each)
         elif cells := changed_cells(each, layout):
-            due.changes.append(Change(row, each, cells))
+            due.changes.append(RowChange(row, each, cells))
         elif each.remove:
             (due.blocked if each.protected else due.removals).append(each)
         else:
@@ -190,7 +190,7 @@ def changed_cells(wanted: DueInterview, layout: Layout) -> Mapping[str, CellValu
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class WriteLimits:
     """Limits of one write: bytes of the cells, requests, all rows, and updated rows."""
 
     size: int = 1_800_000
@@ -216,7 +216,7 @@ class WriteChunk:
     interviews whose ids are among `undo`. `formats` are cells, by row and column, that get a date format.
     """
 
-    changes: list[Change] = field(default_factory=list)
+    changes: list[RowChange] = field(default_factory=list)
     inserts: list[DueInterview] = field(default_factory=list)
     runs: list[CellRun] = field(default_factory=list)
     new: list[CellRun] = field(default_factory=list)
@@ -247,7 +247,7 @@ class WriteBudget:
     requests: int = 0
     rows: int = 0
 
-    def takes(self, size: int, requests: int, limits: Limits) -> bool:
+    def takes(self, size: int, requests: int, limits: WriteLimits) -> bool:
         """Adds a row if it fits; a single row always fits."""
         full = self.rows >= limits.rows or self.requests + requests > limits.requests
         if self.rows and (full or self.size + size > limits.size):
@@ -256,7 +256,7 @@ class WriteBudget:
         return True
 
 
-def take_chunk(due: TabChanges, layout: Layout, limits: Limits, budget: WriteBudget | None = None) -> WriteChunk:
+def take_chunk(due: TabChanges, layout: Layout, limits: WriteLimits, budget: WriteBudget | None = None) -> WriteChunk:
     """Returns as many due changes as fit into one write, updates first. `budget` contains the size of other tabs."""
     chunk, budget = WriteChunk(), budget or WriteBudget()
     for change in due.changes[: limits.updates]:
@@ -334,7 +334,7 @@ class TabWrite:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class SheetWrite:
     """One atomic write to any number of tabs."""
 
     tab_writes: Sequence[TabWrite]

@@ -12,7 +12,7 @@ from slack_sdk.errors import SlackObjectFormationError
 from connector.http import epoch_ms, retry_after
 from connector.sink import Context, SinkBroken, Token
 from sinks.chat.content import Content
-from sinks.chat.service import CallResult, ChatService, Limits, Match, Post, SearchResult, Status
+from sinks.chat.service import CallResult, ChatLimits, ChatService, Match, Post, SearchResult, Status
 from sinks.slack import messages
 from sinks.slack.client import BotClient, SlackResult, WebhookClient
 from sinks.slack.config import SlackConfig
@@ -38,14 +38,14 @@ SEARCH_PAGES = 5
 """Most pages of 200 messages in one search. Older messages are not searched."""
 
 
-def limits_of(config: SlackConfig) -> Limits:
+def limits_of(config: SlackConfig) -> ChatLimits:
     """Returns the rate limits of a sink, which it shares with every sink of the same channel, token or webhook."""
     secret = config.webhook_url or config.token
     assert secret is not None
     account = sha256(secret.get_secret_value().encode()).hexdigest()[:12]
     place = config.channel or account
     workspace_rate = max(WORKSPACE_RATE, config.rate_per_second)
-    return Limits(
+    return ChatLimits(
         post=(
             Token(f"slack:{place}", config.rate_per_second, POST_BURST),
             Token(f"slack-workspace:{account}", workspace_rate, WORKSPACE_BURST),

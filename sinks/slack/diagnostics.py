@@ -113,7 +113,9 @@ def privacy_of(channel: SlackResult) -> str:
 
 def _channel(client: BotClient, result: SlackResult, granted: frozenset[str]) -> Finding:
     if result.error == "missing_scope":
-        return Finding("warning", f"channel {client.channel} was not checked: {result.error}", explain(result)[1])
+        return Finding(
+            "warning", f"channel {client.channel} was not checked: {result.error}", reason_and_fix(result)[1]
+        )
     if result.status is not Status.OK:
         return _failed(f"channel {client.channel} cannot be used", result)
     channel = result.data.get("channel")
@@ -134,7 +136,7 @@ def _channel_state(place: str, channel: dict[str, object], granted: frozenset[st
 
 def _failed(what: str, result: SlackResult) -> Finding:
     if result.status is Status.BROKEN:
-        why, fix = explain(result)
+        why, fix = reason_and_fix(result)
         return Finding("problem", f"{what}: {why} ({result.error})", fix)
     if result.status is Status.THROTTLED:
         return Finding("warning", f"{what}: Slack asks to come back later", "try again in a minute")
@@ -191,11 +193,11 @@ _BY_WORD: Mapping[str, tuple[str, str]] = {
 
 def broken(result: CallResult, place: str) -> SinkBroken:
     """Returns the exception for a result with `Status.BROKEN`. `place` is a channel's id or a host."""
-    what, fix = explain(result)
+    what, fix = reason_and_fix(result)
     return SinkBroken(f"{place}: {what} ({result.error})", fix)
 
 
-def explain(result: CallResult) -> tuple[str, str]:
+def reason_and_fix(result: CallResult) -> tuple[str, str]:
     """Returns the reason and the fix."""
     if result.error == "missing_scope":
         return _missing_scope(result)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, update
 
-from connector.decision import Decision, Request, Via
+from connector.decision import Decision, DecisionRequest, Via
 from connector.operations.copy_store import Tally
 from connector.store import decisions, leases
 from connector.store.postgres.database import make_engine
@@ -59,7 +59,7 @@ def filled(world):
     connection.execute(insert(periodic_task).values(task))
     connection.execute(insert(tombstone).values(interview_hash="ab", erased_at=NOON))
     connection.execute(insert(audit).values(at=NOON, actor="a", action="pause", target="chat", detail=""))
-    asked = Request(key="k", interview_id="i", decision=Decision.SCORE, value="4", actor="a", via=Via.SHEET)
+    asked = DecisionRequest(key="k", interview_id="i", decision=Decision.SCORE, value="4", actor="a", via=Via.SHEET)
     decisions.ask(connection, asked, NOON)
     connection.execute(insert(rollup).values(sink="chat", kind="interview.finish", hour=NOON, delivered=7))
     connection.execute(insert(meta), [{"key": "instance", "value": "4f1c0a00"}, {"key": "written", "value": "0"}])

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete
 
 from connector.store import replay, retention
-from connector.store.retention import START, Kind
+from connector.store.retention import START, RetentionKind
 from connector.store.schema import DeliveryState, delivery, event, event_body
 from tests.cli.world import DAY, NOON, ON_BOTH, body
 
@@ -148,7 +148,7 @@ def test_on_a_terminal_a_person_is_asked(config, filled, answer, expected):
 def test_replay_says_what_retention_deleted(run, world):
     world.receive(body())
     world.settle_all()
-    retention.delete_slice(world.connection, Kind.BODIES, NOON + DAY, START, 10)
+    retention.delete_slice(world.connection, RetentionKind.BODIES, NOON + DAY, START, 10)
     result = run("replay", "--state", "delivered", "--interview", "interview-1", "--yes")
     assert "chat: 1 cannot be replayed: the data of the events was deleted" in result.stdout
     pending = world.rows(delivery, state=int(DeliveryState.PENDING))

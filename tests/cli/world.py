@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from connector.hireflix.payload import read
 from connector.routing import Route, Routes
 from connector.store import leases
-from connector.store.ingest import Incoming, IngestPlan, RoutingTable, SinkSpec, write_group
+from connector.store.ingest import IncomingEvent, IngestPlan, RoutingTable, SinkSpec, write_group
 from connector.store.parsed import EVENTS
 from connector.store.postgres.database import make_engine
 from connector.store.schema import DeliveryState, attempt, delivery, event, event_body
@@ -84,7 +84,7 @@ class Filled:
 
     def receive(self, *bodies: bytes, at: int = NOON) -> IngestPlan:
         """What the receiver would store for these bodies, received at `at`."""
-        arrivals = [Incoming(read(one, at), one) for one in bodies]
+        arrivals = [IncomingEvent(read(one, at), one) for one in bodies]
         return write_group(self.connection, arrivals, self.routing_table)
 
     def keep(self, kind: str, content: bytes, seq: int, at: int = NOON, **values: Any) -> None:

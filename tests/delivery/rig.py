@@ -18,7 +18,7 @@ from connector.routing import Route, Routes
 from connector.sink import Batch, Context, Delivered, Delivery, Result, Sink, SinkConfig
 from connector.store import leases
 from connector.store.base import Store
-from connector.store.claim import Work
+from connector.store.claim import ClaimedDelivery
 from connector.store.ingest import RoutingTable, SinkSpec
 from connector.store.schema import attempt, delivery, note, sink
 from connector.store.settle import Settlement
@@ -123,7 +123,9 @@ class Meters:
         self.calls: list[tuple[str, str]] = []
         self.broke: list[str] = []
 
-    def settled(self, sink: str, works: Sequence[Work], response: SinkResponse, settlement: Settlement) -> None:
+    def settled(
+        self, sink: str, works: Sequence[ClaimedDelivery], response: SinkResponse, settlement: Settlement
+    ) -> None:
         self.answers.append(response)
 
     def broken(self, sink: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.delivery.destination_health import lane_rest
-from connector.delivery.outcomes import delay
+from connector.delivery.outcomes import backoff_delay
 
 attempts = st.integers(-1, 10**6)
 
@@ -22,27 +22,27 @@ def widest(_low, high):
     ("failed", "seconds"), [(1, 1), (2, 2), (3, 4), (4, 8), (10, 512), (11, 900), (12, 900), (5000, 900)]
 )
 def test_the_window_doubles_from_one_second_to_a_quarter_of_an_hour(failed, seconds):
-    assert delay(failed, widest) == seconds
+    assert backoff_delay(failed, widest) == seconds
 
 
 @given(attempts, st.integers())
 def test_the_wait_lies_inside_its_window(failed, seed):
-    assert 0 <= delay(failed, random.Random(seed).uniform) <= delay(failed, widest) <= 900
+    assert 0 <= backoff_delay(failed, random.Random(seed).uniform) <= backoff_delay(failed, widest) <= 900
 
 
 @given(attempts)
 def test_the_window_never_shrinks(failed):
-    assert delay(failed, widest) <= delay(failed + 1, widest)
+    assert backoff_delay(failed, widest) <= backoff_delay(failed + 1, widest)
 
 
 def test_the_jitter_is_full():
-    waits = [delay(11, random.Random(seed).uniform) for seed in range(200)]
+    waits = [backoff_delay(11, random.Random(seed).uniform) for seed in range(200)]
     assert min(waits) < 90
     assert max(waits) > 810
 
 
 def test_without_a_source_waits_differ():
-    assert len({delay(11) for _ in range(20)}) > 1
+    assert len({backoff_delay(11) for _ in range(20)}) > 1
 
 
 @pytest.mark.parametrize(

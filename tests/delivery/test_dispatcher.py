@@ -13,7 +13,7 @@ from connector.logging import with_exception
 from connector.routing import Route, Routes
 from connector.sink import Delivered, Result, RetryLater
 from connector.store import audit, leases, notes
-from connector.store.queries import Wanted
+from connector.store.queries import ListingFilter
 from tests.delivery.rig import One, Scripted, State, dispatcher_of, run_until, until
 
 DELIVERED = 1
@@ -154,7 +154,7 @@ async def test_a_pause_until_a_time_ends_by_itself_at_that_time(rig_of):
     row = await rig.sink_row()
     assert called_at[0] >= until
     assert (row.paused, row.paused_until) == (None, None)
-    changes = await rig.store.query(lambda c: audit.entries(c, Wanted(), 5))
+    changes = await rig.store.query(lambda c: audit.entries(c, ListingFilter(), 5))
     assert [(row.actor, row.action, row.target) for row in changes] == [("connector", "resume", "chat")]
 
 

@@ -10,17 +10,25 @@ from hypothesis import strategies as st
 
 from connector.delivery.destination_health import (
     EMPTY,
-    Health,
+    DestinationHealth,
     Span,
     failures_after,
     has_recovered,
     health_of,
     rest_after,
 )
-from connector.delivery.outcomes import ATTEMPTS_MIN, WINDOW_SECONDS, Failure, Policy, label_of, settlement_of, short
+from connector.delivery.outcomes import (
+    ATTEMPTS_MIN,
+    WINDOW_SECONDS,
+    CallFailure,
+    Policy,
+    label_of,
+    settlement_of,
+    short,
+)
 from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Superseded, Waiting
-from connector.store.claim import Claim, Work
+from connector.store.claim import Claim, ClaimedDelivery
 from connector.store.schema import DeliveryState
 from connector.store.settle import PlannedFollowUp
 
@@ -46,7 +54,7 @@ outcomes = st.one_of(
 def claims_and_outcomes(draw):
     given_outcomes = draw(st.lists(outcomes, min_size=1, max_size=8))
     works = tuple(
-        Work(
+        ClaimedDelivery(
             id=10 * number,
             key=f"i{number}",
             interview_id=f"i{number}",
@@ -60,7 +68,7 @@ def claims_and_outcomes(draw):
     return Claim("batch", NOW - 1000, works, draw(st.booleans())), given_outcomes
 
 
-answers = st.sampled_from([Failure("timeout"), RateLimited("bucket", 3), SinkBroken("gone", "fix it")])
+answers = st.sampled_from([CallFailure("timeout"), RateLimited("bucket", 3), SinkBroken("gone", "fix it")])
 
 
 @given(claims_and_outcomes())
@@ -85,7 +93,7 @@ def test_a_call_without_outcomes_settles_nothing(drawn, answer):
     young = Claim(
         claim.batch,
         claim.started_at,
-        tuple(Work(w.id, w.key, w.interview_id, w.event_seq, w.attempts, NOW, w.older) for w in claim.works),
+        tuple(ClaimedDelivery(w.id, w.key, w.interview_id, w.event_seq, w.attempts, NOW, w.older) for w in claim.works),
         claim.maybe_sent,
     )
     settlement = settlement_of(young, answer, NOW - 1000, NOW, POLICY)
@@ -149,18 +157,18 @@ def test_a_destination_is_up_as_soon_as_one_delivery_was_decided(given_outcomes)
     """A delay it asked for is neither up nor down."""
     health = health_of(Result(given_outcomes))
     if any(not isinstance(outcome, RetryLater) for outcome in given_outcomes):
-        assert health is Health.UP
+        assert health is DestinationHealth.UP
     elif any(outcome.counts for outcome in given_outcomes):
-        assert health is Health.DOWN
+        assert health is DestinationHealth.DOWN
     else:
-        assert health is Health.UNKNOWN
+        assert health is DestinationHealth.UNKNOWN
 
 
 @given(st.integers(0, 10), answers)
 def test_only_failures_count_in_a_row(before, answer):
     """A success forgets them, a refused token and a broken destination change nothing."""
     assert failures_after(Result([Delivered()]), before) == 0
-    assert failures_after(answer, before) == before + isinstance(answer, Failure)
+    assert failures_after(answer, before) == before + isinstance(answer, CallFailure)
 
 
 @given(st.floats(0.001, 900), st.integers(0, 10**7))
@@ -175,13 +183,13 @@ def test_a_rest_is_over_at_its_time_or_when_the_clock_is_set_back(seconds, passe
 @given(st.integers(0, 100))
 def test_the_rest_of_a_lane_grows_to_half_a_minute(failures):
     """None after one failure, then 2, 4, … 30 seconds."""
-    rest = rest_after(Failure("timeout"), failures)
+    rest = rest_after(CallFailure("timeout"), failures)
     assert rest == (0 if failures < 2 else min(30, 2 ** min(failures - 1, 10)))
 
 
 def test_a_follow_up_is_about_what_it_names():
     """Whoever asked for it."""
-    works = (Work(1, "i1", "i1", 1, 0, NOW), Work(2, "i2", "i2", 2, 0, NOW))
+    works = (ClaimedDelivery(1, "i1", "i1", 1, 0, NOW), ClaimedDelivery(2, "i2", "i2", 2, 0, NOW))
     asked = [FollowUp("edit", timedelta(seconds=1), interview="i2"), FollowUp("digest", subject="p1", group="g")]
     result = Result([Delivered(), Delivered()], follow_ups=asked)
     settlement = settlement_of(Claim("b", NOW, works, maybe_sent=False), result, NOW, NOW, POLICY)
@@ -195,7 +203,7 @@ def test_a_follow_up_is_about_what_it_names():
 def test_what_made_no_call_is_no_evidence(outcome):
     """Neither for nor against the destination."""
     answer = Result([outcome])
-    assert health_of(answer) is Health.UNKNOWN
+    assert health_of(answer) is DestinationHealth.UNKNOWN
     assert not has_recovered(answer, reached=True)
 
 
@@ -207,7 +215,7 @@ def test_a_delivery_without_a_call_mends_nothing():
 
 def test_a_follow_up_that_dies_takes_what_waits_for_it_along():
     """Rejected or given up."""
-    work = Work(1, "p1", "", None, 0, NOW, purpose="digest", subject="p1", group="g")
+    work = ClaimedDelivery(1, "p1", "", None, 0, NOW, purpose="digest", subject="p1", group="g")
     settlement = settlement_of(
         Claim("b", NOW, (work,), maybe_sent=False), Result([Rejected("msg_too_long")]), NOW, NOW, POLICY
     )
@@ -216,7 +224,7 @@ def test_a_follow_up_that_dies_takes_what_waits_for_it_along():
 
 def test_a_state_sink_shows_the_newest_state_of_what_was_delivered():
     """So that older dead letters of these interviews, and of no others, are superseded."""
-    works = tuple(Work(number, f"i{number}", f"i{number}", number, 0, NOW) for number in range(3))
+    works = tuple(ClaimedDelivery(number, f"i{number}", f"i{number}", number, 0, NOW) for number in range(3))
     result = Result([Delivered("ts"), RetryLater("busy"), Delivered()])
     settlement = settlement_of(Claim("b", NOW, works, maybe_sent=False), result, NOW, NOW, POLICY, state_sink=True)
     assert settlement.cured == ["i0", "i2"]
@@ -231,7 +239,7 @@ def test_a_reason_fits_a_label(reason):
 
 def test_a_rejected_follow_up_that_asks_for_another_call_leaves_its_group_waiting():
     """The other call shows the group; it becomes dead letters only when no call is left."""
-    work = Work(1, "p1", "", None, 0, NOW, purpose="digest", subject="p1", group="g")
+    work = ClaimedDelivery(1, "p1", "", None, 0, NOW, purpose="digest", subject="p1", group="g")
     again = FollowUp("digest", subject="p1", group="g")
     answer = Result([Rejected("msg_too_long")], follow_ups=[again])
     settlement = settlement_of(Claim("b", NOW, (work,), maybe_sent=False), answer, NOW, NOW, POLICY)

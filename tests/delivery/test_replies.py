@@ -13,7 +13,7 @@ from sqlalchemy import select
 from connector.delivery.replies import REPLY_BYTES, mask_reply
 from connector.sink import Result, RetryLater, SinkBroken, SinkConfig
 from connector.store.schema import attempt
-from connector.store.settle import Reply
+from connector.store.settle import DestinationReply
 from connector.testing import make_delivery, make_event, make_interview
 
 
@@ -33,7 +33,7 @@ PERSON = {
 
 def stored(text, status=400, **fields):
     delivery = make_delivery(make_event(**PERSON, **fields), make_interview(**PERSON, **fields))
-    return mask_reply(Reply(status, text), [delivery], CONFIG)
+    return mask_reply(DestinationReply(status, text), [delivery], CONFIG)
 
 
 @pytest.mark.parametrize("secret", ["https://hooks.example.org/T1/zzz9", "opensesame", "xoxb-1-2", "Bearer abc.def"])

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
-from connector.delivery.periodic import PeriodicTasks, Turn
+from connector.delivery.periodic import PeriodicTasks, TaskContext
 from connector.delivery.scheduled import ScheduledCalls
 from connector.errors import StoreUnavailable
 from connector.store import leases
@@ -44,7 +44,7 @@ async def planned(store):
 
 async def run(store, now, last_success):
     calls = ScheduledCalls([Punctual("chat"), Scripted("other")])
-    return await calls.run(Turn(now, store.write, asyncio.Event(), last_success))
+    return await calls.run(TaskContext(now, store.write, asyncio.Event(), last_success))
 
 
 async def test_a_call_is_added_when_its_time_has_come(store):

@@ -24,7 +24,7 @@ async def search(rig_of):
         await rig.event(interview=id_, candidate=candidate)
 
     async def find(text):
-        return sorted(await rig.store.query(lambda connection: words.find(connection, text)))
+        return sorted(await rig.store.query(lambda connection: words.find_interviews(connection, text)))
 
     find.rig = rig
     return find

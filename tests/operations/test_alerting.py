@@ -11,7 +11,7 @@ from sqlalchemy import insert, update
 from connector.app import running
 from connector.capabilities import Notice
 from connector.config import MailSettings, load
-from connector.delivery.periodic import Turn
+from connector.delivery.periodic import TaskContext
 from connector.emulators.slack import SlackEmulator
 from connector.hireflix.payload import read
 from connector.operations.alerting import Alerting, silence
@@ -118,7 +118,7 @@ class Installation:
         now = self.clock.now()
         process = Process("p", "all", now, now)
         await self.store.write(lambda c: heartbeat.beat(c, process))
-        return await self.alerting.run(Turn(now, self.store.write, asyncio.Event()))
+        return await self.alerting.run(TaskContext(now, self.store.write, asyncio.Event()))
 
     async def pause(self, name):
         await self.store.write(lambda c: leases.pause(c, name, Pause(PauseKind.BROKEN, "no access", "set a token")))

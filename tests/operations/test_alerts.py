@@ -21,7 +21,7 @@ from connector.operations.alerts import (
     observed,
     sent,
 )
-from connector.operations.status import HELD_FIX, SILENT_FIX, Health, Service, Trouble
+from connector.operations.status import HELD_FIX, SILENT_FIX, Health, ServiceStatus, Trouble
 from connector.store.schema import PauseKind
 from connector.store.status import Refusals, SinkStatus, SourceStatus
 from connector.testing import START
@@ -41,7 +41,9 @@ def sink(name="hiring", **values):
 
 def health(*sinks, receives=True, refused=(), last=None):
     source = SourceStatus(10, 5, 0, 0, last, list(refused))
-    return Health(START, Service(running=True, receives=receives, works=True, processes=[]), source, list(sinks), [])
+    return Health(
+        START, ServiceStatus(running=True, receives=receives, works=True, processes=[]), source, list(sinks), []
+    )
 
 
 def kinds(found, measured=None):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import select
 
-from connector.decision import Decision, Request, Via
+from connector.decision import Decision, DecisionRequest, Via
 from connector.emulators.faults import APPLY_503, DROP, HTML_503, REFUSE, TRUNCATE, Fault, FaultKind
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.errors import ConnectorError, UsageError
@@ -17,7 +17,7 @@ from connector.interview import Stage
 from connector.operations.decide import Unclear, decide
 from connector.operations.store_access import OpenSqlite
 from connector.store import audit, leases, schema
-from connector.store.queries import Wanted
+from connector.store.queries import ListingFilter
 from connector.store.sqlite import database
 from connector.testing import START
 from tests.operations.hireflix_world import at_once
@@ -31,7 +31,7 @@ class World:
 
     async def decide(self, decision, value=None, **options):
         self.asked += 1
-        request = Request(
+        request = DecisionRequest(
             key=f"command:{self.asked}",
             interview_id=self.found.id,
             decision=Decision(decision),
@@ -48,7 +48,7 @@ class World:
         return [name for name, _ in self.account.changes]
 
     def audited(self):
-        rows = self.store.read(lambda connection: audit.entries(connection, Wanted(), 100))
+        rows = self.store.read(lambda connection: audit.entries(connection, ListingFilter(), 100))
         return [(row.actor, row.target, row.detail) for row in rows]
 
 

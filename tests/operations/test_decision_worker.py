@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from connector.capabilities import DECIDED, decided_key
-from connector.decision import Decision, Request, Via
+from connector.decision import Decision, DecisionRequest, Via
 from connector.emulators.faults import APPLY_HANG, DROP, HTML_503, LATE, REFUSE
 from connector.hireflix.api import HireflixApi
 from connector.operations.decision_worker import DecisionWorker
 from connector.store import audit, decisions, erase, notes, retention, schema
-from connector.store.queries import Wanted
+from connector.store.queries import ListingFilter
 from connector.store.schema import RequestState, Sent
 from tests.delivery.rig import until
 from tests.operations.hireflix_world import DAY, at_once, source_at
@@ -42,7 +42,7 @@ class World:
         )
 
     async def ask(self, decision, value=None, *, key="k", **options):
-        request = Request(
+        request = DecisionRequest(
             key=key,
             interview_id=self.found.id,
             decision=Decision(decision),
@@ -67,7 +67,7 @@ class World:
         return [name for name, _ in self.account.changes]
 
     async def audited(self):
-        rows = await self.write(audit.entries, Wanted(), 100)
+        rows = await self.write(audit.entries, ListingFilter(), 100)
         return [(row.actor, row.detail) for row in rows]
 
     async def shown(self, request):
@@ -165,7 +165,7 @@ async def test_a_request_that_waited_for_a_day_is_refused(world):
     world.source.server.faults.choose(lambda kind: HTML_503)
     asked = await world.write(
         decisions.ask,
-        Request(key="k", interview_id=world.found.id, decision=Decision.BACK, actor="sheet", via=Via.SHEET),
+        DecisionRequest(key="k", interview_id=world.found.id, decision=Decision.BACK, actor="sheet", via=Via.SHEET),
         1_000,
     )
     await world.step()
@@ -246,7 +246,7 @@ async def test_retention_deletes_finished_requests_and_keeps_open_ones(world):
     await world.ask("comment", "Better", key="2", hold="many at once")
     cutoff = world.source.clock.now() + 400 * DAY * 1000
 
-    await world.write(retention.delete_slice, retention.Kind.DECISIONS, cutoff, retention.START, 100)
+    await world.write(retention.delete_slice, retention.RetentionKind.DECISIONS, cutoff, retention.START, 100)
 
     assert [row.key for row in await world.source.rows(schema.decision_request)] == ["2"]
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from connector.delivery.periodic import Turn
+from connector.delivery.periodic import TaskContext
 from connector.hireflix.api import HireflixApi, HireflixError
 from connector.operations.source import put
 from connector.operations.source_tasks import COMPLETE_SECONDS, SourceTasks
@@ -48,7 +48,7 @@ async def tasks(source):
 
 
 def turn(source):
-    return Turn(source.clock.now(), source.store.write, asyncio.Event())
+    return TaskContext(source.clock.now(), source.store.write, asyncio.Event())
 
 
 async def run(source, tasks, name):

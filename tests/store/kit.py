@@ -16,7 +16,7 @@ from connector.hireflix.payload import Reading, read
 from connector.routing import Route, Routes
 from connector.store import leases
 from connector.store.dialects import insert_new
-from connector.store.ingest import Incoming, RoutingTable, SinkSpec
+from connector.store.ingest import IncomingEvent, RoutingTable, SinkSpec
 from connector.store.leases import Lease
 from connector.store.schema import delivery, event, metadata
 from connector.store.sqlite import database
@@ -35,9 +35,9 @@ def body(name: str = FINISH, interview: str = "i1", at: int | None = START, **da
     return json.dumps(payload if at is None else {**payload, "date": at}).encode()
 
 
-def arrival(raw: bytes | None = None, now: int = START, **of_body: Any) -> Incoming:
+def arrival(raw: bytes | None = None, now: int = START, **of_body: Any) -> IncomingEvent:
     raw = body(**of_body) if raw is None else raw
-    return Incoming(read(raw, now), raw)
+    return IncomingEvent(read(raw, now), raw)
 
 
 def reading(**of_body: Any) -> Reading:

@@ -8,14 +8,14 @@ from connector.delivery import batches
 from connector.routing import Routes
 from connector.sink import Token
 from connector.store import backfill, claim, leases, notes, rate_limit, replay, settle
-from connector.store.claim import Claim, Work
+from connector.store.claim import Claim, ClaimedDelivery
 from connector.store.leases import Lease, Pause
 from connector.store.schema import DeliveryState
 from connector.store.settle import Attempt, PlannedFollowUp, Retry, Settlement, WaitingRow
 from connector.testing import START
 
 LEASE = Lease("chat", "me", 1, START)
-WORKS = (Work(1, "i1", "i1", 1, 0, START), Work(2, "i2", "i2", 2, 0, START))
+WORKS = (ClaimedDelivery(1, "i1", "i1", 1, 0, START), ClaimedDelivery(2, "i2", "i2", 2, 0, START))
 SETTLEMENT = Settlement(
     "b1",
     START,

@@ -10,7 +10,7 @@ from connector.delivery.batches import deliveries_of
 from connector.interview import Stage
 from connector.merge import encode, merge
 from connector.store import erase, leases
-from connector.store.claim import Work
+from connector.store.claim import ClaimedDelivery
 from connector.store.schema import DeliveryState, delivery, interview
 from connector.testing import START
 from tests.store.kit import add, reading, row_of
@@ -29,7 +29,7 @@ def known(connection):
 
 def called_with(connection, **columns):
     """The interview of the delivery that a sink gets for a row."""
-    work = Work.of(row_of(connection, add(connection, event_seq=None, **columns)))
+    work = ClaimedDelivery.of(row_of(connection, add(connection, event_seq=None, **columns)))
     (delivery,) = deliveries_of(connection, [work], "store", events=False, now=START)
     return delivery.interview
 

@@ -15,7 +15,7 @@ from connector.interview import Stage
 from connector.operations.status import health
 from connector.store import queries, rollup
 from connector.store.postgres.database import make_engine
-from connector.store.queries import TOTAL_MAX, Wanted, place_of
+from connector.store.queries import TOTAL_MAX, ListingFilter, place_of
 from connector.store.schema import DeliveryState, metadata
 from connector.store.sqlite import database
 from connector.testing import START
@@ -209,22 +209,22 @@ CASES = [(name, filter_) for name, filters in FILTERS.items() for filter_ in fil
 @pytest.mark.parametrize(("name", "filter_"), CASES, ids=lambda value: re.sub(r"\W+", "-", str(value))[:40])
 def test_no_page_reads_or_sorts_a_whole_table(full, name, filter_):
     with judged(full) as faults:
-        rows = LISTINGS[name](full, Wanted(**filter_), 51)
+        rows = LISTINGS[name](full, ListingFilter(**filter_), 51)
         for row in rows[-1:]:
-            LISTINGS[name](full, Wanted(**filter_, after=place_of(row)), 51)
+            LISTINGS[name](full, ListingFilter(**filter_, after=place_of(row)), 51)
     assert faults == []
 
 
 @pytest.mark.parametrize(("name", "filter_"), CASES, ids=lambda value: re.sub(r"\W+", "-", str(value))[:40])
 def test_a_total_is_counted_up_to_ten_thousand(full, name, filter_):
-    assert 0 <= queries.total(full, name, Wanted(**filter_)) <= TOTAL_MAX + 1
+    assert 0 <= queries.total(full, name, ListingFilter(**filter_)) <= TOTAL_MAX + 1
 
 
 @pytest.mark.parametrize(("name", "expected"), [("events", EVENTS // 5), ("deliveries", EVENTS // 5)])
 def test_pages_follow_each_other_without_gap_or_repeat(full, name, expected):
     wanted, seen = {"name": "interview.1"}, []
     place = None
-    while rows := LISTINGS[name](full, Wanted(**wanted, after=place), 4999):
+    while rows := LISTINGS[name](full, ListingFilter(**wanted, after=place), 4999):
         seen += [row.id for row in rows]
         place = place_of(rows[-1])
     assert len(seen) == expected

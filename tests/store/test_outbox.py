@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import func, select
 
 from connector.delivery import batches
-from connector.delivery.outcomes import Failure, Policy, settlement_of
+from connector.delivery.outcomes import CallFailure, Policy, settlement_of
 from connector.errors import LeaseLost, RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater
 from connector.store import claim, leases, rate_limit, settle
@@ -44,7 +44,7 @@ outcomes = st.lists(
     min_size=BATCH,
     max_size=BATCH,
 )
-failures = st.sampled_from([Failure("timeout"), RateLimited("channel", 20), SinkBroken("no access", "share it")])
+failures = st.sampled_from([CallFailure("timeout"), RateLimited("channel", 20), SinkBroken("no access", "share it")])
 asked = st.dictionaries(st.sampled_from(["i1", "i2", "digest"]), st.sampled_from([0, 25, 600]), max_size=2)
 
 

@@ -18,7 +18,7 @@ from connector.store.leases import Lease
 from connector.store.postgres.database import make_engine
 from connector.store.postgres.store import PostgresStore
 from connector.store.replay import ReadAgain
-from connector.store.retention import Kind
+from connector.store.retention import RetentionKind
 from connector.store.schema import DeliveryState, delivery, event, interview
 from connector.testing import START
 from tests.postgres import rows
@@ -212,7 +212,7 @@ def deletes(kind):
     return lambda connection: retention.delete_slice(connection, kind, START + 10**9, retention.START, 10)
 
 
-@pytest.mark.parametrize("kind", [Kind.BODIES, Kind.DELIVERIES])
+@pytest.mark.parametrize("kind", [RetentionKind.BODIES, RetentionKind.DELIVERIES])
 async def test_retention_keeps_what_a_replay_makes_pending_at_the_same_time(
     store, worker, postgres_url, dismissed, kind
 ):
@@ -230,7 +230,7 @@ async def test_retention_keeps_what_a_replay_makes_pending_at_the_same_time(
 async def test_a_replay_skips_what_retention_deletes_at_the_same_time(store, worker, postgres_url, dismissed):
     """A chat cannot show an event whose data is gone."""
     with connected(postgres_url) as slicing:
-        assert deletes(Kind.BODIES)(slicing).deleted == 1
+        assert deletes(RetentionKind.BODIES)(slicing).deleted == 1
         reviving = asyncio.create_task(worker.write(lambda c: replay.revive(c, [dismissed], START, {"chat"})))
         await waits_for_a_lock(postgres_url)
         slicing.commit()

@@ -4,11 +4,11 @@ import pytest
 
 from connector.interview import Stage
 from connector.store import queries
-from connector.store.queries import Wanted
+from connector.store.queries import ListingFilter
 from connector.store.schema import DeliveryState
 from tests.cli.world import DAY, NOON, World, body
 
-ANY = Wanted()
+ANY = ListingFilter()
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_interviews_come_by_their_newest_event(world):
 
 def test_deliveries_tell_state_event_and_reason(world):
     world.settle(DeliveryState.DEAD, 1, reason="channel is gone", reference="msg-1")
-    row = queries.deliveries(world.connection, Wanted(ids=(1,)), 10)[0]
+    row = queries.deliveries(world.connection, ListingFilter(ids=(1,)), 10)[0]
     assert (row.state, row.event_id, row.event_name, row.attempts, row.reason, row.reference, row.done_at) == (
         "dead",
         1,
@@ -62,7 +62,7 @@ def test_deliveries_tell_state_event_and_reason(world):
 
 def test_a_delivery_without_an_event_has_no_name(world):
     world.connection.exec_driver_sql("UPDATE delivery SET event_seq = NULL WHERE id = 1")
-    row = queries.deliveries(world.connection, Wanted(ids=(1,)), 10)[0]
+    row = queries.deliveries(world.connection, ListingFilter(ids=(1,)), 10)[0]
     assert (row.event_id, row.event_name, row.interview_id) == (None, "", "interview-1")
 
 
@@ -78,20 +78,20 @@ def test_attempts_come_newest_first(world):
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (Wanted(event=2), {2}),
-        (Wanted(name="interview.create"), {2}),
-        (Wanted(kind="event"), {1, 2, 3}),
-        (Wanted(kind="unreadable"), {4}),
-        (Wanted(interview="interview-3"), {3}),
-        (Wanted(position="p-1"), {1}),
-        (Wanted(position="graduate*ZÜRICH"), {1}),
-        (Wanted(position="Baker [night]"), {2}),
-        (Wanted(position="ba?er*"), {2}),
-        (Wanted(position="nobody"), set()),
-        (Wanted(stage=Stage.SHORTLISTED), {3}),
-        (Wanted(since=NOON + 1), {2, 3}),
-        (Wanted(until=NOON + 1), {1, 4}),
-        (Wanted(since=NOON + 1, until=NOON + DAY), {2}),
+        (ListingFilter(event=2), {2}),
+        (ListingFilter(name="interview.create"), {2}),
+        (ListingFilter(kind="event"), {1, 2, 3}),
+        (ListingFilter(kind="unreadable"), {4}),
+        (ListingFilter(interview="interview-3"), {3}),
+        (ListingFilter(position="p-1"), {1}),
+        (ListingFilter(position="graduate*ZÜRICH"), {1}),
+        (ListingFilter(position="Baker [night]"), {2}),
+        (ListingFilter(position="ba?er*"), {2}),
+        (ListingFilter(position="nobody"), set()),
+        (ListingFilter(stage=Stage.SHORTLISTED), {3}),
+        (ListingFilter(since=NOON + 1), {2, 3}),
+        (ListingFilter(until=NOON + 1), {1, 4}),
+        (ListingFilter(since=NOON + 1, until=NOON + DAY), {2}),
     ],
 )
 def test_each_filter_of_events(world, wanted, expected):
@@ -102,14 +102,14 @@ def test_each_filter_of_events(world, wanted, expected):
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (Wanted(interview="interview-2"), {2}),
-        (Wanted(position="p-2"), {2}),
-        (Wanted(stage=Stage.TO_EVALUATE), {1}),
-        (Wanted(sink="sheet"), {1, 2, 3}),
-        (Wanted(sink="shee"), set()),
-        (Wanted(sink="s_eet"), set()),
-        (Wanted(since=NOON + DAY), {3}),
-        (Wanted(until=NOON + DAY), {1, 2}),
+        (ListingFilter(interview="interview-2"), {2}),
+        (ListingFilter(position="p-2"), {2}),
+        (ListingFilter(stage=Stage.TO_EVALUATE), {1}),
+        (ListingFilter(sink="sheet"), {1, 2, 3}),
+        (ListingFilter(sink="shee"), set()),
+        (ListingFilter(sink="s_eet"), set()),
+        (ListingFilter(since=NOON + DAY), {3}),
+        (ListingFilter(until=NOON + DAY), {1, 2}),
     ],
 )
 def test_each_filter_of_interviews(world, wanted, expected):
@@ -120,18 +120,18 @@ def test_each_filter_of_interviews(world, wanted, expected):
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (Wanted(sink="graduates"), [1]),
-        (Wanted(sink="chat"), [3, 2, 1]),
-        (Wanted(sink="chat", states=(DeliveryState.PENDING,)), [3, 2]),
-        (Wanted(sink="chat", states=(DeliveryState.PENDING, DeliveryState.DELIVERED)), [3, 2, 1]),
-        (Wanted(sink="chat", interview="interview-2"), [2]),
-        (Wanted(sink="chat", event=3), [3]),
-        (Wanted(sink="chat", name="interview.create"), [2]),
-        (Wanted(sink="chat", position="cook"), [3]),
-        (Wanted(sink="chat", stage=Stage.PENDING), [2]),
-        (Wanted(sink="chat", since=NOON + 1), [3, 2]),
-        (Wanted(sink="chat", until=NOON + 1), [1]),
-        (Wanted(sink="nobody"), []),
+        (ListingFilter(sink="graduates"), [1]),
+        (ListingFilter(sink="chat"), [3, 2, 1]),
+        (ListingFilter(sink="chat", states=(DeliveryState.PENDING,)), [3, 2]),
+        (ListingFilter(sink="chat", states=(DeliveryState.PENDING, DeliveryState.DELIVERED)), [3, 2, 1]),
+        (ListingFilter(sink="chat", interview="interview-2"), [2]),
+        (ListingFilter(sink="chat", event=3), [3]),
+        (ListingFilter(sink="chat", name="interview.create"), [2]),
+        (ListingFilter(sink="chat", position="cook"), [3]),
+        (ListingFilter(sink="chat", stage=Stage.PENDING), [2]),
+        (ListingFilter(sink="chat", since=NOON + 1), [3, 2]),
+        (ListingFilter(sink="chat", until=NOON + 1), [1]),
+        (ListingFilter(sink="nobody"), []),
     ],
 )
 def test_each_filter_of_deliveries(world, wanted, expected):
@@ -141,7 +141,8 @@ def test_each_filter_of_deliveries(world, wanted, expected):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"), [(Wanted(sink="chat"), 1), (Wanted(since=NOON + 1), 1), (Wanted(until=NOON), 0)]
+    ("wanted", "expected"),
+    [(ListingFilter(sink="chat"), 1), (ListingFilter(since=NOON + 1), 1), (ListingFilter(until=NOON), 0)],
 )
 def test_each_filter_of_attempts(world, wanted, expected):
     world.try_once("chat")

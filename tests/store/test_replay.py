@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert
 
 from connector.store import replay
-from connector.store.queries import Wanted
+from connector.store.queries import ListingFilter
 from connector.store.replay import ReadAgain
 from connector.store.schema import DeliveryState, delivery, event, event_body, interview
 from connector.testing import START
@@ -15,7 +15,7 @@ from tests.store.kit import add, memory
 
 DEAD, DELIVERED, PENDING = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING
 LATER = NOON + 3 * DAY
-OLD = Wanted(states=(DEAD, DELIVERED))
+OLD = ListingFilter(states=(DEAD, DELIVERED))
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def world(tmp_path):
 
 
 def found(world, wanted=OLD):
-    return replay.find(world.connection, wanted, SINKS)
+    return replay.find_deliveries(world.connection, wanted, SINKS)
 
 
 def of(world, sink, state=PENDING):
@@ -59,7 +59,10 @@ def test_only_dead_letters_are_revived(world):
 def test_what_was_delivered_gets_a_new_id_and_the_old_order(world):
     old = world.ids("chat")
     world.settle(DELIVERED, *old)
-    assert replay.repeat(world.connection, found(world, Wanted(sink="chat", states=(DELIVERED,))).repeat, LATER) == 2
+    assert (
+        replay.repeat(world.connection, found(world, ListingFilter(sink="chat", states=(DELIVERED,))).repeat, LATER)
+        == 2
+    )
     again = of(world, "chat")
     assert [(row.event_seq, row.since, row.attempts) for row in again] == [(1, LATER, 0), (2, LATER, 0)]
     assert min(row.id for row in again) > max(old)
@@ -68,7 +71,7 @@ def test_what_was_delivered_gets_a_new_id_and_the_old_order(world):
 def test_a_state_sink_gets_one_delivery_for_each_interview(world):
     world.receive(body("interview.create", 2))
     world.settle_all()
-    chosen = found(world, Wanted(sink="sheet", states=(DELIVERED,)))
+    chosen = found(world, ListingFilter(sink="sheet", states=(DELIVERED,)))
     assert chosen.counts == {("sheet", "delivered"): 2}
     replay.repeat(world.connection, chosen.repeat, LATER)
     assert sorted(row.key for row in of(world, "sheet")) == ["interview-1", "interview-2"]
@@ -76,7 +79,7 @@ def test_a_state_sink_gets_one_delivery_for_each_interview(world):
 
 def test_an_event_that_waits_already_is_not_repeated(world):
     world.settle_all()
-    chosen = found(world, Wanted(sink="chat", states=(DELIVERED,)))
+    chosen = found(world, ListingFilter(sink="chat", states=(DELIVERED,)))
     assert replay.repeat(world.connection, chosen.repeat, LATER) == 2
     assert replay.repeat(world.connection, chosen.repeat, LATER) == 0
 
@@ -85,7 +88,7 @@ def test_an_event_that_was_delivered_twice_is_repeated_once(world):
     world.settle_all()
     replay.repeat(world.connection, world.ids("chat"), LATER)
     world.settle_all()
-    assert len(found(world, Wanted(sink="chat", event=1, states=(DELIVERED,))).repeat) == 1
+    assert len(found(world, ListingFilter(sink="chat", event=1, states=(DELIVERED,))).repeat) == 1
 
 
 def test_a_dead_letter_goes_before_an_earlier_delivery_of_the_same_event(world):
@@ -94,7 +97,7 @@ def test_a_dead_letter_goes_before_an_earlier_delivery_of_the_same_event(world):
     replay.repeat(world.connection, world.ids("chat"), LATER)
     dead = max(row.id for row in of(world, "chat") if row.event_seq == 1)
     world.settle(DEAD, dead)
-    chosen = found(world, Wanted(sink="chat", event=1, states=(DEAD, DELIVERED)))
+    chosen = found(world, ListingFilter(sink="chat", event=1, states=(DEAD, DELIVERED)))
     assert (chosen.dead, chosen.repeat) == ([dead], [])
 
 
@@ -117,19 +120,19 @@ def test_a_dead_follow_up_call_is_revived_when_none_waits(world):
 
 def test_a_sink_that_is_no_longer_configured_gets_nothing(world):
     world.settle_all(DEAD)
-    chosen = replay.find(world.connection, OLD, {"sheet": True})
+    chosen = replay.find_deliveries(world.connection, OLD, {"sheet": True})
     assert {sink for sink, _ in chosen.counts} == {"sheet"}
 
 
 def test_pending_and_superseded_deliveries_are_left_alone(world):
     world.settle(DeliveryState.SUPERSEDED, world.ids("sheet")[0])
-    chosen = found(world, Wanted())
+    chosen = found(world, ListingFilter())
     assert (chosen.dead, chosen.repeat) == ([], [])
 
 
 def read_again(world, kind="unknown"):
     result = ReadAgain()
-    seqs = replay.find_events(world.connection, Wanted(kind=kind)).ids
+    seqs = replay.find_events(world.connection, ListingFilter(kind=kind)).ids
     replay.read_again(world.connection, seqs, world.routing_table, LATER, result)
     return result
 
@@ -181,7 +184,7 @@ def test_what_is_still_not_understood_stays_as_it_is(world):
 def test_an_event_without_its_body_cannot_be_read_again(world):
     world.keep("unknown", body(), 3)
     world.connection.execute(delete(event_body))
-    assert replay.find_events(world.connection, Wanted(kind="unknown")).ids == []
+    assert replay.find_events(world.connection, ListingFilter(kind="unknown")).ids == []
 
 
 ROWS = st.lists(
@@ -209,8 +212,8 @@ def test_a_preview_is_what_a_replay_does(made):
             store.execute(insert(event_body).values(event_seq=seq, received_at=1, body=b"{}"))
         for row in made:
             add(store, **(row | ({"event_seq": None} if row["purpose"] else {})))
-        wanted = Wanted(states=(DeliveryState.DEAD, DeliveryState.DISMISSED, DeliveryState.DELIVERED))
-        found = replay.find(store, wanted, {"chat": False, "sheet": True})
+        wanted = ListingFilter(states=(DeliveryState.DEAD, DeliveryState.DISMISSED, DeliveryState.DELIVERED))
+        found = replay.find_deliveries(store, wanted, {"chat": False, "sheet": True})
         replayed = replay.revive(store, found.dead, START, found.message_sinks)
         replayed += replay.repeat(store, found.repeat, START, found.message_sinks)
         assert replayed == len(found.dead) + len(found.repeat) == found.counts.total()

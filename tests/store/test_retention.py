@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.delivery.periodic import Turn
+from connector.delivery.periodic import TaskContext
 from connector.delivery.retention import Retention
 from connector.store import retention
 from connector.store.postgres.store import PostgresStore
-from connector.store.retention import DAY_MS, START, Kind
+from connector.store.retention import DAY_MS, START, RetentionKind
 from connector.store.schema import DeliveryState, attempt, delivery, event
 from connector.store.sqlite.store import SqliteStore
 from tests.cli.world import NOON, PostgresWorld, World, body
@@ -74,7 +74,7 @@ def test_personal_fields_of_a_settled_event_go_and_its_identity_stays(world, sta
     world.receive(*(body(number=number) for number in range(5)))
     world.settle_all(state)
     before = world.rows(event)
-    assert apply(world, Kind.BODIES) == 5
+    assert apply(world, RetentionKind.BODIES) == 5
     after = world.rows(event)
     assert all((row.body, row.parsed, row.sha256) == (None, None, b"") for row in after)
     assert [[row._mapping[name] for name in KEPT] for row in after] == [
@@ -87,7 +87,7 @@ def test_an_event_with_one_open_delivery_keeps_its_body(world, state):
     world.receive(*(body(number=number) for number in range(5)))
     world.settle_all()
     world.settle(state, world.ids("chat")[1])
-    assert apply(world, Kind.BODIES) == 4
+    assert apply(world, RetentionKind.BODIES) == 4
     assert [row.seq for row in world.rows(event) if row.body is not None] == [2]
 
 
@@ -95,7 +95,7 @@ def test_events_that_are_young_enough_keep_their_bodies(world):
     world.receive(body(number=1), at=NOON)
     world.receive(body(number=2), at=NOON + DAY_MS)
     world.settle_all()
-    apply(world, Kind.BODIES, NOON + DAY_MS)
+    apply(world, RetentionKind.BODIES, NOON + DAY_MS)
     assert [row.body is None for row in world.rows(event)] == [True, False]
 
 
@@ -103,25 +103,27 @@ def test_events_that_are_young_enough_keep_their_bodies(world):
 def test_only_settled_deliveries_are_deleted(world, state):
     world.receive(*(body(number=number) for number in range(3)))
     world.settle_all(state)
-    assert apply(world, Kind.DELIVERIES) == (6 if state in SETTLED else 0)
+    assert apply(world, RetentionKind.DELIVERIES) == (6 if state in SETTLED else 0)
     assert len(world.rows(delivery)) == (0 if state in SETTLED else 6)
 
 
 def test_attempts_are_deleted_by_their_age(world):
     for day in range(4):
         world.try_once("chat", NOON + day * DAY_MS)
-    assert apply(world, Kind.ATTEMPTS, NOON + 2 * DAY_MS, rows=1) == 2
+    assert apply(world, RetentionKind.ATTEMPTS, NOON + 2 * DAY_MS, rows=1) == 2
     assert [row.started_at for row in world.rows(attempt)] == [NOON + 2 * DAY_MS, NOON + 3 * DAY_MS]
 
 
 def test_a_slice_changes_no_more_rows_than_it_may(world):
     world.receive(*(body(number=number) for number in range(5)))
     world.settle_all()
-    assert retention.delete_slice(world.connection, Kind.BODIES, LATER, START, 3).deleted == 3
+    assert retention.delete_slice(world.connection, RetentionKind.BODIES, LATER, START, 3).deleted == 3
 
 
 def test_zero_days_keep_everything():
-    assert retention.cutoffs({Kind.BODIES: 0, Kind.ATTEMPTS: 30}, NOON) == {Kind.ATTEMPTS: NOON - 30 * DAY_MS}
+    assert retention.cutoffs({RetentionKind.BODIES: 0, RetentionKind.ATTEMPTS: 30}, NOON) == {
+        RetentionKind.ATTEMPTS: NOON - 30 * DAY_MS
+    }
 
 
 @given(st.integers(1, retention.ROWS_MAX), st.floats(0, 100_000))
@@ -150,11 +152,11 @@ class Runs:
         self.deleted = []
         self.stopping = asyncio.Event()
         self._store = store
-        days = {Kind.BODIES: 90, Kind.DELIVERIES: 30, Kind.ATTEMPTS: 30}
+        days = {RetentionKind.BODIES: 90, RetentionKind.DELIVERIES: 30, RetentionKind.ATTEMPTS: 30}
         self._retention = Retention(FixedClock(), days, on_deleted=self._note, file=file, timer=timer)
 
     async def run(self):
-        return await self._retention.run(Turn(LATER, self._store.write, self.stopping))
+        return await self._retention.run(TaskContext(LATER, self._store.write, self.stopping))
 
     def _note(self, kind, rows):
         self.deleted.append((kind, rows))
@@ -206,9 +208,9 @@ async def test_copies_of_migrations_expire_and_backups_stay(sqlite_world):
 @pytest.mark.parametrize(
     ("kind", "index"),
     [
-        (Kind.BODIES, "ix_event_body_received"),
-        (Kind.DELIVERIES, "ix_delivery_done"),
-        (Kind.ATTEMPTS, "ix_attempt_started"),
+        (RetentionKind.BODIES, "ix_event_body_received"),
+        (RetentionKind.DELIVERIES, "ix_delivery_done"),
+        (RetentionKind.ATTEMPTS, "ix_attempt_started"),
     ],
 )
 def test_a_slice_finds_its_rows_by_an_index_and_sorts_no_more_than_equal_times(sqlite_world, kind, index):

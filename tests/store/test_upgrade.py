@@ -206,7 +206,7 @@ def test_attempts_limits_and_notes_stay(upgraded):
 
 
 def test_the_names_of_interviews_can_be_searched(upgraded):
-    assert sorted(words.find(upgraded, "zoe ann")) == sorted([ID, OTHER, "i3", "i4"])
+    assert sorted(words.find_interviews(upgraded, "zoe ann")) == sorted([ID, OTHER, "i3", "i4"])
 
 
 def test_the_store_keeps_its_name_and_forgets_old_heartbeats(upgraded):

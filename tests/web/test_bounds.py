@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import HEADER, Verifier
 from connector.logging import masked, with_exception
-from connector.web.health import Health
+from connector.web.health import HealthChecks
 from connector.web.metrics import Metrics
 from connector.web.receiver import (
     BODY_BYTES,
@@ -265,7 +265,7 @@ async def test_metrics_are_served_while_the_store_is_unavailable():
     """An operator needs them at that time."""
     metrics = Metrics()
     metrics.refused("unavailable")
-    text = (await Health(Gone(), Clock(), []).measure(metrics)).decode()
+    text = (await HealthChecks(Gone(), Clock(), []).measure(metrics)).decode()
     assert 'connector_requests_refused_total{reason="unavailable"} 1.0' in text
     assert "connector_store_readable 0.0" in text
     assert "connector_store_log_bytes 4096.0" in text
@@ -285,7 +285,7 @@ class Counting:
 async def test_the_result_of_a_probe_is_reused_for_a_second():
     """So that frequent readiness checks do not write to the store."""
     store = Counting()
-    health = Health(store, Clock(), [])
+    health = HealthChecks(store, Clock(), [])
     for _ in range(3):
         assert (await health.ready()).ready
     assert store.probes == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from connector.config import load
 from connector.errors import UsageError
 from connector.operations.password import can_sign_in, ensure_password, hash_of, matches, password_file, reset_password
-from connector.web.auth.sessions import Session, form_token, is_form_token, read_session, session_key, write_session
+from connector.web.auth.sessions import WebSession, form_token, is_form_token, read_session, session_key, write_session
 from connector.web.auth.throttle import ATTEMPTS, PERIOD_SECONDS, Throttle
 from connector.web.dashboard.app import PAGES
 from connector.web.dashboard.sign_in import own_path
@@ -208,7 +208,7 @@ def test_the_sign_in_never_leads_away(then):
 
 @given(st.text(), st.booleans(), st.integers(min_value=1, max_value=2**50))
 def test_a_session_is_read_as_it_was_written_until_it_expires(name, may_act, expires_at):
-    session = Session(name[:100], may_act, expires_at)
+    session = WebSession(name[:100], may_act, expires_at)
     cookie = write_session(KEY, session)
     if len(cookie) <= 1024:
         assert read_session(KEY, cookie, expires_at - 1) == session
@@ -217,21 +217,21 @@ def test_a_session_is_read_as_it_was_written_until_it_expires(name, may_act, exp
 
 @given(st.integers(min_value=0), st.characters(codec="ascii"))
 def test_a_changed_cookie_is_refused(place, char):
-    cookie = write_session(KEY, Session("operator", may_act=False, expires_at=2**50))
+    cookie = write_session(KEY, WebSession("operator", may_act=False, expires_at=2**50))
     place %= len(cookie)
     changed = cookie[:place] + char + cookie[place + 1 :]
     assert changed == cookie or read_session(KEY, changed, 0) is None
 
 
 def test_a_changed_password_ends_every_session():
-    cookie = write_session(KEY, Session("operator", may_act=True, expires_at=2**50))
+    cookie = write_session(KEY, WebSession("operator", may_act=True, expires_at=2**50))
     assert read_session(session_key("stored", ["other hash"]), cookie, 0) is None
 
 
 def test_a_form_token_belongs_to_its_owner():
     assert is_form_token(KEY, "ana", form_token(KEY, "ana"))
     assert not is_form_token(KEY, "bob", form_token(KEY, "ana"))
-    assert not is_form_token(KEY, "ana", write_session(KEY, Session("ana", may_act=True, expires_at=2**50)))
+    assert not is_form_token(KEY, "ana", write_session(KEY, WebSession("ana", may_act=True, expires_at=2**50)))
 
 
 def test_a_hash_uses_argon2id_with_19_mib():

@@ -16,7 +16,7 @@ from connector.capabilities import Difference
 from connector.operations import replay as replay_operation
 from connector.operations.erase import Receipt
 from connector.operations.replay import Replayable
-from connector.store.queries import Wanted
+from connector.store.queries import ListingFilter
 from connector.web.api.problems import PROBLEMS
 from connector.web.auth.access import Access, Visitor, may_act
 from connector.web.dashboard.pages import Pages
@@ -147,7 +147,7 @@ def _found(body: Selection) -> dict[str, Any]:
 @post("/deliveries/replay", status_code=200, guards=[may_act], responses=PROBLEMS)
 async def api_replay(request: Call, pages: NamedDependency[Pages], data: JSONBody[ReplayRequest]) -> Replayed:
     """Makes deliveries pending again, or reads events again."""
-    wanted = replay_operation.Request(state=data.state, **_found(data))
+    wanted = replay_operation.ReplayRequest(state=data.state, **_found(data))
     if wanted.is_of_events:
         if data.preview:
             return Replayed(len((await pages.actions.find_events(wanted)).ids))
@@ -162,7 +162,7 @@ async def api_replay(request: Call, pages: NamedDependency[Pages], data: JSONBod
 @post("/deliveries/dismiss", status_code=200, guards=[may_act], responses=PROBLEMS)
 async def api_dismiss(request: Call, pages: NamedDependency[Pages], data: JSONBody[DismissRequest]) -> Dismissed:
     """Drops dead letters, with a reason."""
-    return Dismissed(await pages.actions.dismiss(Wanted(**_found(data)), data.why, actor=request.user.actor))
+    return Dismissed(await pages.actions.dismiss(ListingFilter(**_found(data)), data.why, actor=request.user.actor))
 
 
 @post("/sinks/{name:str}/pause", status_code=200, guards=[may_act], responses=PROBLEMS)

@@ -24,7 +24,7 @@ from connector.operations.status import Health, health
 from connector.store import audit as audit_log
 from connector.store import queries
 from connector.store.audit import AuditRow
-from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, Place, Wanted
+from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, ListingFilter, Place
 from connector.web.api.actions import ACTIONS
 from connector.web.api.problems import PROBLEMS
 from connector.web.dashboard.deliveries import wanted_of
@@ -85,7 +85,7 @@ def _place(after: str, *, number: bool) -> Place | None:
 
 async def _listing(
     pages: Pages,
-    find: Callable[[Connection, Wanted, int], Sequence[Row]],
+    find: Callable[[Connection, ListingFilter, int], Sequence[Row]],
     chosen: dict[str, str],
     limit: int,
     *,
@@ -173,7 +173,7 @@ async def api_attempts(
 @get("/audit", responses=PROBLEMS)
 async def api_audit(pages: NamedDependency[Pages], after: After = "", limit: Limit = 50) -> Audit:
     """What operators changed."""
-    wanted = Wanted(after=_place(after, number=True))
+    wanted = ListingFilter(after=_place(after, number=True))
     rows = await pages.store.query(lambda connection: audit_log.entries(connection, wanted, limit + 1))
     following = written_place((rows[limit - 1].at, rows[limit - 1].id)) if len(rows) > limit else ""
     return Audit(rows[:limit], following)

@@ -26,7 +26,7 @@ from connector.store.dialects import insert_new
 from connector.store.schema import meta
 from connector.text import clean
 from connector.web.auth import sessions
-from connector.web.auth.sessions import Session
+from connector.web.auth.sessions import WebSession
 from connector.web.auth.throttle import Throttle
 from connector.web.receiver import client_of
 from connector.web.server import peer_of
@@ -158,7 +158,7 @@ class Access:
             return None
         self._throttle.succeeded(client)
         expires_at = self._clock() + self._settings.session_seconds * 1000
-        return sessions.write_session(await self.key(), Session(HASH_NAMES[may_act], may_act, expires_at))
+        return sessions.write_session(await self.key(), WebSession(HASH_NAMES[may_act], may_act, expires_at))
 
     async def _right_of(self, password: str) -> bool | None:
         """Returns whether this password allows to act; `None` for a wrong one.

@@ -23,7 +23,7 @@ VALUE_MAX = 1024
 """Characters of a cookie that is read. A session of ours has about 200."""
 
 
-class Session(msgspec.Struct, frozen=True, array_like=True):
+class WebSession(msgspec.Struct, frozen=True, array_like=True):
     """What a session cookie says. `expires_at` is epoch milliseconds; `id` makes every session different."""
 
     name: str
@@ -37,19 +37,19 @@ def session_key(stored: str, hashes: Sequence[str]) -> bytes:
     return hmac.digest(stored.encode(), "\n".join(hashes).encode(), hashlib.sha256)
 
 
-def write_session(key: bytes, session: Session) -> str:
+def write_session(key: bytes, session: WebSession) -> str:
     """Returns the value of the cookie."""
     text = _encoded(msgspec.json.encode(session))
     return f"{text}.{_signature(key, 'session', text)}"
 
 
-def read_session(key: bytes, value: str, now: int) -> Session | None:
+def read_session(key: bytes, value: str, now: int) -> WebSession | None:
     """Returns the session of a cookie; `None` when it is not ours, was changed or has expired at `now`."""
     text, _, signature = value.partition(".")
     if len(value) > VALUE_MAX or not _is_signature(key, "session", text, signature):
         return None
     try:
-        session = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Session)
+        session = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=WebSession)
     except (binascii.Error, msgspec.MsgspecError):  # signed by another version
         return None
     return session if session.expires_at > now else None

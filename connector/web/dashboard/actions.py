@@ -18,7 +18,7 @@ from connector.operations import replay as replay_operation
 from connector.operations.erase import Receipt
 from connector.operations.replay import Replayable
 from connector.store.erase import Subject
-from connector.store.queries import Wanted
+from connector.store.queries import ListingFilter
 from connector.store.schema import DeliveryState
 from connector.web.actions import dead_ids
 from connector.web.auth.access import Access, Visitor, may_act
@@ -49,18 +49,18 @@ class SelectionPage:
     reason_max: int
 
 
-def _selected(chosen: Mapping[str, str]) -> Wanted:
+def _selected(chosen: Mapping[str, str]) -> ListingFilter:
     ids = tuple(int(part) for part in chosen["ids"].split(",") if part.isascii() and part.isdigit() and len(part) < 16)  # noqa: PLR2004 - more digits than any id has
     return changed(wanted_of(dict(chosen)), ids=ids)
 
 
-def _request(chosen: Mapping[str, str]) -> replay_operation.Request:
+def _request(chosen: Mapping[str, str]) -> replay_operation.ReplayRequest:
     """Returns the replay that the parameters select. Raises `UsageError` for a state that cannot be replayed."""
     wanted = _selected(chosen)
     state = chosen["state"]
     if state and state not in {"dead", "dismissed", "delivered"}:
         raise UsageError(f"deliveries in the state {state} cannot be replayed")
-    return replay_operation.Request(
+    return replay_operation.ReplayRequest(
         ids=wanted.ids,
         sink=wanted.sink,
         interview=wanted.interview,

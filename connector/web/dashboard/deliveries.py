@@ -16,7 +16,16 @@ from sqlalchemy import Connection, select
 
 from connector.formats import format_duration
 from connector.operations.listings import read_place
-from connector.store.queries import AttemptRow, DeliveryRow, Place, Wanted, attempts, deliveries, place_of, sink_names
+from connector.store.queries import (
+    AttemptRow,
+    DeliveryRow,
+    ListingFilter,
+    Place,
+    attempts,
+    deliveries,
+    place_of,
+    sink_names,
+)
 from connector.store.schema import DeliveryState, delivery, in_state
 from connector.text import web_link
 from connector.web.auth.access import Access, Visitor
@@ -91,10 +100,10 @@ class DeliveryList:
 DELIVERY_PARAMETERS = ("sink", "state", "interview", "event", "reason", "since", "until")
 
 
-def wanted_of(chosen: dict[str, str]) -> Wanted:
+def wanted_of(chosen: dict[str, str]) -> ListingFilter:
     """Returns the filter of the parameters of an address; unusable ones are left out."""
     state = chosen.get("state", "").upper()
-    return Wanted(
+    return ListingFilter(
         sink=chosen.get("sink") or None,
         states=(DeliveryState[state],) if state in DeliveryState.__members__ else (),
         interview=chosen.get("interview") or None,
@@ -217,12 +226,12 @@ class OneDelivery:
 
 def one_delivery(seen: Seen, id_: int) -> OneDelivery:
     """Returns a delivery with the failed calls of its sink in its time. Raises `NotFoundException`."""
-    rows = deliveries(seen.connection, Wanted(ids=(id_,)), 1)
+    rows = deliveries(seen.connection, ListingFilter(ids=(id_,)), 1)
     if not rows:
         raise NotFoundException("there is no such delivery")
     (row,) = rows
     end = row.done_at + 1000 if row.done_at is not None else None
-    calls = attempts(seen.connection, Wanted(sink=row.sink, since=row.since, until=end), 20)
+    calls = attempts(seen.connection, ListingFilter(sink=row.sink, since=row.since, until=end), 20)
     fix = next((sink.fix for sink in seen.health.sinks if sink.name == row.sink), "")
     return OneDelivery(
         delivery_line(row, seen.clock),

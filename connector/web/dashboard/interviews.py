@@ -18,8 +18,8 @@ from connector.operations.listings import read_place
 from connector.store.queries import (
     DeliveryRow,
     InterviewRow,
+    ListingFilter,
     Place,
-    Wanted,
     deliveries,
     events,
     interviews,
@@ -88,7 +88,7 @@ class InterviewList:
 
 def interview_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> InterviewList:
     """Returns a page of the interviews that the filters select, those with the newest event first."""
-    wanted = Wanted(
+    wanted = ListingFilter(
         position=chosen["position"] or None,
         stage=Stage(chosen["stage"]) if chosen["stage"] in set(Stage) else None,
         sink=chosen["sink"] or None,
@@ -200,7 +200,7 @@ def one_interview(seen: Seen, id_: str) -> OneInterview:
     if state is None:
         raise NotFoundException("there is no such interview")
     found = interview_of(id_, decode(state))
-    wanted = Wanted(interview=id_)
+    wanted = ListingFilter(interview=id_)
     done = deliveries(seen.connection, wanted, HISTORY)
     sinks = sorted({row.sink for row in done} | set(seen.config.sinks))
     by_event: dict[tuple[int | None, str], list[DeliveryRow]] = defaultdict(list)

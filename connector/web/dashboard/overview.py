@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from sqlalchemy import Connection, func, select
 
 from connector.interview import STAGE_WORDS, Stage
-from connector.store.queries import EventRow, Wanted, events
+from connector.store.queries import EventRow, ListingFilter, events
 from connector.store.schema import DeliveryState, PauseKind, delivery, event, interview
 from connector.store.status import SinkStatus
 from connector.web.auth.access import Access, Visitor
@@ -110,7 +110,7 @@ def overview(seen: Seen) -> Overview:
         seen.clock.moment(source.last_received_at),
         sum(each.count for each in source.refused),
         cards,
-        [_latest(row, seen.clock) for row in events(seen.connection, Wanted(), LATEST)],
+        [_latest(row, seen.clock) for row in events(seen.connection, ListingFilter(), LATEST)],
         _funnel(seen.connection),
         [(stage.value, STAGE_WORDS.get(stage, "Unknown")) for stage in Stage],
         _steps(seen),

@@ -14,7 +14,7 @@ from litestar.di import NamedDependency
 from connector.errors import ConnectorError
 from connector.operations.explain import Explanation, explain_body, explain_event
 from connector.routing import Route
-from connector.store.queries import Wanted, events
+from connector.store.queries import ListingFilter, events
 from connector.web.auth.access import Access, Visitor
 from connector.web.dashboard.filters import Option
 from connector.web.dashboard.pages import Pages, Seen
@@ -89,7 +89,7 @@ def route_page(seen: Seen, chosen: str, body: str, found: Explanation | None, pr
         )
     choices = [
         Option(str(row.id), f"{row.id} {row.name}, {shown_name(row.candidate_name)}", str(row.id) == chosen)
-        for row in events(seen.connection, Wanted(kind="event"), CHOICES)
+        for row in events(seen.connection, ListingFilter(kind="event"), CHOICES)
     ]
     return RoutePage(lines, choices, body, problem, None if found is None else _simulation(found))
 

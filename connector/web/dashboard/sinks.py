@@ -16,7 +16,7 @@ from connector.capabilities import Verifies
 from connector.formats import format_duration
 from connector.operations.listings import read_place
 from connector.store import audit as audit_log
-from connector.store.queries import Place, Wanted, attempts
+from connector.store.queries import ListingFilter, Place, attempts
 from connector.web.auth.access import Access, Visitor
 from connector.web.dashboard.deliveries import AttemptLine, attempt_line
 from connector.web.dashboard.filters import ROWS, Paging, paging
@@ -127,7 +127,7 @@ def one_sink(seen: Seen, name: str) -> OneSink:
             f"{datetime.fromtimestamp(seen.clock.now / 1000, seen.clock.zone):%Y-%m-%dT%H:%M}",
             entry is not None,
             sorted(getattr(entry.cls, "resume_modes", ())) if entry else [],
-            [attempt_line(each, seen.clock) for each in attempts(seen.connection, Wanted(sink=name), 15)],
+            [attempt_line(each, seen.clock) for each in attempts(seen.connection, ListingFilter(sink=name), 15)],
         ),
     )
 
@@ -167,7 +167,7 @@ class AuditList:
 
 def audit_list(seen: Seen, after: Place | None) -> AuditList:
     """Returns a page of the changes, the newest first."""
-    rows = audit_log.entries(seen.connection, Wanted(after=after), ROWS + 1)
+    rows = audit_log.entries(seen.connection, ListingFilter(after=after), ROWS + 1)
     following = (rows[ROWS - 1].at, rows[ROWS - 1].id) if len(rows) > ROWS else None
     lines = [AuditLine(seen.clock.moment(row.at), row.actor, row.action, row.target, row.detail) for row in rows]
     return AuditList(lines[:ROWS], paging("/audit", {}, after, following))

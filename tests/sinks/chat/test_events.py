@@ -18,7 +18,7 @@ from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
 from sinks.chat.changes import ChangeKind, Events
 from sinks.chat.content import Content, interview_content
-from sinks.chat.events import Action, EventPlan, decide
+from sinks.chat.events import EventAction, EventPlan, make_plan
 from sinks.chat.record import InterviewRecord
 from sinks.chat.updates import next_edit
 from tests.sinks.chat.channel_rules import STYLE
@@ -33,7 +33,7 @@ class Paper:
 
     modes: Events = MODES
     record: InterviewRecord = field(default_factory=lambda: InterviewRecord("i"))
-    acts: list[tuple[Action, ChangeKind]] = field(default_factory=list)
+    acts: list[tuple[EventAction, ChangeKind]] = field(default_factory=list)
     news: list[tuple[ChangeKind, ...]] = field(default_factory=list)
     parent: Content | None = None
     counted: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Paper:
 
     def tell(self, event: Event, interview: Interview, *, muted: bool = False) -> EventPlan:
         self.record = replace(self.record, id=interview.id)
-        plan = decide(event, interview, self.record, self.modes, muted=muted)
+        plan = make_plan(event, interview, self.record, self.modes, muted=muted)
         self.counted += [plan.counted] if plan.counted else []
         if plan.counted == "invited":
             self.record = replace(self.record, counted_by=True)
@@ -61,14 +61,14 @@ class Paper:
     def _carry_out(self, plan: EventPlan, interview: Interview) -> None:
         assert plan.announcement is not None
         ts = str(len(self.acts))
-        if plan.action is Action.POST:
+        if plan.action is EventAction.POST:
             self.parent = interview_content(interview, STYLE)
             shows = {"announced": plan.announcement.announced, "content_hash": repr(self.parent)}
         else:
             shows = {
                 "announced": plan.announcement.announced,
                 "thread": self.record.message_id,
-                "named": plan.action is Action.BROADCAST,
+                "named": plan.action is EventAction.BROADCAST,
             }
         self.record = self.record.posted(ts, shows)
 
@@ -131,27 +131,27 @@ def test_the_first_event_that_shows_completion_announces_it() -> None:
     done = make_interview(stage=Stage.TO_EVALUATE)
     for name in ("interview.finish", "interview.status-change", "interview.score-updated"):
         paper = Paper()
-        assert paper.tell(make_event(name), done).action is Action.POST
+        assert paper.tell(make_event(name), done).action is EventAction.POST
         for later in ("interview.finish", "interview.status-change", "interview.score-updated"):
-            assert paper.tell(make_event(later), done).action is Action.NOTHING
+            assert paper.tell(make_event(later), done).action is EventAction.NOTHING
 
 
 def test_a_finish_that_meets_a_message_is_shown_in_the_channel_too() -> None:
     paper = Paper()
     paper.tell(make_event("interview.status-change"), make_interview(stage=Stage.UNKNOWN, status="x", completed=None))
     plan = paper.tell(make_event("interview.finish"), make_interview(stage=Stage.TO_EVALUATE, updated_at=START + 1))
-    assert plan.action is Action.BROADCAST
+    assert plan.action is EventAction.BROADCAST
     assert paper.record.named_reply_ids == ("2",)
 
 
 SHOWN = InterviewRecord("i", message_id="1")
 
 
-def at(mode: str, name: str, record: InterviewRecord = SHOWN) -> Action:
+def at(mode: str, name: str, record: InterviewRecord = SHOWN) -> EventAction:
     field_of = name.removeprefix("interview.").replace("-", "_")
     interview = make_interview(score=4)
     announced = {"finished": True, "stage": interview.stage_word, "stage_ms": 0, "score": 3, "score_ms": 0}
-    return decide(
+    return make_plan(
         make_event(name), interview, replace(record, announced=announced), Events(**{field_of: mode}), muted=False
     ).action
 
@@ -159,42 +159,43 @@ def at(mode: str, name: str, record: InterviewRecord = SHOWN) -> Action:
 @pytest.mark.parametrize(
     ("mode", "act"),
     [
-        ("post", Action.POST),
-        ("broadcast", Action.BROADCAST),
-        ("reply", Action.REPLY),
-        ("edit", Action.NOTHING),
-        ("digest", Action.NOTHING),
-        ("silent", Action.NOTHING),
+        ("post", EventAction.POST),
+        ("broadcast", EventAction.BROADCAST),
+        ("reply", EventAction.REPLY),
+        ("edit", EventAction.NOTHING),
+        ("digest", EventAction.NOTHING),
+        ("silent", EventAction.NOTHING),
     ],
 )
-def test_the_mode_decides_how_loud_an_event_is(mode: str, act: Action) -> None:
+def test_the_mode_decides_how_loud_an_event_is(mode: str, act: EventAction) -> None:
     assert at(mode, "interview.score-updated") is act
 
 
 @pytest.mark.parametrize("mode", ["post", "broadcast", "reply"])
 def test_without_a_message_every_loud_mode_makes_one(mode: str) -> None:
-    assert at(mode, "interview.score-updated", InterviewRecord("i")) is Action.POST
+    assert at(mode, "interview.score-updated", InterviewRecord("i")) is EventAction.POST
 
 
 def test_a_thread_that_takes_no_replies_gets_a_new_message() -> None:
     assert (
-        at("reply", "interview.score-updated", InterviewRecord("i", message_id="1", thread_locked=True)) is Action.POST
+        at("reply", "interview.score-updated", InterviewRecord("i", message_id="1", thread_locked=True))
+        is EventAction.POST
     )
 
 
 def test_a_message_that_people_deleted_is_honoured_until_completion() -> None:
     gone = InterviewRecord("i", message_id="1", removed=True)
-    assert at("reply", "interview.score-updated", gone) is Action.NOTHING
-    plan = decide(make_event(), make_interview(), gone, MODES, muted=False)
-    assert plan.action is Action.POST
+    assert at("reply", "interview.score-updated", gone) is EventAction.NOTHING
+    plan = make_plan(make_event(), make_interview(), gone, MODES, muted=False)
+    assert plan.action is EventAction.POST
 
 
 def test_a_silent_event_does_not_even_edit() -> None:
     record = InterviewRecord("i", message_id="1", announced={"finished": True})
     for mode, edit in (("silent", False), ("edit", True)):
         modes = Events(score_updated=mode)
-        plan = decide(make_event("interview.score-updated"), make_interview(score=4), record, modes, muted=False)
-        assert (plan.action, plan.edit) == (Action.NOTHING, edit)
+        plan = make_plan(make_event("interview.score-updated"), make_interview(score=4), record, modes, muted=False)
+        assert (plan.action, plan.edit) == (EventAction.NOTHING, edit)
 
 
 def test_what_comes_muted_is_counted_and_told_to_nobody() -> None:
@@ -202,7 +203,7 @@ def test_what_comes_muted_is_counted_and_told_to_nobody() -> None:
     for name in ("interview.create", "interview.finish", "interview.score-updated", "interview.delete"):
         paper.tell(make_event(name), make_interview(score=2), muted=True)
     assert (paper.acts, paper.counted) == ([], ["invited", "finished", "updates"])
-    assert paper.tell(make_event("interview.score-updated"), make_interview(score=3)).action is Action.POST
+    assert paper.tell(make_event("interview.score-updated"), make_interview(score=3)).action is EventAction.POST
 
 
 def test_an_invitation_is_counted_once() -> None:
@@ -221,15 +222,15 @@ def test_an_interview_deleted_before_its_first_message_is_never_mentioned(muted:
 
 
 @pytest.mark.parametrize(
-    ("mode", "act"), [("edit", Action.NOTHING), ("reply", Action.REPLY), ("broadcast", Action.BROADCAST)]
+    ("mode", "act"), [("edit", EventAction.NOTHING), ("reply", EventAction.REPLY), ("broadcast", EventAction.BROADCAST)]
 )
-def test_a_deletion_takes_the_name_away_and_speaks_only_when_told_to(mode: str, act: Action) -> None:
+def test_a_deletion_takes_the_name_away_and_speaks_only_when_told_to(mode: str, act: EventAction) -> None:
     paper = Paper(Events(delete=mode))
     paper.tell(make_event(), make_interview())
     plan = paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED))
     assert (plan.action, plan.edit) == (act, True)
     assert "Wayne" not in repr(paper.parent)
-    assert paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED)).action is Action.NOTHING
+    assert paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED)).action is EventAction.NOTHING
 
 
 def test_a_late_deletion_is_obeyed_all_the_same() -> None:

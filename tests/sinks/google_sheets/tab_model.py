@@ -10,7 +10,7 @@ from connector.emulators.google.model import Book, Tab
 from connector.emulators.google.schema import discovery, read_body, read_mask
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import READ_FIELDS
-from sinks.google_sheets.api_replies import Book as Reply
+from sinks.google_sheets.api_replies import Spreadsheet as Reply
 from sinks.google_sheets.sheet_view import TOP_ROWS, read_view
 from sinks.spreadsheet.columns import KEY
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.google_sheets.api_replies import Book
+from sinks.google_sheets.api_replies import Spreadsheet
 from sinks.google_sheets.sheet_view import NOT_TEXT, read_view
 
 OPENS, CLOSES = '{"values":[{"userEnteredValue":{"stringValue":', '"}}]}'
@@ -39,7 +39,7 @@ def view_of(rows):
     grid = {"startColumn": 1, "columnMetadata": [{}], "rowData": [{}, *rows]}
     size = {"rowCount": 50, "columnCount": 2}
     tab = {"properties": {"sheetId": 7, "gridProperties": size}, "data": [{"columnMetadata": [{}, {}]}, grid]}
-    book = msgspec.json.decode(msgspec.json.encode({"properties": {}, "sheets": [tab]}), type=Book)
+    book = msgspec.json.decode(msgspec.json.encode({"properties": {}, "sheets": [tab]}), type=Spreadsheet)
     view = read_view(book, 7)
     assert view is not None
     return view

@@ -13,7 +13,7 @@ from connector.emulators.google import EMAIL, GoogleEmulator
 from connector.emulators.google.errors import invalid
 from connector.sink import Delivered, Finding, Rejected, RetryLater, SinkBroken
 from connector.testing import interview_id
-from sinks.google_sheets.errors import Trouble, answer_failure, token_failure
+from sinks.google_sheets.errors import FailureMeaning, answer_failure, token_failure
 from tests.sinks.google_sheets.conftest import TAB, SheetHarness, person_of, scored
 
 
@@ -268,29 +268,29 @@ async def test_when_google_takes_nothing_at_all_no_row_is_given_up(picky):
 @pytest.mark.parametrize(
     ("status", "message", "trouble"),
     [
-        (429, "", Trouble.THROTTLED),
-        (400, "Invalid requests[0]: metadata id already in use", Trouble.CONFLICT),
-        (400, "Unable to parse range: 'X'!1:1", Trouble.CONFLICT),
-        (400, "Invalid requests[3].updateCells: Range exceeds grid limits.", Trouble.REFUSED),
-        (400, "You are trying to edit a protected cell or object.", Trouble.PROTECTED),
-        (400, "This action would increase the number of cells in the workbook above the limit", Trouble.BROKEN),
-        (403, "Request had insufficient authentication scopes.", Trouble.BROKEN),
-        (404, "Requested entity was not found.", Trouble.BROKEN),
-        (500, "Internal error encountered.", Trouble.UNCLEAR),
-        (302, "", Trouble.UNCLEAR),
+        (429, "", FailureMeaning.THROTTLED),
+        (400, "Invalid requests[0]: metadata id already in use", FailureMeaning.CONFLICT),
+        (400, "Unable to parse range: 'X'!1:1", FailureMeaning.CONFLICT),
+        (400, "Invalid requests[3].updateCells: Range exceeds grid limits.", FailureMeaning.REFUSED),
+        (400, "You are trying to edit a protected cell or object.", FailureMeaning.PROTECTED),
+        (400, "This action would increase the number of cells in the workbook above the limit", FailureMeaning.BROKEN),
+        (403, "Request had insufficient authentication scopes.", FailureMeaning.BROKEN),
+        (404, "Requested entity was not found.", FailureMeaning.BROKEN),
+        (500, "Internal error encountered.", FailureMeaning.UNCLEAR),
+        (302, "", FailureMeaning.UNCLEAR),
     ],
 )
 def test_every_answer_has_a_meaning(status, message, trouble):
     body = f'{{"error": {{"message": "{message}"}}}}'.encode()
     failure = answer_failure(status, body, email=EMAIL)
     assert failure.trouble is trouble
-    assert bool(failure.fix) == (trouble in {Trouble.BROKEN, Trouble.PROTECTED})
+    assert bool(failure.fix) == (trouble in {FailureMeaning.BROKEN, FailureMeaning.PROTECTED})
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "x"}', b'{"error": {"details": 1}}'])
 def test_an_answer_that_is_no_json_of_google_is_judged_by_its_status(body):
-    assert answer_failure(503, body, email=EMAIL).trouble is Trouble.UNCLEAR
-    assert answer_failure(403, body, email=EMAIL).trouble is Trouble.BROKEN
+    assert answer_failure(503, body, email=EMAIL).trouble is FailureMeaning.UNCLEAR
+    assert answer_failure(403, body, email=EMAIL).trouble is FailureMeaning.BROKEN
 
 
 async def test_check_says_who_can_open_what(harness):

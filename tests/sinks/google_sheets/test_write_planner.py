@@ -15,7 +15,7 @@ from sinks.google_sheets import write_planner
 from sinks.google_sheets.outcomes import close_intent, settle
 from sinks.google_sheets.state import RowNote, read_intents, write_intents
 from sinks.google_sheets.tabs import add_columns, find_columns
-from sinks.google_sheets.write_planner import DueInterview, Limits, plan_rows, take_chunk
+from sinks.google_sheets.write_planner import DueInterview, WriteLimits, plan_rows, take_chunk
 from sinks.spreadsheet.columns import KEY, Column
 from tests.sinks.google_sheets.tab_model import TabModel
 
@@ -49,8 +49,8 @@ def write_of(view, wanted, limits=None, known=()):
     layout = find_columns(view, COLUMNS, known)
     after, _ = add_columns(view, layout)
     due = plan_rows(view, after, wanted)
-    return write_planner.Write(
-        [write_planner.row_write("", view, layout, take_chunk(due, after, limits or Limits()), "nonce")]
+    return write_planner.SheetWrite(
+        [write_planner.row_write("", view, layout, take_chunk(due, after, limits or WriteLimits()), "nonce")]
     ), due
 
 
@@ -209,7 +209,7 @@ def test_parts_of_any_size_make_the_same_sheet(first, rows, size):
     whole, notes = TabModel(), {}
     flush(whole, first, notes)
     parts, other = TabModel(), {}
-    flush(parts, first, other, Limits(size=size, rows=rows))
+    flush(parts, first, other, WriteLimits(size=size, rows=rows))
     assert parts.cells() == whole.cells()
     assert other == notes
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sinks.chat.service import Status
 from sinks.slack.client import STATUSES, read_answer, read_webhook
-from sinks.slack.diagnostics import broken, explain
+from sinks.slack.diagnostics import broken, reason_and_fix
 
 WORDS_OF = {
     Status.THROTTLED: ["ratelimited", "rate_limited", "message_limit_exceeded"],
@@ -122,12 +122,12 @@ def test_everything_broken_comes_with_a_fix(word: str) -> None:
 
 def test_a_missing_scope_is_named_in_the_fix() -> None:
     data = {"ok": False, "error": "missing_scope", "needed": "chat:write", "provided": "channels:read"}
-    what, fix = explain(read_answer(200, data, {}))
+    what, fix = reason_and_fix(read_answer(200, data, {}))
     assert what == "the app lacks the scope chat:write"
     assert fix.startswith("add the bot scope chat:write under OAuth & Permissions, then reinstall the app")
     assert "channels:read" in fix
 
 
 def test_a_channel_that_is_not_found_says_how_to_invite() -> None:
-    _, fix = explain(read_answer(200, {"ok": False, "error": "channel_not_found"}, {}))
+    _, fix = reason_and_fix(read_answer(200, {"ok": False, "error": "channel_not_found"}, {}))
     assert "/invite @" in fix
