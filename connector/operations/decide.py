@@ -15,8 +15,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select
 
+from connector.config import Config
 from connector.decision import Decision, DecisionRequest, require_valid, score_of
 from connector.errors import ConnectorError, LeaseLost, StoreUnavailable, UsageError
 from connector.hireflix.api import Fields, HireflixApi, HireflixUnavailable, KeyRefused, QueryRefused
@@ -28,7 +29,7 @@ from connector.operations.store_access import OpenStore, now_in
 from connector.store import decisions, leases, schema
 from connector.store.decisions import Decided, StoredRequest
 from connector.store.leases import Lease
-from connector.store.schema import RequestState, Sent
+from connector.store.schema import RequestState, Sent, interview
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -51,6 +52,7 @@ RETRY_FIRST_SECONDS = 15.0
 """Wait before a request is tried again; later waits are a quarter of its age."""
 RETRY_MAX_SECONDS = 600.0
 """Longest wait before a request is tried again while Hireflix is unavailable."""
+NO_KEY = "decisions need a key of the API of Hireflix: set CONNECTOR_HIREFLIX__API_KEY"
 _COMMENTS: Fields = {"id": None, "comments": {"value": None}}
 _LINK: Fields = {"id": None, "externalLink": {"url": None, "expires": None}}
 
@@ -107,6 +109,17 @@ async def decide(
             raise
         await carrier.conclude(RequestState.DONE, result=decided)
         return decided
+
+
+def ask(connection: Connection, settings: Config, request: DecisionRequest, now: int) -> StoredRequest:
+    """Stores a request that the service carries out. Raises `UsageError` when it cannot be carried out."""
+    require_valid(request.decision, request.value)
+    if settings.hireflix.api_key is None:
+        raise UsageError(NO_KEY)
+    known = select(interview.c.id).where(interview.c.id == request.interview_id, interview.c.erased_at.is_(None))
+    if connection.execute(known).first() is None:
+        raise UsageError("there is no such interview")
+    return decisions.ask(connection, request, now)
 
 
 class Busy(ConnectorError):

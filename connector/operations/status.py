@@ -5,7 +5,7 @@ The command `status`, the dashboard and the alerts show the same `Health`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -68,7 +68,10 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The state of the installation at `at` (epoch milliseconds). `tasks` are the last runs of the periodic tasks."""
+    """The state of the installation at `at` (epoch milliseconds). `tasks` are the last runs of the periodic tasks.
+
+    `held_decisions` are the decisions of users that an operator must do or drop.
+    """
 
     at: int
     service: ServiceStatus
@@ -76,6 +79,7 @@ class Health(msgspec.Struct, frozen=True):
     sinks: list[SinkStatus]
     troubles: list[Trouble]
     tasks: list[TaskRun] = []
+    held_decisions: int = 0
 
     @property
     def verdict(self) -> Literal["ok", "warning", "problem"]:
@@ -90,9 +94,12 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     source = stored.source(connection, now)
     sinks = [_judged(each, service) for each in stored.sinks(connection, now, configured)]
     tasks = list(periodic.runs(connection).values())
-    troubles = _troubles(service, source, sinks, now) + _of_reconcile(connection) + _of_decisions(connection)
+    decided = decisions.counts(connection)
+    troubles = _troubles(service, source, sinks, now) + _of_reconcile(connection)
+    troubles += _of_decisions(decided, decisions.delayed(connection))
     troubles.sort(key=lambda trouble: trouble.level != "problem")
-    return Health(now, service, source, sinks, troubles, tasks)
+    held = decided.get(RequestState.HELD, 0) + decided.get(RequestState.UNCLEAR, 0)
+    return Health(now, service, source, sinks, troubles, tasks, held)
 
 
 def _service(processes: list[Process]) -> ServiceStatus:
@@ -155,9 +162,8 @@ def _of_reconcile(connection: Connection) -> list[Trouble]:
     return found
 
 
-def _of_decisions(connection: Connection) -> list[Trouble]:
-    """Returns the decisions of users that wait for an operator, or for Hireflix."""
-    counts = decisions.counts(connection)
+def _of_decisions(counts: Mapping[RequestState, int], delay: str) -> list[Trouble]:
+    """Returns the decisions of users that wait for an operator, or for Hireflix. `delay` is why one was put off."""
     found = []
     if count := counts.get(RequestState.UNCLEAR, 0):
         what = f"{counted(count, 'decision', 'decisions')} may or may not have reached Hireflix"
@@ -165,9 +171,9 @@ def _of_decisions(connection: Connection) -> list[Trouble]:
     if count := counts.get(RequestState.HELD, 0):
         what = f"{counted(count, 'decision waits', 'decisions wait')} for a confirmation"
         found.append(Trouble("warning", "source", what, "Hireflix does not show them yet", DECISIONS_FIX))
-    if reason := decisions.delayed(connection):
+    if delay:
         waiting = counted(counts[RequestState.WAITING], "decision waits", "decisions wait")
-        found.append(Trouble("warning", "source", f"{waiting} for Hireflix", "tried again by itself", reason))
+        found.append(Trouble("warning", "source", f"{waiting} for Hireflix", "tried again by itself", delay))
     return found
 
 

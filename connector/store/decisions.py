@@ -184,6 +184,13 @@ def counts(connection: Connection) -> dict[RequestState, int]:
     return {RequestState(name): count for name, count in rows}
 
 
+def mark(connection: Connection) -> tuple[Any, ...]:
+    """Returns values that change whenever a request is added or its state changes."""
+    newest = connection.execute(select(func.max(decision_request.c.id))).scalar()
+    done = select(func.max(decision_request.c.done_at)).where(decision_request.c.done_at.is_not(None))
+    return newest, connection.execute(done).scalar(), sorted(counts(connection).items())
+
+
 def delayed(connection: Connection) -> str:
     """Returns why the oldest waiting request was put off, `""` when none was."""
     waiting = select(decision_request.c.reason).where(*_in(RequestState.WAITING), decision_request.c.reason != "")

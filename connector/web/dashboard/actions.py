@@ -114,7 +114,8 @@ async def selection(request: Request[Visitor, Access, Any], pages: NamedDependen
     )
 
 
-async def _form(request: Request[Visitor, Access, Any], *names: str) -> dict[str, str]:
+async def form_values(request: Request[Visitor, Access, Any], *names: str) -> dict[str, str]:
+    """Returns the fields of a form, `""` for one that is missing."""
     sent = await request.form()
     return {name: str(sent.get(name, "")) for name in names}
 
@@ -122,7 +123,7 @@ async def _form(request: Request[Visitor, Access, Any], *names: str) -> dict[str
 @post("/actions/replay", include_in_schema=False, guards=[may_act])
 async def replay(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Puts the selected deliveries back into the queue."""
-    chosen = await _form(request, *SELECTION)
+    chosen = await form_values(request, *SELECTION)
     count = await pages.actions.replay(_request(chosen), actor=request.user.actor)
     done = f"{counted(count, 'delivery is', 'deliveries are')} in the queue again."
     back = _back(chosen) if chosen["ids"].isdecimal() else f"/deliveries?{urlencode({'sink': chosen['sink']})}"
@@ -132,7 +133,7 @@ async def replay(request: Request[Visitor, Access, Any], pages: NamedDependency[
 @post("/actions/dismiss", include_in_schema=False, guards=[may_act])
 async def dismiss(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Drops the selected dead letters, with a reason."""
-    chosen = await _form(request, *SELECTION, "why")
+    chosen = await form_values(request, *SELECTION, "why")
     why = chosen.pop("why")
     count = await pages.actions.dismiss(_selected(chosen), why, actor=request.user.actor)
     return redirect(_back(chosen), request, f"{counted(count, 'dead letter is', 'dead letters are')} dismissed.")
@@ -159,7 +160,7 @@ def _sink_path(name: str) -> str:
 @post("/actions/pause", include_in_schema=False, guards=[may_act])
 async def pause(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Pauses a sink, until a time if one is given."""
-    sent = await _form(request, "sink", "until")
+    sent = await form_values(request, "sink", "until")
     entry, until = await pages.actions.pause(sent["sink"], sent["until"], actor=request.user.actor)
     end = pages.clockface().moment(until)
     how = f" until {end.full}" if end else ""
@@ -169,7 +170,7 @@ async def pause(request: Request[Visitor, Access, Any], pages: NamedDependency[P
 @post("/actions/resume", include_in_schema=False, guards=[may_act])
 async def resume(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Resumes a sink."""
-    sent = await _form(request, "sink", "mode")
+    sent = await form_values(request, "sink", "mode")
     entry, pending = await pages.actions.resume(sent["sink"], sent["mode"], actor=request.user.actor)
     return redirect(
         _sink_path(entry.name),
@@ -181,7 +182,7 @@ async def resume(request: Request[Visitor, Access, Any], pages: NamedDependency[
 @post("/actions/verify", include_in_schema=False, guards=[may_act], status_code=200)
 async def verify(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Compares a destination with the store, and shows the result."""
-    entry, report = await pages.actions.verify((await _form(request, "sink"))["sink"])
+    entry, report = await pages.actions.verify((await form_values(request, "sink"))["sink"])
     view = ReportPage(
         entry.name,
         report.in_sync,
@@ -195,7 +196,7 @@ async def verify(request: Request[Visitor, Access, Any], pages: NamedDependency[
 @post("/actions/repair", include_in_schema=False, guards=[may_act])
 async def repair(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Asks the lane of a sink to verify and repair it. The page of the sink shows the result."""
-    entry = await pages.actions.repair((await _form(request, "sink"))["sink"], actor=request.user.actor)
+    entry = await pages.actions.repair((await form_values(request, "sink"))["sink"], actor=request.user.actor)
     return redirect(_sink_path(entry.name), request, "The repair is asked for. This page shows the result.")
 
 
@@ -230,7 +231,7 @@ async def erase_preview(request: Request[Visitor, Access, Any], pages: NamedDepe
 @post("/actions/erase", include_in_schema=False, guards=[may_act], status_code=200)
 async def erase(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Erases a person, and shows the receipt."""
-    interview_id = (await _form(request, "interview"))["interview"]
+    interview_id = (await form_values(request, "interview"))["interview"]
     receipt = await pages.actions.erase(interview_id, actor=request.user.actor)
     view = ReceiptPage(receipt, pages.clockface().moment(receipt.at), list(receipt.store.items()))
     return await pages.show(request, "receipt.html", "interviews", "Erased", lambda _: view, live=False)

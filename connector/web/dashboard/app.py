@@ -29,6 +29,7 @@ from connector.web.dashboard.actions import (
     selection,
     verify,
 )
+from connector.web.dashboard.decisions import answer_decisions, ask_decision, decisions_page
 from connector.web.dashboard.deliveries import deliveries_page, delivery_page
 from connector.web.dashboard.interviews import interview_page, interviews_page
 from connector.web.dashboard.overview import overview_page
@@ -41,6 +42,7 @@ PAGES: tuple[ControllerRouterHandler, ...] = (
     *(sign_in_page, sign_in, sign_out, static_file),
     *(overview_page, interviews_page, interview_page, deliveries_page, delivery_page, sinks_page, sink_page),
     *(routes_page, simulate, audit_page),
+    *(decisions_page, ask_decision, answer_decisions),
     *(selection, replay, dismiss, pause, resume, verify, repair, erase_preview, erase),
 )
 

@@ -30,6 +30,7 @@ from connector.store.queries import (
 from connector.store.schema import interview as interview_table
 from connector.text import web_link
 from connector.web.auth.access import Access, Visitor
+from connector.web.dashboard.decisions import DecisionPanel, decision_panel
 from connector.web.dashboard.deliveries import MARKS, DeliveryLine, delivery_line
 from connector.web.dashboard.filters import ROWS, Filter, Paging, make_filter, paging, parameters
 from connector.web.dashboard.pages import Pages, Seen
@@ -192,6 +193,7 @@ class OneInterview:
     sinks: list[str]
     history: list[HistoryLine]
     others: list[DeliveryLine]
+    decisions: DecisionPanel
 
 
 def one_interview(seen: Seen, id_: str) -> OneInterview:
@@ -225,6 +227,7 @@ def one_interview(seen: Seen, id_: str) -> OneInterview:
         sinks,
         history,
         [delivery_line(row, seen.clock) for row in done if row.event_id is None],
+        decision_panel(seen, found),
     )
 
 

@@ -22,6 +22,7 @@ from connector import __version__
 from connector.config import Config
 from connector.delivery.clock import Clock
 from connector.operations.status import Health, health
+from connector.store import decisions
 from connector.store.base import Store
 from connector.store.schema import attempt, audit, delivery, event, sink
 from connector.text import clean
@@ -45,6 +46,7 @@ TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 NAVIGATION = (
     ("overview", "/", "Overview"),
     ("interviews", "/interviews", "Interviews"),
+    ("decisions", "/decisions", "Decisions"),
     ("deliveries", "/deliveries", "Deliveries"),
     ("sinks", "/sinks", "Sinks"),
     ("routes", "/routes", "Routes"),
@@ -178,6 +180,7 @@ class Pages:
         assert found.health is not None
         troubles = found.health.troubles
         dead = sum(each.dead for each in found.health.sinks)
+        counts = {"deliveries": dead, "decisions": found.health.held_decisions}
         at = found.clock.moment(found.clock.now)
         return Frame(
             title=title,
@@ -185,10 +188,7 @@ class Pages:
             at=at.text if at else "",
             troubles=[shown(trouble) for trouble in troubles[:SHOWN_MAX]],
             more_troubles=max(0, len(troubles) - SHOWN_MAX),
-            navigation=[
-                Link(path, name, key == current, str(dead) if key == "deliveries" and dead else "")
-                for key, path, name in NAVIGATION
-            ],
+            navigation=[Link(path, name, key == current, str(counts.get(key) or "")) for key, path, name in NAVIGATION],
             user=request.user.name,
             may_act=request.user.may_act,
             token=form_token(await self.access.key(), request.user.owner),
@@ -279,7 +279,7 @@ def _tag(connection: Connection, about: str, now: int) -> str:
         for column in (event.c.seq, delivery.c.id, attempt.c.id, audit.c.id, delivery.c.done_at)
     ]
     rows = [tuple(row) for row in connection.execute(select(sink).order_by(sink.c.name))]
-    text = f"{__version__} {about} {marks} {rows} {now // VERDICT_MS}"
+    text = f"{__version__} {about} {marks} {rows} {decisions.mark(connection)} {now // VERDICT_MS}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -27,7 +27,7 @@
   document.addEventListener("htmx:after:swap", () => { busyUntil = Date.now() + BUSY_FOR_MS; showVerdict(); });
   document.addEventListener("submit", () => { busyUntil = Date.now() + BUSY_FOR_MS; });
 
-  const go = { o: "/", i: "/interviews", d: "/deliveries", s: "/sinks", r: "/routes", a: "/audit" };
+  const go = { o: "/", i: "/interviews", e: "/decisions", d: "/deliveries", s: "/sinks", r: "/routes", a: "/audit" };
   let isGoing = false;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
