@@ -14,7 +14,7 @@ install = echo "Installing $(1) into $(VENV)"; \
 	$(BIN)/pip install --progress-bar off --require-hashes $(addprefix -r ,$(1)) \
 	| awk -v total=$$(cat $(1) | grep -c '==') -v tty=$$(test -t 1 && echo 1 || echo 0) -f .ci/progress.awk
 
-.PHONY: install run test demo bench bench-quick lint types check package proxies lock chaos soak clean
+.PHONY: install run test demo bench bench-quick lint types check package texts proxies lock chaos soak clean
 
 install: $(VENV)/.installed
 
@@ -48,6 +48,14 @@ package: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m package -n 0
 
 check: lint types test package
+
+# writes new texts into the catalogues, and removes texts that no code uses
+texts: $(VENV)/.installed-dev
+	@pot=$$(mktemp) && $(BIN)/pybabel -q extract -F pyproject.toml -k gettext_noop --no-location --sort-output -o $$pot . \
+	&& for po in connector/languages/*.po; do \
+		$(BIN)/pybabel -q update -i $$pot -o $$po -l $$(basename $$po .po) \
+			--ignore-obsolete --no-fuzzy-matching --ignore-pot-creation-date --width 120; \
+	done; rm -f $$pot
 
 proxies: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m proxy -n 0

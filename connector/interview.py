@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from connector.languages import Language, gettext_noop
+
 Value: TypeAlias = str | int | float | bool | None
 """A normalised field: text, a number, epoch milliseconds, a flag, or an explicit null."""
 
@@ -121,13 +123,18 @@ class Interview:
         """The stage as it is displayed: Invited, To evaluate, …, or the unknown status unchanged."""
         return STAGE_WORDS.get(self.stage) or self.text("status")
 
+    def stage_in(self, language: Language) -> str:
+        """The stage as it is displayed in a language, or the unknown status unchanged."""
+        word = STAGE_WORDS.get(self.stage)
+        return language.gettext(word) if word else self.text("status")
+
 
 STAGE_WORDS: Mapping[Stage, str] = {
-    Stage.PENDING: "Invited",
-    Stage.TO_EVALUATE: "To evaluate",
-    Stage.SHORTLISTED: "Shortlisted",
-    Stage.DISCARDED: "Discarded",
-    Stage.DELETED: "Deleted",
+    Stage.PENDING: gettext_noop("Invited"),
+    Stage.TO_EVALUATE: gettext_noop("To evaluate"),
+    Stage.SHORTLISTED: gettext_noop("Shortlisted"),
+    Stage.DISCARDED: gettext_noop("Discarded"),
+    Stage.DELETED: gettext_noop("Deleted"),
 }
 
 

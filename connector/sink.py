@@ -297,6 +297,8 @@ class SinkConfig(BaseModel):
 
     timezone: str = "UTC"
     """IANA name; the top-level `timezone` is its default."""
+    language: str = "en"
+    """Language of what users read, as `connector.languages` knows it; the top-level `language` is its default."""
 
     @property
     def edits(self) -> bool:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from connector.capabilities import Notice
+from connector.languages import language
 from connector.sink import (
     Batch,
     Context,
@@ -35,29 +36,21 @@ from sinks.chat import wording
 from sinks.chat.changes import Announcement, Events, find_announcement
 from sinks.chat.config import LINK_HOSTS
 from sinks.chat.content import Style, interview_content
+from sinks.chat.phrases import change_text
 from sinks.chat.record import InterviewRecord
 from sinks.chat.text import clean
-from sinks.chat.wording import FieldTemplate, Templates
+from sinks.chat.wording import Templates
 
 LINE_UNITS = 400
 """Most UTF-16 units of one text from outside in a line."""
 MODES = Events(create="post", finish="post", score_updated="post", status_change="post", delete="reply")
 """Every kind of change is printed."""
-_WHERE = "{{ position if position != 'none' else 'a position without a name' }}"
 
 
 @cache
-def templates(*, deleted: bool) -> Templates:
+def templates() -> Templates:
     """Returns the wording, made at the first use, because templates take time to load."""
-    if deleted:
-        return Templates(header=f"An interview for {_WHERE} was deleted", fields=())
-    return Templates(
-        header=f"{{{{ name }}}} {{{{ phrase }}}} for {_WHERE}",
-        fields=(
-            FieldTemplate(label="Stage", value="{{ stage }}"),
-            FieldTemplate(label="Score", value="{{ score if score != 'none' else '' }}"),
-        ),
-    )
+    return Templates(header="{{ name }} {{ phrase }}", details='{{ [stage, score] | select | join(" · ") }}')
 
 
 class ConsoleConfig(SinkConfig):
@@ -170,17 +163,16 @@ class Console(Sink[ConsoleConfig]):
 
 
 def message(announcement: Announcement, interview: Interview, config: ConsoleConfig, *, is_first: bool) -> str:
-    """Returns the lines of an announcement: time and headline, the facts (the text of the change after the first
-    message about an interview), and the address of the interview.
+    """Returns the lines of an announcement: time, headline and position, the details (the text of the change after the
+    first message about an interview), and the address of the interview.
     """
-    deleted = interview.stage is Stage.DELETED
-    style = Style(config.privacy, LINK_HOSTS, templates(deleted=deleted))
+    style = Style(config.privacy, LINK_HOSTS, templates(), language(config.language))
     content = interview_content(interview, style, announcement)
-    facts = [f"{label}: {_line(value)}" for label, value in content.facts]
-    lines = [f"{_local(announcement.at_ms, ZoneInfo(config.timezone))}  {_line(content.headline)}"]
-    if not deleted:
-        lines.append(f"    {' · '.join(facts) if is_first else _line(announcement.text)}")
-        lines += [f"    Review: {content.link}"] if content.link else []
+    head = [_local(announcement.at_ms, ZoneInfo(config.timezone)), _line(content.headline)]
+    lines = ["  ".join(head) + (f" · {position}" if (position := _line(interview.position_name)) else "")]
+    if interview.stage is not Stage.DELETED:
+        lines.append(f"    {_line(content.text if is_first else change_text(announcement, style.language))}")
+        lines += [f"    {content.button}: {content.link}"] if content.link else []
     return "\n".join(lines) + "\n"
 
 

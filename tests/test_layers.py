@@ -10,7 +10,7 @@ from tests.entry_points import declared
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    {"errors", "interview", "http", "sink", "capabilities", "role", "blocking", "text", "formats"},
+    {"errors", "interview", "languages", "http", "sink", "capabilities", "role", "blocking", "text", "formats"},
     {"routing", "merge", "hireflix"},
     {"store", "config", "registry", "secretsfile", "logging"},
     {"delivery", "emulators"},
@@ -20,7 +20,10 @@ LAYERS = (
     {"cli", "healthcheck"},
 )
 """From the inside out. A part may import its own layer and those before it."""
-PUBLIC = {"connector.blocking", "connector.capabilities", "connector.http", "connector.sink", "connector.text"}
+PUBLIC = {
+    *("connector.blocking", "connector.capabilities", "connector.http", "connector.languages"),
+    *("connector.sink", "connector.text"),
+}
 """What a sink may import from us."""
 SHARED = {"chat", "spreadsheet"}
 """Packages in `sinks` that hold what several types of sinks share."""

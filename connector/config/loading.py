@@ -329,6 +329,7 @@ def _config(settings: Settings, sinks: dict[str, SinkEntry], place: _Place, raw:
     routed = routed_sinks(settings.routes, sinks)
     return Config(
         timezone=settings.timezone,
+        language=settings.language,
         server=settings.server,
         store=settings.store.below(place.folder),
         hireflix=_with_secret(settings.hireflix, place),

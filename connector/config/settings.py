@@ -18,6 +18,7 @@ from connector.config.raw import Keys
 from connector.errors import Problem
 from connector.hireflix import API_URL, EVENT_NAMES
 from connector.http import SafeUrl
+from connector.languages import ENGLISH, language
 from connector.registry import SinkClass
 from connector.routing import Route, Routes
 from connector.sink import SinkConfig, Stage
@@ -48,6 +49,11 @@ def known_timezone(name: str) -> str:
         hint = f"; did you mean {folded[close[0]]}?" if close else ""
         raise ValueError(f"must be an IANA time zone such as Europe/Madrid{hint}") from None
     return name
+
+
+def known_language(code: str) -> str:
+    """Returns the code of a language itself. Raises `ValueError` when it has no catalogue."""
+    return language(code).code
 
 
 def _secret(secret: SecretStr) -> SecretStr:
@@ -121,6 +127,7 @@ def _token_name(name: str) -> str:
 
 
 Timezone = Annotated[str, AfterValidator(known_timezone)]
+LanguageCode = Annotated[str, AfterValidator(known_language)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 UrlPath = Annotated[str, AfterValidator(_url_path)]
 Password = Annotated[SecretStr, AfterValidator(_password)]
@@ -306,6 +313,9 @@ class Settings(BaseSettings):
     )
 
     timezone: Timezone = Field(default="UTC", description="IANA time zone of dates in the workbook and on the console.")
+    language: LanguageCode = Field(
+        default=ENGLISH, description="Language of what recruiters read in chats, in sheets and on the dashboard."
+    )
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     hireflix: HireflixSettings = HireflixSettings()
@@ -346,6 +356,7 @@ class Config:
     """
 
     timezone: str
+    language: str
     server: ServerSettings
     store: StoreSettings
     hireflix: HireflixSettings

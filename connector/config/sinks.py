@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError, create_
 from connector.capabilities import Notifies
 from connector.config.messages import did_you_mean, keys_of, problem_at, problems_of, split_hint
 from connector.config.raw import Keys, Raw, Tree, decoded, merged, nested, value_at
-from connector.config.settings import SINK_NAME, RouteSettings, Settings, SinkEntry, known_timezone
+from connector.config.settings import SINK_NAME, RouteSettings, Settings, SinkEntry, known_language, known_timezone
 from connector.errors import ConfigError, Problem
 from connector.registry import SinkClass, known_types, load_sink_class
 from connector.routing import Route
@@ -43,7 +43,8 @@ def read_sinks(
     `settings` is the result of the first pass, `None` when it found problems. A sink with a problem is left out.
     Without `secrets`, sinks whose secrets are missing have a configuration with the other settings only.
     """
-    reader = _Reader(raw, folder, settings.timezone if settings else "UTC", secrets=secrets)
+    defaults = {"timezone": settings.timezone, "language": settings.language} if settings else {}
+    reader = _Reader(raw, folder, defaults, secrets=secrets)
     reader.check_names()
     found = {name: reader.entry(name, table) for name, table in raw.tables("sinks").items()}
     sinks = {name: entry for name, entry in found.items() if entry is not None}
@@ -74,11 +75,11 @@ def as_route(settings: RouteSettings) -> Route:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads the sinks of a configuration. `timezone` is the default of their time zone."""
+    """Reads the sinks of a configuration. `shared` are top-level settings that are the defaults of theirs."""
 
     raw: Raw
     folder: Path
-    timezone: str
+    shared: Tree
     secrets: bool = True
     """Whether the secrets of sinks must be set."""
     problems: list[Problem] = field(default_factory=list)
@@ -137,8 +138,7 @@ class _Reader:
 
     def _config(self, name: str, kind: str, cls: SinkClass) -> SinkConfig | None:
         own = {key: value for key, value in self.raw.table("sinks", name).items() if key not in _OURS}
-        shared = self.raw.table("defaults", kind)
-        table = merged({"timezone": self.timezone}, merged(shared, own))
+        table = merged(self.shared, merged(self.raw.table("defaults", kind), own))
 
         def problem(keys: Keys, message: str, hint: str) -> Problem:
             return problem_at(self.raw, self._above(name, kind, keys) + keys, message, hint)
@@ -146,16 +146,25 @@ class _Reader:
         try:
             table = self._decoded(name, kind, cls.Config, table)
             config = self._validated(cls.Config, table, frozenset(own))
-            known_timezone(config.timezone)
         except ValidationError as error:
             self.problems += problems_of(error, cls.Config, table, problem, foreign=True)
-        except ValueError as error:
-            self._add(("sinks", name, "timezone"), *split_hint(str(error)))
         except Exception as error:  # noqa: BLE001 - a validator of another package may raise any exception
             self._add(("sinks", name), f"cannot be checked: {kind} fails with {type(error).__name__}")
         else:
-            return config
+            return config if self._check_shared(name, config) else None
         return None
+
+    def _check_shared(self, name: str, config: SinkConfig) -> bool:
+        """Checks the settings that every sink has. Returns whether they are valid."""
+        checks = {"timezone": (known_timezone, config.timezone), "language": (known_language, config.language)}
+        is_valid = True
+        for key, (known, value) in checks.items():
+            try:
+                known(value)
+            except ValueError as error:
+                self._add(("sinks", name, key), *split_hint(str(error)))
+                is_valid = False
+        return is_valid
 
     def _validated(self, model: type[SinkConfig], table: Tree, own: frozenset[str]) -> SinkConfig:
         """Returns the settings; when secrets are not needed and are missing, without them. Raises `ValidationError`.

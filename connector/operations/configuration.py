@@ -21,6 +21,8 @@ MASK = "********"
 """Replaces a secret that is set."""
 DEFAULT = "default"
 """The origin of a setting that no source sets."""
+_SHARED = ("timezone", "language")
+"""Settings that are the defaults of those of each sink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ def effective_settings(config: Config) -> list[EffectiveSetting]:
 
 
 def _all(config: Config) -> Iterator[tuple[Keys, Any, str]]:
-    yield ("timezone",), config.timezone, _origin(config, ("timezone",))
+    for key in _SHARED:
+        yield (key,), getattr(config, key), _origin(config, (key,))
     for field in dataclasses.fields(config):
         if isinstance(section := getattr(config, field.name), BaseModel):
             yield from _of_section(config, field.name, section)
@@ -62,8 +65,8 @@ def _of_sink(config: Config, entry: SinkEntry) -> Iterator[tuple[Keys, Any, str]
         origin = _origin(config, own)
         if origin == DEFAULT and (above := _origin(config, shared)) != DEFAULT:
             origin = f"defaults.{entry.type} in {above}"
-        elif origin == DEFAULT and name == "timezone":
-            origin = _origin(config, ("timezone",))
+        elif origin == DEFAULT and name in _SHARED:
+            origin = _origin(config, (name,))
         yield own, _public(getattr(entry.config, key, None)), origin
 
 

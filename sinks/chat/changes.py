@@ -44,7 +44,7 @@ class Events(BaseModel):
 Announced: TypeAlias = Mapping[str, Any]
 """The facts about an interview that the chat has shown, with the dates of their fields; stored in the note.
 
-`finished` (whether it was announced), `score`, `score_ms`, `stage`, `stage_ms`, and `deleted`.
+`finished` (whether it was announced), `score`, `score_ms`, `stage` (its English word), `stage_ms`, and `deleted`.
 """
 
 INVITE = "interview.create"
@@ -52,8 +52,6 @@ FINISH = "interview.finish"
 SCORED = "interview.score-updated"
 
 _STAGE_FIELDS = ("status", "completed", "answered", "archived", "finalist", "finished_at")
-_SCORE_BOUND = 1_000_000
-"""A greater score has a wrong unit, and is shown as a question mark."""
 POSTING_MODES: tuple[Mode, ...] = ("post", "broadcast", "reply")
 """Modes that make a message, from the most to the least visible."""
 
@@ -69,26 +67,40 @@ class ChangeKind(StrEnum):
 
 
 class Change(NamedTuple):
-    """One change: its kind, the difference in words, and when it happened (epoch milliseconds)."""
+    """One change: its kind, when it happened (epoch milliseconds), and what was shown before and is known now."""
 
     kind: ChangeKind
-    text: str
     at_ms: int
+    before: str | float | None = None
+    after: str | float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """The changes that one message announces. `kind` is that of the headline and `also` are the other kinds. `text`
-    describes the difference and contains text from outside. `at_ms` is its time (epoch milliseconds), `mode` says where
-    it is posted, and `announced` are the facts that the chat has shown after the post.
+    """The changes that one message announces.
+
+    The first of the `changes` is the headline. `mode` says where it is posted, and `announced` are the facts
+    that the chat has shown after the post.
     """
 
-    kind: ChangeKind
-    text: str
-    at_ms: int
+    changes: tuple[Change, ...]
     mode: Mode
     announced: Announced
-    also: tuple[ChangeKind, ...] = ()
+
+    @property
+    def kind(self) -> ChangeKind:
+        """The kind of the headline."""
+        return self.changes[0].kind
+
+    @property
+    def kinds(self) -> tuple[ChangeKind, ...]:
+        """All kinds, that of the headline first."""
+        return tuple(change.kind for change in self.changes)
+
+    @property
+    def at_ms(self) -> int:
+        """When it happened (epoch milliseconds)."""
+        return self.changes[0].at_ms
 
     @property
     def score(self) -> float | None:
@@ -110,18 +122,15 @@ def find_announcement(event: Event, interview: Interview, announced: Announced, 
         changes = [change for change in changes if change.kind is not ChangeKind.STAGE]
     if event.name == SCORED:  # the score is the headline, even if other changes become known with it
         changes.sort(key=lambda change: change.kind is not ChangeKind.SCORE)
-    first, *others = changes
     mode = min((getattr(modes, change.kind) for change in changes), key=POSTING_MODES.index)
-    text = " · ".join(change.text for change in changes)
-    also = tuple(change.kind for change in others)
-    return Announcement(first.kind, text, first.at_ms, mode, snapshot(interview, announced), also)
+    return Announcement(tuple(changes), mode, snapshot(interview, announced))
 
 
 def _deletion(event: Event, announced: Announced, modes: Events) -> Announcement | None:
     if modes.delete not in POSTING_MODES or announced.get("deleted"):
         return None
     after = {**announced, "deleted": True}
-    return Announcement(ChangeKind.DELETED, "Deleted", event.occurred_at, modes.delete, after)
+    return Announcement((Change(ChangeKind.DELETED, event.occurred_at),), modes.delete, after)
 
 
 def snapshot(interview: Interview, announced: Announced) -> Announced:
@@ -142,25 +151,6 @@ def is_finished(interview: Interview) -> bool:
     return interview.completed_at is not None or interview.stage is Stage.TO_EVALUATE
 
 
-def score_with_scale(score: float | None) -> str:
-    """Returns a score with its scale. Outside of Hireflix's scale (0.5 to 5) it returns only the number, because the
-    team uses another scale.
-    """
-    text = score_text(score)
-    return f"{text} of {SCALE[1]}" if score is not None and SCALE[0] <= score <= SCALE[1] else text
-
-
-SCALE = (0.5, 5)
-"""Least and greatest score in Hireflix (Hireflix MCP server, scoring an interview)."""
-
-
-def score_text(score: float | None) -> str:
-    """Returns a score as text."""
-    if score is None:
-        return "none"
-    return f"{score:g}" if abs(score) < _SCORE_BOUND else "?"
-
-
 def _changes(event: Event, interview: Interview, announced: Announced, modes: Events) -> list[Change]:
     found: list[Change | None] = [
         _completion(event, interview, announced),
@@ -168,7 +158,7 @@ def _changes(event: Event, interview: Interview, announced: Announced, modes: Ev
         _score_change(interview, announced),
     ]
     if not announced and event.name == INVITE:
-        found.append(Change(ChangeKind.INVITED, "Invited", event.occurred_at))
+        found.append(Change(ChangeKind.INVITED, event.occurred_at))
     return [change for change in found if change is not None and getattr(modes, change.kind) in POSTING_MODES]
 
 
@@ -176,7 +166,7 @@ def _completion(event: Event, interview: Interview, announced: Announced) -> Cha
     if announced.get("finished") or not is_finished(interview):
         return None
     at = event.occurred_at if event.name == FINISH else interview.completed_at
-    return Change(ChangeKind.FINISHED, "Finished the interview", at or event.occurred_at)
+    return Change(ChangeKind.FINISHED, at or event.occurred_at)
 
 
 def _stage_change(interview: Interview, announced: Announced) -> Change | None:
@@ -184,16 +174,14 @@ def _stage_change(interview: Interview, announced: Announced) -> Change | None:
     at = _stage_date(interview)
     if interview.stage_word == before or at < announced.get("stage_ms", 0):
         return None
-    return Change(ChangeKind.STAGE, f"Stage {before or '?'} → {interview.stage_word or '?'}", at)
+    return Change(ChangeKind.STAGE, at, before, interview.stage_word)
 
 
 def _score_change(interview: Interview, announced: Announced) -> Change | None:
     before, at = announced.get("score"), interview.dates.get("score", 0)
     if interview.score == before or at < announced.get("score_ms", 0):
         return None
-    after = score_text(interview.score)
-    text = f"Score {after}" if before is None else f"Score {score_text(before)} → {after}"
-    return Change(ChangeKind.SCORE, text, at)
+    return Change(ChangeKind.SCORE, at, before, interview.score)
 
 
 def _stage_date(interview: Interview) -> int:

@@ -54,8 +54,7 @@ def mention_for(rules: Iterable[MentionRule], announcement: Announcement, interv
     first rule that applies decides.
     """
     rules = tuple(rules)
-    kinds = (announcement.kind, *announcement.also)
-    return next((rule.mention for kind in kinds for rule in rules if rule.meets(kind, interview)), "")
+    return next((rule.mention for kind in announcement.kinds for rule in rules if rule.meets(kind, interview)), "")
 
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]

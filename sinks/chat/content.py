@@ -7,14 +7,16 @@ link.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from connector.languages import Language
 from connector.sink import Interview, Stage
 from connector.text import web_link, without_contacts
 from sinks.chat import wording
-from sinks.chat.changes import SCORED, Announcement, ChangeKind, score_with_scale
+from sinks.chat.changes import Announcement, ChangeKind
+from sinks.chat.phrases import change_text, digest_summary, phrase, score_with_scale, stage_text
 from sinks.chat.record import DigestRecord
 from sinks.chat.text import clean, cut
 from sinks.chat.wording import Templates
@@ -24,7 +26,8 @@ GIVEN_UNITS = 1000
 """Of a name that is searched for addresses and telephone numbers, before it is cut."""
 POSITION_UNITS = 150
 CHANGE_UNITS = 400
-STAGE_UNITS = 40
+SAID_BY_HEADLINE = frozenset({ChangeKind.FINISHED, ChangeKind.INVITED, ChangeKind.DELETED})
+"""Changes about which a headline says all."""
 
 _HOST = re.compile(r"[a-z0-9.-]+")
 _EMOJI = {
@@ -35,20 +38,6 @@ _EMOJI = {
     Stage.DELETED: "🗑️",
     Stage.UNKNOWN: "❔",
 }
-_PHRASES = {
-    Stage.PENDING: "was invited",
-    Stage.TO_EVALUATE: "finished the interview",
-    Stage.SHORTLISTED: "was shortlisted",
-    Stage.DISCARDED: "was discarded",
-    Stage.DELETED: "was deleted",
-}
-_ANNOUNCEMENTS = {
-    ChangeKind.DELETED: "was deleted",
-    ChangeKind.FINISHED: "finished the interview",
-    ChangeKind.INVITED: "was invited",
-}
-"""The phrase of a headline for a kind of change. A stage has the phrase in `_PHRASES` if that is about a decision."""
-_DECISIONS = (Stage.SHORTLISTED, Stage.DISCARDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +52,15 @@ class Line:
 class Content:
     """One message. Rendered texts may hold times (`wording.parts`).
 
-    `headline` is shown large, `spoken_headline` is the same without its emoji, for notifications and screen readers.
-    `text` is the line below it, `facts` are labels with values, `link` is an https address behind a button, `footer` is
-    small print, and `change` is the difference in words where the chat has no threads. `lines` are a list below the
-    headline.
+    `headline` is shown large, and `notification` is the same for a phone, in one line. `text` is the line below the
+    headline, `facts` are labels with values, `link` is an https address behind a button, `footer` is small print, and
+    `change` is the difference in words where the chat has no threads. `lines` are a list below the headline. `button`
+    is the text on each button.
     `fallback_error` is the error with which the service rejected the content before: send something plainer.
     """
 
     headline: str = ""
-    spoken_headline: str = ""
+    notification: str = ""
     text: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     link: str = ""
@@ -79,6 +68,7 @@ class Content:
     change: str = ""
     fallback_error: str = ""
     lines: tuple[Line, ...] = ()
+    button: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,58 +78,65 @@ class Style:
     privacy: str
     link_hosts: Sequence[str]
     templates: Templates
+    language: Language
 
 
-SUPERSEDED = Content(footer="A newer message about this interview is below.")
-"""The text of a message that a newer one replaced. It contains no personal data, so it need not be updated."""
-BUTTON = "Open in Hireflix"
+def superseded_content(language: Language) -> Content:
+    """Returns the content of a message that a newer one replaced. It contains no personal data."""
+    return Content(footer=language.gettext("A newer message about this interview is below."))
 
 
 def interview_content(interview: Interview, style: Style, announcement: Announcement | None = None) -> Content:
     """Returns the message about the current state of an interview; without personal data when it is deleted. The
     headline shows the announcement or, in an edited message, the latest step of the interview.
     """
-    values = _values(interview, style.privacy, announcement)
-    facts = tuple((fact.label, wording.fill(fact.value, values)) for fact in style.templates.fields)
+    values = _values(interview, style, announcement)
+    filled = ((fact.label, wording.fill(fact.value, values)) for fact in style.templates.fields)
     deleted = interview.stage is Stage.DELETED
-    times = [("Invited", interview.time("created_at")), ("Completed", interview.completed_at)]
-    return _with_headline(
-        Content(
-            facts=tuple((label, value) for label, value in facts if value.strip()),
-            link="" if deleted else trusted_link(interview.text("review_url"), style.link_hosts) or "",
-            footer="" if deleted else " · ".join(f"{label} {_time(at)}" for label, at in times if at is not None),
-        ),
-        values,
-        style,
+    content = Content(
+        text=wording.fill(style.templates.details, values),
+        facts=tuple((label, value) for label, value in filled if value.strip()),
+        link="" if deleted else trusted_link(interview.text("review_url"), style.link_hosts) or "",
+        button=style.language.gettext("Open in Hireflix"),
     )
+    return _with_headline(content, values, style, _notification(interview, style, announcement))
 
 
-def with_change(content: Content, change: str) -> Content:
+def with_change(content: Content, announcement: Announcement, language: Language) -> Content:
     """Returns the content with the text of the change, for a chat without threads."""
-    return replace(content, change=clean(change, CHANGE_UNITS) or "Changed")
+    return replace(content, change=change_text(announcement, language))
 
 
 def reply_content(announcement: Announcement, interview: Interview, style: Style, *, named: bool) -> Content:
-    """Returns a reply in the thread with the text of the change, and with the candidate's name only if `named`."""
-    values = _values(interview, style.privacy, announcement)
-    change = clean(announcement.text, CHANGE_UNITS) or "Changed"
+    """Returns a reply in the thread with the text of the change, and with the candidate's name only if `named`.
+
+    Where the headline says what happened, the details of the interview are below it.
+    """
+    values = _values(interview, style, announcement)
+    change = clean(change_text(announcement, style.language), CHANGE_UNITS)
     shown = {name: values[name] for name in ("position", "stage", "score")}
     line = wording.fill(style.templates.reply, {**shown, "change": change})
-    content = Content(text=line if _is_visible(line) else change, footer=_time(announcement.at_ms))
-    return _with_headline(content, values, style) if named else content
+    content = Content(text=line if _is_visible(line) else change, footer=wording.moment(announcement.at_ms))
+    if not named:
+        return content
+    if set(announcement.kinds) <= SAID_BY_HEADLINE:
+        content = replace(content, text=wording.fill(style.templates.details, values))
+    return _with_headline(content, values, style, _notification(interview, style, announcement))
 
 
 def digest_content(digest: DigestRecord, style: Style) -> Content:
     """Returns the message that counts many events. It contains no names of candidates."""
+    language = style.language
+    summary = digest_summary(digest.counts, language)
     values: dict[str, str | int] = {
         **{name: int(digest.counts.get(name, 0)) for name in ("invited", "finished", "updates")},
-        "summary": digest.summary,
-        "position": clean(digest.position, POSITION_UNITS) or "no position",
+        "summary": summary,
+        "position": clean(digest.position, POSITION_UNITS) or language.gettext("no position"),
     }
     line = wording.fill(style.templates.digest, values)
-    first, last = _time(digest.first_ms), _time(digest.last_ms)
-    span = f"{first} to {last}" if digest.last_ms > digest.first_ms else first
-    return Content(text=line if _is_visible(line) else digest.summary, footer=span)
+    first, last = wording.moment(digest.first_ms), wording.moment(digest.last_ms)
+    span = f"{first} → {last}" if digest.last_ms > digest.first_ms else first
+    return Content(text=line if _is_visible(line) else summary, footer=span)
 
 
 def as_text(content: Content, mention: str = "", *, neutralise: Callable[[str], str] = str) -> str:
@@ -152,7 +149,7 @@ def as_text(content: Content, mention: str = "", *, neutralise: Callable[[str], 
         _neutral(content.text, neutralise),
         *(_neutral(line.text, neutralise) for line in content.lines),
         *facts,
-        f"[{BUTTON}] {content.link}" if content.link else "",
+        f"[{content.button}] {content.link}" if content.link else "",
         wording.in_utc(content.footer),
         _neutral(content.change, neutralise),
         mention,
@@ -164,21 +161,22 @@ def _neutral(rendered: str, neutralise: Callable[[str], str]) -> str:
     return neutralise(" ".join(wording.in_utc(rendered).split()))
 
 
-def shown_name(interview: Interview, privacy: str) -> str:
+def shown_name(interview: Interview, style: Style) -> str:
     """The candidate as the channel may see them: the name, the initials, or the end of the interview's id.
 
     E-mail addresses and telephone numbers in a name are not shown. A deleted interview has no name.
     """
+    language = style.language
     if interview.stage is Stage.DELETED:
-        return "A candidate"
-    anonymous = f"Candidate {clean(interview.id, 200)[-6:]}"
-    if privacy == "none":
+        return language.gettext("An interview")
+    anonymous = language.gettext("Candidate {id}").format(id=clean(interview.id, 200)[-6:])
+    if style.privacy == "none":
         return anonymous
     given = clean(interview.candidate_name, GIVEN_UNITS)
     name = without_contacts(given)
-    if privacy == "initials":
+    if style.privacy == "initials":
         name = " ".join(f"{word[0].upper()}." for word in name.split()[:3])
-    return cut(name, NAME_UNITS) or (anonymous if given else "A candidate")
+    return cut(name, NAME_UNITS) or (anonymous if given else language.gettext("A candidate"))
 
 
 def trusted_link(url: str, hosts: Iterable[str]) -> str | None:
@@ -195,60 +193,40 @@ def trusted_link(url: str, hosts: Iterable[str]) -> str | None:
     return encoded if parts.scheme == "https" and _HOST.fullmatch(host) and trusted else None
 
 
-def _with_headline(content: Content, values: dict[str, str | int], style: Style) -> Content:
+def _with_headline(content: Content, values: Mapping[str, str | int], style: Style, notification: str) -> Content:
+    """Returns the content with its headline. A headline of the user's own wording is the notification too."""
     template = style.templates.header
     headline = wording.fill(template, values)
-    spoken = wording.fill(template, {**values, "emoji": ""})
-    name = str(values["name"])
-    return replace(
-        content,
-        headline=headline if _is_visible(headline) else name,
-        spoken_headline=spoken if _is_visible(spoken) else name,
-    )
+    if not _is_visible(headline):
+        return replace(content, headline=str(values["name"]), notification=notification)
+    is_own = template != Templates.model_fields["header"].default
+    return replace(content, headline=headline, notification=headline if is_own else notification)
+
+
+def _notification(interview: Interview, style: Style, announcement: Announcement | None) -> str:
+    """Returns who, what and the position in one line."""
+    news = phrase(interview, style.language, announcement, short=True)
+    headline = f"{_EMOJI[interview.stage]} {shown_name(interview, style)} {news}"
+    position = clean(interview.position_name, POSITION_UNITS)
+    return f"{headline} · {position}" if position else headline
 
 
 def _is_visible(rendered: str) -> bool:
     return bool(clean(wording.in_utc(rendered), CHANGE_UNITS))
 
 
-def _time(at_ms: int) -> str:
-    return wording.moment(at_ms) or "unknown"
-
-
-def _values(interview: Interview, privacy: str, announcement: Announcement | None = None) -> dict[str, str | int]:
+def _values(interview: Interview, style: Style, announcement: Announcement | None = None) -> dict[str, str | int]:
     """Returns the values that templates may show; without personal data for a deleted interview."""
     deleted = interview.stage is Stage.DELETED
-    stage = clean(interview.stage_word, STAGE_UNITS) or "Unknown"
-    phrase = _phrase(interview, stage)
-    if announcement is not None and not deleted:
-        phrase = _announced_phrase(announcement, interview, stage)
     return {
         "emoji": _EMOJI[interview.stage],
-        "name": shown_name(interview, privacy),
-        "phrase": phrase,
-        "position": clean(interview.position_name, POSITION_UNITS) or "none",
-        "stage": stage,
-        "score": "" if deleted else score_with_scale(interview.score),
+        "name": shown_name(interview, style),
+        "phrase": phrase(interview, style.language, announcement),
+        "position": clean(interview.position_name, POSITION_UNITS),
+        "stage": stage_text(interview, style.language),
+        "score": "" if deleted else score_with_scale(interview.score, style.language),
         "external_id": "" if deleted else clean(interview.text("external_id"), NAME_UNITS),
         "updated": wording.moment(interview.updated_at),
         "invited": "" if deleted else wording.moment(interview.time("created_at")),
         "completed": "" if deleted else wording.moment(interview.completed_at),
     }
-
-
-def _phrase(interview: Interview, stage: str) -> str:
-    """Returns the latest step of the interview: a decision, else the newest event."""
-    is_scored = interview.text("last_event") == SCORED and interview.score is not None
-    if is_scored and interview.stage in {Stage.PENDING, Stage.TO_EVALUATE}:
-        return f"was scored {score_with_scale(interview.score)}"
-    return _PHRASES.get(interview.stage, f"is at {stage}")
-
-
-def _announced_phrase(announcement: Announcement, interview: Interview, stage: str) -> str:
-    """Returns the announced change as the end of a headline."""
-    if announcement.kind is ChangeKind.SCORE:
-        score = announcement.score
-        return "has no score any more" if score is None else f"was scored {score_with_scale(score)}"
-    if announcement.kind is ChangeKind.STAGE:
-        return _phrase(interview, stage) if interview.stage in _DECISIONS else f"is at {stage}"
-    return _ANNOUNCEMENTS[announcement.kind]

@@ -105,7 +105,7 @@ def _action_without_message(announcement: Announcement, record: InterviewRecord)
     if announcement.kind is ChangeKind.DELETED:
         action = EventAction.BROADCAST if announcement.mode == "broadcast" else EventAction.REPLY
         return action if record.takes_replies else EventAction.NOTHING
-    finished = ChangeKind.FINISHED in (announcement.kind, *announcement.also)
+    finished = ChangeKind.FINISHED in announcement.kinds
     return EventAction.POST if finished else EventAction.NOTHING
 
 
@@ -214,7 +214,7 @@ def _new_message(
     """
     assert plan.announcement is not None
     content = interview_content(interview, style, None if config.edits else plan.announcement)
-    return with_change(content, plan.announcement.text) if record.message_id == "" else content
+    return with_change(content, plan.announcement, style.language) if record.message_id == "" else content
 
 
 def _without_post(

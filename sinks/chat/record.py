@@ -289,17 +289,6 @@ class DigestRecord:
         """The counts that its message does not show yet."""
         return _difference(self.counts, self.shown_counts)
 
-    @property
-    def summary(self) -> str:
-        """Returns the counts as a sentence."""
-        invited, finished, updates = (self.counts.get(name, 0) for name in ("invited", "finished", "updates"))
-        parts = [
-            f"{invited:,} candidate{' was' if invited == 1 else 's were'} invited" if invited else "",
-            f"{finished:,} finished the interview" if finished else "",
-            f"{updates:,} update{'s' if updates > 1 else ''}" if updates else "",
-        ]
-        return ", ".join(part for part in parts if part) or "nothing new"
-
     def counting(self, figure: str, interview: Interview, occurred_at: int, now: int) -> Self:
         """Returns the digest with one more event; a new digest when this one is over. `now` is the connector's clock
         (epoch milliseconds).

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from connector.capabilities import SNOOZE
+from connector.languages import Language
 from connector.sink import (
     Context,
     Delivered,
@@ -26,6 +27,7 @@ from sinks.chat import calendar
 from sinks.chat.config import ChatConfig
 from sinks.chat.content import POSITION_UNITS, Content, Line, Style, shown_name, trusted_link
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
+from sinks.chat.phrases import and_more
 from sinks.chat.record import REPEAT_EDIT, as_note
 from sinks.chat.service import CallResult, Status
 from sinks.chat.session import ChatSession, DeliveryCall, delivered, is_rejected, rejected, retry, superseded
@@ -47,7 +49,6 @@ KEY = "reminder"
 MOST_LINES = 10
 PAGE = 500
 """Interviews that are read at a time."""
-REPLACED = Content(footer="A newer reminder is below.")
 _DONE = {Status.OK, Status.MISSING, Status.LOCKED}
 _GONE = {Status.OK, Status.MISSING}
 """Results after which a message does not name a person any more."""
@@ -166,10 +167,10 @@ def days_undecided(interview: Interview, now: int, config: ChatConfig) -> int | 
 
 def line_of(undecided: Undecided, style: Style) -> Mapping[str, str]:
     """Returns the line about a candidate as it is stored in the note."""
-    interview = undecided.interview
-    days = f"{undecided.days} business day{'' if undecided.days == 1 else 's'}"
+    interview, count = undecided.interview, undecided.days
+    days = style.language.ngettext("{count} business day", "{count} business days", count).format(count=count)
     position = clean(interview.position_name, POSITION_UNITS)
-    text = " · ".join(part for part in (shown_name(interview, style.privacy), position, days) if part)
+    text = " · ".join(part for part in (shown_name(interview, style), position, days) if part)
     return {
         "id": interview.id,
         "text": text,
@@ -177,19 +178,28 @@ def line_of(undecided: Undecided, style: Style) -> Mapping[str, str]:
     }
 
 
-def reminder_content(lines: Sequence[Mapping[str, str]], more: int) -> Content:
+def reminder_content(lines: Sequence[Mapping[str, str]], more: int, language: Language) -> Content:
     """Returns the message with these lines; `more` counts the candidates without a line."""
     count = len(lines) + more
     if not count:
-        text = "Every candidate of this reminder has a decision"
-        return Content(headline=f"✅ {text}", spoken_headline=text)
-    text = f"{count} candidate{' waits' if count == 1 else 's wait'} for a decision"
-    return Content(
-        headline=f"⏳ {text}",
-        spoken_headline=text,
-        lines=tuple(Line(line["text"], line["link"]) for line in lines),
-        footer=f"and {more} more" if more else "",
+        headline = "✅ " + language.gettext("Every candidate of this reminder has a decision")
+        return Content(headline=headline, notification=headline)
+    waiting = language.ngettext(
+        "{count} candidate waits for a decision", "{count} candidates wait for a decision", count
     )
+    headline = f"⏳ {waiting.format(count=language.number(count))}"
+    return Content(
+        headline=headline,
+        notification=headline,
+        lines=tuple(Line(line["text"], line["link"]) for line in lines),
+        footer=and_more(more, language) if more else "",
+        button=language.gettext("Open"),
+    )
+
+
+def replaced_content(language: Language) -> Content:
+    """Returns the content of a reminder that a newer one replaced."""
+    return Content(footer=language.gettext("A newer reminder is below."))
 
 
 # --- calls
@@ -213,7 +223,7 @@ async def remind(session: ChatSession, call: DeliveryCall) -> Result:
     style = await session.style(context)
     lines = [line_of(each, style) for each in waiting[:MOST_LINES]]
     more = len(waiting) - len(lines)
-    content = reminder_content(lines, more)
+    content = reminder_content(lines, more, style.language)
     shows = {"lines": lines, "more": more, "content_hash": session.content_hash(content)}
     draft = Draft(content, shows, {"s": KEY}, follow_ups=[record.edit()])
     result = await post(session, call, record, draft)
@@ -244,12 +254,12 @@ async def update_reminder(session: ChatSession, call: DeliveryCall) -> Result:
     record = ReminderRecord.read(call.note(KEY))
     if record.superseded_ids:
         first, *others = record.superseded_ids
-        result = await session.edit(first, REPLACED, call.context)
+        result = await session.edit(first, replaced_content(session.language), call.context)
         if result.status not in _DONE:
             return retry(await session.failure(result, session.limits.edit, call.context))
         after = replace(record, superseded_ids=tuple(others))
         return delivered({KEY: after.note()}, [after.edit(timedelta(0))])
-    content = reminder_content(record.lines, record.more)
+    content = reminder_content(record.lines, record.more, session.language)
     content_hash = session.content_hash(content)
     is_repeat = call.batch.maybe_sent or call.delivery.purpose == REPEAT_REMINDER_EDIT
     if not record.message_id or (content_hash == record.content_hash and not is_repeat):
@@ -283,7 +293,7 @@ async def erase_from_reminders(
     """
     record = ReminderRecord.read(call.note(KEY))
     while record.superseded_ids:
-        result = await _replace(session, call, record.superseded_ids[0], REPLACED)
+        result = await _replace(session, call, record.superseded_ids[0], replaced_content(session.language))
         if result.status not in _GONE:
             return await _not_erased(session, call, result)
         record = replace(record, superseded_ids=tuple(record.superseded_ids[1:]))
@@ -292,7 +302,7 @@ async def erase_from_reminders(
         return False
     after = record.without(interview_id)
     if record.message_id:
-        content = reminder_content(after.lines, after.more)
+        content = reminder_content(after.lines, after.more, session.language)
         result = await _replace(session, call, record.message_id, content, record.fallback_error)
         if result.status not in _GONE:
             return await _not_erased(session, call, result)

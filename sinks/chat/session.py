@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from connector.http import RETRY_AFTER_MAX_SECONDS
+from connector.languages import Language, language
 from connector.sink import (
     Batch,
     Context,
@@ -55,6 +56,11 @@ class DeliveryCall:
         return self.batch.notes.get(key)
 
 
+def style_of(config: ChatConfig, privacy: str) -> Style:
+    """Returns the style of the messages of a chat. `privacy` is full, initials or none."""
+    return Style(privacy, config.link_hosts, config.templates, language(config.language))
+
+
 class ChatSession:
     """The open service, and the state that its answers change."""
 
@@ -68,9 +74,14 @@ class ChatSession:
         """Closes the service."""
         await self._service.close()
 
+    @property
+    def language(self) -> Language:
+        """The language of the messages."""
+        return language(self.config.language)
+
     async def style(self, context: Context) -> Style:
         """Returns the current style of messages."""
-        return Style(await self._resolved_privacy(context), self.config.link_hosts, self.config.templates)
+        return style_of(self.config, await self._resolved_privacy(context))
 
     def content_hash(self, content: Content) -> str:
         """Returns a hash that is equal for contents that look the same."""

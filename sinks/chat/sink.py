@@ -35,7 +35,7 @@ from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
 from sinks.chat.record import DIGEST, EDIT, REPEAT_EDIT, DigestRecord, InterviewRecord, MessageRecord
 from sinks.chat.reminders import ReminderRecord
 from sinks.chat.service import ChatService, Marker, Post, Status
-from sinks.chat.session import ChatSession, DeliveryCall, superseded
+from sinks.chat.session import ChatSession, DeliveryCall, style_of, superseded
 from sinks.chat.summary import SummaryRecord
 from sinks.chat.updates import next_edit, update_messages
 
@@ -54,7 +54,7 @@ def preview(session: ChatSession, delivery: Delivery, notes: Mapping[str, Note],
     config, interview = session.config, delivery.interview
     if delivery.event is None or interview is None:
         return _NOTHING
-    style = Style("initials" if config.privacy == "auto" else config.privacy, config.link_hosts, config.templates)
+    style = style_of(config, "initials" if config.privacy == "auto" else config.privacy)
     record = InterviewRecord.read(interview.id, notes.get(InterviewRecord(interview.id).key))
     plan = plan_of(config, delivery, record, now)
     texts = [_message(session, plan, record, interview, style), _digest(plan, delivery, notes, now, style)]
@@ -179,7 +179,7 @@ class ChatSink(Sink[ChatConfigT]):
         """Posts the notice as a separate message."""
         assert self._session is not None, "open() was not called"
         await context.take(*self._session.limits.post)
-        content = Content(headline=notice.title, spoken_headline=notice.title, lines=tuple(map(Line, notice.lines)))
+        content = Content(headline=notice.title, notification=notice.title, lines=tuple(map(Line, notice.lines)))
         result = await self._session.post(Post(content, Marker(notice.id, 1, {})), context)
         if result.status is Status.OK:
             return Delivered(result.message_id or None)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from statistics import median
 from typing import Any, Self
 
+from connector.languages import Language
 from connector.sink import Context, Delivered, FollowUp, Interview, Note, Result, RetryLater, Stage
 from sinks.chat import calendar
 from sinks.chat.content import POSITION_UNITS, Content, Line
@@ -125,39 +126,42 @@ def _count(week: Week, interview: Interview, begin: int, end: int) -> None:
             week.waits_ms.append(decided - finished)
 
 
-def summary_content(figures: Mapping[str, Figures], week: str) -> Content:
-    """Returns the message about a week. Positions with the most changes are first."""
+def summary_content(figures: Mapping[str, Figures], start: date, language: Language) -> Content:
+    """Returns the message about the week from the day `start`. Positions with the most changes are first."""
     ordered = sorted(figures.values(), key=lambda each: (-each.now.total, each.position))
-    text = f"Week of {week}"
+    headline = "📊 " + language.gettext("Week of {day}").format(day=language.day(start))
     more = len(ordered) - MOST_LINES
+    rest = language.ngettext("and {count} more position", "and {count} more positions", more)
     return Content(
-        headline=f"📊 {text}",
-        spoken_headline=text,
-        lines=tuple(Line(_line(each)) for each in ordered[:MOST_LINES]),
-        footer=f"and {more} more position{'' if more == 1 else 's'}" if more > 0 else "",
+        headline=headline,
+        notification=headline,
+        lines=tuple(Line(_line(each, language)) for each in ordered[:MOST_LINES]),
+        footer=rest.format(count=language.number(more)) if more > 0 else "",
     )
 
 
-def _line(figures: Figures) -> str:
-    now, before = figures.now, figures.before
-    position = clean(figures.position, POSITION_UNITS) or "no position"
+def _line(figures: Figures, language: Language) -> str:
+    now, before, gettext = figures.now, figures.before, language.gettext
+    position = clean(figures.position, POSITION_UNITS) or gettext("no position")
     parts = [
-        f"{count} {what} ({count - earlier:+d})"
-        for what, count, earlier in (
-            ("invited", now.invited, before.invited),
-            ("finished", now.finished, before.finished),
-            ("decided", now.decided, before.decided),
+        phrase.format(count=language.number(count), difference=f"{count - earlier:+d}")
+        for phrase, count, earlier in (
+            (gettext("{count} invited ({difference})"), now.invited, before.invited),
+            (gettext("{count} finished ({difference})"), now.finished, before.finished),
+            (gettext("{count} decided ({difference})"), now.decided, before.decided),
         )
     ]
-    if now.waits_ms:
-        last = f" (last week {_days(before.waits_ms)})" if before.waits_ms else ""
-        parts.append(f"median {_days(now.waits_ms)} to a decision{last}")
+    if now.waits_ms and before.waits_ms:
+        text = gettext("median {days} to a decision (last week {days_before})")
+        parts.append(text.format(days=_days(now.waits_ms, language), days_before=_days(before.waits_ms, language)))
+    elif now.waits_ms:
+        parts.append(gettext("median {days} to a decision").format(days=_days(now.waits_ms, language)))
     return f"{position}: {', '.join(parts)}"
 
 
-def _days(waits_ms: Sequence[int]) -> str:
-    days = median(waits_ms) / 86_400_000
-    return f"{days:.1f} day{'' if round(days, 1) == 1 else 's'}"
+def _days(waits_ms: Sequence[int], language: Language) -> str:
+    days = round(median(waits_ms) / 86_400_000, 1)
+    return language.ngettext("{count} day", "{count} days", 1 if days == 1 else 2).format(count=language.number(days))
 
 
 # --- the call
@@ -181,7 +185,7 @@ async def summarize(session: ChatSession, call: DeliveryCall) -> Result:
     if not figures:
         after, follow_ups = abandon(call, record)
         return superseded("nothing happened", {KEY: after.note()}, follow_ups)
-    content = summary_content(figures, f"{start.day} {start:%B}")
+    content = summary_content(figures, start, session.language)
     result = await post(session, call, record, Draft(content, {}, {"s": KEY}))
     if isinstance(result, CallResult):  # only threads are missing; a missing channel is a broken destination
         return retry(RetryLater(result.error))

@@ -38,5 +38,5 @@ def units(text: str) -> int:
 
 
 def utc_time(at_ms: int) -> str:
-    """Returns epoch milliseconds as text in UTC."""
-    return f"{utc(at_ms):%Y-%m-%d %H:%M UTC}" if 0 <= at_ms <= LAST_TIME_MS else "unknown"
+    """Returns epoch milliseconds as text in UTC, `?` for a time that is not shown."""
+    return f"{utc(at_ms):%Y-%m-%d %H:%M UTC}" if 0 <= at_ms <= LAST_TIME_MS else "?"

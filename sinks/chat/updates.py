@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from connector.sink import Delivered, Interview, Note, Result, RetryLater, Stage
 from sinks.chat.changes import snapshot
-from sinks.chat.content import SUPERSEDED, Content, Style, interview_content
+from sinks.chat.content import Content, Style, interview_content, superseded_content
 from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, InterviewRecord
 from sinks.chat.service import CallResult, Status
@@ -50,7 +50,7 @@ def next_edit(
             return Edit(str(record.message_id), content, after, is_main=True)
     if record.superseded_ids:
         first, *others = record.superseded_ids
-        return Edit(first, SUPERSEDED, replace(record, superseded_ids=others))
+        return Edit(first, superseded_content(style.language), replace(record, superseded_ids=others))
     if interview.stage is Stage.DELETED and record.named_reply_ids:
         first, *others = record.named_reply_ids
         return Edit(first, interview_content(interview, style), replace(record, named_reply_ids=others))

@@ -46,21 +46,20 @@ class FieldTemplate(BaseModel):
     value: str = Field(max_length=1000, description="The template of the fact; a fact without text is left out.")
 
 
-FIELDS = (
-    FieldTemplate(label="Position", value="{{ position }}"),
-    FieldTemplate(label="Stage", value="{{ stage }}"),
-    FieldTemplate(label="Score", value="{{ score }}"),
-    FieldTemplate(label="Updated", value="{{ updated }}"),
-)
-
-
 class Templates(BaseModel):
-    """The wording of header, facts, thread line and digest, as Jinja2 templates."""
+    """The wording of header, details, facts, thread line and digest, as Jinja2 templates."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     header: str = Field(default="{{ emoji }} {{ name }} {{ phrase }}", max_length=1000, description="The headline.")
-    fields: tuple[FieldTemplate, ...] = Field(default=FIELDS, max_length=5, description="The facts below it.")
+    details: str = Field(
+        default='{{ [position, stage, score] | select | join(" · ") }}',
+        max_length=1000,
+        description="The line below it; it may be empty.",
+    )
+    fields: tuple[FieldTemplate, ...] = Field(
+        default=(), max_length=5, description="Further facts with labels; none by default."
+    )
     reply: str = Field(
         default="{{ change }}", max_length=1000, description="A line in the thread, without the candidate's name."
     )
@@ -73,12 +72,14 @@ class Templates(BaseModel):
         """Renders every template that is not a default with examples."""
         examples: list[tuple[str, str, Values]] = [
             ("header", self.header, PARENT),
+            ("details", self.details, PARENT),
             ("reply", self.reply, REPLY),
             ("digest", self.digest, DIGEST),
         ]
-        examples += [(f"fields, {field.label}", field.value, PARENT) for field in self.fields if field not in FIELDS]
+        examples += [(f"fields, {field.label}", field.value, PARENT) for field in self.fields]
         for name, template, values in examples:
-            if name in Templates.model_fields and template == Templates.model_fields[name].default:
+            is_default = name in Templates.model_fields and template == Templates.model_fields[name].default
+            if is_default or (name == "details" and not template):
                 continue
             error = template_error(template, values)
             if error:

@@ -24,7 +24,7 @@ from slack_sdk.models.blocks import (
 )
 
 from sinks.chat import wording
-from sinks.chat.content import BUTTON, Content, Line
+from sinks.chat.content import Content, Line
 from sinks.chat.service import Marker
 from sinks.chat.text import LAST_TIME_MS, clean, cut, utc_time
 
@@ -37,7 +37,6 @@ HEADER_UNITS = 140
 """Slack takes 150."""
 TEXT_UNITS = 400
 """Slack accepts 2,000 in a field; users do not read that much."""
-LINE_BUTTON = "Open"
 LINE_UNITS = 290
 """Of a line of a list."""
 LINES_PER_BLOCK = 10
@@ -59,29 +58,33 @@ def render(content: Content) -> Message:
     text = _text(content.text)
     if text is not None:
         blocks.append(SectionBlock(text=text))
-    blocks += _lines(content.lines)
+    blocks += _lines(content.lines, content.button)
     fields = _fields(content)
     if fields:
         blocks.append(SectionBlock(fields=fields))
     if content.link:
-        button = ButtonElement(text=_plain(BUTTON), action_id="open", url=content.link)
+        button = ButtonElement(text=_plain(safe(content.button, LABEL_UNITS)), action_id="open", url=content.link)
         blocks.append(ActionsBlock(elements=[button]))
-    small = [_text(content.footer), _text(content.change)]
-    blocks += [ContextBlock(elements=[text]) for text in small if text is not None]
-    return {**as_sentence(content), "blocks": [block.to_dict() for block in blocks]}
+    small = [text for text in (_text(content.footer), _text(content.change)) if text is not None]
+    if small:
+        blocks.append(ContextBlock(elements=small))
+    return {"text": notification(content), "blocks": [block.to_dict() for block in blocks]}
+
+
+def notification(content: Content) -> str:
+    """Returns the content as a phone shows it: the headline with the text of the change, or the text."""
+    parts = [content.change, content.notification or content.text or content.footer]
+    return ". ".join(mrkdwn(part) for part in parts if part)
 
 
 def as_sentence(content: Content) -> Message:
     """Returns the content as text only."""
     parts = [
-        literal(safe(wording.in_utc(content.change), TEXT_UNITS)),
-        literal(safe(wording.in_utc(content.spoken_headline), HEADER_UNITS)),
-        literal(safe(wording.in_utc(content.text), TEXT_UNITS)),
+        notification(content),
+        mrkdwn(content.text) if content.notification else "",
         *(literal(safe(line.text, LINE_UNITS)) for line in content.lines),
         *(f"{literal(safe(label, LABEL_UNITS))}: {mrkdwn(value)}" for label, value in content.facts),
     ]
-    if content.text or not content.headline:
-        parts.append(mrkdwn(content.footer))
     return {"text": ". ".join(part for part in parts if part)}
 
 
@@ -97,8 +100,11 @@ def with_mention(message: Message, mention: str) -> Message:
         return message
     if "blocks" not in message:
         return {**message, "text": f"{mention} {message['text']}"}
-    block = ContextBlock(elements=[_mrkdwn(mention)])
-    return {**message, "blocks": [*message["blocks"], block.to_dict()]}
+    *others, last = message["blocks"]
+    element = _mrkdwn(mention).to_dict()
+    if last["type"] == ContextBlock.type:  # in the line that is there, so that the message does not grow
+        return {**message, "blocks": [*others, {**last, "elements": [*last["elements"], element]}]}
+    return {**message, "blocks": [*others, last, ContextBlock(elements=[_mrkdwn(mention)]).to_dict()]}
 
 
 def without_cause(message: Message, error: str) -> Message:
@@ -143,8 +149,8 @@ def date(at_ms: int) -> str:
     formatting).
     """
     if not 0 <= at_ms <= LAST_TIME_MS:
-        return "unknown"
-    return f"<!date^{at_ms // 1000}^{{date_short_pretty}} at {{time}}|{utc_time(at_ms)}>"
+        return "?"
+    return f"<!date^{at_ms // 1000}^{{date_short_pretty}}, {{time}}|{utc_time(at_ms)}>"
 
 
 def mrkdwn(rendered: str) -> str:
@@ -159,13 +165,15 @@ def _literal_part(part: str) -> str:
     return f"{before}{literal(safe(part, TEXT_UNITS))}{after}"
 
 
-def _lines(lines: Sequence[Line]) -> Iterator[Block]:
+def _lines(lines: Sequence[Line], button_text: str) -> Iterator[Block]:
     """Returns sections with as many lines as fit. A line with a link has a section of its own with the button."""
     for has_link, group in groupby(enumerate(lines), key=lambda item: bool(item[1].link)):
         numbered = list(group)
         if has_link:
             for number, line in numbered:
-                button = ButtonElement(text=_plain(LINE_BUTTON), action_id=f"open-{number}", url=line.link)
+                button = ButtonElement(
+                    text=_plain(safe(button_text, LABEL_UNITS)), action_id=f"open-{number}", url=line.link
+                )
                 yield SectionBlock(text=_plain(safe(line.text, LINE_UNITS)), accessory=button)
         else:
             for start in range(0, len(numbered), LINES_PER_BLOCK):

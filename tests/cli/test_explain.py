@@ -42,7 +42,7 @@ def test_each_sink_shows_what_it_would_write(run, file):
     shown = run("explain", file(body("interview.finish", position=GRADUATE))).stdout
     assert "sheet (workbook): a route matches" in shown
     assert "| Candidate: Candidate 1" in shown
-    assert "| 2026-08-01 12:00 UTC  Candidate 1 finished the interview for Graduate Program" in shown
+    assert "| 2026-08-01 12:00 UTC  Candidate 1 finished the interview · Graduate Program" in shown
     assert "graduates (console): a route matches" in shown
 
 

@@ -205,7 +205,7 @@ def test_ctrl_c_ends_a_demo_in_the_middle_quietly(tmp_path):
     with subprocess.Popen(
         command, cwd=tmp_path, env=ENVIRON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as demo:
-        next(line for line in demo.stdout if " was invited for " in line)
+        next(line for line in demo.stdout if "was invited · " in line)
         demo.send_signal(signal.SIGINT)
         _, said = demo.communicate(timeout=60)
     assert (demo.returncode, said) == (0, "")

@@ -9,15 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from connector.emulators.slack import Message
 from connector.emulators.slack.invariants import problems
 from connector.emulators.slack.workspace import Channel
+from connector.languages import language
 from connector.sink import Interview, Stage
 from sinks.chat.changes import is_finished
 from sinks.chat.content import Style, interview_content
 from sinks.chat.wording import Templates
 from sinks.slack.messages import render
 
-STYLE = Style("full", ("hireflix.com", "hflx.io"), Templates())
+STYLE = Style("full", ("hireflix.com", "hflx.io"), Templates(), language("en"))
 FIGURE = re.compile(r"([\d,]+) (candidates? w|finished|update)")
 TIME = re.compile(r"<!date\^(\d+)\^")
+DONE = re.compile("To evaluate|Shortlisted|Discarded")
+"""Stages of an interview that is finished."""
 
 
 def broken_rules(channel: Channel, interviews: Mapping[str, Interview], creates: int) -> list[str]:
@@ -59,7 +62,7 @@ def _interview(one: Interview, mine: Sequence[Message]) -> Iterable[str]:
 
 def _announced(parents: Sequence[Message], mine: Sequence[Message]) -> Iterable[str]:
     """The first message that shows completion, and no second one."""
-    times = sum("Completed" in json.dumps(parent.raw.get("blocks", "")) for parent in parents)
+    times = sum(DONE.search(json.dumps(parent.raw)) is not None for parent in parents)
     times += sum(message.broadcast for message in mine)
     if times != 1:
         yield f"completion was announced {times} times"
@@ -68,7 +71,6 @@ def _announced(parents: Sequence[Message], mine: Sequence[Message]) -> Iterable[
 def _falling(mine: Sequence[Message]) -> Iterable[str]:
     """Whether a thread tells an older change of the same fact after a newer one."""
     for fact in ("Stage", "Score"):
-        lines = [m.text for m in mine if m.is_reply and f"{fact} " in m.text]
-        dates = [int(TIME.findall(line)[-1]) for line in lines]
+        dates = [int(TIME.findall(json.dumps(m.blocks))[-1]) for m in mine if m.is_reply and f"{fact} " in m.text]
         if dates != sorted(dates):
             yield f"{fact} is told out of order: {dates}"

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connector.languages import language
 from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
-from sinks.chat.changes import Announced, Announcement, ChangeKind, Events, find_announcement, score_text
+from sinks.chat.changes import Announced, Announcement, ChangeKind, Events, find_announcement
+from sinks.chat.phrases import change_text, score_text
 
+ENGLISH, SPANISH = language("en"), language("es")
 ANNOUNCING = ("interview.finish", "interview.score-updated", "interview.status-change")
 MODES = Events()
 Step = tuple[Event, Interview]
@@ -30,7 +33,7 @@ def play(steps: Sequence[Step]) -> tuple[list[str], Announced]:
         found = ask(event, interview, announced)
         if found is not None:
             announced = found.announced
-            messages.append(found.text)
+            messages.append(change_text(found, ENGLISH))
     return messages, announced
 
 
@@ -81,29 +84,44 @@ def test_an_older_state_than_the_told_one_is_no_news() -> None:
         (state(START, Stage.SHORTLISTED, 4), "Stage To evaluate → Shortlisted · Score 3 → 4"),
         (state(START, Stage.SHORTLISTED, 3), "Stage To evaluate → Shortlisted"),
         (state(START, Stage.TO_EVALUATE, 4.5), "Score 3 → 4.5"),
-        (state(START, Stage.TO_EVALUATE), "Score 3 → none"),
+        (state(START, Stage.TO_EVALUATE), "Score 3 removed"),
         (state(START, Stage.TO_EVALUATE, 3), None),
     ],
 )
 def test_the_difference_is_told_in_words(interview: Interview, change: str | None) -> None:
     announced = {"finished": True, "stage": "To evaluate", "stage_ms": 0, "score": 3, "score_ms": 0}
     found = ask(make_event("interview.status-change"), interview, announced)
-    assert (found and found.text) == change
+    assert (found and change_text(found, ENGLISH)) == change
+
+
+@pytest.mark.parametrize(
+    ("interview", "change"),
+    [
+        (state(START, Stage.SHORTLISTED, 4), "Etapa Por evaluar → Preseleccionado · Puntuación 3 → 4"),
+        (state(START, Stage.TO_EVALUATE, 4.5), "Puntuación 3 → 4,5"),
+        (state(START, Stage.TO_EVALUATE), "Puntuación 3 retirada"),
+    ],
+)
+def test_the_difference_is_told_in_the_language_of_the_chat(interview: Interview, change: str) -> None:
+    announced = {"finished": True, "stage": "To evaluate", "stage_ms": 0, "score": 3, "score_ms": 0}
+    found = ask(make_event("interview.status-change"), interview, announced)
+    assert found is not None
+    assert change_text(found, SPANISH) == change
 
 
 def test_a_first_score_has_nothing_before_it() -> None:
     announced = {"finished": True, "stage": "To evaluate"}
     found = ask(make_event("interview.score-updated"), state(START, score=4), announced)
     assert found is not None
-    assert found.text == "Score 4"
+    assert change_text(found, ENGLISH) == "Score 4"
 
 
 def test_a_score_is_the_news_of_its_event_also_when_it_is_the_first_that_is_told() -> None:
     """As through a route with `min_score`, which the earlier events did not take."""
     found = ask(make_event("interview.score-updated"), state(START, score=4.5))
     assert found is not None
-    assert (found.kind, found.also) == (ChangeKind.SCORE, (ChangeKind.FINISHED,))
-    assert found.text == "Score 4.5 · Finished the interview"
+    assert found.kinds == (ChangeKind.SCORE, ChangeKind.FINISHED)
+    assert change_text(found, ENGLISH) == "Score 4.5 · Finished the interview"
 
 
 def test_an_event_speaks_only_if_its_own_mode_does() -> None:
@@ -113,7 +131,7 @@ def test_an_event_speaks_only_if_its_own_mode_does() -> None:
     assert ask(make_event("interview.score-updated"), changed, announced, silent) is None
     found = ask(make_event("interview.status-change"), changed, announced, silent)
     assert found is not None
-    assert found.text == "Stage To evaluate → Shortlisted"
+    assert change_text(found, ENGLISH) == "Stage To evaluate → Shortlisted"
 
 
 def test_the_loudest_mode_of_several_changes_counts() -> None:
@@ -148,6 +166,6 @@ def test_a_late_announcement_carries_the_time_of_completion() -> None:
     assert (found.kind, found.at_ms) == (ChangeKind.FINISHED, START)
 
 
-@pytest.mark.parametrize(("score", "words"), [(None, "none"), (3.0, "3"), (4.5, "4.5"), (1e30, "?")])
+@pytest.mark.parametrize(("score", "words"), [(None, ""), (3.0, "3"), (4.5, "4.5"), (1e30, "?")])
 def test_a_score_reads_as_people_write_it(score: float | None, words: str) -> None:
-    assert score_text(score) == words
+    assert score_text(score, ENGLISH) == words

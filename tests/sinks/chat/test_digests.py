@@ -110,7 +110,7 @@ async def test_a_late_event_still_brings_an_existing_message_up_to_date(
     feed.lane.clock.advance(3 * DAY_SECONDS)
     await feed.lane.run()
     (message,) = slack.messages(channel)
-    assert "Score: 4 of 5" in message.text
+    assert "4 of 5" in message.blocks[1]["text"]["text"]
 
 
 async def test_each_candidate_of_a_digest_gets_a_message_later(slack: SlackEmulator, make: Make, channel: str) -> None:
@@ -119,7 +119,7 @@ async def test_each_candidate_of_a_digest_gets_a_message_later(slack: SlackEmula
     feed.lane.clock.advance(3 * DAY_SECONDS)
     await feed.lane.run()
     await run(feed, scored(4, feed.lane.clock.now()))
-    assert texts(slack, channel)[1] == "Candidate 1 was scored 4 of 5"
+    assert texts(slack, channel)[1] == "✅ Candidate 1 was scored 4 of 5 · Position 1"
 
 
 HOURS = {"start": "12:00", "end": "13:00"}
@@ -138,14 +138,14 @@ class TestQuietHours:
     async def test_a_finish_may_be_exempt(self, slack: SlackEmulator, make: Make, channel: str) -> None:
         feed = await make(quiet_hours={**HOURS, "finish": "speak"}, timezone="Europe/Madrid")
         await run(feed, done())
-        assert texts(slack, channel) == ["Candidate 1 finished the interview"]
+        assert texts(slack, channel) == ["✅ Candidate 1 finished · Position 1"]
         assert feed.lane.clock.now() == START
 
     async def test_a_held_digest_holds_no_finish_back(self, slack: SlackEmulator, make: Make, channel: str) -> None:
         feed = await make(quiet_hours={**HOURS, "finish": "speak"}, timezone="Europe/Madrid")
         await feed.take(*invited(1), scored(3, START - 9), done())
         await feed.lane.run(until=START + 60_000)
-        assert texts(slack, channel) == ["Candidate 1 finished the interview"]
+        assert texts(slack, channel) == ["✅ Candidate 1 finished · Position 1"]
 
 
 class TestMentions:
@@ -186,14 +186,14 @@ async def test_auto_shows_names_where_slack_says_that_the_channel_is_private(
     config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url, privacy="auto")
     async with LaneRunner(lambda: SlackSink("one", config), clock) as lane:
         await run(Feed(lane), done(), done(number=2))
-    assert slack.messages(channel)[0].text.startswith(f"{name} finished the interview. ")
+    assert slack.messages(channel)[0].text == f"✅ {name} finished · Position 1"
     assert slack.requests.count("conversations.info") == 1
 
 
 async def test_auto_without_slacks_word_shows_initials(slack: SlackEmulator, make: Make, channel: str) -> None:
     slack.bot.scopes = ("chat:write",)
     await run(await make(privacy="auto"), done())
-    assert slack.messages(channel)[0].text.startswith("C. 1. finished the interview. ")
+    assert slack.messages(channel)[0].text == "✅ C. 1. finished · Position 1"
 
 
 async def test_a_webhook_posts_a_digest_every_ten_minutes(slack: SlackEmulator, channel: str) -> None:
@@ -209,7 +209,7 @@ async def test_a_webhook_posts_a_digest_every_ten_minutes(slack: SlackEmulator, 
     told = [message.text.split(". ")[0] for message in slack.messages(channel)]
     assert [text for text in told if "invited" in text] != []
     assert sum(int(text.split()[0]) for text in told if "invited" in text) == 30
-    assert [text for text in told if "invited" not in text] == ["Candidate 1 finished the interview", "Score 3"]
+    assert [text for text in told if "invited" not in text] == ["✅ Candidate 1 finished · Position 1", "Score 3"]
 
 
 async def test_invitations_of_an_unclear_call_are_posted_one_by_one_after_a_change_of_the_settings(
@@ -227,5 +227,5 @@ async def test_invitations_of_an_unclear_call_are_posted_one_by_one_after_a_chan
         await lane.crash()
         await lane.run()
         assert {each.state for each in await lane.deliveries()} == {"delivered"}
-    assert sorted(texts(slack, channel)) == [f"Candidate {number} was invited" for number in range(1, 9)]
+    assert sorted(texts(slack, channel)) == [f"✉️ Candidate {number} was invited · Position 1" for number in range(1, 9)]
     assert slack.problems() == []

@@ -52,7 +52,7 @@ class Paper:
             self.record = replace(self.record, counted_by=True)
         if plan.announcement is not None:
             self.acts.append((plan.action, plan.announcement.kind))
-            self.news.append((plan.announcement.kind, *plan.announcement.also))
+            self.news.append(plan.announcement.kinds)
             self._carry_out(plan, interview)
         if plan.edit:
             self._edit(interview)

@@ -1,11 +1,16 @@
 """The figures of the weekly summary, and what it says."""
 
+from datetime import date
+
+from connector.languages import language
 from connector.sink import Stage
 from connector.testing import START, make_interview
 from sinks.chat.content import as_text
 from sinks.chat.summary import decided_at, figures_of, summary_content
 
 DAY = 86_400_000
+START_OF_WEEK = date(2026, 3, 2)
+ENGLISH, SPANISH = language("en"), language("es")
 END, BEGIN, BEFORE = START, START - 7 * DAY, START - 14 * DAY
 
 
@@ -34,17 +39,27 @@ def test_the_time_to_a_decision_is_the_median():
         make_interview(number=n, stage=Stage.DISCARDED, archived=BEGIN + n * DAY, completed=BEGIN, created_at=1)
         for n in (1, 2, 6)
     ]
-    text = as_text(summary_content(figures(*decided), "2 March"))
+    text = as_text(summary_content(figures(*decided), START_OF_WEEK, ENGLISH))
     assert text == (
         "📊 Week of 2 March\n"
-        "Graduate Program: 0 invited (+0), 3 finished (+3), 3 decided (+3), median 2.0 days to a decision"
+        "Graduate Program: 0 invited (+0), 3 finished (+3), 3 decided (+3), median 2 days to a decision"
+    )
+
+
+def test_the_summary_is_in_the_language_of_the_chat():
+    decided = [make_interview(stage=Stage.DISCARDED, archived=BEGIN + DAY, completed=BEGIN, created_at=1)]
+    text = as_text(summary_content(figures(*decided), START_OF_WEEK, SPANISH))
+    assert text == (
+        "📊 Semana del 2 de marzo\n"
+        "Graduate Program: 0 con invitación (+0), 1 terminaron (+1), 1 con decisión (+1), "
+        "mediana de 1 día hasta la decisión"
     )
 
 
 def test_the_difference_to_the_week_before_is_shown():
     interviews = [make_interview(number=n, created_at=BEGIN - 5, completed=None) for n in range(3)]
     interviews += [make_interview(number=n, created_at=BEGIN + 5, completed=None) for n in range(3, 5)]
-    text = as_text(summary_content(figures(*interviews), "2 March"))
+    text = as_text(summary_content(figures(*interviews), START_OF_WEEK, ENGLISH))
     assert "2 invited (-1), 0 finished (+0)" in text
 
 
@@ -55,7 +70,7 @@ def test_the_busiest_position_comes_first_and_deleted_interviews_do_not_count():
         for n in (2, 3)
     ]
     gone = make_interview(number=4, position_id="p3", position_name="Gone", stage=Stage.DELETED, created_at=BEGIN)
-    lines = as_text(summary_content(figures(few, gone, *many), "2 March")).splitlines()[1:]
+    lines = as_text(summary_content(figures(few, gone, *many), START_OF_WEEK, ENGLISH)).splitlines()[1:]
     assert [line.split(":")[0] for line in lines] == ["Many", "Few"]
 
 

@@ -18,9 +18,9 @@ from sinks.console import Console, ConsoleConfig
 
 LATER = START + 1000
 FINISHED = (
-    "2025-09-10 10:26 UTC  Wayne Knight 1 finished the interview for Graduate Program\n"
-    "    Stage: To evaluate\n"
-    "    Review: https://admin.hireflix.com/interview/643e972db7d39e63cf000001\n"
+    "2025-09-10 10:26 UTC  Wayne Knight 1 finished the interview · Graduate Program\n"
+    "    To evaluate\n"
+    "    Open in Hireflix: https://admin.hireflix.com/interview/643e972db7d39e63cf000001\n"
 )
 
 
@@ -44,7 +44,7 @@ async def headline(event, **interview):
 
 async def test_a_finish_is_printed_with_person_position_stage_score_and_link():
     text, outcomes = await printed(make_delivery(make_event(), make_interview(score=4.5)))
-    assert text == FINISHED.replace("To evaluate\n", "To evaluate · Score: 4.5 of 5\n")
+    assert text == FINISHED.replace("To evaluate\n", "To evaluate · 4.5 of 5\n")
     assert outcomes == [Delivered()]
 
 
@@ -59,19 +59,19 @@ async def test_the_time_is_local_and_says_so():
         (
             make_event("interview.create"),
             {"stage": Stage.PENDING, "completed": None},
-            "Wayne Knight 1 was invited for Graduate Program",
+            "Wayne Knight 1 was invited · Graduate Program",
         ),
-        (make_event("interview.finish"), {}, "Wayne Knight 1 finished the interview for Graduate Program"),
+        (make_event("interview.finish"), {}, "Wayne Knight 1 finished the interview · Graduate Program"),
         (
             make_event("interview.status-change"),
             {"stage": Stage.SHORTLISTED, "completed": None},
-            "Wayne Knight 1 was shortlisted for Graduate Program",
+            "Wayne Knight 1 was shortlisted · Graduate Program",
         ),
-        (make_event("interview.score-updated"), {"score": 4}, "Wayne Knight 1 was scored 4 of 5 for Graduate Program"),
+        (make_event("interview.score-updated"), {"score": 4}, "Wayne Knight 1 was scored 4 of 5 · Graduate Program"),
         (
             make_event(),
             {"candidate_name": None, "position_name": ""},
-            "A candidate finished the interview for a position without a name",
+            "A candidate finished the interview",
         ),
     ],
 )
@@ -99,7 +99,7 @@ async def test_a_later_message_shows_the_difference():
     scored = make_delivery(make_event("interview.score-updated"), make_interview(score=4, updated_at=LATER))
     text, _ = await printed(first, scored)
     assert text.splitlines()[3:5] == [
-        "2025-09-10 10:26 UTC  Wayne Knight 1 was scored 4 of 5 for Graduate Program",
+        "2025-09-10 10:26 UTC  Wayne Knight 1 was scored 4 of 5 · Graduate Program",
         "    Score 3 → 4",
     ]
 
@@ -107,7 +107,7 @@ async def test_a_later_message_shows_the_difference():
 async def test_a_deletion_is_printed_without_the_name_and_the_link():
     deleted = make_delivery(make_event("interview.delete"), make_interview(stage=Stage.DELETED))
     text, _ = await printed(make_delivery(), deleted)
-    assert text == f"{FINISHED}2025-09-10 10:26 UTC  An interview for Graduate Program was deleted\n"
+    assert text == f"{FINISHED}2025-09-10 10:26 UTC  An interview was deleted · Graduate Program\n"
 
 
 async def test_an_interview_deleted_before_its_first_message_is_not_mentioned():
@@ -134,7 +134,7 @@ async def test_no_message_shows_e_mail_or_phone():
     ],
 )
 async def test_an_e_mail_address_or_phone_number_in_the_name_is_not_shown(name, shown):
-    assert await headline(make_event(), candidate_name=name) == f"{shown} finished the interview for Graduate Program"
+    assert await headline(make_event(), candidate_name=name) == f"{shown} finished the interview · Graduate Program"
 
 
 @pytest.mark.parametrize(("privacy", "shown"), [("initials", "W. K. 1."), ("none", "Candidate 000001")])
@@ -186,7 +186,7 @@ def test_no_text_moves_the_cursor_reverses_the_order_or_adds_lines(name, positio
 )
 async def test_hostile_text_is_neutralised(hostile, harmless):
     shown = await headline(make_event(), candidate_name=hostile)
-    assert shown == f"{harmless} finished the interview for Graduate Program"
+    assert shown == f"{harmless} finished the interview · Graduate Program"
 
 
 async def test_a_terminal_without_unicode_gets_question_marks():

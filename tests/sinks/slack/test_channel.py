@@ -13,7 +13,7 @@ from sinks.chat.service import Marker, Post, Status
 from sinks.slack import SlackSink
 from sinks.slack.channel import BotChannel, WebhookChannel
 
-TOO_LONG = Content(headline="Wayne", spoken_headline="Wayne", link="https://hireflix.com/" + "x" * 4000)
+TOO_LONG = Content(headline="Wayne", notification="Wayne", link="https://hireflix.com/" + "x" * 4000)
 
 
 def post(content: Content) -> Post:
@@ -36,7 +36,7 @@ async def test_content_that_the_models_refuse_is_a_rejection_without_a_call(
 async def test_rejected_content_is_sent_as_text(slack: SlackEmulator, context: FakeContext, channel: str) -> None:
     config = SlackSink.Config(token=slack.token, channel=channel, api_url=slack.api_url)
     service = BotChannel(config, channel)
-    plain = Content(headline="Wayne", spoken_headline="Wayne", link=TOO_LONG.link, fallback_error="invalid_blocks")
+    plain = Content(headline="Wayne", notification="Wayne", link=TOO_LONG.link, fallback_error="invalid_blocks")
     result = await service.post(post(plain), context)
     await service.close()
     (message,) = slack.messages(channel)
@@ -50,7 +50,7 @@ async def test_no_log_of_the_sdk_holds_a_webhook_address_or_a_name(
     url = slack.add_webhook(channel)
     service = WebhookChannel(SlackSink.Config(webhook_url=url), "hook")
     with caplog.at_level(logging.DEBUG):
-        result = await service.post(post(Content(headline="Wayne", spoken_headline="Wayne")), context)
+        result = await service.post(post(Content(headline="Wayne", notification="Wayne")), context)
     await service.close()
     assert result.status is Status.OK
     assert url.rpartition("/")[2] not in caplog.text

@@ -64,7 +64,7 @@ async def test_a_minute_without_slack_costs_few_calls_and_no_doubles(
     assert len(during) <= 10
     assert sum("conversations" in call.method for call in slack.calls) <= 10
     told = [message for message in slack.messages(channel) if not message.is_reply]
-    names = [int(message.text.split()[1]) for message in told]
+    names = [int(message.text.split()[2]) for message in told]
     assert sorted(names) == [*range(30), *range(40, 60)]
     after = names[3:]
     assert all(number >= 40 for number in after[:17])

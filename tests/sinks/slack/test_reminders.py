@@ -282,7 +282,7 @@ async def test_the_weekly_summary_has_no_names(make: Make) -> None:
     await channel.finish(1, 1)
     await channel.finish(2, 2)
     assert await channel.remind(SUMMARIZE) == "delivered"
-    assert channel.messages[0].text.startswith("Week of 10 September")
+    assert channel.messages[0].text.startswith("📊 Week of 10 September")
     assert channel.lines() == ["Graduate Program: 0 invited (-2), 2 finished (+2), 0 decided (+0)"]
     assert "Ana" not in channel.held()
 

@@ -13,11 +13,11 @@ from slack_sdk.models.blocks import Block
 
 from connector.emulators.slack import foreign_tokens
 from connector.emulators.slack.blocks import check_blocks
+from connector.languages import language
 from connector.sink import Interview, Stage
 from connector.testing import START, make_interview
-from sinks.chat.changes import Announcement, ChangeKind
+from sinks.chat.changes import Announcement, Change, ChangeKind
 from sinks.chat.content import (
-    SUPERSEDED,
     Content,
     Style,
     as_text,
@@ -25,6 +25,7 @@ from sinks.chat.content import (
     interview_content,
     reply_content,
     shown_name,
+    superseded_content,
     with_change,
 )
 from sinks.chat.record import DigestRecord
@@ -49,13 +50,14 @@ interviews = st.builds(
     review_url=st.none() | hostile_text.map(lambda text: f"https://hireflix.com/{text}"),
 )
 USUAL = Templates()
+ENGLISH, SPANISH = language("en"), language("es")
 figures = st.dictionaries(st.sampled_from(["invited", "finished", "updates"]), st.integers(1, 10**7))
 digests = st.builds(DigestRecord, hostile_text, figures, hostile_text, st.integers(0, 10**14), st.integers(0, 10**14))
+values = st.none() | hostile_text | st.floats()
+changes = st.builds(Change, st.sampled_from(ChangeKind), st.integers(0, 10**14), values, values)
 news = st.builds(
     Announcement,
-    st.sampled_from(ChangeKind),
-    hostile_text,
-    st.integers(0, 10**14),
+    st.lists(changes, min_size=1, max_size=3).map(tuple),
     st.just("reply"),
     st.just({"finished": True}),
 )
@@ -73,8 +75,13 @@ styles = st.builds(
     st.sampled_from(["full", "initials", "none"]),
     st.just(HOSTS),
     st.sampled_from([Templates(), own_words]),
+    st.sampled_from([language("en"), language("es")]),
 )
 modest = settings(max_examples=80, deadline=None)
+
+
+def news_of(kind: ChangeKind, before: float | None = None, after: float | None = None) -> Announcement:
+    return Announcement((Change(kind, START, before, after),), "broadcast", {"score": after})
 
 
 def messages(interview: Interview, change: Announcement, digest: DigestRecord, style: Style) -> list[Message]:
@@ -86,16 +93,16 @@ def contents(interview: Interview, change: Announcement, digest: DigestRecord, s
     parent = interview_content(interview, style)
     return [
         parent,
-        with_change(parent, change.text),
+        with_change(parent, change, style.language),
         reply_content(change, interview, style, named=True),
         reply_content(change, interview, style, named=False),
         digest_content(digest, style),
-        SUPERSEDED,
+        superseded_content(style.language),
     ]
 
 
 def content(interview: Interview, privacy: str = "full", templates: Templates = USUAL) -> Content:
-    return interview_content(interview, Style(privacy, HOSTS, templates))
+    return interview_content(interview, Style(privacy, HOSTS, templates, ENGLISH))
 
 
 def parent(interview: Interview, privacy: str = "full", templates: Templates = USUAL) -> Message:
@@ -147,33 +154,60 @@ def mrkdwn(message: dict) -> list[str]:
 
 def test_e_mail_and_phone_never_appear() -> None:
     interview = make_interview(candidate_email="wayne@example.com", candidate_phone="+1 555 0100")
-    text = json.dumps(
-        messages(interview, Announcement(ChangeKind.SCORE, "Score 4", START, "reply", {}), DigestRecord("p"), FULL)
-    )
+    text = json.dumps(messages(interview, news_of(ChangeKind.SCORE), DigestRecord("p"), FULL))
     assert "wayne@example.com" not in text
     assert "555" not in text
 
 
-FULL = Style("full", HOSTS, Templates())
+FULL = Style("full", HOSTS, Templates(), ENGLISH)
 
 
 def test_the_message_reads_as_a_person_expects() -> None:
     interview = make_interview(candidate_name="Wayne Knight", score=4.5)
     assert as_text(content(interview)).splitlines() == [
         "✅ Wayne Knight finished the interview",
-        "Position: Graduate Program",
-        "Stage: To evaluate",
-        "Score: 4.5 of 5",
-        "Updated: 2025-09-10 10:26 UTC",
+        "Graduate Program · To evaluate · 4.5 of 5",
         "[Open in Hireflix] https://admin.hireflix.com/interview/643e972db7d39e63cf000001",
-        "Invited 2025-09-09 10:26 UTC · Completed 2025-09-10 10:26 UTC",
     ]
 
 
-def test_the_text_is_a_whole_sentence_for_notifications() -> None:
-    text = parent(make_interview(candidate_name="Wayne Knight", score=4))["text"]
-    expected = "Wayne Knight finished the interview. Position: Graduate Program. Stage: To evaluate. Score: 4 of 5. "
-    assert text.startswith(f"{expected}Updated: <!date^")
+def test_the_message_is_in_the_language_of_the_chat() -> None:
+    style = Style("full", HOSTS, Templates(), SPANISH)
+    interview = make_interview(candidate_name="Ana García López", score=4.5)
+    assert as_text(interview_content(interview, style)).splitlines() == [
+        "✅ Ana García López terminó la entrevista",
+        "Graduate Program · Por evaluar · 4,5 de 5",
+        "[Abrir en Hireflix] https://admin.hireflix.com/interview/643e972db7d39e63cf000001",
+    ]
+    assert render(interview_content(interview, style))["text"] == "✅ Ana García López terminó · Graduate Program"
+
+
+def test_what_is_unknown_is_left_out() -> None:
+    interview = make_interview(candidate_name="Wayne", position_name=None)
+    assert as_text(content(interview)).splitlines()[1] == "To evaluate"
+
+
+def test_a_notification_says_who_what_and_where() -> None:
+    text = parent(make_interview(candidate_name="Ana García López", score=4))["text"]
+    assert text == "✅ Ana García López finished · Graduate Program"
+
+
+@modest
+@given(interviews, news, styles, st.sampled_from(["", "<@U0123456789>"]))
+def test_a_message_has_four_lines_at_most(
+    interview: Interview, change: Announcement, style: Style, mention: str
+) -> None:
+    """Each block is one line; the user's own labelled facts come on top."""
+    style = replace(style, templates=USUAL)
+    shown = interview_content(interview, style, change)
+    for each in (
+        shown,
+        with_change(shown, change, style.language),
+        *(reply_content(change, interview, style, named=named) for named in (True, False)),
+    ):
+        message = with_mention(render(each), mention)
+        assert len(message["blocks"]) <= 4
+        assert "\\n" not in json.dumps(message)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +218,7 @@ def test_the_text_is_a_whole_sentence_for_notifications() -> None:
         (Stage.SHORTLISTED, "⭐ Wayne was shortlisted"),
         (Stage.DISCARDED, "✖️ Wayne was discarded"),
         (Stage.UNKNOWN, "❔ Wayne is at on_hold"),
-        (Stage.DELETED, "🗑️ A candidate was deleted"),
+        (Stage.DELETED, "🗑️ An interview was deleted"),
     ],
 )
 def test_the_headline_says_where_the_interview_stands(stage: Stage, headline: str) -> None:
@@ -193,7 +227,7 @@ def test_the_headline_says_where_the_interview_stands(stage: Stage, headline: st
 
 
 def test_a_line_in_the_thread_names_nobody_unless_the_channel_sees_it() -> None:
-    change = Announcement(ChangeKind.SCORE, "Score 3 → 4", START, "reply", {"score": 4})
+    change = news_of(ChangeKind.SCORE, 3, 4)
     interview = make_interview(candidate_name="Wayne")
     quiet, loud = (reply_content(change, interview, FULL, named=named) for named in (False, True))
     assert as_text(quiet).splitlines() == ["Score 3 → 4", "2025-09-10 10:26 UTC"]
@@ -209,10 +243,10 @@ def test_an_e_mail_address_or_phone_number_in_the_name_is_never_posted(case: int
     payload = json.loads((CASES / "names.json").read_bytes())[case]["data"]
     name = payload["candidate"]["name"]
     interview = replace(make_interview(candidate_name=name), id=payload["id"])
-    news = Announcement(ChangeKind.FINISHED, "Finished the interview", START, "broadcast", {})
+    news = news_of(ChangeKind.FINISHED)
     loud = reply_content(news, interview, FULL, named=True)
     assert as_text(loud).splitlines()[0] == f"✅ {shown} finished the interview"
-    for style in (FULL, Style("initials", HOSTS, Templates())):
+    for style in (FULL, Style("initials", HOSTS, Templates(), ENGLISH)):
         text = json.dumps([render(interview_content(interview, style, each)) for each in (None, news)])
         assert "example.com" not in text
         assert "600 111" not in text
@@ -222,21 +256,21 @@ def test_an_e_mail_address_or_phone_number_in_the_name_is_never_posted(case: int
     ("news", "stage", "score", "headline"),
     [
         (
-            Announcement(ChangeKind.SCORE, "", START, "post", {"score": 4.5}),
+            news_of(ChangeKind.SCORE, None, 4.5),
             Stage.TO_EVALUATE,
             4.5,
             "was scored 4.5 of 5",
         ),
         (
-            Announcement(ChangeKind.SCORE, "", START, "post", {"score": 4.5}),
+            news_of(ChangeKind.SCORE, None, 4.5),
             Stage.SHORTLISTED,
             4.5,
             "was scored 4.5 of 5",
         ),
-        (Announcement(ChangeKind.SCORE, "", START, "post", {}), Stage.TO_EVALUATE, None, "has no score any more"),
-        (Announcement(ChangeKind.FINISHED, "", START, "post", {}), Stage.SHORTLISTED, 3, "finished the interview"),
-        (Announcement(ChangeKind.STAGE, "", START, "post", {}), Stage.SHORTLISTED, 3, "was shortlisted"),
-        (Announcement(ChangeKind.STAGE, "", START, "post", {}), Stage.TO_EVALUATE, 3, "is at To evaluate"),
+        (news_of(ChangeKind.SCORE), Stage.TO_EVALUATE, None, "has no score any more"),
+        (news_of(ChangeKind.FINISHED), Stage.SHORTLISTED, 3, "finished the interview"),
+        (news_of(ChangeKind.STAGE), Stage.SHORTLISTED, 3, "was shortlisted"),
+        (news_of(ChangeKind.STAGE), Stage.TO_EVALUATE, 3, "is at To evaluate"),
     ],
 )
 def test_the_headline_says_the_news(news: Announcement, stage: Stage, score: float | None, headline: str) -> None:
@@ -261,17 +295,18 @@ def test_the_headline_of_a_living_message_says_the_decision_or_the_newest_event(
 
 
 @pytest.mark.parametrize(
-    ("score", "shown"), [(80, "80"), (5.5, "5.5"), (0, "0"), (0.5, "0.5 of 5"), (5, "5 of 5"), (None, "none")]
+    ("score", "shown"), [(80, "80"), (5.5, "5.5"), (0, "0"), (0.5, "0.5 of 5"), (5, "5 of 5"), (None, "")]
 )
 def test_a_score_outside_the_scale_of_hireflix_is_shown_without_a_scale(score: float | None, shown: str) -> None:
-    assert f"Score: {shown}" in as_text(interview_content(make_interview(score=score), FULL)).splitlines()
+    line = as_text(interview_content(make_interview(score=score), FULL)).splitlines()[1]
+    assert line == " · ".join(part for part in ("Graduate Program", "To evaluate", shown) if part)
 
 
 def test_a_digest_counts_and_names_a_position() -> None:
     digest = DigestRecord("p1", {"invited": 212, "finished": 1, "updates": 2}, "Cook", START, START + 3_600_000)
     assert as_text(digest_content(digest, FULL)).splitlines() == [
         "212 candidates were invited, 1 finished the interview, 2 updates · Cook",
-        "2025-09-10 10:26 UTC to 2025-09-10 11:26 UTC",
+        "2025-09-10 10:26 UTC → 2025-09-10 11:26 UTC",
     ]
 
 
@@ -293,7 +328,7 @@ def test_a_deleted_interview_shows_nothing_of_the_person() -> None:
     ],
 )
 def test_privacy_decides_how_a_candidate_is_named(privacy: str, name: str, shown: str) -> None:
-    assert shown_name(make_interview(candidate_name=name), privacy) == shown
+    assert shown_name(make_interview(candidate_name=name), Style(privacy, HOSTS, USUAL, ENGLISH)) == shown
 
 
 @pytest.mark.parametrize("privacy", ["initials", "none"])
