@@ -114,6 +114,7 @@ class AuditAction(StrEnum):
     BACKFILL = "backfill"
     RECONCILE = "reconcile"
     SNOOZE = "snooze"
+    SHOW = "show"
 
 
 def _where(condition: str) -> dict[str, Any]:

@@ -18,11 +18,17 @@ from connector.web.dashboard.filters import ROWS
 from tests.serving import CONSOLE_ONLY, sample
 from tests.web.browsing import DASHBOARD, SAME_ORIGIN, dashboard, note_changes, token_in
 
-ADDRESSES = ("/", "/interviews", "/deliveries", "/sinks", "/routes", "/routes?event=1", "/audit")
+ADDRESSES = ("/", "/interviews", "/deliveries", "/sinks", "/routes", "/routes?event=1", "/audit", "/events/1")
 ROUTED = CONSOLE_ONLY + '[[routes]]\nsinks = ["console"]\nevents = ["interview.finish"]\nmin_score = 3\n' + DASHBOARD
 
 
 SHEET = '[sinks.sheet]\ntype = "workbook"\npath = "data/interviews.xlsx"\n' + DASHBOARD
+
+
+HOOK = (
+    '[sinks.hook]\ntype = "webhook"\nurl = "http://127.0.0.1:9/x"\n'
+    'secret = "whsec_d2hhdGV2ZXJ3aGF0ZXZlcndoYXRldmVyd2hhdGV2ZXI="\n' + DASHBOARD
+)
 
 
 class Markup(HTMLParser):
@@ -50,7 +56,7 @@ async def settled(client, path, text):
     raise AssertionError(f"{path} never showed {text}")
 
 
-@pytest.mark.parametrize("path", ADDRESSES[:5] + ADDRESSES[6:])
+@pytest.mark.parametrize("path", [path for path in ADDRESSES if "1" not in path])
 async def test_every_page_works_before_the_first_event(tmp_path, path):
     async with dashboard(tmp_path) as (_, client):
         assert (await client.get(path)).status_code == 200
@@ -96,6 +102,38 @@ async def test_an_interview_shows_what_users_need_first_and_the_other_fields_clo
             re.findall(r'data-label="Field">([^<]+)</th><td class="value" data-label="Value"><bdi>([^<]+)', every)
         )
         assert (values["answered"], values["finalist"], values["external id"]) == ("no", "yes", "YOUR_EXTERNAL_ID")
+
+
+async def test_the_body_of_an_event_is_hidden_and_shown_only_to_users_who_may_act_with_a_note_in_the_audit_log(
+    tmp_path,
+):
+    async with dashboard(tmp_path) as (service, client):
+        await service.post(sample("finish"))
+        assert "wayne.knight@example.com" not in (await client.get("/events/1")).text
+        assert "wayne.knight@example.com" in (await client.post("/events/1", headers=SAME_ORIGIN)).text
+        audit = (await client.get("/audit")).text
+        assert re.findall(r'data-label="(?:Action|On what)">([^<]+)<', audit) == ["show", "event 1"]
+
+
+async def test_a_sink_shows_its_settings_without_secrets_and_where_they_come_from(tmp_path):
+    async with dashboard(tmp_path, HOOK) as (_, client):
+        page = html.unescape((await client.get("/sinks/hook")).text)
+        settings = re.findall(r"<code>(\w+)</code></th>.*?<code>(.*?)</code>.*?Set by\">([^<]+)<", page)
+        assert ("timeout", "15", "default") in settings
+        assert ("secret", '"********"', "config.toml") in settings
+        assert "d2hhdGV2ZXI" not in page
+
+
+async def test_the_colours_that_a_user_chose_stay_in_the_browser(tmp_path):
+    async with dashboard(tmp_path) as (_, client):
+        for theme, expected in (
+            ("dark", 'data-theme="dark"'),
+            ("light", 'data-theme="light"'),
+            ("", '<html lang="en">'),
+        ):
+            answer = await client.post("/theme", data={"theme": theme, "then": "/sinks"}, headers=SAME_ORIGIN)
+            assert answer.headers["location"] == "/sinks"
+            assert expected in (await client.get("/sinks")).text
 
 
 async def test_a_filter_is_part_of_the_address(tmp_path):

@@ -31,16 +31,27 @@ from connector.web.dashboard.actions import (
 )
 from connector.web.dashboard.decisions import answer_decisions, ask_decision, decisions_page
 from connector.web.dashboard.deliveries import deliveries_page, delivery_page
+from connector.web.dashboard.events import event_page, raw_event
 from connector.web.dashboard.interviews import interview_page, interviews_page
 from connector.web.dashboard.overview import overview_page
 from connector.web.dashboard.pages import Pages
 from connector.web.dashboard.routes import routes_page, simulate
-from connector.web.dashboard.sign_in import Failures, sign_in, sign_in_page, sign_out, static_file
+from connector.web.dashboard.sign_in import Failures, choose_theme, sign_in, sign_in_page, sign_out, static_file
 from connector.web.dashboard.sinks import audit_page, sink_page, sinks_page
 
 PAGES: tuple[ControllerRouterHandler, ...] = (
-    *(sign_in_page, sign_in, sign_out, static_file),
-    *(overview_page, interviews_page, interview_page, deliveries_page, delivery_page, sinks_page, sink_page),
+    *(sign_in_page, sign_in, sign_out, choose_theme, static_file),
+    *(
+        overview_page,
+        interviews_page,
+        interview_page,
+        deliveries_page,
+        delivery_page,
+        event_page,
+        raw_event,
+        sinks_page,
+        sink_page,
+    ),
     *(routes_page, simulate, audit_page),
     *(decisions_page, ask_decision, answer_decisions),
     *(selection, replay, dismiss, pause, resume, verify, repair, erase_preview, erase),

@@ -174,6 +174,7 @@ class Cell:
 class HistoryLine:
     """One event of an interview with a cell per sink."""
 
+    id: int
     at: Moment | None
     name: str
     mark: str
@@ -210,6 +211,7 @@ def one_interview(seen: Seen, id_: str) -> OneInterview:
         by_event[row.event_id, row.sink].append(row)
     history = [
         HistoryLine(
+            row.id,
             seen.clock.moment(row.received_at),
             row.name.removeprefix("interview.") or row.kind,
             row.mark,

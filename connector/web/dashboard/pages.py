@@ -55,6 +55,12 @@ NAVIGATION = (
 """Key, address and title of the pages in the navigation."""
 
 
+THEME_COOKIE = "connector_theme"
+"""Holds the colours that a user chose in this browser."""
+THEMES = (("", "system"), ("light", "light"), ("dark", "dark"))
+"""Value and text of each choice of colours; the browser decides without one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """An entry of the navigation; `count` is shown beside it when it is not empty."""
@@ -82,6 +88,8 @@ class Frame:
     refresh: str
     tag: str
     has_session: bool
+    address: str
+    themes: tuple[tuple[str, str], ...] = THEMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +145,7 @@ class Pages:
         the exceptions of `make`.
         """
         clock = self.clockface()
-        address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        address = address_of(request)
         known = request.headers.get("hx-ptag") or ""
         about = f"{request.user.may_act} {request.user.name} {address}"
 
@@ -165,7 +173,8 @@ class Pages:
     ) -> Response[bytes]:
         nonce = secrets.token_urlsafe(16)
         static = {name: f"/static/{version()}/{name}" for name in static_files()}
-        text = self._templates.get_template(template).render(**values, nonce=nonce, static=static, version=__version__)
+        common = {"nonce": nonce, "static": static, "version": __version__, "theme": theme_of(request)}
+        text = self._templates.get_template(template).render(**values, **common)
         headers = {**_HEADERS, "content-security-policy": policy(nonce)}
         if "frame" in values:
             headers["hx-ptag"] = values["frame"].tag
@@ -196,6 +205,7 @@ class Pages:
             refresh=refresh,
             tag=found.tag,
             has_session=not request.user.owner.startswith("proxy:"),
+            address=address_of(request) if request.method == "GET" else "/",
         )
 
 
@@ -257,6 +267,17 @@ def notice_of(request: Request[Any, Any, Any]) -> str:
         return bytes.fromhex(request.cookies.get(NOTICE_COOKIE, "")).decode()[:NOTICE_MAX]
     except ValueError:
         return ""
+
+
+def theme_of(request: Request[Any, Any, Any]) -> str:
+    """Returns the colours that the browser asks for, `""` for those of its system."""
+    chosen = request.cookies.get(THEME_COOKIE, "")
+    return chosen if chosen in dict(THEMES) else ""
+
+
+def address_of(request: Request[Any, Any, Any]) -> str:
+    """Returns the address of a page, with its parameters."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def _as_cookie(text: str) -> str:

@@ -20,7 +20,17 @@ from litestar.response import Redirect
 from connector.errors import ConnectorError, StoreUnavailable, UsageError
 from connector.web.auth import sessions
 from connector.web.auth.access import Access, TooManyAttempts, cookie_name
-from connector.web.dashboard.pages import TYPES, Pages, redirect, session_cookie, static_files
+from connector.web.dashboard.pages import (
+    THEME_COOKIE,
+    THEMES,
+    TYPES,
+    Pages,
+    address_of,
+    form_cookie,
+    redirect,
+    session_cookie,
+    static_files,
+)
 from connector.web.dashboard.words import sentence
 from connector.web.receiver import client_of
 
@@ -134,6 +144,18 @@ async def sign_out(request: Request[Any, Access, Any]) -> Redirect:
     return response
 
 
+@post("/theme", include_in_schema=False)
+async def choose_theme(request: Request[Any, Access, Any]) -> Redirect:
+    """Keeps the colours that the user chose, in this browser."""
+    await request.auth.require_own_form(request, request.user.owner)
+    sent = await request.form()
+    chosen = str(sent.get("theme", ""))
+    response = redirect(own_path(str(sent.get("then", "/"))), request)
+    max_age = FOR_EVER if chosen in dict(THEMES) and chosen else 0
+    response.set_cookie(form_cookie(request, THEME_COOKIE, chosen if max_age else "", max_age))
+    return response
+
+
 class Failures:
     """Answers requests that raised an exception: pages for browsers, JSON for programs."""
 
@@ -144,7 +166,7 @@ class Failures:
         """Sends a browser to the sign-in page, and from there back."""
         if not self._is_page(request):
             return self.http(request, error)
-        then = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        then = address_of(request)
         path = f"/sign-in?then={quote(then)}" if request.method == "GET" else "/sign-in"
         if "hx-request" in request.headers:
             return Response(b"", status_code=401, headers={"hx-redirect": path})

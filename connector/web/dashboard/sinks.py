@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from connector.capabilities import Verifies
+from connector.config import Config
 from connector.formats import format_duration
+from connector.operations.configuration import effective_settings
 from connector.operations.listings import read_place
 from connector.store import audit as audit_log
 from connector.store.queries import ListingFilter, Place, attempts
@@ -43,6 +46,15 @@ class SinkLine:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingLine:
+    """One setting of a sink without secrets, and which source set it."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
 class SinkDetails:
     """What the page of a sink has beside its line."""
 
@@ -61,6 +73,7 @@ class SinkDetails:
     is_configured: bool
     modes: list[str]
     attempts: list[AttemptLine]
+    settings: list[SettingLine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +141,19 @@ def one_sink(seen: Seen, name: str) -> OneSink:
             entry is not None,
             sorted(getattr(entry.cls, "resume_modes", ())) if entry else [],
             [attempt_line(each, seen.clock) for each in attempts(seen.connection, ListingFilter(sink=name), 15)],
+            settings_of(seen.config, name),
         ),
     )
+
+
+def settings_of(config: Config, name: str) -> list[SettingLine]:
+    """Returns the settings of a sink as the service uses them."""
+    place = f"sinks.{name}."
+    return [
+        SettingLine(each.place.removeprefix(place), msgspec.json.encode(each.value).decode(), each.origin)
+        for each in effective_settings(config)
+        if each.place.startswith(place)
+    ]
 
 
 @get("/sinks", include_in_schema=False)
