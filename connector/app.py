@@ -40,7 +40,7 @@ from connector.operations.decision_worker import DecisionWorker
 from connector.operations.password import can_sign_in
 from connector.operations.sinks import make_routing_table
 from connector.operations.source import open_api
-from connector.operations.source_tasks import SourceTasks
+from connector.operations.source_tasks import Enriching, SourceTasks
 from connector.role import Role
 from connector.secretsfile import WEBHOOK_SECRET, make_private
 from connector.sink import Sink
@@ -389,6 +389,7 @@ def _source_tasks(config: Config, opened: StoreHandle, metrics: Metrics) -> Sour
         opened.store,
         opened.clock,
         config.hireflix.reconcile_interval,
+        enriching=Enriching(config.hireflix.enrich, config.hireflix.enrich_per_minute, config.hireflix.share_days),
         on_reconciled=metrics.reconciled,
     )
 

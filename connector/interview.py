@@ -46,10 +46,20 @@ FIELDS = (
     "short_url",
     "review_url",
     "candidate_url",
+    "share_url",
+    "share_expires_at",
+    "comments",
+    "reviewer_scores",
+    "transcript",
+    "transcript_language",
     "finished_at",
     "last_event",
 )
-"""Names of the stored fields. Times are epoch milliseconds; `archived` and `finalist` may be a time or `True`."""
+"""Names of the stored fields. Times are epoch milliseconds; `archived` and `finalist` may be a time or `True`.
+
+Those from `share_url` to `transcript_language` are in no webhook: they are read from the API of Hireflix when
+`hireflix.enrich` names them.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import msgspec
 
 from connector.errors import NewerDocument
 from connector.hireflix import DELETE, FINISH
-from connector.hireflix.payload import Reading
+from connector.hireflix.payload import ENRICHMENT, Reading
 from connector.interview import Event, Interview, Stage, Value
 
 Stamp: TypeAlias = tuple[int, int, str]
@@ -67,7 +67,8 @@ def merge(state: State | None, reading: Reading) -> State:
 def _contribution(reading: Reading) -> dict[str, Value]:
     """Returns the fields that an event contributes: those of its payload, and those that its name implies."""
     fields = reading.fields.copy()
-    fields["last_event"] = reading.name
+    if reading.mark != ENRICHMENT:  # it is not a change of the interview
+        fields["last_event"] = reading.name
     if reading.name == FINISH:
         # the payload of a finish has the status from before the finish
         fields.pop("status", None)

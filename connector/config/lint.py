@@ -32,6 +32,8 @@ def warnings_for(config: Config, needs: Secrets = Secrets.ALL) -> Iterator[Probl
             "webhooks without a signature are accepted: anyone who knows the address can invent interviews",
             "set webhook_secrets, and allow_unsigned = false",
         )
+    if config.hireflix.enrich and config.hireflix.api_key is None:
+        yield Problem("hireflix.enrich", "these fields are not read without an API key", "set hireflix.api_key")
     if not config.sinks and not config.unrouted:
         yield Problem("sinks", "no sink is configured: events are stored and not delivered", "add a [sinks.NAME]")
     for name in sorted(config.unrouted.keys() - set(config.alerts.sinks)):

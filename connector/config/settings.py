@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from connector.config.raw import Keys
 from connector.errors import Problem
-from connector.hireflix import API_URL, EVENT_NAMES
+from connector.hireflix import API_URL, EVENT_NAMES, EnrichedField
 from connector.http import SafeUrl
 from connector.languages import ENGLISH, language
 from connector.registry import SinkClass
@@ -196,6 +196,13 @@ class HireflixSettings(Section):
     api_url: SafeUrl = Field(default=API_URL, description="Address of the GraphQL API.")
     reconcile_interval: float = Field(
         default=3600, ge=0, description="Seconds between two comparisons with the API; 0 = only on demand."
+    )
+    enrich: list[EnrichedField] = Field(
+        default=[], description="Fields that are read from the API for each finished interview."
+    )
+    enrich_per_minute: int = Field(default=30, ge=1, description="Most interviews that are read in a minute for them.")
+    share_days: int = Field(
+        default=365, ge=30, le=10_000, description="Days that a link of share_url is valid; it is renewed in time."
     )
 
 

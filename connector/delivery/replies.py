@@ -31,6 +31,10 @@ PERSONAL_FIELDS = (
     "short_url",
     "review_url",
     "candidate_url",
+    "share_url",
+    "comments",
+    "reviewer_scores",
+    "transcript",
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019\-][^\W\d_]+)*")
 _ESCAPES = re.compile(r"\\u([0-9a-fA-F]{4})")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 API_URL = "https://api.hireflix.com/me"
 """The GraphQL API (help article "Integrate Hireflix with your ATS")."""
 
@@ -16,3 +18,14 @@ SCORE_UPDATED = "interview.score-updated"
 
 EVENT_NAMES = frozenset({CREATE, FINISH, STATUS_CHANGE, DELETE, SCORE_UPDATED})
 """The five events of Hireflix. Events with other names are stored and listed, but neither merged nor routed."""
+
+
+class EnrichedField(StrEnum):
+    """Fields of an interview that only the API of Hireflix has. `hireflix.enrich` names those that are read."""
+
+    SHARE_URL = "share_url"
+    """A link to the video. Anyone who has it can watch, without an account of Hireflix."""
+    COMMENTS = "comments"
+    REVIEWER_SCORES = "reviewer_scores"
+    TRANSCRIPT = "transcript"
+    """The text of the answers, and `transcript_language`."""

@@ -218,6 +218,17 @@ _GROUPS: tuple[tuple[str, _Readers], ...] = (
         "url",
         (("short", "short_url", _address), ("private", "review_url", _address), ("public", "candidate_url", _address)),
     ),
+    (  # in no webhook: `connector.hireflix.enrichment` makes it
+        "enriched",
+        (
+            ("shareUrl", "share_url", _address),
+            ("shareExpires", "share_expires_at", _time),
+            ("comments", "comments", _text),
+            ("reviewerScores", "reviewer_scores", _text),
+            ("transcript", "transcript", _text),
+            ("transcriptLanguage", "transcript_language", _text),
+        ),
+    ),
 )
 _OLD_EXTERNAL_ID: _Readers = (("external_id", "external_id", _text),)
 _OLD_COMPLETED: _Readers = (("completed_at", "completed", _time_or_flag),)

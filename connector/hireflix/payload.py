@@ -29,7 +29,9 @@ RECONCILE = "reconcile"
 """Mark of an event that a reconcile made from the API of Hireflix, for a webhook that did not arrive."""
 CORRECTION = "correction"
 """Mark of an event that a reconcile made for fields that no webhook reports, such as a new name of the position."""
-SILENT_MARKS = frozenset({BACKFILL, CORRECTION})
+ENRICHMENT = "enrichment"
+"""Mark of an event with fields that only the API of Hireflix has, such as the comments of reviewers."""
+SILENT_MARKS = frozenset({BACKFILL, CORRECTION, ENRICHMENT})
 """Marks of events without notification. State sinks show them; chats only update messages that exist."""
 
 
@@ -51,7 +53,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     lower case, separated by tabs; without a usable date it is `sha256:` and the hash of the body. `sha256` is the hash
     as bytes. `occurred_at` is the date of the event and `received_at` the time of receipt, both in epoch milliseconds.
     `mark` is `"undated"` or `"future"` when `occurred_at` is the time of receipt instead of the date, and `BACKFILL`,
-    `RECONCILE` or `CORRECTION` for an event that the connector made. `fields` has the
+    `RECONCILE`, `CORRECTION` or `ENRICHMENT` for an event that the connector made. `fields` has the
     names of `connector.interview.FIELDS` that are in the payload: absent means unknown, `None` an explicit null.
     `unused` has the Hireflix names of the fields whose values could not be used. `keys` is the number of keys of the
     interview object and of the objects in it. `reason` says why a body is unreadable, without personal data;

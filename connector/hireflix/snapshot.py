@@ -16,7 +16,7 @@ import msgspec
 
 from connector.hireflix import CREATE, DELETE, FINISH, SCORE_UPDATED, STATUS_CHANGE
 from connector.hireflix.fields import as_text, epoch_ms, fields_of
-from connector.hireflix.payload import BACKFILL, CORRECTION, RECONCILE, Reading, read
+from connector.hireflix.payload import BACKFILL, CORRECTION, ENRICHMENT, RECONCILE, Reading, read
 from connector.interview import Stage, Value
 from connector.merge import State, merge, stage_of
 
@@ -42,6 +42,8 @@ class Origin(StrEnum):
     RECONCILE = RECONCILE
     CORRECTION = CORRECTION
     """A reconcile of fields that no webhook reports. No notification: a position may have many interviews."""
+    ENRICHMENT = ENRICHMENT
+    """Fields that only the API has."""
 
 
 class Synthetic(NamedTuple):
@@ -67,7 +69,7 @@ _COPIED = ("id", "status", "externalId", "hash", "createdAt", "score", "url")
 _CANDIDATE = {"fullName": "name", "firstName": "firstName", "lastName": "lastName", "email": "email", "phone": "phone"}
 _TIMES = (("completed", "completedAt"), ("archived", "discardedAt"), ("finalist", "shortlistedAt"))
 """The name in webhooks, and the newer name in the API."""
-_PERSONAL = frozenset({"candidate", "externalId", "hash", "url"})
+_PERSONAL = frozenset({"candidate", "externalId", "hash", "url", "enriched"})
 _KNOWN_TIMES = ("updatedAt", "shortlistedAt", "discardedAt", "completedAt", "createdAt")
 
 
@@ -164,6 +166,19 @@ def deletion_of(interview_id: str, position: Position, *, at: int, received_at: 
     """Returns the event for an interview that Hireflix no longer has. Its date is `at`: the real one is unknown."""
     source = {"id": interview_id, "position": {"id": position.id, "name": position.name}}
     return Synthetic(*_make(DELETE, source, at, received_at, origin), (DELETED,))
+
+
+def enrichment_of(
+    state: State, interview_id: str, enriched: Mapping[str, Value], *, at: int, received_at: int
+) -> Synthetic | None:
+    """Returns the event that stores fields which only the API has, `None` when the stored ones are equal.
+
+    `enriched` is that group of the synthetic event (`connector.hireflix.enrichment.enriched`), read at `at`.
+    """
+    source = {"id": interview_id, "enriched": dict(enriched)}
+    reading, body = _make(STATUS_CHANGE, source, at, received_at, Origin.ENRICHMENT)
+    differs = [name for name, value in reading.fields.items() if not _is_equal(state.values.get(name), value)]
+    return Synthetic(reading, body, tuple(differs)) if differs else None
 
 
 def _name_of_missing(stage: Stage) -> str:

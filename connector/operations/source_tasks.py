@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import msgspec
 import structlog
@@ -13,10 +14,12 @@ import structlog
 from connector.delivery.clock import Clock
 from connector.delivery.periodic import Counts, PeriodicTask, TaskContext
 from connector.errors import ConnectorError, StoreUnavailable, UsageError
+from connector.hireflix import EnrichedField
 from connector.hireflix.api import HireflixApi, HireflixError
 from connector.hireflix.snapshot import Origin
 from connector.logging import place_of
 from connector.operations.backfill import EVERYTHING, Selection, backfill
+from connector.operations.enrichment import Enrichment
 from connector.operations.reconcile import Options, reconcile
 from connector.operations.source import Progress, SourceReader, put
 from connector.operations.status import HELD_FIX, SILENT_FIX
@@ -33,6 +36,7 @@ COMPLETE_SECONDS = 86_400.0
 """
 JITTER_SHARE = 0.1
 """The part of the interval by which a run is delayed at random, so that not all installations call at once."""
+ENRICHMENT_INTERVAL_SECONDS = 60.0
 REQUEST_POLL_SECONDS = 1.0
 """Interval between two checks for the request of a command."""
 
@@ -42,6 +46,18 @@ NOT_READ_YET = (
 )
 
 log = structlog.get_logger("connector.source")
+
+
+@dataclass(frozen=True, slots=True)
+class Enriching:
+    """The settings of the enrichment: fields, most interviews in a minute, and days that a link to a video is valid."""
+
+    fields: Sequence[EnrichedField] = ()
+    per_minute: int = 30
+    share_days: int = 365
+
+
+NOT_ENRICHING = Enriching()
 
 
 class _StoppedError(Exception):
@@ -61,12 +77,14 @@ class SourceTasks:
         clock: Clock,
         interval_seconds: float,
         *,
+        enriching: Enriching = NOT_ENRICHING,
         on_reconciled: Callable[[Reconcile], None],
     ) -> None:
         self._open_api = open_api
         self._store = store
         self._clock = clock
         self._interval = interval_seconds
+        self._enriching = enriching
         self._on_reconciled = on_reconciled
         self._one_at_a_time = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -78,6 +96,8 @@ class SourceTasks:
         tasks = [PeriodicTask("backfill", BACKFILL_INTERVAL_SECONDS, self._backfill)]
         if self._interval:
             tasks.append(PeriodicTask("reconcile", self._interval, self._reconcile, RECONCILE_DELAY_SECONDS))
+        if self._enriching.fields:
+            tasks.append(PeriodicTask("enrichment", ENRICHMENT_INTERVAL_SECONDS, self._enrich))
         return tasks
 
     def start(self) -> None:
@@ -92,12 +112,12 @@ class SourceTasks:
             self._requests.cancel()
             await asyncio.wait([self._requests])
 
-    async def _backfill(self, turn: TaskContext) -> Counts | None:
+    async def _backfill(self, context: TaskContext) -> Counts | None:
         """Runs or continues the first backfill. Returns what it read, `None` when the process stops."""
         if await self._is_backfilled():
             return {}
         try:
-            done = await self._run_backfill(EVERYTHING, _until(turn.stopping))
+            done = await self._run_backfill(EVERYTHING, _until(context.stopping))
         except _StoppedError:
             return None
         except HireflixError as error:
@@ -105,9 +125,9 @@ class SourceTasks:
             raise
         return {"read": done.read, "added": done.added}
 
-    async def _reconcile(self, turn: TaskContext) -> Counts | None:
+    async def _reconcile(self, context: TaskContext) -> Counts | None:
         """Runs a reconcile after the backfill. Returns what it added, `None` when the process stops."""
-        if await self._clock.wait(turn.stopping, random.uniform(0, JITTER_SHARE * self._interval)):  # noqa: S311 - no secret
+        if await self._clock.wait(context.stopping, random.uniform(0, JITTER_SHARE * self._interval)):  # noqa: S311 - no secret
             return None
         if not await self._is_backfilled():
             return {}
@@ -115,13 +135,20 @@ class SourceTasks:
         read_at = None if last is None else last.complete_at
         is_due = read_at is None or self._clock.now() - read_at >= COMPLETE_SECONDS * 1000
         try:
-            result = await self._run_reconcile(Options(complete=is_due, scheduled=True), _until(turn.stopping))
+            result = await self._run_reconcile(Options(complete=is_due, scheduled=True), _until(context.stopping))
         except _StoppedError:
             return None
         except HireflixError as error:
             await self._store_failure(Asked(RECONCILE_KEY, 0), error)
             raise
         return {"interviews": result.interviews, "added": sum(result.added.values()), "held": result.held}
+
+    async def _enrich(self, context: TaskContext) -> Counts | None:
+        """Reads further fields of the interviews that are due. Returns what it read."""
+        enriching = self._enriching
+        async with self._open_api() as api:
+            work = Enrichment(api, self._store, self._clock.now, enriching.fields, share_days=enriching.share_days)
+            return await work.run(enriching.per_minute, context.stopping)
 
     async def _is_backfilled(self) -> bool:
         found = await self._store.query(lambda connection: source.read(connection, BACKFILL_KEY, Backfill))

@@ -239,6 +239,15 @@ interview_word = Table(
 """The words of name and e-mail address of a candidate, in lower case and without accents, for the search by prefix: see
 `connector.store.words`."""
 
+enrichment = Table(
+    "enrichment",
+    metadata,
+    Column("interview_id", Name, ForeignKey("interview.id", ondelete="CASCADE"), primary_key=True),
+    Column("due_at", BigInteger, nullable=False),
+    Index("ix_enrichment_due", "due_at", "interview_id"),
+)
+"""The interviews that are read from the API of Hireflix at `due_at`, see `connector.store.enrichment`."""
+
 delivery = Table(
     "delivery",
     metadata,

@@ -57,6 +57,11 @@ SPECS: Mapping[str, FieldSpec] = {
     "discarded_at": FieldSpec("Discarded", CellKind.DATETIME, _time("archived")),
     "shortlisted_at": FieldSpec("Shortlisted", CellKind.DATETIME, _time("finalist")),
     "deleted_at": FieldSpec("Deleted", CellKind.DATETIME, _time("deleted")),
+    "share_url": FieldSpec("Video", CellKind.LINK, _text("share_url")),
+    "comments": FieldSpec("Comments", CellKind.TEXT, _text("comments")),
+    "reviewer_scores": FieldSpec("Scores by reviewer", CellKind.TEXT, _text("reviewer_scores")),
+    "transcript": FieldSpec("Transcript", CellKind.TEXT, _text("transcript")),
+    "transcript_language": FieldSpec("Language", CellKind.TEXT, _text("transcript_language")),
     "last_event": FieldSpec("Last event", CellKind.TEXT, _text("last_event")),
 }
 """All fields by name. The first twelve are the default table."""

@@ -68,6 +68,13 @@ def test_unsigned_webhooks(folder):
     assert reported[0].startswith("hireflix.allow_unsigned: webhooks without a signature are accepted")
 
 
+def test_fields_of_the_api_need_an_api_key(folder):
+    reported = warnings(folder, CHAT + '[hireflix]\nenrich = ["comments"]')
+    assert [text for text in reported if text.startswith("hireflix.enrich")] == [
+        "hireflix.enrich: these fields are not read without an API key (set hireflix.api_key)"
+    ]
+
+
 def test_an_event_that_hireflix_does_not_send(folder):
     reported = warnings(folder, CHAT + '[[routes]]\nsinks = ["chat"]\nevents = ["candidate.hired"]')
     assert reported == ["routes[0].events: Hireflix sends no event 'candidate.hired': it never matches"]

@@ -105,6 +105,7 @@ def test_constraints_are_the_same(migrated, tmp_path):
     assert {table: names[1] for table, names in found[0].items() if names[1]}.keys() == {
         "attempt",
         "delivery",
+        "enrichment",
         "event_body",
         "interview_word",
         "note",

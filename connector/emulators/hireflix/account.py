@@ -32,6 +32,8 @@ class Interview:
     external_id: str | None = None
     comments: list[dict[str, Any]] = field(default_factory=list)
     link: dict[str, Any] | None = None
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    questions: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def hash(self) -> str:
@@ -209,4 +211,6 @@ def row_of(found: Interview) -> dict[str, Any]:
         "url": urls(found),
         "comments": found.comments,
         "externalLink": found.link,
+        "scores": found.scores,
+        "questions": found.questions,
     }

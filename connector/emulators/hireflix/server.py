@@ -55,11 +55,16 @@ enum InterviewStatus { pending to_evaluate shortlisted discarded }
 type InterviewType { id: String! status: String! externalId: String hash: String createdAt: Float updatedAt: Float
   %(stage_fields)s
   position: PositionType candidate: CandidateType! score: ScoreType url: UrlType comments: [CommentType!]!
-  externalLink: ExternalLinkType }
+  externalLink: ExternalLinkType scores: [ScoreOfReviewer!]! questions: [QuestionType!]! }
 type CandidateType { fullName: String firstName: String lastName: String email: String phone: String }
 type ScoreType { value: Float }
 type UrlType { short: String private: String public: String }
-type CommentType { id: String! value: String! createdAt: Float }
+type CommentType { id: String! value: String! createdAt: Float author: UserType }
+type UserType { name: String }
+type ScoreOfReviewer { computedScore: Float overridenScore: ScoreType scorer: UserType }
+type QuestionType { title: String answer: AnswerType }
+type AnswerType { transcription: TranscriptionType }
+type TranscriptionType { languageCode: String text: String }
 type ExternalLinkType { url: String expires: Float }
 type Hook { id: String! url: String! events: [String!]! active: Boolean! external: String }
 type HookLog { id: String! date: Float emitter: String request: HookRequest response: HookResponse status: String

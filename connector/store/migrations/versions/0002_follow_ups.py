@@ -325,6 +325,7 @@ def _add_tables_of_history() -> None:
     )
     _index("ix_audit_at", "audit", ["at"])
     _add_decision_request()
+    _add_enrichment()
     counts = ("received", "delivered", "superseded", "dead", "dismissed")
     op.create_table(
         "rollup",
@@ -337,6 +338,19 @@ def _add_tables_of_history() -> None:
         sa.CheckConstraint(" AND ".join(f"{name} >= 0" for name in counts), name=op.f("ck_rollup_not_negative")),
     )
     _index("ix_rollup_hour", "rollup", ["hour"])
+
+
+def _add_enrichment() -> None:
+    op.create_table(
+        "enrichment",
+        sa.Column("interview_id", _NAME, nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["interview_id"], ["interview.id"], name=op.f("fk_enrichment_interview_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("interview_id", name=op.f("pk_enrichment")),
+    )
+    _index("ix_enrichment_due", "enrichment", ["due_at", "interview_id"])
 
 
 def _add_decision_request() -> None:

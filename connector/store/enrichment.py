@@ -1,0 +1,122 @@
+"""The interviews whose further fields are read from the API of Hireflix, and when. Functions on a connection, in the
+caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
+
+from connector.hireflix import EnrichedField
+from connector.hireflix.payload import ENRICHMENT
+from connector.interview import Stage
+from connector.merge import State, decode
+from connector.store import source
+from connector.store.dialects import among, upsert
+from connector.store.schema import enrichment, event, interview
+
+KEY = "enrichment"
+"""Key of `meta`."""
+CHUNK = 500
+"""Interviews or events per transaction."""
+SETTLE_MS = 60_000
+"""An interview is read this time after a webhook: comments often come with a score. It also covers transactions that
+end in another order than the numbers of their events.
+"""
+FINISHED = (Stage.TO_EVALUATE, Stage.SHORTLISTED, Stage.DISCARDED)
+"""Stages of interviews that have something to read."""
+
+
+class EnrichmentProgress(msgspec.Struct, frozen=True):
+    """What was added to the list: interviews up to the id `filled_to` (`None`: all), and events up to number `seq`.
+
+    With other `fields` all interviews are added again.
+    """
+
+    v: int = 1
+    fields: list[EnrichedField] = []
+    filled_to: str | None = ""
+    seq: int = 0
+
+
+class DueInterview(NamedTuple):
+    """An interview to read, and its stored state."""
+
+    id: str
+    state: State
+
+
+def collect(connection: Connection, fields: Collection[EnrichedField], now: int) -> bool:
+    """Adds the next interviews to the list: of all finished ones, and of new events. Returns whether more may follow.
+
+    `now` is in epoch milliseconds.
+    """
+    before = source.read(connection, KEY, EnrichmentProgress)
+    if before is None or before.fields != sorted(fields):
+        newest = connection.execute(select(func.coalesce(func.max(event.c.seq), 0))).scalar_one()
+        before = EnrichmentProgress(fields=sorted(fields), seq=newest)
+    after = _fill(connection, before, now) if before.filled_to is not None else before
+    after = _follow(connection, after, now)
+    if after != before or before.filled_to == "":
+        source.write(connection, KEY, after)
+    return after.filled_to is not None or after.seq >= before.seq + CHUNK
+
+
+def _fill(connection: Connection, progress: EnrichmentProgress, now: int) -> EnrichmentProgress:
+    following = select(interview.c.id).where(interview.c.id > progress.filled_to, interview.c.erased_at.is_(None))
+    ids = connection.execute(following.order_by(interview.c.id).limit(CHUNK)).scalars().all()
+    _add(connection, ids, now)
+    return msgspec.structs.replace(progress, filled_to=ids[-1] if len(ids) == CHUNK else None)
+
+
+def _follow(connection: Connection, progress: EnrichmentProgress, now: int) -> EnrichmentProgress:
+    settled = (event.c.seq > progress.seq, event.c.received_at <= now - SETTLE_MS)
+    new = select(event.c.seq, event.c.interview_id, event.c.mark).where(*settled).order_by(event.c.seq).limit(CHUNK)
+    rows = connection.execute(new).all()
+    _add(connection, {row.interview_id for row in rows if not row.mark.startswith(ENRICHMENT)}, now)
+    return msgspec.structs.replace(progress, seq=rows[-1].seq) if rows else progress
+
+
+def _add(connection: Connection, ids: Iterable[str], now: int) -> None:
+    usable = select(interview.c.id).where(among(connection, interview.c.id, sorted(ids)), *_is_usable())
+    rows = [{"interview_id": id_, "due_at": now} for id_ in connection.execute(usable).scalars()]
+    upsert(connection, enrichment, rows, ["interview_id"])
+
+
+def _is_usable() -> tuple[ColumnElement[bool], ...]:
+    return interview.c.stage.in_([stage.value for stage in FINISHED]), interview.c.erased_at.is_(None)
+
+
+def due(connection: Connection, now: int, limit: int) -> list[DueInterview]:
+    """Returns at most `limit` interviews that are due, in the order of their due times."""
+    joined = enrichment.join(interview, interview.c.id == enrichment.c.interview_id)
+    rows = connection.execute(
+        select(interview.c.id, interview.c.state)
+        .select_from(joined)
+        .where(enrichment.c.due_at <= now, *_is_usable())
+        .order_by(enrichment.c.due_at, enrichment.c.interview_id)
+        .limit(limit)
+    )
+    return [DueInterview(row.id, decode(row.state)) for row in rows]
+
+
+def schedule(connection: Connection, looks: Mapping[str, int | None]) -> None:
+    """Stores when interviews are read again; `None` removes them from the list."""
+    rows = [{"interview_id": id_, "due_at": at} for id_, at in looks.items() if at is not None]
+    upsert(connection, enrichment, rows, ["interview_id"])
+    done = [id_ for id_, at in looks.items() if at is None]
+    connection.execute(delete(enrichment).where(among(connection, enrichment.c.interview_id, done)))
+
+
+def forget_gone(connection: Connection, now: int) -> None:
+    """Removes due interviews that are deleted, erased or not finished any more."""
+    usable = exists().where(interview.c.id == enrichment.c.interview_id, *_is_usable())
+    connection.execute(delete(enrichment).where(enrichment.c.due_at <= now, ~usable))
+
+
+def waiting(connection: Connection, now: int) -> int:
+    """Returns the number of interviews that are due."""
+    return int(connection.execute(select(func.count()).where(enrichment.c.due_at <= now)).scalar_one())
