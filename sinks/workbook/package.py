@@ -31,14 +31,14 @@ class Relationship:
 
 @dataclass(slots=True)
 class SheetCells:
-    """The cells that a tab has, as row and column, and whether any of them holds a formula.
+    """The cells that a tab has, as row and column, and which of them hold a formula.
 
     openpyxl cannot list them: its iterators make a cell for every gap, and one note in the last row of a tab would
     cost gigabytes.
     """
 
     places: set[tuple[int, int]] = field(default_factory=set)
-    has_formulas: bool = False
+    formulas: set[tuple[int, int]] = field(default_factory=set)
 
 
 class Package:
@@ -147,7 +147,7 @@ def list_cells(content: bytes) -> SheetCells:
             row, column = place
             found.places.add(place)
         elif name == "f":
-            found.has_formulas = True
+            found.formulas.add((row, column))
 
     parser = expat.ParserCreate(namespace_separator="}")
     parser.StartElementHandler = start

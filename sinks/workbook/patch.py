@@ -32,7 +32,8 @@ _RELATIONSHIPS = "http://schemas.openxmlformats.org/officeDocument/2006/relation
 _PROPERTIES = "docProps/custom.xml"  # where openpyxl writes it
 _ROW = re.compile(rb'<row r="(\d+)"[^>]*?(?:/>|>(.*?)</row>)', re.DOTALL)
 _CELL = re.compile(rb'<c r="([A-Z]+)\d+"([^>]*?)(?:/>|>.*?</c>)', re.DOTALL)
-_KEY = rb'<c r="%s(\d+)"[^>]*?(?:/>|>(.*?)</c>)'
+_POSITION = "position_name"
+_COLUMN = rb'<c r="%s(\d+)"[^>]*?(?:/>|>(.*?)</c>)'
 _TEXT = re.compile(rb"<is><t[^>]*>([^<]*)</t></is>")
 _STYLE = re.compile(rb' s="(\d+)"')
 _FILTER = re.compile(r'(<autoFilter ref=")([A-Z]+\d+:[A-Z]+\d+)"')
@@ -67,10 +68,18 @@ class PatchedTab:
         self.last = max(self.rows.values(), default=self.header)
         self._cells: dict[int, dict[int, tuple[CellKind, Written]]] = {}
         self._styles = _Styles.read(package)
+        self._known_positions: set[str] | None = None
 
     def write(self, row: int, column: Column, value: Written) -> None:
         """Writes one owned cell by the kind of its column."""
+        if column.field == _POSITION and value is not None and cell_text(str(value)) not in self._positions():
+            raise NotPatchable  # the Summary lists the positions
         self._cells.setdefault(row, {})[self.columns[column.field]] = column.kind, value
+
+    def _positions(self) -> set[str]:
+        if self._known_positions is None:
+            self._known_positions = set(self._texts(self.columns[_POSITION]).values())
+        return self._known_positions
 
     def make_room(self, count: int) -> int:
         """Adds `count` rows at the end of the table, and returns the first of them."""
@@ -112,11 +121,19 @@ class PatchedTab:
 
     def _find_rows(self) -> dict[str, int]:
         rows: dict[str, int] = {}
-        for found in re.finditer(_KEY % get_column_letter(self.columns[KEY]).encode(), self._xml, re.DOTALL):
-            if found[2] and int(found[1]) > self.header:
-                text = _expected(_TEXT.fullmatch(found[2]))
-                rows.setdefault(unescape(text[1].decode()), int(found[1]))
+        for row, text in self._texts(self.columns[KEY]).items():
+            rows.setdefault(text, row)
         return rows
+
+    def _texts(self, column: int) -> dict[int, str]:
+        """Returns the texts of a column below the header, by row."""
+        pattern = _COLUMN % get_column_letter(column).encode()
+        cells = ((int(found[1]), found[2]) for found in re.finditer(pattern, self._xml, re.DOTALL))
+        return {
+            row: unescape(_expected(_TEXT.fullmatch(content))[1].decode())
+            for row, content in cells
+            if content and row > self.header
+        }
 
     def _row(self, row: int) -> bytes:
         """Returns the XML of a row with its written cells."""

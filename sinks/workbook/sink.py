@@ -90,6 +90,10 @@ class WorkbookConfig(SinkConfig):
         ),
     )
     recreate: bool = Field(default=False, description="Whether a row that users deleted is written again.")
+    style: bool = Field(
+        default=True,
+        description="Format the tab that the sink creates, and add a Summary; existing tabs stay as they are.",
+    )
 
 
 PAUSE_SECONDS = 2.0
@@ -207,6 +211,7 @@ class Workbook(Sink[WorkbookConfig]):
             rows,
             recreate=config.recreate or mode == "refill",
             accept=mode == "accept",
+            style=config.style,
         )
         with exclusive(config.path):
             done = rewrite_in_child(request) if state.size_with(keys) > CHILD_ROWS else rewrite(request)

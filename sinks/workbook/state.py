@@ -184,6 +184,7 @@ class RewriteRequest:
     rows: Mapping[str, Row]
     recreate: bool = False
     accept: bool = False
+    style: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from openpyxl.cell import Cell, MergedCell
 from openpyxl.cell.rich_text import CellRichText
-from openpyxl.formatting.rule import CellIsRule, Rule
-from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.styles.numbers import is_date_format
 from openpyxl.utils import column_index_from_string, get_column_letter, quote_sheetname
 from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.cell_range import CellRange
 from openpyxl.worksheet.worksheet import Worksheet
 
-from connector.sink import STAGE_WORDS, SinkBroken
+from connector.sink import SinkBroken
 from sinks.spreadsheet.columns import KEY, Column, header_key
-from sinks.spreadsheet.values import CUT_MARK, HEADER_COLOUR, LINK_TEXT, STAGE_COLOURS, CellKind
+from sinks.spreadsheet.values import CUT_MARK, LINK_TEXT, CellKind
+from sinks.workbook import summary
 from sinks.workbook.file import Book, set_flush_number
+from sinks.workbook.formats import changed_font, format_table
 from sinks.workbook.package import SheetCells
 from sinks.workbook.state import RewriteRequest, Written
 
@@ -42,11 +41,6 @@ TEXT_FORMAT = "@"
 """A text that a user edits stays text: no lost zeros, no formula from a name."""
 LINK_COLOUR = "0563C1"
 """Colour of the text of a link (RRGGBB)."""
-_HEADER_FILL = PatternFill("solid", start_color=HEADER_COLOUR)
-_COLOURED_ROWS = 20_000
-_KIND_WIDTHS = {CellKind.TEXT: 22, CellKind.NUMBER: 8, CellKind.DATETIME: 17, CellKind.LINK: 9}
-"""Widths of new columns in characters."""
-_FIELD_WIDTHS = {"candidate_email": 30, "position_name": 28, "interview_id": 27, "stage": 13}
 _ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _LOOKS_LIKE_UNDERSCORE = "\N{FULLWIDTH LOW LINE}"
 NAMED_CELL = re.compile(r"!\$([A-Z]{1,3})\$([0-9]{1,7})")
@@ -109,8 +103,19 @@ class Tab:
     def to_bytes(self, flush: int) -> bytes:
         """Returns the content of the file. `flush` is the number of this rewrite."""
         _write_names(self.sheet, self.header, self.columns)
+        self._add_positions()
         set_flush_number(self._book.book, flush)
         return self._book.to_bytes()
+
+    def _add_positions(self) -> None:
+        sheet = summary.find(self._book.book, self.sheet)
+        at = self.columns.get("position_name")
+        if sheet is None or at is None:
+            return
+        rows = (row for row, column in sorted(self._cells) if column == at and row > self.header)
+        positions = filter(None, (text_of(self.sheet.cell(row, at)) for row in rows))
+        cells = self._book.cells.get(sheet.title, SheetCells())
+        summary.add_positions(sheet, cells, summary.Table(self.sheet, self.header, self.columns), positions)
 
     def _take_out(self, rows: Sequence[int]) -> None:
         width = self._width()
@@ -200,21 +205,25 @@ def open_tab(book: Book, request: RewriteRequest) -> Tab:
     known = request.state.columns
     sheet = _find_sheet(book, request, known)
     cells = book.cells.get(sheet.title, SheetCells())
-    header = _known_header(sheet, cells, request) if known else _likely_header(sheet, cells, request.columns)
+    header = _known_header(sheet, cells, request) if known else _likely_header(sheet, cells, request)
     if header is None and known:
         raise SinkBroken(
             "the column that names the interview of each row is gone",
             f'give that column its title "{_key_title(request)}" again, or move the file away: a new one is made',
         )
-    columns = _place_columns(sheet, cells, header or 1, request.columns, known)
+    columns = _place_columns(sheet, cells, header or 1, request)
     if header is None:
-        _format(sheet, request.columns)
-    return Tab(book, sheet, header or 1, columns)
+        header = 1
+        if request.style:
+            format_table(sheet, request.columns)
+            summary.make(book.book, summary.Table(sheet, header, columns))
+    return Tab(book, sheet, header, columns)
 
 
 def _has_references(book: Book) -> bool:
     """Whether formulas or names of users may refer to rows of the table."""
-    formulas = any(cells.has_formulas for cells in book.cells.values())
+    cells = [(sheet, book.cells.get(sheet.title, SheetCells())) for sheet in book.book.worksheets]
+    formulas = any(summary.has_formula_of_users(sheet, each.formulas) for sheet, each in cells)
     named = any(not name.startswith(NAME_PREFIX) for sheet in book.book.worksheets for name in sheet.defined_names)
     return formulas or named or bool(book.book.defined_names)
 
@@ -242,9 +251,7 @@ def _key_title(request: RewriteRequest) -> str:
 
 def _known_header(sheet: Worksheet, cells: SheetCells, request: RewriteRequest) -> int | None:
     """The first row near the top that has the title of the key column, else the row with its name."""
-    titled = min(
-        _titled_rows(sheet, cells, {column for column in request.columns if column.field == KEY}), default=None
-    )
+    titled = min(_titled_rows(sheet, cells, request, {KEY}), default=None)
     return titled or _named_header(sheet, cells, request.state.rows)
 
 
@@ -257,41 +264,63 @@ def _named_header(sheet: Worksheet, cells: SheetCells, ids: Collection[str]) -> 
     return place[0] if any(text_of(cell) in ids for _, cell in below) else None
 
 
-def _likely_header(sheet: Worksheet, cells: SheetCells, columns: Sequence[Column]) -> int | None:
+def _likely_header(sheet: Worksheet, cells: SheetCells, request: RewriteRequest) -> int | None:
     """Returns the header of a tab that is new to the sink: the row near the top with most of the titles, else the first
     used row; `None` for an empty tab.
     """
-    rows = _titled_rows(sheet, cells, columns)
+    rows = _titled_rows(sheet, cells, request, {column.field for column in request.columns})
     if rows:
         return max(rows, key=lambda row: (rows[row], -row))
     return min((place[0] for place in cells.places if _is_used(sheet.cell(*place))), default=None)
 
 
-def _titled_rows(sheet: Worksheet, cells: SheetCells, columns: Iterable[Column]) -> Counter[int]:
-    titles = {header_key(column.title) for column in columns}
+def _titled_rows(sheet: Worksheet, cells: SheetCells, request: RewriteRequest, fields: Collection[str]) -> Counter[int]:
+    """Returns how many headers of these fields each row near the top has."""
+    titles = {key for column in request.columns if column.field in fields for key in _header_keys(column, request)}
     top = (place for place in cells.places if place[0] <= HEADER_ROWS)
     return Counter(row for row, column in top if header_key(text_of(sheet.cell(row, column))) in titles)
 
 
-def _place_columns(
-    sheet: Worksheet, cells: SheetCells, header: int, columns: Sequence[Column], known: Iterable[str]
-) -> dict[str, int]:
+def heading(column: Column, zone: str) -> str:
+    """Returns the text of the header of a new column: its title, and the time zone of dates."""
+    return f"{column.title} ({zone})" if column.kind is CellKind.DATETIME else column.title
+
+
+def _header_keys(column: Column, request: RewriteRequest) -> list[str]:
+    """Returns the headers of a column in the form in which they are compared, the likeliest first."""
+    zones = [request.zone, request.state.zone]
+    return [header_key(text) for text in [*(heading(column, zone) for zone in zones), column.title]]
+
+
+def _place_columns(sheet: Worksheet, cells: SheetCells, header: int, request: RewriteRequest) -> dict[str, int]:
     """Finds the columns by their titles, else by the names on their header cells, and adds new ones at the right.
 
-    A column among the `known` that cannot be found was deleted by a user, and is not added.
+    A column that the table had and that cannot be found was deleted by a user, and is not added.
     """
+    columns = request.columns
     heads = sorted((column for row, column in cells.places if row == header), reverse=True)
     titles = {header_key(text_of(sheet.cell(header, at))): at for at in heads if _is_used(sheet.cell(header, at))}
-    placed = {
-        column.field: titles[header_key(column.title)] for column in columns if header_key(column.title) in titles
+    found = {
+        column.field: [titles[key] for key in _header_keys(column, request) if key in titles] for column in columns
     }
+    placed = {field: at[0] for field, at in found.items() if at}
     ours = {column.field for column in columns}
     placed |= {field: at for field, at in _renamed_columns(sheet, header, placed).items() if field in ours}
-    missing = [column for column in columns if column.field not in {*placed, *known}]
+    missing = [column for column in columns if column.field not in {*placed, *request.state.columns}]
     for at, column in enumerate(missing, start=1 + _last_used_column(sheet, cells)):
         placed[column.field] = at
-        _write_title(sheet, header, at, column.title)
+        _write_title(sheet, header, at, heading(column, request.zone))
+    _name_zone(sheet, header, placed, request)
     return placed
+
+
+def _name_zone(sheet: Worksheet, header: int, placed: Mapping[str, int], request: RewriteRequest) -> None:
+    """Names the time zone in headers that name the former one."""
+    for column in request.columns:
+        former, present = (heading(column, zone) for zone in (request.state.zone, request.zone))
+        cell = sheet.cell(header, placed[column.field]) if column.field in placed else None
+        if former != present and isinstance(cell, Cell) and text_of(cell) == former:
+            write_cell(cell, CellKind.TEXT, present)
 
 
 def _last_used_column(sheet: Worksheet, cells: SheetCells) -> int:
@@ -305,7 +334,7 @@ def _write_title(sheet: Worksheet, header: int, column: int, title: str) -> None
     write_cell(cell, CellKind.TEXT, title)
     beside = sheet.cell(header, column - 1) if column > 1 else None
     like = beside if isinstance(beside, Cell) and beside.value else None
-    cell.font = _font_of(cell, bold=True) if like is None else _font_of(like)
+    cell.font = changed_font(cell, bold=True) if like is None else changed_font(like)
 
 
 def _write_names(sheet: Worksheet, header: int, columns: Mapping[str, int]) -> None:
@@ -415,7 +444,7 @@ def _write_link(cell: Cell, value: Written) -> None:
     cell.value = LINK_TEXT if value else None
     cell.hyperlink = str(value) if value else None
     if value:
-        cell.font = _font_of(cell, color=LINK_COLOUR, underline="single")
+        cell.font = changed_font(cell, color=LINK_COLOUR, underline="single")
 
 
 _WRITERS = {
@@ -424,38 +453,6 @@ _WRITERS = {
     CellKind.DATETIME: _write_time,
     CellKind.LINK: _write_link,
 }
-
-
-def _font_of(cell: Cell, **changes: Any) -> Font:
-    """Returns a copy of the font of a cell with changes. So new cells have the default font of office programs."""
-    font = cast("Font", copy.copy(cell.font))
-    for name, value in changes.items():
-        setattr(font, name, value)
-    return font
-
-
-def _format(sheet: Worksheet, columns: Sequence[Column]) -> None:
-    """Formats a new tab: bold and frozen header, widths, a filter, and colours of stages that survive sorting."""
-    for place, column in enumerate(columns, start=1):
-        letter = get_column_letter(place)
-        sheet.column_dimensions[letter].width = _FIELD_WIDTHS.get(column.field, _KIND_WIDTHS[column.kind])
-        cell = sheet[f"{letter}1"]
-        cell.font = _font_of(cell, bold=True)
-        cell.fill = _HEADER_FILL
-        cell.alignment = Alignment(vertical="center")
-        if column.field == "stage":
-            _colour_stages(sheet, letter)
-    sheet.freeze_panes = "B2" if columns[0].field == "candidate_name" else "A2"
-    sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}1"
-
-
-def _colour_stages(sheet: Worksheet, letter: str) -> None:
-    for stage, colour in STAGE_COLOURS.items():
-        fill = PatternFill("solid", start_color=colour, end_color=colour)
-        rule: Rule = CellIsRule(  # type: ignore[no-untyped-call]  # missing from the stubs
-            operator="equal", formula=[f'"{STAGE_WORDS[stage]}"'], fill=fill
-        )
-        sheet.conditional_formatting.add(f"{letter}2:{letter}{_COLOURED_ROWS}", rule)
 
 
 def _ref(left: int, top: int, right: int, bottom: int) -> str:

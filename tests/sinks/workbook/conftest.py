@@ -11,6 +11,11 @@ from connector.testing import FakeContext, make_delivery, run_batch
 from sinks.workbook import Workbook, WorkbookConfig
 
 
+def without_zone(title):
+    """The title in a header that may name the time zone of dates."""
+    return title.partition(" (")[0] if isinstance(title, str) else title
+
+
 class WorkbookFile:
     """A workbook sink, its file, and the users who edit the file."""
 
@@ -59,12 +64,12 @@ class WorkbookFile:
         """The cells below a title."""
         sheet = self.sheet()
         header = next(row for row in sheet.iter_rows() if any(cell.value == "Interview ID" for cell in row))
-        at = next(cell.column for cell in header if cell.value == title)
+        at = next(cell.column for cell in header if without_zone(cell.value) == title)
         return [sheet.cell(row, at).value for row in range(header[0].row + 1, sheet.max_row + 1)]
 
     def cell(self, row, title):
         sheet = self.sheet()
-        at = next(cell.column for cell in sheet[1] if cell.value == title)
+        at = next(cell.column for cell in sheet[1] if without_zone(cell.value) == title)
         return sheet.cell(row, at)
 
     def use(self, **settings):

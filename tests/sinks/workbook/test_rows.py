@@ -18,7 +18,8 @@ def wall(*parts):
     return datetime(*parts, tzinfo=UTC).replace(tzinfo=None)
 
 
-TITLES = [column.title for column in DEFAULT_COLUMNS]
+DATES = {"Invited", "Completed", "Updated"}
+TITLES = [column.title + (" (UTC)" if column.title in DATES else "") for column in DEFAULT_COLUMNS]
 
 
 async def test_a_new_file_has_a_header_and_one_row_per_interview(workbook):

@@ -360,7 +360,7 @@ async def test_a_renamed_tab_is_followed(workbook):
         sheet.title = "Hiring"
     await workbook.show(make_interview(score=1))
     assert workbook.column("Score") == [1]
-    assert openpyxl.load_workbook(workbook.path).sheetnames == ["Hiring"]
+    assert openpyxl.load_workbook(workbook.path).sheetnames == ["Hiring", "Summary"]
 
 
 async def test_a_deleted_tab_is_not_restored_silently(workbook):
@@ -370,7 +370,7 @@ async def test_a_deleted_tab_is_not_restored_silently(workbook):
         sheet.parent.remove(sheet)
     with pytest.raises(SinkBroken, match="tab"):
         await workbook.deliver(make_interview(score=1))
-    assert openpyxl.load_workbook(workbook.path).sheetnames == ["Other"]
+    assert openpyxl.load_workbook(workbook.path).sheetnames == ["Summary", "Other"]
 
 
 async def test_a_file_of_users_gets_a_tab_of_its_own(workbook):
