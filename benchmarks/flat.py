@@ -22,8 +22,7 @@ from connector.routing import Route, Routes
 from connector.store import leases
 from connector.store.ingest import IncomingEvent, RoutingTable, SinkSpec, write_group
 from connector.store.sqlite import database
-from connector.store.sqlite.connection import FileConnection
-from connector.store.sqlite.store import SqliteStore
+from connector.store.sqlite.store import FileConnection, SqliteStore
 from tests.stores import make_store_file
 
 SIZES = (10_000, 100_000, 1_000_000, 5_000_000)

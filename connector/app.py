@@ -30,8 +30,7 @@ from connector.delivery.heartbeat import Heartbeat
 from connector.delivery.lane import DeliveryRuntime
 from connector.delivery.outcomes import Policy
 from connector.delivery.periodic import PeriodicTasks
-from connector.delivery.retention import Retention
-from connector.delivery.scheduled import ScheduledCalls
+from connector.delivery.tasks import Retention, ScheduledCalls
 from connector.errors import StoreUnavailable
 from connector.hireflix.signature import Verifier
 from connector.logging import LogLimit
@@ -49,8 +48,7 @@ from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.migrate import prepare_sqlite
 from connector.store.reconnecting import ReconnectingStore
 from connector.store.retention import DAY_MS, RetentionKind
-from connector.store.sqlite.database import files_of
-from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.database import StoreLock, files_of
 from connector.store.sqlite.store import SqliteStore
 from connector.web.app import create_app
 from connector.web.dashboard.app import make_dashboard
@@ -418,7 +416,7 @@ def _periodic(
         RetentionKind.DECISIONS: periods.deliveries_days,
     }
     retention = Retention(opened.clock, days, on_deleted=metrics.deleted, file=config.store.file)
-    tasks = [retention.task, ScheduledCalls(sinks).task, *(source_tasks.tasks if source_tasks is not None else ())]
+    tasks = [retention.task, *ScheduledCalls(sinks).tasks, *(source_tasks.tasks if source_tasks is not None else ())]
     if config.alerts.sinks or config.alerts.email is not None:
         entries = {**config.sinks, **config.unrouted}
         alerting = Alerting(

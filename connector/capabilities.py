@@ -148,6 +148,11 @@ class Notifies(Protocol):
 class Schedules(Protocol):
     """A message sink that is also called at set times, for example for a message on each morning."""
 
+    @property
+    def schedules(self) -> bool:
+        """Whether its settings ask for calls at set times. Like `destination`, it needs no secret."""
+        ...
+
     def scheduled(self, after_ms: int, until_ms: int) -> Sequence[str]:
         """Returns the purposes of the follow-ups that are due after `after_ms` and not after `until_ms`.
 

@@ -16,7 +16,7 @@ from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.errors import SchemaMismatch
 from connector.hireflix.signature import sign
 from connector.role import Role
-from connector.store import heartbeat, periodic
+from connector.store import processes
 from connector.store.migrate import migrate_postgres
 from tests import postgres
 from tests.delivery.rig import WaitingClock
@@ -116,7 +116,7 @@ async def test_a_process_is_listed_while_it_runs(tmp_path, server):
     async with running(config_of(tmp_path, server.url), [SECRET], Role.WORKER) as service:
         found = []
         while not found:
-            found = await service.store.query(lambda c: heartbeat.processes(c, 0))
+            found = await service.store.query(lambda c: processes.processes(c, 0))
         assert [each.role for each in found] == ["worker"]
     left = postgres.rows(server.url, "SELECT key FROM meta WHERE key LIKE 'process:%'")
     assert left == []
@@ -170,7 +170,7 @@ async def test_a_service_runs_retention_and_stores_the_run(tmp_path):
         runs = {}
         while "retention" not in runs:
             clock.advance(1)
-            runs = await service.store.query(periodic.runs)
+            runs = await service.store.query(processes.task_runs)
     assert runs["retention"].counts == {"bodies": 0, "deliveries": 0, "attempts": 0, "decisions": 0}
 
 
@@ -204,6 +204,6 @@ async def test_a_worker_with_an_api_key_reads_the_existing_interviews(tmp_path):
             runs = {}
             while "backfill" not in runs:
                 await asyncio.sleep(0.02)
-                runs = await service.store.query(periodic.runs)
+                runs = await service.store.query(processes.task_runs)
         assert runs["backfill"].counts == {"read": 3, "added": 3}
         assert postgres.rows(url, "SELECT DISTINCT mark FROM event") == [("backfill",)]

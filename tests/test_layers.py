@@ -10,7 +10,19 @@ from tests.entry_points import declared
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    {"errors", "interview", "languages", "http", "sink", "capabilities", "role", "blocking", "text", "formats"},
+    {
+        "decision",
+        "errors",
+        "interview",
+        "languages",
+        "http",
+        "sink",
+        "capabilities",
+        "role",
+        "blocking",
+        "text",
+        "formats",
+    },
     {"routing", "merge", "hireflix"},
     {"store", "config", "registry", "secretsfile", "logging"},
     {"delivery", "emulators"},
@@ -37,7 +49,6 @@ PURE = (
     "connector.hireflix.payload",
     "connector.hireflix.signature",
     "connector.hireflix.snapshot",
-    "connector.delivery.destination_health",
     "connector.delivery.outcomes",
 )
 IMPURE_MODULES = {

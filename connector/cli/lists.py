@@ -18,10 +18,8 @@ from connector.formats import format_time
 from connector.operations.listings import event_detail, page
 from connector.operations.store_access import reading
 from connector.role import Secrets
-from connector.store import audit as audit_log
 from connector.store import queries
-from connector.store.audit import AuditRow
-from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, ListingFilter
+from connector.store.queries import AttemptRow, AuditRow, DeliveryRow, EventRow, InterviewRow, ListingFilter
 from connector.store.schema import DeliveryState
 
 Cells: TypeAlias = dict[str, object]
@@ -280,4 +278,4 @@ ATTEMPTS = Listing(
     _attempt_cells,
     "No attempts found; deliveries that succeed at the first attempt are only counted.",
 )
-AUDIT = Listing(audit_log.entries, _audit_cells, "No changes by operators found.")
+AUDIT = Listing(queries.audit_entries, _audit_cells, "No changes by operators found.")

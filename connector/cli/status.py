@@ -12,8 +12,7 @@ from connector.formats import capped, counted, format_duration, format_time
 from connector.operations.status import Health, ServiceStatus, Trouble, health, refusal_text
 from connector.operations.store_access import now_in, reading
 from connector.role import Role, Secrets
-from connector.store.heartbeat import Process
-from connector.store.periodic import TaskRun
+from connector.store.processes import Process, TaskRun
 from connector.store.queries import TOTAL_MAX
 from connector.store.status import SinkStatus, SourceStatus
 

@@ -16,7 +16,7 @@ from connector.errors import StoreUnavailable
 from connector.logging import place_of
 from connector.routing import Routes
 from connector.sink import Sink
-from connector.store import backfill, claim, leases, settle, status
+from connector.store import claim, leases, settle, status, subscriptions
 from connector.store.rename import RenameConflict, has_pending, rename
 from connector.store.schema import PauseKind
 
@@ -147,7 +147,7 @@ class Dispatcher:
                 continue
             try:
                 await retrying(self._fill_one, sink)
-            except backfill.FillConflict:
+            except subscriptions.FillConflict:
                 log.warning("sink filled with other routes", sink=sink.name)
             except Exception as error:  # noqa: BLE001 - the other sinks must be filled
                 log.critical("sink fill failed", sink=sink.name, error=error)
@@ -162,7 +162,7 @@ class Dispatcher:
     async def _fill_chunk(self, sink: Sink[Any], *, begun: bool) -> bool:
         name, destination, now = sink.name, sink.destination, self._runtime.clock.now()
         return await self._runtime.store.write(
-            lambda connection: backfill.fill_chunk(connection, name, destination, self._routes, now, begun=begun)
+            lambda connection: subscriptions.fill_chunk(connection, name, destination, self._routes, now, begun=begun)
         )
 
     async def _sweep(self) -> None:

@@ -16,9 +16,9 @@ from connector.delivery.clock import Clock
 from connector.errors import StoreUnavailable
 from connector.logging import place_of
 from connector.role import Role
-from connector.store import heartbeat
+from connector.store import processes
 from connector.store.base import Store
-from connector.store.heartbeat import Process
+from connector.store.processes import Process
 
 STOP_SECONDS = 2.0
 """Time that a stop waits for a heartbeat that is being written."""
@@ -55,7 +55,7 @@ class Heartbeat:
             for task in running:
                 task.cancel()
         with suppress(StoreUnavailable):
-            await self._store.write(lambda connection: heartbeat.deregister(connection, self._name))
+            await self._store.write(lambda connection: processes.deregister(connection, self._name))
 
     async def _loop(self) -> None:
         started_at = self._clock.now()
@@ -66,13 +66,13 @@ class Heartbeat:
                 pass
             except Exception as error:  # noqa: BLE001 - the next heartbeat may succeed
                 log.warning("heartbeat failed", error=place_of(error))
-            await self._clock.wait(self._stopping, heartbeat.BEAT_SECONDS)
+            await self._clock.wait(self._stopping, processes.BEAT_SECONDS)
 
     async def _beat(self, started_at: int) -> None:
         refused = Counter(self._refused)
 
         def job(connection: Connection) -> None:
-            heartbeat.beat(connection, self._process(started_at), refused, alone=not self._store.shared)
+            processes.beat(connection, self._process(started_at), refused, alone=not self._store.shared)
 
         await self._store.write(job)
         self._refused -= refused  # keep the requests that were refused during the write

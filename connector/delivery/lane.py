@@ -16,17 +16,19 @@ from connector.capabilities import Debounce, Debounces
 from connector.delivery import batches, outcomes
 from connector.delivery.batches import IsRouted, Poll, Poller
 from connector.delivery.clock import Clock, store_retries
-from connector.delivery.destination_health import (
+from connector.delivery.lease import LeaseKeeper, SeenLease
+from connector.delivery.outcomes import (
     EMPTY,
     FAILURES_BEFORE_REST,
+    CallFailure,
+    Policy,
     RefusalConfirmation,
+    SinkResponse,
     Span,
     failures_after,
     has_recovered,
     rest_after,
 )
-from connector.delivery.lease import LeaseKeeper, SeenLease
-from connector.delivery.outcomes import CallFailure, Policy, SinkResponse
 from connector.delivery.sink_call import SinkCaller
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.logging import place_of

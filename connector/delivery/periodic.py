@@ -21,10 +21,10 @@ from connector.delivery.clock import Clock
 from connector.delivery.lease import LeaseKeeper, SeenLease
 from connector.errors import LeaseLost, StoreUnavailable
 from connector.logging import place_of
-from connector.store import leases, periodic, schema
+from connector.store import leases, processes, schema
 from connector.store.base import Store
 from connector.store.leases import LEASE_SECONDS
-from connector.store.periodic import TaskRun
+from connector.store.processes import TaskRun
 
 LEASE = "periodic tasks"
 """The name of the lease."""
@@ -152,7 +152,7 @@ class PeriodicTasks:
 
     async def _repeat(self, task: PeriodicTask, held_since: int) -> None:
         earliest = held_since + int(task.delay_seconds * 1000)
-        last = (await self._retried(self._store.read, periodic.runs)).get(task.name)
+        last = (await self._retried(self._store.read, processes.task_runs)).get(task.name)
         due = earliest if last is None else max(earliest, last.next_at)
         while not await self._is_stopped_before(due):
             run = await self._run_once(task, None if last is None else last.succeeded_at)
@@ -202,7 +202,7 @@ class PeriodicTasks:
 
 
 def _put(run: TaskRun, connection: Connection) -> None:
-    periodic.put(connection, run)
+    processes.put_run(connection, run)
 
 
 def _register(connection: Connection) -> None:

@@ -22,7 +22,7 @@ from connector.store.postgres import database as postgres
 from connector.store.postgres.errors import safe_message
 from connector.store.schema import lease, meta, metadata, process, sink
 from connector.store.sqlite import database as sqlite
-from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.database import StoreLock
 
 CHUNK = 1000
 """Rows in memory at a time, and rows between two reports of the progress."""

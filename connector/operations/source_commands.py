@@ -23,7 +23,7 @@ from connector.store import audit, source
 from connector.store.base import Store
 from connector.store.schema import AuditAction
 from connector.store.source import ASKED_KEY, BACKFILL_KEY, RECONCILE_KEY, Asked, Backfill, Reconcile
-from connector.store.sqlite.lock import StoreHeld
+from connector.store.sqlite.database import StoreHeld
 
 POLL_SECONDS = 0.3
 """Interval between two reads of the service's progress."""

@@ -14,11 +14,10 @@ from sqlalchemy import Connection
 from connector.formats import counted, format_duration
 from connector.operations.remedies import remedy
 from connector.role import Role
-from connector.store import decisions, heartbeat, periodic
+from connector.store import decisions, processes
 from connector.store import source as compared
 from connector.store import status as stored
-from connector.store.heartbeat import Process
-from connector.store.periodic import TaskRun
+from connector.store.processes import Process, TaskRun
 from connector.store.schema import PauseKind, RequestState
 from connector.store.status import Refusals, SinkStatus, SourceStatus
 
@@ -90,10 +89,10 @@ class Health(msgspec.Struct, frozen=True):
 
 def health(connection: Connection, now: int, configured: Collection[str] | None) -> Health:
     """Returns the health at `now` (epoch milliseconds). Sinks outside `configured` are orphaned; `None`: none is."""
-    service = _service(heartbeat.processes(connection, now))
+    service = _service(processes.processes(connection, now))
     source = stored.source(connection, now)
     sinks = [_judged(each, service) for each in stored.sinks(connection, now, configured)]
-    tasks = list(periodic.runs(connection).values())
+    tasks = list(processes.task_runs(connection).values())
     decided = decisions.counts(connection)
     troubles = _troubles(service, source, sinks, now) + _of_reconcile(connection)
     troubles += _of_decisions(decided, decisions.delayed(connection))
@@ -141,7 +140,7 @@ def _of_service(service: ServiceStatus) -> Iterator[Trouble]:
     for process in service.processes:
         if process.state == "silent":
             who = f"the process {process.name} ({process.role})"
-            what = f"{who} has sent no heartbeat for {heartbeat.SILENT_SECONDS:g} s"
+            what = f"{who} has sent no heartbeat for {processes.SILENT_SECONDS:g} s"
             yield Trouble("warning", "service", what, "others take over its work", "see its log")
 
 

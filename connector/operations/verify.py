@@ -20,7 +20,7 @@ from connector.operations.store_access import OpenStore, changing, now, now_in
 from connector.role import Role
 from connector.sink import Note, Sink, Subscription, Token
 from connector.store import audit, leases, notes, rate_limit, settle
-from connector.store.heartbeat import processes
+from connector.store.processes import processes
 from connector.store.schema import AuditAction
 from connector.store.schema import sink as sink_table
 from connector.store.status import sinks

@@ -1,4 +1,4 @@
-"""Listings for operators: events, interviews, deliveries and attempts, newest first and filtered.
+"""Listings for operators: events, interviews, deliveries, attempts and changes, newest first and filtered.
 
 Every row is one JSON object; times are epoch milliseconds.
 """
@@ -20,6 +20,7 @@ from connector.store.dialects import among
 from connector.store.schema import (
     DeliveryState,
     attempt,
+    audit,
     delivery,
     event,
     event_body,
@@ -129,6 +130,21 @@ class DeliveryRow(msgspec.Struct, frozen=True):
     silent: bool = False
 
 
+class AuditRow(msgspec.Struct, frozen=True):
+    """One change by an operator at `at` (epoch milliseconds).
+
+    `actor` is the channel and the user, such as `cli:ada`. `target` is a sink, a selection of deliveries or events, or
+    the hash of an erased interview. `detail` is the choice of the operator or the extent of the change.
+    """
+
+    id: int
+    at: int
+    actor: str
+    action: str
+    target: str
+    detail: str
+
+
 class AttemptRow(msgspec.Struct, frozen=True):
     """One attempt of a batch: `count` deliveries had this outcome and reason.
 
@@ -223,6 +239,18 @@ def attempts(connection: Connection, wanted: ListingFilter, limit: int) -> list[
     order = (attempt.c.started_at.desc(), attempt.c.id.desc())
     statement = select(attempt).where(*conditions).order_by(*order).limit(limit)
     return [AttemptRow(**row) for row in connection.execute(statement).mappings()]
+
+
+def audit_entries(connection: Connection, wanted: ListingFilter, limit: int) -> list[AuditRow]:
+    """Returns the newest rows of the audit log in the period of `wanted`."""
+    statement = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if wanted.since is not None:
+        statement = statement.where(audit.c.at >= wanted.since)
+    if wanted.until is not None:
+        statement = statement.where(audit.c.at < wanted.until)
+    if wanted.after is not None:
+        statement = statement.where(audit.c.id < wanted.after[1])
+    return [AuditRow(**row) for row in connection.execute(statement).mappings()]
 
 
 def count_deliveries(connection: Connection, wanted: ListingFilter) -> int:

@@ -74,7 +74,7 @@ def rename(connection: Connection, formerly: str, name: str, now: int, *, is_sta
         connection.execute(update(table).where(table.c.sink == formerly).values(sink=name))
     connection.execute(update(decision_request).where(decision_request.c.sink == formerly).values(sink=name))
     _move_notes(connection, formerly, name)
-    subscriptions.rename(connection, formerly, name)
+    subscriptions.move_subscriptions(connection, formerly, name)
     _move_counts(connection, formerly, name)
     connection.execute(delete(sink).where(sink.c.name == formerly))
 

@@ -344,7 +344,7 @@ def _merge(connection: Connection, reading: Reading, seq: int, routing: RoutingT
             connection.execute(update(interview).where(interview.c.id == id_).values(rest))
         elif not insert_new(connection, interview, [{"id": id_, **rest}], ["id"]):
             continue
-        subscriptions.add(connection, plan.subscriptions)
+        subscriptions.subscribe(connection, plan.subscriptions)
         words.change(connection, plan.old_words, plan.words)
         return plan
 

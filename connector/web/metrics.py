@@ -22,7 +22,7 @@ from connector.delivery.outcomes import CallFailure, SinkResponse, label_of
 from connector.errors import RateLimited, SinkBroken
 from connector.store.claim import ClaimedDelivery
 from connector.store.ingest import IngestPlan
-from connector.store.periodic import TaskRun
+from connector.store.processes import TaskRun
 from connector.store.schema import AttemptOutcome
 from connector.store.settle import Settlement
 from connector.store.source import Reconcile

@@ -148,6 +148,11 @@ class ChatSink(Sink[ChatConfigT]):
         """Whether the channel gets reminders."""
         return self.config.reminders is not None
 
+    @property
+    def schedules(self) -> bool:
+        """Whether the channel gets reminders or weekly summaries."""
+        return self.config.reminders is not None or self.config.weekly_summary is not None
+
     def scheduled(self, after_ms: int, until_ms: int) -> Sequence[str]:
         """Returns the reminder and the weekly summary that are due in the period."""
         config, purposes = self.config, []

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from connector.store.schema import event
-from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.database import StoreLock
 from tests.cli.world import body
 
 ON_POSTGRES = pytest.mark.parametrize("store_url", ["postgres"], indirect=True)

@@ -29,7 +29,7 @@ from connector.store.schema import (
     rollup,
     tombstone,
 )
-from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.database import StoreLock
 from tests.cli.world import NOON, body
 from tests.postgres import empty_database, rows
 

@@ -7,9 +7,8 @@ import pytest
 from sqlalchemy import update
 
 from connector.operations.store_access import now
-from connector.store import heartbeat, periodic
-from connector.store.heartbeat import Process
-from connector.store.periodic import TaskRun
+from connector.store import processes
+from connector.store.processes import Process, TaskRun
 from connector.store.schema import DeliveryState, delivery, sink
 from tests.cli.world import DAY, NOON, ON_BOTH, body
 
@@ -224,7 +223,7 @@ def test_without_a_running_service_no_sink_is_ok(run, filled):
     shown = run("status").stdout
     assert shown.startswith("Service: NOT running\n")
     assert {sink["state"] for sink in json.loads(run("status", "--json").stdout)["sinks"]} == {"stopped"}
-    heartbeat.beat(filled.connection, Process("one", "all", now(), now(), host="here", pid=7, version="1.2"))
+    processes.beat(filled.connection, Process("one", "all", now(), now(), host="here", pid=7, version="1.2"))
     shown = run("status").stdout
     assert shown.startswith("Service: running since ")
     assert "UTC, version 1.2, process 7 on here\n" in shown
@@ -235,8 +234,8 @@ def test_refused_requests_are_shown_with_time_and_remedy(run, world):
     """They arrive with the heartbeat of the process that refused them."""
     process = Process("one", "all", now(), now())
     for count in (2, 1):
-        heartbeat.beat(world.connection, process, {"signature": count})
-    heartbeat.beat(world.connection, msgspec.structs.replace(process, seen_at=now() - 2 * DAY), {"host": 1})
+        processes.beat(world.connection, process, {"signature": count})
+    processes.beat(world.connection, msgspec.structs.replace(process, seen_at=now() - 2 * DAY), {"host": 1})
     shown = run("status").stdout
     assert "3 requests refused: signature, in the last 24 hours, the last at 20" in shown
     assert "[hireflix] webhook_secrets" in shown
@@ -386,7 +385,7 @@ def test_status_shows_the_last_run_of_periodic_tasks(run, json_of, world):
     done = TaskRun("retention", NOON, NOON + 1000, NOON + 3_600_000, "", {"bodies": 3, "attempts": 1})
     failed = TaskRun("alerts", NOON, NOON + 1000, NOON + 60_000, "the store was unavailable")
     for each in (done, failed):
-        periodic.put(world.connection, each)
+        processes.put_run(world.connection, each)
     lines = run("status").stdout.splitlines()
     assert any("retention" in line and "3 bodies, 1 attempts" in line and "13:00:00" in line for line in lines)
     assert any("alerts" in line and "failed: the store was unavailable" in line for line in lines)

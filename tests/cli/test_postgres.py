@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from connector.config import load
 from connector.operations.store_access import changing, now, reading
 from connector.operations.store_access_postgres import LOCK_OPERATIONS, public_url
-from connector.store import heartbeat, leases
-from connector.store.heartbeat import Process
+from connector.store import leases, processes
+from connector.store.processes import Process
 from connector.store.schema import sink
 from tests.cli.world import body
 from tests.postgres import empty_database, rows
@@ -200,7 +200,7 @@ def test_libraries_that_are_not_installed_are_told_with_the_command_that_install
 @on_postgres
 def test_the_status_shows_who_shares_the_store_and_who_has_which_sink(run, world):
     """A process by its name, its role, and the sinks that it has at the moment."""
-    heartbeat.beat(world.connection, Process("host:7:ab", "worker", now(), now()))
+    processes.beat(world.connection, Process("host:7:ab", "worker", now(), now()))
     leases.acquire(world.connection, "chat", "host:7:ab", now())
     shown = run("status").stdout
     assert "host:7:ab" in shown

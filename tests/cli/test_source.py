@@ -6,7 +6,7 @@ import pytest
 
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.store.schema import audit, event, interview
-from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.database import StoreLock
 from tests.cli.world import NOON
 
 

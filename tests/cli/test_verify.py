@@ -11,7 +11,7 @@ from connector.config import load
 from connector.emulators.google import GoogleEmulator
 from connector.operations.store_access import changing, now_in
 from connector.operations.verify import has_workers
-from connector.store import heartbeat
+from connector.store import processes
 from connector.store.schema import bucket
 from tests.cli.conftest import SQLITE
 from tests.cli.world import NOON, ON_BOTH, PostgresWorld, World, body
@@ -166,5 +166,5 @@ def test_an_unknown_sink_is_bad_usage(run, sheet):
 )
 def test_a_repair_is_left_to_workers_if_there_are_any(world, role, silent, helps):
     at = now_in(world.connection) - silent
-    heartbeat.beat(world.connection, heartbeat.Process("there:1", role, at, at))
+    processes.beat(world.connection, processes.Process("there:1", role, at, at))
     assert has_workers(world.connection) is helps

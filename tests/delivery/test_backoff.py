@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.delivery.destination_health import lane_rest
-from connector.delivery.outcomes import backoff_delay
+from connector.delivery.outcomes import backoff_delay, lane_rest
 
 attempts = st.integers(-1, 10**6)
 

@@ -12,7 +12,7 @@ from connector.errors import StoreUnavailable
 from connector.logging import with_exception
 from connector.routing import Route, Routes
 from connector.sink import Delivered, Result, RetryLater
-from connector.store import audit, leases, notes
+from connector.store import leases, notes, queries
 from connector.store.queries import ListingFilter
 from tests.delivery.rig import One, Scripted, State, dispatcher_of, run_until, until
 
@@ -154,7 +154,7 @@ async def test_a_pause_until_a_time_ends_by_itself_at_that_time(rig_of):
     row = await rig.sink_row()
     assert called_at[0] >= until
     assert (row.paused, row.paused_until) == (None, None)
-    changes = await rig.store.query(lambda c: audit.entries(c, ListingFilter(), 5))
+    changes = await rig.store.query(lambda c: queries.audit_entries(c, ListingFilter(), 5))
     assert [(row.actor, row.action, row.target) for row in changes] == [("connector", "resume", "chat")]
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 from connector.delivery.heartbeat import Heartbeat
 from connector.role import Role
-from connector.store import heartbeat
+from connector.store import processes
 from tests.delivery.rig import until
 
 
@@ -43,4 +43,4 @@ async def test_a_process_that_stops_while_its_heartbeat_is_written_is_not_listed
     store.open.set()
     await stopping
     await store.written
-    assert await rig.store.query(lambda connection: heartbeat.processes(connection, 0)) == []
+    assert await rig.store.query(lambda connection: processes.processes(connection, 0)) == []

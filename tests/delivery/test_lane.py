@@ -8,8 +8,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from connector.delivery.destination_health import unconfirmed
-from connector.delivery.outcomes import ATTEMPTS_MIN
+from connector.delivery.outcomes import ATTEMPTS_MIN, unconfirmed
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Token
 from connector.store import leases

@@ -8,21 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.delivery.destination_health import (
+from connector.delivery.outcomes import (
+    ATTEMPTS_MIN,
     EMPTY,
+    WINDOW_SECONDS,
+    CallFailure,
     DestinationHealth,
+    Policy,
     Span,
     failures_after,
     has_recovered,
     health_of,
-    rest_after,
-)
-from connector.delivery.outcomes import (
-    ATTEMPTS_MIN,
-    WINDOW_SECONDS,
-    CallFailure,
-    Policy,
     label_of,
+    rest_after,
     settlement_of,
     short,
 )

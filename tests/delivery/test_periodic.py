@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 
 from connector.delivery.periodic import LEASE, PeriodicTask, PeriodicTasks
 from connector.errors import LeaseLost, StoreUnavailable
-from connector.store import periodic
+from connector.store import processes
 from connector.store.postgres.store import PostgresStore
 from connector.store.schema import lease as lease_table
 from connector.store.schema import meta
@@ -107,7 +107,7 @@ async def test_a_task_runs_at_its_interval_and_its_last_run_is_stored(opened, st
     clock.advance(INTERVAL)
     await process.has_run(2)
     assert process.starts == [START, START + INTERVAL * 1000]
-    run = (await store.query(periodic.runs))["count"]
+    run = (await store.query(processes.task_runs))["count"]
     assert (run.started_at, run.next_at, run.error, run.counts) == (
         START + INTERVAL * 1000,
         START + 2 * INTERVAL * 1000,
@@ -175,13 +175,13 @@ async def test_a_failed_run_is_stored_with_its_place_and_repeated(opened, store)
     clock = WaitingClock()
     process = start(opened, "one", store, clock, script=fail)
     await process.has_run(1)
-    error = (await store.query(periodic.runs))["count"].error
+    error = (await store.query(processes.task_runs))["count"].error
     assert error.startswith("ValueError at tests.delivery.test_periodic:")
     process.script = None
     await process.waits()
     clock.advance(INTERVAL)
     await process.has_run(2)
-    assert (await store.query(periodic.runs))["count"].error == ""
+    assert (await store.query(processes.task_runs))["count"].error == ""
 
 
 async def test_a_run_that_ends_early_at_a_stop_is_due_at_the_next_start(opened, store):
@@ -192,7 +192,7 @@ async def test_a_run_that_ends_early_at_a_stop_is_due_at_the_next_start(opened, 
     process = start(opened, "one", store, clock, script=ends_early)
     await until(lambda: process.starts)
     await process.tasks.stop()
-    assert await store.query(periodic.runs) == {}
+    assert await store.query(processes.task_runs) == {}
     again = start(opened, "two", store, clock)
     await again.has_run(1)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from connector.delivery.replies import REPLY_BYTES, mask_reply
+from connector.delivery.sink_call import REPLY_BYTES, mask_reply
 from connector.sink import Result, RetryLater, SinkBroken, SinkConfig
 from connector.store.schema import attempt
 from connector.store.settle import DestinationReply

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from connector.delivery.periodic import PeriodicTasks, TaskContext
-from connector.delivery.scheduled import ScheduledCalls
+from connector.delivery.tasks import ScheduledCalls
 from connector.errors import StoreUnavailable
 from connector.store import leases
 from connector.store.schema import delivery
@@ -23,6 +23,8 @@ MINUTE = 60_000
 
 class Punctual(Scripted):
     """A sink that is called at each full ten minutes after START."""
+
+    schedules = True
 
     def scheduled(self, after_ms, until_ms):
         return ["greet"] if any(after_ms < START + n * 10 * MINUTE <= until_ms for n in range(1000)) else []
@@ -76,13 +78,13 @@ async def test_a_run_that_failed_and_a_restart_lose_no_call(store):
 
     calls.run = unreliable
     runs = []
-    first = PeriodicTasks([calls.task], store, clock, "one", on_run=runs.append)
+    first = PeriodicTasks(calls.tasks, store, clock, "one", on_run=runs.append)
     first.start()
     await until(lambda: len(runs) == 1 and clock.waiting)
     clock.advance(600)
     await until(lambda: len(runs) == 2)
     await first.stop()
-    second = PeriodicTasks([calls.task], store, clock, "two", on_run=runs.append)
+    second = PeriodicTasks(calls.tasks, store, clock, "two", on_run=runs.append)
     second.start()
     await until(lambda: clock.waiting)
     clock.advance(60)
@@ -90,3 +92,7 @@ async def test_a_run_that_failed_and_a_restart_lose_no_call(store):
     await second.stop()
     assert [bool(each.error) for each in runs] == [False, True, False]
     assert len(await planned(store)) == 1
+
+
+def test_without_a_sink_that_is_called_at_set_times_there_is_no_task():
+    assert not ScheduledCalls([Scripted("other")]).tasks

@@ -16,9 +16,9 @@ from connector.emulators.slack import SlackEmulator
 from connector.hireflix.payload import read
 from connector.operations.alerting import Alerting, silence
 from connector.operations.mail import MailError, message_of, send_mail
-from connector.store import heartbeat, leases
-from connector.store.heartbeat import Process
+from connector.store import leases, processes
 from connector.store.leases import Pause
+from connector.store.processes import Process
 from connector.store.schema import PauseKind, event, sink
 from connector.store.sqlite.store import SqliteStore
 from connector.testing import START
@@ -117,7 +117,7 @@ class Installation:
     async def run(self):
         now = self.clock.now()
         process = Process("p", "all", now, now)
-        await self.store.write(lambda c: heartbeat.beat(c, process))
+        await self.store.write(lambda c: processes.beat(c, process))
         return await self.alerting.run(TaskContext(now, self.store.write, asyncio.Event()))
 
     async def pause(self, name):

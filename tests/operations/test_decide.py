@@ -16,7 +16,7 @@ from connector.hireflix.api import HireflixApi
 from connector.interview import Stage
 from connector.operations.decide import Unclear, decide
 from connector.operations.store_access import OpenSqlite
-from connector.store import audit, leases, schema
+from connector.store import leases, queries, schema
 from connector.store.queries import ListingFilter
 from connector.store.sqlite import database
 from connector.testing import START
@@ -48,7 +48,7 @@ class World:
         return [name for name, _ in self.account.changes]
 
     def audited(self):
-        rows = self.store.read(lambda connection: audit.entries(connection, ListingFilter(), 100))
+        rows = self.store.read(lambda connection: queries.audit_entries(connection, ListingFilter(), 100))
         return [(row.actor, row.target, row.detail) for row in rows]
 
 

@@ -11,7 +11,7 @@ from connector.decision import Decision, DecisionRequest, Via
 from connector.emulators.faults import APPLY_HANG, DROP, HTML_503, LATE, REFUSE
 from connector.hireflix.api import HireflixApi
 from connector.operations.decision_worker import DecisionWorker
-from connector.store import audit, decisions, erase, notes, retention, schema
+from connector.store import decisions, erase, notes, queries, retention, schema
 from connector.store.queries import ListingFilter
 from connector.store.schema import RequestState, Sent
 from tests.delivery.rig import until
@@ -67,7 +67,7 @@ class World:
         return [name for name, _ in self.account.changes]
 
     async def audited(self):
-        rows = await self.write(audit.entries, ListingFilter(), 100)
+        rows = await self.write(queries.audit_entries, ListingFilter(), 100)
         return [(row.actor, row.detail) for row in rows]
 
     async def shown(self, request):

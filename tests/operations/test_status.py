@@ -10,7 +10,7 @@ from sqlalchemy import insert, update
 from connector.operations import remedies
 from connector.operations.remedies import remedy
 from connector.operations.status import health
-from connector.store import heartbeat, leases
+from connector.store import leases, processes
 from connector.store.schema import attempt, sink
 from connector.testing import START
 from tests.store.kit import memory
@@ -23,7 +23,7 @@ OUTCOMES = ("rejected", "retry later", "unclear", "broken")
 def store():
     with memory() as connection:
         leases.register(connection, {"chat": "slack"})
-        heartbeat.beat(connection, heartbeat.Process("p", "all", START, NOW))
+        processes.beat(connection, processes.Process("p", "all", START, NOW))
         yield connection
 
 

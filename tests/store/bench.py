@@ -16,7 +16,7 @@ from connector.errors import StoreUnavailable
 from connector.store.base import IngestResult
 from connector.store.ingest import IngestPlan, RoutingTable
 from connector.store.schema import meta
-from connector.store.sqlite.connection import FileConnection
+from connector.store.sqlite.store import FileConnection
 from connector.store.writer import Writer
 from tests.store.kit import arrival, routing_table, rows
 

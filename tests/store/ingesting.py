@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from connector.store.sqlite import database
-from connector.store.sqlite.connection import FileConnection
+from connector.store.sqlite.store import FileConnection
 from connector.store.writer import Writer
 from tests.store.kit import arrival, routing_table
 

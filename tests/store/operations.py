@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from connector.delivery import batches
 from connector.routing import Routes
 from connector.sink import Token
-from connector.store import backfill, claim, leases, notes, rate_limit, replay, settle
+from connector.store import claim, leases, notes, rate_limit, replay, settle, subscriptions
 from connector.store.claim import Claim, ClaimedDelivery
 from connector.store.leases import Lease, Pause
 from connector.store.schema import DeliveryState
@@ -90,8 +90,8 @@ def remembering(connection: Connection) -> None:
 
 
 def filling(connection: Connection) -> None:
-    backfill.fill_chunk(connection, "chat", "elsewhere", Routes((), {"chat": True}), START)
-    backfill.mark_filled(connection, "chat", "place", "digest")
+    subscriptions.fill_chunk(connection, "chat", "elsewhere", Routes((), {"chat": True}), START)
+    subscriptions.mark_filled(connection, "chat", "place", "digest")
 
 
 def replaying(connection: Connection) -> None:

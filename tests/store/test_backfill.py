@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, update
 from connector.interview import Stage
 from connector.merge import decode, encode, merge
 from connector.routing import Route, Routes
-from connector.store import backfill, leases, subscriptions
+from connector.store import leases, subscriptions
 from connector.store.schema import delivery, interview, sink
 from connector.testing import START
 from tests.store.kit import CREATE, DELIVERED, FINISH, PENDING, reading
@@ -29,13 +29,13 @@ def knows(store, id_, sinks=(), **data):
     position_id, position_name = (str(state.values.get(name) or "") for name in ("position_id", "position_name"))
     row = {"state": encode(state), "version": 1, "position_id": position_id, "position_name": position_name}
     store.execute(insert(interview).values(id=id_, stage="pending", updated_at=START, **row))
-    subscriptions.add(store, [(sink, id_) for sink in sinks])
+    subscriptions.subscribe(store, [(sink, id_) for sink in sinks])
 
 
 def filled(store, routes=ALL, name="sheet", destination="file.xlsx"):
     """Fills to the end; returns the keys that were delivered, and how many chunks had something."""
     chunks = 0
-    while backfill.fill_chunk(store, name, destination, routes, START):
+    while subscriptions.fill_chunk(store, name, destination, routes, START):
         chunks += 1
     keys = store.execute(select(delivery.c.key).where(delivery.c.sink == name).order_by(delivery.c.id)).scalars().all()
     return keys, chunks
@@ -51,12 +51,12 @@ def sinks_of(store):
 def test_a_sink_needs_filling_when_it_is_new_moved_or_routed_differently(store):
     """And not when it was filled for just that."""
     row = leases.row(store, "sheet")
-    assert backfill.needs_filling(row, "file.xlsx", "digest")
-    backfill.mark_filled(store, "sheet", "file.xlsx", "digest")
+    assert subscriptions.needs_filling(row, "file.xlsx", "digest")
+    subscriptions.mark_filled(store, "sheet", "file.xlsx", "digest")
     row = leases.row(store, "sheet")
-    assert not backfill.needs_filling(row, "file.xlsx", "digest")
-    assert backfill.needs_filling(row, "other.xlsx", "digest")
-    assert backfill.needs_filling(row, "file.xlsx", "other")
+    assert not subscriptions.needs_filling(row, "file.xlsx", "digest")
+    assert subscriptions.needs_filling(row, "other.xlsx", "digest")
+    assert subscriptions.needs_filling(row, "file.xlsx", "other")
 
 
 # --- what
@@ -119,11 +119,11 @@ def test_the_state_itself_is_not_touched(store):
 
 def test_it_goes_in_chunks_and_remembers_where_it_is(store):
     """Each chunk is a short transaction of its own; in the end everything came once."""
-    ids = [f"i{number:05d}" for number in range(backfill.CHUNK + 3)]
+    ids = [f"i{number:05d}" for number in range(subscriptions.CHUNK + 3)]
     for id_ in ids:
         knows(store, id_)
-    assert backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
-    assert leases.row(store, "sheet").filled_to.endswith(ids[backfill.CHUNK - 1])
+    assert subscriptions.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    assert leases.row(store, "sheet").filled_to.endswith(ids[subscriptions.CHUNK - 1])
     assert filled(store) == (ids, 1)
 
 
@@ -143,10 +143,10 @@ def test_an_empty_store_has_nothing_to_fill_with(store):
 
 def interrupted(store):
     """A fill of two chunks of which one is done."""
-    ids = [f"i{number:05d}" for number in range(backfill.CHUNK + 1)]
+    ids = [f"i{number:05d}" for number in range(subscriptions.CHUNK + 1)]
     for id_ in ids:
         knows(store, id_)
-    backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    subscriptions.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
     return ids
 
 
@@ -166,7 +166,7 @@ def test_a_fill_for_something_else_begins_again(store, destination, routes):
     ids = interrupted(store)
     store.execute(update(delivery).where(delivery.c.key != ids[0]).values(state=DELIVERED))
     keys, chunks = filled(store, routes, destination=destination)
-    assert (keys, chunks) == ([*ids[: backfill.CHUNK], *ids[1:]], 2)
+    assert (keys, chunks) == ([*ids[: subscriptions.CHUNK], *ids[1:]], 2)
 
 
 def test_a_fill_that_is_no_longer_wanted_is_forgotten(store):
@@ -174,7 +174,7 @@ def test_a_fill_that_is_no_longer_wanted_is_forgotten(store):
     filled(store)
     interrupted(store)
     store.execute(update(sink).values(filled_to="another\tgoal\ti3"))
-    assert not backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    assert not subscriptions.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
     assert leases.row(store, "sheet").filled_to is None
 
 
@@ -183,11 +183,11 @@ def test_two_that_disagree_do_not_fill_against_each_other_for_ever(store):
     for number in range(3):
         knows(store, f"i{number}")
     other = Routes((Route(("sheet",), events=(FINISH,)),), {"sheet": True})
-    assert backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
-    assert backfill.fill_chunk(store, "sheet", "file.xlsx", other, START)
-    with pytest.raises(backfill.FillConflict):
-        backfill.fill_chunk(store, "sheet", "file.xlsx", ALL, START, begun=True)
-    assert not backfill.fill_chunk(store, "sheet", "file.xlsx", other, START, begun=True)
+    assert subscriptions.fill_chunk(store, "sheet", "file.xlsx", ALL, START)
+    assert subscriptions.fill_chunk(store, "sheet", "file.xlsx", other, START)
+    with pytest.raises(subscriptions.FillConflict):
+        subscriptions.fill_chunk(store, "sheet", "file.xlsx", ALL, START, begun=True)
+    assert not subscriptions.fill_chunk(store, "sheet", "file.xlsx", other, START, begun=True)
     assert store.execute(select(delivery.c.key)).scalars().all() == ["i0", "i1", "i2"]
 
 

@@ -15,8 +15,7 @@ from structlog.testing import capture_logs
 
 from connector.store.schema import meta
 from connector.store.sqlite import database
-from connector.store.sqlite.connection import FileConnection, LogLimits
-from connector.store.sqlite.store import SqliteStore
+from connector.store.sqlite.store import FileConnection, LogLimits, SqliteStore
 from tests.store.kit import routing_table, rows
 
 PAGE_BYTES = 4_096

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from connector.operations.status import health
-from connector.store import heartbeat, leases
-from connector.store.heartbeat import Process
+from connector.store import leases, processes
+from connector.store.processes import Process
 from connector.testing import START
 from tests.store.kit import memory
 
@@ -18,37 +18,37 @@ def store():
 
 
 def told(store, name="one", at=START, role="worker"):
-    heartbeat.beat(store, Process(name, role, START, at))
+    processes.beat(store, Process(name, role, START, at))
 
 
 def test_nobody_is_there_at_first(store):
-    assert heartbeat.processes(store, START) == []
+    assert processes.processes(store, START) == []
 
 
 def test_who_told_is_there_once(store):
     """However often it tells."""
     told(store)
     told(store, at=START + 10_000)
-    assert heartbeat.processes(store, START + 10_000) == [Process("one", "worker", START, START + 10_000)]
+    assert processes.processes(store, START + 10_000) == [Process("one", "worker", START, START + 10_000)]
 
 
 def test_who_stopped_telling_is_silent(store):
     told(store)
     told(store, "two", START + 31_000)
-    assert [each.state for each in heartbeat.processes(store, START + 31_000)] == ["silent", "running"]
+    assert [each.state for each in processes.processes(store, START + 31_000)] == ["silent", "running"]
 
 
 def test_who_is_silent_for_long_is_forgotten(store):
     """By the next one who tells."""
     told(store)
     told(store, "two", START + 3_600_001)
-    assert [each.name for each in heartbeat.processes(store, START + 3_600_001)] == ["two"]
+    assert [each.name for each in processes.processes(store, START + 3_600_001)] == ["two"]
 
 
 def test_who_leaves_is_gone(store):
     told(store)
-    heartbeat.deregister(store, "one")
-    assert heartbeat.processes(store, START) == []
+    processes.deregister(store, "one")
+    assert processes.processes(store, START) == []
 
 
 def test_the_status_tells_who_has_which_sink_until_when(store):

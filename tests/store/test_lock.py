@@ -10,12 +10,12 @@ import sys
 import pytest
 
 from connector.errors import StoreUnavailable, UsageError
-from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.database import StoreLock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.database import StoreLock
 with StoreLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from connector.merge import encode, merge
 from connector.operations.store_access_postgres import PostgresAccess
 from connector.sink import Token
-from connector.store import backfill, erase, leases, rate_limit, replay, retention, subscriptions
+from connector.store import erase, leases, rate_limit, replay, retention, subscriptions
 from connector.store.ingest import hashes_of
 from connector.store.leases import Lease
 from connector.store.postgres.database import make_engine
@@ -76,15 +76,15 @@ async def test_one_of_two_gets_the_first_token(store, worker):
 
 async def test_two_that_fill_the_same_sink_share_the_work(store, worker, postgres_url):
     """Each interview is delivered once."""
-    ids = [f"i{number:04d}" for number in range(2 * backfill.CHUNK + 10)]
+    ids = [f"i{number:04d}" for number in range(2 * subscriptions.CHUNK + 10)]
     columns = {"state": "{}", "version": 1, "position_id": "", "position_name": "", "stage": "pending", "updated_at": 0}
     await store.write(lambda c: c.execute(interview.insert(), [{"id": id_, **columns} for id_ in ids]))
-    await store.write(lambda c: subscriptions.add(c, [("sheet", id_) for id_ in ids]))
+    await store.write(lambda c: subscriptions.subscribe(c, [("sheet", id_) for id_ in ids]))
     await store.write(lambda c: leases.register(c, {"sheet": "workbook"}))
 
     async def to_the_end(one):
         count = 0
-        while await one.write(lambda c: backfill.fill_chunk(c, "sheet", "here", SHEET.routes, START)):
+        while await one.write(lambda c: subscriptions.fill_chunk(c, "sheet", "here", SHEET.routes, START)):
             count += 1
         return count
 
@@ -104,7 +104,7 @@ async def test_a_receiver_and_a_fill_do_not_undo_each_others_entries(store, work
         for at in range(0, len(events), 25):
             await asyncio.gather(*(chats.offer(*one) for one in events[at : at + 25]))
 
-    filling = worker.write(lambda c: backfill.fill_chunk(c, "sheet", "here", SHEET.routes, START))
+    filling = worker.write(lambda c: subscriptions.fill_chunk(c, "sheet", "here", SHEET.routes, START))
     await asyncio.gather(offers(), filling)
     await chats.close()
     assert rows(postgres_url, "SELECT sink, count(*) FROM subscription GROUP BY sink") == [("sheet", 50)]

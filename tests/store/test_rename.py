@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from connector.routing import Route
-from connector.store import backfill, leases, notes, subscriptions
+from connector.store import leases, notes, subscriptions
 from connector.store.ingest import RoutingTable, StoredInterview, plan_group
 from connector.store.leases import Pause
 from connector.store.rename import RenameConflict, has_pending, rename
@@ -27,7 +27,7 @@ def knows(store, id_, sinks=()):
     """An interview that is stored already."""
     columns = {"state": "{}", "version": 1, "position_id": "", "position_name": "", "stage": "pending"}
     store.execute(insert(interview).values(id=id_, updated_at=START, **columns))
-    subscriptions.add(store, [(sink, id_) for sink in sinks])
+    subscriptions.subscribe(store, [(sink, id_) for sink in sinks])
 
 
 def sinks_of(store):
@@ -59,7 +59,7 @@ def renamed(store):
     knows(store, "i2", ["a", "sheet", "sheet_2"])
     knows(store, "i3", ["sheet_2"])
     leases.pause(store, "sheet", Pause("person", "holidays"))
-    backfill.mark_filled(store, "sheet", "file.xlsx", "digest")
+    subscriptions.mark_filled(store, "sheet", "file.xlsx", "digest")
     leases.acquire(store, "sheet", "me", START)
     rename(store, "sheet", "graduates", START, is_state=True)
     return store
@@ -188,17 +188,17 @@ def test_notes_of_both_names_are_kept_and_the_newer_ones_count(both):
 
 def test_a_state_sink_that_was_filled_under_its_new_name_is_filled_again(both):
     """Its destination may lack interviews that only the old name had."""
-    backfill.mark_filled(both, "sheet", "old.xlsx", "digest")
-    backfill.mark_filled(both, "graduates", "new.xlsx", "digest")
+    subscriptions.mark_filled(both, "sheet", "old.xlsx", "digest")
+    subscriptions.mark_filled(both, "graduates", "new.xlsx", "digest")
     merge(both)
-    assert backfill.needs_filling(leases.row(both, "graduates"), "new.xlsx", "digest")
+    assert subscriptions.needs_filling(leases.row(both, "graduates"), "new.xlsx", "digest")
 
 
 def test_a_name_that_was_only_registered_takes_the_filling_of_the_old_one(both):
     """`connector pause` adds the row of a sink before the first start."""
-    backfill.mark_filled(both, "sheet", "file.xlsx", "digest")
+    subscriptions.mark_filled(both, "sheet", "file.xlsx", "digest")
     merge(both)
-    assert not backfill.needs_filling(leases.row(both, "graduates"), "file.xlsx", "digest")
+    assert not subscriptions.needs_filling(leases.row(both, "graduates"), "file.xlsx", "digest")
 
 
 def test_a_pause_by_an_operator_and_the_counts_stay(both):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.delivery.periodic import TaskContext
-from connector.delivery.retention import Retention
+from connector.delivery.tasks import Retention
 from connector.store import retention
 from connector.store.postgres.store import PostgresStore
 from connector.store.retention import DAY_MS, START, RetentionKind

@@ -13,8 +13,7 @@ from connector.errors import StoreUnavailable, UsageError
 from connector.store.base import require_older
 from connector.store.schema import REVISION
 from connector.store.sqlite import tombstones
-from connector.store.sqlite.database import connect, revision, safe_message
-from connector.store.sqlite.lock import StoreLock
+from connector.store.sqlite.database import StoreLock, connect, revision, safe_message
 
 
 def back_up(store: Path, target: Path, *, replace: bool = False) -> int:

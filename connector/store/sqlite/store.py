@@ -1,25 +1,157 @@
-"""A SQLite file as a store of one process."""
+"""A SQLite file as a store of one process: its reader, its writer, and the checkpoints of the write-ahead log.
+
+By default SQLite copies the log into the file inside the commit that makes the log long, and all requests wait for that
+commit. Here another thread copies it, which does not delay the writer. SQLite writes to the start of the log again only
+when all of it is copied and no reader uses it (SQLite, Write-Ahead Logging, "Avoiding Excessively Large WAL Files").
+When the log is long, the writer therefore copies the rest itself and waits until the running reads have ended; reads
+that begin meanwhile use the file only.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store.base import IngestResult, Load
-from connector.store.ingest import IngestPlan, RoutingTable
+from connector.store.ingest import GroupConflict, IngestPlan, RoutingTable
 from connector.store.sqlite import database, tombstones
-from connector.store.sqlite.connection import FileConnection, LogLimits
 from connector.store.writer import Writer
+
+READS_SECONDS = 0.1
+"""How long the writer waits for running reads. Most take a few milliseconds; after a longer one it tries again."""
+
+log = structlog.get_logger("connector.store")
+
+
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """Sizes of the write-ahead log at which something is done."""
+
+    copy_rows: int = 4_000
+    """Changed rows between two checkpoints. A row changes a page of the log or more."""
+    long_pages: int = 8_000
+    """A log with this number of pages begins again."""
+    large_bytes: int = 64 * 1024 * 1024
+    """A larger log is truncated; while a reader prevents it, a warning is logged once."""
+
+
+class FileConnection:
+    """A `connector.store.writer.WriterConnection` to a file. Raises `StoreUnavailable`."""
+
+    def __init__(self, path: Path, raw: sqlite3.Connection, limits: LogLimits | None = None) -> None:
+        raw.execute("PRAGMA wal_autocheckpoint=0")
+        self._log_path = path.with_name(f"{path.name}-wal")
+        self._raw = raw
+        self._view = database.through_sqlalchemy(raw)
+        self._limits = limits or LogLimits()
+        self._copied_rows = raw.total_changes
+        self._copied_bytes = 0
+        self._copier = database.connect(path)
+        self._copier_thread = ThreadPoolExecutor(1, "store-checkpoint")
+        self._copying: Future[None] | None = None
+        self._is_long = threading.Event()
+        self._is_growing = False
+
+    @property
+    def log_bytes(self) -> int:
+        """The size of the log in bytes."""
+        try:
+            return self._log_path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction; waits for other processes that write."""
+        if self._raw.in_transaction:  # a rollback that failed
+            self._raw.execute("ROLLBACK")
+        self._raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._view
+            self._raw.execute("COMMIT")
+        except BaseException:
+            if self._raw.in_transaction:
+                with suppress(sqlite3.Error):  # the next BEGIN repeats the rollback
+                    self._raw.execute("ROLLBACK")
+            raise
+        self._keep_log_short()
+
+    def notify(self, connection: Connection, sinks: Sequence[str]) -> None:
+        """No other process delivers from this file."""
+
+    def may_retry(self, error: BaseException) -> bool:
+        return isinstance(error, GroupConflict)
+
+    def is_unavailable(self, error: BaseException) -> bool:
+        return database.is_unavailable(error)
+
+    def safe_message(self, error: BaseException) -> str:
+        return database.safe_message(error)
+
+    def close(self) -> None:
+        """SQLite copies and deletes the log when the last connection to the file is closed."""
+        self._copier_thread.shutdown()
+        self._copier.close()
+        self._view.close()
+        self._raw.close()
+
+    def _keep_log_short(self) -> None:
+        """Called after each commit."""
+        if self._copying is not None and not self._copying.done():
+            return
+        if self._is_long.is_set():
+            self._is_long.clear()
+            self._restart_log()
+            return
+        rows, size = self._raw.total_changes, self.log_bytes
+        is_due = rows - self._copied_rows >= self._limits.copy_rows
+        if is_due or size - self._copied_bytes >= self._limits.large_bytes // 4:  # few rows with large bodies
+            self._copied_rows, self._copied_bytes = rows, size
+            self._copying = self._copier_thread.submit(self._copy)
+
+    def _copy(self) -> None:
+        """In the thread of the checkpoints. Copies what no reader needs, without delaying the writer."""
+        _, pages, _ = _checkpoint(self._copier, "PASSIVE")
+        if pages >= self._limits.long_pages:
+            self._is_long.set()
+
+    def _restart_log(self) -> None:
+        is_large = self.log_bytes > self._limits.large_bytes
+        self._raw.execute(f"PRAGMA busy_timeout={int(READS_SECONDS * 1000)}")
+        is_busy, _, _ = _checkpoint(self._raw, "TRUNCATE" if is_large else "RESTART")
+        self._copied_bytes = min(self._copied_bytes, self.log_bytes)
+        self._raw.execute(f"PRAGMA busy_timeout={database.BUSY_SECONDS * 1000}")
+        if is_busy and is_large and not self._is_growing:
+            self._is_growing = True
+            log.warning("store log growing", bytes=self.log_bytes)
+        elif self._is_growing and not is_busy:
+            self._is_growing = False
+            log.info("store log truncated", bytes=self.log_bytes)
+
+
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> tuple[bool, int, int]:
+    """Returns whether a reader prevented the restart of the log, the pages of the log, and the copied pages."""
+    try:
+        busy, pages, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    except sqlite3.Error as error:  # a full disk: the next commit fails as well and refuses its events
+        log.warning("store log checkpoint failed", reason=database.safe_message(error))
+        return True, 0, 0
+    return bool(busy), int(pages), int(copied)
+
 
 T = TypeVar("T")
 

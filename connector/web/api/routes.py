@@ -21,10 +21,8 @@ from sqlalchemy import Connection
 from connector import __version__
 from connector.operations.listings import page, read_place, written_place
 from connector.operations.status import Health, health
-from connector.store import audit as audit_log
 from connector.store import queries
-from connector.store.audit import AuditRow
-from connector.store.queries import AttemptRow, DeliveryRow, EventRow, InterviewRow, ListingFilter, Place
+from connector.store.queries import AttemptRow, AuditRow, DeliveryRow, EventRow, InterviewRow, ListingFilter, Place
 from connector.web.api.actions import ACTIONS
 from connector.web.api.problems import PROBLEMS
 from connector.web.dashboard.deliveries import wanted_of
@@ -174,7 +172,7 @@ async def api_attempts(
 async def api_audit(pages: NamedDependency[Pages], after: After = "", limit: Limit = 50) -> Audit:
     """What operators changed."""
     wanted = ListingFilter(after=_place(after, number=True))
-    rows = await pages.store.query(lambda connection: audit_log.entries(connection, wanted, limit + 1))
+    rows = await pages.store.query(lambda connection: queries.audit_entries(connection, wanted, limit + 1))
     following = written_place((rows[limit - 1].at, rows[limit - 1].id)) if len(rows) > limit else ""
     return Audit(rows[:limit], following)
 

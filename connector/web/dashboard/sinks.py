@@ -18,7 +18,7 @@ from connector.config import Config
 from connector.formats import format_duration
 from connector.operations.configuration import effective_settings
 from connector.operations.listings import read_place
-from connector.store import audit as audit_log
+from connector.store import queries
 from connector.store.queries import ListingFilter, Place, attempts
 from connector.web.auth.access import Access, Visitor
 from connector.web.dashboard.deliveries import AttemptLine, attempt_line
@@ -191,7 +191,7 @@ class AuditList:
 
 def audit_list(seen: Seen, after: Place | None) -> AuditList:
     """Returns a page of the changes, the newest first."""
-    rows = audit_log.entries(seen.connection, ListingFilter(after=after), ROWS + 1)
+    rows = queries.audit_entries(seen.connection, ListingFilter(after=after), ROWS + 1)
     following = (rows[ROWS - 1].at, rows[ROWS - 1].id) if len(rows) > ROWS else None
     lines = [AuditLine(seen.clock.moment(row.at), row.actor, row.action, row.target, row.detail) for row in rows]
     return AuditList(lines[:ROWS], paging("/audit", {}, after, following))

@@ -302,7 +302,9 @@ def test_messages_are_scheduled_at_their_times() -> None:
     sink = SlackSink("one", config)
     assert sink.scheduled(START, START + DAY - 1) == [REMIND]
     assert sink.scheduled(START, START + 5 * DAY) == [REMIND, SUMMARIZE]
-    assert SlackSink("two", SlackSink.Config(token="xoxb-1-2-abc", channel="C0123456789")).scheduled(START, NOW) == []
+    silent = SlackSink("two", SlackSink.Config(token="xoxb-1-2-abc", channel="C0123456789"))
+    assert (sink.schedules, silent.schedules) == (True, False)
+    assert silent.scheduled(START, NOW) == []
 
 
 def test_an_incoming_webhook_has_no_reminders() -> None:

@@ -1,27 +1,32 @@
-"""The periodic task that deletes old data in short slices."""
+"""Periodic tasks of delivery: deletes old data in short slices, and adds the calls of sinks at set times."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 
+from connector.capabilities import Schedules
 from connector.delivery.clock import Clock
 from connector.delivery.periodic import Counts, PeriodicTask, TaskContext
-from connector.store import erase, retention, rollup
+from connector.sink import Sink
+from connector.store import erase, retention, rollup, settle
 from connector.store.retention import DeletedSlice, RetentionKind
 from connector.store.sqlite.database import delete_copies
 
-INTERVAL_SECONDS = 3600.0
-"""Interval between two runs. The periods of retention are days."""
-DELAY_SECONDS = 60.0
-"""Delay of the first run, so that it does not slow down the start."""
-PAUSE_SECONDS = 0.1
+RETENTION_INTERVAL_SECONDS = 3600.0
+"""Interval between two runs of retention. The periods of retention are days."""
+RETENTION_DELAY_SECONDS = 60.0
+"""Delay of the first run of retention, so that it does not slow down the start."""
+SLICE_PAUSE_SECONDS = 0.1
 """Pause between two slices, so that ingest and lanes have the writer for most of the time."""
+SCHEDULE_INTERVAL_SECONDS = 60.0
+"""Interval between two checks for due calls. The times of messages are in minutes."""
 
 
 class Retention:
@@ -49,7 +54,7 @@ class Retention:
     @property
     def task(self) -> PeriodicTask:
         """The task that runs this."""
-        return PeriodicTask("retention", INTERVAL_SECONDS, self.run, DELAY_SECONDS)
+        return PeriodicTask("retention", RETENTION_INTERVAL_SECONDS, self.run, RETENTION_DELAY_SECONDS)
 
     async def run(self, turn: TaskContext) -> Counts | None:
         """Deletes everything that is old enough, and the rests of erased interviews whose destinations are done.
@@ -67,7 +72,7 @@ class Retention:
                 deleted[kind] += done.deleted
                 self._on_deleted(str(kind), done.deleted)
                 place = done.next
-                if place is not None and await self._clock.wait(turn.stopping, PAUSE_SECONDS):
+                if place is not None and await self._clock.wait(turn.stopping, SLICE_PAUSE_SECONDS):
                     return None
         await turn.write(lambda connection: rollup.expire(connection, turn.now))
         if self._file is not None and RetentionKind.BODIES in due:
@@ -81,3 +86,35 @@ class Retention:
         begun = self._timer()
         done = retention.delete_slice(connection, kind, cutoff, place, self._rows)
         return done, (self._timer() - begun) * 1000
+
+
+class ScheduledCalls:
+    """Adds the follow-ups of sinks that are due at set times; their lanes make the calls, in any process."""
+
+    def __init__(self, sinks: Sequence[Sink[Any]]) -> None:
+        self._sinks: dict[str, Schedules] = {
+            sink.name: sink for sink in sinks if isinstance(sink, Schedules) and sink.schedules
+        }
+
+    @property
+    def tasks(self) -> Sequence[PeriodicTask]:
+        """The task that runs this, if any sink is called at set times."""
+        return [PeriodicTask("scheduled calls", SCHEDULE_INTERVAL_SECONDS, self.run)] if self._sinks else []
+
+    async def run(self, turn: TaskContext) -> Counts:
+        """Adds what became due since the last run, nothing in the first one. Returns the number of calls.
+
+        Raises `StoreUnavailable` and `LeaseLost`.
+        """
+        after = turn.now if turn.last_success is None else turn.last_success
+        count = 0
+        for name, sink in self._sinks.items():
+            purposes = sink.scheduled(after, turn.now)
+            if purposes:
+                await turn.write(partial(_add, name, purposes, turn.now))
+            count += len(purposes)
+        return {"calls": count}
+
+
+def _add(name: str, purposes: Sequence[str], now: int, connection: Connection) -> None:
+    settle.plan_calls(connection, name, purposes, now)
