@@ -31,6 +31,8 @@ CORRECTION = "correction"
 """Mark of an event that a reconcile made for fields that no webhook reports, such as a new name of the position."""
 ENRICHMENT = "enrichment"
 """Mark of an event with fields that only the API of Hireflix has, such as the comments of reviewers."""
+SYNTHETIC_MARKS = frozenset({BACKFILL, RECONCILE, CORRECTION, ENRICHMENT})
+"""Marks of events that the connector made from the API of Hireflix. They are not counted as received."""
 SILENT_MARKS = frozenset({BACKFILL, CORRECTION, ENRICHMENT})
 """Marks of events without notification. State sinks show them; chats only update messages that exist."""
 

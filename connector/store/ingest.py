@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Table, bindparam, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.errors import ConnectorError
-from connector.hireflix.payload import SILENT_MARKS, EventKind, Reading, read
+from connector.hireflix.payload import SILENT_MARKS, SYNTHETIC_MARKS, EventKind, Reading, read
 from connector.interview import Stage, Value
 from connector.merge import State, decode, encode, merge, stage_of
 from connector.routing import Routes
@@ -63,6 +63,8 @@ ROWS_MAX = 64
 """Rows of one statement. The driver gives way to other threads once per statement, so a statement per row would let the
 writer wait for the event loop at every row.
 """
+SYNTHETIC_LABEL = "synthetic"
+"""Counts events that the connector made, in the place of the name of the event."""
 DEFAULT_PRIORITY = 100
 FILL_PRIORITY = 500
 """Priority of backfilled interviews: after new events."""
@@ -206,7 +208,8 @@ def plan_group(
             plan.answers.append(IngestResult(seq, duplicate=True))
             plan.duplicates += 1
             continue
-        new.append(reading)
+        if reading.mark not in SYNTHETIC_MARKS:
+            new.append(reading)
         seq = seen[reading.identity] = next(numbers)
         plan.answers.append(IngestResult(seq, duplicate=False))
         is_erased = reading.interview_id in erased
@@ -307,6 +310,8 @@ def _add_event(plan: IngestPlan, reading: Reading, body: bytes | None, seq: int)
 
 def _label(reading: Reading) -> str:
     """Returns the name of a known event, else its kind, so that the number of labels is bounded."""
+    if reading.mark in SYNTHETIC_MARKS:
+        return SYNTHETIC_LABEL
     return reading.name if reading.kind is EventKind.EVENT else str(reading.kind)
 
 

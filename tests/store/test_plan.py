@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.hireflix import EVENT_NAMES
+from connector.hireflix.payload import SYNTHETIC_MARKS
 from connector.interview import Stage
 from connector.merge import decode, merge
 from connector.routing import Route
@@ -307,6 +309,17 @@ def test_events_are_counted_by_their_name():
         [arrival(), arrival(name=SCORE), arrival(body("made.up.1")), arrival(body("made.up.2"))]
     )
     assert plan.received == {FINISH: 1, SCORE: 1, "unknown": 2}
+
+
+@pytest.mark.parametrize("mark", sorted(SYNTHETIC_MARKS))
+def test_events_that_the_connector_made_do_not_count_as_received(mark):
+    """A backfill is not a busy hour of Hireflix."""
+    one = arrival()
+    plan = Fake(routing_table()).group(
+        [one._replace(reading=msgspec.structs.replace(one.reading, mark=mark)), arrival(name=SCORE)]
+    )
+    assert plan.received == {"synthetic": 1, SCORE: 1}
+    assert [row[1:2] + row[4:] for row in plan.rollup] == [(SCORE, 1)]
 
 
 # --- late application
