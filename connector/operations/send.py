@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -33,6 +34,21 @@ def sample_body(name: str, *, as_is: bool) -> bytes:
     """
     body = samples.sample(require_known(name, samples.names(), "sample"))
     return body if as_is else samples.dated(body, now())
+
+
+SAMPLE_INTERVIEW = "connector-sample"
+"""The interview of `marked_sample`."""
+
+
+def marked_sample() -> bytes:
+    """Returns the body of an `interview.finish` whose names say that it is a sample, with the current time as date."""
+    payload = json.loads(sample_body("interview.finish", as_is=False))
+    payload["data"] |= {
+        "id": SAMPLE_INTERVIEW,
+        "candidate": {"name": "Sample candidate", "email": "sample@example.com"},
+        "position": {"id": SAMPLE_INTERVIEW, "name": "Sample position"},
+    }
+    return json.dumps(payload).encode()
 
 
 def receiver_url(settings: Config, url: str | None = None) -> str:
@@ -68,12 +84,17 @@ def secret_of(settings: Config) -> str | None:
     raise UsageError("no webhook secret is configured: run `connector serve` once, it creates one")
 
 
-def post(url: str, body: bytes, secret: str | None) -> httpx.Response:
-    """Posts a body, signed if there is a secret. Raises `ConnectorError` when there is no response."""
+def post(url: str, body: bytes, secret: str | None, host: str | None = None) -> httpx.Response:
+    """Posts a body, signed if there is a secret, with `host` as the Host header if one is given.
+
+    Raises `ConnectorError` when there is no response.
+    """
     try:
         # a proxy cannot reach the loopback address of this machine
         with httpx.Client(trust_env=not is_loopback(host_of(url)), timeout=TIMEOUT_SECONDS) as client:
-            return client.post(url, content=body, headers=headers(body, secret))
+            return client.post(
+                url, content=body, headers=headers(body, secret) | ({} if host is None else {"host": host})
+            )
     except httpx.ConnectError:
         raise ConnectorError(f"cannot connect to {url}; is `connector serve` running?") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:

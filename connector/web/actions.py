@@ -18,9 +18,10 @@ from connector.blocking import BlockingThread
 from connector.capabilities import Report
 from connector.config import Config, SinkEntry
 from connector.delivery.clock import Clock
-from connector.errors import UsageError
+from connector.errors import ConnectorError, UsageError
 from connector.operations import erase as erase_operation
 from connector.operations import replay as replay_operation
+from connector.operations import send as send_operation
 from connector.operations import sinks as sink_operations
 from connector.operations import verify as verify_operation
 from connector.operations.erase import Receipt
@@ -32,6 +33,8 @@ from connector.store.queries import ListingFilter
 
 T = TypeVar("T")
 
+LOOPBACK = "localhost"
+"""The Host header of requests to this process, which every configuration allows."""
 VERIFY_SECONDS = 120.0
 """Longest wait of a client for a verification."""
 ERASE_SECONDS = 15.0
@@ -127,6 +130,23 @@ class Actions:
         entry = verify_operation.verifiable(self._config, name)
         await asyncio.to_thread(verify_operation.request_repair, self._served(), entry, actor=actor)
         return entry
+
+    async def send_sample(self, server: tuple[str, int | None] | None) -> None:
+        """Posts a sample, signed with our secret, to the receiver at `server`, the address of this process.
+
+        Raises `ConnectorError` when it is not accepted.
+        """
+        if server is None or server[1] is None:
+            raise UsageError("the address of this process is unknown; use `connector send --sample interview.finish`")
+        host = f"[{server[0]}]" if ":" in server[0] else server[0]
+        url = f"http://{host}:{server[1]}{self._config.hireflix.webhook_path}"
+        body, secret = send_operation.marked_sample(), send_operation.secret_of(self._config)
+        answer = await asyncio.to_thread(send_operation.post, url, body, secret, LOOPBACK)
+        if not answer.is_success:
+            raise ConnectorError(
+                f"the receiver refused the sample (HTTP {answer.status_code}); this process may have no receiver: "
+                "use `connector send --sample interview.finish`"
+            )
 
     async def subject(self, interview_id: str) -> Subject:
         """Returns what the store has of an interview."""

@@ -6,14 +6,14 @@ import asyncio
 import html
 import json
 import re
+import sqlite3
+import time
+from contextlib import closing
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from connector.testing.make import HOSTILE_TEXTS
-from connector.web.dashboard.charts import BEAT_HEIGHT, BEATS, Lane, flow, heartbeat, stacked
 from connector.web.dashboard.filters import ROWS
 from tests.serving import CONSOLE_ONLY, sample
 from tests.web.browsing import DASHBOARD, SAME_ORIGIN, dashboard, note_changes, token_in
@@ -56,6 +56,10 @@ async def settled(client, path, text):
     raise AssertionError(f"{path} never showed {text}")
 
 
+def open_steps(page):
+    return re.findall(r'<span>([^<]+)</span><span class="hidden"> \(open\)', page)
+
+
 @pytest.mark.parametrize("path", [path for path in ADDRESSES if "1" not in path])
 async def test_every_page_works_before_the_first_event(tmp_path, path):
     async with dashboard(tmp_path) as (_, client):
@@ -65,10 +69,31 @@ async def test_every_page_works_before_the_first_event(tmp_path, path):
 async def test_the_first_steps_tick_themselves_and_go(tmp_path):
     async with dashboard(tmp_path, SHEET) as (service, client):
         page = (await client.get("/")).text
-        assert 'The first webhook arrived</span><span class="hidden"> (open)' in page
+        assert open_steps(page) == [
+            "The address is reachable",
+            "The first signed webhook arrived",
+            "The first row is written",
+        ]
         await service.post(sample("finish"))
         await settled(client, "/", "last delivered")
         assert "First steps" not in (await client.get("/")).text
+
+
+async def test_a_refused_request_shows_that_the_address_is_reachable(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (_, client):
+        now = time.time_ns() // 1_000_000
+        with closing(sqlite3.connect(tmp_path / "data" / "connector.db")) as store, store:
+            store.execute("INSERT INTO refusal VALUES ('signature', ?, 1, ?)", [now, now])
+        assert "The address is reachable" not in open_steps((await client.get("/")).text)
+
+
+async def test_a_sample_goes_the_way_of_every_event_and_says_that_it_is_one(tmp_path):
+    async with dashboard(tmp_path, SHEET) as (_, client):
+        answer = await client.post("/actions/sample", headers=SAME_ORIGIN)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        page = await settled(client, "/", "last delivered")
+        assert open_steps(page) == ["The address is reachable"]
+        assert "Sample candidate" in (await client.get("/deliveries?state=delivered")).text
 
 
 async def test_a_delivery_is_found_from_its_interview(tmp_path):
@@ -230,28 +255,3 @@ async def test_a_payload_that_is_no_json_is_explained(tmp_path):
         answer = await client.post("/routes", data={"body": "{"}, headers=SAME_ORIGIN)
         assert answer.status_code == 200
         assert "unreadable" in answer.text
-
-
-@given(
-    st.dictionaries(st.integers(0, BEATS - 1), st.dictionaries(st.sampled_from(["ok", "bad"]), st.integers(0, 10**6)))
-)
-def test_a_heartbeat_has_one_bar_per_half_hour_within_its_height(counts):
-    beat = heartbeat(counts, 0)
-    assert len(beat.bars) == BEATS
-    assert all(bar.y >= -1e-9 and abs(bar.y + bar.height - BEAT_HEIGHT) < 1e-6 for bar in beat.bars)
-
-
-@given(st.lists(st.integers(0, 10**7), max_size=30))
-def test_each_sink_has_an_arrow_that_a_long_queue_makes_wider(queues):
-    shapes = flow([Lane(str(number), "ok", "in sync", queue) for number, queue in enumerate(queues)])
-    assert len(shapes.lanes) == len(queues)
-    ordered = sorted(shapes.lanes, key=lambda shape: shape.lane.pending)
-    assert [shape.width for shape in ordered] == sorted(shape.width for shape in ordered)
-    assert all(0 < shape.y < shapes.height for shape in shapes.lanes)
-
-
-@given(st.dictionaries(st.sampled_from("abc"), st.integers(1, 1000), min_size=1))
-def test_the_parts_of_a_bar_add_up(counts):
-    parts = stacked(counts, sum(counts.values()))
-    assert abs(sum(part.width for part in parts) - 100) < 0.1
-    assert [part.count for part in parts] == list(counts.values())

@@ -200,6 +200,16 @@ async def repair(request: Request[Visitor, Access, Any], pages: NamedDependency[
     return redirect(_sink_path(entry.name), request, "The repair is asked for. This page shows the result.")
 
 
+# --- First steps ------------------------------------------------------------------------------------------------------
+
+
+@post("/actions/sample", include_in_schema=False, guards=[may_act])
+async def send_sample(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
+    """Sends a webhook of ours to the receiver, so that the way to every sink can be seen."""
+    await pages.actions.send_sample(request.scope.get("server"))
+    return redirect("/", request, "The sample is stored. Its row and message follow; its page can erase it again.")
+
+
 # --- Interviews -------------------------------------------------------------------------------------------------------
 
 

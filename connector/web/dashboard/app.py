@@ -27,6 +27,7 @@ from connector.web.dashboard.actions import (
     replay,
     resume,
     selection,
+    send_sample,
     verify,
 )
 from connector.web.dashboard.decisions import answer_decisions, ask_decision, decisions_page
@@ -54,7 +55,7 @@ PAGES: tuple[ControllerRouterHandler, ...] = (
     ),
     *(routes_page, simulate, audit_page),
     *(decisions_page, ask_decision, answer_decisions),
-    *(selection, replay, dismiss, pause, resume, verify, repair, erase_preview, erase),
+    *(selection, replay, dismiss, pause, resume, verify, repair, send_sample, erase_preview, erase),
 )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from connector.formats import counted
+from connector.formats import counted, format_duration
 
 BEATS = 48
 """Bars of a heartbeat: half hours of a day."""
@@ -126,3 +127,81 @@ def stacked(counts: Mapping[str, int], longest: int) -> list[Part]:
         parts.append(Part(round(x, 2), round(width, 2), stage, count))
         x += width
     return parts
+
+
+LAG_BOUNDS_MS = (1_000, 3_000, 10_000, 30_000, 60_000, 180_000, 600_000, 3_600_000, 21_600_000, 86_400_000)
+"""Upper bounds of the classes of lags; the last class has no bound. A lag is counted, not stored, so a chart of a day
+costs one query.
+"""
+LAG_STEP = 9
+"""Height of a class of lags in the picture."""
+LAG_HEIGHT = LAG_STEP * (len(LAG_BOUNDS_MS) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class LagChart:
+    """The time from receipt to delivery in the last day: one bar per half hour, from the median to the 95th percentile.
+
+    `lines` are the heights of some lags with their texts, `rows` the same as numbers: time, median, percentile, count.
+    """
+
+    bars: list[Bar]
+    lines: list[tuple[float, str]]
+    rows: list[tuple[str, str, str, int]]
+    text: str
+
+
+def lag_chart(counts: Mapping[int, Mapping[int, int]], first: int) -> LagChart:
+    """Draws lags. `counts` maps the number of a half hour to counts by class: 0 is below the first bound.
+
+    `first` is the number of the first half hour.
+    """
+    bars: list[Bar] = []
+    rows: list[tuple[str, str, str, int]] = []
+    for number in range(BEATS):
+        found = counts.get(first + number, {})
+        total = sum(found.values())
+        if not total:
+            continue
+        median, high = _percentile(found, total, 0.5), _percentile(found, total, 0.95)
+        top, bottom = LAG_HEIGHT - (high + 1) * LAG_STEP, LAG_HEIGHT - median * LAG_STEP
+        when = f"{(BEATS - number) / 2:g} h ago"
+        title = f"{when}: half {lag_text(median)}, 95 % {lag_text(high)}, of {total}"
+        bars.append(Bar(number * BEAT_WIDTH, top, BEAT_WIDTH - 1.5, bottom - top, "ok", title))
+        rows.append((when, lag_text(median), lag_text(high), total))
+    everything = _added(counts.values())
+    total = sum(everything.values())
+    text = "nothing delivered in 24 h"
+    if total:
+        median, high = _percentile(everything, total, 0.5), _percentile(everything, total, 0.95)
+        text = f"half of the deliveries took {lag_text(median)}, 95 % took {lag_text(high)}"
+    lines = [(float(LAG_HEIGHT - (number + 1) * LAG_STEP), _bound(LAG_BOUNDS_MS[number])) for number in (0, 4, 7)]
+    return LagChart(bars, lines, rows, text)
+
+
+def lag_text(number: int) -> str:
+    """Returns a class of lags in words, such as `up to 3 s`."""
+    if number >= len(LAG_BOUNDS_MS):
+        return f"more than {_bound(LAG_BOUNDS_MS[-1])}"
+    return f"up to {_bound(LAG_BOUNDS_MS[number])}"
+
+
+def _bound(milliseconds: int) -> str:
+    return format_duration(milliseconds / 1000)
+
+
+def _percentile(counts: Mapping[int, int], total: int, share: float) -> int:
+    """Returns the class that contains this share of the lags."""
+    reached = 0
+    for number in sorted(counts):
+        reached += counts[number]
+        if reached >= share * total:
+            return number
+    return max(counts)
+
+
+def _added(parts: Iterable[Mapping[int, int]]) -> Counter[int]:
+    total: Counter[int] = Counter()
+    for part in parts:
+        total.update(part)
+    return total

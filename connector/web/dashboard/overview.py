@@ -10,29 +10,45 @@ from typing import Any
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
 from connector.interview import STAGE_WORDS, Stage
+from connector.operations.send import SAMPLE_INTERVIEW
 from connector.store.queries import EventRow, ListingFilter, events
 from connector.store.schema import DeliveryState, PauseKind, delivery, event, interview
+from connector.store.source import is_webhook
 from connector.store.status import SinkStatus
 from connector.web.auth.access import Access, Visitor
-from connector.web.dashboard.charts import BEAT_MS, BEATS, Flow, Heartbeat, Lane, Part, flow, heartbeat, stacked
+from connector.web.dashboard.charts import (
+    BEAT_MS,
+    BEATS,
+    LAG_BOUNDS_MS,
+    Flow,
+    Heartbeat,
+    LagChart,
+    Lane,
+    Part,
+    flow,
+    heartbeat,
+    lag_chart,
+    stacked,
+)
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import Clockface, Moment, shown_name
 
 LATEST = 8
 """Events on the page."""
 DONE_MAX = 20_000
-"""Settled deliveries of the last day that are counted, the newest first; more would delay the page."""
+"""Settled deliveries and events of the last day that are counted, the newest first; more would delay the page."""
 FUNNEL_INTERVIEWS = 5_000
 """Interviews that are counted by stage: those that changed last."""
 FUNNEL_POSITIONS = 8
 KEY_HINT = "Set hireflix.webhook_secrets to the key from Hireflix: Profile, Webhooks, Reveal key."
-WEBHOOK_HINT = (
-    "Create a webhook in Hireflix with the address of this server and the path below, or run "
-    "`connector send --sample interview.finish`."
+ADDRESS_HINT = (
+    "Create a webhook in Hireflix with the address of this server and the path below. Any request of Hireflix ticks "
+    "this, also one that is refused."
 )
+WEBHOOK_HINT = "It follows the first change in Hireflix. Send a sample to see the way of an event at once."
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +103,7 @@ class Overview:
 
     flow: Flow
     received: Heartbeat
+    lag: LagChart
     last_received: Moment | None
     refused: int
     sinks: list[SinkCard]
@@ -101,12 +118,13 @@ def overview(seen: Seen) -> Overview:
     """Returns the content of the page."""
     first = seen.clock.now // BEAT_MS - BEATS + 1
     since = first * BEAT_MS
-    beats = _done(seen.connection, since)
+    beats, lags = _done(seen.connection, since)
     source = seen.health.source
     cards = [card(sink, seen.clock, heartbeat(beats.get(sink.name, {}), first)) for sink in seen.health.sinks]
     return Overview(
         flow([Lane(each.name, each.mark, each.state, each.pending) for each in cards]),
         heartbeat(_received(seen.connection, since), first),
+        lag_chart(lags, first),
         seen.clock.moment(source.last_received_at),
         sum(each.count for each in source.refused),
         cards,
@@ -144,28 +162,43 @@ def state_of(sink: SinkStatus, clock: Clockface) -> tuple[str, str]:
     return "ok", "in sync"
 
 
-def _done(connection: Connection, since: int) -> Mapping[str, Mapping[int, Mapping[str, int]]]:
-    """Returns per sink and half hour how many deliveries were done well (`ok`) and not (`bad`)."""
+def _done(
+    connection: Connection, since: int
+) -> tuple[Mapping[str, Mapping[int, Mapping[str, int]]], Mapping[int, Mapping[int, int]]]:
+    """Returns per sink and half hour how many deliveries were done well (`ok`) and not (`bad`), and per half hour the
+    lags of those that were delivered, by class.
+    """
     newest = (
-        select(delivery.c.sink, delivery.c.state, delivery.c.done_at)
+        select(delivery.c.sink, delivery.c.state, delivery.c.done_at, delivery.c.since)
         .where(delivery.c.done_at >= since)
         .order_by(delivery.c.done_at.desc())
         .limit(DONE_MAX)
         .subquery()
     )
     beat = newest.c.done_at.op("/")(BEAT_MS)
-    rows = connection.execute(
-        select(newest.c.sink, newest.c.state, beat, func.count()).group_by(newest.c.sink, newest.c.state, beat)
-    )
+    took = newest.c.done_at - newest.c.since
+    lag = case(*((took < bound, number) for number, bound in enumerate(LAG_BOUNDS_MS)), else_=len(LAG_BOUNDS_MS))
+    columns = (newest.c.sink, newest.c.state, beat.label("beat"), lag.label("lag"))
+    grouped = select(*columns, func.count().label("total")).group_by("sink", "state", "beat", "lag")
     found: dict[str, dict[int, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
-    for sink, state, number, count in rows:
-        found[sink][int(number)]["bad" if state == DeliveryState.DEAD else "ok"] += count
-    return found
+    lags: dict[int, Counter[int]] = defaultdict(Counter)
+    for row in connection.execute(grouped):
+        found[row.sink][int(row.beat)]["bad" if row.state == DeliveryState.DEAD else "ok"] += row.total
+        if row.state == DeliveryState.DELIVERED:
+            lags[int(row.beat)][row.lag] += row.total
+    return found, lags
 
 
 def _received(connection: Connection, since: int) -> Mapping[int, Mapping[str, int]]:
-    beat = event.c.received_at.op("/")(BEAT_MS)
-    rows = connection.execute(select(beat, func.count()).where(event.c.received_at >= since).group_by(beat))
+    newest = (
+        select(event.c.received_at)
+        .where(event.c.received_at >= since)
+        .order_by(event.c.received_at.desc())
+        .limit(DONE_MAX)
+        .subquery()
+    )
+    beat = newest.c.received_at.op("/")(BEAT_MS)
+    rows = connection.execute(select(beat.label("beat"), func.count()).group_by("beat"))
     return {int(number): {"ok": count} for number, count in rows}
 
 
@@ -210,8 +243,9 @@ def _steps(seen: Seen) -> list[Step]:
     state_sinks = {name for name, entry in seen.config.sinks.items() if entry.cls.state}
     delivered = {sink.name for sink in seen.health.sinks if sink.delivered}
     steps = [
+        Step("The address is reachable", _is_reached(seen), ADDRESS_HINT),
         Step("A secret for webhooks is set", bool(hireflix.webhook_secrets), KEY_HINT),
-        Step("The first webhook arrived", bool(source.events), WEBHOOK_HINT),
+        Step("The first signed webhook arrived", bool(source.events), WEBHOOK_HINT),
     ]
     if state_sinks:
         steps.append(
@@ -221,6 +255,12 @@ def _steps(seen: Seen) -> list[Step]:
         done = bool(delivered - state_sinks)
         steps.append(Step("The first message is sent", done, "It follows the first event that a route selects."))
     return [] if all(step.is_done for step in steps) else steps
+
+
+def _is_reached(seen: Seen) -> bool:
+    """Whether a request came to the receiver that is not our sample."""
+    others = select(event.c.seq).where(event.c.interview_id != SAMPLE_INTERVIEW, is_webhook()).limit(1)
+    return bool(seen.health.source.refused) or seen.connection.execute(others).first() is not None
 
 
 @get("/", include_in_schema=False)

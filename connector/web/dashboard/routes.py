@@ -11,11 +11,13 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 
+from connector.config import Config
 from connector.errors import ConnectorError
-from connector.operations.explain import Explanation, explain_body, explain_event
+from connector.operations.explain import Effect, Explanation, explain_body, explain_event
 from connector.routing import Route
 from connector.store.queries import ListingFilter, events
 from connector.web.auth.access import Access, Visitor
+from connector.web.dashboard.drawing import Drawing, draw
 from connector.web.dashboard.filters import Option
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import sentence, shown_name
@@ -53,7 +55,7 @@ class EffectLine:
     sink: str
     type: str
     why: str
-    preview: list[str]
+    drawing: Drawing
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def route_page(seen: Seen, chosen: str, body: str, found: Explanation | None, pr
         Option(str(row.id), f"{row.id} {row.name}, {shown_name(row.candidate_name)}", str(row.id) == chosen)
         for row in events(seen.connection, ListingFilter(kind="event"), CHOICES)
     ]
-    return RoutePage(lines, choices, body, problem, None if found is None else _simulation(found))
+    return RoutePage(lines, choices, body, problem, None if found is None else _simulation(found, seen.config))
 
 
 def conditions(route: Route) -> str:
@@ -111,14 +113,20 @@ def _or(values: Sequence[object]) -> str:
     return " or ".join(str(value).removeprefix("interview.") for value in values)
 
 
-def _simulation(found: Explanation) -> Simulation:
+def _effect(effect: Effect, config: Config) -> EffectLine:
+    entry = config.sinks.get(effect.sink)
+    drawing = draw(effect.preview, is_state=entry is not None and entry.cls.state, is_chat=effect.type == "slack")
+    return EffectLine(effect.sink, effect.type, effect.why, drawing)
+
+
+def _simulation(found: Explanation, config: Config) -> Simulation:
     title = f"{found.name or found.kind} of interview {found.interview_id}" if found.interview_id else found.kind
     remark = found.reason or (f"Not used: {', '.join(found.unused)}" if found.unused else "")
     return Simulation(
         title,
         remark,
         [ChangeLine(each.field.replace("_", " "), _value(each.before), _value(each.after)) for each in found.changes],
-        [EffectLine(each.sink, each.type, each.why, each.preview.splitlines()) for each in found.effects],
+        [_effect(each, config) for each in found.effects],
     )
 
 

@@ -1,0 +1,101 @@
+"""The pictures of the pages: pure functions from counts and texts to shapes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.web.dashboard.charts import (
+    BEAT_HEIGHT,
+    BEATS,
+    LAG_BOUNDS_MS,
+    LAG_HEIGHT,
+    Lane,
+    flow,
+    heartbeat,
+    lag_chart,
+    lag_text,
+    stacked,
+)
+from connector.web.dashboard.drawing import draw
+
+CLASSES = st.integers(0, len(LAG_BOUNDS_MS))
+
+
+@given(
+    st.dictionaries(st.integers(0, BEATS - 1), st.dictionaries(st.sampled_from(["ok", "bad"]), st.integers(0, 10**6)))
+)
+def test_a_heartbeat_has_one_bar_per_half_hour_within_its_height(counts):
+    beat = heartbeat(counts, 0)
+    assert len(beat.bars) == BEATS
+    assert all(bar.y >= -1e-9 and abs(bar.y + bar.height - BEAT_HEIGHT) < 1e-6 for bar in beat.bars)
+
+
+@given(st.lists(st.integers(0, 10**7), max_size=30))
+def test_each_sink_has_an_arrow_that_a_long_queue_makes_wider(queues):
+    shapes = flow([Lane(str(number), "ok", "in sync", queue) for number, queue in enumerate(queues)])
+    assert len(shapes.lanes) == len(queues)
+    ordered = sorted(shapes.lanes, key=lambda shape: shape.lane.pending)
+    assert [shape.width for shape in ordered] == sorted(shape.width for shape in ordered)
+    assert all(0 < shape.y < shapes.height for shape in shapes.lanes)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.integers(1, 1000), min_size=1))
+def test_the_parts_of_a_bar_add_up(counts):
+    parts = stacked(counts, sum(counts.values()))
+    assert abs(sum(part.width for part in parts) - 100) < 0.1
+    assert [part.count for part in parts] == list(counts.values())
+
+
+@given(st.dictionaries(st.integers(0, BEATS - 1), st.dictionaries(CLASSES, st.integers(1, 10**6), min_size=1)))
+def test_a_bar_of_lags_reaches_from_the_median_to_the_percentile_within_the_picture(counts):
+    chart = lag_chart(counts, 0)
+    assert len(chart.bars) == len(chart.rows) == len(counts)
+    assert all(bar.height > 0 and bar.y >= 0 and bar.y + bar.height <= LAG_HEIGHT for bar in chart.bars)
+    assert [total for *_, total in chart.rows] == [sum(counts[at].values()) for at in sorted(counts)]
+
+
+@given(st.lists(CLASSES, min_size=1, max_size=200))
+def test_the_median_and_the_percentile_are_those_of_the_lags(lags):
+    (row,) = lag_chart({0: {each: lags.count(each) for each in lags}}, 0).rows
+    ordered = sorted(lags)
+    assert row[1] == lag_text(ordered[-(-len(lags) // 2) - 1])
+    assert row[2] == lag_text(ordered[-(-len(lags) * 95 // 100) - 1])
+
+
+LINES = st.lists(
+    st.builds("{}{}{}".format, st.sampled_from(["", "  ", "  Score: "]), st.text(), st.sampled_from(["", " → 4"]))
+)
+
+
+@given(LINES.map("\n".join))
+def test_no_line_of_a_preview_is_lost_in_its_drawing(text):
+    found = draw(text, is_state=True, is_chat=False)
+    cells = [
+        f"  {each.title}: {each.after}" if each.before is None else f"  {each.title}: {each.before} → {each.after}"
+        for each in found.cells
+    ]
+    assert sorted([*found.text, *cells]) == sorted(text.splitlines())
+    assert draw(text, is_state=False, is_chat=False).text == text.splitlines()
+
+
+def test_a_changed_row_is_drawn_as_cells_before_and_after():
+    found = draw(
+        "row 5 in the tab Hiring\n  Stage: Pending → Shortlisted\n  Score: (empty) → 4", is_state=True, is_chat=False
+    )
+    assert found.text == ["row 5 in the tab Hiring"]
+    assert [(each.title, each.before, each.after) for each in found.cells] == [
+        ("Stage", "Pending", "Shortlisted"),
+        ("Score", "(empty)", "4"),
+    ]
+
+
+def test_a_message_is_drawn_with_its_headline_and_its_button():
+    found = draw(
+        "New message in the channel:\nAnn finished\nScore: 4\n[Review] https://x.example/1",
+        is_state=False,
+        is_chat=True,
+    )
+    (message,) = found.messages
+    assert (message.place, message.headline) == ("New message in the channel:", "Ann finished")
+    assert (message.lines, message.buttons) == (["Score: 4"], ["Review"])
