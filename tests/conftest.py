@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
         command = "pip install --no-deps --no-build-isolation --editable ."
         pytest.exit(f"pyproject.toml declares other sinks than are installed; run `make install`, or `{command}`", 4)
     run_folder()
+    # the workers, and the hundreds of processes that tests start, compile each module once instead of every time
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

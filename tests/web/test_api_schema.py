@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from tests.serving import sample
 from tests.web.browsing import dashboard
 from tests.web.test_api import ACT, TOML
 
-CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
-
 
 def call_all(url, count):
     """Calls each operation of the description with `count` requests. Returns the number of operations."""
+    # imported here, because it takes two seconds, and every worker process imports every file of tests
+    import schemathesis
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+
+    checks = [not_a_server_error, content_type_conformance, response_schema_conformance]
     schema = schemathesis.openapi.from_url(f"{url}/schema/openapi.json", headers=ACT)
     operations = [result.ok() for result in schema.get_all_operations()]
     for operation in operations:
@@ -33,7 +34,7 @@ def call_all(url, count):
         )
         @given(case=operation.as_strategy())
         def send(case):
-            case.call_and_validate(headers=ACT, checks=CHECKS)
+            case.call_and_validate(headers=ACT, checks=checks)
 
         send()
     return len(operations)
