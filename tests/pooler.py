@@ -62,7 +62,10 @@ class Stream:
 
 
 class Pooler:
-    """Serves clients of one database, each in a thread. `url` is the address for them."""
+    """Serves clients of one database, each in a thread. `url` is the address for them.
+
+    `round_trips` counts the times that clients waited for the server.
+    """
 
     def __init__(self, url: str) -> None:
         parts = conninfo_to_dict(url)
@@ -70,6 +73,7 @@ class Pooler:
         self._database = str(parts["dbname"])
         self._user = str(parts["user"])
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.round_trips = 0
         self._free: deque[Stream] = deque()
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -146,6 +150,7 @@ class Pooler:
                 server.send(message)
                 is_idle = False
                 asked += message[0] in ENDS
+                self.round_trips += message[0] in ENDS
             messages = []
             readable, _, _ = select.select([client.socket, server.socket], [], [])
             if server.socket in readable:

@@ -16,7 +16,7 @@ import structlog
 from psycopg import AsyncConnection
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from connector.store.postgres.connection import CHANNEL, SEPARATOR
+from connector.store.dialects import CHANNEL, SEPARATOR
 from connector.store.postgres.database import connect_async
 from connector.store.postgres.errors import safe_message
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from sqlalchemy import (
@@ -21,11 +22,13 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-
-from connector.store.schema import event
+from sqlalchemy.exc import DBAPIError
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
+
+Statement: TypeAlias = tuple[str, tuple[object, ...]]
+"""SQL text for the driver, and its parameters by position."""
 
 Now: TypeAlias = int | ColumnElement[int]
 """The present time in a statement, in epoch milliseconds: a value, or the clock of the database."""
@@ -93,16 +96,82 @@ def insert_selected(connection: Connection, table: Table, columns: Sequence[str]
     connection.execute(insert.from_select(list(columns), rows).on_conflict_do_nothing())
 
 
-def new_event_numbers(connection: Connection, count: int) -> Sequence[int]:
-    """Returns numbers for new events, in ascending order. On SQLite only one transaction at a time may use them."""
-    if connection.dialect.name == "postgresql":
-        return sorted(connection.execute(_NEXT_NUMBERS, {"count": count}).scalars())
-    last: int = connection.execute(_LAST_NUMBER).scalar_one()
-    return range(last + 1, last + 1 + count)
+class Done(NamedTuple):
+    """What a statement returned: its rows, or how many rows it changed."""
+
+    rows: Sequence[Any]
+    changed: int
 
 
-_NEXT_NUMBERS = select(func.nextval("event_seq_seq")).select_from(func.generate_series(1, bindparam("count")))
-_LAST_NUMBER = select(func.coalesce(func.max(event.c.seq), 0))
+def run_together(connection: Connection, statements: Sequence[Statement]) -> list[Done]:
+    """Runs statements one after the other. They reach a PostgreSQL server in one round trip (libpq, Pipeline Mode).
+
+    Raises the errors of the driver on PostgreSQL, `DBAPIError` when the connection was lost.
+    """
+    if not has_row_locks(connection):
+        results = [connection.exec_driver_sql(*each) for each in statements]
+        return [Done(result.all() if result.returns_rows else (), result.rowcount) for result in results]
+    driver: Any = connection.connection.driver_connection
+    try:
+        cursors = _pipelined(driver, statements)
+    except Exception as error:
+        if not driver.closed:
+            raise
+        connection.invalidate(error)
+        raise DBAPIError(None, None, error, connection_invalidated=True) from error
+    return [Done(cursor.fetchall() if cursor.description else (), cursor.rowcount) for cursor in cursors]
+
+
+def _pipelined(driver: Any, statements: Sequence[Statement]) -> list[Any]:
+    """Returns the cursors. Raises the first error; one that left the pipeline would make psycopg log another one."""
+    cursors, errors = [], []
+    try:
+        with driver.pipeline():
+            try:
+                cursors += [driver.execute(*each) for each in statements]
+            except Exception as error:  # noqa: BLE001 - raised below
+                errors.append(error)
+    except Exception as error:  # noqa: BLE001 - raised below
+        errors.append(error)
+    if errors:
+        raise errors[0]
+    return cursors
+
+
+def listed(dialect: str, column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Like `among`, for a statement of the driver: the value of its parameter is that of `listed_values`."""
+    if dialect == "postgresql":
+        return column == any_(bindparam(None, type_=postgresql.ARRAY(column.type)))
+    return column.in_(select(func.json_each(bindparam(None)).table_valued("value").c.value))
+
+
+def listed_values(dialect: str, values: Sequence[Any]) -> object:
+    """Returns values as the parameter of `listed`."""
+    return list(values) if dialect == "postgresql" else _encode(list(values)).decode()
+
+
+def new_numbers(dialect: str, most: int) -> Statement:
+    """Returns a query for numbers of new events, see `numbers_of`."""
+    if dialect == "postgresql":
+        return "SELECT nextval('event_seq_seq') FROM generate_series(1, %s)", (most,)
+    return "SELECT coalesce(max(seq), 0) + 1 FROM event", ()
+
+
+def numbers_of(dialect: str, rows: Sequence[Any]) -> Iterator[int]:
+    """Returns the numbers in ascending order. On SQLite only one transaction at a time may use them."""
+    numbers = sorted(number for (number,) in rows)
+    return iter(numbers) if dialect == "postgresql" else count(*numbers)
+
+
+CHANNEL = "connector_due"
+"""The channel of PostgreSQL on which processes listen for sinks with new deliveries."""
+SEPARATOR = ","
+"""Between the names of sinks in a notification."""
+
+
+def notification(sinks: Iterable[str]) -> Statement:
+    """Returns the statement that wakes the other processes at the commit (PostgreSQL, NOTIFY)."""
+    return "SELECT pg_notify(%s, %s)", (CHANNEL, SEPARATOR.join(sorted(sinks)))
 
 
 def storable(text: str) -> str:

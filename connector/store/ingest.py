@@ -27,7 +27,16 @@ from connector.routing import Routes
 from connector.sink import Sink, SinkConfig
 from connector.store import parsed, words
 from connector.store.base import IngestResult
-from connector.store.dialects import has_row_locks, new_event_numbers
+from connector.store.dialects import (
+    Statement,
+    has_row_locks,
+    listed,
+    listed_values,
+    new_numbers,
+    notification,
+    numbers_of,
+    run_together,
+)
 from connector.store.rollup import RECEIVED_COLUMNS, hour_of, received_rows
 from connector.store.schema import (
     delivery,
@@ -406,29 +415,34 @@ TABLES = (
 """In the order in which they are written: a row comes after those that it refers to. The counts are the last, so that a
 receiver that waits for them keeps no other one waiting.
 """
+_CONFLICT = "other receivers stored the same events or interviews at the same time"
+FOREIGN_KEY_VIOLATION = "23503"
+"""PostgreSQL, Appendix A, Error Codes."""
 _CHECKED = {RowWrite.INSERT_OR_REPLAN, RowWrite.NEXT_VERSION}
 
 
-_INTERVIEWS = (
-    select(interview.c.id, interview.c.state, interview.c.version)
-    .where(interview.c.id.in_(bindparam("ids", expanding=True)))
-    .order_by(interview.c.id)
-    .with_for_update(key_share=True)
-)
-"""Rows are locked in the order of ids, where the database has row locks, so that receivers merge into one interview one
-after the other and cannot deadlock.
-"""
-_SUBSCRIPTIONS = select(subscription.c.sink, subscription.c.interview_id).where(
-    subscription.c.interview_id.in_(bindparam("ids", expanding=True))
-)
-"""A statement of its own after the locks: one that waits for a row lock sees other tables as they were before."""
-_REPEATS = select(event.c.identity, event.c.seq).where(event.c.identity.in_(bindparam("identities", expanding=True)))
-_EXCLUDE_ERASE = "LOCK TABLE tombstone IN ROW SHARE MODE"
-"""Taken before the tombstones are read and held until the commit. An erase takes a lock that conflicts with it
-(`connector.store.erase.exclude_receivers`), and receivers do not conflict with each other. So an erase either waits for
-this group and finds its events, or the group reads the tombstone.
-"""
-_ERASED = select(tombstone.c.interview_hash).where(tombstone.c.interview_hash.in_(bindparam("hashes", expanding=True)))
+@cache
+def _reads(dialect: str) -> tuple[str, ...]:
+    """Returns the queries for what a plan needs; each has one parameter, a list.
+
+    An erase locks the table of tombstones (`connector.store.erase.exclude_receivers`), which conflicts with the row
+    locks of the first query, held until the commit. So an erase either waits for this group and finds its events, or
+    the group reads the tombstone. Interviews are locked in the order of their ids, so that receivers merge into one
+    interview one after the other and cannot deadlock. A query that waits for a lock sees other tables as they were
+    before, so the subscriptions come after the locks, in a query of their own.
+    """
+    queries = (
+        select(tombstone.c.interview_hash)
+        .where(listed(dialect, tombstone.c.interview_hash))
+        .with_for_update(read=True, key_share=True),
+        select(interview.c.id, interview.c.state, interview.c.version)
+        .where(listed(dialect, interview.c.id))
+        .order_by(interview.c.id)
+        .with_for_update(key_share=True),
+        select(subscription.c.sink, subscription.c.interview_id).where(listed(dialect, subscription.c.interview_id)),
+        select(event.c.identity, event.c.seq).where(listed(dialect, event.c.identity)),
+    )
+    return tuple(str(query.compile(dialect=_POSITIONAL[dialect])) for query in queries)
 
 
 def write_group(connection: Connection, incoming: Sequence[IncomingEvent], routing: RoutingTable) -> IngestPlan:
@@ -436,21 +450,40 @@ def write_group(connection: Connection, incoming: Sequence[IncomingEvent], routi
 
     Raises `GroupConflict` when another receiver stored the same events or interviews meanwhile.
     """
-    if has_row_locks(connection):
-        connection.exec_driver_sql(_EXCLUDE_ERASE)
-    ids = sorted({each.reading.interview_id for each in incoming if each.reading.interview_id})
-    states = connection.execute(_INTERVIEWS, {"ids": ids}).all()
-    subscriptions = connection.execute(_SUBSCRIPTIONS, {"ids": ids}).all() if states else ()
-    stored = stored_interviews(states, subscriptions)
-    identities = {each.reading.identity for each in incoming}
-    known = {row.identity: row.seq for row in connection.execute(_REPEATS, {"identities": list(identities)})}
-    hashes = hashes_of(ids)
-    erased = {hashes[hash_] for hash_ in connection.execute(_ERASED, {"hashes": list(hashes)}).scalars()}
-    numbers = new_event_numbers(connection, len(identities) - len(known))
-    plan = plan_group(incoming, known, stored, routing, iter(numbers), erased=erased)
-    for planned in TABLES:
-        _insert(connection, planned, getattr(plan, planned.rows))
+    plan = _planned(connection, incoming, routing)
+    written = [(planned, rows) for planned in TABLES for rows in _portions(connection, planned, plan)]
+    statements = [_writing(connection, planned, rows) for planned, rows in written]
+    if plan.woken and has_row_locks(connection):
+        statements.append(notification(plan.woken))
+    try:
+        results = run_together(connection, statements)
+    except Exception as error:
+        if getattr(error, "sqlstate", None) == FOREIGN_KEY_VIOLATION:  # a row about an event that was not inserted
+            raise GroupConflict(_CONFLICT) from error
+        raise
+    for (planned, rows), done in zip(written, results, strict=False):
+        if planned.write in _CHECKED and done.changed < len(rows):
+            raise GroupConflict(_CONFLICT)
     return plan
+
+
+def _planned(connection: Connection, incoming: Sequence[IncomingEvent], routing: RoutingTable) -> IngestPlan:
+    dialect = connection.dialect.name
+    ids = sorted({each.reading.interview_id for each in incoming if each.reading.interview_id})
+    identities = list({each.reading.identity for each in incoming})
+    hashes = hashes_of(ids)
+    values = (list(hashes), ids, ids, identities)
+    queries = [(text, (listed_values(dialect, each),)) for text, each in zip(_reads(dialect), values, strict=True)]
+    done = run_together(connection, [*queries, new_numbers(dialect, len(identities))])
+    erased, states, subscriptions, repeats, numbers = (each.rows for each in done)
+    return plan_group(
+        incoming,
+        dict(repeats),
+        stored_interviews(states, subscriptions),
+        routing,
+        numbers_of(dialect, numbers),
+        erased={hashes[hash_] for (hash_,) in erased},
+    )
 
 
 def try_group(connection: Connection, routing: RoutingTable, now: int) -> None:
@@ -465,19 +498,18 @@ def try_group(connection: Connection, routing: RoutingTable, now: int) -> None:
 _PROBE = b'{"event": "interview.create", "date": 1, "data": {"id": "probe"}}'
 
 
-def _insert(connection: Connection, planned: PlannedTable, rows: Sequence[Sequence[object]]) -> None:
-    if not rows:
-        return
+def _portions(connection: Connection, planned: PlannedTable, plan: IngestPlan) -> Iterator[Sequence[Sequence[object]]]:
+    """Yields the rows of a table, for one statement each."""
+    rows: Sequence[Sequence[object]] = getattr(plan, planned.rows)
     if planned.sort_by is not None and has_row_locks(connection):
         place = planned.columns.index(planned.sort_by)
         rows = sorted(rows, key=lambda row: str(row[place]))
-    written = 0
     for start in range(0, len(rows), ROWS_MAX):
-        some = rows[start : start + ROWS_MAX]
-        text = _statement(planned, len(some), connection.dialect.name)
-        written += connection.exec_driver_sql(text, tuple(chain.from_iterable(some))).rowcount
-    if planned.write in _CHECKED and written < len(rows):
-        raise GroupConflict("other receivers stored the same events or interviews at the same time")
+        yield rows[start : start + ROWS_MAX]
+
+
+def _writing(connection: Connection, planned: PlannedTable, rows: Sequence[Sequence[object]]) -> Statement:
+    return _statement(planned, len(rows), connection.dialect.name), tuple(chain.from_iterable(rows))
 
 
 _POSITIONAL = {

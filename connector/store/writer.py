@@ -71,10 +71,6 @@ class WriterConnection(Protocol):
         """Begins a transaction that is committed at the end of the block, and rolled back after an exception."""
         ...
 
-    def notify(self, connection: Connection, sinks: Sequence[str]) -> None:
-        """Wakes other processes at the commit, because these sinks have new deliveries."""
-        ...
-
     def may_retry(self, error: BaseException) -> bool:
         """Whether the transaction can be repeated at once: it conflicted, or its connection was lost."""
         ...
@@ -309,7 +305,6 @@ class Writer:
             self._has_begun = True
             if group.requests:
                 plan = write_group(connection, [request.incoming for request in group.requests], self._routing)
-                self._connection.notify(connection, sorted(plan.woken))
             for job in group.jobs:
                 job.run(connection)
         return plan

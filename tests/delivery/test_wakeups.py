@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from connector.delivery.cluster import Listener, Waker
+from connector.store.dialects import CHANNEL
 from connector.store.ingest import RoutingTable
-from connector.store.postgres.connection import CHANNEL
 from connector.store.postgres.store import PostgresStore
 from tests import postgres
 from tests.delivery.rig import until

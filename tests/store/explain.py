@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from sqlalchemy import Connection, event
 
@@ -49,10 +50,16 @@ def explained_by_postgres(connection: Connection) -> Iterator[list[str]]:
         if statement.startswith("LOCK"):
             return
         first = parameters[0] if isinstance(parameters, list) else parameters
-        steps.extend(step for (step,) in raw.execute(f"EXPLAIN {statement}", first))
+        steps.extend(step for (step,) in execute(f"EXPLAIN {statement}", first))
 
+    def looked_at(statement: str, parameters: Any) -> Any:  # what does not go through SQLAlchemy
+        look(None, None, statement, parameters)
+        return execute(statement, parameters)
+
+    execute = raw.execute
     event.listen(connection.engine, "before_cursor_execute", look)
     try:
-        yield steps
+        with patch.object(raw, "execute", looked_at):
+            yield steps
     finally:
         event.remove(connection.engine, "before_cursor_execute", look)

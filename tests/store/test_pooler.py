@@ -12,7 +12,8 @@ from connector.errors import StoreUnavailable
 from connector.store.migrate import migrate_postgres
 from connector.store.postgres.database import LOCK_SECONDS
 from connector.store.postgres.store import PostgresStore
-from tests.pooler import pooled
+from connector.testing import START
+from tests.pooler import Pooler, pooled
 from tests.postgres import empty_database, rows
 from tests.store.bench import writes
 from tests.store.kit import arrival, routing_table
@@ -94,3 +95,17 @@ async def test_readiness_fails_whenever_events_are_refused(store, postgres_url):
                 await store.probe(1)
             connection.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
     await store.probe(1)
+
+
+async def test_a_group_costs_few_round_trips(postgres_url):
+    """Two to begin, one for all queries, one for all rows, and the commit: whatever the group contains."""
+    pooler = Pooler(postgres_url)
+    store = await PostgresStore.open(pooler.url, SHEET, lambda plan: None, intake=100)
+    candidate = {"name": "Ana", "email": "ana@example.com"}
+    await store.offer(*arrival(interview="i1", candidate=candidate))  # opens the connection
+    pooler.round_trips = 0
+    offers = [store.offer(*arrival(interview=f"i{n}", candidate=candidate, at=START + n)) for n in range(1, 9)]
+    await asyncio.gather(*offers)
+    await store.close()
+    pooler.close()
+    assert pooler.round_trips <= 2 * 5  # the first event may be alone in its group

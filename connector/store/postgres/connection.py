@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from connector.store.postgres import errors
@@ -14,10 +14,6 @@ from connector.store.postgres.database import Observe, cut, make_engine
 
 SILENCE_SECONDS = 15.0
 """A transaction without an answer of the server within this time loses its connection."""
-CHANNEL = "connector_due"
-"""The channel on which processes listen for sinks with new deliveries."""
-SEPARATOR = ","
-"""Between the names of sinks in a notification."""
 
 
 class ServerConnection:
@@ -41,11 +37,6 @@ class ServerConnection:
                     yield connection
             finally:
                 watch.cancel()
-
-    def notify(self, connection: Connection, sinks: Sequence[str]) -> None:
-        """The server notifies at the commit (PostgreSQL, NOTIFY)."""
-        if sinks:
-            connection.execute(select(func.pg_notify(CHANNEL, SEPARATOR.join(sinks))))
 
     def may_retry(self, error: BaseException) -> bool:
         is_lost = isinstance(error, DBAPIError) and error.connection_invalidated

@@ -13,7 +13,7 @@ import asyncio
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -89,9 +89,6 @@ class FileConnection:
                     self._raw.execute("ROLLBACK")
             raise
         self._keep_log_short()
-
-    def notify(self, connection: Connection, sinks: Sequence[str]) -> None:
-        """No other process delivers from this file."""
 
     def may_retry(self, error: BaseException) -> bool:
         return isinstance(error, GroupConflict)
