@@ -42,11 +42,14 @@ class MentionRule(BaseModel):
         return self.min_score is None or (interview.score is not None and interview.score >= self.min_score)
 
     def _is_at(self, interview: Interview) -> bool:
-        name = interview.position_name.lower()
-        return not self.positions or any(
-            position == interview.position_id or fnmatchcase(name, position.lower().replace("[", "[[]"))
-            for position in self.positions
-        )
+        return not self.positions or any(is_position(wanted, interview) for wanted in self.positions)
+
+
+def is_position(wanted: str, interview: Interview) -> bool:
+    """Whether `wanted` is the id of the interview's position, or matches its name; a name may have * and ?."""
+    # `[` would begin a character class; `[[]` is a class that matches only `[`
+    pattern = wanted.casefold().replace("[", "[[]")
+    return wanted == interview.position_id or fnmatchcase(interview.position_name.casefold(), pattern)
 
 
 def mention_for(rules: Iterable[MentionRule], announcement: Announcement, interview: Interview) -> str:
@@ -124,6 +127,11 @@ class Reminders(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     after_days: int = Field(3, ge=1, le=60, description="Business days without a decision after which it lists one.")
+    positions: dict[str, Annotated[int, Field(ge=1, le=60)]] = Field(
+        {},
+        description="Other values of after_days, by the id or the name of a position; a name may have * and ?. The "
+        "first that matches counts.",
+    )
     until_days: int = Field(10, ge=1, le=120, description="Business days after which it lists one no longer.")
     at: ClockTime | None = Field(
         None, description="Time of the message on business days; the end of the quiet hours, or 09:00, by default."
@@ -131,9 +139,14 @@ class Reminders(BaseModel):
 
     @model_validator(mode="after")
     def _some_days(self) -> Self:
-        if self.until_days < self.after_days:
-            raise ValueError("`until_days` must not be less than `after_days`")
+        if self.until_days < max(self.after_days, *self.positions.values(), 1):
+            raise ValueError("`until_days` must not be less than `after_days`, also of a position")
         return self
+
+    def after_days_of(self, interview: Interview) -> int:
+        """Returns the business days after which a candidate for this position is listed."""
+        matching = (days for wanted, days in self.positions.items() if is_position(wanted, interview))
+        return next(matching, self.after_days)
 
 
 class WeeklySummary(BaseModel):

@@ -162,7 +162,7 @@ def days_undecided(interview: Interview, now: int, config: ChatConfig) -> int | 
     if rules is None or interview.stage is not Stage.TO_EVALUATE or finished_at is None:
         return None
     days = calendar.business_days_since(finished_at, now, config)
-    return days if rules.after_days <= days <= rules.until_days else None
+    return days if rules.after_days_of(interview) <= days <= rules.until_days else None
 
 
 def line_of(undecided: Undecided, style: Style) -> Mapping[str, str]:
@@ -246,6 +246,9 @@ async def _undecided(context: Context, config: ChatConfig) -> list[Undecided]:
         after = page[-1].interview.id
     notes = await context.get_notes([f"{SNOOZE}{each.interview.id}" for each in found])
     awake = [each for each in found if notes.get(f"{SNOOZE}{each.interview.id}", {}).get("until", 0) <= now]
+    ended = {f"{SNOOZE}{each.interview.id}": None for each in awake if f"{SNOOZE}{each.interview.id}" in notes}
+    if ended:
+        await context.save_notes(ended)
     return sorted(awake, key=lambda each: (-each.days, each.interview.completed_at or 0, each.interview.id))
 
 

@@ -154,6 +154,33 @@ async def test_a_snoozed_candidate_is_listed_again_afterwards(make: Make) -> Non
     assert await channel.remind() == "delivered"
 
 
+async def test_a_snooze_that_ended_leaves_nothing(make: Make) -> None:
+    channel = await make()
+    await channel.finish(1)
+    await channel.snooze(1, NOW + DAY)
+    channel.lane.clock.advance(86_401)
+    await channel.remind()
+    assert [name for name in await channel.lane.notes() if name.startswith(SNOOZE)] == []
+
+
+@pytest.mark.parametrize(
+    ("positions", "listed"),
+    [
+        ({}, ["Ana 1"]),
+        ({"graduate *": 1}, ["Ana 1", "Ana 2"]),
+        ({"Cook": 1}, ["Ana 1"]),
+        ({"Graduate Program": 4, "*": 1}, ["Ana 1"]),
+        ({"*": 1, "Graduate Program": 4}, ["Ana 1", "Ana 2"]),
+    ],
+)
+async def test_a_position_may_have_days_of_its_own(make: Make, positions: dict[str, int], listed: list[str]) -> None:
+    channel = await make(reminders={"after_days": 3, "positions": positions})
+    await channel.finish(1, 3)
+    await channel.finish(2, 6)
+    await channel.remind()
+    assert [line.split(" · ")[0] for line in channel.lines()] == listed
+
+
 @pytest.mark.parametrize("fields", [{"finalist": NOW}, {"archived": NOW}, {"deleted": True}])
 async def test_a_line_disappears_with_the_decision(make: Make, fields: dict[str, Any]) -> None:
     """The event itself is announced nowhere."""
