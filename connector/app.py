@@ -28,6 +28,7 @@ from connector.delivery.clock import Clock, ServerClock, SystemClock
 from connector.delivery.dispatcher import Dispatcher
 from connector.delivery.heartbeat import Heartbeat
 from connector.delivery.lane import DeliveryRuntime
+from connector.delivery.listening import Listening
 from connector.delivery.outcomes import Policy
 from connector.delivery.periodic import PeriodicTasks
 from connector.delivery.tasks import Retention, ScheduledCalls
@@ -166,6 +167,7 @@ class Service:
         periodic: PeriodicTasks | None,
         source_tasks: SourceTasks | None,
         decisions: DecisionWorker | None,
+        listening: Listening | None,
         receiver: Receiver | None,
         http: Litestar | None,
         metrics_http: Litestar | None = None,
@@ -181,6 +183,7 @@ class Service:
         self._periodic = periodic
         self._source_tasks = source_tasks
         self._decisions = decisions
+        self._listening = listening
         self._receiver = receiver
         self._stop_timeout = stop_timeout
 
@@ -201,6 +204,8 @@ class Service:
             self._source_tasks.start()
         if self._decisions is not None:
             self._decisions.start()
+        if self._listening is not None:
+            self._listening.start()
 
     async def stop(self, force: asyncio.Event) -> None:
         """Ends incomplete requests. Running calls may finish until `stop_timeout` or `force`."""
@@ -215,6 +220,8 @@ class Service:
             stops.append(self._source_tasks.stop())
         if self._decisions is not None:
             stops.append(self._decisions.stop())
+        if self._listening is not None:
+            stops.append(self._listening.stop())
         await asyncio.gather(*stops)
         if self._listener is not None:
             await self._listener.stop()
@@ -342,6 +349,7 @@ def _service(
     refused = _refusal_counter(metrics, heartbeat)
     receiver = _receiver(config, opened, webhook_secrets, refused) if role.receives else None
     source_tasks = _source_tasks(config, opened, metrics) if role.works else None
+    decisions = None if dispatcher is None else _decisions(config, opened, owner, dispatcher)
     return Service(
         opened,
         heartbeat=heartbeat,
@@ -351,7 +359,8 @@ def _service(
         if role.works
         else None,
         source_tasks=source_tasks,
-        decisions=None if dispatcher is None else _decisions(config, opened, owner, dispatcher),
+        decisions=decisions,
+        listening=_listening(config, opened, sinks, decisions),
         receiver=receiver,
         http=_http(config, role, opened, metrics=metrics, receiver=receiver, refused=refused),
         metrics_http=(
@@ -397,6 +406,16 @@ def _decisions(config: Config, opened: StoreHandle, owner: str, dispatcher: Disp
     if config.hireflix.api_key is None:
         return None
     return DecisionWorker(partial(open_api, config), opened.store, opened.clock, owner, wake=dispatcher.wake)
+
+
+def _listening(
+    config: Config, opened: StoreHandle, sinks: Sequence[Sink[Any]], decisions: DecisionWorker | None
+) -> Listening | None:
+    """Returns what receives the decisions of users in chats, `None` when nothing could carry them out."""
+    if decisions is None:
+        return None
+    types = {name: entry.type for name, entry in config.sinks.items()}
+    return Listening(sinks, opened.store, opened.clock, types, on_asked=decisions.look)
 
 
 def _periodic(

@@ -1,5 +1,5 @@
 """Capabilities that a sink may have in addition to the contract: it verifies, previews, notifies, erases, collects or
-shares calls, or asks which choice a user made.
+shares calls, receives decisions of users, or asks which choice a user made.
 
 A sink has a capability when it has the attributes of the protocol. It need not inherit from it.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
-from connector.sink import Batch, Context, Outcome, Sink, SinkConfig
+from connector.decision import DecisionRequest
+from connector.sink import Batch, Context, Interview, Note, Outcome, Sink, SinkConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,65 @@ something was sent to Hireflix. `value` is a score, `None` for texts. The sink d
 def decided_key(number: str, interview_id: str) -> str:
     """Returns the name of the note with the result of a decision request."""
     return f"decided-{number}:{interview_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store knows at `now` (epoch milliseconds) about an interview: its state, and notes of a sink."""
+
+    interview: Interview
+    notes: Mapping[str, Note]
+    now: int
+
+
+class Inbox(Protocol):
+    """Where a sink that `Listens` looks things up, and puts the decisions of users.
+
+    Any method may raise while the store is unavailable. Let the exception pass, and do not acknowledge to the
+    destination what was not stored.
+    """
+
+    def connected(self) -> None:
+        """The connection works now."""
+        ...
+
+    async def look(self, sink: str, interview_id: str, notes: Sequence[str]) -> Known | None:
+        """Returns an interview with the notes of a sink of these names; `None` for an unknown or erased interview.
+
+        Use it to check what a user sent: the content of a request from outside proves nothing.
+        """
+        ...
+
+    async def ask(self, sink: str, request: DecisionRequest) -> DecisionRequest:
+        """Commits a decision, which the service carries out and shows by the follow-up `DECIDED`.
+
+        Returns the stored request: another one when there was one with the same key.
+        """
+        ...
+
+
+@runtime_checkable
+class Listens(Protocol):
+    """A message sink whose users decide at its destination, for example with buttons in a chat."""
+
+    @property
+    def account(self) -> str:
+        """Sinks with the same account share one connection; `""` when the settings ask for none. It has no secret."""
+        ...
+
+    async def listen(self, sinks: Sequence[Self], inbox: Inbox) -> None:
+        """Receives what users do with the messages of the `sinks`, which are those of one account, until it is
+        cancelled or the connection ends.
+
+        Every worker listens. `open` need not have been called, and `deliver` may be called meanwhile. It is called
+        again after it returned, and later after it raised: `SinkBroken` when a person must act, which `connector
+        status` shows then, or any other exception.
+        """
+        ...
+
+
+LISTENING = "listening"
+"""Name of the note that holds why a sink that `Listens` cannot: `{"reason", "fix", "at"}`."""
 
 
 ERASE = "erase"

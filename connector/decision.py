@@ -36,7 +36,7 @@ class Via(StrEnum):
     COMMAND = "command"
     DASHBOARD = "dashboard"
     SHEET = "sheet"
-    SLACK = "slack"
+    CHAT = "chat"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

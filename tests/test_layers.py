@@ -33,8 +33,8 @@ LAYERS = (
 )
 """From the inside out. A part may import its own layer and those before it."""
 PUBLIC = {
-    *("connector.blocking", "connector.capabilities", "connector.http", "connector.languages"),
-    *("connector.sink", "connector.text"),
+    *("connector.blocking", "connector.capabilities", "connector.decision", "connector.http"),
+    *("connector.languages", "connector.sink", "connector.text"),
 }
 """What a sink may import from us."""
 SHARED = {"chat", "spreadsheet"}

@@ -68,11 +68,16 @@ class DecisionWorker:
         self._wake = wake
         self._sleep = sleep
         self._stopping = asyncio.Event()
+        self._asked = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Starts to look for requests. The store may be unavailable, now and later."""
         self._running = asyncio.create_task(self._run(), name="decisions")
+
+    def look(self) -> None:
+        """Looks for requests at once: this process has stored one."""
+        self._asked.set()
 
     async def stop(self) -> None:
         """Ends the loop. A request that is being carried out is finished by the next process."""
@@ -85,6 +90,7 @@ class DecisionWorker:
         released = False
         while not self._stopping.is_set():
             wait = POLL_SECONDS
+            self._asked.clear()
             try:
                 if not released:
                     await self._release_of_killed()
@@ -95,7 +101,7 @@ class DecisionWorker:
             except Exception as error:  # noqa: BLE001 - without this loop no decision would reach Hireflix
                 log.warning("decisions failed", error=place_of(error))
                 wait = FAILURE_SECONDS
-            await self._clock.wait(self._stopping, wait)
+            await self._clock.wait(self._asked, wait)
 
     async def step(self) -> int:
         """Carries out what is due, and returns how many requests were finished or put off.

@@ -96,6 +96,7 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     decided = decisions.counts(connection)
     troubles = _troubles(service, source, sinks, now) + _of_reconcile(connection)
     troubles += _of_decisions(decided, decisions.delayed(connection))
+    troubles += _of_listening(connection, [each.name for each in sinks])
     troubles.sort(key=lambda trouble: trouble.level != "problem")
     held = decided.get(RequestState.HELD, 0) + decided.get(RequestState.UNCLEAR, 0)
     return Health(now, service, source, sinks, troubles, tasks, held)
@@ -173,6 +174,17 @@ def _of_decisions(counts: Mapping[RequestState, int], delay: str) -> list[Troubl
     if delay:
         waiting = counted(counts[RequestState.WAITING], "decision waits", "decisions wait")
         found.append(Trouble("warning", "source", f"{waiting} for Hireflix", "tried again by itself", delay))
+    return found
+
+
+def _of_listening(connection: Connection, names: Collection[str]) -> list[Trouble]:
+    """Returns why sinks do not receive the decisions of users."""
+    found = []
+    for name, note in stored.listening(connection).items():
+        if name in names:
+            what = f"decisions of users are not received: {note.get('reason', '')}"
+            fix = str(note.get("fix", "")) or "look at the network; the connection is tried again by itself"
+            found.append(Trouble("problem", name, what, "clicks have no effect", fix))
     return found
 
 

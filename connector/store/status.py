@@ -12,7 +12,8 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Connection, and_, case, func, select
 
-from connector.capabilities import REPORT
+from connector.capabilities import LISTENING, REPORT
+from connector.sink import Note
 from connector.store import claim, leases
 from connector.store.dialects import has_row_locks
 from connector.store.ingest import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
@@ -303,6 +304,13 @@ def _is_limited(connection: Connection, name: str, now: int) -> bool:
     theirs = select(delivery.c.bucket).where(delivery.c.sink == name, in_state(DeliveryState.PENDING))
     closed = (bucket.c.name.in_(theirs), bucket.c.full_at - bucket.c.burst_ms > now)
     return connection.execute(select(bucket.c.name).where(*closed).limit(1)).first() is not None
+
+
+def listening(connection: Connection) -> dict[str, Note]:
+    """Returns per sink why it cannot listen at its current destination."""
+    here = (note.c.sink == sink.c.name) & (note.c.destination == sink.c.destination) & (note.c.key == LISTENING)
+    rows = connection.execute(select(sink.c.name, note.c.value).join(note, here))
+    return {name: msgspec.json.decode(text) for name, text in rows}
 
 
 def _reports(connection: Connection) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from connector.sink import Interview, Stage
 from connector.text import web_link, without_contacts
 from sinks.chat import wording
 from sinks.chat.changes import Announcement, ChangeKind
+from sinks.chat.decisions import NO_PANEL, Panel
 from sinks.chat.phrases import change_text, digest_summary, phrase, score_with_scale, stage_text
 from sinks.chat.record import DigestRecord
 from sinks.chat.text import clean, cut
@@ -55,7 +56,7 @@ class Content:
     `headline` is shown large, and `notification` is the same for a phone, in one line. `text` is the line below the
     headline, `facts` are labels with values, `link` is an https address behind a button, `footer` is small print, and
     `change` is the difference in words where the chat has no threads. `lines` are a list below the headline. `button`
-    is the text on each button.
+    is the text on each button, and `panel` holds the buttons for decisions.
     `fallback_error` is the error with which the service rejected the content before: send something plainer.
     """
 
@@ -69,16 +70,18 @@ class Content:
     fallback_error: str = ""
     lines: tuple[Line, ...] = ()
     button: str = ""
+    panel: Panel = NO_PANEL
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How messages look. `privacy` is full, initials or none, never auto."""
+    """How messages look. `privacy` is full, initials or none, never auto. `panel` is that of an interview."""
 
     privacy: str
     link_hosts: Sequence[str]
     templates: Templates
     language: Language
+    panel: Panel = NO_PANEL
 
 
 def superseded_content(language: Language) -> Content:
@@ -98,6 +101,7 @@ def interview_content(interview: Interview, style: Style, announcement: Announce
         facts=tuple((label, value) for label, value in filled if value.strip()),
         link="" if deleted else trusted_link(interview.text("review_url"), style.link_hosts) or "",
         button=style.language.gettext("Open in Hireflix"),
+        panel=style.panel,
     )
     return _with_headline(content, values, style, _notification(interview, style, announcement))
 
@@ -149,12 +153,18 @@ def as_text(content: Content, mention: str = "", *, neutralise: Callable[[str], 
         _neutral(content.text, neutralise),
         *(_neutral(line.text, neutralise) for line in content.lines),
         *facts,
+        _stamp_text(content.panel),
+        " ".join(f"[{button.label}]" for button in content.panel.buttons),
         f"[{content.button}] {content.link}" if content.link else "",
         wording.in_utc(content.footer),
         _neutral(content.change, neutralise),
         mention,
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _stamp_text(panel: Panel) -> str:
+    return "" if panel.stamp is None else f"{panel.stamp.text} {panel.stamp.user}"
 
 
 def _neutral(rendered: str, neutralise: Callable[[str], str]) -> str:

@@ -149,7 +149,7 @@ async def deliver_event(session: ChatSession, call: DeliveryCall, interview: Int
     if found is not None:
         return found
     plan = plan_of(session.config, call.delivery, record, call.context.now())
-    style = await session.style(call.context)
+    style = await session.interview_style(call, interview)
     if plan.action is EventAction.NOTHING:
         return _without_post(session, call, record, plan, style)
     result = await post(session, call, record, draft_of(session, plan, record, interview, style))

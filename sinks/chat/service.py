@@ -122,6 +122,10 @@ class ChatService(ABC):
         """Replaces the content of one of our messages."""
         raise NotImplementedError
 
+    async def post_ephemeral(self, user: str, text: str, context: Context) -> CallResult:
+        """Posts a text that only one user sees, once. Needed for decisions."""
+        raise NotImplementedError
+
     async def delete(self, message_id: str, context: Context) -> CallResult:
         """Deletes one of our messages."""
         raise NotImplementedError

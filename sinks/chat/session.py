@@ -15,6 +15,7 @@ from connector.sink import (
     Delivered,
     Delivery,
     FollowUp,
+    Interview,
     Note,
     Rejected,
     Result,
@@ -24,6 +25,7 @@ from connector.sink import (
 )
 from sinks.chat.config import ChatConfig
 from sinks.chat.content import Content, Style
+from sinks.chat.decisions import NO_PANEL, DecisionRecord, Panel, panel
 from sinks.chat.service import CallResult, ChatService, Post, SearchResult, Status
 
 UNKNOWN_ERROR_ATTEMPTS = 5
@@ -55,6 +57,18 @@ class DeliveryCall:
     def note(self, key: str) -> Note | None:
         return self.batch.notes.get(key)
 
+    def panel(self, config: ChatConfig, interview: Interview) -> Panel:
+        """The buttons of the interview's message, and who decided."""
+        return panel_of(config, interview, self.batch.notes, self.context.now())
+
+
+def panel_of(config: ChatConfig, interview: Interview, notes: Mapping[str, Note], now_ms: int) -> Panel:
+    """The panel of an interview's message, an empty one without decisions."""
+    if not config.decides:
+        return NO_PANEL
+    decided = DecisionRecord.read(interview.id, notes.get(DecisionRecord(interview.id).key))
+    return panel(interview, decided, now_ms)
+
 
 def style_of(config: ChatConfig, privacy: str) -> Style:
     """Returns the style of the messages of a chat. `privacy` is full, initials or none."""
@@ -83,6 +97,10 @@ class ChatSession:
         """Returns the current style of messages."""
         return style_of(self.config, await self._resolved_privacy(context))
 
+    async def interview_style(self, call: DeliveryCall, interview: Interview) -> Style:
+        """How the interview's message looks now."""
+        return replace(await self.style(call.context), panel=call.panel(self.config, interview))
+
     def content_hash(self, content: Content) -> str:
         """Returns a hash that is equal for contents that look the same."""
         return sha256(json.dumps(self._service.render(content), sort_keys=True).encode()).hexdigest()[:16]
@@ -97,6 +115,11 @@ class ChatSession:
         await context.take(*self.limits.edit)
         context.count_call("edit")
         return await self._service.edit(message_id, replace(content, fallback_error=fallback_error), context)
+
+    async def post_ephemeral(self, user: str, text: str, context: Context) -> CallResult:
+        """Posts a text that only one user sees."""
+        context.count_call("post")
+        return await self._service.post_ephemeral(user, text, context)
 
     async def delete(self, message_id: str, context: Context) -> CallResult:
         """Deletes a message. Raises `RateLimited` without a token."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
-from connector.capabilities import ERASE, Notice
+from connector.capabilities import DECIDED, ERASE, Notice, decided_key
 from connector.sink import (
     Batch,
     Context,
@@ -28,6 +28,7 @@ from sinks.chat.calendar import is_due
 from sinks.chat.changes import INVITE, POSTING_MODES
 from sinks.chat.config import ChatConfig
 from sinks.chat.content import Content, Line, Style, as_text, digest_content
+from sinks.chat.decisions import UNDO_OVER, DecisionRecord
 from sinks.chat.digest import publish
 from sinks.chat.erase import erase_messages
 from sinks.chat.events import EventAction, EventPlan, deliver_events, draft_of, plan_of
@@ -35,9 +36,9 @@ from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
 from sinks.chat.record import DIGEST, EDIT, REPEAT_EDIT, DigestRecord, InterviewRecord, MessageRecord
 from sinks.chat.reminders import ReminderRecord
 from sinks.chat.service import ChatService, Marker, Post, Status
-from sinks.chat.session import ChatSession, DeliveryCall, style_of, superseded
+from sinks.chat.session import ChatSession, DeliveryCall, panel_of, style_of, superseded
 from sinks.chat.summary import SummaryRecord
-from sinks.chat.updates import next_edit, update_messages
+from sinks.chat.updates import next_edit, show_decision, update_messages
 
 _PLACES = {
     EventAction.POST: "New message in the channel:",
@@ -54,7 +55,8 @@ def preview(session: ChatSession, delivery: Delivery, notes: Mapping[str, Note],
     config, interview = session.config, delivery.interview
     if delivery.event is None or interview is None:
         return _NOTHING
-    style = style_of(config, "initials" if config.privacy == "auto" else config.privacy)
+    privacy = "initials" if config.privacy == "auto" else config.privacy
+    style = replace(style_of(config, privacy), panel=panel_of(config, interview, notes, now))
     record = InterviewRecord.read(interview.id, notes.get(InterviewRecord(interview.id).key))
     plan = plan_of(config, delivery, record, now)
     texts = [_message(session, plan, record, interview, style), _digest(plan, delivery, notes, now, style)]
@@ -136,12 +138,20 @@ class ChatSink(Sink[ChatConfigT]):
         if asked is not None and asked.purpose in summary.PURPOSES:
             return (summary.KEY,)
         if asked is not None:
-            own = _record_of(asked, None).key
-            return (own, reminders.KEY) if asked.purpose == ERASE else (own,)
+            return self._follow_up_keys(asked)
         if interview is None:
             return ()
-        keys = (InterviewRecord(interview.id).key, DigestRecord(interview.position_id).key)
-        return (*keys, reminders.KEY) if self.config.edits else keys
+        keys = [InterviewRecord(interview.id).key, DigestRecord(interview.position_id).key]
+        keys += [reminders.KEY] if self.config.edits else []
+        return [*keys, DecisionRecord(interview.id).key] if self.config.decides else keys
+
+    def _follow_up_keys(self, asked: FollowUp) -> Iterable[str]:
+        keys = [_record_of(asked, None).key]
+        if asked.interview is not None:
+            keys += [reminders.KEY] if asked.purpose == ERASE else []
+            keys += [decided_key(asked.subject, asked.interview)] if asked.purpose == DECIDED else []
+            keys += [DecisionRecord(asked.interview).key] if self.config.edits else []
+        return keys
 
     @property
     def reminds(self) -> bool:
@@ -198,17 +208,26 @@ class ChatSink(Sink[ChatConfigT]):
         asked = call.delivery.follow_up
         if asked is None:
             return await deliver_events(session, call)
-        if asked.purpose == ERASE and asked.interview is not None:
-            return await _erase(session, call, asked.interview)
         if asked.purpose in reminders.PURPOSES or asked.purpose in summary.PURPOSES:
             return await _regular_message(session, call, asked.purpose)
         if asked.purpose == FIND_DUPLICATES:
             return await delete_duplicates(session, call, _record_of(asked, call))
-        if asked.purpose in {EDIT, REPEAT_EDIT} and asked.interview is not None:
-            return await update_messages(session, call, asked.interview)
+        if asked.interview is not None:
+            return await _about_interview(session, call, asked.purpose, asked.interview)
         if asked.purpose in {DIGEST, REPEAT_EDIT}:
             return await publish(session, call, asked.subject)
         return superseded("a follow-up of another version")
+
+
+async def _about_interview(session: ChatSession, call: DeliveryCall, purpose: str, interview_id: str) -> Result:
+    """A follow-up about an interview."""
+    if purpose == ERASE:
+        return await _erase(session, call, interview_id)
+    if purpose == DECIDED:
+        return await show_decision(session, call, interview_id)
+    if purpose in {EDIT, REPEAT_EDIT, UNDO_OVER}:
+        return await update_messages(session, call, interview_id)
+    return superseded("a follow-up of another version")
 
 
 async def _erase(session: ChatSession, call: DeliveryCall, interview_id: str) -> Result:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from connector.sink import Delivered, Interview, Note, Result, RetryLater, Stage
+from connector.capabilities import decided_key
+from connector.sink import Delivered, Interview, Note, Result, RetryLater, Stage, Waiting
 from sinks.chat.changes import snapshot
 from sinks.chat.content import Content, Style, interview_content, superseded_content
+from sinks.chat.decisions import UNDO_MS, UNDO_OVER, DecisionRecord, Place, failure_text, user_of
 from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, InterviewRecord
 from sinks.chat.service import CallResult, Status
@@ -65,7 +67,7 @@ async def update_messages(session: ChatSession, call: DeliveryCall, interview_id
     interview = call.delivery.interview
     if interview is None or not session.config.edits:
         return superseded("nothing to update", group=record.key)
-    style = await session.style(call.context)
+    style = await session.interview_style(call, interview)
     if record.needs_repost and interview.stage is not Stage.DELETED:
         if record.intent.get("calls") and record.intent.get("delivery_id") != call.delivery.id:
             return retry(RetryLater("another post is unclear", after=FALLBACK_SECONDS, counts=False))
@@ -83,6 +85,32 @@ async def update_messages(session: ChatSession, call: DeliveryCall, interview_id
     if next_edit(session.content_hash, edit.after, interview, style) is not None:
         return delivered(notes, [*more, record.edit(timedelta(0))])
     return replace(_shown(record, notes), follow_ups=more)
+
+
+async def show_decision(session: ChatSession, call: DeliveryCall, interview_id: str) -> Result:
+    """Shows what came of a decision that a user made with the interview's message: the next edit puts the stamp and the
+    buttons into the message. Only the user reads why it did not work.
+    """
+    asked, interview, now = call.delivery.follow_up, call.delivery.interview, call.context.now()
+    assert asked is not None
+    key = decided_key(asked.subject, interview_id)
+    result = call.note(key)
+    if result is None or interview is None:
+        return superseded("nothing to show", {key: None})
+    record = InterviewRecord.read(interview_id, call.note(InterviewRecord(interview_id).key))
+    before = DecisionRecord.read(interview_id, call.note(DecisionRecord(interview_id).key))
+    after = before.with_result(int(asked.subject), result, Place.read(str(result["place"])))
+    text = failure_text(result)
+    if text:
+        await session.post_ephemeral(user_of(str(result["actor"])), text, call.context)
+    notes: dict[str, Note | None] = {key: None, after.key: after.note()}
+    if not record.is_editable:
+        return superseded("no message to update", notes)
+    follow_ups = [record.edit(timedelta(0))]
+    if after.can_undo(interview, now):
+        left = timedelta(milliseconds=after.at_ms + UNDO_MS - now)
+        follow_ups.append(record.follow_up(UNDO_OVER, left))
+    return Result([Waiting(record.key, "update of its message", now)], notes, follow_ups)
 
 
 def _shown(record: InterviewRecord, notes: dict[str, Note | None]) -> Result:

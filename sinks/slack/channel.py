@@ -103,6 +103,9 @@ class BotChannel(_Channel):
             return message
         return self._read(await self.client.edit(message_id, message), context)
 
+    async def post_ephemeral(self, user: str, text: str, context: Context) -> CallResult:
+        return self._read(await self.client.post_ephemeral(user, messages.literal(messages.escape(text))), context)
+
     async def delete(self, message_id: str, context: Context) -> CallResult:
         return self._read(await self.client.delete(message_id), context)
 

@@ -13,6 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.models.views import View
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
@@ -114,7 +115,7 @@ _WORDS = {
         slack_connect_file_link_sharing_blocked
         slack_connect_canvas_sharing_blocked slack_connect_lists_sharing_blocked posting_to_general_channel_denied
         cannot_dm_bot user_not_found action_prohibited invalid_token no_service no_service_id no_team team_disabled
-        no_active_hooks channel_is_archived""",
+        no_active_hooks channel_is_archived forbidden_team no_such_subteam""",
     Status.MISSING: "message_not_found thread_not_found",
     Status.LOCKED: """cant_update_message cant_delete_message edit_window_closed
         cannot_reply_to_message restricted_action_thread_locked restricted_action_non_threadable_channel""",
@@ -170,6 +171,20 @@ class BotClient:
         flags: dict[str, Any] = {"link_names": False, "parse": "none"}
         return await self._ask(self._client.chat_update(channel=self.channel, ts=ts, **flags, **content))
 
+    async def post_ephemeral(self, user: str, text: str) -> SlackResult:
+        """chat.postEphemeral; `text` is mrkdwn."""
+        return await self._ask(
+            self._client.chat_postEphemeral(channel=self.channel, user=user, text=text, link_names=False, parse="none")
+        )
+
+    async def open_view(self, trigger: str, view: View) -> SlackResult:
+        """views.open, once per trigger and within three seconds after the click."""
+        return await self._ask(self._client.views_open(trigger_id=trigger, view=view))
+
+    async def group_members(self, group: str) -> SlackResult:
+        """usergroups.users.list: the members' ids in `users`."""
+        return await self._ask(self._client.usergroups_users_list(usergroup=group))
+
     async def delete(self, ts: str) -> SlackResult:
         """chat.delete."""
         return await self._ask(self._client.chat_delete(channel=self.channel, ts=ts))
@@ -213,15 +228,25 @@ class BotClient:
         await self._session.close()
 
     async def _ask(self, call: Awaitable[Any]) -> SlackResult:
-        try:
-            response = await call
-        except SlackApiError as error:
-            response = error.response
-        except _ERRORS as error:
-            return _lost(error)
-        status, data = _status(response), getattr(response, "data", None)
-        result = read_answer(status, data, _headers(response))
-        return result if result.status is Status.OK else replace(result, http_status=status, reply=_words(data))
+        return await _result_of(call)
+
+
+class AppClient:
+    """The Web API with an app-level token, which opens connections of Socket Mode. `client` is the SDK's client."""
+
+    def __init__(self, token: str, api_url: str) -> None:
+        """Must be made inside the loop that calls it; makes no connection."""
+        self.token = token
+        self._session = _session(api_url, TIMEOUT)
+        self.client = AsyncWebClient(base_url=api_url, session=self._session, logger=_LOGGER, retry_handlers=[])
+        self.client.proxy = None  # as for `BotClient`
+
+    async def open_connection(self) -> SlackResult:
+        """apps.connections.open: the address of a new connection in `url`. It opens none by itself."""
+        return await _result_of(self.client.apps_connections_open(app_token=self.token))
+
+    async def close(self) -> None:
+        await self._session.close()
 
 
 class WebhookClient:
@@ -265,15 +290,29 @@ def _session(url: str, timeout: aiohttp.ClientTimeout = TIMEOUT) -> aiohttp.Clie
     return aiohttp.ClientSession(
         timeout=timeout,
         connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS),
-        proxy=_proxy(url),
+        proxy=proxy_for(url),
         middlewares=(_follow_nothing,),
     )
 
 
-def _proxy(url: str) -> str | None:
+async def _result_of(call: Awaitable[Any]) -> SlackResult:
+    """The result of a call of the SDK, whatever happens."""
+    try:
+        response = await call
+    except SlackApiError as error:
+        response = error.response
+    except _ERRORS as error:
+        return _lost(error)
+    status, data = _status(response), getattr(response, "data", None)
+    result = read_answer(status, data, _headers(response))
+    return result if result.status is Status.OK else replace(result, http_status=status, reply=_words(data))
+
+
+def proxy_for(url: str) -> str | None:
     """Returns the proxy of the environment for this address. aiohttp's `trust_env` would also read ~/.netrc."""
     host = host_of(url)
-    return None if is_loopback(host) or proxy_bypass(host) else getproxies().get(urlsplit(url).scheme)
+    scheme = urlsplit(url).scheme.replace("ws", "http")
+    return None if is_loopback(host) or proxy_bypass(host) else getproxies().get(scheme)
 
 
 def _lost(error: BaseException) -> SlackResult:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connector.http import SafeUrl, safe_url
 from sinks.chat.config import ChatConfig, MentionRule
@@ -35,6 +35,38 @@ class Mention(MentionRule):
         if self.who.startswith("@"):
             return f"<!{self.who[1:]}>"
         return f"<!subteam^{self.who}>" if self.who.startswith("S") else f"<@{self.who}>"
+
+
+def _decider(who: str) -> str:
+    if who.startswith("@") or not _WHO.fullmatch(who):
+        raise ValueError(
+            "must be a member's id (U0123456789) or a user group's id (S0123456789): in Slack open the profile, press "
+            "the three dots, Copy member ID"
+        )
+    return who
+
+
+class Decisions(BaseModel):
+    """Who decides on interviews with the buttons of their messages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    deciders: tuple[Annotated[str, AfterValidator(_decider)], ...] = Field(
+        min_length=1, max_length=100, description="Ids of members (U…) and user groups (S…) who may decide."
+    )
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """The user groups among the deciders."""
+        return [who for who in self.deciders if who.startswith("S")]
+
+
+def _app_token(token: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"xapp-[A-Za-z0-9-]+", token.get_secret_value()):
+        raise ValueError(
+            "must be an app-level token, which starts with xapp- (Slack app, Basic Information, App-Level Tokens)"
+        )
+    return token
 
 
 def _bot_token(token: SecretStr) -> SecretStr:
@@ -75,6 +107,18 @@ class SlackConfig(ChatConfig):
         (), max_length=20, description="Whom a message mentions; the first rule that applies, at most once a minute."
     )
 
+    app_token: Annotated[SecretStr, AfterValidator(_app_token)] | None = Field(
+        None, description="App-level token (xapp-…) with the scope connections:write; needed for `decisions`."
+    )
+    decisions: Decisions | None = Field(
+        None, description="Buttons for decisions in the messages, and who may press them; none by default."
+    )
+
+    @property
+    def decides(self) -> bool:
+        """Whether messages have buttons for decisions."""
+        return self.decisions is not None
+
     @property
     def edits(self) -> bool:
         """A bot edits its messages; an incoming webhook cannot."""
@@ -99,4 +143,11 @@ class SlackConfig(ChatConfig):
             raise ValueError("`channel` has no effect with `webhook_url`, whose channel is fixed in Slack: remove one")
         if self.token is None and self.deleted_message == "replace":
             raise ValueError("`deleted_message` needs a bot token: a webhook cannot see which messages were deleted")
+        if self.decisions is not None and self.webhook_url is not None:
+            raise ValueError("`decisions` needs a bot token: the messages of a webhook cannot have buttons that work")
+        if self.decisions is not None and self.app_token is None:
+            raise ValueError(
+                "`decisions` needs `app_token`; set CONNECTOR_DEFAULTS__SLACK__APP_TOKEN to an app-level token "
+                "(xapp-…): docs/slack.md, Decisions"
+            )
         return self

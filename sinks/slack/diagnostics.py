@@ -11,8 +11,8 @@ from typing import Literal
 
 from connector.sink import Finding, SinkBroken
 from sinks.chat.service import CallResult, Status
-from sinks.slack.client import BotClient, SlackResult
-from sinks.slack.config import SlackConfig
+from sinks.slack.client import AppClient, BotClient, SlackResult
+from sinks.slack.config import Decisions, SlackConfig
 
 REQUIRED = ("chat:write",)
 RECOMMENDED: Mapping[str, str] = {
@@ -22,6 +22,9 @@ RECOMMENDED: Mapping[str, str] = {
     "channels:read": "let `check --online` look at public channels",
     "groups:read": "let `check --online` look at private channels",
 }
+
+GROUPS = "usergroups:read"
+"""The scope that user groups among the deciders need."""
 
 
 def scope_findings(granted: Collection[str]) -> list[Finding]:
@@ -55,17 +58,18 @@ oauth_config:
 _AFTER = """\
 settings:
   interactivity:
-    is_enabled: false
+    is_enabled: {decides}
   org_deploy_enabled: false
-  socket_mode_enabled: false
+  socket_mode_enabled: {decides}
   token_rotation_enabled: false
 """
 
 
-def manifest(kind: Literal["minimal", "full"]) -> str:
-    """Returns the manifest as YAML, with the required scopes or also with the optional ones."""
-    scopes = REQUIRED if kind == "minimal" else (*REQUIRED, *RECOMMENDED)
-    return _BEFORE + "".join(f"      - {scope}\n" for scope in scopes) + _AFTER
+def manifest(kind: Literal["minimal", "full", "decisions"]) -> str:
+    """Returns the manifest as YAML: with the required scopes, also with the optional ones, or also for decisions."""
+    scopes = {"minimal": REQUIRED, "full": (*REQUIRED, *RECOMMENDED), "decisions": (*REQUIRED, *RECOMMENDED, GROUPS)}
+    decides = "true" if kind == "decisions" else "false"
+    return _BEFORE + "".join(f"      - {scope}\n" for scope in scopes[kind]) + _AFTER.format(decides=decides)
 
 
 async def check_bot(client: BotClient, config: SlackConfig) -> list[Finding]:
@@ -80,6 +84,26 @@ async def check_bot(client: BotClient, config: SlackConfig) -> list[Finding]:
     channel = await client.channel_info()
     findings = [Finding("ok", who), Finding("ok", scopes), *scope_findings(granted), _channel(client, channel, granted)]
     return findings + _privacy(config, channel)
+
+
+async def check_app(app: AppClient, client: BotClient, decisions: Decisions) -> list[Finding]:
+    """The app-level token, and the user groups that may decide."""
+    opened = await app.open_connection()
+    if opened.status is Status.BROKEN:
+        why, fix = reason_and_fix_of_app(opened)
+        findings = [Finding("problem", f"decisions are not received: {why} ({opened.error})", fix)]
+    elif opened.status is Status.OK:
+        findings = [Finding("ok", "the app-level token works, so decisions are received")]
+    else:
+        findings = [_failed("decisions were not checked", opened)]
+    for group in decisions.groups:
+        result = await client.group_members(group)
+        users = result.data.get("users")
+        if result.status is not Status.OK:
+            findings.append(_failed(f"the members of the user group {group} are not known", result))
+        elif not users:
+            findings.append(Finding("warning", f"the user group {group} has no members", "check `deciders`"))
+    return findings
 
 
 def check_webhook(config: SlackConfig, place: str) -> list[Finding]:
@@ -157,6 +181,19 @@ _INVITE = (
 _ADMIN = "ask an administrator of the Slack workspace to let this app post there"
 _NEW_WEBHOOK = "create a new incoming webhook in your Slack app and set its address as `webhook_url`"
 
+_GENERATE = (
+    "in your Slack app open Basic Information, App-Level Tokens, generate one with the scope connections:write, and "
+    "copy it (xapp-…) into `app_token`"
+)
+_SOCKET_MODE = "in your Slack app open Socket Mode and enable it; then check that `app_token` is a token of this app"
+_BY_APP_WORD: Mapping[str, tuple[str, str]] = {
+    "invalid_auth": ("the app-level token is not valid", _GENERATE),
+    "not_authed": ("the request had no app-level token", _GENERATE),
+    "token_revoked": ("the app-level token was revoked", _GENERATE),
+    "token_expired": ("the app-level token has expired", _GENERATE),
+    "account_inactive": ("the app was removed from the workspace", _GENERATE),
+    "not_allowed_token_type": ("this is not an app-level token", _GENERATE),
+}
 _BY_WORD: Mapping[str, tuple[str, str]] = {
     "channel_not_found": ("the channel does not exist, or it is private and the app is not in it", _INVITE),
     "not_in_channel": ("the app is not in the channel", _INVITE),
@@ -172,6 +209,7 @@ _BY_WORD: Mapping[str, tuple[str, str]] = {
         "create the app again from the manifest, which leaves rotation off, and copy its Bot User OAuth Token",
     ),
     "not_allowed_token_type": ("this is not a bot token", _REINSTALL),
+    "no_such_subteam": ("the user group does not exist", "check `deciders`: the ids of user groups start with S"),
     "messages_tab_disabled": (
         "the app accepts no direct messages",
         "switch its Messages tab on under App Home, or set a channel's id",
@@ -195,6 +233,21 @@ def broken(result: CallResult, place: str) -> SinkBroken:
     """Returns the exception for a result with `Status.BROKEN`. `place` is a channel's id or a host."""
     what, fix = reason_and_fix(result)
     return SinkBroken(f"{place}: {what} ({result.error})", fix)
+
+
+def broken_app(result: CallResult) -> Exception:
+    """The exception for a connection that Slack does not open."""
+    if result.status is not Status.BROKEN:
+        return ConnectionError(result.error)
+    why, fix = reason_and_fix_of_app(result)
+    return SinkBroken(f"{why} ({result.error})", fix)
+
+
+def reason_and_fix_of_app(result: CallResult) -> tuple[str, str]:
+    """What is wrong with the app-level token, and what to do about it."""
+    if result.error == "missing_scope":
+        return "the app-level token lacks the scope connections:write", _GENERATE
+    return _BY_APP_WORD.get(result.error, ("Slack does not open a connection for the app", _SOCKET_MODE))
 
 
 def reason_and_fix(result: CallResult) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from slack_sdk.models.blocks import (
 
 from sinks.chat import wording
 from sinks.chat.content import Content, Line
+from sinks.chat.decisions import Stamp
 from sinks.chat.service import Marker
 from sinks.chat.text import LAST_TIME_MS, clean, cut, utc_time
 
@@ -37,6 +38,8 @@ HEADER_UNITS = 140
 """Slack takes 150."""
 TEXT_UNITS = 400
 """Slack accepts 2,000 in a field; users do not read that much."""
+DECIDE = "decide-"
+"""Prefix of the `action_id` of buttons for decisions, before the choice."""
 LINE_UNITS = 290
 """Of a line of a list."""
 LINES_PER_BLOCK = 10
@@ -44,6 +47,7 @@ LINES_PER_BLOCK = 10
 LABEL_UNITS = 40
 
 _CUT_ENTITY = re.compile(r"&[a-z]{0,3}…\Z")
+_USER = re.compile(r"[UWS][A-Z0-9]{2,30}")
 _MARKERS = re.compile(r"[*_~`]")
 
 
@@ -62,9 +66,17 @@ def render(content: Content) -> Message:
     fields = _fields(content)
     if fields:
         blocks.append(SectionBlock(fields=fields))
+    if content.panel.stamp is not None:
+        blocks.append(ContextBlock(elements=[_mrkdwn(stamp_text(content.panel.stamp))]))
+    buttons = [
+        ButtonElement(text=_plain(button.label), action_id=f"{DECIDE}{button.choice}", value=button.value)
+        for button in content.panel.buttons
+    ]
     if content.link:
-        button = ButtonElement(text=_plain(safe(content.button, LABEL_UNITS)), action_id="open", url=content.link)
-        blocks.append(ActionsBlock(elements=[button]))
+        label = _plain(safe(content.button, LABEL_UNITS))
+        buttons.append(ButtonElement(text=label, action_id="open", url=content.link))
+    if buttons:
+        blocks.append(ActionsBlock(elements=buttons))
     small = [text for text in (_text(content.footer), _text(content.change)) if text is not None]
     if small:
         blocks.append(ContextBlock(elements=small))
@@ -85,7 +97,21 @@ def as_sentence(content: Content) -> Message:
         *(literal(safe(line.text, LINE_UNITS)) for line in content.lines),
         *(f"{literal(safe(label, LABEL_UNITS))}: {mrkdwn(value)}" for label, value in content.facts),
     ]
+    if content.panel.stamp is not None:
+        parts.append(stamp_text(content.panel.stamp))
     return {"text": ". ".join(part for part in parts if part)}
+
+
+def stamp_text(stamp: Stamp) -> str:
+    """Who decided, with the name of the user as Slack shows it to each reader. An edit notifies nobody."""
+    return f"{literal(safe(stamp.text, TEXT_UNITS))} {user_mention(stamp.user)}"
+
+
+def user_mention(user: str) -> str:
+    """A user or a user group by its id (Slack, Formatting message text, mentions); any other text as it is."""
+    if not _USER.fullmatch(user):
+        return literal(safe(user, LABEL_UNITS))
+    return f"<!subteam^{user}>" if user.startswith("S") else f"<@{user}>"
 
 
 def metadata(marker: Marker) -> Message:

@@ -21,6 +21,7 @@ DEFAULTS = Settings()
 SECRETS = {
     "CONNECTOR_HIREFLIX__WEBHOOK_SECRETS": '["hush-hush"]',
     "CONNECTOR_DEFAULTS__SLACK__TOKEN": "xoxb-1-2-abc",
+    "CONNECTOR_DEFAULTS__SLACK__APP_TOKEN": "xapp-1-abc",
     "CONNECTOR_SINKS__SIMPLE__WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/x",
     "CONNECTOR_SINKS__FORWARD__URL": "https://example.org/hook",
     "CONNECTOR_SINKS__FORWARD__SECRET": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",

@@ -13,6 +13,9 @@ TIER_OF = {
     "conversations.history": 3,
     "conversations.replies": 3,
     "conversations.info": 3,
+    "chat.postEphemeral": 4,
+    "views.open": 4,
+    "usergroups.users.list": 2,
 }
 
 

@@ -10,7 +10,8 @@ from connector.emulators.slack.blocks import check_blocks
 from connector.emulators.slack.errors import SlackError
 from connector.emulators.slack.reading import history, info, replies
 from connector.emulators.slack.rights import need, reachable, writable
-from connector.emulators.slack.workspace import Bot, Channel, Message, Workspace
+from connector.emulators.slack.socket import check_view
+from connector.emulators.slack.workspace import Bot, Channel, Ephemeral, Message, Workspace
 
 Args = dict[str, Any]
 ResponseBody = dict[str, Any]
@@ -67,6 +68,32 @@ def delete(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
     message = _own(channel, bot, args, "cant_delete_message")
     del channel.messages[message.ts]
     return {"ok": True, "channel": channel.id, "ts": message.ts}
+
+
+def post_ephemeral(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
+    need(bot, "chat:write")
+    channel = writable(workspace, bot, str(args.get("channel", "")))
+    text, *_ = content(args)
+    workspace.ephemerals.append(Ephemeral(channel.id, str(args.get("user", "")), text))
+    return {"ok": True, "message_ts": workspace.next_ts()}
+
+
+def open_view(workspace: Workspace, _bot: Bot, args: Args) -> ResponseBody:
+    trigger = str(args.get("trigger_id", ""))
+    if trigger not in workspace.triggers:
+        raise SlackError("expired_trigger_id")
+    view = {**check_view(decoded(args.get("view"))), "id": f"V{len(workspace.views) + 1:09d}"}
+    workspace.triggers.remove(trigger)
+    workspace.views.append(view)
+    return {"ok": True, "view": view}
+
+
+def group_members(workspace: Workspace, bot: Bot, args: Args) -> ResponseBody:
+    need(bot, "usergroups:read")
+    members = workspace.groups.get(str(args.get("usergroup", "")))
+    if members is None:
+        raise SlackError("no_such_subteam")
+    return {"ok": True, "users": members}
 
 
 def unknown(_workspace: Workspace, _bot: Bot, _args: Args) -> ResponseBody:
@@ -129,4 +156,7 @@ METHODS: dict[str, Method] = {
     "conversations.history": history,
     "conversations.replies": replies,
     "conversations.info": info,
+    "chat.postEphemeral": post_ephemeral,
+    "views.open": open_view,
+    "usergroups.users.list": group_members,
 }

@@ -1,12 +1,14 @@
-"""The emulator over HTTP: `{url}/api/<method>`, `{url}/services/…`, `{url}/view/<channel>`."""
+"""The emulator over HTTP: `{url}/api/<method>`, `{url}/services/…`, `{url}/socket`, `{url}/view/<channel>`."""
 
 from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -16,7 +18,8 @@ from connector.emulators.slack.errors import Limited, SlackError
 from connector.emulators.slack.invariants import problems
 from connector.emulators.slack.limits import Limits
 from connector.emulators.slack.methods import METHODS, publish, unknown
-from connector.emulators.slack.workspace import Bot, Channel, Clock, Message, Workspace
+from connector.emulators.slack.socket import Envelope, Sockets, button_of, pressed, submitted, trigger_id
+from connector.emulators.slack.workspace import Bot, Channel, Clock, Ephemeral, Message, Workspace
 
 ALL_SCOPES = (
     "chat:write",
@@ -25,8 +28,10 @@ ALL_SCOPES = (
     "groups:history",
     "channels:read",
     "groups:read",
+    "usergroups:read",
 )
 TOKEN = "xoxb-emulated-token"
+APP_TOKEN = "xapp-1-emulated-token"
 WEBHOOK_STATUS = {
     "invalid_payload": 400,
     "no_text": 400,
@@ -66,6 +71,11 @@ class SlackEmulator(EmulatorServer):
         self.requests: list[str] = []
         self.connections: set[object] = set()
         self.token = TOKEN
+        self.app_token = APP_TOKEN
+        self.app_trouble = ""
+        """The error that Slack answers to the app-level token, if any."""
+        self._sockets = Sockets()
+        self._interactions = 0
         self.bot = self.workspace.add_bot(TOKEN, ALL_SCOPES)
 
     # Set-up
@@ -125,6 +135,52 @@ class SlackEmulator(EmulatorServer):
         with self.lock:
             return list(self.workspace.channels[channel].messages.values())
 
+    # Interactions of users; each future resolves with the envelope, when it was acknowledged or not
+
+    @property
+    def open_sockets(self) -> int:
+        """The number of Socket Mode connections."""
+        return len(self._sockets.connections)
+
+    @property
+    def ephemerals(self) -> list[Ephemeral]:
+        """The messages that only one user saw."""
+        with self.lock:
+            return list(self.workspace.ephemerals)
+
+    @property
+    def views(self) -> list[dict[str, Any]]:
+        """The dialogs that were opened."""
+        with self.lock:
+            return list(self.workspace.views)
+
+    def press(self, message: Message, action_id: str, user: str) -> Future[Envelope]:
+        """Presses a button of a message, as it looks in `message`. Raises `KeyError` when it has none with this id."""
+        with self.lock:
+            self._interactions += 1
+            self.workspace.triggers.add(trigger_id(self._interactions))
+            payload = pressed(self.workspace, message, button_of(message, action_id), user, self._interactions)
+        return self._interact(payload)
+
+    def submit(self, view: dict[str, Any], user: str, **values: str | None) -> Future[Envelope]:
+        """Submits a dialog; `values` are the inputs by their `action_id`."""
+        return self._interact(submitted(self.workspace, view, values, user))
+
+    def redeliver(self, envelope: Envelope) -> Future[Envelope]:
+        """Sends an envelope again."""
+        return self._run_soon(self._sockets.send(envelope))
+
+    def refresh_sockets(self) -> None:
+        """Asks every app to connect again."""
+        self._run_soon(self._sockets.refresh()).result(10)
+
+    def close_sockets(self) -> None:
+        """Closes all connections."""
+        self._run_soon(self._sockets.close()).result(10)
+
+    def _interact(self, payload: dict[str, Any]) -> Future[Envelope]:
+        return self.redeliver(Envelope(uuid4().hex, payload))
+
     def problems(self, allowed: frozenset[str] = frozenset()) -> list[str]:
         """Returns the broken invariants of all channels."""
         with self.lock:
@@ -137,6 +193,11 @@ class SlackEmulator(EmulatorServer):
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_post("/services/{path:.+}", self._webhook)
         app.router.add_get("/view/{channel}", self._view)
+        app.router.add_get("/socket", self._sockets.serve)
+        app.on_shutdown.append(self._close_sockets)
+
+    async def _close_sockets(self, _app: web.Application) -> None:
+        await self._sockets.close()
 
     def kind_of(self, request: web.Request) -> str:
         """Returns the name of the method, or `webhook`."""
@@ -152,6 +213,8 @@ class SlackEmulator(EmulatorServer):
     async def _api(self, request: web.Request) -> web.Response:
         method = request.match_info["method"]
         headers = {"Date": formatdate(self.clock(), usegmt=True)}
+        if method == "apps.connections.open":
+            return web.json_response(self._open_connection(request))
         try:
             args = await _arguments(request)
             with self.lock:
@@ -174,6 +237,14 @@ class SlackEmulator(EmulatorServer):
             raise
         self._record(method, args, "")
         return body
+
+    def _open_connection(self, request: web.Request) -> dict[str, Any]:
+        """Answers apps.connections.open, which takes the app-level token."""
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        error = self.app_trouble or ("" if token == self.app_token else "invalid_auth")
+        if not error and token.startswith("xoxb-"):
+            error = "not_allowed_token_type"
+        return {"ok": False, "error": error} if error else {"ok": True, "url": self._sockets.address(self.url)}
 
     def _record(self, method: str, args: dict[str, Any], error: str) -> None:
         self.calls.append(Call(method, args, error, self.clock()))

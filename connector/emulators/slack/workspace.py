@@ -91,6 +91,15 @@ def mrkdwn_of(node: Any) -> Iterator[str]:
 
 
 @dataclass
+class Ephemeral:
+    """A message that only one user sees."""
+
+    channel: str
+    user: str
+    text: str
+
+
+@dataclass
 class Channel:
     id: str
     name: str
@@ -111,6 +120,13 @@ class Workspace:
         self.bots: dict[str, Bot] = {}
         self.channels: dict[str, Channel] = {}
         self.hooks: dict[str, str] = {}
+        self.ephemerals: list[Ephemeral] = []
+        self.views: list[dict[str, Any]] = []
+        """The dialogs that apps opened, the newest last."""
+        self.groups: dict[str, list[str]] = {}
+        """The members of each user group."""
+        self.triggers: set[str] = set()
+        """Ids with which a dialog may still be opened."""
         self._last_ts = 0
 
     def add_bot(self, token: str, scopes: tuple[str, ...]) -> Bot:

@@ -12,7 +12,7 @@ import yaml
 from sinks.chat.changes import Events, Mode
 from sinks.chat.wording import Templates
 from sinks.slack.config import SlackConfig
-from sinks.slack.diagnostics import RECOMMENDED, REQUIRED
+from sinks.slack.diagnostics import GROUPS, RECOMMENDED, REQUIRED
 from sinks.slack.diagnostics import manifest as generated
 
 ROOT = Path(__file__).parents[3]
@@ -22,12 +22,19 @@ def manifest(name: str) -> dict[str, Any]:
     return yaml.safe_load((ROOT / "deploy" / f"slack-manifest-{name}.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(("name", "scopes"), [("minimal", [*REQUIRED]), ("full", [*REQUIRED, *RECOMMENDED])])
+@pytest.mark.parametrize(
+    ("name", "scopes"),
+    [
+        ("minimal", [*REQUIRED]),
+        ("full", [*REQUIRED, *RECOMMENDED]),
+        ("decisions", [*REQUIRED, *RECOMMENDED, GROUPS]),
+    ],
+)
 def test_a_manifest_asks_for_the_scopes_that_the_code_uses(name: str, scopes: list[str]) -> None:
     assert manifest(name)["oauth_config"]["scopes"]["bot"] == scopes
 
 
-@pytest.mark.parametrize("name", ["minimal", "full"])
+@pytest.mark.parametrize("name", ["minimal", "full", "decisions"])
 def test_a_manifest_is_the_one_that_the_code_makes(name: Any) -> None:
     text = (ROOT / "deploy" / f"slack-manifest-{name}.yaml").read_text(encoding="utf-8")
     assert text == generated(name)
@@ -39,6 +46,12 @@ def test_a_manifest_needs_no_public_address_and_no_rotation(name: str) -> None:
     assert not settings["interactivity"]["is_enabled"]
     assert not settings["token_rotation_enabled"]
     assert not settings["socket_mode_enabled"]
+
+
+def test_the_manifest_for_decisions_needs_no_public_address_either() -> None:
+    settings = manifest("decisions")["settings"]
+    assert settings["socket_mode_enabled"]
+    assert settings["interactivity"] == {"is_enabled": True}
 
 
 def test_the_manifests_differ_in_scopes_only() -> None:

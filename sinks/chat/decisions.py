@@ -1,0 +1,280 @@
+"""Decisions in a chat: the buttons of an interview's message, what a click asks for, and the stamp of a decision.
+
+Pure rules. A click acts only on what its user saw: each button holds the number of the last decision that its message
+shows, and the request that a click makes has a key of interview and number. So of all clicks on the same state of a
+message one is carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from connector.capabilities import Known
+from connector.decision import Decision, DecisionRequest, Via
+from connector.sink import Interview, Note, Stage
+from sinks.chat.record import InterviewRecord, as_note
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A button: its label, what it does (a `Choice`), and the value that a click returns."""
+
+    label: str
+    choice: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who decided: a text that the id of the user ends."""
+
+    text: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What a message shows for decisions."""
+
+    stamp: Stamp | None = None
+    buttons: tuple[Button, ...] = ()
+
+
+NO_PANEL = Panel()
+UNDO_MS = 600_000
+"""How long a decision can be undone with one click."""
+UNDO_OVER = "undo-over"
+"""Purpose of the call that removes the button to undo."""
+
+
+class Choice(StrEnum):
+    """What a button does."""
+
+    SHORTLIST = "shortlist"
+    DISCARD = "discard"
+    BACK = "back"
+    UNDO = "undo"
+
+
+LABELS: Mapping[Choice, str] = {
+    Choice.SHORTLIST: "Shortlist",
+    Choice.DISCARD: "Discard…",
+    Choice.BACK: "Back to review",
+    Choice.UNDO: "Undo",
+}
+"""The label of a button is its consequence; the dots say that a dialog follows."""
+OFFERED: Mapping[Stage, tuple[Choice, ...]] = {
+    Stage.TO_EVALUATE: (Choice.SHORTLIST, Choice.DISCARD),
+    Stage.SHORTLISTED: (Choice.DISCARD, Choice.BACK),
+    Stage.DISCARDED: (Choice.SHORTLIST, Choice.BACK),
+}
+"""The buttons by stage: what is not yet done, once the candidate has completed the interview."""
+_STAMPS: Mapping[Decision, str] = {
+    Decision.SHORTLIST: "Shortlisted by",
+    Decision.DISCARD: "Discarded by",
+    Decision.BACK: "Moved back to review by",
+}
+_TO_STAGE: Mapping[Stage, Decision] = {
+    Stage.TO_EVALUATE: Decision.BACK,
+    Stage.SHORTLISTED: Decision.SHORTLIST,
+    Stage.DISCARDED: Decision.DISCARD,
+}
+"""The decision that leads to a stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """The note about the last decision that users made with the message of the interview `id`.
+
+    `number` is that of the last request whose result the message shows, 0 before the first one. `decision`, `by`,
+    `before`, `stage` and `at_ms` describe it: what was decided, the user, the stages before and after, and when. They
+    are empty after a request that changed nothing. `decision` is empty after an undo too, which leaves no stamp.
+    """
+
+    id: str
+    number: int = 0
+    decision: str = ""
+    by: str = ""
+    before: str = ""
+    stage: str = ""
+    at_ms: int = 0
+
+    @classmethod
+    def read(cls, interview_id: str, note: Note | None) -> Self:
+        """Decodes a note; without one nothing was decided here."""
+        values = {name: value for name, value in (note or {}).items() if name in cls.__dataclass_fields__}
+        return cls(**{**values, "id": interview_id})
+
+    @property
+    def key(self) -> str:
+        """Name of the note."""
+        return f"decision:{self.id}"
+
+    def note(self) -> Note | None:
+        """The note to keep, `None` when there is nothing to keep."""
+        return as_note({name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"})
+
+    def stage_of(self, interview: Interview) -> Stage:
+        """The stage that the message shows: that of the decision, until Hireflix reports something newer."""
+        is_newer = interview.stage != self.before or interview.updated_at > self.at_ms
+        return interview.stage if is_newer or not self.stage else Stage(self.stage)
+
+    def stamp(self, interview: Interview) -> Stamp | None:
+        """Who decided, as long as the interview is where the decision put it."""
+        if not self.decision or self.stage_of(interview) != self.stage:
+            return None
+        return Stamp(_STAMPS[Decision(self.decision)], self.by)
+
+    def can_undo(self, interview: Interview, now_ms: int) -> bool:
+        """Whether the decision can be undone with one click."""
+        return self.stamp(interview) is not None and now_ms < self.at_ms + UNDO_MS and self.before in _TO_STAGE
+
+    def with_result(self, number: int, result: Mapping[str, Any], place: Place) -> Self:
+        """After the result of a request (see `connector.capabilities.DECIDED`)."""
+        after = type(self)(self.id, max(number, self.number))
+        if result["state"] != "done" or not result["changed"]:
+            return after
+        return replace(
+            after,
+            decision="" if place.choice is Choice.UNDO else str(result["decision"]),
+            by=user_of(str(result["actor"])),
+            before=place.before,
+            stage=str(result["stage"] or ""),
+            at_ms=int(result["at"]),
+        )
+
+
+def panel(interview: Interview, decided: DecisionRecord, now_ms: int) -> Panel:
+    """The stamp and the buttons of an interview's message."""
+    value = f"{decided.number} {interview.id}"
+    choices: tuple[Choice, ...] = OFFERED.get(decided.stage_of(interview), ())
+    if decided.can_undo(interview, now_ms):
+        choices = (Choice.UNDO,)
+    buttons = tuple(Button(LABELS[choice], str(choice), value) for choice in choices)
+    return Panel(decided.stamp(interview), buttons)
+
+
+class Place(NamedTuple):
+    """What the place of a request says: the choice, the stage before, and the id of the click."""
+
+    choice: Choice
+    before: str
+    click_id: str
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Decodes a place."""
+        choice, before, click_id = text.split(" ")
+        return cls(Choice(choice), before, click_id)
+
+    def __str__(self) -> str:
+        return f"{self.choice} {self.before} {self.click_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """What a user asked for with a button of the message `message_id`.
+
+    `id` is the same when the service reports the click again. `service` names the kind of chat. `number` and
+    `interview_id` are from the button, and prove nothing. `reason` is the text that the user gave for a discard.
+    """
+
+    id: str
+    service: str
+    user: str
+    message_id: str
+    choice: Choice
+    number: int
+    interview_id: str
+    reason: str | None = None
+
+
+def value_of(text: str) -> tuple[int, str] | None:
+    """Returns number and interview id of a button's value, `None` for a value that is not ours."""
+    number, _, interview_id = text.partition(" ")
+    return (int(number), interview_id) if number.isascii() and number.isdigit() and interview_id else None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a click does nothing. The id of the user `by`, if any, ends the sentence."""
+
+    text: str
+    by: str = ""
+
+
+def note_keys(interview_id: str) -> tuple[str, str]:
+    """The notes that `request_of` needs."""
+    return InterviewRecord(interview_id).key, DecisionRecord(interview_id).key
+
+
+def is_about(click: Click, known: Known) -> bool:
+    """Whether the click is on the present message of the interview."""
+    record = InterviewRecord.read(click.interview_id, known.notes.get(InterviewRecord(click.interview_id).key))
+    return bool(record.message_id) and record.message_id == click.message_id
+
+
+def request_of(click: Click, sink: str, known: Known) -> DecisionRequest | Refusal:
+    """Returns the request of a click on the present message, or why it does nothing.
+
+    The store decides what is offered, whatever the click says.
+    """
+    interview = known.interview
+    decided = DecisionRecord.read(interview.id, known.notes.get(DecisionRecord(interview.id).key))
+    if click.number != decided.number:
+        return _outdated(interview, decided)
+    stage = decided.stage_of(interview)
+    if click.choice is Choice.UNDO:
+        if not decided.can_undo(interview, known.now):
+            return Refusal("It is too late to undo this. Use the other buttons.")
+        decision = _TO_STAGE[Stage(decided.before)]
+    elif click.choice in OFFERED.get(stage, ()):
+        decision = Decision(click.choice)
+    else:
+        return _outdated(interview, decided)
+    return DecisionRequest(
+        key=f"chat:{sink}:{interview.id}:{decided.number}",
+        interview_id=interview.id,
+        decision=decision,
+        value=(click.reason or "").strip() or None if decision is Decision.DISCARD else None,
+        actor=actor_of(click.service, click.user),
+        via=Via.CHAT,
+        place=str(Place(click.choice, str(stage), click.id)),
+    )
+
+
+def _outdated(interview: Interview, decided: DecisionRecord) -> Refusal:
+    stamp = decided.stamp(interview)
+    if stamp is None:
+        return Refusal("The interview has changed since. Look at the message again.")
+    return Refusal(f"Already done: {stamp.text.lower()}", stamp.user)
+
+
+def already_taken(mine: DecisionRequest, stored: DecisionRequest) -> Refusal | None:
+    """Returns why a click does nothing when another one was first; `None` when the stored request is that of the
+    click.
+    """
+    if (stored.actor, stored.place) == (mine.actor, mine.place):
+        return None
+    stamp = "undone by" if Place.read(stored.place).choice is Choice.UNDO else _STAMPS[stored.decision].lower()
+    return Refusal(f"Already done: {stamp}", user_of(stored.actor))
+
+
+def failure_text(result: Mapping[str, Any]) -> str:
+    """What the user reads after a request that changed nothing, `""` after one that did."""
+    if result["state"] == "done":
+        return "" if result["changed"] else "Nothing to do: Hireflix shows this already."
+    return f"This did not work: {result['reason'] or result['state']}."
+
+
+def actor_of(service: str, user: str) -> str:
+    """A user of the chat as in the audit log."""
+    return f"{service}:{user}"
+
+
+def user_of(actor: str) -> str:
+    """The user of the chat, from the audit log's form."""
+    return actor.partition(":")[2]

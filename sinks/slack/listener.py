@@ -1,0 +1,200 @@
+"""Receives the clicks of users through Socket Mode, with the client that slack_sdk ships (Slack, Using Socket Mode).
+
+Slack sends each envelope to one of the connections of an app, and again when it is not acknowledged. A click is
+acknowledged once its request is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
+
+from connector.capabilities import Inbox
+from sinks.chat.decisions import Refusal, already_taken, is_about, note_keys, request_of
+from sinks.chat.service import Status
+from sinks.slack import messages
+from sinks.slack.client import AppClient, BotClient, proxy_for
+from sinks.slack.config import Decisions, SlackConfig
+from sinks.slack.diagnostics import broken_app
+from sinks.slack.interactions import Interaction, interaction_of, reason_dialog
+
+ACK_SECONDS = 2.5
+"""Time to store a click; Slack waits three seconds for the acknowledgement."""
+CONNECT_SECONDS = 30.0
+"""Time to open a connection."""
+WATCH_SECONDS = 5.0
+"""Time between two looks at the connection."""
+LOST_LOOKS = 6
+"""Looks in a row that find no connection, before a new client is made. Until then slack_sdk connects again."""
+CLOSE_SECONDS = 1.0
+"""Time to close a connection; a service that stops has no more to wait."""
+GROUPS_SECONDS = 300.0
+"""How long the members of a user group are remembered."""
+GROUP_CALL_SECONDS = 1.5
+"""Time to ask for the members of a user group; a click waits for the answer."""
+
+NOT_PRESENT = "This message is not the present one of an interview, so its buttons do nothing."
+
+_SILENT = logging.getLogger(f"{__name__}.socket")
+_SILENT.disabled = True  # the SDK logs addresses that hold a ticket, and the content of messages
+
+Reply = Callable[[], Awaitable[object]]
+"""What is sent after the acknowledgement."""
+
+
+class SlackListener:
+    """Receives the clicks on the messages of the sinks of one app, with their settings by name."""
+
+    def __init__(self, sinks: Mapping[str, SlackConfig], inbox: Inbox) -> None:
+        """Must be made inside the loop that runs it; makes no connection."""
+        config = next(iter(sinks.values()))
+        assert config.app_token is not None
+        self._inbox = inbox
+        self._closing = asyncio.Event()
+        self._places = [_Place(name, own) for name, own in sinks.items()]
+        self._app = AppClient(config.app_token.get_secret_value(), config.api_url)
+
+    async def run(self) -> None:
+        """Receives until the connection is lost. Raises `SinkBroken` when Slack refuses the app-level token."""
+        opened = await self._app.open_connection()
+        if opened.status is not Status.OK:
+            raise broken_app(opened)
+        address = str(opened.data.get("url", ""))
+        client = SocketModeClient(self._app.token, logger=_SILENT, web_client=self._app.client)
+        try:
+            client.proxy = proxy_for(address)  # the SDK reads HTTPS_PROXY but not NO_PROXY
+            client.wss_uri = address
+            client.socket_mode_request_listeners.append(self._received)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await client.connect()  # type: ignore[no-untyped-call] # the SDK has no annotation here
+            self._inbox.connected()
+            await self._until_lost(client)
+        finally:
+            await _close(client)
+
+    async def _until_lost(self, client: SocketModeClient) -> None:
+        looks = 0
+        while looks < LOST_LOOKS and not self._closing.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._closing.wait()
+            looks = 0 if await client.is_connected() else looks + 1
+
+    async def close(self) -> None:
+        """Closes the connections of all calls."""
+        self._closing.set()
+        await self._app.close()
+        for place in self._places:
+            await place.client.close()
+
+    async def _received(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+        """Stores what an envelope asks for, acknowledges it, and replies. Without a commit there is no
+        acknowledgement: then Slack shows the user that it did not work.
+        """
+        interaction = interaction_of(request.payload) if request.type == "interactive" else None
+        async with asyncio.timeout(ACK_SECONDS):
+            reply = None if interaction is None else await self._take(interaction)
+        await client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))
+        if reply is not None:
+            await reply()
+
+    async def _take(self, interaction: Interaction) -> Reply | None:
+        """Stores the decision of a click, unless a dialog has to follow. Returns what to send to the user, if anything.
+
+        A click on a message that is not the present one of an interview does nothing.
+        """
+        click = interaction.click
+        places = [place for place in self._places if place.channel == interaction.channel]
+        for place in places:
+            known = await self._inbox.look(place.sink, click.interview_id, note_keys(click.interview_id))
+            if known is None or not is_about(click, known):
+                continue
+            refusal = await place.deciders.refusal(click.user)
+            request = request_of(click, place.sink, known)
+            if refusal:
+                return place.reply(click.user, refusal)
+            if isinstance(request, Refusal):
+                return place.reply(click.user, _text(request))
+            if interaction.asks_reason:
+                return lambda: place.client.open_view(interaction.trigger, reason_dialog(interaction))
+            taken = already_taken(request, await self._inbox.ask(place.sink, request))
+            return None if taken is None else place.reply(click.user, _text(taken))
+        return places[0].reply(click.user, NOT_PRESENT) if places else None
+
+
+class _Place:
+    """The channel of one sink, with its client and its deciders."""
+
+    def __init__(self, name: str, config: SlackConfig) -> None:
+        assert config.token is not None
+        assert config.channel is not None
+        assert config.decisions is not None
+        self.sink = name
+        self.channel = config.channel
+        self.client = BotClient(config.token.get_secret_value(), config.channel, config.api_url)
+        self.deciders = Deciders(config.decisions, self.client)
+
+    def reply(self, user: str, text: str) -> Reply:
+        """A text that only the user sees."""
+        return lambda: self.client.post_ephemeral(user, text)
+
+
+class Deciders:
+    """Who may decide. The members of user groups are asked for, and remembered for some minutes."""
+
+    def __init__(self, decisions: Decisions, client: BotClient) -> None:
+        self._decisions = decisions
+        self._client = client
+        self._members: Mapping[str, frozenset[str]] = {}
+        self._until = 0.0
+
+    async def refusal(self, user: str) -> str:
+        """Returns why the user may not decide, as mrkdwn, `""` when the user may."""
+        if user in self._decisions.deciders:
+            return ""
+        are_known = await self._refresh()
+        if any(user in members for members in self._members.values()):
+            return ""
+        if not are_known:
+            return "Slack did not say who may decide here. Try again in a minute."
+        who = ", ".join(messages.user_mention(one) for one in self._decisions.deciders)
+        return f"Only {who} may decide here."
+
+    async def _refresh(self) -> bool:
+        """Asks for the members of the user groups, when it is time. Returns whether they are known."""
+        now = asyncio.get_running_loop().time()
+        if now < self._until or not self._decisions.groups:
+            return True
+        members = dict(self._members)
+        for group in self._decisions.groups:
+            try:
+                async with asyncio.timeout(GROUP_CALL_SECONDS):
+                    result = await self._client.group_members(group)
+            except TimeoutError:
+                return False
+            if result.status is not Status.OK:
+                return False
+            users = result.data.get("users")
+            members[group] = frozenset(map(str, users)) if isinstance(users, list) else frozenset()
+        self._members, self._until = members, now + GROUPS_SECONDS
+        return True
+
+
+def _text(refusal: Refusal) -> str:
+    text = messages.literal(messages.escape(refusal.text))
+    return f"{text} {messages.user_mention(refusal.by)}" if refusal.by else text
+
+
+async def _close(client: SocketModeClient) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.close()  # type: ignore[no-untyped-call] # the SDK has no annotation here
+    except TimeoutError:
+        await client.aiohttp_client_session.close()
