@@ -48,7 +48,7 @@ COMMANDS: Mapping[str, Command] = {
     "audit": Command("connector.cli.lists", "List what operators changed, newest first."),
     "replay": Command("connector.cli.replay", "Send dead letters or earlier deliveries again."),
     "dismiss": Command("connector.cli.replay", "Drop dead letters that are not to be delivered."),
-    "snooze": Command("connector.cli.snooze", "Leave an interview out of the reminders for some days."),
+    "snooze": Command("connector.cli.pause", "Leave an interview out of the reminders for some days."),
     "pause": Command("connector.cli.pause", "Pause a sink; its deliveries stay queued until it is resumed."),
     "resume": Command("connector.cli.pause", "Resume a paused sink at once."),
     "verify": Command("connector.cli.verify", "Compare sheets with the store, and repair them on request."),
@@ -57,7 +57,7 @@ COMMANDS: Mapping[str, Command] = {
     "reconcile": Command("connector.cli.source", "Compare the store with Hireflix, and add missed changes."),
     "hireflix": Command("connector.cli.hireflix", "Manage the webhook in Hireflix, and find out why nothing arrives."),
     "password": Command("connector.cli.password", "Make a new password for the dashboard."),
-    "migrate": Command("connector.cli.migrate", "Create or update the tables of a PostgreSQL store."),
+    "migrate": Command("connector.cli.store", "Create or update the tables of a PostgreSQL store."),
     "store": Command("connector.cli.store", "Back up, restore or copy the store."),
 }
 """All commands in the order of the help text. The help is repeated here, so that `connector --help` imports none."""

@@ -18,7 +18,7 @@ from connector.config.settings import known_timezone
 from connector.errors import ConfigError, ConnectorError, UsageError
 from connector.hireflix.api import HireflixError
 from connector.hireflix.webhook_api import WebhookApi
-from connector.operations.first_config import Answers, FirstConfig
+from connector.operations.configuration import Answers, FirstConfig
 from connector.operations.sinks import online_findings
 from connector.operations.source import open_api
 

@@ -1,4 +1,4 @@
-"""`connector pause` and `connector resume`."""
+"""`connector pause`, `resume` and `snooze`."""
 
 from __future__ import annotations
 
@@ -76,3 +76,25 @@ def _mode(**flags: bool) -> str | None:
     if len(given) > 1:
         raise UsageError(f"{' and '.join(f'--{name}' for name in given)} exclude each other; use one of them")
     return given[0] if given else None
+
+
+InterviewArgument = Annotated[
+    str, typer.Argument(metavar="INTERVIEW", help="Id of an interview, from `connector interviews`.")
+]
+DaysOption = Annotated[int, typer.Option("--days", min=0, max=365, help="Days from now; 0 lists it again.")]
+
+
+def snooze(interview: InterviewArgument, config: o.ConfigOption = None, days: DaysOption = 7) -> None:
+    """Leave an interview out of the reminders for some days.
+
+    It concerns the reminders of all chats, from the next one on.
+    """
+    settings = load(config, needs=Secrets.NONE)
+    with changing(settings) as store:
+        done = store.change(lambda connection: operation.snooze(connection, settings, interview, days, actor=o.actor()))
+    where = ", ".join(done.sinks)
+    if days:
+        until = format_time(done.until, ZoneInfo(settings.timezone))
+        print(f"{interview} is not in the reminders of {where} until {until} {settings.timezone}")
+    else:
+        print(f"{interview} is in the reminders of {where} again")

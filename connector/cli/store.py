@@ -1,4 +1,4 @@
-"""`connector store backup`, `restore` and `copy`."""
+"""`connector store backup`, `restore` and `copy`, and `connector migrate`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ from connector.store.sqlite.backup import restore as restore_backup
 
 if TYPE_CHECKING:
     from connector.operations.copy_store import TableReport
+import asyncio
+
+from connector.operations.store_access import store_address
+from connector.store.migrate import migrate_postgres
+from connector.store.schema import REVISION
 
 ToOption = Annotated[
     str,
@@ -155,3 +160,27 @@ def _show_next_step(place: str, *, equal: bool) -> None:
         f"to {safe(place)} with user and password. Then start it.\n"
         "The SQLite store did not change. Do not run a service on it again: both would send the same messages."
     )
+
+
+def migrate(config: o.ConfigOption = None) -> None:
+    """Create or update the tables of a PostgreSQL store.
+
+    Run it before the first start and after an upgrade. It does nothing when the tables are current. `connector serve`
+    updates a SQLite store itself.
+    """
+    print(_migrate(load(config, needs=Secrets.NONE)))
+
+
+def _migrate(settings: Config) -> str:
+    """Creates or updates the tables. Returns a sentence with the result. Raises `StoreError`, `UsageError`."""
+    place = store_address(settings)
+    if settings.store.file is not None:
+        return f"{place} is a SQLite store: `connector serve` creates and updates it"
+    require_driver()
+    url = settings.store.url.get_secret_value()
+    found = asyncio.run(migrate_postgres(url))
+    if found is None:
+        return f"{place}: created the tables, schema {REVISION}"
+    if found != REVISION:
+        return f"{place}: updated the schema from {found} to {REVISION}"
+    return f"{place}: the schema {REVISION} is current; nothing to do"

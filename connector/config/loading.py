@@ -26,8 +26,21 @@ from pydantic_settings import (
 
 from connector.config.lint import warnings_for
 from connector.config.messages import dotenv_problems, problems_of, toml_problem, unknown_setting
-from connector.config.raw import Keys, Raw, Tree, decoded, leaves, merged, nested
-from connector.config.settings import DELIMITER, PREFIX, Config, HireflixSettings, Settings, SinkEntry
+from connector.config.settings import (
+    DELIMITER,
+    PREFIX,
+    Config,
+    HireflixSettings,
+    Keys,
+    Raw,
+    Settings,
+    SinkEntry,
+    Tree,
+    decoded,
+    leaves,
+    merged,
+    nested,
+)
 from connector.config.sinks import as_route, read_sinks, routed_sinks
 from connector.errors import ConfigError, Problem
 from connector.role import Secrets

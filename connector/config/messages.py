@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from connector.config.raw import Keys, Raw
+from connector.config.settings import Keys, Raw
 from connector.errors import Problem
 
 _EXPECTED = {

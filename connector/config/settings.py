@@ -1,20 +1,20 @@
-"""What a configuration holds: the settings with their types, defaults and checks, and the result of loading."""
+"""The configuration: the merged values of its sources, the settings with types, defaults and checks, and the result."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from connector.config.raw import Keys
 from connector.errors import Problem
 from connector.hireflix import API_URL, EVENT_NAMES, EnrichedField
 from connector.http import SafeUrl
@@ -23,12 +23,13 @@ from connector.registry import SinkClass
 from connector.routing import Route, Routes
 from connector.sink import SinkConfig, Stage
 
+Tree: TypeAlias = dict[str, Any]
+"""A table; its values are tables, lists or scalars."""
+Keys: TypeAlias = tuple[str | int, ...]
+"""The path to a value in a tree, through tables and lists."""
 PREFIX = "CONNECTOR_"
 DELIMITER = "__"
 """Separates the names of tables in a variable: port of [server] is CONNECTOR_SERVER__PORT."""
-
-SINK_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-"""No double and no trailing underscore, which would be read as the delimiter of a variable."""
 _RESERVED_PATHS = (
     "/health", "/metrics", "/api", "/schema", "/sign-in", "/sign-out", "/static", "/interviews", "/deliveries",
     "/events", "/sinks", "/routes", "/audit", "/actions",
@@ -37,6 +38,77 @@ _RESERVED_PATHS = (
 _SQLITE = "sqlite:///"
 PASSWORD_MIN = 12
 """Characters of a configured password. NIST SP 800-63B asks for 8 at least; this one is used by several people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """All sources merged into one tree. `origins` maps the keys of a value to the variable that set it."""
+
+    tree: Tree
+    origins: Mapping[Keys, str]
+
+    def origin(self, keys: Keys) -> str:
+        """Returns the variable that set the value at these keys, or all values below; `""` when the file set a part."""
+        for end in range(len(keys), 0, -1):
+            if keys[:end] in self.origins:
+                return self.origins[keys[:end]]
+        origins = [self.origins.get(leaf, "") for leaf in leaves(self.tree, keys)]
+        return origins[0] if origins and all(origins) else ""
+
+    def table(self, *keys: str) -> Tree:
+        """Returns the table at these keys, or an empty one."""
+        found = value_at(self.tree, keys)
+        return found if isinstance(found, dict) else {}
+
+    def tables(self, key: str) -> dict[str, Tree]:
+        """Returns the tables below a key; other values are left out."""
+        return {name: table for name, table in self.table(key).items() if isinstance(table, dict)}
+
+
+def value_at(tree: object, keys: Keys) -> Any:
+    """Returns the value at these keys of nested tables, or `None`."""
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def leaves(tree: Tree, keys: Keys = ()) -> Iterator[Keys]:
+    """Yields the keys of every value at or below these keys. A list is one value."""
+    value = value_at(tree, keys)
+    if isinstance(value, dict) and value:
+        for key in value:
+            yield from leaves(tree, (*keys, key))
+    elif value is not None:
+        yield keys
+
+
+def merged(low: Tree, high: Tree) -> Tree:
+    """Merges two trees. Values of `high` override those of `low`; tables are merged key by key."""
+    both = dict(low)
+    for key, value in high.items():
+        below = both.get(key)
+        both[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return both
+
+
+def nested(keys: Keys, value: Any) -> Tree:
+    """Returns a tree with one value at these keys."""
+    for key in reversed(keys[1:]):
+        value = {key: value}
+    return {str(keys[0]): value}
+
+
+def decoded(text: object) -> Any:
+    """Returns the list or table that a JSON text contains. Any other value is returned unchanged."""
+    try:
+        value = json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return text
+    return value if isinstance(value, list | dict) else text
+
+
+SINK_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+"""No double and no trailing underscore, which would be read as the delimiter of a variable."""
 
 
 def known_timezone(name: str) -> str:

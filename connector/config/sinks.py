@@ -11,8 +11,21 @@ from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError, create_
 
 from connector.capabilities import Notifies
 from connector.config.messages import did_you_mean, keys_of, problem_at, problems_of, split_hint
-from connector.config.raw import Keys, Raw, Tree, decoded, merged, nested, value_at
-from connector.config.settings import SINK_NAME, RouteSettings, Settings, SinkEntry, known_language, known_timezone
+from connector.config.settings import (
+    SINK_NAME,
+    Keys,
+    Raw,
+    RouteSettings,
+    Settings,
+    SinkEntry,
+    Tree,
+    decoded,
+    known_language,
+    known_timezone,
+    merged,
+    nested,
+    value_at,
+)
 from connector.errors import ConfigError, Problem
 from connector.registry import SinkClass, known_types, load_sink_class
 from connector.routing import Route

@@ -1,11 +1,19 @@
-"""The periodic task that measures, decides by `connector.operations.alerts`, and sends alerts to sinks or by e-mail."""
+"""The periodic task that measures, decides by `connector.operations.alerts`, and sends alerts.
+
+Alerts go to sinks, or by SMTP (RFC 5321, RFC 3207 for STARTTLS, RFC 4954 for AUTH) with the standard library.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import resource
 import shutil
+import smtplib
+import ssl
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from email.message import EmailMessage
+from email.utils import formatdate
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,14 +24,13 @@ from sqlalchemy import Connection, func, select
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from connector.capabilities import Notice, Notifies
-from connector.config import AlertSettings, SinkEntry
+from connector.config import AlertSettings, MailSettings, SinkEntry
 from connector.delivery.clock import Clock
 from connector.delivery.periodic import Counts, PeriodicTask, TaskContext, WriteJob
 from connector.errors import ConnectorError, LeaseLost, RateLimited, SinkBroken
 from connector.logging import place_of
 from connector.operations import alerts
 from connector.operations.alerts import AlertState, Due, KnownAlert, Measured, Silence
-from connector.operations.mail import MailError, send_mail
 from connector.operations.status import Health, health
 from connector.sink import Delivered, Note, Outcome, Subscription, Token
 from connector.store import rate_limit
@@ -31,6 +38,7 @@ from connector.store.base import Store
 from connector.store.dialects import upsert
 from connector.store.schema import event, meta
 from connector.store.source import is_webhook
+from connector.text import clean
 
 INTERVAL_SECONDS = 30.0
 """Interval between two runs. The first message about a problem is sent within two minutes."""
@@ -44,6 +52,8 @@ STATE_KEY = "alerts"
 OnCall: TypeAlias = Callable[[str, str], None]
 
 log = structlog.get_logger("connector.alerts")
+TIMEOUT_SECONDS = 10.0
+"""For each step of the connection."""
 
 
 class _Stored(msgspec.Struct):
@@ -274,3 +284,52 @@ def _open_handles() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
     except OSError:
         return 0
+
+
+class MailError(ConnectorError):
+    """The e-mail was not accepted. The message has no addresses and no credentials."""
+
+
+def send_mail(settings: MailSettings, notice: Notice) -> None:
+    """Sends a notice to all recipients. Blocks. Raises `MailError`."""
+    try:
+        server = _connected(settings)
+        try:
+            if settings.username is not None and settings.password is not None:
+                server.login(settings.username, settings.password.get_secret_value())
+            server.send_message(message_of(settings, notice))
+        finally:
+            with suppress(smtplib.SMTPException, OSError):  # the e-mail was accepted before, or the error is known
+                server.quit()
+            server.close()
+    except smtplib.SMTPResponseException as error:
+        raise MailError(f"the mail server answered {error.smtp_code} ({type(error).__name__})") from None
+    except (smtplib.SMTPException, OSError) as error:
+        raise MailError(f"the mail server could not be used ({type(error).__name__})") from None
+
+
+def message_of(settings: MailSettings, notice: Notice) -> EmailMessage:
+    """Returns the e-mail. Its `Message-ID` is that of the notice."""
+    message = EmailMessage()
+    message["From"] = settings.sender
+    message["To"] = ", ".join(settings.recipients)
+    message["Subject"] = " ".join(clean(notice.title).split())
+    message["Date"] = formatdate()
+    message["Message-ID"] = f"<{notice.id}@{settings.sender.rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no vacation replies
+    message.set_content("\n".join([notice.title, "", *notice.lines, ""]))
+    return message
+
+
+def _connected(settings: MailSettings) -> smtplib.SMTP:
+    context = ssl.create_default_context()
+    if settings.security == "tls":
+        return smtplib.SMTP_SSL(settings.host, settings.port, timeout=TIMEOUT_SECONDS, context=context)
+    server = smtplib.SMTP(settings.host, settings.port, timeout=TIMEOUT_SECONDS)
+    try:
+        if settings.security == "starttls":
+            server.starttls(context=context)
+    except BaseException:
+        server.close()
+        raise
+    return server

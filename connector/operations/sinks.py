@@ -1,4 +1,5 @@
-"""The configured sinks: find one by name, open one for one operation, check all of them, pause and resume one.
+"""The configured sinks: find one by name, open one for one operation, check all of them, pause and resume one,
+and leave an interview out of reminders.
 
 A running service notices a pause within two seconds.
 """
@@ -9,23 +10,26 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
+from connector.capabilities import SNOOZE, Reminds
 from connector.config import Config, SinkEntry
 from connector.errors import SinkBroken, UsageError
 from connector.formats import format_time
 from connector.logging import place_of
 from connector.operations.store_access import now_in
-from connector.sink import Finding, Sink
+from connector.sink import Finding, Note, Sink
 from connector.store import audit, leases, notes, settle
 from connector.store.ingest import RoutingTable
 from connector.store.queries import ListingFilter, count_deliveries
-from connector.store.schema import AuditAction, DeliveryState, PauseKind, delivery, in_state
+from connector.store.retention import DAY_MS
+from connector.store.schema import AuditAction, DeliveryState, PauseKind, delivery, in_state, interview
 
 CLOSE_SECONDS = 10.0
 """Longest wait until a sink is closed; a sink of another package may block."""
@@ -162,3 +166,40 @@ def resume(connection: Connection, entry: SinkEntry, mode: str | None, *, actor:
         notes.write(connection, entry.name, destination, {"resume": {"mode": mode}})
     audit.record(connection, actor, AuditAction.RESUME, entry.name, mode or "", now=now_in(connection))
     return count_deliveries(connection, ListingFilter(sink=entry.name, states=(DeliveryState.PENDING,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """The sinks concerned, and until when (epoch milliseconds)."""
+
+    sinks: tuple[str, ...]
+    until: int
+
+
+def snooze(connection: Connection, settings: Config, interview_id: str, days: int, *, actor: str) -> Snoozed:
+    """Leaves an interview out of all reminders for so many days from now; 0 lists it again.
+
+    `actor` is who asks, for the audit log. Raises `UsageError` for an unknown interview, and when no sink posts
+    reminders.
+    """
+    sinks = reminding(settings)
+    if not sinks:
+        raise UsageError("no sink posts reminders; set `reminders` in the section of a Slack channel")
+    found = select(interview.c.id).where(interview.c.id == interview_id, interview.c.erased_at.is_(None))
+    if connection.execute(found).first() is None:
+        raise UsageError(f"no interview {interview_id!r}; `connector interviews` lists them")
+    now = now_in(connection)
+    until = now + days * DAY_MS
+    value: Note | None = {"until": until} if days else None
+    leases.register(connection, {name: settings.sinks[name].type for name in sinks})
+    for name, destination in sinks.items():
+        notes.write(connection, name, destination, {f"{SNOOZE}{interview_id}": value})
+    audit.record(connection, actor, AuditAction.SNOOZE, interview_id, f"{days} days", now=now)
+    return Snoozed(tuple(sinks), until)
+
+
+def reminding(settings: Config) -> dict[str, str]:
+    """Returns the destination of each sink that posts reminders, by the name of the sink."""
+    able = {name: entry for name, entry in settings.sinks.items() if hasattr(entry.cls, "reminds")}
+    made = [entry.cls(name, entry.config) for name, entry in able.items()]
+    return {sink.name: sink.destination for sink in made if isinstance(sink, Reminds) and sink.reminds}

@@ -17,7 +17,7 @@ from connector.emulators.google import GoogleEmulator
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.emulators.slack import SlackEmulator
 from connector.errors import UsageError
-from connector.operations.first_config import Answers, FirstConfig, dotenv_text
+from connector.operations.configuration import Answers, FirstConfig, dotenv_text
 
 ZONE, SHEET, KEY, CHANNEL, TOKEN = (
     "Time zone",

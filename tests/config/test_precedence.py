@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.config import load
-from connector.config.raw import merged
+from connector.config.settings import merged
 from connector.errors import ConfigError
 
 from .conftest import SECRET

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, update
 
-from connector.operations import remedies
-from connector.operations.remedies import remedy
-from connector.operations.status import health
+from connector.operations import status
+from connector.operations.status import health, remedy
 from connector.store import leases, processes
 from connector.store.schema import attempt, sink
 from connector.testing import START
@@ -44,20 +43,20 @@ def test_every_failure_has_a_remedy(reason, status):
 @pytest.mark.parametrize(
     ("reason", "status", "expected"),
     [
-        ("not reachable", None, remedies.REACH),
-        ("connection lost", None, remedies.REACH),
-        ("timeout", None, remedies.REACH),
-        ("exception ValueError", None, remedies.FAULT),
-        ("no quota left", None, remedies.LIMITED),
-        ("status 503", None, remedies.FAILS),
-        ("anything", 401, remedies.CREDENTIALS),
-        ("anything", 403, remedies.RIGHTS),
-        ("anything", 404, remedies.ADDRESS),
-        ("anything", 301, remedies.ADDRESS),
-        ("anything", 422, remedies.REFUSED),
-        ("anything", 429, remedies.LIMITED),
-        ("anything", 502, remedies.FAILS),
-        ("rows moved", None, remedies.WAIT),
+        ("not reachable", None, status.REACH),
+        ("connection lost", None, status.REACH),
+        ("timeout", None, status.REACH),
+        ("exception ValueError", None, status.FAULT),
+        ("no quota left", None, status.LIMITED),
+        ("status 503", None, status.FAILS),
+        ("anything", 401, status.CREDENTIALS),
+        ("anything", 403, status.RIGHTS),
+        ("anything", 404, status.ADDRESS),
+        ("anything", 301, status.ADDRESS),
+        ("anything", 422, status.REFUSED),
+        ("anything", 429, status.LIMITED),
+        ("anything", 502, status.FAILS),
+        ("rows moved", None, status.WAIT),
     ],
 )
 def test_the_remedy_fits_the_class_of_the_failure(reason, status, expected):
