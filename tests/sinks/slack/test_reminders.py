@@ -175,7 +175,7 @@ async def test_a_snooze_that_ended_leaves_nothing(make: Make) -> None:
 )
 async def test_a_position_may_have_days_of_its_own(make: Make, positions: dict[str, int], listed: list[str]) -> None:
     channel = await make(reminders={"after_days": 3, "positions": positions})
-    await channel.finish(1, 3)
+    await channel.finish(1)
     await channel.finish(2, 6)
     await channel.remind()
     assert [line.split(" · ")[0] for line in channel.lines()] == listed
