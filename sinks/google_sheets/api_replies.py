@@ -83,6 +83,7 @@ class TabProperties(msgspec.Struct, rename="camel"):
     sheet_id: int = 0
     title: str = ""
     grid_properties: GridSize = msgspec.field(default_factory=GridSize)
+    hidden: bool = False
 
 
 class Block(msgspec.Struct, rename="camel", gc=False, frozen=True):
@@ -200,6 +201,26 @@ class Formats(msgspec.Struct, rename="camel"):
     sheets: list[FormatTab] = []
 
 
+class UnreadRow(msgspec.Struct):
+    """A row whose cells only count as empty or not."""
+
+    values: list[dict[str, Any]] = []
+
+
+class UnreadGrid(msgspec.Struct, rename="camel"):
+    row_data: list[UnreadRow] = []
+
+
+class UnreadTab(msgspec.Struct):
+    data: list[UnreadGrid] = []
+
+
+class UnreadCells(msgspec.Struct):
+    """The reply of `spreadsheets.getByDataFilter` about whether cells have anything."""
+
+    sheets: list[UnreadTab] = []
+
+
 class ErrorStatus(msgspec.Struct):
     message: str = ""
     status: str = ""
@@ -255,6 +276,17 @@ class TabObjects(msgspec.Struct, rename="camel"):
     filter_views: list[FilterView] = []
     protected_ranges: list[ProtectedRange] = []
     charts: list[Chart] = []
+    merges: list[Any] = []
+    conditional_formats: list[Any] = []
+    banded_ranges: list[Any] = []
+    slicers: list[Any] = []
+    developer_metadata: list[Any] = []
+    basic_filter: Any = None
+
+    def has_objects(self) -> bool:
+        """Whether the tab has anything besides cells."""
+        rules = (self.merges, self.conditional_formats, self.banded_ranges, self.slicers, self.developer_metadata)
+        return any(rules) or self.basic_filter is not None or len(list(self.ids())) > 1
 
     def ids(self) -> Iterator[int]:
         """The ids of the tab and of all objects in it."""
@@ -277,6 +309,13 @@ class SpreadsheetObjects(msgspec.Struct, rename="camel"):
 
 OBJECTS_FIELDS = (
     "properties(title),developerMetadata(metadataId,metadataKey,metadataValue),"
-    "sheets(properties(sheetId,title),filterViews(filterViewId),protectedRanges(protectedRangeId),charts(chartId))"
+    "sheets(properties(sheetId,title,hidden,gridProperties(rowCount,columnCount)),filterViews(filterViewId),"
+    "protectedRanges(protectedRangeId),charts(chartId),merges,conditionalFormats(ranges),bandedRanges(range),"
+    "slicers(slicerId),developerMetadata(metadataId),basicFilter(range))"
 )
 """Field mask of the read of the whole spreadsheet."""
+
+EVERYTHING_FIELDS = (
+    "sheets(data(rowData(values(userEnteredValue,userEnteredFormat,note,dataValidation,textFormatRuns,pivotTable))))"
+)
+"""Field mask of the read of everything that users can give to a cell."""

@@ -1,13 +1,9 @@
-"""Formatting: tabs that the sink made, date cells without a number format, and the tab Summary.
+"""Formatting: tabs that the sink made, and date cells without a number format.
 
 Each tab is formatted once, as the last step of a flush. The write that makes a tab adds a mark, and the write that
 formats it adds another one. The marks survive a crash, and Google refuses a second formatting write as a whole, so that
 rules are not added twice. Formatting never delays a delivery: after a failure a later flush tries again, three times at
 most. Ranges have no last row, so that they hold for every later row.
-
-The formulas of the Summary are fixed text around references to cells; they contain nothing that a candidate or Hireflix
-sent. Arguments are separated by semicolons, which Google accepts in every language. Whole columns are counted, and
-Google updates references when users move columns or rename tabs.
 """
 
 from __future__ import annotations
@@ -15,49 +11,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
-from zlib import crc32
 
 from connector.sink import STAGE_WORDS, RateLimited, Stage
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import Formats, SpreadsheetObjects
-from sinks.google_sheets.api_requests import Request, column_letters
+from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, FailureMeaning
+from sinks.google_sheets.format_requests import IdAllocator, colour, freeze, header_look, warn
 from sinks.google_sheets.repair import slices
 from sinks.google_sheets.sheet_view import TabView
 from sinks.google_sheets.sheets_client import LIST_OBJECTS, Calls, read_formats, read_values
+from sinks.google_sheets.summary import Source, known_summary, summarize
+from sinks.google_sheets.tab_order import bring_to_front, hide_blank_tab
 from sinks.google_sheets.tabs import Layout, TabSnapshot, hold_requests
 from sinks.google_sheets.write_planner import RowChange, first_guard_number
-from sinks.spreadsheet.columns import KEY, SPECS
-from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS, CellKind
-
-_MOST = 0x7FFF_FFFF
-
-
-class IdAllocator:
-    """Allocates ids and titles that are not in use; the same for every process that reads the same spreadsheet."""
-
-    def __init__(self, objects: SpreadsheetObjects) -> None:
-        self._ids = {number for tab in objects.sheets for number in tab.ids()}
-        self._titles = {tab.properties.title.casefold() for tab in objects.sheets}
-
-    def id(self, name: str) -> int:
-        """Returns an id for the object called `name`."""
-        wish = crc32(name.encode()) & _MOST or 1
-        while wish in self._ids:
-            wish = wish % _MOST + 1
-        self._ids.add(wish)
-        return wish
-
-    def title(self, wish: str) -> str:
-        """Returns the title, with a number when a tab has it. Google compares titles without letter case."""
-        title, number = wish, 1
-        while title.casefold() in self._titles:
-            number += 1
-            title = f"{wish} ({number})"
-        self._titles.add(title.casefold())
-        return title
-
+from sinks.spreadsheet.columns import SPECS
+from sinks.spreadsheet.values import STAGE_COLOURS, CellKind
 
 PIXELS: Mapping[str, int] = {
     "candidate_email": 230,
@@ -73,50 +43,24 @@ FORMATS: Mapping[CellKind, Request] = {
     CellKind.DATETIME: api_requests.DATE_FORMAT,
 }
 """Number formats by kind of column. In a text column typed digits stay text, including leading zeros."""
-FILTERS: Sequence[tuple[str, Stage, str]] = (
-    ("To review", Stage.TO_EVALUATE, "completed_at"),
-    ("Shortlisted", Stage.SHORTLISTED, "candidate_name"),
+
+
+class FilterView(NamedTuple):
+    """A filter view: the stage that it shows (`None` = all), and the field that it sorts by."""
+
+    title: str
+    stage: Stage | None
+    order: str
+    descending: bool = False
+
+
+FILTERS = (
+    FilterView("Newest first", None, "updated_at", descending=True),
+    FilterView("To review", Stage.TO_EVALUATE, "completed_at"),
+    FilterView("Shortlisted", Stage.SHORTLISTED, "candidate_name"),
 )
-"""Filter views: title, the stage they show, and the field they sort by."""
-PROTECTED = "Filled from Hireflix. A correction stays until Hireflix changes the value."
 FROZEN_MAX = 3
 """Most frozen columns: more would fill a small screen."""
-
-
-def colour(rgb: str) -> Request:
-    """Converts RRGGBB to Google's form: parts from 0 to 1."""
-    parts = (int(rgb[place : place + 2], 16) / 255 for place in (0, 2, 4))
-    return {"rgbColor": dict(zip(("red", "green", "blue"), parts, strict=True))}
-
-
-def header_look(sheet_id: int, row: int) -> Request:
-    """Makes the header bold with a light background, across the whole row, so that added columns have it too."""
-    style = {
-        "textFormat": {"bold": True},
-        "backgroundColorStyle": colour(HEADER_COLOUR),
-        "wrapStrategy": "WRAP",
-        "verticalAlignment": "MIDDLE",
-    }
-    area = {"sheetId": sheet_id, "startRowIndex": row, "endRowIndex": row + 1}
-    fields = "userEnteredFormat(textFormat.bold,backgroundColorStyle,wrapStrategy,verticalAlignment)"
-    return {"repeatCell": {"range": area, "cell": {"userEnteredFormat": style}, "fields": fields}}
-
-
-def freeze(sheet_id: int, rows: int, columns: int) -> Request:
-    grid = {"frozenRowCount": rows, "frozenColumnCount": columns}
-    fields = "gridProperties.frozenRowCount,gridProperties.frozenColumnCount"
-    return {"updateSheetProperties": {"properties": {"sheetId": sheet_id, "gridProperties": grid}, "fields": fields}}
-
-
-def warn(sheet_id: int, protected_id: int, span: tuple[int, int] | None) -> Request:
-    """Adds a protection that warns users before an edit and forbids nothing. `span`: columns, `None` = the
-    whole tab.
-    """
-    area = {"sheetId": sheet_id}
-    if span is not None:
-        area |= {"startColumnIndex": span[0], "endColumnIndex": span[1]}
-    protected: dict[str, Any] = {"protectedRangeId": protected_id, "range": area, "description": PROTECTED}
-    return {"addProtectedRange": {"protectedRange": {**protected, "warningOnly": True}}}
 
 
 def format_tab(view: TabView, layout: Layout, allocator: IdAllocator) -> list[Request]:
@@ -177,18 +121,20 @@ def _is(stage: Stage) -> Request:
 
 def _filters(view: TabView, layout: Layout, allocator: IdAllocator) -> Iterator[Request]:
     """Returns the filter views, in which users sort and filter without moving rows."""
-    if (column := layout.at.get("stage")) is None:
-        return
-    for title, stage, order in FILTERS:
-        spec = {"columnIndex": column, "filterCriteria": {"condition": _is(stage)}}
+    for each in FILTERS:
+        if (each.order if each.stage is None else "stage") not in layout.at:
+            continue
         shown: Request = {
-            "filterViewId": allocator.id(f"{view.sheet_id}:filter:{title}"),
-            "title": title,
+            "filterViewId": allocator.id(f"{view.sheet_id}:filter:{each.title}"),
+            "title": each.title,
             "range": {"sheetId": view.sheet_id, "startRowIndex": view.header_row},
-            "filterSpecs": [spec],
         }
-        if order in layout.at:
-            shown["sortSpecs"] = [{"dimensionIndex": layout.at[order], "sortOrder": "ASCENDING"}]
+        if each.stage is not None:
+            criteria = {"condition": _is(each.stage)}
+            shown["filterSpecs"] = [{"columnIndex": layout.at["stage"], "filterCriteria": criteria}]
+        if each.order in layout.at:
+            direction = "DESCENDING" if each.descending else "ASCENDING"
+            shown["sortSpecs"] = [{"dimensionIndex": layout.at[each.order], "sortOrder": direction}]
         yield {"addFilterView": {"filter": shown}}
 
 
@@ -201,177 +147,6 @@ def _runs(layout: Layout) -> list[tuple[int, int]]:
         else:
             runs.append((column, column + 1))
     return runs
-
-
-TITLE = "Summary"
-SUMMARY_TAG = "hf.summary"
-"""Key of the developer metadata of a spreadsheet with the id of the tab Summary."""
-ROWS, WIDTH = 100, 16
-STAGES = tuple(STAGE_COLOURS)
-ALL = "All positions"
-_HEADER, _TOTAL, _FIRST = 0, 1, 2
-"""Rows of the Summary: the header, the total of all positions, and then one row per position."""
-_FIELDS = "userEnteredValue,userEnteredFormat.textFormat.bold,userEnteredFormat.backgroundColorStyle"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A tab that the Summary counts. Each column is a reference to the whole column."""
-
-    view: TabView
-    layout: Layout
-
-    @property
-    def counts(self) -> bool:
-        """Whether the tab has the columns that are counted."""
-        return "stage" in self.layout.at
-
-    def column(self, field: str) -> str:
-        return api_requests.column_range(self.view.title, self.layout.at[field])
-
-    def header(self, field: str) -> str:
-        """Returns the reference to the title of a column."""
-        sheet, _, column = self.column(field).rpartition("!")
-        return f"{sheet}!{column.partition(':')[0]}${self.view.header_row + 1}"
-
-    @property
-    def rows(self) -> str:
-        """Returns criteria for COUNTIFS: the rows with an id, without the header."""
-        key = self.column(KEY)
-        return f'{key};"?*";{key};{_differs(self.header(KEY))}'
-
-
-def summarize(
-    sources: Sequence[Source], objects: SpreadsheetObjects, allocator: IdAllocator, *, per_position: bool
-) -> list[Request]:
-    """Returns the requests that add the tabs to a Summary: one Summary per tab, or that of all positions, which is made
-    first. A Summary that users deleted stays deleted.
-    """
-    sources = [source for source in sources if source.counts]
-    if not per_position:
-        return [request for source in sources for request in _of_one_tab(source, allocator)]
-    if not sources:
-        return []
-    made: list[Request] = []
-    if (sheet_id := _known(objects)) is None:
-        sheet_id = allocator.id(f"{TITLE}:positions")
-        totals = [f"=SUM({letters}{_FIRST + 1}:{letters})" for letters in _count_letters()]
-        made = [*_blank(sheet_id, allocator, totals), api_requests.tag_spreadsheet(SUMMARY_TAG, str(sheet_id))]
-    elif not objects.holds(sheet_id):
-        return []
-    rows = [{"values": [_text(source.view.title), *map(_formula, _counts(source, ""))]} for source in sources]
-    return [*made, {"appendCells": {"sheetId": sheet_id, "rows": rows, "fields": "userEnteredValue"}}]
-
-
-def _known(objects: SpreadsheetObjects) -> int | None:
-    found = [tag.metadata_value for tag in objects.developer_metadata if tag.metadata_key == SUMMARY_TAG]
-    return int(found[0]) if found and found[0].isdecimal() else None
-
-
-def _of_one_tab(source: Source, allocator: IdAllocator) -> list[Request]:
-    """Returns the requests for the Summary of one tab. A formula lists the positions, so that new ones appear."""
-    sheet_id = allocator.id(f"{TITLE}:{source.view.sheet_id}")
-    made = _blank(sheet_id, allocator, _counts(source, ""))
-    if "position_name" in source.layout.at:
-        position, key = source.column("position_name"), source.column(KEY)
-        listed = f'{position};{position}<>"";{key}<>"";{key}<>{source.header(KEY)}'
-        names = f"$A{_FIRST + 1}:$A"
-        mine = f"{source.column('position_name')};{_equals(names)};"
-        counted = [f'=ARRAYFORMULA(IF({names}="";"";{formula[1:]}))' for formula in _counts(source, mine)]
-        cells = [f'=IFERROR(SORT(UNIQUE(FILTER({listed})));"")', *counted]
-        made.append(_write(sheet_id, _FIRST, [_formula(each) for each in cells], "userEnteredValue"))
-    return made
-
-
-def _counts(source: Source, criteria: str) -> list[str]:
-    """Returns one formula per stage, and one for all rows. `criteria` come first, each followed by `;`."""
-    words = [f"{letters}${_HEADER + 1}" for letters in _count_letters()[:-1]]
-    stages = [f"{source.column('stage')};{word};" for word in words]
-    return [f"=COUNTIFS({criteria}{stage}{source.rows})" for stage in [*stages, ""]]
-
-
-def _count_letters() -> list[str]:
-    return [column_letters(place) for place in range(1, len(STAGES) + 2)]
-
-
-def _exact(text: str) -> str:
-    """Returns a formula for the text without wildcards: `~` escapes `~`, `*` and `?` (Google Docs Editors Help,
-    COUNTIFS).
-    """
-    for sign in "~*?":
-        text = f'SUBSTITUTE({text};"{sign}";"~{sign}")'
-    return text
-
-
-def _equals(cell: str) -> str:
-    """Returns a criterion of COUNTIFS for exactly this text, also when it begins with a sign such as `>`."""
-    return f'"="&{_exact(cell)}'
-
-
-def _differs(cell: str) -> str:
-    return f'"<>"&{_exact(cell)}'
-
-
-def _blank(sheet_id: int, allocator: IdAllocator, totals: Sequence[str]) -> list[Request]:
-    """Returns the requests for the tab with its header, the total row and the chart."""
-    words = [_text(STAGE_WORDS[stage], STAGE_COLOURS[stage]) for stage in STAGES]
-    header = [_text("Position", HEADER_COLOUR), *words, _text("All", HEADER_COLOUR)]
-    grid = {"rowCount": ROWS, "columnCount": WIDTH, "hideGridlines": True}
-    properties = {"sheetId": sheet_id, "title": allocator.title(TITLE), "gridProperties": grid}
-    return [
-        {"addSheet": {"properties": properties}},
-        header_look(sheet_id, _HEADER),
-        freeze(sheet_id, _FIRST, 1),
-        api_requests.column_width(sheet_id, 0, 240),
-        _write(sheet_id, _HEADER, header, _FIELDS),
-        _write(sheet_id, _TOTAL, [_bold(_text(ALL)), *(_bold(_formula(each)) for each in totals)], _FIELDS),
-        warn(sheet_id, allocator.id(f"{sheet_id}:owned"), None),
-        _chart(sheet_id, allocator.id(f"{sheet_id}:chart")),
-    ]
-
-
-def _write(sheet_id: int, row: int, cells: Sequence[Request], fields: str) -> Request:
-    start = {"sheetId": sheet_id, "rowIndex": row, "columnIndex": 0}
-    return {"updateCells": {"start": start, "fields": fields, "rows": [{"values": list(cells)}]}}
-
-
-def _text(text: str, background: str = "") -> Request:
-    cell: Request = {"userEnteredValue": {"stringValue": text}}
-    if background:
-        style = {"textFormat": {"bold": True}, "backgroundColorStyle": colour(background)}
-        cell["userEnteredFormat"] = style
-    return cell
-
-
-def _formula(text: str) -> Request:
-    return {"userEnteredValue": {"formulaValue": text}}
-
-
-def _bold(cell: Request) -> Request:
-    return {**cell, "userEnteredFormat": {"textFormat": {"bold": True}}}
-
-
-def _chart(sheet_id: int, chart_id: int) -> Request:
-    """Returns a column chart of the total row, one column per stage."""
-    axes = [{"position": "BOTTOM_AXIS"}, {"position": "LEFT_AXIS", "title": "Interviews"}]
-    basic = {
-        "chartType": "COLUMN",
-        "legendPosition": "NO_LEGEND",
-        "axis": axes,
-        "domains": [{"domain": _line(sheet_id, _HEADER)}],
-        "series": [{"series": _line(sheet_id, _TOTAL), "targetAxis": "LEFT_AXIS"}],
-        "headerCount": 0,
-    }
-    anchor = {"sheetId": sheet_id, "rowIndex": _FIRST, "columnIndex": len(STAGES) + 3}
-    place = {"anchorCell": anchor, "widthPixels": 520, "heightPixels": 320}
-    spec: Mapping[str, object] = {"title": "Interviews by stage", "basicChart": basic}
-    return {"addChart": {"chart": {"chartId": chart_id, "spec": spec, "position": {"overlayPosition": place}}}}
-
-
-def _line(sheet_id: int, row: int) -> Request:
-    area = {"sheetId": sheet_id, "startRowIndex": row, "endRowIndex": row + 1}
-    area |= {"startColumnIndex": 1, "endColumnIndex": len(STAGES) + 1}
-    return {"sourceRange": {"sources": [area]}}
 
 
 FAILURES_MAX = 3
@@ -401,7 +176,7 @@ class FormattingState:
 async def format_new_tabs(
     calls: Calls, snapshot: Sequence[Seen], config: GoogleSheetsConfig, formatting: FormattingState
 ) -> None:
-    """Formats new tabs with one read and one write for all of them. Raises only `LeaseLost`."""
+    """Formats new tabs with one write for all of them. Raises only `LeaseLost`."""
     due = formatting.due(snapshot) if config.style else []
     if not due:
         return
@@ -409,7 +184,8 @@ async def format_new_tabs(
         await calls.ready_to_write()
         objects = await calls.fetch(LIST_OBJECTS)
         summary = formatting.failures < FAILURES_MAX - 1
-        body = formatting_body(due, objects, per_position=config.per_position, summary=summary)
+        hidden = await hide_blank_tab(objects, [view.sheet_id for view, _ in due], calls)
+        body = formatting_body(due, objects, hidden, per_position=config.per_position, summary=summary)
         await calls.write(body, lambda _: None)
     except RateLimited:
         return
@@ -421,10 +197,15 @@ async def format_new_tabs(
 
 
 def formatting_body(
-    due: Sequence[Seen], objects: SpreadsheetObjects, *, per_position: bool, summary: bool = True
+    due: Sequence[Seen],
+    objects: SpreadsheetObjects,
+    others: Sequence[Request] = (),
+    *,
+    per_position: bool,
+    summary: bool = True,
 ) -> Mapping[str, Any]:
-    """Returns the body of the write. Google refuses it when a tab was formatted already, or a column was moved
-    since.
+    """Returns the body of the write, with the requests for `others` tabs. Google refuses it when a tab was formatted
+    already, or a column was moved since.
     """
     allocator = IdAllocator(objects)
     batch: list[Request] = []
@@ -432,6 +213,8 @@ def formatting_body(
         number = first_guard_number(view.sheet_id)
         batch += [api_requests.mark_formatted(view.sheet_id, number - 2), *hold_requests(view, layout, number - 1)]
         batch += format_tab(view, layout, allocator)
+    if not per_position or known_summary(objects) is None:  # tabs of later positions are added behind
+        batch += [*bring_to_front([view.sheet_id for view, _ in due]), *others]
     if summary:
         sources = [Source(view, layout) for view, layout in due]
         batch += summarize(sources, objects, allocator, per_position=per_position)

