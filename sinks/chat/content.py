@@ -164,7 +164,7 @@ def as_text(content: Content, mention: str = "", *, neutralise: Callable[[str], 
 
 
 def _stamp_text(panel: Panel) -> str:
-    return "" if panel.stamp is None else f"{panel.stamp.text} {panel.stamp.user}"
+    return "" if panel.stamp is None else panel.stamp.text.replace("{user}", panel.stamp.user)
 
 
 def _neutral(rendered: str, neutralise: Callable[[str], str]) -> str:

@@ -7,13 +7,14 @@ message one is carried out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from connector.capabilities import Known
 from connector.decision import Decision, DecisionRequest, Via
+from connector.languages import Language, gettext_noop
 from connector.sink import Interview, Note, Stage
 from sinks.chat.record import InterviewRecord, as_note
 
@@ -29,7 +30,7 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Who decided: a text that the id of the user ends."""
+    """Who decided: a text in which `{user}` is the place of the user, and the user's id."""
 
     text: str
     user: str
@@ -60,10 +61,10 @@ class Choice(StrEnum):
 
 
 LABELS: Mapping[Choice, str] = {
-    Choice.SHORTLIST: "Shortlist",
-    Choice.DISCARD: "Discard…",
-    Choice.BACK: "Back to review",
-    Choice.UNDO: "Undo",
+    Choice.SHORTLIST: gettext_noop("Shortlist"),
+    Choice.DISCARD: gettext_noop("Discard…"),
+    Choice.BACK: gettext_noop("Back to review"),
+    Choice.UNDO: gettext_noop("Undo"),
 }
 """The label of a button is its consequence; the dots say that a dialog follows."""
 OFFERED: Mapping[Stage, tuple[Choice, ...]] = {
@@ -71,12 +72,13 @@ OFFERED: Mapping[Stage, tuple[Choice, ...]] = {
     Stage.SHORTLISTED: (Choice.DISCARD, Choice.BACK),
     Stage.DISCARDED: (Choice.SHORTLIST, Choice.BACK),
 }
-"""The buttons by stage: what is not yet done, once the candidate has completed the interview."""
+"""The buttons by stage: what is not done yet."""
 _STAMPS: Mapping[Decision, str] = {
-    Decision.SHORTLIST: "Shortlisted by",
-    Decision.DISCARD: "Discarded by",
-    Decision.BACK: "Moved back to review by",
+    Decision.SHORTLIST: gettext_noop("Shortlisted by {user}"),
+    Decision.DISCARD: gettext_noop("Discarded by {user}"),
+    Decision.BACK: gettext_noop("Moved back to review by {user}"),
 }
+_UNDONE = gettext_noop("Undone by {user}")
 _TO_STAGE: Mapping[Stage, Decision] = {
     Stage.TO_EVALUATE: Decision.BACK,
     Stage.SHORTLISTED: Decision.SHORTLIST,
@@ -122,15 +124,19 @@ class DecisionRecord:
         is_newer = interview.stage != self.before or interview.updated_at > self.at_ms
         return interview.stage if is_newer or not self.stage else Stage(self.stage)
 
-    def stamp(self, interview: Interview) -> Stamp | None:
-        """Who decided, as long as the interview is where the decision put it."""
-        if not self.decision or self.stage_of(interview) != self.stage:
+    def is_valid(self, interview: Interview) -> bool:
+        """Whether the interview is still where the decision put it."""
+        return bool(self.decision) and self.stage_of(interview) == self.stage
+
+    def stamp(self, interview: Interview, language: Language) -> Stamp | None:
+        """Who decided, as long as the decision is valid."""
+        if not self.is_valid(interview):
             return None
-        return Stamp(_STAMPS[Decision(self.decision)], self.by)
+        return Stamp(language.gettext(_STAMPS[Decision(self.decision)]), self.by)
 
     def can_undo(self, interview: Interview, now_ms: int) -> bool:
         """Whether the decision can be undone with one click."""
-        return self.stamp(interview) is not None and now_ms < self.at_ms + UNDO_MS and self.before in _TO_STAGE
+        return self.is_valid(interview) and now_ms < self.at_ms + UNDO_MS and self.before in _TO_STAGE
 
     def with_result(self, number: int, result: Mapping[str, Any], place: Place) -> Self:
         """After the result of a request (see `connector.capabilities.DECIDED`)."""
@@ -147,14 +153,18 @@ class DecisionRecord:
         )
 
 
-def panel(interview: Interview, decided: DecisionRecord, now_ms: int) -> Panel:
+def offered(interview: Interview, decided: DecisionRecord) -> Sequence[Choice]:
+    """The decisions that are offered now. An interview that is not completed cannot go back to review."""
+    choices = OFFERED.get(decided.stage_of(interview), ())
+    return [choice for choice in choices if choice is not Choice.BACK or interview.completed_at is not None]
+
+
+def panel(interview: Interview, decided: DecisionRecord, now_ms: int, language: Language) -> Panel:
     """The stamp and the buttons of an interview's message."""
     value = f"{decided.number} {interview.id}"
-    choices: tuple[Choice, ...] = OFFERED.get(decided.stage_of(interview), ())
-    if decided.can_undo(interview, now_ms):
-        choices = (Choice.UNDO,)
-    buttons = tuple(Button(LABELS[choice], str(choice), value) for choice in choices)
-    return Panel(decided.stamp(interview), buttons)
+    choices = [Choice.UNDO] if decided.can_undo(interview, now_ms) else offered(interview, decided)
+    buttons = tuple(Button(language.gettext(LABELS[choice]), str(choice), value) for choice in choices)
+    return Panel(decided.stamp(interview, language), buttons)
 
 
 class Place(NamedTuple):
@@ -200,10 +210,10 @@ def value_of(text: str) -> tuple[int, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a click does nothing. The id of the user `by`, if any, ends the sentence."""
+    """Why a click does nothing. The id `user` belongs in the place `{user}` of the text."""
 
     text: str
-    by: str = ""
+    user: str = ""
 
 
 def note_keys(interview_id: str) -> tuple[str, str]:
@@ -217,7 +227,7 @@ def is_about(click: Click, known: Known) -> bool:
     return bool(record.message_id) and record.message_id == click.message_id
 
 
-def request_of(click: Click, sink: str, known: Known) -> DecisionRequest | Refusal:
+def request_of(click: Click, sink: str, known: Known, language: Language) -> DecisionRequest | Refusal:
     """Returns the request of a click on the present message, or why it does nothing.
 
     The store decides what is offered, whatever the click says.
@@ -225,16 +235,16 @@ def request_of(click: Click, sink: str, known: Known) -> DecisionRequest | Refus
     interview = known.interview
     decided = DecisionRecord.read(interview.id, known.notes.get(DecisionRecord(interview.id).key))
     if click.number != decided.number:
-        return _outdated(interview, decided)
+        return _outdated(interview, decided, language)
     stage = decided.stage_of(interview)
     if click.choice is Choice.UNDO:
         if not decided.can_undo(interview, known.now):
-            return Refusal("It is too late to undo this. Use the other buttons.")
+            return Refusal(language.gettext("It is too late to undo this. Use the other buttons."))
         decision = _TO_STAGE[Stage(decided.before)]
-    elif click.choice in OFFERED.get(stage, ()):
+    elif click.choice in offered(interview, decided):
         decision = Decision(click.choice)
     else:
-        return _outdated(interview, decided)
+        return _outdated(interview, decided, language)
     return DecisionRequest(
         key=f"chat:{sink}:{interview.id}:{decided.number}",
         interview_id=interview.id,
@@ -246,28 +256,32 @@ def request_of(click: Click, sink: str, known: Known) -> DecisionRequest | Refus
     )
 
 
-def _outdated(interview: Interview, decided: DecisionRecord) -> Refusal:
-    stamp = decided.stamp(interview)
+def _outdated(interview: Interview, decided: DecisionRecord, language: Language) -> Refusal:
+    stamp = decided.stamp(interview, language)
     if stamp is None:
-        return Refusal("The interview has changed since. Look at the message again.")
-    return Refusal(f"Already done: {stamp.text.lower()}", stamp.user)
+        return Refusal(language.gettext("The interview has changed since. Look at the message again."))
+    return _already(stamp.text, stamp.user, language)
 
 
-def already_taken(mine: DecisionRequest, stored: DecisionRequest) -> Refusal | None:
+def _already(text: str, user: str, language: Language) -> Refusal:
+    return Refusal(language.gettext("Already done: {decision}").format(decision=text), user)
+
+
+def already_taken(mine: DecisionRequest, stored: DecisionRequest, language: Language) -> Refusal | None:
     """Returns why a click does nothing when another one was first; `None` when the stored request is that of the
     click.
     """
     if (stored.actor, stored.place) == (mine.actor, mine.place):
         return None
-    stamp = "undone by" if Place.read(stored.place).choice is Choice.UNDO else _STAMPS[stored.decision].lower()
-    return Refusal(f"Already done: {stamp}", user_of(stored.actor))
+    text = _UNDONE if Place.read(stored.place).choice is Choice.UNDO else _STAMPS[stored.decision]
+    return _already(language.gettext(text), user_of(stored.actor), language)
 
 
-def failure_text(result: Mapping[str, Any]) -> str:
+def failure_text(result: Mapping[str, Any], language: Language) -> str:
     """What the user reads after a request that changed nothing, `""` after one that did."""
     if result["state"] == "done":
-        return "" if result["changed"] else "Nothing to do: Hireflix shows this already."
-    return f"This did not work: {result['reason'] or result['state']}."
+        return "" if result["changed"] else language.gettext("Nothing to do: Hireflix shows this already.")
+    return language.gettext("This did not work: {reason}").format(reason=result["reason"] or result["state"])
 
 
 def actor_of(service: str, user: str) -> str:

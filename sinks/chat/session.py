@@ -67,7 +67,7 @@ def panel_of(config: ChatConfig, interview: Interview, notes: Mapping[str, Note]
     if not config.decides:
         return NO_PANEL
     decided = DecisionRecord.read(interview.id, notes.get(DecisionRecord(interview.id).key))
-    return panel(interview, decided, now_ms)
+    return panel(interview, decided, now_ms, language(config.language))
 
 
 def style_of(config: ChatConfig, privacy: str) -> Style:

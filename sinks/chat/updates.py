@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from connector.capabilities import decided_key
+from connector.languages import language
 from connector.sink import Delivered, Interview, Note, Result, RetryLater, Stage, Waiting
 from sinks.chat.changes import snapshot
 from sinks.chat.content import Content, Style, interview_content, superseded_content
@@ -100,7 +101,7 @@ async def show_decision(session: ChatSession, call: DeliveryCall, interview_id: 
     record = InterviewRecord.read(interview_id, call.note(InterviewRecord(interview_id).key))
     before = DecisionRecord.read(interview_id, call.note(DecisionRecord(interview_id).key))
     after = before.with_result(int(asked.subject), result, Place.read(str(result["place"])))
-    text = failure_text(result)
+    text = failure_text(result, language(session.config.language))
     if text:
         await session.post_ephemeral(user_of(str(result["actor"])), text, call.context)
     notes: dict[str, Note | None] = {key: None, after.key: after.note()}

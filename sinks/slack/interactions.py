@@ -14,6 +14,7 @@ from typing import Any
 from slack_sdk.models.blocks import InputBlock, PlainTextInputElement, PlainTextObject
 from slack_sdk.models.views import View
 
+from connector.languages import Language
 from sinks.chat.decisions import Choice, Click, value_of
 from sinks.slack.messages import DECIDE
 
@@ -99,7 +100,7 @@ def _id_of(*parts: str) -> str:
     return sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def reason_dialog(interaction: Interaction) -> View:
+def reason_dialog(interaction: Interaction, language: Language) -> View:
     """The dialog that asks for the reason of a discard. It names nobody."""
     click = interaction.click
     about = {
@@ -108,15 +109,16 @@ def reason_dialog(interaction: Interaction) -> View:
         "value": f"{click.number} {click.interview_id}",
     }
     element = PlainTextInputElement(action_id=REASON, multiline=True, max_length=REASON_MAX)
-    hint = _plain("It becomes a comment on the interview in Hireflix. The candidate does not see it.")
+    hint = _plain(language.gettext("It becomes a comment on the interview in Hireflix."))
+    label = _plain(language.gettext("Reason"))
     return View(
         type="modal",
         callback_id=DIALOG,
-        title=_plain("Discard"),
-        submit=_plain("Discard"),
-        close=_plain("Cancel"),
+        title=_plain(language.gettext("Discard")),
+        submit=_plain(language.gettext("Discard")),
+        close=_plain(language.gettext("Cancel")),
         private_metadata=json.dumps(about),
-        blocks=[InputBlock(block_id=REASON, label=_plain("Reason"), element=element, hint=hint, optional=True)],
+        blocks=[InputBlock(block_id=REASON, label=label, element=element, hint=hint, optional=True)],
     )
 
 

@@ -17,6 +17,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
 from connector.capabilities import Inbox
+from connector.languages import Language, gettext_noop, language
 from sinks.chat.decisions import Refusal, already_taken, is_about, note_keys, request_of
 from sinks.chat.service import Status
 from sinks.slack import messages
@@ -40,7 +41,7 @@ GROUPS_SECONDS = 300.0
 GROUP_CALL_SECONDS = 1.5
 """Time to ask for the members of a user group; a click waits for the answer."""
 
-NOT_PRESENT = "This message is not the present one of an interview, so its buttons do nothing."
+NOT_PRESENT = gettext_noop("These buttons do nothing any more: there is a newer message about the interview.")
 
 _SILENT = logging.getLogger(f"{__name__}.socket")
 _SILENT.disabled = True  # the SDK logs addresses that hold a ticket, and the content of messages
@@ -117,16 +118,16 @@ class SlackListener:
             if known is None or not is_about(click, known):
                 continue
             refusal = await place.deciders.refusal(click.user)
-            request = request_of(click, place.sink, known)
+            request = request_of(click, place.sink, known, place.language)
             if refusal:
                 return place.reply(click.user, refusal)
             if isinstance(request, Refusal):
                 return place.reply(click.user, _text(request))
             if interaction.asks_reason:
-                return lambda: place.client.open_view(interaction.trigger, reason_dialog(interaction))
-            taken = already_taken(request, await self._inbox.ask(place.sink, request))
+                return lambda: place.client.open_view(interaction.trigger, reason_dialog(interaction, place.language))
+            taken = already_taken(request, await self._inbox.ask(place.sink, request), place.language)
             return None if taken is None else place.reply(click.user, _text(taken))
-        return places[0].reply(click.user, NOT_PRESENT) if places else None
+        return places[0].reply(click.user, places[0].language.gettext(NOT_PRESENT)) if places else None
 
 
 class _Place:
@@ -138,8 +139,9 @@ class _Place:
         assert config.decisions is not None
         self.sink = name
         self.channel = config.channel
+        self.language = language(config.language)
         self.client = BotClient(config.token.get_secret_value(), config.channel, config.api_url)
-        self.deciders = Deciders(config.decisions, self.client)
+        self.deciders = Deciders(config.decisions, self.client, self.language)
 
     def reply(self, user: str, text: str) -> Reply:
         """A text that only the user sees."""
@@ -149,8 +151,9 @@ class _Place:
 class Deciders:
     """Who may decide. The members of user groups are asked for, and remembered for some minutes."""
 
-    def __init__(self, decisions: Decisions, client: BotClient) -> None:
+    def __init__(self, decisions: Decisions, client: BotClient, language: Language) -> None:
         self._decisions = decisions
+        self._language = language
         self._client = client
         self._members: Mapping[str, frozenset[str]] = {}
         self._until = 0.0
@@ -163,9 +166,9 @@ class Deciders:
         if any(user in members for members in self._members.values()):
             return ""
         if not are_known:
-            return "Slack did not say who may decide here. Try again in a minute."
+            return self._language.gettext("Slack did not say who may decide here. Try again in a minute.")
         who = ", ".join(messages.user_mention(one) for one in self._decisions.deciders)
-        return f"Only {who} may decide here."
+        return self._language.gettext("Only {users} may decide here.").format(users=who)
 
     async def _refresh(self) -> bool:
         """Asks for the members of the user groups, when it is time. Returns whether they are known."""
@@ -189,7 +192,7 @@ class Deciders:
 
 def _text(refusal: Refusal) -> str:
     text = messages.literal(messages.escape(refusal.text))
-    return f"{text} {messages.user_mention(refusal.by)}" if refusal.by else text
+    return text.replace("{user}", messages.user_mention(refusal.user))
 
 
 async def _close(client: SocketModeClient) -> None:

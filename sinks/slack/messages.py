@@ -104,7 +104,7 @@ def as_sentence(content: Content) -> Message:
 
 def stamp_text(stamp: Stamp) -> str:
     """Who decided, with the name of the user as Slack shows it to each reader. An edit notifies nobody."""
-    return f"{literal(safe(stamp.text, TEXT_UNITS))} {user_mention(stamp.user)}"
+    return literal(safe(stamp.text, TEXT_UNITS)).replace("{user}", user_mention(stamp.user))
 
 
 def user_mention(user: str) -> str:

@@ -149,7 +149,7 @@ async def test_of_two_clicks_on_one_message_the_first_counts(world):
     seen = world.message
     await world.press("shortlist")
     await world.press("shortlist", BOB, seen)
-    await world.hears(BOB, f"Already done: shortlisted by <@{ANA}>")
+    await world.hears(BOB, f"Already done: Shortlisted by <@{ANA}>")
     await world.shows("Undo", stamp=f"Shortlisted by <@{ANA}>")
 
     assert world.sent == ["finalist"]

@@ -74,7 +74,7 @@ class SlackEmulator(EmulatorServer):
         self.app_token = APP_TOKEN
         self.app_trouble = ""
         """The error that Slack answers to the app-level token, if any."""
-        self._sockets = Sockets()
+        self.sockets = Sockets()
         self._interactions = 0
         self.bot = self.workspace.add_bot(TOKEN, ALL_SCOPES)
 
@@ -140,7 +140,7 @@ class SlackEmulator(EmulatorServer):
     @property
     def open_sockets(self) -> int:
         """The number of Socket Mode connections."""
-        return len(self._sockets.connections)
+        return len(self.sockets.connections)
 
     @property
     def ephemerals(self) -> list[Ephemeral]:
@@ -168,15 +168,15 @@ class SlackEmulator(EmulatorServer):
 
     def redeliver(self, envelope: Envelope) -> Future[Envelope]:
         """Sends an envelope again."""
-        return self._run_soon(self._sockets.send(envelope))
+        return self._run_soon(self.sockets.send(envelope))
 
     def refresh_sockets(self) -> None:
         """Asks every app to connect again."""
-        self._run_soon(self._sockets.refresh()).result(10)
+        self._run_soon(self.sockets.refresh()).result(10)
 
     def close_sockets(self) -> None:
         """Closes all connections."""
-        self._run_soon(self._sockets.close()).result(10)
+        self._run_soon(self.sockets.close()).result(10)
 
     def _interact(self, payload: dict[str, Any]) -> Future[Envelope]:
         return self.redeliver(Envelope(uuid4().hex, payload))
@@ -193,11 +193,11 @@ class SlackEmulator(EmulatorServer):
         app.router.add_route("*", "/api/{method}", self._api)
         app.router.add_post("/services/{path:.+}", self._webhook)
         app.router.add_get("/view/{channel}", self._view)
-        app.router.add_get("/socket", self._sockets.serve)
+        app.router.add_get("/socket", self.sockets.serve)
         app.on_shutdown.append(self._close_sockets)
 
     async def _close_sockets(self, _app: web.Application) -> None:
-        await self._sockets.close()
+        await self.sockets.close()
 
     def kind_of(self, request: web.Request) -> str:
         """Returns the name of the method, or `webhook`."""
@@ -244,7 +244,7 @@ class SlackEmulator(EmulatorServer):
         error = self.app_trouble or ("" if token == self.app_token else "invalid_auth")
         if not error and token.startswith("xoxb-"):
             error = "not_allowed_token_type"
-        return {"ok": False, "error": error} if error else {"ok": True, "url": self._sockets.address(self.url)}
+        return {"ok": False, "error": error} if error else {"ok": True, "url": self.sockets.address(self.url)}
 
     def _record(self, method: str, args: dict[str, Any], error: str) -> None:
         self.calls.append(Call(method, args, error, self.clock()))

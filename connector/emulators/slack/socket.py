@@ -40,6 +40,7 @@ class Sockets:
 
     def __init__(self) -> None:
         self.connections: list[web.WebSocketResponse] = []
+        self.ack_seconds = ACK_SECONDS
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._sent = 0
         self._tickets = 0
@@ -69,7 +70,7 @@ class Sockets:
         acknowledged = self._waiting[envelope.id] = asyncio.get_running_loop().create_future()
         body = {"envelope_id": envelope.id, "type": "interactive", "payload": envelope.payload}
         try:
-            async with asyncio.timeout(ACK_SECONDS):
+            async with asyncio.timeout(self.ack_seconds):
                 connection = self.connections[self._sent % len(self.connections)]
                 await connection.send_json({**body, "accepts_response_payload": True})
                 await acknowledged

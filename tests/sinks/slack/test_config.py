@@ -114,3 +114,21 @@ def test_the_destination_of_a_webhook_shows_its_host_only() -> None:
     destination = SlackSink("one", SlackConfig(webhook_url=HOOK)).destination
     assert destination.startswith("hooks.slack.com#")
     assert "verysecret" not in destination
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"decisions": {"deciders": []}}, "decisions.deciders"),
+        ({"decisions": {"deciders": ["@here"]}}, "Copy member ID"),
+        ({"decisions": {"deciders": ["U0123456789"]}}, "`decisions` needs `app_token`"),
+        ({"app_token": "xoxb-1-2"}, "must be an app-level token, which starts with xapp-"),
+    ],
+)
+def test_decisions_need_deciders_and_an_app_level_token(settings: dict, said: str) -> None:
+    assert said in messages(token=TOKEN, channel="C0123456789", **settings)
+
+
+def test_a_webhook_has_no_buttons_for_decisions() -> None:
+    decisions = {"deciders": ["U0123456789"]}
+    assert "`decisions` needs a bot token" in messages(webhook_url=HOOK, app_token="xapp-1", decisions=decisions)
