@@ -51,7 +51,7 @@ check: lint types test package
 
 # writes new texts into the catalogues, and removes texts that no code uses
 texts: $(VENV)/.installed-dev
-	@pot=$$(mktemp) && $(BIN)/pybabel -q extract -F pyproject.toml -k gettext_noop --no-location --sort-output -o $$pot . \
+	@pot=$$(mktemp) && $(BIN)/pybabel -q extract -F pyproject.toml -k gettext_noop -k ngettext_noop:1,2 --no-location --sort-output -o $$pot . \
 	&& for po in connector/languages/*.po; do \
 		$(BIN)/pybabel -q update -i $$pot -o $$po -l $$(basename $$po .po) \
 			--ignore-obsolete --no-fuzzy-matching --ignore-pot-creation-date --width 120; \

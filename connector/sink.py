@@ -7,7 +7,7 @@ store. It returns an outcome for each delivery, and the dispatcher does the rest
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -266,6 +266,12 @@ class Context(Protocol):
 
     async def waiting(self, group: str) -> int:
         """Returns the committed number of deliveries of this sink that wait in a group."""
+        ...
+
+    async def queued(self, events: Collection[str], limit: int) -> int:
+        """Returns how many due deliveries of this sink are about events with these names, at most `limit`, among those
+        that are called next.
+        """
         ...
 
     def count_call(self, kind: str) -> None:

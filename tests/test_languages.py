@@ -17,7 +17,7 @@ from babel.messages.pofile import read_po
 from connector.languages import language, languages
 
 ROOT = Path(__file__).parents[1]
-KEYWORDS = {"gettext": None, "ngettext": (1, 2), "gettext_noop": None}
+KEYWORDS = {"gettext": None, "ngettext": (1, 2), "gettext_noop": None, "ngettext_noop": (1, 2)}
 TRANSLATED = [code for code in languages() if code != "en"]
 
 

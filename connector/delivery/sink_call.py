@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -22,7 +22,7 @@ from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailabl
 from connector.interview import Interview
 from connector.logging import HIDDEN, SECRET_TEXTS
 from connector.sink import Batch, Delivery, Note, Result, Sink, Subscription, Token
-from connector.store import leases, notes, rate_limit, settle
+from connector.store import claim, leases, notes, rate_limit, settle
 from connector.store.base import Store
 from connector.store.claim import Claim
 from connector.store.leases import Lease
@@ -122,6 +122,10 @@ class SinkContext:
     async def waiting(self, group: str) -> int:
         sink = self._lease.sink
         return await self._store.read(lambda connection: settle.count_waiting(connection, sink, group))
+
+    async def queued(self, events: Collection[str], limit: int) -> int:
+        sink, now = self._lease.sink, self._clock.in_sql()
+        return await self._store.read(lambda connection: claim.count_queued(connection, sink, events, now, limit))
 
     def count_call(self, kind: str) -> None:
         self.calls += 1

@@ -27,6 +27,11 @@ def gettext_noop(text: str) -> str:
     return text
 
 
+def ngettext_noop(singular: str, plural: str) -> tuple[str, str]:
+    """Marks a text with its plural that is translated where it is shown; returns both unchanged."""
+    return singular, plural
+
+
 class Language:
     """The texts of one language, with the forms of its dates and numbers."""
 

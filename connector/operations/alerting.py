@@ -216,6 +216,10 @@ class NoticeContext:
     async def waiting(self, group: str) -> int:  # noqa: ARG002 - nothing waits
         return 0
 
+    async def queued(self, events: Collection[str], limit: int) -> int:  # noqa: ARG002 - as the protocol names them
+        """Nothing is queued."""
+        return 0
+
     def count_call(self, kind: str) -> None:
         self._on_call(self._sink, kind)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -298,6 +298,10 @@ class _PreviewContext:
     async def waiting(self, group: str) -> int:  # noqa: ARG002 - as the protocol names it
         """Returns 1, because a preview shows the counts of the notes."""
         return 1
+
+    async def queued(self, events: Collection[str], limit: int) -> int:  # noqa: ARG002 - as the protocol names them
+        """Nothing is queued."""
+        return 0
 
     def count_call(self, kind: str) -> None:
         """Counts nothing."""

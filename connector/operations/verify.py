@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -116,6 +116,10 @@ class _VerifyContext:
 
     async def waiting(self, group: str) -> int:  # noqa: ARG002 - as the protocol names it
         """Nothing waits for a state sink."""
+        return 0
+
+    async def queued(self, events: Collection[str], limit: int) -> int:  # noqa: ARG002 - as the protocol names them
+        """Nothing is queued."""
         return 0
 
     def count_call(self, kind: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias
 
@@ -13,7 +13,7 @@ from connector.errors import ConnectorError
 from connector.store import leases
 from connector.store.dialects import Now, among
 from connector.store.leases import Lease
-from connector.store.schema import DeliveryState, PauseKind, bucket, delivery, in_state, sink
+from connector.store.schema import DeliveryState, PauseKind, bucket, delivery, event, in_state, sink
 
 PENDING = in_state(DeliveryState.PENDING)
 OF_SINK = and_(delivery.c.sink == bindparam("sink"), PENDING)
@@ -95,6 +95,19 @@ def due(connection: Connection, name: str, now: Now, limit: int) -> Sequence[Any
         .limit(limit)
     )
     return connection.execute(statement, {"sink": name}).all()
+
+
+def count_queued(connection: Connection, name: str, events: Collection[str], now: Now, limit: int) -> int:
+    """Counts the due rows of a message sink about events with these names, among the first `limit` rows."""
+    first = (
+        select(delivery.c.event_seq)
+        .where(OF_SINK, delivery.c.not_before <= now, delivery.c.event_seq.is_not(None), delivery.c.silent == 0)
+        .order_by(delivery.c.priority, delivery.c.id)
+        .limit(limit)
+        .subquery()
+    )
+    statement = select(func.count()).join_from(first, event, event.c.seq == first.c.event_seq)
+    return int(connection.execute(statement.where(event.c.name.in_(sorted(events))), {"sink": name}).scalar_one())
 
 
 def topic_of(row: Any) -> Topic:

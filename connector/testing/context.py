@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from connector.errors import LeaseLost, RateLimited
@@ -58,6 +58,8 @@ class FakeContext:
         self.replies: list[tuple[int | None, str]] = []
         self.waits: Counter[str] = Counter()
         self.leases_lost = 0
+        self.queue: Counter[str] = Counter()
+        """Due deliveries by the name of their event."""
         self.shown: dict[str, Subscription] = {}
         self._buckets: dict[str, Bucket] = {}
         self._refusals: deque[RateLimited] = deque()
@@ -98,6 +100,9 @@ class FakeContext:
 
     async def waiting(self, group: str) -> int:
         return self.waits[group]
+
+    async def queued(self, events: Collection[str], limit: int) -> int:
+        return min(sum(self.queue[name] for name in events), limit)
 
     def count_call(self, kind: str) -> None:
         self.calls[kind] += 1

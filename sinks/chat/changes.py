@@ -5,9 +5,10 @@ fact announces it, and later ones are silent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,6 +51,8 @@ Announced: TypeAlias = Mapping[str, Any]
 INVITE = "interview.create"
 FINISH = "interview.finish"
 SCORED = "interview.score-updated"
+POSTING_EVENTS = (FINISH, SCORED, "interview.status-change")
+"""Events that usually make a message each."""
 
 _STAGE_FIELDS = ("status", "completed", "answered", "archived", "finalist", "finished_at")
 POSTING_MODES: tuple[Mode, ...] = ("post", "broadcast", "reply")
@@ -123,7 +126,60 @@ def find_announcement(event: Event, interview: Interview, announced: Announced, 
     if event.name == SCORED:  # the score is the headline, even if other changes become known with it
         changes.sort(key=lambda change: change.kind is not ChangeKind.SCORE)
     mode = min((getattr(modes, change.kind) for change in changes), key=POSTING_MODES.index)
-    return Announcement(tuple(changes), mode, snapshot(interview, announced))
+    after = dict(snapshot(interview, announced))
+    if modes.finish == "digest":  # a digest announces it
+        after["finished"] = bool(announced.get("finished"))
+    return Announcement(tuple(changes), mode, after)
+
+
+class Counted(NamedTuple):
+    """What a digest counts of an event: its figures, and the facts that the chat has shown once the digest is shown."""
+
+    figures: tuple[str, ...] = ()
+    announced: Announced = MappingProxyType({})
+
+
+INVITED, FINISHED, SCORED_FIGURE, MOVED = "invited", "finished", "scored", "moved"
+"""Figures of a digest; those of decisions are the values of their stages."""
+
+
+def find_counted(
+    event: Event, interview: Interview, announced: Announced, modes: Events, *, muted: bool, was_invited: bool
+) -> Counted:
+    """Returns what a digest counts of an event: each fact that the chat has not shown and whose mode is `digest`; with
+    `muted` also the facts whose mode makes a message. `was_invited`: a digest has counted the invitation.
+    """
+    mode = modes.of(event.name)
+    if mode == "silent" or (mode in POSTING_MODES and not muted):
+        return Counted((), announced)
+    found = [Change(ChangeKind.INVITED, event.occurred_at)] if event.name == INVITE and not was_invited else []
+    if interview.stage is not Stage.DELETED:
+        found += _facts(event, interview, announced)
+    counted_modes = ("digest", *POSTING_MODES) if muted else ("digest",)
+    found = [change for change in found if getattr(modes, change.kind) in counted_modes]
+    kinds = {change.kind for change in found}
+    if ChangeKind.FINISHED in kinds and interview.stage is Stage.TO_EVALUATE:  # implied by the finish
+        found = [change for change in found if change.kind is not ChangeKind.STAGE]
+    return Counted(tuple(_figure(change, interview) for change in found), _with_facts(announced, interview, kinds))
+
+
+def _figure(change: Change, interview: Interview) -> str:
+    if change.kind is ChangeKind.STAGE:
+        is_decision = interview.stage in {Stage.SHORTLISTED, Stage.DISCARDED}
+        return interview.stage.value if is_decision else MOVED
+    return {ChangeKind.INVITED: INVITED, ChangeKind.FINISHED: FINISHED}.get(change.kind, SCORED_FIGURE)
+
+
+def _with_facts(announced: Announced, interview: Interview, kinds: Collection[ChangeKind]) -> Announced:
+    """Returns the shown facts with those of these kinds."""
+    now = snapshot(interview, announced)
+    names = {
+        ChangeKind.FINISHED: ("finished", "stage", "stage_ms"),
+        ChangeKind.STAGE: ("stage", "stage_ms"),
+        ChangeKind.SCORE: ("score", "score_ms"),
+    }
+    shown = {name for kind in kinds for name in names.get(kind, ())}
+    return {**announced, **{name: value for name, value in now.items() if name in shown}}
 
 
 def _deletion(event: Event, announced: Announced, modes: Events) -> Announcement | None:
@@ -152,14 +208,20 @@ def is_finished(interview: Interview) -> bool:
 
 
 def _changes(event: Event, interview: Interview, announced: Announced, modes: Events) -> list[Change]:
-    found: list[Change | None] = [
+    found = _facts(event, interview, announced)
+    if not announced and event.name == INVITE:
+        found.append(Change(ChangeKind.INVITED, event.occurred_at))
+    return [change for change in found if getattr(modes, change.kind) in POSTING_MODES]
+
+
+def _facts(event: Event, interview: Interview, announced: Announced) -> list[Change]:
+    """Returns the changes that the chat has not shown."""
+    found = [
         _completion(event, interview, announced),
         _stage_change(interview, announced),
         _score_change(interview, announced),
     ]
-    if not announced and event.name == INVITE:
-        found.append(Change(ChangeKind.INVITED, event.occurred_at))
-    return [change for change in found if change is not None and getattr(modes, change.kind) in POSTING_MODES]
+    return [change for change in found if change is not None]
 
 
 def _completion(event: Event, interview: Interview, announced: Announced) -> Change | None:

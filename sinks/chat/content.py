@@ -27,6 +27,8 @@ GIVEN_UNITS = 1000
 """Of a name that is searched for addresses and telephone numbers, before it is cut."""
 POSITION_UNITS = 150
 CHANGE_UNITS = 400
+DIGEST_POSITION_UNITS = 60
+SHORT_NAME_UNITS = 16
 SAID_BY_HEADLINE = frozenset({ChangeKind.FINISHED, ChangeKind.INVITED, ChangeKind.DELETED})
 """Changes about which a headline says all."""
 
@@ -129,18 +131,53 @@ def reply_content(announcement: Announcement, interview: Interview, style: Style
 
 
 def digest_content(digest: DigestRecord, style: Style) -> Content:
-    """Returns the message that counts many events. It contains no names of candidates."""
+    """Returns the message that counts many events, with the names of candidates who finished as privacy allows."""
     language = style.language
-    summary = digest_summary(digest.counts, language)
+    names = [name for each in digest.named if (name := _in_privacy(str(each["name"]), style.privacy))]
+    summary = digest_summary(digest.counts, names, language)
+    counts = {name: int(count) for name, count in digest.counts.items()}
+    others = sum(count for name, count in counts.items() if name not in {"invited", "finished"})
     values: dict[str, str | int] = {
-        **{name: int(digest.counts.get(name, 0)) for name in ("invited", "finished", "updates")},
+        "invited": counts.get("invited", 0),
+        "finished": counts.get("finished", 0),
+        "updates": others,
         "summary": summary,
-        "position": clean(digest.position, POSITION_UNITS) or language.gettext("no position"),
+        "position": clean(digest.position, DIGEST_POSITION_UNITS) or language.gettext("no position"),
     }
     line = wording.fill(style.templates.digest, values)
     first, last = wording.moment(digest.first_ms), wording.moment(digest.last_ms)
-    span = f"{first} → {last}" if digest.last_ms > digest.first_ms else first
-    return Content(text=line if _is_visible(line) else summary, footer=span)
+    return Content(
+        text=line if _is_visible(line) else summary,
+        link=trusted_link(digest.link, style.link_hosts) or "",
+        button=language.gettext("Open in Hireflix"),
+        footer=f"{first} → {last}" if digest.last_ms > digest.first_ms else first,
+    )
+
+
+def short_name(interview: Interview, style: Style) -> str:
+    """Returns the candidate as a digest names them: first name and initial. `""` where privacy allows no name."""
+    if interview.stage is Stage.DELETED:
+        return ""
+    words = without_contacts(clean(interview.candidate_name, GIVEN_UNITS)).split()
+    if not words:
+        return ""
+    name = cut(words[0], SHORT_NAME_UNITS)
+    return _in_privacy(f"{name} {words[-1][0]}." if len(words) > 1 else name, style.privacy)
+
+
+def _in_privacy(name: str, privacy: str) -> str:
+    if privacy == "full":
+        return name
+    return " ".join(f"{word[0].upper()}." for word in name.split()) if privacy == "initials" else ""
+
+
+def position_link(interview: Interview) -> str:
+    """Returns the address of the interview's position: the part of the review link before the interview, else `""`.
+
+    (Hireflix: `…/jobs/POSITION/interview/INTERVIEW`.)
+    """
+    head, found, _ = interview.text("review_url").rpartition(f"/interview/{interview.id}")
+    return head if found and head.endswith(f"/jobs/{interview.position_id}") else ""
 
 
 def as_text(content: Content, mention: str = "", *, neutralise: Callable[[str], str] = str) -> str:

@@ -21,9 +21,20 @@ from connector.sink import (
     Waiting,
 )
 from sinks.chat import digest
-from sinks.chat.changes import FINISH, INVITE, Announcement, ChangeKind, Events, Mode, find_announcement
+from sinks.chat.changes import (
+    FINISH,
+    FINISHED,
+    INVITED,
+    Announcement,
+    ChangeKind,
+    Counted,
+    Events,
+    Mode,
+    find_announcement,
+    find_counted,
+)
 from sinks.chat.config import ChatConfig, mention_for
-from sinks.chat.content import Content, Style, interview_content, reply_content, with_change
+from sinks.chat.content import Content, Style, interview_content, position_link, reply_content, short_name, with_change
 from sinks.chat.exactly_once import Draft, abandon, post, reconcile
 from sinks.chat.record import DigestRecord, InterviewRecord
 from sinks.chat.reminders import without_decided
@@ -43,36 +54,38 @@ class EventAction(StrEnum):
     """A reply that is shown in the channel as well."""
 
 
+NOT_COUNTED = Counted()
+
+
 @dataclass(frozen=True, slots=True)
 class EventPlan:
-    """The plan for an event. `announcement` is what the call posts. `counted` is the count of the digest that grows by
-    one, `""` for none. `edit`: an existing message has to be updated. `reason` says why there is nothing to show.
+    """The plan for an event. `announcement` is what the call posts, and `counted` what the digest counts. `edit`: an
+    existing message has to be updated. `reason` says why there is nothing to show.
     """
 
     action: EventAction = EventAction.NOTHING
     announcement: Announcement | None = None
-    counted: str = ""
+    counted: Counted = NOT_COUNTED
     edit: bool = False
     reason: str = "nothing new"
-
-
-_COUNTED = {INVITE: "invited", FINISH: "finished"}
-_NEVER_COUNTED = ("interview.delete",)
 
 
 def make_plan(
     event: Event, interview: Interview, record: InterviewRecord, modes: Events, *, muted: bool, silent: bool = False
 ) -> EventPlan:
-    """Returns the plan for an event. `muted`: the event must not notify users, because it is late or the hours are
-    quiet. `silent`: it may only update existing messages, because no route chose it. An interview that was deleted
-    before its first message is not shown.
+    """Returns the plan for an event. `muted`: the event must not notify users, because it is late, the hours are quiet,
+    or the channel is busy. `silent`: it may only update existing messages, because no route chose it. An interview that
+    was deleted before its first message is not shown.
     """
     mode: Mode = "edit" if silent else modes.of(event.name)
     is_deleted = interview.stage is Stage.DELETED
-    counted = _figure(event, record) if mode == "digest" or (muted and mode != "silent" and not silent) else ""
+    was_invited = bool(record.counted_by)
+    counted = NOT_COUNTED
+    if not silent:
+        counted = find_counted(event, interview, record.announced, modes, muted=muted, was_invited=was_invited)
     edit = record.is_editable and (mode != "silent" or is_deleted)
     if is_deleted and not record.is_shown and not record.named_reply_ids:
-        return EventPlan(counted=counted if event.name == INVITE else "", reason="deleted before it was shown")
+        return EventPlan(counted=counted, reason="deleted before it was shown")
     reason = "its events are silent" if mode == "silent" else "no message to update" if silent else "nothing new"
     without_post = EventPlan(counted=counted, edit=edit or bool(record.named_reply_ids and is_deleted), reason=reason)
     if muted or silent:
@@ -82,12 +95,6 @@ def make_plan(
     return (
         without_post if action is EventAction.NOTHING else EventPlan(action, announcement, counted, without_post.edit)
     )
-
-
-def _figure(event: Event, record: InterviewRecord) -> str:
-    if event.name in _NEVER_COUNTED or (event.name == INVITE and record.counted_by):
-        return ""
-    return _COUNTED.get(event.name, "updates")
 
 
 def _action(announcement: Announcement, record: InterviewRecord) -> EventAction:
@@ -123,6 +130,8 @@ async def deliver_events(session: ChatSession, call: DeliveryCall) -> Result:
             continue
         one = DeliveryCall(replace(call.batch, deliveries=(delivery,), notes=notes), call.context)
         result = without_decided(one, delivery.interview, await deliver_event(session, one, delivery.interview))
+        if delivery.interview.stage is Stage.DELETED:
+            result = await digest.without_deleted(one, delivery.interview.id, result)
         outcomes += result.outcomes
         changed |= result.notes
         notes = {key: note for key, note in {**notes, **result.notes}.items() if note is not None}
@@ -148,7 +157,8 @@ async def deliver_event(session: ChatSession, call: DeliveryCall, interview: Int
     found = await reconcile(session, call, record, [record.edit(EDIT_DELAY)])
     if found is not None:
         return found
-    plan = plan_of(session.config, call.delivery, record, call.context.now())
+    is_busy = await session.is_busy(call.context)
+    plan = plan_of(session.config, call.delivery, record, call.context.now(), is_busy=is_busy)
     style = await session.interview_style(call, interview)
     if plan.action is EventAction.NOTHING:
         return _without_post(session, call, record, plan, style)
@@ -156,16 +166,17 @@ async def deliver_event(session: ChatSession, call: DeliveryCall, interview: Int
     return _without_thread(session.config, record, result) if isinstance(result, CallResult) else result
 
 
-def plan_of(config: ChatConfig, delivery: Delivery, record: InterviewRecord, now: int) -> EventPlan:
+def plan_of(
+    config: ChatConfig, delivery: Delivery, record: InterviewRecord, now: int, *, is_busy: bool = False
+) -> EventPlan:
     """Returns the plan for the event of a delivery at `now` (epoch milliseconds)."""
     event, interview = delivery.event, delivery.interview
     assert event is not None
     assert interview is not None
-    muted = delivery.late or is_quiet(config, event, now)
-    if record.counted_by == delivery.id:  # it was counted, but the digest was not shown
-        record = replace(record, counted_by="")
+    muted = delivery.late or is_quiet(config, event, now) or (is_busy and config.digest != "off")
+    record = record.without_counted(delivery.id)  # it was counted, but the digest was not shown
     plan = make_plan(event, interview, record, config.events, muted=muted, silent=delivery.silent)
-    return replace(plan, counted="") if config.digest == "off" else plan
+    return replace(plan, counted=NOT_COUNTED) if config.digest == "off" else plan
 
 
 def is_quiet(config: ChatConfig, event: Event, now: int) -> bool:
@@ -223,7 +234,7 @@ def _without_post(
     """Delivers an event without a post: it waits for the digest that counts it or for an edit, or is superseded when
     there is nothing to show.
     """
-    delivery, interview, now = call.delivery, call.delivery.interview, call.context.now()
+    interview, now = call.delivery.interview, call.context.now()
     assert interview is not None
     after, searches = abandon(call, record)
     follow_ups, notes = [*searches], dict[str, Note | None]()
@@ -235,13 +246,12 @@ def _without_post(
         outcome = Waiting(after.key, "update of its message", _at(now, wait))
     elif after.is_editable and is_current:
         outcome = Delivered(after.message_id)
-    if plan.counted:
-        counted = _counted(call, plan, interview)
-        notes[counted.key] = counted.note()
+    if plan.counted.figures:
+        after, counted, past = count_in_digest(call, plan.counted, after, interview, style)
+        notes |= {each.key: each.note() for each in (past, counted) if each is not None}
         wait = digest.delay(session.config, now)
         follow_ups.append(counted.publication(wait))
         outcome = Waiting(counted.key, digest.waiting_reason(session.config, now), _at(now, wait))
-        after = replace(after, counted_by=delivery.id if plan.counted == "invited" else after.counted_by)
     if after != record:
         notes[record.key] = after.note()
     return Result([outcome], notes, follow_ups)
@@ -251,11 +261,35 @@ def _at(now: int, wait: timedelta) -> int:
     return now + round(wait.total_seconds() * 1000)
 
 
-def _counted(call: DeliveryCall, plan: EventPlan, interview: Interview) -> DigestRecord:
-    """Returns the digest of the interview's position with one more event."""
-    assert call.delivery.event is not None
-    record = DigestRecord.read(interview.position_id, call.note(DigestRecord(interview.position_id).key))
-    return record.counting(plan.counted, interview, call.delivery.event.occurred_at, call.context.now())
+def count_in_digest(
+    call: DeliveryCall, counted: Counted, record: InterviewRecord, interview: Interview, style: Style
+) -> tuple[InterviewRecord, DigestRecord, DigestRecord | None]:
+    """Returns the records of the interview and of its position's digest after the digest counted an event, and the
+    digest before it when that is over and names candidates.
+
+    A candidate counts once in each figure of a digest.
+    """
+    event, id_, now = call.delivery.event, call.delivery.id, call.context.now()
+    assert event is not None
+    before = DigestRecord.read(interview.position_id, call.note(DigestRecord(interview.position_id).key))
+    is_over = before.is_over(now)
+    serial = "" if is_over else before.serial
+    figures = [name for name in counted.figures if not serial or record.counted.get(name, ("",))[0] != serial]
+    after = before.counting(figures, interview, now, delivery_id=id_, occurred_at=event.occurred_at)
+    after = replace(after, link=position_link(interview) or after.link)
+    name = short_name(interview, style) if FINISHED in figures else ""
+    if name:
+        after = after.naming(interview.id, name)
+    place = (interview.position_id, after.serial)
+    is_named = any(each["id"] == interview.id for each in after.named) and place not in map(tuple, record.digests)
+    record = replace(
+        record,
+        announced=counted.announced,
+        counted={**record.counted, **{figure: (after.serial, id_) for figure in figures if figure != INVITED}},
+        counted_by=id_ if INVITED in figures else record.counted_by,
+        digests=(*record.digests, place) if is_named else record.digests,
+    )
+    return record, after, replace(before, is_past=True) if is_over and before.named else None
 
 
 def _without_thread(config: ChatConfig, record: InterviewRecord, result: CallResult) -> Result:

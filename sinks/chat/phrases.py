@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from connector.languages import Language, gettext_noop
+from connector.languages import Language, gettext_noop, ngettext_noop
 from connector.sink import STAGE_WORDS, Interview, Stage
 from sinks.chat.changes import SCORED, Announcement, Change, ChangeKind
 from sinks.chat.text import clean
@@ -31,6 +31,15 @@ _STAGES = {
 }
 """The stage whose phrase says what a change is."""
 _DECISIONS = (Stage.SHORTLISTED, Stage.DISCARDED)
+_FIGURES = {
+    "scored": ngettext_noop("{count} scored", "{count} scored"),
+    "shortlisted": ngettext_noop("{count} shortlisted", "{count} shortlisted"),
+    "discarded": ngettext_noop("{count} discarded", "{count} discarded"),
+    "moved": ngettext_noop("{count} moved to another stage", "{count} moved to another stage"),
+    "updates": ngettext_noop("{count} update", "{count} updates"),
+    "invited": ngettext_noop("{count} invited", "{count} invited"),
+}
+"""Figures of a digest in their order, after those who finished. `updates` is in notes of earlier releases."""
 _CHANGES = {
     ChangeKind.FINISHED: gettext_noop("Finished the interview"),
     ChangeKind.INVITED: gettext_noop("Invited"),
@@ -86,24 +95,24 @@ def and_more(count: int, language: Language) -> str:
     return language.ngettext("and {count} more", "and {count} more", count).format(count=language.number(count))
 
 
-def digest_summary(counts: Mapping[str, int], language: Language) -> str:
-    """Returns the counts of a digest as a sentence."""
-    invited, finished, updates = (counts.get(name, 0) for name in ("invited", "finished", "updates"))
-    ngettext, number = language.ngettext, language.number
-    parts = [
-        ngettext("{count} candidate was invited", "{count} candidates were invited", invited).format(
-            count=number(invited)
-        )
-        if invited
-        else "",
-        ngettext("{count} finished the interview", "{count} finished the interview", finished).format(
-            count=number(finished)
-        )
-        if finished
-        else "",
-        ngettext("{count} update", "{count} updates", updates).format(count=number(updates)) if updates else "",
-    ]
-    return ", ".join(part for part in parts if part) or language.gettext("nothing new")
+def digest_summary(counts: Mapping[str, int], names: Sequence[str], language: Language) -> str:
+    """Returns the counts of a digest as a sentence, with the names of candidates who finished."""
+    parts = [_finished(counts.get("finished", 0), names, language)]
+    for figure, (singular, plural) in _FIGURES.items():
+        count = counts.get(figure, 0)
+        if count:
+            parts.append(language.ngettext(singular, plural, count).format(count=language.number(count)))
+    return " · ".join(part for part in parts if part) or language.gettext("nothing new")
+
+
+def _finished(count: int, names: Sequence[str], language: Language) -> str:
+    if not count:
+        return ""
+    text = language.ngettext("{count} finished", "{count} finished", count).format(count=language.number(count))
+    if not names:
+        return text
+    more = count - len(names)
+    return f"{text}: {', '.join(names)}" + (f" {and_more(more, language)}" if more > 0 else "")
 
 
 def _progress(interview: Interview, language: Language, phrases: Mapping[Stage, str]) -> str:

@@ -4,7 +4,7 @@ version. A note of version 1 has other names, and is converted when it is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Protocol, Self, TypeVar
@@ -58,7 +58,9 @@ class InterviewRecord:
     deletes both. `superseded_ids` are messages that a newer one replaced. `removed`: users deleted the message.
     `thread_locked`: its thread takes no replies. `needs_repost`: a message has to be posted in place of a lost one.
     `counted_by` is the id of the delivery whose invitation a digest counted, `True` in some notes of version 1.
-    `fallback_error`: the service rejected the content with it.
+    `counted` maps a figure to the digest that counted it last, by its serial, and to the id of the delivery. `digests`
+    are those that name the candidate: position id and serial. `fallback_error`: the service rejected the content with
+    it.
     """
 
     id: str
@@ -72,6 +74,8 @@ class InterviewRecord:
     thread_locked: bool = False
     needs_repost: bool = False
     counted_by: str | bool = ""
+    counted: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    digests: Sequence[Sequence[str]] = ()
     fallback_error: str = ""
     intent: Mapping[str, Any] = field(default_factory=dict)
     possible_duplicates: Sequence[Mapping[str, Any]] = ()
@@ -114,6 +118,18 @@ class InterviewRecord:
     def takes_replies(self) -> bool:
         """Whether the message has a thread that takes replies."""
         return self.is_editable and not self.thread_locked
+
+    def without_counted(self, delivery_id: str) -> Self:
+        """Returns the record without the facts of a delivery that a digest counted and did not show."""
+        lost = {figure for figure, (_, counter) in self.counted.items() if counter == delivery_id}
+        names = {"finished": ("finished",), "scored": ("score", "score_ms")}
+        forgotten = {name for figure in lost for name in names.get(figure, ("stage", "stage_ms"))}
+        return replace(
+            self,
+            announced={name: value for name, value in self.announced.items() if name not in forgotten},
+            counted={figure: counter for figure, counter in self.counted.items() if figure not in lost},
+            counted_by="" if self.counted_by == delivery_id else self.counted_by,
+        )
 
     def with_intent(self, intent: Mapping[str, Any]) -> Self:
         """Returns the record with another intent, or without one."""
@@ -201,6 +217,14 @@ def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
 
 DIGEST_NOTE = "digest:"
 """Prefix of the note about a digest, before the position's id."""
+PAST_DIGEST_NOTE = "past-digest:"
+"""Prefix of the note about a digest that is over and names candidates, before its serial."""
+EDIT_PAST_DIGEST = "past-digest"
+"""Purpose of the call that removes a name from a digest that is over."""
+REPEAT_PAST_DIGEST = "repeat-past-digest"
+"""Purpose of the call that repeats such an edit after a lost answer."""
+MOST_NAMES = 10
+"""Candidates that a digest names."""
 DIGEST = "digest"
 """Purpose of the call that posts or edits the digest of a position."""
 IDLE_MS = 600_000
@@ -229,7 +253,10 @@ class DigestRecord:
     `counts` are its figures, `position` is the position's newest name, `first_ms` and `last_ms` are the dates of its
     events, `started_ms` and `updated_ms` are when it got its first and its newest event by our clock. `message_id` is
     its message, `""` before it is posted, and `shown_counts` are the figures in it. `waits`: deliveries that it counts
-    and does not show yet wait in its group; those of the first notes of version 1 do not.
+    and does not show yet wait in its group; those of the first notes of version 1 do not. `serial` is the id of the
+    delivery that started it. `named` are candidates who finished, at most `MOST_NAMES`, each with the `id` of the
+    interview, the `name`, and whether the message has `shown` it. `link` leads to the position. `is_past`: it is over
+    and kept for its names. `name_removed`: its message may contain a name that is not in `named` any more.
     """
 
     id: str
@@ -244,6 +271,11 @@ class DigestRecord:
     shown_counts: Mapping[str, int] = field(default_factory=dict)
     fallback_error: str = ""
     waits: bool = False
+    serial: str = ""
+    named: Sequence[Mapping[str, Any]] = ()
+    link: str = ""
+    is_past: bool = False
+    name_removed: bool = False
     intent: Mapping[str, Any] = field(default_factory=dict)
     possible_duplicates: Sequence[Mapping[str, Any]] = ()
 
@@ -257,14 +289,18 @@ class DigestRecord:
     @property
     def key(self) -> str:
         """Name of the note."""
-        return f"{DIGEST_NOTE}{self.id}"
+        return f"{PAST_DIGEST_NOTE}{self.serial}" if self.is_past else f"{DIGEST_NOTE}{self.id}"
 
     def follow_up(self, purpose: str, after: timedelta) -> FollowUp:
         """Returns a follow-up about this digest."""
+        if self.is_past:
+            return FollowUp(REPEAT_PAST_DIGEST if purpose == REPEAT_EDIT else purpose, after, subject=self.serial)
         return FollowUp(purpose, after, subject=self.id)
 
     def publication(self, after: timedelta) -> FollowUp:
         """Returns the follow-up that shows the digest and settles the deliveries in its group."""
+        if self.is_past:
+            return self.follow_up(EDIT_PAST_DIGEST, after)
         return replace(self.follow_up(DIGEST, after), group=self.key)
 
     def settled(self, message_id: str) -> Mapping[str, Delivered]:
@@ -276,8 +312,33 @@ class DigestRecord:
         wait.
         """
         if self.message_id:
-            return replace(self, counts=dict(self.shown_counts), intent={})
+            return replace(self.as_shown(), intent={})
         return self._new()
+
+    def names(self, interview_id: str) -> bool:
+        """Whether it contains the candidate's name, or may contain it after a call without an outcome."""
+        calls = self.intent.get("calls", ())
+        return any(each["id"] == interview_id for each in self.named) or any(
+            interview_id in call.get("named", ()) for call in calls
+        )
+
+    def as_shown(self) -> Self:
+        """Returns the digest with the counts and names of its message only."""
+        return replace(self, counts=dict(self.shown_counts), named=self._named(shown=True))
+
+    def without_name(self, interview_id: str) -> Self:
+        """Returns the digest without the name of a candidate; the counts stay."""
+        named = tuple(each for each in self.named if each["id"] != interview_id)
+        return replace(self, named=named, name_removed=bool(self.message_id))
+
+    def shown(self, content_hash: str) -> Self:
+        """Returns the digest when its message shows all of it."""
+        named = tuple({**each, "shown": True} for each in self.named)
+        counts = dict(self.counts)
+        return replace(self, shown_counts=counts, named=named, content_hash=content_hash, name_removed=False)
+
+    def _named(self, *, shown: bool) -> Sequence[Mapping[str, Any]]:
+        return tuple(each for each in self.named if bool(each.get("shown")) == shown)
 
     @property
     def is_behind(self) -> bool:
@@ -289,31 +350,46 @@ class DigestRecord:
         """The counts that its message does not show yet."""
         return _difference(self.counts, self.shown_counts)
 
-    def counting(self, figure: str, interview: Interview, occurred_at: int, now: int) -> Self:
-        """Returns the digest with one more event; a new digest when this one is over. `now` is the connector's clock
-        (epoch milliseconds).
+    def is_over(self, now: int) -> bool:
+        """Whether the next event starts a new digest. It does so only after the message shows all events, so that no
+        event is lost between two digests.
         """
-        if self._is_over(now):
-            return self._new().counting(figure, interview, occurred_at, now)
+        is_old = now - self.updated_ms > IDLE_MS or now - self.started_ms > LONGEST_MS
+        return bool(self.message_id) and not self.is_behind and is_old
+
+    def counting(
+        self, figures: Iterable[str], interview: Interview, now: int, *, delivery_id: str, occurred_at: int
+    ) -> Self:
+        """Returns the digest with the figures of one more event; a new digest when this one is over. `now` is the
+        connector's clock (epoch milliseconds).
+        """
+        if self.is_over(now):
+            again = self._new()
+            return again.counting(figures, interview, now, delivery_id=delivery_id, occurred_at=occurred_at)
         is_first = not self.counts
+        counts = dict(self.counts)
+        for figure in figures:
+            counts[figure] = counts.get(figure, 0) + 1
         return replace(
             self,
-            counts={**self.counts, figure: self.counts.get(figure, 0) + 1},
+            counts=counts,
             position=interview.position_name or self.position,
             first_ms=occurred_at if is_first else min(self.first_ms, occurred_at),
             last_ms=max(self.last_ms, occurred_at),
             started_ms=now if is_first else self.started_ms,
             updated_ms=now,
             waits=True,
+            serial=self.serial or delivery_id,
         )
+
+    def naming(self, interview_id: str, name: str) -> Self:
+        """Returns the digest with the name of one more candidate, as long as it has room."""
+        if len(self.named) >= MOST_NAMES or any(each["id"] == interview_id for each in self.named):
+            return self
+        return replace(self, named=(*self.named, {"id": interview_id, "name": name}))
 
     def _new(self) -> Self:
         return type(self)(self.id, possible_duplicates=self.possible_duplicates)
-
-    def _is_over(self, now: int) -> bool:
-        """A digest ends only after its message shows all its events, so that no event is lost between two digests."""
-        is_old = now - self.updated_ms > IDLE_MS or now - self.started_ms > LONGEST_MS
-        return bool(self.message_id) and not self.is_behind and is_old
 
     def with_intent(self, intent: Mapping[str, Any]) -> Self:
         """Returns the record with another intent, or without one."""
@@ -327,13 +403,17 @@ class DigestRecord:
         """Returns the digest after its message was posted; `shows` is from the draft. A message without an id cannot be
         edited, so the digest is over.
         """
+        ids = shows.get("named", ())
         if not message_id:
-            return replace(self, counts=_difference(self.counts, shows["counts"]), intent={}, fallback_error="")
+            named = tuple(each for each in self.named if each["id"] not in ids)
+            counts = _difference(self.counts, shows["counts"])
+            return replace(self, counts=counts, named=named, intent={}, fallback_error="")
         return replace(
             self,
             message_id=message_id,
             content_hash=shows["content_hash"],
             shown_counts=shows["counts"],
+            named=tuple({**each, "shown": each["id"] in ids} for each in self.named),
             intent={},
             fallback_error="",
         )
@@ -344,6 +424,8 @@ class DigestRecord:
             self,
             counts=self.hidden_counts,
             shown_counts={},
+            named=self._named(shown=False),
+            name_removed=False,
             message_id="",
             content_hash="",
             fallback_error="",

@@ -21,7 +21,6 @@ from connector.sink import (
     Result,
     RetryLater,
     Stage,
-    Superseded,
 )
 from sinks.chat import calendar
 from sinks.chat.config import ChatConfig
@@ -326,11 +325,3 @@ async def _not_erased(session: ChatSession, call: DeliveryCall, result: CallResu
     if result.status is Status.LOCKED or is_rejected(result, call.delivery):
         return Rejected(f"a reminder can neither be changed nor deleted: {result.error}")
     return await session.failure(result, session.limits.edit, call.context)
-
-
-def with_reminder_erased(result: Result, *, was_named: bool) -> Result:
-    """Returns the result of an erase of a person whom a reminder named, too."""
-    (outcome,) = result.outcomes
-    if was_named and isinstance(outcome, Superseded):
-        return replace(result, outcomes=[Delivered("removed from the reminder")])
-    return result

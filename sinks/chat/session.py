@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from math import ceil
 
 from connector.http import RETRY_AFTER_MAX_SECONDS
 from connector.languages import Language, language
@@ -23,6 +24,7 @@ from connector.sink import (
     Superseded,
     Token,
 )
+from sinks.chat.changes import POSTING_EVENTS
 from sinks.chat.config import ChatConfig
 from sinks.chat.content import Content, Style
 from sinks.chat.decisions import NO_PANEL, DecisionRecord, Panel, panel
@@ -41,6 +43,14 @@ long.
 """
 PRIVACY_RETRY_MS = 60_000
 """Delay before the service is asked again after a missing answer about the channel."""
+
+
+BUSY_SECONDS = 600.0
+"""A channel is busy when its waiting messages need this time: users then prefer a summary to old messages."""
+CALM_SECONDS = 30.0
+"""A busy channel is not busy any more when the rest needs less than this time."""
+BUSY_CHECK_MS = 1_000
+"""How long an answer about the queue is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +92,24 @@ class ChatSession:
         self.config = config
         self.limits = service.limits
         self._service = service
+        self._is_busy, self._busy_until_ms = False, 0
         self._privacy = ("initials", 0)  # the style for `auto`, and until when it is valid (epoch milliseconds)
 
     async def close(self) -> None:
         """Closes the service."""
         await self._service.close()
+
+    async def is_busy(self, context: Context) -> bool:
+        """Whether the messages that wait for the channel need `BUSY_SECONDS` or more at its rate. Then digests count
+        the events, until the rest needs less than `CALM_SECONDS`.
+        """
+        if not self.limits.post or context.now() < self._busy_until_ms:
+            return self._is_busy
+        rate = self.limits.post[0].rate
+        seconds = CALM_SECONDS if self._is_busy else BUSY_SECONDS
+        queued = await context.queued(POSTING_EVENTS, ceil(rate * seconds) + 1)
+        self._is_busy, self._busy_until_ms = queued >= rate * seconds, context.now() + BUSY_CHECK_MS
+        return self._is_busy
 
     @property
     def language(self) -> Language:

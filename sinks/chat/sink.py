@@ -22,18 +22,28 @@ from connector.sink import (
     Result,
     RetryLater,
     Sink,
+    Superseded,
 )
 from sinks.chat import reminders, summary
 from sinks.chat.calendar import is_due
-from sinks.chat.changes import INVITE, POSTING_MODES
+from sinks.chat.changes import FINISHED, INVITE, POSTING_MODES
 from sinks.chat.config import ChatConfig
-from sinks.chat.content import Content, Line, Style, as_text, digest_content
+from sinks.chat.content import Content, Line, Style, as_text, digest_content, short_name
 from sinks.chat.decisions import UNDO_OVER, DecisionRecord
-from sinks.chat.digest import publish
+from sinks.chat.digest import edit_past, erase_from_digests, publish
 from sinks.chat.erase import erase_messages
 from sinks.chat.events import EventAction, EventPlan, deliver_events, draft_of, plan_of
 from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
-from sinks.chat.record import DIGEST, EDIT, REPEAT_EDIT, DigestRecord, InterviewRecord, MessageRecord
+from sinks.chat.record import (
+    DIGEST,
+    EDIT,
+    EDIT_PAST_DIGEST,
+    REPEAT_EDIT,
+    REPEAT_PAST_DIGEST,
+    DigestRecord,
+    InterviewRecord,
+    MessageRecord,
+)
 from sinks.chat.reminders import ReminderRecord
 from sinks.chat.service import ChatService, Marker, Post, Status
 from sinks.chat.session import ChatSession, DeliveryCall, panel_of, style_of, superseded
@@ -76,10 +86,13 @@ def _message(session: ChatSession, plan: EventPlan, record: InterviewRecord, int
 
 def _digest(plan: EventPlan, delivery: Delivery, notes: Mapping[str, Note], now: int, style: Style) -> str:
     interview, event = delivery.interview, delivery.event
-    if not plan.counted or interview is None or event is None:
+    if not plan.counted.figures or interview is None or event is None:
         return ""
     known = DigestRecord.read(interview.position_id, notes.get(DigestRecord(interview.position_id).key))
-    counted = known.counting(plan.counted, interview, event.occurred_at, now)
+    figures = plan.counted.figures
+    counted = known.counting(figures, interview, now, delivery_id=delivery.id, occurred_at=event.occurred_at)
+    name = short_name(interview, style) if FINISHED in figures else ""
+    counted = counted.naming(interview.id, name) if name else counted
     return f"No message of its own; the digest becomes:\n{as_text(digest_content(counted, style))}"
 
 
@@ -214,6 +227,8 @@ class ChatSink(Sink[ChatConfigT]):
             return await delete_duplicates(session, call, _record_of(asked, call))
         if asked.interview is not None:
             return await _about_interview(session, call, asked.purpose, asked.interview)
+        if asked.purpose in {EDIT_PAST_DIGEST, REPEAT_PAST_DIGEST}:
+            return await edit_past(session, call, asked.subject)
         if asked.purpose in {DIGEST, REPEAT_EDIT}:
             return await publish(session, call, asked.subject)
         return superseded("a follow-up of another version")
@@ -234,8 +249,14 @@ async def _erase(session: ChatSession, call: DeliveryCall, interview_id: str) ->
     was_named = await reminders.erase_from_reminders(session, call, interview_id)
     if isinstance(was_named, RetryLater | Rejected):
         return Result([was_named])
+    was_in_digest = await erase_from_digests(session, call, interview_id)
+    if isinstance(was_in_digest, RetryLater | Rejected):
+        return Result([was_in_digest])
     result = await erase_messages(session, call, interview_id)
-    return reminders.with_reminder_erased(result, was_named=was_named)
+    (outcome,) = result.outcomes
+    if isinstance(outcome, Superseded) and (was_named or was_in_digest):
+        return replace(result, outcomes=[Delivered("name removed from messages")])
+    return result
 
 
 async def _regular_message(session: ChatSession, call: DeliveryCall, purpose: str) -> Result:
@@ -255,6 +276,8 @@ def _record_of(asked: FollowUp, call: DeliveryCall | None) -> MessageRecord:
     """Returns the record that a follow-up is about: of an interview or of a position's digest. In a call it is read
     from its note.
     """
+    if asked.purpose in {EDIT_PAST_DIGEST, REPEAT_PAST_DIGEST}:
+        return DigestRecord("", serial=asked.subject, is_past=True)
     if asked.interview is None:
         note = None if call is None else call.note(DigestRecord(asked.subject).key)
         return DigestRecord.read(asked.subject, note)

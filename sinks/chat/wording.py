@@ -31,7 +31,7 @@ PARENT: Values = (
     {"emoji": "✅", "name": "Wayne Knight", "phrase": "finished the interview", "external_id": "A-1"} | _ABOUT | _TIMES
 )
 REPLY: Values = {"change": "Score 3 → 4", **_ABOUT}
-DIGEST: Values = {"summary": "2 were invited", "invited": 2, "finished": 0, "updates": 0, "position": "Cook"}
+DIGEST: Values = {"summary": "2 invited", "invited": 2, "finished": 0, "updates": 0, "position": "Cook"}
 """What each kind of template may show, with examples: what `check` renders."""
 
 Label = Annotated[str, Field(min_length=1, max_length=40)]
@@ -64,7 +64,9 @@ class Templates(BaseModel):
         default="{{ change }}", max_length=1000, description="A line in the thread, without the candidate's name."
     )
     digest: str = Field(
-        default="{{ summary }} · {{ position }}", max_length=1000, description="A digest, without names of candidates."
+        default="{{ position }} · {{ summary }}",
+        max_length=1000,
+        description="A digest; its summary names candidates who finished.",
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from connector.delivery.batches import claim_messages, claim_states
 from connector.errors import LeaseLost
 from connector.store import claim, leases, rate_limit
 from connector.store.claim import ClaimMoved
-from connector.store.schema import delivery, sink
+from connector.store.schema import delivery, event, sink
 from connector.testing import START
 from tests.store.kit import DEAD, DELIVERED, SUPERSEDED, add, lease_of, row_of
 
@@ -310,3 +310,14 @@ def test_marking_needs_the_lease(connection, state_sink):
         claim.mark(connection, lost, found, state_sink=state_sink)
     assert row_of(connection, id_).batch is None
     assert connection.execute(select(sink.c.batch)).scalar_one() is None
+
+
+def test_due_rows_are_counted_by_the_name_of_their_event(connection):
+    """Silent rows, rows that are not due and those of other sinks do not count."""
+    for number, values in enumerate(({}, {}, {"silent": 1}, {"not_before": LATER}, {"sink": "other"})):
+        add(connection, f"i{number}", event_seq=1, **values)
+    add(connection, "i9", event_seq=2)
+    connection.execute(update(event).where(event.c.seq == 1).values(name="interview.finish"))
+    names = ("interview.finish",)
+    assert claim.count_queued(connection, "chat", names, START, 100) == 2
+    assert claim.count_queued(connection, "chat", names, START, 1) == 1

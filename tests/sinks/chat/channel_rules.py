@@ -17,7 +17,7 @@ from sinks.chat.wording import Templates
 from sinks.slack.messages import render
 
 STYLE = Style("full", ("hireflix.com", "hflx.io"), Templates(), language("en"))
-FIGURE = re.compile(r"([\d,]+) (candidates? w|finished|update)")
+FIGURE = re.compile(r"([\d,]+) (invited|finished|scored|shortlisted|discarded|moved)")
 TIME = re.compile(r"<!date\^(\d+)\^")
 DONE = re.compile("To evaluate|Shortlisted|Discarded")
 """Stages of an interview that is finished."""
@@ -30,18 +30,17 @@ def broken_rules(channel: Channel, interviews: Mapping[str, Interview], creates:
     for one in interviews.values():
         mine = [message for message in messages if message.metadata["event_payload"].get("i") == one.id]
         found += [f"{one.id}: {what}" for what in _interview(one, mine)]
-    told = figures(messages).get("candidate", 0)
+    told = figures(messages).get("invited", 0)
     return found if told == creates else [*found, f"digests tell {told} of {creates} invitations"]
 
 
 def figures(messages: Iterable[Message]) -> dict[str, int]:
-    """The sums of the digests' figures: candidate (invited), finished, update."""
+    """The sums of the digests' figures: invited, finished, scored, shortlisted, discarded, moved."""
     sums: dict[str, int] = {}
     for message in messages:
         if "p" in message.metadata["event_payload"]:
             for number, what in FIGURE.findall(message.blocks[0]["text"]["text"]):
-                name = what.split()[0].removesuffix("s")
-                sums[name] = sums.get(name, 0) + int(number.replace(",", ""))
+                sums[what] = sums.get(what, 0) + int(number.replace(",", ""))
     return sums
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +15,7 @@ from connector.emulators.slack import SlackEmulator
 from connector.testing import START, LaneRunner, ManualClock
 from sinks.slack import SlackSink
 from tests.sinks.chat.channel_rules import figures
-from tests.sinks.chat.streams import Feed
+from tests.sinks.chat.streams import Feed, Payload
 from tests.sinks.chat.test_living_message import DAY_SECONDS, Make, done, gone, make, run, scored, texts
 from tests.sinks.slack.lanes import payload
 
@@ -31,7 +33,7 @@ async def test_a_burst_is_one_message_that_grows(slack: SlackEmulator, make: Mak
         await feed.lane.run(until=feed.lane.clock.now() + 1_000)
         feed.lane.clock.advance(1)
     await feed.lane.run()
-    assert texts(slack, channel) == ["60 candidates were invited · Position 1"]
+    assert texts(slack, channel) == ["Position 1 · 60 invited"]
     assert slack.requests.count("chat.update") == 2
     assert await feed.lane.pending() == []
 
@@ -39,8 +41,8 @@ async def test_a_burst_is_one_message_that_grows(slack: SlackEmulator, make: Mak
 async def test_each_position_has_its_own(slack: SlackEmulator, make: Make, channel: str) -> None:
     await run(await make(), *invited(1, 2), *invited(3, position=2))
     assert sorted(texts(slack, channel)) == [
-        "1 candidate was invited · Position 2",
-        "2 candidates were invited · Position 1",
+        "Position 1 · 2 invited",
+        "Position 2 · 1 invited",
     ]
 
 
@@ -53,7 +55,7 @@ async def test_ten_quiet_minutes_end_a_digest(
     feed.lane.clock.advance(minutes * 60)
     await run(feed, *invited(2))
     assert len(slack.messages(channel)) == messages
-    assert figures(slack.messages(channel)) == {"candidate": 2}
+    assert figures(slack.messages(channel)) == {"invited": 2}
 
 
 async def test_a_digest_grows_for_a_day_at_most(slack: SlackEmulator, make: Make, channel: str) -> None:
@@ -66,7 +68,7 @@ async def test_a_digest_grows_for_a_day_at_most(slack: SlackEmulator, make: Make
     assert len(slack.messages(channel)) == 2
 
 
-async def test_it_names_nobody(slack: SlackEmulator, make: Make, channel: str) -> None:
+async def test_an_invitation_names_nobody(slack: SlackEmulator, make: Make, channel: str) -> None:
     await run(await make(), *invited(1))
     (message,) = slack.messages(channel)
     assert "Candidate" not in str([message.text, message.blocks])
@@ -87,7 +89,7 @@ async def test_what_comes_while_its_posting_is_unclear_is_counted(
     await feed.take(*invited(1, 2))
     await feed.lane.run(until=feed.lane.clock.now() + 26_000)
     await run(feed, *invited(3, 4, 5))
-    assert texts(slack, channel) == ["5 candidates were invited · Position 1"]
+    assert texts(slack, channel) == ["Position 1 · 5 invited"]
     assert await feed.lane.pending() == []
 
 
@@ -97,7 +99,8 @@ async def test_a_backlog_of_three_days_is_told_by_digests_alone(slack: SlackEmul
     await feed.take(*backlog, gone(3))
     feed.lane.clock.advance(3 * DAY_SECONDS)
     await feed.lane.run()
-    assert texts(slack, channel) == ["40 candidates were invited, 19 finished the interview, 8 updates · Position 1"]
+    assert figures(slack.messages(channel)) == {"invited": 40, "finished": 19, "scored": 8}
+    assert len(slack.messages(channel)) == 1
     assert [message.pings for message in slack.messages(channel)] == [[]]
 
 
@@ -123,6 +126,84 @@ async def test_each_candidate_of_a_digest_gets_a_message_later(slack: SlackEmula
 
 
 HOURS = {"start": "12:00", "end": "13:00"}
+NIGHT = {"quiet_hours": HOURS, "timezone": "Europe/Madrid"}
+
+
+def shown(slack: SlackEmulator, channel: str) -> str:
+    return json.dumps([[message.text, message.blocks] for message in slack.messages(channel)])
+
+
+class TestNames:
+    """A digest names who finished, and no name stays after a deletion."""
+
+    async def test_a_candidate_counts_once_however_many_events_say_so(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        feed = await make(**NIGHT)
+        await feed.take(
+            done(), done("status-change", at=START + 1_003), scored(3, START + 2_000), scored(4, START + 3_000)
+        )
+        await feed.lane.run()
+        assert [message.text for message in slack.messages(channel)] == [
+            "Position 1 · 1 finished: Candidate 1. · 1 scored"
+        ]
+        assert await feed.lane.pending() == []
+
+    async def test_a_finish_of_the_night_is_not_announced_again_in_the_morning(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        feed = await make(**NIGHT)
+        await run(feed, done())
+        await run(feed, scored(4, feed.lane.clock.now()))
+        assert [message.text for message in slack.messages(channel)] == [
+            "Position 1 · 1 finished: Candidate 1.",
+            "✅ Candidate 1 was scored 4 of 5 · Position 1",
+        ]
+
+    @pytest.mark.parametrize("later", [[], invited(3)])
+    async def test_a_deleted_candidate_disappears_from_it(
+        self, slack: SlackEmulator, make: Make, channel: str, later: list[Payload]
+    ) -> None:
+        """Also from one that is over, when a new one of the position has begun."""
+        feed = await make(**NIGHT)
+        await run(feed, done(number=1), done(number=2))
+        await run(feed, *later)
+        await run(feed, gone(1))
+        assert slack.messages(channel)[0].text == "Position 1 · 2 finished: Candidate 2. and 1 more"
+        assert len(slack.messages(channel)) == 1 + len(later)
+
+    async def test_a_candidate_who_is_deleted_before_it_is_shown_is_not_named(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        feed = await make(**NIGHT)
+        await feed.take(done(number=1), done(number=2))
+        await feed.lane.run(until=START + 1_000)
+        await run(feed, gone(1))
+        assert "Candidate 1" not in shown(slack, channel)
+
+    async def test_a_deletion_in_quiet_hours_removes_the_name_at_once(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        """The digest that it is removed from goes on to collect until the morning."""
+        feed = await make(digest_window=1, quiet_hours={"start": "12:27", "end": "13:00"}, timezone="Europe/Madrid")
+        await feed.take(done(number=1))
+        feed.lane.clock.advance(2 * DAY_SECONDS)
+        await feed.lane.run()
+        feed.lane.clock.advance(60)
+        await feed.take(*invited(3), done(number=4), gone(1))
+        await feed.lane.run(until=feed.lane.clock.now() + 5_000)
+        assert "Candidate 1" not in shown(slack, channel)
+        assert "invited" not in shown(slack, channel)
+
+    async def test_a_lost_answer_hides_no_name(self, slack: SlackEmulator, make: Make, channel: str) -> None:
+        feed = await make(**NIGHT)
+        await feed.take(done(number=1), done(number=2))
+        await feed.lane.run(until=START + 34 * 60_000 - 1_000)
+        slack.faults.add(Fault(faults.FaultKind.DROP, "chat.postMessage"))
+        await feed.lane.step()
+        await feed.take(gone(1))
+        await feed.lane.run()
+        assert "Candidate 1" not in shown(slack, channel)
 
 
 class TestQuietHours:
@@ -132,7 +213,8 @@ class TestQuietHours:
         feed = await make(quiet_hours=HOURS, timezone="Europe/Madrid")
         await feed.take(*invited(1, 2), done(), scored(3, START + 2_000))
         await feed.lane.run()
-        assert texts(slack, channel) == ["2 candidates were invited, 1 finished the interview, 1 update · Position 1"]
+        (message,) = slack.messages(channel)
+        assert message.text == "Position 1 · 1 finished: Candidate 1. · 1 scored · 2 invited"
         assert float(slack.messages(channel)[0].ts) * 1000 - START >= 33 * 60_000 + 20_000
 
     async def test_a_finish_may_be_exempt(self, slack: SlackEmulator, make: Make, channel: str) -> None:
@@ -208,7 +290,8 @@ async def test_a_webhook_posts_a_digest_every_ten_minutes(slack: SlackEmulator, 
         await run(feed, scored(3, START + 2_000))
     told = [message.text.split(". ")[0] for message in slack.messages(channel)]
     assert [text for text in told if "invited" in text] != []
-    assert sum(int(text.split()[0]) for text in told if "invited" in text) == 30
+    counts = [re.search(r"(\d+) invited", text) for text in told]
+    assert sum(int(count[1]) for count in counts if count) == 30
     assert [text for text in told if "invited" not in text] == ["✅ Candidate 1 finished · Position 1", "Score 3"]
 
 
@@ -229,3 +312,32 @@ async def test_invitations_of_an_unclear_call_are_posted_one_by_one_after_a_chan
         assert {each.state for each in await lane.deliveries()} == {"delivered"}
     assert sorted(texts(slack, channel)) == [f"✉️ Candidate {number} was invited · Position 1" for number in range(1, 9)]
     assert slack.problems() == []
+
+
+class TestBusyChannel:
+    """At one message in ten seconds, sixty messages need ten minutes."""
+
+    async def test_a_channel_that_would_need_ten_minutes_is_current_within_two(
+        self, slack: SlackEmulator, make: Make, channel: str
+    ) -> None:
+        """Each finish is announced once, alone or in the digest of its position."""
+        feed = await make(rate_per_second=0.1)
+        await run(feed, *(done(number=number, position=number % 4) for number in range(100)))
+        alone = [
+            m.metadata["event_payload"]["i"] for m in slack.messages(channel) if "i" in m.metadata["event_payload"]
+        ]
+        assert len(set(alone)) == len(alone)
+        assert len(alone) + figures(slack.messages(channel))["finished"] == 100
+        assert feed.lane.clock.now() - START <= 120_000
+        assert await feed.lane.pending() == []
+        assert slack.problems() == []
+
+    async def test_fewer_messages_are_posted_one_by_one(self, slack: SlackEmulator, make: Make, channel: str) -> None:
+        feed = await make(rate_per_second=0.1)
+        await run(feed, *(done(number=number) for number in range(10)))
+        assert len(slack.messages(channel)) == 10
+
+    async def test_invitations_do_not_make_a_channel_busy(self, slack: SlackEmulator, make: Make, channel: str) -> None:
+        feed = await make(rate_per_second=0.1)
+        await run(feed, *invited(*range(100)), done(number=200))
+        assert [m for m in slack.messages(channel) if "200" in m.text] != []

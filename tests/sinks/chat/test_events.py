@@ -47,9 +47,10 @@ class Paper:
     def tell(self, event: Event, interview: Interview, *, muted: bool = False) -> EventPlan:
         self.record = replace(self.record, id=interview.id)
         plan = make_plan(event, interview, self.record, self.modes, muted=muted)
-        self.counted += [plan.counted] if plan.counted else []
-        if plan.counted == "invited":
-            self.record = replace(self.record, counted_by=True)
+        self.counted += plan.counted.figures
+        if plan.counted.figures:
+            was_invited = "invited" in plan.counted.figures or self.record.counted_by
+            self.record = replace(self.record, counted_by=was_invited, announced=plan.counted.announced)
         if plan.announcement is not None:
             self.acts.append((plan.action, plan.announcement.kind))
             self.news.append(plan.announcement.kinds)
@@ -79,8 +80,8 @@ class Paper:
 
     @property
     def announced(self) -> int:
-        """How often completion was told."""
-        return sum(ChangeKind.FINISHED in told for told in self.news)
+        """How often completion was told, alone or in a digest."""
+        return sum(ChangeKind.FINISHED in told for told in self.news) + self.counted.count("finished")
 
 
 def played(payloads: Sequence[Payload], modes: Events = MODES) -> Paper:
@@ -202,8 +203,24 @@ def test_what_comes_muted_is_counted_and_told_to_nobody() -> None:
     paper = Paper()
     for name in ("interview.create", "interview.finish", "interview.score-updated", "interview.delete"):
         paper.tell(make_event(name), make_interview(score=2), muted=True)
-    assert (paper.acts, paper.counted) == ([], ["invited", "finished", "updates"])
+    assert (paper.acts, paper.counted) == ([], ["invited", "finished", "scored"])
     assert paper.tell(make_event("interview.score-updated"), make_interview(score=3)).action is EventAction.POST
+
+
+@settings(max_examples=60, deadline=None)
+@given(lives, st.randoms(use_true_random=False), st.lists(st.booleans(), min_size=30, max_size=30))
+def test_each_fact_is_told_once_whether_its_events_are_muted_or_not(
+    events: list[Payload], chance: random.Random, muted: list[bool]
+) -> None:
+    """Quiet hours and a busy channel come and go between the events, and events come twice and out of order."""
+    paper = Paper()
+    for payload, is_muted in zip(chance.sample(events * 2, len(events) * 2), muted, strict=False):
+        paper.take(payload, muted=is_muted)
+    assert paper.state is not None
+    now = interview_of(events[0]["data"]["id"], paper.state)
+    assert paper.announced <= 1
+    assert paper.announced == 1 or now.completed_at is None or now.stage is Stage.DELETED
+    assert paper.counted.count("invited") <= 1
 
 
 def test_an_invitation_is_counted_once() -> None:

@@ -111,7 +111,7 @@ class TestPeople:
         await run(feed, payload("create", 1, START), payload("create", 2, START))
         slack.channel(channel).messages.clear()
         await run(feed, payload("create", 3, START))
-        assert texts(slack, channel) == ["1 candidate was invited · Position 1"]
+        assert texts(slack, channel) == ["Position 1 · 1 invited"]
 
 
 class TestThreads:

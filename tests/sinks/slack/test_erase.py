@@ -50,7 +50,7 @@ async def test_messages_and_replies_are_deleted_and_those_of_others_stay(
     assert f"{7:024x}" not in shown(slack, channel)
     assert [message for message in slack.messages(channel) if message.is_reply] == []
     assert "Candidate 2" in shown(slack, channel)
-    assert "2 candidates were invited" in shown(slack, channel)
+    assert "2 invited" in shown(slack, channel)
 
 
 async def test_no_note_about_the_interview_is_left(slack: SlackEmulator, make: Make) -> None:
@@ -128,3 +128,14 @@ async def test_without_a_message_there_is_nothing_to_erase(slack: SlackEmulator,
     await run(feed, payload("create", 7, START, **PERSON))
     assert "Erasable" not in shown(slack, channel)
     assert await erase(feed) == ("superseded", "no message to erase")
+
+
+async def test_the_name_in_a_digest_is_removed_and_the_others_stay(
+    slack: SlackEmulator, make: Make, channel: str
+) -> None:
+    feed = await make(quiet_hours={"start": "12:00", "end": "13:00"}, timezone="Europe/Madrid")
+    await run(feed, done("finish", 7, **PERSON), done("finish", 2))
+    assert "Ada E." in shown(slack, channel)
+    assert await erase(feed) == ("delivered", "name removed from messages")
+    assert ("Ada" in shown(slack, channel), "Candidate 2." in shown(slack, channel)) == (False, True)
+    assert "Ada" not in str(await feed.lane.notes())

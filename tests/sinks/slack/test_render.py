@@ -23,7 +23,9 @@ from sinks.chat.content import (
     as_text,
     digest_content,
     interview_content,
+    position_link,
     reply_content,
+    short_name,
     shown_name,
     superseded_content,
     with_change,
@@ -51,8 +53,21 @@ interviews = st.builds(
 )
 USUAL = Templates()
 ENGLISH, SPANISH = language("en"), language("es")
-figures = st.dictionaries(st.sampled_from(["invited", "finished", "updates"]), st.integers(1, 10**7))
-digests = st.builds(DigestRecord, hostile_text, figures, hostile_text, st.integers(0, 10**14), st.integers(0, 10**14))
+figures = st.dictionaries(
+    st.sampled_from(["invited", "finished", "scored", "shortlisted", "discarded", "moved", "updates"]),
+    st.integers(1, 10**7),
+)
+named = st.lists(st.builds(lambda name: {"id": "i", "name": name}, hostile_text), max_size=10)
+digests = st.builds(
+    DigestRecord,
+    hostile_text,
+    figures,
+    hostile_text,
+    st.integers(0, 10**14),
+    st.integers(0, 10**14),
+    named=named,
+    link=st.just("") | hostile_text.map(lambda text: f"https://hireflix.com/{text}"),
+)
 values = st.none() | hostile_text | st.floats()
 changes = st.builds(Change, st.sampled_from(ChangeKind), st.integers(0, 10**14), values, values)
 news = st.builds(
@@ -302,12 +317,81 @@ def test_a_score_outside_the_scale_of_hireflix_is_shown_without_a_scale(score: f
     assert line == " · ".join(part for part in ("Graduate Program", "To evaluate", shown) if part)
 
 
-def test_a_digest_counts_and_names_a_position() -> None:
-    digest = DigestRecord("p1", {"invited": 212, "finished": 1, "updates": 2}, "Cook", START, START + 3_600_000)
-    assert as_text(digest_content(digest, FULL)).splitlines() == [
-        "212 candidates were invited, 1 finished the interview, 2 updates · Cook",
+FULL_DIGEST = DigestRecord(
+    "p1",
+    {"invited": 1212, "finished": 14, "scored": 6, "shortlisted": 2, "discarded": 1, "moved": 1},
+    "Cook",
+    START,
+    START + 3_600_000,
+    named=({"id": "1", "name": "Ana G."}, {"id": "2", "name": "Søren K."}),
+    link="https://admin.hireflix.com/en/jobs/p1",
+)
+
+
+def test_a_digest_names_who_finished_and_counts_the_rest() -> None:
+    assert as_text(digest_content(FULL_DIGEST, FULL)).splitlines() == [
+        (
+            "Cook · 14 finished: Ana G., Søren K. and 12 more · 6 scored · 2 shortlisted · 1 discarded · "
+            "1 moved to another stage · 1,212 invited"
+        ),
+        "[Open in Hireflix] https://admin.hireflix.com/en/jobs/p1",
         "2025-09-10 10:26 UTC → 2025-09-10 11:26 UTC",
     ]
+
+
+def test_a_digest_is_in_the_language_of_the_chat() -> None:
+    style = Style("full", HOSTS, Templates(), SPANISH)
+    assert as_text(digest_content(FULL_DIGEST, style)).splitlines() == [
+        (
+            "Cook · 14 terminaron: Ana G., Søren K. y 12 más · 6 con puntuación · 2 preseleccionados · 1 descartado · "
+            "1 cambió de etapa · 1.212 con invitación"
+        ),
+        "[Abrir en Hireflix] https://admin.hireflix.com/en/jobs/p1",
+        "2025-09-10 10:26 UTC → 2025-09-10 11:26 UTC",
+    ]
+
+
+@pytest.mark.parametrize(("privacy", "names"), [("initials", ": A. G., S. K. and 12 more"), ("none", "")])
+def test_a_digest_names_candidates_as_privacy_allows(privacy: str, names: str) -> None:
+    text = as_text(digest_content(FULL_DIGEST, Style(privacy, HOSTS, Templates(), ENGLISH)))
+    assert text.startswith(f"Cook · 14 finished{names} · 6 scored")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Ana García López", "Ana L."),
+        ("Søren", "Søren"),
+        ("", ""),
+        ("ana@example.com", ""),
+        ("W" * 200, "W" * 15 + "…"),
+        ("\u202eEvil <!here> *X*", "Evil *."),
+    ],
+)
+def test_a_digest_shows_a_first_name_and_an_initial(name: str, shown: str) -> None:
+    assert short_name(make_interview(candidate_name=name), FULL) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "link"),
+    [
+        ("https://admin.hireflix.com/en/jobs/p1/interview/i1", "https://admin.hireflix.com/en/jobs/p1"),
+        ("https://admin.hireflix.com/en/jobs/other/interview/i1", ""),
+        ("https://admin.hireflix.com/interview/i1", ""),
+        ("", ""),
+    ],
+)
+def test_a_digest_links_to_the_position_of_the_review_link(url: str, link: str) -> None:
+    assert position_link(make_interview(id="i1", position_id="p1", review_url=url)) == link
+
+
+@modest
+@given(digests, styles)
+def test_a_digest_has_four_lines_at_most_and_shows_the_position(digest: DigestRecord, style: Style) -> None:
+    message = render(digest_content(digest, replace(style, templates=USUAL)))
+    assert len(message["blocks"]) <= 4
+    text = message["blocks"][0]["text"]["text"]
+    assert " · " in text
 
 
 def test_a_deleted_interview_shows_nothing_of_the_person() -> None:
