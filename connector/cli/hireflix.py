@@ -30,7 +30,7 @@ from connector.operations import hireflix_record as recording
 from connector.operations.decide import decide as decide_operation
 from connector.operations.hireflix_doctor import DoctorFinding, diagnose, explain_signature, our_webhook, steps
 from connector.operations.source import open_api
-from connector.operations.source_commands import record_webhook
+from connector.operations.source_tasks import record_webhook
 from connector.operations.store_access import changing, reading, store_exists
 from connector.role import Secrets
 from connector.store.decisions import Decided

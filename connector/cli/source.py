@@ -21,7 +21,7 @@ from connector.formats import counted
 from connector.operations import verify as verification
 from connector.operations.backfill import Selection
 from connector.operations.reconcile import Options
-from connector.operations.source_commands import backfill_for_command, reconcile_for_command
+from connector.operations.source_tasks import backfill_for_command, reconcile_for_command
 from connector.operations.status import HELD_FIX, SILENT_FIX
 from connector.operations.store_access import reading
 from connector.role import Secrets

@@ -22,8 +22,7 @@ from connector.sink import (
     RetryLater,
     Stage,
 )
-from sinks.chat import calendar
-from sinks.chat.config import ChatConfig
+from sinks.chat.config import ChatConfig, business_days_since, quiet_until
 from sinks.chat.content import POSITION_UNITS, Content, Line, Style, shown_name, trusted_link
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
 from sinks.chat.phrases import and_more
@@ -160,7 +159,7 @@ def days_undecided(interview: Interview, now: int, config: ChatConfig) -> int | 
     rules, finished_at = config.reminders, interview.completed_at
     if rules is None or interview.stage is not Stage.TO_EVALUATE or finished_at is None:
         return None
-    days = calendar.business_days_since(finished_at, now, config)
+    days = business_days_since(finished_at, now, config)
     return days if rules.after_days_of(interview) <= days <= rules.until_days else None
 
 
@@ -211,7 +210,7 @@ async def remind(session: ChatSession, call: DeliveryCall) -> Result:
     found = await reconcile(session, call, record, [record.edit()])
     if found is not None:
         return found
-    until = calendar.quiet_until(context.now(), config)
+    until = quiet_until(context.now(), config)
     if until is not None:
         later = FollowUp(REMIND, timedelta(milliseconds=until - context.now()))
         return superseded("the hours are quiet", {}, [later])

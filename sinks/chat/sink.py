@@ -25,13 +25,11 @@ from connector.sink import (
     Superseded,
 )
 from sinks.chat import reminders, summary
-from sinks.chat.calendar import is_due
 from sinks.chat.changes import FINISHED, INVITE, POSTING_MODES
-from sinks.chat.config import ChatConfig
+from sinks.chat.config import ChatConfig, is_due
 from sinks.chat.content import Content, Line, Style, as_text, digest_content, short_name
 from sinks.chat.decisions import UNDO_OVER, DecisionRecord
 from sinks.chat.digest import edit_past, erase_from_digests, publish
-from sinks.chat.erase import erase_messages
 from sinks.chat.events import EventAction, EventPlan, deliver_events, draft_of, plan_of
 from sinks.chat.exactly_once import FIND_DUPLICATES, delete_duplicates
 from sinks.chat.record import (
@@ -48,7 +46,7 @@ from sinks.chat.reminders import ReminderRecord
 from sinks.chat.service import ChatService, Marker, Post, Status
 from sinks.chat.session import ChatSession, DeliveryCall, panel_of, style_of, superseded
 from sinks.chat.summary import SummaryRecord
-from sinks.chat.updates import next_edit, show_decision, update_messages
+from sinks.chat.updates import erase_messages, next_edit, show_decision, update_messages
 
 _PLACES = {
     EventAction.POST: "New message in the channel:",

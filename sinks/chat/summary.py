@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from connector.languages import Language
 from connector.sink import Context, Delivered, FollowUp, Interview, Note, Result, RetryLater, Stage
-from sinks.chat import calendar
+from sinks.chat.config import local, midnight_ms, quiet_until
 from sinks.chat.content import POSITION_UNITS, Content, Line
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
 from sinks.chat.record import as_note
@@ -174,13 +174,13 @@ async def summarize(session: ChatSession, call: DeliveryCall) -> Result:
     found = await reconcile(session, call, record, ())
     if found is not None:
         return found
-    until = calendar.quiet_until(context.now(), config)
+    until = quiet_until(context.now(), config)
     if until is not None:
         later = FollowUp(SUMMARIZE, timedelta(milliseconds=until - context.now()))
         return superseded("the hours are quiet", {}, [later])
-    today = calendar.local(context.now(), config).date()
+    today = local(context.now(), config).date()
     start = today - timedelta(days=7)
-    end_ms, start_ms, before_ms = (calendar.midnight_ms(today - timedelta(days=days), config) for days in (0, 7, 14))
+    end_ms, start_ms, before_ms = (midnight_ms(today - timedelta(days=days), config) for days in (0, 7, 14))
     figures = figures_of(await _interviews(context, before_ms), start_ms, end_ms, before_ms)
     if not figures:
         after, follow_ups = abandon(call, record)

@@ -101,7 +101,7 @@ def test_explain_shows_that_a_backfill_goes_to_sheets_only(source, run):
 
 def test_a_service_that_does_not_answer_is_named(source, world, monkeypatch):
     """A service without an API key, or of an older version, holds the store."""
-    monkeypatch.setattr("connector.operations.source_commands.TAKEN_SECONDS", 0.0)
+    monkeypatch.setattr("connector.operations.source_tasks.TAKEN_SECONDS", 0.0)
     with StoreLock(world.file):
         result = source("backfill")
     assert result.exit_code == 1
@@ -120,7 +120,7 @@ def test_backfills_and_reconciles_are_in_the_audit_log(source, world):
 
 
 def test_a_backfill_that_the_service_is_asked_for_is_in_the_audit_log(source, world, monkeypatch):
-    monkeypatch.setattr("connector.operations.source_commands.TAKEN_SECONDS", 0.0)
+    monkeypatch.setattr("connector.operations.source_tasks.TAKEN_SECONDS", 0.0)
     with StoreLock(world.file):
         source("backfill")
     assert [(row.action, row.target) for row in world.rows(audit)] == [("backfill", "all positions")]
