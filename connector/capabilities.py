@@ -147,7 +147,7 @@ class Notifies(Protocol):
 
 @runtime_checkable
 class Schedules(Protocol):
-    """A message sink that is also called at set times, for example for a message on each morning."""
+    """A sink that is also called at set times, for example for a message on each morning."""
 
     @property
     def schedules(self) -> bool:
@@ -180,18 +180,25 @@ class Reminds(Protocol):
 
 
 DECIDED = "decided"
-"""Purpose of the follow-up in which a sink shows the result of a decision that a user made there. Its `subject` is the
-number of the request, and the note `decided_key(subject, interview)` holds the result:
+"""Purpose of the follow-up in which a sink shows the result of a decision that a user made there. Its `subject` names
+the request and its state, and the note `decided_key(subject, interview)` holds the result:
 
-`{"decision", "value", "actor", "place", "state", "reason", "changed", "stage", "score", "link", "at"}`. `state` is
-`done`, `refused`, `unclear`, `dropped`, or `held` when an operator must confirm it; `reason` says why. `changed`:
-something was sent to Hireflix. `value` is a score, `None` for texts. The sink deletes the note once it has shown it.
+`{"request", "decision", "value", "actor", "place", "state", "reason", "changed", "stage", "score", "link", "at"}`.
+`request` is the number of the request. `state` is `done`, `refused`, `unclear`, `dropped`, or `held` when an operator
+must confirm it; `reason` says why. `changed`: something was sent to Hireflix. `value` is a score, `None` for texts. The
+sink deletes the note once it has shown it.
 """
 
 
-def decided_key(number: str, interview_id: str) -> str:
+CHOICES = "decisions"
+"""Name of the note with what a sink read of the decisions at its destination. `connector store restore` deletes it, so
+that old decisions are not taken for new ones.
+"""
+
+
+def decided_key(subject: str, interview_id: str) -> str:
     """Returns the name of the note with the result of a decision request."""
-    return f"decided-{number}:{interview_id}"
+    return f"decided-{subject}:{interview_id}"
 
 
 @dataclass(frozen=True, slots=True)

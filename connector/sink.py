@@ -314,6 +314,11 @@ class SinkConfig(BaseModel):
         """
         return False
 
+    @property
+    def decides(self) -> bool:
+        """Whether users decide about interviews at the destination (`Result.decisions`). This needs an API key."""
+        return False
+
 
 ConfigT = TypeVar("ConfigT", bound=SinkConfig)
 

@@ -39,6 +39,13 @@ def warnings_for(config: Config, needs: Secrets = Secrets.ALL) -> Iterator[Probl
         yield Problem("sinks", "no sink is configured: events are stored and not delivered", "add a [sinks.NAME]")
     for name in sorted(config.unrouted.keys() - set(config.alerts.sinks)):
         yield Problem(f"sinks.{name}", "no route names this sink: it is not started", "name it in a route")
+    for name, entry in config.sinks.items():
+        if entry.config.decides and config.hireflix.api_key is None:
+            yield Problem(
+                f"sinks.{name}",
+                "users decide there, and decisions cannot be sent to Hireflix without an API key",
+                "set CONNECTOR_HIREFLIX__API_KEY",
+            )
     if Secrets.SINKS in needs:
         yield from _same_target(list(config.sinks.values()))
         yield from _decisions(config)

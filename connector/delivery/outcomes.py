@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from tenacity import RetryCallState, Retrying, wait_exponential
 
+from connector.capabilities import DECIDED
 from connector.errors import RateLimited, SinkBroken
 from connector.sink import Delivered, FollowUp, Outcome, Rejected, Result, RetryLater, Superseded, Waiting
 from connector.store.claim import Claim, ClaimedDelivery
@@ -136,7 +137,7 @@ def pause_of(broken: SinkBroken, now: int, policy: Policy) -> Pause:
 
 def _delivered_keys(claim: Claim, delivered: Iterable[tuple[int, str | None]]) -> list[str]:
     done = {id_ for id_, _ in delivered}
-    return [work.key for work in claim.works if work.id in done]
+    return [work.key for work in claim.works if work.id in done and work.purpose != DECIDED]
 
 
 def _outcomes(claim: Claim, response: Result | CallFailure) -> Sequence[Outcome]:

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, func, or_, select, update
 
-from connector.capabilities import ERASE
+from connector.capabilities import DECIDED, ERASE
 from connector.errors import ConnectorError
 from connector.store import leases
 from connector.store.dialects import Now, among
@@ -111,7 +111,11 @@ def count_queued(connection: Connection, name: str, events: Collection[str], now
 
 
 def topic_of(row: Any) -> Topic:
-    """Returns the topic of a row. All rows about one interview have the same topic."""
+    """Returns the topic of a row. All rows about one interview have the same topic, but for results of decisions, which
+    each say something of their own.
+    """
+    if row.purpose == DECIDED:
+        return f"{DECIDED}:{row.subject}", row.key
     return ("", row.key) if row.interview_id else (row.purpose, row.key)
 
 
@@ -121,7 +125,7 @@ def due_topics(connection: Connection, name: str, now: Now, limit: int) -> list[
     Reads at most `limit` rows: a topic with many rows shortens the list instead of slowing down the query.
     """
     statement = (
-        select(delivery.c.purpose, delivery.c.key, delivery.c.interview_id)
+        select(delivery.c.purpose, delivery.c.key, delivery.c.interview_id, delivery.c.subject)
         .where(OF_SINK, delivery.c.not_before <= now, ~_is_blocked())
         .order_by(delivery.c.priority, delivery.c.id)
         .limit(limit)

@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, exists, func, insert, select, update
 
-from connector.capabilities import DECIDED, decided_key
+from connector.capabilities import CHOICES, DECIDED, decided_key
 from connector.decision import Decision, DecisionRequest
 from connector.store import audit, leases, notes
 from connector.store.dialects import storable
-from connector.store.schema import AuditAction, RequestState, Sent, decision_request, sink
+from connector.store.schema import AuditAction, RequestState, Sent, decision_request, note, sink
 from connector.store.settle import PlannedFollowUp, plan_follow_ups
 
 REASON_LENGTH = 500
 """Most characters of a reason that are kept."""
+RESTORED = "the store was restored from a backup, and this may have been done since"
 DUE_MAX = 20
 """Most requests that are read at once."""
 _OPEN = (RequestState.HELD, RequestState.WAITING, RequestState.UNCLEAR)
@@ -197,6 +198,13 @@ def delayed(connection: Connection) -> str:
     return connection.execute(waiting.order_by(decision_request.c.id).limit(1)).scalar() or ""
 
 
+def after_restore(connection: Connection) -> None:
+    """Prepares a restored backup: what waited may have been done since, and what sinks read is out of date."""
+    held = {"state": str(RequestState.HELD), "reason": RESTORED}
+    connection.execute(update(decision_request).where(*_in(RequestState.WAITING)).values(held))
+    connection.execute(delete(note).where(note.c.key == CHOICES))
+
+
 def _change(connection: Connection, id_: int, states: Sequence[RequestState], **values: Any) -> StoredRequest | None:
     """Changes a request that is in one of the states, and returns it; `None` when it is not."""
     mine = (decision_request.c.id == id_, decision_request.c.state.in_([str(each) for each in states]))
@@ -209,9 +217,10 @@ def _tell_sink(connection: Connection, stored: StoredRequest, now: int) -> None:
     row = None if not stored.sink else leases.lock(connection, stored.sink, sink.c.destination)
     if row is None:
         return
-    number = str(stored.id)
-    note = {decided_key(number, stored.interview_id): _note(stored, now)}
-    notes.write(connection, stored.sink, row.destination, note)
+    # the states of one request are shown one after the other: a call that shows one may still be running
+    number = f"{stored.id}-{stored.state}"
+    result = {decided_key(number, stored.interview_id): _note(stored, now)}
+    notes.write(connection, stored.sink, row.destination, result)
     call = PlannedFollowUp(DECIDED, stored.interview_id, number, None, now)
     plan_follow_ups(connection, stored.sink, [call])
 
@@ -219,6 +228,7 @@ def _tell_sink(connection: Connection, stored: StoredRequest, now: int) -> None:
 def _note(stored: StoredRequest, now: int) -> Mapping[str, Any]:
     result = stored.result or Decided(changed=False)
     return {
+        "request": stored.id,
         "decision": str(stored.decision),
         "value": stored.value if stored.decision is Decision.SCORE else None,
         "actor": stored.actor,

@@ -100,7 +100,7 @@ async def show_decision(session: ChatSession, call: DeliveryCall, interview_id: 
         return superseded("nothing to show", {key: None})
     record = InterviewRecord.read(interview_id, call.note(InterviewRecord(interview_id).key))
     before = DecisionRecord.read(interview_id, call.note(DecisionRecord(interview_id).key))
-    after = before.with_result(int(asked.subject), result, Place.read(str(result["place"])))
+    after = before.with_result(int(result["request"]), result, Place.read(str(result["place"])))
     text = failure_text(result, language(session.config.language))
     if text:
         await session.post_ephemeral(user_of(str(result["actor"])), text, call.context)

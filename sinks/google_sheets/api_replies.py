@@ -250,6 +250,12 @@ READ_FIELDS = (
 VALUES_FIELDS = "valueRanges(valueRange(values),dataFilters(gridRange(sheetId,startRowIndex,startColumnIndex)))"
 """Field mask of an audit: the owned cells as plain values."""
 
+DECISION_FIELDS = (
+    "properties(timeZone),sheets(properties(sheetId,title),"
+    f"data(startRow,startColumn,rowData(values(userEnteredValue)),columnMetadata({_METADATA})))"
+)
+"""Field mask of a read of the decision columns with the ids beside them."""
+
 FORMAT_FIELDS = (
     "sheets(properties(sheetId),data(startRow,startColumn,rowData(values(userEnteredFormat(numberFormat(type))))))"
 )

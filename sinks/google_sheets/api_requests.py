@@ -17,6 +17,8 @@ Request: TypeAlias = dict[str, Any]
 
 COLUMN_TAG = "hf.col"
 """Key of the developer metadata that marks an owned column; its value is the field."""
+DECISION_TAG = "hf.decision"
+"""Key of the developer metadata that marks the column in which users decide."""
 GUARD_TAG = "hf.guard"
 """Key of the developer metadata that counts the writes to a tab; its value is the nonce of one write."""
 WIDTH_TAG = "hf.width"
@@ -103,7 +105,31 @@ def tag_column(sheet_id: int, index: int, field: str) -> Request:
     return _create(COLUMN_TAG, field, _column(sheet_id, index), None)
 
 
-def hold_column(sheet_id: int, index: int, field: str, tag: int) -> list[Request]:
+def tag_decisions(sheet_id: int, index: int, number: int) -> Request:
+    """Marks the column in which users decide. Google refuses it when the tab has one."""
+    return _create(DECISION_TAG, "1", _column(sheet_id, index), number)
+
+
+def keyed_filter(key: str, value: str) -> Request:
+    """Selects the columns with this tag in all tabs."""
+    return {"developerMetadataLookup": {"metadataKey": key, "metadataValue": value, "locationType": "COLUMN"}}
+
+
+def drop_down(sheet_id: int, first_row: int, column: int, choices: Sequence[str]) -> Request:
+    """Offers choices in all cells of a column from `first_row` on, and warns when another text is entered."""
+    values = [{"userEnteredValue": choice} for choice in choices]
+    rule = {"condition": {"type": "ONE_OF_LIST", "values": values}, "strict": False, "showCustomUi": True}
+    return {"setDataValidation": {"range": _area(sheet_id, first_row, None, column, column + 1), "rule": rule}}
+
+
+def cell_note(sheet_id: int, row: int, column: int, text: str) -> Request:
+    """Sets the note of a cell; an empty text removes it."""
+    start = {"sheetId": sheet_id, "rowIndex": row, "columnIndex": column}
+    rows = [row_cells([{"note": text} if text else {}])]
+    return {"updateCells": {"start": start, "fields": "note", "rows": rows}}
+
+
+def hold_column(sheet_id: int, index: int, field: str, tag: int, key: str = COLUMN_TAG) -> list[Request]:
     """Compare-and-swap of a column: Google refuses the whole batch when the tag `tag` is on another column now. The
     deletion finds the tag only at its old place. If it is elsewhere, the creation fails, because the id is still in
     use.
@@ -114,7 +140,7 @@ def hold_column(sheet_id: int, index: int, field: str, tag: int) -> list[Request
         "locationMatchingStrategy": "EXACT_LOCATION",
     }
     delete = {"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": lookup}}}
-    return [delete, _create(COLUMN_TAG, field, _column(sheet_id, index), tag)]
+    return [delete, _create(key, field, _column(sheet_id, index), tag)]
 
 
 def prove_width(sheet_id: int, width: int, tag: int) -> list[Request]:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_val
 from connector.http import SafeUrl, safe_url
 from connector.sink import Interview, LocalPath, SinkConfig, Stage
 from sinks.google_sheets.errors import CallFailed, bad_credentials
-from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns, header_key
 from sinks.spreadsheet.values import clean_text
 
 POSITION = "{position}"
@@ -53,6 +53,13 @@ def _tab_title(title: str) -> str:
     title = clean_text(title).strip()
     if not 1 <= len(title) <= TITLE_MAX:
         raise ValueError(f"must have 1 to {TITLE_MAX} characters")
+    return title
+
+
+def _column_title(title: str) -> str:
+    title = clean_text(title).strip()
+    if len(title) > TITLE_MAX:
+        raise ValueError(f"must have at most {TITLE_MAX} characters")
     return title
 
 
@@ -99,6 +106,11 @@ class GoogleSheetsConfig(SinkConfig):
         "clear its cells in the columns of the sink.",
     )
     recreate: bool = Field(default=False, description="Whether a row that users deleted is written again.")
+    decision_column: Annotated[str, AfterValidator(_column_title)] = Field(
+        default="",
+        description="Title of a column with the choices Advance, Hold and Reject, which decide in Hireflix; empty = no "
+        "such column. Needs hireflix.api_key.",
+    )
     verify_interval: float = Field(
         default=21_600, ge=60, description="Seconds between two verifications of the whole sheet."
     )
@@ -112,6 +124,10 @@ class GoogleSheetsConfig(SinkConfig):
         default=True,
         description="Format the tabs that the sink creates, and add a Summary; existing tabs stay as they are.",
     )
+
+    @property
+    def decides(self) -> bool:
+        return bool(self.decision_column)
 
     def removes(self, interview: Interview, *, unrouted: bool) -> bool:
         """Whether all cells of an interview are cleared."""
@@ -129,6 +145,12 @@ class GoogleSheetsConfig(SinkConfig):
         if isinstance(data, dict) and "audit_interval" in data:
             raise ValueError("the setting audit_interval has a new name: write verify_interval instead")
         return data
+
+    @model_validator(mode="after")
+    def _own_title(self) -> GoogleSheetsConfig:
+        if header_key(self.decision_column) in {header_key(column.title) for column in self.columns}:
+            raise ValueError("decision_column has the title of one of the columns; choose another title")
+        return self
 
     @model_validator(mode="after")
     def _some_account(self, info: ValidationInfo) -> GoogleSheetsConfig:

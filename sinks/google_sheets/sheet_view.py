@@ -277,11 +277,16 @@ def _keys(blocks: Sequence[Grid], column: int | None, header_row: int) -> Sequen
     if not blocks:
         return None
     block = min(blocks, key=lambda each: each.start_column)
-    keys = [""] * block.start_row + [line if isinstance(line, str) else _first(line) for line in block.lines]
+    keys = column_texts(block)
     keys[: header_row + 1] = [""] * min(len(keys), header_row + 1)
     while keys and not keys[-1].strip():
         keys.pop()
     return keys
+
+
+def column_texts(block: Grid) -> list[str]:
+    """Returns the texts of a block of one column, by row of the grid."""
+    return [""] * block.start_row + [line if isinstance(line, str) else _first(line) for line in block.lines]
 
 
 def _cells(line: str | Row) -> list[str]:

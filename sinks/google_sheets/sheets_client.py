@@ -19,6 +19,7 @@ from connector.http import epoch_ms, reading, retry_after
 from connector.sink import Context, Token
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import (
+    DECISION_FIELDS,
     EVERYTHING_FIELDS,
     FORMAT_FIELDS,
     OBJECTS_FIELDS,
@@ -81,6 +82,11 @@ LIST_OBJECTS = Query(OBJECTS_FIELDS, _OBJECTS)
 def read_cells(filters: Sequence[Request]) -> Query[Spreadsheet]:
     """Returns the query for the parts that the filters select."""
     return Query(READ_FIELDS, _BOOK, ":getByDataFilter", msgspec.json.encode({"dataFilters": filters}))
+
+
+def read_decisions(filters: Sequence[Request]) -> Query[Spreadsheet]:
+    """Returns the query for whole columns that the filters select."""
+    return Query(DECISION_FIELDS, _BOOK, ":getByDataFilter", msgspec.json.encode({"dataFilters": filters}))
 
 
 def read_formats(filters: Sequence[Request]) -> Query[Formats]:

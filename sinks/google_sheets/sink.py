@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
 
-from connector.capabilities import ASKED, REPORT, VERIFY, Debounce, Report
+from connector.capabilities import ASKED, CHOICES, DECIDED, ERASE, REPORT, VERIFY, Debounce, Report
 from connector.http import utc
 from connector.sink import (
     Batch,
@@ -23,10 +23,13 @@ from connector.sink import (
     RetryLater,
     Sink,
     SinkBroken,
+    Superseded,
 )
-from sinks.google_sheets import api_requests
+from sinks.google_sheets import api_requests, decision_column
 from sinks.google_sheets.api_replies import Spreadsheet
 from sinks.google_sheets.config import Account, GoogleSheetsConfig, load_account
+from sinks.google_sheets.decision_column import READ_DECISIONS, DecisionColumn, DecisionOutcomes
+from sinks.google_sheets.decision_rules import read_choices
 from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure
 from sinks.google_sheets.flush import Flush, Memory
 from sinks.google_sheets.outcomes import BatchOutcomes
@@ -53,6 +56,7 @@ ROUNDS_MAX = 5
 """Most verifications in a row that each found something to repair. Then the next regular one continues."""
 PROTECTED_SECONDS = 300.0
 """Interval between two checks whether skipped cells are still protected."""
+DECISION_PURPOSES = frozenset({READ_DECISIONS, DECIDED})
 REPAIRABLE = frozenset(
     {ComparisonResult.MISSING, ComparisonResult.DIFFERENT, ComparisonResult.BROKEN_KEY, ComparisonResult.STRAY}
 )
@@ -216,6 +220,8 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         super().__init__(name, config)
         self._client = SheetsClient(config, self.call_timeout)
         self._memory = Memory()
+        self._has_forgotten_choices = False
+        """Whether the notes about a decision column that is no longer configured were deleted."""
 
     @property
     def destination(self) -> str:
@@ -223,6 +229,8 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
         return f"{self.config.spreadsheet}/{self.config.worksheet}"
 
     def note_keys(self, delivery: Delivery) -> Iterable[str]:
+        if delivery.purpose in DECISION_PURPOSES:
+            return (*decision_column.note_keys(delivery), RESUME)
         common = (TAB, INTENT, WORK, RESUME)
         if delivery.interview is None:
             return (*common, REPORT, ASKED, row_name(delivery.key))
@@ -235,7 +243,52 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     async def close(self) -> None:
         await self._client.close()
 
+    def scheduled(self, after_ms: int, until_ms: int) -> Sequence[str]:  # noqa: ARG002 - as often as it is asked
+        """Asks for a read of the decision column."""
+        return (READ_DECISIONS,) if self.config.decision_column else ()
+
     async def deliver(self, batch: Batch, context: Context) -> Result:
+        about_decisions = [each for each in batch.deliveries if each.purpose in DECISION_PURPOSES]
+        others = [each for each in batch.deliveries if each.purpose not in DECISION_PURPOSES]
+        result = Result([])
+        if others:
+            result = await self._deliver(replace(batch, deliveries=others), context)
+        outcomes = dict(zip((each.id for each in others), result.outcomes, strict=True))
+        done = await self._decide(batch, about_decisions, context)
+        outcomes |= done.outcomes
+        return Result(
+            [outcomes[each.id] for each in batch.deliveries],
+            {**result.notes, **done.notes},
+            [*result.follow_ups, *done.follow_ups],
+            result.settles,
+            done.decisions,
+        )
+
+    async def _decide(self, batch: Batch, deliveries: Sequence[Delivery], context: Context) -> DecisionOutcomes:
+        """Reads decisions and shows their results. Without a column everything about decisions is forgotten."""
+        notes = dict(batch.notes)
+        if not self.config.decision_column:
+            outcomes: dict[str, Outcome] = {each.id: Superseded("there is no decision column") for each in deliveries}
+            forgotten: dict[str, Note | None] = {} if self._has_forgotten_choices else {CHOICES: None}
+            forgotten |= {name: None for each in deliveries for name in decision_column.note_keys(each)}
+            self._has_forgotten_choices = True
+            return DecisionOutcomes(outcomes, forgotten, [], [])
+        kept: dict[str, Note | None] = {}
+        if RESUME in notes:
+            notes.pop(CHOICES, None)  # after a refill or another tab the next read is a baseline
+            kept[CHOICES] = None
+        elif erased := {each.key for each in batch.deliveries if each.purpose == ERASE}:
+            before = read_choices((await context.get_notes([CHOICES])).get(CHOICES))
+            if before is not None:
+                notes[CHOICES] = kept[CHOICES] = before.without(erased).encode()
+        if not deliveries:
+            return DecisionOutcomes({}, kept, [], [])
+        calls = Calls(self.name, self._client, await self._account(), context)
+        done = await DecisionColumn(self.name, self.config, calls, context).run(deliveries, notes)
+        done.notes = {**kept, **done.notes}
+        return done
+
+    async def _deliver(self, batch: Batch, context: Context) -> Result:
         calls = Calls(self.name, self._client, await self._account(), context)
         outcomes = BatchOutcomes(batch, self.config)
         others = [tab_name(name) for name in outcomes.names if name]

@@ -75,6 +75,13 @@ def test_fields_of_the_api_need_an_api_key(folder):
     ]
 
 
+def test_decisions_without_an_api_key(folder):
+    sheet = '[sinks.sheet]\ntype = "google_sheets"\nspreadsheet = "1AbC"\ncredentials_file = "key.json"\n'
+    reported = warnings(folder, f'{sheet}decision_column = "Decision"')
+    assert reported[0].startswith("sinks.sheet: users decide there, and decisions cannot be sent to Hireflix")
+    assert warnings(folder, sheet) == []
+
+
 def test_an_event_that_hireflix_does_not_send(folder):
     reported = warnings(folder, CHAT + '[[routes]]\nsinks = ["chat"]\nevents = ["candidate.hired"]')
     assert reported == ["routes[0].events: Hireflix sends no event 'candidate.hired': it never matches"]

@@ -15,7 +15,7 @@ from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.emulators.slack import SlackEmulator
 from connector.emulators.slack.workspace import strings_of
 from connector.hireflix.payload import read
-from connector.store import audit, notes
+from connector.store import notes, queries
 from connector.store.queries import ListingFilter
 from sinks.chat.record import InterviewRecord
 
@@ -105,7 +105,9 @@ class World:
 
     async def audited(self):
         """What the audit log says, the oldest first."""
-        rows = await self.service.store.query(lambda connection: audit.entries(connection, ListingFilter(), 100))
+        rows = await self.service.store.query(
+            lambda connection: queries.audit_entries(connection, ListingFilter(), 100)
+        )
         return [(row.actor, row.target, row.detail) for row in reversed(rows)]
 
 

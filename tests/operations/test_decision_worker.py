@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from connector.capabilities import DECIDED, decided_key
+from connector.capabilities import CHOICES, DECIDED, decided_key
 from connector.decision import Decision, DecisionRequest, Via
 from connector.emulators.faults import APPLY_HANG, DROP, HTML_503, LATE, REFUSE
 from connector.hireflix.api import HireflixApi
@@ -72,10 +72,9 @@ class World:
 
     async def shown(self, request):
         """The note with the result for the sink, and the calls that it is asked for."""
-        key = decided_key(str(request.id), self.found.id)
-        found = await self.write(notes.read, SHEET, "", [key])
         calls = [row.subject for row in await self.source.deliveries(SHEET) if row.purpose == DECIDED]
-        return found.get(key), calls
+        found = await self.write(notes.read, SHEET, "", [decided_key(each, self.found.id) for each in calls])
+        return next(iter(found.values()), None), calls
 
 
 def at_call(number, fault):
@@ -106,7 +105,7 @@ async def test_a_request_is_carried_out_and_shown_where_it_came_from(world):
         ["finalist"],
         [("sheet", "shortlist")],
     )
-    assert (note["state"], note["place"], note["changed"], calls) == ("done", "tab 3", True, [str(asked.id)])
+    assert (note["state"], note["place"], note["changed"], calls) == ("done", "tab 3", True, [f"{asked.id}-done"])
     assert world.woken == [SHEET]
     assert await world.step() == 0
 
@@ -256,3 +255,14 @@ async def test_a_lost_reply_of_a_stage_is_looked_up(world):
     await world.ask("shortlist")
     await world.step()
     assert (world.sent, await world.audited()) == (["finalist"], [("sheet", "shortlist")])
+
+
+async def test_a_restored_store_asks_before_it_carries_out_old_requests(world):
+    await world.ask("discard")
+    await world.write(notes.write, SHEET, "", {CHOICES: {"v": 1}})
+    await world.write(decisions.after_restore)
+
+    assert (await world.step(), world.sent) == (0, [])
+    assert await world.write(notes.read, SHEET, "", [CHOICES]) == {}
+    [held] = await world.write(decisions.for_operators)
+    assert "restored from a backup" in held.reason

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connector.errors import StoreUnavailable, UsageError
+from connector.store import decisions
 from connector.store.base import require_older
 from connector.store.schema import REVISION
 from connector.store.sqlite import tombstones
-from connector.store.sqlite.database import StoreLock, connect, revision, safe_message
+from connector.store.sqlite.database import StoreLock, connect, revision, safe_message, through_sqlalchemy
 
 
 def back_up(store: Path, target: Path, *, replace: bool = False) -> int:
@@ -97,7 +98,13 @@ def _require_usable(copy: Path, source: Path, store: Path) -> int:
         (result,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if result != "ok":
             raise StoreUnavailable(f"{source} is damaged; use another backup; nothing changed")
-        return tombstones.apply(store, connection) if found == REVISION else 0
+        if found != REVISION:
+            return 0
+        with through_sqlalchemy(connection) as view:
+            view.exec_driver_sql("BEGIN IMMEDIATE")
+            decisions.after_restore(view)
+            view.exec_driver_sql("COMMIT")
+        return tombstones.apply(store, connection)
 
 
 def _set_aside(store: Path, kept: Path) -> Path | None:

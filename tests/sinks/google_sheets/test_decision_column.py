@@ -1,0 +1,227 @@
+"""The decision column on an emulated spreadsheet: users choose, sort, copy and paste."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.capabilities import DECIDED, ERASE, decided_key
+from connector.decision import Decision
+from connector.emulators.faults import APPLY_503
+from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Superseded
+from connector.testing import run_batch
+from sinks.google_sheets.decision_column import READ_DECISIONS
+from sinks.google_sheets.decision_rules import LABELS
+from sinks.google_sheets.state import RESUME
+from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
+
+TITLE = "Decision"
+
+
+class Desk:
+    """A sheet with three interviews and a decision column whose baseline was read."""
+
+    def __init__(self, harness):
+        self.harness, self.person, self.google = harness, harness.person, harness.google
+        self.interviews = [person_of(number) for number in range(3)]
+        self.ids = [each.id for each in self.interviews]
+
+    async def read(self, *others):
+        """The next read, a minute later, with other deliveries in the same call."""
+        self.harness.context.clock.advance(60)
+        call = Delivery(id="read", key="", event=None, interview=None, follow_up=FollowUp(READ_DECISIONS))
+        self.result = await run_batch(self.harness.sink, [call, *others], self.harness.context)
+        return [(each.interview_id, each.decision, bool(each.hold)) for each in self.result.decisions]
+
+    async def show(self, id_, **values):
+        """A call that shows the result of a decision."""
+        interview = self.harness.truth[id_]
+        note = {"decision": "shortlist", "value": None, "actor": "sheet", "place": "", "state": "done", "reason": ""}
+        note |= {"changed": True, "stage": "shortlisted", "score": None, "link": None, "at": 1_796_000_000_000}
+        self.harness.context.notes[decided_key("1-done", id_)] = note | values
+        follow_up = FollowUp(DECIDED, interview=id_, subject="1-done")
+        call = Delivery(id="shown", key=id_, event=None, interview=interview, follow_up=follow_up)
+        result = await run_batch(self.harness.sink, [call], self.harness.context)
+        return result.outcomes[0]
+
+    def row(self, id_):
+        return self.harness.column("Interview ID").index(id_) + 1
+
+    def choose(self, id_, choice):
+        self.person.edit(TAB, self.row(id_), self.harness.place(TITLE), choice)
+
+    def note(self, id_):
+        cell = self.google.cell(self.harness.id, TAB, self.row(id_), self.harness.place(TITLE))
+        return cell.get("note")
+
+
+@pytest.fixture
+async def desk(make_desk):
+    one = Desk(make_desk(decision_column=TITLE))
+    await one.harness.settle(*one.interviews)
+    assert await one.read() == []
+    assert await one.read() == []
+    return one
+
+
+async def test_the_column_has_a_drop_down_and_stays_outside_of_the_columns_of_the_sink(desk):
+    assert desk.google.header(desk.harness.id, TAB) == [*TITLES, TITLE]
+    [rule] = desk.google.objects(desk.harness.id, TAB, "dataValidations")
+    assert [each["userEnteredValue"] for each in rule["rule"]["condition"]["values"]] == list(LABELS)
+    assert "endRowIndex" not in rule["range"]
+    desk.choose(desk.ids[0], "Advance")
+    assert (await desk.harness.verify()).in_sync
+
+
+async def test_a_choice_decides_once(desk):
+    desk.choose(desk.ids[1], "Reject")
+    assert [await desk.read(), await desk.read(), await desk.read()] == [
+        [],
+        [(desk.ids[1], Decision.DISCARD, False)],
+        [],
+    ]
+
+
+async def test_a_choice_survives_a_restart_and_decides_once(desk):
+    desk.choose(desk.ids[1], "Reject")
+    found = []
+    for _ in range(3):
+        await desk.harness.restart()
+        found += await desk.read()
+    assert found == [(desk.ids[1], Decision.DISCARD, False)]
+
+
+async def test_sorted_moved_and_inserted_lines_decide_nothing_else(desk):
+    desk.choose(desk.ids[1], "Advance")
+    await desk.read()
+    desk.person.sort(TAB, 0, descending=True)
+    desk.person.insert_columns(TAB, 0, 2)
+    desk.person.move_columns(TAB, desk.harness.place(TITLE), 1)
+    desk.person.insert_rows(TAB, 1, 2)
+    assert await desk.read() == [(desk.ids[1], Decision.SHORTLIST, False)]
+    assert await desk.read() == []
+
+
+async def test_a_copy_of_a_row_decides_nothing(desk):
+    desk.choose(desk.ids[0], "Advance")
+    await desk.read()
+    await desk.read()
+    desk.person.copy_row(TAB, desk.row(desk.ids[0]), 4)
+    desk.person.edit(TAB, 4, desk.harness.place(TITLE), "Reject")
+    assert [await desk.read(), await desk.read()] == [[], []]
+
+
+async def test_a_paste_over_many_rows_is_held(desk):
+    more = [person_of(number) for number in range(3, 9)]
+    await desk.harness.settle(*more)
+    await desk.read()
+    for each in [*desk.interviews, *more]:
+        desk.choose(each.id, "Reject")
+    assert await desk.read() == []
+    assert {held for _, _, held in await desk.read()} == {True}
+    assert "9 rows of hiring changed at once" in desk.result.decisions[0].hold
+
+
+async def test_the_read_after_a_refill_decides_nothing(desk):
+    desk.choose(desk.ids[0], "Reject")
+    await desk.read()
+    desk.harness.context.notes[RESUME] = {"mode": "refill"}
+    await desk.harness.settle(scored(desk.interviews[0], 3))
+    assert [await desk.read(), await desk.read()] == [[], []]
+
+
+async def test_without_the_setting_nothing_is_read_and_the_next_read_is_a_baseline(desk, make_desk):
+    sink = desk.harness.sink_class("hiring", desk.harness.config.model_copy(update={"decision_column": ""}))
+    desk.harness.sink, on = sink, desk.harness.sink
+    assert sink.scheduled(0, 1) == ()
+    await desk.harness.settle(scored(desk.interviews[0], 3))
+    desk.choose(desk.ids[0], "Reject")
+    await sink.close()
+    desk.harness.sink = on
+    assert on.scheduled(0, 1) == (READ_DECISIONS,)
+    assert [await desk.read(), await desk.read()] == [[], []]
+
+
+async def test_an_existing_column_with_the_title_is_used_and_its_values_are_a_baseline(make_desk):
+    one = Desk(make_desk(decision_column=TITLE, tabs=[TAB]))
+    one.person.write(TAB, [["Notes", TITLE]])
+    await one.harness.settle(*one.interviews)
+    one.choose(one.ids[0], "Reject")
+    assert [await one.read() for _ in range(4)] == [[]] * 4
+    one.choose(one.ids[0], "Advance")
+    assert [await one.read(), await one.read()] == [[], [(one.ids[0], Decision.SHORTLIST, False)]]
+
+
+async def test_a_deleted_column_stays_deleted_until_its_title_is_entered(desk):
+    desk.person.delete_columns(TAB, desk.harness.place(TITLE))
+    await desk.read()
+    await desk.read()
+    assert TITLE not in desk.google.header(desk.harness.id, TAB)
+    desk.person.insert_columns(TAB, 0)
+    desk.person.edit(TAB, 0, 0, TITLE)
+    await desk.read()
+    assert [await desk.read(), len(desk.google.objects(desk.harness.id, TAB, "dataValidations"))] == [[], 2]
+
+
+async def test_a_read_costs_one_call(desk):
+    desk.google.forget_calls()
+    await desk.read()
+    assert desk.harness.counts() == {"read": 1}
+
+
+async def test_a_column_whose_reply_was_lost_is_made_once(make_desk):
+    one = Desk(make_desk(decision_column=TITLE))
+    await one.harness.settle(*one.interviews)
+    one.google.faults.choose(lambda kind: APPLY_503 if kind == "write" else None)
+    await one.read()
+    one.google.faults.clear()
+    await one.read()
+    await one.read()
+    assert one.google.header(one.harness.id, TAB).count(TITLE) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({}, "Shortlisted in Hireflix. Decided in the sheet, 2026-11-30 01:53 CET."),
+        ({"changed": False}, "Shortlisted in Hireflix, as it was already. Decided in the sheet"),
+        ({"state": "refused", "reason": "Hireflix has no interview i"}, "Not done: Hireflix has no interview i."),
+        ({"state": "held", "reason": "8 rows changed"}, "Waits for a confirmation on the dashboard, because 8 rows"),
+        ({"state": "unclear"}, "It is not clear whether this reached Hireflix"),
+        ({"state": "dropped"}, "Not done: an operator dropped it"),
+    ],
+)
+async def test_a_note_on_the_cell_says_what_was_done(desk, values, text):
+    assert await desk.show(desk.ids[1], **values) == Delivered()
+    assert desk.note(desk.ids[1]).startswith(text)
+    assert [desk.note(desk.ids[0]), desk.note(desk.ids[2])] == [None, None]
+    assert decided_key("1-done", desk.ids[1]) not in desk.harness.context.notes
+
+
+async def test_a_note_is_never_left_at_another_interview(desk):
+    """Users sort between the read and the write."""
+    orders = [True, False]
+    desk.google.before_write = lambda: orders and desk.person.sort(TAB, 0, descending=orders.pop())
+    desk.person.sort(TAB, 0)
+    assert await desk.show(desk.ids[0]) == Delivered()
+    assert [bool(desk.note(id_)) for id_ in desk.ids] == [True, False, False]
+
+
+async def test_a_result_for_a_row_that_is_gone_is_superseded(desk):
+    desk.person.delete_rows(TAB, desk.row(desk.ids[1]))
+    assert await desk.show(desk.ids[1]) == Superseded("no row has a decision cell")
+
+
+async def test_a_failed_read_is_tried_again(desk):
+    desk.google.faults.choose(lambda kind: APPLY_503 if kind == "read" else None)
+    await desk.read()
+    assert isinstance(desk.result.outcomes[0], RetryLater)
+
+
+async def test_an_erased_interview_is_forgotten(desk):
+    desk.choose(desk.ids[0], "Advance")
+    await desk.read()
+    erase = FollowUp(ERASE, interview=desk.ids[0])
+    interview = desk.harness.truth[desk.ids[0]]
+    call = Delivery(id="erase", key=desk.ids[0], event=None, interview=interview, follow_up=erase)
+    await desk.read(call)
+    assert desk.ids[0] not in str(desk.harness.context.notes["decisions"])
