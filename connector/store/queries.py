@@ -5,13 +5,14 @@ Every row is one JSON object; times are epoch milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, tuple_
 
+from connector.hireflix.payload import EventKind
 from connector.interview import Stage
 from connector.merge import decode, interview_of
 from connector.routing import Route, Routes
@@ -26,12 +27,16 @@ from connector.store.schema import (
     event_body,
     in_state,
     interview,
+    is_not_pending,
+    not_understood,
     sink,
     subscription,
 )
 
 TOTAL_MAX = 10_000
 """Totals are counted up to this number: counting a million rows would take longer than showing a page of them."""
+LATE_MS = 3_600_000
+"""Deliveries are added in the order of receipt, except for those of receivers that wait for each other."""
 FEW = 1000
 """Up to this number of interviews or deliveries a listing reads them by their ids. More of them are so frequent that a
 page is found soon in the order of the listing.
@@ -313,6 +318,8 @@ def event_conditions(wanted: ListingFilter) -> list[ColumnElement[bool]]:
     ):
         if value is not None:
             conditions.append(column == value)
+    if wanted.kind is not None and wanted.kind != EventKind.EVENT:
+        conditions.append(not_understood())  # as the index
     return conditions
 
 
@@ -331,15 +338,29 @@ def delivery_conditions(connection: Connection, wanted: ListingFilter) -> list[C
     ):
         if value is not None:
             conditions.append(column == value)
-    conditions += _about(connection, delivery.c.interview_id, of_interview(connection, wanted))
+    about, are_few = _about(connection, delivery.c.interview_id, of_interview(connection, wanted))
+    conditions += about
     if wanted.name is not None:
-        named = event.alias()
-        conditions.append(exists().where(named.c.seq == delivery.c.event_seq, named.c.name == wanted.name))
+        conditions.append(_named(connection, wanted.name, each=are_few))
     return conditions
 
 
+def _named(connection: Connection, name: str, *, each: bool) -> ColumnElement[bool]:
+    """Returns the condition that a delivery is about an event of a name: by its number when few events have it.
+
+    `each`: the event of each delivery is looked up, where PostgreSQL might join with all events of the name.
+    """
+    few = _few(connection, select(event.c.seq).where(event.c.name == name))
+    if few is not None:
+        return among(connection, delivery.c.event_seq, few)
+    named = event.alias()
+    if each:
+        return select(named.c.name).where(named.c.seq == delivery.c.event_seq).scalar_subquery() == name
+    return exists().where(named.c.seq == delivery.c.event_seq, named.c.name == name)
+
+
 def _all_event_conditions(connection: Connection, wanted: ListingFilter) -> list[ColumnElement[bool]]:
-    about = _about(connection, event.c.interview_id, of_interview(connection, wanted))
+    about, _ = _about(connection, event.c.interview_id, of_interview(connection, wanted))
     return [*event_conditions(wanted), *about]
 
 
@@ -349,22 +370,30 @@ def _interview_conditions(connection: Connection, wanted: ListingFilter) -> list
         conditions.append(interview.c.id == wanted.interview)
     about = of_interview(connection, wanted)
     if wanted.sink is not None:
-        theirs = (subscription.c.sink == wanted.sink, subscription.c.interview_id == interview.c.id)
-        about.append(exists().where(*theirs).correlate(interview))
+        about.append(_subscribed(connection, wanted.sink))
     few = _few(connection, select(interview.c.id).where(*about)) if about else None
     return [*conditions, *(about if few is None else [among(connection, interview.c.id, few)])]
 
 
+def _subscribed(connection: Connection, name: str) -> ColumnElement[bool]:
+    """Returns the condition that a sink shows an interview: by the id of the interview when the sink shows few."""
+    theirs = subscription.c.sink == name
+    few = _few(connection, select(subscription.c.interview_id).where(theirs))
+    if few is not None:
+        return among(connection, interview.c.id, few)
+    return exists().where(theirs, subscription.c.interview_id == interview.c.id).correlate(interview)
+
+
 def _about(
     connection: Connection, column: ColumnElement[str], conditions: Sequence[ColumnElement[bool]]
-) -> list[ColumnElement[bool]]:
-    """Returns the condition that an interview meets the conditions: by its id when few do, else by looking it up."""
+) -> tuple[list[ColumnElement[bool]], bool]:
+    """Returns the condition that an interview meets the conditions, and whether few do, so that it has their ids."""
     if not conditions:
-        return []
+        return [], False
     few = _few(connection, select(interview.c.id).where(*conditions))
     if few is not None:
-        return [among(connection, column, few)]
-    return [exists().where(interview.c.id == column, *conditions)]
+        return [among(connection, column, few)], True
+    return [exists().where(interview.c.id == column, *conditions)], False
 
 
 def _few(connection: Connection, ids: Select[Any]) -> Sequence[Any] | None:
@@ -374,25 +403,50 @@ def _few(connection: Connection, ids: Select[Any]) -> Sequence[Any] | None:
 
 
 def _listed_deliveries(connection: Connection, wanted: ListingFilter) -> list[ColumnElement[bool]]:
-    """Returns the conditions of the listing. Deliveries in a rare state, or of a rare sink, are found by their ids.
-
-    Each state has an index of its own, which contains the sink.
-    """
+    """Returns the conditions of the listing. Deliveries that have a rare value are found by their ids."""
     conditions = delivery_conditions(connection, wanted)
     if wanted.after is not None:
         conditions.append(delivery.c.id < wanted.after[1])
-    if not wanted.states and wanted.sink is None:
-        return conditions
-    found: list[int] = []
-    for state in wanted.states or tuple(DeliveryState):
-        mine = [in_state(state)] if wanted.sink is None else [in_state(state), delivery.c.sink == wanted.sink]
-        if state is DeliveryState.WAITING:
-            mine.append(delivery.c.wait_group.is_not(None))  # as its index
-        few = _few(connection, select(delivery.c.id).where(*mine))
-        if few is None:
-            return conditions
-        found += few
-    return [*conditions, among(connection, delivery.c.id, found)]
+    for parts in _indexed(wanted):
+        found: list[int] = []
+        for part in parts:
+            few = _few(connection, select(delivery.c.id).where(*part))
+            if few is None:
+                break
+            found += few
+        else:
+            return [*conditions, among(connection, delivery.c.id, found)]
+    if wanted.until is not None and (end := _first_since(connection, wanted.until + LATE_MS)) is not None:
+        conditions.append(delivery.c.id < end)
+    return conditions
+
+
+def _indexed(wanted: ListingFilter) -> Iterator[list[list[ColumnElement[bool]]]]:
+    """Yields filters of deliveries that have an index: the conditions of their parts, which together are the filter."""
+    if wanted.states or wanted.sink is not None:
+        mine = [] if wanted.sink is None else [delivery.c.sink == wanted.sink]
+        yield [[_in_index(state), *mine] for state in wanted.states or tuple(DeliveryState)]
+    if wanted.reason is not None:
+        yield [[delivery.c.reason == wanted.reason]]
+    if period := _between(delivery.c.since, wanted):
+        yield [[in_state(DeliveryState.PENDING), *period], [is_not_pending(), *period]]
+
+
+def _in_index(state: DeliveryState) -> ColumnElement[bool]:
+    """The condition of the index of a state."""
+    is_there = in_state(state)
+    return and_(is_there, delivery.c.wait_group.is_not(None)) if state is DeliveryState.WAITING else is_there
+
+
+def _first_since(connection: Connection, at: int) -> int | None:
+    """Returns the first delivery of the events received since a time. Nothing that was due before is after it."""
+    events = select(event.c.seq).where(event.c.received_at >= at).order_by(event.c.received_at, event.c.seq)
+    seq = connection.execute(events.limit(1)).scalar()
+    if seq is None:
+        return None
+    first = select(delivery.c.id).where(delivery.c.event_seq >= seq).order_by(delivery.c.event_seq, delivery.c.id)
+    found: int | None = connection.execute(first.limit(1)).scalar()
+    return found
 
 
 def _after(time: ColumnElement[int], id_: ColumnElement[Any], wanted: ListingFilter) -> list[ColumnElement[bool]]:
@@ -405,19 +459,25 @@ def of_interview(connection: Connection, wanted: ListingFilter) -> list[ColumnEl
     if wanted.stage is not None:
         conditions.append(interview.c.stage == wanted.stage.value)
     if wanted.position is not None:
-        conditions.append(_at(wanted.position, positions(connection)))
+        conditions.append(_at(connection, wanted.position, positions(connection)))
     if wanted.search is not None:
         conditions.append(among(connection, interview.c.id, words.find_interviews(connection, wanted.search)))
     return conditions
 
 
-def _at(wanted: str, known: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
+def _at(connection: Connection, wanted: str, known: Collection[tuple[str, str]]) -> ColumnElement[bool]:
     """Matches the stored positions in Python, because routes match names by rules that SQL does not have."""
     rule = Routes([Route(sinks=("found",), positions=(wanted,))], {"found": False})
-    met = [pair for pair in known if rule.match("", *pair, Stage.PENDING, None)]
+    met = {pair for pair in known if rule.match("", *pair, Stage.PENDING, None)}
+    others = {id_ for id_, name in known if (id_, name) not in met}
+    whole = {id_ for id_, _ in met} - others | {wanted}
     return or_(
-        interview.c.position_id == wanted,
-        *(and_(interview.c.position_id == id_, interview.c.position_name == name) for id_, name in met),
+        among(connection, interview.c.position_id, sorted(whole)),
+        *(
+            and_(interview.c.position_id == id_, interview.c.position_name == name)
+            for id_, name in sorted(met)
+            if id_ not in whole
+        ),
     )
 
 

@@ -283,6 +283,8 @@ delivery = Table(
     Index("ix_delivery_interview", "interview_id", "id"),
     Index("ix_delivery_event", "event_seq"),
     Index("ix_delivery_done", "done_at", **_where("done_at IS NOT NULL")),
+    Index("ix_delivery_since", "since", **_where("state <> 0")),
+    Index("ix_delivery_reason", "reason", "id", **_where("reason IS NOT NULL")),
     CheckConstraint("state BETWEEN 0 AND 5", name="state"),
     _not_negative("attempts"),
     _flags("blocks_key", "silent"),
@@ -307,6 +309,11 @@ early, because a claim has to skip the index entries of rows that were settled s
 def in_state(state: DeliveryState, rows: FromClause = delivery) -> ColumnElement[bool]:
     """The condition `state = N` with a literal: planners do not use a partial index for a parameter."""
     return rows.c.state == literal_column(str(int(state)))
+
+
+def is_not_pending() -> ColumnElement[bool]:
+    """The condition of the index of settled and waiting deliveries by time: pending ones are added without its cost."""
+    return delivery.c.state != literal_column(str(int(DeliveryState.PENDING)))
 
 
 def not_understood() -> ColumnElement[bool]:

@@ -82,7 +82,7 @@ def test_migrations_make_the_same_as_the_tables_themselves(migrated, tmp_path):
         assert "AUTOINCREMENT" in rows(path, "SELECT sql FROM sqlite_master WHERE name = 'delivery'")[0][0]
     partial = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE '% WHERE %' ORDER BY name"
     assert rows(migrated, partial) == rows(made, partial)
-    assert len(rows(made, partial)) == 13
+    assert len(rows(made, partial)) == 15
 
 
 def test_constraints_are_the_same(migrated, tmp_path):

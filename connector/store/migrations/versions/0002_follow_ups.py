@@ -216,6 +216,10 @@ def _change_delivery() -> None:
             connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = 'delivery'"))
             put = sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES ('delivery', :last)")
             connection.execute(put, {"last": last})
+    _add_delivery_indexes()
+
+
+def _add_delivery_indexes() -> None:
     _index("ix_delivery_group", "delivery", ["sink", "wait_group", "state", "not_before"], "wait_group IS NOT NULL")
     _index("ix_delivery_delivered", "delivery", ["sink", "state"], "state = 1")
     _index("ix_delivery_superseded", "delivery", ["sink", "state"], "state = 2")
@@ -223,6 +227,8 @@ def _change_delivery() -> None:
     _index("ix_delivery_interview", "delivery", ["interview_id", "id"])
     _index("ix_delivery_event", "delivery", ["event_seq"])
     _index("ix_delivery_done", "delivery", ["done_at"], "done_at IS NOT NULL")
+    _index("ix_delivery_since", "delivery", ["since"], "state <> 0")
+    _index("ix_delivery_reason", "delivery", ["reason", "id"], "reason IS NOT NULL")
 
 
 def _index(name: str, table: str, columns: list[str], where: str | None = None) -> None:
