@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from litestar import Request, post
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from litestar.types import ControllerRouterHandler
 
@@ -17,9 +18,32 @@ from connector.operations import replay as replay_operation
 from connector.operations.erase import Receipt
 from connector.operations.replay import Replayable
 from connector.store.queries import ListingFilter
-from connector.web.api.problems import PROBLEMS
 from connector.web.auth.access import Access, Visitor, may_act
 from connector.web.dashboard.pages import Pages
+
+
+class ApiProblem(msgspec.Struct, frozen=True):
+    """What is wrong with a request. `extra` names the fields that are not valid."""
+
+    status_code: int
+    detail: str
+    extra: Any = None
+
+
+PROBLEMS: Mapping[int, ResponseSpec] = {
+    status: ResponseSpec(ApiProblem, description=text, generate_examples=False)
+    for status, text in (
+        (401, "The token is missing or wrong."),
+        (403, "The token may only view."),
+        (404, "There is nothing at this address."),
+        (405, "The address has no such method."),
+        (409, "The sink could not be reached, or another reason that `detail` names."),
+        (422, "The request is not valid; `detail` says why."),
+        (503, "The store is unavailable."),
+    )
+}
+"""The answers that every address may give."""
+
 
 IDS_MAX = 1000
 """Deliveries that a request may name by id; larger selections have other conditions."""

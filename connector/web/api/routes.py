@@ -5,11 +5,11 @@ This module does not import `annotations` from `__future__`, because Litestar re
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 from litestar import Router, get
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ValidationException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -23,9 +23,8 @@ from connector.operations.listings import page, read_place, written_place
 from connector.operations.status import Health, health
 from connector.store import queries
 from connector.store.queries import AttemptRow, AuditRow, DeliveryRow, EventRow, InterviewRow, ListingFilter, Place
-from connector.web.api.actions import ACTIONS
-from connector.web.api.problems import PROBLEMS
-from connector.web.dashboard.deliveries import wanted_of
+from connector.web.api.actions import ACTIONS, PROBLEMS
+from connector.web.dashboard.deliveries import filter_of
 from connector.web.dashboard.pages import Pages
 
 Row = TypeVar("Row", EventRow, InterviewRow, DeliveryRow, AttemptRow)
@@ -81,18 +80,36 @@ def _place(after: str, *, number: bool) -> Place | None:
     return place
 
 
+class Section(NamedTuple):
+    """The parameters that every listing has: the period, the page, and its length."""
+
+    since: str
+    until: str
+    after: str
+    limit: int
+
+
+def section(since: Filter = "", until: Filter = "", after: After = "", limit: Limit = 50) -> Section:
+    """Returns the parameters that every listing has."""
+    return Section(since, until, after, limit)
+
+
+SECTION = {"section": Provide(section, sync_to_thread=False)}
+
+
 async def _listing(
     pages: Pages,
     find: Callable[[Connection, ListingFilter, int], Sequence[Row]],
     chosen: dict[str, str],
-    limit: int,
+    section: Section,
     *,
     number: bool,
 ) -> tuple[Sequence[Row], str]:
     """Returns rows and `next`. With `number` the ids of the listing are numbers."""
-    place = _place(chosen.pop("after"), number=number)
-    wanted = replace(wanted_of(chosen), after=place, search=chosen.get("search") or None)
-    found = await pages.store.query(lambda connection: page(find, connection, pages.config, wanted, limit))
+    place = _place(section.after, number=number)
+    wanted = filter_of({**chosen, "since": section.since, "until": section.until})
+    wanted = replace(wanted, after=place, search=chosen.get("search") or None)
+    found = await pages.store.query(lambda connection: page(find, connection, pages.config, wanted, section.limit))
     return found.rows, "" if found.next is None else written_place(found.next)
 
 
@@ -103,69 +120,49 @@ async def api_status(pages: NamedDependency[Pages]) -> Health:
     return await pages.store.query(lambda connection: health(connection, now, names))
 
 
-@get("/events", responses=PROBLEMS)
+@get("/events", responses=PROBLEMS, dependencies=SECTION)
 async def api_events(
     pages: NamedDependency[Pages],
-    *,
+    section: NamedDependency[Section],
     interview: Filter = "",
-    since: Filter = "",
-    until: Filter = "",
     search: Filter = "",
-    after: After = "",
-    limit: Limit = 50,
 ) -> Events:
     """Events; `since` and `until` are epoch milliseconds of receipt."""
-    chosen = {"interview": interview, "since": since, "until": until, "search": search, "after": after}
-    return Events(*await _listing(pages, queries.events, chosen, limit, number=True))
+    chosen = {"interview": interview, "search": search}
+    return Events(*await _listing(pages, queries.events, chosen, section, number=True))
 
 
-@get("/interviews", responses=PROBLEMS)
+@get("/interviews", responses=PROBLEMS, dependencies=SECTION)
 async def api_interviews(
     pages: NamedDependency[Pages],
-    *,
+    section: NamedDependency[Section],
     sink: Filter = "",
     search: Filter = "",
-    since: Filter = "",
-    until: Filter = "",
-    after: After = "",
-    limit: Limit = 50,
 ) -> Interviews:
     """Interviews in their current state; `search` is the start of words of the name or the e-mail address."""
-    chosen = {"sink": sink, "search": search, "since": since, "until": until, "after": after}
-    return Interviews(*await _listing(pages, queries.interviews, chosen, limit, number=False))
+    chosen = {"sink": sink, "search": search}
+    return Interviews(*await _listing(pages, queries.interviews, chosen, section, number=False))
 
 
-@get("/deliveries", responses=PROBLEMS)
+@get("/deliveries", responses=PROBLEMS, dependencies=SECTION)
 async def api_deliveries(
     pages: NamedDependency[Pages],
+    section: NamedDependency[Section],
     *,
     sink: Filter = "",
     in_state: State = "",
     interview: Filter = "",
     reason: Filter = "",
-    since: Filter = "",
-    until: Filter = "",
-    after: After = "",
-    limit: Limit = 50,
 ) -> Deliveries:
     """Deliveries; `state` is pending, waiting, delivered, superseded, dead or dismissed."""
-    chosen = {"sink": sink, "state": in_state, "interview": interview, "reason": reason, "since": since, "until": until}
-    return Deliveries(*await _listing(pages, queries.deliveries, chosen | {"after": after}, limit, number=True))
+    chosen = {"sink": sink, "state": in_state, "interview": interview, "reason": reason}
+    return Deliveries(*await _listing(pages, queries.deliveries, chosen, section, number=True))
 
 
-@get("/attempts", responses=PROBLEMS)
-async def api_attempts(
-    pages: NamedDependency[Pages],
-    *,
-    sink: Filter = "",
-    since: Filter = "",
-    until: Filter = "",
-    after: After = "",
-    limit: Limit = 50,
-) -> Attempts:
+@get("/attempts", responses=PROBLEMS, dependencies=SECTION)
+async def api_attempts(pages: NamedDependency[Pages], section: NamedDependency[Section], sink: Filter = "") -> Attempts:
     """Calls of sinks that failed or were repeated, with the status and the reply of the destination."""
-    chosen = {"sink": sink, "since": since, "until": until, "after": after}
-    return Attempts(*await _listing(pages, queries.attempts, chosen, limit, number=True))
+    return Attempts(*await _listing(pages, queries.attempts, {"sink": sink}, section, number=True))
 
 
 @get("/audit", responses=PROBLEMS)

@@ -22,7 +22,7 @@ from connector.store.queries import ListingFilter
 from connector.store.schema import DeliveryState
 from connector.web.actions import dead_ids
 from connector.web.auth.access import Access, Visitor, may_act
-from connector.web.dashboard.deliveries import DELIVERY_PARAMETERS, wanted_of
+from connector.web.dashboard.deliveries import DELIVERY_PARAMETERS, filter_of
 from connector.web.dashboard.filters import parameters
 from connector.web.dashboard.pages import Pages, Seen, redirect
 from connector.web.dashboard.words import Moment
@@ -51,7 +51,7 @@ class SelectionPage:
 
 def _selected(chosen: Mapping[str, str]) -> ListingFilter:
     ids = tuple(int(part) for part in chosen["ids"].split(",") if part.isascii() and part.isdigit() and len(part) < 16)  # noqa: PLR2004 - more digits than any id has
-    return changed(wanted_of(dict(chosen)), ids=ids)
+    return changed(filter_of(dict(chosen)), ids=ids)
 
 
 def _request(chosen: Mapping[str, str]) -> replay_operation.ReplayRequest:

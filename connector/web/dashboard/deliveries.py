@@ -100,7 +100,7 @@ class DeliveryList:
 DELIVERY_PARAMETERS = ("sink", "state", "interview", "event", "reason", "since", "until")
 
 
-def wanted_of(chosen: dict[str, str]) -> ListingFilter:
+def filter_of(chosen: dict[str, str]) -> ListingFilter:
     """Returns the filter of the parameters of an address; unusable ones are left out."""
     state = chosen.get("state", "").upper()
     return ListingFilter(
@@ -123,7 +123,7 @@ def delivery_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> De
     """Returns a page of the deliveries that the filters select, the newest first, and all dead letters by reason and
     age.
     """
-    rows = deliveries(seen.connection, replace(wanted_of(chosen), after=after), ROWS + 1)
+    rows = deliveries(seen.connection, replace(filter_of(chosen), after=after), ROWS + 1)
     following = place_of(rows[ROWS - 1]) if len(rows) > ROWS else None
     filters = [
         make_filter("sink", "Sink", chosen["sink"], [(name, name) for name in sink_names(seen.connection)]),
