@@ -16,7 +16,7 @@ from connector.capabilities import Known
 from connector.decision import Decision, DecisionRequest, Via
 from connector.languages import Language, gettext_noop
 from connector.sink import Interview, Note, Stage
-from sinks.chat.record import InterviewRecord, as_note
+from sinks.chat.record import InterviewRecord, as_note, known_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,8 @@ class DecisionRecord:
 
     @classmethod
     def read(cls, interview_id: str, note: Note | None) -> Self:
-        """Decodes a note; without one nothing was decided here."""
-        values = {name: value for name, value in (note or {}).items() if name in cls.__dataclass_fields__}
-        return cls(**{**values, "id": interview_id})
+        """Decodes a note. Without a note nothing was decided here."""
+        return cls(**{**known_values(cls, note or {}), "id": interview_id})
 
     @property
     def key(self) -> str:
@@ -116,7 +115,7 @@ class DecisionRecord:
         return f"decision:{self.id}"
 
     def note(self) -> Note | None:
-        """The note to keep, `None` when there is nothing to keep."""
+        """Returns the note, `None` when it would be empty."""
         return as_note({name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"})
 
     def stage_of(self, interview: Interview) -> Stage:

@@ -83,9 +83,7 @@ class InterviewRecord:
     @classmethod
     def read(cls, interview_id: str, note: Note | None) -> Self:
         """Decodes a note of any version. Without a note the record is empty."""
-        values = brought_forward(note or {}, _INTERVIEW_NAMES)
-        known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
-        return cls(**{**known, "id": interview_id})
+        return cls(**{**known_values(cls, brought_forward(note or {}, _INTERVIEW_NAMES)), "id": interview_id})
 
     @property
     def key(self) -> str:
@@ -161,6 +159,39 @@ class InterviewRecord:
         """Returns the note, `None` when it would be empty."""
         kept = as_note({name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"})
         return {"v": VERSION, **(kept or {}), "message_id": ""} if self.message_id == "" else kept
+
+
+def known_values(record: type[Any], note: Note) -> dict[str, Any]:
+    """Returns the values of a note that are fields of the record. A newer version may have stored others."""
+    return {name: value for name, value in note.items() if name in record.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True)
+class RegularRecord:
+    """The part of a note that reminders and summaries share. No delivery waits for such a message."""
+
+    intent: Mapping[str, Any] = field(default_factory=dict)
+    possible_duplicates: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def read(cls, note: Note | None) -> Self:
+        """Decodes a note. Without a note no message was posted."""
+        return cls(**known_values(cls, note or {}))
+
+    def settled(self, message_id: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - nothing waits for the message
+        return {}
+
+    def with_intent(self, intent: Mapping[str, Any]) -> Self:
+        """Returns the record with another intent, or without one."""
+        return replace(self, intent=intent)
+
+    def with_possible_duplicates(self, duplicates: Sequence[Mapping[str, Any]]) -> Self:
+        """Returns the record with these possible duplicates."""
+        return replace(self, possible_duplicates=tuple(duplicates))
+
+    def note(self) -> Note | None:
+        """Returns the note, `None` when it would be empty."""
+        return as_note({name: getattr(self, name) for name in self.__dataclass_fields__})
 
 
 def as_note(values: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -282,9 +313,7 @@ class DigestRecord:
     @classmethod
     def read(cls, position_id: str, note: Note | None) -> Self:
         """Decodes a note of any version. Without a note the digest is new."""
-        values = brought_forward(note or {}, _NAMES)
-        known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
-        return cls(**{**known, "id": position_id})
+        return cls(**{**known_values(cls, brought_forward(note or {}, _NAMES)), "id": position_id})
 
     @property
     def key(self) -> str:

@@ -5,7 +5,7 @@ removed when the candidate is decided, deleted or erased. The next reminder repl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Self
 
@@ -13,10 +13,8 @@ from connector.capabilities import SNOOZE
 from connector.languages import Language
 from connector.sink import (
     Context,
-    Delivered,
     FollowUp,
     Interview,
-    Note,
     Rejected,
     Result,
     RetryLater,
@@ -26,7 +24,7 @@ from sinks.chat.config import ChatConfig, business_days_since, quiet_until
 from sinks.chat.content import POSITION_UNITS, Content, Line, Style, shown_name, trusted_link
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
 from sinks.chat.phrases import and_more
-from sinks.chat.record import REPEAT_EDIT, as_note
+from sinks.chat.record import REPEAT_EDIT, RegularRecord
 from sinks.chat.service import CallResult, Status
 from sinks.chat.session import ChatSession, DeliveryCall, delivered, is_rejected, rejected, retry, superseded
 from sinks.chat.text import clean
@@ -53,7 +51,7 @@ _GONE = {Status.OK, Status.MISSING}
 
 
 @dataclass(frozen=True, slots=True)
-class ReminderRecord:
+class ReminderRecord(RegularRecord):
     """The note about reminders.
 
     `message_id` is the newest message and `lines` are its lines, each with the `id` of the interview, the `text` and
@@ -68,14 +66,6 @@ class ReminderRecord:
     removed_ids: Sequence[str] = ()
     superseded_ids: Sequence[str] = ()
     fallback_error: str = ""
-    intent: Mapping[str, Any] = field(default_factory=dict)
-    possible_duplicates: Sequence[Mapping[str, Any]] = ()
-
-    @classmethod
-    def read(cls, note: Note | None) -> Self:
-        """Decodes a note. Without a note no reminder was posted."""
-        values = {name: value for name, value in (note or {}).items() if name in cls.__dataclass_fields__}
-        return cls(**values)
 
     @property
     def key(self) -> str:
@@ -88,9 +78,6 @@ class ReminderRecord:
     def edit(self, after: timedelta = EDIT_DELAY) -> FollowUp:
         """Returns the follow-up that updates the messages."""
         return self.follow_up(EDIT_REMINDER, after)
-
-    def settled(self, message_id: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - nothing waits for a reminder
-        return {}
 
     def names(self, interview_id: str) -> bool:
         """Whether a message contains the candidate's name, or may contain it after a call without an outcome."""
@@ -114,9 +101,6 @@ class ReminderRecord:
     def with_intent(self, intent: Mapping[str, Any]) -> Self:
         return replace(self, intent=intent, removed_ids=self.removed_ids if intent else ())
 
-    def with_possible_duplicates(self, duplicates: Sequence[Mapping[str, Any]]) -> Self:
-        return replace(self, possible_duplicates=tuple(duplicates))
-
     def posted(self, message_id: str, shows: Mapping[str, Any]) -> Self:
         """Returns the record after a reminder was posted, which replaces the previous one."""
         older = (*self.superseded_ids, self.message_id) if self.message_id else tuple(self.superseded_ids)
@@ -131,10 +115,6 @@ class ReminderRecord:
             fallback_error="",
             intent={},
         )
-
-    def note(self) -> Note | None:
-        """Returns the note, `None` when it would be empty."""
-        return as_note({name: getattr(self, name) for name in self.__dataclass_fields__})
 
 
 def _without(lines: Iterable[Mapping[str, str]], ids: set[str]) -> tuple[Mapping[str, str], ...]:

@@ -9,11 +9,11 @@ from statistics import median
 from typing import Any, Self
 
 from connector.languages import Language
-from connector.sink import Context, Delivered, FollowUp, Interview, Note, Result, RetryLater, Stage
+from connector.sink import Context, FollowUp, Interview, Result, RetryLater, Stage
 from sinks.chat.config import local, midnight_ms, quiet_until
 from sinks.chat.content import POSITION_UNITS, Content, Line
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
-from sinks.chat.record import as_note
+from sinks.chat.record import RegularRecord
 from sinks.chat.service import CallResult
 from sinks.chat.session import ChatSession, DeliveryCall, retry, superseded
 from sinks.chat.text import clean
@@ -29,18 +29,10 @@ PAGE = 500
 """Interviews that are read at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class SummaryRecord:
-    """The note about the summary: the intent of a post. A posted summary is not changed."""
+class SummaryRecord(RegularRecord):
+    """The note about the summary. A posted summary is not changed."""
 
-    intent: Mapping[str, Any] = field(default_factory=dict)
-    possible_duplicates: Sequence[Mapping[str, Any]] = ()
-
-    @classmethod
-    def read(cls, note: Note | None) -> Self:
-        """Decodes a note. Without a note there is no intent."""
-        values = {name: value for name, value in (note or {}).items() if name in cls.__dataclass_fields__}
-        return cls(**values)
+    __slots__ = ()
 
     @property
     def key(self) -> str:
@@ -50,21 +42,8 @@ class SummaryRecord:
         """Returns a follow-up about the summary."""
         return FollowUp(SUMMARY_DUPLICATES if purpose == FIND_DUPLICATES else purpose, after)
 
-    def settled(self, message_id: str) -> Mapping[str, Delivered]:  # noqa: ARG002 - nothing waits for a summary
-        return {}
-
-    def with_intent(self, intent: Mapping[str, Any]) -> Self:
-        return replace(self, intent=intent)
-
-    def with_possible_duplicates(self, duplicates: Sequence[Mapping[str, Any]]) -> Self:
-        return replace(self, possible_duplicates=tuple(duplicates))
-
     def posted(self, message_id: str, shows: Mapping[str, Any]) -> Self:  # noqa: ARG002 - it is not changed later
         return replace(self, intent={})
-
-    def note(self) -> Note | None:
-        """Returns the note, `None` when it would be empty."""
-        return as_note({name: getattr(self, name) for name in self.__dataclass_fields__})
 
 
 # --- rules
