@@ -26,6 +26,7 @@ NAMES = (
     "road",
     "retention",
     "backfill",
+    "pages",
 )
 
 

@@ -15,6 +15,7 @@ from benchmarks import (
     fleet,
     ingest,
     memory,
+    pages,
     postgres,
     retention,
     road,
@@ -107,6 +108,13 @@ async def test_a_fleet_loses_nothing_through_a_kill_and_a_stop(tmp_path):
     assert {each.lost for each in found.values()} == {0}
     assert {each.violations for each in found.values()} == {0}
     assert {each.unmarked for each in found.values()} == {0}
+
+
+async def test_pages_times_every_page(capsys):
+    await pages.run(quick=True)
+    out = capsys.readouterr().out
+    assert "missed" not in out
+    assert "poll of a page" in out
 
 
 async def test_the_cost_of_a_call_of_the_workbook(capsys):

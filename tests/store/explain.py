@@ -23,14 +23,15 @@ def scans(steps: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def explained(connection: Connection) -> Iterator[list[str]]:
-    """Collects SQLite's steps of every statement that runs within."""
+def explained(connection: Connection, unless: str = "\0") -> Iterator[list[str]]:
+    """Collects SQLite's steps of every statement that runs within, `unless` it has this word."""
     steps: list[str] = []
     raw: Any = connection.connection.driver_connection
 
     def look(*seen: Any) -> None:
         statement, parameters = seen[2:4]
-        steps.extend(steps_of(raw, statement, parameters[0] if isinstance(parameters, list) else parameters))
+        if unless not in statement:
+            steps.extend(steps_of(raw, statement, parameters[0] if isinstance(parameters, list) else parameters))
 
     event.listen(connection.engine, "before_cursor_execute", look)
     try:

@@ -56,13 +56,19 @@ def read_session(key: bytes, value: str, now: int) -> WebSession | None:
 
 
 def form_token(key: bytes, owner: str) -> str:
-    """Returns the token for the forms of an owner: a session, or a browser before the sign-in."""
-    return _signature(key, "form", owner)
+    """Returns a token for the forms of an owner: a session, or a browser before the sign-in.
+
+    Every token is different, so that the size of compressed pages says nothing about it (BREACH,
+    https://www.breachattack.com, section "masking secrets").
+    """
+    salt = secrets.token_urlsafe(12)
+    return f"{salt}.{_signature(key, 'form', f'{salt}.{owner}')}"
 
 
 def is_form_token(key: bytes, owner: str, token: str) -> bool:
     """Whether a token belongs to this owner."""
-    return _is_signature(key, "form", owner, token)
+    salt, _, signature = token.partition(".")
+    return _is_signature(key, "form", f"{salt}.{owner}", signature)
 
 
 def _signature(key: bytes, purpose: str, text: str) -> str:

@@ -42,6 +42,8 @@ VERDICT_MS = 10_000
 """A page that is polled is rendered again after this time, also without a change, so that ages and the verdict are
 true.
 """
+PAGE_COMPRESSION = 5
+"""Level of gzip for pages: an overview of 50 kB becomes 7 kB within a millisecond."""
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 NAVIGATION = (
     ("overview", "/", "Overview"),
@@ -150,7 +152,7 @@ class Pages:
         about = f"{request.user.may_act} {request.user.name} {address}"
 
         def query(connection: Connection) -> _Found:
-            tag = _tag(connection, about, clock.now)
+            tag = page_tag(connection, about, clock.now)
             if known == tag:
                 return _Found(tag, None, None, clock)
             found = health(connection, clock.now, list(self.config.sinks))
@@ -178,7 +180,11 @@ class Pages:
         headers = {**_HEADERS, "content-security-policy": policy(nonce)}
         if "frame" in values:
             headers["hx-ptag"] = values["frame"].tag
-        response = Response(text.encode(), status_code=status_code, headers=headers, media_type="text/html")
+        body = text.encode()
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            body = gzip.compress(body, PAGE_COMPRESSION)
+            headers["content-encoding"] = "gzip"
+        response = Response(body, status_code=status_code, headers=headers, media_type="text/html")
         if NOTICE_COOKIE in request.cookies:
             response.delete_cookie(NOTICE_COOKIE)
         return response
@@ -289,16 +295,15 @@ def session_cookie(request: Request[Any, Any, Any], name: str, value: str, max_a
     return form_cookie(request, cookie_name(request.scope, name), value, max_age, strict=False)
 
 
-def _tag(connection: Connection, about: str, now: int) -> str:
+def page_tag(connection: Connection, about: str, now: int) -> str:
     """Returns a tag that changes whenever the page may change.
 
     Reads the newest rows of each table by an index, and the few rows of the sinks; the time counts in steps of
     `VERDICT_MS`.
     """
-    marks = [
-        connection.execute(select(func.max(column))).scalar()
-        for column in (event.c.seq, delivery.c.id, attempt.c.id, audit.c.id, delivery.c.done_at)
-    ]
+    newest = [select(func.max(column)) for column in (event.c.seq, delivery.c.id, attempt.c.id, audit.c.id)]
+    newest.append(select(func.max(delivery.c.done_at)).where(delivery.c.done_at.is_not(None)))  # its index is partial
+    marks = [connection.execute(statement).scalar() for statement in newest]
     rows = [tuple(row) for row in connection.execute(select(sink).order_by(sink.c.name))]
     text = f"{__version__} {about} {marks} {rows} {decisions.mark(connection)} {now // VERDICT_MS}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
