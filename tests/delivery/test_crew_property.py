@@ -160,13 +160,13 @@ def check_states(acts):
     assert {f"i{act[1]}" for act in acts if act[0] == "event"} <= set(last)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(ACTS, max_size=30))
 def test_messages_come_all_in_order_and_unmarked_only_once(acts):
     check_messages(acts)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(ACTS, max_size=30))
 def test_the_newest_state_comes_and_never_an_older_one_after_it(acts):
     check_states(acts)

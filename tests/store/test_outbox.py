@@ -299,8 +299,8 @@ class LongOutbox(Outbox):
     """The same for longer: rare meetings of a lost answer, a retry and a token that is not there."""
 
 
-Outbox.TestCase.settings = settings(max_examples=30, stateful_step_count=18, deadline=None)
-OutboxOnPostgres.TestCase.settings = settings(max_examples=8, stateful_step_count=18, deadline=None)
+Outbox.TestCase.settings = settings(max_examples=12, stateful_step_count=18, deadline=None)
+OutboxOnPostgres.TestCase.settings = settings(max_examples=5, stateful_step_count=18, deadline=None)
 LongOutbox.TestCase.settings = settings(max_examples=3000, stateful_step_count=40, deadline=None)
 
 TestOutbox = Outbox.TestCase

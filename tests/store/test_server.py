@@ -86,8 +86,8 @@ def _hidden(folder: Path) -> Path:
 
 CASES = {
     "fail": (FAILS, 0, 1),
-    "interrupt": (INTERRUPTED, 2, 2),
-    "kill": (CRASHES, 2, -9),
+    "interrupt": (INTERRUPTED, 1, 2),
+    "kill": (CRASHES, 1, -9),
 }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.exc import IntegrityError
 
 from connector.hireflix.payload import read
@@ -33,30 +35,29 @@ FOLLOW_UPS = [
 """Key of the old row, whose interview is always `OTHER`, and what becomes of it: purpose, key, interview, subject."""
 
 
-@pytest.fixture(params=KINDS)
-def upgraded(request, tmp_path):
-    """A connection to a store that was made at the first revision, filled, and upgraded."""
-    from sqlalchemy import create_engine
+@pytest.fixture(scope="module", params=KINDS)
+def engine(request, tmp_path_factory):
+    """A store that was made at the first revision, filled, and upgraded; one for all tests."""
 
-    def make(url):
+    @contextmanager
+    def empty():
+        yield f"sqlite:///{tmp_path_factory.mktemp('upgrade') / 'store.db'}"
+
+    with empty_database() if request.param == "postgresql" else empty() as url:
         migrate(url, to="0001")
         engine = create_engine(url)
         with engine.begin() as connection:
             _fill(connection)
         migrate(url)
-        return engine
-
-    if request.param == "sqlite":
-        engine = make(f"sqlite:///{tmp_path / 'store.db'}")
-        with engine.connect() as connection:
-            yield connection
+        yield engine
         engine.dispose()
-    else:
-        with empty_database() as url:
-            engine = make(url)
-            with engine.connect() as connection:
-                yield connection
-            engine.dispose()
+
+
+@pytest.fixture
+def upgraded(engine):
+    """A connection to the store; what a test changes is rolled back."""
+    with engine.connect() as connection:
+        yield connection
 
 
 STATE = (

@@ -29,6 +29,8 @@ ENDS: dict[str, list[Payload]] = {
     "kept": [],
     "deleted": [payload("delete", 1, START + 5_000, deleted=True)],
 }
+WORST = faults.DROP
+"""Applied, and no answer says so: what an interrupted call leaves most often, and what can cause doubles."""
 USUAL_ENDS = ["deleted", pytest.param("kept", marks=pytest.mark.chaos)]
 """A deletion follows the same calls, so the end without one is part of the long mode."""
 
@@ -72,17 +74,32 @@ async def work(lane: LaneRunner, until: int | None, dies_at: int) -> None:
             lane.clock.advance(max(0, poll_at - lane.clock.now()) / 1000)
 
 
-@pytest.mark.parametrize("end", USUAL_ENDS)
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.kind}-{fault.status}")
-async def test_a_fault_at_any_call(slack: SlackEmulator, fault: Fault, end: str) -> None:
-    events = LIFE + ENDS[end]
+async def strike(slack: SlackEmulator, events: list[Payload], number: int, fault: Fault) -> None:
+    slack.faults.choose(nth(number, fault))
+    broken, _ = await live(slack, events)
+    assert broken == [], (number, fault)
+
+
+async def test_a_fault_at_any_call(slack: SlackEmulator) -> None:
+    """The worst one at every call, and the others in turn: two of them at each call, each at several calls."""
+    events = LIFE + ENDS["deleted"]
     await live(slack, events)
     calls = len(slack.requests)
     assert calls >= 7
+    others = [fault for fault in FAULTS if fault != WORST]
     for number in range(calls):
-        slack.faults.choose(nth(number, fault))
-        broken, _ = await live(slack, events)
-        assert broken == [], number
+        for fault in (WORST, others[2 * number % len(others)], others[(2 * number + 1) % len(others)]):
+            await strike(slack, events, number, fault)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.kind}-{fault.status}")
+async def test_every_fault_at_every_call(slack: SlackEmulator, fault: Fault, end: str) -> None:
+    events = LIFE + ENDS[end]
+    await live(slack, events)
+    for number in range(len(slack.requests)):
+        await strike(slack, events, number, fault)
 
 
 @pytest.mark.parametrize("end", USUAL_ENDS)
@@ -96,15 +113,19 @@ async def test_a_death_at_any_step(slack: SlackEmulator, end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [pytest.param(faults.DROP, id="drop"), pytest.param(faults.REFUSE, id="refuse", marks=pytest.mark.chaos)],
+    ("fault", "later"),
+    [
+        pytest.param(WORST, 2, id="drop"),
+        pytest.param(WORST, 4, id="drop, long", marks=pytest.mark.chaos),
+        pytest.param(faults.REFUSE, 4, id="refuse", marks=pytest.mark.chaos),
+    ],
 )
-async def test_a_fault_at_any_call_and_a_death_at_the_next_step(slack: SlackEmulator, fault: Fault) -> None:
+async def test_a_fault_at_any_call_and_a_death_at_the_next_step(slack: SlackEmulator, fault: Fault, later: int) -> None:
     events = LIFE + ENDS["deleted"]
     _, steps = await live(slack, events)
     calls = len(slack.requests)
     for number in range(calls):
-        for step in range(number, min(number + 4, steps)):
+        for step in range(number, min(number + later, steps)):
             slack.faults.choose(nth(number, replace(fault, match=None)))
             broken, _ = await live(slack, events, dies_at=step)
             assert broken == [], (number, step)
