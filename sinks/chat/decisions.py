@@ -92,8 +92,9 @@ class DecisionRecord:
     """The note about the last decision that users made with the message of the interview `id`.
 
     `number` is that of the last request whose result the message shows, 0 before the first one. `decision`, `by`,
-    `before`, `stage` and `at_ms` describe it: what was decided, the user, the stages before and after, and when. They
-    are empty after a request that changed nothing. `decision` is empty after an undo too, which leaves no stamp.
+    `before`, `stage` and `at_ms` describe it: what was decided, the user, the stages before and after, and when.
+    `event_ms` is the date of the newest event that was known then, by the clock of Hireflix. All are empty after a
+    request that changed nothing. `decision` is empty after an undo too, which leaves no stamp.
     """
 
     id: str
@@ -103,6 +104,7 @@ class DecisionRecord:
     before: str = ""
     stage: str = ""
     at_ms: int = 0
+    event_ms: int = 0
 
     @classmethod
     def read(cls, interview_id: str, note: Note | None) -> Self:
@@ -120,7 +122,7 @@ class DecisionRecord:
 
     def stage_of(self, interview: Interview) -> Stage:
         """The stage that the message shows: that of the decision, until Hireflix reports something newer."""
-        is_newer = interview.stage != self.before or interview.updated_at > self.at_ms
+        is_newer = interview.stage != self.before or interview.updated_at > self.event_ms
         return interview.stage if is_newer or not self.stage else Stage(self.stage)
 
     def is_valid(self, interview: Interview) -> bool:
@@ -137,8 +139,9 @@ class DecisionRecord:
         """Whether the decision can be undone with one click."""
         return self.is_valid(interview) and now_ms < self.at_ms + UNDO_MS and self.before in _TO_STAGE
 
-    def with_result(self, number: int, result: Mapping[str, Any], place: Place) -> Self:
+    def with_result(self, number: int, result: Mapping[str, Any], interview: Interview) -> Self:
         """After the result of a request (see `connector.capabilities.DECIDED`)."""
+        place = Place.read(str(result["place"]))
         after = type(self)(self.id, max(number, self.number))
         if result["state"] != "done" or not result["changed"]:
             return after
@@ -149,6 +152,7 @@ class DecisionRecord:
             before=place.before,
             stage=str(result["stage"] or ""),
             at_ms=int(result["at"]),
+            event_ms=interview.updated_at,
         )
 
 

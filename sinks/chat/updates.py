@@ -11,7 +11,7 @@ from connector.languages import language
 from connector.sink import Delivered, Interview, Note, Rejected, Result, RetryLater, Stage, Waiting
 from sinks.chat.changes import snapshot
 from sinks.chat.content import Content, Style, interview_content, superseded_content
-from sinks.chat.decisions import UNDO_MS, UNDO_OVER, DecisionRecord, Place, failure_text, user_of
+from sinks.chat.decisions import UNDO_MS, UNDO_OVER, DecisionRecord, failure_text, user_of
 from sinks.chat.exactly_once import DUPLICATE_SEARCH, FALLBACK_SECONDS, Draft, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, InterviewRecord
 from sinks.chat.service import CallResult, Status
@@ -100,7 +100,7 @@ async def show_decision(session: ChatSession, call: DeliveryCall, interview_id: 
         return superseded("nothing to show", {key: None})
     record = InterviewRecord.read(interview_id, call.note(InterviewRecord(interview_id).key))
     before = DecisionRecord.read(interview_id, call.note(DecisionRecord(interview_id).key))
-    after = before.with_result(int(result["request"]), result, Place.read(str(result["place"])))
+    after = before.with_result(int(result["request"]), result, interview)
     text = failure_text(result, language(session.config.language))
     if text:
         await session.post_ephemeral(user_of(str(result["actor"])), text, call.context)

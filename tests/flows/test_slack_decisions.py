@@ -7,24 +7,30 @@ import time
 from contextlib import asynccontextmanager
 
 import pytest
+import pytest_asyncio
 
 from connector.app import running
 from connector.config import load
-from connector.emulators.faults import APPLY_503, DROP, Fault
+from connector.emulators.faults import APPLY_503, APPLY_HANG, DROP
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.emulators.slack import SlackEmulator
 from connector.emulators.slack.workspace import strings_of
 from connector.hireflix.payload import read
-from connector.store import notes, queries
-from connector.store.queries import ListingFilter
+from connector.store import notes
+from connector.store.queries import ListingFilter, audit_entries
+from connector.store.source import BACKFILL_KEY, Backfill
+from connector.store.source import read as read_document
 from sinks.chat.record import InterviewRecord
+from sinks.slack import channel as slack_channel
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANA, BOB, EVE = "U00000ANA", "U00000BOB", "U00000EVE"
 GROUP = "S00HIRING"
 PATIENCE_SECONDS = 20.0
 CONFIG = """
 [hireflix]
-webhook_secrets = ["hfx_test_secret_9f2c"]
+webhook_secrets = ["{secret}"]
 api_key = "{hireflix.key}"
 api_url = "{hireflix.api_url}"
 [sinks.recruiting]
@@ -33,9 +39,13 @@ token = "{slack.token}"
 app_token = "{slack.app_token}"
 channel = "{channel}"
 api_url = "{slack.api_url}"
+rate_per_second = 20
 [sinks.recruiting.decisions]
 deciders = ["{ana}", "{group}"]
 """
+
+
+SECRET = "hfx_test_secret_9f2c"
 
 
 def now():
@@ -43,21 +53,72 @@ def now():
 
 
 class World:
-    """A running service, an emulated channel with the message of a finished interview, and an emulated account."""
+    """An emulated channel and an emulated account, and the service that runs between them."""
 
-    def __init__(self, account, hireflix, slack, channel, service):
-        self.account, self.hireflix, self.slack, self.channel, self.service = account, hireflix, slack, channel, service
-        self.found, invited = account.invite(account.add_position("Baker"), "Ana García", at=now() - 60_000)
-        self.seen = [invited, account.complete(self.found)]
+    def __init__(self, folder, account, hireflix, slack):
+        self.folder, self.account, self.hireflix, self.slack = folder, account, hireflix, slack
+        self.position = account.add_position("Baker")
+        self.channel = slack.add_channel("recruiting")
+        self.service = None
+
+    @asynccontextmanager
+    async def running(self):
+        """Runs the service; a second run continues with the store of the first one."""
+        file = self.folder / "config.toml"
+        values = {"hireflix": self.hireflix, "slack": self.slack, "channel": self.channel}
+        file.write_text(CONFIG.format(**values, ana=ANA, group=GROUP, secret=SECRET))
+        async with running(load(file, {}, self.folder), [SECRET]) as self.service:
+            await until(lambda: self.slack.open_sockets)
+            await self.backfilled()
+            yield self
+
+    async def finished(self, name):
+        """An interview that was finished a moment ago, with its message."""
+        found, invited = self.account.invite(self.position, name, at=now() - 60_000)
+        case = Case(self, found)
+        await self.receive(invited, self.account.complete(found))
+        await until(lambda: case.messages)
+        await case.shows("Shortlist", "Discard…")
+        key, stored = InterviewRecord(found.id).key, {}
+        while "message_id" not in stored.get(key, {}):
+            stored = await self.query(lambda connection: notes.read(connection, "recruiting", self.channel, [key]))
+        return case
 
     async def receive(self, *bodies):
         """What the receiver stores for these webhooks."""
         await asyncio.gather(*(self.service.store.offer(read(body, now()), body) for body in bodies))
         self.service.dispatcher.wake(["recruiting"])
 
+    async def backfilled(self):
+        """Waits until nothing but decisions calls Hireflix."""
+        found = None
+        while found is None or found.finished_at is None:
+            found = await self.query(lambda connection: read_document(connection, BACKFILL_KEY, Backfill))
+
+    def fail_second_call(self, fault):
+        """The first call of a decision reads the interview, the second one changes it."""
+        calls = iter((None, fault))
+        self.hireflix.faults.choose(lambda _: next(calls, None))
+
+    async def query(self, job):
+        return await self.service.store.query(job)
+
+
+class Case:
+    """One interview with its message."""
+
+    def __init__(self, world, found):
+        self.world, self.found, self.slack = world, found, world.slack
+
+    @property
+    def messages(self):
+        about = {"i": self.found.id}
+        found = [each for each in self.slack.messages(self.world.channel) if not each.is_reply]
+        return [each for each in found if about.items() <= each.metadata.get("event_payload", {}).items()]
+
     @property
     def message(self):
-        return next(each for each in self.slack.messages(self.channel) if not each.is_reply)
+        return self.messages[0]
 
     @property
     def buttons(self):
@@ -76,152 +137,150 @@ class World:
         assert envelope.acknowledged == [True]
         return envelope
 
-    async def until(self, is_so):
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not is_so():  # noqa: ASYNC110 - the fact is not ours to signal
-                await asyncio.sleep(0.02)
-
     async def shows(self, *labels, stamp=""):
         """Waits until the message has these buttons and this stamp."""
-        await self.until(lambda: self.buttons == list(labels) and stamp in self.text)
+        await until(lambda: self.buttons == list(labels) and stamp in self.text)
 
     async def hears(self, user, text):
         """Waits until only this user read a text."""
-        await self.until(lambda: any(each.user == user and text in each.text for each in self.slack.ephemerals))
-
-    async def settled(self):
-        """Waits until the service knows which message the interview has."""
-        key = InterviewRecord(self.found.id).key
-        stored = {}
-        while "message_id" not in stored.get(key, {}):
-            stored = await self.service.store.query(
-                lambda connection: notes.read(connection, "recruiting", self.channel, [key])
-            )
+        await until(lambda: any(each.user == user and text in each.text for each in self.slack.ephemerals))
 
     @property
     def sent(self):
         """What reached Hireflix."""
-        return [name for name, _ in self.account.changes]
+        return [name for name, id_ in self.world.account.changes if id_ == self.found.id]
 
     async def audited(self):
         """What the audit log says, the oldest first."""
-        rows = await self.service.store.query(
-            lambda connection: queries.audit_entries(connection, ListingFilter(), 100)
-        )
-        return [(row.actor, row.target, row.detail) for row in reversed(rows)]
+        rows = await self.world.query(lambda connection: audit_entries(connection, ListingFilter(), 100))
+        return [(row.actor, row.detail) for row in reversed(rows) if row.target == self.found.id]
+
+
+async def until(is_so):
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not is_so():  # noqa: ASYNC110 - the fact is not ours to signal
+            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
 async def world_at(folder):
     account = Account(now)
-    with HireflixEmulator(account) as hireflix, SlackEmulator() as slack:
+    with HireflixEmulator(account) as hireflix, SlackEmulator() as slack, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slack_channel, "EDIT_RATE", 20.0)  # so that no test waits for the limit of Slack
         slack.workspace.groups[GROUP] = [BOB]
-        channel = slack.add_channel("recruiting")
-        file = folder / "config.toml"
-        file.write_text(CONFIG.format(hireflix=hireflix, slack=slack, channel=channel, ana=ANA, group=GROUP))
-        async with running(load(file, {}, folder), ["hfx_test_secret_9f2c"]) as service:
-            world = World(account, hireflix, slack, channel, service)
-            await world.receive(*world.seen)
-            await world.until(lambda: slack.open_sockets and slack.messages(channel))
-            await world.shows("Shortlist", "Discard…")
-            await world.settled()
-            yield world
+        yield World(folder, account, hireflix, slack)
 
 
-@pytest.fixture
-async def world(tmp_path):
-    async with world_at(tmp_path) as one:
-        yield one
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory):
+    async with world_at(tmp_path_factory.mktemp("decisions")) as made, made.running():
+        yield made
 
 
 async def test_a_click_shortlists_and_the_webhook_that_follows_keeps_the_stamp(world):
-    await world.press("shortlist")
-    await world.shows("Undo", stamp=f"Shortlisted by <@{ANA}>")
+    case = await world.finished("Ana García")
+    await case.press("shortlist")
+    await case.shows("Undo", stamp=f"Shortlisted by <@{ANA}>")
 
-    await world.receive(world.account.shortlist(world.found, at=world.found.finalist))
-    await world.until(lambda: world.text.count("hortlisted") > 1)
+    await world.receive(world.account.shortlist(case.found, at=case.found.finalist))
+    await until(lambda: case.text.count("hortlisted") > 1)
 
-    assert world.buttons == ["Undo"]
-    assert f"Shortlisted by <@{ANA}>" in world.text
-    assert world.sent == ["finalist"]
-    assert await world.audited() == [(f"slack:{ANA}", world.found.id, "shortlist")]
+    assert case.buttons == ["Undo"]
+    assert f"Shortlisted by <@{ANA}>" in case.text
+    assert case.sent == ["finalist"]
+    assert await case.audited() == [(f"slack:{ANA}", "shortlist")]
 
 
 async def test_of_two_clicks_on_one_message_the_first_counts(world):
-    seen = world.message
-    await world.press("shortlist")
-    await world.press("shortlist", BOB, seen)
-    await world.hears(BOB, f"Already done: Shortlisted by <@{ANA}>")
-    await world.shows("Undo", stamp=f"Shortlisted by <@{ANA}>")
+    case = await world.finished("Bea Soto")
+    seen = case.message
+    await case.press("shortlist")
+    await case.press("shortlist", BOB, seen)
+    await case.hears(BOB, f"Already done: Shortlisted by <@{ANA}>")
+    await case.shows("Undo", stamp=f"Shortlisted by <@{ANA}>")
 
-    assert world.sent == ["finalist"]
-    assert [actor for actor, *_ in await world.audited()] == [f"slack:{ANA}"]
+    assert case.sent == ["finalist"]
+    assert await case.audited() == [(f"slack:{ANA}", "shortlist")]
 
 
 async def test_an_envelope_that_slack_sends_again_changes_nothing(world):
-    envelope = await world.press("shortlist")
+    case = await world.finished("Cleo Park")
+    envelope = await case.press("shortlist")
     again = await asyncio.wrap_future(world.slack.redeliver(envelope))
-    await world.shows("Undo", stamp="Shortlisted by")
+    await case.shows("Undo", stamp="Shortlisted by")
     late = await asyncio.wrap_future(world.slack.redeliver(envelope))
 
     assert (again.acknowledged, late.acknowledged) == ([True] * 3, [True] * 3)
-    assert world.sent == ["finalist"]
+    assert case.sent == ["finalist"]
 
 
 async def test_a_discard_asks_for_the_reason_and_sends_it_as_a_comment(world):
-    await world.press("discard", BOB)
-    await world.until(lambda: world.slack.views)
+    case = await world.finished("Dan Weiss")
+    await case.press("discard", BOB)
+    await until(lambda: world.slack.views)
     envelope = await asyncio.wrap_future(world.slack.submit(world.slack.views[-1], BOB, reason="No permit"))
-    await world.shows("Undo", stamp=f"Discarded by <@{BOB}>")
+    await case.shows("Undo", stamp=f"Discarded by <@{BOB}>")
 
     assert envelope.acknowledged == [True]
-    assert world.sent == ["comment", "archive"]
-    assert [each["value"] for each in world.found.comments] == ["No permit"]
-    assert await world.audited() == [(f"slack:{BOB}", world.found.id, "discard")]
+    assert case.sent == ["comment", "archive"]
+    assert [each["value"] for each in case.found.comments] == ["No permit"]
+    assert await case.audited() == [(f"slack:{BOB}", "discard")]
 
 
 async def test_undo_returns_to_the_stage_before(world):
-    await world.press("shortlist")
-    await world.shows("Undo", stamp="Shortlisted by")
-    await world.press("undo", BOB)
-    await world.until(lambda: "Shortlisted by" not in world.text)
+    case = await world.finished("Eli Roth")
+    await case.press("shortlist")
+    await case.shows("Undo", stamp="Shortlisted by")
+    await case.press("undo", BOB)
+    await until(lambda: "Shortlisted by" not in case.text)
 
-    assert world.found.stage == "to_evaluate"
-    assert world.buttons == ["Shortlist", "Discard…"]
-    assert world.sent == ["finalist", "finalist"]
-    assert [(actor, detail) for actor, _, detail in await world.audited()] == [
-        (f"slack:{ANA}", "shortlist"),
-        (f"slack:{BOB}", "back"),
-    ]
+    assert case.found.stage == "to_evaluate"
+    assert case.buttons == ["Shortlist", "Discard…"]
+    assert case.sent == ["finalist", "finalist"]
+    assert await case.audited() == [(f"slack:{ANA}", "shortlist"), (f"slack:{BOB}", "back")]
 
 
 async def test_a_user_who_may_not_decide_reads_who_may(world):
-    await world.press("shortlist", EVE)
-    await world.hears(EVE, f"Only <@{ANA}>, <!subteam^{GROUP}> may decide here.")
+    case = await world.finished("Flo Berg")
+    await case.press("shortlist", EVE)
+    await case.hears(EVE, f"Only <@{ANA}>, <!subteam^{GROUP}> may decide here.")
 
-    assert (world.sent, await world.audited()) == ([], [])
+    assert (case.sent, await case.audited()) == ([], [])
 
 
 @pytest.mark.parametrize("fault", [DROP, APPLY_503], ids=lambda fault: fault.kind)
 async def test_a_decision_whose_reply_is_lost_reaches_hireflix_once(world, fault):
-    calls = []
+    case = await world.finished("Gus Lima")
+    world.fail_second_call(fault)
+    await case.press("shortlist")
+    await case.shows("Undo", stamp="Shortlisted by")
 
-    def second(kind: str) -> Fault | None:
-        calls.append(kind)
-        return fault if len(calls) == 2 else None
-
-    world.hireflix.faults.choose(second)
-    await world.press("shortlist")
-    await world.shows("Undo", stamp="Shortlisted by")
-
-    assert world.sent == ["finalist"]
-    assert [detail for *_, detail in await world.audited()] == ["shortlist"]
+    assert case.sent == ["finalist"]
+    assert await case.audited() == [(f"slack:{ANA}", "shortlist")]
 
 
 async def test_clicks_are_received_after_slack_closed_the_connection(world):
+    case = await world.finished("Hal Quist")
+    opened = world.slack.requests.count("apps.connections.open")
     world.slack.refresh_sockets()
-    await world.until(lambda: world.slack.open_sockets == 1 and world.slack.requests.count("apps.connections.open") > 1)
-    await world.press("shortlist")
-    await world.shows("Undo", stamp="Shortlisted by")
+    await until(lambda: world.slack.requests.count("apps.connections.open") > opened and world.slack.open_sockets == 1)
+    await case.press("shortlist")
+    await case.shows("Undo", stamp="Shortlisted by")
 
-    assert world.sent == ["finalist"]
+    assert case.sent == ["finalist"]
+
+
+async def test_a_click_that_was_acknowledged_survives_the_end_of_the_process(tmp_path):
+    """The process ends after Hireflix applied the decision and before it answered; the next one finishes it."""
+    async with world_at(tmp_path) as world:
+        async with world.running():
+            case = await world.finished("Ida Noor")
+            world.fail_second_call(APPLY_HANG)
+            await case.press("shortlist")
+            await until(lambda: case.sent)
+        assert case.buttons == ["Shortlist", "Discard…"]
+
+        async with world.running():
+            await case.shows("Undo", stamp=f"Shortlisted by <@{ANA}>")
+            assert case.sent == ["finalist"]
+            assert await case.audited() == [(f"slack:{ANA}", "shortlist")]

@@ -34,7 +34,7 @@ from sinks.chat.record import InterviewRecord
 ENGLISH = language("en")
 MESSAGE = "1761566424.000100"
 NOW = START + 60_000
-ANA = DecisionRecord("", 7, "shortlist", "UANA", "to_evaluate", "shortlisted", NOW)
+ANA = DecisionRecord("", 7, "shortlist", "UANA", "to_evaluate", "shortlisted", NOW, START)
 """What is noted after Ana shortlisted the interview."""
 
 
@@ -108,9 +108,19 @@ def test_the_stamp_disappears_when_hireflix_reports_another_stage() -> None:
     assert labels(about, ANA, NOW + 200) == ["Shortlist", "Back to review"]
 
 
+def test_the_stamp_does_not_depend_on_the_clock_of_hireflix() -> None:
+    """The newest event has a date after the decision, because the clock of Hireflix is ahead."""
+    ahead = interview(updated_at=NOW + 5_000)
+    result = {"state": "done", "changed": True, "decision": "shortlist", "actor": "slack:UANA", "stage": "shortlisted"}
+    result |= {"at": NOW, "place": str(Place(Choice.SHORTLIST, "to_evaluate", "c"))}
+    after = DecisionRecord(ahead.id).with_result(8, result, ahead)
+    assert labels(ahead, after) == ["Undo"]
+
+
 def test_an_undo_leaves_no_stamp() -> None:
     result = {"state": "done", "changed": True, "decision": "back", "actor": "slack:UBOB", "stage": "to_evaluate"}
-    after = ANA.with_result(8, {**result, "at": NOW + 5}, Place(Choice.UNDO, "shortlisted", "c"))
+    result |= {"at": NOW + 5, "place": str(Place(Choice.UNDO, "shortlisted", "c"))}
+    after = ANA.with_result(8, result, interview(Stage.SHORTLISTED))
     assert after.number == 8
     assert panel(interview(Stage.SHORTLISTED), after, NOW + 6, ENGLISH).stamp is None
     assert labels(interview(Stage.SHORTLISTED), after, NOW + 6) == ["Shortlist", "Discard…"]
@@ -118,7 +128,8 @@ def test_an_undo_leaves_no_stamp() -> None:
 
 def test_a_request_that_changed_nothing_leaves_no_stamp() -> None:
     result = {"state": "refused", "changed": False, "decision": "back", "actor": "slack:UBOB", "stage": None, "at": NOW}
-    after = DecisionRecord("1").with_result(3, result, Place(Choice.BACK, "discarded", "c"))
+    result |= {"place": str(Place(Choice.BACK, "discarded", "c"))}
+    after = DecisionRecord("1").with_result(3, result, interview())
     assert after == DecisionRecord("1", 3)
 
 
