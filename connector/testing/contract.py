@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from connector.capabilities import ERASE, Notice, Notifies, Previews, can_erase
+from connector.capabilities import ERASE, Notice, Notifies, Previews, Report, Verifies, can_erase
 from connector.errors import LeaseLost
 from connector.interview import Value
 from connector.routing import Route
@@ -38,12 +38,13 @@ from connector.sink import (
     SinkBroken,
     SinkConfig,
     Stage,
+    Subscription,
     Superseded,
     Waiting,
 )
 from connector.testing.context import START, FakeContext, notes_for, run_batch
 from connector.testing.lane import LaneRunner
-from connector.testing.make import HOSTILE_TEXTS, make_delivery, make_event
+from connector.testing.make import HOSTILE_TEXTS, make_delivery, make_event, make_interview
 
 REASON_LENGTH_MAX = 120
 """Characters; a reason becomes a metric label."""
@@ -61,7 +62,7 @@ FIELDS_OF_STAGE: dict[Stage, dict[str, Value]] = {
 }
 """The fewest fields that Hireflix sends of an interview in a stage."""
 
-Capability = Literal["counts_calls", "edits", "erases", "notifies", "previews", "state"]
+Capability = Literal["counts_calls", "edits", "erases", "notifies", "previews", "state", "verifies"]
 """What a sink does beyond `deliver`; `edits` is a capability of message sinks alone."""
 _Test = TypeVar("_Test", bound=Callable[..., None])
 _needs: dict[str, frozenset[str]] = {}
@@ -186,6 +187,7 @@ class SinkContract(SinkHarness):
             "notifies": isinstance(sink, Notifies),
             "previews": isinstance(sink, Previews),
             "state": sink.state,
+            "verifies": isinstance(sink, Verifies),
         }
         found = sorted(name for name, holds in does.items() if holds)
         assert found == sorted(self.capabilities), f"set `capabilities = frozenset({found})` in {type(self).__name__}"
@@ -498,6 +500,39 @@ class SinkContract(SinkHarness):
         texts, deliveries = asyncio.run(preview())
         assert texts == deliveries
         assert self._held() == before
+
+    @needs("verifies", "delivered")
+    def test_a_verification_after_a_delivery_finds_everything_in_sync_and_writes_nothing(self) -> None:
+        report, before, after = asyncio.run(self._verified(delivered=2, shown=2))
+        assert report.in_sync
+        assert sum(report.counts.values()) == len(before or ())
+        assert before == after
+
+    @needs("verifies", "delivered")
+    def test_a_verification_names_what_the_destination_does_not_show(self) -> None:
+        """And what a user can do about it."""
+        report, before, after = asyncio.run(self._verified(delivered=2, shown=3))
+        assert not report.in_sync
+        (found,) = [each for each in report.differences if each.kind in report.wrong]
+        assert found.key == make_interview(number=3).id
+        assert found.kind in report.fixes
+        assert before == after
+
+    async def _verified(self, *, delivered: int, shown: int) -> tuple[Report, list[object] | None, list[object] | None]:
+        """Verifies when the store shows some interviews, and the first of them were delivered. Returns the content of
+        the destination before and after.
+        """
+        sink: Any = self.make_sink()
+        context = FakeContext()
+        interviews = [make_interview(number=number) for number in range(1, shown + 1)]
+        context.shown = {each.id: Subscription(each) for each in interviews}
+        async with opened(sink):
+            for interview in interviews[:delivered]:
+                await run_batch(sink, [make_delivery(interview=interview, state=True)], context)
+                context.clock.advance(60)
+            before = self._held()
+            report = await sink.verify(context, lambda _done, _total: None)
+        return report, before, self._held()
 
     # failing
 

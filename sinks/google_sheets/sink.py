@@ -45,9 +45,10 @@ from sinks.google_sheets.sheets_client import (
 )
 from sinks.google_sheets.state import INTENT, RESUME, TAB, VERSION, WORK, row_name, tab_name
 from sinks.google_sheets.tabs import TabSnapshot, add_columns, read_tabs, tab_of
-from sinks.google_sheets.verify import ComparisonResult, Findings, Verification
+from sinks.google_sheets.verify import Findings, Verification
 from sinks.google_sheets.write_planner import RowChange, TabChanges, plan_rows, zone_of
 from sinks.spreadsheet.columns import SPECS, cell_values
+from sinks.spreadsheet.comparison import ComparisonResult
 from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue, from_serial
 
 REWRITES_MAX = 10_000

@@ -9,7 +9,6 @@ from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
 from typing import TypeAlias
 
@@ -33,35 +32,9 @@ from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_tab_not
 from sinks.google_sheets.tabs import TabSnapshot, cannot_add, read_tabs, tab_of, title_of
 from sinks.google_sheets.write_planner import protected_fields, protected_fields_when_new, row_key, sheet_cells, zone_of
 from sinks.spreadsheet.columns import KEY, header_key
+from sinks.spreadsheet.comparison import REPORTED_MAX, WRONG, ComparisonResult
 from sinks.spreadsheet.values import CellValue
 
-
-class ComparisonResult(StrEnum):
-    """The result of comparing one interview or row."""
-
-    IN_SYNC = "in sync"
-    MISSING = "missing"
-    DIFFERENT = "different"
-    BROKEN_KEY = "broken key"
-    DOUBLED = "doubled"
-    STRAY = "stray"
-    PROTECTED = "protected"
-    NO_TAB = "no tab"
-    CORRECTED = "corrected by users"
-    DELETED = "deleted by users"
-    PENDING = "pending"
-
-
-WRONG = (
-    ComparisonResult.MISSING,
-    ComparisonResult.DIFFERENT,
-    ComparisonResult.BROKEN_KEY,
-    ComparisonResult.DOUBLED,
-    ComparisonResult.STRAY,
-    ComparisonResult.PROTECTED,
-    ComparisonResult.NO_TAB,
-)
-"""The kinds that mean "not in sync"."""
 _REPAIR = "connector verify {sink} --repair writes it again"
 FIXES: Mapping[ComparisonResult, str] = {
     ComparisonResult.MISSING: _REPAIR,
@@ -155,8 +128,6 @@ def differing(
 
 SLICE_ROWS = 2_000
 """Interviews that are read at once."""
-REPORTED_MAX = 1_000
-"""Most differences that a report lists."""
 
 Progress = Callable[[int, int], None]
 

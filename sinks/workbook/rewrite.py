@@ -1,38 +1,23 @@
-"""A rewrite of the file: reads it, changes the due cells, and replaces it. Blocking.
-
-Large tables are rewritten in a child process (`python -m sinks.workbook.rewrite`): openpyxl would hold up the receiver
-for tenths of a second, and the memory is returned when the process ends. The request is pickled to standard input and
-the answer to standard output, so that the list of processes contains no personal data.
-"""
+"""A rewrite of the file: reads it, changes the due cells, and replaces it. Blocking."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import os
-import pickle
-import subprocess
-import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from connector.sink import SinkBroken
 from sinks.spreadsheet.columns import Column
-from sinks.spreadsheet.values import clean_text
 from sinks.workbook import file
 from sinks.workbook.package import Package
 from sinks.workbook.patch import NotPatchable, PatchedTab
 from sinks.workbook.state import FileDiff, RewriteRequest, RewriteResult, TableState, Written
-from sinks.workbook.tab import cell_text, open_tab
+from sinks.workbook.tab import key_text, open_tab
 
 ROWS_MAX = 10_000
 """Most rows of a workbook; a rewrite of more takes too long."""
-CHILD_SECONDS = 170.0
-"""Timeout of a rewrite in a child process; less than `timeout` of the sink."""
-
-_Answer: TypeAlias = RewriteResult | file.InUseError | RuntimeError | tuple[str, str, bool]
 
 
 class _Table(Protocol):
@@ -156,63 +141,11 @@ def _append(tab: _Table, request: RewriteRequest, deleted: Collection[str]) -> s
 
 def _remove(tab: _Table, request: RewriteRequest) -> set[str]:
     """Removes the rows of interviews that must not have one. Returns these interviews."""
-    gone = {key: _key_text(key) for key, row in request.rows.items() if row.removed and _row_of(tab, key)}
+    gone = {key: key_text(key) for key, row in request.rows.items() if row.removed and _row_of(tab, key)}
     if gone:
         tab.remove(gone.values())
     return set(gone)
 
 
 def _row_of(tab: _Table, key: str) -> int | None:
-    return tab.rows.get(_key_text(key))
-
-
-def _key_text(key: str) -> str:
-    return cell_text(clean_text(key))
-
-
-def rewrite_in_child(request: RewriteRequest) -> RewriteResult:
-    """Runs `rewrite` in a child process."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "sinks.workbook.rewrite"],
-        input=pickle.dumps(request),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # a traceback could show a cell
-        timeout=CHILD_SECONDS,
-        env=child_environment(),
-        check=True,
-        start_new_session=True,  # Ctrl-C in the terminal stops the service, which stops the child
-    )
-    answer: _Answer = pickle.loads(done.stdout)  # noqa: S301 - our own module
-    if isinstance(answer, Exception):
-        raise answer
-    if isinstance(answer, tuple):
-        reason, fix, until_resumed = answer
-        raise SinkBroken(reason, fix, until_resumed=until_resumed)
-    return answer
-
-
-def child_environment() -> dict[str, str]:
-    """Returns the environment of the child: without our settings, which hold secrets, and with our import path."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("CONNECTOR_")}
-    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-
-
-def _answer(request: RewriteRequest) -> _Answer:
-    try:
-        return rewrite(request)
-    except file.InUseError as error:
-        return error
-    except SinkBroken as broken:
-        return broken.reason, broken.fix, broken.until_resumed
-    except Exception as error:  # noqa: BLE001 - the message could show a cell, so only the type is returned
-        return RuntimeError(f"the rewrite failed with {type(error).__name__}")
-
-
-def main() -> None:
-    """Runs in the child process: reads a request, writes an answer."""
-    gc.disable()  # the process ends soon, and garbage collection would take a quarter of its time
-    sys.stdout.buffer.write(pickle.dumps(_answer(pickle.load(sys.stdin.buffer))))  # noqa: S301 - from our own parent
-
-
-if __name__ == "__main__":
-    main()
+    return tab.rows.get(key_text(key))

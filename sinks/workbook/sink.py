@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
 from connector.blocking import BlockingThread
-from connector.capabilities import ERASE, Debounce
+from connector.capabilities import ERASE, REPORT, VERIFY, Debounce, Report
 from connector.sink import (
     Batch,
     Context,
@@ -34,6 +36,7 @@ from connector.sink import (
     Token,
 )
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns
+from sinks.spreadsheet.comparison import WRONG
 from sinks.workbook.state import (
     RESUME_NOTE,
     ROWS_NOTES,
@@ -47,6 +50,9 @@ from sinks.workbook.state import (
     row_note,
     row_values,
 )
+
+if TYPE_CHECKING:
+    from sinks.workbook.verify import Findings
 
 _FORBIDDEN = re.compile(r"[\[\]:*?/\\\x00-\x1f]|^'|'$")
 
@@ -90,18 +96,28 @@ class WorkbookConfig(SinkConfig):
         ),
     )
     recreate: bool = Field(default=False, description="Whether a row that users deleted is written again.")
+    verify_interval: float = Field(
+        default=21_600, ge=60, description="Seconds between two verifications of the whole table."
+    )
     style: bool = Field(
         default=True,
         description="Format the tab that the sink creates, and add a Summary; existing tabs stay as they are.",
     )
 
 
+SLICE_ROWS = 2_000
+"""Interviews that a verification reads at once."""
+RECHECK = timedelta(minutes=1)
+"""Delay of the verification after one that found differences, so that the status shows the repair."""
+RECHECKS_MAX = 3
+"""Verifications in a row that come so soon. What they cannot repair is left to the regular ones."""
 PAUSE_SECONDS = 2.0
 """Least time between two rewrites."""
 ROWS_PER_SECOND = 1_000
 """With more than 2,000 rows the pause grows with the table, so that rewrites never use a whole processor."""
 CHILD_ROWS = 500
 """Larger tables are rewritten by a child process, because openpyxl would block the receiver for tenths of a second."""
+ResultT = TypeVar("ResultT")
 REWRITE = "rewrite"
 """Purpose of the follow-up that writes the row of an interview again."""
 IN_USE_SECONDS = 5.0
@@ -143,6 +159,21 @@ class Workbook(Sink[WorkbookConfig]):
         await self._thread.finish()
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
+        """Writes the due rows. A verification waits until no rows are due in the same call."""
+        verifications = [delivery for delivery in batch.deliveries if delivery.purpose == VERIFY]
+        others = [delivery for delivery in batch.deliveries if delivery.purpose != VERIFY]
+        if not others:
+            return await self._verify_and_repair(len(verifications), context)
+        result = await self._write(replace(batch, deliveries=others), context)
+        later = RetryLater("rows are written first", after=PAUSE_SECONDS, counts=False)
+        written = iter(result.outcomes)
+        outcomes = [later if delivery.purpose == VERIFY else next(written) for delivery in batch.deliveries]
+        return replace(result, outcomes=outcomes, follow_ups=[*result.follow_ups, self._next_verification()])
+
+    def _next_verification(self) -> FollowUp:
+        return FollowUp(VERIFY, timedelta(seconds=self.config.verify_interval))
+
+    async def _write(self, batch: Batch, context: Context) -> Result:
         state = TableState.from_notes(batch.notes)
         size = state.size_with(delivery.key for delivery in batch.deliveries)
         await context.take(Token(self._bucket, 1 / max(PAUSE_SECONDS, size / ROWS_PER_SECOND)))
@@ -195,43 +226,111 @@ class Workbook(Sink[WorkbookConfig]):
 
     def _rewrite(self, batch: Batch, state: TableState) -> Result:
         from sinks.workbook.file import exclusive
-        from sinks.workbook.rewrite import rewrite, rewrite_in_child
+        from sinks.workbook.rewrite import rewrite
 
         config, rows = self.config, self._rows(batch)
         keys = {delivery.key for delivery in batch.deliveries}
         gone = keys - rows.keys()
         mode = batch.notes.get(RESUME_NOTE, {}).get("mode")
-        request = RewriteRequest(
-            self.name,
-            config.path,
-            config.worksheet,
-            config.columns,
-            config.timezone,
-            state.without(gone),
-            rows,
+        request = replace(
+            self._request(state.without(gone)),
+            rows=rows,
             recreate=config.recreate or mode == "refill",
             accept=mode == "accept",
-            style=config.style,
         )
         with exclusive(config.path):
-            done = rewrite_in_child(request) if state.size_with(keys) > CHILD_ROWS else rewrite(request)
+            done = _run(rewrite, request, state.size_with(keys))
         notes = {**_notes(batch.notes, done, rows), **dict.fromkeys(map(row_note, gone))}
         if mode is not None:
             notes[RESUME_NOTE] = None
         rewrites = [FollowUp(REWRITE, interview=key) for key in done.again]
         return Result([Delivered() for _ in batch.deliveries], notes, rewrites)
 
+    def _request(self, state: TableState) -> RewriteRequest:
+        """Returns a request without rows."""
+        config = self.config
+        return RewriteRequest(
+            self.name,
+            config.path,
+            config.worksheet,
+            config.columns,
+            config.timezone,
+            state,
+            {},
+            recreate=config.recreate,
+            style=config.style,
+        )
+
+    async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
+        """Reads every owned cell and compares it with the store; once more when something is wrong."""
+        at = context.now()
+        findings, _ = await self._confirmed(context, progress)
+        return findings.report(at, self.name)
+
+    async def _confirmed(
+        self, context: Context, progress: Callable[[int, int], None]
+    ) -> tuple[Findings, Mapping[str, Note]]:
+        """Compares once, and again when something differs. Only what both comparisons show is a difference."""
+        first, notes = await self._compare(context, progress)
+        if not first.keys(WRONG):
+            return first, notes
+        second, notes = await self._compare(context, progress)
+        second.unless_confirmed(first)
+        return second, notes
+
+    async def _compare(
+        self, context: Context, progress: Callable[[int, int], None]
+    ) -> tuple[Findings, Mapping[str, Note]]:
+        """Compares the file with the store. Returns the findings and the notes about the table."""
+        from sinks.workbook.verify import Comparison, read_table
+
+        notes = await context.get_notes([TABLE_NOTE, *ROWS_NOTES])
+        state = TableState.from_notes(notes)
+        size = len(state.rows)
+        content = await self._thread.run(lambda: _run(read_table, self._request(state), size))
+        comparison = Comparison(state, content, self.config.columns, recreate=self.config.recreate)
+        after, done = "", 0
+        while slice_ := await context.interviews(after, SLICE_ROWS):
+            rows = await context.get_notes([row_note(each.interview.id) for each in slice_])
+            for each in slice_:
+                removed = self._is_removed(each.interview, unrouted=each.unrouted)
+                row = self._row(each.interview, rows.get(row_note(each.interview.id)), removed=removed)
+                comparison.add(each.interview.id, row, pending=each.pending)
+            after, done = slice_[-1].interview.id, done + len(slice_)
+            progress(done, max(done, size))
+        return comparison.findings, notes
+
+    async def _verify_and_repair(self, verifications: int, context: Context) -> Result:
+        """Verifies, stores the report, and asks for the rows that are wrong to be written in full."""
+        from sinks.workbook.verify import REPAIRABLE, note_of
+
+        at = context.now()
+        findings, before = await self._confirmed(context, lambda _done, _total: None)
+        report = findings.report(at, self.name)
+        last = (await context.get_notes([REPORT])).get(REPORT, {})
+        rounds = 0 if report.in_sync else last.get("rounds", 0) + 1
+        wrong = sorted(findings.keys(REPAIRABLE))
+        state = TableState.from_notes(before)
+        state = replace(state, rows=state.rows_after(state.flush, (), set(wrong) & state.rows.keys()))
+        notes = {**changed_notes(before, state), REPORT: note_of(report, rounds)}
+        rewrites = [FollowUp(REWRITE, interview=key) for key in wrong]
+        soon = [FollowUp(VERIFY, RECHECK)] if 0 < rounds <= RECHECKS_MAX else [self._next_verification()]
+        return Result([Delivered()] * verifications, notes, [*rewrites, *soon])
+
     def _rows(self, batch: Batch) -> dict[str, Row]:
         """Returns the rows to show. Interviews that no longer exist are left out."""
         return {
-            delivery.key: Row(
-                self._values(delivery.interview),
-                batch.notes.get(row_note(delivery.key), {}).get("values"),
+            delivery.key: self._row(
+                delivery.interview,
+                batch.notes.get(row_note(delivery.key)),
                 removed=delivery.purpose == ERASE or self._is_removed(delivery.interview, unrouted=delivery.unrouted),
             )
             for delivery in batch.deliveries
             if delivery.interview is not None
         }
+
+    def _row(self, interview: Interview, note: Note | None, *, removed: bool) -> Row:
+        return Row(self._values(interview), (note or {}).get("values"), removed=removed)
 
     def _is_removed(self, interview: Interview, *, unrouted: bool) -> bool:
         is_deleted = self.config.on_delete == "remove" and interview.stage is Stage.DELETED
@@ -264,6 +363,13 @@ def _notes(before: Mapping[str, Note], done: RewriteResult, rows: Mapping[str, R
         elif key not in done.state.deleted:  # a deleted row that returns has its former values
             notes[row_note(key)] = {"values": {name: row.values[name] for name in done.placed}}
     return notes
+
+
+def _run(work: Callable[[RewriteRequest], ResultT], request: RewriteRequest, rows: int) -> ResultT:
+    """Calls `work`, in a child process for a large table."""
+    from sinks.workbook.child import run_in_child
+
+    return run_in_child(work, request) if rows > CHILD_ROWS else work(request)
 
 
 def _shown(value: Written) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from openpyxl.cell import Cell, MergedCell
@@ -19,7 +20,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from connector.sink import SinkBroken
 from sinks.spreadsheet.columns import KEY, Column, header_key
-from sinks.spreadsheet.values import CUT_MARK, LINK_TEXT, CellKind
+from sinks.spreadsheet.values import CUT_MARK, LINK_TEXT, CellKind, clean_text
 from sinks.workbook import summary
 from sinks.workbook.file import Book, set_flush_number
 from sinks.workbook.formats import changed_font, format_table
@@ -41,6 +42,7 @@ TEXT_FORMAT = "@"
 """A text that a user edits stays text: no lost zeros, no formula from a name."""
 LINK_COLOUR = "0563C1"
 """Colour of the text of a link (RRGGBB)."""
+_HALF_SECOND = timedelta(milliseconds=500)  # a date is a number of days, which is not exact to a microsecond
 _ESCAPE = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _LOOKS_LIKE_UNDERSCORE = "\N{FULLWIDTH LOW LINE}"
 NAMED_CELL = re.compile(r"!\$([A-Z]{1,3})\$([0-9]{1,7})")
@@ -99,6 +101,16 @@ class Tab:
             self._take_out(rows)
         self.rows = self._find_rows()
         self.last = max(self.rows.values(), default=self.header)
+
+    def content(self, columns: Sequence[Column]) -> dict[str, list[tuple[int, dict[str, Written]]]]:
+        """Returns all rows with an id, by the text of the id: their numbers and their owned cells by field."""
+        kinds = {column.field: column.kind for column in columns if column.field in self.columns}
+        found: dict[str, list[tuple[int, dict[str, Written]]]] = {}
+        for row, cell in _cells_below(self.sheet, self._cells, self.header, self.columns[KEY]):
+            if key := text_of(cell):
+                cells = {name: _shown(self.sheet.cell(row, self.columns[name]), kind) for name, kind in kinds.items()}
+                found.setdefault(key, []).append((row, cells))
+        return found
 
     def to_bytes(self, flush: int) -> bytes:
         """Returns the content of the file. `flush` is the number of this rewrite."""
@@ -410,6 +422,30 @@ def _write_text(cell: Cell, value: Written) -> None:
     cell.data_type = "s"  # after the value: openpyxl takes `=1+1` for a formula and `#N/A` for an error
     if cell.number_format == "General":
         cell.number_format = TEXT_FORMAT
+
+
+def _shown(cell: Cell | MergedCell, kind: CellKind) -> Written:
+    """Returns what a cell shows, in the form in which a value of its kind is remembered."""
+    if kind is CellKind.LINK:
+        return cell.hyperlink.target if isinstance(cell, Cell) and cell.hyperlink is not None else None
+    value: Any = cell.value
+    if isinstance(value, datetime):
+        return (value + _HALF_SECOND).replace(microsecond=0).isoformat()
+    return value if value is None or isinstance(value, int | float) else str(value)
+
+
+def same_value(kind: CellKind, shown: Written, value: Written) -> bool:
+    """Whether a cell that shows `shown` has this value."""
+    if kind is CellKind.TEXT and value is not None:
+        return shown is not None and str(shown) == cell_text(str(value))
+    if isinstance(shown, int | float) and isinstance(value, int | float):
+        return math.isclose(shown, value)
+    return shown == value
+
+
+def key_text(key: str) -> str:
+    """Returns the text of the cell with an id."""
+    return cell_text(clean_text(key))
 
 
 def cell_text(text: str) -> str:

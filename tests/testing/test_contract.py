@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from pydantic import Field, SecretStr
 
-from connector.capabilities import ERASE
+from connector.capabilities import ERASE, Difference, Report
 from connector.sink import (
     Delivered,
     Finding,
@@ -120,6 +120,12 @@ class Board(Post):
     def put(self, delivery, context):
         self.box.entries[delivery.interview.id] = (delivery.interview.candidate_name, delivery.interview.score)
 
+    async def verify(self, context, progress):
+        shown = [each.interview.id for each in await context.interviews("", 100)]
+        missing = [Difference("missing", key) for key in shown if key not in self.box.entries]
+        counts = {"in sync": len(shown) - len(missing), "missing": len(missing)}
+        return Report(context.now(), counts, ["missing"], missing, fixes={"missing": "put it back"})
+
 
 class PostContract(SinkContract):
     """All hooks, for a sink of this class."""
@@ -149,7 +155,7 @@ class TestPost(PostContract):
 
 
 class TestBoard(PostContract):
-    capabilities = PostContract.capabilities - {"edits"} | {"state"}
+    capabilities = PostContract.capabilities - {"edits"} | {"state", "verifies"}
     sink_class = Board
 
 
@@ -362,6 +368,19 @@ class WritingPreview(Post):
         return [""] * len(batch.deliveries)
 
 
+class Credulous(Board):
+    """Verifies by its own notes instead of by the destination."""
+
+    async def verify(self, context, progress):
+        return Report(context.now(), {"in sync": len(context.shown)}, ["missing"])
+
+
+class WritingVerification(Board):
+    async def verify(self, context, progress):
+        self.box.entries["verified"] = context.now()
+        return await super().verify(context, progress)
+
+
 class Raising(Post):
     async def deliver(self, batch, context):
         if not self.box.works:
@@ -447,6 +466,12 @@ WRONG = [
     (WritingLook, "test_a_look_finds_and_writes_nothing", ()),
     (Vague, "test_a_look_finds_and_writes_nothing", ()),
     (WritingPreview, "test_a_preview_writes_nothing", ()),
+    (Credulous, "test_a_verification_names_what_the_destination_does_not_show", ()),
+    (
+        WritingVerification,
+        "test_a_verification_after_a_delivery_finds_everything_in_sync_and_writes_nothing",
+        (),
+    ),
     (Raising, "test_a_broken_destination_is_no_exception", ()),
     (Gossip, "test_a_broken_destination_is_no_exception", ()),
     (Sulking, "test_what_failed_arrives_later", ()),

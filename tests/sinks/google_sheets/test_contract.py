@@ -12,7 +12,7 @@ from tests.sinks.google_sheets.conftest import TAB
 
 
 class TestGoogleSheets(SinkContract):
-    capabilities = frozenset({"counts_calls", "erases", "previews", "state"})
+    capabilities = frozenset({"counts_calls", "erases", "previews", "state", "verifies"})
 
     @pytest.fixture(autouse=True)
     def _spreadsheet(self, google, key_file):

@@ -6,9 +6,16 @@ import openpyxl
 import pytest
 from openpyxl.utils import column_index_from_string, get_column_letter
 
+from connector.capabilities import VERIFY
 from connector.sink import Delivered, Interview
 from connector.testing import FakeContext, make_delivery, run_batch
 from sinks.workbook import Workbook, WorkbookConfig
+from tests.sinks import follow_ups
+
+
+def asked(result):
+    """The follow-ups of a result, without the next regular verification."""
+    return {key: after for key, after in follow_ups.asked(result).items() if key != VERIFY}
 
 
 def without_zone(title):

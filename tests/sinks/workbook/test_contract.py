@@ -10,7 +10,7 @@ from sinks.workbook import Workbook, WorkbookConfig
 
 
 class TestWorkbook(SinkContract):
-    capabilities = frozenset({"counts_calls", "erases", "previews", "state"})
+    capabilities = frozenset({"counts_calls", "erases", "previews", "state", "verifies"})
 
     @pytest.fixture(autouse=True)
     def _file(self, tmp_path):

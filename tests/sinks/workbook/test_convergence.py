@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from connector.sink import Stage
 from connector.testing import START, interview_id, make_interview
-from tests.sinks.follow_ups import asked
-from tests.sinks.workbook.conftest import WorkbookFile
+from tests.sinks.workbook.conftest import WorkbookFile, asked
 
 COLUMNS = [{"field": "candidate_name"}, {"field": "stage"}, {"field": "score"}, {"field": "interview_id"}]
 

@@ -16,8 +16,8 @@ import pytest
 
 from connector.sink import Delivered, RateLimited, RetryLater, SinkBroken, Stage
 from connector.testing import interview_id, make_delivery, make_interview, run_batch
-from sinks.workbook import file, rewrite
-from tests.sinks.follow_ups import asked
+from sinks.workbook import child, file
+from tests.sinks.workbook.conftest import asked
 
 WAITING = RetryLater("open in an office program", after=5.0, counts=False, pause_sink=True)
 
@@ -149,7 +149,7 @@ async def test_what_stops_a_rewrite_in_a_child_process_is_reported_too(workbook)
 
 def test_a_child_process_gets_no_secrets_of_the_service(monkeypatch):
     monkeypatch.setenv("CONNECTOR_DEFAULTS__SLACK__TOKEN", "xoxb-secret")
-    assert "xoxb-secret" not in str(rewrite.child_environment())
+    assert "xoxb-secret" not in str(child.child_environment())
 
 
 async def test_beyond_its_limit_it_says_what_to_do_and_changes_nothing(workbook):

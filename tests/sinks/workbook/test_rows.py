@@ -10,7 +10,7 @@ from connector.sink import Delivered, Stage
 from connector.testing import START, interview_id, make_batch, make_delivery, make_interview, run_batch
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 from sinks.workbook import Workbook
-from tests.sinks.follow_ups import asked
+from tests.sinks.workbook.conftest import asked
 
 
 def wall(*parts):

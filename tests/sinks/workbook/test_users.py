@@ -11,7 +11,7 @@ from openpyxl.worksheet.table import Table
 from connector.sink import Delivered, Delivery, FollowUp, SinkBroken, Stage
 from connector.testing import START, interview_id, make_interview, run_batch
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS
-from tests.sinks.follow_ups import asked
+from tests.sinks.workbook.conftest import asked
 
 LATER = START + 60_000
 
