@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -29,6 +30,8 @@ from connector.store.schema import interview
 
 RETRY_MAX_SECONDS = 300.0
 """The longest wait before the next attempt to connect."""
+RECONNECT_SECONDS = 1.0
+"""The wait after a connection that worked has ended."""
 NO_CONNECTION = "no connection"
 """The reason when the destination cannot be reached."""
 STOP_SECONDS = 2.0
@@ -85,9 +88,10 @@ class Listening:
                 retry=retry_if_exception_type(Exception),
                 wait=wait,
                 sleep=self._sleep,
-                before_sleep=lambda state: self._failed(same, state),
+                before_sleep=partial(self._failed, same),
             )
             await retrying(self._listen_once, same)
+            await self._sleep(RECONNECT_SECONDS)
 
     async def _listen_once(self, same: Sequence[Any]) -> None:
         """Listens until the connection ends. Raises when there was none."""

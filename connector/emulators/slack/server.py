@@ -241,9 +241,8 @@ class SlackEmulator(EmulatorServer):
     def _open_connection(self, request: web.Request) -> dict[str, Any]:
         """Answers apps.connections.open, which takes the app-level token."""
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        error = self.app_trouble or ("" if token == self.app_token else "invalid_auth")
-        if not error and token.startswith("xoxb-"):
-            error = "not_allowed_token_type"
+        refusal = "not_allowed_token_type" if token in self.workspace.bots else "invalid_auth"
+        error = self.app_trouble or ("" if token == self.app_token else refusal)
         return {"ok": False, "error": error} if error else {"ok": True, "url": self.sockets.address(self.url)}
 
     def _record(self, method: str, args: dict[str, Any], error: str) -> None:
