@@ -92,6 +92,8 @@ def _cells(sink: SinkStatus, zone: ZoneInfo, now: int) -> dict[str, object]:
 def _state(sink: SinkStatus, zone: ZoneInfo) -> str:
     if sink.paused_until is not None:
         return f"paused until {format_time(sink.paused_until, zone)}"
+    if sink.is_repairing:
+        return "repairing"
     return "not in sync" if sink.state == "ok" and sink.in_sync is False else sink.state
 
 

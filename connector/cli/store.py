@@ -67,7 +67,7 @@ def restore(file: BackupArgument, config: o.ConfigOption = None) -> None:
     The backup is checked first. The previous store is kept beside the new one.
     """
     path = _file_of(load(config, needs=Secrets.NONE), required=False)
-    restored = restore_backup(path, file, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
+    restored = restore_backup(path, file, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), actor=o.actor())
     print(f"{path} is restored from {file}")
     if restored.erased:
         print(f"{counted(restored.erased, 'interview', 'interviews')} erased since the backup: erased again")

@@ -156,7 +156,7 @@ def _of_sink(sink: SinkStatus, oldest_age_seconds: float) -> Iterable[Alert]:
     if sink.dead:
         fix = f"connector deliveries --sink {sink.name} --state dead; then connector replay or dismiss"
         yield Alert("dead letters", sink.name, counted(sink.dead, "dead letter", "dead letters"), fix)
-    if sink.in_sync is False:
+    if sink.in_sync is False and not sink.is_repairing:
         yield Alert("not in sync", sink.name, "not in sync with the store", f"connector verify {sink.name}")
 
 

@@ -36,6 +36,7 @@ REFUSAL_FIXES = {
 
 
 DIFFERS = "the destination does not show what the store has"
+REPAIRING = ("a repair is running", DIFFERS, "wait: the sink is verified again by itself")
 HELD_FIX = "check that the deletions are real, then run `connector reconcile --accept`"
 DECISIONS_FIX = "look at the page Decisions of the dashboard, and do or drop them there"
 SILENT_FIX = (
@@ -248,7 +249,8 @@ def _of_sink(sink: SinkStatus, now: int) -> Iterator[Trouble]:
     for ask in sink.asks:
         yield Trouble("problem", sink.name, ask, DIFFERS, f"connector verify {sink.name}")
     if sink.in_sync is False and not sink.asks:
-        yield Trouble("warning", sink.name, "not in sync", DIFFERS, f"connector verify {sink.name}")
+        not_in_sync = ("not in sync", DIFFERS, f"connector verify {sink.name}")
+        yield Trouble("warning", sink.name, *(REPAIRING if sink.is_repairing else not_in_sync))
     if sink.dead:
         fix = f"connector deliveries --sink {sink.name} --state dead; then connector replay or dismiss"
         yield Trouble("problem", sink.name, counted(sink.dead, "dead letter", "dead letters"), "not tried again", fix)

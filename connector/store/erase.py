@@ -10,12 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec.json import encode as encode_json
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
 
 from connector.capabilities import ERASE
 from connector.interview import Stage, Value
 from connector.merge import State, decode, encode
+from connector.store import words
 from connector.store.dialects import among, has_row_locks, insert_new
 from connector.store.ingest import hashes_of
 from connector.store.schema import (
@@ -36,7 +36,7 @@ from connector.store.schema import (
 ERASE_PRIORITY = 0
 """Priority of an erase: before all events, so that no further data of the person is shown."""
 CHUNK = 200
-"""Rows that are loaded at once, of interviews or of events that could not be read, whose bodies may be large."""
+"""Rows that are loaded at once, of events that could not be read, whose bodies may be large."""
 _KEPT = ("position_id", "position_name")
 """The fields that destinations need to find what they show; they are not about the person."""
 _IDENTIFYING = ("candidate_email", "candidate_phone")
@@ -100,25 +100,20 @@ def erased_among(connection: Connection, ids: Collection[str]) -> set[str]:
     return {hashes[row] for row in connection.execute(select(tombstone.c.interview_hash).where(mine)).scalars()}
 
 
-def ids_by_email(connection: Connection, address: str, *, chunk: int = CHUNK) -> list[str]:
-    """Returns the interviews of candidates with this e-mail address, in any case, in the order of their ids.
-
-    The database reads every interview; those whose state may contain the address are loaded, at most `chunk` at once.
-    """
-    wanted = address.strip().casefold()
-    conditions: list[ColumnElement[bool]] = [interview.c.erased_at.is_(None)]
-    if wanted.isascii():  # SQLite changes the case of ASCII letters only
-        escaped = encode_json(wanted).decode()[1:-1]
-        conditions.append(func.lower(interview.c.state).contains(escaped, autoescape=True))
-    columns, order = (interview.c.id, interview.c.state), interview.c.id
-    found: list[str] = []
-    after = ""
-    while rows := connection.execute(
-        select(*columns).where(*conditions, interview.c.id > after).order_by(order).limit(chunk)
-    ).all():
-        after = rows[-1].id
-        found += [row.id for row in rows if _text(decode(row.state).values, "candidate_email").casefold() == wanted]
-    return found
+def ids_by_email(connection: Connection, address: str) -> list[str]:
+    """Returns the interviews of candidates with this e-mail address, in any case, in the order of their ids."""
+    found = (
+        select(interview.c.id, interview.c.state)
+        .join(interview_word, interview_word.c.interview_id == interview.c.id)
+        .where(interview_word.c.word == words.word_of_email(address), interview.c.erased_at.is_(None))
+        .order_by(interview.c.id)
+    )
+    wanted = address.strip().casefold()  # the word is shorter and has no accents
+    return [
+        row.id
+        for row in connection.execute(found)
+        if _text(decode(row.state).values, "candidate_email").casefold() == wanted
+    ]
 
 
 def subject(connection: Connection, interview_id: str) -> Subject | None:

@@ -115,6 +115,7 @@ class AuditAction(StrEnum):
     RECONCILE = "reconcile"
     SNOOZE = "snooze"
     SHOW = "show"
+    RESTORE = "restore"
 
 
 def _where(condition: str) -> dict[str, Any]:

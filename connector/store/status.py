@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, case, func, select
 
 from connector.capabilities import LISTENING, REPORT
 from connector.sink import Note
-from connector.store import claim, leases
+from connector.store import claim, leases, settle
 from connector.store.dialects import has_row_locks
 from connector.store.ingest import FOLLOW_UP_PRIORITY, VERIFY_PRIORITY
 from connector.store.queries import TOTAL_MAX
@@ -55,8 +55,9 @@ class SinkStatus(msgspec.Struct, frozen=True):
     the sink waits for now, and `next_try_at` the time of its next call, if it is known. A pause by an
     operator ends by itself at `paused_until`, if that is set.
 
-    `verified_at`, `in_sync` and `differences` describe the last verification; `None` before the first one. `worker`
-    is the process that has the sink until `lease_until` unless it renews the lease; `None` without a valid lease.
+    `verified_at`, `in_sync` and `differences` describe the last verification; `None` before the first one.
+    `is_repairing`: its differences are being repaired, and the next verification is due at once. `worker` is the
+    process that has the sink until `lease_until` unless it renews the lease; `None` without a valid lease.
     """
 
     name: str
@@ -74,6 +75,7 @@ class SinkStatus(msgspec.Struct, frozen=True):
     in_sync: bool | None = None
     differences: dict[str, int] = {}
     asks: list[str] = []
+    is_repairing: bool = False
     worker: str | None = None
     lease_until: int | None = None
     waiting: int = 0
@@ -188,6 +190,7 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
         if not is_configured and not queue.pending and not waits.count and row.name not in dead:
             continue
         failure = _failure(connection, row)
+        report = reports.get(row.name, {})
         waits_for, next_try_at = _next(connection, row, now, queue, waits)
         found.append(
             SinkStatus(
@@ -216,7 +219,8 @@ def sinks(connection: Connection, now: int, configured: Collection[str] | None) 
                 failed_at=None if failure is None else failure.started_at,
                 waits_for=waits_for,
                 next_try_at=next_try_at,
-                **reports.get(row.name, {}),
+                is_repairing=_is_repairing(connection, row, report, now),
+                **report,
             )
         )
     return found
@@ -329,6 +333,12 @@ def _reports(connection: Connection) -> dict[str, dict[str, Any]]:
             "asks": report.asks,
         }
     return found
+
+
+def _is_repairing(connection: Connection, row: Any, report: Mapping[str, Any], now: int) -> bool:
+    """A sink that finds differences repairs them and verifies again at once, unless an operator must act first."""
+    can_repair = report.get("in_sync") is False and not report["asks"] and row.paused is None
+    return can_repair and settle.verifies_soon(connection, row.name, now)
 
 
 def _dead(connection: Connection) -> dict[str, int]:

@@ -48,10 +48,15 @@ def fold(text: str) -> str:
 def words_of(values: Mapping[str, Value]) -> frozenset[str]:
     """Returns the words of an interview: those of the candidate's name, and the whole e-mail address."""
     names = [str(values.get(name) or "")[: WORDS_MAX * WORD_LENGTH_MAX] for name in NAME_FIELDS]
-    email = fold(str(values.get(EMAIL_FIELD) or "")[:WORD_LENGTH_MAX]).strip()
+    email = word_of_email(str(values.get(EMAIL_FIELD) or ""))
     words = [email, *(word for name in names for word in _SEPARATORS.split(fold(name)))]
     chosen = list(dict.fromkeys(word[:WORD_LENGTH_MAX] for word in words if word))
     return frozenset(chosen[:WORDS_MAX])
+
+
+def word_of_email(address: str) -> str:
+    """Returns the word of an e-mail address; addresses that differ in case or accents have the same."""
+    return fold(address.strip()[:WORD_LENGTH_MAX]).strip()[:WORD_LENGTH_MAX]
 
 
 def have_changed(before: Mapping[str, Value], after: Mapping[str, Value]) -> bool:

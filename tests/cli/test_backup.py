@@ -1,5 +1,6 @@
 """`store backup` and `store restore`: a consistent copy while the service runs, and a safe way back."""
 
+import json
 import sqlite3
 import stat
 import subprocess
@@ -93,6 +94,14 @@ def test_a_restored_store_has_what_the_backup_has(run, filled, file):
     assert run("store", "restore", str(file)).exit_code == 0
     assert count(filled.file) == 2
     assert stat.S_IMODE(filled.file.stat().st_mode) == 0o600
+
+
+def test_a_restore_is_in_the_audit_log_of_the_restored_store(run, filled, file):
+    run("store", "backup", str(file))
+    filled.close()
+    run("store", "restore", str(file))
+    (found,) = json.loads(run("audit", "--json").stdout)
+    assert (found["action"], found["target"], found["actor"] != "") == ("restore", file.name, True)
 
 
 def test_the_previous_store_is_kept_with_commits_that_are_only_in_its_log(run, filled, file):

@@ -63,6 +63,9 @@ class TestWhichAlertsThereAre:
     def test_trouble_of_a_sink(self, values, kind):
         assert kinds(health(sink(**values))) == [(kind, "hiring")]
 
+    def test_a_repair_that_is_running_is_none(self):
+        assert kinds(health(sink(in_sync=False, is_repairing=True))) == []
+
     def test_a_pause_by_an_operator_is_none(self):
         assert kinds(health(sink(state="paused", paused_by=PauseKind.OPERATOR, oldest_age_seconds=9999.0))) == []
 

@@ -9,7 +9,7 @@ from connector.capabilities import ERASE
 from connector.delivery.batches import deliveries_of
 from connector.interview import Stage
 from connector.merge import encode, merge
-from connector.store import erase, leases
+from connector.store import erase, leases, words
 from connector.store.claim import ClaimedDelivery
 from connector.store.schema import DeliveryState, delivery, interview
 from connector.testing import START
@@ -49,21 +49,26 @@ def test_a_destination_is_asked_about_an_interview_of_which_the_store_has_nothin
     assert (found.id, found.stage) == ("i9", Stage.DELETED)
 
 
-def test_interviews_are_found_by_address_in_any_case_a_few_at_a_time(connection):
+def test_interviews_are_found_by_address_in_any_case(connection):
     addresses = ["ada@example.com", "ADA@Example.com", "ada@example.com.org", "other@example.com", "ada@example.com"]
     row = {"version": 1, "position_id": "", "position_name": "", "stage": "pending", "updated_at": START}
     for number, address in enumerate(addresses):
         about = reading(interview=f"i{number}", at=START, candidate={"name": "A", "email": address})
         connection.execute(insert(interview).values(id=f"i{number}", state=encode(merge(None, about)), **row))
-    assert erase.ids_by_email(connection, " Ada@example.COM", chunk=2) == ["i0", "i1", "i4"]
+    words.write_all(connection)
+    assert erase.ids_by_email(connection, " Ada@example.COM") == ["i0", "i1", "i4"]
 
 
-@pytest.mark.parametrize("address", ["jürgen@example.com", 'o"quote%@example.com', "a_b@example.com"])
+@pytest.mark.parametrize(
+    "address", ["jürgen@example.com", 'o"quote%@example.com', "a_b@example.com", f"{'long' * 60}@example.com"]
+)
 def test_an_address_with_unusual_characters_is_found(connection, address):
     about = reading(interview="i1", at=START, candidate={"name": "A", "email": address})
     row = {"version": 1, "position_id": "", "position_name": "", "stage": "pending", "updated_at": START}
     connection.execute(insert(interview).values(id="i1", state=encode(merge(None, about)), **row))
+    words.write_all(connection)
     assert erase.ids_by_email(connection, address) == ["i1"]
+    assert erase.ids_by_email(connection, address.replace("e", "é")) == []
 
 
 def test_what_is_left_of_an_interview_goes_when_its_last_destination_is_done(known):

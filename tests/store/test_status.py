@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from connector.capabilities import REPORT, VERIFY
-from connector.store import leases, notes
+from connector.store import leases, notes, settle
 from connector.store.ingest import VERIFY_PRIORITY
 from connector.store.leases import Pause
 from connector.store.schema import event, interview, sink
@@ -94,6 +94,17 @@ def test_the_last_verification_of_the_present_destination_is_told(store):
         notes.write(store, "chat", place, {REPORT: {"at": at, "in_sync": place == "there", "counts": {"missing": 1}}})
     found = the_sink(store)
     assert (found.verified_at, found.in_sync, found.differences) == (START + 5, False, {"missing": 1})
+
+
+@pytest.mark.parametrize(
+    ("due_in_ms", "asks", "expected"), [(1000, [], True), (3_600_000, [], False), (1000, ["share"], False)]
+)
+def test_differences_that_are_verified_again_at_once_are_being_repaired(store, due_in_ms, asks, expected):
+    """What an operator must do first is not, and the next regular verification is far away."""
+    settle.ask_to_verify(store, "chat", NOW + due_in_ms)
+    found = {REPORT: {"at": START, "in_sync": False, "counts": {"missing": 1}, "asks": asks}}
+    notes.write(store, "chat", "", found)
+    assert the_sink(store).is_repairing == expected
 
 
 def test_a_clock_behind_the_rows_gives_no_negative_age(store):

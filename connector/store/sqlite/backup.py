@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from connector.errors import StoreUnavailable, UsageError
-from connector.store import decisions
+from connector.formats import counted
+from connector.store import audit, decisions
 from connector.store.base import require_older
-from connector.store.schema import REVISION
+from connector.store.schema import REVISION, AuditAction
 from connector.store.sqlite import tombstones
 from connector.store.sqlite.database import StoreLock, connect, revision, safe_message, through_sqlalchemy
 
@@ -44,11 +46,12 @@ class Restored:
     erased: int
 
 
-def restore(store: Path, source: Path, moment: str) -> Restored:
+def restore(store: Path, source: Path, moment: str, *, actor: str) -> Restored:
     """Puts a copy of a backup in the place of the store, without the persons who were erased since.
 
-    The previous store is kept beside it as `<store>.before-restore-<moment>`. A backup of an older version is erased
-    when the store is opened, after its migration. Raises `UsageError` when a service runs on the store or the backup is
+    The previous store is kept beside it as `<store>.before-restore-<moment>`. `actor` is who asks, for the audit log of
+    the restored store, which a backup of an older version does not have. In such a backup persons are erased when the
+    store is opened, after its migration. Raises `UsageError` when a service runs on the store or the backup is
     missing, `StoreUnavailable` when the backup is damaged or cannot be copied, and `SchemaMismatch` when it is not of
     this version or an older one.
     """
@@ -59,7 +62,7 @@ def restore(store: Path, source: Path, moment: str) -> Restored:
     with StoreLock(store):
         partial = store.with_name(f"{store.name}.partial")
         with _complete_copy(source, partial) as copy:
-            erased = _require_usable(copy, source, store)
+            erased = _require_usable(copy, source, store, actor)
             previous = _set_aside(store, store.with_name(f"{store.name}.before-restore-{moment}"))
             copy.replace(store)
             _sync_folder(store.parent)
@@ -87,7 +90,7 @@ def _complete_copy(source: Path, copy: Path) -> Iterator[Path]:
             copy.unlink(missing_ok=True)
 
 
-def _require_usable(copy: Path, source: Path, store: Path) -> int:
+def _require_usable(copy: Path, source: Path, store: Path, actor: str) -> int:
     """Checks a copy of a backup, and erases in it who was erased since. Returns the number of those interviews."""
     with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
         found = revision(connection)
@@ -100,11 +103,14 @@ def _require_usable(copy: Path, source: Path, store: Path) -> int:
             raise StoreUnavailable(f"{source} is damaged; use another backup; nothing changed")
         if found != REVISION:
             return 0
+        erased = tombstones.apply(store, connection)
+        detail = f"{counted(erased, 'interview', 'interviews')} erased again" if erased else ""
         with through_sqlalchemy(connection) as view:
             view.exec_driver_sql("BEGIN IMMEDIATE")
             decisions.after_restore(view)
+            audit.record(view, actor, AuditAction.RESTORE, source.name, detail, now=time.time_ns() // 1_000_000)
             view.exec_driver_sql("COMMIT")
-        return tombstones.apply(store, connection)
+        return erased
 
 
 def _set_aside(store: Path, kept: Path) -> Path | None:

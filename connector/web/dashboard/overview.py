@@ -154,7 +154,7 @@ def state_of(sink: SinkStatus, clock: Clockface) -> tuple[str, str]:
     if sink.state == "orphaned":
         return "warn", "not configured"
     if sink.in_sync is False:
-        return "warn", "not in sync"
+        return "warn", "repairing" if sink.is_repairing else "not in sync"
     if sink.failed_at is not None:
         return "warn", "failing"
     if sink.pending:

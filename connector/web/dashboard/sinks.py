@@ -64,6 +64,7 @@ class SinkDetails:
     waits_for: str
     verified: Moment | None
     in_sync: bool | None
+    is_repairing: bool
     differences: list[tuple[str, int]]
     asks: list[str]
     worker: str
@@ -132,6 +133,7 @@ def one_sink(seen: Seen, name: str) -> OneSink:
             sink.waits_for,
             seen.clock.moment(sink.verified_at),
             sink.in_sync,
+            sink.is_repairing,
             sorted(sink.differences.items()),
             list(sink.asks),
             sink.worker or "",
