@@ -240,7 +240,7 @@ class Server:
             assert self.process is not None
             assert self.process.poll() is None, (self._folder / "log").read_text()
             assert time.monotonic() < until, "PostgreSQL does not start"
-            time.sleep(0.02)
+            time.sleep(0.02)  # a server that starts cannot signal another process
 
     def kill(self) -> None:
         """Ends the server as a crash would, the postmaster and all that it started."""

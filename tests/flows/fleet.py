@@ -70,7 +70,7 @@ class Recorder(EmulatorServer):
             data = told["data"]
             call = (request.headers["webhook-id"], data["event"]["interview_id"], told["type"])
             self.calls[request.match_info["sink"]].append(call)
-        await asyncio.sleep(self._seconds)
+        await asyncio.sleep(self._seconds)  # what a call to a destination takes
         return web.Response()
 
     def first_calls(self, sink: str) -> dict[str, list[str]]:
@@ -245,7 +245,7 @@ class Fleet:
                     assert answer.headers["retry-after"]
             except aiohttp.ClientError:
                 pass
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # the server is away; a sender without a pause would use up a core
 
     def assert_right(self) -> None:
         """Nothing acknowledged is lost, each interview has one row, and each hook saw its events in order."""
