@@ -14,6 +14,7 @@ ACT_TOKEN = "token-of-a-robot"
 TOML = '[sinks.sheet]\ntype = "workbook"\npath = "data/x.xlsx"\n' + DASHBOARD
 TOML += f'[dashboard.tokens.monitor]\ntoken = "{TOKEN}"\n'
 TOML += f'[dashboard.tokens.robot]\ntoken = "{ACT_TOKEN}"\nrole = "act"\n'
+CONSOLE = '[sinks.log]\ntype = "console"\n'
 BEARER = {"authorization": f"Bearer {TOKEN}", "accept": "application/json"}
 ACT = {"authorization": f"Bearer {ACT_TOKEN}"}
 REPLAYED = {"count": 1, "expired": {}, "pending": {}}
@@ -52,11 +53,11 @@ async def test_a_program_that_may_act_does_what_a_user_can_and_the_audit_log_nam
 
 
 async def test_what_cannot_be_done_is_answered_with_the_reason(tmp_path):
-    async with dashboard(tmp_path, TOML, password=None) as (_, client):
+    async with dashboard(tmp_path, TOML + CONSOLE, password=None) as (_, client):
         for path, body, reason in (
             ("/sinks/shet/pause", {}, "did you mean sheet?"),
             ("/sinks/sheet/pause", {"until": "yesterday"}, "Not a time"),
-            ("/sinks/sheet/verify", {}, "cannot be read back"),
+            ("/sinks/log/verify", {}, "cannot be read back"),
             ("/deliveries/replay", {}, "Select what to replay"),
             ("/deliveries/replay", {"sink": "sheet", "colour": "red"}, "colour"),
             ("/interviews/erase", {"interview": "nobody"}, "knows no such interview"),
@@ -73,11 +74,11 @@ async def test_a_listing_continues_behind_its_last_row(tmp_path):
         note_changes(tmp_path, 3)
         for path in ("/api/events", "/api/interviews", "/api/deliveries", "/api/audit"):
             seen, after = [], ""
-            for _ in range(3):
+            while after or not seen:
                 answer = (await client.get(path, params={"limit": 1, "after": after}, headers=BEARER)).json()
                 seen += [row["id"] for row in answer["rows"]]
                 after = answer["next"]
-            assert (path, len(set(seen)), after) == (path, 3, "")
+            assert len(set(seen)) == len(seen) >= 3, path
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "after=x", "after=1.", "after=1.x"])
