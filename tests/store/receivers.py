@@ -8,7 +8,7 @@ from typing import Any
 
 from connector.store.base import IngestResult
 from connector.store.ingest import IngestPlan, RoutingTable
-from connector.store.postgres.connection import SILENCE_SECONDS, ServerConnection
+from connector.store.postgres.store import SILENCE_SECONDS, ServerConnection
 from connector.store.writer import Writer
 from tests.postgres import rows
 from tests.store.kit import arrival, routing_table

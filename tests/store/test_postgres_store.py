@@ -11,10 +11,10 @@ from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from connector.errors import SchemaMismatch, StoreUnavailable, UsageError
-from connector.store.postgres import database, jobs
+from connector.store.postgres import database
 from connector.store.postgres.database import connect, connect_async
 from connector.store.postgres.errors import is_conflict, is_unavailable, safe_message
-from connector.store.postgres.store import PostgresStore
+from connector.store.postgres.store import TRIES, PostgresStore
 from connector.store.schema import REVISION, meta
 from connector.testing import START
 from tests import postgres
@@ -189,7 +189,7 @@ async def test_a_conflict_that_does_not_end_is_raised(store):
 
     with pytest.raises(DBAPIError, match="UniqueViolation") as caught:
         await store.write(taken)
-    assert len(runs) == jobs.TRIES
+    assert len(runs) == TRIES
     assert "Zoë" not in str(caught.value)
 
 

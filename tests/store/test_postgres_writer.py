@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from connector.errors import StoreUnavailable
 from connector.merge import encode, merge
 from connector.store.base import Overloaded
-from connector.store.postgres.connection import ServerConnection
+from connector.store.postgres.store import ServerConnection
 from connector.store.writer import Writer
 from connector.testing import START
 from tests.postgres import GIVEN, end_all, rows
