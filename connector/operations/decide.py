@@ -101,7 +101,9 @@ async def decide(
         carrier = _Carrier(api, ledger, stored, lease, sleep)
         try:
             decided = await carrier.apply()
-        except (LeaseLost, StoreUnavailable):
+        except LeaseLost:
+            raise Busy("the service carries the decision out now; `connector audit` shows it when it is done") from None
+        except StoreUnavailable:
             raise
         except ConnectorError as error:
             unclear = isinstance(error, Unclear) or (isinstance(error, HireflixUnavailable) and carrier.is_sent)

@@ -244,9 +244,14 @@ class GoogleSheetsSink(Sink[GoogleSheetsConfig]):
     async def close(self) -> None:
         await self._client.close()
 
+    @property
+    def schedules(self) -> bool:
+        """Whether the decision column is read at set times."""
+        return self.config.decides
+
     def scheduled(self, after_ms: int, until_ms: int) -> Sequence[str]:  # noqa: ARG002 - as often as it is asked
         """Asks for a read of the decision column."""
-        return (READ_DECISIONS,) if self.config.decision_column else ()
+        return (READ_DECISIONS,) if self.schedules else ()
 
     async def deliver(self, batch: Batch, context: Context) -> Result:
         about_decisions = [each for each in batch.deliveries if each.purpose in DECISION_PURPOSES]

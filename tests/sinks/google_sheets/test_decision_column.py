@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.capabilities import DECIDED, ERASE, decided_key
+from connector.capabilities import DECIDED, ERASE, Schedules, decided_key
 from connector.decision import Decision
 from connector.emulators.faults import APPLY_503
 from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Superseded
@@ -132,12 +132,13 @@ async def test_the_read_after_a_refill_decides_nothing(desk):
 async def test_without_the_setting_nothing_is_read_and_the_next_read_is_a_baseline(desk, make_desk):
     sink = desk.harness.sink_class("hiring", desk.harness.config.model_copy(update={"decision_column": ""}))
     desk.harness.sink, on = sink, desk.harness.sink
-    assert sink.scheduled(0, 1) == ()
+    assert (sink.schedules, sink.scheduled(0, 1)) == (False, ())
     await desk.harness.settle(scored(desk.interviews[0], 3))
     desk.choose(desk.ids[0], "Reject")
     await sink.close()
     desk.harness.sink = on
-    assert on.scheduled(0, 1) == (READ_DECISIONS,)
+    assert isinstance(on, Schedules)
+    assert (on.schedules, on.scheduled(0, 1)) == (True, (READ_DECISIONS,))
     assert [await desk.read(), await desk.read()] == [[], []]
 
 
