@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue
+from sinks.spreadsheet.values import LINK_TEXT, CellKind, CellValue, days_since
 
 Request: TypeAlias = dict[str, Any]
 
@@ -223,6 +223,8 @@ def cell(value: CellValue, kind: CellKind) -> Request:
     """Returns one typed cell. Text is always a string: it is not parsed, so it never becomes a formula."""
     if value is None:
         return {}
+    if kind is CellKind.DAYS_SINCE and isinstance(value, int | float):
+        return {"userEnteredValue": {"formulaValue": days_since(int(value))}}
     if kind is CellKind.LINK:
         link = {"textFormat": {"link": {"uri": value}}}
         return {"userEnteredValue": {"stringValue": LINK_TEXT}, "userEnteredFormat": link}

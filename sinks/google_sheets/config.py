@@ -15,9 +15,10 @@ import msgspec
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 
 from connector.http import SafeUrl, safe_url
+from connector.languages import Language, language
 from connector.sink import Interview, LocalPath, SinkConfig, Stage
 from sinks.google_sheets.errors import CallFailed, bad_credentials
-from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns, header_key
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns, header_key, with_titles
 from sinks.spreadsheet.values import clean_text
 
 POSITION = "{position}"
@@ -135,6 +136,11 @@ class GoogleSheetsConfig(SinkConfig):
         return is_deleted or (self.on_leave == "remove" and unrouted)
 
     @property
+    def words(self) -> Language:
+        """The language of headers, stages and labels."""
+        return language(self.language)
+
+    @property
     def per_position(self) -> bool:
         """Whether each position has a tab of its own."""
         return is_per_position(self.worksheet)
@@ -144,7 +150,7 @@ class GoogleSheetsConfig(SinkConfig):
     def _renamed_settings(cls, data: Any) -> Any:
         if isinstance(data, dict) and "audit_interval" in data:
             raise ValueError("the setting audit_interval has a new name: write verify_interval instead")
-        return data
+        return with_titles(data)
 
     @model_validator(mode="after")
     def _own_title(self) -> GoogleSheetsConfig:

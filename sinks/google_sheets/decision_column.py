@@ -24,7 +24,7 @@ from sinks.google_sheets.decision_rules import LABELS, Choice, Choices, SeenTab,
 from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure
 from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, column_texts, read_view
 from sinks.google_sheets.sheets_client import Calls, read_cells, read_decisions
-from sinks.google_sheets.tabs import titles_of
+from sinks.google_sheets.tabs import header_titles
 from sinks.google_sheets.write_planner import first_guard_number, zone_of
 from sinks.spreadsheet.columns import KEY, header_key
 
@@ -279,7 +279,7 @@ class DecisionColumn:
                 continue
             view = await self._calls.fetch_and(
                 read_cells([api_requests.top_filter(tab.sheet_id, TOP_ROWS)]),
-                lambda book, id_=tab.sheet_id: read_view(book, id_, None, titles_of(self._config)),  # type: ignore[misc]
+                lambda book, id_=tab.sheet_id: read_view(book, id_, None, header_titles(self._config)),  # type: ignore[misc]
             )
             requests = [] if view is None else self._column_requests(view, tab, is_known=tab.sheet_id in choices.made)
             if not requests:

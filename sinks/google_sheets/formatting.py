@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from connector.languages import Language, gettext_noop
 from connector.sink import STAGE_WORDS, RateLimited, Stage
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import Formats, SpreadsheetObjects
@@ -41,6 +42,7 @@ FORMATS: Mapping[CellKind, Request] = {
     CellKind.TEXT: {"type": "TEXT"},
     CellKind.NUMBER: {"type": "NUMBER", "pattern": "0.0"},
     CellKind.DATETIME: api_requests.DATE_FORMAT,
+    CellKind.DAYS_SINCE: {"type": "NUMBER", "pattern": "0"},
 }
 """Number formats by kind of column. In a text column typed digits stay text, including leading zeros."""
 
@@ -55,15 +57,15 @@ class FilterView(NamedTuple):
 
 
 FILTERS = (
-    FilterView("Newest first", None, "updated_at", descending=True),
-    FilterView("To review", Stage.TO_EVALUATE, "completed_at"),
-    FilterView("Shortlisted", Stage.SHORTLISTED, "candidate_name"),
+    FilterView(gettext_noop("Newest first"), None, "updated_at", descending=True),
+    FilterView(gettext_noop("To review"), Stage.TO_EVALUATE, "completed_at"),
+    FilterView(gettext_noop("Shortlisted"), Stage.SHORTLISTED, "candidate_name"),
 )
 FROZEN_MAX = 3
 """Most frozen columns: more would fill a small screen."""
 
 
-def format_tab(view: TabView, layout: Layout, allocator: IdAllocator) -> list[Request]:
+def format_tab(view: TabView, layout: Layout, allocator: IdAllocator, words: Language) -> list[Request]:
     """Returns the requests that format a tab once."""
     sheet_id = view.sheet_id
     runs = [warn(sheet_id, allocator.id(f"{sheet_id}:owned:{start}"), (start, end)) for start, end in _runs(layout)]
@@ -72,8 +74,8 @@ def format_tab(view: TabView, layout: Layout, allocator: IdAllocator) -> list[Re
         header_look(sheet_id, view.header_row),
         *_formats(view, layout),
         *_widths(sheet_id, layout),
-        *_colours(view, layout),
-        *_filters(view, layout, allocator),
+        *_colours(view, layout, words),
+        *_filters(view, layout, allocator, words),
         *runs,
     ]
 
@@ -105,32 +107,32 @@ def _widths(sheet_id: int, layout: Layout) -> list[Request]:
     ]
 
 
-def _colours(view: TabView, layout: Layout) -> Iterator[Request]:
+def _colours(view: TabView, layout: Layout, words: Language) -> Iterator[Request]:
     """Returns one colour rule per stage. A rule moves with its column and survives sorting."""
     if (column := layout.at.get("stage")) is None:
         return
     for index, (stage, rgb) in enumerate(STAGE_COLOURS.items()):
-        rule = {"condition": _is(stage), "format": {"backgroundColorStyle": colour(rgb)}}
+        rule = {"condition": _is(stage, words), "format": {"backgroundColorStyle": colour(rgb)}}
         ranges = [_below_header(view, column)]
         yield {"addConditionalFormatRule": {"index": index, "rule": {"ranges": ranges, "booleanRule": rule}}}
 
 
-def _is(stage: Stage) -> Request:
-    return {"type": "TEXT_EQ", "values": [{"userEnteredValue": STAGE_WORDS[stage]}]}
+def _is(stage: Stage, words: Language) -> Request:
+    return {"type": "TEXT_EQ", "values": [{"userEnteredValue": words.gettext(STAGE_WORDS[stage])}]}
 
 
-def _filters(view: TabView, layout: Layout, allocator: IdAllocator) -> Iterator[Request]:
+def _filters(view: TabView, layout: Layout, allocator: IdAllocator, words: Language) -> Iterator[Request]:
     """Returns the filter views, in which users sort and filter without moving rows."""
     for each in FILTERS:
         if (each.order if each.stage is None else "stage") not in layout.at:
             continue
         shown: Request = {
             "filterViewId": allocator.id(f"{view.sheet_id}:filter:{each.title}"),
-            "title": each.title,
+            "title": words.gettext(each.title),
             "range": {"sheetId": view.sheet_id, "startRowIndex": view.header_row},
         }
         if each.stage is not None:
-            criteria = {"condition": _is(each.stage)}
+            criteria = {"condition": _is(each.stage, words)}
             shown["filterSpecs"] = [{"columnIndex": layout.at["stage"], "filterCriteria": criteria}]
         if each.order in layout.at:
             direction = "DESCENDING" if each.descending else "ASCENDING"
@@ -185,7 +187,7 @@ async def format_new_tabs(
         objects = await calls.fetch(LIST_OBJECTS)
         summary = formatting.failures < FAILURES_MAX - 1
         hidden = await hide_blank_tab(objects, [view.sheet_id for view, _ in due], calls)
-        body = formatting_body(due, objects, hidden, per_position=config.per_position, summary=summary)
+        body = formatting_body(due, objects, config.words, hidden, per_position=config.per_position, summary=summary)
         await calls.write(body, lambda _: None)
     except RateLimited:
         return
@@ -199,6 +201,7 @@ async def format_new_tabs(
 def formatting_body(
     due: Sequence[Seen],
     objects: SpreadsheetObjects,
+    words: Language,
     others: Sequence[Request] = (),
     *,
     per_position: bool,
@@ -212,12 +215,12 @@ def formatting_body(
     for view, layout in due:
         number = first_guard_number(view.sheet_id)
         batch += [api_requests.mark_formatted(view.sheet_id, number - 2), *hold_requests(view, layout, number - 1)]
-        batch += format_tab(view, layout, allocator)
+        batch += format_tab(view, layout, allocator, words)
     if not per_position or known_summary(objects) is None:  # tabs of later positions are added behind
         batch += [*bring_to_front([view.sheet_id for view, _ in due]), *others]
     if summary:
         sources = [Source(view, layout) for view, layout in due]
-        batch += summarize(sources, objects, allocator, per_position=per_position)
+        batch += summarize(sources, objects, allocator, words, per_position=per_position)
     return api_requests.batch_body(batch, [api_requests.cell_range(due[0][0].title, 0, 0)])
 
 

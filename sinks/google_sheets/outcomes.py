@@ -167,7 +167,8 @@ class BatchOutcomes:
     def _cells(self, entry: Entry, zone: tzinfo) -> Mapping[str, CellValue]:
         if zone != entry.zone:
             entry.zone, clear = zone, self._config.on_delete == "clear"
-            entry.cells = sheet_cells(entry.interview, self._config.columns, zone, clear=clear, empty=entry.remove)
+            columns, words = self._config.columns, self._config.words
+            entry.cells = sheet_cells(entry.interview, columns, zone, words, clear=clear, empty=entry.remove)
         return entry.cells
 
     def deliver(self, done: Iterable[DueInterview], layout: Layout) -> None:

@@ -57,12 +57,18 @@ def best_pairs(
 NOTHING = frozenset((name, None) for name in IDENTIFYING_FIELDS)
 
 
+DAYS_TEXT = "days"
+"""The form for comparisons of a number of days."""
+
+
 def shown(name: str, value: CellValue) -> CellValue:
     """Returns a value in the form for comparisons: a link by its text, a number rounded, an empty text as `None`."""
     if value is None or value == "":
         return None
     if SPECS[name].kind is CellKind.LINK:
         return LINK_TEXT
+    if SPECS[name].kind is CellKind.DAYS_SINCE:
+        return DAYS_TEXT  # the number changes every day
     if isinstance(value, float | int) and not isinstance(value, bool):
         return round(float(value), 6)
     return value

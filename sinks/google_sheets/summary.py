@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from connector.languages import Language, gettext_noop
 from connector.sink import STAGE_WORDS, Stage
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import SpreadsheetObjects
@@ -17,10 +18,10 @@ from sinks.google_sheets.api_requests import Request, column_letters
 from sinks.google_sheets.format_requests import IdAllocator, colour, freeze, header_look, warn
 from sinks.google_sheets.sheet_view import TabView
 from sinks.google_sheets.tabs import Layout
-from sinks.spreadsheet.columns import KEY
+from sinks.spreadsheet.columns import KEY, waiting_titles
 from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS
 
-TITLE = "Summary"
+TITLE = gettext_noop("Summary")
 SUMMARY_TAG = "hf.summary"
 """Key of the developer metadata of a spreadsheet with the id of the tab Summary."""
 WAITING_TAG = "hf.summary.waiting"
@@ -28,7 +29,7 @@ WAITING_TAG = "hf.summary.waiting"
 ROWS, WIDTH = 100, 18
 STAGES = tuple(STAGE_COLOURS)
 WAITING = Stage.TO_EVALUATE
-ALL = "All positions"
+ALL = gettext_noop("All positions")
 _HEADER, _TOTAL, _FIRST = 0, 1, 2
 """Rows of the Summary: the header, the total of all positions, and then one row per position."""
 _FIELDS = "userEnteredValue,userEnteredFormat.textFormat.bold,userEnteredFormat.backgroundColorStyle"
@@ -62,21 +63,26 @@ class Source:
 
 
 def summarize(
-    sources: Sequence[Source], objects: SpreadsheetObjects, allocator: IdAllocator, *, per_position: bool
+    sources: Sequence[Source],
+    objects: SpreadsheetObjects,
+    allocator: IdAllocator,
+    words: Language,
+    *,
+    per_position: bool,
 ) -> list[Request]:
     """Returns the requests that add the tabs to a Summary: one Summary per tab, or that of all positions, which is made
     first. A Summary that users deleted stays deleted.
     """
     sources = [source for source in sources if source.counts]
     if not per_position:
-        return [request for source in sources for request in _of_one_tab(source, allocator)]
+        return [request for source in sources for request in _of_one_tab(source, allocator, words)]
     if not sources:
         return []
     made: list[Request] = []
     if (sheet_id := known_summary(objects)) is None:
         sheet_id = allocator.id(f"{TITLE}:positions")
         tags = [api_requests.tag_spreadsheet(key, str(sheet_id)) for key in (SUMMARY_TAG, WAITING_TAG)]
-        made = [*_blank(sheet_id, allocator, _totals(), len(sources)), *tags]
+        made = [*_blank(sheet_id, allocator, words, _totals(), len(sources)), *tags]
     elif not objects.holds(sheet_id):
         return []
     waits = bool(made) or _tagged(objects, WAITING_TAG) == sheet_id
@@ -130,10 +136,10 @@ def _waiting_letters() -> list[str]:
     return [column_letters(place) for place in range(len(STAGES) + 2, len(STAGES) + 4)]
 
 
-def _of_one_tab(source: Source, allocator: IdAllocator) -> list[Request]:
+def _of_one_tab(source: Source, allocator: IdAllocator, words: Language) -> list[Request]:
     """Returns the requests for the Summary of one tab. A formula lists the positions, so that new ones appear."""
     sheet_id = allocator.id(f"{TITLE}:{source.view.sheet_id}")
-    made = _blank(sheet_id, allocator, [*_counts(source, ""), *_waiting(source, "")], 1)
+    made = _blank(sheet_id, allocator, words, [*_counts(source, ""), *_waiting(source, "")], 1)
     if "position_name" in source.layout.at:
         position, key = source.column("position_name"), source.column(KEY)
         listed = f'{position};{position}<>"";{key}<>"";{key}<>{source.header(KEY)}'
@@ -176,24 +182,24 @@ def _differs(cell: str) -> str:
     return f'"<>"&{_exact(cell)}'
 
 
-def _blank(sheet_id: int, allocator: IdAllocator, totals: Sequence[str], place: int) -> list[Request]:
+def _blank(sheet_id: int, allocator: IdAllocator, words: Language, totals: Sequence[str], place: int) -> list[Request]:
     """Returns the requests for the tab with its header, the total row and the chart. `place` is its index."""
-    words = [_text(STAGE_WORDS[stage], STAGE_COLOURS[stage]) for stage in STAGES]
-    word = STAGE_WORDS[WAITING]
-    others = ["All", f"{word}: average days", f"{word}: longest, days"]
-    header = [_text("Position", HEADER_COLOUR), *words, *(_text(each, HEADER_COLOUR) for each in others)]
+    gettext = words.gettext
+    stages = [_text(gettext(STAGE_WORDS[stage]), STAGE_COLOURS[stage]) for stage in STAGES]
+    others = [gettext("All"), *waiting_titles(words)]
+    header = [_text(gettext("Position"), HEADER_COLOUR), *stages, *(_text(each, HEADER_COLOUR) for each in others)]
     grid = {"rowCount": ROWS, "columnCount": WIDTH, "hideGridlines": True}
-    properties = {"sheetId": sheet_id, "title": allocator.title(TITLE), "index": place, "gridProperties": grid}
+    properties = {"sheetId": sheet_id, "title": allocator.title(gettext(TITLE)), "index": place, "gridProperties": grid}
     return [
         {"addSheet": {"properties": properties}},
         header_look(sheet_id, _HEADER),
         freeze(sheet_id, _FIRST, 1),
         api_requests.column_width(sheet_id, 0, 240),
         _write(sheet_id, _HEADER, header, _FIELDS),
-        _write(sheet_id, _TOTAL, [_bold(_text(ALL)), *(_bold(_formula(each)) for each in totals)], _FIELDS),
+        _write(sheet_id, _TOTAL, [_bold(_text(gettext(ALL))), *(_bold(_formula(each)) for each in totals)], _FIELDS),
         _days(sheet_id),
         warn(sheet_id, allocator.id(f"{sheet_id}:owned"), None),
-        _chart(sheet_id, allocator.id(f"{sheet_id}:chart")),
+        _chart(sheet_id, allocator.id(f"{sheet_id}:chart"), words),
     ]
 
 
@@ -226,9 +232,9 @@ def _bold(cell: Request) -> Request:
     return {**cell, "userEnteredFormat": {"textFormat": {"bold": True}}}
 
 
-def _chart(sheet_id: int, chart_id: int) -> Request:
+def _chart(sheet_id: int, chart_id: int, words: Language) -> Request:
     """Returns a column chart of the total row, one column per stage."""
-    axes = [{"position": "BOTTOM_AXIS"}, {"position": "LEFT_AXIS", "title": "Interviews"}]
+    axes = [{"position": "BOTTOM_AXIS"}, {"position": "LEFT_AXIS", "title": words.gettext("Interviews")}]
     basic = {
         "chartType": "COLUMN",
         "legendPosition": "NO_LEGEND",
@@ -239,7 +245,7 @@ def _chart(sheet_id: int, chart_id: int) -> Request:
     }
     anchor = {"sheetId": sheet_id, "rowIndex": _FIRST, "columnIndex": len(STAGES) + 5}
     place = {"anchorCell": anchor, "widthPixels": 520, "heightPixels": 320}
-    spec: Mapping[str, object] = {"title": "Interviews by stage", "basicChart": basic}
+    spec: Mapping[str, object] = {"title": words.gettext("Interviews by stage"), "basicChart": basic}
     return {"addChart": {"chart": {"chartId": chart_id, "spec": spec, "position": {"overlayPosition": place}}}}
 
 

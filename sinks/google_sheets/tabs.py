@@ -19,17 +19,24 @@ from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure
 from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, absent, read_view
 from sinks.google_sheets.sheets_client import LIST_TABS, Calls, read_cells
 from sinks.google_sheets.state import TabNote
-from sinks.spreadsheet.columns import KEY, Column, header_key
+from sinks.spreadsheet.columns import KEY, Column, header_key, is_usual_title, titles_of
 from sinks.spreadsheet.values import CellKind, clean_text
 
-_PIXELS: Mapping[CellKind, int] = {CellKind.TEXT: 180, CellKind.NUMBER: 80, CellKind.DATETIME: 140, CellKind.LINK: 80}
+_PIXELS: Mapping[CellKind, int] = {
+    CellKind.TEXT: 180,
+    CellKind.NUMBER: 80,
+    CellKind.DATETIME: 140,
+    CellKind.DAYS_SINCE: 110,
+    CellKind.LINK: 80,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The owned columns of a tab. `at` maps a field to its column, and `tags` to its tag; a field in `at` without a tag
     was found by its header. `missing` fields have no column yet. `gone` fields had one that users deleted. `wrong` are
-    tags to remove.
+    tags to remove. `renamed` maps columns whose header is the usual title in another language to their titles; titles
+    that users chose stay.
     """
 
     at: Mapping[str, int] = field(default_factory=dict)
@@ -37,6 +44,7 @@ class Layout:
     missing: Sequence[Column] = ()
     gone: Sequence[str] = ()
     wrong: Sequence[int] = ()
+    renamed: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def untagged(self) -> Sequence[str]:
@@ -65,19 +73,29 @@ def find_columns(
         missing=[column for column in left if column.field not in known],
         gone=[column.field for column in left if column.field in known],
         wrong=wrong,
+        renamed={tagged[column.field][0]: column.title for column in columns if _is_translated(view, column, tagged)},
     )
+
+
+def _is_translated(view: TabView, column: Column, tagged: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether the header of a column with a tag has the usual title of its field in another language."""
+    if column.field not in tagged or not is_usual_title(column.title, column.field):
+        return False
+    text = view.header[tagged[column.field][0]]
+    return header_key(text) != header_key(column.title) and is_usual_title(text, column.field)
 
 
 def _by_tag(
     view: TabView, columns: Sequence[Column], doubtful: Collection[str]
 ) -> tuple[Mapping[str, tuple[int, int]], Sequence[int]]:
-    titles = {column.field: header_key(column.title) for column in columns}
+    titles = titles_of(columns)
+    fields = {column.field for column in columns}
     found: dict[str, tuple[int, int]] = {}
     wrong = []
     for index, tags in sorted(view.tags.items()):
-        ours = [tag for tag in tags if tag.field in titles and tag.field not in found]
+        ours = [tag for tag in tags if tag.field in fields and tag.field not in found]
         for tag in ours[:1]:
-            if tag.field not in doubtful or header_key(view.header[index]) == titles[tag.field]:
+            if tag.field not in doubtful or titles.get(header_key(view.header[index])) == tag.field:
                 found[tag.field] = (index, tag.id)
             else:
                 wrong.append(tag.id)
@@ -91,7 +109,9 @@ def _by_header(view: TabView, columns: Sequence[Column]) -> Mapping[str, int]:
         for index, text in reversed(list(enumerate(view.header)))
         if text.strip() and index not in view.tags
     }
-    return {column.field: places[header_key(column.title)] for column in columns if header_key(column.title) in places}
+    fields = {column.field for column in columns}
+    found = [(field, places[title]) for title, field in titles_of(columns).items() if title in places]
+    return {field: index for field, index in found if field in fields}  # the configured title is the last of a field
 
 
 def tag_requests(view: TabView, layout: Layout) -> list[Request]:
@@ -122,6 +142,16 @@ def add_columns(view: TabView, layout: Layout) -> tuple[Layout, list[Request]]:
     made += _dress(view, layout.missing, start)
     places = {column.field: index for index, column in enumerate(layout.missing, start)}
     return replace(layout, at={**layout.at, **places}, missing=()), made
+
+
+def rename_headers(view: TabView, layout: Layout) -> list[Request]:
+    """Returns the requests that give columns of the sink their titles in the present language."""
+    titles = {
+        index: title for index, title in layout.renamed.items() if not view.protected.covers(view.header_row, index)
+    }
+    return [
+        api_requests.header_cells(view.sheet_id, view.header_row, index, [title]) for index, title in titles.items()
+    ]
 
 
 def cannot_add(view: TabView, layout: Layout) -> bool:
@@ -225,9 +255,9 @@ def snapshot_of(view: TabView, config: GoogleSheetsConfig, tab: TabNote) -> TabS
     return TabSnapshot(view, layout, now)
 
 
-def titles_of(config: GoogleSheetsConfig) -> frozenset[str]:
+def header_titles(config: GoogleSheetsConfig) -> frozenset[str]:
     """Returns the titles of the sink, in the form for comparisons."""
-    return frozenset(header_key(column.title) for column in config.columns)
+    return frozenset(titles_of(config.columns))
 
 
 async def read_tabs(
@@ -353,7 +383,7 @@ async def _read(  # noqa: PLR0917 - what is known of the tabs, and what becomes 
 ) -> dict[str, TabView]:
     """Reads the tabs. `places` are key columns without a tag. Missing tabs are added to `unavailable`."""
     filters = [each for name, tab in known.items() for each in _filters(tab, places[name])]
-    titles = titles_of(config)
+    titles = header_titles(config)
 
     def views(book: Spreadsheet) -> dict[str, TabView | None]:
         return {

@@ -351,7 +351,7 @@ class Verification:
 
     def _due(self, interview: Interview, snapshot: TabSnapshot) -> Mapping[str, str | int | float | None]:
         zone, clear = zone_of(snapshot.view.zone), self._config.on_delete == "clear"
-        return sheet_cells(interview, self._config.columns, zone, clear=clear)
+        return sheet_cells(interview, self._config.columns, zone, self._config.words, clear=clear)
 
     def _judge_lost(
         self, note: RowNote, tab: TabNote, snapshot: TabSnapshot, row_hashes: RowHashes

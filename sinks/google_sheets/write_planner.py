@@ -9,17 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from itertools import groupby
+from math import floor
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from connector.languages import Language
 from connector.sink import Interview, Stage
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.sheet_view import NOT_TEXT, TOP_ROWS, Guard, TabView
 from sinks.google_sheets.state import Intent, PlannedUpdate, RowNote, digest
-from sinks.google_sheets.tabs import Layout, add_columns, hold_requests, tag_requests
+from sinks.google_sheets.tabs import Layout, add_columns, hold_requests, rename_headers, tag_requests
 from sinks.spreadsheet.columns import KEY, SPECS, Column, cell_values
 from sinks.spreadsheet.values import CellKind, CellValue, clean_text, serial_number
 
@@ -62,7 +64,13 @@ def zone_of(name: str) -> tzinfo:
 
 
 def sheet_cells(
-    interview: Interview, columns: Sequence[Column], zone: tzinfo, *, clear: bool = False, empty: bool = False
+    interview: Interview,
+    columns: Sequence[Column],
+    zone: tzinfo,
+    words: Language,
+    *,
+    clear: bool = False,
+    empty: bool = False,
 ) -> Mapping[str, CellValue]:
     """Returns the interview's cells by field for a spreadsheet in `zone`: dates are serial numbers. With `clear` the
     cells of a deleted interview are empty except for its stage; with `empty` all are.
@@ -70,12 +78,19 @@ def sheet_cells(
     if empty:
         return {**{column.field: None for column in columns}, KEY: row_key(interview.id)}
     cells: dict[str, CellValue] = {}
-    for column, value in zip(columns, cell_values(interview, columns), strict=True):
-        dated = column.kind is CellKind.DATETIME and isinstance(value, int)
-        cells[column.field] = serial_number(int(value), zone) if dated and value is not None else value
+    for column, value in zip(columns, cell_values(interview, columns, words), strict=True):
+        cells[column.field] = _serial(column.kind, value, zone)
     if clear and interview.stage is Stage.DELETED:
         cells = {name: value if name == "stage" else None for name, value in cells.items()}
     return {**cells, KEY: row_key(interview.id)}
+
+
+def _serial(kind: CellKind, value: CellValue, zone: tzinfo) -> CellValue:
+    """Returns the value of a cell with dates as serial numbers; of the days since a time, the day."""
+    if not isinstance(value, int) or kind not in {CellKind.DATETIME, CellKind.DAYS_SINCE}:
+        return value
+    number = serial_number(value, zone)
+    return floor(number) if kind is CellKind.DAYS_SINCE else number
 
 
 class RowChange(NamedTuple):
@@ -381,7 +396,14 @@ def row_write(tab: str, view: TabView, layout: Layout, chunk: WriteChunk, nonce:
     """
     after, added = add_columns(view, layout)
     keys = _key_requests(view, after, chunk)
-    work = [*added, *keys, *_updates(view, chunk), *_formats(view, chunk), *_inserts(view, after, chunk)]
+    work = [
+        *added,
+        *rename_headers(view, layout),
+        *keys,
+        *_updates(view, chunk),
+        *_formats(view, chunk),
+        *_inserts(view, after, chunk),
+    ]
     return _tab_write(tab, view, after, chunk, nonce=nonce, work=work)
 
 

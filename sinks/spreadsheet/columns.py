@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from connector.sink import Interview
+from connector.languages import ENGLISH, Language, gettext_noop, language, languages
+from connector.sink import STAGE_WORDS, Interview, Stage
 from sinks.spreadsheet.values import CellKind, CellValue, cell_value, clean_text
 
 KEY = "interview_id"
@@ -35,34 +37,40 @@ def _time(name: str) -> Callable[[Interview], object]:
     return lambda interview: interview.time(name)
 
 
+def _waits_since(interview: Interview) -> int | None:
+    """Since when a finished interview waits for a decision."""
+    return interview.completed_at if interview.stage is Stage.TO_EVALUATE else None
+
+
 SPECS: Mapping[str, FieldSpec] = {
-    "candidate_name": FieldSpec("Candidate", CellKind.TEXT, lambda interview: interview.candidate_name),
-    "candidate_email": FieldSpec("Email", CellKind.TEXT, _text("candidate_email")),
-    "candidate_phone": FieldSpec("Phone", CellKind.TEXT, _text("candidate_phone")),
-    "position_name": FieldSpec("Position", CellKind.TEXT, _text("position_name")),
-    "stage": FieldSpec("Stage", CellKind.TEXT, lambda interview: interview.stage_word),
-    "score": FieldSpec("Score", CellKind.NUMBER, lambda interview: interview.score),
-    "created_at": FieldSpec("Invited", CellKind.DATETIME, _time("created_at")),
-    "completed_at": FieldSpec("Completed", CellKind.DATETIME, lambda interview: interview.completed_at),
-    "updated_at": FieldSpec("Updated", CellKind.DATETIME, lambda interview: interview.updated_at),
-    "review_url": FieldSpec("Review", CellKind.LINK, _text("review_url")),
-    "external_id": FieldSpec("External ID", CellKind.TEXT, _text("external_id")),
-    "interview_id": FieldSpec("Interview ID", CellKind.TEXT, lambda interview: interview.id),
-    "candidate_first_name": FieldSpec("First name", CellKind.TEXT, _text("candidate_first_name")),
-    "candidate_last_name": FieldSpec("Last name", CellKind.TEXT, _text("candidate_last_name")),
-    "position_id": FieldSpec("Position ID", CellKind.TEXT, _text("position_id")),
-    "candidate_url": FieldSpec("Candidate link", CellKind.LINK, _text("candidate_url")),
-    "status": FieldSpec("Status", CellKind.TEXT, _text("status")),
-    "hash": FieldSpec("Hash", CellKind.TEXT, _text("hash")),
-    "discarded_at": FieldSpec("Discarded", CellKind.DATETIME, _time("archived")),
-    "shortlisted_at": FieldSpec("Shortlisted", CellKind.DATETIME, _time("finalist")),
-    "deleted_at": FieldSpec("Deleted", CellKind.DATETIME, _time("deleted")),
-    "share_url": FieldSpec("Video", CellKind.LINK, _text("share_url")),
-    "comments": FieldSpec("Comments", CellKind.TEXT, _text("comments")),
-    "reviewer_scores": FieldSpec("Scores by reviewer", CellKind.TEXT, _text("reviewer_scores")),
-    "transcript": FieldSpec("Transcript", CellKind.TEXT, _text("transcript")),
-    "transcript_language": FieldSpec("Language", CellKind.TEXT, _text("transcript_language")),
-    "last_event": FieldSpec("Last event", CellKind.TEXT, _text("last_event")),
+    "candidate_name": FieldSpec(gettext_noop("Candidate"), CellKind.TEXT, lambda interview: interview.candidate_name),
+    "candidate_email": FieldSpec(gettext_noop("Email"), CellKind.TEXT, _text("candidate_email")),
+    "candidate_phone": FieldSpec(gettext_noop("Phone"), CellKind.TEXT, _text("candidate_phone")),
+    "position_name": FieldSpec(gettext_noop("Position"), CellKind.TEXT, _text("position_name")),
+    "stage": FieldSpec(gettext_noop("Stage"), CellKind.TEXT, lambda interview: interview.stage_word),
+    "score": FieldSpec(gettext_noop("Score"), CellKind.NUMBER, lambda interview: interview.score),
+    "created_at": FieldSpec(gettext_noop("Invited"), CellKind.DATETIME, _time("created_at")),
+    "completed_at": FieldSpec(gettext_noop("Completed"), CellKind.DATETIME, lambda interview: interview.completed_at),
+    "updated_at": FieldSpec(gettext_noop("Updated"), CellKind.DATETIME, lambda interview: interview.updated_at),
+    "review_url": FieldSpec(gettext_noop("Review"), CellKind.LINK, _text("review_url")),
+    "external_id": FieldSpec(gettext_noop("External ID"), CellKind.TEXT, _text("external_id")),
+    "interview_id": FieldSpec(gettext_noop("Interview ID"), CellKind.TEXT, lambda interview: interview.id),
+    "candidate_first_name": FieldSpec(gettext_noop("First name"), CellKind.TEXT, _text("candidate_first_name")),
+    "candidate_last_name": FieldSpec(gettext_noop("Last name"), CellKind.TEXT, _text("candidate_last_name")),
+    "position_id": FieldSpec(gettext_noop("Position ID"), CellKind.TEXT, _text("position_id")),
+    "candidate_url": FieldSpec(gettext_noop("Candidate link"), CellKind.LINK, _text("candidate_url")),
+    "status": FieldSpec(gettext_noop("Status"), CellKind.TEXT, _text("status")),
+    "hash": FieldSpec(gettext_noop("Hash"), CellKind.TEXT, _text("hash")),
+    "discarded_at": FieldSpec(gettext_noop("Discarded"), CellKind.DATETIME, _time("archived")),
+    "shortlisted_at": FieldSpec(gettext_noop("Shortlisted"), CellKind.DATETIME, _time("finalist")),
+    "deleted_at": FieldSpec(gettext_noop("Deleted"), CellKind.DATETIME, _time("deleted")),
+    "share_url": FieldSpec(gettext_noop("Video"), CellKind.LINK, _text("share_url")),
+    "comments": FieldSpec(gettext_noop("Comments"), CellKind.TEXT, _text("comments")),
+    "reviewer_scores": FieldSpec(gettext_noop("Scores by reviewer"), CellKind.TEXT, _text("reviewer_scores")),
+    "transcript": FieldSpec(gettext_noop("Transcript"), CellKind.TEXT, _text("transcript")),
+    "transcript_language": FieldSpec(gettext_noop("Language"), CellKind.TEXT, _text("transcript_language")),
+    "last_event": FieldSpec(gettext_noop("Last event"), CellKind.TEXT, _text("last_event")),
+    "waiting_days": FieldSpec(gettext_noop("Waiting (days)"), CellKind.DAYS_SINCE, _waits_since),
 }
 """All fields by name. The first twelve are the default table."""
 
@@ -128,6 +136,62 @@ DEFAULT_COLUMNS: tuple[Column, ...] = tuple(Column(field=field) for field in lis
 """The table when nothing is configured. The key is last, so that users see names first."""
 
 
-def cell_values(interview: Interview, columns: Sequence[Column]) -> list[CellValue]:
+def with_titles(settings: object) -> object:
+    """Returns settings of a table, before their validation, with titles in their `language` for the columns that have
+    none.
+    """
+    code = settings.get("language", ENGLISH) if isinstance(settings, Mapping) else ENGLISH
+    if not isinstance(settings, Mapping) or code == ENGLISH or code not in languages():
+        return settings
+    columns = settings.get("columns", [{"field": column.field} for column in DEFAULT_COLUMNS])
+    if not isinstance(columns, Sequence) or not all(isinstance(column, Mapping) for column in columns):
+        return settings  # the validation says what is wrong
+    if all(column.get("field") != KEY for column in columns):
+        columns = [*columns, {"field": KEY}]
+    return {**settings, "columns": [_titled(column, language(code)) for column in columns]}
+
+
+def _titled(column: Mapping[str, object], words: Language) -> Mapping[str, object]:
+    spec = SPECS.get(str(column.get("field")))
+    if spec is None or str(column.get("title") or "").strip():
+        return column
+    return {**column, "title": words.gettext(spec.title)}
+
+
+@cache
+def usual_titles(field: str) -> Collection[str]:
+    """Returns the titles of a field in all languages, by which a table in another language is recognised."""
+    return frozenset(language(code).gettext(SPECS[field].title) for code in languages())
+
+
+def titles_of(columns: Sequence[Column]) -> Mapping[str, str]:
+    """Returns the titles by which the header of a table is found, in the form of `header_key`, with their fields: the
+    configured ones, and those of other languages that no other column has.
+    """
+    own = {header_key(column.title): column.field for column in columns}
+    others: dict[str, str] = {}
+    for column in columns:
+        keys = map(header_key, usual_titles(column.field))
+        others |= {key: column.field for key in keys if key not in own}
+    return {**others, **own}
+
+
+def is_usual_title(text: str, field: str) -> bool:
+    """Whether a header has the usual title of a field in some language, so that it may get that of another one."""
+    return header_key(text) in map(header_key, usual_titles(field))
+
+
+def waiting_titles(words: Language) -> tuple[str, str]:
+    """Returns the headers of a Summary for the average and the longest time that interviews wait for a decision."""
+    stage = words.gettext(STAGE_WORDS[Stage.TO_EVALUATE])
+    average = words.gettext("{stage}: average days").format(stage=stage)
+    return average, words.gettext("{stage}: longest, days").format(stage=stage)
+
+
+def cell_values(interview: Interview, columns: Sequence[Column], words: Language) -> list[CellValue]:
     """Returns the cells of the interview, one per column (`values.cell_value`)."""
-    return [cell_value(column.kind, SPECS[column.field].read(interview)) for column in columns]
+    return [cell_value(column.kind, _read(interview, column.field, words)) for column in columns]
+
+
+def _read(interview: Interview, field: str, words: Language) -> object:
+    return interview.stage_in(words) if field == "stage" else SPECS[field].read(interview)

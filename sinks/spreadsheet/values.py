@@ -36,6 +36,8 @@ class CellKind(StrEnum):
     NUMBER = "number"
     DATETIME = "datetime"
     """Epoch milliseconds here; each spreadsheet writes wall time in its own zone."""
+    DAYS_SINCE = "days since"
+    """Epoch milliseconds here; a spreadsheet computes the days since then, so that they are right on every day."""
     LINK = "link"
     """The URL here; a spreadsheet shows `LINK_TEXT` and links the cell."""
 
@@ -86,6 +88,7 @@ _READERS: Mapping[CellKind, Callable[[object], CellValue]] = {
     CellKind.TEXT: _text_value,
     CellKind.NUMBER: _number_value,
     CellKind.DATETIME: _time_value,
+    CellKind.DAYS_SINCE: _time_value,
     CellKind.LINK: _link_value,
 }
 
@@ -101,6 +104,13 @@ def serial_number(at_ms: int, zone: tzinfo) -> float:
     (Google Sheets API, DateTimeRenderOption SERIAL_NUMBER.)
     """
     return (wall_time(at_ms, zone) - _SHEET_EPOCH) / timedelta(days=1)
+
+
+def days_since(day: int) -> str:
+    """Returns the formula of the days from a day, a spreadsheet's date, until today. It has no separator, so that it is
+    the same in every locale; `N` makes a number of the date, which a spreadsheet would otherwise show as a date.
+    """
+    return f"=N(TODAY())-{day}"
 
 
 def from_serial(number: float) -> datetime:

@@ -14,6 +14,7 @@ from openpyxl.worksheet.page import PageMargins
 from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
+from connector.languages import Language
 from connector.sink import STAGE_WORDS
 from sinks.spreadsheet.columns import Column
 from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS, CellKind
@@ -24,7 +25,7 @@ HEADER_POINTS = 32
 _MARGIN_INCHES = 0.4
 _HEADER_FILL = PatternFill("solid", start_color=HEADER_COLOUR)
 _COLOURED_ROWS = 20_000
-_KIND_WIDTHS = {CellKind.TEXT: 22, CellKind.NUMBER: 8, CellKind.DATETIME: 17, CellKind.LINK: 9}
+_KIND_WIDTHS = {CellKind.TEXT: 22, CellKind.NUMBER: 8, CellKind.DATETIME: 17, CellKind.DAYS_SINCE: 10, CellKind.LINK: 9}
 """Widths of new columns in characters."""
 _FIELD_WIDTHS = {"candidate_email": 30, "position_name": 28, "interview_id": 27, "stage": 13}
 
@@ -37,7 +38,7 @@ def changed_font(cell: Cell, **changes: Any) -> Font:
     return font
 
 
-def format_table(sheet: Worksheet, columns: Sequence[Column]) -> None:
+def format_table(sheet: Worksheet, columns: Sequence[Column], words: Language) -> None:
     """Formats a new tab: bold and frozen header, widths, a filter, print set-up, and colours of stages that survive
     sorting.
     """
@@ -49,7 +50,7 @@ def format_table(sheet: Worksheet, columns: Sequence[Column]) -> None:
         cell.fill = _HEADER_FILL
         cell.alignment = Alignment(vertical="center", wrap_text=True)
         if column.field == "stage":
-            _colour_stages(sheet, letter)
+            _colour_stages(sheet, letter, words)
     sheet.row_dimensions[1].height = HEADER_POINTS
     sheet.freeze_panes = "B2" if columns[0].field == "candidate_name" else "A2"
     sheet.auto_filter.ref = f"A1:{get_column_letter(len(columns))}1"
@@ -68,10 +69,10 @@ def set_up_print(sheet: Worksheet, header: int) -> None:
     footer.left.text, footer.right.text = "&A", "&P / &N"  # the title of the tab, page and pages
 
 
-def _colour_stages(sheet: Worksheet, letter: str) -> None:
+def _colour_stages(sheet: Worksheet, letter: str, words: Language) -> None:
     for stage, colour in STAGE_COLOURS.items():
         fill = PatternFill("solid", start_color=colour, end_color=colour)
         rule: Rule = CellIsRule(  # type: ignore[no-untyped-call]  # missing from the stubs
-            operator="equal", formula=[f'"{STAGE_WORDS[stage]}"'], fill=fill
+            operator="equal", formula=[f'"{words.gettext(STAGE_WORDS[stage])}"'], fill=fill
         )
         sheet.conditional_formatting.add(f"{letter}2:{letter}{_COLOURED_ROWS}", rule)

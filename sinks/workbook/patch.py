@@ -21,7 +21,7 @@ from openpyxl.utils import column_index_from_string, get_column_letter
 from openpyxl.utils.datetime import to_excel
 
 from sinks.spreadsheet.columns import KEY, Column
-from sinks.spreadsheet.values import LINK_TEXT, CellKind
+from sinks.spreadsheet.values import LINK_TEXT, CellKind, days_since
 from sinks.workbook.file import FLUSH_PROPERTY
 from sinks.workbook.package import Package, local_name, relationships_part
 from sinks.workbook.state import RewriteRequest, Written
@@ -261,6 +261,10 @@ def _time_xml(start: str, value: Written) -> str:
     return _number_xml(start, None if value is None else to_excel(datetime.fromisoformat(str(value))))  # type: ignore[no-untyped-call]  # missing from the stubs
 
 
+def _days_since_xml(start: str, value: Written) -> str:
+    return f"{start} />" if value is None else f"{start}><f>{days_since(int(value))[1:]}</f></c>"
+
+
 def _link_xml(start: str, value: Written) -> str:
     return _text_xml(start, LINK_TEXT if value else None)
 
@@ -269,6 +273,7 @@ _XML: Mapping[CellKind, Callable[[str, Written], str]] = {
     CellKind.TEXT: _text_xml,
     CellKind.NUMBER: _number_xml,
     CellKind.DATETIME: _time_xml,
+    CellKind.DAYS_SINCE: _days_since_xml,
     CellKind.LINK: _link_xml,
 }
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from connector.blocking import BlockingThread
 from connector.capabilities import ERASE, REPORT, VERIFY, Debounce, Report
+from connector.languages import language
 from connector.sink import (
     Batch,
     Context,
@@ -35,8 +36,9 @@ from connector.sink import (
     Stage,
     Token,
 )
-from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Columns
+from sinks.spreadsheet.columns import DEFAULT_COLUMNS, Column, Columns, with_titles
 from sinks.spreadsheet.comparison import WRONG
+from sinks.spreadsheet.values import CellKind, from_serial
 from sinks.workbook.state import (
     RESUME_NOTE,
     ROWS_NOTES,
@@ -103,6 +105,11 @@ class WorkbookConfig(SinkConfig):
         default=True,
         description="Format the tab that the sink creates, and add a Summary; existing tabs stay as they are.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _titles(cls, data: Any) -> Any:
+        return with_titles(data)
 
 
 SLICE_ROWS = 2_000
@@ -259,6 +266,7 @@ class Workbook(Sink[WorkbookConfig]):
             {},
             recreate=config.recreate,
             style=config.style,
+            language=config.language,
         )
 
     async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
@@ -339,7 +347,9 @@ class Workbook(Sink[WorkbookConfig]):
     def _values(self, interview: Interview) -> dict[str, Written]:
         config = self.config
         zone = ZoneInfo(config.timezone)
-        return row_values(interview, config.columns, zone, clear_deleted=config.on_delete == "clear")
+        return row_values(
+            interview, config.columns, zone, language(config.language), clear_deleted=config.on_delete == "clear"
+        )
 
     def _readable(self, delivery: Delivery) -> str:
         if delivery.interview is None:
@@ -351,7 +361,7 @@ class Workbook(Sink[WorkbookConfig]):
                 else "no row: no route matches the interview any more"
             )
         values = self._values(delivery.interview)
-        return "\n".join(f"{column.title}: {_shown(values[column.field])}" for column in self.config.columns)
+        return "\n".join(f"{column.title}: {_shown(values[column.field], column)}" for column in self.config.columns)
 
 
 def _notes(before: Mapping[str, Note], done: RewriteResult, rows: Mapping[str, Row]) -> dict[str, Note | None]:
@@ -372,5 +382,7 @@ def _run(work: Callable[[RewriteRequest], ResultT], request: RewriteRequest, row
     return run_in_child(work, request) if rows > CHILD_ROWS else work(request)
 
 
-def _shown(value: Written) -> str:
+def _shown(value: Written, column: Column) -> str:
+    if column.kind is CellKind.DAYS_SINCE and isinstance(value, int):
+        return f"the days since {from_serial(value):%Y-%m-%d}"
     return "" if value is None else str(value)

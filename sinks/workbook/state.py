@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from math import floor
 from pathlib import Path
 from typing import Any, TypeAlias
 from zlib import crc32
 
+from connector.languages import ENGLISH, Language, language
 from connector.sink import Interview, Note, Stage
 from sinks.spreadsheet.columns import KEY, Column, cell_values
-from sinks.spreadsheet.values import CellKind, wall_time
+from sinks.spreadsheet.values import CellKind, serial_number, wall_time
 
 TABLE_NOTE = "table"
 """Name of the note about the table as a whole."""
@@ -185,6 +187,12 @@ class RewriteRequest:
     recreate: bool = False
     accept: bool = False
     style: bool = True
+    language: str = ENGLISH
+
+    @property
+    def words(self) -> Language:
+        """The language of headers, stages and labels."""
+        return language(self.language)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +209,11 @@ class RewriteResult:
 
 
 def row_values(
-    interview: Interview, columns: Sequence[Column], zone: tzinfo, *, clear_deleted: bool
+    interview: Interview, columns: Sequence[Column], zone: tzinfo, words: Language, *, clear_deleted: bool
 ) -> dict[str, Written]:
     """Returns the cells of an interview by field; with `clear_deleted` a deleted one keeps only its key and stage."""
     values: dict[str, Written] = {}
-    for column, value in zip(columns, cell_values(interview, columns), strict=True):
+    for column, value in zip(columns, cell_values(interview, columns, words), strict=True):
         cleared = clear_deleted and interview.stage is Stage.DELETED and column.field not in _KEPT_WHEN_CLEARED
         values[column.field] = None if cleared else _written(column.kind, value, zone)
     return values
@@ -214,4 +222,6 @@ def row_values(
 def _written(kind: CellKind, value: Written, zone: tzinfo) -> Written:
     if kind is CellKind.DATETIME and isinstance(value, int):
         return wall_time(value, zone).isoformat(timespec="seconds")
+    if kind is CellKind.DAYS_SINCE and isinstance(value, int):
+        return floor(serial_number(value, zone))
     return value

@@ -16,14 +16,15 @@ from openpyxl.workbook import Workbook
 from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.worksheet import Worksheet
 
+from connector.languages import Language, gettext_noop
 from connector.sink import STAGE_WORDS, Stage
-from sinks.spreadsheet.columns import KEY
+from sinks.spreadsheet.columns import KEY, waiting_titles
 from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS
 from sinks.workbook.formats import HEADER_POINTS, changed_font, set_up_print
 from sinks.workbook.package import SheetCells
 
-TITLE = "Summary"
-ALL = "All positions"
+TITLE = gettext_noop("Summary")
+ALL = gettext_noop("All positions")
 NAME = "connector_summary"
 """Name of the Summary tab that refers to the key column's header of its table. Office programs adapt it when users
 rename a tab.
@@ -64,15 +65,15 @@ class Table:
         return f'{self.column(KEY)},"?*",{self.column(KEY)},"<>"&{_exact(self.key_header)}'
 
 
-def make(book: Workbook, table: Table) -> None:
+def make(book: Workbook, table: Table, words: Language) -> None:
     """Adds a Summary of the table to the workbook, when the table has a column with the stage."""
     if "stage" not in table.columns:
         return
-    sheet: Worksheet = book.create_sheet(TITLE)
+    sheet: Worksheet = book.create_sheet(words.gettext(TITLE))
     sheet.defined_names[NAME] = DefinedName(NAME, attr_text=table.key_header, hidden=True)
-    words = [STAGE_WORDS[stage] for stage in _STAGES]
-    waiting = [f"{STAGE_WORDS[_WAITING]}: average days", f"{STAGE_WORDS[_WAITING]}: longest, days"]
-    titles = ["Position", *words, "All", *(waiting if "completed_at" in table.columns else [])]
+    stages = [words.gettext(STAGE_WORDS[stage]) for stage in _STAGES]
+    waiting = waiting_titles(words) if "completed_at" in table.columns else ()
+    titles = [words.gettext("Position"), *stages, words.gettext("All"), *waiting]
     colours = [HEADER_COLOUR, *(STAGE_COLOURS[stage] for stage in _STAGES), *[HEADER_COLOUR] * 3]
     for column, (title, colour) in enumerate(zip(titles, colours, strict=False), start=1):
         cell = _cell(sheet, _HEADER, column)
@@ -80,7 +81,7 @@ def make(book: Workbook, table: Table) -> None:
         cell.fill = PatternFill("solid", start_color=colour)
         cell.alignment = Alignment("left" if column == 1 else "right", "center", wrap_text=True)
         sheet.column_dimensions[get_column_letter(column)].width = _COUNT_WIDTH if column > 1 else _POSITION_WIDTH
-    _write_row(sheet, _TOTAL, ALL, _formulas(table, ""), bold=True)
+    _write_row(sheet, _TOTAL, words.gettext(ALL), _formulas(table, ""), bold=True)
     sheet.row_dimensions[_HEADER].height = HEADER_POINTS
     sheet.freeze_panes = f"B{_TOTAL + 1}"
     set_up_print(sheet, _HEADER)

@@ -19,8 +19,8 @@ from openpyxl.worksheet.cell_range import CellRange
 from openpyxl.worksheet.worksheet import Worksheet
 
 from connector.sink import SinkBroken
-from sinks.spreadsheet.columns import KEY, Column, header_key
-from sinks.spreadsheet.values import CUT_MARK, LINK_TEXT, CellKind, clean_text
+from sinks.spreadsheet.columns import KEY, SPECS, Column, header_key, usual_titles
+from sinks.spreadsheet.values import CUT_MARK, LINK_TEXT, CellKind, clean_text, days_since
 from sinks.workbook import summary
 from sinks.workbook.file import Book, set_flush_number
 from sinks.workbook.formats import changed_font, format_table
@@ -227,17 +227,24 @@ def open_tab(book: Book, request: RewriteRequest) -> Tab:
     if header is None:
         header = 1
         if request.style:
-            format_table(sheet, request.columns)
-            summary.make(book.book, summary.Table(sheet, header, columns))
+            format_table(sheet, request.columns, request.words)
+            summary.make(book.book, summary.Table(sheet, header, columns), request.words)
     return Tab(book, sheet, header, columns)
 
 
 def _has_references(book: Book) -> bool:
     """Whether formulas or names of users may refer to rows of the table."""
     cells = [(sheet, book.cells.get(sheet.title, SheetCells())) for sheet in book.book.worksheets]
-    formulas = any(summary.has_formula_of_users(sheet, each.formulas) for sheet, each in cells)
+    formulas = any(summary.has_formula_of_users(sheet, _not_ours(sheet, each.formulas)) for sheet, each in cells)
     named = any(not name.startswith(NAME_PREFIX) for sheet in book.book.worksheets for name in sheet.defined_names)
     return formulas or named or bool(book.book.defined_names)
+
+
+def _not_ours(sheet: Worksheet, formulas: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Returns the formulas outside of the columns in which the sink writes formulas."""
+    fields = {field for field, spec in SPECS.items() if spec.kind is CellKind.DAYS_SINCE}
+    ours = {column for field, (_, column) in named_cells(sheet).items() if field in fields}
+    return [place for place in formulas if place[1] not in ours]
 
 
 def _find_sheet(book: Book, request: RewriteRequest, known: Sequence[str]) -> Worksheet:
@@ -300,8 +307,16 @@ def heading(column: Column, zone: str) -> str:
 
 def _header_keys(column: Column, request: RewriteRequest) -> list[str]:
     """Returns the headers of a column in the form in which they are compared, the likeliest first."""
-    zones = [request.zone, request.state.zone]
-    return [header_key(text) for text in [*(heading(column, zone) for zone in zones), column.title]]
+    own = [*(heading(column, zone) for zone in (request.zone, request.state.zone)), column.title]
+    return [header_key(text) for text in [*own, *_other_headings(column, request)]]
+
+
+def _other_headings(column: Column, request: RewriteRequest) -> list[str]:
+    """Returns the usual headers of a column in other languages, unless another column has one of them as its title."""
+    others = {header_key(each.title) for each in request.columns}
+    titles = [title for title in usual_titles(column.field) if header_key(title) not in others]
+    same = [column.model_copy(update={"title": title}) for title in titles]
+    return [heading(each, zone) for each in same for zone in (request.zone, request.state.zone)] + titles
 
 
 def _place_columns(sheet: Worksheet, cells: SheetCells, header: int, request: RewriteRequest) -> dict[str, int]:
@@ -327,11 +342,14 @@ def _place_columns(sheet: Worksheet, cells: SheetCells, header: int, request: Re
 
 
 def _name_zone(sheet: Worksheet, header: int, placed: Mapping[str, int], request: RewriteRequest) -> None:
-    """Names the time zone in headers that name the former one."""
+    """Writes the present language and time zone into headers that are the usual ones of another."""
     for column in request.columns:
         former, present = (heading(column, zone) for zone in (request.state.zone, request.zone))
+        known = {former}
+        if header_key(column.title) in map(header_key, usual_titles(column.field)):
+            known |= {*_other_headings(column, request)}
         cell = sheet.cell(header, placed[column.field]) if column.field in placed else None
-        if former != present and isinstance(cell, Cell) and text_of(cell) == former:
+        if isinstance(cell, Cell) and text_of(cell) != present and text_of(cell) in known:
             write_cell(cell, CellKind.TEXT, present)
 
 
@@ -436,6 +454,8 @@ def _shown(cell: Cell | MergedCell, kind: CellKind) -> Written:
 
 def same_value(kind: CellKind, shown: Written, value: Written) -> bool:
     """Whether a cell that shows `shown` has this value."""
+    if kind is CellKind.DAYS_SINCE:
+        return shown == (None if value is None else days_since(int(value)))
     if kind is CellKind.TEXT and value is not None:
         return shown is not None and str(shown) == cell_text(str(value))
     if isinstance(shown, int | float) and isinstance(value, int | float):
@@ -476,6 +496,12 @@ def _write_time(cell: Cell, value: Written) -> None:
     cell.value = datetime.fromisoformat(value) if isinstance(value, str) else None
 
 
+def _write_days_since(cell: Cell, value: Written) -> None:
+    cell.value = None if value is None else days_since(int(value))
+    if cell.number_format == "General":
+        cell.number_format = "0"
+
+
 def _write_link(cell: Cell, value: Written) -> None:
     cell.value = LINK_TEXT if value else None
     cell.hyperlink = str(value) if value else None
@@ -487,6 +513,7 @@ _WRITERS = {
     CellKind.TEXT: _write_text,
     CellKind.NUMBER: _write_number,
     CellKind.DATETIME: _write_time,
+    CellKind.DAYS_SINCE: _write_days_since,
     CellKind.LINK: _write_link,
 }
 

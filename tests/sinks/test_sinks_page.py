@@ -17,7 +17,7 @@ from tests.sinks.webhook.receiver import whsec
 PAGE = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 SECRETS = {"slack": {"token": "xoxb-1"}, "webhook": {"url": "https://hooks.example.org/", "secret": whsec("a")}}
-TOLD_FOR_ALL = {"timezone"}
+TOLD_FOR_ALL = {"timezone", "language"}
 TYPES = [name for name in SECTIONS if name in built_in_types()]
 
 
@@ -72,7 +72,7 @@ def test_the_examples_are_accepted(kind):
 
 
 def test_every_column_is_told_with_its_title():
-    told = dict(re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", SECTIONS["Columns"], re.MULTILINE))
+    told = dict(re.findall(r"^\| `(\w+)` \| ([\w ()]+) \|", SECTIONS["Columns"], re.MULTILINE))
     assert told == {field: spec.title for field, spec in SPECS.items()}
 
 

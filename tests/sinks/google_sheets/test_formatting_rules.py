@@ -16,6 +16,7 @@ from connector.emulators.google.errors import GoogleError
 from connector.emulators.google.model import Book, Tab, Tag
 from connector.emulators.google.schema import discovery, read_body, read_mask
 from connector.interview import STAGE_WORDS
+from connector.languages import language
 from sinks.google_sheets.api_replies import OBJECTS_FIELDS, SpreadsheetObjects
 from sinks.google_sheets.api_requests import column_letters
 from sinks.google_sheets.format_requests import IdAllocator
@@ -25,6 +26,7 @@ from sinks.google_sheets.summary import WAITING_TAG, Source, summarize
 from sinks.google_sheets.tabs import Layout
 from sinks.spreadsheet.columns import KEY, SPECS
 
+ENGLISH = language("en")
 GET = discovery().method("spreadsheets.get")
 WRITE = discovery().method("spreadsheets.batchUpdate")
 WIDTH = 14
@@ -64,7 +66,9 @@ class SheetHarness:
         return msgspec.json.decode(msgspec.json.encode(get(self.book, call)), type=SpreadsheetObjects)
 
     def format_new_tabs(self, *sheet_ids, per_position=False, objects=None):
-        body = formatting_body(list(self.snapshot(*sheet_ids)), objects or self.objects(), per_position=per_position)
+        body = formatting_body(
+            list(self.snapshot(*sheet_ids)), objects or self.objects(), ENGLISH, per_position=per_position
+        )
         draft = self.book.copy()
         apply_all(draft, read_body(WRITE, msgspec.json.encode(body))["requests"])
         self.book = draft
@@ -123,7 +127,7 @@ def test_a_column_that_moved_since_refuses_it():
     snapshot, objects = list(harness.snapshot(1)), harness.objects()
     harness.book.tab(1).move("COLUMNS", 0, 1, 5)
     with pytest.raises(GoogleError):
-        apply_all(harness.book, formatting_body(snapshot, objects, per_position=False)["requests"])
+        apply_all(harness.book, formatting_body(snapshot, objects, ENGLISH, per_position=False)["requests"])
 
 
 def test_ids_in_use_are_gone_around():
@@ -263,8 +267,8 @@ def test_without_a_stage_there_is_nothing_to_count_and_to_colour():
     places = {name: place for name, place in USUAL.items() if name != "stage"}
     [(view, layout)] = SheetHarness(places, "One").snapshot(1)
     objects = SpreadsheetObjects(properties=None)
-    assert summarize([Source(view, layout)], objects, IdAllocator(objects), per_position=False) == []
-    requests = format_tab(view, layout, IdAllocator(objects))
+    assert summarize([Source(view, layout)], objects, IdAllocator(objects), ENGLISH, per_position=False) == []
+    requests = format_tab(view, layout, IdAllocator(objects), ENGLISH)
     assert "addConditionalFormatRule" not in {kind for request in requests for kind in request}
     views = [request["addFilterView"]["filter"]["title"] for request in requests if "addFilterView" in request]
     assert views == ["Newest first"]
@@ -295,8 +299,8 @@ def test_looks_begin_at_the_header_wherever_that_is():
     objects = SpreadsheetObjects(properties=None)
     free = IdAllocator(objects)
     wanted = [
-        *format_tab(replace(view, header_row=3), layout, free),
-        *summarize([Source(replace(view, header_row=3), layout)], objects, free, per_position=False),
+        *format_tab(replace(view, header_row=3), layout, free, ENGLISH),
+        *summarize([Source(replace(view, header_row=3), layout)], objects, free, ENGLISH, per_position=False),
     ]
     texts = msgspec.json.encode(wanted).decode()
     assert '"frozenRowCount":4' in texts

@@ -12,11 +12,22 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from connector.interview import Stage
+from connector.languages import language, languages
 from connector.testing import make_interview
-from sinks.spreadsheet.columns import DEFAULT_COLUMNS, SPECS, Column, Columns, cell_values, header_key
-from sinks.spreadsheet.values import CUT_MARK, CellKind, clean_text, from_serial, serial_number, wall_time
+from sinks.spreadsheet.columns import (
+    DEFAULT_COLUMNS,
+    SPECS,
+    Column,
+    Columns,
+    cell_values,
+    header_key,
+    titles_of,
+    with_titles,
+)
+from sinks.spreadsheet.values import CUT_MARK, CellKind, clean_text, days_since, from_serial, serial_number, wall_time
 
 ADAPTER = TypeAdapter(Columns)
+ENGLISH, SPANISH = language("en"), language("es")
 EVERY = tuple(Column(field=field) for field in SPECS)
 ZONES = ["UTC", "Europe/Madrid", "America/St_Johns", "Asia/Kathmandu"]
 
@@ -29,7 +40,7 @@ def messages(columns):
 
 def values_of(**values):
     interview = make_interview(**values)
-    return dict(zip(SPECS, cell_values(interview, EVERY), strict=True))
+    return dict(zip(SPECS, cell_values(interview, EVERY, ENGLISH), strict=True))
 
 
 def test_the_default_table_is_that_of_the_guide():
@@ -194,3 +205,52 @@ def test_a_known_date_has_the_serial_number_that_google_documents():
 
 def test_every_kind_is_used():
     assert {spec.kind for spec in SPECS.values()} == set(CellKind)
+
+
+def test_titles_and_stages_are_in_the_language_of_the_sheet():
+    columns = TypeAdapter(Columns).validate_python(with_titles({"language": "es"})["columns"])
+    assert [column.title for column in columns][:6] == [
+        "Candidato",
+        "Correo",
+        "Teléfono",
+        "Puesto",
+        "Etapa",
+        "Puntuación",
+    ]
+    assert cell_values(make_interview(), [Column(field="stage")], SPANISH) == ["Por evaluar"]
+
+
+def test_a_configured_title_stays_as_it_is_in_every_language():
+    settings = with_titles({"language": "es", "columns": [{"field": "score", "title": "Nota"}, {"field": "stage"}]})
+    columns = TypeAdapter(Columns).validate_python(settings["columns"])
+    assert [column.title for column in columns] == ["Nota", "Etapa", "ID de entrevista"]
+
+
+@pytest.mark.parametrize("code", languages())
+def test_the_titles_of_all_fields_differ_in_every_language(code):
+    titles = [header_key(language(code).gettext(spec.title)) for spec in SPECS.values()]
+    assert len(set(titles)) == len(titles)
+
+
+def test_a_header_is_found_in_every_language_and_a_configured_title_wins():
+    """Here another column has the Spanish title of the stage."""
+    titles = titles_of([Column(field="stage", title="Where"), Column(field="status", title="Etapa")])
+    assert (titles["where"], titles["etapa"], titles["stage"], titles["estado"]) == (
+        "stage",
+        "status",
+        "stage",
+        "status",
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "waits"), [(Stage.TO_EVALUATE, True), (Stage.SHORTLISTED, False), (Stage.DISCARDED, False)]
+)
+def test_the_days_of_waiting_count_from_the_finish_until_the_decision(stage, waits):
+    interview = make_interview(stage=stage)
+    (value,) = cell_values(interview, [Column(field="waiting_days")], ENGLISH)
+    assert value == (interview.completed_at if waits else None)
+
+
+def test_the_formula_of_the_days_has_nothing_that_depends_on_a_locale():
+    assert days_since(45910) == "=N(TODAY())-45910"

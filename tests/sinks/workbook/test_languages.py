@@ -1,0 +1,49 @@
+"""A workbook in another language, and one that was made in a language before."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from connector.sink import Stage
+from connector.testing import make_interview
+
+WAITING = [{"field": "candidate_name"}, {"field": "stage"}, {"field": "waiting_days"}]
+
+
+async def test_a_new_file_has_the_words_of_its_language(workbook):
+    workbook.use(language="es")
+    await workbook.show(make_interview())
+    header, row = workbook.grid()
+    assert header[:7] == ["Candidato", "Correo", "Teléfono", "Puesto", "Etapa", "Puntuación", "Invitado (UTC)"]
+    assert row[4] == "Por evaluar"
+    assert workbook.sheet("Resumen")["C1"].value == "Por evaluar"
+
+
+async def test_a_change_of_the_language_renames_headers_and_keeps_those_of_users(workbook):
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    with workbook.edit() as sheet:
+        sheet["C1"] = "Call me"
+        sheet["M1"], sheet["M2"] = "Mine", "kept"
+    workbook.use(language="es")
+    await workbook.show(make_interview(number=1, score=3))
+    header, first, second = workbook.grid()
+    assert header[:7] == ["Candidato", "Correo", "Call me", "Puesto", "Etapa", "Puntuación", "Invitado (UTC)"]
+    assert header[12] == "Mine"
+    assert (first[4], first[12], second[0]) == ("Por evaluar", "kept", "Wayne Knight 2")
+
+
+async def test_the_days_of_waiting_are_a_formula_that_ends_with_the_decision(workbook):
+    workbook.use(columns=WAITING)
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    day = (date(2025, 9, 10) - date(1899, 12, 30)).days
+    assert workbook.column("Waiting") == [f"=N(TODAY())-{day}"] * 2
+    await workbook.show(make_interview(number=1, stage=Stage.SHORTLISTED))
+    assert workbook.column("Waiting") == [None, f"=N(TODAY())-{day}"]
+
+
+async def test_the_formula_does_not_keep_a_row_from_being_removed(workbook):
+    """Rows stay where they are only when formulas of users may refer to them."""
+    workbook.use(columns=WAITING, on_delete="remove")
+    await workbook.show(make_interview(number=1), make_interview(number=2))
+    await workbook.show(make_interview(number=1, stage=Stage.DELETED))
+    assert workbook.column("Candidate") == ["Wayne Knight 2"]
