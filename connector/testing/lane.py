@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
 
-from sqlalchemy import ColumnElement, and_, create_engine, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, create_engine, func, or_, select, text
 
 from connector.capabilities import VERIFY
 from connector.delivery.lane import DeliveryRuntime, Lane
@@ -31,7 +31,7 @@ from connector.hireflix.payload import EventKind, Reading
 from connector.interview import Event
 from connector.routing import Route, Routes
 from connector.sink import Batch, Context, Note, Outcome, Result, Sink
-from connector.store import leases, rate_limit
+from connector.store import leases, rate_limit, settle
 from connector.store.base import Load
 from connector.store.claim import ClaimedDelivery
 from connector.store.erase import erase
@@ -94,10 +94,16 @@ class LaneRunner:
         table = RoutingTable(Routes(self._routes, sinks), {name: spec})
         path = make_store_file(Path(self._folder.name) / "store.db")
         self.store = _UnhurriedStore(path, table, lambda _: None, intake=100_000)
-        await self.store.write(lambda connection: leases.register(connection, {name: "test"}))
+        await self.store.write(self._register)
         self._is_routed = table.routes.staying(name)
         self._lane = await self._new_lane()
         return self
+
+    def _register(self, connection: Connection) -> None:
+        """Stores the sink as the start of a service does."""
+        leases.register(connection, {self.sink.name: "test"})
+        if not self.sink.state:
+            settle.move(connection, self.sink.name, self.sink.destination)
 
     async def __aexit__(self, *_: object) -> None:
         try:

@@ -180,6 +180,7 @@ async def erase_messages(session: ChatSession, call: DeliveryCall, interview_id:
     if not session.config.edits:
         return Result([Rejected("its messages cannot be changed: delete them in the chat")])
     record = InterviewRecord.read(interview_id, call.note(InterviewRecord(interview_id).key))
+    notes: dict[str, Note | None] = {record.key: None, DecisionRecord(interview_id).key: None}
     found = await _unclear_messages(session, call, record)
     if isinstance(found, RetryLater):
         return retry(found)
@@ -187,7 +188,7 @@ async def erase_messages(session: ChatSession, call: DeliveryCall, interview_id:
     replies = (*record.named_reply_ids, *record.reply_ids)
     left = list(dict.fromkeys([*replies, *found, *record.superseded_ids, *main]))
     if not left:
-        return superseded("no message to erase", {record.key: None})
+        return superseded("no message to erase", notes)
     errors: dict[str, str] = {}
     while left:
         rest = InterviewRecord(interview_id, superseded_ids=[*left, *errors])
@@ -200,9 +201,9 @@ async def erase_messages(session: ChatSession, call: DeliveryCall, interview_id:
             errors[message_id] = result.error
     if errors:
         reasons = ", ".join(sorted(set(errors.values())))
-        notes = {record.key: InterviewRecord(interview_id, superseded_ids=list(errors)).note()}
+        notes[record.key] = InterviewRecord(interview_id, superseded_ids=list(errors)).note()
         return Result([Rejected(f"{len(errors)} messages can neither be deleted nor changed: {reasons}")], notes)
-    return Result([Delivered("messages deleted")], {record.key: None})
+    return Result([Delivered("messages deleted")], notes)
 
 
 async def _unclear_messages(

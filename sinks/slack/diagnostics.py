@@ -23,6 +23,8 @@ RECOMMENDED: Mapping[str, str] = {
     "groups:read": "let `check --online` look at private channels",
 }
 
+_NOT_NOW = frozenset({Status.THROTTLED, Status.TRANSIENT, Status.UNCLEAR})
+"""Results after which the same call may work later."""
 GROUPS = "usergroups:read"
 """The scope that user groups among the deciders need."""
 
@@ -89,13 +91,13 @@ async def check_bot(client: BotClient, config: SlackConfig) -> list[Finding]:
 async def check_app(app: AppClient, client: BotClient, decisions: Decisions) -> list[Finding]:
     """The app-level token, and the user groups that may decide."""
     opened = await app.open_connection()
-    if opened.status is Status.BROKEN:
+    if opened.status is Status.OK:
+        findings = [Finding("ok", "the app-level token works, so decisions are received")]
+    elif opened.status in _NOT_NOW:
+        findings = [_failed("the app-level token was not checked", opened)]
+    else:
         why, fix = reason_and_fix_of_app(opened)
         findings = [Finding("problem", f"decisions are not received: {why} ({opened.error})", fix)]
-    elif opened.status is Status.OK:
-        findings = [Finding("ok", "the app-level token works, so decisions are received")]
-    else:
-        findings = [_failed("decisions were not checked", opened)]
     for group in decisions.groups:
         result = await client.group_members(group)
         users = result.data.get("users")
@@ -237,7 +239,7 @@ def broken(result: CallResult, place: str) -> SinkBroken:
 
 def broken_app(result: CallResult) -> Exception:
     """The exception for a connection that Slack does not open."""
-    if result.status is not Status.BROKEN:
+    if result.status in _NOT_NOW:
         return ConnectionError(result.error)
     why, fix = reason_and_fix_of_app(result)
     return SinkBroken(f"{why} ({result.error})", fix)
