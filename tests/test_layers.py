@@ -46,7 +46,6 @@ PURE = (
     "connector.formats",
     "connector.routing",
     "connector.merge",
-    "connector.hireflix.fields",
     "connector.hireflix.payload",
     "connector.hireflix.signature",
     "connector.hireflix.snapshot",

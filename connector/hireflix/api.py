@@ -26,7 +26,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from connector.errors import ConnectorError
 from connector.hireflix import API_URL
-from connector.hireflix.fields import as_text
+from connector.hireflix.payload import as_text
 from connector.hireflix.snapshot import ApiInterview, Position
 from connector.http import epoch_ms, host_of, is_loopback, retry_after
 from connector.interview import Stage

@@ -14,7 +14,7 @@ from typing import Any
 
 from connector.hireflix import EnrichedField
 from connector.hireflix.api import Fields
-from connector.hireflix.fields import epoch_ms
+from connector.hireflix.payload import epoch_ms
 from connector.hireflix.snapshot import ApiInterview
 from connector.interview import Value
 

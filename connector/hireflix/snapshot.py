@@ -15,8 +15,17 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from connector.hireflix import CREATE, DELETE, FINISH, SCORE_UPDATED, STATUS_CHANGE
-from connector.hireflix.fields import as_text, epoch_ms, fields_of
-from connector.hireflix.payload import BACKFILL, CORRECTION, ENRICHMENT, RECONCILE, Reading, read
+from connector.hireflix.payload import (
+    BACKFILL,
+    CORRECTION,
+    ENRICHMENT,
+    RECONCILE,
+    Reading,
+    as_text,
+    epoch_ms,
+    fields_of,
+    read,
+)
 from connector.interview import Stage, Value
 from connector.merge import State, merge, stage_of
 

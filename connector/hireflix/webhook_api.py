@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from connector.hireflix import EVENT_NAMES
 from connector.hireflix.api import HireflixApi, HireflixError, QueryRefused, require_result
-from connector.hireflix.fields import epoch_ms
+from connector.hireflix.payload import epoch_ms
 from connector.text import clean
 
 WEBHOOK_FIELDS = frozenset({"id", "url", "events", "active"})

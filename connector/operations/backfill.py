@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from connector.hireflix.api import InterviewPage
-from connector.hireflix.fields import epoch_ms
+from connector.hireflix.payload import epoch_ms
 from connector.hireflix.snapshot import Position
 from connector.operations.source import Progress, SourceReader, chosen, put
 from connector.store import source

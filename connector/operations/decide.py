@@ -21,7 +21,7 @@ from connector.config import Config
 from connector.decision import Decision, DecisionRequest, require_valid, score_of
 from connector.errors import ConnectorError, LeaseLost, StoreUnavailable, UsageError
 from connector.hireflix.api import Fields, HireflixApi, HireflixUnavailable, KeyRefused, QueryRefused
-from connector.hireflix.fields import epoch_ms, fields_of
+from connector.hireflix.payload import epoch_ms, fields_of
 from connector.hireflix.snapshot import ApiInterview, Position, interview_object
 from connector.interview import Stage, Value
 from connector.merge import stage_of

@@ -16,7 +16,7 @@ from connector.delivery.periodic import Counts
 from connector.hireflix import EnrichedField
 from connector.hireflix.api import ActionRefused, HireflixApi, QueryRefused
 from connector.hireflix.enrichment import DAY_MS, enriched, needs_link, next_look, selection_of
-from connector.hireflix.fields import epoch_ms
+from connector.hireflix.payload import epoch_ms
 from connector.hireflix.snapshot import ApiInterview, enrichment_of
 from connector.interview import Value
 from connector.merge import merge

@@ -24,7 +24,7 @@ from connector.store import erase as store_erase
 from connector.store.erase import DestinationErase, Subject
 from connector.store.ingest import hashes_of
 from connector.store.schema import AuditAction, DeliveryState
-from connector.store.sqlite import database, tombstones
+from connector.store.sqlite import backup, database
 
 WAIT_SECONDS = 60.0
 """Longest wait for the destinations; what is not done then stays queued."""
@@ -103,7 +103,7 @@ async def erase(
     """
     path = settings.store.file
     if path is not None:
-        tombstones.add(path, dict.fromkeys(hashes_of(interview_ids), now()))
+        backup.add_tombstones(path, dict.fromkeys(hashes_of(interview_ids), now()))
     entries = _erasing(settings)
     with changing(settings) as store:
         counts = Counter[str]()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.hireflix.fields import as_flag, as_number, as_text, epoch_ms, fields_of
+from connector.hireflix.payload import as_flag, as_number, as_text, epoch_ms, fields_of
 
 AT = 1761566424331
 AFTER_1970 = datetime(1971, 1, 1)  # noqa: DTZ001 - hypothesis wants the bound without a zone

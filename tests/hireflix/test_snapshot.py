@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.emulators.hireflix.account import Account, row_of
-from connector.hireflix.fields import fields_of
-from connector.hireflix.payload import read
+from connector.hireflix.payload import fields_of, read
 from connector.hireflix.snapshot import (
     Origin,
     Position,

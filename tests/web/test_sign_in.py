@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 from connector.config import load
 from connector.errors import UsageError
 from connector.operations.password import can_sign_in, ensure_password, hash_of, matches, password_file, reset_password
-from connector.web.auth.access import ATTEMPTS, PERIOD_SECONDS, Throttle
-from connector.web.auth.sessions import WebSession, form_token, is_form_token, read_session, session_key, write_session
+from connector.web.auth import (
+    ATTEMPTS,
+    PERIOD_SECONDS,
+    Throttle,
+    WebSession,
+    form_token,
+    is_form_token,
+    read_session,
+    session_key,
+    write_session,
+)
 from connector.web.dashboard.app import PAGES
 from connector.web.dashboard.sign_in import own_path
 from tests.serving import CONSOLE_ONLY

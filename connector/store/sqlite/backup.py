@@ -1,21 +1,28 @@
-"""Backs up a SQLite store while it is in use, and puts a backup in its place."""
+"""Backs up a SQLite store while it is in use, and restores a backup.
+
+The file of tombstones beside the store lists the erased interviews, so that a restored store erases the same persons
+again. It has one line for each: the SHA-256 of the id in hex and the time of the erase in epoch milliseconds.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from connector.errors import StoreUnavailable, UsageError
 from connector.formats import counted
-from connector.store import audit, decisions
+from connector.store import audit, decisions, erase
 from connector.store.base import require_older
 from connector.store.schema import REVISION, AuditAction
-from connector.store.sqlite import tombstones
+from connector.store.sqlite import database
 from connector.store.sqlite.database import StoreLock, connect, revision, safe_message, through_sqlalchemy
 
 
@@ -103,7 +110,7 @@ def _require_usable(copy: Path, source: Path, store: Path, actor: str) -> int:
             raise StoreUnavailable(f"{source} is damaged; use another backup; nothing changed")
         if found != REVISION:
             return 0
-        erased = tombstones.apply(store, connection)
+        erased = apply_tombstones(store, connection)
         detail = f"{counted(erased, 'interview', 'interviews')} erased again" if erased else ""
         with through_sqlalchemy(connection) as view:
             view.exec_driver_sql("BEGIN IMMEDIATE")
@@ -142,3 +149,57 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+_LINE = re.compile(r"([0-9a-f]{64}) (\d{1,15})")
+
+
+def tombstone_file(store: Path) -> Path:
+    """Returns the path of the file beside a store."""
+    return store.with_name(f"{store.name}.erased")
+
+
+def read_tombstones(store: Path) -> dict[str, int]:
+    """Returns the tombstones of the file. Other lines are ignored. Raises `StoreUnavailable`."""
+    try:
+        text = tombstone_file(store).read_text("ascii", errors="replace")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StoreUnavailable(f"{tombstone_file(store)} cannot be read: {error.strerror}") from error
+    found = (_LINE.fullmatch(line) for line in text.splitlines())
+    return {line[1]: int(line[2]) for line in found if line}
+
+
+def add_tombstones(store: Path, hashes: Mapping[str, int]) -> None:
+    """Appends tombstones, and returns when they are on the disk. Raises `StoreUnavailable`."""
+    known = read_tombstones(store)
+    lines = "".join(f"{hash_} {at}\n" for hash_, at in hashes.items() if hash_ not in known)
+    try:
+        descriptor = os.open(tombstone_file(store), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        raise StoreUnavailable(f"{tombstone_file(store)} cannot be written: {error.strerror}") from error
+
+
+def apply_tombstones(store: Path, connection: sqlite3.Connection) -> int:
+    """Erases who is in the file beside `store` and in the database of the connection, which is a restored backup then.
+
+    Returns the number of interviews that were erased again. Raises `StoreUnavailable`.
+    """
+    hashes = read_tombstones(store)
+    if not hashes:
+        return 0
+    try:
+        with database.through_sqlalchemy(connection) as view:
+            view.exec_driver_sql("BEGIN IMMEDIATE")
+            count = erase.apply_tombstones(view, hashes)
+            view.exec_driver_sql("COMMIT")
+        if count:
+            database.compact(connection)
+    except (sqlite3.Error, DBAPIError) as error:
+        raise StoreUnavailable(f"the store takes no writes: {database.safe_message(error)}") from error
+    return count

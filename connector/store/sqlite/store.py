@@ -28,7 +28,7 @@ from connector.errors import StoreUnavailable
 from connector.hireflix.payload import Reading
 from connector.store.base import IngestResult, Load
 from connector.store.ingest import GroupConflict, IngestPlan, RoutingTable
-from connector.store.sqlite import database, tombstones
+from connector.store.sqlite import backup, database
 from connector.store.writer import Writer
 
 READS_SECONDS = 0.1
@@ -205,7 +205,7 @@ class SqliteStore:
         try:
             database.require_current(database.revision(connection))
             self.instance = _instance(connection)
-            tombstones.apply(path, connection)
+            backup.apply_tombstones(path, connection)
         except BaseException:
             connection.close()
             raise

@@ -18,7 +18,7 @@ from connector.operations import replay as replay_operation
 from connector.operations.erase import Receipt
 from connector.operations.replay import Replayable
 from connector.store.queries import ListingFilter
-from connector.web.auth.access import Access, Visitor, may_act
+from connector.web.auth import Access, Visitor, may_act
 from connector.web.dashboard.pages import Pages
 
 

@@ -21,7 +21,7 @@ from connector.store.erase import Subject
 from connector.store.queries import ListingFilter
 from connector.store.schema import DeliveryState
 from connector.web.actions import dead_ids
-from connector.web.auth.access import Access, Visitor, may_act
+from connector.web.auth import Access, Visitor, may_act
 from connector.web.dashboard.deliveries import DELIVERY_PARAMETERS, filter_of
 from connector.web.dashboard.filters import parameters
 from connector.web.dashboard.pages import Pages, Seen, redirect

@@ -26,7 +26,7 @@ from connector.store.dialects import among
 from connector.store.schema import RequestState
 from connector.store.schema import interview as interview_table
 from connector.text import web_link
-from connector.web.auth.access import Access, Visitor, may_act
+from connector.web.auth import Access, Visitor, may_act
 from connector.web.dashboard.actions import form_values
 from connector.web.dashboard.pages import Pages, Seen, redirect
 from connector.web.dashboard.words import Clockface, Moment, sentence, shown_name

@@ -28,7 +28,7 @@ from connector.store.queries import (
 )
 from connector.store.schema import DeliveryState, delivery, in_state
 from connector.text import web_link
-from connector.web.auth.access import Access, Visitor
+from connector.web.auth import Access, Visitor
 from connector.web.dashboard.filters import ROWS, Filter, Paging, make_filter, paging, parameters
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import Clockface, Moment, shown_name

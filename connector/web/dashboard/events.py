@@ -16,7 +16,7 @@ from connector.errors import UsageError
 from connector.operations.listings import EventDetail, event_detail
 from connector.store import audit as audit_log
 from connector.store.schema import AuditAction
-from connector.web.auth.access import Access, Visitor, may_act
+from connector.web.auth import Access, Visitor, may_act
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import Moment, shown_name
 

@@ -29,7 +29,7 @@ from connector.store.queries import (
 )
 from connector.store.schema import interview as interview_table
 from connector.text import web_link
-from connector.web.auth.access import Access, Visitor
+from connector.web.auth import Access, Visitor
 from connector.web.dashboard.decisions import DecisionPanel, decision_panel
 from connector.web.dashboard.deliveries import MARKS, DeliveryLine, delivery_line
 from connector.web.dashboard.filters import ROWS, Filter, Paging, make_filter, paging, parameters

@@ -18,7 +18,7 @@ from connector.store.queries import EventRow, ListingFilter, events
 from connector.store.schema import DeliveryState, PauseKind, delivery, event, interview
 from connector.store.source import is_webhook
 from connector.store.status import SinkStatus
-from connector.web.auth.access import Access, Visitor
+from connector.web.auth import Access, Visitor
 from connector.web.dashboard.charts import (
     BEAT_MS,
     BEATS,

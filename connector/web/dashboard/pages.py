@@ -27,8 +27,7 @@ from connector.store.base import Store
 from connector.store.schema import attempt, audit, delivery, event, sink
 from connector.text import clean
 from connector.web.actions import Actions
-from connector.web.auth.access import Access, Visitor, cookie_name, is_https
-from connector.web.auth.sessions import form_token
+from connector.web.auth import Access, Visitor, cookie_name, form_token, is_https
 from connector.web.dashboard.health import SHOWN_MAX, Shown, Verdict, shown, verdict
 from connector.web.dashboard.words import Clockface
 

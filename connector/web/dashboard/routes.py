@@ -16,7 +16,7 @@ from connector.errors import ConnectorError
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event
 from connector.routing import Route
 from connector.store.queries import ListingFilter, events
-from connector.web.auth.access import Access, Visitor
+from connector.web.auth import Access, Visitor
 from connector.web.dashboard.drawing import Drawing, draw
 from connector.web.dashboard.filters import Option
 from connector.web.dashboard.pages import Pages, Seen

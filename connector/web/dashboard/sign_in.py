@@ -18,8 +18,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from connector.errors import ConnectorError, StoreUnavailable, UsageError
-from connector.web.auth import sessions
-from connector.web.auth.access import Access, TooManyAttempts, cookie_name
+from connector.web.auth import COOKIE, FORM_COOKIE, Access, TooManyAttempts, cookie_name, form_token
 from connector.web.dashboard.pages import (
     THEME_COOKIE,
     THEMES,
@@ -79,15 +78,15 @@ async def _form(
 ) -> Response[bytes]:
     """Returns the page with the form."""
     owner = _form_owner(request) or secrets.token_urlsafe(16)
-    token = sessions.form_token(await pages.access.key(), owner)
+    token = form_token(await pages.access.key(), owner)
     view = SignIn(own_path(then), token, problem, has_passwords=pages.access.has_passwords)
     response = pages.bare(request, "sign_in.html", view, status_code)
-    response.set_cookie(session_cookie(request, sessions.FORM_COOKIE, owner, FORM_SECONDS))
+    response.set_cookie(session_cookie(request, FORM_COOKIE, owner, FORM_SECONDS))
     return response
 
 
 def _form_owner(request: Request[Any, Any, Any]) -> str:
-    return request.cookies.get(cookie_name(request.scope, sessions.FORM_COOKIE), "")
+    return request.cookies.get(cookie_name(request.scope, FORM_COOKIE), "")
 
 
 @get("/sign-in", public=True, include_in_schema=False)
@@ -117,7 +116,7 @@ async def sign_in(request: Request[Any, Any, Any], pages: NamedDependency[Pages]
         return await _form(request, pages, then, "The password is wrong.", 403)
     log.info("signed in", client=client)
     answer = redirect(own_path(then), request)
-    answer.set_cookie(session_cookie(request, sessions.COOKIE, cookie, pages.config.dashboard.session_seconds))
+    answer.set_cookie(session_cookie(request, COOKIE, cookie, pages.config.dashboard.session_seconds))
     return answer
 
 
@@ -140,7 +139,7 @@ async def sign_out(request: Request[Any, Access, Any]) -> Redirect:
     """Ends the session of this browser."""
     await request.auth.require_own_form(request, request.user.owner)
     response = redirect("/sign-in", request)
-    response.set_cookie(session_cookie(request, sessions.COOKIE, "", 0))
+    response.set_cookie(session_cookie(request, COOKIE, "", 0))
     return response
 
 

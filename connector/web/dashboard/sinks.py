@@ -20,7 +20,7 @@ from connector.operations.configuration import effective_settings
 from connector.operations.listings import read_place
 from connector.store import queries
 from connector.store.queries import ListingFilter, Place, attempts
-from connector.web.auth.access import Access, Visitor
+from connector.web.auth import Access, Visitor
 from connector.web.dashboard.deliveries import AttemptLine, attempt_line
 from connector.web.dashboard.filters import ROWS, Paging, paging
 from connector.web.dashboard.overview import state_of

@@ -1,17 +1,25 @@
-"""Finds out who sends a request, and whether the request may change something."""
+"""Who may see and do what: finds out who sends a request, and whether the request may change something.
+
+A user signs in by password, or by a proxy. A program has a token. The cookie of a session and the token of a form are
+signed with HMAC-SHA256. The key covers the passwords, so that a changed password ends every session.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import hashlib
 import hmac
 import ipaddress
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, NotAuthorizedException, PermissionDeniedException
@@ -26,11 +34,16 @@ from connector.store.base import Store
 from connector.store.dialects import insert_new
 from connector.store.schema import meta
 from connector.text import clean
-from connector.web.auth import sessions
-from connector.web.auth.sessions import WebSession
 from connector.web.receiver import client_of
 from connector.web.server import peer_of
 
+COOKIE = "connector_session"
+FORM_COOKIE = "connector_form"
+"""Holds a random value before the sign-in, which the token of the sign-in form belongs to."""
+HOST_PREFIX = "__Host-"
+"""A browser accepts a cookie of this name only from https, for this host and for all paths (RFC 6265bis, 4.1.3)."""
+VALUE_MAX = 1024
+"""Characters of a cookie that is read. A session of ours has about 200."""
 ATTEMPTS = 5
 """Failed attempts of one client within `PERIOD_SECONDS`; then it has to wait."""
 PERIOD_SECONDS = 900.0
@@ -44,6 +57,66 @@ NAME_MAX = 200
 """Characters of a name that a proxy gives."""
 QUEUE_MAX = 20
 """Attempts that wait for the thread that hashes; further ones are refused."""
+
+
+class WebSession(msgspec.Struct, frozen=True, array_like=True):
+    """What a session cookie says. `expires_at` is epoch milliseconds; `id` makes every session different."""
+
+    name: str
+    may_act: bool
+    expires_at: int
+    id: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(12))
+
+
+def session_key(stored: str, hashes: Sequence[str]) -> bytes:
+    """Returns the key for signatures, from the random key of the store and the hashes of the passwords."""
+    return hmac.digest(stored.encode(), "\n".join(hashes).encode(), hashlib.sha256)
+
+
+def write_session(key: bytes, session: WebSession) -> str:
+    """Returns the value of the cookie."""
+    text = _encoded(msgspec.json.encode(session))
+    return f"{text}.{_signature(key, 'session', text)}"
+
+
+def read_session(key: bytes, value: str, now: int) -> WebSession | None:
+    """Returns the session of a cookie; `None` when it is not ours, was changed or has expired at `now`."""
+    text, _, signature = value.partition(".")
+    if len(value) > VALUE_MAX or not _is_signature(key, "session", text, signature):
+        return None
+    try:
+        session = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=WebSession)
+    except (binascii.Error, msgspec.MsgspecError):  # signed by another version
+        return None
+    return session if session.expires_at > now else None
+
+
+def form_token(key: bytes, owner: str) -> str:
+    """Returns a token for the forms of an owner: a session, or a browser before the sign-in.
+
+    Every token is different, so that the size of compressed pages says nothing about it (BREACH,
+    https://www.breachattack.com, section "masking secrets").
+    """
+    salt = secrets.token_urlsafe(12)
+    return f"{salt}.{_signature(key, 'form', f'{salt}.{owner}')}"
+
+
+def is_form_token(key: bytes, owner: str, token: str) -> bool:
+    """Whether a token belongs to this owner."""
+    salt, _, signature = token.partition(".")
+    return _is_signature(key, "form", f"{salt}.{owner}", signature)
+
+
+def _signature(key: bytes, purpose: str, text: str) -> str:
+    return _encoded(hmac.digest(key, f"{purpose}:{text}".encode(), hashlib.sha256))
+
+
+def _is_signature(key: bytes, purpose: str, text: str, signature: str) -> bool:
+    return hmac.compare_digest(_signature(key, purpose, text).encode(), signature.encode())
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 class Throttle:
@@ -136,7 +209,7 @@ class Access:
         """Returns the key for signatures. Raises `StoreUnavailable`."""
         if self._stored_key is None:
             self._stored_key = await self._store.write(_stored_key)
-        return sessions.session_key(self._stored_key, [password.hash for password in self._passwords.current()])
+        return session_key(self._stored_key, [password.hash for password in self._passwords.current()])
 
     async def visitor(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Visitor | None:
         """Returns who sends a request: by a trusted proxy, the token of a program, or a session."""
@@ -147,10 +220,10 @@ class Access:
         if (token := self._bearer(connection)) is not None:
             may_act = self._settings.tokens[token].role == "act"
             return Visitor(token, may_act, f"api:{token}", client, is_program=True)
-        cookie = connection.cookies.get(cookie_name(connection.scope, sessions.COOKIE), "")
+        cookie = connection.cookies.get(cookie_name(connection.scope, COOKIE), "")
         if not cookie:
             return None
-        session = sessions.read_session(await self.key(), cookie, self._clock())
+        session = read_session(await self.key(), cookie, self._clock())
         return None if session is None else Visitor(session.name, session.may_act, cookie, client)
 
     def _proxy_user(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
@@ -192,7 +265,7 @@ class Access:
             return None
         self._throttle.succeeded(client)
         expires_at = self._clock() + self._settings.session_seconds * 1000
-        return sessions.write_session(await self.key(), WebSession(HASH_NAMES[may_act], may_act, expires_at))
+        return write_session(await self.key(), WebSession(HASH_NAMES[may_act], may_act, expires_at))
 
     async def _right_of(self, password: str) -> bool | None:
         """Returns whether this password allows to act; `None` for a wrong one.
@@ -222,7 +295,7 @@ class Access:
             return
         if site is None and owner:
             token = (await request.form()).get("token", "")
-            if isinstance(token, str) and sessions.is_form_token(await self.key(), owner, token):
+            if isinstance(token, str) and is_form_token(await self.key(), owner, token):
                 return
         raise PermissionDeniedException("the form was not sent from a page of the dashboard; open the page again")
 
@@ -240,7 +313,7 @@ def is_https(scope: Scope) -> bool:
 
 def cookie_name(scope: Scope, name: str) -> str:
     """Returns the name of a cookie for this connection."""
-    return sessions.HOST_PREFIX + name if is_https(scope) else name
+    return HOST_PREFIX + name if is_https(scope) else name
 
 
 class Authentication(AbstractAuthenticationMiddleware):
