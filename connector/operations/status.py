@@ -38,6 +38,8 @@ REFUSAL_FIXES = {
 DIFFERS = "the destination does not show what the store has"
 REPAIRING = ("a repair is running", DIFFERS, "wait: the sink is verified again by itself")
 HELD_FIX = "check that the deletions are real, then run `connector reconcile --accept`"
+DECISIONS_LATE_SECONDS = 900.0
+"""A decision that waits is carried out or tried again within ten minutes."""
 DECISIONS_FIX = "look at the page Decisions of the dashboard, and do or drop them there"
 SILENT_FIX = (
     "the webhook is inactive, has another address, lacks events, or its requests are refused: run "
@@ -110,6 +112,7 @@ def health(connection: Connection, now: int, configured: Collection[str] | None)
     decided = decisions.counts(connection)
     troubles = _troubles(service, source, sinks, now) + _of_reconcile(connection)
     troubles += _of_decisions(decided, decisions.delayed(connection))
+    troubles += _of_waiting_decisions(decisions.waiting_since(connection), now)
     troubles += _of_listening(connection, [each.name for each in sinks])
     troubles.sort(key=lambda trouble: trouble.level != "problem")
     held = decided.get(RequestState.HELD, 0) + decided.get(RequestState.UNCLEAR, 0)
@@ -200,6 +203,14 @@ def _of_listening(connection: Connection, names: Collection[str]) -> list[Troubl
             fix = str(note.get("fix", "")) or "look at the network; the connection is tried again by itself"
             found.append(Trouble("problem", name, what, "clicks have no effect", fix))
     return found
+
+
+def _of_waiting_decisions(since: int | None, now: int) -> Iterator[Trouble]:
+    """Yields a trouble when decisions wait for so long that no process can be carrying them out."""
+    if since is not None and now - since > DECISIONS_LATE_SECONDS * 1000:
+        what = f"decisions have waited for {format_duration((now - since) / 1000)}"
+        fix = "set CONNECTOR_HIREFLIX__API_KEY, and start a process with `connector serve`"
+        yield Trouble("warning", "source", what, "Hireflix does not show them", fix)
 
 
 def _of_source(source: SourceStatus) -> Iterator[Trouble]:

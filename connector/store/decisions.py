@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, exists, func, select, update
 
 from connector.capabilities import CHOICES, DECIDED, decided_key
 from connector.decision import Decision, DecisionRequest
 from connector.store import audit, leases, notes
-from connector.store.dialects import storable
+from connector.store.dialects import insert_new, storable
 from connector.store.schema import AuditAction, RequestState, Sent, decision_request, note, sink
 from connector.store.settle import PlannedFollowUp, plan_follow_ups
 
@@ -73,9 +73,6 @@ def ask(connection: Connection, request: DecisionRequest, now: int, *, sink_name
 
     `sink_name` is the sink that shows the result.
     """
-    found = _by_key(connection, request.key)
-    if found is not None:
-        return found
     values = {
         "key": storable(request.key),
         "interview_id": storable(request.interview_id),
@@ -91,9 +88,9 @@ def ask(connection: Connection, request: DecisionRequest, now: int, *, sink_name
         "state": str(RequestState.HELD if request.hold else RequestState.WAITING),
         "reason": storable(request.hold)[:REASON_LENGTH],
     }
-    [id_] = connection.execute(insert(decision_request).values(values).returning(decision_request.c.id)).scalars()
-    stored = _required(connection, id_)
-    if request.hold:
+    is_new = insert_new(connection, decision_request, [values], ["key"])
+    [stored] = _rows(connection, decision_request.c.key == values["key"], limit=1)
+    if is_new and request.hold:
         _tell_sink(connection, stored, now)
     return stored
 
@@ -155,7 +152,8 @@ def answer(connection: Connection, id_: int, *, do: bool, actor: str, now: int) 
     values: dict[str, Any] = {"state": str(RequestState.DROPPED), "done_at": now}
     if do:
         again = before is not None and before.state is RequestState.UNCLEAR
-        values = {"state": str(RequestState.WAITING), "due_at": now, "reason": ""}
+        # the day in which it is tried begins again
+        values = {"state": str(RequestState.WAITING), "requested_at": now, "due_at": now, "reason": ""}
         values |= {"sent": int(Sent.AGAIN)} if again else {}
     stored = _change(connection, id_, [RequestState.HELD, RequestState.UNCLEAR], **values)
     if stored is None:
@@ -190,6 +188,13 @@ def mark(connection: Connection) -> tuple[Any, ...]:
     newest = connection.execute(select(func.max(decision_request.c.id))).scalar()
     done = select(func.max(decision_request.c.done_at)).where(decision_request.c.done_at.is_not(None))
     return newest, connection.execute(done).scalar(), sorted(counts(connection).items())
+
+
+def waiting_since(connection: Connection) -> int | None:
+    """Returns when the oldest waiting request was made, in epoch milliseconds; `None` when none waits."""
+    oldest = select(func.min(decision_request.c.requested_at)).where(*_in(RequestState.WAITING))
+    found: int | None = connection.execute(oldest).scalar()
+    return found
 
 
 def delayed(connection: Connection) -> str:
@@ -246,17 +251,6 @@ def _note(stored: StoredRequest, now: int) -> Mapping[str, Any]:
 def _in(*states: RequestState) -> tuple[ColumnElement[bool], ...]:
     """The condition for open requests in one of the states, by the partial index."""
     return decision_request.c.done_at.is_(None), decision_request.c.state.in_([str(each) for each in states])
-
-
-def _by_key(connection: Connection, key: str) -> StoredRequest | None:
-    found = _rows(connection, decision_request.c.key == storable(key), limit=1)
-    return found[0] if found else None
-
-
-def _required(connection: Connection, id_: int) -> StoredRequest:
-    found = get(connection, id_)
-    assert found is not None
-    return found
 
 
 def _rows(

@@ -10,6 +10,7 @@ from connector.capabilities import CHOICES, DECIDED, decided_key
 from connector.decision import Decision, DecisionRequest, Via
 from connector.emulators.faults import APPLY_HANG, DROP, HTML_503, LATE, REFUSE
 from connector.hireflix.api import HireflixApi
+from connector.operations import status
 from connector.operations.decision_worker import DecisionWorker
 from connector.store import decisions, erase, notes, queries, retention, schema
 from connector.store.queries import ListingFilter
@@ -266,3 +267,30 @@ async def test_a_restored_store_asks_before_it_carries_out_old_requests(world):
     assert await world.write(notes.read, SHEET, "", [CHOICES]) == {}
     [held] = await world.write(decisions.for_operators)
     assert "restored from a backup" in held.reason
+
+
+async def test_decisions_that_no_process_carries_out_are_reported(world):
+    await world.ask("shortlist")
+    at = world.source.clock.now() + 3600 * 1000
+    found = await world.write(status.health, at, None)
+    assert [each.what for each in found.troubles if "decision" in each.what] == ["decisions have waited for 1 h"]
+
+
+async def test_an_operator_may_confirm_after_days(world):
+    asked = await world.ask("discard", hold="8 rows changed at once")
+    world.source.clock.advance(5 * DAY)
+    await world.write(decisions.answer, asked.id, do=True, actor="web:ada", now=world.source.clock.now())
+    world.source.server.faults.choose(lambda kind: HTML_503)
+    await world.step()
+    assert (await world.get(asked)).state is RequestState.WAITING
+
+
+async def test_on_postgresql_two_processes_ask_and_carry_out_once(tmp_path, postgres_url):
+    async with source_at(tmp_path, url=postgres_url) as source:
+        world = World(source)
+        await asyncio.gather(*(world.ask("comment", "Good", key=str(number % 3)) for number in range(9)))
+        await asyncio.gather(*(worker.step() for worker in world.workers))
+        while await world.step() or await world.write(decisions.counts):
+            pass
+        assert (world.sent, len(await world.audited())) == (["comment"], 1)
+        assert len(await source.rows(schema.decision_request)) == 3
