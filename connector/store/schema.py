@@ -236,6 +236,7 @@ interview_word = Table(
     Column("word", Name, primary_key=True),
     Column("interview_id", Name, ForeignKey("interview.id", ondelete="CASCADE"), primary_key=True),
     Index("ix_interview_word_interview", "interview_id"),
+    sqlite_with_rowid=False,
 )
 """The words of name and e-mail address of a candidate, in lower case and without accents, for the search by prefix: see
 `connector.store.words`."""
@@ -518,6 +519,7 @@ rollup = Table(
     ),
     Index("ix_rollup_hour", "hour"),
     _not_negative("received", "delivered", "superseded", "dead", "dismissed"),
+    sqlite_with_rowid=False,
 )
 """Counts per hour for charts. `hour` is its start in epoch milliseconds, `kind` the name of the event, or `unknown` and
 `unreadable`; of a delivery without an event it is empty. `sink` is empty for received events. Receivers write to

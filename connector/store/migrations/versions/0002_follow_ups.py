@@ -250,7 +250,7 @@ def _add_tables_of_interviews() -> None:
                 ["interview_id"], ["interview.id"], name=op.f(f"fk_{table}_interview_id"), ondelete="CASCADE"
             ),
             sa.PrimaryKeyConstraint(first, "interview_id", name=op.f(f"pk_{table}")),
-            sqlite_with_rowid=table != "subscription",
+            sqlite_with_rowid=False,
         )
         _index(
             f"ix_{table}_interview", table, ["interview_id", "sink"] if table == "subscription" else ["interview_id"]
@@ -342,6 +342,7 @@ def _add_tables_of_history() -> None:
         *(sa.Column(name, sa.BigInteger(), server_default=sa.text("0"), nullable=False) for name in counts),
         sa.PrimaryKeyConstraint("sink", "kind", "hour", "part", name=op.f("pk_rollup")),
         sa.CheckConstraint(" AND ".join(f"{name} >= 0" for name in counts), name=op.f("ck_rollup_not_negative")),
+        sqlite_with_rowid=False,
     )
     _index("ix_rollup_hour", "rollup", ["hour"])
 
