@@ -19,6 +19,30 @@
     icon.href = icon.href.replace(/favicon-\w+/, "favicon-" + level);
   };
 
+  // A page whose service does not answer is no longer true: it turns red, and back with the next answer.
+  let known = null;
+  const show = ({ level, verdict }) => {
+    Object.assign(page().dataset, { level, verdict });
+    document.getElementById("verdict").className = "verdict " + level;
+    document.querySelector("#verdict span").textContent = verdict;
+    showVerdict();
+  };
+  const lose = () => {
+    if (known) return;
+    known = { level: page().dataset.level, verdict: page().dataset.verdict };
+    show({ level: "bad", verdict: page().dataset.lost });
+  };
+  const find = () => {
+    if (known) show(known);
+    known = null;
+  };
+  document.addEventListener("htmx:error", lose);
+  document.addEventListener("htmx:finally:request", (event) => {
+    const { status } = event.detail.ctx.response || {};
+    if (status >= 500) lose();
+    else if (status) find();
+  });
+
   setInterval(() => {
     const wait = Date.now() < busyUntil ? BUSY_MS : IDLE_MS;
     if (!document.hidden && !isTyping() && Date.now() - asked >= wait && page().hasAttribute("hx-get")) refresh();
