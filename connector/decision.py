@@ -15,6 +15,7 @@ SCORES = tuple(half / 2 for half in range(1, 11))
 COMMENT_MAX = 5000
 """Characters of a comment. No limit is documented; a mistake should not send a whole file."""
 SHARE_DAYS_MAX = 10_000
+"""A longer validity of a share link is probably a mistake."""
 
 
 class Decision(StrEnum):

@@ -36,6 +36,7 @@ KEY_HEADER = "X-API-KEY"
 PAGE_SIZE = 100
 """Interviews per page; the largest size that is known to work."""
 TIMEOUT_SECONDS = 30.0
+"""Longest wait for a reply."""
 TRIES = 6
 """Tries of one query. With the delays below, the last try is about a minute after the first."""
 WAIT_MAX_SECONDS = 30.0

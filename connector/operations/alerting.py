@@ -52,8 +52,8 @@ STATE_KEY = "alerts"
 OnCall: TypeAlias = Callable[[str, str], None]
 
 log = structlog.get_logger("connector.alerts")
-TIMEOUT_SECONDS = 10.0
-"""For each step of the connection."""
+SMTP_SECONDS = 10.0
+"""Longest time of each step of an SMTP connection."""
 
 
 class _Stored(msgspec.Struct):
@@ -328,8 +328,8 @@ def message_of(settings: MailSettings, notice: Notice) -> EmailMessage:
 def _connected(settings: MailSettings) -> smtplib.SMTP:
     context = ssl.create_default_context()
     if settings.security == "tls":
-        return smtplib.SMTP_SSL(settings.host, settings.port, timeout=TIMEOUT_SECONDS, context=context)
-    server = smtplib.SMTP(settings.host, settings.port, timeout=TIMEOUT_SECONDS)
+        return smtplib.SMTP_SSL(settings.host, settings.port, timeout=SMTP_SECONDS, context=context)
+    server = smtplib.SMTP(settings.host, settings.port, timeout=SMTP_SECONDS)
     try:
         if settings.security == "starttls":
             server.starttls(context=context)

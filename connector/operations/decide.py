@@ -41,13 +41,13 @@ LEASE_SECONDS = 60.0
 TRIES = 4
 """Times that a stage or a score is sent."""
 WAIT_SECONDS = 2.0
-"""Before each look after a lost reply: the request may be applied late."""
-LOOKS = 4
-"""Looks for a comment after a lost reply."""
+"""Delay of each read after a lost reply, because the request may be applied late."""
+COMMENT_READS_MAX = 4
+"""Most reads for a comment after a lost reply."""
 SHARE_DAYS = 365
 """Validity of a share link; Hireflix recommends at least this ("Creating a shareable link")."""
 AGE_MAX_SECONDS = 86_400.0
-"""A request that could not be carried out for this long is refused: its user expects nothing from it any more."""
+"""A request that could not be carried out for this long is refused: its user does not expect it to happen any more."""
 RETRY_FIRST_SECONDS = 15.0
 """Wait before a request is tried again; later waits are a quarter of its age."""
 RETRY_MAX_SECONDS = 600.0
@@ -328,7 +328,7 @@ class _Decider:
     async def _find(self, text: str, before: int) -> None:
         """Looks for a comment that may have been sent. Raises `Unclear` when it is not there."""
         is_countable = not (self._repeat and self._sent_before is Sent.MAYBE)
-        for _ in range(LOOKS if is_countable else 0):
+        for _ in range(COMMENT_READS_MAX if is_countable else 0):
             if await self._count(text) > before:
                 return
             await self._sleep(WAIT_SECONDS)

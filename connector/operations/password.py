@@ -21,7 +21,9 @@ small container.
 PASSES = 2
 LANES = 1
 SALT_BYTES = 16
+"""The length that RFC 9106 recommends for passwords."""
 HASH_BYTES = 32
+"""The length of the hash in RFC 9106, section 4."""
 GENERATED_BYTES = 15
 """Random bytes of a generated password: 20 characters."""
 PREFIX = "$argon2id$"

@@ -21,6 +21,7 @@ DAY_MS = 86_400_000
 SLICE_MS = 50.0
 """Longest time that a slice should hold the writer, because ingest waits for it."""
 ROWS_FIRST = 100
+"""Rows of the first slice, before the time of a row is known."""
 ROWS_MAX = 2000
 """Most rows of a slice. More do not make it faster, and one slow page could then hold the writer for long."""
 

@@ -139,7 +139,10 @@ class Counted(NamedTuple):
     announced: Announced = MappingProxyType({})
 
 
-INVITED, FINISHED, SCORED_FIGURE, MOVED = "invited", "finished", "scored", "moved"
+INVITED = "invited"
+FINISHED = "finished"
+SCORED_FIGURE = "scored"
+MOVED = "moved"
 """Figures of a digest; those of decisions are the values of their stages."""
 
 

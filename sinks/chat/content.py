@@ -23,14 +23,19 @@ from sinks.chat.text import clean, cut
 from sinks.chat.wording import Templates
 
 NAME_UNITS = 80
+"""Most UTF-16 units of a candidate's name."""
 GIVEN_UNITS = 1000
-"""Of a name that is searched for addresses and telephone numbers, before it is cut."""
+"""Most UTF-16 units of a name that are searched for addresses and telephone numbers, before it is cut."""
 POSITION_UNITS = 150
+"""Most UTF-16 units of a position's name."""
 CHANGE_UNITS = 400
+"""Most UTF-16 units of the text of a change."""
 DIGEST_POSITION_UNITS = 60
+"""Most UTF-16 units of a position's name in a digest, which is one line."""
 SHORT_NAME_UNITS = 16
+"""Most UTF-16 units of a name in a list of names."""
 SAID_BY_HEADLINE = frozenset({ChangeKind.FINISHED, ChangeKind.INVITED, ChangeKind.DELETED})
-"""Changes about which a headline says all."""
+"""Changes that the headline describes completely."""
 
 _HOST = re.compile(r"[a-z0-9.-]+")
 _EMOJI = {

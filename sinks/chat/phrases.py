@@ -14,6 +14,7 @@ SCALE = (0.5, 5)
 SCORE_BOUND = 1_000_000
 """A greater score has a wrong unit, and is shown as a question mark."""
 STAGE_UNITS = 40
+"""Most UTF-16 units of an unknown stage, which is text from outside."""
 _KNOWN_WORDS = frozenset(STAGE_WORDS.values())
 _PHRASES: Mapping[Stage, str] = {
     Stage.PENDING: gettext_noop("was invited"),

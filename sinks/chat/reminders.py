@@ -42,8 +42,9 @@ _OWN_PURPOSES = {FIND_DUPLICATES: REMINDER_DUPLICATES, REPEAT_EDIT: REPEAT_REMIN
 
 KEY = "reminder"
 """Name of the note."""
-MOST_LINES = 10
-PAGE = 500
+LINES_MAX = 10
+"""Most candidates in a message; the others are counted."""
+INTERVIEWS_PER_READ = 500
 """Interviews that are read at a time."""
 _DONE = {Status.OK, Status.MISSING, Status.LOCKED}
 _GONE = {Status.OK, Status.MISSING}
@@ -199,7 +200,7 @@ async def remind(session: ChatSession, call: DeliveryCall) -> Result:
         after, follow_ups = abandon(call, record)
         return superseded("no candidate waits for a decision", {KEY: after.note()}, follow_ups)
     style = await session.style(context)
-    lines = [line_of(each, style) for each in waiting[:MOST_LINES]]
+    lines = [line_of(each, style) for each in waiting[:LINES_MAX]]
     more = len(waiting) - len(lines)
     content = reminder_content(lines, more, style.language)
     shows = {"lines": lines, "more": more, "content_hash": session.content_hash(content)}
@@ -214,12 +215,12 @@ async def _undecided(context: Context, config: ChatConfig) -> list[Undecided]:
     """Returns the candidates who wait, the longest wait first, without snoozed ones."""
     now, after, found = context.now(), "", list[Undecided]()
     while True:
-        page = await context.interviews(after, PAGE)
+        page = await context.interviews(after, INTERVIEWS_PER_READ)
         for each in page:
             days = days_undecided(each.interview, now, config)
             if days is not None:
                 found.append(Undecided(each.interview, days))
-        if len(page) < PAGE:
+        if len(page) < INTERVIEWS_PER_READ:
             break
         after = page[-1].interview.id
     notes = await context.get_notes([f"{SNOOZE}{each.interview.id}" for each in found])

@@ -33,6 +33,7 @@ from sinks.chat.service import CallResult, ChatService, Post, SearchResult, Stat
 UNKNOWN_ERROR_ATTEMPTS = 5
 """After this number of attempts with an unknown error, the content is considered the cause."""
 LEAST_DELAY_SECONDS = 1.0
+"""Least delay after a 429, also when the service asks for less."""
 USUAL_DELAY_SECONDS = 3.0
 """Delay after a 429 without a delay."""
 ACCOUNT_DELAY_SECONDS = 600.0

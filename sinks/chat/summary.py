@@ -24,8 +24,9 @@ SUMMARY_DUPLICATES = "summary-find-doubles"
 PURPOSES = frozenset({SUMMARIZE, SUMMARY_DUPLICATES})
 KEY = "summary"
 """Name of the note."""
-MOST_LINES = 20
-PAGE = 500
+LINES_MAX = 20
+"""Most positions in a message; the others are counted."""
+INTERVIEWS_PER_READ = 500
 """Interviews that are read at a time."""
 
 
@@ -109,12 +110,12 @@ def summary_content(figures: Mapping[str, Figures], start: date, language: Langu
     """Returns the message about the week from the day `start`. Positions with the most changes are first."""
     ordered = sorted(figures.values(), key=lambda each: (-each.now.total, each.position))
     headline = "📊 " + language.gettext("Week of {day}").format(day=language.day(start))
-    more = len(ordered) - MOST_LINES
+    more = len(ordered) - LINES_MAX
     rest = language.ngettext("and {count} more position", "and {count} more positions", more)
     return Content(
         headline=headline,
         notification=headline,
-        lines=tuple(Line(_line(each, language)) for each in ordered[:MOST_LINES]),
+        lines=tuple(Line(_line(each, language)) for each in ordered[:LINES_MAX]),
         footer=rest.format(count=language.number(more)) if more > 0 else "",
     )
 
@@ -175,8 +176,8 @@ async def _interviews(context: Context, since_ms: int) -> list[Interview]:
     """Returns the interviews of the channel that changed since a time."""
     after, found = "", list[Interview]()
     while True:
-        page = await context.interviews(after, PAGE)
+        page = await context.interviews(after, INTERVIEWS_PER_READ)
         found += [each.interview for each in page if each.interview.updated_at >= since_ms]
-        if len(page) < PAGE:
+        if len(page) < INTERVIEWS_PER_READ:
             return found
         after = page[-1].interview.id

@@ -58,7 +58,10 @@ class Grid(msgspec.Struct, rename="camel"):
 
 
 _LINES = msgspec.json.Decoder(list[str | Row])
-_OPENS, _CLOSES = b'{"values":[{"userEnteredValue":{"stringValue":', b'"}}]}'
+_OPENS = b'{"values":[{"userEnteredValue":{"stringValue":'
+"""Start of a row with one text."""
+_CLOSES = b'"}}]}'
+"""End of a row with one text."""
 
 
 def _lines(rows: bytes) -> list[str | Row]:

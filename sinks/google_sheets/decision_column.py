@@ -31,10 +31,11 @@ from sinks.spreadsheet.columns import KEY, header_key
 READ_DECISIONS = "read decisions"
 """Purpose of the follow-up that reads the column."""
 SOON = timedelta(seconds=31)
-"""Until the next read while a value must stand still."""
+"""Delay of the next read, while a value has to stay unchanged."""
 WRITES_MAX = 3
 """Most writes of notes in one call: rows may move between each read and write."""
 WIDTH_PIXELS = 110
+"""Width of the column."""
 ACTOR = "sheet"
 """Who decided, in the audit log: the Sheets API does not say who edited a cell."""
 

@@ -18,7 +18,7 @@ STILL_MS = 30_000
 LARGE = 5
 """More rows than this that change between two reads are a paste or a fill, which an operator must confirm."""
 STALE_MS = 86_400_000
-"""After this time without a read the next one is a baseline: nobody expects a decision of last week to be sent now."""
+"""After this time without a read the next one is a baseline, because users do not expect an old decision to be sent."""
 UNKNOWN = "?"
 """Stands for every text that is not a choice."""
 DOUBLED = "*"

@@ -11,6 +11,7 @@ from sinks.spreadsheet.values import HEADER_COLOUR
 
 PROTECTED = "Filled from Hireflix. A correction stays until Hireflix changes the value."
 _MOST = 0x7FFF_FFFF
+"""Ids of Google are positive 32-bit integers."""
 
 
 class IdAllocator:

@@ -25,8 +25,11 @@ EMAIL = "candidate_email"
 IDENTIFYING_FIELDS = frozenset({EMAIL, "candidate_name", "candidate_phone", "external_id", "created_at"})
 """Fields that together identify one interview in almost all cases."""
 MIN_IDENTIFYING = 2
+"""Identifying fields that must be equal when the e-mail address is not."""
 MIN_CELLS = 4
+"""Cells that must be equal: fewer are equal by chance."""
 MIN_SHARE = 0.6
+"""Share of the written cells that must be equal, because users may have changed the others."""
 
 
 def similarity(written: Mapping[str, Hashable], held: Mapping[str, Hashable]) -> int:

@@ -59,6 +59,7 @@ BURST_CALLS = 14
 REFILL_SECONDS = BURST_CALLS / CALLS_PER_SECOND + 1
 """Seconds after which the quota is full again."""
 _MINUTE_SECONDS = 60.0
+"""Google's quota is per minute (Usage limits)."""
 
 
 @dataclass(frozen=True, slots=True)

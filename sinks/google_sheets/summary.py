@@ -26,12 +26,18 @@ SUMMARY_TAG = "hf.summary"
 """Key of the developer metadata of a spreadsheet with the id of the tab Summary."""
 WAITING_TAG = "hf.summary.waiting"
 """Key of the developer metadata of a spreadsheet whose Summary of all positions has the columns of waiting times."""
-ROWS, WIDTH = 100, 18
+ROWS = 100
+WIDTH = 18
+"""Columns of the Summary, with room for the chart."""
 STAGES = tuple(STAGE_COLOURS)
 WAITING = Stage.TO_EVALUATE
 ALL = gettext_noop("All positions")
-_HEADER, _TOTAL, _FIRST = 0, 1, 2
-"""Rows of the Summary: the header, the total of all positions, and then one row per position."""
+_HEADER = 0
+"""Row of the header."""
+_TOTAL = 1
+"""Row of the total of all positions."""
+_FIRST = 2
+"""First row of a position."""
 _FIELDS = "userEnteredValue,userEnteredFormat.textFormat.bold,userEnteredFormat.backgroundColorStyle"
 
 

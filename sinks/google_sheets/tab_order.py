@@ -15,8 +15,9 @@ from sinks.google_sheets.sheets_client import Calls, read_everything
 
 BLANK_ID = 0
 """Id of the tab that Google adds to a new spreadsheet."""
-BLANK_ROWS, BLANK_COLUMNS = 1000, 26
-"""Size of that tab, as long as nobody changed it."""
+BLANK_ROWS = 1000
+BLANK_COLUMNS = 26
+"""Size of that tab, unless a user changed it."""
 _BLANK_TITLE = re.compile(r"\D+1")  # "Sheet1", "Hoja 1", "Tabellenblatt1", by the language of the account
 
 

@@ -227,6 +227,7 @@ def _units(text: str) -> int:
 
 
 _READS_MAX = 3
+"""Most reads to find the columns, while users move them."""
 
 
 @dataclass(frozen=True, slots=True)

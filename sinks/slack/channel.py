@@ -24,12 +24,15 @@ POST_BURST = 3
 WORKSPACE_RATE = 3.0
 """Messages per second in the whole workspace; Slack documents only a limit of several hundred a minute."""
 WORKSPACE_BURST = 9
+"""Messages in the whole workspace at once."""
 EDIT_RATE = 0.8
 """Per second; Slack allows 50 edits a minute in a workspace, and as many deletions."""
 EDIT_BURST = 3
+"""Edits at once."""
 SEARCH_RATE = 0.75
 """Per second; Slack allows 50 reads of a channel a minute in a workspace, and as many of threads."""
 SEARCH_BURST = 5
+"""Reads at once: the most pages of one search."""
 MENTION_RATE = 1 / 60
 """Per second: one a minute."""
 SEARCH_MARGIN_MS = 60_000

@@ -31,11 +31,11 @@ ACK_SECONDS = 2.5
 CONNECT_SECONDS = 30.0
 """Time to open a connection."""
 WATCH_SECONDS = 5.0
-"""Time between two looks at the connection."""
-LOST_LOOKS = 6
-"""Looks in a row that find no connection, before a new client is made. Until then slack_sdk connects again."""
+"""Interval between two checks of the connection."""
+LOST_CHECKS_MAX = 6
+"""Checks in a row that find no connection, before a new client is made. Until then slack_sdk connects again."""
 CLOSE_SECONDS = 1.0
-"""Time to close a connection; a service that stops has no more to wait."""
+"""Time to close a connection when the service stops."""
 GROUPS_SECONDS = 300.0
 """How long the members of a user group are remembered."""
 GROUP_CALL_SECONDS = 1.5
@@ -82,7 +82,7 @@ class SlackListener:
 
     async def _until_lost(self, client: SocketModeClient) -> None:
         looks = 0
-        while looks < LOST_LOOKS and not self._closing.is_set():
+        while looks < LOST_CHECKS_MAX and not self._closing.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
                     await self._closing.wait()

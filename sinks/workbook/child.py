@@ -20,7 +20,9 @@ from sinks.workbook.file import InUseError
 CHILD_SECONDS = 170.0
 """Timeout of a child process; less than `timeout` of the sink."""
 
-_RESULT, _ERROR, _BROKEN = "result", "error", "broken"
+_RESULT = "result"
+_ERROR = "error"
+_BROKEN = "broken"
 
 RequestT = TypeVar("RequestT")
 ResultT = TypeVar("ResultT")

@@ -23,8 +23,10 @@ HEADER_POINTS = 32
 """Height of a header: two lines, because a time zone or a long title needs a second one."""
 
 _MARGIN_INCHES = 0.4
+"""Margins of a printed page, small so that all columns fit on its width."""
 _HEADER_FILL = PatternFill("solid", start_color=HEADER_COLOUR)
 _COLOURED_ROWS = 20_000
+"""Rows below the header with colours of stages."""
 _KIND_WIDTHS = {CellKind.TEXT: 22, CellKind.NUMBER: 8, CellKind.DATETIME: 17, CellKind.DAYS_SINCE: 10, CellKind.LINK: 9}
 """Widths of new columns in characters."""
 _FIELD_WIDTHS = {"candidate_email": 30, "position_name": 28, "interview_id": 27, "stage": 13}

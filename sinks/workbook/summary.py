@@ -34,9 +34,14 @@ WIDTH = len(STAGE_COLOURS) + 4
 
 _STAGES = tuple(STAGE_COLOURS)
 _WAITING = Stage.TO_EVALUATE
-_HEADER, _TOTAL = 1, 2
+_HEADER = 1
+"""Row of the header."""
+_TOTAL = 2
+"""Row of the total of all positions."""
 _POSITION_WIDTH = 32
+"""Width of the column of positions in characters."""
 _COUNT_WIDTH = 13
+"""Width of the other columns in characters."""
 _DAYS = "0.0"
 _ALL_COLUMN = len(_STAGES) + 2
 
