@@ -15,12 +15,13 @@ from zoneinfo import ZoneInfo
 
 from connector.capabilities import CHOICES, DECIDED, decided_key
 from connector.decision import DecisionRequest, Via
+from connector.languages import Language, gettext_noop
 from connector.sink import Context, Delivered, Delivery, FollowUp, Note, Outcome, RateLimited, RetryLater, Superseded
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import Grid, Spreadsheet
 from sinks.google_sheets.api_requests import COLUMN_TAG, DECISION_TAG, Request
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.decision_rules import LABELS, Choice, Choices, SeenTab, observe, read_choices
+from sinks.google_sheets.decision_rules import Choice, Choices, SeenTab, labels, observe, read_choices
 from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure
 from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, column_texts, read_view
 from sinks.google_sheets.sheets_client import Calls, read_cells, read_decisions
@@ -40,10 +41,18 @@ ACTOR = "sheet"
 """Who decided, in the audit log: the Sheets API does not say who edited a cell."""
 
 DONE = {
-    "shortlist": "Shortlisted in Hireflix",
-    "discard": "Discarded in Hireflix",
-    "back": "Back to evaluation in Hireflix",
+    "shortlist": gettext_noop("Shortlisted in Hireflix. Decided in the sheet, {time}."),
+    "discard": gettext_noop("Discarded in Hireflix. Decided in the sheet, {time}."),
+    "back": gettext_noop("Back to evaluation in Hireflix. Decided in the sheet, {time}."),
 }
+STATES = {
+    "done": gettext_noop("Hireflix showed this already, {time}."),
+    "held": gettext_noop("Waits for a confirmation on the dashboard: many rows changed at once."),
+    "unclear": gettext_noop("It is not clear whether this reached Hireflix: an operator must look. {time}."),
+    "dropped": gettext_noop("Not done: an operator dropped it, {time}."),
+    "refused": gettext_noop("Not done, {time}: {reason}."),
+}
+"""The notes on cells, by the state of the request; `DONE` are those of what was sent."""
 
 
 class MarkedColumn(NamedTuple):
@@ -213,7 +222,7 @@ class DecisionColumn:
             if interview is None or note is None:
                 self._done.outcomes[each.id] = Superseded("there is nothing to show")
                 continue
-            texts[interview.id] = describe(note, zone)
+            texts[interview.id] = describe(note, zone, self._config.words)
             shown.append(each)
             self._done.notes[name] = None
         there = await self._write_notes(texts, tabs) if texts else set()
@@ -317,7 +326,7 @@ class DecisionColumn:
                 api_requests.column_width(sheet_id, place, WIDTH_PIXELS),
             ]
         marked = api_requests.tag_decisions(sheet_id, place, number)
-        return [*made, marked, api_requests.drop_down(sheet_id, view.header_row + 1, place, LABELS)]
+        return [*made, marked, api_requests.drop_down(sheet_id, view.header_row + 1, place, labels(self._config.words))]
 
 
 _MOVING = SheetsFailure(FailureMeaning.UNCLEAR, "rows move while notes are written")
@@ -330,20 +339,12 @@ def _key_at(keys: Mapping[int, Sequence[str]], place: tuple[int, int]) -> str:
     return texts[row].strip() if row < len(texts) else ""
 
 
-def describe(note: Mapping[str, Any], zone: tzinfo) -> str:
+def describe(note: Mapping[str, Any], zone: tzinfo, words: Language) -> str:
     """Returns the note for a cell: what was done and when, or why not."""
-    state, reason = note["state"], note["reason"]
-    at = _moment(note["at"], zone)
-    if state == "done":
-        how = "" if note["changed"] else ", as it was already"
-        return f"{DONE.get(note['decision'], note['decision'])}{how}. Decided in the sheet, {at}."
-    if state == "held":
-        return f"Waits for a confirmation on the dashboard, because {reason}."
-    if state == "unclear":
-        return f"It is not clear whether this reached Hireflix, an operator must look. {at}."
-    if state == "dropped":
-        return f"Not done: an operator dropped it, {at}."
-    return f"Not done: {reason}. {at}."
+    text = STATES.get(note["state"], STATES["refused"])
+    if note["state"] == "done" and note["changed"]:
+        text = DONE.get(note["decision"], text)
+    return words.gettext(text).format(time=_moment(note["at"], zone), reason=note["reason"])
 
 
 def _moment(at: int, zone: tzinfo) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 from connector.decision import Decision
+from connector.languages import Language, gettext_noop, language, languages
 from connector.sink import Note
 
 STILL_MS = 30_000
@@ -25,13 +27,26 @@ DOUBLED = "*"
 """Stands for an interview whose rows have different values. The value that remains later is a baseline."""
 
 CHOICES: Mapping[str, Decision] = {
-    "advance": Decision.SHORTLIST,
-    "hold": Decision.BACK,
-    "reject": Decision.DISCARD,
+    gettext_noop("Advance"): Decision.SHORTLIST,
+    gettext_noop("Hold"): Decision.BACK,
+    gettext_noop("Reject"): Decision.DISCARD,
 }
-"""The choices, in lower case. *Hold* takes a decision back; there is nothing to do for an interview without one."""
-LABELS = ("Advance", "Hold", "Reject")
-"""The choices of the drop-down."""
+"""The choices. *Hold* takes a decision back; there is nothing to do for an interview without one."""
+
+
+def labels(words: Language) -> list[str]:
+    """Returns the choices of the drop-down in a language."""
+    return [words.gettext(choice) for choice in CHOICES]
+
+
+@cache
+def _by_text() -> Mapping[str, str]:
+    """Returns the choice for each of its labels, in any language: cells keep theirs when the setting changes."""
+    return {
+        label.casefold(): choice
+        for words in map(language, languages())
+        for label, choice in zip(labels(words), CHOICES, strict=True)
+    }
 
 
 class Sighting(NamedTuple):
@@ -111,9 +126,9 @@ class SeenTab(NamedTuple):
 
 
 def choice_of(text: str) -> str:
-    """Returns a choice in lower case, `""` for an empty cell, `UNKNOWN` for any other text."""
+    """Returns the English word of a choice, `""` for an empty cell, `UNKNOWN` for any other text."""
     value = text.strip().casefold()
-    return value if not value or value in CHOICES else UNKNOWN
+    return _by_text().get(value, UNKNOWN) if value else ""
 
 
 def observe(before: Choices | None, column: str, tabs: Sequence[SeenTab], now: int) -> tuple[Choices, list[Choice]]:

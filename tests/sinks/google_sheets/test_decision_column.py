@@ -10,7 +10,6 @@ from connector.emulators.faults import APPLY_503
 from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Superseded
 from connector.testing import run_batch
 from sinks.google_sheets.decision_column import READ_DECISIONS
-from sinks.google_sheets.decision_rules import LABELS
 from sinks.google_sheets.state import RESUME
 from tests.sinks.google_sheets.conftest import TAB, TITLES, person_of, scored
 
@@ -66,7 +65,7 @@ async def desk(make_desk):
 async def test_the_column_has_a_drop_down_and_stays_outside_of_the_columns_of_the_sink(desk):
     assert desk.google.header(desk.harness.id, TAB) == [*TITLES, TITLE]
     [rule] = desk.google.objects(desk.harness.id, TAB, "dataValidations")
-    assert [each["userEnteredValue"] for each in rule["rule"]["condition"]["values"]] == list(LABELS)
+    assert [each["userEnteredValue"] for each in rule["rule"]["condition"]["values"]] == ["Advance", "Hold", "Reject"]
     assert "endRowIndex" not in rule["range"]
     desk.choose(desk.ids[0], "Advance")
     assert (await desk.harness.verify()).in_sync
@@ -184,9 +183,12 @@ async def test_a_column_whose_reply_was_lost_is_made_once(make_desk):
     ("values", "text"),
     [
         ({}, "Shortlisted in Hireflix. Decided in the sheet, 2026-11-30 01:53 CET."),
-        ({"changed": False}, "Shortlisted in Hireflix, as it was already. Decided in the sheet"),
-        ({"state": "refused", "reason": "Hireflix has no interview i"}, "Not done: Hireflix has no interview i."),
-        ({"state": "held", "reason": "8 rows changed"}, "Waits for a confirmation on the dashboard, because 8 rows"),
+        ({"changed": False}, "Hireflix showed this already, 2026-11-30"),
+        (
+            {"state": "refused", "reason": "Hireflix has no interview i"},
+            "Not done, 2026-11-30 01:53 CET: Hireflix has no interview i.",
+        ),
+        ({"state": "held", "reason": "8 rows changed"}, "Waits for a confirmation on the dashboard"),
         ({"state": "unclear"}, "It is not clear whether this reached Hireflix"),
         ({"state": "dropped"}, "Not done: an operator dropped it"),
     ],

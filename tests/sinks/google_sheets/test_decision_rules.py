@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.decision import Decision
-from sinks.google_sheets.decision_rules import LARGE, STALE_MS, STILL_MS, SeenTab, observe, read_choices
+from sinks.google_sheets.decision_rules import LARGE, STALE_MS, STILL_MS, SeenTab, choice_of, observe, read_choices
 
 MINUTE = 60_000
 TITLE = "Decision"
@@ -120,7 +120,7 @@ def test_every_decision_is_the_present_value_and_follows_a_change(seen):
         before = {} if state is None else state.known
         state, decided = observe(state, TITLE, [tab(values)], number * MINUTE)
         for choice in decided:
-            present = values[choice.interview_id].strip().casefold()
+            present = choice_of(values[choice.interview_id])
             assert state.known[choice.interview_id] == present != before.get(choice.interview_id, "")
 
 
@@ -128,3 +128,11 @@ def test_an_erased_interview_is_forgotten():
     state, _ = reads({"a": "Advance", "b": ""}, {"a": "Advance", "b": "Hold"})
     left = state.without({"a", "b"}).encode()
     assert (left["known"], left["fresh"]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [("Advance", "Advance"), (" AVANZAR ", "Advance"), ("Descartar", "Reject"), ("yes", "?"), ("", "")],
+)
+def test_a_choice_counts_in_every_language(text, choice):
+    assert choice_of(text) == choice
