@@ -316,7 +316,7 @@ class SinkConfig(BaseModel):
 
     @property
     def decides(self) -> bool:
-        """Whether users decide about interviews at the destination (`Result.decisions`). This needs an API key."""
+        """Whether users decide about interviews at the destination. This needs an API key."""
         return False
 
 

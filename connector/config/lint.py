@@ -9,7 +9,6 @@ from dataclasses import replace
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from connector.capabilities import Listens
 from connector.config.settings import Config, MailSettings, SinkEntry, StoreSettings
 from connector.errors import Problem
 from connector.hireflix import EVENT_NAMES
@@ -48,7 +47,6 @@ def warnings_for(config: Config, needs: Secrets = Secrets.ALL) -> Iterator[Probl
             )
     if Secrets.SINKS in needs:
         yield from _same_target(list(config.sinks.values()))
-        yield from _decisions(config)
     yield from _email(config.alerts.email)
     yield from _store(config.store)
     yield from _routes(config)
@@ -133,18 +131,6 @@ def _routes(config: Config) -> Iterator[Problem]:
 
 def _is_plain_name(position: str) -> bool:
     return not _ID.fullmatch(position) and "*" not in position and "?" not in position
-
-
-def _decisions(config: Config) -> Iterator[Problem]:
-    """Yields a warning for each chat in which users decide while nothing carries their decisions out."""
-    for entry in config.sinks.values() if config.hireflix.api_key is None else ():
-        sink = entry.cls(entry.name, entry.config)
-        if isinstance(sink, Listens) and sink.account:
-            yield Problem(
-                f"sinks.{entry.name}.decisions",
-                "without an API key of Hireflix the decisions of users are not received",
-                "set hireflix.api_key",
-            )
 
 
 def _same_target(entries: Sequence[SinkEntry]) -> Iterator[Problem]:

@@ -219,11 +219,6 @@ class ChatConfig(SinkConfig):
         return True
 
     @property
-    def decides(self) -> bool:
-        """Whether messages have buttons for decisions. The service must be able to edit messages then."""
-        return False
-
-    @property
     def mention_rules(self) -> Sequence[MentionRule]:
         """The rules for mentions."""
         return ()

@@ -80,6 +80,9 @@ def test_decisions_without_an_api_key(folder):
     reported = warnings(folder, f'{sheet}decision_column = "Decision"')
     assert reported[0].startswith("sinks.sheet: users decide there, and decisions cannot be sent to Hireflix")
     assert warnings(folder, sheet) == []
+    chat = '[sinks.chat]\ntype = "slack"\ntoken = "xoxb-1"\napp_token = "xapp-1"\nchannel = "C0123456789"\n'
+    reported = warnings(folder, f'{chat}decisions = {{ deciders = ["U0123456789"] }}')
+    assert reported[0].startswith("sinks.chat: users decide there")
 
 
 def test_an_event_that_hireflix_does_not_send(folder):

@@ -20,6 +20,7 @@ from connector.testing import START, make_interview
 from sinks.chat.record import InterviewRecord
 from sinks.slack.interactions import interaction_of
 from sinks.slack.sink import SlackSink
+from tests.delivery.rig import until
 
 ANA, BOB, EVE, GROUP = "U00000ANA", "U00000BOB", "U00000EVE", "S00HIRING"
 ABOUT = make_interview(completed=START)
@@ -111,6 +112,7 @@ async def test_without_an_answer_about_a_group_nothing_is_decided(slack: SlackEm
     slack.faults.add(Fault(FaultKind.STATUS, "usergroups.users.list"))
     async with listening(sink_of(slack, channel), inbox):
         assert await press(slack, message, "decide-shortlist", BOB)
+        await until(lambda: slack.ephemerals)
     assert inbox.asked == []
     assert "did not say who may decide" in slack.ephemerals[0].text
 
@@ -137,6 +139,7 @@ async def test_a_click_on_another_message_decides_nothing(slack: SlackEmulator, 
     inbox = Inbox("1761566424.000999")
     async with listening(sink_of(slack, channel), inbox):
         assert await press(slack, message, "decide-shortlist", ANA)
+        await until(lambda: slack.ephemerals)
     assert inbox.asked == []
     assert "a newer message" in slack.ephemerals[0].text
 
