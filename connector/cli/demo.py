@@ -14,11 +14,13 @@ import typer
 from connector import app, logging
 from connector.cli import options as o
 from connector.cli.banner import banner, secrets_of, shell_command
-from connector.config import Config, ensure_secret
+from connector.cli.output import print_hint
+from connector.config import Config
 from connector.errors import ConnectorError
 from connector.formats import counted
+from connector.operations.demo import DemoDestinations, demo_destinations
 from connector.operations.password import ensure_password
-from connector.operations.send import all_delivered, demo_settings, feed
+from connector.operations.send import all_delivered, feed
 
 FolderOption = Annotated[
     Path | None,
@@ -37,15 +39,16 @@ def demo(
     rate: RateOption = 5.0,
     once: OnceOption = False,
 ) -> None:
-    """Run a service and send it realistic signed webhooks.
+    """Run a service with an emulated Google sheet and Slack channel, and send it realistic signed webhooks.
 
-    The service uses the embedded default and a free port. The webhooks arrive over HTTP: several positions, with
-    invitations, answers, scores, decisions and deletions. Some arrive twice, some late.
+    Prints the addresses of pages that show the sheet, the channel and the dashboard. The webhooks arrive over HTTP:
+    several positions, with invitations, answers, scores, decisions and deletions. Some arrive twice, some late.
     """
-    settings = ensure_secret(demo_settings(folder))
-    logging.set_up(settings.logs.format, "warning")
-    running = _Demo(settings, events, rate, ensure_password(settings), once=once)
-    app.run(running.serve)
+    with demo_destinations(folder) as destinations:
+        settings = destinations.settings
+        logging.set_up(settings.logs.format, "warning")
+        running = _Demo(destinations, events, rate, ensure_password(settings), once=once)
+        app.run(running.serve)
     if running.failure is not None:
         raise ConnectorError(f"the demo stopped early: {type(running.failure).__name__}") from running.failure
 
@@ -54,12 +57,16 @@ def demo(
 class _Demo:
     """Serves, and sends `events` webhooks at `rate` per second. With `once` it stops when all are delivered."""
 
-    settings: Config
+    destinations: DemoDestinations
     events: int
     rate: float
     password: str | None
     once: bool
     failure: BaseException | None = None
+
+    @property
+    def settings(self) -> Config:
+        return self.destinations.settings
 
     async def serve(self) -> None:
         """Serves until a signal, or with `once` until all deliveries are done."""
@@ -68,6 +75,9 @@ class _Demo:
 
         async def started(base: str) -> None:
             print(banner(self.settings, base, password=self.password), flush=True)
+            print("\n".join(self._pages()))
+            for hint in self.destinations.hints:
+                print_hint(hint)
             webhooks = counted(self.events, "webhook", "webhooks")
             print(f"  Demo      sends {webhooks}, {self.rate:g} per second; Ctrl-C stops it\n", flush=True)
             feeding.append(asyncio.create_task(self._feed(base, stop)))
@@ -93,11 +103,15 @@ class _Demo:
         if self.once or self.failure is not None:
             stop.set()
 
+    def _pages(self) -> list[str]:
+        return [f"  {name:<9} {address}" for name, address in self.destinations.pages.items()]
+
     def _summary(self, responses: Counter[str]) -> str:
         accepted, repeats = responses["accepted"], responses["duplicate"]
         refused = sum(responses.values()) - accepted - repeats
         events, again = counted(accepted, "event", "events"), counted(repeats, "repeat", "repeats")
         lines = [f"\nAll deliveries are done: {events} accepted, {again} recognised, {refused} refused."]
         if not self.once:
+            lines += self._pages()
             lines.append(f"Next: {shell_command(self.settings, 'status')}\nCtrl-C stops the demo.")
         return "\n".join(lines)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections import Counter
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
-from connector.config import Config, load
+from connector.config import Config
 from connector.errors import ConnectorError, UsageError
 from connector.hireflix import samples
 from connector.hireflix.samples.stream import stream
@@ -105,18 +103,6 @@ def headers(body: bytes, secret: str | None) -> dict[str, str]:
     """Returns the headers that Hireflix sends with a body."""
     signed = {} if secret is None else {HEADER.decode(): sign(secret, body)}
     return {"content-type": "application/json", **signed}
-
-
-def demo_settings(folder: Path | None) -> Config:
-    """Returns the embedded default for a folder, with any free port. Ignores the environment.
-
-    Without a folder it creates a temporary one. Raises `UsageError` when the folder contains a configuration.
-    """
-    folder = folder or Path(tempfile.mkdtemp(prefix="connector-demo-"))
-    if (folder / "config.toml").exists() or (folder / ".env").exists():
-        raise UsageError(f"{folder} contains a configuration; name a folder without one")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return load(environ={"CONNECTOR_SERVER__PORT": "0"}, cwd=folder)
 
 
 async def feed(url: str, secret: str, events: int, rate: float) -> Counter[str]:

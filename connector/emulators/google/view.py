@@ -6,17 +6,19 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from connector.emulators.google.cells import Stored, data_of, link_of, rest_of, value_of
+from connector.emulators.google.cells import Formula, Stored, data_of, link_of, rest_of, value_of
 from connector.emulators.google.model import Book, Tab
 from connector.emulators.google.ranges import letters
 
 _STYLE = "body{font:14px sans-serif}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:2px 6px}"
 _ROWS = 500
+_FORMULA = 24
+"""Characters of a formula that a cell shows."""
 
 
 def page(book: Book) -> str:
-    """The first rows of every tab as tables; all text escaped, links only where they are http or https."""
-    tabs = "".join(_table(tab) for tab in book.tabs)
+    """The first rows of every visible tab as tables; all text escaped, links only where they are http or https."""
+    tabs = "".join(_table(tab) for tab in book.tabs if not tab.properties.get("hidden"))
     title = escape(book.title)
     head = f'<meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>{title}</title><style>{_STYLE}</style>'
     return f"<!doctype html><html><head>{head}</head><body><h1>{title}</h1>{tabs}</body></html>"
@@ -47,6 +49,8 @@ def _cell(style: str, stored: Stored) -> str:
 def _content(stored: Stored) -> str:
     value = value_of(stored)
     text = escape(data_of(stored).get("formattedValue") or ("" if value is None else str(value)))
+    if isinstance(value, Formula):  # the emulator computes nothing
+        text = text if len(value) <= _FORMULA else f'<span title="{text}">{escape(value[:_FORMULA])}…</span>'
     link = link_of(stored) or ""
     if link.startswith(("http://", "https://")):
         return f'<a href="{escape(link)}" rel="noreferrer">{text}</a>'
