@@ -507,7 +507,7 @@ def _http(
 
 
 def _health(config: Config, opened: StoreHandle, metrics: Metrics) -> Router:
-    return health_routes(HealthChecks(opened.store, opened.clock, list(config.sinks)), metrics)
+    return health_routes(HealthChecks(opened.store, opened.clock, list(config.sinks), config.store.file), metrics)
 
 
 def _refusal_counter(metrics: Metrics, heartbeat: Heartbeat) -> Callable[[str], None]:

@@ -4,7 +4,9 @@ This module does not import `annotations` from `__future__`, because Litestar re
 """
 
 import asyncio
+import shutil
 from collections.abc import Collection
+from pathlib import Path
 
 import msgspec
 from litestar import MediaType, Response, Router, get
@@ -30,10 +32,11 @@ class Ready(msgspec.Struct, frozen=True):
 class HealthChecks:
     """Checks whether the store accepts events, and measures the queues of the sinks."""
 
-    def __init__(self, store: Store, clock: Clock, configured: Collection[str]) -> None:
+    def __init__(self, store: Store, clock: Clock, configured: Collection[str], store_file: Path | None = None) -> None:
         self._store = store
         self._clock = clock
         self._configured = configured
+        self._store_file = store_file
         self._probed_at = -PROBE_SECONDS
 
     async def ready(self) -> Ready:
@@ -56,6 +59,9 @@ class HealthChecks:
         """Returns the metrics with the present queues; with the last known queues when the store is unavailable."""
         now = self._clock.now()
         metrics.store_log(self._store.log_bytes)
+        if self._store_file is not None:
+            disk = shutil.disk_usage(self._store_file.parent)
+            metrics.disk(disk.free, disk.total)
         try:
             states, last_at = await self._store.query(lambda c: (sinks(c, now, self._configured), last_received_at(c)))
         except StoreUnavailable:

@@ -23,7 +23,7 @@ from connector.errors import RateLimited, SinkBroken
 from connector.store.claim import ClaimedDelivery
 from connector.store.ingest import IngestPlan
 from connector.store.processes import TaskRun
-from connector.store.schema import AttemptOutcome
+from connector.store.schema import AttemptOutcome, PauseKind
 from connector.store.settle import Settlement
 from connector.store.source import Reconcile
 from connector.store.status import SinkStatus
@@ -73,10 +73,15 @@ class Metrics:
         self._waiting = self._gauge("deliveries_waiting", "Deliveries that wait for a digest, by sink.", "sink")
         self._dead = self._gauge("deliveries_dead", "Dead letters, by sink.", "sink")
         self._paused = self._gauge("sink_paused", "1 while the sink is paused.", "sink")
+        self._paused_by_operator = self._gauge(
+            "sink_paused_by_operator", "1 while an operator keeps the sink paused.", "sink"
+        )
         self._last_event = Gauge(
             "connector_last_event_timestamp_seconds", "When the last event was received.", registry=self.registry
         )
         self._store = Gauge("connector_store_readable", "1 while the store can be read.", registry=self.registry)
+        self._disk_free = self._gauge("store_disk_free_bytes", "Free bytes of the disk of a SQLite store.")
+        self._disk_size = self._gauge("store_disk_size_bytes", "Size of the disk of a SQLite store.")
         self._log = Gauge("connector_store_log_bytes", "Size of the write-ahead log of SQLite.", registry=self.registry)
         self._verified = self._gauge("sink_verified_timestamp_seconds", "When a sheet was last compared.", "sink")
         self._in_sync = self._gauge("sink_in_sync", "1 if the last comparison found nothing wrong.", "sink")
@@ -119,6 +124,11 @@ class Metrics:
     def store_log(self, size: int) -> None:
         """Sets the size of the write-ahead log of a SQLite store, in bytes."""
         self._log.set(size)
+
+    def disk(self, free: int, size: int) -> None:
+        """Sets the free bytes and the size of the disk of a SQLite store."""
+        self._disk_free.set(free)
+        self._disk_size.set(size)
 
     def group(self, plan: IngestPlan) -> None:
         """Counts a committed group of events."""
@@ -185,6 +195,8 @@ class Metrics:
         self._oldest.labels(found.name).set(found.oldest_age_seconds)
         self._dead.labels(found.name).set(found.dead)
         self._paused.labels(found.name).set(int(found.state == "paused"))
+        by_operator = found.state == "paused" and found.paused_by is PauseKind.OPERATOR
+        self._paused_by_operator.labels(found.name).set(int(by_operator))
         if found.verified_at is not None:
             self._verified.labels(found.name).set(found.verified_at / 1000)
             self._in_sync.labels(found.name).set(int(bool(found.in_sync)))
