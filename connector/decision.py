@@ -1,6 +1,6 @@
-"""Decisions on interviews: what can be decided, with which values, and the request that a user made. Pure.
+"""Decisions on interviews: the kinds, their values, and the request of a user. Pure.
 
-A request is stored first. The service carries it out with the API of Hireflix, see `connector.operations.decide`.
+A request is stored first. The service then executes it by the API of Hireflix, see `connector.operations.decide`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHARE_DAYS_MAX = 10_000
 
 
 class Decision(StrEnum):
-    """What can be decided."""
+    """The kinds of decisions."""
 
     SHORTLIST = "shortlist"
     DISCARD = "discard"
@@ -46,8 +46,8 @@ class DecisionRequest:
 
     `key` identifies the request: one that is made again with the same key changes nothing. `value` is a score, a
     comment, the reason of a discard or the days of a share. `actor` is who decided, as in the audit log, such as
-    `cli:ada`. `place` is for the sink that the request came from: it says there what the request was about, without
-    personal data. `hold` is why an operator must confirm the request first; without one it is carried out at once.
+    `cli:ada`. `place` is for the sink that the request came from: its own description of the request, without personal
+    data. `hold` is why an operator must confirm the request first; without one it is carried out at once.
     """
 
     key: str
@@ -63,7 +63,7 @@ class DecisionRequest:
 
 
 def require_valid(decision: Decision, value: str | None) -> None:
-    """Raises `UsageError` when the value does not fit to the decision."""
+    """Raises `UsageError` when the value does not fit the decision."""
     if decision is Decision.SCORE:
         score_of(value)
     elif decision is Decision.COMMENT and not (value or "").strip():

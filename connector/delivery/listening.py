@@ -1,7 +1,6 @@
-"""Listens at the destinations of sinks whose users decide there, and stores what they ask for.
-
-Every worker listens. The connection of an account serves all its sinks. What keeps a sink from listening is stored in
-a note, which `connector status` shows.
+"""Listens for the decisions that users make at destinations, and stores their requests. Every worker listens. The
+connection of an account serves all its sinks. Why a sink cannot listen is stored in a note, which `connector status`
+shows.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from connector.store.schema import interview
 RETRY_MAX_SECONDS = 300.0
 """The longest wait before the next attempt to connect."""
 RECONNECT_SECONDS = 1.0
-"""The wait after a connection that worked has ended."""
+"""The delay before the next connection, after one that worked."""
 NO_CONNECTION = "no connection"
 """The reason when the destination cannot be reached."""
 STOP_SECONDS = 2.0
@@ -41,8 +40,8 @@ log = structlog.get_logger("connector.delivery")
 
 
 class Listening:
-    """Keeps one connection per account open. `types` maps each sink to its type. `on_asked` is called after a request
-    was stored.
+    """Keeps one connection per account open. `types` maps each sink to its type. `on_asked` is called after each stored
+    request.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class Listening:
             await self._sleep(RECONNECT_SECONDS)
 
     async def _listen_once(self, same: Sequence[Any]) -> None:
-        """Listens until the connection ends. Raises when there was none."""
+        """Listens until the connection ends. Raises when no connection can be opened."""
         inbox = _StoreInbox(self, same)
         try:
             await same[0].listen(same, inbox)
@@ -125,7 +124,7 @@ class Listening:
         await self._clock.wait(self._stopping, seconds)
 
     async def look(self, name: str, interview_id: str, keys: Sequence[str]) -> Known | None:
-        """Returns what the store knows about an interview. Raises `StoreUnavailable`."""
+        """Returns the stored interview. Raises `StoreUnavailable`."""
         destination, now = self._destinations[name], self._clock.now()
 
         def query(connection: Connection) -> Known | None:

@@ -21,8 +21,7 @@ from connector.interview import Value
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 TRANSCRIPT_MS = 7 * DAY_MS
-"""A transcript that is missing is looked for until this time after the finish: every hour on the first day, then daily.
-"""
+"""A missing transcript is requested until this time after the finish: every hour on the first day, then daily."""
 REVIEW_MS = 60 * DAY_MS
 """Comments and scores of reviewers are read daily until this time after the finish, and after every webhook."""
 RENEW_MS = 14 * DAY_MS
@@ -30,7 +29,7 @@ RENEW_MS = 14 * DAY_MS
 TEXT_MAX = 45_000
 """Most characters of a text. A cell of Google Sheets holds 50,000."""
 SEPARATOR = " | "
-"""Between comments, scores and answers: a cell shows one line."""
+"""Separator of comments, scores and answers, because a cell shows one line."""
 
 _SELECTIONS: Mapping[EnrichedField, Fields] = {
     EnrichedField.SHARE_URL: {"externalLink": {"url": None, "expires": None}},
@@ -90,7 +89,7 @@ def _comment(comment: Mapping[str, Any]) -> str:
 
 
 def _score(score: Mapping[str, Any]) -> str:
-    """The value that a reviewer gave counts, else the average of the answers ("Allow rating per question")."""
+    """Returns the value of a reviewer, else the average of the answers ("Allow rating per question")."""
     given = _mapping(score.get("overridenScore")).get("value")
     value = score.get("computedScore") if given is None else given
     if not isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Carries out the decisions that users requested on the dashboard, in sheets and in chats."""
+"""Executes the decisions that users requested on the dashboard, in sheets and in chats."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from connector.store.base import Store
 from connector.store.decisions import StoredRequest
 
 POLL_SECONDS = 1.0
-"""Between two looks for requests."""
+"""Interval between two checks for requests."""
 FAILURE_SECONDS = 15.0
-"""Wait after an unexpected exception, which may repeat."""
+"""Pause after an unexpected exception, which may occur again."""
 OWNER = "service:"
 """Prefix of the owners of leases that services take."""
 
@@ -45,9 +45,8 @@ class ServiceLedger:
 
 
 class DecisionWorker:
-    """Carries out requests while it runs. Any number of processes may run one: a lease per interview separates them.
-
-    `owner` names the process, and `wake` is called with the sinks that have a result to show.
+    """Executes requests. Any number of processes may run one, because each interview has a lease. `owner` is the name
+    of the process, and `wake` is called with the sinks that have to show a result.
     """
 
     def __init__(
@@ -72,15 +71,15 @@ class DecisionWorker:
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Starts to look for requests. The store may be unavailable, now and later."""
+        """Starts to check for requests. The store may be unavailable, now and later."""
         self._running = asyncio.create_task(self._run(), name="decisions")
 
     def look(self) -> None:
-        """Looks for requests at once: this process has stored one."""
+        """Checks for requests at once, because this process has stored one."""
         self._asked.set()
 
     async def stop(self) -> None:
-        """Ends the loop. A request that is being carried out is finished by the next process."""
+        """Ends the loop. The next process finishes a request that is being executed."""
         self._stopping.set()
         if self._running is not None:
             self._running.cancel()
@@ -104,10 +103,7 @@ class DecisionWorker:
             await self._clock.wait(self._asked, wait)
 
     async def step(self) -> int:
-        """Carries out what is due, and returns how many requests were finished or put off.
-
-        Raises `StoreUnavailable`.
-        """
+        """Executes due requests. Returns how many were finished or postponed. Raises `StoreUnavailable`."""
         found = await self._store.query(lambda connection: decisions.due(connection, self._clock.now()))
         if not found:
             return 0
@@ -117,7 +113,7 @@ class DecisionWorker:
         return sum(done)
 
     async def _carry_out(self, api: HireflixApi, request: StoredRequest) -> bool:
-        """Returns `False` when another process carries it out."""
+        """Executes a request. Returns `False` when another process executes it."""
         try:
             await carry_out(api, self._ledger, request.id, request.interview_id, owner=self._owner, sleep=self._sleep)
         except (Busy, LeaseLost):

@@ -30,7 +30,7 @@ log = structlog.get_logger("connector.source")
 class Enrichment:
     """Reads `fields` of the interviews that are due. `now` returns epoch milliseconds.
 
-    Raises the exceptions of `HireflixApi` and `StoreUnavailable`; what was read until then is stored.
+    Raises the exceptions of `HireflixApi` and `StoreUnavailable`; interviews read before are stored.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Enrichment:
         return counts
 
     async def _read(self, due: DueInterview) -> bool:
-        """Reads one interview. Returns whether something differed from what is stored."""
+        """Reads one interview. Returns whether it differed from the stored one."""
         try:
             row, at = await self._api.one("interview", self._selection, due.id)
         except QueryRefused as error:  # the others may be readable

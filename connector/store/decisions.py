@@ -1,4 +1,4 @@
-"""Decision requests: what users decided, what waits, and what came of it.
+"""The requests for decisions, their states and results.
 
 Functions on an open connection, in the caller's transaction.
 """
@@ -27,7 +27,7 @@ _OPEN = (RequestState.HELD, RequestState.WAITING, RequestState.UNCLEAR)
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """What came of a decision: whether something was sent, and what Hireflix shows. `link` is that of a share."""
+    """The result of a decision: whether it was sent, and what Hireflix shows. `link` is that of a share."""
 
     changed: bool
     stage: str | None = None
@@ -59,12 +59,12 @@ class StoredRequest(msgspec.Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still be carried out."""
+        """Whether the request may still be executed."""
         return self.state in _OPEN
 
     @property
     def shown(self) -> str:
-        """The decision with its score, and without the text of a comment: that may name a person."""
+        """The decision with its score, and without the text of a comment, which may contain personal data."""
         return f"{self.decision} {self.value}" if self.decision is Decision.SCORE else str(self.decision)
 
 
@@ -119,16 +119,15 @@ def mark_sent(connection: Connection, id_: int) -> bool:
 
 
 def put_off(connection: Connection, id_: int, reason: str, due_at: int) -> None:
-    """Tries a waiting request again at `due_at`."""
+    """Postpones a waiting request to `due_at`."""
     _change(connection, id_, [RequestState.WAITING], reason=storable(reason)[:REASON_LENGTH], due_at=due_at)
 
 
 def conclude(
     connection: Connection, id_: int, state: RequestState, *, now: int, reason: str = "", result: Decided | None = None
 ) -> None:
-    """Stores what came of a waiting request, with its row in the audit log, and shows it where it came from.
-
-    A request that is not waiting any more, because its interview was erased, is left as it is.
+    """Stores the result of a waiting request with its row in the audit log, and asks the sink that it came from to show
+    the result. Does nothing for a request that no longer waits, because its interview was erased.
     """
     values: dict[str, Any] = {"state": str(state), "reason": storable(reason)[:REASON_LENGTH]}
     if result is not None:
@@ -144,9 +143,8 @@ def conclude(
 
 
 def answer(connection: Connection, id_: int, *, do: bool, actor: str, now: int) -> StoredRequest | None:
-    """Carries out, or drops, a request that waits for an operator. Returns `None` when it does not wait any more.
-
-    One that is unclear is sent again, unless Hireflix shows it.
+    """Executes or drops a request that waits for an operator. Returns `None` when it does not wait any more. An unclear
+    request is sent again, unless Hireflix shows its result.
     """
     before = get(connection, id_)
     values: dict[str, Any] = {"state": str(RequestState.DROPPED), "done_at": now}
@@ -172,7 +170,7 @@ def of_interview(connection: Connection, interview_id: str, limit: int = 20) -> 
 
 
 def for_operators(connection: Connection, limit: int = 200) -> list[StoredRequest]:
-    """Returns the requests that an operator must confirm or look at, the oldest first."""
+    """Returns the requests that an operator must confirm or check, the oldest first."""
     return _rows(connection, *_in(RequestState.HELD, RequestState.UNCLEAR), limit=limit)
 
 
@@ -204,7 +202,9 @@ def delayed(connection: Connection) -> str:
 
 
 def after_restore(connection: Connection) -> None:
-    """Prepares a restored backup: what waited may have been done since, and what sinks read is out of date."""
+    """Prepares a restored backup: waiting requests may have been executed since, and the values that sinks read are
+    outdated.
+    """
     held = {"state": str(RequestState.HELD), "reason": RESTORED}
     connection.execute(update(decision_request).where(*_in(RequestState.WAITING)).values(held))
     connection.execute(delete(note).where(note.c.key == CHOICES))

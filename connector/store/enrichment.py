@@ -1,5 +1,5 @@
-"""The interviews whose further fields are read from the API of Hireflix, and when. Functions on a connection, in the
-caller's transaction.
+"""The list of interviews whose further fields are read from the API of Hireflix, with their due times. Functions on a
+connection, in the caller's transaction.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SETTLE_MS = 60_000
 end in another order than the numbers of their events.
 """
 FINISHED = (Stage.TO_EVALUATE, Stage.SHORTLISTED, Stage.DISCARDED)
-"""Stages of interviews that have something to read."""
+"""Stages of interviews with further fields."""
 
 
 class EnrichmentProgress(msgspec.Struct, frozen=True):

@@ -1,7 +1,5 @@
-"""What operators change by the dashboard and by the JSON API: the operations of the command line, in a serving process.
-
-Each method raises `UsageError` for a request that cannot be met, and `StoreUnavailable`. `actor` is who asks, for the
-audit log.
+"""The operations that change something, for the dashboard and the JSON API of a serving process. Each method raises
+`UsageError` for a request that cannot be executed, and `StoreUnavailable`. `actor` is who asks, for the audit log.
 """
 
 from __future__ import annotations
@@ -174,12 +172,12 @@ def dead_ids(connection: Connection, wanted: ListingFilter) -> list[int]:
 
 
 def _no_lane(_config: Config, _entry: SinkEntry) -> AbstractAsyncContextManager[None]:
-    """The lanes of this process, or of another worker, do the work."""
+    """Raises, because the lanes of this process or of another worker do the work."""
     raise UsageError("a worker runs the lanes")
 
 
 def _ignore(_done: int, _total: int) -> None:
-    """A page and an answer show no progress."""
+    """Ignores the progress: pages and answers do not show it."""
 
 
 async def _in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -1,8 +1,7 @@
-"""Decisions in a chat: the buttons of an interview's message, what a click asks for, and the stamp of a decision.
-
-Pure rules. A click acts only on what its user saw: each button holds the number of the last decision that its message
-shows, and the request that a click makes has a key of interview and number. So of all clicks on the same state of a
-message one is carried out.
+"""Decisions in a chat: the buttons of an interview's message, the requests of clicks, and the stamp of a decision. Pure
+functions. A click acts only on the state that its user saw. Each button contains the number of the last decision that
+its message shows, and the key of a request consists of interview and number. So only one of all clicks on the same
+state of a message is executed.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What a message shows for decisions."""
+    """The part of a message about decisions."""
 
     stamp: Stamp | None = None
     buttons: tuple[Button, ...] = ()
@@ -46,9 +45,9 @@ class Panel:
 
 NO_PANEL = Panel()
 UNDO_MS = 600_000
-"""How long a decision can be undone with one click."""
+"""Time in which a decision can be undone with one click."""
 UNDO_OVER = "undo-over"
-"""Purpose of the call that removes the button to undo."""
+"""Purpose of the call that removes the undo button."""
 
 
 class Choice(StrEnum):
@@ -66,13 +65,13 @@ LABELS: Mapping[Choice, str] = {
     Choice.BACK: gettext_noop("Back to review"),
     Choice.UNDO: gettext_noop("Undo"),
 }
-"""The label of a button is its consequence; the dots say that a dialog follows."""
+"""The labels of buttons. Dots mean that a dialog follows."""
 OFFERED: Mapping[Stage, tuple[Choice, ...]] = {
     Stage.TO_EVALUATE: (Choice.SHORTLIST, Choice.DISCARD),
     Stage.SHORTLISTED: (Choice.DISCARD, Choice.BACK),
     Stage.DISCARDED: (Choice.SHORTLIST, Choice.BACK),
 }
-"""The buttons by stage: what is not done yet."""
+"""The buttons by stage."""
 _STAMPS: Mapping[Decision, str] = {
     Decision.SHORTLIST: gettext_noop("Shortlisted by {user}"),
     Decision.DISCARD: gettext_noop("Discarded by {user}"),
@@ -121,16 +120,16 @@ class DecisionRecord:
         return as_note({name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"})
 
     def stage_of(self, interview: Interview) -> Stage:
-        """The stage that the message shows: that of the decision, until Hireflix reports something newer."""
+        """Returns the stage that the message shows: that of the decision, until Hireflix reports a newer event."""
         is_newer = interview.stage != self.before or interview.updated_at > self.event_ms
         return interview.stage if is_newer or not self.stage else Stage(self.stage)
 
     def is_valid(self, interview: Interview) -> bool:
-        """Whether the interview is still where the decision put it."""
+        """Whether the interview is still in the stage of the decision."""
         return bool(self.decision) and self.stage_of(interview) == self.stage
 
     def stamp(self, interview: Interview, language: Language) -> Stamp | None:
-        """Who decided, as long as the decision is valid."""
+        """Returns who decided, as long as the decision is valid."""
         if not self.is_valid(interview):
             return None
         return Stamp(language.gettext(_STAMPS[Decision(self.decision)]), self.by)
@@ -140,7 +139,7 @@ class DecisionRecord:
         return self.is_valid(interview) and now_ms < self.at_ms + UNDO_MS and self.before in _TO_STAGE
 
     def with_result(self, number: int, result: Mapping[str, Any], interview: Interview) -> Self:
-        """After the result of a request (see `connector.capabilities.DECIDED`)."""
+        """Returns the record after the result of a request (see `connector.capabilities.DECIDED`)."""
         place = Place.read(str(result["place"]))
         after = type(self)(self.id, max(number, self.number))
         if result["state"] != "done" or not result["changed"]:
@@ -157,13 +156,15 @@ class DecisionRecord:
 
 
 def offered(interview: Interview, decided: DecisionRecord) -> Sequence[Choice]:
-    """The decisions that are offered now. An interview that is not completed cannot go back to review."""
+    """Returns the decisions that are possible now. An interview that is not completed cannot be moved back to
+    review.
+    """
     choices = OFFERED.get(decided.stage_of(interview), ())
     return [choice for choice in choices if choice is not Choice.BACK or interview.completed_at is not None]
 
 
 def panel(interview: Interview, decided: DecisionRecord, now_ms: int, language: Language) -> Panel:
-    """The stamp and the buttons of an interview's message."""
+    """Returns the stamp and the buttons of an interview's message."""
     value = f"{decided.number} {interview.id}"
     choices = [Choice.UNDO] if decided.can_undo(interview, now_ms) else offered(interview, decided)
     buttons = tuple(Button(language.gettext(LABELS[choice]), str(choice), value) for choice in choices)
@@ -171,7 +172,7 @@ def panel(interview: Interview, decided: DecisionRecord, now_ms: int, language: 
 
 
 class Place(NamedTuple):
-    """What the place of a request says: the choice, the stage before, and the id of the click."""
+    """The place of a request: the choice, the stage before, and the id of the click."""
 
     choice: Choice
     before: str
@@ -189,10 +190,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """What a user asked for with a button of the message `message_id`.
+    """A click of a user on a button of the message `message_id`.
 
     `id` is the same when the service reports the click again. `service` names the kind of chat. `number` and
-    `interview_id` are from the button, and prove nothing. `reason` is the text that the user gave for a discard.
+    `interview_id` are from the button, and are not trusted. `reason` is the text that the user gave for a discard.
     """
 
     id: str
@@ -213,7 +214,7 @@ def value_of(text: str) -> tuple[int, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a click does nothing. The id `user` belongs in the place `{user}` of the text."""
+    """The reason why a click has no effect. The id `user` replaces `{user}` in the text."""
 
     text: str
     user: str = ""
@@ -231,9 +232,8 @@ def is_about(click: Click, known: Known) -> bool:
 
 
 def request_of(click: Click, sink: str, known: Known, language: Language) -> DecisionRequest | Refusal:
-    """Returns the request of a click on the present message, or why it does nothing.
-
-    The store decides what is offered, whatever the click says.
+    """Returns the request of a click on the present message, or why it has no effect. The stored state decides which
+    choices are possible.
     """
     interview = known.interview
     decided = DecisionRecord.read(interview.id, known.notes.get(DecisionRecord(interview.id).key))
@@ -271,7 +271,7 @@ def _already(text: str, user: str, language: Language) -> Refusal:
 
 
 def already_taken(mine: DecisionRequest, stored: DecisionRequest, language: Language) -> Refusal | None:
-    """Returns why a click does nothing when another one was first; `None` when the stored request is that of the
+    """Returns why a click has no effect because another one was first; `None` when the stored request is that of the
     click.
     """
     if (stored.actor, stored.place) == (mine.actor, mine.place):
@@ -281,17 +281,17 @@ def already_taken(mine: DecisionRequest, stored: DecisionRequest, language: Lang
 
 
 def failure_text(result: Mapping[str, Any], language: Language) -> str:
-    """What the user reads after a request that changed nothing, `""` after one that did."""
+    """Returns the text for the user after a request that changed nothing, `""` after one that did."""
     if result["state"] == "done":
         return "" if result["changed"] else language.gettext("Nothing to do: Hireflix shows this already.")
     return language.gettext("This did not work: {reason}").format(reason=result["reason"] or result["state"])
 
 
 def actor_of(service: str, user: str) -> str:
-    """A user of the chat as in the audit log."""
+    """Returns a user of the chat in the form of the audit log."""
     return f"{service}:{user}"
 
 
 def user_of(actor: str) -> str:
-    """The user of the chat, from the audit log's form."""
+    """Returns the user of the chat from the form of the audit log."""
     return actor.partition(":")[2]

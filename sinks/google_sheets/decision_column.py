@@ -1,8 +1,7 @@
-"""The decision column: makes it, reads what users chose in it, and shows on its cells what was done.
-
-Users own the column and its cells; the sink writes only the header of a new column, its drop-down, and notes. One read
-shows the ids and the choices of all tabs. A note is written to a row, and the reply proves whose row that was: users
-may sort meanwhile.
+"""The decision column: makes it, reads the choices of users, and shows results as notes on its cells. Users own the
+column and its cells. The sink writes only the header of a new column, its drop-down, and notes. One read returns the
+ids and the choices of all tabs. The reply to a write of notes shows the interviews of these rows, because users may
+sort meanwhile.
 """
 
 from __future__ import annotations
@@ -130,7 +129,7 @@ class DecisionOutcomes:
 
 
 class DecisionColumn:
-    """One call about decisions."""
+    """One call of the decision column."""
 
     def __init__(self, name: str, config: GoogleSheetsConfig, calls: Calls, context: Context) -> None:
         self._name = name
@@ -141,7 +140,7 @@ class DecisionColumn:
         self._choices = Choices(config.decision_column)
 
     async def run(self, deliveries: Sequence[Delivery], notes: Mapping[str, Note]) -> DecisionOutcomes:
-        """Reads the column, and shows results on its cells. Raises nothing: what failed is an outcome."""
+        """Reads the column, and shows results on its cells. Failures become outcomes; it does not raise."""
         try:
             await self._run(deliveries, notes)
         except RateLimited as wait:
@@ -181,7 +180,7 @@ class DecisionColumn:
     # decisions of users
 
     def _observe(self, tabs: Sequence[DecisionTab], before: Choices | None) -> int:
-        """Asks for what users decided. Returns how many decisions that were."""
+        """Requests the decisions that users made. Returns their number."""
         now = self._context.now()
         seen = [SeenTab(tab.sheet_id, tab.rows()) for tab in tabs if tab.decisions is not None]
         choices, decided = observe(before, self._config.decision_column, seen, now)
@@ -282,7 +281,9 @@ class DecisionColumn:
     # the column
 
     async def _make_columns(self, tabs: Sequence[DecisionTab], reads: Sequence[Delivery]) -> None:
-        """Makes the column where it is missing. Users who deleted it get it back by its title in a header."""
+        """Makes the column where it is missing. A column that users deleted is made again when its title is in a
+        header.
+        """
         choices = self._choices
         for tab in tabs:
             if tab.decisions is not None:
@@ -340,7 +341,7 @@ def _key_at(keys: Mapping[int, Sequence[str]], place: tuple[int, int]) -> str:
 
 
 def describe(note: Mapping[str, Any], zone: tzinfo, words: Language) -> str:
-    """Returns the note for a cell: what was done and when, or why not."""
+    """Returns the note for a cell: the result with its time, or the reason."""
     text = STATES.get(note["state"], STATES["refused"])
     if note["state"] == "done" and note["changed"]:
         text = DONE.get(note["decision"], text)

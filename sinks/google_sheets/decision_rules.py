@@ -1,7 +1,6 @@
-"""When a value in the decision column is a decision. Pure.
-
-The column belongs to users. Its first read is a baseline and decides nothing. Later a value decides when it changed and
-then stood still; what counts is the interview of the row, never the place of the row.
+"""Decides when a value in the decision column is a decision. Pure functions. The column belongs to users. Its first
+read is a baseline without decisions. Later a value is a decision when it changed and then stayed unchanged for some
+time. Rows are identified by their interview, not by their place.
 """
 
 from __future__ import annotations
@@ -16,15 +15,17 @@ from connector.languages import Language, gettext_noop, language, languages
 from connector.sink import Note
 
 STILL_MS = 30_000
-"""A value decides when a later read finds it unchanged after this time: users correct a wrong choice at once."""
+"""A value is a decision when a later read finds it unchanged after this time, because users correct a wrong choice at
+once.
+"""
 LARGE = 5
 """More rows than this that change between two reads are a paste or a fill, which an operator must confirm."""
 STALE_MS = 86_400_000
 """After this time without a read the next one is a baseline, because users do not expect an old decision to be sent."""
 UNKNOWN = "?"
-"""Stands for every text that is not a choice."""
+"""Any text that is not a choice."""
 DOUBLED = "*"
-"""Stands for an interview whose rows have different values. The value that remains later is a baseline."""
+"""The value of an interview whose rows have different values. The value that remains later is a baseline."""
 
 CHOICES: Mapping[str, Decision] = {
     gettext_noop("Advance"): Decision.SHORTLIST,
@@ -58,7 +59,7 @@ class Sighting(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A value that stood still, so that it decides."""
+    """A value that stayed unchanged, so that it is a decision."""
 
     interview_id: str
     decision: Decision
@@ -71,8 +72,9 @@ class Choices:
     """What the reads of the column found. `column` is its title and `read_at` the last stored read.
 
     `known` maps interviews to the values that were decided or are baselines, without empty ones. It keeps interviews
-    whose rows are gone, so that a row that comes back decides nothing. `fresh` are values that must stand still.
-    `tabs` are the tabs whose baseline was read, and `made` those that got a column: there a missing one was deleted.
+    whose rows are missing, so that a restored row is not a decision. `fresh` are values that have to stay unchanged for
+    some time. `tabs` are the tabs whose baseline was read, and `made` those that got a column; if it is missing there,
+    users deleted it.
     """
 
     column: str
@@ -83,7 +85,7 @@ class Choices:
     made: frozenset[int] = frozenset()
 
     def without(self, interview_ids: Collection[str]) -> Choices:
-        """Returns the same without these interviews, whose persons were erased."""
+        """Returns the choices without these interviews, which were erased."""
         known = {id_: value for id_, value in self.known.items() if id_ not in interview_ids}
         fresh = {id_: each for id_, each in self.fresh.items() if id_ not in interview_ids}
         return Choices(self.column, self.read_at, known, fresh, self.tabs, self.made)
@@ -132,9 +134,9 @@ def choice_of(text: str) -> str:
 
 
 def observe(before: Choices | None, column: str, tabs: Sequence[SeenTab], now: int) -> tuple[Choices, list[Choice]]:
-    """Returns what a read found, and the values that decide now. `before` is the last one, if any.
-
-    An interview whose rows have different values decides nothing, because it is not clear which row counts.
+    """Returns the choices after a read, and the values that are decisions now. `before` are the choices of the last
+    read, if any. An interview whose rows have different values has no decision, because it is not clear which row
+    counts.
     """
     made = before.made if before is not None else frozenset()
     if before is None or before.column != column or not 0 <= now - before.read_at <= STALE_MS:

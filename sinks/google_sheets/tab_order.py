@@ -27,8 +27,8 @@ def bring_to_front(sheet_ids: Sequence[int]) -> list[Request]:
 
 
 async def hide_blank_tab(objects: SpreadsheetObjects, ours: Collection[int], calls: Calls) -> list[Request]:
-    """Returns the request that hides the blank tab of a new spreadsheet, when nobody used it. Needs one read, if there
-    may be such a tab. Raises as `Calls.fetch`.
+    """Returns the request that hides the blank tab of a new spreadsheet, if it is unused. Makes one read if there may
+    be such a tab. Raises the exceptions of `Calls.fetch`.
     """
     if BLANK_ID in ours or not _may_be_blank(objects):
         return []

@@ -25,7 +25,7 @@ REASON = "reason"
 DIALOG = "decide-discard"
 """`callback_id` of the dialog."""
 REASON_MAX = 3000
-"""Characters; Slack takes no more in an input."""
+"""Most characters of an input of Slack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Interaction:
 
     @property
     def asks_reason(self) -> bool:
-        """Whether a dialog has to ask for the reason first."""
+        """Whether a dialog has to ask for a reason first."""
         return self.click.choice is Choice.DISCARD and bool(self.trigger)
 
 
 def interaction_of(payload: object) -> Interaction | None:
-    """Returns the interaction of a payload; `None` for one that is no decision, such as a click on a link."""
+    """Returns the interaction of a payload; `None` if it is not a decision, such as a click on a link."""
     if not isinstance(payload, dict):
         return None
     try:
@@ -96,12 +96,12 @@ def _submitted(payload: Mapping[str, Any]) -> Interaction | None:
 
 
 def _id_of(*parts: str) -> str:
-    """The id of a click, the same when Slack sends it again."""
+    """Returns the id of a click, which is the same when Slack sends it again."""
     return sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def reason_dialog(interaction: Interaction, language: Language) -> View:
-    """The dialog that asks for the reason of a discard. It names nobody."""
+    """Returns the dialog that asks for the reason of a discard. It contains no names."""
     click = interaction.click
     about = {
         "channel": interaction.channel,

@@ -47,14 +47,14 @@ _SILENT = logging.getLogger(f"{__name__}.socket")
 _SILENT.disabled = True  # the SDK logs addresses that hold a ticket, and the content of messages
 
 Reply = Callable[[], Awaitable[object]]
-"""What is sent after the acknowledgement."""
+"""The call that is made after the acknowledgement."""
 
 
 class SlackListener:
     """Receives the clicks on the messages of the sinks of one app, with their settings by name."""
 
     def __init__(self, sinks: Mapping[str, SlackConfig], inbox: Inbox) -> None:
-        """Must be made inside the loop that runs it; makes no connection."""
+        """Must be created in the event loop that runs it. Opens no connection."""
         config = next(iter(sinks.values()))
         assert config.app_token is not None
         self._inbox = inbox
@@ -96,8 +96,8 @@ class SlackListener:
             await place.client.close()
 
     async def _received(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
-        """Stores what an envelope asks for, acknowledges it, and replies. Without a commit there is no
-        acknowledgement: then Slack shows the user that it did not work.
+        """Stores the request of an envelope, acknowledges it, and replies. It is acknowledged only after the commit;
+        otherwise Slack shows the user an error.
         """
         interaction = interaction_of(request.payload) if request.type == "interactive" else None
         async with asyncio.timeout(ACK_SECONDS):
@@ -107,9 +107,8 @@ class SlackListener:
             await reply()
 
     async def _take(self, interaction: Interaction) -> Reply | None:
-        """Stores the decision of a click, unless a dialog has to follow. Returns what to send to the user, if anything.
-
-        A click on a message that is not the present one of an interview does nothing.
+        """Stores the decision of a click, unless a dialog has to follow. Returns the reply to the user, if there is
+        one. A click on an old message of an interview has no effect.
         """
         click = interaction.click
         places = [place for place in self._places if place.channel == interaction.channel]
@@ -149,7 +148,7 @@ class _Place:
 
 
 class Deciders:
-    """Who may decide. The members of user groups are asked for, and remembered for some minutes."""
+    """The users who may decide. The members of user groups are requested, and cached for some minutes."""
 
     def __init__(self, decisions: Decisions, client: BotClient, language: Language) -> None:
         self._decisions = decisions
@@ -171,7 +170,7 @@ class Deciders:
         return self._language.gettext("Only {users} may decide here.").format(users=who)
 
     async def _refresh(self) -> bool:
-        """Asks for the members of the user groups, when it is time. Returns whether they are known."""
+        """Requests the members of the user groups when the cache has expired. Returns whether they are known."""
         now = asyncio.get_running_loop().time()
         if now < self._until or not self._decisions.groups:
             return True

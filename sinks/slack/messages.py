@@ -41,7 +41,7 @@ TEXT_UNITS = 400
 DECIDE = "decide-"
 """Prefix of the `action_id` of buttons for decisions, before the choice."""
 LINE_UNITS = 290
-"""Of a line of a list."""
+"""Most UTF-16 units of a line of a list."""
 LINES_PER_BLOCK = 10
 """Slack takes 3,000 characters in a text; a section with more than a screen is folded."""
 LABEL_UNITS = 40
@@ -103,7 +103,7 @@ def as_sentence(content: Content) -> Message:
 
 
 def stamp_text(stamp: Stamp) -> str:
-    """Who decided, with the name of the user as Slack shows it to each reader. An edit notifies nobody."""
+    """Returns who decided; Slack shows the name of the user to each reader. An edit sends no notification."""
     return literal(safe(stamp.text, TEXT_UNITS)).replace("{user}", user_mention(stamp.user))
 
 

@@ -54,13 +54,15 @@ def run_in_child(work: Callable[[RequestT], ResultT], request: RequestT) -> Resu
 
 
 def child_environment() -> dict[str, str]:
-    """Returns the environment of the child: without our settings, which hold secrets, and with our import path."""
+    """Returns the environment of the child: without the connector's variables, which may be secrets, and with the
+    import path.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("CONNECTOR_")}
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def _answer(work: Callable[[Any], Any], request: object) -> tuple[str, object]:
-    """Returns the result of the work, or what replaces its exception."""
+    """Returns the result of the work, or the form of its exception that is sent to the parent."""
     try:
         return _RESULT, work(request)
     except InUseError as error:

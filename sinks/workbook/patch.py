@@ -89,7 +89,7 @@ class PatchedTab:
         return first
 
     def remove(self, keys: Iterable[str]) -> NoReturn:  # noqa: ARG002 - it removes nothing
-        """Rows move, which needs openpyxl."""
+        """Raises `NotPatchable`, because moving rows needs openpyxl."""
         raise NotPatchable
 
     def to_bytes(self, flush: int) -> bytes:
@@ -202,14 +202,14 @@ class PatchedTab:
 
 
 def _expected(found: _Found | None) -> _Found:
-    """Returns what was found. Raises `NotPatchable` for nothing."""
+    """Returns the match. Raises `NotPatchable` without one."""
     if found is None:
         raise NotPatchable
     return found
 
 
 def _is_more_than_cells(request: RewriteRequest) -> bool:
-    """Whether more is to be done than to change cells and to add rows."""
+    """Whether the rewrite does more than changing cells and adding rows."""
     state = request.state
     same = request.zone == state.zone and {column.field for column in request.columns} == set(state.columns)
     comes_back = request.recreate and state.deleted

@@ -23,7 +23,7 @@ from connector.web.dashboard.pages import Pages
 
 
 class ApiProblem(msgspec.Struct, frozen=True):
-    """What is wrong with a request. `extra` names the fields that are not valid."""
+    """The problem of a request. `extra` names the fields that are not valid."""
 
     status_code: int
     detail: str
@@ -72,7 +72,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class ReplayRequest(Selection, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What to replay. `state` is that of deliveries, or the kind of events that are read again.
+    """A selection to replay. `state` is that of deliveries, or the kind of events that are read again.
 
     Without a state it selects dead letters, and with ids or an event also dismissed and delivered deliveries. With
     `preview` nothing is changed.

@@ -70,7 +70,7 @@ class DecisionLine:
 
 @dataclass(frozen=True, slots=True)
 class DecisionPanel:
-    """What the page of an interview shows about decisions. `problem` is why nothing can be decided, else `""`."""
+    """The decisions on the page of an interview. `problem` says why no decision is possible, else `""`."""
 
     interview_id: str
     problem: str
@@ -122,7 +122,7 @@ def _line(stored: StoredRequest, clock: Clockface) -> DecisionLine:
 
 @post("/actions/decide", include_in_schema=False, guards=[may_act])
 async def ask_decision(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
-    """Stores a decision, which the service carries out. A form that is sent twice decides once."""
+    """Stores a decision, which the service executes. A form that is sent twice decides once."""
     sent = await form_values(request, "interview", "decision", "value", "key")
     if sent["decision"] not in set(Decision):
         raise UsageError("choose a decision")
@@ -213,7 +213,7 @@ async def decisions_page(request: Request[Visitor, Access, Any], pages: NamedDep
 
 @post("/actions/answer-decisions", include_in_schema=False, guards=[may_act])
 async def answer_decisions(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
-    """Carries out, or drops, decisions that wait for an operator."""
+    """Executes or drops decisions that wait for an operator."""
     sent = await form_values(request, "ids", "answer")
     if sent["answer"] not in {"do", "drop"}:
         raise UsageError("choose to do or to drop the decisions")

@@ -22,7 +22,7 @@ class CellShape:
 
 @dataclass(frozen=True, slots=True)
 class MessageShape:
-    """One message of a chat: where it goes, its headline, its lines and the texts of its buttons."""
+    """One message of a chat: its place, its headline, its lines and the texts of its buttons."""
 
     place: str
     headline: str
@@ -32,7 +32,7 @@ class MessageShape:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A preview as shapes: the text above, the cells, and the messages. What is no shape stays text."""
+    """A preview as shapes: the text above, the cells, and the messages. Other lines stay text."""
 
     text: list[str]
     cells: list[CellShape]

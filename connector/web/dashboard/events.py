@@ -1,4 +1,4 @@
-"""One event with its body. Personal data is hidden, and shown to users who may act; the audit log says to whom.
+"""One event with its body. Personal data is hidden. Users who may act can show it, which is recorded in the audit log.
 
 This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
 """
@@ -86,7 +86,7 @@ async def event_page(
 async def raw_event(
     request: Request[Visitor, Access, Any], pages: NamedDependency[Pages], id_: FromPath[int]
 ) -> Response[bytes]:
-    """Shows one event with its body as it was received, and notes in the audit log who asked."""
+    """Shows one event with its raw body, and records the user in the audit log."""
     actor = request.user.actor
 
     def asked(connection: Connection) -> EventDetail:
