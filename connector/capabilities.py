@@ -184,9 +184,9 @@ DECIDED = "decided"
 the request and its state, and the note `decided_key(subject, interview)` holds the result:
 
 `{"request", "decision", "value", "actor", "place", "state", "reason", "changed", "stage", "score", "link", "at"}`.
-`request` is the number of the request. `state` is `done`, `refused`, `unclear`, `dropped`, or `held` when an operator
-must confirm it; `reason` says why. `changed`: something was sent to Hireflix. `value` is a score, `None` for texts. The
-sink deletes the note once it has shown it.
+`request` is the number of the request. `state` is `done`, `refused`, `unclear`, `dropped`, `held` when an operator must
+confirm it, or `waiting` when Hireflix did not answer and it is tried again; `reason` says why. `changed`: something was
+sent to Hireflix. `value` is a score, `None` for texts. The sink deletes the note once it has shown it.
 """
 
 

@@ -242,7 +242,7 @@ class _Carrier:
                 decisions.conclude(connection, request.id, state, now=now, reason=reason)
                 return
             seconds = min(RETRY_MAX_SECONDS, max(RETRY_FIRST_SECONDS, age_seconds / 4))
-            decisions.put_off(connection, request.id, reason, now + int(seconds * 1000))
+            decisions.put_off(connection, request.id, reason, now + int(seconds * 1000), now=now)
 
         await self._write(job)
 

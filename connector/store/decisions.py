@@ -118,9 +118,13 @@ def mark_sent(connection: Connection, id_: int) -> bool:
     return _change(connection, id_, [RequestState.WAITING], sent=int(Sent.MAYBE)) is not None
 
 
-def put_off(connection: Connection, id_: int, reason: str, due_at: int) -> None:
-    """Postpones a waiting request to `due_at`."""
-    _change(connection, id_, [RequestState.WAITING], reason=storable(reason)[:REASON_LENGTH], due_at=due_at)
+def put_off(connection: Connection, id_: int, reason: str, due_at: int, *, now: int) -> None:
+    """Postpones a waiting request to `due_at`. The first time this is shown where the request came from."""
+    before = get(connection, id_)
+    values = {"reason": storable(reason)[:REASON_LENGTH], "due_at": due_at}
+    stored = _change(connection, id_, [RequestState.WAITING], **values)
+    if stored is not None and before is not None and not before.reason:
+        _tell_sink(connection, stored, now)
 
 
 def conclude(

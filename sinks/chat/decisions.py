@@ -140,6 +140,8 @@ class DecisionRecord:
 
     def with_result(self, number: int, result: Mapping[str, Any], interview: Interview) -> Self:
         """Returns the record after the result of a request (see `connector.capabilities.DECIDED`)."""
+        if result["state"] == "waiting":
+            return self
         place = Place.read(str(result["place"]))
         after = type(self)(self.id, max(number, self.number))
         if result["state"] != "done" or not result["changed"]:
@@ -281,7 +283,9 @@ def already_taken(mine: DecisionRequest, stored: DecisionRequest, language: Lang
 
 
 def failure_text(result: Mapping[str, Any], language: Language) -> str:
-    """Returns the text for the user after a request that changed nothing, `""` after one that did."""
+    """Returns the text for the user after a request that changed nothing yet, `""` after one that did."""
+    if result["state"] == "waiting":
+        return language.gettext("Hireflix does not answer. Your decision is kept, and tried again.")
     if result["state"] == "done":
         return "" if result["changed"] else language.gettext("Nothing to do: Hireflix shows this already.")
     return language.gettext("This did not work: {reason}").format(reason=result["reason"] or result["state"])

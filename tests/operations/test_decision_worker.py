@@ -154,6 +154,8 @@ async def test_a_request_waits_while_hireflix_is_unavailable(world):
     assert await world.step() == 0
     put_off = await world.get(asked)
     assert (put_off.state, "no usable answer" in put_off.reason) == (RequestState.WAITING, True)
+    note, _ = await world.shown(asked)
+    assert note["state"] == "waiting"
 
     world.source.server.faults.choose(lambda kind: None)
     world.source.clock.advance(60)

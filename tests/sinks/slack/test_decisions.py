@@ -121,6 +121,30 @@ async def test_only_the_user_reads_why_a_request_was_refused(finished: Channel) 
     assert "did not work" not in finished.text
 
 
+async def test_a_user_reads_once_that_a_decision_waits_for_hireflix(finished: Channel) -> None:
+    now = finished.lane.clock.now()
+    request = DecisionRequest(
+        key="k",
+        interview_id=ID,
+        decision=Decision.SHORTLIST,
+        actor=f"slack:{ANA}",
+        via=Via.CHAT,
+        place="shortlist to_evaluate click",
+    )
+
+    def job(connection: Any) -> None:
+        stored = decisions.ask(connection, request, now, sink_name="one")
+        for _ in range(2):
+            decisions.put_off(connection, stored.id, "no answer", now + 15_000, now=now)
+
+    await finished.lane.store.write(job)
+    await finished.run()
+
+    [answer] = finished.slack.ephemerals
+    assert (answer.user, answer.text) == (ANA, "Hireflix does not answer. Your decision is kept, and tried again.")
+    assert finished.buttons == ["Shortlist", "Discard…"]
+
+
 async def test_an_edit_whose_answer_is_lost_is_repeated(finished: Channel) -> None:
     finished.slack.faults.add(DROP)
     await finished.conclude(RequestState.DONE)
