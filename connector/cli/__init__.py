@@ -36,7 +36,10 @@ COMMANDS: Mapping[str, Command] = {
     "init": Command("connector.cli.init", "Ask for the first configuration, test it, and write it."),
     "check": Command("connector.cli.check", "Check the configuration, the store and every sink."),
     "config": Command("connector.cli.config", "Show every setting, and where it comes from."),
-    "demo": Command("connector.cli.demo", "Run a service and send it realistic signed webhooks."),
+    "demo": Command(
+        "connector.cli.demo",
+        "Run a service with an emulated Google sheet and Slack channel, and send it realistic signed webhooks.",
+    ),
     "send": Command("connector.cli.send", "Sign a payload as Hireflix does and post it."),
     "explain": Command("connector.cli.explain", "Show what an event changes and where it goes; send nothing."),
     "status": Command("connector.cli.status", "Show the state of the service and of every sink."),

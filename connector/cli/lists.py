@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,15 @@ import typer
 from sqlalchemy import Connection
 
 from connector.cli import options as o
-from connector.cli.output import safe, show_json, show_table
+from connector.cli.output import print_hint, safe, show_json, show_table
 from connector.config import load
+from connector.errors import UsageError
 from connector.formats import format_time
-from connector.operations.listings import event_detail, page
+from connector.operations.listings import event_detail, page, read_place, written_place
 from connector.operations.store_access import reading
 from connector.role import Secrets
 from connector.store import queries
-from connector.store.queries import AttemptRow, AuditRow, DeliveryRow, EventRow, InterviewRow, ListingFilter
+from connector.store.queries import AttemptRow, AuditRow, DeliveryRow, EventRow, InterviewRow, ListingFilter, Place
 from connector.store.schema import DeliveryState
 
 Cells: TypeAlias = dict[str, object]
@@ -27,11 +29,15 @@ Cells: TypeAlias = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One kind of rows. `cells` returns the cells of a row by title, given the time zone and the pauses of sinks."""
+    """One kind of rows. `cells` returns the cells of a row by title, given the time zone and the pauses of sinks.
+
+    `has_numbers`: the ids of the rows are numbers.
+    """
 
     find: Callable[[Connection, ListingFilter, int], Sequence[Any]]
     cells: Callable[[Any, ZoneInfo, Mapping[str, str]], Cells]
     empty: str
+    has_numbers: bool = True
 
 
 def events(
@@ -46,13 +52,14 @@ def events(
     since: o.SinceOption = None,
     until: o.UntilOption = None,
     limit: o.LimitOption = 50,
+    after: o.AfterOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """List events, newest first.
 
     --since and --until are about the time of receipt.
     """
-    show = _Show(config, since, until, limit, as_json)
+    show = _Show(config, since, until, limit, after, as_json)
     show(EVENTS, name=name, kind=kind, interview=interview, position=position, stage=stage, search=search)
 
 
@@ -89,13 +96,14 @@ def interviews(
     since: o.SinceOption = None,
     until: o.UntilOption = None,
     limit: o.LimitOption = 50,
+    after: o.AfterOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """List interviews in their current state, last changed first.
 
     --since and --until are about the newest event of an interview. --sink lists what a state sink shows.
     """
-    show = _Show(config, since, until, limit, as_json)
+    show = _Show(config, since, until, limit, after, as_json)
     show(INTERVIEWS, interview=interview, position=position, stage=stage, search=search, sink=sink)
 
 
@@ -112,6 +120,7 @@ def deliveries(
     since: o.SinceOption = None,
     until: o.UntilOption = None,
     limit: o.LimitOption = 50,
+    after: o.AfterOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """List deliveries, newest first.
@@ -119,7 +128,7 @@ def deliveries(
     --since and --until are about the time of receipt or of the last replay.
     """
     states = () if state is None else (DeliveryState[state.name],)
-    show = _Show(config, since, until, limit, as_json)
+    show = _Show(config, since, until, limit, after, as_json)
     show(
         DELIVERIES,
         sink=sink,
@@ -139,13 +148,14 @@ def attempts(
     since: o.SinceOption = None,
     until: o.UntilOption = None,
     limit: o.LimitOption = 50,
+    after: o.AfterOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """List attempts, newest first.
 
     One row per batch and outcome. Deliveries that succeed at the first attempt are only counted.
     """
-    show = _Show(config, since, until, limit, as_json)
+    show = _Show(config, since, until, limit, after, as_json)
     show(ATTEMPTS, sink=sink)
 
 
@@ -155,6 +165,7 @@ def audit(
     since: o.SinceOption = None,
     until: o.UntilOption = None,
     limit: o.LimitOption = 50,
+    after: o.AfterOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """List what operators changed, newest first.
@@ -162,7 +173,7 @@ def audit(
     Pauses, resumes, replays, dismissals, repairs, erasures, decisions, backfills and reconciles, each with the user who
     asked for it.
     """
-    show = _Show(config, since, until, limit, as_json)
+    show = _Show(config, since, until, limit, after, as_json)
     show(AUDIT)
 
 
@@ -174,6 +185,7 @@ class _Show:
     since: str | None
     until: str | None
     limit: int
+    after: str | None
     as_json: bool
 
     def __call__(self, listing: Listing, **conditions: Any) -> None:
@@ -183,16 +195,24 @@ class _Show:
         """
         settings = load(self.config, needs=Secrets.NONE)
         since, until = o.period(settings, self.since, self.until)
-        wanted = ListingFilter(**conditions, since=since, until=until)
+        wanted = ListingFilter(**conditions, since=since, until=until, after=self._place(listing))
         with reading(settings) as connection:
             found = page(listing.find, connection, settings, wanted, self.limit)
         if self.as_json:
             show_json(found.rows)
-            return
-        zone = ZoneInfo(settings.timezone)
-        show_table([listing.cells(row, zone, found.pauses) for row in found.rows], empty=listing.empty)
-        if found.has_more:
-            print("There are more rows: add a filter, or raise --limit.")
+        else:
+            zone = ZoneInfo(settings.timezone)
+            show_table([listing.cells(row, zone, found.pauses) for row in found.rows], empty=listing.empty)
+        if found.next is not None:
+            following = shlex.quote(written_place(found.next))
+            print_hint(f"There are more rows: repeat the command with --after {following}, or add a filter.")
+
+    def _place(self, listing: Listing) -> Place | None:
+        """Returns the place after which the page starts. Raises `UsageError`."""
+        place = None if self.after is None else read_place(self.after, number=listing.has_numbers)
+        if self.after is not None and place is None:
+            raise UsageError("--after takes what the same list printed at the end of the page before")
+        return place
 
 
 def _event_cells(row: EventRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cells:
@@ -271,7 +291,7 @@ def _audit_cells(row: AuditRow, zone: ZoneInfo, _: Mapping[str, str]) -> Cells:
 
 
 EVENTS = Listing(queries.events, _event_cells, "No events found.")
-INTERVIEWS = Listing(queries.interviews, _interview_cells, "No interviews found.")
+INTERVIEWS = Listing(queries.interviews, _interview_cells, "No interviews found.", has_numbers=False)
 DELIVERIES = Listing(queries.deliveries, _delivery_cells, "No deliveries found.")
 ATTEMPTS = Listing(
     queries.attempts,

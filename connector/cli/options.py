@@ -50,6 +50,9 @@ JsonOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document; times are epoch milliseconds.")
 ]
 LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, max=MANY, help="Show at most this many rows.")]
+AfterOption: TypeAlias = Annotated[
+    str | None, typer.Option("--after", metavar="PLACE", help="Continue behind the last row of the page before.")
+]
 SinkOption: TypeAlias = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Only of this sink.")]
 PositionOption: TypeAlias = Annotated[
     str | None,

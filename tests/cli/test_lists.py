@@ -308,8 +308,34 @@ def test_a_time_that_is_none_is_bad_usage(run, filled):
 
 
 def test_a_table_says_when_there_is_more(run, filled):
-    assert "There are more rows" in run("events", "--limit", "1").stdout
-    assert "There are more rows" not in run("events", "--limit", "2").stdout
+    assert "There are more rows" in run("events", "--limit", "1").stderr
+    assert "There are more rows" not in run("events", "--limit", "2").stderr
+
+
+@pytest.mark.parametrize("command", [*LISTINGS, "audit"])
+def test_a_list_continues_behind_its_last_row(run, filled, config, command):
+    """Page by page it has the rows of one long page, in the same order."""
+    if command == "audit":
+        for _ in range(2):
+            run("pause", "chat"), run("resume", "chat")
+    whole = json.loads(run(command, "--json").stdout)
+    rows, after = [], []
+    while True:
+        result = run(command, "--json", "--limit", "1", *after)
+        assert result.exit_code == 0
+        rows += json.loads(result.stdout)
+        if "There are more rows" not in result.stderr:
+            break
+        after = ["--after", result.stderr.partition("--after ")[2].partition(",")[0].strip("'")]
+    assert rows == whole
+    assert rows
+
+
+@pytest.mark.parametrize("place", ["x", "1.x", "", "."])
+def test_a_place_that_no_list_printed_is_bad_usage(run, filled, place):
+    result = run("events", "--after", place)
+    assert result.exit_code == 2
+    assert "--after takes what the same list printed" in result.stderr
 
 
 def test_times_are_shown_in_the_configured_zone(run, filled, config):
