@@ -140,13 +140,14 @@ class Member:
 class Fleet:
     """A server, its destinations and the processes. `kill_server` and the members' signals are the weather."""
 
-    def __init__(self, folder: Path, *, call_seconds: float = 0.01) -> None:
+    def __init__(self, folder: Path, *, call_seconds: float = 0.01, more_config: str = "") -> None:
         self.server = postgres.Server()
         self.google = GoogleEmulator()
         self.recorder = Recorder(call_seconds)
         self.members: list[Member] = []
         self.acknowledged: set[tuple[str, str]] = set()
         self._folder = folder
+        self._more_config = more_config
 
     def open(self) -> None:
         self.server.start()
@@ -159,7 +160,7 @@ class Fleet:
         config = CONFIG.format(
             store=self.server.url, secret=SECRET, lease=LEASE, sheet=self.sheet, google=self.google.url
         )
-        (self._folder / "config.toml").write_text(config + hooks)
+        (self._folder / "config.toml").write_text(config + hooks + self._more_config)
 
     def close(self) -> None:
         for member in self.members:

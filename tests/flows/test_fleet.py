@@ -29,15 +29,15 @@ def backlog(fleet, least):
 
 
 @pytest.mark.timeout(180)
-def test_a_worker_that_is_killed_and_one_that_stands_still_are_followed(fleet):
-    """Everything is delivered, once as far as the sheet shows, and in order."""
+def test_a_worker_and_a_receiver_that_are_killed_and_a_worker_that_stands_still_are_followed(fleet):
+    """Everything acknowledged is delivered, once as far as the sheet shows, and in order."""
     posting = fleet.posting(range(50))
     fleet.until(lambda: backlog(fleet, 15))
     killed = fleet.owner_of(HOOK)
     killed.kill()
+    fleet.alive("receiver")[0].kill()
     fleet.until(lambda: fleet.owner_of(HOOK))
-    still = fleet.owner_of(HOOK)
-    (other,) = fleet.start("worker")
+    other, _ = fleet.start("worker", "receiver")
     posting.join()
     posting = fleet.posting(range(80, 105))
     fleet.until(lambda: backlog(fleet, 8))
@@ -94,9 +94,18 @@ def holder_of_tasks(fleet):
     return fleet.worker_named(rows[0][0]) if rows else None
 
 
+WITH_CALLS_AT_SET_TIMES = """
+[sinks.chat]
+type = "slack"
+token = "xoxb-unused"
+channel = "C0123456789"
+weekly_summary = {}
+"""
+
+
 def test_the_periodic_tasks_of_a_killed_worker_are_continued_and_not_repeated(tmp_path):
     """One of two workers runs them; the other one takes over, and runs a task when it is due and not before."""
-    fleet = Fleet(tmp_path)
+    fleet = Fleet(tmp_path, more_config=WITH_CALLS_AT_SET_TIMES)
     try:
         fleet.open()
         fleet.start("worker", "worker")

@@ -86,6 +86,26 @@ async def test_one_bad_event_does_not_fail_the_others(picky, receiver):
     assert [entry["reason"] for entry in logs] == ["RaiseException (P0001)"] * 2
 
 
+FULL = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON event_body FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_a_full_disk_of_the_server_refuses_events_until_there_is_room(receiver, postgres_url):
+    """Nothing of a refused event stays, and a sender that repeats it is not told that it is a duplicate."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(FULL)
+        with pytest.raises(StoreUnavailable, match="make room on the server's disk"):
+            await receiver.offer("i1")
+        with pytest.raises(StoreUnavailable, match="make room on the server's disk"):
+            await receiver.writer.probe(START)
+        connection.execute("DROP FUNCTION refuse CASCADE")
+    assert told(receiver, "SELECT count(*) FROM event") == [(0,)]
+    assert not (await receiver.offer("i1")).duplicate
+
+
 async def test_a_connection_that_died_while_idle_is_replaced(receiver):
     """Nobody notices: what waits is committed through a new one."""
     await receiver.offer("i1")
