@@ -14,7 +14,7 @@ install = echo "Installing $(1) into $(VENV)"; \
 	$(BIN)/pip install --progress-bar off --require-hashes $(addprefix -r ,$(1)) \
 	| awk -v total=$$(cat $(1) | grep -c '==') -v tty=$$(test -t 1 && echo 1 || echo 0) -f .ci/progress.awk
 
-.PHONY: install run test demo bench bench-quick lint types check package texts proxies lock chaos soak clean
+.PHONY: install run test demo bench bench-quick lint types check package texts proxies lock chaos soak pictures clean
 
 install: $(VENV)/.installed
 
@@ -68,6 +68,9 @@ bench-quick: $(VENV)/.installed-dev
 
 chaos: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m chaos -n 0 --timeout 3600
+
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python docs/images/make.py
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak -n 0 --timeout 7200

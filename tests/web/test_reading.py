@@ -8,9 +8,10 @@ import pytest
 
 from connector.config import load
 from connector.operations.status import health
-from connector.store import leases
+from connector.store import leases, processes
 from connector.testing import START
 from connector.web.dashboard.deliveries import DELIVERY_PARAMETERS, delivery_list
+from connector.web.dashboard.health import verdict
 from connector.web.dashboard.interviews import interview_list
 from connector.web.dashboard.overview import overview
 from connector.web.dashboard.pages import Seen, page_tag
@@ -51,6 +52,14 @@ def test_a_page_reads_no_whole_table(tmp_path, name):
         with explained(connection, unless="LIMIT") as steps:  # a limit ends the reading
             VIEWS[name](seen)
         assert whole_tables(steps) == []
+
+
+def test_an_open_page_becomes_red_by_the_time_alone_when_no_process_sends_heartbeats():
+    with memory() as connection:
+        processes.beat(connection, processes.Process("p", "all", START, START))
+        verdicts = [verdict(health(connection, START + seconds * 1000, [])).mark for seconds in (0, 29, 31)]
+        tags = {page_tag(connection, "", START + seconds * 1000) for seconds in (0, 10, 20, 30)}
+    assert (verdicts, len(tags)) == (["ok", "ok", "bad"], 4)
 
 
 def work_of(name, deliveries):

@@ -58,7 +58,8 @@ def shown(trouble: Trouble) -> Shown:
 def _fix(trouble: Trouble) -> str:
     """Returns what to do. A page has buttons for what the command line does with a command."""
     if trouble.subject in GENERAL or not trouble.fix.startswith("connector "):
-        return sentence(trouble.fix)
+        text = sentence(trouble.fix)
+        return text if not text or text.endswith((".", "`", "?")) or text.startswith("connector ") else f"{text}."
     if "dead letter" in trouble.what:
         return "Read the reason, repair the cause, then replay or dismiss them."
     return "Resume it on its page." if trouble.what.startswith("paused") else "Verify and repair it on its page."
