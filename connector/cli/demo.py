@@ -39,7 +39,7 @@ def demo(
     rate: RateOption = 5.0,
     once: OnceOption = False,
 ) -> None:
-    """Run a service with an emulated Google sheet and Slack channel, and send it realistic signed webhooks.
+    """Run a service with emulated destinations, and send it webhooks.
 
     Prints the addresses of pages that show the sheet, the channel and the dashboard. The webhooks arrive over HTTP:
     several positions, with invitations, answers, scores, decisions and deletions. Some arrive twice, some late.
