@@ -38,11 +38,12 @@ CLOSE_SECONDS = 1.0
 """Time to close a connection when the service stops."""
 GROUPS_SECONDS = 300.0
 """How long the members of a user group are remembered."""
-GROUP_CALL_SECONDS = 1.5
-"""Time to ask for the members of a user group; a click waits for the answer."""
+GROUP_CALLS_SECONDS = 1.5
+"""Time to request the members of all user groups; a click waits for that."""
 
 NOT_PRESENT = gettext_noop("These buttons do nothing any more: there is a newer message about the interview.")
 
+_LOGGER = logging.getLogger(__name__)
 _SILENT = logging.getLogger(f"{__name__}.socket")
 _SILENT.disabled = True  # the SDK logs addresses that hold a ticket, and the content of messages
 
@@ -100,8 +101,12 @@ class SlackListener:
         otherwise Slack shows the user an error.
         """
         interaction = interaction_of(request.payload) if request.type == "interactive" else None
-        async with asyncio.timeout(ACK_SECONDS):
-            reply = None if interaction is None else await self._take(interaction)
+        try:
+            async with asyncio.timeout(ACK_SECONDS):
+                reply = None if interaction is None else await self._take(interaction)
+        except Exception as error:
+            _LOGGER.warning("click not stored and not acknowledged: %s", type(error).__name__)
+            raise
         await client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id))
         if reply is not None:
             await reply()
@@ -154,39 +159,39 @@ class Deciders:
         self._decisions = decisions
         self._language = language
         self._client = client
-        self._members: Mapping[str, frozenset[str]] = {}
+        self._members: frozenset[str] = frozenset()
         self._until = 0.0
 
     async def refusal(self, user: str) -> str:
         """Returns why the user may not decide, as mrkdwn, `""` when the user may."""
         if user in self._decisions.deciders:
             return ""
-        are_known = await self._refresh()
-        if any(user in members for members in self._members.values()):
-            return ""
-        if not are_known:
+        members = await self._members_of_groups()
+        if members is None:
             return self._language.gettext("Slack did not say who may decide here. Try again in a minute.")
+        if user in members:
+            return ""
         who = ", ".join(messages.user_mention(one) for one in self._decisions.deciders)
         return self._language.gettext("Only {users} may decide here.").format(users=who)
 
-    async def _refresh(self) -> bool:
-        """Requests the members of the user groups when the cache has expired. Returns whether they are known."""
+    async def _members_of_groups(self) -> frozenset[str] | None:
+        """Returns the members of the user groups, `None` when Slack does not return them in time."""
         now = asyncio.get_running_loop().time()
         if now < self._until or not self._decisions.groups:
-            return True
-        members = dict(self._members)
-        for group in self._decisions.groups:
-            try:
-                async with asyncio.timeout(GROUP_CALL_SECONDS):
+            return self._members
+        members: set[str] = set()
+        try:
+            async with asyncio.timeout(GROUP_CALLS_SECONDS):
+                for group in self._decisions.groups:
                     result = await self._client.group_members(group)
-            except TimeoutError:
-                return False
-            if result.status is not Status.OK:
-                return False
-            users = result.data.get("users")
-            members[group] = frozenset(map(str, users)) if isinstance(users, list) else frozenset()
-        self._members, self._until = members, now + GROUPS_SECONDS
-        return True
+                    users = result.data.get("users")
+                    if result.status is not Status.OK or not isinstance(users, list):
+                        return None
+                    members.update(map(str, users))
+        except TimeoutError:
+            return None
+        self._members, self._until = frozenset(members), now + GROUPS_SECONDS
+        return self._members
 
 
 def _text(refusal: Refusal) -> str:

@@ -117,13 +117,16 @@ async def test_without_an_answer_about_a_group_nothing_is_decided(slack: SlackEm
     assert "did not say who may decide" in slack.ephemerals[0].text
 
 
-async def test_a_click_that_cannot_be_stored_is_not_acknowledged(slack: SlackEmulator, channel: str) -> None:
+async def test_a_click_that_cannot_be_stored_is_not_acknowledged(
+    slack: SlackEmulator, channel: str, caplog: pytest.LogCaptureFixture
+) -> None:
     message = post_with_buttons(slack, channel)
     inbox = Inbox(message.ts)
     inbox.is_available = False
     slack.sockets.ack_seconds = 0.3
     async with listening(sink_of(slack, channel), inbox):
         assert not await press(slack, message, "decide-shortlist", ANA)
+    assert "click not stored and not acknowledged: StoreUnavailable" in caplog.text
 
 
 async def test_a_click_on_a_link_is_acknowledged_and_nothing_else(slack: SlackEmulator, channel: str) -> None:
