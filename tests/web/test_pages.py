@@ -255,3 +255,21 @@ async def test_a_payload_that_is_no_json_is_explained(tmp_path):
         answer = await client.post("/routes", data={"body": "{"}, headers=SAME_ORIGIN)
         assert answer.status_code == 200
         assert "unreadable" in answer.text
+
+
+async def test_the_pages_are_in_the_language_of_the_settings(tmp_path):
+    async with dashboard(tmp_path, 'language = "es"\n' + CONSOLE_ONLY + DASHBOARD) as (service, client):
+        await service.post(sample("finish"))
+        overview = await settled(client, "/", "Por evaluar")
+        assert '<html lang="es"' in overview
+        assert "Todo sincronizado" in overview or "entrega en curso" in overview
+        for address in ADDRESSES:
+            assert (await client.get(address)).status_code == 200
+        interviews = (await client.get("/interviews")).text
+        assert ("<h1>Entrevistas</h1>" in interviews, ">Por evaluar</span>" in interviews) == (True, True)
+        one = re.search(r'/interviews/one\?id=[^"]+', interviews)
+        assert one is not None
+        page = (await client.get(html.unescape(one[0]))).text
+        assert all(word in page for word in ("Historial", "Decidir", "Correo"))
+        await client.post("/sign-out", data={"token": token_in(page)}, headers=SAME_ORIGIN)
+        assert "Contraseña" in (await client.get("/sign-in")).text

@@ -18,6 +18,7 @@ from connector.decision import COMMENT_MAX, SCORES, Decision, DecisionRequest, V
 from connector.errors import UsageError
 from connector.formats import counted
 from connector.interview import Interview, Stage
+from connector.languages import gettext_noop
 from connector.merge import decode, interview_of
 from connector.operations.decide import NO_KEY, ask
 from connector.store import decisions
@@ -32,20 +33,20 @@ from connector.web.dashboard.pages import Pages, Seen, redirect
 from connector.web.dashboard.words import Clockface, Moment, sentence, shown_name
 
 SHOWN = {
-    Decision.SHORTLIST: "Shortlist",
-    Decision.DISCARD: "Discard",
-    Decision.BACK: "Back to evaluation",
-    Decision.SCORE: "Score",
-    Decision.COMMENT: "Comment",
-    Decision.SHARE: "Share link",
+    Decision.SHORTLIST: gettext_noop("Shortlist"),
+    Decision.DISCARD: gettext_noop("Discard"),
+    Decision.BACK: gettext_noop("Back to evaluation"),
+    Decision.SCORE: gettext_noop("Score"),
+    Decision.COMMENT: gettext_noop("Comment"),
+    Decision.SHARE: gettext_noop("Share link"),
 }
 STATES = {
-    RequestState.HELD: ("warn", "waits for a confirmation"),
-    RequestState.WAITING: ("wait", "waits"),
-    RequestState.DONE: ("ok", "done"),
-    RequestState.REFUSED: ("bad", "refused"),
-    RequestState.UNCLEAR: ("warn", "unclear"),
-    RequestState.DROPPED: ("wait", "dropped"),
+    RequestState.HELD: ("warn", gettext_noop("waits for a confirmation")),
+    RequestState.WAITING: ("wait", gettext_noop("waits")),
+    RequestState.DONE: ("ok", gettext_noop("done")),
+    RequestState.REFUSED: ("bad", gettext_noop("refused")),
+    RequestState.UNCLEAR: ("warn", gettext_noop("unclear")),
+    RequestState.DROPPED: ("wait", gettext_noop("dropped")),
 }
 """The mark and the words for each state."""
 RECENT = 10

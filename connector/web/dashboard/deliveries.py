@@ -15,6 +15,7 @@ from litestar.params import FromPath
 from sqlalchemy import Connection, select
 
 from connector.formats import format_duration
+from connector.languages import gettext_noop
 from connector.operations.listings import read_place
 from connector.store.queries import (
     AttemptRow,
@@ -41,12 +42,12 @@ HOUR_MS = 3_600_000
 AGES = (("1 h", HOUR_MS), ("24 h", 24 * HOUR_MS), ("7 d", 168 * HOUR_MS))
 """Columns of the grid: younger than this; the last column has the rest."""
 MARKS = {
-    "delivered": "ok",
-    "superseded": "ok",
-    "dead": "bad",
-    "pending": "wait",
-    "waiting": "wait",
-    "dismissed": "wait",
+    gettext_noop("delivered"): "ok",
+    gettext_noop("superseded"): "ok",
+    gettext_noop("dead"): "bad",
+    gettext_noop("pending"): "wait",
+    gettext_noop("waiting"): "wait",
+    gettext_noop("dismissed"): "wait",
 }
 """The class for colour and shape of each state of a delivery."""
 

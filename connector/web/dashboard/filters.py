@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from litestar import Request
 
+from connector.languages import gettext_noop
 from connector.operations.listings import written_place
 from connector.store.queries import Place
 
@@ -22,6 +23,7 @@ class Option:
     value: str
     text: str
     is_chosen: bool
+    is_ours: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,13 @@ class Filter:
     options: list[Option]
 
 
-def make_filter(name: str, label: str, chosen: str, choices: list[tuple[str, str]]) -> Filter:
-    known = [("", "all"), *choices]
+def make_filter(name: str, label: str, chosen: str, choices: list[tuple[str, str]], *, is_ours: bool = False) -> Filter:
+    """Returns a filter. `is_ours`: the texts of its choices are ours, and not from outside."""
+    known = [*choices]
     if chosen and chosen not in {value for value, _ in known}:
         known.append((chosen, chosen))
-    return Filter(name, label, [Option(value, text, value == chosen) for value, text in known])
+    options = [Option(value, text, value == chosen, is_ours) for value, text in known]
+    return Filter(name, label, [Option("", gettext_noop("all"), not chosen), *options])
 
 
 def parameters(request: Request[Any, Any, Any], *names: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-from connector.formats import counted
+from connector.languages import Language
 from connector.operations.status import Health, Trouble
 from connector.web.dashboard.words import sentence
 
@@ -74,17 +74,22 @@ def _link(trouble: Trouble) -> tuple[str, str]:
     return f"/sinks/{quote(trouble.subject)}", "Open the sink"
 
 
-def verdict(health: Health) -> Verdict:
-    """Returns the verdict."""
+def verdict(health: Health, words: Language) -> Verdict:
+    """Returns the verdict in a language."""
     problems = sum(trouble.level == "problem" for trouble in health.troubles)
     mark = MARKS[health.verdict]
     if problems:
-        return Verdict(mark, f"{counted(problems, 'problem needs', 'problems need')} you")
-    if health.troubles:
-        return Verdict(mark, f"{counted(len(health.troubles), 'thing', 'things')} to look at")
+        text = words.ngettext("{count} problem needs you", "{count} problems need you", problems)
+        return Verdict(mark, text.format(count=words.number(problems)))
+    if warnings := len(health.troubles):
+        text = words.ngettext("{count} thing to look at", "{count} things to look at", warnings)
+        return Verdict(mark, text.format(count=words.number(warnings)))
     if not health.source.events:
-        return Verdict(mark, "Ready for the first event")
+        return Verdict(mark, words.gettext("Ready for the first event"))
     pending = sum(sink.pending for sink in health.sinks)
-    return Verdict(
-        mark, f"All in sync, {counted(pending, 'delivery', 'deliveries')} on the way" if pending else "All in sync"
+    if not pending:
+        return Verdict(mark, words.gettext("All in sync"))
+    text = words.ngettext(
+        "All in sync, {count} delivery on the way", "All in sync, {count} deliveries on the way", pending
     )
+    return Verdict(mark, text.format(count=words.number(pending)))

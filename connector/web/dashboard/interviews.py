@@ -13,6 +13,7 @@ from litestar.exceptions import NotFoundException
 from sqlalchemy import select
 
 from connector.interview import FIELDS, STAGE_WORDS, Interview, Stage, Value
+from connector.languages import gettext_noop
 from connector.merge import decode, interview_of
 from connector.operations.listings import read_place
 from connector.store.queries import (
@@ -43,20 +44,20 @@ VALUE_MAX = 2_000
 TIMES = {"created_at", "archived", "finalist", "deleted", "completed", "finished_at", "answered"}
 """Fields whose numbers are epoch milliseconds."""
 FIRST = (
-    ("candidate_email", "E-mail"),
-    ("candidate_phone", "Phone"),
-    ("score", "Score"),
-    ("created_at", "Invited"),
-    ("completed", "Completed"),
-    ("finalist", "Shortlisted"),
-    ("archived", "Discarded"),
-    ("deleted", "Deleted"),
+    ("candidate_email", gettext_noop("E-mail")),
+    ("candidate_phone", gettext_noop("Phone")),
+    ("score", gettext_noop("Score")),
+    ("created_at", gettext_noop("Invited")),
+    ("completed", gettext_noop("Completed")),
+    ("finalist", gettext_noop("Shortlisted")),
+    ("archived", gettext_noop("Discarded")),
+    ("deleted", gettext_noop("Deleted")),
 )
 """The fields that a page shows first, with their titles. A field that is missing or false is left out."""
 LINKS = (
-    ("review_url", "Open in Hireflix"),
-    ("candidate_url", "Open the candidate's page"),
-    ("short_url", "Open the short link"),
+    ("review_url", gettext_noop("Open in Hireflix")),
+    ("candidate_url", gettext_noop("Open the candidate's page")),
+    ("short_url", gettext_noop("Open the short link")),
 )
 """The fields with links, with the texts of the links."""
 
@@ -70,6 +71,7 @@ class InterviewLine:
     position: str
     stage: str
     stage_word: str
+    is_known_stage: bool
     score: str
     waits: str
     sinks: str
@@ -99,11 +101,19 @@ def interview_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> I
     rows = interviews(seen.connection, wanted, ROWS + 1)
     places = sorted({name for _, name in positions(seen.connection) if name.strip()})
     filters = [
-        make_filter("position", "Position", chosen["position"], [(name, shown_name(name)) for name in places]),
         make_filter(
-            "stage", "Stage", chosen["stage"], [(each.value, STAGE_WORDS.get(each, "Unknown")) for each in Stage]
+            "position", gettext_noop("Position"), chosen["position"], [(name, shown_name(name)) for name in places]
         ),
-        make_filter("sink", "Sink", chosen["sink"], [(name, name) for name in sink_names(seen.connection)]),
+        make_filter(
+            "stage",
+            gettext_noop("Stage"),
+            chosen["stage"],
+            [(each.value, STAGE_WORDS.get(each, "Unknown")) for each in Stage],
+            is_ours=True,
+        ),
+        make_filter(
+            "sink", gettext_noop("Sink"), chosen["sink"], [(name, name) for name in sink_names(seen.connection)]
+        ),
     ]
     lines = [_interview_line(row, seen.clock) for row in rows[:ROWS]]
     following = place_of(rows[ROWS - 1]) if len(rows) > ROWS else None
@@ -119,6 +129,7 @@ def _interview_line(row: InterviewRow, clock: Clockface) -> InterviewLine:
         shown_name(row.position_name, ""),
         row.stage,
         row.stage_word,
+        row.stage in STAGE_WORDS,
         "" if row.score is None else f"{row.score:g}",
         clock.age(row.completed_at) if is_open and row.completed_at is not None else "",
         ", ".join(row.sinks),
@@ -190,6 +201,7 @@ class OneInterview:
     position: str
     stage: str
     stage_word: str
+    is_known_stage: bool
     facts: Facts
     sinks: list[str]
     history: list[HistoryLine]
@@ -225,6 +237,7 @@ def one_interview(seen: Seen, id_: str) -> OneInterview:
         shown_name(found.position_name, ""),
         found.stage.value,
         found.stage_word,
+        found.stage in STAGE_WORDS,
         _facts(found, seen.clock),
         sinks,
         history,

@@ -13,6 +13,7 @@ from litestar.di import NamedDependency
 from sqlalchemy import Connection, case, func, select
 
 from connector.interview import STAGE_WORDS, Stage
+from connector.languages import Language, gettext_noop, language
 from connector.operations.send import SAMPLE_INTERVIEW
 from connector.store.queries import EventRow, ListingFilter, events
 from connector.store.schema import DeliveryState, PauseKind, delivery, event, interview
@@ -43,12 +44,14 @@ DONE_MAX = 20_000
 FUNNEL_INTERVIEWS = 5_000
 """Interviews that are counted by stage: those that changed last."""
 FUNNEL_POSITIONS = 8
-KEY_HINT = "Set hireflix.webhook_secrets to the key from Hireflix: Profile, Webhooks, Reveal key."
-ADDRESS_HINT = (
+KEY_HINT = gettext_noop("Set hireflix.webhook_secrets to the key from Hireflix: Profile, Webhooks, Reveal key.")
+ADDRESS_HINT = gettext_noop(
     "Create a webhook in Hireflix with the address of this server and the path below. Any request of Hireflix ticks "
     "this, also one that is refused."
 )
-WEBHOOK_HINT = "It follows the first change in Hireflix. Send a sample to see the way of an event at once."
+WEBHOOK_HINT = gettext_noop(
+    "It follows the first change in Hireflix. Send a sample to see the way of an event at once."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +132,8 @@ def overview(seen: Seen) -> Overview:
         sum(each.count for each in source.refused),
         cards,
         [_latest(row, seen.clock) for row in events(seen.connection, ListingFilter(), LATEST)],
-        _funnel(seen.connection),
-        [(stage.value, STAGE_WORDS.get(stage, "Unknown")) for stage in Stage],
+        _funnel(seen.connection, language(seen.config.language)),
+        [(stage.value, STAGE_WORDS.get(stage, gettext_noop("Unknown"))) for stage in Stage],
         _steps(seen),
         seen.config.hireflix.webhook_path,
     )
@@ -152,14 +155,14 @@ def state_of(sink: SinkStatus, clock: Clockface) -> tuple[str, str]:
     if sink.state in {"paused", "stopped"}:
         return "warn" if sink.paused_by is PauseKind.OPERATOR else "bad", sink.state
     if sink.state == "orphaned":
-        return "warn", "not configured"
+        return "warn", gettext_noop("not configured")
     if sink.in_sync is False:
-        return "warn", "repairing" if sink.is_repairing else "not in sync"
+        return "warn", gettext_noop("repairing") if sink.is_repairing else gettext_noop("not in sync")
     if sink.failed_at is not None:
-        return "warn", "failing"
+        return "warn", gettext_noop("failing")
     if sink.pending:
-        return "wait", "delivering"
-    return "ok", "in sync"
+        return "wait", gettext_noop("delivering")
+    return "ok", gettext_noop("in sync")
 
 
 def _done(
@@ -213,7 +216,7 @@ def _latest(row: EventRow, clock: Clockface) -> LatestEvent:
     )
 
 
-def _funnel(connection: Connection) -> list[Funnel]:
+def _funnel(connection: Connection, words: Language) -> list[Funnel]:
     """Returns the stages of the positions with the most interviews, among those that changed last."""
     newest = (
         select(interview.c.position_name, interview.c.stage)
@@ -228,13 +231,16 @@ def _funnel(connection: Connection) -> list[Funnel]:
         counts[position][stage] = count
     chosen = sorted(counts.items(), key=lambda item: -item[1].total())[:FUNNEL_POSITIONS]
     longest = max((each.total() for _, each in chosen), default=0)
-    return [_bar(position, each, longest) for position, each in chosen]
+    return [_bar(position, each, longest, words) for position, each in chosen]
 
 
-def _bar(position: str, counts: Counter[str], longest: int) -> Funnel:
+def _bar(position: str, counts: Counter[str], longest: int, words: Language) -> Funnel:
     ordered = {stage.value: counts[stage.value] for stage in Stage if counts[stage.value]}
-    text = ", ".join(f"{count} {STAGE_WORDS.get(Stage(stage), 'Unknown').lower()}" for stage, count in ordered.items())
-    return Funnel(position, shown_name(position, "(no position)"), stacked(ordered, longest), counts.total(), text)
+    stages = {stage: words.gettext(STAGE_WORDS.get(Stage(stage), "Unknown")).lower() for stage in ordered}
+    text = ", ".join(f"{count} {stages[stage]}" for stage, count in ordered.items())
+    return Funnel(
+        position, shown_name(position, words.gettext("(no position)")), stacked(ordered, longest), counts.total(), text
+    )
 
 
 def _steps(seen: Seen) -> list[Step]:
@@ -243,17 +249,27 @@ def _steps(seen: Seen) -> list[Step]:
     state_sinks = {name for name, entry in seen.config.sinks.items() if entry.cls.state}
     delivered = {sink.name for sink in seen.health.sinks if sink.delivered}
     steps = [
-        Step("The address is reachable", _is_reached(seen), ADDRESS_HINT),
-        Step("A secret for webhooks is set", bool(hireflix.webhook_secrets), KEY_HINT),
-        Step("The first signed webhook arrived", bool(source.events), WEBHOOK_HINT),
+        Step(gettext_noop("The address is reachable"), _is_reached(seen), ADDRESS_HINT),
+        Step(gettext_noop("A secret for webhooks is set"), bool(hireflix.webhook_secrets), KEY_HINT),
+        Step(gettext_noop("The first signed webhook arrived"), bool(source.events), WEBHOOK_HINT),
     ]
     if state_sinks:
         steps.append(
-            Step("The first row is written", bool(delivered & state_sinks), "It follows the first event by itself.")
+            Step(
+                gettext_noop("The first row is written"),
+                bool(delivered & state_sinks),
+                gettext_noop("It follows the first event by itself."),
+            )
         )
     if seen.config.sinks.keys() - state_sinks:
         done = bool(delivered - state_sinks)
-        steps.append(Step("The first message is sent", done, "It follows the first event that a route selects."))
+        steps.append(
+            Step(
+                gettext_noop("The first message is sent"),
+                done,
+                gettext_noop("It follows the first event that a route selects."),
+            )
+        )
     return [] if all(step.is_done for step in steps) else steps
 
 

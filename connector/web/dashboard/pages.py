@@ -21,6 +21,7 @@ from sqlalchemy import Connection, func, select
 from connector import __version__
 from connector.config import Config
 from connector.delivery.clock import Clock
+from connector.languages import Language, gettext_noop, language
 from connector.operations.status import Health, health
 from connector.store import decisions
 from connector.store.base import Store
@@ -45,20 +46,20 @@ PAGE_COMPRESSION = 5
 """Level of gzip for pages: an overview of 50 kB becomes 7 kB within a millisecond."""
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 NAVIGATION = (
-    ("overview", "/", "Overview"),
-    ("interviews", "/interviews", "Interviews"),
-    ("decisions", "/decisions", "Decisions"),
-    ("deliveries", "/deliveries", "Deliveries"),
-    ("sinks", "/sinks", "Sinks"),
-    ("routes", "/routes", "Routes"),
-    ("audit", "/audit", "Audit"),
+    ("overview", "/", gettext_noop("Overview")),
+    ("interviews", "/interviews", gettext_noop("Interviews")),
+    ("decisions", "/decisions", gettext_noop("Decisions")),
+    ("deliveries", "/deliveries", gettext_noop("Deliveries")),
+    ("sinks", "/sinks", gettext_noop("Sinks")),
+    ("routes", "/routes", gettext_noop("Routes")),
+    ("audit", "/audit", gettext_noop("Audit")),
 )
 """Key, address and title of the pages in the navigation."""
 
 
 THEME_COOKIE = "connector_theme"
 """Holds the colours that a user chose in this browser."""
-THEMES = (("", "system"), ("light", "light"), ("dark", "dark"))
+THEMES = (("", gettext_noop("system")), ("light", gettext_noop("light")), ("dark", gettext_noop("dark")))
 """Value and text of each choice of colours; the browser decides without one."""
 
 
@@ -123,7 +124,8 @@ class Pages:
         self.actions = Actions(config, store, clock)
         self._clock = clock
         self._zone = ZoneInfo(config.timezone)
-        self._templates = templates()
+        self.words = language(config.language)
+        self._templates = templates(self.words)
 
     def clockface(self) -> Clockface:
         """Returns the time of now, in the configured zone."""
@@ -197,8 +199,8 @@ class Pages:
         counts = {"deliveries": dead, "decisions": found.health.held_decisions}
         at = found.clock.moment(found.clock.now)
         return Frame(
-            title=title,
-            verdict=verdict(found.health),
+            title=self.words.gettext(title) if title in {name for _, _, name in NAVIGATION} else title,
+            verdict=verdict(found.health, self.words),
             at=at.text if at else "",
             troubles=[shown(trouble) for trouble in troubles[:SHOWN_MAX]],
             more_troubles=max(0, len(troubles) - SHOWN_MAX),
@@ -234,16 +236,24 @@ def policy(nonce: str) -> str:
     )
 
 
-def templates() -> Environment:
-    """Returns the templates. Every value is escaped, and loses control and bidirectional characters."""
-    return Environment(
+def templates(words: Language) -> Environment:
+    """Returns the templates in a language. Every value is escaped, and loses control and bidirectional characters.
+
+    The filter `translated` is for texts of ours that a view holds, never for text from outside.
+    """
+    environment = Environment(
         loader=PackageLoader("connector.web.dashboard"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_printable,
+        extensions=["jinja2.ext.i18n"],
     )
+    environment.install_gettext_translations(words.translations, newstyle=True)  # type: ignore[attr-defined]  # added by the extension
+    environment.filters["translated"] = words.gettext
+    environment.globals["language"] = words.code
+    return environment
 
 
 def _printable(value: Any) -> Any:
