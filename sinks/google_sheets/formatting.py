@@ -1,13 +1,17 @@
-"""Formatting: tabs that the sink made, and date cells without a number format.
+"""Formatting: tabs that the sink made, their place, and date cells without a number format.
 
 Each tab is formatted once, as the last step of a flush. The write that makes a tab adds a mark, and the write that
 formats it adds another one. The marks survive a crash, and Google refuses a second formatting write as a whole, so that
 rules are not added twice. Formatting never delays a delivery: after a failure a later flush tries again, three times at
-most. Ranges have no last row, so that they hold for every later row.
+most. Ranges have no last row, so that they include later rows.
+
+New tabs are the first ones. The blank tab that Google adds to a new spreadsheet is hidden and not deleted, so that a
+user who types into it at that moment loses nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -15,16 +19,15 @@ from typing import Any, NamedTuple, TypeAlias
 from connector.languages import Language, gettext_noop
 from connector.sink import STAGE_WORDS, RateLimited, Stage
 from sinks.google_sheets import api_requests
-from sinks.google_sheets.api_replies import Formats, SpreadsheetObjects
+from sinks.google_sheets.api_replies import Formats, SpreadsheetObjects, UnreadCells
 from sinks.google_sheets.api_requests import Request
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import CallFailed, FailureMeaning
 from sinks.google_sheets.format_requests import IdAllocator, colour, freeze, header_look, warn
 from sinks.google_sheets.repair import slices
 from sinks.google_sheets.sheet_view import TabView
-from sinks.google_sheets.sheets_client import LIST_OBJECTS, Calls, read_formats, read_values
+from sinks.google_sheets.sheets_client import LIST_OBJECTS, Calls, read_everything, read_formats, read_values
 from sinks.google_sheets.summary import Source, known_summary, summarize
-from sinks.google_sheets.tab_order import bring_to_front, hide_blank_tab
 from sinks.google_sheets.tabs import Layout, TabSnapshot, hold_requests
 from sinks.google_sheets.write_planner import RowChange, first_guard_number
 from sinks.spreadsheet.columns import SPECS
@@ -45,6 +48,17 @@ FORMATS: Mapping[CellKind, Request] = {
     CellKind.DAYS_SINCE: {"type": "NUMBER", "pattern": "0"},
 }
 """Number formats by kind of column. In a text column typed digits stay text, including leading zeros."""
+FROZEN_MAX = 3
+"""Most frozen columns: more would fill a small screen."""
+FAILURES_MAX = 3
+"""After this number of failures a process stops formatting. The last try leaves out the Summary."""
+_SINGLE_ROWS_MAX = 50
+"""Up to this number rows are read one by one; otherwise the block that contains them all."""
+BLANK_ID = 0
+"""Id of the tab that Google adds to a new spreadsheet."""
+BLANK_ROWS = 1000
+BLANK_COLUMNS = 26
+"""Size of that tab, unless a user changed it."""
 
 
 class FilterView(NamedTuple):
@@ -61,8 +75,6 @@ FILTERS = (
     FilterView(gettext_noop("To review"), Stage.TO_EVALUATE, "completed_at"),
     FilterView(gettext_noop("Shortlisted"), Stage.SHORTLISTED, "candidate_name"),
 )
-FROZEN_MAX = 3
-"""Most frozen columns: more would fill a small screen."""
 
 
 def format_tab(view: TabView, layout: Layout, allocator: IdAllocator, words: Language) -> list[Request]:
@@ -151,9 +163,6 @@ def _runs(layout: Layout) -> list[tuple[int, int]]:
     return runs
 
 
-FAILURES_MAX = 3
-"""After this number of failures a process stops formatting. The last try leaves out the Summary."""
-
 Seen: TypeAlias = tuple[TabView, Layout]
 
 
@@ -223,9 +232,6 @@ def formatting_body(
         batch += summarize(sources, objects, allocator, words, per_position=per_position)
     return api_requests.batch_body(batch, [api_requests.cell_range(due[0][0].title, 0, 0)])
 
-
-_SINGLE_ROWS_MAX = 50
-"""Up to this number rows are read one by one; otherwise the block that contains them all."""
 
 UnformattedDates = Mapping[int, frozenset[str]]
 """Row -> fields whose cells have no number format."""
@@ -326,3 +332,42 @@ def _date_places(layout: Layout) -> list[int]:
 def _numbers(column: Iterable[str | float | bool], first: int) -> set[int]:
     """Returns the rows whose cell is read as a number. A date with a format is read as text."""
     return {first + row for row, value in enumerate(column) if not isinstance(value, str | bool)}
+
+
+_BLANK_TITLE = re.compile(r"\D+1")  # "Sheet1", "Hoja 1", "Tabellenblatt1", by the language of the account
+
+
+def bring_to_front(sheet_ids: Sequence[int]) -> list[Request]:
+    """Returns the requests that make these tabs the first ones, in this order."""
+    return [_update({"sheetId": sheet_id, "index": index}, "index") for index, sheet_id in enumerate(sheet_ids)]
+
+
+async def hide_blank_tab(objects: SpreadsheetObjects, ours: Collection[int], calls: Calls) -> list[Request]:
+    """Returns the request that hides the blank tab of a new spreadsheet, if it is unused. Makes one read if there may
+    be such a tab. Raises the exceptions of `Calls.fetch`.
+    """
+    if BLANK_ID in ours or not _may_be_blank(objects):
+        return []
+    area = api_requests.area_filter(BLANK_ID, 0, BLANK_ROWS, 0, BLANK_COLUMNS)
+    if not _is_unused(await calls.fetch(read_everything([area]))):
+        return []
+    return [_update({"sheetId": BLANK_ID, "hidden": True}, "hidden")]
+
+
+def _may_be_blank(objects: SpreadsheetObjects) -> bool:
+    for tab in objects.sheets:
+        properties = tab.properties
+        if properties.sheet_id == BLANK_ID:
+            size = properties.grid_properties.row_count, properties.grid_properties.column_count
+            is_new = size == (BLANK_ROWS, BLANK_COLUMNS) and _BLANK_TITLE.fullmatch(properties.title) is not None
+            return is_new and not properties.hidden and not tab.has_objects()
+    return False
+
+
+def _is_unused(reply: UnreadCells) -> bool:
+    """Whether no cell has a value, a format, a note or a rule."""
+    return not any(cell for tab in reply.sheets for grid in tab.data for row in grid.row_data for cell in row.values)
+
+
+def _update(properties: Request, fields: str) -> Request:
+    return {"updateSheetProperties": {"properties": properties, "fields": fields}}

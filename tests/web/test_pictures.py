@@ -11,13 +11,13 @@ from connector.web.dashboard.charts import (
     LAG_BOUNDS_MS,
     LAG_HEIGHT,
     Lane,
+    draw,
     flow,
     heartbeat,
     lag_chart,
     lag_text,
     stacked,
 )
-from connector.web.dashboard.drawing import draw
 
 CLASSES = st.integers(0, len(LAG_BOUNDS_MS))
 

@@ -11,10 +11,9 @@ from connector.operations.status import health
 from connector.store import leases, processes
 from connector.testing import START
 from connector.web.dashboard.deliveries import DELIVERY_PARAMETERS, delivery_list
-from connector.web.dashboard.health import verdict
 from connector.web.dashboard.interviews import interview_list
 from connector.web.dashboard.overview import overview
-from connector.web.dashboard.pages import Seen, page_tag
+from connector.web.dashboard.pages import Seen, page_tag, verdict
 from connector.web.dashboard.sinks import audit_list, one_sink
 from connector.web.dashboard.words import Clockface
 from tests.store.explain import explained

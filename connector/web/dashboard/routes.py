@@ -17,7 +17,7 @@ from connector.operations.explain import Effect, Explanation, explain_body, expl
 from connector.routing import Route
 from connector.store.queries import ListingFilter, events
 from connector.web.auth import Access, Visitor
-from connector.web.dashboard.drawing import Drawing, draw
+from connector.web.dashboard.charts import Drawing, draw
 from connector.web.dashboard.filters import Option
 from connector.web.dashboard.pages import Pages, Seen
 from connector.web.dashboard.words import sentence, shown_name
