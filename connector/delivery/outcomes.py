@@ -124,6 +124,9 @@ def settlement_of(
     for work, outcome in zip(claim.works, outcomes, strict=True):
         _end_group(settlement, work, outcome)
     if state_sink:
+        regular = {work.id for work in claim.works if work.purpose and not work.key}
+        settlement.idle = [id_ for id_, _ in settlement.unneeded if id_ in regular]
+        settlement.unneeded = [each for each in settlement.unneeded if each[0] not in regular]
         settlement.cured = _delivered_keys(claim, settlement.delivered)
     return settlement
 

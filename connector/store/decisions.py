@@ -23,7 +23,6 @@ REASON_LENGTH = 500
 RESTORED = "the store was restored from a backup, and this may have been done since"
 DUE_MAX = 20
 """Most requests that are read at once."""
-_OPEN = (RequestState.HELD, RequestState.WAITING, RequestState.UNCLEAR)
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -56,11 +55,6 @@ class StoredRequest(msgspec.Struct, frozen=True):
     reason: str
     result: Decided | None
     done_at: int | None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the request may still be executed."""
-        return self.state in _OPEN
 
     @property
     def shown(self) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     func,
     insert,
     select,
@@ -111,6 +112,8 @@ class Settlement:
     dead: list[tuple[int, str]] = field(default_factory=list)
     unneeded: list[tuple[int, str]] = field(default_factory=list)
     """Rows with nothing to show, with the reason."""
+    idle: list[int] = field(default_factory=list)
+    """Regular calls of a state sink that found nothing to do. They are deleted: some are made every minute."""
     retries: list[Retry] = field(default_factory=list)
     waiting: list[WaitingRow] = field(default_factory=list)
     groups: dict[str, tuple[DeliveryState, str | None]] = field(default_factory=dict)
@@ -159,6 +162,8 @@ def _settle_done(connection: Connection, settlement: Settlement) -> list[int]:
     _finish_each(connection, referred, DeliveryState.DELIVERED, settlement.ended_at, delivery.c.reference)
     _finish_each(connection, settlement.dead, DeliveryState.DEAD, settlement.ended_at, delivery.c.reason)
     _finish_each(connection, settlement.unneeded, DeliveryState.SUPERSEDED, settlement.ended_at, delivery.c.reason)
+    if settlement.idle:
+        connection.execute(delete(delivery).where(among(connection, delivery.c.id, settlement.idle), PENDING))
     with_text = (*referred, *settlement.dead, *settlement.unneeded)
     return [*plain, *settlement.superseded, *(id_ for id_, _ in with_text)]
 

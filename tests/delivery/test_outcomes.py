@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.capabilities import DECIDED
 from connector.delivery.outcomes import (
     ATTEMPTS_MIN,
     EMPTY,
@@ -203,6 +204,22 @@ def test_what_made_no_call_is_no_evidence(outcome):
     answer = Result([outcome])
     assert health_of(answer) is DestinationHealth.UNKNOWN
     assert not has_recovered(answer, reached=True)
+
+
+def test_only_a_regular_call_of_a_state_sink_that_found_nothing_is_idle():
+    work = ClaimedDelivery(1, "", "", None, 0, NOW, purpose="read")
+    about = ClaimedDelivery(2, "i1", "i1", None, 0, NOW, purpose="edit")
+    result = Result([Superseded("nothing new"), Superseded("nothing new")])
+    claimed = Claim("b", NOW, (work, about), maybe_sent=False)
+    settlement = settlement_of(claimed, result, NOW, NOW, POLICY, state_sink=True)
+    assert (settlement.idle, settlement.unneeded) == ([1], [(2, "nothing new")])
+    assert settlement_of(claimed, result, NOW, NOW, POLICY).idle == []
+
+
+def test_the_result_of_a_decision_cures_no_dead_letter():
+    work = ClaimedDelivery(1, "i1", "i1", None, 0, NOW, purpose=DECIDED, subject="1-done")
+    claimed = Claim("b", NOW, (work,), maybe_sent=False)
+    assert settlement_of(claimed, Result([Delivered()]), NOW, NOW, POLICY, state_sink=True).cured == []
 
 
 def test_a_delivery_without_a_call_mends_nothing():

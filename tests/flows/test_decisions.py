@@ -83,13 +83,10 @@ class World:
         row = self.column("Interview ID").index(found.id) + 1
         return self.google.cell(self.spreadsheet, TAB, row, place).get("note", "")
 
-    def reads(self):
-        """How often the column was read and a baseline or a change was stored, by the number of calls."""
-        return self.service.query("SELECT count(*) FROM delivery WHERE purpose = 'read decisions' AND state > 0")[0][0]
-
     def after_reads(self, count=3):
-        before = self.reads()
-        Service.until(lambda: self.reads() >= before + count)
+        """Waits until the sheet was read a few times more."""
+        before = self.google.counts["read"]
+        Service.until(lambda: self.google.counts["read"] >= before + count)
 
     def until_stage(self, stage, *found):
         Service.until(lambda: {each.stage for each in found} == {stage})

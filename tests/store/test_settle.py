@@ -103,6 +103,12 @@ def test_superseded_rows_settle_with_the_newest(connection, settled):
     assert sink_row(connection).delivered == 1
 
 
+def test_a_regular_call_that_found_nothing_leaves_no_row(connection, settled):
+    id_ = in_flight(connection, "", purpose="read")
+    settled(idle=[id_])
+    assert connection.execute(select(delivery).where(delivery.c.id == id_)).first() is None
+
+
 def test_a_newer_state_cures_dead_letters(connection, settled):
     """Those of the same sink and key: the destination shows what they wanted to say, and more."""
     dead = [
