@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks import tables
 from connector.emulators.google import GoogleEmulator
 from connector.interview import Interview
+from connector.languages import language
 from connector.sink import Delivered, Delivery
 from connector.testing import FakeContext, make_interview, run_batch
 from sinks.google_sheets import GoogleSheetsSink
@@ -140,7 +141,7 @@ def _changed(number: int) -> Interview:
 
 
 def _note(interview: Interview) -> Any:
-    cells = sheet_cells(interview, GoogleSheetsConfig.model_fields["columns"].default, zone_of(ZONE))
+    cells = sheet_cells(interview, GoogleSheetsConfig.model_fields["columns"].default, zone_of(ZONE), language("en"))
     return RowNote({name: value for name, value in cells.items() if name != KEY}).encode()
 
 
@@ -184,6 +185,6 @@ def _rows(size: int) -> Iterator[list[Any]]:
     columns = GoogleSheetsConfig.model_fields["columns"].default
     yield [column.title for column in columns]
     for number in range(size):
-        cells = sheet_cells(_interview(number), columns, zone_of(ZONE))
+        cells = sheet_cells(_interview(number), columns, zone_of(ZONE), language("en"))
         links = {name: LINK_TEXT for name, value in cells.items() if SPECS[name].kind is CellKind.LINK and value}
         yield [(cells | links)[column.field] for column in columns]
