@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -47,6 +50,40 @@ def marked_sample() -> bytes:
         "position": {"id": SAMPLE_INTERVIEW, "name": "Sample position"},
     }
     return json.dumps(payload).encode()
+
+
+JOURNEY = "journey"
+"""The name of the sample that is the whole life of one interview."""
+
+
+@dataclass(frozen=True, slots=True)
+class JourneyStep:
+    """One webhook of a journey. `changes` are the fields of the interview that are new."""
+
+    event: str
+    changes: Mapping[str, Any]
+
+    def body(self, interview: dict[str, Any], at: int) -> bytes:
+        """Changes the interview, and returns the body with `at` (epoch milliseconds) as date."""
+        interview |= {name: at if value is _NOW else value for name, value in self.changes.items()}
+        return json.dumps({"event": self.event, "data": interview, "date": at}).encode()
+
+
+_NOW = object()
+"""Stands for the date of the step."""
+JOURNEY_STEPS = (
+    JourneyStep("interview.create", {"status": "pending", "createdAt": _NOW}),
+    JourneyStep("interview.finish", {"status": "completed"}),
+    JourneyStep("interview.score-updated", {"completed": _NOW, "answered": True, "score": {"value": 4}}),
+    JourneyStep("interview.status-change", {"finalist": _NOW}),
+)
+
+
+def journey_interview(at: int) -> dict[str, Any]:
+    """Returns the interview of a new journey. Its names say that it is a sample."""
+    interview: dict[str, Any] = json.loads(marked_sample())["data"]
+    del interview["status"]
+    return interview | {"id": f"{SAMPLE_INTERVIEW}-{at}", "candidate": {"name": "Sample journey"}}
 
 
 def receiver_url(settings: Config, url: str | None = None) -> str:

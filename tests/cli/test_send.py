@@ -8,7 +8,10 @@ from aiohttp import web
 
 from connector.emulators.server import EmulatorServer
 from connector.hireflix import samples
+from connector.hireflix.payload import read
 from connector.hireflix.signature import Verifier
+from connector.interview import Stage
+from connector.merge import interview_of, merge
 
 SECRET = Verifier(["hush-hush"])
 
@@ -153,3 +156,50 @@ def test_a_service_on_every_address_is_reached_on_this_machine(host, config):
         "http://127.0.0.1:8000/webhooks/hireflix",
         "http://[::1]:8000/webhooks/hireflix",
     }
+
+
+def test_a_journey_is_the_whole_life_of_one_new_interview(run, receiver):
+    result = run("send", "--sample", "journey", "--pause", "0", "--url", receiver.url)
+    assert result.exit_code == 0
+    bodies = [json.loads(body) for _, _, body in receiver.got]
+    assert [body["event"] for body in bodies] == [
+        "interview.create",
+        "interview.finish",
+        "interview.score-updated",
+        "interview.status-change",
+    ]
+    [interview] = {body["data"]["id"] for body in bodies}
+    assert f"connector erase {interview}" in result.stderr
+    assert [stage_after(bodies[: count + 1]) for count in range(4)] == [
+        Stage.PENDING,
+        Stage.TO_EVALUATE,
+        Stage.TO_EVALUATE,
+        Stage.SHORTLISTED,
+    ]
+
+
+def stage_after(bodies):
+    """The stage of the interview after these webhooks, by the rules of the connector."""
+    state = None
+    for body in bodies:
+        state = merge(state, read(json.dumps(body).encode(), body["date"]))
+    return interview_of("sample", state).stage
+
+
+def test_a_journey_can_be_erased_at_its_end(run, receiver, world):
+    result = run("send", "--sample", "journey", "--pause", "0", "--remove", "--url", receiver.url)
+    assert result.exit_code == 0, result.output
+    assert len(receiver.got) == 4
+    assert result.stdout.endswith("is erased\n")
+
+
+def test_a_journey_stops_at_the_first_refusal(run, receiver):
+    receiver.status = 401
+    result = run("send", "--sample", "journey", "--pause", "0", "--url", receiver.url)
+    assert (result.exit_code, len(receiver.got)) == (1, 1)
+
+
+def test_only_a_journey_can_be_removed(run, receiver):
+    result = run("send", "--sample", "interview.finish", "--remove", "--url", receiver.url)
+    assert result.exit_code == 2
+    assert receiver.got == []

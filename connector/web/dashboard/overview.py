@@ -274,8 +274,8 @@ def _steps(seen: Seen) -> list[Step]:
 
 
 def _is_reached(seen: Seen) -> bool:
-    """Whether a request came to the receiver that is not our sample."""
-    others = select(event.c.seq).where(event.c.interview_id != SAMPLE_INTERVIEW, is_webhook()).limit(1)
+    """Whether a request came to the receiver that is none of our samples."""
+    others = select(event.c.seq).where(~event.c.interview_id.startswith(SAMPLE_INTERVIEW), is_webhook()).limit(1)
     return bool(seen.health.source.refused) or seen.connection.execute(others).first() is not None
 
 
