@@ -17,6 +17,7 @@ from connector.store.schema import (
     audit,
     bucket,
     delivery,
+    enrichment,
     interview,
     interview_word,
     lease,
@@ -53,6 +54,7 @@ def filled(world):
     connection.execute(insert(note).values(sink="sheet", destination="there", key="row:1", value='{"at":1}'))
     connection.execute(insert(bucket).values(name="slack", full_at=NOON, burst_ms=5))
     connection.execute(insert(interview_word).values(word="li", interview_id=world.rows(interview)[0].id))
+    connection.execute(insert(enrichment).values(interview_id=world.rows(interview)[0].id, due_at=NOON))
     connection.execute(insert(refusal).values(reason="signature", hour=NOON, count=2, last_at=NOON))
     connection.execute(insert(lease).values(name="periodic", lease_owner="p", lease_until=NOON, fence=3))
     task = {"name": "retention", "started_at": NOON, "ended_at": NOON, "next_at": NOON, "error": "", "result": "{}"}
@@ -177,7 +179,7 @@ def test_a_target_that_is_not_empty_is_refused(copy, filled, postgres_url):
     copy()
     result = copy()
     assert result.exit_code == 2
-    assert "is not empty (attempt, audit, bucket, delivery, event, event_body, interview, " in result.stderr
+    assert "is not empty (attempt, audit, bucket, decision_request, delivery, enrichment, event, " in result.stderr
     assert count(postgres_url, "event") == 42
 
 

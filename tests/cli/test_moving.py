@@ -19,7 +19,7 @@ max_age = 1e12
 [store]
 url = "{store}"
 """
-PENDING = "SELECT 1 FROM delivery WHERE state = 0 LIMIT 1"
+PENDING = "SELECT 1 FROM delivery WHERE state = 0 AND purpose <> 'verify' LIMIT 1"
 
 
 def test_what_waits_in_the_old_store_is_delivered_from_the_new_one(run, tmp_path, config, postgres_url):

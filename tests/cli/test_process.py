@@ -129,6 +129,7 @@ def test_ctrl_c_ends_it_quietly_and_an_open_receiver_was_warned_of_in_the_log(tm
         running._close()
     assert not [line for line in running.logs if "Traceback" in line or "KeyboardInterrupt" in line]
     told = [json.loads(line) for line in running.logs]
+    assert [line["event"] for line in told].count("stopped") == 1
     assert [line["level"] for line in told if line.get("place") == "hireflix.allow_unsigned"] == ["warning"]
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from typer.testing import CliRunner
 
+from connector.cli import app
 from connector.hireflix.signature import sign
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,12 +100,11 @@ class Service:
         return code
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Runs another command with the same configuration."""
-        command = [sys.executable, "-m", "connector.cli", words[0], "--config", str(self.config), *words[1:]]
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("CONNECTOR_")}
-        return subprocess.run(
-            command, cwd=ROOT, env={**environ, **self.environ}, capture_output=True, text=True, check=False
-        )
+        """Runs another command with the same configuration, in this process, which is much cheaper."""
+        command = [words[0], "--config", str(self.config), *words[1:]]
+        foreign = {name: None for name in os.environ if name.startswith("CONNECTOR_")}
+        done = CliRunner().invoke(app, command, env={**foreign, **self.environ})
+        return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
 
     def _close(self) -> None:
         assert self.process is not None

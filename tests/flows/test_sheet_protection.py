@@ -58,7 +58,7 @@ def test_one_protected_row_closes_nothing_else_and_is_visible_until_it_is_writte
         assert verified.returncode == 1
         assert f"protected: {1:024x} (Interviews, row 2: Stage, Score" in verified.stdout
         assert "Data, Protect sheets and ranges: add" in verified.stdout
-        assert "not in sync" in service.run("status").stdout
+        service.until(lambda: "not in sync" in service.run("status").stdout)
         person.unprotect(TAB)
         assert post(client, service.hook, finished(3)) == 202
         service.until(lambda: in_sync(client, service))

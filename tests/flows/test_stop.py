@@ -79,15 +79,19 @@ def stopped(service):
     return [json.loads(line)["event"] for line in service.logs if '"stopped"' in line]
 
 
-@pytest.mark.parametrize("sink", [sheet, chat])
-def test_a_destination_that_never_answers_does_not_keep_the_process_alive(tmp_path, sink):
-    """The call cannot end by itself, so the process ends only because nothing waits for it."""
-    with Trickle() as server, Service(tmp_path, STOP_QUICKLY + sink(tmp_path, server.url)) as service:
-        with httpx.Client(trust_env=False) as client:
-            assert post(client, service.hook, sample("finish")) == 202
-        assert server.asked.wait(60)
-        assert service.stop() == 0
-        assert stopped(service) == ["stopped"]
+def test_destinations_that_never_answer_do_not_keep_the_process_alive(tmp_path):
+    """The calls, one in a thread and one in the event loop, cannot end by themselves, so the process ends only because
+    nothing waits for them.
+    """
+    with Trickle() as google, Trickle() as slack:
+        toml = STOP_QUICKLY + sheet(tmp_path, google.url) + chat(tmp_path, slack.url)
+        with Service(tmp_path, toml) as service:
+            with httpx.Client(trust_env=False) as client:
+                assert post(client, service.hook, sample("finish")) == 202
+            assert google.asked.wait(60)
+            assert slack.asked.wait(60)
+            assert service.stop() == 0
+            assert stopped(service) == ["stopped"]
 
 
 PLUGIN = """
@@ -119,7 +123,7 @@ def test_a_sink_of_others_that_blocks_a_thread_does_not_keep_the_process_alive(t
         assert stopped(service) == ["stopped"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])  # SIGINT: tests/cli/test_process.py
 def test_each_of_these_signals_stops_it_in_good_order(tmp_path, number):
     with Service(tmp_path, CONSOLE) as service:
         assert service.stop(number) == 0

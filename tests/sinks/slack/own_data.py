@@ -35,7 +35,7 @@ class Person:
 
     @property
     def score(self) -> str:
-        return f"{self.number / 1000 + 0.0005:g}"
+        return f"{self.number + 0.5:g}"
 
     @property
     def link(self) -> str:
