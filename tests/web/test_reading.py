@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from connector.config import load
+from connector.languages import ENGLISH, language
 from connector.operations.status import health
 from connector.store import leases, processes
 from connector.testing import START
@@ -56,7 +57,9 @@ def test_a_page_reads_no_whole_table(tmp_path, name):
 def test_an_open_page_becomes_red_by_the_time_alone_when_no_process_sends_heartbeats():
     with memory() as connection:
         processes.beat(connection, processes.Process("p", "all", START, START))
-        verdicts = [verdict(health(connection, START + seconds * 1000, [])).mark for seconds in (0, 29, 31)]
+        verdicts = [
+            verdict(health(connection, START + seconds * 1000, []), language(ENGLISH)).mark for seconds in (0, 29, 31)
+        ]
         tags = {page_tag(connection, "", START + seconds * 1000) for seconds in (0, 10, 20, 30)}
     assert (verdicts, len(tags)) == (["ok", "ok", "bad"], 4)
 
