@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
+import structlog
 from sqlalchemy import Connection, delete, select
 
 from connector.config import Config
@@ -55,6 +56,9 @@ RETRY_MAX_SECONDS = 600.0
 NO_KEY = "decisions need a key of the API of Hireflix: set CONNECTOR_HIREFLIX__API_KEY"
 _COMMENTS: Fields = {"id": None, "comments": {"value": None}}
 _LINK: Fields = {"id": None, "externalLink": {"url": None, "expires": None}}
+
+
+log = structlog.get_logger("connector.decisions")
 
 
 class Unclear(ConnectorError):
@@ -230,6 +234,8 @@ class _Carrier:
             decisions.conclude(connection, self._stored.id, state, now=now, reason=reason, result=result)
 
         await self._write(job)
+        write = log.warning if state is RequestState.UNCLEAR else log.info
+        write("decision ended", decision=str(self._stored.decision), via=self._stored.via, state=str(state))
 
     async def put_off(self, reason: str) -> None:
         """Tries the request again later, or gives it up when its user waited for too long."""
@@ -245,6 +251,7 @@ class _Carrier:
             decisions.put_off(connection, request.id, reason, now + int(seconds * 1000), now=now)
 
         await self._write(job)
+        log.warning("decision put off", decision=str(self._stored.decision), reason=reason)
 
     async def _mark_sent(self) -> None:
         """Stores, before something is sent, that it may be. Raises `LeaseLost`."""
