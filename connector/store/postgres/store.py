@@ -26,6 +26,8 @@ from connector.store.postgres.errors import is_conflict, is_contention, is_unava
 from connector.store.schema import meta
 from connector.store.writer import Writer
 
+T = TypeVar("T")
+
 SILENCE_SECONDS = 15.0
 """A transaction without an answer of the server within this time loses its connection."""
 TRIES = 6
@@ -135,9 +137,6 @@ class Threads:
         """Finishes queued jobs, then closes the connections."""
         await asyncio.to_thread(self._threads.shutdown, wait=True)
         self.engine.dispose()
-
-
-T = TypeVar("T")
 
 
 class PostgresStore:

@@ -31,6 +31,8 @@ from connector.store.ingest import GroupConflict, IngestPlan, RoutingTable
 from connector.store.sqlite import backup, database
 from connector.store.writer import Writer
 
+T = TypeVar("T")
+
 READS_SECONDS = 0.1
 """How long the writer waits for running reads. Most take a few milliseconds; after a longer one it tries again."""
 
@@ -148,9 +150,6 @@ def _checkpoint(connection: sqlite3.Connection, mode: str) -> tuple[bool, int, i
         log.warning("store log checkpoint failed", reason=database.safe_message(error))
         return True, 0, 0
     return bool(busy), int(pages), int(copied)
-
-
-T = TypeVar("T")
 
 
 class Reader:
