@@ -82,7 +82,9 @@ async def with_dead_letter(folder):
 
 async def test_a_dead_letter_is_replayed_after_a_preview(tmp_path):
     async with with_dead_letter(tmp_path) as (client, address):
-        assert "the position is unknown here" in (await client.get(address)).text
+        page = (await client.get(address)).text
+        assert "the position is unknown here" in page
+        assert "Repair the cause that the reason names, then replay it." in page
         id_ = address.split("/")[-1]
         preview = (await client.get(f"/actions/selection?ids={id_}")).text
         assert "sheet: 1 dead delivery" in preview

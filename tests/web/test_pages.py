@@ -134,7 +134,9 @@ async def test_the_body_of_an_event_is_hidden_and_shown_only_to_users_who_may_ac
 ):
     async with dashboard(tmp_path) as (service, client):
         await service.post(sample("finish"))
-        assert "wayne.knight@example.com" not in (await client.get("/events/1")).text
+        hidden = html.unescape((await client.get("/events/1")).text)
+        assert "wayne.knight@example.com" not in hidden
+        assert '\n  "event": "interview.finish",\n' in hidden
         assert "wayne.knight@example.com" in (await client.post("/events/1", headers=SAME_ORIGIN)).text
         audit = (await client.get("/audit")).text
         assert re.findall(r'data-label="(?:Action|On what)">([^<]+)<', audit) == ["show", "event 1"]

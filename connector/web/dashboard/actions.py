@@ -44,6 +44,7 @@ class SelectionPage:
     replays: list[str]
     replay_total: int
     expired: list[str]
+    pending: list[str]
     dead_total: int
     back: str
     reason_max: int
@@ -87,6 +88,7 @@ def selection_page(seen: Seen, chosen: Mapping[str, str]) -> SelectionPage:
         ],
         len(found.dead) + len(found.repeat),
         [f"{sink}: {counted(count, 'delivery', 'deliveries')}" for sink, count in sorted(found.expired.items())],
+        [f"{sink}: {counted(count, 'delivery', 'deliveries')}" for sink, count in sorted(found.pending.items())],
         len(dead_ids(seen.connection, wanted)) if is_about_dead else 0,
         _back(chosen),
         replay_operation.REASON_MAX,

@@ -32,7 +32,7 @@ from connector.text import web_link
 from connector.web.auth import Access, Visitor
 from connector.web.dashboard.filters import ROWS, Filter, Paging, make_filter, paging, parameters
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import Clockface, Moment, shown_name
+from connector.web.dashboard.words import Clockface, Moment, remedy_text, shown_name
 
 DEAD_MAX = 5_000
 """Dead letters that the grid counts."""
@@ -234,12 +234,14 @@ def one_delivery(seen: Seen, id_: int) -> OneDelivery:
     end = row.done_at + 1000 if row.done_at is not None else None
     calls = attempts(seen.connection, ListingFilter(sink=row.sink, since=row.since, until=end), 20)
     fix = next((sink.fix for sink in seen.health.sinks if sink.name == row.sink), "")
+    if row.state == "dead" and not fix:
+        fix = "repair the cause that the reason names, then replay it"
     return OneDelivery(
         delivery_line(row, seen.clock),
         shown_name(row.position_name, ""),
         row.event_id,
         [attempt_line(each, seen.clock) for each in calls],
-        fix,
+        remedy_text(fix),
     )
 
 

@@ -35,7 +35,7 @@ class OneEvent:
     position: str
     received: Moment | None
     occurred: Moment | None
-    body: str | None
+    body: list[str] | None
     missing: str
     is_raw: bool
 
@@ -54,7 +54,7 @@ def one_event(seen: Seen, detail: EventDetail, *, is_raw: bool) -> OneEvent:
         shown_name(row.position_name, ""),
         seen.clock.moment(row.received_at),
         seen.clock.moment(row.occurred_at),
-        detail.body,
+        None if detail.body is None else detail.body.splitlines(),
         detail.missing,
         is_raw,
     )

@@ -32,7 +32,7 @@ from connector.store.schema import attempt, audit, delivery, event, sink
 from connector.text import clean
 from connector.web.actions import Actions
 from connector.web.auth import Access, Visitor, cookie_name, form_token, is_https
-from connector.web.dashboard.words import Clockface, sentence
+from connector.web.dashboard.words import Clockface, remedy_text, sentence
 
 View = TypeVar("View")
 STATIC = Path(__file__).parent / "static"
@@ -383,8 +383,7 @@ def shown(trouble: Trouble) -> Shown:
 def _fix(trouble: Trouble) -> str:
     """Returns what to do. A page has buttons for what the command line does with a command."""
     if trouble.subject in GENERAL or not trouble.fix.startswith("connector "):
-        text = sentence(trouble.fix)
-        return text if not text or text.endswith((".", "`", "?")) or text.startswith("connector ") else f"{text}."
+        return remedy_text(trouble.fix)
     if "dead letter" in trouble.what:
         return "Read the reason, repair the cause, then replay or dismiss them."
     return "Resume it on its page." if trouble.what.startswith("paused") else "Verify and repair it on its page."

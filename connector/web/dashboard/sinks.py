@@ -25,7 +25,7 @@ from connector.web.dashboard.deliveries import AttemptLine, attempt_line
 from connector.web.dashboard.filters import ROWS, Paging, paging
 from connector.web.dashboard.overview import state_of
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import Moment
+from connector.web.dashboard.words import Moment, remedy_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def one_sink(seen: Seen, name: str) -> OneSink:
     return OneSink(
         line,
         SinkDetails(
-            sink.fix,
+            remedy_text(sink.fix),
             f"{status}{sink.answer}".strip(),
             seen.clock.moment(sink.next_try_at),
             sink.waits_for,

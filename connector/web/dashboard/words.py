@@ -61,6 +61,13 @@ def shown_name(name: str, missing: str = NO_NAME) -> str:
     return missing if not text else text if len(text) <= NAME_MAX else f"{text[: NAME_MAX - 1]}…"
 
 
+def remedy_text(text: str) -> str:
+    """Returns what to do as a sentence with its period; a command stays as it is."""
+    whole = sentence(text)
+    is_done = not whole or whole.endswith((".", "`", "?")) or whole.startswith("connector ")
+    return whole if is_done else f"{whole}."
+
+
 def sentence(text: str) -> str:
     """Returns the text with a capital at its start, and unchanged when it begins with a command."""
     return text if text.startswith("connector ") else text[:1].upper() + text[1:]
