@@ -446,6 +446,7 @@ def _periodic(
             opened.clock,
             on_call=metrics.called,
             file=config.store.file,
+            mail_language=config.language,
         )
         tasks.append(alerting.task)
     return PeriodicTasks(

@@ -28,6 +28,7 @@ from connector.config import AlertSettings, MailSettings, SinkEntry
 from connector.delivery.clock import Clock
 from connector.delivery.periodic import Counts, PeriodicTask, TaskContext, WriteJob
 from connector.errors import ConnectorError, LeaseLost, RateLimited, SinkBroken
+from connector.languages import ENGLISH, Language, language
 from connector.logging import place_of
 from connector.operations import alerts
 from connector.operations.alerts import AlertState, Due, KnownAlert, Measured, Silence
@@ -67,7 +68,8 @@ class Alerting:
     """Sends alerts to the sinks that `settings` names. Alerts that reached none of them are sent by e-mail.
 
     `entries` are all configured sinks and `delivering` the names of those that a route names. `file` is the SQLite
-    file, whose disk is measured. `on_call(sink, kind)` counts the calls of sinks to their destinations.
+    file, whose disk is measured. `on_call(sink, kind)` counts the calls of sinks to their destinations. E-mails are in
+    `mail_language`, and other messages in the language of their sink.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Alerting:
         *,
         on_call: OnCall,
         file: Path | None = None,
+        mail_language: str = ENGLISH,
     ) -> None:
         self._settings = settings
         self._entries = entries
@@ -88,6 +91,7 @@ class Alerting:
         self._clock = clock
         self._on_call = on_call
         self._file = file
+        self._mail_words = language(mail_language)
 
     @property
     def task(self) -> PeriodicTask:
@@ -120,18 +124,25 @@ class Alerting:
         """Returns the number of messages that arrived, and the keys of alerts that reached a sink or went by mail."""
         parts = {name: alerts.for_sink(due, state, name) for name in self._settings.sinks}
         parts = {name: part for name, part in parts.items() if part.keys}
-        sending = [self._notify(name, alerts.notice_of(part, turn.now), turn) for name, part in parts.items()]
+        sending = [
+            self._notify(name, alerts.notice_of(part, turn.now, self._words(name)), turn)
+            for name, part in parts.items()
+        ]
         arrived = [
             part.keys for part, is_sent in zip(parts.values(), await asyncio.gather(*sending), strict=True) if is_sent
         ]
         reached = set().union(*arrived)
         for_mail = (due.keys - reached) | {key for key in due.over if due.over[key].by_mail}
         mailed = set[str]()
-        if for_mail and await self._mail(alerts.notice_of(due.only(for_mail), turn.now)):
+        if for_mail and await self._mail(alerts.notice_of(due.only(for_mail), turn.now, self._mail_words)):
             mailed = for_mail
         if lost := due.keys - reached - mailed:
             log.error("alerts not sent", alerts=sorted(lost))
         return len(arrived) + bool(mailed), reached, mailed
+
+    def _words(self, name: str) -> Language:
+        """The language of a sink."""
+        return language(self._entries[name].config.language)
 
     async def _notify(self, name: str, notice: Notice, turn: TaskContext) -> bool:
         """Shows a notice through a new sink of this name: its lane may run in another process."""

@@ -13,6 +13,7 @@ import msgspec
 
 from connector.capabilities import Notice
 from connector.formats import counted, format_duration
+from connector.languages import Language, gettext_noop
 from connector.operations.status import HELD_FIX, SILENT_FIX, Health
 from connector.store.schema import PauseKind
 from connector.store.status import SinkStatus
@@ -142,7 +143,7 @@ def alerts_of(health: Health, measured: Measured, oldest_age_seconds: float) -> 
     found = [alert for sink in health.sinks for alert in _of_sink(sink, oldest_age_seconds)]
     if not health.service.receives:
         fix = "start a process with the role receiver or all"
-        found.append(Alert("no receiver", "service", "no running process receives webhooks", fix))
+        found.append(Alert("no receiver", "service", gettext_noop("no running process receives webhooks"), fix))
     return [*found, *_of_source(health, measured.silence), *_of_machine(measured)]
 
 
@@ -157,7 +158,9 @@ def _of_sink(sink: SinkStatus, oldest_age_seconds: float) -> Iterable[Alert]:
         fix = f"connector deliveries --sink {sink.name} --state dead; then connector replay or dismiss"
         yield Alert("dead letters", sink.name, counted(sink.dead, "dead letter", "dead letters"), fix)
     if sink.in_sync is False and not sink.is_repairing:
-        yield Alert("not in sync", sink.name, "not in sync with the store", f"connector verify {sink.name}")
+        yield Alert(
+            "not in sync", sink.name, gettext_noop("not in sync with the store"), f"connector verify {sink.name}"
+        )
 
 
 def _of_source(health: Health, silence: Silence | None) -> Iterable[Alert]:
@@ -251,29 +254,38 @@ def for_sink(due: Due, state: AlertState, sink: str) -> Due:
     return due.only(due.keys - about_itself)
 
 
-def notice_of(due: Due, now: int) -> Notice:
-    """Returns the message. Its id is the same when the same message is sent again after a failure."""
+def notice_of(due: Due, now: int, words: Language) -> Notice:
+    """Returns the message in a language. Its id is the same when the same message is sent again after a failure.
+
+    Reasons and remedies stay as commands and logs show them.
+    """
     counts = [
-        counted(len(due.new), "new problem", "new problems") if due.new else "",
-        f"{counted(len(due.again), 'problem continues', 'problems continue')}" if due.again else "",
-        counted(len(due.over), "problem is over", "problems are over") if due.over else "",
+        _counted(words.ngettext("{count} new problem", "{count} new problems", len(due.new)), due.new),
+        _counted(words.ngettext("{count} problem continues", "{count} problems continue", len(due.again)), due.again),
+        _counted(words.ngettext("{count} problem is over", "{count} problems are over", len(due.over)), due.over),
     ]
-    lines = [_line(known) for part in (due.new, due.again) for known in part.values()]
-    lines += [
-        f"over: {known.subject}: {known.text} (after {format_duration(((known.gone_at or now) - known.since) / 1000)})"
-        for known in due.over.values()
-    ]
+    lines = [_line(known, words) for part in (due.new, due.again) for known in part.values()]
+    over = words.gettext("over: {subject}: {text} (after {duration})")
+    for known in due.over.values():
+        duration = format_duration(((known.gone_at or now) - known.since) / 1000)
+        lines.append(over.format(subject=known.subject, text=words.gettext(known.text), duration=duration))
+    title = words.gettext("Hireflix connector")
     times = sorted((key, known.since, known.sent_at or 0, known.gone_at or 0) for key, known in _all(due))
     return Notice(
         f"alert-{sha256(repr(times).encode()).hexdigest()[:24]}",
-        f"Hireflix connector: {', '.join(each for each in counts if each)}",
+        f"{title}: {', '.join(each for each in counts if each)}",
         lines,
     )
+
+
+def _counted(text: str, alerts: Mapping[str, KnownAlert]) -> str:
+    return text.format(count=len(alerts)) if alerts else ""
 
 
 def _all(due: Due) -> list[tuple[str, KnownAlert]]:
     return [*due.new.items(), *due.again.items(), *due.over.items()]
 
 
-def _line(known: KnownAlert) -> str:
-    return f"{known.subject}: {known.text}" + (f". Do: {known.fix}" if known.fix else "")
+def _line(known: KnownAlert, words: Language) -> str:
+    text = f"{known.subject}: {words.gettext(known.text)}"
+    return text + (words.gettext(". Do: {fix}").format(fix=known.fix) if known.fix else "")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.languages import language
 from connector.operations.alerting import _Stored
 from connector.operations.alerts import (
     OVER_SECONDS,
@@ -133,6 +134,7 @@ class Simulation:
         return found
 
 
+ENGLISH, SPANISH = language("en"), language("es")
 STEPS = st.lists(
     st.tuples(
         st.sets(st.sampled_from(ALL)),
@@ -217,12 +219,18 @@ class TestThroughWhat:
 
     def test_one_message_holds_all_that_is_due(self):
         _, found = self.state_of(PAUSED, DEAD)
-        notice = notice_of(found, START)
+        notice = notice_of(found, START, ENGLISH)
         assert notice.title == "Hireflix connector: 2 new problems"
         assert list(notice.lines) == [
             "hiring: paused: the token was revoked. Do: set a new token",
             "sheet: 2 dead letters",
         ]
+
+    def test_the_message_is_in_the_language_of_its_reader(self):
+        _, found = self.state_of(PAUSED, DEAD)
+        notice = notice_of(found, START, SPANISH)
+        assert notice.title == "Conector de Hireflix: 2 problemas nuevos"
+        assert notice.lines[0] == "hiring: paused: the token was revoked. Qué hacer: set a new token"
 
     def test_the_end_says_what_is_over_and_how_long_it_took(self):
         simulation = Simulation()
@@ -230,11 +238,11 @@ class TestThroughWhat:
         simulation.now += HOUR
         simulation.look([])
         simulation.now += 10 * MINUTE
-        notice = notice_of(simulation.look([]), simulation.now)
+        notice = notice_of(simulation.look([]), simulation.now, ENGLISH)
         assert notice.title == "Hireflix connector: 1 problem is over"
         assert list(notice.lines) == ["over: sheet: 2 dead letters (after 1 h)"]
 
     def test_the_same_message_has_the_same_id_and_another_one_another(self):
         _, found = self.state_of(PAUSED)
-        assert notice_of(found, START).id == notice_of(found, START + 5).id
-        assert notice_of(found, START).id != notice_of(self.state_of(DEAD)[1], START).id
+        assert notice_of(found, START, ENGLISH).id == notice_of(found, START + 5, ENGLISH).id
+        assert notice_of(found, START, ENGLISH).id != notice_of(self.state_of(DEAD)[1], START, ENGLISH).id
