@@ -186,7 +186,7 @@ def sort_range(book: Book, body: Body) -> None:
 
 
 def sort_rows(tab: Tab, area: Area, keys: Sequence[tuple[int, bool]]) -> None:
-    """Sorts the cells of a block by (column, descending). Lines stay, blanks go last, as in the menu of Google."""
+    """Sorts the cells of a block by (column, descending). Lines stay, and blanks are last, as in the menu of Google."""
     rows = list(range(area.top, area.bottom))
     for column, descending in reversed(keys):
         full = [row for row in rows if value_of(tab.at(row, column)) is not None]

@@ -1,4 +1,4 @@
-"""A spreadsheet in memory: tabs of rows, and what belongs to rows and columns wherever they go.
+"""A spreadsheet in memory: tabs of rows, and the data that moves with rows and columns.
 
 Rows are tuples and are replaced, never changed. So a copy of a spreadsheet shares all of them: a batch works on a
 copy, which then takes the place of the original or is thrown away.

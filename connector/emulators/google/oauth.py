@@ -55,7 +55,7 @@ class TokenRefused(Exception):
 
 class Tokens:
     """Known service accounts and the tokens they got. `clock` is in seconds and decides when tokens expire. `wall` is
-    the time of day in epoch seconds, by which a grant must be of now.
+    the time of day in epoch seconds, which must be within the validity of a grant.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -17,7 +17,9 @@ _FORMULA = 24
 
 
 def page(book: Book) -> str:
-    """The first rows of every visible tab as tables; all text escaped, links only where they are http or https."""
+    """Returns the first rows of every visible tab as tables. All text is escaped, and only http and https links are
+    links.
+    """
     tabs = "".join(_table(tab) for tab in book.tabs if not tab.properties.get("hidden"))
     title = escape(book.title)
     head = f'<meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>{title}</title><style>{_STYLE}</style>'

@@ -1,4 +1,4 @@
-"""The data of an emulated Hireflix account, what people do in it, and the webhooks that follow."""
+"""The data of an emulated Hireflix account, the actions of its users, and the resulting webhooks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class Interview:
 
     @property
     def stage(self) -> str:
-        """The word of the filter on `status`. Of two decisions the later one counts; Hireflix does not say which."""
+        """The word of the filter on `status`. Of two decisions the later one counts; the documentation of Hireflix does
+        not say which one does.
+        """
         if self.archived and self.archived >= (self.finalist or 0):
             return "discarded"
         if self.finalist:
@@ -65,7 +67,7 @@ class Position:
 
 @dataclass(slots=True)
 class Webhook:
-    """A configured webhook, and what Hireflix logged about it."""
+    """A configured webhook, and its log."""
 
     id: str
     url: str

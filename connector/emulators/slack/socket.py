@@ -46,7 +46,7 @@ class Sockets:
         self._tickets = 0
 
     def address(self, url: str) -> str:
-        """Returns the address of a new connection; each is good for one."""
+        """Returns the address of a new connection. Each address is valid for one connection."""
         self._tickets += 1
         return f"{url.replace('http://', 'ws://')}/socket?ticket={self._tickets}"
 
@@ -89,7 +89,7 @@ class Sockets:
                 await connection.send_json({"type": "disconnect", "reason": "refresh_requested"})
 
     async def close(self) -> None:
-        """Closes the connections without a word."""
+        """Closes the connections without the message `disconnect`."""
         for connection in list(self.connections):
             await connection.close()
 
