@@ -219,7 +219,7 @@ class Service:
         if self._source_tasks is not None:
             stops.append(self._source_tasks.stop())
         if self._decisions is not None:
-            stops.append(self._decisions.stop())
+            stops.append(self._decisions.stop(self._stop_timeout * CALLS_SHARE, force))
         if self._listening is not None:
             stops.append(self._listening.stop())
         await asyncio.gather(*stops)

@@ -78,10 +78,16 @@ class DecisionWorker:
         """Checks for requests at once, because this process has stored one."""
         self._asked.set()
 
-    async def stop(self) -> None:
-        """Ends the loop. The next process finishes a request that is being executed."""
+    async def stop(self, seconds: float, force: asyncio.Event) -> None:
+        """Ends the loop. A request that is being executed may finish for `seconds`, or until `force` is set. Otherwise
+        the next process finishes it.
+        """
         self._stopping.set()
+        self._asked.set()
         if self._running is not None:
+            forced = asyncio.create_task(force.wait())
+            await asyncio.wait({self._running, forced}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            forced.cancel()
             self._running.cancel()
             await asyncio.wait([self._running])
 
@@ -108,7 +114,7 @@ class DecisionWorker:
         if not found:
             return 0
         async with self._open_api() as api:
-            done = [await self._carry_out(api, each) for each in found]
+            done = [await self._carry_out(api, each) for each in found if not self._stopping.is_set()]
         self._wake({each.sink for each in found if each.sink})
         return sum(done)
 

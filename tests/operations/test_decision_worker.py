@@ -147,6 +147,34 @@ async def test_a_process_that_is_killed_after_it_sent_leaves_one_change_and_one_
     assert (len(world.sent), len(await world.audited())) == (1, 1)
 
 
+async def test_a_stop_lets_the_running_request_finish(world):
+    asked = await world.ask("comment", "Good")
+    faults = world.source.server.faults
+    faults.choose(at_call(2, APPLY_HANG))
+    [worker, _] = world.workers
+    worker.start()
+    await until(lambda: world.sent)
+    stopping = asyncio.create_task(worker.stop(30, asyncio.Event()))
+    while not stopping.done():
+        faults.release()
+        await asyncio.sleep(0)
+    assert (await world.get(asked)).state is RequestState.DONE
+
+
+async def test_a_forced_stop_leaves_the_running_request_to_the_next_process(world):
+    asked = await world.ask("shortlist")
+    world.source.server.faults.choose(at_call(2, APPLY_HANG))
+    [worker, following] = world.workers
+    worker.start()
+    await until(lambda: world.sent)
+    force = asyncio.Event()
+    force.set()
+    await worker.stop(30, force)
+    assert (await world.get(asked)).state is RequestState.WAITING
+    await following.step()
+    assert ((await world.get(asked)).state, world.sent) == (RequestState.DONE, ["finalist"])
+
+
 async def test_a_request_waits_while_hireflix_is_unavailable(world):
     world.source.server.faults.choose(lambda kind: HTML_503)
     asked = await world.ask("shortlist")
