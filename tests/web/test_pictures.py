@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.languages import language
 from connector.web.dashboard.charts import (
     BEAT_HEIGHT,
     BEATS,
@@ -19,6 +20,7 @@ from connector.web.dashboard.charts import (
     stacked,
 )
 
+ENGLISH = language("en")
 CLASSES = st.integers(0, len(LAG_BOUNDS_MS))
 
 
@@ -26,14 +28,14 @@ CLASSES = st.integers(0, len(LAG_BOUNDS_MS))
     st.dictionaries(st.integers(0, BEATS - 1), st.dictionaries(st.sampled_from(["ok", "bad"]), st.integers(0, 10**6)))
 )
 def test_a_heartbeat_has_one_bar_per_half_hour_within_its_height(counts):
-    beat = heartbeat(counts, 0)
+    beat = heartbeat(counts, 0, ENGLISH)
     assert len(beat.bars) == BEATS
     assert all(bar.y >= -1e-9 and abs(bar.y + bar.height - BEAT_HEIGHT) < 1e-6 for bar in beat.bars)
 
 
 @given(st.lists(st.integers(0, 10**7), max_size=30))
 def test_each_sink_has_an_arrow_that_a_long_queue_makes_wider(queues):
-    shapes = flow([Lane(str(number), "ok", "in sync", queue) for number, queue in enumerate(queues)])
+    shapes = flow([Lane(str(number), "ok", "in sync", queue) for number, queue in enumerate(queues)], ENGLISH)
     assert len(shapes.lanes) == len(queues)
     ordered = sorted(shapes.lanes, key=lambda shape: shape.lane.pending)
     assert [shape.width for shape in ordered] == sorted(shape.width for shape in ordered)
@@ -49,7 +51,7 @@ def test_the_parts_of_a_bar_add_up(counts):
 
 @given(st.dictionaries(st.integers(0, BEATS - 1), st.dictionaries(CLASSES, st.integers(1, 10**6), min_size=1)))
 def test_a_bar_of_lags_reaches_from_the_median_to_the_percentile_within_the_picture(counts):
-    chart = lag_chart(counts, 0)
+    chart = lag_chart(counts, 0, ENGLISH)
     assert len(chart.bars) == len(chart.rows) == len(counts)
     assert all(bar.height > 0 and bar.y >= 0 and bar.y + bar.height <= LAG_HEIGHT for bar in chart.bars)
     assert [total for *_, total in chart.rows] == [sum(counts[at].values()) for at in sorted(counts)]
@@ -57,10 +59,10 @@ def test_a_bar_of_lags_reaches_from_the_median_to_the_percentile_within_the_pict
 
 @given(st.lists(CLASSES, min_size=1, max_size=200))
 def test_the_median_and_the_percentile_are_those_of_the_lags(lags):
-    (row,) = lag_chart({0: {each: lags.count(each) for each in lags}}, 0).rows
+    (row,) = lag_chart({0: {each: lags.count(each) for each in lags}}, 0, ENGLISH).rows
     ordered = sorted(lags)
-    assert row[1] == lag_text(ordered[-(-len(lags) // 2) - 1])
-    assert row[2] == lag_text(ordered[-(-len(lags) * 95 // 100) - 1])
+    assert row[1] == lag_text(ordered[-(-len(lags) // 2) - 1], ENGLISH)
+    assert row[2] == lag_text(ordered[-(-len(lags) * 95 // 100) - 1], ENGLISH)
 
 
 LINES = st.lists(

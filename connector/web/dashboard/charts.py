@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from connector.formats import counted, format_duration
+from connector.formats import format_duration
+from connector.languages import Language, ngettext_noop
 
 BEATS = 48
 """Bars of a heartbeat: half hours of a day."""
@@ -48,7 +49,14 @@ class Heartbeat:
     text: str
 
 
-def heartbeat(counts: Mapping[int, Mapping[str, int]], first: int) -> Heartbeat:
+DONE = ngettext_noop("{count} done in 24 h", "{count} done in 24 h")
+RECEIVED = ngettext_noop("{count} received in 24 h", "{count} received in 24 h")
+"""The words for the sum of a heartbeat: of the deliveries of a sink, and of received events."""
+
+
+def heartbeat(
+    counts: Mapping[int, Mapping[str, int]], first: int, words: Language, sums: tuple[str, str] = DONE
+) -> Heartbeat:
     """Draws one bar per half hour. `counts` maps the number of a half hour to counts by class (`ok`, `bad`).
 
     `first` is the number of the first half hour. The height is the share of the greatest count, as a square root, so
@@ -62,11 +70,21 @@ def heartbeat(counts: Mapping[int, Mapping[str, int]], first: int) -> Heartbeat:
         bad = counts.get(first + number, {}).get("bad", 0)
         height = max(4.0, BEAT_HEIGHT * (total / greatest) ** 0.5) if total else 2.0
         mark = "bad" if bad else "ok" if total else "none"
-        hours = (BEATS - number) / 2
-        title = f"{hours:g} h ago: {total} done" + (f", {bad} rejected" if bad else "")
+        title = f"{_ago(number, words)}: {total}{_rejected(bad, words)}"
         bars.append(Bar(number * BEAT_WIDTH, BEAT_HEIGHT - height, BEAT_WIDTH - 1.5, height, mark, title))
     done, bad = sum(totals.values()), sum(each.get("bad", 0) for each in counts.values())
-    return Heartbeat(bars, f"{done} done in 24 h" + (f", {bad} rejected" if bad else ""))
+    text = words.ngettext(*sums, done).format(count=words.number(done))
+    return Heartbeat(bars, f"{text}{_rejected(bad, words)}")
+
+
+def _ago(number: int, words: Language) -> str:
+    """Returns how long ago a half hour of the last day began."""
+    return words.gettext("{hours} h ago").format(hours=words.number((BEATS - number) / 2))
+
+
+def _rejected(count: int, words: Language) -> str:
+    text = words.ngettext(", {count} rejected", ", {count} rejected", count)
+    return text.format(count=words.number(count)) if count else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +118,7 @@ class Flow:
     text: str
 
 
-def flow(lanes: Sequence[Lane]) -> Flow:
+def flow(lanes: Sequence[Lane], words: Language) -> Flow:
     """Draws one arrow per sink. The width of an arrow grows with the queue."""
     height = LANE_TOP * 2 + LANE_HEIGHT * max(1, len(lanes))
     middle = height // 2
@@ -110,12 +128,16 @@ def flow(lanes: Sequence[Lane]) -> Flow:
         path = f"M440 {middle} C 500 {middle} 500 {y} 556 {y}"
         width = min(ARROW_MAX, 2 + lane.pending**0.5)
         shapes.append(LaneShape(lane, y, path, round(width, 1), str(lane.pending) if lane.pending else ""))
-    words = "; ".join(
-        f"{lane.name}: {lane.state}, {counted(lane.pending, 'delivery', 'deliveries')} pending" for lane in lanes
-    )
-    return Flow(
-        height, middle, shapes, f"From Hireflix through receiver and store to the sinks. {words or 'No sinks'}."
-    )
+    pending = [
+        words.ngettext("{count} delivery pending", "{count} deliveries pending", lane.pending).format(
+            count=words.number(lane.pending)
+        )
+        for lane in lanes
+    ]
+    sinks = [f"{lane.name}: {words.gettext(lane.state)}, {each}" for lane, each in zip(lanes, pending, strict=True)]
+    way = words.gettext("From Hireflix through receiver and store to the sinks.")
+    listed = "; ".join(sinks) or words.gettext("No sinks")
+    return Flow(height, middle, shapes, f"{way} {listed}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +176,7 @@ class LagChart:
     text: str
 
 
-def lag_chart(counts: Mapping[int, Mapping[int, int]], first: int) -> LagChart:
+def lag_chart(counts: Mapping[int, Mapping[int, int]], first: int, words: Language) -> LagChart:
     """Draws lags. `counts` maps the number of a half hour to counts by class: 0 is below the first bound.
 
     `first` is the number of the first half hour.
@@ -168,25 +190,27 @@ def lag_chart(counts: Mapping[int, Mapping[int, int]], first: int) -> LagChart:
             continue
         median, high = _percentile(found, total, 0.5), _percentile(found, total, 0.95)
         top, bottom = LAG_HEIGHT - (high + 1) * LAG_STEP, LAG_HEIGHT - median * LAG_STEP
-        when = f"{(BEATS - number) / 2:g} h ago"
-        title = f"{when}: half {lag_text(median)}, 95 % {lag_text(high)}, of {total}"
+        when, half, most = _ago(number, words), lag_text(median, words), lag_text(high, words)
+        title = words.gettext("{when}: half {median}, 95 % {high}, of {total}")
+        title = title.format(when=when, median=half, high=most, total=total)
         bars.append(Bar(number * BEAT_WIDTH, top, BEAT_WIDTH - 1.5, bottom - top, "ok", title))
-        rows.append((when, lag_text(median), lag_text(high), total))
+        rows.append((when, half, most, total))
     everything = _added(counts.values())
     total = sum(everything.values())
-    text = "nothing delivered in 24 h"
+    text = words.gettext("nothing delivered in 24 h")
     if total:
         median, high = _percentile(everything, total, 0.5), _percentile(everything, total, 0.95)
-        text = f"half of the deliveries took {lag_text(median)}, 95 % took {lag_text(high)}"
+        text = words.gettext("half of the deliveries took {median}, 95 % took {high}")
+        text = text.format(median=lag_text(median, words), high=lag_text(high, words))
     lines = [(float(LAG_HEIGHT - (number + 1) * LAG_STEP), _bound(LAG_BOUNDS_MS[number])) for number in (0, 4, 7)]
     return LagChart(bars, lines, rows, text)
 
 
-def lag_text(number: int) -> str:
+def lag_text(number: int, words: Language) -> str:
     """Returns a class of lags in words, such as `up to 3 s`."""
     if number >= len(LAG_BOUNDS_MS):
-        return f"more than {_bound(LAG_BOUNDS_MS[-1])}"
-    return f"up to {_bound(LAG_BOUNDS_MS[number])}"
+        return words.gettext("more than {time}").format(time=_bound(LAG_BOUNDS_MS[-1]))
+    return words.gettext("up to {time}").format(time=_bound(LAG_BOUNDS_MS[number]))
 
 
 def _bound(milliseconds: int) -> str:

@@ -24,6 +24,7 @@ from connector.web.dashboard.charts import (
     BEAT_MS,
     BEATS,
     LAG_BOUNDS_MS,
+    RECEIVED,
     Flow,
     Heartbeat,
     LagChart,
@@ -119,20 +120,21 @@ class Overview:
 
 def overview(seen: Seen) -> Overview:
     """Returns the content of the page."""
+    words = language(seen.config.language)
     first = seen.clock.now // BEAT_MS - BEATS + 1
     since = first * BEAT_MS
     beats, lags = _done(seen.connection, since)
     source = seen.health.source
-    cards = [card(sink, seen.clock, heartbeat(beats.get(sink.name, {}), first)) for sink in seen.health.sinks]
+    cards = [card(sink, seen.clock, heartbeat(beats.get(sink.name, {}), first, words)) for sink in seen.health.sinks]
     return Overview(
-        flow([Lane(each.name, each.mark, each.state, each.pending) for each in cards]),
-        heartbeat(_received(seen.connection, since), first),
-        lag_chart(lags, first),
+        flow([Lane(each.name, each.mark, each.state, each.pending) for each in cards], words),
+        heartbeat(_received(seen.connection, since), first, words, RECEIVED),
+        lag_chart(lags, first, words),
         seen.clock.moment(source.last_received_at),
         sum(each.count for each in source.refused),
         cards,
         [_latest(row, seen.clock) for row in events(seen.connection, ListingFilter(), LATEST)],
-        _funnel(seen.connection, language(seen.config.language)),
+        _funnel(seen.connection, words),
         [(stage.value, STAGE_WORDS.get(stage, gettext_noop("Unknown"))) for stage in Stage],
         _steps(seen),
         seen.config.hireflix.webhook_path,
