@@ -89,6 +89,18 @@ def test_a_sink_has_the_time_zone_of_the_whole_unless_it_says_otherwise(folder):
     assert [entry.config.timezone for entry in config.sinks.values()] == ["Asia/Tokyo", "Europe/Madrid"]
 
 
+def test_a_sink_has_the_language_of_the_whole_unless_it_says_otherwise(folder):
+    config = folder.load('language = "es"\n[sinks.a]\ntype = "console"\n[sinks.b]\ntype = "console"\nlanguage = "en"')
+    assert [entry.config.language for entry in config.sinks.values()] == ["es", "en"]
+
+
+def test_a_language_without_a_catalogue_is_a_problem_at_its_place(folder):
+    with pytest.raises(ConfigError) as caught:
+        folder.load('language = "xx"\n[sinks.a]\ntype = "console"\nlanguage = "yy"')
+    found = {problem.place: problem.message for problem in caught.value.problems}
+    assert found == {"language": "must be one of en, es", "sinks.a.language": "must be one of en, es"}
+
+
 def test_sinks_keep_their_order_name_type_and_former_name(folder):
     config = folder.load('[sinks.zeta]\ntype = "console"\nrenamed_from = "omega"\n[sinks.alpha]\ntype = "pigeon"')
     found = [(entry.name, entry.type, entry.cls.__name__, entry.renamed_from) for entry in config.sinks.values()]
