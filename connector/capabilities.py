@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 from connector.decision import DecisionRequest
 from connector.sink import Batch, Context, Interview, Note, Outcome, Sink, SinkConfig
@@ -95,6 +95,10 @@ REPORT = "verify"
 """Name of the note that keeps the last report of a sink which `Verifies`: `{"at", "in_sync", "counts", …}`."""
 
 
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the number of finished steps or rows, and of all."""
+
+
 @runtime_checkable
 class Verifies(Protocol):
     """A state sink that can read its destination back and compare it with the store, for `connector verify`.
@@ -102,7 +106,7 @@ class Verifies(Protocol):
     It repairs in `deliver`, in the follow-up with the purpose `VERIFY`.
     """
 
-    async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
+    async def verify(self, context: Context, progress: Progress) -> Report:
         """Compares; writes nothing. `progress` is called with the done and the total count.
 
         Pending deliveries, and findings that a second read does not confirm, do not count.

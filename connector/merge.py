@@ -16,7 +16,7 @@ from connector.hireflix import DELETE, FINISH
 from connector.hireflix.payload import ENRICHMENT, Reading
 from connector.interview import Event, Interview, Stage, Value
 
-Stamp: TypeAlias = tuple[int, int, str]
+FieldVersion: TypeAlias = tuple[int, int, str]
 """The version of an event: date (epoch milliseconds), number of keys, first 8 bytes of the SHA-256 of the body in hex.
 
 The number of keys prefers the fuller of two events with one date; the hash makes the order total.
@@ -27,15 +27,15 @@ VERSION = 1
 """Version of the stored document of an interview."""
 
 
-class State(msgspec.Struct, frozen=True, gc=False):
+class InterviewState(msgspec.Struct, frozen=True, gc=False):
     """The merged fields of an interview; immutable. Equal states encode to equal text.
 
     `base` is the greatest version of all events. It is the version of every field that is not in `exceptions`.
     """
 
-    base: Stamp
+    base: FieldVersion
     values: dict[str, Value]
-    exceptions: dict[str, Stamp]
+    exceptions: dict[str, FieldVersion]
     v: int = VERSION
     """Version of the document. One without it has version 1."""
 
@@ -46,17 +46,17 @@ class _Head(msgspec.Struct):
     v: int = 1
 
 
-def stamp_of(reading: Reading) -> Stamp:
+def stamp_of(reading: Reading) -> FieldVersion:
     """Returns the version of an event and of all its fields."""
     return (reading.occurred_at, reading.keys, reading.sha256[:8].hex())
 
 
-def merge(state: State | None, reading: Reading) -> State:
+def merge(state: InterviewState | None, reading: Reading) -> InterviewState:
     """Returns the state with one more event merged in, or `state` itself when the event changes nothing."""
     stamp = stamp_of(reading)
     fields = _contribution(reading)
     if state is None:
-        return State(stamp, fields, {})
+        return InterviewState(stamp, fields, {})
     if stamp > state.base:
         return _newer(state, stamp, fields)
     if stamp == state.base:
@@ -78,33 +78,33 @@ def _contribution(reading: Reading) -> dict[str, Value]:
     return fields
 
 
-def _newer(state: State, stamp: Stamp, fields: dict[str, Value]) -> State:
+def _newer(state: InterviewState, stamp: FieldVersion, fields: dict[str, Value]) -> InterviewState:
     base, earlier = state.base, state.exceptions
     exceptions = {name: earlier.get(name, base) for name in state.values.keys() - fields.keys()}
-    return State(stamp, state.values | fields, exceptions)
+    return InterviewState(stamp, state.values | fields, exceptions)
 
 
-def _older(state: State, stamp: Stamp, fields: dict[str, Value]) -> State:
+def _older(state: InterviewState, stamp: FieldVersion, fields: dict[str, Value]) -> InterviewState:
     values, exceptions = state.values.copy(), state.exceptions.copy()
     changed = False
     for name, value in fields.items():
         if name not in values or stamp > exceptions.get(name, state.base):
             values[name], exceptions[name] = value, stamp
             changed = True
-    return State(state.base, values, exceptions) if changed else state
+    return InterviewState(state.base, values, exceptions) if changed else state
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
-_decoder = msgspec.json.Decoder(State)
+_decoder = msgspec.json.Decoder(InterviewState)
 _head = msgspec.json.Decoder(_Head)
 
 
-def encode(state: State) -> str:
+def encode(state: InterviewState) -> str:
     """Returns the state as canonical JSON."""
     return _encoder.encode(state).decode()
 
 
-def decode(text: str | bytes) -> State:
+def decode(text: str | bytes) -> InterviewState:
     """Returns the state from the text of `encode`. Raises `NewerDocument`."""
     try:
         state = _decoder.decode(text)
@@ -150,7 +150,7 @@ def _stage_by_status(values: Mapping[str, Value]) -> Stage:
     return Stage.PENDING if status == "pending" else Stage.UNKNOWN
 
 
-def interview_of(interview_id: str, state: State) -> Interview:
+def interview_of(interview_id: str, state: InterviewState) -> Interview:
     """Returns the interview that sinks receive."""
     dates = dict.fromkeys(state.values, state.base[0])
     for name, stamp in state.exceptions.items():

@@ -27,7 +27,7 @@ from connector.hireflix.payload import (
     read,
 )
 from connector.interview import Stage, Value
-from connector.merge import State, merge, stage_of
+from connector.merge import InterviewState, merge, stage_of
 
 ApiInterview: TypeAlias = dict[str, Any]
 """An interview as the API returns it."""
@@ -136,7 +136,7 @@ def _is_equal(stored: Value, found: Value) -> bool:
 
 
 def event_for(
-    state: State | None,
+    state: InterviewState | None,
     row: ApiInterview,
     position: Position,
     *,
@@ -178,7 +178,7 @@ def deletion_of(interview_id: str, position: Position, *, at: int, received_at: 
 
 
 def enrichment_of(
-    state: State, interview_id: str, enriched: Mapping[str, Value], *, at: int, received_at: int
+    state: InterviewState, interview_id: str, enriched: Mapping[str, Value], *, at: int, received_at: int
 ) -> Synthetic | None:
     """Returns the event that stores fields which only the API has, `None` when the stored ones are equal.
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from connector.capabilities import Progress
 from connector.hireflix.api import InterviewPage
 from connector.hireflix.payload import epoch_ms
 from connector.hireflix.snapshot import Position
-from connector.operations.source import Progress, SourceReader, chosen, put
+from connector.operations.source import SourceReader, chosen, put
 from connector.store import source
 from connector.store.source import BACKFILL_KEY, SELECTED_KEY, Backfill
 

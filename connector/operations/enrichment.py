@@ -22,7 +22,7 @@ from connector.interview import Value
 from connector.merge import merge
 from connector.operations.source import SyntheticEventStore
 from connector.store import enrichment as work
-from connector.store.enrichment import DueInterview
+from connector.store.enrichment import EnrichmentDue
 
 log = structlog.get_logger("connector.source")
 
@@ -63,7 +63,7 @@ class Enrichment:
             counts["read"] += 1
         return counts
 
-    async def _read(self, due: DueInterview) -> bool:
+    async def _read(self, due: EnrichmentDue) -> bool:
         """Reads one interview. Returns whether it differed from the stored one."""
         try:
             row, at = await self._api.one("interview", self._selection, due.id)

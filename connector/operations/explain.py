@@ -17,7 +17,7 @@ from connector.errors import SinkBroken, UsageError
 from connector.hireflix.payload import SILENT_MARKS, EventKind, Reading, read
 from connector.interview import FIELDS, Interview, Value
 from connector.logging import place_of
-from connector.merge import State, decode, event_of, interview_of, merge
+from connector.merge import InterviewState, decode, event_of, interview_of, merge
 from connector.operations.sinks import open_sink
 from connector.operations.store_access import reading, store_exists
 from connector.sink import Batch, Delivery, Note, Sink, Subscription, Token
@@ -79,12 +79,12 @@ class Case:
 
     reading: Reading
     event_id: int | None = None
-    before: State | None = None
-    latest: State | None = None
+    before: InterviewState | None = None
+    latest: InterviewState | None = None
     sinks: tuple[str, ...] = ()
 
     @property
-    def after(self) -> State:
+    def after(self) -> InterviewState:
         """The interview after the event."""
         return merge(self.before, self.reading)
 
@@ -149,15 +149,15 @@ def _case_of_event(connection: Connection, event_id: int) -> Case:
     return Case(reading, event_id, _before(connection, reading.interview_id, event_id), latest, sinks)
 
 
-def _interview(connection: Connection, interview_id: str) -> tuple[State | None, tuple[str, ...]]:
+def _interview(connection: Connection, interview_id: str) -> tuple[InterviewState | None, tuple[str, ...]]:
     state = connection.execute(select(interview.c.state).where(interview.c.id == interview_id)).scalar()
     sinks = subscriptions.sinks_of(connection, [interview_id])
     return None if state is None else decode(state), sinks.get(interview_id, ())
 
 
-def _before(connection: Connection, interview_id: str, event_id: int) -> State | None:
+def _before(connection: Connection, interview_id: str, event_id: int) -> InterviewState | None:
     earlier = (event.c.interview_id == interview_id, event.c.seq < event_id, event.c.kind == str(EventKind.EVENT))
-    state: State | None = None
+    state: InterviewState | None = None
     for row in connection.execute(EVENTS.where(*earlier).order_by(event.c.seq)):
         if (reading := reading_of(row)) is not None:
             state = merge(state, reading)
@@ -192,7 +192,7 @@ def _about(shown: Interview) -> tuple[Any, ...]:
     return shown.position_id, shown.position_name, shown.stage, shown.score
 
 
-def _changes(before: State | None, after: State) -> list[FieldChange]:
+def _changes(before: InterviewState | None, after: InterviewState) -> list[FieldChange]:
     old: Mapping[str, Value] = {} if before is None else before.values
     names = [name for name in FIELDS if old.get(name) != after.values.get(name, old.get(name))]
     return [FieldChange(name, old.get(name), after.values[name]) for name in names]

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from connector.capabilities import Progress
 from connector.hireflix.api import Counters
 from connector.hireflix.snapshot import DELETED, Position, id_of
 from connector.interview import Stage
-from connector.operations.source import Progress, SourceReader, put
+from connector.operations.source import SourceReader, put
 from connector.store import source
 from connector.store.source import RECONCILE_KEY, Compared, Reconcile
 

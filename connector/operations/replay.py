@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
+from connector.capabilities import Progress
 from connector.config import Config
 from connector.errors import UsageError
 from connector.operations.sinks import make_routing_table, require_known
@@ -27,9 +28,6 @@ CHUNK_PAUSE_SECONDS = 0.02
 
 REASON_MAX = 300
 """Characters of the reason of a dismissal. The listing has to show it beside the reason of the failure."""
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of finished rows and of all rows."""
 
 
 class Replayable(StrEnum):

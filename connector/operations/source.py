@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -21,9 +21,6 @@ from connector.store import source
 from connector.store.base import IngestResult
 
 T = TypeVar("T")
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of finished steps and of all steps."""
 
 
 class SyntheticEventStore(Protocol):

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
+from connector.capabilities import Progress
 from connector.config import Config
 from connector.delivery.clock import Clock
 from connector.delivery.periodic import Counts, PeriodicTask, TaskContext
@@ -29,7 +30,7 @@ from connector.logging import place_of
 from connector.operations.backfill import EVERYTHING, Selection, backfill
 from connector.operations.enrichment import Enrichment
 from connector.operations.reconcile import Options, reconcile
-from connector.operations.source import Progress, SourceReader, open_api, put
+from connector.operations.source import SourceReader, open_api, put
 from connector.operations.status import HELD_FIX, SILENT_FIX
 from connector.operations.store_access import changing, now, now_in, reading, store_exists
 from connector.store import audit, source

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, select
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from connector.capabilities import ASKED, REPORT, Report, Verifies
+from connector.capabilities import ASKED, REPORT, Progress, Report, Verifies
 from connector.config import Config, SinkEntry
 from connector.delivery import batches
 from connector.errors import ConnectorError, RateLimited, SinkBroken, UsageError
@@ -35,8 +35,6 @@ TOKEN_MARGIN_SECONDS = 0.01
 """Added to each wait for a token, because the clocks of this machine and of the store are read at different times."""
 
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of rows that were read and of all rows."""
 RunningLane: TypeAlias = Callable[[Config, SinkEntry], AbstractAsyncContextManager[None]]
 """Runs a lane for one sink. Raises `UsageError` when another process holds the store."""
 

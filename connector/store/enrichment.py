@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, select
 from connector.hireflix import EnrichedField
 from connector.hireflix.payload import ENRICHMENT
 from connector.interview import Stage
-from connector.merge import State, decode
+from connector.merge import InterviewState, decode
 from connector.store import source
 from connector.store.dialects import among, upsert
 from connector.store.schema import enrichment, event, interview
@@ -42,11 +42,11 @@ class EnrichmentProgress(msgspec.Struct, frozen=True):
     seq: int = 0
 
 
-class DueInterview(NamedTuple):
+class EnrichmentDue(NamedTuple):
     """An interview to read, and its stored state."""
 
     id: str
-    state: State
+    state: InterviewState
 
 
 def collect(connection: Connection, fields: Collection[EnrichedField], now: int) -> bool:
@@ -90,7 +90,7 @@ def _is_usable() -> tuple[ColumnElement[bool], ...]:
     return interview.c.stage.in_([stage.value for stage in FINISHED]), interview.c.erased_at.is_(None)
 
 
-def due(connection: Connection, now: int, limit: int) -> list[DueInterview]:
+def due(connection: Connection, now: int, limit: int) -> list[EnrichmentDue]:
     """Returns at most `limit` interviews that are due, in the order of their due times."""
     joined = enrichment.join(interview, interview.c.id == enrichment.c.interview_id)
     rows = connection.execute(
@@ -100,7 +100,7 @@ def due(connection: Connection, now: int, limit: int) -> list[DueInterview]:
         .order_by(enrichment.c.due_at, enrichment.c.interview_id)
         .limit(limit)
     )
-    return [DueInterview(row.id, decode(row.state)) for row in rows]
+    return [EnrichmentDue(row.id, decode(row.state)) for row in rows]
 
 
 def schedule(connection: Connection, looks: Mapping[str, int | None]) -> None:

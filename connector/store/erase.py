@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 
 from connector.capabilities import ERASE
 from connector.interview import Stage, Value
-from connector.merge import State, decode, encode
+from connector.merge import InterviewState, decode, encode
 from connector.store import words
 from connector.store.dialects import among, has_row_locks, insert_new
 from connector.store.ingest import hashes_of
@@ -218,7 +218,7 @@ def _delete_deliveries(connection: Connection, interview_id: str, done: Erased) 
 def _strip_interview(connection: Connection, row: Any, values: Mapping[str, Value], now: int) -> None:
     """Keeps the id and the position until the destinations are done."""
     kept: dict[str, Value] = {name: values[name] for name in _KEPT if name in values}
-    state = State((row.updated_at, 0, ""), {**kept, "deleted": now}, {})
+    state = InterviewState((row.updated_at, 0, ""), {**kept, "deleted": now}, {})
     connection.execute(delete(interview_word).where(interview_word.c.interview_id == row.id))
     connection.execute(
         update(interview)

@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from connector.errors import ConnectorError
 from connector.hireflix.payload import SILENT_MARKS, SYNTHETIC_MARKS, EventKind, Reading, read
 from connector.interview import Stage, Value
-from connector.merge import State, decode, encode, merge, stage_of
+from connector.merge import InterviewState, decode, encode, merge, stage_of
 from connector.routing import Routes
 from connector.sink import Sink, SinkConfig
 from connector.store import parsed, words
@@ -185,11 +185,11 @@ class IngestPlan:
 class _Merged:
     """An interview while the events of a group are merged into it. `stage` is valid after the first of them."""
 
-    state: State | None
+    state: InterviewState | None
     version: int
     sinks: tuple[str, ...]
     stage: Stage = Stage.UNKNOWN
-    before: State | None = None
+    before: InterviewState | None = None
     """The stored state."""
 
 

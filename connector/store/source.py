@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from connector.hireflix.snapshot import IDENTITY, Position
 from connector.interview import Stage
-from connector.merge import State, decode
+from connector.merge import InterviewState, decode
 from connector.store.dialects import among, upsert
 from connector.store.erase import erased_among
 from connector.store.schema import event, interview, meta, subscription
@@ -117,7 +117,7 @@ def take_request(connection: Connection) -> Asked | None:
     return found
 
 
-def states(connection: Connection, ids: Sequence[str]) -> tuple[dict[str, State], set[str]]:
+def states(connection: Connection, ids: Sequence[str]) -> tuple[dict[str, InterviewState], set[str]]:
     """Returns the stored states of interviews, and those of the ids that were erased."""
     mine = select(interview.c.id, interview.c.state).where(among(connection, interview.c.id, ids))
     found = {row.id: decode(row.state) for row in connection.execute(mine)}

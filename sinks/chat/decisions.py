@@ -142,7 +142,7 @@ class DecisionRecord:
         """Returns the record after the result of a request (see `connector.capabilities.DECIDED`)."""
         if result["state"] == "waiting":
             return self
-        place = Place.read(str(result["place"]))
+        place = ClickPlace.read(str(result["place"]))
         after = type(self)(self.id, max(number, self.number))
         if result["state"] != "done" or not result["changed"]:
             return after
@@ -173,7 +173,7 @@ def panel(interview: Interview, decided: DecisionRecord, now_ms: int, language: 
     return Panel(decided.stamp(interview, language), buttons)
 
 
-class Place(NamedTuple):
+class ClickPlace(NamedTuple):
     """The place of a request: the choice, the stage before, and the id of the click."""
 
     choice: Choice
@@ -257,7 +257,7 @@ def request_of(click: Click, sink: str, known: Known, language: Language) -> Dec
         value=(click.reason or "").strip() or None if decision is Decision.DISCARD else None,
         actor=actor_of(click.service, click.user),
         via=Via.CHAT,
-        place=str(Place(click.choice, str(stage), click.id)),
+        place=str(ClickPlace(click.choice, str(stage), click.id)),
     )
 
 
@@ -278,7 +278,7 @@ def already_taken(mine: DecisionRequest, stored: DecisionRequest, language: Lang
     """
     if (stored.actor, stored.place) == (mine.actor, mine.place):
         return None
-    text = _UNDONE if Place.read(stored.place).choice is Choice.UNDO else _STAMPS[stored.decision]
+    text = _UNDONE if ClickPlace.read(stored.place).choice is Choice.UNDO else _STAMPS[stored.decision]
     return _already(language.gettext(text), user_of(stored.actor), language)
 
 

@@ -20,7 +20,7 @@ from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import Grid, Spreadsheet
 from sinks.google_sheets.api_requests import COLUMN_TAG, DECISION_TAG, Request
 from sinks.google_sheets.config import GoogleSheetsConfig
-from sinks.google_sheets.decision_rules import Choice, Choices, SeenTab, labels, observe, read_choices
+from sinks.google_sheets.decision_rules import Choices, SeenTab, SettledChoice, labels, observe, read_choices
 from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure
 from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, column_texts, read_view
 from sinks.google_sheets.sheets_client import Calls, read_cells, read_decisions
@@ -196,7 +196,7 @@ class DecisionColumn:
     def _keep(self, choices: Choices) -> None:
         self._done.notes[CHOICES] = choices.encode()
 
-    def _request(self, choice: Choice) -> DecisionRequest:
+    def _request(self, choice: SettledChoice) -> DecisionRequest:
         at = _moment(choice.since, ZoneInfo(self._config.timezone))
         hold = f"{choice.rows} rows of {self._name} changed at once, before {at}" if choice.rows else ""
         return DecisionRequest(

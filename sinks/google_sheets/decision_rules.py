@@ -58,7 +58,7 @@ class Sighting(NamedTuple):
     rows: int = 0
 
 
-class Choice(NamedTuple):
+class SettledChoice(NamedTuple):
     """A value that stayed unchanged, so that it is a decision."""
 
     interview_id: str
@@ -133,7 +133,9 @@ def choice_of(text: str) -> str:
     return _by_text().get(value, UNKNOWN) if value else ""
 
 
-def observe(before: Choices | None, column: str, tabs: Sequence[SeenTab], now: int) -> tuple[Choices, list[Choice]]:
+def observe(
+    before: Choices | None, column: str, tabs: Sequence[SeenTab], now: int
+) -> tuple[Choices, list[SettledChoice]]:
     """Returns the choices after a read, and the values that are decisions now. `before` are the choices of the last
     read, if any. An interview whose rows have different values has no decision, because it is not clear which row
     counts.
@@ -143,7 +145,7 @@ def observe(before: Choices | None, column: str, tabs: Sequence[SeenTab], now: i
         before = Choices(column, now, made=made)
     seen, is_new = _values(tabs, before.tabs)
     is_new |= {id_ for id_, value in before.known.items() if value == DOUBLED}
-    known, fresh, decided = dict(before.known), dict[str, Sighting](), list[Choice]()
+    known, fresh, decided = dict(before.known), dict[str, Sighting](), list[SettledChoice]()
     changed = {id_: value for id_, value in seen.items() if value != known.get(id_, "")}
     new = [
         id_
@@ -162,7 +164,7 @@ def observe(before: Choices | None, column: str, tabs: Sequence[SeenTab], now: i
         else:
             _learn(known, id_, value)
             if value in CHOICES:
-                decided.append(Choice(id_, CHOICES[value], last.since, last.rows))
+                decided.append(SettledChoice(id_, CHOICES[value], last.since, last.rows))
     ids = frozenset(tab.id for tab in tabs)
     is_stale = now - before.read_at > STALE_MS / 24  # a note that only says when is written once an hour
     read_at = now if (known, fresh) != (before.known, before.fresh) or is_stale else before.read_at

@@ -163,7 +163,7 @@ def _runs(layout: Layout) -> list[tuple[int, int]]:
     return runs
 
 
-Seen: TypeAlias = tuple[TabView, Layout]
+TabAndLayout: TypeAlias = tuple[TabView, Layout]
 
 
 @dataclass(slots=True)
@@ -173,7 +173,7 @@ class FormattingState:
     formatted: set[int] = field(default_factory=set)
     failures: int = 0
 
-    def due(self, snapshot: Sequence[Seen]) -> list[Seen]:
+    def due(self, snapshot: Sequence[TabAndLayout]) -> list[TabAndLayout]:
         """Returns the tabs that the sink made and has not formatted yet, and whose columns are complete."""
         if self.failures >= FAILURES_MAX:
             return []
@@ -185,7 +185,7 @@ class FormattingState:
 
 
 async def format_new_tabs(
-    calls: Calls, snapshot: Sequence[Seen], config: GoogleSheetsConfig, formatting: FormattingState
+    calls: Calls, snapshot: Sequence[TabAndLayout], config: GoogleSheetsConfig, formatting: FormattingState
 ) -> None:
     """Formats new tabs with one write for all of them. Raises only `LeaseLost`."""
     due = formatting.due(snapshot) if config.style else []
@@ -208,7 +208,7 @@ async def format_new_tabs(
 
 
 def formatting_body(
-    due: Sequence[Seen],
+    due: Sequence[TabAndLayout],
     objects: SpreadsheetObjects,
     words: Language,
     others: Sequence[Request] = (),

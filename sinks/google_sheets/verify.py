@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from connector.capabilities import Difference, Report
+from connector.capabilities import Difference, Progress, Report
 from connector.sink import Context, Interview, Subscription
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.google_sheets.errors import SheetsFailure, cells_protected
@@ -128,8 +128,6 @@ def differing(
 
 SLICE_ROWS = 2_000
 """Interviews that are read at once."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
@@ -286,7 +284,7 @@ class Verification:
 
     def _judge(
         self, each: Subscription, name: str, snapshot: TabSnapshot, found: RowHash | None, note: RowNote | None
-    ) -> Comparison | None:
+    ) -> ComparedRow | None:
         """Returns the kind of an interview; `None` when its row was not found by its id."""
         key = row_key(each.interview.id)
         if each.pending:
@@ -299,12 +297,12 @@ class Verification:
 
     def _judge_pending(
         self, each: Subscription, name: str, snapshot: TabSnapshot, found: RowHash | None, note: RowNote | None
-    ) -> Comparison:
+    ) -> ComparedRow:
         """Returns the kind of an interview with a pending delivery. It is a difference only if it waits for protected
         cells.
         """
         key = row_key(each.interview.id)
-        verdict: Comparison = (ComparisonResult.PENDING, name, key, "")
+        verdict: ComparedRow = (ComparisonResult.PENDING, name, key, "")
         if self._config.removes(each.interview, unrouted=each.unrouted):
             verdict = self._judge_removed(name, key, snapshot, found)
         elif found is not None:
@@ -313,7 +311,7 @@ class Verification:
             verdict = self._judge_missing(name, key, snapshot)
         return verdict if verdict[0] is ComparisonResult.PROTECTED else (ComparisonResult.PENDING, name, key, "")
 
-    def _judge_removed(self, name: str, key: str, snapshot: TabSnapshot, found: RowHash | None) -> Comparison:
+    def _judge_removed(self, name: str, key: str, snapshot: TabSnapshot, found: RowHash | None) -> ComparedRow:
         if found is None:
             return ComparisonResult.IN_SYNC, name, key, ""
         if protected := protected_fields(snapshot.view, snapshot.layout, found.row):
@@ -322,7 +320,7 @@ class Verification:
 
     def _judge_row(
         self, interview: Interview, name: str, snapshot: TabSnapshot, found: RowHash, note: RowNote | None
-    ) -> Comparison:
+    ) -> ComparedRow:
         fields = [each for each in snapshot.layout.at if each != KEY]
         due = self._due(interview, snapshot)
         kind, wrong = differing(found, fields, due, note)
@@ -341,7 +339,7 @@ class Verification:
         detail = _where(snapshot, found.row, self._titles_of(wrong)) if wrong else ""
         return kind, name, row_key(interview.id), detail
 
-    def _judge_missing(self, name: str, key: str, snapshot: TabSnapshot) -> Comparison:
+    def _judge_missing(self, name: str, key: str, snapshot: TabSnapshot) -> ComparedRow:
         if KEY in protected_fields_when_new(snapshot.view, snapshot.layout):
             return ComparisonResult.PROTECTED, name, key, f"{snapshot.view.title}: protected against new rows"
         return ComparisonResult.MISSING, name, key, snapshot.view.title
@@ -380,7 +378,7 @@ class Verification:
             findings.asks.append(f"{snapshot.view.title}: {cells_protected(self._calls.account.email).fix}")
 
 
-Comparison: TypeAlias = tuple[ComparisonResult, str, str, str]
+ComparedRow: TypeAlias = tuple[ComparisonResult, str, str, str]
 """Kind, tab, key, and place."""
 
 

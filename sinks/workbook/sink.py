@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, model_validator
 
 from connector.blocking import BlockingThread
-from connector.capabilities import ERASE, REPORT, VERIFY, Debounce, Report
+from connector.capabilities import ERASE, REPORT, VERIFY, Debounce, Progress, Report
 from connector.languages import language
 from connector.sink import (
     Batch,
@@ -269,15 +269,13 @@ class Workbook(Sink[WorkbookConfig]):
             language=config.language,
         )
 
-    async def verify(self, context: Context, progress: Callable[[int, int], None]) -> Report:
+    async def verify(self, context: Context, progress: Progress) -> Report:
         """Reads every owned cell and compares it with the store; once more when something is wrong."""
         at = context.now()
         findings, _ = await self._confirmed(context, progress)
         return findings.report(at, self.name)
 
-    async def _confirmed(
-        self, context: Context, progress: Callable[[int, int], None]
-    ) -> tuple[Findings, Mapping[str, Note]]:
+    async def _confirmed(self, context: Context, progress: Progress) -> tuple[Findings, Mapping[str, Note]]:
         """Compares once, and again when something differs. Only what both comparisons show is a difference."""
         first, notes = await self._compare(context, progress)
         if not first.keys(WRONG):
@@ -286,9 +284,7 @@ class Workbook(Sink[WorkbookConfig]):
         second.unless_confirmed(first)
         return second, notes
 
-    async def _compare(
-        self, context: Context, progress: Callable[[int, int], None]
-    ) -> tuple[Findings, Mapping[str, Note]]:
+    async def _compare(self, context: Context, progress: Progress) -> tuple[Findings, Mapping[str, Note]]:
         """Compares the file with the store. Returns the findings and the notes about the table."""
         from sinks.workbook.verify import Comparison, read_table
 

@@ -167,7 +167,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FeaturePlace:
     """Where something is in the file: the part, and its cell or its cell format when known."""
 
     part: str
@@ -189,11 +189,11 @@ class Inventory:
     """The features of a file, how often and where; the parts by their paths; which cells hold an error value."""
 
     counts: Counter[Feature] = field(default_factory=Counter)
-    places: dict[Feature, Place] = field(default_factory=dict)
+    places: dict[Feature, FeaturePlace] = field(default_factory=dict)
     sheets: dict[PartPath, str] = field(default_factory=dict)
     errors: set[Feature] = field(default_factory=set)
 
-    def add(self, feature: Feature, place: Place, *, once: bool = True) -> None:
+    def add(self, feature: Feature, place: FeaturePlace, *, once: bool = True) -> None:
         """Counts a feature; `once`: however often it occurs, because programs merge and split such things."""
         self.places.setdefault(feature, place)
         self.counts[feature] = 1 if once else self.counts[feature] + 1
@@ -234,12 +234,12 @@ def _describe(package: Package, inventory: Inventory, lost: Iterable[Feature]) -
     """Returns the losses in terms of users, each with its first tab, cell and part."""
     named: dict[str, str] = {}
     for feature in lost:
-        place = inventory.places.get(feature) or Place(inventory.sheets[feature.path], feature.name)
+        place = inventory.places.get(feature) or FeaturePlace(inventory.sheets[feature.path], feature.name)
         named.setdefault(_words(feature, place), _where(package, inventory, feature, place))
     return "; ".join(f"{words} ({where})" for words, where in sorted(named.items()))
 
 
-def _words(feature: Feature, place: Place) -> str:
+def _words(feature: Feature, place: FeaturePlace) -> str:
     if feature.kind in _WORDS_OF_KINDS:
         return _WORDS_OF_KINDS[feature.kind]
     name = feature.name.rpartition("}")[2] or feature.name
@@ -250,7 +250,7 @@ def _words(feature: Feature, place: Place) -> str:
     return f'the {feature.kind} "{name}"'
 
 
-def _where(package: Package, inventory: Inventory, feature: Feature, place: Place) -> str:
+def _where(package: Package, inventory: Inventory, feature: Feature, place: FeaturePlace) -> str:
     tab = next((step for step in feature.path if _TAB.fullmatch(step)), "")
     cell = place.cell
     if place.cell_format is not None:
@@ -278,7 +278,7 @@ class _Lister:
         self._follow("", ())
         for name in sorted(package.names - self._visited):
             if not name.endswith("/") and not _HARMLESS_FILES.match(name.lower()):
-                self.inventory.add(Feature((), "file", name), Place(name))
+                self.inventory.add(Feature((), "file", name), FeaturePlace(name))
 
     def _follow(self, part: str, path: PartPath) -> None:
         self._visited.add(relationships_part(part))
@@ -293,7 +293,7 @@ class _Lister:
             self._visited.add(target)  # LibreOffice and Google add empty drawings
             return
         if feature.name not in _HARMLESS_RELATIONSHIPS:
-            self.inventory.add(feature, Place(target or source), once=False)
+            self.inventory.add(feature, FeaturePlace(target or source), once=False)
         if target and target not in self._visited:
             self._visited.add(target)
             path = (*feature.path, feature.name)
@@ -303,7 +303,7 @@ class _Lister:
     def _read(self, part: str, path: PartPath) -> None:
         if path[-1] == "vmlDrawing":  # shapes around notes, often malformed XML; only what they are counts
             for kind in re.findall(rb'ObjectType="(\w+)"', self._package.read(part)):
-                self.inventory.add(Feature(path, "control", kind.decode()), Place(part))
+                self.inventory.add(Feature(path, "control", kind.decode()), FeaturePlace(part))
         elif part.lower().endswith(".xml") and path[-1] not in _UNREAD:
             if _TAB.fullmatch(path[-1]):
                 self.inventory.sheets[path] = part
@@ -390,7 +390,7 @@ class _PartReader:
 
     def _add(self, kind: str, name: str) -> None:
         cell_format = self._cell_formats - 1 if self._cell_formats > 0 else None
-        self._inventory.add(Feature(self._path, kind, name), Place(self._part, self._cell, cell_format))
+        self._inventory.add(Feature(self._path, kind, name), FeaturePlace(self._part, self._cell, cell_format))
 
 
 def _is_default(protection: dict[str, str]) -> bool:

@@ -24,7 +24,7 @@ FIXES: Mapping[ComparisonResult, str] = {
 
 REPAIRABLE = frozenset({ComparisonResult.MISSING, ComparisonResult.DIFFERENT})
 
-Shown = tuple[int, Mapping[str, Written]]
+RowContent = tuple[int, Mapping[str, Written]]
 """A row: its number, and its cells by field."""
 
 
@@ -36,7 +36,7 @@ class TableContent:
 
     title: str
     flush: int | None = None
-    rows: Mapping[str, Sequence[Shown]] = field(default_factory=dict)
+    rows: Mapping[str, Sequence[RowContent]] = field(default_factory=dict)
     is_missing: bool = False
 
     def keys_of(self, ids: Collection[str]) -> set[str]:
@@ -121,13 +121,13 @@ class Comparison:
         else:
             self._compare(key, row, rows[0])
 
-    def _add_removed(self, key: str, rows: Sequence[Shown]) -> None:
+    def _add_removed(self, key: str, rows: Sequence[RowContent]) -> None:
         if not rows:
             self.findings.add(ComparisonResult.IN_SYNC, key)
             return
         self.findings.add(ComparisonResult.DIFFERENT, key, f"{self._content.title}, row {rows[0][0]}: still there")
 
-    def _compare(self, key: str, row: Row, shown: Shown) -> None:
+    def _compare(self, key: str, row: Row, shown: RowContent) -> None:
         """Compares the cells of a row. A value that users changed after the last write is a correction, until Hireflix
         changes the field.
         """

@@ -11,7 +11,7 @@ from connector.web.dashboard.charts import (
     BEATS,
     LAG_BOUNDS_MS,
     LAG_HEIGHT,
-    Lane,
+    SinkArrow,
     draw,
     flow,
     heartbeat,
@@ -35,7 +35,7 @@ def test_a_heartbeat_has_one_bar_per_half_hour_within_its_height(counts):
 
 @given(st.lists(st.integers(0, 10**7), max_size=30))
 def test_each_sink_has_an_arrow_that_a_long_queue_makes_wider(queues):
-    shapes = flow([Lane(str(number), "ok", "in sync", queue) for number, queue in enumerate(queues)], ENGLISH)
+    shapes = flow([SinkArrow(str(number), "ok", "in sync", queue) for number, queue in enumerate(queues)], ENGLISH)
     assert len(shapes.lanes) == len(queues)
     ordered = sorted(shapes.lanes, key=lambda shape: shape.lane.pending)
     assert [shape.width for shape in ordered] == sorted(shape.width for shape in ordered)

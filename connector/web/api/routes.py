@@ -80,7 +80,7 @@ def _place(after: str, *, number: bool) -> Place | None:
     return place
 
 
-class Section(NamedTuple):
+class ListingParameters(NamedTuple):
     """The parameters that every listing has: the period, the page, and its length."""
 
     since: str
@@ -89,27 +89,27 @@ class Section(NamedTuple):
     limit: int
 
 
-def section(since: Filter = "", until: Filter = "", after: After = "", limit: Limit = 50) -> Section:
+def listing(since: Filter = "", until: Filter = "", after: After = "", limit: Limit = 50) -> ListingParameters:
     """Returns the parameters that every listing has."""
-    return Section(since, until, after, limit)
+    return ListingParameters(since, until, after, limit)
 
 
-SECTION = {"section": Provide(section, sync_to_thread=False)}
+LISTING = {"listing": Provide(listing, sync_to_thread=False)}
 
 
 async def _listing(
     pages: Pages,
     find: Callable[[Connection, ListingFilter, int], Sequence[Row]],
     chosen: dict[str, str],
-    section: Section,
+    listing: ListingParameters,
     *,
     number: bool,
 ) -> tuple[Sequence[Row], str]:
     """Returns rows and `next`. With `number` the ids of the listing are numbers."""
-    place = _place(section.after, number=number)
-    wanted = filter_of({**chosen, "since": section.since, "until": section.until})
+    place = _place(listing.after, number=number)
+    wanted = filter_of({**chosen, "since": listing.since, "until": listing.until})
     wanted = replace(wanted, after=place, search=chosen.get("search") or None)
-    found = await pages.store.query(lambda connection: page(find, connection, pages.config, wanted, section.limit))
+    found = await pages.store.query(lambda connection: page(find, connection, pages.config, wanted, listing.limit))
     return found.rows, "" if found.next is None else written_place(found.next)
 
 
@@ -120,34 +120,34 @@ async def api_status(pages: NamedDependency[Pages]) -> Health:
     return await pages.store.query(lambda connection: health(connection, now, names))
 
 
-@get("/events", responses=PROBLEMS, dependencies=SECTION)
+@get("/events", responses=PROBLEMS, dependencies=LISTING)
 async def api_events(
     pages: NamedDependency[Pages],
-    section: NamedDependency[Section],
+    listing: NamedDependency[ListingParameters],
     interview: Filter = "",
     search: Filter = "",
 ) -> Events:
     """Events; `since` and `until` are epoch milliseconds of receipt."""
     chosen = {"interview": interview, "search": search}
-    return Events(*await _listing(pages, queries.events, chosen, section, number=True))
+    return Events(*await _listing(pages, queries.events, chosen, listing, number=True))
 
 
-@get("/interviews", responses=PROBLEMS, dependencies=SECTION)
+@get("/interviews", responses=PROBLEMS, dependencies=LISTING)
 async def api_interviews(
     pages: NamedDependency[Pages],
-    section: NamedDependency[Section],
+    listing: NamedDependency[ListingParameters],
     sink: Filter = "",
     search: Filter = "",
 ) -> Interviews:
     """Interviews in their current state; `search` is the start of words of the name or the e-mail address."""
     chosen = {"sink": sink, "search": search}
-    return Interviews(*await _listing(pages, queries.interviews, chosen, section, number=False))
+    return Interviews(*await _listing(pages, queries.interviews, chosen, listing, number=False))
 
 
-@get("/deliveries", responses=PROBLEMS, dependencies=SECTION)
+@get("/deliveries", responses=PROBLEMS, dependencies=LISTING)
 async def api_deliveries(
     pages: NamedDependency[Pages],
-    section: NamedDependency[Section],
+    listing: NamedDependency[ListingParameters],
     *,
     sink: Filter = "",
     in_state: State = "",
@@ -156,13 +156,15 @@ async def api_deliveries(
 ) -> Deliveries:
     """Deliveries; `state` is pending, waiting, delivered, superseded, dead or dismissed."""
     chosen = {"sink": sink, "state": in_state, "interview": interview, "reason": reason}
-    return Deliveries(*await _listing(pages, queries.deliveries, chosen, section, number=True))
+    return Deliveries(*await _listing(pages, queries.deliveries, chosen, listing, number=True))
 
 
-@get("/attempts", responses=PROBLEMS, dependencies=SECTION)
-async def api_attempts(pages: NamedDependency[Pages], section: NamedDependency[Section], sink: Filter = "") -> Attempts:
+@get("/attempts", responses=PROBLEMS, dependencies=LISTING)
+async def api_attempts(
+    pages: NamedDependency[Pages], listing: NamedDependency[ListingParameters], sink: Filter = ""
+) -> Attempts:
     """Calls of sinks that failed or were repeated, with the status and the reply of the destination."""
-    return Attempts(*await _listing(pages, queries.attempts, {"sink": sink}, section, number=True))
+    return Attempts(*await _listing(pages, queries.attempts, {"sink": sink}, listing, number=True))
 
 
 @get("/audit", responses=PROBLEMS)

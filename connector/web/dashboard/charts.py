@@ -42,7 +42,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class HeartbeatChart:
     """The deliveries of a sink in the last day; `text` says the same in words."""
 
     bars: list[Bar]
@@ -56,7 +56,7 @@ RECEIVED = ngettext_noop("{count} received in 24 h", "{count} received in 24 h")
 
 def heartbeat(
     counts: Mapping[int, Mapping[str, int]], first: int, words: Language, sums: tuple[str, str] = DONE
-) -> Heartbeat:
+) -> HeartbeatChart:
     """Draws one bar per half hour. `counts` maps the number of a half hour to counts by class (`ok`, `bad`).
 
     `first` is the number of the first half hour. The height is the share of the greatest count, as a square root, so
@@ -74,7 +74,7 @@ def heartbeat(
         bars.append(Bar(number * BEAT_WIDTH, BEAT_HEIGHT - height, BEAT_WIDTH - 1.5, height, mark, title))
     done, bad = sum(totals.values()), sum(each.get("bad", 0) for each in counts.values())
     text = words.ngettext(*sums, done).format(count=words.number(done))
-    return Heartbeat(bars, f"{text}{_rejected(bad, words)}")
+    return HeartbeatChart(bars, f"{text}{_rejected(bad, words)}")
 
 
 def _ago(number: int, words: Language) -> str:
@@ -88,7 +88,7 @@ def _rejected(count: int, words: Language) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class SinkArrow:
     """A sink in the picture of the way of an event."""
 
     name: str
@@ -101,7 +101,7 @@ class Lane:
 class LaneShape:
     """A lane with its place: `y` is its middle, `path` its arrow and `width` the width of the arrow."""
 
-    lane: Lane
+    lane: SinkArrow
     y: int
     path: str
     width: float
@@ -118,7 +118,7 @@ class Flow:
     text: str
 
 
-def flow(lanes: Sequence[Lane], words: Language) -> Flow:
+def flow(lanes: Sequence[SinkArrow], words: Language) -> Flow:
     """Draws one arrow per sink. The width of an arrow grows with the queue."""
     height = LANE_TOP * 2 + LANE_HEIGHT * max(1, len(lanes))
     middle = height // 2

@@ -73,7 +73,7 @@ class DeliveryLine:
 
 
 @dataclass(frozen=True, slots=True)
-class GridRow:
+class DeadLetterRow:
     """A reason of dead letters of a sink: the counts by age, each with its address."""
 
     sink: str
@@ -89,7 +89,7 @@ class DeliveryList:
     filters: list[Filter]
     is_filtered: bool
     ages: list[str]
-    grid: list[GridRow]
+    grid: list[DeadLetterRow]
     rows: list[DeliveryLine]
     paging: Paging
     reason: str
@@ -146,7 +146,7 @@ def delivery_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> De
     )
 
 
-def _grid(connection: Connection, now: int) -> list[GridRow]:
+def _grid(connection: Connection, now: int) -> list[DeadLetterRow]:
     """Returns the dead letters by sink and reason, and by age."""
     statement = select(delivery.c.sink, delivery.c.reason, delivery.c.since).where(in_state(DeliveryState.DEAD))
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * (len(AGES) + 1))
@@ -161,7 +161,7 @@ def _grid(connection: Connection, now: int) -> list[GridRow]:
         for number, count in enumerate(line):
             period = {"since": bounds[number + 1], "until": bounds[number]}
             cells.append((count, f"/deliveries?{urlencode(about | period)}"))
-        rows.append(GridRow(sink, reason, cells, f"/deliveries?{urlencode(about)}"))
+        rows.append(DeadLetterRow(sink, reason, cells, f"/deliveries?{urlencode(about)}"))
     return rows
 
 

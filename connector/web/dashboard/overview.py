@@ -26,10 +26,10 @@ from connector.web.dashboard.charts import (
     LAG_BOUNDS_MS,
     RECEIVED,
     Flow,
-    Heartbeat,
+    HeartbeatChart,
     LagChart,
-    Lane,
     Part,
+    SinkArrow,
     flow,
     heartbeat,
     lag_chart,
@@ -67,7 +67,7 @@ class SinkCard:
     pending: int
     dead: int
     last: Moment | None
-    beat: Heartbeat
+    beat: HeartbeatChart
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Overview:
     """The content of the page."""
 
     flow: Flow
-    received: Heartbeat
+    received: HeartbeatChart
     lag: LagChart
     last_received: Moment | None
     refused: int
@@ -127,7 +127,7 @@ def overview(seen: Seen) -> Overview:
     source = seen.health.source
     cards = [card(sink, seen.clock, heartbeat(beats.get(sink.name, {}), first, words)) for sink in seen.health.sinks]
     return Overview(
-        flow([Lane(each.name, each.mark, each.state, each.pending) for each in cards], words),
+        flow([SinkArrow(each.name, each.mark, each.state, each.pending) for each in cards], words),
         heartbeat(_received(seen.connection, since), first, words, RECEIVED),
         lag_chart(lags, first, words),
         seen.clock.moment(source.last_received_at),
@@ -141,7 +141,7 @@ def overview(seen: Seen) -> Overview:
     )
 
 
-def card(sink: SinkStatus, clock: Clockface, beat: Heartbeat) -> SinkCard:
+def card(sink: SinkStatus, clock: Clockface, beat: HeartbeatChart) -> SinkCard:
     """Returns what a page shows of a sink."""
     mark, state = state_of(sink, clock)
     detail = sink.reason or sink.failure or sink.waits_for

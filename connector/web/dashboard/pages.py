@@ -82,9 +82,9 @@ class Frame:
     """What every page shows around its content. `refresh` is the address that the page polls, or `""`."""
 
     title: str
-    verdict: Verdict
+    verdict: PageVerdict
     at: str
-    troubles: list[Shown]
+    troubles: list[ShownTrouble]
     more_troubles: int
     navigation: list[Link]
     user: str
@@ -345,7 +345,7 @@ GENERAL = {"service", "source"}
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownTrouble:
     """One trouble as a page shows it. `answer` is the reply of the destination."""
 
     mark: str
@@ -359,17 +359,17 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PageVerdict:
     """The state of everything in a few words."""
 
     mark: str
     text: str
 
 
-def shown(trouble: Trouble) -> Shown:
+def shown(trouble: Trouble) -> ShownTrouble:
     """Returns a trouble as a page shows it."""
     status = "" if trouble.status is None else f"HTTP {trouble.status} "
-    return Shown(
+    return ShownTrouble(
         MARKS[trouble.level],
         "" if trouble.subject in GENERAL else trouble.subject,
         f"{sentence(trouble.what) if trouble.subject in GENERAL else trouble.what}.",
@@ -398,22 +398,22 @@ def _link(trouble: Trouble) -> tuple[str, str]:
     return f"/sinks/{quote(trouble.subject)}", "Open the sink"
 
 
-def verdict(health: Health, words: Language) -> Verdict:
+def verdict(health: Health, words: Language) -> PageVerdict:
     """Returns the verdict in a language."""
     problems = sum(trouble.level == "problem" for trouble in health.troubles)
     mark = MARKS[health.verdict]
     if problems:
         text = words.ngettext("{count} problem needs you", "{count} problems need you", problems)
-        return Verdict(mark, text.format(count=words.number(problems)))
+        return PageVerdict(mark, text.format(count=words.number(problems)))
     if warnings := len(health.troubles):
         text = words.ngettext("{count} thing to look at", "{count} things to look at", warnings)
-        return Verdict(mark, text.format(count=words.number(warnings)))
+        return PageVerdict(mark, text.format(count=words.number(warnings)))
     if not health.source.events:
-        return Verdict(mark, words.gettext("Ready for the first event"))
+        return PageVerdict(mark, words.gettext("Ready for the first event"))
     pending = sum(sink.pending for sink in health.sinks)
     if not pending:
-        return Verdict(mark, words.gettext("All in sync"))
+        return PageVerdict(mark, words.gettext("All in sync"))
     text = words.ngettext(
         "All in sync, {count} delivery on the way", "All in sync, {count} deliveries on the way", pending
     )
-    return Verdict(mark, text.format(count=words.number(pending)))
+    return PageVerdict(mark, text.format(count=words.number(pending)))

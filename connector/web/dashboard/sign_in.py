@@ -54,7 +54,7 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ErrorPage:
     """What an error page shows."""
 
     title: str
@@ -176,27 +176,27 @@ class Failures:
         status = 422 if error.status_code == 400 else error.status_code  # noqa: PLR2004 - 400 counts as a refused host
         title = {403: "Not allowed", 404: "Not found", 405: "Not allowed", 422: "Not understood"}.get(status, "Refused")
         text = "There is no such page." if status == 404 else f"{sentence(error.detail)}."  # noqa: PLR2004 - not found
-        return self._answer(request, error, Problem(title, text, status))
+        return self._answer(request, error, ErrorPage(title, text, status))
 
     def store(self, request: Request[Any, Any, Any], error: StoreUnavailable) -> Response[Any]:
         """Answers while the store cannot be used."""
         return self._answer(
-            request, error, Problem("The store is unavailable", f"{sentence(str(error))}. Try again.", 503)
+            request, error, ErrorPage("The store is unavailable", f"{sentence(str(error))}. Try again.", 503)
         )
 
     def usage(self, request: Request[Any, Any, Any], error: UsageError) -> Response[Any]:
         """Answers a request that asks for something impossible."""
-        return self._answer(request, error, Problem("This is not possible", f"{sentence(str(error))}.", 422))
+        return self._answer(request, error, ErrorPage("This is not possible", f"{sentence(str(error))}.", 422))
 
     def not_done(self, request: Request[Any, Any, Any], error: ConnectorError) -> Response[Any]:
         """Answers a request that could not be met, for a reason that an operator can read."""
-        return self._answer(request, error, Problem("This was not done", f"{sentence(str(error))}.", 409))
+        return self._answer(request, error, ErrorPage("This was not done", f"{sentence(str(error))}.", 409))
 
     def unexpected(self, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         """Answers after an error of ours, which the log has."""
-        return self._answer(request, error, Problem("The connector failed", "The log has the cause.", 500))
+        return self._answer(request, error, ErrorPage("The connector failed", "The log has the cause.", 500))
 
-    def _answer(self, request: Request[Any, Any, Any], error: Exception, problem: Problem) -> Response[Any]:
+    def _answer(self, request: Request[Any, Any, Any], error: Exception, problem: ErrorPage) -> Response[Any]:
         if self._is_page(request):
             return self._pages.bare(request, "problem.html", problem, problem.status)
         if isinstance(error, HTTPException) and problem.status == error.status_code:

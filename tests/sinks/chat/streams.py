@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connector.hireflix.payload import read
-from connector.merge import State, interview_of, merge
+from connector.merge import InterviewState, interview_of, merge
 from connector.sink import Interview
 from connector.testing import START, LaneRunner
 from tests.sinks.slack.lanes import payload
@@ -55,7 +55,7 @@ class Feed:
     """Sends payloads to a lane as the receiver does, and knows what the channel must show afterwards."""
 
     lane: LaneRunner
-    states: dict[str, State] = field(default_factory=dict)
+    states: dict[str, InterviewState] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     creates: int = 0
 

@@ -19,8 +19,8 @@ from sinks.chat.decisions import (
     UNDO_MS,
     Choice,
     Click,
+    ClickPlace,
     DecisionRecord,
-    Place,
     Refusal,
     already_taken,
     failure_text,
@@ -112,14 +112,14 @@ def test_the_stamp_does_not_depend_on_the_clock_of_hireflix() -> None:
     """The newest event has a date after the decision, because the clock of Hireflix is ahead."""
     ahead = interview(updated_at=NOW + 5_000)
     result = {"state": "done", "changed": True, "decision": "shortlist", "actor": "slack:UANA", "stage": "shortlisted"}
-    result |= {"at": NOW, "place": str(Place(Choice.SHORTLIST, "to_evaluate", "c"))}
+    result |= {"at": NOW, "place": str(ClickPlace(Choice.SHORTLIST, "to_evaluate", "c"))}
     after = DecisionRecord(ahead.id).with_result(8, result, ahead)
     assert labels(ahead, after) == ["Undo"]
 
 
 def test_an_undo_leaves_no_stamp() -> None:
     result = {"state": "done", "changed": True, "decision": "back", "actor": "slack:UBOB", "stage": "to_evaluate"}
-    result |= {"at": NOW + 5, "place": str(Place(Choice.UNDO, "shortlisted", "c"))}
+    result |= {"at": NOW + 5, "place": str(ClickPlace(Choice.UNDO, "shortlisted", "c"))}
     after = ANA.with_result(8, result, interview(Stage.SHORTLISTED))
     assert after.number == 8
     assert panel(interview(Stage.SHORTLISTED), after, NOW + 6, ENGLISH).stamp is None
@@ -128,7 +128,7 @@ def test_an_undo_leaves_no_stamp() -> None:
 
 def test_a_request_that_changed_nothing_leaves_no_stamp() -> None:
     result = {"state": "refused", "changed": False, "decision": "back", "actor": "slack:UBOB", "stage": None, "at": NOW}
-    result |= {"place": str(Place(Choice.BACK, "discarded", "c"))}
+    result |= {"place": str(ClickPlace(Choice.BACK, "discarded", "c"))}
     after = DecisionRecord("1").with_result(3, result, interview())
     assert after == DecisionRecord("1", 3)
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.hireflix.payload import read
-from connector.merge import State, event_of, interview_of, merge
+from connector.merge import InterviewState, event_of, interview_of, merge
 from connector.sink import Event, Interview, Stage
 from connector.testing import START, make_event, make_interview
 from sinks.chat.changes import ChangeKind, Events
@@ -37,7 +37,7 @@ class Paper:
     news: list[tuple[ChangeKind, ...]] = field(default_factory=list)
     parent: Content | None = None
     counted: list[str] = field(default_factory=list)
-    state: State | None = None
+    state: InterviewState | None = None
 
     def take(self, payload: Payload, *, muted: bool = False) -> None:
         reading = read(json.dumps(payload).encode(), START)
