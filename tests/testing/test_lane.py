@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from connector.sink import (
     Batch,
@@ -20,7 +21,9 @@ from connector.sink import (
     SinkBroken,
     SinkConfig,
     Token,
+    Waiting,
 )
+from connector.store.schema import rollup
 from connector.testing import START, LaneRunner, make_event
 
 
@@ -147,3 +150,47 @@ async def test_a_sink_that_never_settles_is_an_error() -> None:
         await lane.add(make_event())
         with pytest.raises(AssertionError, match="not settled after 5 steps"):
             await lane.run(steps=5)
+
+
+class Counting(Sink[SinkConfig]):
+    """Lets events wait until a minute later one call shows their number."""
+
+    Config = SinkConfig
+
+    def __init__(self, shown: list[int]) -> None:
+        super().__init__("counting", SinkConfig())
+        self.shown = shown
+
+    async def deliver(self, batch: Batch, context: Context) -> Result:
+        outcomes: list[Delivered | Waiting] = []
+        for each in batch.deliveries:
+            if each.purpose:
+                self.shown.append(await context.waiting("digest"))
+            outcomes.append(Delivered() if each.purpose else Waiting("digest", "digest at 08:00"))
+        if batch.deliveries[0].purpose:
+            return Result(outcomes, settles={"digest": Delivered("message 1")})
+        return Result(outcomes, follow_ups=[FollowUp("digest", timedelta(minutes=1), group="digest")])
+
+
+async def test_what_ran_when_a_process_was_killed_is_delivered_after_the_restart_and_a_group_settles_once() -> None:
+    """Killed before the deliveries waited, then after the digest was shown and before that was stored, then at rest."""
+    shown: list[int] = []
+    async with LaneRunner(lambda: Counting(shown)) as lane:
+        await lane.add(*(make_event(number=number) for number in (1, 2, 3)))
+        await lane.crash()
+        await lane.run(until=lane.clock.now())
+        assert [(each.state, each.purpose) for each in await lane.deliveries()] == [
+            *[("waiting", "")] * 3,
+            ("pending", "digest"),
+        ]
+        await lane.crash()
+        await lane.run()
+        await lane.crash()
+        await lane.run()
+        assert [(each.state, each.purpose) for each in await lane.deliveries()] == [
+            *[("delivered", "")] * 3,
+            ("delivered", "digest"),
+        ]
+        assert shown == [3, 3]
+        counted = select(func.sum(rollup.c.delivered)).where(rollup.c.kind == "interview.finish")
+        assert await lane.store.query(lambda connection: connection.execute(counted).scalar_one()) == 3
