@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests import network
 from tests.entry_points import declared, installed
 from tests.postgres import empty_store, run_folder
 
@@ -27,11 +28,20 @@ def pytest_configure(config: pytest.Config) -> None:
     run_folder()
     # the workers, and the hundreds of processes that tests start, compile each module once instead of every time
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    network.guard()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs the flows first: they wait much and compute little, and the short tests fill the time."""
     items.sort(key=lambda item: "/tests/flows/" not in str(item.path))
+
+
+@pytest.fixture(autouse=True)
+def _no_network() -> Iterator[None]:
+    """No test connects to another machine, also not in a thread of a library."""
+    network.attempts.clear()
+    yield
+    assert network.attempts == []
 
 
 @pytest.fixture
