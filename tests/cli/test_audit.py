@@ -9,21 +9,7 @@ import pytest
 from connector.emulators.google import GoogleEmulator
 from connector.registry import load_sink_class
 from connector.store.schema import DeliveryState, audit
-from tests.cli.world import ON_BOTH, body
-
-GOOGLE = """
-[store]
-url = "sqlite:///connector.db"
-
-[hireflix]
-webhook_secrets = ["hush-hush"]
-
-[sinks.sheet]
-type = "google_sheets"
-spreadsheet = "{sheet}"
-credentials_file = "key.json"
-api_url = "{url}"
-"""
+from tests.cli.world import ON_BOTH, SHEET_CONFIG, body
 
 
 @pytest.fixture
@@ -80,7 +66,9 @@ def test_a_dismissal_is_logged_without_the_reason_which_may_name_a_person(run, f
 def test_a_repair_is_logged(run, world, config, tmp_path):
     with GoogleEmulator() as google:
         google.service_account_file(tmp_path / "key.json")
-        config.write_text(GOOGLE.format(sheet=google.add_spreadsheet(), url=google.url))
+        config.write_text(
+            SHEET_CONFIG.format(store="sqlite:///connector.db", sheet=google.add_spreadsheet(), url=google.url)
+        )
         world.receive(body())
         assert run("verify", "sheet", "--repair").exit_code == 0
     assert logged(world) == [("repair", "sheet", "")]

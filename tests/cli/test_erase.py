@@ -18,7 +18,7 @@ from connector.routing import Route
 from connector.store.erase import erased_among
 from connector.store.schema import DeliveryState, attempt, delivery, event, interview, note
 from tests.cli.conftest import SQLITE
-from tests.cli.world import ON_BOTH, PostgresWorld, World, body
+from tests.cli.world import ON_BOTH, SHEET_CONFIG, PostgresWorld, World, body
 
 PHONE = "+34600123456"
 PERSON = {"candidate": {"name": "Ada Erasable", "email": "ada.erasable@example.com", "phone": PHONE}}
@@ -157,27 +157,12 @@ def test_answers_and_reasons_about_the_person_are_deleted_and_reasons_about_othe
     assert [(row.reason, row.answer) for row in world.rows(attempt)] == [("", None), ("", None), ("http 503", None)]
 
 
-SHEET = """
-[store]
-url = "{store}"
-
-[hireflix]
-webhook_secrets = ["hush-hush"]
-
-[sinks.sheet]
-type = "google_sheets"
-spreadsheet = "{sheet}"
-credentials_file = "key.json"
-api_url = "{url}"
-"""
-
-
 def test_a_sink_that_is_down_keeps_its_part_and_a_second_erase_continues(run, config, tmp_path):
     """The receipt says that it waits and why, and `deliveries` shows it."""
     with GoogleEmulator() as google:
         google.service_account_file(tmp_path / "key.json")
         spreadsheet = google.add_spreadsheet()
-        config.write_text(SHEET.format(sheet=spreadsheet, url=google.url, store=SQLITE))
+        config.write_text(SHEET_CONFIG.format(sheet=spreadsheet, url=google.url, store=SQLITE))
         made = World(tmp_path)
         made.receive(body(number=1, **PERSON))
         made.close()
@@ -213,7 +198,7 @@ def test_the_cells_of_a_google_sheet_are_cleared(run, config, tmp_path, store_ur
     with GoogleEmulator() as google:
         google.service_account_file(tmp_path / "key.json")
         spreadsheet = google.add_spreadsheet()
-        config.write_text(SHEET.format(sheet=spreadsheet, url=google.url, store=store_url))
+        config.write_text(SHEET_CONFIG.format(sheet=spreadsheet, url=google.url, store=store_url))
         run("migrate")
         made = World(tmp_path) if store_url == SQLITE else PostgresWorld(store_url)
         made.receive(body(number=1, **PERSON), body(number=2))

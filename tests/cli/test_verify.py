@@ -14,21 +14,9 @@ from connector.operations.verify import has_workers
 from connector.store import processes
 from connector.store.schema import bucket
 from tests.cli.conftest import SQLITE
-from tests.cli.world import NOON, ON_BOTH, PostgresWorld, World, body
+from tests.cli.world import NOON, ON_BOTH, SHEET_CONFIG, PostgresWorld, World, body
 
-CONFIG = """
-[store]
-url = "{store}"
-
-[hireflix]
-webhook_secrets = ["hush-hush"]
-
-[sinks.sheet]
-type = "google_sheets"
-spreadsheet = "{sheet}"
-credentials_file = "key.json"
-api_url = "{url}"
-
+CONFIG = f"""{SHEET_CONFIG}
 [sinks.chat]
 type = "console"
 """

@@ -27,6 +27,20 @@ ON_BOTH = pytest.mark.parametrize("store_url", ["sqlite", "postgres"], indirect=
 NOON = 1_785_585_600_000
 """2026-08-01 12:00 UTC."""
 
+SHEET_CONFIG = """
+[store]
+url = "{store}"
+
+[hireflix]
+webhook_secrets = ["hush-hush"]
+
+[sinks.sheet]
+type = "google_sheets"
+spreadsheet = "{sheet}"
+credentials_file = "key.json"
+api_url = "{url}"
+"""
+"""A Google sheet: set `store`, `sheet` and `url`."""
 CONFIG = """
 [hireflix]
 webhook_secrets = ["hush-hush"]

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
+from connector.store.postgres.store import PostgresStore
 from connector.store.sqlite import database
 from tests.store.bench import Bench
-from tests.store.kit import KINDS, memory
+from tests.store.kit import KINDS, memory, routing_table
 from tests.stores import make_store_file
+
+ONE_SHEET = routing_table(chat=False, sheet=True)
 
 
 @pytest.fixture(params=KINDS)
@@ -47,3 +50,19 @@ async def bench_of(path: Path) -> AsyncIterator[Callable[..., Any]]:
     yield make
     for bench in made:
         await bench.writer.close()
+
+
+@pytest.fixture
+async def store(postgres_url: str) -> AsyncIterator[PostgresStore]:
+    """A process with a receiver at an empty PostgreSQL store with one state sink."""
+    opened = await PostgresStore.open(postgres_url, ONE_SHEET, lambda _: None, intake=100)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def worker(postgres_url: str) -> AsyncIterator[PostgresStore]:
+    """Another process at the same store, without a receiver."""
+    opened = await PostgresStore.open(postgres_url, ONE_SHEET, lambda _: None, intake=100, receiver=False)
+    yield opened
+    await opened.close()

@@ -28,21 +28,6 @@ from tests.store.receivers import waits_for_a_lock
 SHEET = routing_table(chat=False, sheet=True)
 
 
-@pytest.fixture
-async def store(postgres_url):
-    opened = await PostgresStore.open(postgres_url, SHEET, lambda plan: None, intake=100)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def worker(postgres_url):
-    """Another process, without a receiver."""
-    opened = await PostgresStore.open(postgres_url, SHEET, lambda plan: None, intake=100, receiver=False)
-    yield opened
-    await opened.close()
-
-
 async def both(store, worker, job):
     """The same job in two processes at the same time; `job` takes a connection and the process's name."""
     return await asyncio.gather(

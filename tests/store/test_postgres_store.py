@@ -25,21 +25,6 @@ from tests.store.kit import arrival, routing_table
 SHEET = routing_table(chat=False, sheet=True)
 
 
-@pytest.fixture
-async def store(postgres_url):
-    opened = await PostgresStore.open(postgres_url, SHEET, lambda plan: None, intake=100)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def worker(postgres_url):
-    """Another process at the same store, without a receiver."""
-    opened = await PostgresStore.open(postgres_url, SHEET, lambda plan: None, intake=100, receiver=False)
-    yield opened
-    await opened.close()
-
-
 def marked(url):
     return rows(url, "SELECT value FROM meta WHERE key = 'written'")[0][0]
 
