@@ -25,7 +25,7 @@ from sinks.google_sheets.errors import CallFailed, FailureMeaning, SheetsFailure
 from sinks.google_sheets.sheet_view import TOP_ROWS, TabView, column_texts, read_view
 from sinks.google_sheets.sheets_client import Calls, read_cells, read_decisions
 from sinks.google_sheets.tabs import header_titles
-from sinks.google_sheets.write_planner import first_guard_number, zone_of
+from sinks.google_sheets.write_planner import FixedTag, zone_of
 from sinks.spreadsheet.columns import KEY, header_key
 
 READ_DECISIONS = "read decisions"
@@ -166,13 +166,12 @@ class DecisionColumn:
             return
         tabs = await self._read()
         reads = [each for each in deliveries if each.purpose == READ_DECISIONS]
-        if reads:
-            decided = self._observe(tabs, read_choices(notes.get(CHOICES)))
-            outcome = Delivered() if decided else Superseded("nothing was decided")
-            self._done.outcomes |= {each.id: outcome for each in reads}
+        if reads and self._observe(tabs, read_choices(notes.get(CHOICES))):
+            self._done.outcomes |= {each.id: Delivered() for each in reads}
         await self._show_results([each for each in deliveries if each.purpose == DECIDED], notes, tabs)
         if reads:
             await self._make_columns(tabs, reads)
+            self._otherwise(reads, Superseded("nothing was decided"))  # after the last call that can fail
 
     async def _read(self) -> list[DecisionTab]:
         filters = [api_requests.keyed_filter(COLUMN_TAG, KEY), api_requests.keyed_filter(DECISION_TAG, "1")]
@@ -307,7 +306,6 @@ class DecisionColumn:
     def _column_requests(self, view: TabView, tab: DecisionTab, *, is_known: bool) -> list[Request]:
         """Returns the requests that make the column, or mark one that has its title; none when users deleted it."""
         sheet_id, title = view.sheet_id, self._config.decision_column
-        number = first_guard_number(sheet_id) - 2
         places = [
             index
             for index, text in enumerate(view.header)
@@ -316,7 +314,7 @@ class DecisionColumn:
         if places:
             place = places[0]
             held = api_requests.hold_column(sheet_id, tab.keys.place, KEY, tab.keys.tag)
-            made = [*held, *api_requests.prove_width(sheet_id, view.width, number + 1)]
+            made = [*held, *api_requests.prove_width(sheet_id, view.width, FixedTag.WIDTH.number(sheet_id))]
         elif is_known:
             return []
         else:
@@ -327,7 +325,7 @@ class DecisionColumn:
                 api_requests.bold_header(sheet_id, view.header_row, place, place + 1),
                 api_requests.column_width(sheet_id, place, WIDTH_PIXELS),
             ]
-        marked = api_requests.tag_decisions(sheet_id, place, number)
+        marked = api_requests.tag_decisions(sheet_id, place, FixedTag.DECISIONS.number(sheet_id))
         return [*made, marked, api_requests.drop_down(sheet_id, view.header_row + 1, place, labels(self._config.words))]
 
 

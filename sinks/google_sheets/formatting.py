@@ -29,7 +29,7 @@ from sinks.google_sheets.sheet_view import TabView
 from sinks.google_sheets.sheets_client import LIST_OBJECTS, Calls, read_everything, read_formats, read_values
 from sinks.google_sheets.summary import Source, known_summary, summarize
 from sinks.google_sheets.tabs import Layout, TabSnapshot, hold_requests
-from sinks.google_sheets.write_planner import RowChange, first_guard_number
+from sinks.google_sheets.write_planner import FixedTag, RowChange
 from sinks.spreadsheet.columns import SPECS
 from sinks.spreadsheet.values import STAGE_COLOURS, CellKind
 
@@ -222,8 +222,8 @@ def formatting_body(
     allocator = IdAllocator(objects)
     batch: list[Request] = []
     for view, layout in due:
-        number = first_guard_number(view.sheet_id)
-        batch += [api_requests.mark_formatted(view.sheet_id, number - 2), *hold_requests(view, layout, number - 1)]
+        batch.append(api_requests.mark_formatted(view.sheet_id, FixedTag.FORMATTED.number(view.sheet_id)))
+        batch += hold_requests(view, layout, FixedTag.WIDTH.number(view.sheet_id))
         batch += format_tab(view, layout, allocator, words)
     if not per_position or known_summary(objects) is None:  # tabs of later positions are added behind
         batch += [*bring_to_front([view.sheet_id for view, _ in due]), *others]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
+from enum import IntEnum, unique
 from itertools import groupby
 from math import floor
 from typing import Any, NamedTuple
@@ -376,6 +377,19 @@ def first_guard_number(sheet_id: int) -> int:
     return 1_000_000 + sheet_id * 2_654_435_761 % 1_600_000_000
 
 
+@unique
+class FixedTag(IntEnum):
+    """Tags whose numbers stay the same for a tab: how far each is below the first number of the tab's guards."""
+
+    WIDTH = 1
+    FORMATTED = 2
+    DECISIONS = 3
+
+    def number(self, sheet_id: int) -> int:
+        """Returns the id of this tag in a tab. Google refuses a second tag with the same id in a spreadsheet."""
+        return first_guard_number(sheet_id) - self
+
+
 def next_guard(view: TabView, nonce: str) -> Guard:
     """Returns the number after the highest one. Of several writes that are planned from the same view, one is
     applied.
@@ -412,7 +426,7 @@ def _tab_write(
 ) -> TabWrite:
     guard = next_guard(view, nonce)
     made = [] if view.exists else [_new_tab(view, layout), api_requests.mark_made(view.sheet_id)]
-    hold = hold_requests(view, layout, first_guard_number(view.sheet_id) - 1)
+    hold = hold_requests(view, layout, FixedTag.WIDTH.number(view.sheet_id))
     batch = [*made, api_requests.guard(view.sheet_id, *guard), *hold, *work, *_prunes(view)]
     keys = _expected_keys(view, chunk)
     return TabWrite(tab, batch, guard, view, layout, chunk, keys, _intent(tab, guard, chunk, keys))

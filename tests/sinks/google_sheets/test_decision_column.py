@@ -71,6 +71,16 @@ async def test_the_column_has_a_drop_down_and_stays_outside_of_the_columns_of_th
     assert (await desk.harness.verify()).in_sync
 
 
+async def test_a_tab_with_a_format_and_a_summary_gets_the_column_too(make_desk):
+    one = Desk(make_desk(decision_column=TITLE, style=True))
+    await one.harness.settle(*one.interviews)
+    await one.read()
+    assert one.google.header(one.harness.id, TAB) == [*TITLES, TITLE]
+    one.harness.context.clock.advance(60)
+    await one.harness.settle(*(scored(each, 4) for each in one.interviews))
+    assert (await one.harness.verify()).in_sync
+
+
 async def test_a_choice_decides_once(desk):
     desk.choose(desk.ids[1], "Reject")
     assert [await desk.read(), await desk.read(), await desk.read()] == [
@@ -173,6 +183,7 @@ async def test_a_column_whose_reply_was_lost_is_made_once(make_desk):
     await one.harness.settle(*one.interviews)
     one.google.faults.choose(lambda kind: APPLY_503 if kind == "write" else None)
     await one.read()
+    assert isinstance(one.result.outcomes[0], RetryLater)
     one.google.faults.clear()
     await one.read()
     await one.read()
