@@ -1,10 +1,11 @@
-"""`connector hireflix webhook`, `doctor`, `decide` and `record`."""
+"""`connector hireflix webhook`, `doctor`, `decide`, `decisions` and `record`."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ import msgspec
 import typer
 from litestar import Litestar, Response, route
 from litestar import Request as HttpRequest
+from sqlalchemy import Connection
 
 from connector import logging
 from connector.cli import FAILED
@@ -27,13 +29,14 @@ from connector.hireflix import EVENT_NAMES
 from connector.hireflix.api import HireflixError
 from connector.hireflix.webhook_api import LogEntry, NotFoundInSchema, Webhook, WebhookApi
 from connector.operations import hireflix_record as recording
+from connector.operations.decide import answer
 from connector.operations.decide import decide as decide_operation
 from connector.operations.hireflix_doctor import DoctorFinding, diagnose, explain_signature, our_webhook, steps
 from connector.operations.source import open_api
 from connector.operations.source_tasks import record_webhook
-from connector.operations.store_access import changing, reading, store_exists
+from connector.operations.store_access import changing, now_in, reading, store_exists
 from connector.role import Secrets
-from connector.store.decisions import Decided
+from connector.store.decisions import Decided, StoredRequest, for_operators
 from connector.web.server import base_address, bind, serve_http, signals
 
 UrlOption = Annotated[
@@ -238,6 +241,82 @@ async def _decide(settings: Config, request: DecisionRequest) -> Decided:
     with changing(settings) as store:
         async with open_api(settings) as api:
             return await decide_operation(api, store, request)
+
+
+@hireflix.command()
+def decisions(
+    *,
+    do: Annotated[list[int] | None, typer.Option("--do", metavar="ID", help="Carry out this decision.")] = None,
+    drop: Annotated[list[int] | None, typer.Option("--drop", metavar="ID", help="Drop this decision.")] = None,
+    config: o.ConfigOption = None,
+    as_json: o.JsonOption = False,
+) -> None:
+    """List the decisions that wait for an operator, and carry them out or drop them.
+
+    These are large changes in a sheet, and decisions that may or may not have reached Hireflix. The service sends what
+    is carried out. --do and --drop can be repeated.
+    """
+    wanted = {True: list(dict.fromkeys(do or ())), False: list(dict.fromkeys(drop or ()))}
+    if set(wanted[True]) & set(wanted[False]):
+        raise UsageError("a decision is named with --do and with --drop; choose one of them")
+    settings = load(config, needs=Secrets.NONE)
+    if wanted[True] or wanted[False]:
+        _answer(settings, wanted)
+        return
+    with reading(settings) as connection:
+        found = for_operators(connection, o.MANY)
+    if as_json:
+        show_json([_open_decision(each) for each in found])
+        return
+    zone = ZoneInfo(settings.timezone)
+    rows = [
+        {
+            "ID": each.id,
+            "INTERVIEW": each.interview_id,
+            "DECISION": each.shown,
+            "STATE": each.state,
+            "BY": f"{each.actor} ({each.via})",
+            "SINCE": format_time(each.requested_at, zone),
+            "REASON": each.reason,
+        }
+        for each in found
+    ]
+    show_table(rows, empty="no decision waits for an operator")
+
+
+def _answer(settings: Config, wanted: Mapping[bool, Sequence[int]]) -> None:
+    """Carries out or drops decisions. Raises `UsageError`, and changes nothing, when one does not wait any more."""
+
+    def change(connection: Connection) -> None:
+        for do, ids in wanted.items():
+            answered = answer(connection, ids, do=do, actor=o.actor(), now=now_in(connection))
+            missing = sorted(set(ids) - {each.id for each in answered})
+            if missing:
+                named = ", ".join(map(str, missing))
+                raise UsageError(
+                    f"no decision with the id {named} waits for an operator, so nothing is changed; "
+                    "`connector hireflix decisions` lists those that do"
+                )
+
+    with changing(settings) as store:
+        store.change(change)
+    for do, ids in wanted.items():
+        if ids:
+            how = "the service carries it out" if do else "dropped"
+            print("\n".join(f"decision {id_}: {how}" for id_ in ids))
+
+
+def _open_decision(stored: StoredRequest) -> dict[str, Any]:
+    return {
+        "id": stored.id,
+        "interview": stored.interview_id,
+        "decision": stored.shown,
+        "state": stored.state,
+        "actor": stored.actor,
+        "via": stored.via,
+        "since": stored.requested_at,
+        "reason": stored.reason,
+    }
 
 
 @hireflix.command()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
@@ -126,6 +126,15 @@ def ask(connection: Connection, settings: Config, request: DecisionRequest, now:
     if connection.execute(known).first() is None:
         raise UsageError("there is no such interview")
     return decisions.ask(connection, request, now)
+
+
+def answer(connection: Connection, ids: Iterable[int], *, do: bool, actor: str, now: int) -> list[StoredRequest]:
+    """Carries out or drops requests that wait for an operator. Returns those that still waited for one.
+
+    The service sends what is carried out. `actor` is who answers, for the audit log.
+    """
+    answered = (decisions.answer(connection, id_, do=do, actor=actor, now=now) for id_ in ids)
+    return [each for each in answered if each is not None]
 
 
 class Busy(ConnectorError):

@@ -12,11 +12,14 @@ import sys
 import httpx
 import pytest
 
+from connector.decision import Decision, DecisionRequest, Via
 from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.emulators.hireflix.account import Webhook
 from connector.hireflix import EVENT_NAMES
 from connector.hireflix.signature import sign
 from connector.operations.hireflix_record import Recorded, learned
+from connector.store import decisions
+from connector.store.schema import decision_request
 from tests.cli.world import NOON
 from tests.flows.process import Service
 
@@ -91,6 +94,69 @@ def test_a_decision_is_made_by_command(call, account, world):
     account.complete(found)
     assert call("decide", found.id, "shortlist").stdout == "done: shortlisted\n"
     assert call("decide", found.id, "shortlist").stdout == "nothing to do: shortlisted\n"
+
+
+@pytest.fixture
+def held(world):
+    """The ids of two decisions that an operator must confirm."""
+    asked = [
+        DecisionRequest(
+            key=key,
+            interview_id=f"interview-{key}",
+            decision=Decision.DISCARD,
+            value="No permit",
+            actor="sheet",
+            via=Via.SHEET,
+            hold="8 rows changed at once",
+        )
+        for key in "12"
+    ]
+    return [decisions.ask(world.connection, each, NOON).id for each in asked]
+
+
+def states(world):
+    return [row.state for row in world.rows(decision_request)]
+
+
+def test_decisions_that_wait_for_an_operator_are_listed(run, held):
+    first, _ = json.loads(run("hireflix", "decisions", "--json").stdout)
+    assert first == {
+        "id": held[0], "interview": "interview-1", "decision": "discard", "state": "held", "actor": "sheet",
+        "via": "sheet", "since": NOON, "reason": "8 rows changed at once",
+    }  # fmt: skip
+
+
+def test_the_list_of_decisions_shows_no_text_of_a_comment(run, held):
+    printed = run("hireflix", "decisions").stdout
+    assert "8 rows changed at once" in printed
+    assert "No permit" not in printed
+
+
+def test_a_decision_that_waits_is_carried_out_or_dropped_by_command(run, held, world):
+    result = run("hireflix", "decisions", "--do", str(held[0]), "--drop", str(held[1]))
+    assert result.stdout == f"decision {held[0]}: the service carries it out\ndecision {held[1]}: dropped\n"
+    assert states(world) == ["waiting", "dropped"]
+
+
+def test_answers_to_decisions_are_in_the_audit_log(run, held):
+    run("hireflix", "decisions", "--do", str(held[0]), "--drop", str(held[1]))
+    rows = json.loads(run("audit", "--json").stdout)
+    assert [(row["action"], row["target"], row["detail"]) for row in rows] == [
+        ("decide", "interview-2", "drop discard"),
+        ("decide", "interview-1", "confirm discard"),
+    ]
+
+
+def test_an_answer_changes_nothing_when_one_decision_does_not_wait(run, held, world):
+    result = run("hireflix", "decisions", "--do", str(held[0]), "--drop", "99")
+    assert result.exit_code == 2
+    assert "no decision with the id 99 waits for an operator" in result.stderr
+    assert states(world) == ["held", "held"]
+
+
+def test_a_decision_cannot_be_carried_out_and_dropped(run, held, world):
+    assert run("hireflix", "decisions", "--do", str(held[0]), "--drop", str(held[0])).exit_code == 2
+    assert states(world) == ["held", "held"]
 
 
 def test_an_address_with_another_path_is_refused(call, account):

@@ -20,7 +20,7 @@ from connector.formats import counted
 from connector.interview import Interview, Stage
 from connector.languages import gettext_noop
 from connector.merge import decode, interview_of
-from connector.operations.decide import NO_KEY, ask
+from connector.operations.decide import NO_KEY, answer, ask
 from connector.store import decisions
 from connector.store.decisions import StoredRequest
 from connector.store.dialects import among
@@ -220,11 +220,8 @@ async def answer_decisions(request: Request[Visitor, Access, Any], pages: NamedD
         raise UsageError("choose to do or to drop the decisions")
     ids = [int(part) for part in sent["ids"].split(",") if part.isascii() and part.isdigit() and len(part) < 16]  # noqa: PLR2004 - more digits than any id has
     do, actor, now = sent["answer"] == "do", request.user.actor, pages.clockface().now
-
-    def answer(connection: Connection) -> int:
-        answers = [decisions.answer(connection, id_, do=do, actor=actor, now=now) for id_ in ids[:ANSWERS_MAX]]
-        return sum(each is not None for each in answers)
-
-    count = await pages.store.write(answer)
+    answered = await pages.store.write(
+        lambda connection: answer(connection, ids[:ANSWERS_MAX], do=do, actor=actor, now=now)
+    )
     how = "carried out" if do else "dropped"
-    return redirect("/decisions", request, f"{counted(count, 'decision is', 'decisions are')} {how}.")
+    return redirect("/decisions", request, f"{counted(len(answered), 'decision is', 'decisions are')} {how}.")
