@@ -51,7 +51,7 @@ JsonOption: TypeAlias = Annotated[
 ]
 LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, max=MANY, help="Show at most this many rows.")]
 AfterOption: TypeAlias = Annotated[
-    str | None, typer.Option("--after", metavar="PLACE", help="Continue behind the last row of the page before.")
+    str | None, typer.Option("--after", metavar="PLACE", help="Continue after the last row of the previous page.")
 ]
 SinkOption: TypeAlias = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Only of this sink.")]
 PositionOption: TypeAlias = Annotated[

@@ -89,7 +89,7 @@ def _rejected(count: int, words: Language) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SinkArrow:
-    """A sink in the picture of the way of an event."""
+    """A sink in the picture of the path of an event."""
 
     name: str
     mark: str
@@ -110,7 +110,7 @@ class LaneShape:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The picture of the way of an event; `middle` is the height of the source, the receiver and the store."""
+    """The picture of the path of an event; `middle` is the height of the source, the receiver and the store."""
 
     height: int
     middle: int

@@ -50,6 +50,11 @@ MARKS = {
     gettext_noop("dismissed"): "wait",
 }
 """The class for colour and shape of each state of a delivery."""
+OUTCOMES = (
+    *(gettext_noop("delivered"), gettext_noop("superseded"), gettext_noop("waiting"), gettext_noop("rejected")),
+    *(gettext_noop("retry later"), gettext_noop("unclear"), gettext_noop("broken")),
+)
+"""Outcomes of attempts, as stored; pages show them in the language of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)

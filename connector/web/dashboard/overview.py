@@ -1,4 +1,4 @@
-"""The first page: whether everything is in sync, the way of an event, the last day, and the first steps.
+"""The first page: whether everything is in sync, the path of an event, the last day, and the first steps.
 
 This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
 """
@@ -51,7 +51,7 @@ ADDRESS_HINT = gettext_noop(
     "this, also one that is refused."
 )
 WEBHOOK_HINT = gettext_noop(
-    "It follows the first change in Hireflix. Send a sample to see the way of an event at once."
+    "It follows the first change in Hireflix. Send a sample to see the path of an event at once."
 )
 
 
@@ -154,7 +154,7 @@ def state_of(sink: SinkStatus, clock: Clockface) -> tuple[str, str]:
     """Returns the class for colour and shape, and the state in words."""
     if until := clock.moment(sink.paused_until):
         return "warn", f"paused until {until.text}"
-    if sink.state in {"paused", "stopped"}:
+    if sink.state in {gettext_noop("paused"), gettext_noop("stopped")}:
         return "warn" if sink.paused_by is PauseKind.OPERATOR else "bad", sink.state
     if sink.state == "orphaned":
         return "warn", gettext_noop("not configured")

@@ -57,7 +57,13 @@ NAVIGATION = (
     ("audit", "/audit", gettext_noop("Audit")),
 )
 """Key, address and title of the pages in the navigation."""
-
+OWN_TITLES = frozenset(
+    [
+        *(title for _, _, title in NAVIGATION),
+        *(gettext_noop("Interview"), gettext_noop("Erase"), gettext_noop("Erased"), gettext_noop("Replay or dismiss")),
+    ]
+)
+"""Titles of pages that are translated. Others contain a name or a number."""
 
 THEME_COOKIE = "connector_theme"
 """Holds the colours that a user chose in this browser."""
@@ -203,7 +209,7 @@ class Pages:
         counts = {"deliveries": dead, "decisions": found.health.held_decisions}
         at = found.clock.moment(found.clock.now)
         return Frame(
-            title=self.words.gettext(title) if title in {name for _, _, name in NAVIGATION} else title,
+            title=self.words.gettext(title) if title in OWN_TITLES else title,
             verdict=verdict(found.health, self.words),
             at=at.text if at else "",
             troubles=[shown(trouble) for trouble in troubles[:SHOWN_MAX]],
@@ -394,8 +400,8 @@ def _link(trouble: Trouble) -> tuple[str, str]:
     if trouble.subject in GENERAL:
         return "", ""
     if "dead letter" in trouble.what:
-        return f"/deliveries?{urlencode({'sink': trouble.subject, 'state': 'dead'})}", "Show them"
-    return f"/sinks/{quote(trouble.subject)}", "Open the sink"
+        return f"/deliveries?{urlencode({'sink': trouble.subject, 'state': 'dead'})}", gettext_noop("Show them")
+    return f"/sinks/{quote(trouble.subject)}", gettext_noop("Open the sink")
 
 
 def verdict(health: Health, words: Language) -> PageVerdict:
