@@ -56,6 +56,7 @@ class Places:
         spreadsheet = "{self.spreadsheet}"
         credentials_file = "{key}"
         api_url = "{google.url}"
+        calls_per_minute = 6000
         [sinks.hiring]
         type = "slack"
         token = "{slack.token}"

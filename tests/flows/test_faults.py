@@ -92,6 +92,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         spreadsheet = "{spreadsheet}"
         credentials_file = "{credentials}"
         api_url = "{google.url}"
+        calls_per_minute = 6000
         [sinks.hiring]
         type = "slack"
         token = "{slack.bot.token}"

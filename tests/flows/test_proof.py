@@ -16,6 +16,7 @@ type = "google_sheets"
 spreadsheet = "{sheet}"
 credentials_file = "key.json"
 api_url = "{url}"
+calls_per_minute = 6000
 """
 
 

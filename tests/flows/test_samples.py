@@ -79,6 +79,7 @@ def sinks(google: GoogleEmulator, spreadsheet: str, folder: Path) -> str:
     spreadsheet = "{spreadsheet}"
     credentials_file = "{credentials}"
     api_url = "{google.url}"
+    calls_per_minute = 6000
     [sinks.chat]
     type = "console"
     """
