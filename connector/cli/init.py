@@ -179,7 +179,7 @@ def _print_next(first: FirstConfig, answers: Answers) -> None:
     path = HireflixSettings().webhook_path
     option = "" if first.path == Path("config.toml").absolute() else f" --config {first.path}"
     if WEBHOOK_SECRETS not in answers.secrets:
-        print(f'Missing: {WEBHOOK_SECRETS}. The service starts when it is in .env, such as ["…"].')
+        print(f'Missing: {WEBHOOK_SECRETS}. The service starts when .env has the line {WEBHOOK_SECRETS}=["…"].')
     print(
         "Next:\n"
         f"  connector check --online{option}\n"

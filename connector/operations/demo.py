@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +26,7 @@ MESSAGES_PER_SECOND = 20
 CALLS_PER_MINUTE = 600
 """More than Google allows by default, for the same reason."""
 
+_INSTALL = f"{shlex.quote(sys.executable)} -m pip install aiohttp google-api-python-client gspread"
 _HEAD = """# Written by `connector demo` at each start.
 timezone = "UTC"
 
@@ -78,7 +81,7 @@ def demo_destinations(folder: Path | None) -> Iterator[DemoDestinations]:
         if _has(SHEET_NEEDS):
             toml += _sheet(stack, folder, pages)
         else:
-            hints.append("an emulated sheet needs google-api-python-client and the extras sheets and slack")
+            hints.append(f"no emulated sheet, because a package is missing; to install it: {_INSTALL}")
         if _has(SLACK_NEEDS):
             toml += _slack(stack, pages)
         path = folder / CONFIG_NAME

@@ -95,6 +95,8 @@ def objects_of(tab: Tab) -> list[str]:
     """Returns a line for each object that is not a cell, such as a chart or a note."""
     grid = [f"{name}: {value}" for name, value in tab.grid.items() if value]
     views = [f"filter view: {view.get('title', '')}" for view in tab.objects.get("filterViews", [])]
-    warned = [f"protected: {each.get('range')}" for each in tab.objects.get("protectedRanges", [])]
+    warned = [f"protected ranges: {len(ranges)}"] if (ranges := tab.objects.get("protectedRanges", [])) else []
     charts = [f"chart: {each['spec'].get('title', '')}" for each in tab.objects.get("charts", [])]
-    return [*grid, *views, *warned, *charts]
+    is_computed = any(isinstance(value_of(stored), Formula) for row in tab.rows for stored in row)
+    formulas = ["formulas are shown as text; Google computes them"] if is_computed else []
+    return [*grid, *views, *warned, *charts, *formulas]
