@@ -55,9 +55,21 @@ class Language:
 
     def day(self, day: date) -> str:
         """Returns day and month in words: 23 November."""
+        return self._date("MMMMd", day)
+
+    def full_date(self, day: date) -> str:
+        """Returns a date with the month in words: 23 November 2026."""
+        return self._date("yMMMMd", day)
+
+    def short_date(self, day: date, *, with_year: bool) -> str:
+        """Returns a date with the month abbreviated: 23 Nov, or 23 Nov 2026."""
+        return self._date("yMMMd" if with_year else "MMMd", day)
+
+    def _date(self, form: str, day: date) -> str:
+        """Returns a date in a form of Unicode CLDR, with the order and the words of the language."""
         from babel.dates import format_skeleton
 
-        return format_skeleton("MMMMd", day, locale=self.locale)
+        return format_skeleton(form, day, locale=self.locale)
 
     @property
     def locale(self) -> Locale:

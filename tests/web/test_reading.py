@@ -47,7 +47,7 @@ def test_a_page_reads_no_whole_table(tmp_path, name):
     with memory() as connection:
         leases.register(connection, {"console": "console"})
         add(connection, sink="console")
-        clock = Clockface(ZoneInfo("UTC"), START)
+        clock = Clockface(ZoneInfo("UTC"), START, language(ENGLISH))
         seen = Seen(connection, clock, health(connection, START, list(config.sinks)), config)
         with explained(connection, unless="LIMIT") as steps:  # a limit ends the reading
             VIEWS[name](seen)
@@ -70,7 +70,7 @@ def work_of(name, deliveries):
         leases.register(connection, {"console": "console"})
         for number in range(deliveries):
             add(connection, sink="console", state=DELIVERED, done_at=START + number)
-        seen = Seen(connection, Clockface(ZoneInfo("UTC"), START), None, None)
+        seen = Seen(connection, Clockface(ZoneInfo("UTC"), START, language(ENGLISH)), None, None)
         VIEWS[name](seen)  # the first call also reads the schema
         counted = []
         raw = connection.connection.driver_connection

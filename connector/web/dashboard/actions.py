@@ -13,7 +13,7 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 
 from connector.errors import UsageError
-from connector.formats import counted
+from connector.languages import Language, ngettext_noop
 from connector.operations import replay as replay_operation
 from connector.operations.erase import Receipt
 from connector.operations.replay import Replayable
@@ -31,6 +31,13 @@ from connector.web.dashboard.words import Moment
 
 SELECTION = ("ids", *DELIVERY_PARAMETERS)
 """The parameters that select deliveries for an action."""
+
+REPLAYED = {
+    "dead": ngettext_noop("{count} dead delivery", "{count} dead deliveries"),
+    "dismissed": ngettext_noop("{count} dismissed delivery", "{count} dismissed deliveries"),
+    "delivered": ngettext_noop("{count} delivered delivery", "{count} delivered deliveries"),
+}
+"""The words for the deliveries that a replay would make pending, by their state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +85,25 @@ def selection_page(seen: Seen, chosen: Mapping[str, str]) -> SelectionPage:
     request = _request(chosen)
     replay_operation.require_valid(seen.config, request)
     found = replay_operation.find_deliveries(seen.connection, seen.config, request)
-    wanted = _selected(chosen)
+    wanted, words = _selected(chosen), seen.words
     is_about_dead = not wanted.states or DeliveryState.DEAD in wanted.states
     return SelectionPage(
         [(name, value) for name, value in chosen.items() if value],
         [
-            f"{sink}: {counted(count, f'{state} delivery', f'{state} deliveries')}"
+            f"{sink}: {words.ngettext(*REPLAYED[state], count).format(count=words.number(count))}"
             for (sink, state), count in sorted(found.counts.items())
         ],
         len(found.dead) + len(found.repeat),
-        [f"{sink}: {counted(count, 'delivery', 'deliveries')}" for sink, count in sorted(found.expired.items())],
-        [f"{sink}: {counted(count, 'delivery', 'deliveries')}" for sink, count in sorted(found.pending.items())],
+        [f"{sink}: {_deliveries(count, words)}" for sink, count in sorted(found.expired.items())],
+        [f"{sink}: {_deliveries(count, words)}" for sink, count in sorted(found.pending.items())],
         len(dead_ids(seen.connection, wanted)) if is_about_dead else 0,
         _back(chosen),
         replay_operation.REASON_MAX,
     )
+
+
+def _deliveries(count: int, words: Language) -> str:
+    return words.ngettext("{count} delivery", "{count} deliveries", count).format(count=words.number(count))
 
 
 def _back(chosen: Mapping[str, str]) -> str:
@@ -110,7 +121,7 @@ async def selection(request: Request[Visitor, Access, Any], pages: NamedDependen
         request,
         "selection.html",
         "deliveries",
-        "Replay or dismiss",
+        pages.words.gettext("Replay or dismiss"),
         lambda seen: selection_page(seen, chosen),
         live=False,
     )
@@ -127,7 +138,9 @@ async def replay(request: Request[Visitor, Access, Any], pages: NamedDependency[
     """Puts the selected deliveries back into the queue."""
     chosen = await form_values(request, *SELECTION)
     count = await pages.actions.replay(_request(chosen), actor=request.user.actor)
-    done = f"{counted(count, 'delivery is', 'deliveries are')} in the queue again."
+    done = pages.words.ngettext(
+        "{count} delivery is in the queue again.", "{count} deliveries are in the queue again.", count
+    ).format(count=pages.words.number(count))
     back = _back(chosen) if chosen["ids"].isdecimal() else f"/deliveries?{urlencode({'sink': chosen['sink']})}"
     return redirect(back, request, done)
 
@@ -138,7 +151,8 @@ async def dismiss(request: Request[Visitor, Access, Any], pages: NamedDependency
     chosen = await form_values(request, *SELECTION, "why")
     why = chosen.pop("why")
     count = await pages.actions.dismiss(_selected(chosen), why, actor=request.user.actor)
-    return redirect(_back(chosen), request, f"{counted(count, 'dead letter is', 'dead letters are')} dismissed.")
+    done = pages.words.ngettext("{count} dead letter is dismissed.", "{count} dead letters are dismissed.", count)
+    return redirect(_back(chosen), request, done.format(count=pages.words.number(count)))
 
 
 # --- Sinks ------------------------------------------------------------------------------------------------------------
@@ -165,8 +179,10 @@ async def pause(request: Request[Visitor, Access, Any], pages: NamedDependency[P
     sent = await form_values(request, "sink", "until")
     entry, until = await pages.actions.pause(sent["sink"], sent["until"], actor=request.user.actor)
     end = pages.clockface().moment(until)
-    how = f" until {end.full}" if end else ""
-    return redirect(_sink_path(entry.name), request, f"{entry.name} is paused{how}. Its deliveries stay in the queue.")
+    done = pages.words.gettext("{sink} is paused. Its deliveries stay in the queue.")
+    if end:
+        done = pages.words.gettext("{sink} is paused until {time}. Its deliveries stay in the queue.")
+    return redirect(_sink_path(entry.name), request, done.format(sink=entry.name, time=end.full if end else ""))
 
 
 @post("/actions/resume", include_in_schema=False, guards=[may_act])
@@ -174,11 +190,10 @@ async def resume(request: Request[Visitor, Access, Any], pages: NamedDependency[
     """Resumes a sink."""
     sent = await form_values(request, "sink", "mode")
     entry, pending = await pages.actions.resume(sent["sink"], sent["mode"], actor=request.user.actor)
-    return redirect(
-        _sink_path(entry.name),
-        request,
-        f"{entry.name} is resumed. {counted(pending, 'delivery is', 'deliveries are')} pending.",
+    done = pages.words.ngettext(
+        "{sink} is resumed. {count} delivery is pending.", "{sink} is resumed. {count} deliveries are pending.", pending
     )
+    return redirect(_sink_path(entry.name), request, done.format(sink=entry.name, count=pages.words.number(pending)))
 
 
 @post("/actions/verify", include_in_schema=False, guards=[may_act], status_code=200)
@@ -192,14 +207,16 @@ async def verify(request: Request[Visitor, Access, Any], pages: NamedDependency[
         [(each.kind, each.key, each.detail) for each in report.differences],
         [*report.remarks, *report.asks],
     )
-    return await pages.show(request, "report.html", "sinks", f"Verify {entry.name}", lambda _: view, live=False)
+    title = pages.words.gettext("Verify {sink}").format(sink=entry.name)
+    return await pages.show(request, "report.html", "sinks", title, lambda _: view, live=False)
 
 
 @post("/actions/repair", include_in_schema=False, guards=[may_act])
 async def repair(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Asks the lane of a sink to verify and repair it. The page of the sink shows the result."""
     entry = await pages.actions.repair((await form_values(request, "sink"))["sink"], actor=request.user.actor)
-    return redirect(_sink_path(entry.name), request, "The repair is asked for. This page shows the result.")
+    done = pages.words.gettext("The repair is asked for. This page shows the result.")
+    return redirect(_sink_path(entry.name), request, done)
 
 
 # --- First steps ------------------------------------------------------------------------------------------------------
@@ -209,7 +226,8 @@ async def repair(request: Request[Visitor, Access, Any], pages: NamedDependency[
 async def send_sample(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Sends a webhook of ours to the receiver, so that the way to every sink can be seen."""
     await pages.actions.send_sample(request.scope.get("server"))
-    return redirect("/", request, "The sample is stored. Its row and message follow; its page can erase it again.")
+    done = pages.words.gettext("The sample is stored. Its row and message follow; its page can erase it again.")
+    return redirect("/", request, done)
 
 
 # --- Interviews -------------------------------------------------------------------------------------------------------
@@ -237,7 +255,9 @@ async def erase_preview(request: Request[Visitor, Access, Any], pages: NamedDepe
     """Shows what the store has of a person, before it is erased."""
     subject = await pages.actions.subject(request.query_params.get("interview", ""))
     view = ErasePage(subject, pages.config.store.file is not None)
-    return await pages.show(request, "erase.html", "interviews", "Erase", lambda _: view, live=False)
+    return await pages.show(
+        request, "erase.html", "interviews", pages.words.gettext("Erase"), lambda _: view, live=False
+    )
 
 
 @post("/actions/erase", include_in_schema=False, guards=[may_act], status_code=200)
@@ -246,4 +266,6 @@ async def erase(request: Request[Visitor, Access, Any], pages: NamedDependency[P
     interview_id = (await form_values(request, "interview"))["interview"]
     receipt = await pages.actions.erase(interview_id, actor=request.user.actor)
     view = ReceiptPage(receipt, pages.clockface().moment(receipt.at), list(receipt.store.items()))
-    return await pages.show(request, "receipt.html", "interviews", "Erased", lambda _: view, live=False)
+    return await pages.show(
+        request, "receipt.html", "interviews", pages.words.gettext("Erased"), lambda _: view, live=False
+    )

@@ -134,7 +134,7 @@ def flow(lanes: Sequence[SinkArrow], words: Language) -> Flow:
         )
         for lane in lanes
     ]
-    sinks = [f"{lane.name}: {words.gettext(lane.state)}, {each}" for lane, each in zip(lanes, pending, strict=True)]
+    sinks = [f"{lane.name}: {lane.state}, {each}" for lane, each in zip(lanes, pending, strict=True)]
     way = words.gettext("From Hireflix through receiver and store to the sinks.")
     listed = "; ".join(sinks) or words.gettext("No sinks")
     return Flow(height, middle, shapes, f"{way} {listed}.")

@@ -16,7 +16,6 @@ from sqlalchemy import Connection, select
 
 from connector.decision import COMMENT_MAX, SCORES, Decision, DecisionRequest, Via
 from connector.errors import UsageError
-from connector.formats import counted
 from connector.interview import Interview, Stage
 from connector.languages import gettext_noop
 from connector.merge import decode, interview_of
@@ -30,7 +29,7 @@ from connector.text import web_link
 from connector.web.auth import Access, Visitor, may_act
 from connector.web.dashboard.actions import form_values
 from connector.web.dashboard.pages import Pages, Seen, redirect
-from connector.web.dashboard.words import Clockface, Moment, sentence, shown_name
+from connector.web.dashboard.words import Clockface, Moment, candidate_name, sentence, shown_name
 
 SHOWN = {
     Decision.SHORTLIST: gettext_noop("Shortlist"),
@@ -88,7 +87,7 @@ def decision_panel(seen: Seen, found: Interview) -> DecisionPanel:
     if seen.config.hireflix.api_key is None:
         problem = f"{sentence(NO_KEY)}."
     elif found.stage is Stage.DELETED:
-        problem = "The interview was deleted in Hireflix."
+        problem = seen.words.gettext("The interview was deleted in Hireflix.")
     recent = decisions.of_interview(seen.connection, found.id, RECENT)
     return DecisionPanel(
         found.id,
@@ -103,12 +102,12 @@ def decision_panel(seen: Seen, found: Interview) -> DecisionPanel:
 
 def _line(stored: StoredRequest, clock: Clockface) -> DecisionLine:
     mark, state = STATES[stored.state]
-    what = SHOWN[stored.decision]
+    what = clock.words.gettext(SHOWN[stored.decision])
     if stored.decision is Decision.SCORE:
         what = f"{what} {stored.value}"
     result, detail = stored.result, stored.reason
     if stored.state is RequestState.DONE and result is not None and not result.changed:
-        detail = "Hireflix showed it already"
+        detail = clock.words.gettext("Hireflix showed it already")
     return DecisionLine(
         stored.id,
         what,
@@ -126,7 +125,7 @@ async def ask_decision(request: Request[Visitor, Access, Any], pages: NamedDepen
     """Stores a decision, which the service executes. A form that is sent twice decides once."""
     sent = await form_values(request, "interview", "decision", "value", "key")
     if sent["decision"] not in set(Decision):
-        raise UsageError("choose a decision")
+        raise UsageError(pages.words.gettext("choose a decision"))
     decision = Decision(sent["decision"])
     wanted = DecisionRequest(
         key=f"dashboard:{sent['interview']}:{sent['key'][:40] or secrets.token_urlsafe(12)}",
@@ -138,7 +137,8 @@ async def ask_decision(request: Request[Visitor, Access, Any], pages: NamedDepen
     )
     now = pages.clockface().now
     await pages.store.write(lambda connection: ask(connection, pages.config, wanted, now))
-    notice = f"{SHOWN[decision]}: asked for. This page shows the result."
+    notice = pages.words.gettext("{decision}: asked for. This page shows the result.")
+    notice = notice.format(decision=pages.words.gettext(SHOWN[decision]))
     return redirect(f"/interviews/one?{urlencode({'id': wanted.interview_id})}", request, notice)
 
 
@@ -197,7 +197,9 @@ def _open(stored: StoredRequest, found: Interview | None, clock: Clockface) -> O
     name, position, stage = (
         ("", "", "") if found is None else (found.candidate_name, found.position_name, found.stage_word)
     )
-    return OpenDecision(_line(stored, clock), stored.interview_id, shown_name(name), shown_name(position, ""), stage)
+    return OpenDecision(
+        _line(stored, clock), stored.interview_id, candidate_name(name, clock.words), shown_name(position), stage
+    )
 
 
 def _interviews(connection: Connection, ids: Sequence[str]) -> dict[str, Interview]:
@@ -209,7 +211,7 @@ def _interviews(connection: Connection, ids: Sequence[str]) -> dict[str, Intervi
 @get("/decisions", include_in_schema=False)
 async def decisions_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Lists the decisions that wait for an operator."""
-    return await pages.show(request, "decisions.html", "decisions", "Decisions", open_decisions)
+    return await pages.show(request, "decisions.html", "decisions", pages.words.gettext("Decisions"), open_decisions)
 
 
 @post("/actions/answer-decisions", include_in_schema=False, guards=[may_act])
@@ -217,11 +219,16 @@ async def answer_decisions(request: Request[Visitor, Access, Any], pages: NamedD
     """Executes or drops decisions that wait for an operator."""
     sent = await form_values(request, "ids", "answer")
     if sent["answer"] not in {"do", "drop"}:
-        raise UsageError("choose to do or to drop the decisions")
+        raise UsageError(pages.words.gettext("choose to do or to drop the decisions"))
     ids = [int(part) for part in sent["ids"].split(",") if part.isascii() and part.isdigit() and len(part) < 16]  # noqa: PLR2004 - more digits than any id has
     do, actor, now = sent["answer"] == "do", request.user.actor, pages.clockface().now
     answered = await pages.store.write(
         lambda connection: answer(connection, ids[:ANSWERS_MAX], do=do, actor=actor, now=now)
     )
-    how = "carried out" if do else "dropped"
-    return redirect("/decisions", request, f"{counted(len(answered), 'decision is', 'decisions are')} {how}.")
+    count = len(answered)
+    done = (
+        pages.words.ngettext("{count} decision is carried out.", "{count} decisions are carried out.", count)
+        if do
+        else pages.words.ngettext("{count} decision is dropped.", "{count} decisions are dropped.", count)
+    )
+    return redirect("/decisions", request, done.format(count=pages.words.number(count)))

@@ -32,7 +32,7 @@ from connector.text import web_link
 from connector.web.auth import Access, Visitor
 from connector.web.dashboard.filters import ROWS, Filter, Paging, make_filter, paging, parameters
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import Clockface, Moment, remedy_text, shown_name
+from connector.web.dashboard.words import Clockface, Moment, candidate_name, remedy_text, shown_name
 
 DEAD_MAX = 5_000
 """Dead letters that the grid counts."""
@@ -50,11 +50,6 @@ MARKS = {
     gettext_noop("dismissed"): "wait",
 }
 """The class for colour and shape of each state of a delivery."""
-OUTCOMES = (
-    *(gettext_noop("delivered"), gettext_noop("superseded"), gettext_noop("waiting"), gettext_noop("rejected")),
-    *(gettext_noop("retry later"), gettext_noop("unclear"), gettext_noop("broken")),
-)
-"""Outcomes of attempts, as stored; pages show them in the language of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +127,21 @@ def delivery_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> De
     rows = deliveries(seen.connection, replace(filter_of(chosen), after=after), ROWS + 1)
     following = place_of(rows[ROWS - 1]) if len(rows) > ROWS else None
     filters = [
-        make_filter("sink", "Sink", chosen["sink"], [(name, name) for name in sink_names(seen.connection)]),
         make_filter(
-            "state", "State", chosen["state"], [(name, name) for name in (each.name.lower() for each in DeliveryState)]
+            "sink", gettext_noop("Sink"), chosen["sink"], [(name, name) for name in sink_names(seen.connection)]
+        ),
+        make_filter(
+            "state",
+            gettext_noop("State"),
+            chosen["state"],
+            [(name, name) for name in (each.name.lower() for each in DeliveryState)],
+            is_ours=True,
         ),
     ]
     return DeliveryList(
         filters,
         any(chosen.values()) or after is not None,
-        [*(title for title, _ in AGES), "older"],
+        [*(title for title, _ in AGES), seen.words.gettext("older")],
         _grid(seen.connection, seen.clock.now),
         [delivery_line(row, seen.clock) for row in rows[:ROWS]],
         paging("/deliveries", chosen, after, following),
@@ -180,7 +181,7 @@ def delivery_line(row: DeliveryRow, clock: Clockface) -> DeliveryLine:
         row.state,
         what,
         row.interview_id,
-        shown_name(row.candidate_name),
+        candidate_name(row.candidate_name, clock.words),
         row.attempts,
         clock.moment(row.since),
         clock.moment(row.not_before) if is_open and row.not_before else None,
@@ -200,7 +201,7 @@ async def deliveries_page(request: Request[Visitor, Access, Any], pages: NamedDe
         request,
         "deliveries.html",
         "deliveries",
-        "Deliveries",
+        pages.words.gettext("Deliveries"),
         lambda seen: delivery_list(seen, chosen, after),
         live=after is None,
     )
@@ -240,10 +241,10 @@ def one_delivery(seen: Seen, id_: int) -> OneDelivery:
     calls = attempts(seen.connection, ListingFilter(sink=row.sink, since=row.since, until=end), 20)
     fix = next((sink.fix for sink in seen.health.sinks if sink.name == row.sink), "")
     if row.state == "dead" and not fix:
-        fix = "repair the cause that the reason names, then replay it"
+        fix = seen.words.gettext("Repair the cause that the reason names, then replay it.")
     return OneDelivery(
         delivery_line(row, seen.clock),
-        shown_name(row.position_name, ""),
+        shown_name(row.position_name),
         row.event_id,
         [attempt_line(each, seen.clock) for each in calls],
         remedy_text(fix),
@@ -273,5 +274,5 @@ async def delivery_page(
     request: Request[Visitor, Access, Any], pages: NamedDependency[Pages], id_: FromPath[int]
 ) -> Response[bytes]:
     """Shows one delivery."""
-    title = f"Delivery {id_}"
+    title = pages.words.gettext("Delivery {id}").format(id=id_)
     return await pages.show(request, "delivery.html", "deliveries", title, lambda seen: one_delivery(seen, id_))

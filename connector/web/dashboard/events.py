@@ -18,7 +18,7 @@ from connector.store import audit as audit_log
 from connector.store.schema import AuditAction
 from connector.web.auth import Access, Visitor, may_act
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import Moment, shown_name
+from connector.web.dashboard.words import Moment, candidate_name, shown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ def one_event(seen: Seen, detail: EventDetail, *, is_raw: bool) -> OneEvent:
         row.mark,
         row.reason,
         row.interview_id,
-        shown_name(row.candidate_name),
-        shown_name(row.position_name, ""),
+        candidate_name(row.candidate_name, seen.words),
+        shown_name(row.position_name),
         seen.clock.moment(row.received_at),
         seen.clock.moment(row.occurred_at),
         None if detail.body is None else detail.body.splitlines(),
@@ -77,7 +77,7 @@ async def event_page(
         request,
         "event.html",
         "interviews",
-        f"Event {id_}",
+        pages.words.gettext("Event {id}").format(id=id_),
         lambda seen: one_event(seen, _detail(seen.connection, id_, raw=False), is_raw=False),
     )
 
@@ -99,7 +99,7 @@ async def raw_event(
         request,
         "event.html",
         "interviews",
-        f"Event {id_}",
+        pages.words.gettext("Event {id}").format(id=id_),
         lambda seen: one_event(seen, detail, is_raw=True),
         live=False,
     )

@@ -35,7 +35,7 @@ from connector.web.dashboard.decisions import DecisionPanel, decision_panel
 from connector.web.dashboard.deliveries import MARKS, DeliveryLine, delivery_line
 from connector.web.dashboard.filters import ROWS, Filter, Paging, make_filter, paging, parameters
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import Clockface, Moment, shown_name
+from connector.web.dashboard.words import Clockface, Moment, candidate_name, shown_name
 
 HISTORY = 200
 """Events and deliveries in the history of an interview."""
@@ -108,7 +108,7 @@ def interview_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> I
             "stage",
             gettext_noop("Stage"),
             chosen["stage"],
-            [(each.value, STAGE_WORDS.get(each, "Unknown")) for each in Stage],
+            [(each.value, STAGE_WORDS.get(each, gettext_noop("Unknown"))) for each in Stage],
             is_ours=True,
         ),
         make_filter(
@@ -125,8 +125,8 @@ def _interview_line(row: InterviewRow, clock: Clockface) -> InterviewLine:
     is_open = row.stage == Stage.TO_EVALUATE and row.completed_at is not None
     return InterviewLine(
         row.id,
-        shown_name(row.candidate_name),
-        shown_name(row.position_name, ""),
+        candidate_name(row.candidate_name, clock.words),
+        shown_name(row.position_name),
         row.stage,
         row.stage_word,
         row.stage in STAGE_WORDS,
@@ -146,7 +146,7 @@ async def interviews_page(request: Request[Visitor, Access, Any], pages: NamedDe
         request,
         "interviews.html",
         "interviews",
-        "Interviews",
+        pages.words.gettext("Interviews"),
         lambda seen: interview_list(seen, chosen, after),
         live=after is None,
     )
@@ -233,8 +233,8 @@ def one_interview(seen: Seen, id_: str) -> OneInterview:
     ]
     return OneInterview(
         id_,
-        shown_name(found.candidate_name),
-        shown_name(found.position_name, ""),
+        candidate_name(found.candidate_name, seen.words),
+        shown_name(found.position_name),
         found.stage.value,
         found.stage_word,
         found.stage in STAGE_WORDS,
@@ -267,7 +267,7 @@ def _facts(found: Interview, clock: Clockface) -> Facts:
 def _text(name: str, value: Value, clock: Clockface) -> str:
     """Returns the value of a field for users: a date with its zone, yes or no for a flag."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return clock.words.gettext("yes") if value else clock.words.gettext("no")
     if name in TIMES and isinstance(value, int | float):
         moment = clock.moment(int(value))
         return moment.full if moment else ""
@@ -286,4 +286,5 @@ def _cell(row: DeliveryRow) -> Cell:
 async def interview_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Shows one interview. Its id is a parameter, because it may contain any character."""
     id_ = request.query_params.get("id", "")
-    return await pages.show(request, "interview.html", "interviews", "Interview", lambda seen: one_interview(seen, id_))
+    title = pages.words.gettext("Interview")
+    return await pages.show(request, "interview.html", "interviews", title, lambda seen: one_interview(seen, id_))

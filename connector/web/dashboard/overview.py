@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from sqlalchemy import Connection, case, func, select
 
 from connector.interview import STAGE_WORDS, Stage
-from connector.languages import Language, gettext_noop, language
+from connector.languages import Language, gettext_noop
 from connector.operations.send import SAMPLE_INTERVIEW
 from connector.store.queries import EventRow, ListingFilter, events
 from connector.store.schema import DeliveryState, PauseKind, delivery, event, interview
@@ -36,7 +36,7 @@ from connector.web.dashboard.charts import (
     stacked,
 )
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import Clockface, Moment, shown_name
+from connector.web.dashboard.words import Clockface, Moment, candidate_name, shown_name
 
 LATEST = 8
 """Events on the page."""
@@ -120,7 +120,7 @@ class Overview:
 
 def overview(seen: Seen) -> Overview:
     """Returns the content of the page."""
-    words = language(seen.config.language)
+    words = seen.words
     first = seen.clock.now // BEAT_MS - BEATS + 1
     since = first * BEAT_MS
     beats, lags = _done(seen.connection, since)
@@ -153,18 +153,19 @@ def card(sink: SinkStatus, clock: Clockface, beat: HeartbeatChart) -> SinkCard:
 def state_of(sink: SinkStatus, clock: Clockface) -> tuple[str, str]:
     """Returns the class for colour and shape, and the state in words."""
     if until := clock.moment(sink.paused_until):
-        return "warn", f"paused until {until.text}"
-    if sink.state in {gettext_noop("paused"), gettext_noop("stopped")}:
-        return "warn" if sink.paused_by is PauseKind.OPERATOR else "bad", sink.state
+        return "warn", clock.words.gettext("paused until {time}").format(time=until.text)
+    if sink.state in {"paused", "stopped"}:
+        state = gettext_noop("paused") if sink.state == "paused" else gettext_noop("stopped")
+        return "warn" if sink.paused_by is PauseKind.OPERATOR else "bad", clock.words.gettext(state)
     if sink.state == "orphaned":
-        return "warn", gettext_noop("not configured")
+        return "warn", clock.words.gettext("not configured")
     if sink.in_sync is False:
-        return "warn", gettext_noop("repairing") if sink.is_repairing else gettext_noop("not in sync")
+        return "warn", clock.words.gettext("repairing") if sink.is_repairing else clock.words.gettext("not in sync")
     if sink.failed_at is not None:
-        return "warn", gettext_noop("failing")
+        return "warn", clock.words.gettext("failing")
     if sink.pending:
-        return "wait", gettext_noop("delivering")
-    return "ok", gettext_noop("in sync")
+        return "wait", clock.words.gettext("delivering")
+    return "ok", clock.words.gettext("in sync")
 
 
 def _done(
@@ -212,8 +213,8 @@ def _latest(row: EventRow, clock: Clockface) -> LatestEvent:
     return LatestEvent(
         name,
         row.interview_id,
-        shown_name(row.candidate_name),
-        shown_name(row.position_name, ""),
+        candidate_name(row.candidate_name, clock.words),
+        shown_name(row.position_name),
         clock.moment(row.received_at),
     )
 
@@ -238,7 +239,7 @@ def _funnel(connection: Connection, words: Language) -> list[Funnel]:
 
 def _bar(position: str, counts: Counter[str], longest: int, words: Language) -> Funnel:
     ordered = {stage.value: counts[stage.value] for stage in Stage if counts[stage.value]}
-    stages = {stage: words.gettext(STAGE_WORDS.get(Stage(stage), "Unknown")).lower() for stage in ordered}
+    stages = {stage: words.gettext(STAGE_WORDS.get(Stage(stage), gettext_noop("Unknown"))).lower() for stage in ordered}
     text = ", ".join(f"{count} {stages[stage]}" for stage, count in ordered.items())
     return Funnel(
         position, shown_name(position, words.gettext("(no position)")), stacked(ordered, longest), counts.total(), text
@@ -284,4 +285,4 @@ def _is_reached(seen: Seen) -> bool:
 @get("/", include_in_schema=False)
 async def overview_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Shows whether everything is in sync."""
-    return await pages.show(request, "overview.html", "overview", "Overview", overview)
+    return await pages.show(request, "overview.html", "overview", pages.words.gettext("Overview"), overview)

@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
@@ -32,7 +32,7 @@ from connector.store.schema import attempt, audit, delivery, event, sink
 from connector.text import clean
 from connector.web.actions import Actions
 from connector.web.auth import Access, Visitor, cookie_name, form_token, is_https
-from connector.web.dashboard.words import Clockface, remedy_text, sentence
+from connector.web.dashboard.words import Clockface, remedy_text, sentence, term
 
 View = TypeVar("View")
 STATIC = Path(__file__).parent / "static"
@@ -57,13 +57,6 @@ NAVIGATION = (
     ("audit", "/audit", gettext_noop("Audit")),
 )
 """Key, address and title of the pages in the navigation."""
-OWN_TITLES = frozenset(
-    [
-        *(title for _, _, title in NAVIGATION),
-        *(gettext_noop("Interview"), gettext_noop("Erase"), gettext_noop("Erased"), gettext_noop("Replay or dismiss")),
-    ]
-)
-"""Titles of pages that are translated. Others contain a name or a number."""
 
 THEME_COOKIE = "connector_theme"
 """Holds the colours that a user chose in this browser."""
@@ -113,6 +106,11 @@ class Seen:
     health: Health
     config: Config
 
+    @property
+    def words(self) -> Language:
+        """The language of the pages."""
+        return self.clock.words
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -139,7 +137,7 @@ class Pages:
 
     def clockface(self) -> Clockface:
         """Returns the time of now, in the configured zone."""
-        return Clockface(self._zone, self._clock.now())
+        return Clockface(self._zone, self._clock.now(), self.words)
 
     async def show(
         self,
@@ -152,7 +150,8 @@ class Pages:
         live: bool = True,
         status_code: int = 200,
     ) -> Response[bytes]:
-        """Returns a page. `make` builds its view from the store; `current` is its key in the navigation.
+        """Returns a page. `make` builds its view from the store; `current` is its key in the navigation, and `title` is
+        in the language of the pages.
 
         A `live` page polls itself, and is answered with 304 while nothing has changed. Raises `StoreUnavailable`, and
         the exceptions of `make`.
@@ -209,10 +208,10 @@ class Pages:
         counts = {"deliveries": dead, "decisions": found.health.held_decisions}
         at = found.clock.moment(found.clock.now)
         return Frame(
-            title=self.words.gettext(title) if title in OWN_TITLES else title,
+            title=title,
             verdict=verdict(found.health, self.words),
             at=at.text if at else "",
-            troubles=[shown(trouble) for trouble in troubles[:SHOWN_MAX]],
+            troubles=[shown(trouble, self.words) for trouble in troubles[:SHOWN_MAX]],
             more_troubles=max(0, len(troubles) - SHOWN_MAX),
             navigation=[Link(path, name, key == current, str(counts.get(key) or "")) for key, path, name in NAVIGATION],
             user=request.user.name,
@@ -249,7 +248,8 @@ def policy(nonce: str) -> str:
 def templates(words: Language) -> Environment:
     """Returns the templates in a language. Every value is escaped, and loses control and bidirectional characters.
 
-    The filter `translated` is for texts of ours that a view holds, never for text from outside.
+    The filter `translated` is for texts of ours that a view holds, never for text from outside. The filter `term` is
+    for values of the store, which may be unknown to this version.
     """
     environment = Environment(
         loader=PackageLoader("connector.web.dashboard"),
@@ -262,6 +262,7 @@ def templates(words: Language) -> Environment:
     )
     environment.install_gettext_translations(words.translations, newstyle=True)  # type: ignore[attr-defined]  # added by the extension
     environment.filters["translated"] = words.gettext
+    environment.filters["term"] = partial(term, words=words)
     environment.globals["language"] = words.code
     return environment
 
@@ -372,8 +373,8 @@ class PageVerdict:
     text: str
 
 
-def shown(trouble: Trouble) -> ShownTrouble:
-    """Returns a trouble as a page shows it."""
+def shown(trouble: Trouble, words: Language) -> ShownTrouble:
+    """Returns a trouble as a page shows it. What is wrong and what to do about it are in English."""
     status = "" if trouble.status is None else f"HTTP {trouble.status} "
     return ShownTrouble(
         MARKS[trouble.level],
@@ -382,7 +383,7 @@ def shown(trouble: Trouble) -> ShownTrouble:
         f"{sentence(trouble.effect)}." if trouble.effect else "",
         _fix(trouble),
         f"{status}{trouble.answer}".strip(),
-        *_link(trouble),
+        *_link(trouble, words),
     )
 
 
@@ -395,13 +396,13 @@ def _fix(trouble: Trouble) -> str:
     return "Resume it on its page." if trouble.what.startswith("paused") else "Verify and repair it on its page."
 
 
-def _link(trouble: Trouble) -> tuple[str, str]:
+def _link(trouble: Trouble, words: Language) -> tuple[str, str]:
     """Returns the address and the title of the page that shows more, or two empty texts."""
     if trouble.subject in GENERAL:
         return "", ""
     if "dead letter" in trouble.what:
-        return f"/deliveries?{urlencode({'sink': trouble.subject, 'state': 'dead'})}", gettext_noop("Show them")
-    return f"/sinks/{quote(trouble.subject)}", gettext_noop("Open the sink")
+        return f"/deliveries?{urlencode({'sink': trouble.subject, 'state': 'dead'})}", words.gettext("Show them")
+    return f"/sinks/{quote(trouble.subject)}", words.gettext("Open the sink")
 
 
 def verdict(health: Health, words: Language) -> PageVerdict:

@@ -13,6 +13,7 @@ from litestar.di import NamedDependency
 
 from connector.config import Config
 from connector.errors import ConnectorError
+from connector.languages import Language
 from connector.operations.explain import Effect, Explanation, explain_body, explain_event
 from connector.routing import Route
 from connector.store.queries import ListingFilter, events
@@ -20,7 +21,7 @@ from connector.web.auth import Access, Visitor
 from connector.web.dashboard.charts import Drawing, draw
 from connector.web.dashboard.filters import Option
 from connector.web.dashboard.pages import Pages, Seen
-from connector.web.dashboard.words import sentence, shown_name
+from connector.web.dashboard.words import candidate_name, sentence, term
 
 CHOICES = 30
 """Events that can be picked."""
@@ -87,30 +88,41 @@ def route_page(seen: Seen, chosen: str, body: str, found: Explanation | None, pr
         verdict = verdicts.get(number)
         mark = "" if verdict is None else "ok" if verdict.matched else "wait"
         lines.append(
-            RouteLine(number + 1, conditions(route), ", ".join(route.sinks), verdict.reason if verdict else "", mark)
+            RouteLine(
+                number + 1,
+                conditions(route, seen.words),
+                ", ".join(route.sinks),
+                verdict.reason if verdict else "",
+                mark,
+            )
         )
     choices = [
-        Option(str(row.id), f"{row.id} {row.name}, {shown_name(row.candidate_name)}", str(row.id) == chosen)
+        Option(
+            str(row.id), f"{row.id} {row.name}, {candidate_name(row.candidate_name, seen.words)}", str(row.id) == chosen
+        )
         for row in events(seen.connection, ListingFilter(kind="event"), CHOICES)
     ]
-    return RoutePage(lines, choices, body, problem, None if found is None else _simulation(found, seen.config))
+    return RoutePage(lines, choices, body, problem, None if found is None else _simulation(found, seen))
 
 
-def conditions(route: Route) -> str:
-    """Returns the conditions of a route in words."""
+def conditions(route: Route, words: Language) -> str:
+    """Returns the conditions of a route in words. Their values are shown as the configuration has them."""
     parts = []
-    for name, values in (("position", route.positions), ("event", route.events), ("stage", route.stages)):
-        if values:
-            parts.append(f"{name} is {_or(values)}")
+    if route.positions:
+        parts.append(words.gettext("position is {values}").format(values=_or(route.positions, words)))
+    if route.events:
+        parts.append(words.gettext("event is {values}").format(values=_or(route.events, words)))
+    if route.stages:
+        parts.append(words.gettext("stage is {values}").format(values=_or(route.stages, words)))
     if route.min_score is not None:
-        parts.append(f"score is {route.min_score:g} or more")
+        parts.append(words.gettext("score is {score} or more").format(score=words.number(route.min_score)))
     if route.otherwise:
-        parts.append("no other route to a message sink matches")
-    return sentence(" and ".join(parts)) if parts else "Every event"
+        parts.append(words.gettext("no other route to a message sink matches"))
+    return sentence(words.gettext(" and ").join(parts)) if parts else words.gettext("Every event")
 
 
-def _or(values: Sequence[object]) -> str:
-    return " or ".join(str(value).removeprefix("interview.") for value in values)
+def _or(values: Sequence[object], words: Language) -> str:
+    return words.gettext(" or ").join(str(value).removeprefix("interview.") for value in values)
 
 
 def _effect(effect: Effect, config: Config) -> EffectLine:
@@ -119,14 +131,18 @@ def _effect(effect: Effect, config: Config) -> EffectLine:
     return EffectLine(effect.sink, effect.type, effect.why, drawing)
 
 
-def _simulation(found: Explanation, config: Config) -> Simulation:
-    title = f"{found.name or found.kind} of interview {found.interview_id}" if found.interview_id else found.kind
-    remark = found.reason or (f"Not used: {', '.join(found.unused)}" if found.unused else "")
+def _simulation(found: Explanation, seen: Seen) -> Simulation:
+    words = seen.words
+    title = term(found.kind, words)
+    if found.interview_id:
+        title = words.gettext("{event} of interview {id}").format(event=found.name or title, id=found.interview_id)
+    unused = words.gettext("Not used: {fields}").format(fields=", ".join(found.unused)) if found.unused else ""
+    remark = found.reason or unused
     return Simulation(
         title,
         remark,
         [ChangeLine(each.field.replace("_", " "), _value(each.before), _value(each.after)) for each in found.changes],
-        [_effect(each, config) for each in found.effects],
+        [_effect(each, seen.config) for each in found.effects],
     )
 
 
@@ -156,7 +172,7 @@ async def routes_page(request: Request[Visitor, Access, Any], pages: NamedDepend
         request,
         "routes.html",
         "routes",
-        "Routes",
+        pages.words.gettext("Routes"),
         lambda seen: route_page(seen, chosen, "", found, problem),
         live=False,
     )
@@ -167,8 +183,13 @@ async def simulate(request: Request[Visitor, Access, Any], pages: NamedDependenc
     """Shows what the routes do with a payload. Stores and sends nothing."""
     await request.auth.require_own_form(request, request.user.owner)
     body = str((await request.form()).get("body", ""))
-    too_long = "The payload is too long." if len(body) > BODY_MAX else ""
+    too_long = pages.words.gettext("The payload is too long.") if len(body) > BODY_MAX else ""
     found, problem = (None, too_long) if too_long else await _explained(pages, "", body)
     return await pages.show(
-        request, "routes.html", "routes", "Routes", lambda seen: route_page(seen, "", body, found, problem), live=False
+        request,
+        "routes.html",
+        "routes",
+        pages.words.gettext("Routes"),
+        lambda seen: route_page(seen, "", body, found, problem),
+        live=False,
     )

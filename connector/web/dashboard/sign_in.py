@@ -18,6 +18,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from connector.errors import ConnectorError, StoreUnavailable, UsageError
+from connector.languages import gettext_noop
 from connector.web.auth import COOKIE, FORM_COOKIE, Access, TooManyAttempts, cookie_name, form_token
 from connector.web.dashboard.pages import (
     THEME_COOKIE,
@@ -40,6 +41,16 @@ FOR_EVER = 31_536_000
 PAGE_PATHS = ("/", "/interviews", "/deliveries", "/events", "/sinks", "/routes", "/audit", "/actions", "/sign-in")
 """Where a browser may be sent after the sign-in."""
 
+TITLES = {
+    403: gettext_noop("Not allowed"),
+    404: gettext_noop("Not found"),
+    405: gettext_noop("Not allowed"),
+    422: gettext_noop("Not understood"),
+}
+"""The title of an error page for each status."""
+REFUSED = gettext_noop("Refused")
+"""The title for any other status."""
+
 log = structlog.get_logger("connector.web")
 
 
@@ -55,7 +66,7 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True)
 class ErrorPage:
-    """What an error page shows."""
+    """What an error page shows. `title` is translated where it is shown."""
 
     title: str
     text: str
@@ -108,12 +119,13 @@ async def sign_in(request: Request[Any, Any, Any], pages: NamedDependency[Pages]
     try:
         cookie = await pages.access.sign_in(password, request.scope)
     except TooManyAttempts as error:
-        response = await _form(request, pages, then, f"{sentence(error.detail)}.", error.status_code)
+        problem = pages.words.gettext("Too many attempts to sign in; try again in {seconds} s.")
+        response = await _form(request, pages, then, problem.format(seconds=error.seconds), error.status_code)
         response.headers["retry-after"] = str(error.seconds)
         return response
     if cookie is None:
         log.warning("sign-in refused", client=client)
-        return await _form(request, pages, then, "The password is wrong.", 403)
+        return await _form(request, pages, then, pages.words.gettext("The password is wrong."), 403)
     log.info("signed in", client=client)
     answer = redirect(own_path(then), request)
     answer.set_cookie(session_cookie(request, COOKIE, cookie, pages.config.dashboard.session_seconds))
@@ -160,6 +172,7 @@ class Failures:
 
     def __init__(self, pages: NamedDependency[Pages]) -> None:
         self._pages = pages
+        self._words = pages.words
 
     def not_signed_in(self, request: Request[Any, Any, Any], error: NotAuthorizedException) -> Response[Any]:
         """Sends a browser to the sign-in page, and from there back."""
@@ -174,27 +187,31 @@ class Failures:
     def http(self, request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
         """Answers an error of the request."""
         status = 422 if error.status_code == 400 else error.status_code  # noqa: PLR2004 - 400 counts as a refused host
-        title = {403: "Not allowed", 404: "Not found", 405: "Not allowed", 422: "Not understood"}.get(status, "Refused")
-        text = "There is no such page." if status == 404 else f"{sentence(error.detail)}."  # noqa: PLR2004 - not found
+        title = TITLES.get(status, REFUSED)
+        text = self._words.gettext("There is no such page.") if status == 404 else f"{sentence(error.detail)}."  # noqa: PLR2004 - not found
         return self._answer(request, error, ErrorPage(title, text, status))
 
     def store(self, request: Request[Any, Any, Any], error: StoreUnavailable) -> Response[Any]:
         """Answers while the store cannot be used."""
-        return self._answer(
-            request, error, ErrorPage("The store is unavailable", f"{sentence(str(error))}. Try again.", 503)
-        )
+        text = self._words.gettext("{reason}. Try again.").format(reason=sentence(str(error)))
+        return self._answer(request, error, ErrorPage(gettext_noop("The store is unavailable"), text, 503))
 
     def usage(self, request: Request[Any, Any, Any], error: UsageError) -> Response[Any]:
         """Answers a request that asks for something impossible."""
-        return self._answer(request, error, ErrorPage("This is not possible", f"{sentence(str(error))}.", 422))
+        return self._answer(
+            request, error, ErrorPage(gettext_noop("This is not possible"), f"{sentence(str(error))}.", 422)
+        )
 
     def not_done(self, request: Request[Any, Any, Any], error: ConnectorError) -> Response[Any]:
         """Answers a request that could not be met, for a reason that an operator can read."""
-        return self._answer(request, error, ErrorPage("This was not done", f"{sentence(str(error))}.", 409))
+        return self._answer(
+            request, error, ErrorPage(gettext_noop("This was not done"), f"{sentence(str(error))}.", 409)
+        )
 
     def unexpected(self, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         """Answers after an error of ours, which the log has."""
-        return self._answer(request, error, ErrorPage("The connector failed", "The log has the cause.", 500))
+        text = self._words.gettext("The log has the cause.")
+        return self._answer(request, error, ErrorPage(gettext_noop("The connector failed"), text, 500))
 
     def _answer(self, request: Request[Any, Any, Any], error: Exception, problem: ErrorPage) -> Response[Any]:
         if self._is_page(request):

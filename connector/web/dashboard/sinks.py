@@ -161,7 +161,7 @@ def settings_of(config: Config, name: str) -> list[SettingLine]:
 @get("/sinks", include_in_schema=False)
 async def sinks_page(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[bytes]:
     """Lists the sinks."""
-    return await pages.show(request, "sinks.html", "sinks", "Sinks", sink_list)
+    return await pages.show(request, "sinks.html", "sinks", pages.words.gettext("Sinks"), sink_list)
 
 
 @get("/sinks/{name:str}", include_in_schema=False)
@@ -204,5 +204,10 @@ async def audit_page(request: Request[Visitor, Access, Any], pages: NamedDepende
     """Lists what operators changed."""
     after = read_place(request.query_params.get("after", ""), number=True)
     return await pages.show(
-        request, "audit.html", "audit", "Audit", lambda seen: audit_list(seen, after), live=after is None
+        request,
+        "audit.html",
+        "audit",
+        pages.words.gettext("Audit"),
+        lambda seen: audit_list(seen, after),
+        live=after is None,
     )
