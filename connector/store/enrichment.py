@@ -5,6 +5,7 @@ connection, in the caller's transaction.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -56,8 +57,7 @@ def collect(connection: Connection, fields: Collection[EnrichedField], now: int)
     """
     before = source.read(connection, KEY, EnrichmentProgress)
     if before is None or before.fields != sorted(fields):
-        newest = connection.execute(select(func.coalesce(func.max(event.c.seq), 0))).scalar_one()
-        before = EnrichmentProgress(fields=sorted(fields), seq=newest)
+        before = EnrichmentProgress(fields=sorted(fields), seq=_last_settled(connection, now))
     after = _fill(connection, before, now) if before.filled_to is not None else before
     after = _follow(connection, after, now)
     if after != before or before.filled_to == "":
@@ -72,18 +72,24 @@ def _fill(connection: Connection, progress: EnrichmentProgress, now: int) -> Enr
     return msgspec.structs.replace(progress, filled_to=ids[-1] if len(ids) == CHUNK else None)
 
 
+def _last_settled(connection: Connection, now: int) -> int:
+    """Returns the number of the newest settled event, 0 when there is none."""
+    settled = select(event.c.seq).where(event.c.received_at <= now - SETTLE_MS)
+    found: int | None = connection.execute(settled.order_by(event.c.seq.desc()).limit(1)).scalar()
+    return found or 0
+
+
 def _follow(connection: Connection, progress: EnrichmentProgress, now: int) -> EnrichmentProgress:
-    settled = (event.c.seq > progress.seq, event.c.received_at <= now - SETTLE_MS)
-    new = select(event.c.seq, event.c.interview_id, event.c.mark).where(*settled).order_by(event.c.seq).limit(CHUNK)
-    rows = connection.execute(new).all()
+    columns = (event.c.seq, event.c.interview_id, event.c.mark, event.c.received_at)
+    new = select(*columns).where(event.c.seq > progress.seq).order_by(event.c.seq).limit(CHUNK)
+    # ends at the first event that is not settled: one with a greater number may have been received before it
+    rows = list(takewhile(lambda row: row.received_at <= now - SETTLE_MS, connection.execute(new)))
     _add(connection, {row.interview_id for row in rows if not row.mark.startswith(ENRICHMENT)}, now)
     return msgspec.structs.replace(progress, seq=rows[-1].seq) if rows else progress
 
 
 def _add(connection: Connection, ids: Iterable[str], now: int) -> None:
-    usable = select(interview.c.id).where(among(connection, interview.c.id, sorted(ids)), *_is_usable())
-    rows = [{"interview_id": id_, "due_at": now} for id_ in connection.execute(usable).scalars()]
-    upsert(connection, enrichment, rows, ["interview_id"])
+    schedule(connection, dict.fromkeys(sorted(ids), now))
 
 
 def _is_usable() -> tuple[ColumnElement[bool], ...]:
@@ -104,8 +110,14 @@ def due(connection: Connection, now: int, limit: int) -> list[EnrichmentDue]:
 
 
 def schedule(connection: Connection, looks: Mapping[str, int | None]) -> None:
-    """Stores when interviews are read again; `None` removes them from the list."""
-    rows = [{"interview_id": id_, "due_at": at} for id_, at in looks.items() if at is not None]
+    """Stores when interviews are read again; `None` removes them from the list. Those that were erased meanwhile, or
+    are not finished, are left out.
+    """
+    chosen = [id_ for id_, at in looks.items() if at is not None]
+    usable = select(interview.c.id).where(among(connection, interview.c.id, chosen), *_is_usable())
+    # an erase may delete interviews at the same time, so they are locked, in the same order as by an ingest
+    locked = usable.order_by(interview.c.id).with_for_update(read=True, key_share=True)
+    rows = [{"interview_id": id_, "due_at": looks[id_]} for id_ in connection.execute(locked).scalars()]
     upsert(connection, enrichment, rows, ["interview_id"])
     done = [id_ for id_, at in looks.items() if at is None]
     connection.execute(delete(enrichment).where(among(connection, enrichment.c.interview_id, done)))

@@ -8,9 +8,10 @@ import pytest
 
 from connector.hireflix import EnrichedField
 from connector.hireflix.enrichment import DAY_MS, HOUR_MS
-from connector.hireflix.payload import ENRICHMENT
+from connector.hireflix.payload import ENRICHMENT, read
 from connector.operations.enrichment import Enrichment
 from connector.store import enrichment as work
+from connector.store import erase, schema
 from connector.store.enrichment import SETTLE_MS
 from tests.operations.hireflix_world import source_at
 
@@ -98,6 +99,32 @@ async def test_a_webhook_is_a_reason_to_read_the_interview_soon(source):
     await source.receive(source.account.rate(found, 4))
     source.clock.advance(SETTLE_MS / 1000 + 1)
     assert await run(source, [EnrichedField.REVIEWER_SCORES]) == {"read": 1, "changed": 1}
+
+
+async def test_an_event_with_a_smaller_number_that_was_received_later_is_not_missed(source):
+    one, two = await finished(source, "Ana One"), await finished(source, "Ana Two")
+    await run(source, [EnrichedField.REVIEWER_SCORES])
+    bodies = source.account.rate(one, 4), source.account.rate(two, 4)
+    now = source.clock.now()
+    for body, received_at in zip(bodies, (now, now - SETTLE_MS), strict=True):
+        await source.store.offer(read(body, received_at), body)
+    reads = [await run(source, [EnrichedField.REVIEWER_SCORES])]
+    source.clock.advance(SETTLE_MS / 1000 + 1)
+    reads.append(await run(source, [EnrichedField.REVIEWER_SCORES]))
+    assert sum(each["read"] for each in reads) == 2
+
+
+async def test_an_interview_that_is_erased_while_it_is_read_is_not_scheduled(source):
+    found = await finished(source)
+    await run(source, [EnrichedField.COMMENTS])
+
+    def erased(connection):
+        erase.erase(connection, found.id, [], source.clock.now())
+        erase.finish(connection, found.id)
+        work.schedule(connection, {found.id: source.clock.now()})
+
+    await source.store.write(erased)
+    assert await source.rows(schema.enrichment) == []
 
 
 async def test_equal_fields_add_no_event(source):
