@@ -8,7 +8,7 @@ Failures:
 =============================  =======================================================================
 a conflict with a receiver     rolled back, read and planned again, up to `TRIES` times
 a lost connection              once more on a new one; events that were committed are found as duplicates
-a bad event the group is split in halves until the bad event is alone and refused
+a bad event                    the group is split in halves until the bad event is alone and refused
 a job                          its changes are rolled back and its caller gets the exception
 a full disk                    the group is refused; its jobs are repeated without the events
 no transaction can be begun    all that waits is refused, and new events are, until one can be begun
