@@ -25,10 +25,12 @@ from connector.hireflix.api import Fields, HireflixApi, HireflixUnavailable, Key
 from connector.hireflix.payload import epoch_ms, fields_of
 from connector.hireflix.snapshot import ApiInterview, Position, interview_object
 from connector.interview import Stage, Value
+from connector.logging import place_of
 from connector.merge import stage_of
 from connector.operations.store_access import OpenStore, now_in
 from connector.store import decisions, leases, schema
 from connector.store.decisions import Decided, StoredRequest
+from connector.store.erase import is_erased
 from connector.store.leases import Lease
 from connector.store.schema import RequestState, Sent, interview
 
@@ -95,12 +97,16 @@ async def decide(
 ) -> Decided:
     """Sends a decision to Hireflix, if Hireflix does not show it yet, and records it in the audit log.
 
-    A service finishes it when this process is killed. Raises `UsageError`, `Unclear` and the exceptions of
-    `HireflixApi`.
+    Earlier decisions on the interview that still wait are carried out first. A service finishes the decision when this
+    process is killed. Raises `UsageError`, `Unclear`, `Busy` and the exceptions of `HireflixApi`.
     """
     require_valid(request.decision, request.value)
     ledger = _CommandLedger(store)
     async with _alone(ledger, request.interview_id, f"command:{secrets.token_hex(8)}") as lease:
+        for earlier in store.read(lambda connection: decisions.waiting_for(connection, request.interview_id)):
+            await _carry_out(_Carrier(api, ledger, earlier, lease, sleep), earlier)
+        if store.read(lambda connection: decisions.waiting_for(connection, request.interview_id)):
+            raise Busy("an earlier decision on this interview waits for Hireflix; try again when it was carried out")
         stored = store.change(lambda connection: decisions.ask(connection, request, now_in(connection)))
         carrier = _Carrier(api, ledger, stored, lease, sleep)
         try:
@@ -149,23 +155,39 @@ async def carry_out(
     `owner` names the process. Raises `Busy`, `StoreUnavailable` and `LeaseLost`.
     """
     async with _alone(ledger, interview_id, owner) as lease:
-        stored = await ledger.write(lambda connection: decisions.get(connection, id_))
-        if stored is None or stored.state is not RequestState.WAITING:
-            return
-        carrier = _Carrier(api, ledger, stored, lease, sleep)
-        try:
-            require_valid(stored.decision, stored.value)
-            decided = await carrier.apply()
-        except Unclear as error:
-            await carrier.conclude(RequestState.UNCLEAR, reason=str(error))
-        except (HireflixUnavailable, KeyRefused) as error:
-            await carrier.put_off(str(error))
-        except (LeaseLost, StoreUnavailable):
-            raise
-        except ConnectorError as error:
-            await carrier.conclude(RequestState.REFUSED, reason=str(error))
-        else:
-            await carrier.conclude(RequestState.DONE, result=decided)
+        stored = await ledger.write(lambda connection: _waiting(connection, id_))
+        if stored is not None:
+            await _carry_out(_Carrier(api, ledger, stored, lease, sleep), stored)
+
+
+def _waiting(connection: Connection, id_: int) -> StoredRequest | None:
+    """Returns a request that still waits. It is deleted when its interview was erased before it was stored."""
+    stored = decisions.get(connection, id_)
+    if stored is None or stored.state is not RequestState.WAITING:
+        return None
+    if is_erased(connection, stored.interview_id):
+        decisions.forget(connection, stored.interview_id)
+        return None
+    return stored
+
+
+async def _carry_out(carrier: _Carrier, stored: StoredRequest) -> None:
+    """Carries out a waiting request, and stores what came of it. Raises `StoreUnavailable` and `LeaseLost`."""
+    try:
+        require_valid(stored.decision, stored.value)
+        decided = await carrier.apply()
+    except Unclear as error:
+        await carrier.conclude(RequestState.UNCLEAR, reason=str(error))
+    except (HireflixUnavailable, KeyRefused) as error:
+        await carrier.put_off(str(error))
+    except (LeaseLost, StoreUnavailable):
+        raise
+    except ConnectorError as error:
+        await carrier.conclude(RequestState.REFUSED, reason=str(error))
+    except Exception as error:  # noqa: BLE001 - the requests after it must not wait for it
+        await carrier.put_off(f"the connector failed: {place_of(error)}")
+    else:
+        await carrier.conclude(RequestState.DONE, result=decided)
 
 
 @asynccontextmanager

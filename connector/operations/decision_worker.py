@@ -17,6 +17,7 @@ from connector.operations.decide import LEASE, Busy, Sleep, carry_out
 from connector.store import decisions, schema
 from connector.store.base import Store
 from connector.store.decisions import StoredRequest
+from connector.store.dialects import value_of
 
 POLL_SECONDS = 1.0
 """Interval between two checks for requests."""
@@ -37,8 +38,8 @@ class ServiceLedger:
         self._store = store
         self._clock = clock
 
-    def now(self, _: Connection) -> int:
-        return self._clock.now()
+    def now(self, connection: Connection) -> int:
+        return value_of(connection, self._clock.in_sql())
 
     async def write(self, job: Callable[[Connection], T]) -> T:
         return await self._store.write(job)
@@ -110,7 +111,7 @@ class DecisionWorker:
 
     async def step(self) -> int:
         """Executes due requests. Returns how many were finished or postponed. Raises `StoreUnavailable`."""
-        found = await self._store.query(lambda connection: decisions.due(connection, self._clock.now()))
+        found = await self._store.query(lambda connection: decisions.due(connection, self._clock.in_sql()))
         if not found:
             return 0
         async with self._open_api() as api:

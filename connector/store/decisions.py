@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, delete, exists, fu
 from connector.capabilities import CHOICES, DECIDED, decided_key
 from connector.decision import Decision, DecisionRequest
 from connector.store import audit, leases, notes
-from connector.store.dialects import insert_new, storable
+from connector.store.dialects import Now, insert_new, storable
 from connector.store.schema import AuditAction, RequestState, Sent, decision_request, note, sink
 from connector.store.settle import PlannedFollowUp, plan_follow_ups
 
@@ -89,7 +89,7 @@ def ask(connection: Connection, request: DecisionRequest, now: int, *, sink_name
     return stored
 
 
-def due(connection: Connection, now: int) -> list[StoredRequest]:
+def due(connection: Connection, now: Now) -> list[StoredRequest]:
     """Returns the waiting requests that are due, the oldest first and at most one per interview."""
     earlier = decision_request.alias("earlier")
     blocked = exists().where(
@@ -105,6 +105,17 @@ def get(connection: Connection, id_: int) -> StoredRequest | None:
     """Returns a request, `None` when it was deleted."""
     found = _rows(connection, decision_request.c.id == id_, limit=1)
     return found[0] if found else None
+
+
+def waiting_for(connection: Connection, interview_id: str) -> list[StoredRequest]:
+    """Returns the waiting requests for an interview, the oldest first."""
+    mine = (decision_request.c.interview_id == interview_id, *_in(RequestState.WAITING))
+    return _rows(connection, *mine, limit=DUE_MAX)
+
+
+def forget(connection: Connection, interview_id: str) -> None:
+    """Deletes the requests for an interview, with their texts."""
+    connection.execute(delete(decision_request).where(decision_request.c.interview_id == interview_id))
 
 
 def mark_sent(connection: Connection, id_: int) -> bool:

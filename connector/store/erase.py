@@ -15,13 +15,12 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 from connector.capabilities import ERASE
 from connector.interview import Stage, Value
 from connector.merge import InterviewState, decode, encode
-from connector.store import words
+from connector.store import decisions, words
 from connector.store.dialects import among, has_row_locks, insert_new
 from connector.store.ingest import hashes_of
 from connector.store.schema import (
     DeliveryState,
     attempt,
-    decision_request,
     delivery,
     event,
     event_body,
@@ -169,7 +168,7 @@ def erase(connection: Connection, interview_id: str, sinks: Sequence[str], now: 
     done = Erased(attempts=_strip_attempts(connection, interview_id, values))
     done.events = _strip_events(connection, interview_id)
     _delete_deliveries(connection, interview_id, done)
-    connection.execute(delete(decision_request).where(decision_request.c.interview_id == interview_id))
+    decisions.forget(connection, interview_id)
     if row is not None:
         _strip_interview(connection, row, values, now)
     _ask(connection, interview_id, sinks, now)

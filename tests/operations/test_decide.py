@@ -15,8 +15,8 @@ from connector.errors import ConnectorError, UsageError
 from connector.hireflix.api import HireflixApi
 from connector.interview import Stage
 from connector.operations.decide import Unclear, decide
-from connector.operations.store_access import OpenSqlite
-from connector.store import leases, queries, schema
+from connector.operations.store_access import OpenSqlite, now_in
+from connector.store import decisions, leases, queries, schema
 from connector.store.queries import ListingFilter
 from connector.store.sqlite import database
 from connector.testing import START
@@ -42,6 +42,16 @@ class World:
         )
         async with HireflixApi(self.server.key, self.server.api_url, now=lambda: START, sleep=at_once) as api:
             return await decide(api, self.store, request, sleep=at_once)
+
+    def wait(self, decision):
+        """A request of a sheet that the service has not carried out yet."""
+        request = DecisionRequest(
+            key="sheet:1", interview_id=self.found.id, decision=Decision(decision), actor="sheet", via=Via.SHEET
+        )
+        self.store.change(lambda connection: decisions.ask(connection, request, now_in(connection)))
+
+    def requests(self):
+        return self.store.read(lambda connection: connection.execute(select(schema.decision_request)).all())
 
     @property
     def sent(self):
@@ -212,6 +222,21 @@ async def test_two_at_a_time_do_not_decide_on_one_interview(world):
     with pytest.raises(ConnectorError, match="another decision"):
         await world.decide("shortlist")
     assert world.sent == []
+
+
+async def test_an_earlier_request_that_waits_is_carried_out_before_a_command(world):
+    world.wait("shortlist")
+    await world.decide("discard")
+    assert [detail for _, _, detail in world.audited()] == ["discard", "shortlist"]
+    assert world.found.stage == Stage.DISCARDED
+
+
+async def test_a_command_does_not_overtake_a_request_that_waits_for_hireflix(world):
+    world.wait("shortlist")
+    world.server.faults.choose(lambda kind: HTML_503)
+    with pytest.raises(ConnectorError, match="earlier decision"):
+        await world.decide("discard")
+    assert (world.sent, len(world.requests())) == ([], 1)
 
 
 async def test_nothing_is_left_of_the_lease(world):

@@ -12,9 +12,10 @@ from connector.emulators.faults import APPLY_HANG, DROP, HTML_503, LATE, REFUSE
 from connector.hireflix.api import HireflixApi
 from connector.operations import status
 from connector.operations.decision_worker import DecisionWorker
-from connector.store import decisions, erase, notes, queries, retention, schema
+from connector.store import decisions, erase, leases, notes, queries, retention, schema
 from connector.store.queries import ListingFilter
 from connector.store.schema import RequestState, Sent
+from connector.testing import ManualClock
 from tests.delivery.rig import until
 from tests.operations.hireflix_world import DAY, at_once, source_at
 
@@ -31,10 +32,10 @@ class World:
         self.woken = []
         self.workers = [self.worker(name) for name in ("one", "two")]
 
-    def worker(self, name):
+    def worker(self, name, api=HireflixApi):
         server, clock = self.source.server, self.source.clock
         return DecisionWorker(
-            lambda: HireflixApi(server.key, server.api_url, now=clock.now, sleep=at_once),
+            lambda: api(server.key, server.api_url, now=clock.now, sleep=at_once),
             self.store,
             clock,
             name,
@@ -191,6 +192,24 @@ async def test_a_request_waits_while_hireflix_is_unavailable(world):
     assert (await world.get(asked)).state is RequestState.DONE
 
 
+async def test_a_request_that_makes_the_connector_fail_does_not_delay_the_others(world):
+    class Failing(HireflixApi):
+        async def interview(self, id_):
+            if id_ == world.found.id:
+                raise KeyError("a name that the answer does not have")
+            return await super().interview(id_)
+
+    first = await world.ask("shortlist", key="1")
+    other, _ = world.account.invite(next(iter(world.account.positions.values())), "Ben")
+    world.account.complete(other)
+    request = DecisionRequest(key="2", interview_id=other.id, decision=Decision.SHORTLIST, actor="sheet", via=Via.SHEET)
+    await world.write(decisions.ask, request, world.source.clock.now())
+    worker = world.worker("three", Failing)
+    await worker.step()
+    failed = await world.get(first)
+    assert (failed.state, "KeyError" in failed.reason, world.sent) == (RequestState.WAITING, True, ["finalist"])
+
+
 async def test_a_request_that_waited_for_a_day_is_refused(world):
     world.source.server.faults.choose(lambda kind: HTML_503)
     asked = await world.write(
@@ -268,6 +287,35 @@ async def test_erase_deletes_the_requests_with_their_texts(world):
     await world.write(erase.erase, world.found.id, [], world.source.clock.now())
     assert await world.source.rows(schema.decision_request) == []
     assert await world.step() == 0
+
+
+async def test_a_request_that_is_stored_after_the_erase_is_deleted_and_never_sent(world):
+    await world.write(erase.erase, world.found.id, [], world.source.clock.now())
+    await world.ask("comment", "Ana is strong")
+    await world.step()
+    assert (world.sent, await world.source.rows(schema.decision_request)) == ([], [])
+
+
+class WrongClock(ManualClock):
+    """A clock of a machine that is an hour ahead of the database."""
+
+    def now(self):
+        return super().now() + 3_600_000
+
+    def in_sql(self):
+        return super().now()
+
+
+async def test_a_machine_whose_clock_is_ahead_does_not_take_the_lease_of_another_process(world):
+    def held(connection):
+        leases.register_lease(connection, name)
+        leases.acquire(connection, name, "other", world.source.clock.now(), table=schema.lease)
+
+    name = f"decide:{world.found.id}"
+    await world.write(held)
+    await world.ask("shortlist")
+    world.source.clock = WrongClock(world.source.clock.now())
+    assert (await world.worker("three").step(), world.sent) == (0, [])
 
 
 async def test_retention_deletes_finished_requests_and_keeps_open_ones(world):
