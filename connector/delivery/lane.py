@@ -36,9 +36,10 @@ from connector.sink import Sink
 from connector.store import decisions, settle
 from connector.store.base import Store
 from connector.store.claim import Claim, ClaimedDelivery
-from connector.store.dialects import value_of
+from connector.store.dialects import storable, value_of
 from connector.store.leases import Lease
 from connector.store.settle import Settlement
+from connector.store.subscriptions import subscribed
 
 HOT_EVENTS_PER_SECOND = 100.0
 """Above this rate a lane pauses after each poll, because the receiver needs the processor."""
@@ -423,10 +424,19 @@ class Lane:
 
 
 def _write(connection: Connection, lease: Lease, destination: str, settlement: Settlement) -> None:
-    """Stores the outcome of a call, with the decisions that users made at the destination."""
+    """Stores the outcome of a call, with the decisions that users made at the destination about
+    interviews that the sink shows.
+    """
     settle.settle(connection, lease, destination, settlement)
+    if not settlement.decisions:
+        return
+    # users can enter any id at a destination, but they may decide only about the interviews that they see there
+    shown = subscribed(connection, lease.sink, [storable(each.interview_id) for each in settlement.decisions])
     for request in settlement.decisions:
-        decisions.ask(connection, request, settlement.ended_at, sink_name=lease.sink)
+        if request.interview_id in shown:
+            decisions.ask(connection, request, settlement.ended_at, sink_name=lease.sink)
+        else:
+            log.warning("decision ignored: the sink does not show the interview", sink=lease.sink)
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -254,7 +254,7 @@ VALUES_FIELDS = "valueRanges(valueRange(values),dataFilters(gridRange(sheetId,st
 """Field mask of an audit: the owned cells as plain values."""
 
 DECISION_FIELDS = (
-    "properties(timeZone),sheets(properties(sheetId,title),"
+    "properties(timeZone),sheets(properties(sheetId,title,gridProperties(columnCount)),"
     f"data(startRow,startColumn,rowData(values(userEnteredValue)),columnMetadata({_METADATA})))"
 )
 """Field mask of a read of the decision columns with the ids beside them."""

@@ -65,10 +65,13 @@ class MarkedColumn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DecisionTab:
-    """A tab with ids as one reply shows it. `decisions` is `None` without a decision column."""
+    """A tab with ids as one reply shows it. `width` is the number of its columns. `decisions` is `None` without a
+    decision column.
+    """
 
     sheet_id: int
     title: str
+    width: int
     zone: str
     keys: MarkedColumn
     decisions: MarkedColumn | None
@@ -93,9 +96,9 @@ def read_tabs(book: Spreadsheet) -> list[DecisionTab]:
     for tab in book.sheets:
         marked = _marked(tab.data)
         if (keys := marked.get(COLUMN_TAG)) is not None:
-            properties = tab.properties
-            zone = book.properties.time_zone
-            found.append(DecisionTab(properties.sheet_id, properties.title, zone, keys, marked.get(DECISION_TAG)))
+            own, zone = tab.properties, book.properties.time_zone
+            width, decisions = own.grid_properties.column_count, marked.get(DECISION_TAG)
+            found.append(DecisionTab(own.sheet_id, own.title, width, zone, keys, decisions))
     return found
 
 
@@ -261,13 +264,16 @@ class DecisionColumn:
         concerned = [by_id[sheet_id] for sheet_id in dict.fromkeys(sheet_id for sheet_id, _ in notes)]
         for tab in concerned:
             assert tab.decisions is not None
-            requests += api_requests.hold_column(
-                tab.sheet_id, tab.decisions.place, "1", tab.decisions.tag, DECISION_TAG
-            )
+            place, tag = tab.decisions.place, tab.decisions.tag
             requests += [
-                api_requests.cell_note(tab.sheet_id, row, tab.decisions.place, text)
-                for (sheet_id, row), (_, text) in notes.items()
-                if sheet_id == tab.sheet_id
+                *api_requests.hold_column(tab.sheet_id, place, "1", tag, DECISION_TAG),
+                # without the column the tag would be put on the next one, whose texts would then be decisions
+                *api_requests.prove_width(tab.sheet_id, tab.width, FixedTag.WIDTH.number(tab.sheet_id)),
+                *(
+                    api_requests.cell_note(tab.sheet_id, row, place, text)
+                    for (sheet_id, row), (_, text) in notes.items()
+                    if sheet_id == tab.sheet_id
+                ),
             ]
         ranges = [
             api_requests.column_range(tab.title, column.place)

@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
+from connector.decision import Decision, DecisionRequest, Via
 from connector.delivery.outcomes import ATTEMPTS_MIN, unconfirmed
 from connector.errors import LeaseLost, RateLimited, SinkBroken, StoreUnavailable
 from connector.sink import Delivered, FollowUp, Rejected, Result, RetryLater, Token
-from connector.store import leases
+from connector.store import decisions, leases
 from connector.store.replay import revive
 from connector.store.settle import Settlement
 from connector.web.metrics import Metrics
@@ -612,6 +613,22 @@ async def test_a_follow_up_is_called_later_with_its_interview(rig_of):
     assert follow_up.event is None
     assert follow_up.interview.score == 2
     assert not follow_up.late
+
+
+async def test_a_decision_about_an_interview_that_the_sink_does_not_show_is_ignored(rig_of):
+    """Users of a destination can enter any id there."""
+    rig = await rig_of(State())
+    requests = [
+        DecisionRequest(key=id_, interview_id=id_, decision=Decision.DISCARD, actor="sheet", via=Via.SHEET)
+        for id_ in ("i1", "other", "none\x00")
+    ]
+    rig.sinks[0].script = [lambda batch, context: Result([Delivered()], decisions=requests)]
+    await rig.event(interview="i1")
+    with capture_logs() as logs:
+        await rig.lane.step()
+    stored = await rig.store.write(lambda connection: decisions.due(connection, rig.clock.now()))
+    assert [each.interview_id for each in stored] == ["i1"]
+    assert [each["event"] for each in logs].count("decision ignored: the sink does not show the interview") == 2
 
 
 async def test_the_same_follow_up_is_called_once_at_the_earlier_time(rig_of):

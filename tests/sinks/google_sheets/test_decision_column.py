@@ -220,6 +220,20 @@ async def test_a_note_is_never_left_at_another_interview(desk):
     assert [bool(desk.note(id_)) for id_ in desk.ids] == [True, False, False]
 
 
+async def test_a_column_that_is_deleted_before_a_note_is_written_leaves_the_next_column_to_its_users(desk):
+    place = desk.harness.place(TITLE)
+    desk.person.insert_columns(TAB, place + 1, 2)
+    desk.person.edit(TAB, 0, place + 1, "Opinion")
+    desk.person.edit(TAB, desk.row(desk.ids[1]), place + 1, "Reject")
+    deletions = [place]
+    desk.google.before_write = lambda: deletions and desk.person.delete_columns(TAB, deletions.pop())
+    assert isinstance(await desk.show(desk.ids[0]), RetryLater)
+    assert desk.google.cell(desk.harness.id, TAB, desk.row(desk.ids[0]), place).get("note") is None
+    assert [await desk.read() for _ in range(3)] == [[]] * 3
+    desk.person.edit(TAB, desk.row(desk.ids[2]), place, "Reject")
+    assert [await desk.read() for _ in range(3)] == [[]] * 3
+
+
 async def test_a_result_for_a_row_that_is_gone_is_superseded(desk):
     desk.person.delete_rows(TAB, desk.row(desk.ids[1]))
     assert await desk.show(desk.ids[1]) == Superseded("no row has a decision cell")
