@@ -13,12 +13,14 @@ from collections.abc import Callable, Collection
 import structlog
 
 from connector.delivery.periodic import Counts
+from connector.errors import StoreUnavailable
 from connector.hireflix import EnrichedField
-from connector.hireflix.api import ActionRefused, HireflixApi, QueryRefused
+from connector.hireflix.api import ActionRefused, HireflixApi, HireflixUnavailable, KeyRefused, QueryRefused
 from connector.hireflix.enrichment import DAY_MS, enriched, needs_link, next_look, selection_of
 from connector.hireflix.payload import epoch_ms
 from connector.hireflix.snapshot import ApiInterview, enrichment_of
 from connector.interview import Value
+from connector.logging import place_of
 from connector.merge import merge
 from connector.operations.source import SyntheticEventStore
 from connector.store import enrichment as work
@@ -64,13 +66,21 @@ class Enrichment:
         return counts
 
     async def _read(self, due: EnrichmentDue) -> bool:
-        """Reads one interview. Returns whether it differed from the stored one."""
+        """Reads one interview, again after a day when that failed. Returns whether it differed from the stored one."""
         try:
-            row, at = await self._api.one("interview", self._selection, due.id)
-        except QueryRefused as error:  # the others may be readable
-            log.warning("interview not readable", interview=due.id, reason=str(error))
-            await self._schedule(due.id, self._now() + DAY_MS)
-            return False
+            return await self._read_now(due)
+        except (KeyRefused, HireflixUnavailable, StoreUnavailable):
+            raise
+        except QueryRefused as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - the others may be readable
+            reason = place_of(error)
+        log.warning("interview not readable", interview=due.id, reason=reason)
+        await self._schedule(due.id, self._now() + DAY_MS)
+        return False
+
+    async def _read_now(self, due: EnrichmentDue) -> bool:
+        row, at = await self._api.one("interview", self._selection, due.id)
         look: int | None = None
         event = None
         if row is not None:

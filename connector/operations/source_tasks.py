@@ -83,9 +83,9 @@ class _StoppedError(Exception):
 
 
 class SourceTasks:
-    """Runs one operation on the API at a time. `on_reconciled` gets the result of each reconcile.
+    """Runs one backfill or reconcile at a time, and the enrichment beside them.
 
-    `interval_seconds` is the time between two reconciles, 0 for none.
+    `on_reconciled` gets the result of each reconcile. `interval_seconds` is the time between two of them, 0 for none.
     """
 
     def __init__(

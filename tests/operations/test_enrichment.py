@@ -7,13 +7,14 @@ import asyncio
 import pytest
 
 from connector.hireflix import EnrichedField
+from connector.hireflix.api import HireflixApi
 from connector.hireflix.enrichment import DAY_MS, HOUR_MS
 from connector.hireflix.payload import ENRICHMENT, read
 from connector.operations.enrichment import Enrichment
 from connector.store import enrichment as work
 from connector.store import erase, schema
 from connector.store.enrichment import SETTLE_MS
-from tests.operations.hireflix_world import source_at
+from tests.operations.hireflix_world import at_once, source_at
 
 EVERYTHING = tuple(EnrichedField)
 
@@ -150,6 +151,21 @@ async def test_no_more_interviews_are_read_at_once_than_allowed(source):
         await finished(source, f"Ana {number}")
     runs = [(await run(source, [EnrichedField.COMMENTS], limit=2))["read"] for _ in range(4)]
     assert runs == [2, 2, 1, 0]
+
+
+async def test_an_interview_that_cannot_be_read_does_not_delay_the_others(source):
+    class Failing(HireflixApi):
+        async def one(self, name, fields, id_):
+            if id_ == bad.id:
+                raise KeyError("a name that the answer does not have")
+            return await super().one(name, fields, id_)
+
+    bad, good = await finished(source, "Ana Bad"), await finished(source, "Ana Good")
+    transcribe(good)
+    async with Failing(source.server.key, source.server.api_url, now=source.clock.now, sleep=at_once) as source.api:
+        await run(source, [EnrichedField.TRANSCRIPT])
+        assert (await source.values(good.id))["transcript"] == "Why?: I like to cook."
+        assert await run(source, [EnrichedField.TRANSCRIPT]) == {"read": 0, "changed": 0}
 
 
 async def test_stored_interviews_are_read_again_for_other_fields(source):
