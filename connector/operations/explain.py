@@ -16,6 +16,7 @@ from connector.config import Config
 from connector.errors import SinkBroken, UsageError
 from connector.hireflix.payload import SILENT_MARKS, EventKind, Reading, read
 from connector.interview import FIELDS, Interview, Value
+from connector.languages import gettext_noop
 from connector.logging import place_of
 from connector.merge import InterviewState, decode, event_of, interview_of, merge
 from connector.operations.sinks import open_sink
@@ -213,9 +214,11 @@ def _recipients(settings: Config, case: Case, connection: Connection | None) -> 
         silent = name not in matched and sink.edits and not sink.state
         if name not in matched and not (name in case.sinks and (sink.state or silent)):
             continue
-        why = "a route matches" if name in matched else "the sink shows the interview already"
+        why = (
+            gettext_noop("a route matches") if name in matched else gettext_noop("the sink shows the interview already")
+        )
         if silent:
-            why = "no route matches; the sink shows the interview and updates its message silently"
+            why = gettext_noop("no route matches; the sink shows the interview and updates its message silently")
         delivery = _delivery(sink, case, silent=silent)
         remembered = _notes(connection, sink, delivery)
         mine = [row for row in stored if row.sink == name]

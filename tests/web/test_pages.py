@@ -13,6 +13,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from connector.operations.decide import NO_KEY
+from connector.operations.erase import CANNOT_ERASE, OUT_OF_REACH
 from connector.testing.make import HOSTILE_TEXTS
 from connector.web.dashboard.filters import ROWS
 from tests.serving import CONSOLE_ONLY, sample
@@ -29,6 +31,72 @@ HOOK = (
     '[sinks.hook]\ntype = "webhook"\nurl = "http://127.0.0.1:9/x"\n'
     'secret = "whsec_d2hhdGV2ZXJ3aGF0ZXZlcndoYXRldmVyd2hhdGV2ZXI="\n' + DASHBOARD
 )
+
+
+SPANISH = (
+    f'language = "es"\n{CONSOLE_ONLY}[[routes]]\nsinks = ["console", "sheet"]\nevents = ["interview.finish"]\n{SHEET}'
+)
+ENGLISH_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """the of is are and or with this these yes until ago paused delivery deliveries delivered event events pending
+        dead retry later sink sinks store interview show pause default all older unknown name state score from every
+        when page erased sync route routes first last day done open dismissed replay verify repair resume not""",
+    )
+)
+
+REASONS = frozenset(
+    {
+        "paused by an operator",
+        "connector resume console",
+        "the body is not JSON in UTF-8",
+        "it is older than max_age",
+        f"D{NO_KEY[1:]}.",
+        CANNOT_ERASE,
+        *OUT_OF_REACH,
+        "sheet: copies of the workbook",
+        "sheet: what users wrote about the person outside of the row",
+    }
+)
+"""Reasons and remedies, which commands and logs show too: they stay English."""
+
+
+class Shown(HTMLParser):
+    """The texts of a page for users. Names, ids, bodies, reasons, remedies and the names of fields are left out."""
+
+    FROM_OUTSIDE = frozenset({"bdi", "code", "pre", "script", "option", "textarea"})
+    LABELS = frozenset({"Campo", "Motivo", "Ajuste", "Valor", "Detalle", "Sobre qué", "Quién", "Resultado"})
+    VOID = frozenset({"meta", "link", "input", "br", "path", "rect", "circle"})
+
+    def __init__(self, page):
+        super().__init__()
+        self.texts, self._open = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.texts += [
+            found[name] for name in ("title", "aria-label", "data-label") if name in found and self._is_ours()
+        ]
+        if tag not in self.VOID:
+            is_outside = tag in self.FROM_OUTSIDE or (tag in {"td", "th"} and found.get("data-label") in self.LABELS)
+            self._open.append((tag, is_outside or found.get("class") == "troubles"))
+
+    def handle_endtag(self, tag):
+        while tag not in self.VOID and self._open and self._open.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data):
+        if self._is_ours():
+            self.texts.append(data)
+
+    def _is_ours(self):
+        return not any(is_outside for _, is_outside in self._open)
+
+    def english(self):
+        """The texts with an English word; a name with a dot is one of an event or a setting."""
+        texts = {text.strip() for text in self.texts} - REASONS
+        return {text for text in texts if ENGLISH_WORDS & set(re.findall(r"(?<![.\w])[a-z]+(?!\.?\w)", text.lower()))}
 
 
 class Markup(HTMLParser):
@@ -275,3 +343,39 @@ async def test_the_pages_are_in_the_language_of_the_settings(tmp_path):
         assert all(word in page for word in ("Historial", "Decidir", "Correo"))
         await client.post("/sign-out", data={"token": token_in(page)}, headers=SAME_ORIGIN)
         assert "Contraseña" in (await client.get("/sign-in")).text
+
+
+async def test_no_page_has_an_english_word_when_the_language_is_another(tmp_path):
+    """Except in what comes from outside, and in reasons and remedies."""
+    async with dashboard(tmp_path, SPANISH) as (service, client):
+        for name in ("finish", "create", "status-change"):
+            await service.post(sample(name, id="i1"))
+        await service.post(b"{")
+        await settled(client, "/deliveries?state=delivered", "i1")
+        (delivery, *_) = re.findall(r'href="(/deliveries/\d+)"', (await client.get("/deliveries")).text)
+        id_ = delivery.rsplit("/", 1)[1]
+        pages = {}
+
+        async def see(address, **form):
+            sent = client.post(address, data=form, headers=SAME_ORIGIN) if form else client.get(address)
+            answer = await sent
+            if answer.status_code == 303:
+                answer = await client.get(answer.headers["location"])
+            pages[address] = Shown(answer.text)
+
+        for address in (*ADDRESSES, "/interviews/one?id=i1", "/sinks/console", "/sinks/sheet", delivery, "/decisions"):
+            await see(address)
+        for address in (f"/actions/selection?ids={id_}", "/actions/erase?interview=i1", "/nowhere", "/routes?event=4"):
+            await see(address)
+        await see("/actions/pause", sink="console", until="2100-01-01T08:00")
+        await see("/actions/verify", sink="sheet")
+        await see("/actions/resume", sink="console")
+        await see("/actions/replay", ids=id_)
+        await see("/actions/dismiss", ids=id_, why="ya no hace falta")
+        await see("/actions/decide", decision="none")
+        await see("/events/1", show="1")
+        await see("/actions/erase", interview="i1")
+        await see("/audit")
+        client.cookies.clear()
+        await see("/sign-in", password="wrong")
+        assert {address: page.english() for address, page in pages.items() if page.english()} == {}

@@ -28,6 +28,7 @@ TERMS = frozenset(
         gettext_noop("unknown"),
         gettext_noop("unreadable"),
         gettext_noop("fill"),
+        gettext_noop("verify"),
         # outcomes of attempts, results of verifications and of an erase
         gettext_noop("delivered"),
         gettext_noop("superseded"),
@@ -53,6 +54,7 @@ TERMS = frozenset(
         gettext_noop("failed"),
         gettext_noop("not possible"),
         gettext_noop("events"),
+        gettext_noop("unreadable events"),
         gettext_noop("deliveries"),
         gettext_noop("dead letters"),
         gettext_noop("answers of destinations"),
