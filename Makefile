@@ -31,7 +31,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 run: install
 	@$(BIN)/connector serve
 
-demo: install
+# the emulated sheet needs the discovery document of Google, which a service does not
+demo: $(VENV)/.installed-dev
 	@$(BIN)/connector demo
 
 test: $(VENV)/.installed-dev
