@@ -46,6 +46,9 @@ ListingName: TypeAlias = Literal["events", "interviews", "deliveries", "attempts
 Place: TypeAlias = tuple[int, int | str]
 """The place of a row in a listing: time and id for events, interviews and attempts, 0 and id for deliveries."""
 
+ID_MAX = 2**63 - 1
+"""Greatest number of a column with ids."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingFilter:
@@ -307,11 +310,16 @@ def positions(connection: Connection) -> list[tuple[str, str]]:
     return sorted(found)
 
 
+def _within_column(id_: int | None) -> int | None:
+    """Returns an id as its column can hold it, because databases refuse greater numbers. No row has the greatest id."""
+    return None if id_ is None else min(id_, ID_MAX)
+
+
 def event_conditions(wanted: ListingFilter) -> list[ColumnElement[bool]]:
     """Returns the conditions on the event table."""
     conditions = _between(event.c.received_at, wanted)
     for column, value in (
-        (event.c.seq, wanted.event),
+        (event.c.seq, _within_column(wanted.event)),
         (event.c.name, wanted.name),
         (event.c.kind, wanted.kind),
         (event.c.interview_id, wanted.interview),
@@ -327,13 +335,13 @@ def delivery_conditions(connection: Connection, wanted: ListingFilter) -> list[C
     """Returns the conditions on a delivery, for a statement on the delivery table alone."""
     conditions = _between(delivery.c.since, wanted)
     if wanted.ids:
-        conditions.append(among(connection, delivery.c.id, wanted.ids))
+        conditions.append(among(connection, delivery.c.id, [min(id_, ID_MAX) for id_ in wanted.ids]))
     if wanted.states:
         conditions.append(or_(*(in_state(state) for state in wanted.states)))
     for column, value in (
         (delivery.c.sink, wanted.sink),
         (delivery.c.interview_id, wanted.interview),
-        (delivery.c.event_seq, wanted.event),
+        (delivery.c.event_seq, _within_column(wanted.event)),
         (delivery.c.reason, wanted.reason),
     ):
         if value is not None:

@@ -134,6 +134,12 @@ async def test_every_page_works_before_the_first_event(tmp_path, path):
         assert (await client.get(path)).status_code == 200
 
 
+async def test_the_page_of_an_id_that_no_row_can_have_is_not_found(tmp_path):
+    async with dashboard(tmp_path) as (_, client):
+        found = [await client.get(f"/{kind}/{10**25}") for kind in ("events", "deliveries")]
+    assert [each.status_code for each in found] == [404, 404]
+
+
 async def test_the_first_steps_tick_themselves_and_go(tmp_path):
     async with dashboard(tmp_path, SHEET) as (service, client):
         page = (await client.get("/")).text
