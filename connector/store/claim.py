@@ -157,8 +157,9 @@ def _newest(rows: Sequence[Any]) -> ClaimedDelivery:
 
 
 def pending_keys(connection: Connection, name: str, keys: Sequence[str]) -> set[str]:
-    """Returns those of the keys that have a pending delivery."""
-    statement = select(delivery.c.key).where(OF_SINK, among(connection, delivery.c.key, keys))
+    """Returns those of the keys that have a pending delivery, other than the result of a decision."""
+    mine = (OF_SINK, among(connection, delivery.c.key, keys), delivery.c.purpose != DECIDED)
+    statement = select(delivery.c.key).where(*mine)
     return set(connection.execute(statement, {"sink": name}).scalars())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, literal, select, update
 
+from connector.capabilities import DECIDED
 from connector.errors import ConnectorError
 from connector.merge import decode, stage_of
 from connector.routing import Routes
@@ -72,8 +73,11 @@ def _subscribe_matching(connection: Connection, name: str, rows: Sequence[Any], 
 
 
 def _waiting(connection: Connection, name: str, keys: Sequence[str], now: int) -> set[str]:
-    """Returns the interviews that already have a due delivery of a backfill, so that no second one is added."""
-    mine = (delivery.c.sink == name) & in_state(DeliveryState.PENDING)
+    """Returns the interviews that already have a due delivery of a backfill, so that no second one is added.
+
+    The result of a decision is not one: it does not show the interview.
+    """
+    mine = (delivery.c.sink == name) & in_state(DeliveryState.PENDING) & (delivery.c.purpose != DECIDED)
     mine &= delivery.c.event_seq.is_(None) & (delivery.c.not_before <= now)
     chosen = select(delivery.c.key).where(mine, among(connection, delivery.c.key, keys))
     return set(connection.execute(chosen).scalars())

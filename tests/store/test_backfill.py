@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert, select, update
 
+from connector.capabilities import DECIDED
 from connector.interview import Stage
 from connector.merge import decode, encode, merge
 from connector.routing import Route, Routes
-from connector.store import leases, subscriptions
+from connector.store import claim, leases, settle, subscriptions
 from connector.store.schema import delivery, interview, sink
+from connector.store.settle import PlannedFollowUp
 from connector.testing import START
 from tests.store.kit import CREATE, DELIVERED, FINISH, PENDING, reading
 
@@ -197,3 +199,11 @@ def test_what_waits_to_be_shown_is_not_asked_for_again(store):
     filled(store)
     keys, _ = filled(store, destination="other.xlsx")
     assert keys == ["i1"]
+
+
+def test_the_result_of_a_decision_that_waits_does_not_replace_the_interview(store):
+    knows(store, "i1")
+    settle.plan_follow_ups(store, "sheet", [PlannedFollowUp(DECIDED, "i1", "1-done", None, START)])
+    assert claim.pending_keys(store, "sheet", ["i1"]) == set()
+    assert filled(store)[0] == ["i1", "i1"]
+    assert claim.pending_keys(store, "sheet", ["i1"]) == {"i1"}
