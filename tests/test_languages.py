@@ -154,5 +154,9 @@ def test_the_templates_of_pages_have_no_text_outside_of_the_catalogue():
             r"<code>.*?</code>|<script.*?</script>|<meta[^>]*>|{{.*?}}|{%.*?%}", " ", file.read_text(), flags=re.DOTALL
         )
         found |= {text.strip() for text in re.findall(r">([^<>]*[A-Za-z][^<>]*)<", page)}
+        literals = re.findall(
+            r"(?:{{|\belse|\bor)\s+([\"'])([A-Z].*?|\w+ .*?)\1", re.sub(r"<meta[^>]*>", "", file.read_text())
+        )
+        found |= {text for _, text in literals}
         found |= set(re.findall(r"""{{ "([^"]+)" if""", file.read_text()))
     assert found - known == set()
