@@ -314,6 +314,14 @@ class SinkConfig(BaseModel):
         """
         return False
 
+    def announces(self, event_name: str) -> bool:
+        """Whether a message sink may post a message of its own for an event with this name, such as `interview.finish`.
+
+        The preview of a replay counts these events. It must not depend on a secret or a file.
+        """
+        del event_name
+        return True
+
     @property
     def decides(self) -> bool:
         """Whether users decide about interviews at the destination. This needs an API key."""

@@ -55,9 +55,9 @@ def replay(
 ) -> None:
     """Send dead letters or earlier deliveries again.
 
-    Prints the counts and asks for confirmation. A dead letter keeps its id, so that the destination recognises it; a
-    delivered one gets a new id. Without --state dead letters are replayed, with ids or --event also
-    dismissed and delivered ones.
+    Prints per sink how many rows or messages follow, and asks for confirmation. A dead letter keeps its id, so that the
+    destination recognises it; a delivered one gets a new id. Without --state dead letters are replayed, with ids or
+    --event also dismissed and delivered ones.
     --since and --until are about the time of receipt or of the last replay.
     """
     settings = load(config, needs=Secrets.NONE)
@@ -125,8 +125,8 @@ def dismiss(
 def _replay_deliveries(store: OpenStore, settings: Config, request: ReplayRequest, *, yes: bool) -> None:
     found = store.read(lambda connection: operation.find_deliveries(connection, settings, request))
     total = len(found.dead) + len(found.repeat)
-    for (sink, state), count in sorted(found.counts.items()):
-        print(f"  {sink}: {count} {state}")
+    for effect in operation.effects(settings, found):
+        print(f"  {effect.text}")
     for name, count in sorted(found.expired.items()):
         print(f"  {name}: {count} cannot be replayed: the data of the events was deleted ([retention] bodies_days)")
     for name, count in sorted(found.pending.items()):

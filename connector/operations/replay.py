@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+import msgspec
 from sqlalchemy import Connection
 
 from connector.capabilities import Progress
 from connector.config import Config
 from connector.errors import UsageError
+from connector.formats import counted
 from connector.operations.sinks import make_routing_table, require_known
 from connector.operations.store_access import OpenStore, now_in
 from connector.store import audit, replay
@@ -123,6 +126,53 @@ def find_deliveries(connection: Connection, settings: Config, request: ReplayReq
     """Returns the deliveries that a request selects, with counts by sink and state."""
     sinks = {name: entry.cls.state for name, entry in settings.sinks.items()}
     return replay.find_deliveries(connection, wanted_deliveries(request), sinks)
+
+
+class ReplayEffect(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay does at one sink.
+
+    `states` are the numbers of deliveries by their present state. `rows` are the interviews that a state sink writes,
+    each once. `messages` is the most that a message sink posts; it is fewer where the sink knows these facts already.
+    """
+
+    sink: str
+    states: Mapping[str, int]
+    rows: int | None = None
+    messages: int | None = None
+
+    @property
+    def deliveries(self) -> int:
+        return sum(self.states.values())
+
+    @property
+    def text(self) -> str:
+        """A line such as `hiring_sheet: 12 deliveries (12 delivered), 9 rows`."""
+        states = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()))
+        line = f"{self.sink}: {counted(self.deliveries, 'delivery', 'deliveries')} ({states})"
+        if self.rows is not None:
+            return f"{line}, {counted(self.rows, 'row', 'rows')}"
+        if not self.messages:
+            return f"{line}, no new message; messages are updated, or a digest counts them"
+        line = f"{line}, at most {counted(self.messages, 'new message', 'new messages')}"
+        is_all = self.messages == self.deliveries
+        return line if is_all else f"{line}; the others update messages, or a digest counts them"
+
+
+def effects(settings: Config, found: replay.ReplaySelection) -> list[ReplayEffect]:
+    """Returns what a replay of these deliveries does, by sink."""
+    states: dict[str, dict[str, int]] = {}
+    for (name, state), count in sorted(found.counts.items()):
+        states.setdefault(name, {})[state] = count
+    messages: Counter[str] = Counter()
+    for (name, event), count in found.notifying.items():
+        if not event or settings.sinks[name].config.announces(event):
+            messages[name] += count
+    return [
+        ReplayEffect(sink=name, states=of_sink, messages=messages[name])
+        if name in found.message_sinks
+        else ReplayEffect(sink=name, states=of_sink, rows=found.rows[name])
+        for name, of_sink in states.items()
+    ]
 
 
 def replay_deliveries(

@@ -44,6 +44,10 @@ class ReplaySelection:
     """Deliveries of message sinks, by sink, that cannot be replayed: retention deleted the data of their events."""
     pending: Counter[str] = field(default_factory=Counter)
     """Deliveries, by sink, that are not replayed: an equal one is pending already."""
+    rows: Counter[str] = field(default_factory=Counter)
+    """Interviews, by state sink. Each is written once, however many deliveries it has."""
+    notifying: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Deliveries of message sinks that are not silent, by sink and name of the event; `""` for a follow-up."""
     message_sinks: frozenset[str] = frozenset()
     """The configured sinks whose deliveries need the data of their events."""
 
@@ -65,6 +69,7 @@ def find_deliveries(connection: Connection, wanted: ListingFilter, sinks: Mappin
 
 def _candidates(connection: Connection, wanted: ListingFilter) -> Iterable[Row[Any]]:
     """Returns the wanted deliveries, with what decides whether each is replayed."""
+    named = event.alias()
     columns = (
         delivery.c.id,
         delivery.c.sink,
@@ -73,13 +78,17 @@ def _candidates(connection: Connection, wanted: ListingFilter) -> Iterable[Row[A
         delivery.c.event_seq,
         delivery.c.purpose,
         delivery.c.subject,
+        delivery.c.interview_id,
+        delivery.c.silent,
+        named.c.name.label("event_name"),
         (~_has_data()).label("is_expired"),
         _has_equal_follow_up().label("has_follow_up"),
         _has_same_event().label("has_event"),
     )
     # dead letters first: their content is not repeated
     order = (delivery.c.state.desc(), delivery.c.id)
-    return connection.execute(select(*columns).where(*delivery_conditions(connection, wanted)).order_by(*order))
+    found = select(*columns).select_from(delivery).outerjoin(named, named.c.seq == delivery.c.event_seq)
+    return connection.execute(found.where(*delivery_conditions(connection, wanted)).order_by(*order))
 
 
 class _Selection:
@@ -89,6 +98,7 @@ class _Selection:
         self._found = found
         self._seen: set[tuple[object, ...]] = set()
         self._planned: set[tuple[object, ...]] = set()
+        self._rows: set[tuple[str, str]] = set()
 
     def add(self, row: Row[Any], *, is_state: bool) -> None:
         """Counts a delivery where it belongs. Deliveries must come in the order of `_candidates`."""
@@ -115,6 +125,15 @@ class _Selection:
             return
         self._seen.add(content)
         found.counts[row.sink, DeliveryState(row.state).name.lower()] += 1
+        self._count_effect(row, is_state=is_state)
+
+    def _count_effect(self, row: Row[Any], *, is_state: bool) -> None:
+        if not is_state:
+            if not row.silent:
+                self._found.notifying[row.sink, row.event_name or ""] += 1
+        elif row.interview_id and (row.sink, row.key) not in self._rows:
+            self._rows.add((row.sink, row.key))
+            self._found.rows[row.sink] += 1
 
 
 def _has_data() -> ColumnElement[bool]:

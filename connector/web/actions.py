@@ -70,6 +70,10 @@ class Actions:
             lambda connection: replay_operation.find_deliveries(connection, self._config, request)
         )
 
+    def effects(self, found: store_replay.ReplaySelection) -> list[replay_operation.ReplayEffect]:
+        """Returns what a replay of these deliveries does, by sink."""
+        return replay_operation.effects(self._config, found)
+
     async def replay(self, request: replay_operation.ReplayRequest, *, actor: str) -> int:
         """Makes the deliveries of a request pending again. Returns their number."""
         found, store = await self.find(request), self._served()

@@ -41,6 +41,10 @@ class Events(BaseModel):
         mode: Mode = getattr(self, name) if name in Events.model_fields else "silent"
         return mode
 
+    def announces(self, event: str) -> bool:
+        """Whether an event with this name may make a message. The first event that shows a deletion announces it."""
+        return self.of(event) in POSTING_MODES or self.delete in POSTING_MODES
+
 
 Announced: TypeAlias = Mapping[str, Any]
 """The facts about an interview that the chat has shown, with the dates of their fields; stored in the note.

@@ -218,6 +218,10 @@ class ChatConfig(SinkConfig):
         """
         return True
 
+    def announces(self, event_name: str) -> bool:
+        """Whether an event with this name may make a message; the digest counts the others, or they update messages."""
+        return self.events.announces(event_name)
+
     @property
     def mention_rules(self) -> Sequence[MentionRule]:
         """The rules for mentions."""

@@ -4,13 +4,19 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete
 
+from connector.config import load
+from connector.operations.replay import effects
+from connector.role import Secrets
 from connector.store import replay, retention
+from connector.store.replay import ReplaySelection
 from connector.store.retention import START, RetentionKind
 from connector.store.schema import DeliveryState, delivery, event, event_body
+from sinks.chat.config import ChatConfig
 from tests.cli.world import DAY, NOON, ON_BOTH, body
 
 
@@ -30,9 +36,32 @@ def pending(world):
 def test_dead_letters_of_a_sink_go_back(run, filled):
     result = run("replay", "--sink", "chat", "--yes")
     assert result.exit_code == 0
-    assert "chat: 1 dead" in result.stdout
+    assert "chat: 1 delivery (1 dead), at most 1 new message\n" in result.stdout
     assert "1 delivery waits again" in result.stdout
     assert pending(filled) == [("chat", 1)]
+
+
+def test_a_preview_counts_each_interview_of_a_sheet_once(run, filled):
+    """Two deliveries of one interview, one of them dead, are one row."""
+    filled.receive(body("interview.score-updated", 1, NOON + 1, score=3))
+    filled.settle(DeliveryState.DEAD, *filled.ids("sheet")[1:], reason="gone")
+    filled.settle(DeliveryState.DEAD, filled.ids("sheet")[0], reason="gone")
+    preview = run("replay", "--sink", "sheet").stdout
+    assert preview.startswith("  sheet: 3 deliveries (3 dead), 2 rows\n")
+
+
+def test_a_preview_of_a_chat_counts_the_events_that_make_a_message(config):
+    """The others update a message or are counted in a digest."""
+    settings = load(config, needs=Secrets.NONE)
+    entry = replace(settings.sinks["chat"], config=ChatConfig())
+    settings = replace(settings, sinks={"chat": entry})
+    found = ReplaySelection(message_sinks=frozenset({"chat"}))
+    found.counts["chat", "dead"] = 12
+    found.notifying.update({("chat", "interview.finish"): 3, ("chat", "interview.create"): 7})
+    [effect] = effects(settings, found)
+    assert effect.text == (
+        "chat: 12 deliveries (12 dead), at most 3 new messages; the others update messages, or a digest counts them"
+    )
 
 
 def test_without_a_terminal_and_without_yes_nothing_happens(run, filled):

@@ -1,17 +1,17 @@
 """Replay: what is sent again, under which id, in which order, and what becomes of events nobody understood."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert
 
-from connector.store import replay
+from connector.store import claim, replay
 from connector.store.queries import ListingFilter
 from connector.store.replay import ReadAgain
 from connector.store.schema import DeliveryState, delivery, event, event_body, interview
 from connector.testing import START
 from tests.cli.world import DAY, NOON, SINKS, World, body
-from tests.store.kit import add, memory
+from tests.store.kit import add, add_events, memory
 
 DEAD, DELIVERED, PENDING = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING
 LATER = NOON + 3 * DAY
@@ -217,3 +217,36 @@ def test_a_preview_is_what_a_replay_does(made):
         replayed = replay.revive(store, found.dead, START, found.message_sinks)
         replayed += replay.repeat(store, found.repeat, START, found.message_sinks)
         assert replayed == len(found.dead) + len(found.repeat) == found.counts.total()
+
+
+SETTLED = st.lists(
+    st.fixed_dictionaries(
+        {
+            "sink": st.sampled_from(["chat", "sheet"]),
+            "key": st.sampled_from(["i1", "i2"]),
+            "event_seq": st.sampled_from([None, 1, 2]),
+            "purpose": st.sampled_from(["", "edit"]),
+            "silent": st.sampled_from([0, 1]),
+            "state": st.sampled_from([DEAD, DeliveryState.DISMISSED, DELIVERED]),
+        }
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=25)
+@given(SETTLED)
+def test_a_preview_counts_the_rows_and_messages_that_the_lanes_claim_after_the_replay(made):
+    with memory() as store:
+        add_events(store, (1, 2))
+        store.execute(insert(event_body), [{"event_seq": seq, "received_at": 1, "body": b"{}"} for seq in (1, 2)])
+        for row in made:
+            add(store, **(row | ({"event_seq": None} if row["purpose"] else {})))
+        wanted = ListingFilter(states=(DEAD, DeliveryState.DISMISSED, DELIVERED))
+        found = replay.find_deliveries(store, wanted, {"chat": False, "sheet": True})
+        replay.revive(store, found.dead, START, found.message_sinks)
+        replay.repeat(store, found.repeat, START, found.message_sinks)
+        claimed = claim.newest(store, "sheet", claim.due_topics(store, "sheet", START, 100), START)
+        assert found.rows["sheet"] == len(claimed)
+        due = claim.due(store, "chat", START, 100)
+        assert found.notifying.total() == sum(not row.silent for row in due)

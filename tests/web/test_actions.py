@@ -87,7 +87,7 @@ async def test_a_dead_letter_is_replayed_after_a_preview(tmp_path):
         assert "Repair the cause that the reason names, then replay it." in page
         id_ = address.split("/")[-1]
         preview = (await client.get(f"/actions/selection?ids={id_}")).text
-        assert "sheet: 1 dead delivery" in preview
+        assert "sheet: 1 dead delivery, 1 row is written" in preview
         answer = await act(client, "/actions/replay", ids=id_)
         assert answer.headers["location"] == address
         await shown(client, address, "delivered")
@@ -99,7 +99,7 @@ async def test_all_dead_letters_of_a_reason_are_replayed(tmp_path):
         page = (await client.get("/deliveries")).text
         (selection,) = set(re.findall(r'href="/deliveries\?(sink=sheet&amp;state=dead&amp;reason=[^"&]+)"', page))
         query = selection.replace("&amp;", "&")
-        assert "sheet: 1 dead delivery" in (await client.get(f"/actions/selection?{query}")).text
+        assert "sheet: 1 dead delivery, 1 row is written" in (await client.get(f"/actions/selection?{query}")).text
         other = query.replace("unknown", "known")
         assert "Nothing to replay." in (await client.get(f"/actions/selection?{other}")).text
         data = dict(part.split("=") for part in query.split("&"))

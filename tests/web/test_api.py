@@ -17,9 +17,13 @@ TOML += f'[dashboard.tokens.robot]\ntoken = "{ACT_TOKEN}"\nrole = "act"\n'
 CONSOLE = '[sinks.log]\ntype = "console"\n'
 BEARER = {"authorization": f"Bearer {TOKEN}", "accept": "application/json"}
 ACT = {"authorization": f"Bearer {ACT_TOKEN}"}
-REPLAYED = {"count": 1, "expired": {}, "pending": {}}
+EFFECT = {"sink": "sheet", "rows": 1, "messages": None}
 PATHS = [f"/api{path}".replace(":str", "") for handler in API for path in handler.paths]
 READS = [f"/api{path}" for handler in API for path in handler.paths if "GET" in handler.http_methods]
+
+
+def replayed(state):
+    return {"count": 1, "expired": {}, "pending": {}, "effects": [{**EFFECT, "states": {state: 1}}]}
 
 
 async def test_every_address_needs_a_token_or_a_session(tmp_path):
@@ -41,9 +45,9 @@ async def test_a_program_that_may_act_does_what_a_user_can_and_the_audit_log_nam
         assert (status, paused) == (200, {"sink": "sheet", "until": 4_102_473_600_000})
         await service.post(sample("finish", id="i1"))
         make_dead(tmp_path)
-        assert await act("/deliveries/replay", sink="sheet", preview=True) == (200, REPLAYED)
+        assert await act("/deliveries/replay", sink="sheet", preview=True) == (200, replayed("dead"))
         assert await act("/deliveries/dismiss", sink="sheet", why="the position is closed") == (200, {"count": 1})
-        assert await act("/deliveries/replay", sink="sheet", state="dismissed") == (200, REPLAYED)
+        assert await act("/deliveries/replay", sink="sheet", state="dismissed") == (200, replayed("dismissed"))
         assert await act("/sinks/sheet/resume") == (200, {"sink": "sheet", "pending": 1})
         status, receipt = await act("/interviews/erase", interview="i1")
         assert (status, receipt["interviews"]) == (200, ["i1"])

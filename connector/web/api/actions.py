@@ -16,7 +16,7 @@ from litestar.types import ControllerRouterHandler
 from connector.capabilities import Difference
 from connector.operations import replay as replay_operation
 from connector.operations.erase import Receipt
-from connector.operations.replay import Replayable
+from connector.operations.replay import Replayable, ReplayEffect
 from connector.store.queries import ListingFilter
 from connector.web.auth import Access, Visitor, may_act
 from connector.web.dashboard.pages import Pages
@@ -91,12 +91,14 @@ class DismissRequest(Selection, frozen=True, forbid_unknown_fields=True, kw_only
 class Replayed(msgspec.Struct, frozen=True):
     """The number of deliveries, or events, that are replayed, or would be.
 
+    `effects` are the rows and messages by sink.
     `expired` and `pending` are deliveries by sink that are not: their data was deleted, or an equal one is pending.
     """
 
     count: int
     expired: Mapping[str, int] = {}
     pending: Mapping[str, int] = {}
+    effects: Sequence[ReplayEffect] = ()
 
 
 class Dismissed(msgspec.Struct, frozen=True):
@@ -180,7 +182,7 @@ async def api_replay(request: Call, pages: NamedDependency[Pages], data: JSONBod
     count = len(found.dead) + len(found.repeat)
     if not data.preview:
         count = await pages.actions.replay(wanted, actor=request.user.actor)
-    return Replayed(count, found.expired, found.pending)
+    return Replayed(count, found.expired, found.pending, pages.actions.effects(found))
 
 
 @post("/deliveries/dismiss", status_code=200, guards=[may_act], responses=PROBLEMS)

@@ -16,7 +16,7 @@ from connector.errors import UsageError
 from connector.languages import Language, ngettext_noop
 from connector.operations import replay as replay_operation
 from connector.operations.erase import Receipt
-from connector.operations.replay import Replayable
+from connector.operations.replay import Replayable, ReplayEffect
 from connector.store.erase import Subject
 from connector.store.queries import ListingFilter
 from connector.store.schema import DeliveryState
@@ -89,10 +89,7 @@ def selection_page(seen: Seen, chosen: Mapping[str, str]) -> SelectionPage:
     is_about_dead = not wanted.states or DeliveryState.DEAD in wanted.states
     return SelectionPage(
         [(name, value) for name, value in chosen.items() if value],
-        [
-            f"{sink}: {words.ngettext(*REPLAYED[state], count).format(count=words.number(count))}"
-            for (sink, state), count in sorted(found.counts.items())
-        ],
+        [_effect(each, words) for each in replay_operation.effects(seen.config, found)],
         len(found.dead) + len(found.repeat),
         [f"{sink}: {_deliveries(count, words)}" for sink, count in sorted(found.expired.items())],
         [f"{sink}: {_deliveries(count, words)}" for sink, count in sorted(found.pending.items())],
@@ -100,6 +97,24 @@ def selection_page(seen: Seen, chosen: Mapping[str, str]) -> SelectionPage:
         _back(chosen),
         replay_operation.REASON_MAX,
     )
+
+
+def _effect(effect: ReplayEffect, words: Language) -> str:
+    """Returns a line with the deliveries of a sink and the rows or messages that follow from their replay."""
+    parts = [
+        words.ngettext(*REPLAYED[state], count).format(count=words.number(count))
+        for state, count in effect.states.items()
+    ]
+    if effect.rows is not None:
+        rows = words.ngettext("{count} row is written", "{count} rows are written", effect.rows)
+        parts.append(rows.format(count=words.number(effect.rows)))
+    else:
+        count = effect.messages or 0
+        at_most = words.ngettext("at most {count} new message", "at most {count} new messages", count)
+        parts.append(at_most.format(count=words.number(count)))
+        if count < effect.deliveries:
+            parts.append(words.gettext("the others update messages, or a digest counts them"))
+    return f"{effect.sink}: {', '.join(parts)}"
 
 
 def _deliveries(count: int, words: Language) -> str:

@@ -56,6 +56,24 @@ steps = st.lists(
 )
 
 
+@settings(max_examples=50)
+@given(
+    st.sampled_from([*ANNOUNCING, "interview.create", "interview.delete", "interview.other"]),
+    st.sampled_from(Stage),
+    st.builds(
+        Events,
+        create=st.sampled_from(["post", "digest", "silent"]),
+        finish=st.sampled_from(["broadcast", "digest", "edit"]),
+        score_updated=st.sampled_from(["reply", "edit", "silent"]),
+        status_change=st.sampled_from(["reply", "digest"]),
+        delete=st.sampled_from(["edit", "reply"]),
+    ),
+)
+def test_only_events_that_the_settings_say_to_announce_make_a_message(name, stage, modes):
+    if ask(make_event(name), state(START + 1, stage, 3), {"finished": False}, modes) is not None:
+        assert modes.announces(name)
+
+
 @settings(max_examples=200, deadline=None)
 @given(steps)
 def test_the_same_state_twice_is_no_news(history: list[Step]) -> None:
