@@ -84,7 +84,7 @@ class RequestState(StrEnum):
     DONE = "done"
     """Hireflix shows it."""
     REFUSED = "refused"
-    """It cannot be carried out, and nothing was changed."""
+    """It cannot be carried out, and the stage is unchanged. The reason of a discard may be added as a comment."""
     UNCLEAR = "unclear"
     """It is not known whether it reached Hireflix: an operator must look there."""
     DROPPED = "dropped"
