@@ -73,7 +73,7 @@ class Choices:
 
     `known` maps interviews to the values that were decided or are baselines, without empty ones. It keeps interviews
     whose rows are missing, so that a restored row is not a decision. `fresh` are values that have to stay unchanged for
-    some time. `tabs` are the tabs whose baseline was read, and `made` those that got a column; if it is missing there,
+    some time. `tabs` are the tabs whose baseline was read, and `made` those that had a column; if it is missing there,
     users deleted it.
     """
 
@@ -168,7 +168,7 @@ def observe(
     ids = frozenset(tab.id for tab in tabs)
     is_stale = now - before.read_at > STALE_MS / 24  # a note that only says when is written once an hour
     read_at = now if (known, fresh) != (before.known, before.fresh) or is_stale else before.read_at
-    return Choices(column, read_at, known, fresh, ids, before.made), decided
+    return Choices(column, read_at, known, fresh, ids, before.made | ids), decided
 
 
 def _is_new(last: Sighting | None, value: str) -> bool:

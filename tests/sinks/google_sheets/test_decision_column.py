@@ -188,6 +188,9 @@ async def test_a_column_whose_reply_was_lost_is_made_once(make_desk):
     await one.read()
     await one.read()
     assert one.google.header(one.harness.id, TAB).count(TITLE) == 1
+    one.person.delete_columns(TAB, one.harness.place(TITLE))
+    await one.read()
+    assert TITLE not in one.google.header(one.harness.id, TAB)
 
 
 @pytest.mark.parametrize(
