@@ -226,10 +226,10 @@ class DecisionColumn:
                 continue
             texts[interview.id] = describe(note, zone, self._config.words)
             shown.append(each)
-            self._done.notes[name] = None
         there = await self._write_notes(texts, tabs) if texts else set()
         for each in shown:
             assert each.interview is not None
+            self._done.notes |= dict.fromkeys(note_keys(each))  # after the write, because a retry needs them
             is_there = each.interview.id in there
             self._done.outcomes[each.id] = Delivered() if is_there else Superseded("no row has a decision cell")
 

@@ -6,7 +6,7 @@ import pytest
 
 from connector.capabilities import DECIDED, ERASE, Schedules, decided_key
 from connector.decision import Decision
-from connector.emulators.faults import APPLY_503
+from connector.emulators.faults import APPLY_503, HTML_503
 from connector.sink import Delivered, Delivery, FollowUp, RetryLater, Superseded
 from connector.testing import run_batch
 from sinks.google_sheets.decision_column import READ_DECISIONS
@@ -32,11 +32,15 @@ class Desk:
         return [(each.interview_id, each.decision, bool(each.hold)) for each in self.result.decisions]
 
     async def show(self, id_, **values):
-        """A call that shows the result of a decision."""
-        interview = self.harness.truth[id_]
+        """Stores the result of a decision, and makes the call that shows it."""
         note = {"decision": "shortlist", "value": None, "actor": "sheet", "place": "", "state": "done", "reason": ""}
         note |= {"changed": True, "stage": "shortlisted", "score": None, "link": None, "at": 1_796_000_000_000}
         self.harness.context.notes[decided_key("1-done", id_)] = note | values
+        return await self.show_stored(id_)
+
+    async def show_stored(self, id_):
+        """Makes the call that shows a stored result."""
+        interview = self.harness.truth[id_]
         follow_up = FollowUp(DECIDED, interview=id_, subject="1-done")
         call = Delivery(id="shown", key=id_, event=None, interview=interview, follow_up=follow_up)
         result = await run_batch(self.harness.sink, [call], self.harness.context)
@@ -212,6 +216,15 @@ async def test_a_note_on_the_cell_says_what_was_done(desk, values, text):
     assert desk.note(desk.ids[1]).startswith(text)
     assert [desk.note(desk.ids[0]), desk.note(desk.ids[2])] == [None, None]
     assert decided_key("1-done", desk.ids[1]) not in desk.harness.context.notes
+
+
+async def test_a_note_that_could_not_be_written_is_written_by_the_next_call(desk):
+    desk.google.faults.choose(lambda kind: HTML_503 if kind == "write" else None)
+    assert isinstance(await desk.show(desk.ids[0]), RetryLater)
+    assert desk.note(desk.ids[0]) is None
+    desk.google.faults.clear()
+    assert isinstance(await desk.show_stored(desk.ids[0]), Delivered)
+    assert desk.note(desk.ids[0]).startswith("Shortlisted in Hireflix")
 
 
 async def test_a_note_is_never_left_at_another_interview(desk):
