@@ -26,7 +26,8 @@ SUMMARY_TAG = "hf.summary"
 """Key of the developer metadata of a spreadsheet with the id of the tab Summary."""
 WAITING_TAG = "hf.summary.waiting"
 """Key of the developer metadata of a spreadsheet whose Summary of all positions has the columns of waiting times."""
-ROWS = 100
+ROWS = 1000
+"""Rows of a new tab, as many as Google gives one. The list of positions expands downwards, and needs blank rows."""
 WIDTH = 18
 """Columns of the Summary, with room for the chart."""
 STAGES = tuple(STAGE_COLOURS)

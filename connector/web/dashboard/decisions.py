@@ -227,7 +227,7 @@ async def answer_decisions(request: Request[Visitor, Access, Any], pages: NamedD
     )
     count = len(answered)
     done = (
-        pages.words.ngettext("{count} decision is carried out.", "{count} decisions are carried out.", count)
+        pages.words.ngettext("{count} decision will be carried out.", "{count} decisions will be carried out.", count)
         if do
         else pages.words.ngettext("{count} decision is dropped.", "{count} decisions are dropped.", count)
     )
