@@ -251,7 +251,7 @@ def decisions(
     config: o.ConfigOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
-    """List the decisions that wait for an operator, and carry them out or drop them.
+    """List and answer the decisions that wait for an operator.
 
     These are large changes in a sheet, and decisions that may or may not have reached Hireflix. The service sends what
     is carried out. --do and --drop can be repeated.

@@ -69,7 +69,7 @@ def test_the_commands_are_those_of_the_design():
             "migrate",
         ),
         *("store backup", "store restore", "store copy"),
-        *("hireflix webhook", "hireflix doctor", "hireflix decide", "hireflix record"),
+        *("hireflix webhook", "hireflix doctor", "hireflix decide", "hireflix decisions", "hireflix record"),
     }
 
 

@@ -25,7 +25,7 @@ TITLES = [column.title for column in DEFAULT_COLUMNS]
 class QuickSink(GoogleSheetsSink):
     """Gives up on a silent Google before the test's patience ends."""
 
-    call_timeout = 0.5
+    call_timeout = 1.5
 
 
 class SheetHarness:
