@@ -160,7 +160,7 @@ def _interviews(connection: Connection, works: Sequence[ClaimedDelivery]) -> dic
 
 
 def _erased_interview(work: ClaimedDelivery) -> Interview:
-    """Returns an erased interview whose data is no longer in the store."""
+    """Returns an erased interview. The store has its id and none of its data."""
     return Interview(work.interview_id, Stage.DELETED, work.since, {"deleted": work.since})
 
 

@@ -25,7 +25,7 @@ OVER_SECONDS = 600.0
 REFUSED_LEAST = 3
 """Refused signatures that are an alert. Scanners of the internet send single requests without a signature."""
 REFUSED_SECONDS = 3600.0
-"""After this time without a further one, refused signatures are no alert any more."""
+"""The alert about refused signatures ends after this time without another refusal."""
 DISK_SHARE = 0.05
 """Part of the disk that must be free."""
 DISK_ENOUGH_BYTES = 5_000_000_000

@@ -130,7 +130,7 @@ def ask(connection: Connection, settings: Config, request: DecisionRequest, now:
         raise UsageError(NO_KEY)
     known = select(interview.c.id).where(interview.c.id == request.interview_id, interview.c.erased_at.is_(None))
     if connection.execute(known).first() is None:
-        raise UsageError("there is no such interview")
+        raise UsageError("the interview does not exist")
     return decisions.ask(connection, request, now)
 
 

@@ -259,7 +259,7 @@ async def _address(url: str | None, path: str) -> DoctorFinding:
 def _received(stored: Connection | None) -> Iterator[DoctorFinding]:
     """Adds findings about the requests that the receiver refused in the last day."""
     if stored is None:
-        yield DoctorFinding("unknown", "there is no store yet", "run `connector serve`")
+        yield DoctorFinding("unknown", "the store does not exist yet", "run `connector serve`")
         return
     found = source_status(stored, now_in(stored))
     refused = [each for each in found.refused if each.reason in REFUSAL_FIXES]

@@ -122,7 +122,7 @@ def secret_of(settings: Config) -> str | None:
 def post(url: str, body: bytes, secret: str | None, host: str | None = None) -> httpx.Response:
     """Posts a body, signed if there is a secret, with `host` as the Host header if one is given.
 
-    Raises `ConnectorError` when there is no response.
+    Raises `ConnectorError` when the receiver does not respond.
     """
     try:
         # a proxy cannot reach the loopback address of this machine

@@ -133,7 +133,7 @@ class SourceStatus(msgspec.Struct, frozen=True):
 def source(connection: Connection, now: int) -> SourceStatus:
     """Returns the status of the source at `now` (epoch milliseconds)."""
     strange = select(event.c.kind, func.count()).where(not_understood()).group_by(event.c.kind)
-    kinds: dict[str, int] = {kind: count for kind, count in connection.execute(strange)}  # noqa: C416 - rows are no pairs to the type checker
+    kinds: dict[str, int] = {kind: count for kind, count in connection.execute(strange)}  # noqa: C416 - the type checker does not know that a row is a pair
     last = connection.execute(select(func.max(event.c.seq))).scalar()
     some = select(interview.c.id).limit(TOTAL_MAX + 1).subquery()
     interviews = connection.execute(select(func.count()).select_from(some)).scalar_one()
@@ -345,7 +345,7 @@ def _dead(connection: Connection) -> dict[str, int]:
     rows = connection.execute(
         select(delivery.c.sink, func.count()).where(in_state(DeliveryState.DEAD)).group_by(delivery.c.sink)
     )
-    return {name: count for name, count in rows}  # noqa: C416 - rows are no pairs to the type checker
+    return {name: count for name, count in rows}  # noqa: C416 - the type checker does not know that a row is a pair
 
 
 def _state(row: Any, pending: int, *, is_configured: bool) -> SinkState:

@@ -24,7 +24,7 @@ _MOST_DAYS = 9
 LINK_HOSTS = ("hireflix.com", "hflx.io")
 """Hosts of Hireflix's own pages."""
 WEEKEND: tuple[Day, ...] = ("sat", "sun")
-"""Days that are no business days, if the quiet hours name none."""
+"""The weekend, when the quiet hours name no days. Business days are the other days."""
 MORNING = "09:00"
 """Time of regular messages of a chat without quiet hours."""
 MOST_DAYS = 8

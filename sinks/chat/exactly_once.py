@@ -74,7 +74,7 @@ async def reconcile(
     session: ChatSession, call: DeliveryCall, record: MessageRecord, follow_ups: Sequence[FollowUp]
 ) -> Result | None:
     """Returns a result when an earlier call of this delivery posted its message, or when it is too early to search.
-    Returns `None` when there is no message, or the service does not allow a search.
+    Returns `None` when the search finds no message, or the service does not allow a search.
     """
     intent = _intent_of(call, record)
     if not call.batch.maybe_sent or not session.config.edits or not intent.get("calls"):

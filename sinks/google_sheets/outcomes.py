@@ -370,7 +370,7 @@ class BatchOutcomes:
 
 
 LATEST_MS = 600_000
-"""After this time a request is no longer executed; Google stops it after 180 seconds (Usage limits)."""
+"""A request is not executed after this time; Google stops it after 180 seconds (Usage limits)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class BotChannel(_Channel):
 
     async def is_private(self, context: Context) -> bool | None:
         result = self._read(await self.client.channel_info(), context)
-        if result.status is Status.OK:  # a failed look-up is no evidence that the channel can be reached
+        if result.status is Status.OK:  # a failed look-up does not prove that the channel can be reached
             context.count_call("look-up")
         return None if result.status is not Status.OK else privacy_of(result) == "full"
 

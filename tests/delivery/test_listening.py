@@ -112,13 +112,16 @@ async def test_a_connection_that_ended_is_opened_again(listen):
     await until(lambda: listen.clock.waiting)
     listen.clock.advance(600)
     await until(lambda: chat.inbox)
+    assert chat.connections == [["chat"], ["chat"]]
 
 
 async def test_a_sink_that_no_longer_asks_for_decisions_is_no_trouble(source, listen):
     await listen(Chat("chat", script=[SinkBroken("the token was revoked", "make a new token")]))
     await until(lambda: listen.clock.waiting)
+    assert await troubles(source, "chat") != []
     await listen(Chat("chat", ""))
     await no_trouble(source, "chat")
+    assert await troubles(source, "chat") == []
 
 
 async def test_a_request_is_committed_and_carried_out_at_once(source, listen):

@@ -567,6 +567,6 @@ def test_a_test_that_an_author_replaces_is_kept():
             return Post(Box())
 
         def test_a_preview_writes_nothing(self):
-            """Another fact."""
+            assert self.make_sink().destination
 
     assert "test_a_preview_writes_nothing" in collected(Own)

@@ -23,7 +23,7 @@ from connector.web.dashboard.words import Moment, candidate_name, shown_name
 
 @dataclass(frozen=True, slots=True)
 class OneEvent:
-    """The content of the page of an event. `body` is `None` when it is no longer stored."""
+    """The content of the page of an event. `body` is `None` after retention has deleted it."""
 
     id: int
     name: str

@@ -213,7 +213,7 @@ def one_interview(seen: Seen, id_: str) -> OneInterview:
     """Returns an interview with its history. Raises `NotFoundException`."""
     state = seen.connection.execute(select(interview_table.c.state).where(interview_table.c.id == id_)).scalar()
     if state is None:
-        raise NotFoundException("there is no such interview")
+        raise NotFoundException("the interview does not exist")
     found = interview_of(id_, decode(state))
     wanted = ListingFilter(interview=id_)
     done = deliveries(seen.connection, wanted, HISTORY)
