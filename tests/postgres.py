@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -26,6 +25,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from connector.store.postgres.database import make_engine
 from connector.store.schema import REVISION, metadata
@@ -235,12 +235,12 @@ class Server:
 
     def wait_ready(self) -> None:
         """Returns when the server answers."""
-        until = time.monotonic() + READY_SECONDS
-        while not self._answers():
-            assert self.process is not None
-            assert self.process.poll() is None, (self._folder / "log").read_text()
-            assert time.monotonic() < until, "PostgreSQL does not start"
-            time.sleep(0.02)  # a server that starts cannot signal another process
+        looking = Retrying(
+            retry=retry_if_result(lambda answers: not answers),
+            wait=wait_fixed(0.02),  # a server that starts cannot signal another process
+            stop=stop_after_delay(READY_SECONDS),
+        )
+        looking(self._answers)
 
     def kill(self) -> None:
         """Ends the server as a crash would, the postmaster and all that it started."""
@@ -251,8 +251,10 @@ class Server:
             with suppress(ProcessLookupError):
                 os.kill(int(child), signal.SIGKILL)
         self.process.wait()
-        while any(_lives(int(child)) for child in children):  # the next one is refused the memory while one is left
-            time.sleep(0.005)
+        # the next server is refused the memory while one of them is left
+        Retrying(retry=retry_if_result(bool), wait=wait_fixed(0.005))(
+            lambda: any(_lives(int(child)) for child in children)
+        )
 
     def stop(self) -> None:
         """Ends the server and everybody's connections at once, cleanly."""
@@ -268,6 +270,8 @@ class Server:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self._folder / "log").read_text()
         try:
             psycopg.connect(self.url, connect_timeout=2).close()
         except psycopg.OperationalError:

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from psycopg import OperationalError
+from tenacity import AsyncRetrying, retry_if_exception_type, retry_if_result, wait_fixed
 
 from connector.emulators.google import GoogleEmulator
 from connector.emulators.server import EmulatorServer
@@ -234,19 +235,20 @@ class Fleet:
             await asyncio.gather(*(client() for _ in range(clients)))
 
     async def _surely(self, http: aiohttp.ClientSession, payload: dict[str, Any], hooks: list[str]) -> None:
-        """As a sender does that tries again."""
+        """As a sender does that tries again; without a pause it would use up a core while the server is away."""
         body, headers = signed(payload)
-        while True:
-            try:
-                async with http.post(random.choice(hooks), data=body, headers=headers) as answer:
-                    if answer.status < 300:
-                        self.acknowledged.add((payload["event"], payload["data"]["id"]))
-                        return
-                    assert answer.status == 503, await answer.text()
-                    assert answer.headers["retry-after"]
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.1)  # the server is away; a sender without a pause would use up a core
+
+        async def is_acknowledged() -> bool:
+            async with http.post(random.choice(hooks), data=body, headers=headers) as answer:
+                if answer.status < 300:
+                    return True
+                assert answer.status == 503, await answer.text()
+                assert answer.headers["retry-after"]
+                return False
+
+        refused = retry_if_result(lambda done: not done) | retry_if_exception_type(aiohttp.ClientError)
+        await AsyncRetrying(retry=refused, wait=wait_fixed(0.1))(is_acknowledged)
+        self.acknowledged.add((payload["event"], payload["data"]["id"]))
 
     def assert_right(self) -> None:
         """Nothing acknowledged is lost, each interview has one row, and each hook saw its events in order."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
+from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from connector.app import running
 from connector.config import load
@@ -157,9 +158,15 @@ class Case:
 
 
 async def until(is_so):
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not is_so():  # noqa: ASYNC110 - the fact is not ours to signal
-            await asyncio.sleep(0.02)
+    """Waits for a fact about an emulator, which runs in a thread of its own and does not signal it."""
+
+    async def look():
+        return is_so()
+
+    looking = AsyncRetrying(
+        retry=retry_if_result(lambda found: not found), wait=wait_fixed(0.02), stop=stop_after_delay(PATIENCE_SECONDS)
+    )
+    await looking(look)
 
 
 @asynccontextmanager

@@ -103,10 +103,10 @@ class Storm:
         if self.chance.random() < 0.3:
             self.slack.redeliver(envelope).result(10)
         if wish == "discard" and envelope.acknowledged[0]:
-            end = time.monotonic() + 2
-            while len(self.slack.views) == before and time.monotonic() < end:
-                time.sleep(0.02)
-            if len(self.slack.views) > before:
+            opened = self.slack.workspace.view_opened
+            with opened:
+                is_open = opened.wait_for(lambda: len(self.slack.workspace.views) > before, timeout=2)
+            if is_open:
                 self.slack.submit(self.slack.views[-1], user, reason="No permit").result(10)
 
     def open_requests(self):

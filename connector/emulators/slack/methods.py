@@ -84,7 +84,9 @@ def open_view(workspace: Workspace, _bot: Bot, args: Args) -> ResponseBody:
         raise SlackError("expired_trigger_id")
     view = {**check_view(decoded(args.get("view"))), "id": f"V{len(workspace.views) + 1:09d}"}
     workspace.triggers.remove(trigger)
-    workspace.views.append(view)
+    with workspace.view_opened:
+        workspace.views.append(view)
+        workspace.view_opened.notify_all()
     return {"ok": True, "view": view}
 
 

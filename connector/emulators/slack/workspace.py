@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -122,6 +123,7 @@ class Workspace:
         self.hooks: dict[str, str] = {}
         self.ephemerals: list[Ephemeral] = []
         self.views: list[dict[str, Any]] = []
+        self.view_opened = threading.Condition()
         """The dialogs that apps opened, the newest last."""
         self.groups: dict[str, list[str]] = {}
         """The members of each user group."""
