@@ -133,10 +133,18 @@ def put_off(connection: Connection, id_: int, reason: str, due_at: int, *, now: 
 
 
 def conclude(
-    connection: Connection, id_: int, state: RequestState, *, now: int, reason: str = "", result: Decided | None = None
+    connection: Connection,
+    id_: int,
+    state: RequestState,
+    *,
+    now: int,
+    reason: str = "",
+    result: Decided | None = None,
+    applied: Decision | None = None,
 ) -> None:
     """Stores the result of a waiting request with its row in the audit log, and asks the sink that it came from to show
-    the result. Does nothing for a request that no longer waits, because its interview was erased.
+    the result. Does nothing for a request that no longer waits, because its interview was erased. `applied` is the part
+    of a refused decision that reached Hireflix.
     """
     values: dict[str, Any] = {"state": str(state), "reason": storable(reason)[:REASON_LENGTH]}
     if result is not None:
@@ -148,6 +156,8 @@ def conclude(
         return
     if result is not None and result.changed:
         audit.record(connection, stored.actor, AuditAction.DECIDE, stored.interview_id, stored.shown, now=now)
+    elif applied is not None:
+        audit.record(connection, stored.actor, AuditAction.DECIDE, stored.interview_id, str(applied), now=now)
     _tell_sink(connection, stored, now)
 
 

@@ -192,6 +192,16 @@ async def test_a_comment_that_may_still_arrive_is_left_to_a_person(world):
     assert [each["value"] for each in world.found.comments] == ["Good"]
 
 
+async def test_a_discard_that_is_refused_after_its_comment_leaves_the_comment_in_the_audit_log(world):
+    """The log says what Hireflix shows."""
+    answered = iter([None, None])  # the comments are read, and the comment is sent
+    world.server.faults.choose(lambda _: next(answered, Fault(FaultKind.STATUS, status=400)))
+    with pytest.raises(ConnectorError, match="HTTP 400"):
+        await world.decide("discard", "No permit")
+    assert world.sent == ["comment"]
+    assert world.audited() == [("cli:ada", world.found.id, "comment")]
+
+
 async def test_the_reason_of_a_discard_is_a_comment(world):
     await world.decide("discard", "No permit")
     assert world.sent == ["comment", "archive"]
