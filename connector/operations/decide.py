@@ -183,7 +183,7 @@ async def _carry_out(carrier: _Carrier, stored: StoredRequest) -> None:
     except (LeaseLost, StoreUnavailable):
         raise
     except ConnectorError as error:
-        await carrier.conclude(RequestState.REFUSED, reason=str(error), applied=carrier.applied)
+        await carrier.conclude(RequestState.REFUSED, reason=str(error))
     except Exception as error:  # noqa: BLE001 - the requests after it must not wait for it
         await carrier.put_off(f"the connector failed: {place_of(error)}")
     else:
@@ -234,7 +234,7 @@ class _Carrier:
         self._lease = lease
         self._is_marked = stored.sent is Sent.MAYBE
         self._decider = _Decider(api, stored, self._mark_sent, sleep)
-        self.applied: Decision | None = None
+        self._applied: Decision | None = None
         """The part of the decision that reached Hireflix before a later part was refused."""
 
     @property
@@ -250,7 +250,7 @@ class _Carrier:
                 return await decider.move(STAGES[self._stored.decision])
             case Decision.DISCARD:
                 noted = value is not None and await decider.comment(value)
-                self.applied = Decision.COMMENT if noted else None
+                self._applied = Decision.COMMENT if noted else None
                 moved = await decider.move(Stage.DISCARDED)
                 return Decided(moved.changed or noted, moved.stage, moved.score)
             case Decision.SCORE:
@@ -260,10 +260,9 @@ class _Carrier:
             case Decision.SHARE:
                 return await decider.share(int(value or SHARE_DAYS))
 
-    async def conclude(
-        self, state: RequestState, *, reason: str = "", result: Decided | None = None, applied: Decision | None = None
-    ) -> None:
+    async def conclude(self, state: RequestState, *, reason: str = "", result: Decided | None = None) -> None:
         """Stores what came of the request."""
+        applied = self._applied if state is RequestState.REFUSED else None
 
         def job(connection: Connection) -> None:
             now = self._ledger.now(connection)
