@@ -1,4 +1,4 @@
-"""Who shares a store, and who of them still lives."""
+"""The processes that use a store, and which of them still send heartbeats."""
 
 from __future__ import annotations
 
@@ -17,50 +17,48 @@ def store():
         yield connection
 
 
-def told(store, name="one", at=START, role="worker"):
+def beat(store, name="one", at=START, role="worker"):
     processes.beat(store, Process(name, role, START, at))
 
 
-def test_nobody_is_there_at_first(store):
+def test_a_new_store_has_no_processes(store):
     assert processes.processes(store, START) == []
 
 
-def test_who_told_is_there_once(store):
-    """However often it tells."""
-    told(store)
-    told(store, at=START + 10_000)
+def test_a_process_is_listed_once_after_several_heartbeats(store):
+    beat(store)
+    beat(store, at=START + 10_000)
     assert processes.processes(store, START + 10_000) == [Process("one", "worker", START, START + 10_000)]
 
 
-def test_who_stopped_telling_is_silent(store):
-    told(store)
-    told(store, "two", START + 31_000)
+def test_a_process_without_a_heartbeat_for_30_seconds_is_silent(store):
+    beat(store)
+    beat(store, "two", START + 31_000)
     assert [each.state for each in processes.processes(store, START + 31_000)] == ["silent", "running"]
 
 
-def test_who_is_silent_for_long_is_forgotten(store):
-    """By the next one who tells."""
-    told(store)
-    told(store, "two", START + 3_600_001)
+def test_the_next_heartbeat_removes_a_process_that_was_silent_for_an_hour(store):
+    beat(store)
+    beat(store, "two", START + 3_600_001)
     assert [each.name for each in processes.processes(store, START + 3_600_001)] == ["two"]
 
 
-def test_who_leaves_is_gone(store):
-    told(store)
+def test_a_process_that_ends_is_removed(store):
+    beat(store)
     processes.deregister(store, "one")
     assert processes.processes(store, START) == []
 
 
-def test_the_status_tells_who_has_which_sink_until_when(store):
+def test_the_status_shows_which_process_has_a_sink_and_until_when(store):
     leases.register(store, {"chat": "console"})
     leases.acquire(store, "chat", "one", START)
-    told(store)
+    beat(store)
     found = health(store, START, None)
     assert [each.name for each in found.service.processes] == ["one"]
     assert (found.sinks[0].worker, found.sinks[0].lease_until) == ("one", START + 15_000)
 
 
-def test_a_lease_that_is_over_is_nobodys(store):
+def test_an_expired_lease_has_no_worker(store):
     leases.register(store, {"chat": "console"})
     leases.acquire(store, "chat", "one", START)
     assert health(store, START + 15_001, None).sinks[0].worker is None

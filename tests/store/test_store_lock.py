@@ -1,4 +1,4 @@
-"""One service per store."""
+"""The lock that allows one service per SQLite store."""
 
 from __future__ import annotations
 
@@ -77,8 +77,7 @@ def test_the_folder_is_made(tmp_path):
         assert stat.S_IMODE((tmp_path / "data" / "store.db.lock").stat().st_mode) == 0o600
 
 
-def test_a_lock_that_cannot_be_made_is_told(tmp_path):
-    """With the setting to look at."""
+def test_an_error_names_the_setting_when_the_lock_cannot_be_made(tmp_path):
     (tmp_path / "data").touch()
     with pytest.raises(StoreUnavailable, match=r"cannot be made.*\[store\] url"), StoreLock(tmp_path / "data" / "s.db"):
         pass
