@@ -167,7 +167,7 @@ def offered(interview: Interview, decided: DecisionRecord) -> Sequence[Choice]:
 
 def panel(interview: Interview, decided: DecisionRecord, now_ms: int, language: Language) -> Panel:
     """Returns the stamp and the buttons of an interview's message."""
-    value = f"{decided.number} {interview.id}"
+    value = button_value(decided.number, interview.id)
     choices = [Choice.UNDO] if decided.can_undo(interview, now_ms) else offered(interview, decided)
     buttons = tuple(Button(language.gettext(LABELS[choice]), str(choice), value) for choice in choices)
     return Panel(decided.stamp(interview, language), buttons)
@@ -206,6 +206,11 @@ class Click:
     number: int
     interview_id: str
     reason: str | None = None
+
+
+def button_value(number: int, interview_id: str) -> str:
+    """Returns the value of a button; `value_of` decodes it."""
+    return f"{number} {interview_id}"
 
 
 def value_of(text: str) -> tuple[int, str] | None:

@@ -15,7 +15,7 @@ from slack_sdk.models.blocks import InputBlock, PlainTextInputElement, PlainText
 from slack_sdk.models.views import View
 
 from connector.languages import Language
-from sinks.chat.decisions import Choice, Click, value_of
+from sinks.chat.decisions import Choice, Click, button_value, value_of
 from sinks.slack.messages import DECIDE
 
 SERVICE = "slack"
@@ -106,7 +106,7 @@ def reason_dialog(interaction: Interaction, language: Language) -> View:
     about = {
         "channel": interaction.channel,
         "message": click.message_id,
-        "value": f"{click.number} {click.interview_id}",
+        "value": button_value(click.number, click.interview_id),
     }
     element = PlainTextInputElement(action_id=REASON, multiline=True, max_length=REASON_MAX)
     hint = _plain(language.gettext("It becomes a comment on the interview in Hireflix."))

@@ -82,12 +82,12 @@ class SlackListener:
             await _close(client)
 
     async def _until_lost(self, client: SocketModeClient) -> None:
-        looks = 0
-        while looks < LOST_CHECKS_MAX and not self._closing.is_set():
+        lost_checks = 0
+        while lost_checks < LOST_CHECKS_MAX and not self._closing.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
                     await self._closing.wait()
-            looks = 0 if await client.is_connected() else looks + 1
+            lost_checks = 0 if await client.is_connected() else lost_checks + 1
 
     async def close(self) -> None:
         """Closes the connections of all calls."""

@@ -23,29 +23,12 @@ from connector.store.source import BACKFILL_KEY, Backfill
 from connector.store.source import read as read_document
 from sinks.chat.record import InterviewRecord
 from sinks.slack import channel as slack_channel
+from tests.flows.slack_decisions import ANA, BOB, EVE, slack_sink
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ANA, BOB, EVE = "U00000ANA", "U00000BOB", "U00000EVE"
 GROUP = "S00HIRING"
 PATIENCE_SECONDS = 20.0
-CONFIG = """
-[hireflix]
-webhook_secrets = ["{secret}"]
-api_key = "{hireflix.key}"
-api_url = "{hireflix.api_url}"
-[sinks.recruiting]
-type = "slack"
-token = "{slack.token}"
-app_token = "{slack.app_token}"
-channel = "{channel}"
-api_url = "{slack.api_url}"
-rate_per_second = 20
-[sinks.recruiting.decisions]
-deciders = ["{ana}", "{group}"]
-"""
-
-
 SECRET = "hfx_test_secret_9f2c"
 
 
@@ -66,8 +49,11 @@ class World:
     async def running(self):
         """Runs the service; a second run continues with the store of the first one."""
         file = self.folder / "config.toml"
-        values = {"hireflix": self.hireflix, "slack": self.slack, "channel": self.channel}
-        file.write_text(CONFIG.format(**values, ana=ANA, group=GROUP, secret=SECRET))
+        source = (
+            f'[hireflix]\nwebhook_secrets = ["{SECRET}"]\n'
+            f'api_key = "{self.hireflix.key}"\napi_url = "{self.hireflix.api_url}"\n'
+        )
+        file.write_text(source + slack_sink(self.slack, self.channel, [ANA, GROUP]))
         async with running(load(file, {}, self.folder), [SECRET]) as self.service:
             await until(lambda: self.slack.open_sockets)
             await self.backfilled()

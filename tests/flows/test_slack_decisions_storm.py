@@ -13,21 +13,10 @@ from connector.emulators.hireflix import Account, HireflixEmulator
 from connector.emulators.slack import SlackEmulator
 from connector.hireflix.signature import sign
 from tests.flows.process import SECRET, Service
+from tests.flows.slack_decisions import ANA, BOB, slack_sink
 
-ANA, BOB = "U00000ANA", "U00000BOB"
 INTERVIEWS = 20
 FAULT_SHARE = 0.05
-CONFIG = """
-[sinks.recruiting]
-type = "slack"
-token = "{slack.token}"
-app_token = "{slack.app_token}"
-channel = "{channel}"
-api_url = "{slack.api_url}"
-rate_per_second = 20
-[sinks.recruiting.decisions]
-deciders = ["{ana}", "{bob}"]
-"""
 
 
 def now():
@@ -51,7 +40,7 @@ class Storm:
         self.channel = self.slack.add_channel("recruiting")
         self.service = Service(
             self.folder,
-            CONFIG.format(slack=self.slack, channel=self.channel, ana=ANA, bob=BOB),
+            slack_sink(self.slack, self.channel, [ANA, BOB]),
             CONNECTOR_HIREFLIX__API_KEY=self.hireflix.key,
             CONNECTOR_HIREFLIX__API_URL=self.hireflix.api_url,
         )
