@@ -6,7 +6,7 @@ shows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,8 @@ from connector.errors import SinkBroken, StoreUnavailable
 from connector.logging import place_of
 from connector.merge import decode, interview_of
 from connector.sink import Note, Sink
-from connector.store import decisions, leases, notes
+from connector.store import decisions, leases
+from connector.store import notes as store_notes
 from connector.store.base import Store
 from connector.store.schema import interview
 
@@ -54,8 +55,7 @@ class Listening:
         on_asked: Callable[[], None],
     ) -> None:
         self._able = [each for each in sinks if isinstance(each, Listens)]
-        self._destinations = {each.name: each.destination for each in sinks if isinstance(each, Listens)}
-        self._types = {name: types[name] for name in self._destinations}
+        self._types = types
         self._store = store
         self._clock = clock
         self._on_asked = on_asked
@@ -68,7 +68,7 @@ class Listening:
         for each in self._able:
             accounts.setdefault(each.account, []).append(each)
         silent = accounts.pop("", [])
-        self._tasks = [asyncio.create_task(self.show(silent, None), name="not listening")] if silent else []
+        self._tasks = [asyncio.create_task(self._show(silent, None), name="not listening")] if silent else []
         self._tasks += [asyncio.create_task(self._listen(same), name="listening") for same in accounts.values()]
 
     async def stop(self) -> None:
@@ -94,7 +94,9 @@ class Listening:
 
     async def _listen_once(self, same: Sequence[Any]) -> None:
         """Listens until the connection ends. Raises when no connection can be opened."""
-        inbox = _StoreInbox(self, same)
+        inbox = _StoreInbox(
+            same, self._store, self._clock, on_asked=self._on_asked, on_connected=partial(self._show, same, None)
+        )
         try:
             await same[0].listen(same, inbox)
         except Exception as error:
@@ -107,15 +109,15 @@ class Listening:
         reason, fix = (error.reason, error.fix) if isinstance(error, SinkBroken) else (NO_CONNECTION, "")
         if state.attempt_number == 1:
             log.warning("decisions not received", sinks=_names(same), reason=reason, fix=fix)
-        await self.show(same, {"reason": reason, "fix": fix, "at": self._clock.now()})
+        await self._show(same, {"reason": reason, "fix": fix, "at": self._clock.now()})
 
-    async def show(self, same: Sequence[Any], state: Note | None) -> None:
+    async def _show(self, same: Sequence[Any], state: Note | None) -> None:
         """Stores why sinks cannot listen, or that they can."""
 
         def job(connection: Connection) -> None:
             leases.register(connection, {each.name: self._types[each.name] for each in same})
             for each in same:
-                notes.write(connection, each.name, each.destination, {LISTENING: state})
+                store_notes.write(connection, each.name, each.destination, {LISTENING: state})
 
         with suppress(StoreUnavailable):
             await self._store.write(job)
@@ -123,9 +125,36 @@ class Listening:
     async def _sleep(self, seconds: float) -> None:
         await self._clock.wait(self._stopping, seconds)
 
-    async def look(self, name: str, interview_id: str, keys: Sequence[str]) -> Known | None:
-        """Returns the stored interview. Raises `StoreUnavailable`."""
-        destination, now = self._destinations[name], self._clock.now()
+
+class _StoreInbox:
+    """The `connector.capabilities.Inbox` of one connection, for the sinks `same`. `on_connected` is called once the
+    connection works.
+    """
+
+    def __init__(
+        self,
+        same: Sequence[Any],
+        store: Store,
+        clock: Clock,
+        *,
+        on_asked: Callable[[], None],
+        on_connected: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._destinations: dict[str, str] = {each.name: each.destination for each in same}
+        self._store = store
+        self._clock = clock
+        self._on_asked = on_asked
+        self._on_connected = on_connected
+        self._storing: asyncio.Task[None] | None = None
+        self.was_connected = False
+
+    def connected(self) -> None:
+        self.was_connected = True
+        log.info("decisions received", sinks=list(self._destinations))
+        self._storing = asyncio.create_task(self._on_connected())
+
+    async def look(self, sink: str, interview_id: str, notes: Sequence[str]) -> Known | None:
+        destination, now = self._destinations[sink], self._clock.now()
 
         def query(connection: Connection) -> Known | None:
             mine = (interview.c.id == interview_id, interview.c.erased_at.is_(None))
@@ -133,38 +162,16 @@ class Listening:
             if row is None:
                 return None
             known = interview_of(row.id, decode(row.state))
-            return Known(known, notes.read(connection, name, destination, keys), now)
+            return Known(known, store_notes.read(connection, sink, destination, notes), now)
 
         return await self._store.query(query)
 
-    async def ask(self, name: str, request: DecisionRequest) -> DecisionRequest:
-        """Stores a request. Raises `StoreUnavailable`."""
-        now = self._clock.now()
-        stored = await self._store.write(lambda connection: decisions.ask(connection, request, now, sink_name=name))
-        self._on_asked()
-        log.info("decision requested", sink=name, interview=stored.interview_id, decision=stored.decision)
-        return replace(request, decision=stored.decision, actor=stored.actor, place=stored.place)
-
-
-class _StoreInbox:
-    """The `connector.capabilities.Inbox` of one connection."""
-
-    def __init__(self, listening: Listening, same: Sequence[Any]) -> None:
-        self._listening = listening
-        self._same = same
-        self._storing: asyncio.Task[None] | None = None
-        self.was_connected = False
-
-    def connected(self) -> None:
-        self.was_connected = True
-        log.info("decisions received", sinks=_names(self._same))
-        self._storing = asyncio.create_task(self._listening.show(self._same, None))
-
-    async def look(self, sink: str, interview_id: str, notes: Sequence[str]) -> Known | None:
-        return await self._listening.look(sink, interview_id, notes)
-
     async def ask(self, sink: str, request: DecisionRequest) -> DecisionRequest:
-        return await self._listening.ask(sink, request)
+        now = self._clock.now()
+        stored = await self._store.write(lambda connection: decisions.ask(connection, request, now, sink_name=sink))
+        self._on_asked()
+        log.info("decision requested", sink=sink, interview=stored.interview_id, decision=stored.decision)
+        return replace(request, decision=stored.decision, actor=stored.actor, place=stored.place)
 
 
 def _names(same: Sequence[Any]) -> list[str]:
