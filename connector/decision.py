@@ -1,6 +1,6 @@
 """Decisions on interviews: the kinds, their values, and the request of a user. Pure.
 
-A request is stored first. The service then executes it by the API of Hireflix, see `connector.operations.decide`.
+A request is stored first. The service then carries it out by the API of Hireflix, see `connector.operations.decide`.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Via(StrEnum):
 class DecisionRequest:
     """A decision that a user made.
 
-    `key` identifies the request: one that is made again with the same key changes nothing. `value` is a score, a
-    comment, the reason of a discard or the days of a share. `actor` is who decided, as in the audit log, such as
-    `cli:ada`. `place` is for the sink that the request came from: its own description of the request, without personal
-    data. `hold` is why an operator must confirm the request first; without one it is carried out at once.
+    `key` identifies the request: a second request with the same key changes nothing. `value` is a score, a comment, the
+    reason of a discard or the days of a share. `actor` is who decided, as in the audit log, such as `cli:ada`. `place`
+    describes the request for the sink that it came from, without personal data. `hold` is why an operator must confirm
+    the request first; without one it is carried out at once.
     """
 
     key: str
@@ -57,7 +57,7 @@ class DecisionRequest:
     via: Via
     value: str | None = None
     repeat: bool = False
-    """Send a comment although the same text is there already."""
+    """Send a comment even if the interview already has one with the same text."""
     place: str = ""
     hold: str = ""
 

@@ -124,7 +124,7 @@ def _mappings(value: object) -> Sequence[Mapping[str, Any]]:
 def next_look(
     values: Mapping[str, Value], fields: Collection[EnrichedField], *, finished_at: int, now: int
 ) -> int | None:
-    """Returns when the interview is read again (epoch milliseconds), `None` when only a webhook is a reason.
+    """Returns when the interview is read again (epoch milliseconds), `None` when only a webhook causes it.
 
     `values` are its stored fields after this reading, and `finished_at` is when the candidate finished.
     """

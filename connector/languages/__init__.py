@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ENGLISH = "en"
 """The language of the texts in the code."""
 _LOCALES = {ENGLISH: "en_GB"}
-"""Languages whose dates and numbers have the form of another locale than that of the bare language."""
+"""Languages whose dates and numbers use the formats of a regional locale."""
 
 
 def gettext_noop(text: str) -> str:
@@ -33,7 +33,7 @@ def ngettext_noop(singular: str, plural: str) -> tuple[str, str]:
 
 
 class Language:
-    """The texts of one language, with the forms of its dates and numbers."""
+    """The texts of one language, and its formats of dates and numbers."""
 
     def __init__(self, code: str, translations: NullTranslations) -> None:
         self.code = code
@@ -65,15 +65,15 @@ class Language:
         """Returns a date with the month abbreviated: 23 Nov, or 23 Nov 2026."""
         return self._date("yMMMd" if with_year else "MMMd", day)
 
-    def _date(self, form: str, day: date) -> str:
-        """Returns a date in a form of Unicode CLDR, with the order and the words of the language."""
+    def _date(self, skeleton: str, day: date) -> str:
+        """Returns a date in the format of the language for a skeleton of Unicode CLDR."""
         from babel.dates import format_skeleton
 
-        return format_skeleton(form, day, locale=self.locale)
+        return format_skeleton(skeleton, day, locale=self.locale)
 
     @property
     def locale(self) -> Locale:
-        """The locale for the forms of dates and numbers (Unicode CLDR)."""
+        """The locale for the formats of dates and numbers (Unicode CLDR)."""
         from babel import Locale
 
         return Locale.parse(_LOCALES.get(self.code, self.code))
@@ -97,7 +97,7 @@ def language(code: str) -> Language:
 
 
 def _catalogue(code: str) -> NullTranslations:
-    """Reads a catalogue, and converts it in memory to the form that `gettext` reads."""
+    """Reads a catalogue, and converts it in memory to the format that `gettext` reads."""
     from babel.messages.mofile import write_mo
     from babel.messages.pofile import read_po
 

@@ -1,4 +1,4 @@
-"""Executes the decisions that users requested on the dashboard, in sheets and in chats."""
+"""Carries out the decisions that users requested on the dashboard, in sheets and in chats."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class ServiceLedger:
 
 
 class DecisionWorker:
-    """Executes requests. Any number of processes may run one, because each interview has a lease. `owner` is the name
-    of the process, and `wake` is called with the sinks that have to show a result.
+    """Carries out requests. Any number of processes may run one, because each interview has a lease. `owner` is the
+    name of the process, and `wake` is called with the sinks that have to show a result.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class DecisionWorker:
         self._running = asyncio.create_task(self._run(), name="decisions")
 
     def look(self) -> None:
-        """Checks for requests at once, because this process has stored one."""
+        """Checks for requests now, because this process has stored one."""
         self._asked.set()
 
     async def stop(self, seconds: float, force: asyncio.Event) -> None:
-        """Ends the loop. A request that is being executed may finish for `seconds`, or until `force` is set. Otherwise
-        the next process finishes it.
+        """Ends the loop. A request that is being carried out may finish for `seconds`, or until `force` is set.
+        Otherwise the next process finishes it.
         """
         self._stopping.set()
         self._asked.set()
@@ -110,7 +110,7 @@ class DecisionWorker:
             await self._clock.wait(self._asked, wait)
 
     async def step(self) -> int:
-        """Executes due requests. Returns how many were finished or postponed. Raises `StoreUnavailable`."""
+        """Carries out due requests. Returns how many were finished or postponed. Raises `StoreUnavailable`."""
         found = await self._store.query(lambda connection: decisions.due(connection, self._clock.in_sql()))
         if not found:
             return 0
@@ -120,7 +120,7 @@ class DecisionWorker:
         return sum(done)
 
     async def _carry_out(self, api: HireflixApi, request: StoredRequest) -> bool:
-        """Executes a request. Returns `False` when another process executes it."""
+        """Carries out a request. Returns `False` when another process does it."""
         try:
             await carry_out(api, self._ledger, request.id, request.interview_id, owner=self._owner, sleep=self._sleep)
         except (Busy, LeaseLost):

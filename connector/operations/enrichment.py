@@ -1,7 +1,7 @@
 """Reads fields that only the API of Hireflix has, and stores them as synthetic events.
 
-It runs in the background, at most a number of interviews per minute. A link to the video is created only when
-`share_url` is chosen, and none that is still valid exists.
+It runs in the background, and reads a limited number of interviews per minute. A link to the video is created only
+when `share_url` is chosen and the interview has no valid link.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Enrichment:
         return counts
 
     async def _read(self, due: EnrichmentDue) -> bool:
-        """Reads one interview, again after a day when that failed. Returns whether it differed from the stored one."""
+        """Reads one interview. After a failure it is read again a day later. Returns whether its fields changed."""
         try:
             return await self._read_now(due)
         except (KeyRefused, HireflixUnavailable, StoreUnavailable):

@@ -1,5 +1,5 @@
 """The operations that change something, for the dashboard and the JSON API of a serving process. Each method raises
-`UsageError` for a request that cannot be executed, and `StoreUnavailable`. `actor` is who asks, for the audit log.
+`UsageError` for a request that cannot be carried out, and `StoreUnavailable`. `actor` is who asks, for the audit log.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOOPBACK = "localhost"
 VERIFY_SECONDS = 120.0
 """Longest wait of a client for a verification."""
 ERASE_SECONDS = 15.0
-"""Longest wait of a client for the destinations of an erase; what is not done then stays queued."""
+"""Longest wait of a client for the destinations of an erase; the rest stays queued."""
 
 
 class ServedStore:
@@ -151,7 +151,7 @@ class Actions:
             )
 
     async def subject(self, interview_id: str) -> Subject:
-        """Returns what the store has of an interview."""
+        """Returns the stored data of an interview that an erase would remove."""
         subjects = await asyncio.to_thread(erase_operation.find_interviews, self._config, [interview_id], None)
         if not subjects:
             raise UsageError("the store knows no such interview")
@@ -185,8 +185,8 @@ def _ignore(_done: int, _total: int) -> None:
 
 
 async def _in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs an operation that blocks, in an event loop of its own. A stop of the service does not wait for it."""
-    thread = BlockingThread("dashboard")
+    """Runs a blocking operation in its own thread and event loop. A stop of the service does not wait for it."""
+    thread = BlockingThread("actions")
     try:
         return await thread.run(lambda: asyncio.run(work()))
     finally:

@@ -1,7 +1,7 @@
 """Decisions in a chat: the buttons of an interview's message, the requests of clicks, and the stamp of a decision. Pure
 functions. A click acts only on the state that its user saw. Each button contains the number of the last decision that
 its message shows, and the key of a request consists of interview and number. So only one of all clicks on the same
-state of a message is executed.
+state of a message is carried out.
 """
 
 from __future__ import annotations

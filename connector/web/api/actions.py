@@ -35,8 +35,8 @@ PROBLEMS: Mapping[int, ResponseSpec] = {
     for status, text in (
         (401, "The token is missing or wrong."),
         (403, "The token may only view."),
-        (404, "There is nothing at this address."),
-        (405, "The address has no such method."),
+        (404, "The address does not exist."),
+        (405, "The address does not allow this method."),
         (409, "The sink could not be reached, or another reason that `detail` names."),
         (422, "The request is not valid; `detail` says why."),
         (503, "The store is unavailable."),
@@ -56,7 +56,7 @@ Call: TypeAlias = Request[Visitor, Access, Any]
 
 
 class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Selects deliveries. What is left out matches everything; a selection must name something.
+    """Selects deliveries. An omitted condition matches everything; at least one is required.
 
     `position` is an id or a pattern of names. `since` and `until` are epoch milliseconds of receipt or replay.
     """
@@ -89,10 +89,10 @@ class DismissRequest(Selection, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """The number of deliveries, or events, that are replayed, or would be.
+    """The number of replayed deliveries or events; with `preview` of those that would be.
 
-    `effects` are the rows and messages by sink.
-    `expired` and `pending` are deliveries by sink that are not: their data was deleted, or an equal one is pending.
+    `effects` are the resulting rows and messages by sink. `expired` and `pending` count, by sink, the deliveries that
+    are not replayed: their data was deleted, or an equal delivery is pending.
     """
 
     count: int
@@ -156,7 +156,7 @@ class EraseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interview: Words
 
 
-def _found(body: Selection) -> dict[str, Any]:
+def _conditions(body: Selection) -> dict[str, Any]:
     """Returns the conditions of a selection."""
     return {
         "ids": tuple(body.ids),
@@ -173,7 +173,7 @@ def _found(body: Selection) -> dict[str, Any]:
 @post("/deliveries/replay", status_code=200, guards=[may_act], responses=PROBLEMS)
 async def api_replay(request: Call, pages: NamedDependency[Pages], data: JSONBody[ReplayRequest]) -> Replayed:
     """Makes deliveries pending again, or reads events again."""
-    wanted = replay_operation.ReplayRequest(state=data.state, **_found(data))
+    wanted = replay_operation.ReplayRequest(state=data.state, **_conditions(data))
     if wanted.is_of_events:
         if data.preview:
             return Replayed(len((await pages.actions.find_events(wanted)).ids))
@@ -188,7 +188,9 @@ async def api_replay(request: Call, pages: NamedDependency[Pages], data: JSONBod
 @post("/deliveries/dismiss", status_code=200, guards=[may_act], responses=PROBLEMS)
 async def api_dismiss(request: Call, pages: NamedDependency[Pages], data: JSONBody[DismissRequest]) -> Dismissed:
     """Drops dead letters, with a reason."""
-    return Dismissed(await pages.actions.dismiss(ListingFilter(**_found(data)), data.why, actor=request.user.actor))
+    return Dismissed(
+        await pages.actions.dismiss(ListingFilter(**_conditions(data)), data.why, actor=request.user.actor)
+    )
 
 
 @post("/sinks/{name:str}/pause", status_code=200, guards=[may_act], responses=PROBLEMS)

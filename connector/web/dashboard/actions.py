@@ -4,8 +4,7 @@ This module does not import `annotations` from `__future__`, because Litestar re
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import replace as changed
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -23,7 +22,7 @@ from connector.store.schema import DeliveryState
 from connector.web.actions import dead_ids
 from connector.web.auth import Access, Visitor, may_act
 from connector.web.dashboard.deliveries import DELIVERY_PARAMETERS, filter_of
-from connector.web.dashboard.filters import parameters
+from connector.web.dashboard.filters import ids_in, parameters
 from connector.web.dashboard.pages import Pages, Seen, redirect
 from connector.web.dashboard.words import Moment
 
@@ -58,8 +57,7 @@ class SelectionPage:
 
 
 def _selected(chosen: Mapping[str, str]) -> ListingFilter:
-    ids = tuple(int(part) for part in chosen["ids"].split(",") if part.isascii() and part.isdigit() and len(part) < 16)  # noqa: PLR2004 - more digits than any id has
-    return changed(filter_of(dict(chosen)), ids=ids)
+    return replace(filter_of(dict(chosen)), ids=tuple(ids_in(chosen["ids"])))
 
 
 def _request(chosen: Mapping[str, str]) -> replay_operation.ReplayRequest:
@@ -230,7 +228,7 @@ async def verify(request: Request[Visitor, Access, Any], pages: NamedDependency[
 async def repair(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
     """Asks the lane of a sink to verify and repair it. The page of the sink shows the result."""
     entry = await pages.actions.repair((await form_values(request, "sink"))["sink"], actor=request.user.actor)
-    done = pages.words.gettext("The repair is asked for. This page shows the result.")
+    done = pages.words.gettext("The repair is requested. This page shows the result.")
     return redirect(_sink_path(entry.name), request, done)
 
 
@@ -239,7 +237,7 @@ async def repair(request: Request[Visitor, Access, Any], pages: NamedDependency[
 
 @post("/actions/sample", include_in_schema=False, guards=[may_act])
 async def send_sample(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
-    """Sends a webhook of ours to the receiver, so that the way to every sink can be seen."""
+    """Sends a sample webhook to the receiver, so that the user can follow it to every sink."""
     await pages.actions.send_sample(request.scope.get("server"))
     done = pages.words.gettext("The sample is stored. Its row and message follow; its page can erase it again.")
     return redirect("/", request, done)

@@ -1,4 +1,4 @@
-"""Decisions of users: the forms on the page of an interview, and the decisions that an operator must do or drop.
+"""Decisions of users: the forms on the page of an interview, and the decisions that wait for an operator.
 
 This module does not import `annotations` from `__future__`, because Litestar reads annotations at run time.
 """
@@ -28,6 +28,7 @@ from connector.store.schema import interview as interview_table
 from connector.text import web_link
 from connector.web.auth import Access, Visitor, may_act
 from connector.web.dashboard.actions import form_values
+from connector.web.dashboard.filters import ids_in
 from connector.web.dashboard.pages import Pages, Seen, redirect
 from connector.web.dashboard.words import Clockface, Moment, candidate_name, sentence, shown_name
 
@@ -122,7 +123,7 @@ def _line(stored: StoredRequest, clock: Clockface) -> DecisionLine:
 
 @post("/actions/decide", include_in_schema=False, guards=[may_act])
 async def ask_decision(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
-    """Stores a decision, which the service executes. A form that is sent twice decides once."""
+    """Stores a decision, which the service carries out. A form that is sent twice decides once."""
     sent = await form_values(request, "interview", "decision", "value", "key")
     if sent["decision"] not in set(Decision):
         raise UsageError(pages.words.gettext("choose a decision"))
@@ -137,7 +138,7 @@ async def ask_decision(request: Request[Visitor, Access, Any], pages: NamedDepen
     )
     now = pages.clockface().now
     await pages.store.write(lambda connection: ask(connection, pages.config, wanted, now))
-    notice = pages.words.gettext("{decision}: asked for. This page shows the result.")
+    notice = pages.words.gettext("{decision}: requested. This page shows the result.")
     notice = notice.format(decision=pages.words.gettext(SHOWN[decision]))
     return redirect(f"/interviews/one?{urlencode({'id': wanted.interview_id})}", request, notice)
 
@@ -147,7 +148,7 @@ async def ask_decision(request: Request[Visitor, Access, Any], pages: NamedDepen
 
 @dataclass(frozen=True, slots=True)
 class OpenDecision:
-    """A decision that an operator must do or drop, and the candidate that it is about."""
+    """A decision that waits for an operator, with its candidate."""
 
     line: DecisionLine
     interview_id: str
@@ -158,7 +159,7 @@ class OpenDecision:
 
 @dataclass(frozen=True, slots=True)
 class OpenGroup:
-    """Open decisions with one reason. `ids` are for the form that answers all of them."""
+    """Open decisions with the same reason. `ids` are for the form that answers all of them."""
 
     reason: str
     is_unclear: bool
@@ -168,13 +169,13 @@ class OpenGroup:
 
 @dataclass(frozen=True, slots=True)
 class DecisionsPage:
-    """The content of the page."""
+    """The page of the decisions that wait for an operator."""
 
     groups: list[OpenGroup]
 
 
 def open_decisions(seen: Seen) -> DecisionsPage:
-    """Returns the decisions that wait for an operator, those of one cause together."""
+    """Returns the decisions that wait for an operator, grouped by reason."""
     rows = decisions.for_operators(seen.connection, ANSWERS_MAX)
     known = _interviews(seen.connection, [each.interview_id for each in rows])
     groups: dict[tuple[bool, str], list[StoredRequest]] = defaultdict(list)
@@ -216,11 +217,11 @@ async def decisions_page(request: Request[Visitor, Access, Any], pages: NamedDep
 
 @post("/actions/answer-decisions", include_in_schema=False, guards=[may_act])
 async def answer_decisions(request: Request[Visitor, Access, Any], pages: NamedDependency[Pages]) -> Response[Any]:
-    """Executes or drops decisions that wait for an operator."""
+    """Carries out or drops decisions that wait for an operator."""
     sent = await form_values(request, "ids", "answer")
     if sent["answer"] not in {"do", "drop"}:
         raise UsageError(pages.words.gettext("choose to do or to drop the decisions"))
-    ids = [int(part) for part in sent["ids"].split(",") if part.isascii() and part.isdigit() and len(part) < 16]  # noqa: PLR2004 - more digits than any id has
+    ids = ids_in(sent["ids"])
     do, actor, now = sent["answer"] == "do", request.user.actor, pages.clockface().now
     answered = await pages.store.write(
         lambda connection: answer(connection, ids[:ANSWERS_MAX], do=do, actor=actor, now=now)

@@ -14,6 +14,8 @@ from connector.store.queries import Place
 
 ROWS = 50
 """Rows of a list."""
+ID_DIGITS_MAX = 15
+"""A longer number is not an id. Python refuses to convert very long ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,12 @@ def make_filter(name: str, label: str, chosen: str, choices: list[tuple[str, str
 def parameters(request: Request[Any, Any, Any], *names: str) -> dict[str, str]:
     """Returns the given parameters of the address; `""` for a missing one."""
     return {name: request.query_params.get(name, "") for name in names}
+
+
+def ids_in(text: str) -> list[int]:
+    """Returns the ids of a text with commas between them. Other parts are ignored."""
+    parts = text.split(",")
+    return [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) <= ID_DIGITS_MAX]
 
 
 @dataclass(frozen=True, slots=True)
