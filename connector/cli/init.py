@@ -22,6 +22,8 @@ from connector.operations.configuration import Answers, FirstConfig
 from connector.operations.sinks import online_findings
 from connector.operations.source import open_api
 
+SHEET = "hiring_sheet"
+"""The name of the Google Sheet in the configuration."""
 SLACK_TOKEN = "CONNECTOR_DEFAULTS__SLACK__TOKEN"  # noqa: S105 - the name of a variable
 WEBHOOK_SECRETS = "CONNECTOR_HIREFLIX__WEBHOOK_SECRETS"
 API_KEY = "CONNECTOR_HIREFLIX__API_KEY"
@@ -75,10 +77,24 @@ def _google(first: FirstConfig, answers: Answers) -> None:
     print("\nGoogle Sheet (docs/google-sheets.md shows how to create the credentials)")
     while spreadsheet := _ask("Address of the spreadsheet"):
         settings = {"type": "google_sheets", "spreadsheet": spreadsheet}
+        if not _is_address_valid(first, answers, settings):
+            continue
         key = _ask("File with the key of a service account (Enter: the credentials of this machine)")
         settings |= {"credentials_file": key} if key else {"auth": "default"}
-        if _accept(first, answers, "hiring_sheet", settings, {}):
+        if _accept(first, answers, SHEET, settings, {}):
             return
+
+
+def _is_address_valid(first: FirstConfig, answers: Answers, settings: dict[str, str]) -> bool:
+    """Prints what is wrong with the address of the spreadsheet, if anything is. Returns whether it is valid."""
+    try:
+        first.load(Answers(answers.timezone, {SHEET: settings}))
+    except ConfigError as error:
+        wrong = [problem for problem in error.problems if problem.place == f"sinks.{SHEET}.spreadsheet"]
+        for problem in wrong:
+            print("; ".join(filter(None, (problem.message, problem.hint))))
+        return not wrong
+    return True
 
 
 def _slack(first: FirstConfig, answers: Answers) -> None:

@@ -25,7 +25,8 @@ POSITION = "{position}"
 """In `worksheet`: one tab per position."""
 TITLE_MAX = 100
 """Characters that a tab's title may have."""
-_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_ID = re.compile(r"[A-Za-z0-9_-]{20,200}")
+"""An id without its address. Google makes ids of 44 characters; a name or a word is shorter than 20."""
 _PUBLISHED = re.compile(r"2PACX-|/d/e/|/pub(?:html)?(?:[/?#]|$)")
 """Part of an address made by "File, Share, Publish to web": a read-only copy that the Sheets API cannot open."""
 _URL = re.compile(r"https?://[^/\s]+/spreadsheets/(?:u/\d+/)?d/([A-Za-z0-9_-]{1,200})(?:[/?#].*)?")
@@ -43,7 +44,10 @@ def _spreadsheet_id(text: str) -> str:
         return match[1]
     if _ID.fullmatch(text):
         return text
-    raise ValueError("must be the address of a Google spreadsheet (https://docs.google.com/spreadsheets/d/…) or its id")
+    raise ValueError(
+        "must be the address of a Google spreadsheet or its id; open the spreadsheet and paste the address from the "
+        "browser (https://docs.google.com/spreadsheets/d/…/edit)"
+    )
 
 
 CALLS_PER_MINUTE = 60

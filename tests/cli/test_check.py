@@ -157,7 +157,9 @@ def test_what_a_sink_sees_on_this_machine_is_reported_without_asking_its_destina
 
 def test_the_key_of_a_google_sheet_is_read(run, config):
     """A missing file is reported without a call to Google."""
-    sheet = '[sinks.sheet]\ntype = "google_sheets"\nspreadsheet = "1AbC"\ncredentials_file = "key.json"\n'
+    sheet = (
+        '[sinks.sheet]\ntype = "google_sheets"\nspreadsheet = "1AbCdEfGhIjKlMnOpQrSt"\ncredentials_file = "key.json"\n'
+    )
     config.write_text(f'[hireflix]\nwebhook_secrets = ["hush-hush"]\n{sheet}')
     result = run("check")
     assert result.exit_code == 1

@@ -26,6 +26,7 @@ ZONE, SHEET, KEY, CHANNEL, TOKEN = (
     "Id of the",
     "Bot tok",
 )
+A_SHEET = "https://docs.google.com/spreadsheets/d/1AbCdEfGhIjKlMnOpQrSt/edit"
 WEBHOOK, API, AGAIN = "Key of the webhook", "API key", "Answer again?"
 
 
@@ -137,11 +138,20 @@ def test_with_an_api_key_the_key_of_the_webhook_is_read_from_hireflix(tmp_path, 
 
 
 def test_an_answer_that_does_not_work_says_why_and_is_asked_again(tmp_path, google):
-    answers = [(ZONE, "Nowhere/City"), (ZONE, ""), (SHEET, "not a sheet"), (KEY, "missing.json"), (AGAIN, "y")]
+    answers = [(ZONE, "Nowhere/City"), (ZONE, ""), (SHEET, A_SHEET), (KEY, "missing.json"), (AGAIN, "y")]
     code, output = run(tmp_path, [*answers, *[(question, "") for question in (SHEET, CHANNEL, WEBHOOK, API)]])
     assert code == 0, output
     assert "must be an IANA time zone" in output
-    assert "sinks.hiring_sheet.spreadsheet" in output
+    assert "missing.json" in output
+    assert "hiring_sheet" not in (tmp_path / "config.toml").read_text()
+
+
+def test_text_that_is_not_the_address_of_a_spreadsheet_is_asked_again_before_the_credentials(tmp_path):
+    answers = [(ZONE, ""), *[(SHEET, text) for text in ("nonsense", "my sheet", "https://example.org/x")], (SHEET, "")]
+    code, output = run(tmp_path, [*answers, *[(question, "") for question in (CHANNEL, WEBHOOK, API)]])
+    assert code == 0, output
+    assert output.count("paste the address from the browser") == 3
+    assert KEY not in output
     assert "hiring_sheet" not in (tmp_path / "config.toml").read_text()
 
 

@@ -59,7 +59,9 @@ def test_it_prints_where_everything_is(service):
 
 def test_what_is_wrong_with_a_sink_is_printed_under_the_banner(tmp_path):
     """As `connector check` prints it; the service runs and delivers to the other sinks."""
-    sheet = '[sinks.board]\ntype = "google_sheets"\nspreadsheet = "1AbC"\ncredentials_file = "key.json"\n'
+    sheet = (
+        '[sinks.board]\ntype = "google_sheets"\nspreadsheet = "1AbCdEfGhIjKlMnOpQrSt"\ncredentials_file = "key.json"\n'
+    )
     with Service(tmp_path, TOML + sheet) as running:
         running.until(lambda: any("problem   sinks.board" in line for line in running.output))
     said = "\n".join(running.output)

@@ -188,7 +188,7 @@ def test_with_a_file_no_secret_is_made(folder):
     assert not config.data_folder.exists()
 
 
-SHEET = '[sinks.board]\ntype = "google_sheets"\nspreadsheet = "1AbC"\nauth = "default"\n'
+SHEET = '[sinks.board]\ntype = "google_sheets"\nspreadsheet = "1AbCdEfGhIjKlMnOpQrSt"\nauth = "default"\n'
 
 
 def test_a_key_of_a_sheet_that_signs_in_without_one_is_refused(folder):

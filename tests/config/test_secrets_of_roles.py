@@ -16,7 +16,7 @@ type = "slack"
 channel = "C0123456789"
 [sinks.board]
 type = "google_sheets"
-spreadsheet = "1AbC"
+spreadsheet = "1AbCdEfGhIjKlMnOpQrSt"
 [sinks.forward]
 type = "webhook"
 timeout = 5

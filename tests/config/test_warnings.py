@@ -76,7 +76,9 @@ def test_fields_of_the_api_need_an_api_key(folder):
 
 
 def test_decisions_without_an_api_key(folder):
-    sheet = '[sinks.sheet]\ntype = "google_sheets"\nspreadsheet = "1AbC"\ncredentials_file = "key.json"\n'
+    sheet = (
+        '[sinks.sheet]\ntype = "google_sheets"\nspreadsheet = "1AbCdEfGhIjKlMnOpQrSt"\ncredentials_file = "key.json"\n'
+    )
     reported = warnings(folder, f'{sheet}decision_column = "Decision"')
     assert reported[0].startswith("sinks.sheet: users decide there, and decisions cannot be sent to Hireflix")
     assert warnings(folder, sheet) == []

@@ -17,7 +17,7 @@ OURS = {name: service for name, service in SERVICES.items() if service.get("imag
 SHEET_AND_CHAT = """
 [sinks.sheet]
 type = "google_sheets"
-spreadsheet = "1AbC"
+spreadsheet = "1AbCdEfGhIjKlMnOpQrSt"
 [sinks.chat]
 type = "slack"
 channel = "C0123456789"

@@ -39,7 +39,7 @@ def connect(google, key_file, spreadsheet):
 
 
 def settings(**values):
-    return GoogleSheetsConfig(spreadsheet="an-id", **values)
+    return GoogleSheetsConfig(spreadsheet="the-id-of-a-spreadsheet", **values)
 
 
 def failure_of(call):

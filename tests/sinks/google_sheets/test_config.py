@@ -13,7 +13,7 @@ from sinks.google_sheets import GoogleSheetsSink
 from sinks.google_sheets.config import GoogleSheetsConfig
 from sinks.spreadsheet.columns import DEFAULT_COLUMNS
 
-ID = "1AbC-_xyz"
+ID = "1AbC-_xyz0123456789abc"
 
 
 def config(**settings):
@@ -41,7 +41,9 @@ def test_a_spreadsheet_is_named_by_its_address_or_id(text):
     assert config(spreadsheet=text).spreadsheet == ID
 
 
-@pytest.mark.parametrize("text", ["", "my sheet", "https://example.com/x", "https://docs.google.com/document/d/abc"])
+@pytest.mark.parametrize(
+    "text", ["", "my sheet", "nonsense", "https://example.com/x", "https://docs.google.com/document/d/abc"]
+)
 def test_anything_else_is_refused_with_an_example(text):
     assert "https://docs.google.com/spreadsheets/d/" in message(spreadsheet=text)
 
