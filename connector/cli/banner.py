@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -103,9 +104,12 @@ def destination_of(entry: SinkEntry) -> str:
 
 
 def sample_command(settings: Config, receiver: str) -> str:
-    """Returns a shell command that sends a sample to this service."""
+    """Returns a shell command that sends a sample to this service. It names the address when variables of this process
+    set a part of it, because another terminal does not have them.
+    """
     arguments = ["send", "--sample", "interview.finish"]
-    if settings.server.port == 0 or receiver_url(settings) != receiver:
+    changed = {origin for keys, origin in settings.origins.items() if keys[0] == "server"} & set(os.environ)
+    if changed or settings.server.port == 0 or receiver_url(settings) != receiver:
         arguments += ["--url", receiver]
     return shell_command(settings, *arguments)
 

@@ -67,6 +67,12 @@ def test_the_command_to_paste_names_an_address_that_is_not_in_the_configuration(
     assert "--url http://127.0.0.1:49152/webhooks/hireflix --config" in line(said, "Try it")
 
 
+def test_the_command_to_paste_names_an_address_that_a_variable_of_this_terminal_sets(config, monkeypatch):
+    monkeypatch.setenv("CONNECTOR_SERVER__PORT", "8931")
+    said = banner(load(config), "http://127.0.0.1:8931")
+    assert "--url http://127.0.0.1:8931/webhooks/hireflix --config" in line(said, "Try it")
+
+
 @pytest.fixture
 def script(tmp_path, monkeypatch):
     """An executable named `connector`, and this process as if it had been started by it."""
