@@ -123,7 +123,7 @@ def _task_cells(run: TaskRun, zone: ZoneInfo) -> dict[str, object]:
     return {
         "TASK": run.name,
         "LAST RUN": format_time(run.ended_at, zone),
-        "RESULT": f"failed: {run.error}" if run.error else ", ".join(f"{n} {what}" for what, n in run.counts.items()),
+        "RESULT": f"failed: {run.error}" if run.error else ", ".join(f"{what}: {n}" for what, n in run.counts.items()),
         "NEXT RUN": format_time(run.next_at, zone),
     }
 

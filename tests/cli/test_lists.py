@@ -413,6 +413,6 @@ def test_status_shows_the_last_run_of_periodic_tasks(run, json_of, world):
     for each in (done, failed):
         processes.put_run(world.connection, each)
     lines = run("status").stdout.splitlines()
-    assert any("retention" in line and "3 bodies, 1 attempts" in line and "13:00:00" in line for line in lines)
+    assert any("retention" in line and "bodies: 3, attempts: 1" in line and "13:00:00" in line for line in lines)
     assert any("alerts" in line and "failed: the store was unavailable" in line for line in lines)
     assert [each["name"] for each in json_of("status")["tasks"]] == ["alerts", "retention"]
