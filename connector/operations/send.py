@@ -48,8 +48,14 @@ def marked_sample() -> bytes:
         "id": SAMPLE_INTERVIEW,
         "candidate": {"name": "Sample candidate", "email": "sample@example.com"},
         "position": {"id": SAMPLE_INTERVIEW, "name": "Sample position"},
+        "url": _links(SAMPLE_INTERVIEW),
     }
     return json.dumps(payload).encode()
+
+
+def _links(interview_id: str) -> dict[str, str]:
+    """Returns the link of a sample interview. It has the form of a real one, and Hireflix has no page there."""
+    return {"private": f"https://admin.hireflix.com/jobs/{SAMPLE_INTERVIEW}/interview/{interview_id}"}
 
 
 JOURNEY = "journey"
@@ -83,7 +89,8 @@ def journey_interview(at: int) -> dict[str, Any]:
     """Returns the interview of a new journey. Its names say that it is a sample."""
     interview: dict[str, Any] = json.loads(marked_sample())["data"]
     del interview["status"]
-    return interview | {"id": f"{SAMPLE_INTERVIEW}-{at}", "candidate": {"name": "Sample journey"}}
+    interview_id = f"{SAMPLE_INTERVIEW}-{at}"
+    return interview | {"id": interview_id, "candidate": {"name": "Sample journey"}, "url": _links(interview_id)}
 
 
 def receiver_url(settings: Config, url: str | None = None) -> str:

@@ -170,6 +170,7 @@ def test_a_journey_is_the_whole_life_of_one_new_interview(run, receiver):
     ]
     [interview] = {body["data"]["id"] for body in bodies}
     assert f"connector erase {interview}" in result.stderr
+    assert {body["data"]["url"]["private"].rsplit("/", 1)[1] for body in bodies} == {interview}
     assert [stage_after(bodies[: count + 1]) for count in range(4)] == [
         Stage.PENDING,
         Stage.TO_EVALUATE,
