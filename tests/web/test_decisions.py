@@ -68,6 +68,14 @@ async def test_every_decision_reaches_hireflix_and_the_page_shows_it(tmp_path):
         assert [each["value"] for each in ana.comments] == ["Strong in maths", "No permit"]
 
 
+async def test_no_score_is_chosen_before_the_user_chooses_one(tmp_path):
+    async with deciding(tmp_path) as (account, [ana, _], _, client):
+        page = (await client.get(page_of(ana))).text
+        assert '<select name="value" required><option value="">' in page
+        answer = await act(client, "/actions/decide", interview=ana.id, decision="score", value="")
+        assert (answer.status_code, account.changes) == (422, [])
+
+
 async def test_a_user_who_may_only_view_sees_no_form(tmp_path):
     async with deciding(tmp_path) as (account, [ana, _], service, _), browser(service) as viewer:
         await sign_in(viewer, VIEW_PASSWORD)

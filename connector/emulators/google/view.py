@@ -10,7 +10,13 @@ from connector.emulators.google.cells import Formula, Stored, data_of, link_of, 
 from connector.emulators.google.model import Book, Tab
 from connector.emulators.google.ranges import letters
 
-_STYLE = "body{font:14px sans-serif}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:2px 6px}"
+_META = (
+    '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="2">'
+)
+_STYLE = (
+    "body{font:14px sans-serif}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:2px 6px}"
+    "h1,h2,p{overflow-wrap:anywhere}div{overflow-x:auto}"
+)
 _ROWS = 500
 _FORMULA = 24
 """Characters of a formula that a cell shows."""
@@ -22,7 +28,7 @@ def page(book: Book) -> str:
     """
     tabs = "".join(_table(tab) for tab in book.tabs if not tab.properties.get("hidden"))
     title = escape(book.title)
-    head = f'<meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>{title}</title><style>{_STYLE}</style>'
+    head = f"{_META}<title>{title}</title><style>{_STYLE}</style>"
     return f"<!doctype html><html><head>{head}</head><body><h1>{title}</h1>{tabs}</body></html>"
 
 
@@ -36,7 +42,7 @@ def _table(tab: Tab) -> str:
     size = f"{tab.row_count} rows, {tab.column_count} columns"
     size = "; ".join([size, *map(escape, objects_of(tab))])
     title = escape(tab.title)
-    return f'<h2>{title}</h2><p>{size}</p><table id="{title}"><tr>{head}</tr>{body}</table>'
+    return f'<h2>{title}</h2><p>{size}</p><div><table id="{title}"><tr>{head}</tr>{body}</table></div>'
 
 
 def _row(tab: Tab, number: int) -> str:

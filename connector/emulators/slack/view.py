@@ -21,7 +21,8 @@ def page(channel: Channel) -> str:
     body = "".join(_message(message) for message in channel.messages.values()) or "<p>No messages.</p>"
     name = html.escape(channel.name)
     return (
-        f"<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=2><title>#{name}</title>"
+        f"<!doctype html><meta charset=utf-8><meta name=viewport content=width=device-width>"
+        f"<meta http-equiv=refresh content=2><title>#{name}</title>"
         f"<style>{STYLE}</style><h1>#{name}</h1>"
         f"<main id=messages>{body}</main>"
     )
