@@ -1,4 +1,4 @@
-"""(s) Backfill: 20,000 interviews of an emulated Hireflix into an empty emulated sheet, with three kills."""
+"""Backfill: 20,000 interviews of an emulated Hireflix into an empty emulated sheet, with three kills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""(b) Burst: many new interviews at once into one sheet, with Google's quotas and a realistic delay per call."""
+"""Burst: many new interviews at once into one sheet, with Google's quotas and a realistic delay per call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""(i) Drain: the connector's own time for 10,000 pending deliveries of a state sink, from claim to settle."""
+"""Drain: the connector's own time for 10,000 pending deliveries of a state sink, from claim to settle."""
 
 from __future__ import annotations
 

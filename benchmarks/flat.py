@@ -1,4 +1,4 @@
-"""(f) Flat: the cost of an event, a claim and a route while the store grows; 200 sinks, 2,000 routes."""
+"""Flat: the cost of an event, a claim and a route while the store grows; 200 sinks, 2,000 routes."""
 
 from __future__ import annotations
 

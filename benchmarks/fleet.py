@@ -1,4 +1,4 @@
-"""(g) Several receivers and workers on one PostgreSQL: the cost of killed and stopped workers.
+"""Several receivers and workers on one PostgreSQL: the cost of killed and stopped workers.
 
 One worker is killed with -9 in the middle of its calls and another is started in its place; later one is stopped
 (SIGSTOP) for longer than its lease and continued.

@@ -1,4 +1,4 @@
-"""(a) Ingest: acknowledged webhooks per second, compared with a plain Litestar handler that stores nothing."""
+"""Ingest: acknowledged webhooks per second, compared with a plain Litestar handler that stores nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""(c) Memory: the resident set when idle, at the peak of a burst into a sheet, and during 100,000 events."""
+"""Memory: the resident set when idle, at the peak of a burst into a sheet, and during 100,000 events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""(o) Pages: time of every page of the dashboard, the first visit, a poll, memory, and ingest while a page is open."""
+"""Pages: time of every page of the dashboard, the first visit, a poll, memory, and ingest while a page is open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""(h) PostgreSQL: ingest with the server on the same cores, sinks paused and draining, and two receivers beside one."""
+"""PostgreSQL: ingest with the server on the same cores, sinks paused and draining, and two receivers beside one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""(r) Retention: the size of the store over 10 periods, and how long each slice holds the writer."""
+"""Retention: the size of the store over 10 periods, and how long each slice holds the writer."""
 
 from __future__ import annotations
 

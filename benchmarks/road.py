@@ -1,4 +1,4 @@
-"""(k) Road: what one webhook costs inside the process until its sheet cell is written and its delivery is settled.
+"""Road: what one webhook costs inside the process until its sheet cell is written and its delivery is settled.
 
 The service runs in this process, on SQLite and an emulated Google, and one event at a time goes through it. Counted are
 only functions of `connector` and `sinks`, without the emulator.

@@ -1,4 +1,4 @@
-"""(e) Sheet: the cost of a flush, by the size of the sheet and the number of new and changed rows."""
+"""Sheet: the cost of a flush, by the size of the sheet and the number of new and changed rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""(g) Slow disk: ingest while every sync takes 4 ms longer, as on many cloud disks."""
+"""Slow disk: ingest while every sync takes 4 ms longer, as on many cloud disks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""(d) Time from start to ready, and from a webhook to the call of its sink in an idle service."""
+"""Time from start to ready, and from a webhook to the call of its sink in an idle service."""
 
 from __future__ import annotations
 

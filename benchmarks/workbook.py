@@ -1,4 +1,4 @@
-"""(n) Workbook: time, processor time and stored bytes of one call of the workbook sink, by the number of its rows."""
+"""Workbook: time, processor time and stored bytes of one call of the workbook sink, by the number of its rows."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from connector.sink import Note, Rejected, Result, RetryLater
-from sinks.chat.config import ChatConfig
+from sinks.chat.config import ChatConfig, quiet_until
 from sinks.chat.content import digest_content
 from sinks.chat.exactly_once import FALLBACK_SECONDS, Draft, abandon, post, reconcile
 from sinks.chat.record import REPEAT_EDIT, REPEAT_PAST_DIGEST, DigestRecord, InterviewRecord
@@ -28,15 +28,14 @@ def delay(config: ChatConfig, now: int) -> timedelta:
     """Returns the delay until a digest that grew at `now` (epoch milliseconds) is shown."""
     window = timedelta(seconds=config.digest_window)
     window = window if config.edits else max(window, WINDOW_WITHOUT_EDITS)
-    until = None if config.quiet_hours is None else config.quiet_hours.until(now, config.timezone)
+    until = quiet_until(now, config)
     return window if until is None else max(window, timedelta(milliseconds=until - now))
 
 
 def waiting_reason(config: ChatConfig, now: int) -> str:
     """Returns what a delivery waits for that a digest counts at `now` (epoch milliseconds)."""
-    is_quiet = config.quiet_hours is not None and config.quiet_hours.until(now, config.timezone) is not None
     at = datetime.fromtimestamp(now / 1000, tz=UTC).astimezone(ZoneInfo(config.timezone)) + delay(config, now)
-    return f"{'quiet until' if is_quiet else 'digest at'} {at:%H:%M}"
+    return f"{'digest at' if quiet_until(now, config) is None else 'quiet until'} {at:%H:%M}"
 
 
 async def without_settled(call: DeliveryCall, digest: DigestRecord) -> DigestRecord:
@@ -56,8 +55,7 @@ async def publish(session: ChatSession, call: DeliveryCall, position_id: str) ->
     found = await reconcile(session, call, digest, [digest.publication(delay(config, now))])
     if found is not None:
         return found
-    is_quiet = config.quiet_hours is not None and config.quiet_hours.until(now, config.timezone) is not None
-    if is_quiet and digest.is_behind:
+    if digest.is_behind and quiet_until(now, config) is not None:
         return await _remove_name(session, call, digest)
     if digest.message_id:
         return await _edit(session, call, digest)

@@ -33,7 +33,7 @@ from sinks.chat.changes import (
     find_announcement,
     find_counted,
 )
-from sinks.chat.config import ChatConfig, mention_for
+from sinks.chat.config import ChatConfig, mention_for, quiet_until
 from sinks.chat.content import Content, Style, interview_content, position_link, reply_content, short_name, with_change
 from sinks.chat.exactly_once import Draft, abandon, post, reconcile
 from sinks.chat.record import DigestRecord, InterviewRecord
@@ -181,10 +181,9 @@ def plan_of(
 
 def is_quiet(config: ChatConfig, event: Event, now: int) -> bool:
     """Whether an event at `now` (epoch milliseconds) has to wait for the end of the quiet hours."""
-    hours = config.quiet_hours
-    if hours is None or (event.name == FINISH and hours.finish == "speak"):
+    if config.quiet_hours is not None and config.quiet_hours.finish == "speak" and event.name == FINISH:
         return False
-    return hours.until(now, config.timezone) is not None
+    return quiet_until(now, config) is not None
 
 
 def draft_of(

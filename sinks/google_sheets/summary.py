@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from connector.languages import Language, gettext_noop
-from connector.sink import STAGE_WORDS, Stage
+from connector.languages import Language
+from connector.sink import STAGE_WORDS
 from sinks.google_sheets import api_requests
 from sinks.google_sheets.api_replies import SpreadsheetObjects
 from sinks.google_sheets.api_requests import Request, column_letters
 from sinks.google_sheets.format_requests import IdAllocator, colour, freeze, header_look, warn
 from sinks.google_sheets.sheet_view import TabView
 from sinks.google_sheets.tabs import Layout
-from sinks.spreadsheet.columns import KEY, waiting_titles
+from sinks.spreadsheet.columns import KEY
+from sinks.spreadsheet.summary import ALL, STAGES, TITLE, WAITING, differs, equals, waiting_titles
 from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS
 
-TITLE = gettext_noop("Summary")
 SUMMARY_TAG = "hf.summary"
 """Key of the developer metadata of a spreadsheet with the id of the tab Summary."""
 WAITING_TAG = "hf.summary.waiting"
@@ -30,9 +30,8 @@ ROWS = 1000
 """Rows of a new tab, as many as Google gives one. The list of positions expands downwards, and needs blank rows."""
 WIDTH = 18
 """Columns of the Summary, with room for the chart."""
-STAGES = tuple(STAGE_COLOURS)
-WAITING = Stage.TO_EVALUATE
-ALL = gettext_noop("All positions")
+_SEPARATOR = ";"
+"""Between arguments."""
 _HEADER = 0
 """Row of the header."""
 _TOTAL = 1
@@ -66,7 +65,7 @@ class Source:
     def rows(self) -> str:
         """Returns criteria for COUNTIFS: the rows with an id, without the header."""
         key = self.column(KEY)
-        return f'{key};"?*";{key};{_differs(self.header(KEY))}'
+        return f'{key};"?*";{key};{differs(self.header(KEY), _SEPARATOR)}'
 
 
 def summarize(
@@ -151,9 +150,9 @@ def _of_one_tab(source: Source, allocator: IdAllocator, words: Language) -> list
         position, key = source.column("position_name"), source.column(KEY)
         listed = f'{position};{position}<>"";{key}<>"";{key}<>{source.header(KEY)}'
         names = f"$A{_FIRST + 1}:$A"
-        mine = f"{source.column('position_name')};{_equals(names)};"
+        mine = f"{source.column('position_name')};{equals(names, _SEPARATOR)};"
         counted = [f'=ARRAYFORMULA(IF({names}="";"";{formula[1:]}))' for formula in _counts(source, mine)]
-        each = f"{position};{_equals('position')};"
+        each = f"{position};{equals('position', _SEPARATOR)};"
         waiting = [f'=MAP({names};LAMBDA(position;IF(position="";"";{it[1:]})))' for it in _waiting(source, each)]
         cells = [f'=IFERROR(SORT(UNIQUE(FILTER({listed})));"")', *counted, *waiting]
         made.append(_write(sheet_id, _FIRST, [_formula(each) for each in cells], "userEnteredValue"))
@@ -169,24 +168,6 @@ def _counts(source: Source, criteria: str) -> list[str]:
 
 def _count_letters() -> list[str]:
     return [column_letters(place) for place in range(1, len(STAGES) + 2)]
-
-
-def _exact(text: str) -> str:
-    """Returns a formula for the text without wildcards: `~` escapes `~`, `*` and `?` (Google Docs Editors Help,
-    COUNTIFS).
-    """
-    for sign in "~*?":
-        text = f'SUBSTITUTE({text};"{sign}";"~{sign}")'
-    return text
-
-
-def _equals(cell: str) -> str:
-    """Returns a criterion of COUNTIFS for exactly this text, also when it begins with a sign such as `>`."""
-    return f'"="&{_exact(cell)}'
-
-
-def _differs(cell: str) -> str:
-    return f'"<>"&{_exact(cell)}'
 
 
 def _blank(sheet_id: int, allocator: IdAllocator, words: Language, totals: Sequence[str], place: int) -> list[Request]:

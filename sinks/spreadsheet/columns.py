@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from connector.languages import ENGLISH, Language, gettext_noop, language, languages
-from connector.sink import STAGE_WORDS, Interview, Stage
+from connector.sink import Interview, Stage
 from sinks.spreadsheet.values import CellKind, CellValue, cell_value, clean_text
 
 KEY = "interview_id"
@@ -179,13 +179,6 @@ def titles_of(columns: Sequence[Column]) -> Mapping[str, str]:
 def is_usual_title(text: str, field: str) -> bool:
     """Whether a header has the usual title of a field in some language, so that it may get that of another one."""
     return header_key(text) in map(header_key, usual_titles(field))
-
-
-def waiting_titles(words: Language) -> tuple[str, str]:
-    """Returns the headers of a Summary for the average and the longest time that interviews wait for a decision."""
-    stage = words.gettext(STAGE_WORDS[Stage.TO_EVALUATE])
-    average = words.gettext("{stage}: average days").format(stage=stage)
-    return average, words.gettext("{stage}: longest, days").format(stage=stage)
 
 
 def cell_values(interview: Interview, columns: Sequence[Column], words: Language) -> list[CellValue]:

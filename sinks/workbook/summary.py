@@ -16,15 +16,14 @@ from openpyxl.workbook import Workbook
 from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.worksheet import Worksheet
 
-from connector.languages import Language, gettext_noop
-from connector.sink import STAGE_WORDS, Stage
-from sinks.spreadsheet.columns import KEY, waiting_titles
+from connector.languages import Language
+from connector.sink import STAGE_WORDS
+from sinks.spreadsheet.columns import KEY
+from sinks.spreadsheet.summary import ALL, STAGES, TITLE, WAITING, differs, equals, waiting_titles
 from sinks.spreadsheet.values import HEADER_COLOUR, STAGE_COLOURS
 from sinks.workbook.formats import HEADER_POINTS, changed_font, set_up_print
 from sinks.workbook.package import SheetCells
 
-TITLE = gettext_noop("Summary")
-ALL = gettext_noop("All positions")
 NAME = "connector_summary"
 """Name of the Summary tab that refers to the key column's header of its table. Office programs adapt it when users
 rename a tab.
@@ -32,8 +31,8 @@ rename a tab.
 WIDTH = len(STAGE_COLOURS) + 4
 """Columns of the Summary: the position, one per stage, all, and two of waiting times."""
 
-_STAGES = tuple(STAGE_COLOURS)
-_WAITING = Stage.TO_EVALUATE
+_SEPARATOR = ","
+"""Between arguments of a formula, in a file of any language."""
 _HEADER = 1
 """Row of the header."""
 _TOTAL = 2
@@ -43,7 +42,7 @@ _POSITION_WIDTH = 32
 _COUNT_WIDTH = 13
 """Width of the other columns in characters."""
 _DAYS = "0.0"
-_ALL_COLUMN = len(_STAGES) + 2
+_ALL_COLUMN = len(STAGES) + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class Table:
     @property
     def rows(self) -> str:
         """Criteria for COUNTIFS: the rows with an id, without the header."""
-        return f'{self.column(KEY)},"?*",{self.column(KEY)},"<>"&{_exact(self.key_header)}'
+        return f'{self.column(KEY)},"?*",{self.column(KEY)},{differs(self.key_header, _SEPARATOR)}'
 
 
 def make(book: Workbook, table: Table, words: Language) -> None:
@@ -76,10 +75,10 @@ def make(book: Workbook, table: Table, words: Language) -> None:
         return
     sheet: Worksheet = book.create_sheet(words.gettext(TITLE))
     sheet.defined_names[NAME] = DefinedName(NAME, attr_text=table.key_header, hidden=True)
-    stages = [words.gettext(STAGE_WORDS[stage]) for stage in _STAGES]
+    stages = [words.gettext(STAGE_WORDS[stage]) for stage in STAGES]
     waiting = waiting_titles(words) if "completed_at" in table.columns else ()
     titles = [words.gettext("Position"), *stages, words.gettext("All"), *waiting]
-    colours = [HEADER_COLOUR, *(STAGE_COLOURS[stage] for stage in _STAGES), *[HEADER_COLOUR] * 3]
+    colours = [HEADER_COLOUR, *(STAGE_COLOURS[stage] for stage in STAGES), *[HEADER_COLOUR] * 3]
     for column, (title, colour) in enumerate(zip(titles, colours, strict=False), start=1):
         cell = _cell(sheet, _HEADER, column)
         _set(cell, title, bold=True)
@@ -116,36 +115,24 @@ def add_positions(sheet: Worksheet, cells: SheetCells, table: Table, positions: 
     last = max(row for row, _ in cells.places | {(_TOTAL, 1)})
     new = [position for position in dict.fromkeys(positions) if position not in present]
     for row, position in enumerate(new, start=last + 1):
-        chosen = f"{table.column('position_name')},{_equals(f'$A{row}')},"
+        chosen = f"{table.column('position_name')},{equals(f'$A{row}', _SEPARATOR)},"
         _write_row(sheet, row, position, _formulas(table, chosen), bold=False)
 
 
 def _formulas(table: Table, chosen: str) -> list[str]:
     """Returns the formulas of a row; `chosen` are the criteria for the rows that they count."""
     stage = table.column("stage")
-    words = {each: f"{get_column_letter(place)}${_HEADER}" for place, each in enumerate(_STAGES, start=2)}
+    words = {each: f"{get_column_letter(place)}${_HEADER}" for place, each in enumerate(STAGES, start=2)}
     counts = [f"=COUNTIFS({chosen}{stage},{word},{table.rows})" for word in words.values()]
     counts.append(f"=COUNTIFS({chosen}{table.rows})")
     if "completed_at" not in table.columns:
         return counts
     completed = table.column("completed_at")
-    waiting = f"{chosen}{stage},{words[_WAITING]},{completed},"
+    waiting = f"{chosen}{stage},{words[WAITING]},{completed},"
     average = f'AVERAGEIFS({completed},{waiting}">0")'
     longest = f'_xlfn.MINIFS({completed},{waiting}">0")'
     is_none = f'COUNTIFS({waiting}">0")=0'
     return [*counts, *(f'=IF({is_none},"",NOW()-{since})' for since in (average, longest))]
-
-
-def _exact(cell: str) -> str:
-    """Returns a formula of the text of a cell without wildcards: `~` takes the meaning of `~`, `*` and `?`."""
-    for sign in "~*?":
-        cell = f'SUBSTITUTE({cell},"{sign}","~{sign}")'
-    return cell
-
-
-def _equals(cell: str) -> str:
-    """Returns a criterion of COUNTIFS: exactly this text, also when it begins with a sign such as `>`."""
-    return f'"="&{_exact(cell)}'
 
 
 def _write_row(sheet: Worksheet, row: int, position: str, formulas: Sequence[str], *, bold: bool) -> None:
