@@ -402,7 +402,7 @@ def _source_tasks(config: Config, opened: StoreHandle, metrics: Metrics) -> Sour
 
 
 def _decisions(config: Config, opened: StoreHandle, owner: str, dispatcher: Dispatcher) -> DecisionWorker | None:
-    """Returns what carries out the decisions of users, `None` without an API key."""
+    """Returns the worker that carries out decisions of users, `None` without an API key."""
     if config.hireflix.api_key is None:
         return None
     return DecisionWorker(partial(open_api, config), opened.store, opened.clock, owner, wake=dispatcher.wake)
@@ -411,7 +411,7 @@ def _decisions(config: Config, opened: StoreHandle, owner: str, dispatcher: Disp
 def _listening(
     config: Config, opened: StoreHandle, sinks: Sequence[Sink[Any]], decisions: DecisionWorker | None
 ) -> Listening | None:
-    """Returns what receives the decisions of users in chats, `None` when nothing could carry them out."""
+    """Returns the connections for decisions in chats, `None` without a worker that carries them out."""
     if decisions is None:
         return None
     types = {name: entry.type for name, entry in config.sinks.items()}

@@ -207,7 +207,7 @@ def decided_key(subject: str, interview_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the store knows at `now` (epoch milliseconds) about an interview: its state, and notes of a sink."""
+    """The stored state of an interview at `now` (epoch milliseconds), and notes of a sink."""
 
     interview: Interview
     notes: Mapping[str, Note]
@@ -215,10 +215,10 @@ class Known:
 
 
 class Inbox(Protocol):
-    """Where a sink that `Listens` looks things up, and puts the decisions of users.
+    """Reads interviews for a sink that `Listens`, and stores the decisions of its users.
 
-    Any method may raise while the store is unavailable. Let the exception pass, and do not acknowledge to the
-    destination what was not stored.
+    Any method may raise while the store is unavailable. Do not catch the exception, and do not acknowledge a request
+    to the destination before it is stored.
     """
 
     def connected(self) -> None:

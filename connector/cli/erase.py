@@ -53,7 +53,7 @@ def erase(
     logging.set_up(settings.logs.format, "warning")
     subjects = operation.find_interviews(settings, interviews or [], email)
     if not subjects:
-        raise UsageError("the store knows no such interview; `connector interviews` lists them")
+        raise UsageError("this interview is not in the store; `connector interviews` lists all")
     if not as_json:
         _show_preview(subjects)
     if not yes and not _agreed(len(subjects)):

@@ -211,7 +211,7 @@ class _Show:
         """Returns the place after which the page starts. Raises `UsageError`."""
         place = None if self.after is None else read_place(self.after, number=listing.has_numbers)
         if self.after is not None and place is None:
-            raise UsageError("--after takes what the same list printed at the end of the page before")
+            raise UsageError("--after takes the place that the same list printed at the end of the previous page")
         return place
 
 

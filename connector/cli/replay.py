@@ -130,7 +130,7 @@ def _replay_deliveries(store: OpenStore, settings: Config, request: ReplayReques
     for name, count in sorted(found.expired.items()):
         print(f"  {name}: {count} cannot be replayed: the data of the events was deleted ([retention] bodies_days)")
     for name, count in sorted(found.pending.items()):
-        print(f"  {name}: {count} not replayed: the same is pending already")
+        print(f"  {name}: {count} not replayed: an equal delivery is already pending")
     if not is_agreed("replay", total, "delivery", "deliveries", yes=yes):
         return
     with progress_bar("replaying", transient=False, hidden=total <= CHUNK) as progress:

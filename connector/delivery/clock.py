@@ -1,7 +1,7 @@
 """The clock of the dispatcher: the only place where lanes read the time, wait or retry.
 
 Whether a lease is free or a delivery is due is decided in SQL, by `Clock.in_sql`. `Clock.now` is for waits, and for
-what is only shown.
+times that are only shown.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ _rests = wait_exponential(multiplier=2, max=REST_MAX_SECONDS)
 
 
 class DestinationHealth(StrEnum):
-    """What a call says about the destination."""
+    """The health of the destination after a call."""
 
     UP = "up"
     DOWN = "down"

@@ -64,7 +64,7 @@ class Synthetic(NamedTuple):
 
 
 MISSING = "interview"
-"""Name of the difference when the store has no such interview."""
+"""Name of the difference when the interview is missing in the store."""
 STAGE = "stage"
 DELETED = "deletion"
 

@@ -115,7 +115,7 @@ _ENV_NAME = re.compile(r"\s*(?:export\s+)?(\w+)\s*=")
 
 @dataclass(slots=True)
 class Answers:
-    """What a user wants: the time zone, and the tables of sinks by name. `secrets` are variables with their values."""
+    """The answers of a user: the time zone, and the tables of sinks by name. `secrets` maps variables to values."""
 
     timezone: str
     sinks: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)

@@ -60,7 +60,7 @@ rate_per_second = {rate}
 
 @dataclass(slots=True)
 class DemoDestinations:
-    """The configuration of a demo, the addresses of its pages by name, and what is missing for further ones."""
+    """The configuration of a demo, the addresses of its pages by name, and why other pages are missing."""
 
     settings: Config
     pages: dict[str, str] = field(default_factory=dict)

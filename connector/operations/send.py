@@ -76,7 +76,7 @@ class JourneyStep:
 
 
 _NOW = object()
-"""Stands for the date of the step."""
+"""Placeholder for the date of the step."""
 JOURNEY_STEPS = (
     JourneyStep("interview.create", {"status": "pending", "createdAt": _NOW}),
     JourneyStep("interview.finish", {"status": "completed"}),

@@ -162,7 +162,7 @@ class SourceTasks:
         return {"interviews": result.interviews, "added": sum(result.added.values()), "held": result.held}
 
     async def _enrich(self, context: TaskContext) -> Counts | None:
-        """Reads further fields of the interviews that are due. Returns what it read."""
+        """Reads further fields of the interviews that are due. Returns the numbers of read and changed ones."""
         enriching = self._enriching
         async with self._open_api() as api:
             work = Enrichment(api, self._store, self._clock.now, enriching.fields, share_days=enriching.share_days)

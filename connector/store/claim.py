@@ -111,8 +111,8 @@ def count_queued(connection: Connection, name: str, events: Collection[str], now
 
 
 def topic_of(row: Any) -> Topic:
-    """Returns the topic of a row. All rows about one interview have the same topic, but for results of decisions, which
-    each say something of their own.
+    """Returns the topic of a row. All rows about one interview have the same topic, except results of decisions:
+    each of them is shown.
     """
     if row.purpose == DECIDED:
         return f"{DECIDED}:{row.subject}", row.key

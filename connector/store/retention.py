@@ -1,8 +1,8 @@
 """Retention: deletes old rows in short slices. Functions on a connection, in the caller's transaction.
 
 Bodies, their hashes and parsed fields of events are cleared; identity, name, interview and dates of the event stay.
-Settled deliveries, attempts and finished decision requests are deleted. Pending, waiting and dead deliveries stay, and
-so does what their events contain, and requests that wait for an operator.
+Settled deliveries, attempts and finished decision requests are deleted. Pending, waiting and dead deliveries stay with
+the content of their events, and so do requests that wait for an operator.
 """
 
 from __future__ import annotations

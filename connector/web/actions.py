@@ -154,7 +154,7 @@ class Actions:
         """Returns the stored data of an interview that an erase would remove."""
         subjects = await asyncio.to_thread(erase_operation.find_interviews, self._config, [interview_id], None)
         if not subjects:
-            raise UsageError("the store knows no such interview")
+            raise UsageError("this interview is not in the store")
         return subjects[0]
 
     async def erase(self, interview_id: str, *, actor: str) -> Receipt:

@@ -335,7 +335,7 @@ def test_a_list_continues_behind_its_last_row(run, filled, config, command):
 def test_a_place_that_no_list_printed_is_bad_usage(run, filled, place):
     result = run("events", "--after", place)
     assert result.exit_code == 2
-    assert "--after takes what the same list printed" in result.stderr
+    assert "--after takes the place that the same list printed" in result.stderr
 
 
 def test_times_are_shown_in_the_configured_zone(run, filled, config):

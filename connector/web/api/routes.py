@@ -169,7 +169,7 @@ async def api_attempts(
 
 @get("/audit", responses=PROBLEMS)
 async def api_audit(pages: NamedDependency[Pages], after: After = "", limit: Limit = 50) -> Audit:
-    """What operators changed."""
+    """The changes by operators, newest first."""
     wanted = ListingFilter(after=_place(after, number=True))
     rows = await pages.store.query(lambda connection: queries.audit_entries(connection, wanted, limit + 1))
     following = written_place((rows[limit - 1].at, rows[limit - 1].id)) if len(rows) > limit else ""

@@ -51,7 +51,7 @@ ADDRESS_HINT = gettext_noop(
     "this, also one that is refused."
 )
 WEBHOOK_HINT = gettext_noop(
-    "It follows the first change in Hireflix. Send a sample to see the path of an event at once."
+    "It arrives after the first change in Hireflix. Send a sample to see the path of an event now."
 )
 
 
@@ -277,7 +277,7 @@ def _steps(seen: Seen) -> list[Step]:
 
 
 def _is_reached(seen: Seen) -> bool:
-    """Whether a request came to the receiver that is none of our samples."""
+    """Whether the receiver got a request that is not one of our samples."""
     others = select(event.c.seq).where(~event.c.interview_id.startswith(SAMPLE_INTERVIEW), is_webhook()).limit(1)
     return bool(seen.health.source.refused) or seen.connection.execute(others).first() is not None
 

@@ -203,7 +203,7 @@ class Failures:
         )
 
     def not_done(self, request: Request[Any, Any, Any], error: ConnectorError) -> Response[Any]:
-        """Answers a request that could not be met, for a reason that an operator can read."""
+        """Answers a request that was not carried out, with the reason."""
         return self._answer(
             request, error, ErrorPage(gettext_noop("This was not done"), f"{sentence(str(error))}.", 409)
         )

@@ -19,7 +19,7 @@
     icon.href = icon.href.replace(/favicon-\w+/, "favicon-" + level);
   };
 
-  // A page whose service does not answer is no longer true: it turns red, and back with the next answer.
+  // Without an answer of the service a page is outdated: it turns red until the next answer.
   let known = null;
   const show = ({ level, verdict }) => {
     Object.assign(page().dataset, { level, verdict });
