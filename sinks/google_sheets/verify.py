@@ -32,7 +32,7 @@ from sinks.google_sheets.state import RowNote, StrayValue, TabNote, read_tab_not
 from sinks.google_sheets.tabs import TabSnapshot, cannot_add, read_tabs, tab_of, title_of
 from sinks.google_sheets.write_planner import protected_fields, protected_fields_when_new, row_key, sheet_cells, zone_of
 from sinks.spreadsheet.columns import KEY, header_key
-from sinks.spreadsheet.comparison import REPORTED_MAX, WRONG, ComparisonResult
+from sinks.spreadsheet.comparison import WRONG, ComparisonResult, report_of
 from sinks.spreadsheet.values import CellValue
 
 _REPAIR = "connector verify {sink} --repair writes it again"
@@ -151,9 +151,7 @@ class Findings:
         return {place: each for place, each in self.kinds.items() if each.kind in kinds}
 
     def unless_confirmed(self, earlier: Findings) -> None:
-        """Returns the findings without those that an earlier read did not show, because they are changes in
-        progress.
-        """
+        """Counts what an earlier comparison did not show as pending, because it is a change in progress."""
         before = earlier.only(WRONG).keys()
         for place, each in self.only(WRONG).items():
             if place not in before:
@@ -162,16 +160,9 @@ class Findings:
                 self.counts[ComparisonResult.PENDING] += 1
 
     def report(self, at: int, sink: str) -> Report:
-        listed = sorted(self.kinds.values(), key=lambda each: (each.kind not in WRONG, each.kind, each.key))
-        counts = {
-            str(kind): self.counts[kind]
-            for kind in ComparisonResult
-            if self.counts[kind] or kind is ComparisonResult.IN_SYNC
-        }
+        report = report_of(at, sink, self.counts, self.kinds.values(), FIXES)
         asks = [f"{each.reason}: {each.fix}" for each in self.unavailable.values()]
-        fixes = {str(kind): fix.format(sink=sink) for kind, fix in FIXES.items() if self.counts[kind]}
-        wrong = [str(kind) for kind in WRONG]
-        return Report(at, counts, wrong, listed[:REPORTED_MAX], self.remarks, [*asks, *self.asks], fixes)
+        return replace(report, remarks=self.remarks, asks=[*asks, *self.asks])
 
 
 class Verification:

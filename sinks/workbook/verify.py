@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from connector.capabilities import Difference, Report
 from connector.sink import Note
 from sinks.spreadsheet.columns import KEY, Column
-from sinks.spreadsheet.comparison import REPORTED_MAX, WRONG, ComparisonResult
+from sinks.spreadsheet.comparison import WRONG, ComparisonResult, report_of
 from sinks.workbook import file
 from sinks.workbook.state import NOTE_VERSION, FileDiff, RewriteRequest, Row, TableState, Written
 from sinks.workbook.tab import key_text, open_tab, same_value
@@ -82,14 +82,7 @@ class Findings:
             self.counts[ComparisonResult.PENDING] += 1
 
     def report(self, at: int, sink: str) -> Report:
-        listed = sorted(self.differences.values(), key=lambda each: (each.kind not in WRONG, each.kind, each.key))
-        counts = {
-            str(kind): self.counts[kind]
-            for kind in ComparisonResult
-            if self.counts[kind] or kind is ComparisonResult.IN_SYNC
-        }
-        fixes = {str(kind): fix.format(sink=sink) for kind, fix in FIXES.items() if self.counts[kind]}
-        return Report(at, counts, [str(kind) for kind in WRONG], listed[:REPORTED_MAX], fixes=fixes)
+        return report_of(at, sink, self.counts, self.differences.values(), FIXES)
 
 
 class Comparison:
