@@ -24,6 +24,8 @@ from connector.operations.source import open_api
 
 SHEET = "hiring_sheet"
 """The name of the Google Sheet in the configuration."""
+CHANNEL = "recruiting"
+"""The name of the Slack channel in the configuration."""
 SLACK_TOKEN = "CONNECTOR_DEFAULTS__SLACK__TOKEN"  # noqa: S105 - the name of a variable
 WEBHOOK_SECRETS = "CONNECTOR_HIREFLIX__WEBHOOK_SECRETS"
 API_KEY = "CONNECTOR_HIREFLIX__API_KEY"
@@ -77,7 +79,7 @@ def _google(first: FirstConfig, answers: Answers) -> None:
     print("\nGoogle Sheet (docs/google-sheets.md shows how to create the credentials)")
     while spreadsheet := _ask("Address of the spreadsheet"):
         settings = {"type": "google_sheets", "spreadsheet": spreadsheet}
-        if not _is_address_valid(first, answers, settings):
+        if not _is_valid(first, answers, SHEET, settings):
             continue
         key = _ask("File with the key of a service account (Enter: the credentials of this machine)")
         settings |= {"credentials_file": key} if key else {"auth": "default"}
@@ -85,12 +87,12 @@ def _google(first: FirstConfig, answers: Answers) -> None:
             return
 
 
-def _is_address_valid(first: FirstConfig, answers: Answers, settings: dict[str, str]) -> bool:
-    """Prints what is wrong with the address of the spreadsheet, if anything is. Returns whether it is valid."""
+def _is_valid(first: FirstConfig, answers: Answers, name: str, settings: dict[str, str]) -> bool:
+    """Prints what is wrong with the last setting of a sink, before the next question. Returns whether it is valid."""
     try:
-        first.load(Answers(answers.timezone, {SHEET: settings}))
+        first.load(Answers(answers.timezone, {name: settings}))
     except ConfigError as error:
-        wrong = [problem for problem in error.problems if problem.place == f"sinks.{SHEET}.spreadsheet"]
+        wrong = [problem for problem in error.problems if problem.place == f"sinks.{name}.{list(settings)[-1]}"]
         for problem in wrong:
             print("; ".join(filter(None, (problem.message, problem.hint))))
         return not wrong
@@ -100,9 +102,12 @@ def _is_address_valid(first: FirstConfig, answers: Answers, settings: dict[str, 
 def _slack(first: FirstConfig, answers: Answers) -> None:
     print("\nSlack channel (docs/slack.md shows how to create the app and to invite it)")
     while channel := _ask("Id of the channel, such as C0123456789"):
+        settings = {"type": "slack", "channel": channel}
+        if not _is_valid(first, answers, CHANNEL, settings):
+            continue
         token = _ask_secret("Bot token (xoxb-…)")
         secrets = {SLACK_TOKEN: token} if token else {}
-        if _accept(first, answers, "recruiting", {"type": "slack", "channel": channel}, secrets):
+        if _accept(first, answers, CHANNEL, settings, secrets):
             return
 
 

@@ -155,6 +155,14 @@ def test_text_that_is_not_the_address_of_a_spreadsheet_is_asked_again_before_the
     assert "hiring_sheet" not in (tmp_path / "config.toml").read_text()
 
 
+def test_text_that_is_not_the_id_of_a_channel_is_asked_again_before_the_token(tmp_path):
+    answers = [(ZONE, ""), (SHEET, ""), (CHANNEL, "hiring"), (CHANNEL, "#hiring"), (CHANNEL, ""), (WEBHOOK, "")]
+    code, output = run(tmp_path, [*answers, (API, "")])
+    assert code == 0, output
+    assert output.count("must be a channel id such as C0123456789") == 2
+    assert TOKEN not in output
+
+
 def test_an_existing_config_file_is_not_changed(tmp_path):
     (tmp_path / "config.toml").write_text("# mine\n")
     with pytest.raises(UsageError, match="exists; edit it"):
