@@ -26,7 +26,16 @@ from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, recon
 from sinks.chat.phrases import and_more
 from sinks.chat.record import REPEAT_EDIT, RegularRecord
 from sinks.chat.service import CallResult, Status
-from sinks.chat.session import ChatSession, DeliveryCall, delivered, is_rejected, rejected, retry, superseded
+from sinks.chat.session import (
+    ChatSession,
+    DeliveryCall,
+    delivered,
+    interviews_of,
+    is_rejected,
+    rejected,
+    retry,
+    superseded,
+)
 from sinks.chat.text import clean
 from sinks.chat.updates import EDIT_DELAY, REPEAT_DELAY
 
@@ -44,8 +53,6 @@ KEY = "reminder"
 """Name of the note."""
 LINES_MAX = 10
 """Most candidates in a message; the others are counted."""
-INTERVIEWS_PER_READ = 500
-"""Interviews that are read at a time."""
 _DONE = {Status.OK, Status.MISSING, Status.LOCKED}
 _GONE = {Status.OK, Status.MISSING}
 """Results after which a message does not name a person any more."""
@@ -213,16 +220,12 @@ async def remind(session: ChatSession, call: DeliveryCall) -> Result:
 
 async def _undecided(context: Context, config: ChatConfig) -> list[Undecided]:
     """Returns the candidates who wait, the longest wait first, without snoozed ones."""
-    now, after, found = context.now(), "", list[Undecided]()
-    while True:
-        page = await context.interviews(after, INTERVIEWS_PER_READ)
-        for each in page:
-            days = days_undecided(each.interview, now, config)
-            if days is not None:
-                found.append(Undecided(each.interview, days))
-        if len(page) < INTERVIEWS_PER_READ:
-            break
-        after = page[-1].interview.id
+    now = context.now()
+    found = [
+        Undecided(interview, days)
+        async for interview in interviews_of(context)
+        if (days := days_undecided(interview, now, config)) is not None
+    ]
     notes = await context.get_notes([f"{SNOOZE}{each.interview.id}" for each in found])
     awake = [each for each in found if notes.get(f"{SNOOZE}{each.interview.id}", {}).get("until", 0) <= now]
     ended = {f"{SNOOZE}{each.interview.id}": None for each in awake if f"{SNOOZE}{each.interview.id}" in notes}

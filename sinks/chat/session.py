@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import ceil
@@ -44,7 +44,8 @@ long.
 """
 PRIVACY_RETRY_MS = 60_000
 """Delay before the service is asked again after a missing answer about the channel."""
-
+INTERVIEWS_PER_READ = 500
+"""Interviews that are read from the store at a time."""
 
 BUSY_SECONDS = 600.0
 """A channel is busy when its waiting messages need this time: users then prefer a summary to old messages."""
@@ -183,6 +184,18 @@ class ChatSession:
         privacy = "full" if is_private else "initials"
         self._privacy = (privacy, context.now() + (PRIVACY_RETRY_MS if is_private is None else PRIVACY_MS))
         return privacy
+
+
+async def interviews_of(context: Context) -> AsyncIterator[Interview]:
+    """Yields the interviews that the chat shows."""
+    after = ""
+    while True:
+        page = await context.interviews(after, INTERVIEWS_PER_READ)
+        for each in page:
+            yield each.interview
+        if len(page) < INTERVIEWS_PER_READ:
+            return
+        after = page[-1].interview.id
 
 
 def is_rejected(result: CallResult, delivery: Delivery) -> bool:

@@ -9,13 +9,13 @@ from statistics import median
 from typing import Any, Self
 
 from connector.languages import Language
-from connector.sink import Context, FollowUp, Interview, Result, RetryLater, Stage
+from connector.sink import FollowUp, Interview, Result, RetryLater, Stage
 from sinks.chat.config import local, midnight_ms, quiet_until
 from sinks.chat.content import POSITION_UNITS, Content, Line
 from sinks.chat.exactly_once import FIND_DUPLICATES, Draft, abandon, post, reconcile
 from sinks.chat.record import RegularRecord
 from sinks.chat.service import CallResult
-from sinks.chat.session import ChatSession, DeliveryCall, retry, superseded
+from sinks.chat.session import ChatSession, DeliveryCall, interviews_of, retry, superseded
 from sinks.chat.text import clean
 
 SUMMARIZE = "summarize"
@@ -26,8 +26,6 @@ KEY = "summary"
 """Name of the note."""
 LINES_MAX = 20
 """Most positions in a message; the others are counted."""
-INTERVIEWS_PER_READ = 500
-"""Interviews that are read at a time."""
 
 
 class SummaryRecord(RegularRecord):
@@ -161,7 +159,8 @@ async def summarize(session: ChatSession, call: DeliveryCall) -> Result:
     today = local(context.now(), config).date()
     start = today - timedelta(days=7)
     end_ms, start_ms, before_ms = (midnight_ms(today - timedelta(days=days), config) for days in (0, 7, 14))
-    figures = figures_of(await _interviews(context, before_ms), start_ms, end_ms, before_ms)
+    changed = [each async for each in interviews_of(context) if each.updated_at >= before_ms]
+    figures = figures_of(changed, start_ms, end_ms, before_ms)
     if not figures:
         after, follow_ups = abandon(call, record)
         return superseded("nothing happened", {KEY: after.note()}, follow_ups)
@@ -170,14 +169,3 @@ async def summarize(session: ChatSession, call: DeliveryCall) -> Result:
     if isinstance(result, CallResult):  # only threads are missing; a missing channel is a broken destination
         return retry(RetryLater(result.error))
     return result
-
-
-async def _interviews(context: Context, since_ms: int) -> list[Interview]:
-    """Returns the interviews of the channel that changed since a time."""
-    after, found = "", list[Interview]()
-    while True:
-        page = await context.interviews(after, INTERVIEWS_PER_READ)
-        found += [each.interview for each in page if each.interview.updated_at >= since_ms]
-        if len(page) < INTERVIEWS_PER_READ:
-            return found
-        after = page[-1].interview.id
