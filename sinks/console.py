@@ -33,7 +33,7 @@ from connector.sink import (
     Superseded,
 )
 from sinks.chat import wording
-from sinks.chat.changes import Announcement, Events, find_announcement
+from sinks.chat.changes import Announcement, ChangeKind, Events, find_announcement
 from sinks.chat.config import LINK_HOSTS
 from sinks.chat.content import Style, interview_content
 from sinks.chat.phrases import change_text
@@ -164,14 +164,15 @@ class Console(Sink[ConsoleConfig]):
 
 def message(announcement: Announcement, interview: Interview, config: ConsoleConfig, *, is_first: bool) -> str:
     """Returns the lines of an announcement: time, headline and position, the details (the text of the change after the
-    first message about an interview), and the address of the interview.
+    first message about an interview, except for a finish), and the address of the interview.
     """
     style = Style(config.privacy, LINK_HOSTS, templates(), language(config.language))
     content = interview_content(interview, style, announcement)
     head = [_local(announcement.at_ms, ZoneInfo(config.timezone)), _line(content.headline)]
     lines = ["  ".join(head) + (f" · {position}" if (position := _line(interview.position_name)) else "")]
     if interview.stage is not Stage.DELETED:
-        lines.append(f"    {_line(content.text if is_first else change_text(announcement, style.language))}")
+        is_whole = is_first or announcement.kind is ChangeKind.FINISHED  # the change is the headline
+        lines.append(f"    {_line(content.text if is_whole else change_text(announcement, style.language))}")
         lines += [f"    {content.button}: {content.link}"] if content.link else []
     return "\n".join(lines) + "\n"
 

@@ -48,6 +48,12 @@ async def test_a_finish_is_printed_with_person_position_stage_score_and_link():
     assert outcomes == [Delivered()]
 
 
+async def test_a_finish_after_the_invitation_is_printed_like_one_without():
+    invited = make_delivery(make_event("interview.create"), make_interview(stage=Stage.PENDING, completed=None))
+    text, _ = await printed(invited, make_delivery(make_event(), make_interview()))
+    assert text.endswith(FINISHED)
+
+
 async def test_the_time_is_local_and_says_so():
     text, _ = await printed(make_delivery(), timezone="Europe/Madrid")
     assert text.startswith("2025-09-10 12:26 CEST ")
