@@ -65,7 +65,7 @@ class DecisionRequest:
 def require_valid(decision: Decision, value: str | None) -> None:
     """Raises `UsageError` when the value does not fit the decision."""
     if decision is Decision.SCORE:
-        score_of(value)
+        parse_score(value)
     elif decision is Decision.COMMENT and not (value or "").strip():
         raise UsageError("give the text of the comment")
     elif decision is Decision.SHARE and value is not None and not _is_days(value):
@@ -80,7 +80,7 @@ def _is_days(value: str) -> bool:
     return value.isascii() and value.isdigit() and 0 < int(value) <= SHARE_DAYS_MAX
 
 
-def score_of(value: str | None) -> float | None:
+def parse_score(value: str | None) -> float | None:
     """Returns the score, `None` for `none`. Raises `UsageError`."""
     if value is not None and value.lower() == "none":
         return None

@@ -78,6 +78,18 @@ class Event:
     fields: Mapping[str, Value] = field(default_factory=dict)
 
 
+def text_of(values: Mapping[str, Value], name: str) -> str:
+    """Returns a field as text, `""` when it is unknown or null."""
+    value = values.get(name)
+    return "" if value is None else str(value)
+
+
+def score_of(values: Mapping[str, Value]) -> float | None:
+    """Returns the score of the team (0.5 to 5 in half steps), `None` when there is none."""
+    value = values.get("score")
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Interview:
     """The current state of an interview, merged from its events.
@@ -94,8 +106,7 @@ class Interview:
 
     def text(self, name: str) -> str:
         """The field as text, `""` when it is unknown or null."""
-        value = self.values.get(name)
-        return "" if value is None else str(value)
+        return text_of(self.values, name)
 
     def time(self, name: str) -> int | None:
         """The field as epoch milliseconds, `None` when it is unknown, null or no number."""
@@ -120,8 +131,7 @@ class Interview:
     @property
     def score(self) -> float | None:
         """The team's score (0.5 to 5 in half steps), `None` when there is none."""
-        value = self.values.get("score")
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return score_of(self.values)
 
     @property
     def completed_at(self) -> int | None:

@@ -19,12 +19,12 @@ import structlog
 from sqlalchemy import Connection, delete, select
 
 from connector.config import Config
-from connector.decision import Decision, DecisionRequest, require_valid, score_of
+from connector.decision import Decision, DecisionRequest, parse_score, require_valid
 from connector.errors import ConnectorError, LeaseLost, StoreUnavailable, UsageError
 from connector.hireflix.api import Fields, HireflixApi, HireflixUnavailable, KeyRefused, QueryRefused
 from connector.hireflix.payload import epoch_ms, fields_of
 from connector.hireflix.snapshot import ApiInterview, Position, interview_object
-from connector.interview import Stage, Value
+from connector.interview import Stage, Value, score_of
 from connector.logging import place_of
 from connector.merge import stage_of
 from connector.operations.store_access import OpenStore, now_in
@@ -254,7 +254,7 @@ class _Carrier:
                 moved = await decider.move(Stage.DISCARDED)
                 return Decided(moved.changed or noted, moved.stage, moved.score)
             case Decision.SCORE:
-                return await decider.rate(score_of(value))
+                return await decider.rate(parse_score(value))
             case Decision.COMMENT:
                 return Decided(await decider.comment(value or ""))
             case Decision.SHARE:
@@ -337,7 +337,7 @@ class _Decider:
             values = await self._values()
             stage = stage_of(values)
             if stage is wanted:
-                return Decided(changed, stage, _number(values))
+                return Decided(changed, stage, score_of(values))
             if wanted is Stage.TO_EVALUATE and stage is Stage.PENDING:
                 raise UsageError("the candidate has not completed the interview yet, so there is nothing to take back")
             changed = True
@@ -347,13 +347,13 @@ class _Decider:
     async def rate(self, score: float | None) -> Decided:
         """Makes `score` the score of the owner of the key. The shown score is the average of the team."""
         values = await self._values()
-        if _number(values) == score:
+        if score_of(values) == score:
             return Decided(self._was_sent, stage_of(values), score)
         for _ in range(TRIES):
             is_sent = await self._send(f"score(score: {json.dumps(score)})")
             values = await self._values()
-            if is_sent or _number(values) == score:
-                return Decided(changed=True, stage=stage_of(values), score=_number(values))
+            if is_sent or score_of(values) == score:
+                return Decided(changed=True, stage=stage_of(values), score=score_of(values))
         raise Unclear(f"Hireflix does not show the score after {TRIES} tries; look at the interview there")
 
     async def comment(self, text: str) -> bool:
@@ -447,8 +447,3 @@ def _actions(values: Mapping[str, Value], wanted: Stage) -> list[str]:
     marks = {"archive": (bool(values.get("archived")), wanted is Stage.DISCARDED),
              "finalist": (bool(values.get("finalist")), wanted is Stage.SHORTLISTED)}  # fmt: skip
     return [f"{name}({name}: {json.dumps(wish)})" for name, (is_set, wish) in marks.items() if is_set is not wish]
-
-
-def _number(values: Mapping[str, Value]) -> float | None:
-    value = values.get("score")
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

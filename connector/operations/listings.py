@@ -51,7 +51,7 @@ def page(
 
 
 DIGITS_MAX = 15
-"""Most digits of a time or a number in a place as text."""
+"""A longer text is neither an id nor a time. Python refuses to convert very long ones."""
 
 
 def written_place(place: Place) -> str:
@@ -65,14 +65,15 @@ def read_place(text: str, *, number: bool) -> Place | None:
     With `number` the ids of the listing are numbers.
     """
     time, _, id_ = text.partition(".")
-    if not _is_number(time) or not id_ or "\0" in id_:
+    if not is_number(time) or not id_ or "\0" in id_:
         return None
     if number:
-        return (int(time), int(id_)) if _is_number(id_) else None
+        return (int(time), int(id_)) if is_number(id_) else None
     return int(time), id_
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text from outside is a number that can be an id or a time in epoch milliseconds."""
     return text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
 
 

@@ -52,11 +52,16 @@ def among(connection: Connection, column: ColumnElement[Any], values: Sequence[A
     )
 
 
+def _insert(connection: Connection, table: Table) -> Any:
+    """Returns an INSERT that can have ON CONFLICT, which SQLAlchemy defines for each dialect."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> None:
     """Inserts the rows. When a key exists, its other columns are updated."""
     if not rows:
         return
-    insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    insert = _insert(connection, table)
     changed = {name: insert.excluded[name] for name in rows[0] if name not in keys}
     connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_=changed), list(rows))
 
@@ -72,7 +77,7 @@ def add_up(
     """Inserts rows of counts. When a key exists, the counts are added to its row and the columns `newest` replaced."""
     if not rows:
         return
-    insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    insert = _insert(connection, table)
     changed = {
         name: insert.excluded[name] if name in newest else table.c[name] + insert.excluded[name]
         for name in rows[0]
@@ -85,14 +90,14 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     """Inserts the rows whose key does not exist yet; returns their number."""
     if not rows:
         return 0
-    insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    insert = _insert(connection, table)
     adding = insert.on_conflict_do_nothing(index_elements=list(keys)).execution_options(preserve_rowcount=True)
     return connection.execute(adding, list(rows)).rowcount
 
 
 def insert_selected(connection: Connection, table: Table, columns: Sequence[str], rows: Select[Any]) -> None:
     """Inserts the rows of a query whose key does not exist yet. The query needs a WHERE clause (SQLite, UPSERT)."""
-    insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    insert = _insert(connection, table)
     connection.execute(insert.from_select(list(columns), rows).on_conflict_do_nothing())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
 
 from connector.capabilities import ERASE
-from connector.interview import Stage, Value
+from connector.interview import Stage, Value, text_of
 from connector.merge import InterviewState, decode, encode
 from connector.store import decisions, words
 from connector.store.dialects import among, has_row_locks, insert_new
@@ -111,7 +111,7 @@ def ids_by_email(connection: Connection, address: str) -> list[str]:
     return [
         row.id
         for row in connection.execute(found)
-        if _text(decode(row.state).values, "candidate_email").casefold() == wanted
+        if text_of(decode(row.state).values, "candidate_email").casefold() == wanted
     ]
 
 
@@ -127,8 +127,8 @@ def subject(connection: Connection, interview_id: str) -> Subject | None:
         return None
     return Subject(
         interview_id,
-        _text(values, "candidate_name"),
-        _text(values, "position_name"),
+        text_of(values, "candidate_name"),
+        text_of(values, "position_name"),
         events,
         deliveries,
         dead,
@@ -337,9 +337,4 @@ def _values(connection: Connection, interview_id: str) -> Mapping[str, Value]:
 
 
 def _texts(values: Mapping[str, Value], names: Sequence[str]) -> list[str]:
-    return [text for name in names if (text := _text(values, name))]
-
-
-def _text(values: Mapping[str, Value], name: str) -> str:
-    value = values.get(name)
-    return "" if value is None else str(value)
+    return [text for name in names if (text := text_of(values, name))]

@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from connector.errors import ConnectorError
 from connector.hireflix.payload import SILENT_MARKS, SYNTHETIC_MARKS, EventKind, Reading, read
-from connector.interview import Stage, Value
+from connector.interview import Stage, Value, score_of, text_of
 from connector.merge import InterviewState, decode, encode, merge, stage_of
 from connector.routing import Routes
 from connector.sink import Sink, SinkConfig
@@ -354,18 +354,6 @@ def _interview_row(interview_id: str, entry: _Merged) -> tuple[object, ...]:
 def hashes_of(interview_ids: Iterable[str]) -> dict[str, str]:
     """Returns interview ids by their hash: what a tombstone keeps of an erased one."""
     return {sha256(id_.encode()).hexdigest(): id_ for id_ in interview_ids}
-
-
-def text_of(values: Mapping[str, Value], name: str) -> str:
-    """Returns a field as text, `""` when it is unknown or null."""
-    value = values.get(name)
-    return "" if value is None else str(value)
-
-
-def score_of(values: Mapping[str, Value]) -> float | None:
-    """Returns the score, or `None`."""
-    value = values.get("score")
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 class RowWrite(Enum):

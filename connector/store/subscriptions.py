@@ -13,11 +13,12 @@ from sqlalchemy import Connection, delete, insert, literal, select, update
 
 from connector.capabilities import DECIDED
 from connector.errors import ConnectorError
+from connector.interview import score_of
 from connector.merge import decode, stage_of
 from connector.routing import Routes
 from connector.store import leases
 from connector.store.dialects import among, insert_new, insert_selected
-from connector.store.ingest import FILL_PRIORITY, score_of
+from connector.store.ingest import FILL_PRIORITY
 from connector.store.schema import DeliveryState, delivery, in_state, interview, sink, subscription
 
 CHUNK = 500

@@ -60,7 +60,7 @@ QUEUE_MAX = 20
 
 
 class WebSession(msgspec.Struct, frozen=True, array_like=True):
-    """What a session cookie says. `expires_at` is epoch milliseconds; `id` makes every session different."""
+    """The content of a session cookie. `expires_at` is epoch milliseconds; `id` makes every session different."""
 
     name: str
     may_act: bool

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 
 from connector.formats import format_duration
 from connector.languages import gettext_noop
-from connector.operations.listings import read_place
+from connector.operations.listings import is_number, read_place
 from connector.store.queries import (
     AttemptRow,
     DeliveryRow,
@@ -36,8 +36,6 @@ from connector.web.dashboard.words import Clockface, Moment, candidate_name, rem
 
 DEAD_MAX = 5_000
 """Dead letters that the grid counts."""
-DIGITS_MAX = 15
-"""Digits of a number in an address."""
 HOUR_MS = 3_600_000
 AGES = (("1 h", HOUR_MS), ("24 h", 24 * HOUR_MS), ("7 d", 168 * HOUR_MS))
 """Columns of the grid: younger than this; the last column has the rest."""
@@ -117,7 +115,7 @@ def filter_of(chosen: dict[str, str]) -> ListingFilter:
 
 def _number(chosen: dict[str, str], name: str) -> int | None:
     text = chosen.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX else None
+    return int(text) if is_number(text) else None
 
 
 def delivery_list(seen: Seen, chosen: dict[str, str], after: Place | None) -> DeliveryList:

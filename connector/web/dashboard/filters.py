@@ -9,13 +9,11 @@ from urllib.parse import urlencode
 from litestar import Request
 
 from connector.languages import gettext_noop
-from connector.operations.listings import written_place
+from connector.operations.listings import is_number, written_place
 from connector.store.queries import Place
 
 ROWS = 50
 """Rows of a list."""
-ID_DIGITS_MAX = 15
-"""A longer number is not an id. Python refuses to convert very long ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,7 @@ def parameters(request: Request[Any, Any, Any], *names: str) -> dict[str, str]:
 
 def ids_in(text: str) -> list[int]:
     """Returns the ids of a text with commas between them. Other parts are ignored."""
-    parts = text.split(",")
-    return [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) <= ID_DIGITS_MAX]
+    return [int(part) for part in text.split(",") if is_number(part)]
 
 
 @dataclass(frozen=True, slots=True)

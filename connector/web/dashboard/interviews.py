@@ -164,7 +164,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the fields of an interview say: what users need first, the links, and every field as it is stored."""
+    """The fields of an interview: those that a page shows first, the links, and all fields as they are stored."""
 
     first: list[tuple[str, str]]
     links: list[tuple[str, str]]
@@ -173,7 +173,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What became of an event at a sink; `id` is that of the delivery."""
+    """The delivery of an event to a sink; `id` is that of the delivery."""
 
     id: int
     mark: str

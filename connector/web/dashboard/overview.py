@@ -171,8 +171,8 @@ def state_of(sink: SinkStatus, clock: Clockface) -> tuple[str, str]:
 def _done(
     connection: Connection, since: int
 ) -> tuple[Mapping[str, Mapping[int, Mapping[str, int]]], Mapping[int, Mapping[int, int]]]:
-    """Returns per sink and half hour how many deliveries were done well (`ok`) and not (`bad`), and per half hour the
-    lags of those that were delivered, by class.
+    """Returns per sink and half hour how many deliveries succeeded (`ok`) and failed (`bad`), and per half hour the
+    lags of the delivered ones, by class.
     """
     newest = (
         select(delivery.c.sink, delivery.c.state, delivery.c.done_at, delivery.c.since)

@@ -367,7 +367,7 @@ class ShownTrouble:
 
 @dataclass(frozen=True, slots=True)
 class PageVerdict:
-    """The state of everything in a few words."""
+    """The verdict that every page shows: its level, and a short text."""
 
     mark: str
     text: str
@@ -388,7 +388,7 @@ def shown(trouble: Trouble, words: Language) -> ShownTrouble:
 
 
 def _fix(trouble: Trouble) -> str:
-    """Returns what to do. A page has buttons for what the command line does with a command."""
+    """Returns the fix. Where the fix is a command, the page has a button for it."""
     if trouble.subject in GENERAL or not trouble.fix.startswith("connector "):
         return remedy_text(trouble.fix)
     if "dead letter" in trouble.what:
