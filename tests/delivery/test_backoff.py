@@ -25,7 +25,7 @@ def test_the_window_doubles_from_one_second_to_a_quarter_of_an_hour(failed, seco
 
 
 @given(attempts, st.integers())
-def test_the_wait_lies_inside_its_window(failed, seed):
+def test_the_wait_is_inside_its_window(failed, seed):
     assert 0 <= backoff_delay(failed, random.Random(seed).uniform) <= backoff_delay(failed, widest) <= 900
 
 

@@ -234,7 +234,7 @@ async def test_an_interview_that_meets_no_route_any_more_is_delivered_with_that_
     }
 
 
-async def test_a_state_sink_is_told_a_part_at_a_time_what_it_is_to_show(rig_of):
+async def test_a_state_sink_reads_its_interviews_a_part_at_a_time(rig_of):
     """By id, with what is pending and what left its routes."""
     rig = await rig_of(One("chat"))
     for number in range(5):
@@ -255,7 +255,7 @@ async def test_a_state_sink_is_told_a_part_at_a_time_what_it_is_to_show(rig_of):
     assert told[3] == {}
 
 
-async def test_a_state_sink_that_is_late_for_long_is_told_once(rig_of):
+async def test_a_state_sink_that_is_late_for_long_is_logged_once(rig_of):
     """After ten minutes, whatever the reason."""
     rig = await rig_of(State("sheet"))
     await rig.event()
@@ -291,7 +291,7 @@ async def test_a_delivery_whose_wake_up_was_lost_is_found_by_the_sweep(rig_of):
     assert await rig.states() == [DELIVERED]
 
 
-async def test_a_sweep_that_fails_is_told_and_goes_on(rig_of):
+async def test_a_sweep_that_fails_is_logged_and_goes_on(rig_of):
     """Whatever it meets: without it nobody would find what other processes left lying."""
 
     odd = [KeyError("a note of another version")]
@@ -320,7 +320,7 @@ async def test_a_sweep_that_fails_is_told_and_goes_on(rig_of):
     assert "another version" not in str([with_exception(None, "critical", dict(log)) for log in logs])
 
 
-async def test_a_store_that_is_away_is_told_of_once(rig_of):
+async def test_an_unavailable_store_is_logged_once(rig_of):
     """However long it lasts; and once when it is back."""
     rig = await rig_of(Scripted("chat"))
     dispatcher = dispatcher_of(rig, Scripted("chat"))

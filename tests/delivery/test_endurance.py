@@ -209,7 +209,7 @@ async def test_a_fault_of_the_lane_itself_is_not_repeated_by_every_event(rig_of)
     assert len(looks) == 1
 
 
-async def test_each_reason_is_told_once_and_again_after_a_restart(rig_of):
+async def test_each_reason_is_logged_once_and_again_after_a_restart(rig_of):
     """An operator who restarts a broken service is told again what is broken."""
     rig = await rig_of()
     rig.sinks[0].always = raising(SinkBroken("gone", "invite the bot"))

@@ -115,7 +115,7 @@ async def test_an_owner_keeps_its_lease_while_it_waits(crew_of):
     assert (await crew.row()).lease_owner == "one"
 
 
-async def test_what_is_due_in_a_minute_is_nobodys(crew_of):
+async def test_what_is_due_in_a_minute_is_owned_by_no_worker(crew_of):
     """Whoever is told of it then does it."""
     crew = await crew_of()
     one = crew.worker("one")

@@ -46,7 +46,7 @@ async def test_a_committed_event_wakes_the_workers_of_its_sinks(store, woken):
     assert sorted(woken) == ["chat", "sheet"]
 
 
-async def test_a_duplicate_wakes_nobody(store, postgres_url):
+async def test_a_duplicate_wakes_no_worker(store, postgres_url):
     """It adds no delivery."""
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as listening:
         await listening.execute(f"LISTEN {CHANNEL}")

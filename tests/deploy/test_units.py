@@ -64,7 +64,7 @@ def test_it_runs_as_the_user_that_the_page_makes(name):
     assert service(name)["User"] == service(name)["Group"] == [user]
 
 
-def test_the_store_lies_in_the_one_folder_that_can_be_written():
+def test_the_store_is_in_the_one_folder_that_can_be_written():
     assert service(UNITS[0])["ProtectSystem"] == ["strict"]
     assert "ReadWritePaths" not in service(UNITS[0])
     [url] = re.findall(r'url = "sqlite:///([^"]*)"', blocks(PAGE, "toml")[0])

@@ -33,12 +33,12 @@ def test_the_sinks_that_the_readme_names_have_their_sections():
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_every_setting_is_told(kind):
+def test_every_setting_is_described(kind):
     assert table(kind).keys() == load_sink_class(kind).Config.model_fields.keys() - TOLD_FOR_ALL
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_every_default_is_the_one_told(kind):
+def test_every_described_default_is_right(kind):
     told = table(kind)
     for name, field in load_sink_class(kind).Config.model_fields.items():
         if name in TOLD_FOR_ALL or not told[name].startswith("`"):
@@ -71,7 +71,7 @@ def test_the_examples_are_accepted(kind):
     assert settings.keys() <= config.model_fields_set
 
 
-def test_every_column_is_told_with_its_title():
+def test_every_column_is_described_with_its_title():
     told = dict(re.findall(r"^\| `(\w+)` \| ([\w ()]+) \|", SECTIONS["Columns"], re.MULTILINE))
     assert told == {field: spec.title for field, spec in SPECS.items()}
 

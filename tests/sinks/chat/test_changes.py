@@ -83,7 +83,7 @@ def test_the_same_state_twice_is_no_news(history: list[Step]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(steps)
-def test_in_order_of_dates_the_newest_state_is_what_was_told_last(history: list[Step]) -> None:
+def test_in_order_of_dates_the_last_announcement_is_the_newest_state(history: list[Step]) -> None:
     ordered = [(event, state(START + n, i.stage, i.score)) for n, (event, i) in enumerate(history)]
     _, announced = play(ordered)
     if ordered:
@@ -91,7 +91,7 @@ def test_in_order_of_dates_the_newest_state_is_what_was_told_last(history: list[
         assert (announced["stage"], announced["score"]) == (newest.stage_word, newest.score)
 
 
-def test_an_older_state_than_the_told_one_is_no_news() -> None:
+def test_a_state_older_than_the_announced_one_is_not_announced() -> None:
     announced = {"finished": True, "stage": "Shortlisted", "stage_ms": START + 10, "score": 4, "score_ms": START + 10}
     assert ask(make_event("interview.status-change"), state(START, score=3), announced) is None
 
@@ -106,7 +106,7 @@ def test_an_older_state_than_the_told_one_is_no_news() -> None:
         (state(START, Stage.TO_EVALUATE, 3), None),
     ],
 )
-def test_the_difference_is_told_in_words(interview: Interview, change: str | None) -> None:
+def test_the_difference_is_described_in_words(interview: Interview, change: str | None) -> None:
     announced = {"finished": True, "stage": "To evaluate", "stage_ms": 0, "score": 3, "score_ms": 0}
     found = ask(make_event("interview.status-change"), interview, announced)
     assert (found and change_text(found, ENGLISH)) == change
@@ -120,7 +120,7 @@ def test_the_difference_is_told_in_words(interview: Interview, change: str | Non
         (state(START, Stage.TO_EVALUATE), "Puntuación 3 retirada"),
     ],
 )
-def test_the_difference_is_told_in_the_language_of_the_chat(interview: Interview, change: str) -> None:
+def test_the_difference_is_described_in_the_language_of_the_chat(interview: Interview, change: str) -> None:
     announced = {"finished": True, "stage": "To evaluate", "stage_ms": 0, "score": 3, "score_ms": 0}
     found = ask(make_event("interview.status-change"), interview, announced)
     assert found is not None
@@ -134,7 +134,7 @@ def test_a_first_score_has_nothing_before_it() -> None:
     assert change_text(found, ENGLISH) == "Score 4"
 
 
-def test_a_score_is_the_news_of_its_event_also_when_it_is_the_first_that_is_told() -> None:
+def test_a_score_is_announced_for_its_event_also_when_it_is_the_first_announcement() -> None:
     """As through a route with `min_score`, which the earlier events did not take."""
     found = ask(make_event("interview.score-updated"), state(START, score=4.5))
     assert found is not None

@@ -66,7 +66,7 @@ async def test_a_digest_grows_for_a_day_at_most(slack: SlackEmulator, make: Make
     assert len(slack.messages(channel)) == 2
 
 
-async def test_an_invitation_names_nobody(slack: SlackEmulator, make: Make, channel: str) -> None:
+async def test_an_invitation_has_no_names(slack: SlackEmulator, make: Make, channel: str) -> None:
     await run(await make(), *invited(1))
     (message,) = slack.messages(channel)
     assert "Candidate" not in str([message.text, message.blocks])
@@ -91,7 +91,9 @@ async def test_what_comes_while_its_posting_is_unclear_is_counted(
     assert await feed.lane.pending() == []
 
 
-async def test_a_backlog_of_three_days_is_told_by_digests_alone(slack: SlackEmulator, make: Make, channel: str) -> None:
+async def test_a_backlog_of_three_days_is_reported_by_digests_alone(
+    slack: SlackEmulator, make: Make, channel: str
+) -> None:
     feed = await make(mentions=[{"who": "@here"}])
     backlog = [*invited(*range(40)), *(done(number=n) for n in range(20)), *(scored(3, START + 9, n) for n in range(9))]
     await feed.take(*backlog, gone(3))

@@ -113,7 +113,7 @@ def test_any_order_and_repetition_announces_completion_once_and_ends_in_the_same
 
 @settings(max_examples=40, deadline=None)
 @given(lives, st.sampled_from(["post", "broadcast", "reply", "edit", "digest", "silent"]), st.data())
-def test_whatever_the_modes_nothing_is_told_twice(events: list[Payload], mode: str, data: st.DataObject) -> None:
+def test_with_any_modes_nothing_is_announced_twice(events: list[Payload], mode: str, data: st.DataObject) -> None:
     modes = Events(**{data.draw(st.sampled_from(["create", "finish", "score_updated", "status_change"])): mode})
     once = played(events, modes)
     assert once.announced <= 1
@@ -199,7 +199,7 @@ def test_a_silent_event_does_not_even_edit() -> None:
         assert (plan.action, plan.edit) == (EventAction.NOTHING, edit)
 
 
-def test_what_comes_muted_is_counted_and_told_to_nobody() -> None:
+def test_a_muted_event_is_counted_and_notifies_no_user() -> None:
     paper = Paper()
     for name in ("interview.create", "interview.finish", "interview.score-updated", "interview.delete"):
         paper.tell(make_event(name), make_interview(score=2), muted=True)
@@ -209,7 +209,7 @@ def test_what_comes_muted_is_counted_and_told_to_nobody() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(lives, st.randoms(use_true_random=False), st.lists(st.booleans(), min_size=30, max_size=30))
-def test_each_fact_is_told_once_whether_its_events_are_muted_or_not(
+def test_each_fact_is_reported_once_whether_its_events_are_muted_or_not(
     events: list[Payload], chance: random.Random, muted: list[bool]
 ) -> None:
     """Quiet hours and a busy channel come and go between the events, and events come twice and out of order."""
@@ -241,7 +241,7 @@ def test_an_interview_deleted_before_its_first_message_is_never_mentioned(muted:
 @pytest.mark.parametrize(
     ("mode", "act"), [("edit", EventAction.NOTHING), ("reply", EventAction.REPLY), ("broadcast", EventAction.BROADCAST)]
 )
-def test_a_deletion_takes_the_name_away_and_speaks_only_when_told_to(mode: str, act: EventAction) -> None:
+def test_a_deletion_removes_the_name_and_is_announced_as_its_mode_says(mode: str, act: EventAction) -> None:
     paper = Paper(Events(delete=mode))
     paper.tell(make_event(), make_interview())
     plan = paper.tell(make_event("interview.delete"), make_interview(stage=Stage.DELETED))

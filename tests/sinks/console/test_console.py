@@ -54,7 +54,7 @@ async def test_a_finish_after_the_invitation_is_printed_like_one_without():
     assert text.endswith(FINISHED)
 
 
-async def test_the_time_is_local_and_says_so():
+async def test_the_time_is_local_with_its_zone():
     text, _ = await printed(make_delivery(), timezone="Europe/Madrid")
     assert text.startswith("2025-09-10 12:26 CEST ")
 

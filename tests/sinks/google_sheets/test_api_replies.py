@@ -46,7 +46,7 @@ def view_of(rows):
 
 
 @given(rows)
-def test_every_key_is_what_stands_there(rows):
+def test_every_key_is_the_text_of_its_cell(rows):
     wanted = [key for _, key in rows]
     while wanted and not wanted[-1]:
         wanted.pop()

@@ -118,7 +118,7 @@ async def test_a_preview_shows_the_row_as_a_person_reads_it():
     await sink.close()
 
 
-async def test_a_preview_of_nothing_says_so():
+async def test_a_preview_says_that_the_interview_is_unknown():
     sink = GoogleSheetsSink("hiring", config())
     [text] = await sink.preview(make_batch(Delivery(id="d", key="x", event=None, interview=None)), None)
     assert text.splitlines()[0] == "no row: nothing is known of this interview"

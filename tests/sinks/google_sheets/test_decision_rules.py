@@ -43,7 +43,7 @@ def test_a_value_must_stand_still_for_thirty_seconds():
     assert len(observe(state, TITLE, [tab({"a": "Advance"})], MINUTE + STILL_MS)[1]) == 1
 
 
-def test_only_the_value_that_stands_still_decides():
+def test_only_a_value_that_stays_unchanged_decides():
     assert reads({"a": ""}, {"a": "Advance"}, {"a": "Reject"}, {"a": "Reject"})[1] == [("a", Decision.DISCARD, 0)]
     assert reads({"a": ""}, {"a": "Advance"}, {"a": ""}, {"a": ""})[1] == []
 

@@ -157,7 +157,7 @@ async def test_a_key_whose_line_ends_are_still_escaped_is_read(harness, key_file
         ),
     ],
 )
-async def test_a_key_that_is_none_says_so_without_showing_it(harness, tmp_path, text, reason):
+async def test_an_unusable_key_is_reported_without_showing_it(harness, tmp_path, text, reason):
     file = tmp_path / "key.json"
     file.write_text(text)
     harness.config = harness.config.model_copy(update={"credentials_file": file})
@@ -194,7 +194,7 @@ async def test_a_tab_deleted_between_read_and_write_is_not_made_again_either(har
     assert error.reason == 'the tab "Interviews" was deleted'
 
 
-async def test_what_was_written_before_the_break_is_told_as_delivered(harness):
+async def test_what_was_written_before_the_break_is_reported_as_delivered(harness):
     people = [person_of(number, candidate_name="x" * 40_000) for number in range(1, 81)]
     writes = []
 

@@ -74,7 +74,7 @@ async def test_an_answer_that_was_lost_costs_one_read_more_and_overwrites_no_cor
     assert harness.records()[interview_id(1)]["Candidate"] == "Corrected"
 
 
-async def test_an_unanswered_write_is_told_as_unclear(make_desk):
+async def test_an_unanswered_write_is_reported_as_unclear(make_desk):
     harness = make_desk(sink=QuickSink)
     harness.google.faults.add(at("write", "drop"))
     result = await harness.deliver(person_of(1))

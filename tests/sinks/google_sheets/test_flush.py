@@ -57,7 +57,7 @@ async def test_a_value_that_vanished_empties_its_cell(harness):
     assert harness.records()[interview_id(1)]["Score"] is None
 
 
-async def test_a_deleted_interview_keeps_its_row_and_says_so(harness):
+async def test_a_discarded_interview_keeps_its_row_and_shows_its_stage(harness):
     await harness.show(person_of(1))
     await harness.show(discarded(person_of(1)))
     assert harness.records()[interview_id(1)]["Stage"] == "Discarded"

@@ -284,7 +284,7 @@ def test_the_name_stays_in_sight_as_long_as_that_leaves_room(place, frozen):
     )
 
 
-def test_the_chart_stands_over_the_line_of_all_positions():
+def test_the_chart_shows_the_row_of_all_positions():
     harness = SheetHarness(USUAL, "One")
     harness.format_new_tabs(1)
     [chart] = harness.book.titled("Summary").objects["charts"]

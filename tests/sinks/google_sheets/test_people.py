@@ -95,7 +95,7 @@ async def test_a_crash_after_a_shifted_write_leaves_no_wrong_row(busy):
 
 
 @pytest.mark.parametrize("spoilt", ["zzz", None, 17])
-async def test_ids_spoilt_after_a_crash_cost_nobody_a_row_or_a_value(busy, spoilt):
+async def test_wrong_ids_after_a_crash_lose_no_row_and_no_value(busy, spoilt):
     """The new row holds by right what may have strayed; the row that was aimed at is still its interview's."""
     kept = dict(busy.context.notes)
     news = [scored(PEOPLE[0], 4), scored(person_of(7), 4)]
@@ -131,7 +131,7 @@ async def test_a_value_that_strayed_into_a_row_with_other_news_is_taken_out_with
     assert busy.records()[news.id]["Stage"] == "Discarded"
 
 
-async def test_a_value_that_strayed_into_a_copy_of_a_row_keeps_nobody_busy_for_ever(busy):
+async def test_a_stray_value_in_a_copy_of_a_row_is_not_repaired_for_ever(busy):
     """The copy is people's; of two rows with one id the first is ours."""
     busy.google.before_write = once(lambda: busy.person.copy_row(TAB, 1, 3))
     await busy.settle(scored(PEOPLE[2], 4))
@@ -225,7 +225,7 @@ async def test_a_spoilt_id_comes_back_to_a_row_with_a_corrected_address_too(busy
     assert busy.records()[PEOPLE[1].id]["Email"] == "kramer@example.com"
 
 
-async def test_one_wrong_id_in_several_rows_costs_nobody_an_id_when_rows_move(busy):
+async def test_one_wrong_id_in_several_rows_loses_no_id_when_rows_move(busy):
     """It is looked for in its own row only, so that no other id can be there to be lost."""
     for row in (1, 2):
         busy.person.edit(TAB, row, busy.place("Interview ID"), "zzz")

@@ -23,7 +23,7 @@ async def preview(harness, interview):
     return text.splitlines()
 
 
-async def test_a_change_is_told_cell_by_cell_from_what_stands_there(one):
+async def test_a_change_is_previewed_cell_by_cell_against_the_present_cells(one):
     one.person.edit(TAB, 1, one.place("Score"), 2)
     first, *lines = await preview(one, scored(person_of(1), 4))
     assert first == "row 2 in the tab Interviews"
@@ -31,17 +31,17 @@ async def test_a_change_is_told_cell_by_cell_from_what_stands_there(one):
     assert len(lines) == 2
 
 
-async def test_a_new_interview_is_told_as_a_new_row(one):
+async def test_a_new_interview_is_previewed_as_a_new_row(one):
     lines = await preview(one, person_of(2))
     assert lines[:2] == ["a new row in the tab Interviews", "  Candidate: Wayne Knight 2"]
 
 
-async def test_a_row_that_people_deleted_is_told(one):
+async def test_a_preview_says_that_users_deleted_the_row(one):
     one.person.delete_rows(TAB, 1)
     assert await preview(one, scored(person_of(1), 4)) == ["nothing: users deleted its row in the tab Interviews"]
 
 
-async def test_nothing_to_change_is_told(one):
+async def test_a_preview_says_that_nothing_changes(one):
     assert await preview(one, person_of(1)) == ["nothing changes in the tab Interviews"]
 
 

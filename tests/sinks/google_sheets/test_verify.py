@@ -37,7 +37,7 @@ async def test_a_sheet_that_is_right_is_in_sync(full):
     assert report.differences == []
 
 
-async def test_people_s_columns_are_told_and_change_nothing(full):
+async def test_columns_of_users_are_reported_and_change_nothing(full):
     full.person.insert_columns(TAB, 2)
     full.person.edit(TAB, 0, 2, "Notes")
     full.person.shuffle(TAB, __import__("random").Random(1), 40)
@@ -45,7 +45,7 @@ async def test_people_s_columns_are_told_and_change_nothing(full):
     assert (report.in_sync, report.remarks) == (True, ["Interviews: other columns: Notes"])
 
 
-async def test_a_correction_is_told_and_left_alone(full):
+async def test_a_correction_is_reported_and_not_changed(full):
     full.person.edit(TAB, 3, full.place("Candidate"), "Corrected")
     report = await full.verify()
     assert report.in_sync
@@ -96,7 +96,7 @@ async def test_a_difference_that_a_second_look_does_not_show_is_none(full):
     assert "missing" not in report.counts or report.counts["missing"] == 0
 
 
-async def test_a_deleted_row_is_told_and_stays_deleted(full):
+async def test_a_deleted_row_is_reported_and_stays_deleted(full):
     full.person.delete_rows(TAB, 7)
     report = await full.verify()
     assert (report.in_sync, kinds(report)) == (True, {interview_id(7): "deleted by users"})
@@ -264,7 +264,7 @@ async def test_rows_that_move_while_one_is_removed_lose_nothing(make_desk):
     assert (await harness.verify()).in_sync
 
 
-async def test_values_that_strayed_into_a_row_of_nobody_are_taken_out(full):
+async def test_stray_values_in_a_row_without_an_interview_are_removed(full):
     full.person.insert_rows(TAB, 3)
     full.context.clock.advance(60)
     full.google.before_write = once(lambda: full.person.move_rows(TAB, 3, 2))

@@ -237,7 +237,7 @@ def test_of_two_writes_from_one_view_the_second_is_refused(first, other):
 
 @given(states, habits)
 @settings(max_examples=40, deadline=None)
-def test_an_intent_tells_from_the_sheet_alone_whether_it_landed(first, people):
+def test_the_sheet_alone_shows_whether_an_intent_was_applied(first, people):
     model, notes = TabModel(), {}
     flush(model, {"id-0": {"score": 1.0}}, notes)
     write, due = write_of(model.view(), wanted_of(first, notes))

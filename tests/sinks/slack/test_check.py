@@ -33,7 +33,7 @@ async def test_a_dead_token_is_the_only_finding(slack: SlackEmulator, sink: Slac
     assert "Install App" in finding.fix
 
 
-async def test_missing_scopes_are_told_with_what_they_are_for(slack: SlackEmulator, sink: SlackSink) -> None:
+async def test_missing_scopes_are_reported_with_their_purpose(slack: SlackEmulator, sink: SlackSink) -> None:
     slack.bot.scopes = ("channels:read",)
     findings = await sink.check_connection()
     assert (

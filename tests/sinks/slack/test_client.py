@@ -85,7 +85,7 @@ async def test_a_hang_is_a_timeout_of_unclear_effect(slack: SlackEmulator, chann
     assert (result.status, result.error) == (Status.UNCLEAR, "timeout")
 
 
-async def test_nobody_listening_means_not_applied() -> None:
+async def test_a_refused_connection_means_not_applied() -> None:
     one = BotClient("xoxb-x", "C0123456789", "http://127.0.0.1:9/api/")
     result = await one.post(MESSAGE)
     await one.close()

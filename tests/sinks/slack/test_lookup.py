@@ -54,7 +54,7 @@ class TestLookUp:
         assert context.notes[NOTE]["message_id"]
         assert "intent" not in context.notes[NOTE]
 
-    async def test_a_change_in_between_is_told_after_an_adopted_message(
+    async def test_a_change_in_between_is_announced_after_an_adopted_message(
         self, slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
     ) -> None:
         started = await self.lose(slack, sink, context, faults.DROP)

@@ -156,7 +156,7 @@ def test_the_same_input_gives_the_same_bytes(
 
 @modest
 @given(hostile_text)
-def test_foreign_text_stands_in_plain_text_objects_only(name: str) -> None:
+def test_foreign_text_is_in_plain_text_objects_only(name: str) -> None:
     harmless = parent(make_interview(candidate_name="Wayne", position_name="Intern"))
     hostile = parent(make_interview(candidate_name=name, position_name=name))
     assert mrkdwn(hostile) == mrkdwn(harmless)
@@ -241,7 +241,7 @@ def test_the_headline_says_where_the_interview_stands(stage: Stage, headline: st
     assert as_text(content(interview)).splitlines()[0] == headline
 
 
-def test_a_line_in_the_thread_names_nobody_unless_the_channel_sees_it() -> None:
+def test_a_line_in_the_thread_has_no_name_unless_the_channel_sees_it() -> None:
     change = news_of(ChangeKind.SCORE, 3, 4)
     interview = make_interview(candidate_name="Wayne")
     quiet, loud = (reply_content(change, interview, FULL, named=named) for named in (False, True))

@@ -74,7 +74,7 @@ async def test_a_finish_becomes_one_message(
     assert slack.problems() == []
 
 
-async def test_the_note_tells_what_people_know(sink: SlackSink, context: FakeContext, slack, channel: str) -> None:
+async def test_the_note_holds_what_users_were_shown(sink: SlackSink, context: FakeContext, slack, channel: str) -> None:
     await turn(sink, context, delivery(values={"score": 4}))
     note = dict(context.notes[NOTE])
     assert len(note.pop("content_hash")) == 16
@@ -98,7 +98,7 @@ async def test_a_change_becomes_a_line_in_the_thread_and_an_edit(
     assert not parent.edited
 
 
-async def test_what_was_told_is_not_told_again(
+async def test_what_was_announced_is_not_announced_again(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
 ) -> None:
     for name in ("interview.finish", "interview.status-change", "interview.score-updated"):
@@ -122,7 +122,7 @@ async def test_an_invitation_waits_for_the_digest_and_makes_no_call(
     assert slack.requests == []
 
 
-async def test_a_late_delivery_is_counted_and_tells_nothing(
+async def test_a_late_delivery_is_counted_and_not_announced(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext, channel: str
 ) -> None:
     assert isinstance(await turn(sink, context, delivery(late=True)), Waiting)
@@ -142,7 +142,7 @@ async def test_a_call_without_an_event_does_nothing(
     assert slack.requests == []
 
 
-async def test_a_deletion_before_the_first_message_is_never_told(
+async def test_a_deletion_before_the_first_message_is_never_announced(
     slack: SlackEmulator, sink: SlackSink, context: FakeContext
 ) -> None:
     for name in ("interview.delete", "interview.finish"):
@@ -288,7 +288,7 @@ async def test_a_preview_reads_like_the_message_and_sends_nothing(
     assert slack.requests == []
 
 
-async def test_a_preview_shows_line_and_edit_by_what_stands_there(sink: SlackSink, context: FakeContext) -> None:
+async def test_a_preview_shows_line_and_edit_by_the_present_message(sink: SlackSink, context: FakeContext) -> None:
     await turn(sink, context, delivery())
     batch = make_batch(delivery("interview.status-change", Stage.SHORTLISTED), notes=context.notes)
     (text,) = await sink.preview(batch, context)

@@ -99,7 +99,7 @@ def test_an_unknown_field_far_from_any_lists_them_all():
     assert message == f"no such field; the fields are {', '.join(SPECS)}"
 
 
-def test_all_problems_of_all_columns_are_told_at_once():
+def test_all_problems_of_all_columns_are_reported_at_once():
     assert len(messages([{"field": "scor"}, {"field": "stage", "colour": "red"}, {"title": "x"}])) == 3
 
 
@@ -116,7 +116,7 @@ def test_what_is_unknown_is_empty():
     assert {name for name, value in values.items() if value is not None} == {"updated_at", "interview_id"}
 
 
-def test_an_unknown_stage_is_told_in_hireflix_s_word():
+def test_an_unknown_stage_is_shown_in_the_word_of_hireflix():
     assert values_of(stage=Stage.UNKNOWN, status="on hold")["stage"] == "on hold"
 
 

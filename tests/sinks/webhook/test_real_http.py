@@ -86,7 +86,7 @@ async def test_a_receiver_that_never_answers_is_unclear(receiver, context, make_
     assert outcome == RetryLater("timeout", unclear=True)
 
 
-async def test_nobody_listening_rests_the_lane_and_is_clear(context, make_sink):
+async def test_a_refused_connection_rests_the_lane_and_is_clear(context, make_sink):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     sink = await make_sink(f"http://127.0.0.1:{port}/")
@@ -94,7 +94,7 @@ async def test_nobody_listening_rests_the_lane_and_is_clear(context, make_sink):
     assert outcome == RetryLater("not reachable", pause_sink=True)
 
 
-async def test_a_certificate_nobody_vouches_for_breaks_the_sink(context, make_sink, tmp_path):
+async def test_an_untrusted_certificate_breaks_the_sink(context, make_sink, tmp_path):
     server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0, ssl=self_signed(tmp_path))
     sink = await make_sink(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
     with pytest.raises(SinkBroken, match="certificate") as broken:

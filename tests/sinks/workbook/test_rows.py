@@ -159,7 +159,7 @@ async def test_an_interview_that_left_the_routes_usually_goes_on_showing_the_tru
     assert workbook.column("Interview ID") == [interview_id(1)]
 
 
-async def test_a_removed_row_stays_away_and_is_remembered_by_nobody(make_workbook):
+async def test_a_removed_row_stays_removed_and_no_note_has_it(make_workbook):
     workbook = make_workbook(on_delete="remove")
     await workbook.show(make_interview(number=1), make_interview(number=2))
     gone = make_interview(number=1, stage=Stage.DELETED, deleted=START)
@@ -207,7 +207,7 @@ async def test_a_deleted_interview_whose_row_is_to_stay_after_all_is_shown_again
     assert workbook.column("Stage") == ["To evaluate", "Deleted"]
 
 
-async def test_the_preview_of_a_removed_row_says_so(make_workbook):
+async def test_the_preview_says_that_a_row_is_removed(make_workbook):
     workbook = make_workbook(on_delete="remove")
     gone = make_delivery(interview=make_interview(stage=Stage.DELETED))
     assert await workbook.sink.preview(make_batch(gone), workbook.context) == ["no row: the interview was deleted"]
