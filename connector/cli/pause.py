@@ -29,7 +29,7 @@ def pause(
     until: Annotated[
         str | None,
         typer.Option(
-            "--until", metavar="T", help="Resume it by itself at this time: 30m, 2h, 3d, 18:00 or 2026-08-01T12:30."
+            "--until", metavar="T", help="Resume it automatically at this time: 30m, 2h, 3d, 18:00 or 2026-08-01T12:30."
         ),
     ] = None,
 ) -> None:

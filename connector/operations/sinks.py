@@ -116,7 +116,7 @@ def pause(connection: Connection, entry: SinkEntry, until: int | None = None, *,
     """
     now = now_in(connection)
     if until is not None and until <= now:
-        raise UsageError("the time of the end is over; choose a later one")
+        raise UsageError("the end of the pause is in the past; choose a later time")
     leases.register(connection, {entry.name: entry.type})
     fix = f"connector resume {entry.name}"
     leases.pause(connection, entry.name, leases.Pause(PauseKind.OPERATOR, PAUSED_BY_OPERATOR, fix, until=until))

@@ -36,7 +36,7 @@ REFUSAL_FIXES = {
 
 
 DIFFERS = "the destination does not show what the store has"
-REPAIRING = ("a repair is running", DIFFERS, "wait: the sink is verified again by itself")
+REPAIRING = ("a repair is running", DIFFERS, "wait: the sink is verified again automatically")
 HELD_FIX = "check that the deletions are real, then run `connector reconcile --accept`"
 DECISIONS_LATE_SECONDS = 900.0
 """A decision that waits is carried out or tried again within ten minutes."""
@@ -48,15 +48,15 @@ SILENT_FIX = (
 CREDENTIALS = "check the credentials of the sink; the destination does not accept them"
 RIGHTS = "give the account of the sink the right to write there"
 ADDRESS = "check the address of the sink; the destination does not have it"
-LIMITED = "nothing now: the destination limits the rate, and the sink goes on by itself"
+LIMITED = "nothing now: the destination limits the rate, and the sink continues automatically"
 REFUSED = "read the reply of the destination and correct the settings of the sink or the destination"
-FAILS = "look at the log or the status page of the destination; the sink tries again by itself"
+FAILS = "look at the log or the status page of the destination; the sink retries automatically"
 REACH = (
-    "check that the destination runs and that this machine reaches it (address, name, proxy, firewall); the sink tries "
-    "again by itself"
+    "check that the destination runs and that this machine reaches it (address, name, proxy, firewall); the sink "
+    "retries automatically"
 )
 FAULT = "read the log of the service for the cause, and report it to the author of the sink"
-WAIT = "nothing now: the sink tries again by itself; if this goes on, read its failed calls"
+WAIT = "nothing now: the sink retries automatically; if it keeps failing, read its failed calls"
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):
@@ -184,13 +184,13 @@ def _of_decisions(counts: Mapping[RequestState, int], delay: str) -> list[Troubl
     found = []
     if count := counts.get(RequestState.UNCLEAR, 0):
         what = f"{counted(count, 'decision', 'decisions')} may or may not have reached Hireflix"
-        found.append(Trouble("problem", "source", what, "not sent again by itself", DECISIONS_FIX))
+        found.append(Trouble("problem", "source", what, "not sent again automatically", DECISIONS_FIX))
     if count := counts.get(RequestState.HELD, 0):
         what = f"{counted(count, 'decision waits', 'decisions wait')} for a confirmation"
         found.append(Trouble("warning", "source", what, "Hireflix does not show them yet", DECISIONS_FIX))
     if delay:
         waiting = counted(counts[RequestState.WAITING], "decision waits", "decisions wait")
-        found.append(Trouble("warning", "source", f"{waiting} for Hireflix", "tried again by itself", delay))
+        found.append(Trouble("warning", "source", f"{waiting} for Hireflix", "tried again automatically", delay))
     return found
 
 
@@ -200,7 +200,7 @@ def _of_listening(connection: Connection, names: Collection[str]) -> list[Troubl
     for name, note in stored.listening(connection).items():
         if name in names:
             what = f"decisions of users are not received: {note.get('reason', '')}"
-            fix = str(note.get("fix", "")) or "look at the network; the connection is tried again by itself"
+            fix = str(note.get("fix", "")) or "check the network; the connector reconnects automatically"
             found.append(Trouble("problem", name, what, "clicks have no effect", fix))
     return found
 
@@ -240,7 +240,7 @@ def refusal_fix(refused: Refusals) -> str:
 
 
 def _ends_in(until: int, now: int) -> str:
-    return f"resumes by itself in {format_duration(max(0, until - now) / 1000)}; "
+    return f"resumes automatically in {format_duration(max(0, until - now) / 1000)}; "
 
 
 def _of_sink(sink: SinkStatus, now: int) -> Iterator[Trouble]:

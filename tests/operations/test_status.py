@@ -84,7 +84,7 @@ def test_a_sink_that_named_its_remedy_keeps_it(store):
 def test_a_pause_until_a_time_says_when_it_ends_and_is_no_problem(store):
     leases.pause(store, "chat", leases.Pause("person", "paused by an operator", "resume it", until=NOW + 7_200_000))
     (found,) = troubles(store)
-    assert (found.level, found.effect) == ("warning", "resumes by itself in 2 h; nothing is lost")
+    assert (found.level, found.effect) == ("warning", "resumes automatically in 2 h; nothing is lost")
     (chat,) = health(store, NOW, ["chat"]).sinks
     assert (chat.state, chat.paused_until, chat.waits_for) == ("paused", NOW + 7_200_000, "the end of the pause")
 

@@ -261,7 +261,7 @@ def _steps(seen: Seen) -> list[Step]:
             Step(
                 gettext_noop("The first row is written"),
                 bool(delivered & state_sinks),
-                gettext_noop("It follows the first event by itself."),
+                gettext_noop("It follows the first event automatically."),
             )
         )
     if seen.config.sinks.keys() - state_sinks:
