@@ -26,14 +26,15 @@ START = "start it with `connector serve`"
 
 REFUSAL_FIXES = {
     "signature": (
-        "compare [hireflix] webhook_secrets with the secret of the webhook in Hireflix (Settings, Webhooks); after a "
+        "compare [hireflix] webhook_secrets with the key of the webhook in Hireflix (Profile, Webhooks); after a "
         "rotation list both"
     ),
     "host": "add the host name that Hireflix calls to [server] trusted_hosts",
     "unavailable": "look at the disk or the database of the store",
 }
 """What to do about refused requests, by reason. Other reasons are not listed, because any program can cause them."""
-
+NOT_STORED = "they are not stored, and Hireflix may not repeat them"
+"""The documentation of Hireflix does not say whether it repeats a request."""
 
 DIFFERS = "the destination does not show what the store has"
 REPAIRING = ("a repair is running", DIFFERS, "wait: the sink is verified again automatically")
@@ -217,7 +218,7 @@ def _of_source(source: SourceStatus) -> Iterator[Trouble]:
     for refused in source.refused:
         if refused.reason not in REFUSAL_FIXES:
             continue
-        yield Trouble("warning", "source", refusal_text(refused), "Hireflix repeats them", refusal_fix(refused))
+        yield Trouble("warning", "source", refusal_text(refused), NOT_STORED, refusal_fix(refused))
     for count, kind in ((source.unreadable, "unreadable"), (source.unknown, "unknown")):
         if count:
             yield Trouble(

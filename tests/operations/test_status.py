@@ -9,7 +9,7 @@ from sqlalchemy import insert, update
 
 from connector.operations import status
 from connector.operations.status import health, remedy
-from connector.store import leases, processes
+from connector.store import leases, processes, rollup
 from connector.store.schema import attempt, sink
 from connector.testing import START
 from tests.store.kit import memory
@@ -94,3 +94,9 @@ def test_a_resumed_sink_has_no_end_of_a_pause(store):
     leases.resume(store, "chat")
     store.execute(update(sink).values(delivered=1))
     assert (troubles(store), leases.row(store, "chat").paused_until) == ([], None)
+
+
+def test_refused_requests_are_reported_as_not_stored_without_the_promise_of_a_repeat(store):
+    rollup.count_refused(store, {"signature": 2}, NOW)
+    (found,) = [each for each in health(store, NOW, ["chat"]).troubles if each.subject == "source"]
+    assert found.effect == "they are not stored, and Hireflix may not repeat them"
